@@ -1,0 +1,103 @@
+//! Bytes at rest.
+//!
+//! A store takes operations by [`Store::submit`] and gives each back exactly
+//! once by [`Store::complete`], in any order: a synchronous engine has the
+//! completion ready when `submit` returns, an asynchronous one later. A write
+//! that completes without a fault is as durable as the store's
+//! [`Durability`] says; there is no later moment (the Linux initiator never
+//! flushes).
+
+mod buffers;
+
+pub use buffers::{Buffers, SEGMENTS_MAX};
+
+/// Bytes in a sector, the unit of every AoE request.
+pub const SECTOR_BYTES: u64 = 512;
+
+/// What an operation does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Fill the buffers from the store.
+    Read,
+    /// Put the buffers into the store.
+    Write,
+    /// Make every completed write stable.
+    Flush,
+}
+
+/// One operation, on its way to a store. The memory in `buffers` belongs to
+/// the operation until its completion has been returned.
+#[derive(Debug)]
+pub struct Op {
+    /// Comes back in the completion.
+    pub token: u32,
+    /// What to do.
+    pub kind: Kind,
+    /// First sector, counted from the start of the export.
+    pub sector: u64,
+    /// The memory; empty for a flush. Its length is a multiple of
+    /// [`SECTOR_BYTES`].
+    pub buffers: Buffers,
+}
+
+/// The end of one operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Completion {
+    /// The token of the operation.
+    pub token: u32,
+    /// `Ok` only if all of it was done, and for a write if it is as durable
+    /// as promised.
+    pub result: Result<(), Fault>,
+}
+
+/// Why an operation failed. Small and `Copy`: the data path allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The medium did not give or take the data (EIO, a truncated file).
+    Media,
+    /// No space left behind a sparse or thin store.
+    NoSpace,
+    /// The store does not take writes.
+    ReadOnly,
+    /// The sectors lie outside the store.
+    Range,
+    /// Any other error of the system.
+    System,
+}
+
+/// Size and shape of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// Size in sectors of 512 bytes.
+    pub sectors: u64,
+    /// The device's own write unit in bytes: 512 or 4096, say.
+    pub physical_bytes: u32,
+}
+
+/// What an acknowledged write has survived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// It is on stable storage.
+    Durable,
+    /// It is in the page cache; a power cut may lose it.
+    Volatile,
+}
+
+/// The queue is full: nothing was done, and the operation comes back.
+#[derive(Debug)]
+pub struct Full(pub Op);
+
+/// An engine under an export. Owned and called by one worker.
+pub trait Store: Send {
+    /// The size last seen by `open` or [`Store::refresh`].
+    fn geometry(&self) -> Geometry;
+
+    /// Looks again whether the file or device has changed its size.
+    fn refresh(&mut self) -> Geometry;
+
+    /// Takes an operation, or gives it back if the queue is full.
+    fn submit(&mut self, op: Op) -> Result<(), Full>;
+
+    /// The next finished operation, if there is one.
+    fn complete(&mut self) -> Option<Completion>;
+}

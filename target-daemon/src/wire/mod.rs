@@ -1,0 +1,3 @@
+//! Bytes ↔ meaning.
+pub mod aoe;
+pub mod ether;
