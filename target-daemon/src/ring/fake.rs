@@ -125,7 +125,9 @@ impl FakeWire {
             return false;
         }
         for (at, bytes) in frame.chunks(capacity).enumerate() {
-            let Some(addr) = state.fill.pop_front() else { return false };
+            let Some(addr) = state.fill.pop_front() else {
+                return false;
+            };
             self.memory.kernel_write(addr as u32, bytes);
             state.rx.push_back(Descriptor { addr, len: bytes.len() as u32, more: at + 1 < pieces });
         }

@@ -117,17 +117,20 @@ impl<R: Rings> Lane<R> {
         whole
     }
 
-    /// Sets the length of a frame, taking chunks from the free list or giving
-    /// them back. Bytes that were there stay; new ones are undefined.
+    /// Sets the length of a frame: cuts it, or makes its last piece longer and
+    /// takes chunks from the free list. Bytes that were there stay where they
+    /// are; new ones are undefined.
     pub fn resize(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
         let mut left = bytes;
         let mut at = 0;
         while left > 0 {
-            let addr = match frame.piece(at) {
-                Some((addr, _)) => addr,
-                None => self.grow(frame)?,
+            let last = at + 1 >= frame.pieces();
+            let (addr, len) = match frame.piece(at) {
+                Some(piece) => piece,
+                None => (self.grow(frame)?, 0),
             };
-            let len = left.min(self.memory.room_at(addr) as usize);
+            let room = if last { self.memory.room_at(addr) } else { len.into() };
+            let len = left.min(room as usize);
             frame.set_len(at, len as u16);
             left -= len;
             at += 1;
@@ -170,7 +173,9 @@ impl<R: Rings> Lane<R> {
         }
         let pieces = frame.pieces();
         for at in 0..pieces {
-            let Some((addr, len)) = frame.piece(at) else { break };
+            let Some((addr, len)) = frame.piece(at) else {
+                break;
+            };
             if self.pool.shift(self.memory.chunk_of(addr), Place::User, Place::Tx).is_ok() {
                 let more = at + 1 < pieces;
                 self.outbox.push(Descriptor { addr: addr.into(), len: len.into(), more });
@@ -210,7 +215,9 @@ impl<R: Rings> Lane<R> {
             let mut addrs = [0; BATCH];
             let mut n = 0;
             for addr in addrs.iter_mut().take(missing as usize) {
-                let Some(chunk) = self.pool.take(Place::Fill) else { break };
+                let Some(chunk) = self.pool.take(Place::Fill) else {
+                    break;
+                };
                 *addr = self.memory.start_of(chunk).into();
                 n += 1;
             }
