@@ -2,7 +2,7 @@
 //! owned frames.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Memory, Place, Pool, RingStatistics, Rings};
 
@@ -97,7 +97,7 @@ impl<R: Rings> Lane<R> {
     }
 
     /// What to wait on for received frames.
-    pub fn fd(&self) -> Option<RawFd> {
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.rings.fd()
     }
 
@@ -158,6 +158,26 @@ impl<R: Rings> Lane<R> {
         }
     }
 
+    /// A copy of a frame.
+    pub fn duplicate(&mut self, frame: &Frame) -> Result<Frame, NoChunks> {
+        let mut copy = Frame::empty(self.memory.id());
+        for at in 0..frame.pieces() {
+            let Ok(addr) = self.grow(&mut copy) else {
+                self.release(copy);
+                return Err(NoChunks);
+            };
+            let from = self.memory.piece(frame, at);
+            let len = from.len().min(self.memory.room_at(addr) as usize);
+            copy.set_len(at, len as u16);
+            if let (Some(from), Some(to)) =
+                (from.get(..len), self.memory.piece_mut(&mut copy, at).get_mut(..len))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(copy)
+    }
+
     /// Puts the frame's chunks back on the free list.
     pub fn release(&mut self, mut frame: Frame) {
         while let Some(addr) = frame.pop() {
@@ -185,10 +205,11 @@ impl<R: Rings> Lane<R> {
         Ok(())
     }
 
-    /// Hands queued frames to the kernel and makes it send them.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// Hands queued frames to the kernel and makes it send them. Returns how
+    /// many pieces still wait, because the link is down or busy.
+    pub fn flush(&mut self) -> io::Result<u32> {
         self.post();
-        self.rings.kick()
+        Ok(self.rings.kick()? + self.outbox.len() as u32)
     }
 
     /// Takes back the chunks of frames that have been sent.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread;
@@ -398,7 +398,7 @@ impl Rings for XskRings {
         n
     }
 
-    fn kick(&mut self) -> io::Result<()> {
+    fn kick(&mut self) -> io::Result<u32> {
         if self.busy_poll || self.fill.needs_wakeup() {
             self.rx.poll(0)?;
         }
@@ -415,7 +415,7 @@ impl Rings for XskRings {
             }
             queued = left;
         }
-        Ok(())
+        Ok(queued)
     }
 
     fn fill_size(&self) -> u32 {
@@ -434,7 +434,8 @@ impl Rings for XskRings {
         })
     }
 
-    fn fd(&self) -> Option<RawFd> {
-        Some(self.rx.fd().as_raw_fd())
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the socket stays open as long as `rx`, which is borrowed.
+        Some(unsafe { BorrowedFd::borrow_raw(self.rx.fd().as_raw_fd()) })
     }
 }
