@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-// `libc` has no constants for these; they are as in the kernel's `linux/fs.h`.
+/// `libc` has no constant for it; it is as in the kernel's `linux/fs.h`.
 const BLKROGET: libc::Ioctl = libc::_IO(0x12, 94);
-const BLKGETSIZE64: libc::Ioctl = libc::_IOR::<libc::size_t>(0x12, 114);
 
 /// What matters before serving a device.
 pub(super) struct Facts {
@@ -32,13 +31,6 @@ pub(super) fn facts(device: &File) -> io::Result<Facts> {
         logical_bytes: logical.unsigned_abs(),
         physical_bytes: physical,
     })
-}
-
-pub(super) fn size_bytes(device: &File) -> io::Result<u64> {
-    let mut bytes = 0u64;
-    // SAFETY: BLKGETSIZE64 fills a `u64`.
-    check(unsafe { libc::ioctl(device.as_raw_fd(), BLKGETSIZE64, &mut bytes) })?;
-    Ok(bytes)
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

@@ -81,6 +81,12 @@ pub enum OpenError {
         /// Its logical sector size.
         bytes: u32,
     },
+    /// Durable writes into memory that no call can write to.
+    #[error("{}: lies in hugetlbfs, which keeps nothing: export it as volatile, or read-only", path.display())]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+    },
     /// The kernel does not give the device exclusively.
     #[error("{}: is in use, perhaps mounted, part of an array, or swap: \
              release it (`lsblk {}` shows its user)", path.display(), path.display())]
@@ -140,5 +146,12 @@ pub enum Warning {
         allocated: u64,
         /// The size of the file in bytes.
         size: u64,
+    },
+    /// Durable writes are as durable as memory.
+    #[error("{}: lies in memory: its writes do not survive a restart of this host, \
+             so export it as volatile, or move it to a disk", path.display())]
+    InMemory {
+        /// The file.
+        path: PathBuf,
     },
 }

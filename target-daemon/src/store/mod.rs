@@ -29,6 +29,7 @@ mod mapping;
 mod mmap;
 mod null;
 mod open;
+mod remarks;
 mod sigbus;
 
 pub use buffers::{Buffers, SEGMENTS_MAX};

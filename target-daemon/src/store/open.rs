@@ -2,14 +2,14 @@
 //! of one.
 
 use std::fs::{self, File, FileType, Metadata};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::device;
 use super::lock::{self, Claim, Refused};
-use super::{Durability, OpenError, SECTOR_BYTES, Warning};
+use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
 /// The largest write unit worth telling: a page.
 const PHYSICAL_BYTES_MAX: u32 = 4096;
@@ -58,7 +58,6 @@ impl OpenOptions {
 pub(super) struct Backing {
     file: File,
     _claim: Option<Arc<Claim>>,
-    is_device: bool,
     offset: u64,
     fixed: bool,
     bytes: u64,
@@ -79,13 +78,18 @@ impl Backing {
         } else {
             None
         };
-        let size = size_of(&file, is_device).map_err(system("measure"))?;
+        let size = size_of(&file).map_err(system("measure"))?;
         let bytes = extent(options, size)?;
         let physical_bytes = if is_device {
             check_device(options, &file)?
         } else {
             u32::try_from(facts.blksize()).unwrap_or(PHYSICAL_BYTES_MAX)
         };
+        if remarks::cannot_sync(options, &file) {
+            return Err(OpenError::NotDurable {
+                path: options.path.clone(),
+            });
+        }
         lock::lock(
             &file,
             options.offset_bytes,
@@ -95,12 +99,11 @@ impl Backing {
         .map_err(|refused| options.refused(refused))?;
         Ok(Self {
             _claim: claim,
-            is_device,
             offset: options.offset_bytes,
             fixed: options.length_bytes.is_some(),
             bytes,
             physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, PHYSICAL_BYTES_MAX),
-            warnings: warnings(options, &facts, size, is_device),
+            warnings: remarks::on(options, &file, size),
             file,
         })
     }
@@ -133,7 +136,7 @@ impl Backing {
 
     /// The size of the whole file or device at this moment.
     pub(super) fn bytes_now(&self) -> io::Result<u64> {
-        size_of(&self.file, self.is_device)
+        size_of(&self.file)
     }
 
     /// The new size of the extent, if it follows the size of the file, and that
@@ -242,38 +245,15 @@ fn extent(options: &OpenOptions, size: u64) -> Result<u64, OpenError> {
     }
 }
 
-fn warnings(options: &OpenOptions, facts: &Metadata, size: u64, is_device: bool) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let path = &options.path;
-    let cut = size.saturating_sub(options.offset_bytes) % SECTOR_BYTES;
-    if options.length_bytes.is_none() && cut > 0 {
-        warnings.push(Warning::TailCut {
-            path: path.clone(),
-            bytes: cut,
-        });
-    }
-    // `st_blocks` counts in 512 bytes, whatever the file system.
-    let allocated = facts.blocks().saturating_mul(512);
-    if !options.read_only && !is_device && allocated < size {
-        warnings.push(Warning::Sparse {
-            path: path.clone(),
-            allocated,
-            size,
-        });
-    }
-    warnings
-}
-
 fn whole_sectors(bytes: u64) -> u64 {
     bytes - bytes % SECTOR_BYTES
 }
 
-fn size_of(file: &File, is_device: bool) -> io::Result<u64> {
-    if is_device {
-        device::size_bytes(file)
-    } else {
-        Ok(file.metadata()?.size())
-    }
+/// The size of a file or a device alike. The position is of no use to anybody,
+/// and to seek is the cheapest of all ways to ask: volatile writes do it each
+/// time.
+fn size_of(mut file: &File) -> io::Result<u64> {
+    file.seek(SeekFrom::End(0))
 }
 
 /// The physical sector size of a device, if it can be served as asked.

@@ -1,11 +1,8 @@
 //! Media that do not give or take data: every one ends the operation, and
 //! none the process or another store.
 
-use std::os::unix::process::ExitStatusExt;
-
 use xblade::store::{Fault, Store};
 
-use crate::child;
 use crate::fixture::*;
 
 #[test]
@@ -44,12 +41,14 @@ fn a_file_truncated_below_its_store_stays_truncated() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
 fn a_sigbus_that_is_not_ours_still_kills() {
+    use std::os::unix::process::ExitStatusExt;
     let scratch = Scratch::new();
     let _alone = alone();
     for role in ["fault elsewhere", "signal from outside"] {
         let path = scratch.file("f", &pattern(1, 8192));
-        let status = child::ending(role, &path);
+        let status = crate::child::ending(role, &path);
         assert_eq!(status.signal(), Some(libc::SIGBUS), "{role}: {status}");
     }
 }

@@ -72,6 +72,31 @@ fn the_process_that_has_the_lock_is_named() {
     }
 }
 
+/// A daemon that starts a program just then must be able to reopen a store.
+#[test]
+fn a_copy_of_the_descriptor_does_not_keep_the_lock() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let path = scratch.file("f", &[0; 8192]);
+    let held = open(&OpenOptions::new(&path));
+    // SAFETY: the child calls nothing but `pause`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        loop {
+            // SAFETY: no arguments; the parent's signal ends it.
+            unsafe { libc::pause() };
+        }
+    }
+    drop(held);
+    let reopened = xblade::store::MmapStore::open(&OpenOptions::new(&path));
+    // SAFETY: the child that was started above, and reaped only here.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    reopened.unwrap();
+}
+
 #[test]
 fn growth_of_the_file_is_locked_too() {
     let scratch = Scratch::new();

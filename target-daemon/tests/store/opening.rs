@@ -136,6 +136,35 @@ fn odd_tails_and_holes_are_remarked() {
 }
 
 #[test]
+fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
+    let Some(_alone) = root("memory_is_remarked_only_if_it_was_asked_to_be_durable") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    for kind in ["tmpfs", "ramfs"] {
+        let mounted = Mounted::new(scratch.path("m"), &["-t", kind, "none"]);
+        let path = mounted.path("f");
+        std::fs::write(&path, [1; 4096]).unwrap();
+        let remarked = [Warning::InMemory { path: path.clone() }];
+        assert_eq!(
+            open(&OpenOptions::new(&path)).warnings(),
+            remarked,
+            "{kind}"
+        );
+        assert_eq!(open(&volatile(&path)).warnings(), [], "{kind}");
+        assert_eq!(open(&read_only(&path)).warnings(), [], "{kind}");
+    }
+    let mounted = Mounted::new(scratch.path("m"), &["-t", "hugetlbfs", "none"]);
+    let path = mounted.path("f");
+    truncate_new(&path, 4 << 20);
+    let message = refusal(&OpenOptions::new(&path));
+    assert!(
+        message.contains("hugetlbfs") && message.contains("volatile"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_device_tells_its_sectors() {
     let Some(_alone) = root("a_device_tells_its_sectors") else {
         return;
