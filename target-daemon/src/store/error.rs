@@ -10,7 +10,8 @@ use super::lock::Holder;
 #[non_exhaustive]
 pub enum OpenError {
     /// Nothing is there.
-    #[error("{}: no such file: correct the path, or create it with `truncate -s SIZE`", path.display())]
+    #[error("{}: no such file: correct the path, or create it with `truncate -s \
+             SIZE`", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
@@ -24,7 +25,8 @@ pub enum OpenError {
         kind: &'static str,
     },
     /// It may not be read.
-    #[error("{}: may not be read: give read permission to the user of this process", path.display())]
+    #[error("{}: may not be read: give read permission to the user of this \
+             process", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -32,7 +34,8 @@ pub enum OpenError {
         source: io::Error,
     },
     /// It may be read but not written.
-    #[error("{}: may not be written: give write permission, or export it with `ro`", path.display())]
+    #[error("{}: may not be written: give write permission, or export it with \
+             `ro`", path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
@@ -40,7 +43,8 @@ pub enum OpenError {
         source: io::Error,
     },
     /// An offset or length that splits a sector.
-    #[error("{}: {name} {bytes} is not a multiple of 512: round it to whole sectors", path.display())]
+    #[error("{}: {name} {bytes} is not a multiple of 512: round it to whole \
+             sectors", path.display())]
     Unaligned {
         /// The file.
         path: PathBuf,
@@ -63,7 +67,8 @@ pub enum OpenError {
         size: u64,
     },
     /// Less than one sector to export.
-    #[error("{}: has {bytes} bytes from offset {offset} on: at least one sector of 512 is needed", path.display())]
+    #[error("{}: has {bytes} bytes from offset {offset} on: at least one sector \
+             of 512 is needed", path.display())]
     TooSmall {
         /// The file.
         path: PathBuf,
@@ -82,7 +87,8 @@ pub enum OpenError {
         bytes: u32,
     },
     /// Durable writes into memory that no call can write to.
-    #[error("{}: lies in hugetlbfs, which keeps nothing: export it as volatile, or read-only", path.display())]
+    #[error("{}: lies in hugetlbfs, which keeps nothing: export it as volatile, \
+             or read-only", path.display())]
     NotDurable {
         /// The file.
         path: PathBuf,
@@ -95,7 +101,8 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The same bytes are open elsewhere.
-    #[error("{}: is locked by {holder}: end that use, or give exports that do not overlap", path.display())]
+    #[error("{}: is locked by {holder}: end that use, or give exports that do \
+             not overlap", path.display())]
     Locked {
         /// The file.
         path: PathBuf,

@@ -1,11 +1,11 @@
 //! Bytes at rest.
 //!
-//! A store takes operations by [`Store::submit`] and gives each back exactly
-//! once by [`Store::complete`], in any order: a synchronous engine has the
-//! completion ready when `submit` returns, an asynchronous one later. A write
-//! that completes without a fault is as durable as the store's
-//! [`Durability`] says; there is no later moment (the Linux initiator never
-//! flushes).
+//! A store takes operations by [`submit`](crate::store::Store::submit) and
+//! gives each back exactly once by [`complete`](crate::store::Store::complete),
+//! in any order: a synchronous engine has the completion ready when `submit`
+//! returns, an asynchronous one later. A write that completes without a fault
+//! is as durable as the store's [`Durability`](crate::store::Durability) says;
+//! there is no later moment (the Linux initiator never flushes).
 //!
 //! ```text
 //! open ──► lock, device      what may be opened at all, and by whom else
@@ -36,6 +36,7 @@ pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use completed::QUEUE_MAX;
 pub use error::{OpenError, Warning};
 pub use fake::FakeStore;
+pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
 pub use open::OpenOptions;
