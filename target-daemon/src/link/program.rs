@@ -3,16 +3,16 @@
 use std::fmt;
 use std::os::fd::AsRawFd;
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpError, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use xblade_ebpf::{ACL, ACL_MAX, COUNTERS, Counter, LANES, OBJECT, PROGRAM, SETTINGS, Settings};
+use xblade_ebpf::{Counter, LANES, OBJECT, PROGRAM, Settings};
 
 use super::attach_error::AttachError;
 use super::facts::{Facts, XdpMode, attached};
 use super::limits::missing_capabilities;
+use super::maps::{MapError, Maps};
 use super::occupant::Occupant;
 use super::sys;
 
@@ -31,25 +31,6 @@ pub enum Mode {
     Generic,
 }
 
-/// A map of the running program could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum MapError {
-    /// The access list is longer than its map.
-    #[error("the access list has {0} addresses, the most is {ACL_MAX}: shorten it")]
-    AclTooLong(usize),
-    /// The object lacks the map, or it has another shape: a build fault.
-    #[error("the XDP program has no usable map `{0}`: rebuild xblade")]
-    Missing(&'static str),
-    /// The kernel refused.
-    #[error("cannot access the map `{map}` of the XDP program")]
-    Kernel {
-        /// The map.
-        map: &'static str,
-        /// What the kernel said.
-        source: Box<aya::maps::MapError>,
-    },
-}
-
 /// The program on an interface. Dropping it detaches; so does the end of the
 /// process, however it comes, because the kernel then closes the link.
 pub struct Program {
@@ -59,13 +40,6 @@ pub struct Program {
     settings: Settings,
     mode: XdpMode,
     native_refusal: Option<String>,
-}
-
-struct Maps {
-    lanes: XskMap<MapData>,
-    counters: PerCpuArray<MapData, u64>,
-    acl: HashMap<MapData, [u8; 6], u8>,
-    settings: Array<MapData, [u8; 8]>,
 }
 
 impl Program {
@@ -103,15 +77,12 @@ impl Program {
     /// bound to that queue of this interface. The kernel takes it out again
     /// when the socket closes.
     pub fn register(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
-        self.maps
-            .lanes
-            .set(queue, socket.as_raw_fd(), 0)
-            .map_err(kernel(LANES))
+        self.maps.register(queue, socket.as_raw_fd())
     }
 
     /// Frames of `queue` go to the stack from now on.
     pub fn unregister(&mut self, queue: u32) -> Result<(), MapError> {
-        self.maps.lanes.unset(queue).map_err(kernel(LANES))
+        self.maps.unregister(queue)
     }
 
     /// The interface has a new MAC address.
@@ -135,16 +106,7 @@ impl Program {
     /// What the program counted since it was attached, indexed by [`Counter`],
     /// summed over CPUs.
     pub fn counters(&self) -> Result<[u64; Counter::COUNT], MapError> {
-        let mut sums = [0_u64; Counter::COUNT];
-        for (sum, counter) in sums.iter_mut().zip(Counter::ALL) {
-            let cpus = self
-                .maps
-                .counters
-                .get(&(counter as u32), 0)
-                .map_err(kernel(COUNTERS))?;
-            *sum = cpus.iter().fold(0, |sum, value| sum.wrapping_add(*value));
-        }
-        Ok(sums)
+        self.maps.counters()
     }
 
     /// Where it runs: native or generic.
@@ -171,65 +133,6 @@ impl fmt::Debug for Program {
             .field("mode", mode)
             .field("native_refusal", native_refusal)
             .finish_non_exhaustive()
-    }
-}
-
-impl Maps {
-    fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        Ok(Self {
-            lanes: take(ebpf, LANES)?,
-            counters: take(ebpf, COUNTERS)?,
-            acl: take(ebpf, ACL)?,
-            settings: take(ebpf, SETTINGS)?,
-        })
-    }
-
-    fn set(&mut self, settings: &Settings) -> Result<(), MapError> {
-        self.settings
-            .set(0, settings.to_bytes(), 0)
-            .map_err(kernel(SETTINGS))
-    }
-
-    /// Off: the flag goes first. On: the flag goes last, and addresses that
-    /// leave make room for those that come.
-    fn set_acl(&mut self, settings: &mut Settings, acl: &[[u8; 6]]) -> Result<(), MapError> {
-        if acl.len() > ACL_MAX {
-            return Err(MapError::AclTooLong(acl.len()));
-        }
-        let wanted = Settings {
-            acl_on: !acl.is_empty(),
-            ..*settings
-        };
-        if !wanted.acl_on {
-            self.set(&wanted)?;
-            *settings = wanted;
-        }
-        let listed: Result<Vec<[u8; 6]>, _> = self.acl.keys().collect();
-        for gone in listed
-            .map_err(kernel(ACL))?
-            .iter()
-            .filter(|mac| !acl.contains(mac))
-        {
-            self.acl.remove(gone).map_err(kernel(ACL))?;
-        }
-        for mac in acl {
-            self.acl.insert(mac, 1, 0).map_err(kernel(ACL))?;
-        }
-        self.set(&wanted)?;
-        *settings = wanted;
-        Ok(())
-    }
-}
-
-fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError> {
-    let map = ebpf.take_map(name).ok_or(MapError::Missing(name))?;
-    M::try_from(map).map_err(|_| MapError::Missing(name))
-}
-
-fn kernel(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> MapError {
-    move |source| MapError::Kernel {
-        map,
-        source: Box::new(source),
     }
 }
 

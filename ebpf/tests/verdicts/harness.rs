@@ -17,6 +17,17 @@ pub const XDP_DROP: u32 = 1;
 pub const XDP_PASS: u32 = 2;
 pub const XDP_REDIRECT: u32 = 4;
 
+/// Every way to put at most two tags before the EtherType.
+pub const TAG_STACKS: [&[u16]; 7] = [
+    &[],
+    &[CTAG],
+    &[STAG],
+    &[STAG, CTAG],
+    &[CTAG, CTAG],
+    &[CTAG, STAG],
+    &[STAG, STAG],
+];
+
 /// Whether this process may load programs; says so loudly when it may not.
 pub fn may_run(test: &str) -> bool {
     // SAFETY: takes no arguments and cannot fail.
