@@ -26,9 +26,7 @@ fn main() -> Result<()> {
         .obj(out.join("xblade.bpf.o"))
         .clang_args(args)
         .build()
-        .context(
-            "the XDP program needs clang and the linux headers (Debian: clang, linux-libc-dev)",
-        )
+        .context("the XDP program needs clang and the linux headers (Debian: clang, linux-libc-dev)")
 }
 
 /// Debian and its kin keep `asm/types.h` in a folder named after the

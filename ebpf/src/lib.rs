@@ -123,9 +123,8 @@ struct Aligned<T: ?Sized> {
     bytes: T,
 }
 
-static ALIGNED: &Aligned<[u8]> = &Aligned {
-    bytes: *include_bytes!(concat!(env!("OUT_DIR"), "/xblade.bpf.o")),
-};
+static ALIGNED: &Aligned<[u8]> =
+    &Aligned { bytes: *include_bytes!(concat!(env!("OUT_DIR"), "/xblade.bpf.o")) };
 
 #[cfg(test)]
 mod tests {
@@ -162,19 +161,13 @@ mod tests {
             .map(|line| line.split_once(';').unwrap().0)
             .collect();
         assert_eq!(fields, ["own[6]", "acl_on", "reserved"]);
-        let settings = Settings {
-            own: [1, 2, 3, 4, 5, 6],
-            acl_on: true,
-        };
+        let settings = Settings { own: [1, 2, 3, 4, 5, 6], acl_on: true };
         assert_eq!(settings.to_bytes(), [1, 2, 3, 4, 5, 6, 1, 0]);
     }
 
     #[test]
     fn acl_size_mirrors_the_header() {
-        assert_eq!(
-            between(HEADER, "#define XBLADE_ACL_MAX ", "\n"),
-            ACL_MAX.to_string()
-        );
+        assert_eq!(between(HEADER, "#define XBLADE_ACL_MAX ", "\n"), ACL_MAX.to_string());
     }
 
     #[test]

@@ -9,23 +9,23 @@
 //!         the rest: XDP_PASS         frames      (no I/O) (pure)                in place
 //! ```
 
-/// Meaning → action. Pure: no clock, no system call.
-pub mod command;
-/// The command line and the typed model that it becomes.
-pub mod config;
-/// Assembly: from a checked configuration to running workers, and back down.
-pub mod daemon;
 /// The NIC: facts, the XDP program's load, attach and detach.
 pub mod link;
-/// Counters and latency histograms.
-pub mod observe;
 /// AF_XDP: UMEM, owned frames, rx/tx/fill/completion rings; fake rings.
 pub mod ring;
+/// Bytes ↔ meaning. No I/O, no `unsafe`, no panic.
+pub mod wire;
+/// Meaning → action. Pure: no clock, no system call.
+pub mod command;
 /// What is exported: addresses, limits, config strings, masks, reservations.
 pub mod shelf;
 /// Bytes at rest: the submit/complete trait and its engines.
 pub mod store;
-/// Bytes ↔ meaning. No I/O, no `unsafe`, no panic.
-pub mod wire;
-/// The loop: receive → command → submit → harvest → send → refill.
+/// The loop: receive → execute → harvest → finish → send → refill.
 pub mod worker;
+/// Counters and service times.
+pub mod observe;
+/// The command line and the typed model that it becomes.
+pub mod config;
+/// Assembly: from a command line to running workers, and back down.
+pub mod daemon;

@@ -18,15 +18,8 @@ pub const XDP_PASS: u32 = 2;
 pub const XDP_REDIRECT: u32 = 4;
 
 /// Every way to put at most two tags before the EtherType.
-pub const TAG_STACKS: [&[u16]; 7] = [
-    &[],
-    &[CTAG],
-    &[STAG],
-    &[STAG, CTAG],
-    &[CTAG, CTAG],
-    &[CTAG, STAG],
-    &[STAG, STAG],
-];
+pub const TAG_STACKS: [&[u16]; 7] =
+    [&[], &[CTAG], &[STAG], &[STAG, CTAG], &[CTAG, CTAG], &[CTAG, STAG], &[STAG, STAG]];
 
 /// Whether this process may load programs; says so loudly when it may not.
 pub fn may_run(test: &str) -> bool {
@@ -37,10 +30,7 @@ pub fn may_run(test: &str) -> bool {
     // Not eprintln: the test runner would keep that to itself.
     let _ = writeln!(std::io::stderr(), "SKIPPED: needs root: {test}");
     let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
-    assert!(
-        !strict,
-        "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it"
-    );
+    assert!(!strict, "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it");
     false
 }
 
@@ -66,13 +56,8 @@ impl Xdp {
         for mut map in open.maps_mut().filter(|map| map.name() == LANES) {
             map.set_max_entries(2).unwrap();
         }
-        let xdp = Self {
-            object: open.load().unwrap(),
-        };
-        xdp.set(Settings {
-            own: OWN,
-            acl_on: false,
-        });
+        let xdp = Self { object: open.load().unwrap() };
+        xdp.set(Settings { own: OWN, acl_on: false });
         xdp
     }
 
@@ -83,9 +68,7 @@ impl Xdp {
 
     pub fn set(&self, settings: Settings) {
         let value = settings.to_bytes();
-        self.map(SETTINGS)
-            .update(&[0; 4], &value, MapFlags::ANY)
-            .unwrap();
+        self.map(SETTINGS).update(&[0; 4], &value, MapFlags::ANY).unwrap();
     }
 
     pub fn allow(&self, source: [u8; 6]) {
@@ -107,16 +90,8 @@ impl Xdp {
     pub fn try_run(&self, frame: &[u8]) -> libbpf_rs::Result<Verdict> {
         let before = self.counters();
         let mut out = vec![0; frame.len() + 64];
-        let input = ProgramInput {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ..Default::default()
-        };
-        let program = self
-            .object
-            .progs_mut()
-            .find(|one| one.name() == PROGRAM)
-            .unwrap();
+        let input = ProgramInput { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() };
+        let program = self.object.progs_mut().find(|one| one.name() == PROGRAM).unwrap();
         let output = program.test_run(input)?;
         let left = output.data.map(|data| data.to_vec()).unwrap_or_default();
         let after = self.counters();
@@ -125,11 +100,7 @@ impl Xdp {
             .map(|counter| (counter, after[counter as usize] - before[counter as usize]))
             .filter(|(_, by)| *by > 0)
             .collect();
-        Ok(Verdict {
-            action: output.return_value,
-            moved,
-            frame: left,
-        })
+        Ok(Verdict { action: output.return_value, moved, frame: left })
     }
 
     pub fn run(&self, frame: &[u8]) -> Verdict {
@@ -141,24 +112,13 @@ impl Xdp {
 /// that no byte of the frame changed.
 pub fn expect(xdp: &Xdp, what: &str, frame: &[u8], action: u32, counter: Option<Counter>) {
     let moved = counter.map(|counter| (counter, 1)).into_iter().collect();
-    let want = Verdict {
-        action,
-        moved,
-        frame: frame.to_vec(),
-    };
+    let want = Verdict { action, moved, frame: frame.to_vec() };
     let got = xdp.run(frame);
     assert!(got == want, "{what}: got {got:?}\nwant {want:?}");
 }
 
 /// A frame of `len` bytes: addresses, tags, EtherType, then `body`, zeroes.
-pub fn frame(
-    to: [u8; 6],
-    from: [u8; 6],
-    tags: &[u16],
-    ty: u16,
-    body: &[u8],
-    len: usize,
-) -> Vec<u8> {
+pub fn frame(to: [u8; 6], from: [u8; 6], tags: &[u16], ty: u16, body: &[u8], len: usize) -> Vec<u8> {
     let mut bytes = [to, from].concat();
     for (number, tag) in tags.iter().enumerate() {
         bytes.extend(tag.to_be_bytes());
@@ -189,16 +149,10 @@ pub fn with_flags(tags: &[u16], version_flags: u8) -> Vec<u8> {
 pub fn socket_on_queue_0(xdp: &Xdp) -> OwnedFd {
     // SAFETY: no pointers; the result is checked before it is used.
     let raw = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    assert!(
-        raw >= 0,
-        "AF_XDP socket: {}",
-        std::io::Error::last_os_error()
-    );
+    assert!(raw >= 0, "AF_XDP socket: {}", std::io::Error::last_os_error());
     // SAFETY: a fresh descriptor that nothing else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };
     let value = socket.as_raw_fd().to_ne_bytes();
-    xdp.map(LANES)
-        .update(&[0; 4], &value, MapFlags::ANY)
-        .unwrap();
+    xdp.map(LANES).update(&[0; 4], &value, MapFlags::ANY).unwrap();
     socket
 }

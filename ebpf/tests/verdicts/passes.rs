@@ -13,13 +13,7 @@ fn requests_reach_the_socket_of_their_queue() {
     for tags in TAG_STACKS {
         for to in [OWN, BROADCAST] {
             let what = format!("tags {tags:x?} to {to:x?}");
-            expect(
-                &xdp,
-                &what,
-                &request(to, HOST, tags),
-                XDP_REDIRECT,
-                Some(Counter::Redirected),
-            );
+            expect(&xdp, &what, &request(to, HOST, tags), XDP_REDIRECT, Some(Counter::Redirected));
         }
     }
     drop(socket);
@@ -33,30 +27,12 @@ fn a_queue_without_socket_passes_and_says_so() {
     let xdp = Xdp::load();
     for tags in TAG_STACKS {
         let what = format!("tags {tags:x?}");
-        expect(
-            &xdp,
-            &what,
-            &request(OWN, HOST, tags),
-            XDP_PASS,
-            Some(Counter::NoSocket),
-        );
+        expect(&xdp, &what, &request(OWN, HOST, tags), XDP_PASS, Some(Counter::NoSocket));
     }
     let socket = socket_on_queue_0(&xdp);
-    expect(
-        &xdp,
-        "socket",
-        &request(OWN, HOST, &[]),
-        XDP_REDIRECT,
-        Some(Counter::Redirected),
-    );
+    expect(&xdp, "socket", &request(OWN, HOST, &[]), XDP_REDIRECT, Some(Counter::Redirected));
     drop(socket); // the kernel takes a closed socket out of the map
-    expect(
-        &xdp,
-        "closed",
-        &request(OWN, HOST, &[]),
-        XDP_PASS,
-        Some(Counter::NoSocket),
-    );
+    expect(&xdp, "closed", &request(OWN, HOST, &[]), XDP_PASS, Some(Counter::NoSocket));
 }
 
 #[test]
@@ -68,13 +44,7 @@ fn reserved_flags_and_the_error_flag_alone_are_user_space_s() {
     let _socket = socket_on_queue_0(&xdp);
     for flags in [0x11, 0x12, 0x13, 0x14] {
         let bytes = with_flags(&[], flags);
-        expect(
-            &xdp,
-            &format!("{flags:x}"),
-            &bytes,
-            XDP_REDIRECT,
-            Some(Counter::Redirected),
-        );
+        expect(&xdp, &format!("{flags:x}"), &bytes, XDP_REDIRECT, Some(Counter::Redirected));
     }
 }
 
@@ -88,30 +58,16 @@ fn everything_else_passes_untouched_and_uncounted() {
     let noise: Vec<u8> = (0..46).map(|byte| byte ^ 0x5a).collect();
     // AoE's number where it means nothing: as a tag's own value, or in a body.
     let body_of_aoe = [AOE.to_be_bytes(), AOE.to_be_bytes(), AOE.to_be_bytes()].concat();
-    for ty in [
-        0x0800, 0x0806, 0x86dd, 0x88a1, 0x88a3, 0xa288, 0x9100, 0x0000, 0x05dc, 0xffff,
-    ] {
+    for ty in [0x0800, 0x0806, 0x86dd, 0x88a1, 0x88a3, 0xa288, 0x9100, 0x0000, 0x05dc, 0xffff] {
         for tags in TAG_STACKS {
             for body in [&noise, &body_of_aoe] {
                 let what = format!("{ty:x} behind {tags:x?}");
-                expect(
-                    &xdp,
-                    &what,
-                    &frame(OWN, HOST, tags, ty, body, 80),
-                    XDP_PASS,
-                    None,
-                );
+                expect(&xdp, &what, &frame(OWN, HOST, tags, ty, body, 80), XDP_PASS, None);
             }
         }
     }
     for tags in [[CTAG; 3], [STAG; 3], [STAG, CTAG, CTAG]] {
-        expect(
-            &xdp,
-            "three tags",
-            &request(OWN, HOST, &tags),
-            XDP_PASS,
-            None,
-        );
+        expect(&xdp, "three tags", &request(OWN, HOST, &tags), XDP_PASS, None);
     }
 }
 

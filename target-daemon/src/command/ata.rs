@@ -70,11 +70,7 @@ fn read<'a>(ata: Request, state: &State, advert: Advert) -> Action<'a> {
         return fail(ata, error);
     }
     // A read may carry data: Linux probes a path with one of full length.
-    Action::Read {
-        ata,
-        sector: ata.lba(),
-        count: ata.count,
-    }
+    Action::Read { ata, sector: ata.lba(), count: ata.count }
 }
 
 fn write<'a>(
@@ -96,12 +92,7 @@ fn write<'a>(
     if payload_len < usize::from(ata.count) * SECTOR_LEN {
         return refuse(aoe::Error::Argument);
     }
-    Action::Write {
-        ata,
-        sector: ata.lba(),
-        count: ata.count,
-        payload_offset,
-    }
+    Action::Write { ata, sector: ata.lba(), count: ata.count, payload_offset }
 }
 
 /// Whether the sectors fit a frame and exist; else the ATA error.

@@ -12,10 +12,7 @@ pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>) -> Reply<'st
     let fault = match result {
         Ok(()) if kind == Kind::Read => {
             let bytes = usize::from(ata.count) * SECTOR_LEN;
-            return Reply::AtaData {
-                ata: ata.reply(status::GOOD, error::NONE),
-                bytes,
-            };
+            return Reply::AtaData { ata: ata.reply(status::GOOD, error::NONE), bytes };
         }
         Ok(()) => return Reply::Ata(ata.reply(status::GOOD, error::NONE)),
         Err(fault) => fault,

@@ -8,15 +8,9 @@ use crate::wire::mask::{Directive, Directives, Error, Reply, Request};
 
 pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State) -> Action<'a> {
     let reply = match request {
-        Request::Read => Reply::List {
-            code: 0,
-            macs: state.mask(),
-        },
+        Request::Read => Reply::List { code: 0, macs: state.mask() },
         Request::Edit(directives) => match edit(state, directives) {
-            Ok(()) => Reply::List {
-                code: 1,
-                macs: state.mask(),
-            },
+            Ok(()) => Reply::List { code: 1, macs: state.mask() },
             Err((error, index)) => Reply::Stopped { error, index },
         },
         Request::Overrun | Request::Unknown(_) => return refuse(aoe::Error::Argument),
@@ -32,9 +26,7 @@ fn edit(state: &mut State, directives: Directives<'_>) -> Result<(), (Error, u8)
         match directive {
             Directive::None => {}
             Directive::Add(mac) => {
-                state
-                    .add_to_mask(mac)
-                    .map_err(|_| (Error::ListFull, index))?;
+                state.add_to_mask(mac).map_err(|_| (Error::ListFull, index))?;
             }
             Directive::Delete(mac) => state.delete_from_mask(mac),
             Directive::Unknown(_) => return Err((Error::BadDirective, index)),

@@ -75,11 +75,9 @@ pub fn execute<'a>(request: &Request<'_>, state: &'a mut State, advert: Advert) 
         return Action::Ignore(reason);
     }
     match request.body {
-        Body::Ata {
-            ata,
-            payload_offset,
-            payload_len,
-        } => ata::execute(header, ata, payload_offset, payload_len, state, advert),
+        Body::Ata { ata, payload_offset, payload_len } => {
+            ata::execute(header, ata, payload_offset, payload_len, state, advert)
+        }
         Body::Query(query) => query::execute(query, state, advert),
         Body::Mask(mask) => mask::execute(mask, state),
         Body::Reserve(reserve) => reserve::execute(header.ether.src, reserve, state),

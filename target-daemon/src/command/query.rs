@@ -6,11 +6,7 @@ use crate::wire::aoe::Error;
 use crate::wire::query::{Advert, Reply, Request};
 use crate::wire::{self, DropReason};
 
-pub(super) fn execute<'a>(
-    request: Request<'_>,
-    state: &'a mut State,
-    advert: Advert,
-) -> Action<'a> {
+pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State, advert: Advert) -> Action<'a> {
     let refusal = match request {
         Request::Read => None,
         Request::Test(string) if state.config() == string => None,
@@ -23,12 +19,7 @@ pub(super) fn execute<'a>(
         Request::Unknown(_) => return refuse(Error::Argument),
     };
     let code = request.code();
-    Action::Reply(wire::Reply::Query(Reply {
-        code,
-        advert,
-        string: state.config(),
-        refusal,
-    }))
+    Action::Reply(wire::Reply::Query(Reply { code, advert, string: state.config(), refusal }))
 }
 
 /// The same string again is a success: it is the retransmission of a set

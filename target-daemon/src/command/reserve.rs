@@ -15,10 +15,7 @@ pub(super) fn execute<'a>(src: Mac, request: Request<'_>, state: &'a mut State) 
         Request::Overrun | Request::Unknown(_) => return refuse(Error::Argument),
     };
     match outcome {
-        Ok(()) => Action::Reply(wire::Reply::Reserve(Reply {
-            code,
-            macs: state.reservation(),
-        })),
+        Ok(()) => Action::Reply(wire::Reply::Reserve(Reply { code, macs: state.reservation() })),
         Err(error) => refuse(error),
     }
 }
@@ -34,7 +31,5 @@ fn set(src: Mac, macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
 }
 
 fn force_set(macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
-    state
-        .set_reservation(macs.iter())
-        .map_err(|_| Error::Argument)
+    state.set_reservation(macs.iter()).map_err(|_| Error::Argument)
 }

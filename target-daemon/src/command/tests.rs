@@ -22,11 +22,7 @@ use crate::wire::{DropReason, Request};
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 0x01]);
 const HOST: Mac = Mac([2, 0, 0, 0, 0, 0x02]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 0x03]);
-const ADVERT: Advert = Advert {
-    buffer_count: 64,
-    firmware: 0x0102,
-    sectors_per_frame: 8,
-};
+const ADVERT: Advert = Advert { buffer_count: 64, firmware: 0x0102, sectors_per_frame: 8 };
 const SECTORS: u64 = 1000;
 
 fn settings() -> Settings {
@@ -34,11 +30,7 @@ fn settings() -> Settings {
         address: Address { shelf: 7, slot: 3 },
         read_only: false,
         durability: Durability::Durable,
-        names: Names {
-            serial: Text::new("7.3:ab"),
-            firmware: Text::new("0.1"),
-            model: Text::new("xblade"),
-        },
+        names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("0.1"), model: Text::new("xblade") },
         acl: Acl::default(),
     }
 }
@@ -46,13 +38,7 @@ fn settings() -> Settings {
 fn with_settings(change: impl FnOnce(&mut Settings)) -> State {
     let mut settings = settings();
     change(&mut settings);
-    State::new(
-        settings,
-        Geometry {
-            sectors: SECTORS,
-            physical_bytes: 4096,
-        },
-    )
+    State::new(settings, Geometry { sectors: SECTORS, physical_bytes: 4096 })
 }
 
 fn state() -> State {
@@ -96,9 +82,7 @@ impl Seen {
 
 /// A frame for the export from [`HOST`], with this command and argument.
 fn frame(command: u8, argument: &[u8]) -> Vec<u8> {
-    let aoe = [
-        0x88, 0xA2, 0x10, 0, 0, 7, 3, command, 0x81, 0x02, 0x03, 0x04,
-    ];
+    let aoe = [0x88, 0xA2, 0x10, 0, 0, 7, 3, command, 0x81, 0x02, 0x03, 0x04];
     [&OWN.0[..], &HOST.0, &aoe, argument].concat()
 }
 
@@ -122,19 +106,12 @@ fn run(state: &mut State, frame: &[u8]) -> Seen {
     match execute(&request, state, ADVERT) {
         Action::Ignore(reason) => Seen::Ignored(reason),
         Action::Read { sector, count, .. } => Seen::Read(sector, count),
-        Action::Write {
-            sector,
-            count,
-            payload_offset,
-            ..
-        } => Seen::Write(sector, count, payload_offset),
+        Action::Write { sector, count, payload_offset, .. } => Seen::Write(sector, count, payload_offset),
         Action::Flush { .. } => Seen::Flush,
         Action::Reply(reply) => {
             let mut chunk = vec![0xEE; 2048.max(frame.len())];
             chunk[..frame.len()].copy_from_slice(frame);
-            let len = reply
-                .emit(&request.header, OWN, address, &mut chunk)
-                .unwrap();
+            let len = reply.emit(&request.header, OWN, address, &mut chunk).unwrap();
             assert_eq!(len, reply.frame_len(request.header.l2_len()));
             chunk.truncate(len);
             Seen::Reply(chunk)

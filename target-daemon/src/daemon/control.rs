@@ -57,7 +57,9 @@ fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve)
     let name = interface.facts.name.clone();
     let Ok(now) = Facts::read(&name) else {
         if interface.facts.up {
-            warn!("{name} is gone: its exports are not served there any more; restart xblade when it is back");
+            warn!(
+                "{name} is gone: its exports are not served there any more; restart xblade when it is back"
+            );
             interface.facts.up = false;
         }
         return;
@@ -103,7 +105,10 @@ impl Signals {
             Ok(read)
         };
         let failed = |e: std::io::Error| Failure::machine("cannot listen for signals", e);
-        Ok(Self { end: listen(&[SIGTERM, SIGINT]).map_err(failed)?, report: listen(&[SIGUSR1]).map_err(failed)? })
+        Ok(Self {
+            end: listen(&[SIGTERM, SIGINT]).map_err(failed)?,
+            report: listen(&[SIGUSR1]).map_err(failed)?,
+        })
     }
 
     /// Whether a signal has come since the last call.

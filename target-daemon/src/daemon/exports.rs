@@ -18,7 +18,9 @@ pub fn open(options: &Serve) -> Result<Vec<Export>, Failure> {
     for wanted in &options.exports {
         let address = wanted.address;
         if exports.iter().any(|e| e.state.settings.address == address) {
-            return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
+            return Err(Failure::request(format!(
+                "{address} is given twice: give each export its own address"
+            )));
         }
         exports.push(open_one(wanted, acl.clone())?);
     }
@@ -56,7 +58,10 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
         (false, Durability::Durable) => "durable",
         (false, Durability::Volatile) => "VOLATILE: a power cut may lose acknowledged writes",
     };
-    info!("{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}", (sectors * SECTOR_BYTES) as f64 / 1048576.0);
+    info!(
+        "{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}",
+        (sectors * SECTOR_BYTES) as f64 / 1048576.0
+    );
     Ok(Export::new(settings, store))
 }
 
@@ -75,7 +80,10 @@ fn names(address: Address, image: &Image, durability: Durability) -> Names {
     };
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let parts = [machine.as_slice(), path.as_os_str().as_encoded_bytes(), &offset.to_le_bytes()];
-    let hash = parts.into_iter().flatten().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
+    let hash = parts
+        .into_iter()
+        .flatten()
+        .fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
     Names {
         serial: Text::new(&format!("{address}:{:08x}", hash >> 32 ^ hash & 0xffff_ffff)),
         firmware: Text::new(env!("CARGO_PKG_VERSION")),

@@ -50,7 +50,9 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
             warn!("{name} is down: bring it up with `ip link set {name} up`");
         }
         if facts.rx_vlan_offload == Some(true) {
-            info!("{name}: VLAN tags are taken out by the NIC; to serve tagged hosts: ethtool -K {name} rxvlan off");
+            info!(
+                "{name}: VLAN tags are taken out by the NIC; to serve tagged hosts: ethtool -K {name} rxvlan off"
+            );
         }
         interfaces.push(Interface { facts, program: None });
     }
@@ -79,7 +81,8 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
 
 fn attach_program(facts: &Facts, options: &Serve) -> Result<Program, Failure> {
     let acl: Vec<[u8; 6]> = options.allow.iter().map(|mac| mac.0).collect();
-    let program = Program::attach(facts, mode(facts, options)?, &acl).map_err(|e| Failure::Machine(Box::new(e)))?;
+    let program =
+        Program::attach(facts, mode(facts, options)?, &acl).map_err(|e| Failure::Machine(Box::new(e)))?;
     let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
     info!(
         "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {} sectors a frame",
@@ -111,7 +114,10 @@ fn mode(facts: &Facts, options: &Serve) -> Result<Mode, Failure> {
         )),
         config::XdpMode::Native => Ok(Mode::Native),
         config::XdpMode::Auto if lacking => {
-            info!("{}: no multi-fragment XDP in the driver, so generic mode at MTU {}", facts.name, facts.mtu);
+            info!(
+                "{}: no multi-fragment XDP in the driver, so generic mode at MTU {}",
+                facts.name, facts.mtu
+            );
             Ok(Mode::Generic)
         }
         config::XdpMode::Auto => Ok(Mode::Auto),

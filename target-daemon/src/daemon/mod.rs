@@ -28,7 +28,8 @@ use crate::link;
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
 pub fn serve(options: &Serve) -> Result<(), Failure> {
     prepare()?;
-    let events = link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
+    let events =
+        link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
     let mut interfaces = interface::look_up(options)?;
     let exports = exports::open(options)?;
     let addresses: Vec<_> = exports.iter().map(|export| export.state.settings.address).collect();
@@ -49,7 +50,8 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
 
 /// What the process needs before anything else.
 fn prepare() -> Result<(), Failure> {
-    let missing = link::missing_capabilities().map_err(|e| Failure::machine("cannot read own capabilities", e))?;
+    let missing =
+        link::missing_capabilities().map_err(|e| Failure::machine("cannot read own capabilities", e))?;
     if !missing.is_empty() {
         return Err(Failure::Privilege { missing });
     }

@@ -37,7 +37,9 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failu
         log::warn!(
             "{}: {} initiators with {} requests each need {needed} rx entries, the ring has {rx_ring}: a burst \
              may be lost (lower --buffer-count or --initiators, or raise --rx-ring)",
-            facts.name, options.initiators, options.buffer_count
+            facts.name,
+            options.initiators,
+            options.buffer_count
         );
     }
     Ok(Wanted {
@@ -57,9 +59,9 @@ fn ring_size(name: &str, given: Option<u32>, needed: u32) -> Result<u32, Failure
     match given {
         None => Ok(needed.clamp(64, RING_MAX).next_power_of_two()),
         Some(size) if size.is_power_of_two() && (64..=1 << 16).contains(&size) => Ok(size),
-        Some(size) => {
-            Err(Failure::request(format!("{name} {size} is not possible: give a power of two from 64 to 65536")))
-        }
+        Some(size) => Err(Failure::request(format!(
+            "{name} {size} is not possible: give a power of two from 64 to 65536"
+        ))),
     }
 }
 
@@ -75,7 +77,9 @@ mod tests {
 
     #[test]
     fn jumbo_frames_take_several_descriptors() {
-        for (mtu, chunk, expected) in [(1500, 4096, 1), (1500, 2048, 1), (4200, 4096, 2), (9000, 4096, 3), (9000, 2048, 6)] {
+        for (mtu, chunk, expected) in
+            [(1500, 4096, 1), (1500, 2048, 1), (4200, 4096, 2), (9000, 4096, 3), (9000, 2048, 6)]
+        {
             assert_eq!(descriptors_per_frame(mtu, chunk), expected, "MTU {mtu}, chunk {chunk}");
         }
     }

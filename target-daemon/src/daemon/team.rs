@@ -17,7 +17,8 @@ use crate::observe::{Latency, Report, Section};
 use crate::shelf::{self, Export, Shelf};
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, Exchange, IdlePolicy, LANES_MAX, Order, Owner, Parts, SharedLane, Snapshot, Waker, Worker,
+    self, Directory, Exchange, IdlePolicy, LANES_MAX, Order, Owner, Parts, SharedLane, Snapshot, Waker,
+    Worker,
 };
 
 /// An adaptive worker spins this long after its last frame. A sleeping worker
@@ -74,7 +75,8 @@ impl Team {
             .iter()
             .map(|group| group.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum())
             .collect();
-        let exchange = Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+        let exchange =
+            Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
         let mut team = Self { members: Vec::new(), lanes: Arc::clone(&shared) };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
         for (index, ((lanes, shelf), (exchange, waker))) in seats {
@@ -136,7 +138,9 @@ impl Team {
             quiet = if drained { quiet + 1 } else { 0 };
         }
         if quiet < 2 {
-            warn!("some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them");
+            warn!(
+                "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
+            );
         }
         for member in &self.members {
             member.order(Order::Stop);
@@ -224,7 +228,10 @@ fn cores(options: &Serve) -> Result<Vec<core_affinity::CoreId>, Failure> {
     let find = |wanted: &usize| {
         there.iter().copied().find(|core| core.id == *wanted).ok_or_else(|| {
             let ids: Vec<String> = there.iter().map(|core| core.id.to_string()).collect();
-            Failure::request(format!("--cores {wanted}: there is no such core for this process (there are {})", ids.join(", ")))
+            Failure::request(format!(
+                "--cores {wanted}: there is no such core for this process (there are {})",
+                ids.join(", ")
+            ))
         })
     };
     options.cores.iter().map(find).collect()

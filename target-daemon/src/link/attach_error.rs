@@ -48,9 +48,7 @@ pub enum AttachError {
         reason: String,
     },
     /// Mode auto, and neither mode worked.
-    #[error(
-        "interface `{name}` refuses the XDP program, native ({native}) and generic ({generic})"
-    )]
+    #[error("interface `{name}` refuses the XDP program, native ({native}) and generic ({generic})")]
     RefusedBoth {
         /// The interface.
         name: String,

@@ -19,9 +19,7 @@ impl LinkEvents {
     /// between.
     pub fn open() -> io::Result<Self> {
         let groups = libc::RTMGRP_LINK.cast_unsigned();
-        Ok(Self {
-            socket: sys::route_socket(groups)?,
-        })
+        Ok(Self { socket: sys::route_socket(groups)? })
     }
 
     /// Takes everything that waits. True when there was something, also when

@@ -106,11 +106,7 @@ pub enum FactsError {
 }
 
 fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 impl Facts {
@@ -149,36 +145,24 @@ impl Facts {
 fn find(all: Vec<Interface>, name: &str) -> Result<Interface, FactsError> {
     let there = all.iter().map(|link| link.name.clone()).collect();
     let found = all.into_iter().find(|link| link.name == name);
-    found.ok_or_else(|| FactsError::Missing {
-        name: name.to_owned(),
-        there,
-    })
+    found.ok_or_else(|| FactsError::Missing { name: name.to_owned(), there })
 }
 
 fn mac_of(link: &Interface) -> Result<[u8; 6], FactsError> {
     let known = matches!(link.kind, ARPHRD_ETHER | ARPHRD_LOOPBACK);
     let mac = link.address.as_slice().try_into().ok().filter(|_| known);
-    mac.ok_or_else(|| FactsError::NotEthernet {
-        name: link.name.clone(),
-        kind: link.kind,
-    })
+    mac.ok_or_else(|| FactsError::NotEthernet { name: link.name.clone(), kind: link.kind })
 }
 
 fn queues(link: &Interface) -> u32 {
-    let told = sys::rx_channels(&link.name)
-        .ok()
-        .filter(|queues| *queues > 0);
+    let told = sys::rx_channels(&link.name).ok().filter(|queues| *queues > 0);
     told.unwrap_or(link.rx_queues).max(1)
 }
 
 /// `programs` as in [`sys::XdpQuery`]: 0 means none.
 pub(super) fn attached(programs: [u32; 3]) -> Vec<(XdpMode, u32)> {
     let modes = [XdpMode::Native, XdpMode::Generic, XdpMode::Offload];
-    modes
-        .into_iter()
-        .zip(programs)
-        .filter(|(_, id)| *id != 0)
-        .collect()
+    modes.into_iter().zip(programs).filter(|(_, id)| *id != 0).collect()
 }
 
 #[cfg(test)]
@@ -197,10 +181,7 @@ mod tests {
     #[test]
     fn a_missing_interface_is_told_with_those_there_are() {
         let text = Facts::read("xblnone0").unwrap_err().to_string();
-        assert!(
-            text.starts_with("interface `xblnone0` does not exist: there are "),
-            "{text}"
-        );
+        assert!(text.starts_with("interface `xblnone0` does not exist: there are "), "{text}");
         assert!(text.contains("lo"), "{text}");
     }
 
@@ -212,10 +193,7 @@ mod tests {
             address: address.to_vec(),
             ..Interface::default()
         };
-        assert_eq!(
-            mac_of(&link(ARPHRD_ETHER, &[2, 0, 0, 0, 0, 1])).unwrap(),
-            [2, 0, 0, 0, 0, 1]
-        );
+        assert_eq!(mac_of(&link(ARPHRD_ETHER, &[2, 0, 0, 0, 0, 1])).unwrap(), [2, 0, 0, 0, 0, 1]);
         for (kind, address) in [(32, [0; 20].as_slice()), (65534, &[]), (ARPHRD_ETHER, &[1])] {
             let error = mac_of(&link(kind, address)).unwrap_err();
             assert!(matches!(error, FactsError::NotEthernet { .. }));
@@ -225,9 +203,6 @@ mod tests {
     #[test]
     fn only_real_program_ids_count_as_attached() {
         assert_eq!(attached([0, 0, 0]), []);
-        assert_eq!(
-            attached([0, 7, 9]),
-            [(XdpMode::Generic, 7), (XdpMode::Offload, 9)]
-        );
+        assert_eq!(attached([0, 7, 9]), [(XdpMode::Generic, 7), (XdpMode::Offload, 9)]);
     }
 }

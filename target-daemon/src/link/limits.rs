@@ -24,10 +24,7 @@ pub fn raise_memlock() -> Result<(), MemlockError> {
     if soft == libc::RLIM_INFINITY && hard == libc::RLIM_INFINITY {
         return Ok(());
     }
-    sys::unlimit_memlock().map_err(|source| MemlockError {
-        bytes: soft,
-        source,
-    })
+    sys::unlimit_memlock().map_err(|source| MemlockError { bytes: soft, source })
 }
 
 /// What xblade needs: each row one name for the operator, and the capability
@@ -48,19 +45,13 @@ pub fn missing_capabilities() -> io::Result<Vec<&'static str>> {
 }
 
 fn effective(status: &str) -> Option<u64> {
-    let value = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(value.trim(), 16).ok()
 }
 
 fn missing(effective: u64) -> Vec<&'static str> {
     let lacks = |any: &[u32]| any.iter().all(|bit| effective >> bit & 1 == 0);
-    NEEDED
-        .iter()
-        .filter(|(_, any)| lacks(any))
-        .map(|(name, _)| *name)
-        .collect()
+    NEEDED.iter().filter(|(_, any)| lacks(any)).map(|(name, _)| *name).collect()
 }
 
 #[cfg(test)]
@@ -73,10 +64,7 @@ mod tests {
         let bit = |number: u32| 1_u64 << number;
         let rows = [
             (u64::MAX, vec![]),
-            (
-                0,
-                vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_BPF"],
-            ),
+            (0, vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_BPF"]),
             (bit(12) | bit(13) | bit(14) | bit(39), vec![]),
             (bit(12) | bit(13) | bit(14) | bit(21), vec![]),
             (bit(12) | bit(14) | bit(39), vec!["CAP_NET_RAW"]),

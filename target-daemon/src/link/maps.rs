@@ -58,10 +58,7 @@ impl Maps {
     pub(super) fn counters(&self) -> Result<[u64; Counter::COUNT], MapError> {
         let mut sums = [0_u64; Counter::COUNT];
         for (sum, counter) in sums.iter_mut().zip(Counter::ALL) {
-            let cpus = self
-                .counters
-                .get(&(counter as u32), 0)
-                .map_err(kernel(COUNTERS))?;
+            let cpus = self.counters.get(&(counter as u32), 0).map_err(kernel(COUNTERS))?;
             *sum = cpus.iter().fold(0, |sum, value| sum.wrapping_add(*value));
         }
         Ok(sums)
@@ -69,35 +66,22 @@ impl Maps {
 
     /// Replaces the settings.
     pub(super) fn set(&mut self, settings: &Settings) -> Result<(), MapError> {
-        self.settings
-            .set(0, settings.to_bytes(), 0)
-            .map_err(kernel(SETTINGS))
+        self.settings.set(0, settings.to_bytes(), 0).map_err(kernel(SETTINGS))
     }
 
     /// Replaces the access list. Off: the flag goes first. On: the flag goes last, and addresses that
     /// leave make room for those that come.
-    pub(super) fn set_acl(
-        &mut self,
-        settings: &mut Settings,
-        acl: &[[u8; 6]],
-    ) -> Result<(), MapError> {
+    pub(super) fn set_acl(&mut self, settings: &mut Settings, acl: &[[u8; 6]]) -> Result<(), MapError> {
         if acl.len() > ACL_MAX {
             return Err(MapError::AclTooLong(acl.len()));
         }
-        let wanted = Settings {
-            acl_on: !acl.is_empty(),
-            ..*settings
-        };
+        let wanted = Settings { acl_on: !acl.is_empty(), ..*settings };
         if !wanted.acl_on {
             self.set(&wanted)?;
             *settings = wanted;
         }
         let listed: Result<Vec<[u8; 6]>, _> = self.acl.keys().collect();
-        for gone in listed
-            .map_err(kernel(ACL))?
-            .iter()
-            .filter(|mac| !acl.contains(mac))
-        {
+        for gone in listed.map_err(kernel(ACL))?.iter().filter(|mac| !acl.contains(mac)) {
             self.acl.remove(gone).map_err(kernel(ACL))?;
         }
         for mac in acl {
@@ -115,8 +99,5 @@ fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapEr
 }
 
 fn kernel(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> MapError {
-    move |source| MapError::Kernel {
-        map,
-        source: Box::new(source),
-    }
+    move |source| MapError::Kernel { map, source: Box::new(source) }
 }

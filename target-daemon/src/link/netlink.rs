@@ -206,11 +206,7 @@ mod tests {
 
     #[test]
     fn the_kernel_lists_the_loopback() {
-        let lo = interfaces()
-            .unwrap()
-            .into_iter()
-            .find(|one| one.name == "lo")
-            .unwrap();
+        let lo = interfaces().unwrap().into_iter().find(|one| one.name == "lo").unwrap();
         assert_eq!((lo.kind, lo.address.len()), (772, 6));
         assert!(lo.rx_queues >= 1);
     }

@@ -49,10 +49,7 @@ impl Occupant {
 
     /// What the operator can do about it.
     fn remedy(&self) -> String {
-        let stop = self
-            .holders
-            .first()
-            .map(|(pid, _)| format!("stop process {pid}"));
+        let stop = self.holders.first().map(|(pid, _)| format!("stop process {pid}"));
         let command = match self.links.as_slice() {
             [] => match self.mode {
                 XdpMode::Native => format!("`ip link set dev {} xdpdrv off`", self.interface),
@@ -72,21 +69,13 @@ impl Occupant {
 
 impl fmt::Display for Occupant {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            interface,
-            mode,
-            id,
-            ..
-        } = self;
+        let Self { interface, mode, id, .. } = self;
         match &self.name {
             Some(_) if self.is_xblade() => {
                 write!(to, "interface `{interface}` is served by another xblade")?;
             }
             Some(name) => {
-                write!(
-                    to,
-                    "interface `{interface}` already runs the XDP program `{name}`"
-                )?;
+                write!(to, "interface `{interface}` already runs the XDP program `{name}`")?;
             }
             None => write!(to, "interface `{interface}` already runs an XDP program")?,
         }
@@ -99,13 +88,8 @@ impl fmt::Display for Occupant {
 }
 
 fn name_of(id: u32) -> Option<String> {
-    let program = loaded_programs()
-        .filter_map(Result::ok)
-        .find(|program| program.id() == id)?;
-    program
-        .name_as_str()
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
+    let program = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id)?;
+    program.name_as_str().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 fn links_of(id: u32) -> Vec<u32> {
@@ -121,27 +105,19 @@ fn holders_of(id: u32) -> Vec<(u32, String)> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let holds = |pid: &u32| {
         let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
             return false;
         };
-        fds.flatten()
-            .filter_map(|fd| fs::read_to_string(fd.path()).ok())
-            .any(|info| mentions(&info, id))
+        fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok()).any(|info| mentions(&info, id))
     };
-    pids.filter(holds)
-        .map(|pid| (pid, command_of(pid)))
-        .collect()
+    pids.filter(holds).map(|pid| (pid, command_of(pid))).collect()
 }
 
 /// Whether an fdinfo text names program `id`.
 fn mentions(info: &str, id: u32) -> bool {
-    info.lines()
-        .filter_map(|line| line.strip_prefix("prog_id:"))
-        .any(|value| value.trim().parse() == Ok(id))
+    info.lines().filter_map(|line| line.strip_prefix("prog_id:")).any(|value| value.trim().parse() == Ok(id))
 }
 
 fn command_of(pid: u32) -> String {
@@ -161,10 +137,7 @@ mod tests {
             id: 12,
             name: name.map(Into::into),
             links: links.to_vec(),
-            holders: holders
-                .iter()
-                .map(|(pid, name)| (*pid, (*name).into()))
-                .collect(),
+            holders: holders.iter().map(|(pid, name)| (*pid, (*name).into())).collect(),
         }
     }
 

@@ -23,20 +23,14 @@ pub struct PacketSocket {
 impl PacketSocket {
     /// On the interface with this index. Needs CAP_NET_RAW.
     pub fn open(index: u32) -> io::Result<Self> {
-        Ok(Self {
-            socket: sys::packet_socket(index, ETHER_TYPE)?,
-        })
+        Ok(Self { socket: sys::packet_socket(index, ETHER_TYPE)? })
     }
 
     /// Sends one whole frame, Ethernet header first. `WouldBlock` when the
     /// interface has more to send than it may hold.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         let sent = (&self.socket).write(frame)?;
-        if sent == frame.len() {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::WriteZero.into())
-        }
+        if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     /// Waits for a frame up to `timeout`; its length, or None when none came. A

@@ -50,27 +50,16 @@ impl Program {
     /// Never replaces a program that is there.
     pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]]) -> Result<Self, AttachError> {
         if facts.loopback {
-            return Err(AttachError::Loopback {
-                name: facts.name.clone(),
-            });
+            return Err(AttachError::Loopback { name: facts.name.clone() });
         }
         refuse_if_occupied(facts)?;
         let mut ebpf = load(facts.queues)?;
         let mut maps = Maps::take(&mut ebpf)?;
-        let mut settings = Settings {
-            own: facts.mac,
-            acl_on: false,
-        };
+        let mut settings = Settings { own: facts.mac, acl_on: false };
         maps.set(&settings)?;
         maps.set_acl(&mut settings, acl)?;
         let (link, mode, native_refusal) = attach(&mut ebpf, facts, mode)?;
-        Ok(Self {
-            _link: link,
-            maps,
-            settings,
-            mode,
-            native_refusal,
-        })
+        Ok(Self { _link: link, maps, settings, mode, native_refusal })
     }
 
     /// Frames of `queue` go to `socket` from now on: an AF_XDP socket that is
@@ -87,10 +76,7 @@ impl Program {
 
     /// The interface has a new MAC address.
     pub fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), MapError> {
-        let settings = Settings {
-            own: mac,
-            ..self.settings
-        };
+        let settings = Settings { own: mac, ..self.settings };
         self.maps.set(&settings)?;
         self.settings = settings;
         Ok(())
@@ -122,12 +108,7 @@ impl Program {
 
 impl fmt::Debug for Program {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            settings,
-            mode,
-            native_refusal,
-            ..
-        } = self;
+        let Self { settings, mode, native_refusal, .. } = self;
         to.debug_struct("Program")
             .field("settings", settings)
             .field("mode", mode)
@@ -138,26 +119,18 @@ impl fmt::Debug for Program {
 
 fn refuse_if_occupied(facts: &Facts) -> Result<(), AttachError> {
     // Asked again: the facts may be old.
-    let xdp = sys::xdp_query(facts.index).map_err(|source| AttachError::Query {
-        name: facts.name.clone(),
-        source,
-    })?;
+    let xdp = sys::xdp_query(facts.index)
+        .map_err(|source| AttachError::Query { name: facts.name.clone(), source })?;
     match attached(xdp.programs).first() {
         None => Ok(()),
-        Some((mode, id)) => Err(AttachError::Occupied(Box::new(Occupant::of(
-            &facts.name,
-            *mode,
-            *id,
-        )))),
+        Some((mode, id)) => Err(AttachError::Occupied(Box::new(Occupant::of(&facts.name, *mode, *id)))),
     }
 }
 
 /// Loads the object into the kernel, its lanes map as large as `queues`.
 fn load(queues: u32) -> Result<Ebpf, AttachError> {
     let load = || -> Result<Ebpf, EbpfError> {
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries(LANES, queues)
-            .load(OBJECT)?;
+        let mut ebpf = EbpfLoader::new().map_max_entries(LANES, queues).load(OBJECT)?;
         program(&mut ebpf)?.load()?;
         Ok(ebpf)
     };
@@ -179,16 +152,8 @@ fn attach(
     facts: &Facts,
     mode: Mode,
 ) -> Result<(FdLink, XdpMode, Option<String>), AttachError> {
-    let refused = |mode, reason| AttachError::Refused {
-        name: facts.name.clone(),
-        mode,
-        reason,
-    };
-    let first = if mode == Mode::Generic {
-        XdpMode::Generic
-    } else {
-        XdpMode::Native
-    };
+    let refused = |mode, reason| AttachError::Refused { name: facts.name.clone(), mode, reason };
+    let first = if mode == Mode::Generic { XdpMode::Generic } else { XdpMode::Native };
     let native = match attach_in(ebpf, facts, first)? {
         Ok(link) => return Ok((link, first, None)),
         Err(reason) if mode == Mode::Auto => reason,
@@ -196,25 +161,13 @@ fn attach(
     };
     match attach_in(ebpf, facts, XdpMode::Generic)? {
         Ok(link) => Ok((link, XdpMode::Generic, Some(native))),
-        Err(generic) => Err(AttachError::RefusedBoth {
-            name: facts.name.clone(),
-            native,
-            generic,
-        }),
+        Err(generic) => Err(AttachError::RefusedBoth { name: facts.name.clone(), native, generic }),
     }
 }
 
 /// The inner error is the kernel's refusal of this mode, in words.
-fn attach_in(
-    ebpf: &mut Ebpf,
-    facts: &Facts,
-    mode: XdpMode,
-) -> Result<Result<FdLink, String>, AttachError> {
-    let aya_mode = if mode == XdpMode::Native {
-        AyaMode::Driver
-    } else {
-        AyaMode::Skb
-    };
+fn attach_in(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Result<Result<FdLink, String>, AttachError> {
+    let aya_mode = if mode == XdpMode::Native { AyaMode::Driver } else { AyaMode::Skb };
     let attempt = program(ebpf).and_then(|program| {
         let link = program.attach_to_if_index(facts.index, aya_mode)?;
         Ok((program, link))
@@ -237,9 +190,7 @@ fn keep_link(
     facts: &Facts,
     mode: XdpMode,
 ) -> Result<FdLink, AttachError> {
-    let no_link = || AttachError::NoLink {
-        name: facts.name.clone(),
-    };
+    let no_link = || AttachError::NoLink { name: facts.name.clone() };
     let link = program.take_link(link).map_err(|_| no_link())?;
     FdLink::try_from(link).map_err(|_| {
         let flags = match mode {

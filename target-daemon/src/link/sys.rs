@@ -54,11 +54,7 @@ fn bind<A>(fd: &OwnedFd, address: &A) -> io::Result<()> {
 
 /// Waits until `fd` is readable; false when `timeout` passed first.
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    let mut entry = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // Rounded up: a rest below one millisecond must not become a busy loop.
     let millis = timeout.as_micros().div_ceil(1000);
     let millis = libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX);
@@ -68,26 +64,15 @@ pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> 
 
 /// What `ETHTOOL_GDRVINFO` tells: the driver's name.
 pub fn driver(interface: &str) -> io::Result<String> {
-    let mut info = DriverInfo {
-        command: 0x3,
-        driver: [0; 32],
-        rest: [0; 160],
-    };
+    let mut info = DriverInfo { command: 0x3, driver: [0; 32], rest: [0; 160] };
     ethtool(interface, &mut info)?;
-    let name = info
-        .driver
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
+    let name = info.driver.split(|byte| *byte == 0).next().unwrap_or_default();
     Ok(String::from_utf8_lossy(name).into_owned())
 }
 
 /// What `ETHTOOL_GCHANNELS` tells: the number of RX queues in use.
 pub fn rx_channels(interface: &str) -> io::Result<u32> {
-    let mut channels = Channels {
-        command: 0x3c,
-        ..Channels::default()
-    };
+    let mut channels = Channels { command: 0x3c, ..Channels::default() };
     ethtool(interface, &mut channels)?;
     Ok(channels.rx.saturating_add(channels.combined))
 }
@@ -95,10 +80,7 @@ pub fn rx_channels(interface: &str) -> io::Result<u32> {
 /// What `ETHTOOL_GFLAGS` tells of `rxvlan`: whether the NIC takes tags out.
 pub fn rx_vlan_offload(interface: &str) -> io::Result<bool> {
     const RXVLAN: u32 = 1 << 8;
-    let mut flags = Value {
-        command: 0x25,
-        data: 0,
-    };
+    let mut flags = Value { command: 0x25, data: 0 };
     ethtool(interface, &mut flags)?;
     Ok(flags.data & RXVLAN != 0)
 }
@@ -203,19 +185,12 @@ pub fn xdp_detach(index: u32, flags: u32) -> io::Result<()> {
     let no_options = std::ptr::null();
     // SAFETY: no pointers but the options, which may be null.
     let code = unsafe { libbpf_sys::bpf_xdp_detach(index.cast_signed(), flags, no_options) };
-    if code < 0 {
-        Err(io::Error::from_raw_os_error(-code))
-    } else {
-        Ok(())
-    }
+    if code < 0 { Err(io::Error::from_raw_os_error(-code)) } else { Ok(()) }
 }
 
 /// RLIMIT_MEMLOCK: (soft, hard), in bytes.
 pub fn memlock() -> io::Result<(u64, u64)> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a whole rlimit, exclusive for the call.
     check(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) })?;
     Ok((limit.rlim_cur, limit.rlim_max))
@@ -223,10 +198,7 @@ pub fn memlock() -> io::Result<(u64, u64)> {
 
 /// Sets both values of RLIMIT_MEMLOCK to unlimited.
 pub fn unlimit_memlock() -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: libc::RLIM_INFINITY,
-        rlim_max: libc::RLIM_INFINITY,
-    };
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: `limit` is a whole rlimit that outlives the call.
     check(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) })?;
     Ok(())
@@ -264,9 +236,5 @@ pub fn read_within(file: &File, into: &mut [u8], timeout: Duration) -> io::Resul
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -20,9 +20,7 @@ impl Acl {
         let mut sorted: Vec<Mac> = macs.into_iter().collect();
         sorted.sort_unstable();
         sorted.dedup();
-        Self {
-            sorted: sorted.into(),
-        }
+        Self { sorted: sorted.into() }
     }
 
     /// Whether a frame from `src` may be answered.

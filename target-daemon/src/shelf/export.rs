@@ -30,8 +30,6 @@ impl Export {
 
 impl std::fmt::Debug for Export {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Export")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        f.debug_struct("Export").field("state", &self.state).finish_non_exhaustive()
     }
 }

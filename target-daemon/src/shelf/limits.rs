@@ -25,9 +25,7 @@ pub enum LimitError {
     #[error("buffer count {0} does not fit the protocol: take 2 to 65535 (default 64)")]
     BufferCountLarge(u32),
     /// Not one sector fits.
-    #[error(
-        "an MTU of {0} has no room for a sector: set at least {MTU_MIN} (1500 is usual, 9000 is fast)"
-    )]
+    #[error("an MTU of {0} has no room for a sector: set at least {MTU_MIN} (1500 is usual, 9000 is fast)")]
     Mtu(u32),
 }
 
@@ -42,11 +40,7 @@ pub fn buffer_count(count: u32) -> Result<u16, LimitError> {
 
 /// Checks that an interface can carry AoE at all.
 pub fn check_mtu(mtu: u32) -> Result<u32, LimitError> {
-    if mtu < MTU_MIN {
-        Err(LimitError::Mtu(mtu))
-    } else {
-        Ok(mtu)
-    }
+    if mtu < MTU_MIN { Err(LimitError::Mtu(mtu)) } else { Ok(mtu) }
 }
 
 /// Most sectors in a frame on an interface: a power of two, 1 to
@@ -96,11 +90,7 @@ mod tests {
 
     #[test]
     fn limits_that_cannot_be_kept_are_refused_with_the_reason() {
-        for (count, reason) in [
-            (0, "wait for ever"),
-            (1, "wait for ever"),
-            (65536, "does not fit"),
-        ] {
+        for (count, reason) in [(0, "wait for ever"), (1, "wait for ever"), (65536, "does not fit")] {
             let error = buffer_count(count).map_err(|error| error.to_string());
             assert!(error.is_err_and(|text| text.contains(reason)), "{count}");
         }

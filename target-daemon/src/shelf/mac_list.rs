@@ -15,10 +15,7 @@ pub struct MacList<const N: usize> {
 
 impl<const N: usize> Default for MacList<N> {
     fn default() -> Self {
-        Self {
-            macs: [Mac([0; 6]); N],
-            count: 0,
-        }
+        Self { macs: [Mac([0; 6]); N], count: 0 }
     }
 }
 
@@ -83,15 +80,8 @@ mod tests {
     #[test]
     fn order_is_kept_and_room_is_bounded() {
         let mut list = MacList::<3>::default();
-        assert_eq!(
-            [list.add(mac(3)), list.add(mac(1)), list.add(mac(2))],
-            [Ok(true); 3]
-        );
-        assert_eq!(
-            list.add(mac(1)),
-            Ok(false),
-            "present: no change, even when full"
-        );
+        assert_eq!([list.add(mac(3)), list.add(mac(1)), list.add(mac(2))], [Ok(true); 3]);
+        assert_eq!(list.add(mac(1)), Ok(false), "present: no change, even when full");
         assert_eq!(list.add(mac(4)), Err(ListFull));
         assert_eq!(list.as_slice(), [mac(3), mac(1), mac(2)]);
         assert!(list.delete(mac(1)));
@@ -106,10 +96,7 @@ mod tests {
     fn replacement_is_all_or_nothing() {
         let mut list = MacList::<2>::default();
         assert_eq!(list.replace([mac(1), mac(1)].into_iter()), Ok(()));
-        assert_eq!(
-            list.replace([mac(2), mac(3), mac(4)].into_iter()),
-            Err(ListFull)
-        );
+        assert_eq!(list.replace([mac(2), mac(3), mac(4)].into_iter()), Err(ListFull));
         assert_eq!(list.as_slice(), [mac(1), mac(1)]);
         assert_eq!(list.replace(std::iter::empty()), Ok(()));
         assert!(list.is_empty());

@@ -71,17 +71,9 @@ impl State {
     /// Who is to hear of the export: those on its lists, or everybody.
     pub fn audience(&self) -> impl Iterator<Item = Mac> {
         let acl = &self.settings.acl;
-        let listed = if self.mask.is_empty() {
-            acl.as_slice()
-        } else {
-            self.mask.as_slice()
-        };
+        let listed = if self.mask.is_empty() { acl.as_slice() } else { self.mask.as_slice() };
         let everybody = listed.is_empty().then_some(Mac::BROADCAST);
-        listed
-            .iter()
-            .copied()
-            .filter(|&mac| acl.admits(mac))
-            .chain(everybody)
+        listed.iter().copied().filter(|&mac| acl.admits(mac)).chain(everybody)
     }
 
     /// What IDENTIFY DEVICE tells.
@@ -110,10 +102,7 @@ impl State {
         if self.config() == string {
             return Ok(());
         }
-        self.config
-            .get_mut(..string.len())
-            .ok_or(ListFull)?
-            .copy_from_slice(string);
+        self.config.get_mut(..string.len()).ok_or(ListFull)?.copy_from_slice(string);
         self.config_len = string.len();
         self.revision += 1;
         Ok(())
@@ -144,10 +133,7 @@ impl State {
 
     /// Puts `macs` in place of the reservation. Changes nothing if they are
     /// more than [`reserve::ENTRIES_MAX`].
-    pub fn set_reservation(
-        &mut self,
-        macs: impl Iterator<Item = Mac> + Clone,
-    ) -> Result<(), ListFull> {
+    pub fn set_reservation(&mut self, macs: impl Iterator<Item = Mac> + Clone) -> Result<(), ListFull> {
         if macs.clone().eq(self.reservation.as_slice().iter().copied()) {
             return Ok(());
         }
@@ -172,20 +158,10 @@ mod tests {
             address: Address { shelf: 7, slot: 3 },
             read_only: false,
             durability: Durability::Durable,
-            names: Names {
-                serial: Text::new("7.3:ab"),
-                firmware: Text::new("1"),
-                model: Text::new("m"),
-            },
+            names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("1"), model: Text::new("m") },
             acl: Acl::new(acl.iter().copied().map(mac)),
         };
-        State::new(
-            settings,
-            Geometry {
-                sectors: 100,
-                physical_bytes: 4096,
-            },
-        )
+        State::new(settings, Geometry { sectors: 100, physical_bytes: 4096 })
     }
 
     #[test]
@@ -220,11 +196,7 @@ mod tests {
             for &last in mask {
                 state.add_to_mask(mac(last)).unwrap();
             }
-            assert_eq!(
-                state.audience().collect::<Vec<_>>(),
-                expected,
-                "{acl:?} {mask:?}"
-            );
+            assert_eq!(state.audience().collect::<Vec<_>>(), expected, "{acl:?} {mask:?}");
         }
     }
 
@@ -252,17 +224,10 @@ mod tests {
         step(&state, true, "reserve");
         state.set_reservation([mac(1)].into_iter()).unwrap();
         step(&state, false, "same reserve");
-        assert!(
-            state
-                .set_reservation(std::iter::repeat_n(mac(1), 241))
-                .is_err()
-        );
+        assert!(state.set_reservation(std::iter::repeat_n(mac(1), 241)).is_err());
         assert!(state.set_config(&[0; 1025]).is_err());
         step(&state, false, "refused ones");
-        assert_eq!(
-            (state.config(), state.reservation()),
-            (&b"a"[..], &[mac(1)][..])
-        );
+        assert_eq!((state.config(), state.reservation()), (&b"a"[..], &[mac(1)][..]));
     }
 
     #[test]

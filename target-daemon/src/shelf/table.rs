@@ -43,8 +43,7 @@ impl Shelf {
         let rest = self.exports.get(from..)?;
         let matches = |export: &Export| {
             let address = export.state.settings.address;
-            (shelf == SHELF_ANY || shelf == address.shelf)
-                && (slot == SLOT_ANY || slot == address.slot)
+            (shelf == SHELF_ANY || shelf == address.shelf) && (slot == SLOT_ANY || slot == address.slot)
         };
         rest.iter().position(matches).map(|at| from + at)
     }
@@ -80,8 +79,7 @@ impl Shelf {
     }
 
     fn place(&self, address: Address) -> Result<usize, usize> {
-        self.exports
-            .binary_search_by_key(&address, |export| export.state.settings.address)
+        self.exports.binary_search_by_key(&address, |export| export.state.settings.address)
     }
 }
 
@@ -98,10 +96,7 @@ mod tests {
 
     impl Store for Growing {
         fn geometry(&self) -> Geometry {
-            Geometry {
-                sectors: self.0,
-                physical_bytes: 512,
-            }
+            Geometry { sectors: self.0, physical_bytes: 512 }
         }
         fn refresh(&mut self) -> Geometry {
             self.0 += 1;
@@ -120,11 +115,7 @@ mod tests {
             address: Address { shelf, slot },
             read_only: false,
             durability: Durability::Durable,
-            names: Names {
-                serial: Text::new(""),
-                firmware: Text::new(""),
-                model: Text::new(""),
-            },
+            names: Names { serial: Text::new(""), firmware: Text::new(""), model: Text::new("") },
             acl: Acl::default(),
         };
         Export::new(settings, Box::new(Growing(8)))

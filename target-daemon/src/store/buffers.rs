@@ -4,10 +4,7 @@
 /// has six.
 pub const SEGMENTS_MAX: usize = 8;
 
-const NO_PIECE: libc::iovec = libc::iovec {
-    iov_base: std::ptr::null_mut(),
-    iov_len: 0,
-};
+const NO_PIECE: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 
 /// A scatter list over memory that somebody else keeps alive.
 ///
@@ -29,11 +26,7 @@ unsafe impl Send for Buffers {}
 
 impl Buffers {
     /// No memory at all.
-    pub const EMPTY: Self = Self {
-        iovecs: [NO_PIECE; SEGMENTS_MAX],
-        count: 0,
-        bytes: 0,
-    };
+    pub const EMPTY: Self = Self { iovecs: [NO_PIECE; SEGMENTS_MAX], count: 0, bytes: 0 };
 
     /// Adds a piece. Returns `false`, and adds nothing, if the list is full.
     ///
@@ -107,9 +100,7 @@ impl Buffers {
 
     /// The last byte of the last piece that is not empty.
     pub fn last(&self) -> Option<u8> {
-        self.pieces()
-            .filter_map(|piece| piece.last().copied())
-            .last()
+        self.pieces().filter_map(|piece| piece.last().copied()).last()
     }
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
@@ -122,17 +113,12 @@ impl Buffers {
     }
 
     fn pieces_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.iovecs
-            .iter()
-            .take(usize::from(self.count))
-            .map(|iovec| {
-                // SAFETY: as in `pieces`; the list is borrowed mutably, and its
-                // pieces came from distinct `&mut` slices that may not be used
-                // while the list lives, so no two of them overlap.
-                unsafe {
-                    std::slice::from_raw_parts_mut(iovec.iov_base.cast::<u8>(), iovec.iov_len)
-                }
-            })
+        self.iovecs.iter().take(usize::from(self.count)).map(|iovec| {
+            // SAFETY: as in `pieces`; the list is borrowed mutably, and its
+            // pieces came from distinct `&mut` slices that may not be used
+            // while the list lives, so no two of them overlap.
+            unsafe { std::slice::from_raw_parts_mut(iovec.iov_base.cast::<u8>(), iovec.iov_len) }
+        })
     }
 }
 
@@ -161,11 +147,9 @@ mod tests {
             assert!(unsafe { list.push(piece) });
         }
         assert_eq!((list.len(), list.iovecs().len()), (8, 3));
-        for (from, copied, expected) in [
-            (&b"12345678"[..], 8, *b"12345678"),
-            (b"ab", 2, *b"ab345678"),
-            (b"ABCDEFGHIJ", 8, *b"ABCDEFGH"),
-        ] {
+        for (from, copied, expected) in
+            [(&b"12345678"[..], 8, *b"12345678"), (b"ab", 2, *b"ab345678"), (b"ABCDEFGHIJ", 8, *b"ABCDEFGH")]
+        {
             assert_eq!(list.fill(from), copied);
             let mut out = [0; 10];
             assert_eq!(list.copy_to(&mut out), 8);

@@ -20,11 +20,7 @@ impl Completed {
     /// Gives `op` to be executed, or back as [`Full`] if its completion would
     /// find no room.
     pub(super) fn admit(&self, op: Op) -> Result<Op, Full> {
-        if self.0.len() < QUEUE_MAX {
-            Ok(op)
-        } else {
-            Err(Full(op))
-        }
+        if self.0.len() < QUEUE_MAX { Ok(op) } else { Err(Full(op)) }
     }
 
     /// Queues a completion; there is room, [`Completed::admit`] has said so.

@@ -29,31 +29,19 @@ pub(super) fn read(file: &File, buffers: &mut Buffers, offset: u64) -> Result<()
     transfer(buffers, offset, |iovecs, offset| {
         // SAFETY: the pieces are valid and ours (the contract of `Buffers`),
         // and `read` has them mutably.
-        let moved = unsafe {
-            libc::preadv(
-                file.as_raw_fd(),
-                iovecs.as_ptr(),
-                iovecs.len() as libc::c_int,
-                offset,
-            )
-        };
+        let moved =
+            unsafe { libc::preadv(file.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int, offset) };
         result(moved)
     })
 }
 
 /// Writes `buffers` from `offset` on; `flags` are those of `pwritev2`.
-pub(super) fn write(
-    file: &File,
-    buffers: &Buffers,
-    offset: u64,
-    flags: libc::c_int,
-) -> Result<(), Stopped> {
+pub(super) fn write(file: &File, buffers: &Buffers, offset: u64, flags: libc::c_int) -> Result<(), Stopped> {
     transfer(buffers, offset, |iovecs, offset| {
         let count = iovecs.len() as libc::c_int;
         // SAFETY: the pieces are valid (the contract of `Buffers`); the kernel
         // only reads them.
-        let moved =
-            unsafe { libc::pwritev2(file.as_raw_fd(), iovecs.as_ptr(), count, offset, flags) };
+        let moved = unsafe { libc::pwritev2(file.as_raw_fd(), iovecs.as_ptr(), count, offset, flags) };
         result(moved)
     })
 }
@@ -109,19 +97,11 @@ struct Rest {
 
 impl Rest {
     fn new(buffers: &Buffers) -> Self {
-        let mut iovecs = [libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        }; SEGMENTS_MAX];
+        let mut iovecs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SEGMENTS_MAX];
         for (to, from) in iovecs.iter_mut().zip(buffers.iovecs()) {
             *to = *from;
         }
-        Self {
-            iovecs,
-            first: 0,
-            count: buffers.iovecs().len(),
-            bytes: buffers.len(),
-        }
+        Self { iovecs, first: 0, count: buffers.iovecs().len(), bytes: buffers.len() }
     }
 
     fn iovecs(&self) -> &[libc::iovec] {
@@ -160,10 +140,7 @@ mod tests {
             (&[Ok(1), Ok(2), Ok(1), Ok(5), Ok(1)], Ok(())),
             (&[Err(libc::EINTR), Ok(3), Err(libc::EINTR), Ok(7)], Ok(())),
             (&[Ok(4), Ok(0)], Err(Stopped::Nothing)),
-            (
-                &[Ok(9), Err(libc::ENOSPC)],
-                Err(Stopped::Errno(libc::ENOSPC)),
-            ),
+            (&[Ok(9), Err(libc::ENOSPC)], Err(Stopped::Errno(libc::ENOSPC))),
             (&[Err(libc::EIO)], Err(Stopped::Errno(libc::EIO))),
         ];
         for (script, expected) in rows {
@@ -180,9 +157,7 @@ mod tests {
                 let step = *steps.next().unwrap();
                 let bytes = iovecs.iter().flat_map(|iovec| {
                     // SAFETY: a part of `memory`.
-                    unsafe {
-                        std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len)
-                    }
+                    unsafe { std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len) }
                 });
                 seen.extend(bytes.take(step.unwrap_or(0)).copied());
                 step

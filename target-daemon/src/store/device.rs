@@ -26,17 +26,9 @@ pub(super) fn facts(device: &File) -> io::Result<Facts> {
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::BLKSSZGET, &mut logical) })?;
     // SAFETY: BLKPBSZGET fills an `unsigned int`.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::BLKPBSZGET, &mut physical) })?;
-    Ok(Facts {
-        read_only: read_only != 0,
-        logical_bytes: logical.unsigned_abs(),
-        physical_bytes: physical,
-    })
+    Ok(Facts { read_only: read_only != 0, logical_bytes: logical.unsigned_abs(), physical_bytes: physical })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

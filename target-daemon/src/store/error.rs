@@ -123,11 +123,7 @@ pub enum OpenError {
 
 impl OpenError {
     pub(super) fn system(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::System {
-            path: path.to_owned(),
-            action,
-            source,
-        }
+        Self::System { path: path.to_owned(), action, source }
     }
 }
 

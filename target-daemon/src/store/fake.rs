@@ -56,10 +56,7 @@ impl FakeStore {
         let state = State {
             bytes: vec![0; (sectors * SECTOR_BYTES) as usize],
             order,
-            geometry: Geometry {
-                sectors,
-                physical_bytes: 512,
-            },
+            geometry: Geometry { sectors, physical_bytes: 512 },
             capacity,
             pending: Vec::new(),
             done: std::collections::VecDeque::new(),
@@ -81,9 +78,7 @@ impl FakeStore {
 
     /// Changes the size; the worker sees it by [`Store::refresh`].
     pub fn resize(&self, sectors: u64) {
-        self.state()
-            .bytes
-            .resize((sectors * SECTOR_BYTES) as usize, 0);
+        self.state().bytes.resize((sectors * SECTOR_BYTES) as usize, 0);
     }
 
     /// Makes the next operation of this kind that is done fail. Several calls
@@ -123,10 +118,7 @@ impl State {
         if result.is_ok() {
             self.executed.push(logged(&op));
         }
-        self.done.push_back(Completion {
-            token: op.token,
-            result,
-        });
+        self.done.push_back(Completion { token: op.token, result });
     }
 
     fn execute(&mut self, op: &mut Op) -> Result<(), Fault> {
@@ -135,10 +127,7 @@ impl State {
             return Err(self.faults.remove(rule).1);
         }
         // Out of the vector only if `resize` has cut it, and nobody has looked.
-        let part = self
-            .bytes
-            .get_mut(start..start + op.buffers.len())
-            .ok_or(Fault::Media)?;
+        let part = self.bytes.get_mut(start..start + op.buffers.len()).ok_or(Fault::Media)?;
         match op.kind {
             Kind::Read => op.buffers.fill(part),
             Kind::Write => op.buffers.copy_to(part),
@@ -162,12 +151,7 @@ impl State {
 
 fn logged(op: &Op) -> Logged {
     let sectors = op.buffers.len() as u64 / SECTOR_BYTES;
-    Logged {
-        token: op.token,
-        kind: op.kind,
-        sector: op.sector,
-        sectors,
-    }
+    Logged { token: op.token, kind: op.kind, sector: op.sector, sectors }
 }
 
 impl Store for FakeStore {

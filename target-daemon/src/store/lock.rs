@@ -46,17 +46,8 @@ pub(super) enum Refused {
 }
 
 /// Locks `length` bytes from `offset` on, `None` for all there will ever be.
-pub(super) fn lock(
-    file: &File,
-    offset: u64,
-    length: Option<u64>,
-    read_only: bool,
-) -> Result<(), Refused> {
-    let kind = if read_only {
-        libc::F_RDLCK
-    } else {
-        libc::F_WRLCK
-    };
+pub(super) fn lock(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
+    let kind = if read_only { libc::F_RDLCK } else { libc::F_WRLCK };
     let mut range = whole(kind);
     range.l_start = to_offset(offset)?;
     range.l_len = to_offset(length.unwrap_or(0))?;
@@ -88,8 +79,7 @@ fn whole(kind: libc::c_int) -> libc::flock {
 }
 
 fn to_offset(bytes: u64) -> Result<libc::off_t, Refused> {
-    libc::off_t::try_from(bytes)
-        .map_err(|_| Refused::System(io::Error::from_raw_os_error(libc::EOVERFLOW)))
+    libc::off_t::try_from(bytes).map_err(|_| Refused::System(io::Error::from_raw_os_error(libc::EOVERFLOW)))
 }
 
 fn holder(file: &File, mut range: libc::flock) -> Holder {
@@ -103,11 +93,7 @@ fn holder(file: &File, mut range: libc::flock) -> Holder {
 }
 
 fn name(pid: u32) -> Holder {
-    if pid == std::process::id() {
-        Holder::Ourselves
-    } else {
-        Holder::Process(pid)
-    }
+    if pid == std::process::id() { Holder::Ourselves } else { Holder::Process(pid) }
 }
 
 /// The process with a descriptor that shows a lock on this file.
@@ -123,16 +109,10 @@ fn find_holder(file: &File) -> Option<u32> {
 }
 
 fn shows_lock(fdinfo: &Path, inode: &str) -> bool {
-    fs::read_dir(fdinfo)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| {
-            fs::read_to_string(entry.path()).is_ok_and(|text| {
-                text.lines()
-                    .any(|l| l.starts_with("lock:") && l.contains(inode))
-            })
-        })
+    fs::read_dir(fdinfo).into_iter().flatten().flatten().any(|entry| {
+        fs::read_to_string(entry.path())
+            .is_ok_and(|text| text.lines().any(|l| l.starts_with("lock:") && l.contains(inode)))
+    })
 }
 
 /// A block device that this process alone may use.
@@ -150,10 +130,7 @@ pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<Claim>> {
     if let Some(claim) = known.and_then(|(_, claim)| claim.upgrade()) {
         return Ok(claim);
     }
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_EXCL)
-        .open(path)?;
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?;
     let claim = Arc::new(Claim(file));
     claims.push((device, Arc::downgrade(&claim)));
     Ok(claim)

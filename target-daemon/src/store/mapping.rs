@@ -27,11 +27,7 @@ impl Mapping {
         sigbus::install()?;
         let mut options = MmapOptions::new();
         options.offset(offset).len(len);
-        let raw = if writable {
-            options.map_raw(file)
-        } else {
-            options.map_raw_read_only(file)
-        }?;
+        let raw = if writable { options.map_raw(file) } else { options.map_raw_read_only(file) }?;
         Ok(Self { raw, writable })
     }
 

@@ -25,8 +25,8 @@ use super::descriptor::{self, Stopped};
 use super::mapping::Mapping;
 use super::open::Backing;
 use super::{
-    Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions,
-    SECTOR_BYTES, Store, Warning,
+    Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions, SECTOR_BYTES,
+    Store, Warning,
 };
 
 /// How a write gets to the medium.
@@ -64,18 +64,9 @@ impl MmapStore {
         };
         let mapping = map(&backing, backing.bytes(), writes)
             .map_err(|source| OpenError::system(&options.path, "map", source))?;
-        let geometry = Geometry {
-            sectors: backing.bytes() / SECTOR_BYTES,
-            physical_bytes: backing.physical_bytes(),
-        };
-        Ok(Self {
-            mapping,
-            backing,
-            geometry,
-            writes,
-            failed: None,
-            completed: Completed::new(),
-        })
+        let geometry =
+            Geometry { sectors: backing.bytes() / SECTOR_BYTES, physical_bytes: backing.physical_bytes() };
+        Ok(Self { mapping, backing, geometry, writes, failed: None, completed: Completed::new() })
     }
 
     /// What the operator should know about the file, though it was opened.
@@ -100,11 +91,7 @@ impl MmapStore {
 
     fn read(&self, at: u64, buffers: &mut Buffers) -> Result<(), Fault> {
         if self.mapping.read(at as usize, buffers).is_err() {
-            return Ok(descriptor::read(
-                self.backing.file(),
-                buffers,
-                self.backing.offset() + at,
-            )?);
+            return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
         }
         // The page with the end of a truncated file reads as zeros behind the
         // end, without SIGBUS. Then the last byte is one of those zeros: any
@@ -132,12 +119,7 @@ impl MmapStore {
         }
         // It may have been interrupted because the file has shrunk just now.
         self.check_end(at, buffers)?;
-        Ok(descriptor::write(
-            self.backing.file(),
-            buffers,
-            self.backing.offset() + at,
-            0,
-        )?)
+        Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at, 0)?)
     }
 
     fn write_synced(&mut self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
@@ -166,11 +148,7 @@ impl MmapStore {
     /// Whether the file still reaches as far as the operation.
     fn check_end(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
         let end = self.backing.offset() + at + buffers.len() as u64;
-        if end <= self.backing.bytes_now()? {
-            Ok(())
-        } else {
-            Err(Fault::Media)
-        }
+        if end <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
     }
 }
 
@@ -205,10 +183,5 @@ impl Store for MmapStore {
 /// Writable only if writes go that way: a durable store cannot be changed past
 /// its descriptor, not even by a bug.
 fn map(backing: &Backing, bytes: u64, writes: Writes) -> std::io::Result<Mapping> {
-    Mapping::new(
-        backing.file(),
-        backing.offset(),
-        bytes,
-        writes == Writes::Mapped,
-    )
+    Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)
 }

@@ -79,10 +79,7 @@ impl Op {
             return Ok(0);
         }
         let bytes = self.buffers.len() as u64;
-        let end = self
-            .sector
-            .checked_add(bytes / SECTOR_BYTES)
-            .ok_or(Fault::Range)?;
+        let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(Fault::Range)?;
         let start = self.sector.checked_mul(SECTOR_BYTES).ok_or(Fault::Range)?;
         if bytes.is_multiple_of(SECTOR_BYTES) && end <= geometry.sectors {
             Ok(start)

@@ -14,14 +14,8 @@ pub struct NullStore {
 impl NullStore {
     /// A store that claims a size of `sectors`.
     pub fn new(sectors: u64) -> Self {
-        let geometry = Geometry {
-            sectors,
-            physical_bytes: 4096,
-        };
-        Self {
-            geometry,
-            completed: Completed::new(),
-        }
+        let geometry = Geometry { sectors, physical_bytes: 4096 };
+        Self { geometry, completed: Completed::new() }
     }
 }
 
@@ -62,14 +56,7 @@ mod tests {
         let mut buffers = Buffers::EMPTY;
         // SAFETY: the memory outlives the operation, which ends below.
         assert!(unsafe { buffers.push(memory) });
-        store
-            .submit(Op {
-                token: 7,
-                kind,
-                sector,
-                buffers,
-            })
-            .unwrap();
+        store.submit(Op { token: 7, kind, sector, buffers }).unwrap();
         store.complete().unwrap()
     }
 
@@ -87,28 +74,16 @@ mod tests {
         for (kind, sector, result, after) in rows {
             let mut memory = [9; 1024];
             let completion = submit(&mut store, kind, sector, &mut memory);
-            assert_eq!(
-                completion,
-                Completion { token: 7, result },
-                "{kind:?} at {sector}"
-            );
+            assert_eq!(completion, Completion { token: 7, result }, "{kind:?} at {sector}");
             assert_eq!(memory, [after; 1024], "{kind:?} at {sector}");
         }
-        assert_eq!(
-            submit(&mut store, Kind::Read, 0, &mut [0; 100]).result,
-            Err(Fault::Range)
-        );
+        assert_eq!(submit(&mut store, Kind::Read, 0, &mut [0; 100]).result, Err(Fault::Range));
     }
 
     #[test]
     fn a_full_queue_gives_the_operation_back() {
         let mut store = NullStore::new(1);
-        let flush = |token| Op {
-            token,
-            kind: Kind::Flush,
-            sector: 0,
-            buffers: Buffers::EMPTY,
-        };
+        let flush = |token| Op { token, kind: Kind::Flush, sector: 0, buffers: Buffers::EMPTY };
         for token in 0..QUEUE_MAX as u32 {
             store.submit(flush(token)).unwrap();
         }

@@ -44,10 +44,7 @@ impl OpenOptions {
 
     fn refused(&self, refused: Refused) -> OpenError {
         match refused {
-            Refused::By(holder) => OpenError::Locked {
-                path: self.path.clone(),
-                holder,
-            },
+            Refused::By(holder) => OpenError::Locked { path: self.path.clone(), holder },
             Refused::System(source) => OpenError::system(&self.path, "lock", source),
         }
     }
@@ -73,11 +70,7 @@ impl Backing {
         let file = open_file(options)?;
         let facts = file.metadata().map_err(system("examine"))?;
         let is_device = facts.file_type().is_block_device();
-        let claim = if is_device {
-            Some(claim(options, &facts)?)
-        } else {
-            None
-        };
+        let claim = if is_device { Some(claim(options, &facts)?) } else { None };
         let size = size_of(&file).map_err(system("measure"))?;
         let bytes = extent(options, size)?;
         let physical_bytes = if is_device {
@@ -86,17 +79,10 @@ impl Backing {
             u32::try_from(facts.blksize()).unwrap_or(PHYSICAL_BYTES_MAX)
         };
         if remarks::cannot_sync(options, &file) {
-            return Err(OpenError::NotDurable {
-                path: options.path.clone(),
-            });
+            return Err(OpenError::NotDurable { path: options.path.clone() });
         }
-        lock::lock(
-            &file,
-            options.offset_bytes,
-            options.length_bytes,
-            options.read_only,
-        )
-        .map_err(|refused| options.refused(refused))?;
+        lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
+            .map_err(|refused| options.refused(refused))?;
         Ok(Self {
             _claim: claim,
             offset: options.offset_bytes,
@@ -155,17 +141,10 @@ impl Drop for Backing {
 }
 
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
-    let values = [
-        ("offset", options.offset_bytes),
-        ("length", options.length_bytes.unwrap_or(SECTOR_BYTES)),
-    ];
+    let values = [("offset", options.offset_bytes), ("length", options.length_bytes.unwrap_or(SECTOR_BYTES))];
     for (name, bytes) in values {
         if !bytes.is_multiple_of(SECTOR_BYTES) {
-            return Err(OpenError::Unaligned {
-                path: options.path.clone(),
-                name,
-                bytes,
-            });
+            return Err(OpenError::Unaligned { path: options.path.clone(), name, bytes });
         }
     }
     Ok(())
@@ -210,11 +189,7 @@ fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
         }
         ErrorKind::PermissionDenied => OpenError::Unreadable { path, source },
         ErrorKind::ResourceBusy => OpenError::Busy { path },
-        _ => OpenError::System {
-            path,
-            action: "open",
-            source,
-        },
+        _ => OpenError::System { path, action: "open", source },
     }
 }
 
@@ -228,19 +203,10 @@ fn extent(options: &OpenOptions, size: u64) -> Result<u64, OpenError> {
     let offset = options.offset_bytes;
     let rest = size.saturating_sub(offset);
     if let Some(length) = options.length_bytes.filter(|length| *length > rest) {
-        return Err(OpenError::Beyond {
-            path,
-            offset,
-            length,
-            size,
-        });
+        return Err(OpenError::Beyond { path, offset, length, size });
     }
     match options.length_bytes.unwrap_or(whole_sectors(rest)) {
-        0 => Err(OpenError::TooSmall {
-            path,
-            offset,
-            bytes: rest,
-        }),
+        0 => Err(OpenError::TooSmall { path, offset, bytes: rest }),
         bytes => Ok(bytes),
     }
 }
@@ -259,18 +225,14 @@ fn size_of(mut file: &File) -> io::Result<u64> {
 /// The physical sector size of a device, if it can be served as asked.
 fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
     let path = options.path.clone();
-    let device = device::facts(file)
-        .map_err(|source| OpenError::system(&options.path, "examine", source))?;
+    let device = device::facts(file).map_err(|source| OpenError::system(&options.path, "examine", source))?;
     // Opening a read-only device for writing succeeds; its writes would fail.
     if device.read_only && !options.read_only {
         let source = io::Error::from_raw_os_error(libc::EROFS);
         return Err(OpenError::Unwritable { path, source });
     }
     if u64::from(device.logical_bytes) != SECTOR_BYTES {
-        return Err(OpenError::SectorSize {
-            path,
-            bytes: device.logical_bytes,
-        });
+        return Err(OpenError::SectorSize { path, bytes: device.logical_bytes });
     }
     Ok(device.physical_bytes)
 }

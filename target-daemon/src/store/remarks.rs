@@ -7,14 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use super::{Durability, OpenOptions, SECTOR_BYTES, Warning};
 
 pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> {
-    [
-        tail(options, size),
-        hole(options, file, size),
-        memory(options, file),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [tail(options, size), hole(options, file, size), memory(options, file)].into_iter().flatten().collect()
 }
 
 /// Whether durable writes were asked for on hugetlbfs, which cannot even be
@@ -25,23 +18,16 @@ pub(super) fn cannot_sync(options: &OpenOptions, file: &File) -> bool {
 
 fn tail(options: &OpenOptions, size: u64) -> Option<Warning> {
     let bytes = size.saturating_sub(options.offset_bytes) % SECTOR_BYTES;
-    (options.length_bytes.is_none() && bytes > 0).then(|| Warning::TailCut {
-        path: options.path.clone(),
-        bytes,
-    })
+    (options.length_bytes.is_none() && bytes > 0)
+        .then(|| Warning::TailCut { path: options.path.clone(), bytes })
 }
 
 fn hole(options: &OpenOptions, file: &File, size: u64) -> Option<Warning> {
     let facts = file.metadata().ok()?;
     // `st_blocks` counts in 512 bytes, whatever the file system.
     let allocated = facts.blocks().saturating_mul(512);
-    (!options.read_only && !facts.file_type().is_block_device() && allocated < size).then(|| {
-        Warning::Sparse {
-            path: options.path.clone(),
-            allocated,
-            size,
-        }
-    })
+    (!options.read_only && !facts.file_type().is_block_device() && allocated < size)
+        .then(|| Warning::Sparse { path: options.path.clone(), allocated, size })
 }
 
 fn memory(options: &OpenOptions, file: &File) -> Option<Warning> {
@@ -50,9 +36,7 @@ fn memory(options: &OpenOptions, file: &File) -> Option<Warning> {
     let is_device = file.metadata().ok()?.file_type().is_block_device();
     // The node of a device lies in a tmpfs; its bytes do not.
     (wants_stable_writes(options) && !is_device && [libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&kind))
-        .then(|| Warning::InMemory {
-            path: options.path.clone(),
-        })
+        .then(|| Warning::InMemory { path: options.path.clone() })
 }
 
 fn wants_stable_writes(options: &OpenOptions) -> bool {

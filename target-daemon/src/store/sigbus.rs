@@ -90,11 +90,7 @@ mod imp {
     }
 
     fn check(result: libc::c_int) -> io::Result<()> {
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// Copies `len` bytes. Returns `false` if a SIGBUS interrupted the copy:
@@ -111,19 +107,12 @@ mod imp {
         unsafe { xblade_guarded_copy(to, from, len) == 0 }
     }
 
-    extern "C" fn on_sigbus(
-        signal: libc::c_int,
-        info: *mut libc::siginfo_t,
-        context: *mut libc::c_void,
-    ) {
+    extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
         // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
         let code = unsafe { (*info).si_code };
         // SAFETY: and a `ucontext_t`, ours alone until the handler returns.
         let context_ref = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-        let [moves, stops] = [
-            &raw const xblade_guarded_copy_moves,
-            &raw const xblade_guarded_copy_stops,
-        ];
+        let [moves, stops] = [&raw const xblade_guarded_copy_moves, &raw const xblade_guarded_copy_stops];
         // The index is a constant of the architecture, inside the array.
         let rip = &mut context_ref.uc_mcontext.gregs[libc::REG_RIP as usize];
         if is_access(code) && *rip == moves as i64 {
@@ -137,10 +126,7 @@ mod imp {
     /// that is not there: not another process, nor a report of memory gone bad
     /// somewhere else (BUS_MCEERR_AO).
     fn is_access(code: libc::c_int) -> bool {
-        matches!(
-            code,
-            libc::BUS_ADRERR | libc::BUS_OBJERR | libc::BUS_MCEERR_AR
-        )
+        matches!(code, libc::BUS_ADRERR | libc::BUS_OBJERR | libc::BUS_MCEERR_AR)
     }
 
     fn pass_on(
@@ -149,12 +135,8 @@ mod imp {
         info: *mut libc::siginfo_t,
         context: *mut libc::c_void,
     ) {
-        let previous = PREVIOUS
-            .get()
-            .map_or(libc::SIG_DFL, |action| action.sa_sigaction);
-        let takes_info = PREVIOUS
-            .get()
-            .is_some_and(|a| a.sa_flags & libc::SA_SIGINFO != 0);
+        let previous = PREVIOUS.get().map_or(libc::SIG_DFL, |action| action.sa_sigaction);
+        let takes_info = PREVIOUS.get().is_some_and(|a| a.sa_flags & libc::SA_SIGINFO != 0);
         // A signal that somebody sent is not repeated by the instruction, and
         // the handler of the Rust runtime relies on that: it must not see it.
         if previous == libc::SIG_DFL || previous == libc::SIG_IGN || code <= 0 {
@@ -172,8 +154,7 @@ mod imp {
             handler(signal, info, context);
         } else {
             // SAFETY: without SA_SIGINFO it is a function of one argument.
-            let handler =
-                unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(previous) };
+            let handler = unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(previous) };
             handler(signal);
         }
     }

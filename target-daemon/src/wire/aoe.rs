@@ -163,17 +163,8 @@ impl Header {
     /// Reads the header of a request or a response.
     pub(super) fn parse_any(first_piece: &[u8]) -> Result<Self, DropReason> {
         let ether = Ether::parse(first_piece)?;
-        let bytes: [u8; HEADER_LEN] =
-            array(first_piece, ether.len()).ok_or(DropReason::TooShort)?;
-        let [
-            version_flags,
-            error,
-            shelf_high,
-            shelf_low,
-            slot,
-            command,
-            tag @ ..,
-        ] = bytes;
+        let bytes: [u8; HEADER_LEN] = array(first_piece, ether.len()).ok_or(DropReason::TooShort)?;
+        let [version_flags, error, shelf_high, shelf_low, slot, command, tag @ ..] = bytes;
         if version_flags >> 4 != VERSION {
             return Err(DropReason::Version);
         }
@@ -215,11 +206,7 @@ impl Header {
     /// the MAC address `own`.
     pub fn answer(&self, own: Mac, address: Address, refusal: Option<Error>) -> Self {
         Self {
-            ether: Ether {
-                dst: self.ether.src,
-                src: own,
-                tags: self.ether.tags,
-            },
+            ether: Ether { dst: self.ether.src, src: own, tags: self.ether.tags },
             role: refusal.map_or(Role::Response, Role::Refusal),
             shelf: address.shelf,
             slot: address.slot,

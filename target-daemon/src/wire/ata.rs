@@ -80,13 +80,7 @@ impl Request {
         // The reserved bytes must be there, but may hold anything.
         array::<RESERVED_LEN>(argument, RESERVED)?;
         let registers = array(argument, LBA)?;
-        Some(Self {
-            flags,
-            feature,
-            count,
-            command: opcode.into(),
-            registers,
-        })
+        Some(Self { flags, feature, count, command: opcode.into(), registers })
     }
 
     /// Writes it. Returns [`HEADER_LEN`]; `None` if `out` is too short.
@@ -98,11 +92,7 @@ impl Request {
     /// The first sector, masked to the width that the opcode has.
     pub fn lba(&self) -> u64 {
         let lba = join(self.registers);
-        if self.command.is_extended() {
-            lba
-        } else {
-            lba & LBA28_MASK
-        }
+        if self.command.is_extended() { lba } else { lba & LBA28_MASK }
     }
 
     /// The registers for a sector: the low 48 bits of `lba`.
@@ -115,13 +105,7 @@ impl Request {
     /// transfer"; flags and LBA are those of the request.
     pub fn reply(&self, status: u8, error: u8) -> Reply {
         let flags = self.flags & FLAGS_KNOWN;
-        Reply {
-            flags,
-            error,
-            count: 0,
-            status,
-            registers: self.registers,
-        }
+        Reply { flags, error, count: 0, status, registers: self.registers }
     }
 }
 
@@ -145,22 +129,12 @@ impl Reply {
     pub fn parse(argument: &[u8]) -> Option<Self> {
         let [flags, error, count, status] = array::<REGISTERS>(argument, 0)?;
         array::<RESERVED_LEN>(argument, RESERVED)?;
-        Some(Self {
-            flags,
-            error,
-            count,
-            status,
-            registers: array(argument, LBA)?,
-        })
+        Some(Self { flags, error, count, status, registers: array(argument, LBA)? })
     }
 
     /// Writes it. Returns [`HEADER_LEN`]; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        emit(
-            out,
-            [self.flags, self.error, self.count, self.status],
-            self.registers,
-        )
+        emit(out, [self.flags, self.error, self.count, self.status], self.registers)
     }
 
     /// Whether Linux would take it for a success.
@@ -186,13 +160,7 @@ mod tests {
     use super::*;
 
     fn request(opcode: u8, registers: [u8; 6]) -> Request {
-        Request {
-            flags: 0,
-            feature: 0,
-            count: 1,
-            command: opcode.into(),
-            registers,
-        }
+        Request { flags: 0, feature: 0, count: 1, command: opcode.into(), registers }
     }
 
     #[test]
@@ -200,24 +168,14 @@ mod tests {
         let registers = [0x01, 0x02, 0x03, 0xE4, 0x05, 0x06];
         for opcode in [0x20, 0x30, 0xC8, 0xCA] {
             for flags in [0, 0x40, 0xff] {
-                let request = Request {
-                    flags,
-                    ..request(opcode, registers)
-                };
+                let request = Request { flags, ..request(opcode, registers) };
                 assert_eq!(request.lba(), 0x0403_0201, "{opcode:#x}, flags {flags:#x}");
             }
         }
         for opcode in [0x24, 0x34, 0x25, 0x35] {
             for flags in [0, 0x40, 0xff] {
-                let request = Request {
-                    flags,
-                    ..request(opcode, registers)
-                };
-                assert_eq!(
-                    request.lba(),
-                    0x0605_E403_0201,
-                    "{opcode:#x}, flags {flags:#x}"
-                );
+                let request = Request { flags, ..request(opcode, registers) };
+                assert_eq!(request.lba(), 0x0605_E403_0201, "{opcode:#x}, flags {flags:#x}");
             }
         }
         assert_eq!(request(0x24, [0xff; 6]).lba(), LBA48_END - 1);
@@ -228,23 +186,11 @@ mod tests {
     fn layout_is_the_published_one() {
         let bytes = [0x41, 0xD0, 2, 0x34, 1, 2, 3, 4, 5, 6, 0xAA, 0xBB];
         let request = Request::parse(&bytes).unwrap();
-        assert_eq!(
-            (request.flags, request.feature, request.count),
-            (0x41, 0xD0, 2)
-        );
+        assert_eq!((request.flags, request.feature, request.count), (0x41, 0xD0, 2));
         assert_eq!(request.command, Command::WriteSectorsExt);
         let mut out = [0xEE; 12];
-        assert_eq!(
-            request
-                .reply(status::ERROR, error::NOT_FOUND)
-                .emit(&mut out),
-            Some(12)
-        );
-        assert_eq!(
-            out,
-            [0x41, 0x10, 0, 0x41, 1, 2, 3, 4, 5, 6, 0, 0],
-            "reserved bytes are 0"
-        );
+        assert_eq!(request.reply(status::ERROR, error::NOT_FOUND).emit(&mut out), Some(12));
+        assert_eq!(out, [0x41, 0x10, 0, 0x41, 1, 2, 3, 4, 5, 6, 0, 0], "reserved bytes are 0");
         for len in 0..bytes.len() {
             assert_eq!(Request::parse(&bytes[..len]), None, "{len}");
         }
@@ -252,10 +198,7 @@ mod tests {
 
     #[test]
     fn reply_echoes_no_unknown_flag() {
-        let request = Request {
-            flags: 0xff,
-            ..request(0x20, [0; 6])
-        };
+        let request = Request { flags: 0xff, ..request(0x20, [0; 6]) };
         assert_eq!(request.reply(status::GOOD, error::NONE).flags, 0x53);
     }
 

@@ -9,9 +9,7 @@ pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> 
 
 /// Writes `value` at `at`; `None`, and nothing written, if it does not fit.
 pub(super) fn put(out: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
-    out.get_mut(at..)?
-        .get_mut(..value.len())?
-        .copy_from_slice(value);
+    out.get_mut(at..)?.get_mut(..value.len())?.copy_from_slice(value);
     Some(())
 }
 

@@ -97,10 +97,7 @@ pub struct Tags {
 
 impl Tags {
     /// An untagged frame.
-    pub const NONE: Self = Self {
-        bytes: [0; TAGS_MAX * TAG_LEN],
-        count: 0,
-    };
+    pub const NONE: Self = Self { bytes: [0; TAGS_MAX * TAG_LEN], count: 0 };
 
     /// Adds an inner tag. `None` if there are two already, or if the TPID is
     /// not one that a receiver would take for a tag.
@@ -150,18 +147,14 @@ impl Ether {
         let mut tags = Tags::NONE;
         loop {
             let at = TAGS + tags.len();
-            let word = array(frame, at)
-                .map(u16::from_be_bytes)
-                .ok_or(DropReason::TooShort)?;
+            let word = array(frame, at).map(u16::from_be_bytes).ok_or(DropReason::TooShort)?;
             if word == ETHERTYPE_AOE {
                 return Ok(Self { dst, src, tags });
             }
             if !TPIDS.contains(&word) {
                 return Err(DropReason::NotAoe);
             }
-            let tci = array(frame, at + 2)
-                .map(u16::from_be_bytes)
-                .ok_or(DropReason::TooShort)?;
+            let tci = array(frame, at + 2).map(u16::from_be_bytes).ok_or(DropReason::TooShort)?;
             tags = tags.with(word, tci).ok_or(DropReason::NotAoe)?;
         }
     }
@@ -208,10 +201,7 @@ mod tests {
             "02:ab:00:10:ff:01:",
         ] {
             let error = text.parse::<Mac>().unwrap_err().to_string();
-            assert!(
-                error.contains(text) && error.contains("six pairs"),
-                "{error}"
-            );
+            assert!(error.contains(text) && error.contains("six pairs"), "{error}");
         }
     }
 
@@ -224,21 +214,14 @@ mod tests {
             (Mac([0; 6]), false, true),
             (Mac([0, 0, 0, 0, 0, 1]), false, false),
         ] {
-            assert_eq!(
-                (mac.is_multicast(), mac.is_zero()),
-                (multicast, zero),
-                "{mac}"
-            );
+            assert_eq!((mac.is_multicast(), mac.is_zero()), (multicast, zero), "{mac}");
         }
     }
 
     /// A frame's link layer: 12 bytes of addresses, then these words.
     fn link(words: &[u16]) -> Vec<u8> {
         let words = words.iter().flat_map(|word| word.to_be_bytes());
-        [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]
-            .into_iter()
-            .chain(words)
-            .collect()
+        [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2].into_iter().chain(words).collect()
     }
 
     #[test]
@@ -249,10 +232,7 @@ mod tests {
             (&[0x88A8, 1, 0x88A2], Ok(18)),
             (&[0x9100, 1, 0x88A2], Ok(18)),
             (&[0x88A8, 7, 0x8100, 8, 0x88A2], Ok(22)),
-            (
-                &[0x88A8, 7, 0x8100, 8, 0x8100, 9, 0x88A2],
-                Err(DropReason::NotAoe),
-            ),
+            (&[0x88A8, 7, 0x8100, 8, 0x8100, 9, 0x88A2], Err(DropReason::NotAoe)),
             (&[0x0800], Err(DropReason::NotAoe)),
             (&[0x8100, 0x88A2, 0x0800], Err(DropReason::NotAoe)),
             (&[0x8100, 1], Err(DropReason::TooShort)),

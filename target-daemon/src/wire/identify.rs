@@ -51,9 +51,7 @@ impl<const N: usize> Text<N> {
 
     /// The text without its padding.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0)
-            .unwrap_or("")
-            .trim_end_matches(' ')
+        std::str::from_utf8(&self.0).unwrap_or("").trim_end_matches(' ')
     }
 
     /// Writes it from word `word` on, the bytes of each word exchanged.
@@ -119,11 +117,7 @@ impl Identity {
         put(out, SECTORS_28 * 2, &sectors_28.to_le_bytes())?;
         let sectors_48 = self.sectors.min(SECTORS_48_MAX);
         put(out, SECTORS_48 * 2, &sectors_48.to_le_bytes())?;
-        put(
-            out,
-            PHYSICAL_SECTOR * 2,
-            &self.physical_sector().to_le_bytes(),
-        )?;
+        put(out, PHYSICAL_SECTOR * 2, &self.physical_sector().to_le_bytes())?;
         Some(IDENTIFY_LEN)
     }
 
@@ -141,11 +135,7 @@ impl Identity {
     pub fn parse(data: &[u8]) -> Option<Self> {
         let sectors = array(data, SECTORS_48 * 2).map(u64::from_le_bytes)?;
         let physical = array(data, PHYSICAL_SECTOR * 2).map(u16::from_le_bytes)?;
-        let exponent = if physical & 0xE000 == 0x6000 {
-            physical & 0xf
-        } else {
-            0
-        };
+        let exponent = if physical & 0xE000 == 0x6000 { physical & 0xf } else { 0 };
         array::<1>(data, IDENTIFY_LEN - 1)?;
         Some(Self {
             names: Names {
@@ -170,20 +160,13 @@ mod tests {
             firmware: Text::new("0.1.0"),
             model: Text::new("xblade AoE export"),
         };
-        Identity {
-            names,
-            sectors,
-            physical_bytes,
-        }
+        Identity { names, sectors, physical_bytes }
     }
 
     fn words(identity: &Identity) -> Vec<u16> {
         let mut bytes = [0xEE; IDENTIFY_LEN];
         assert_eq!(identity.emit(&mut bytes), Some(IDENTIFY_LEN));
-        bytes
-            .chunks_exact(2)
-            .map(|pair| u16::from_le_bytes(pair.try_into().unwrap()))
-            .collect()
+        bytes.chunks_exact(2).map(|pair| u16::from_le_bytes(pair.try_into().unwrap())).collect()
     }
 
     /// The whole table: every word that is not named here is 0.
@@ -225,11 +208,7 @@ mod tests {
             (0x0123_4567, [0x4567, 0x0123], [0x4567, 0x0123, 0, 0]),
             (0x0fff_ffff, [0xffff, 0x0fff], [0xffff, 0x0fff, 0, 0]),
             (0x1000_0000, [0xffff, 0x0fff], [0, 0x1000, 0, 0]),
-            (
-                0x1234_5678_9abc,
-                [0xffff, 0x0fff],
-                [0x9abc, 0x5678, 0x1234, 0],
-            ),
+            (0x1234_5678_9abc, [0xffff, 0x0fff], [0x9abc, 0x5678, 0x1234, 0]),
             (u64::MAX, [0xffff, 0x0fff], [0xffff, 0xffff, 0xffff, 0]),
         ] {
             let words = words(&identity(sectors, 512));
@@ -248,14 +227,9 @@ mod tests {
 
     #[test]
     fn physical_sector_is_a_hint() {
-        for (bytes, word) in [
-            (0, 0x4000),
-            (512, 0x4000),
-            (1024, 0x6001),
-            (4096, 0x6003),
-            (4000, 0x4000),
-            (65536, 0x6007),
-        ] {
+        for (bytes, word) in
+            [(0, 0x4000), (512, 0x4000), (1024, 0x6001), (4096, 0x6003), (4000, 0x4000), (65536, 0x6007)]
+        {
             assert_eq!(words(&identity(8, bytes))[106], word, "{bytes}");
         }
     }

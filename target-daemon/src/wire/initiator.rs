@@ -22,9 +22,7 @@ impl<'a> Response<'a> {
         if header.role == Role::Request {
             return Err(DropReason::Response);
         }
-        let argument = frame
-            .get(header.argument_offset()..)
-            .ok_or(DropReason::TooShort)?;
+        let argument = frame.get(header.argument_offset()..).ok_or(DropReason::TooShort)?;
         Ok(Self { header, argument })
     }
 
@@ -68,23 +66,14 @@ pub fn announce(
     out: &mut [u8],
 ) -> Option<usize> {
     let unsent = Header {
-        ether: Ether {
-            dst: own,
-            src: to,
-            tags: Tags::NONE,
-        },
+        ether: Ether { dst: own, src: to, tags: Tags::NONE },
         role: Role::Request,
         shelf: address.shelf,
         slot: address.slot,
         command: Command::Query,
         tag: 0,
     };
-    let reply = query::Reply {
-        code: 0,
-        advert,
-        string,
-        refusal: None,
-    };
+    let reply = query::Reply { code: 0, advert, string, refusal: None };
     Reply::Query(reply).emit(&unsent, own, address, out)
 }
 
@@ -99,30 +88,22 @@ mod tests {
 
     #[test]
     fn announcement_is_a_padded_response_with_tag_0() {
-        let advert = Advert {
-            buffer_count: 64,
-            firmware: 1,
-            sectors_per_frame: 2,
-        };
+        let advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 2 };
         let mut out = [0xEE; 64];
         let len = announce(OWN, Mac::BROADCAST, ADDRESS, advert, b"", &mut out).unwrap();
         assert_eq!(len, 60);
         assert_eq!(
             out[..32],
             [
-                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x88, 0xA2, 0x18, 0, 0, 7, 3,
-                1, 0, 0, 0, 0, 0, 64, 0, 1, 2, 0x10, 0, 0
+                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x88, 0xA2, 0x18, 0, 0, 7, 3, 1, 0, 0,
+                0, 0, 0, 64, 0, 1, 2, 0x10, 0, 0
             ]
         );
         assert_eq!(out[32..60], [0; 28]);
         let response = Response::parse(&out[..len]).unwrap();
         let told = response.query().unwrap();
         assert_eq!((told.code, told.advert, told.string), (0, advert, &b""[..]));
-        assert_eq!(
-            Header::parse(&out[..len]),
-            Err(DropReason::Response),
-            "nobody answers it"
-        );
+        assert_eq!(Header::parse(&out[..len]), Err(DropReason::Response), "nobody answers it");
     }
 
     #[test]

@@ -38,9 +38,8 @@ impl<'a> Request<'a> {
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
         let header = array(argument, 0).ok_or(DropReason::TooShort)?;
         let [_reserved, code, _error, count]: [u8; HEADER_LEN] = header;
-        let directives = argument
-            .get(HEADER_LEN..)
-            .and_then(|rest| rest.get(..usize::from(count) * DIRECTIVE_LEN));
+        let directives =
+            argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * DIRECTIVE_LEN));
         Ok(match (code, directives) {
             (0, _) => Self::Read,
             (1, Some(bytes)) => Self::Edit(Directives(bytes)),
@@ -78,9 +77,7 @@ impl<'a> Directives<'a> {
 
     /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = Directive> + use<'a> {
-        self.0
-            .chunks_exact(DIRECTIVE_LEN)
-            .filter_map(Directive::parse)
+        self.0.chunks_exact(DIRECTIVE_LEN).filter_map(Directive::parse)
     }
 }
 
@@ -194,12 +191,7 @@ mod tests {
         let Ok(Request::Edit(directives)) = Request::parse(&bytes) else {
             unreachable!("{:?}", Request::parse(&bytes))
         };
-        let expected = [
-            Directive::Add(A),
-            Directive::Delete(B),
-            Directive::None,
-            Directive::Unknown(9),
-        ];
+        let expected = [Directive::Add(A), Directive::Delete(B), Directive::None, Directive::Unknown(9)];
         assert_eq!(directives.iter().collect::<Vec<_>>(), expected);
     }
 
@@ -223,53 +215,22 @@ mod tests {
     #[test]
     fn list_reply_writes_every_byte() {
         let mut out = [0xEE; 20];
-        assert_eq!(
-            Reply::List {
-                code: 1,
-                macs: &[A, B]
-            }
-            .emit(&mut out),
-            Some(20)
-        );
-        let expected = [
-            0, 1, 0, 2, 0, 0, 2, 0, 0, 0, 0, 0xA, 0, 0, 2, 0, 0, 0, 0, 0xB,
-        ];
+        assert_eq!(Reply::List { code: 1, macs: &[A, B] }.emit(&mut out), Some(20));
+        let expected = [0, 1, 0, 2, 0, 0, 2, 0, 0, 0, 0, 0xA, 0, 0, 2, 0, 0, 0, 0, 0xB];
         assert_eq!(out, expected);
-        assert_eq!(
-            Reply::List {
-                code: 1,
-                macs: &[A, B]
-            }
-            .emit(&mut out[..19]),
-            None
-        );
+        assert_eq!(Reply::List { code: 1, macs: &[A, B] }.emit(&mut out[..19]), None);
     }
 
     #[test]
     fn stopped_reply_has_error_and_index_only() {
         let mut out = [0xEE; 4];
-        assert_eq!(
-            Reply::Stopped {
-                error: Error::ListFull,
-                index: 7
-            }
-            .emit(&mut out),
-            Some(4)
-        );
+        assert_eq!(Reply::Stopped { error: Error::ListFull, index: 7 }.emit(&mut out), Some(4));
         assert_eq!(out, [0, 1, 3, 7]);
     }
 
     #[test]
     fn longest_list_fits_an_mtu_of_1500() {
         let macs = [A; ENTRIES_MAX];
-        assert!(
-            crate::wire::aoe::HEADER_LEN
-                + Reply::List {
-                    code: 0,
-                    macs: &macs
-                }
-                .len()
-                <= 1500
-        );
+        assert!(crate::wire::aoe::HEADER_LEN + Reply::List { code: 0, macs: &macs }.len() <= 1500);
     }
 }

@@ -47,11 +47,7 @@ prop_compose! {
 }
 
 /// Emits a request over old bytes and parses it again.
-fn there_and_back(
-    mut header: Header,
-    command: Command,
-    body: Body<'_>,
-) -> Result<(), TestCaseError> {
+fn there_and_back(mut header: Header, command: Command, body: Body<'_>) -> Result<(), TestCaseError> {
     header.command = command;
     let mut frame = vec![0xEE; CHUNK];
     let request = Request { header, body };
@@ -70,10 +66,7 @@ fn reply_frame(reply: &Reply<'_>, request: &Header) -> Vec<u8> {
     let address = Address { shelf: 7, slot: 3 };
     let len = reply.frame_len(request.l2_len());
     let mut frame = vec![0xEE; len];
-    assert_eq!(
-        reply.emit(request, own, address, &mut frame[..len - 1]),
-        None
-    );
+    assert_eq!(reply.emit(request, own, address, &mut frame[..len - 1]), None);
     assert_eq!(reply.emit(request, own, address, &mut frame), Some(len));
     frame
 }

@@ -83,22 +83,13 @@ impl<'a> Request<'a> {
     fn string(&self) -> &'a [u8] {
         match *self {
             Self::Read | Self::Unknown(_) => &[],
-            Self::Test(string)
-            | Self::Prefix(string)
-            | Self::Set(string)
-            | Self::ForceSet(string) => string,
+            Self::Test(string) | Self::Prefix(string) | Self::Set(string) | Self::ForceSet(string) => string,
         }
     }
 
     /// Writes it. Returns its length; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        Reply {
-            code: self.code(),
-            advert: Advert::default(),
-            string: self.string(),
-            refusal: None,
-        }
-        .emit(out)
+        Reply { code: self.code(), advert: Advert::default(), string: self.string(), refusal: None }.emit(out)
     }
 }
 
@@ -178,11 +169,7 @@ mod tests {
 
     fn argument(version_code: u8, length: u16, string: &[u8]) -> Vec<u8> {
         let [high, low] = length.to_be_bytes();
-        [
-            &[0xEE, 0xEE, 0xEE, 0xEE, 0xEE, version_code, high, low],
-            string,
-        ]
-        .concat()
+        [&[0xEE, 0xEE, 0xEE, 0xEE, 0xEE, version_code, high, low], string].concat()
     }
 
     #[test]
@@ -197,11 +184,7 @@ mod tests {
             (0x1F, Request::Unknown(15)),
         ] {
             let bytes = argument(byte, 2, b"abc");
-            assert_eq!(
-                Request::parse(&bytes),
-                Ok(expected),
-                "{byte:#x}, trailing byte ignored"
-            );
+            assert_eq!(Request::parse(&bytes), Ok(expected), "{byte:#x}, trailing byte ignored");
         }
     }
 
@@ -220,10 +203,7 @@ mod tests {
         ] {
             let bytes = argument(code, length, &vec![7; present]);
             let parsed = Request::parse(&bytes).map(|_| ());
-            assert_eq!(
-                parsed, expected,
-                "code {code}, length {length}, present {present}"
-            );
+            assert_eq!(parsed, expected, "code {code}, length {length}, present {present}");
         }
     }
 
@@ -232,27 +212,14 @@ mod tests {
         let bytes = argument(0, 0, b"");
         assert_eq!(Request::parse(&bytes), Ok(Request::Read));
         for len in 0..bytes.len() {
-            assert_eq!(
-                Request::parse(&bytes[..len]),
-                Err(DropReason::TooShort),
-                "{len}"
-            );
+            assert_eq!(Request::parse(&bytes[..len]), Err(DropReason::TooShort), "{len}");
         }
     }
 
     #[test]
     fn reply_layout_is_the_published_one() {
-        let advert = Advert {
-            buffer_count: 0x0140,
-            firmware: 0x4019,
-            sectors_per_frame: 16,
-        };
-        let reply = Reply {
-            code: 3,
-            advert,
-            string: b"owner",
-            refusal: None,
-        };
+        let advert = Advert { buffer_count: 0x0140, firmware: 0x4019, sectors_per_frame: 16 };
+        let reply = Reply { code: 3, advert, string: b"owner", refusal: None };
         let mut out = [0xEE; 13];
         assert_eq!(reply.emit(&mut out), Some(13));
         assert_eq!(out, *b"\x01\x40\x40\x19\x10\x13\x00\x05owner");
@@ -264,12 +231,7 @@ mod tests {
         let string = [0; STRING_LEN_MAX + 1];
         let advert = Advert::default();
         let mut out = [0; 2000];
-        let reply = Reply {
-            code: 0,
-            advert,
-            string: &string,
-            refusal: None,
-        };
+        let reply = Reply { code: 0, advert, string: &string, refusal: None };
         assert_eq!(reply.emit(&mut out), None);
     }
 }

@@ -66,13 +66,7 @@ impl Reply<'_> {
     /// [`Header::argument_offset`] + [`ata::HEADER_LEN`], and it may lie in
     /// other pieces. Returns [`Reply::frame_len`]; `None` if `out` is too
     /// short.
-    pub fn emit(
-        &self,
-        request: &Header,
-        own: Mac,
-        address: Address,
-        out: &mut [u8],
-    ) -> Option<usize> {
+    pub fn emit(&self, request: &Header, own: Mac, address: Address, out: &mut [u8]) -> Option<usize> {
         let at = request.answer(own, address, self.refusal()).emit(out)?;
         let written = self.emit_argument(out.get_mut(at..)?)?;
         pad(out, at + written)

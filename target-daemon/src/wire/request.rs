@@ -43,15 +43,9 @@ impl<'a> Request<'a> {
     /// `total_len` the length of the whole frame. The data of an ATA command
     /// may continue in other pieces; every other command must lie in
     /// `frame_head` as a whole, and what does not is taken for missing.
-    pub fn parse(
-        header: &Header,
-        frame_head: &'a [u8],
-        total_len: usize,
-    ) -> Result<Self, DropReason> {
+    pub fn parse(header: &Header, frame_head: &'a [u8], total_len: usize) -> Result<Self, DropReason> {
         let frame = frame_head.get(..total_len).unwrap_or(frame_head);
-        let argument = frame
-            .get(header.argument_offset()..)
-            .ok_or(DropReason::TooShort)?;
+        let argument = frame.get(header.argument_offset()..).ok_or(DropReason::TooShort)?;
         let body = match header.command {
             Command::Ata => {
                 let payload_offset = header.argument_offset() + ata::HEADER_LEN;
@@ -66,10 +60,7 @@ impl<'a> Request<'a> {
             Command::Reserve => Body::Reserve(reserve::Request::parse(argument)?),
             Command::Unknown(code) => Body::Unknown(code),
         };
-        Ok(Self {
-            header: *header,
-            body,
-        })
+        Ok(Self { header: *header, body })
     }
 
     /// Writes the request, as an initiator does, all but the data of an ATA
@@ -80,9 +71,7 @@ impl<'a> Request<'a> {
         let at = self.header.emit(out)?;
         let argument = out.get_mut(at..)?;
         let written = match self.body {
-            Body::Ata {
-                ata, payload_len, ..
-            } => ata.emit(argument)? + payload_len,
+            Body::Ata { ata, payload_len, .. } => ata.emit(argument)? + payload_len,
             Body::Query(query) => query.emit(argument)?,
             Body::Mask(mask) => mask.emit(argument)?,
             Body::Reserve(reserve) => reserve.emit(argument)?,
@@ -99,9 +88,7 @@ mod tests {
 
     /// A request for this command, untagged, with these bytes as argument.
     fn frame(command: u8, argument: &[u8]) -> Vec<u8> {
-        let header = [
-            2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xA2, 0x10, 0, 0, 7, 3,
-        ];
+        let header = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xA2, 0x10, 0, 0, 7, 3];
         [&header[..], &[command, 0, 0, 0, 9], argument].concat()
     }
 
@@ -111,20 +98,9 @@ mod tests {
 
     #[test]
     fn shortest_frame_of_each_command() {
-        for (command, len) in [
-            (0, 36),
-            (1, 32),
-            (2, 28),
-            (3, 26),
-            (4, 24),
-            (0xF0, 24),
-            (0xFF, 24),
-        ] {
+        for (command, len) in [(0, 36), (1, 32), (2, 28), (3, 26), (4, 24), (0xF0, 24), (0xFF, 24)] {
             let frame = frame(command, &[0; 12]);
-            assert!(
-                parse(&frame[..len]).is_ok(),
-                "command {command}, {len} bytes"
-            );
+            assert!(parse(&frame[..len]).is_ok(), "command {command}, {len} bytes");
             let shorter = parse(&frame[..len - 1]);
             assert_eq!(shorter, Err(DropReason::TooShort), "command {command}");
         }
@@ -134,34 +110,17 @@ mod tests {
     fn payload_may_lie_in_other_pieces() {
         let frame = frame(0, &[0; 12 + 1024]);
         let header = Header::parse(&frame).unwrap();
-        for (head_len, total_len, expected) in [
-            (1060, 1060, 1024),
-            (36, 1060, 1024),
-            (100, 1060, 1024),
-            (36, 36, 0),
-            (60, 36, 0),
-        ] {
+        for (head_len, total_len, expected) in
+            [(1060, 1060, 1024), (36, 1060, 1024), (100, 1060, 1024), (36, 36, 0), (60, 36, 0)]
+        {
             let request = Request::parse(&header, &frame[..head_len], total_len).unwrap();
-            let Body::Ata {
-                payload_offset,
-                payload_len,
-                ..
-            } = request.body
-            else {
+            let Body::Ata { payload_offset, payload_len, .. } = request.body else {
                 unreachable!("{request:?}")
             };
-            assert_eq!(
-                (payload_offset, payload_len),
-                (36, expected),
-                "{head_len}, {total_len}"
-            );
+            assert_eq!((payload_offset, payload_len), (36, expected), "{head_len}, {total_len}");
         }
         let cut = Request::parse(&header, &frame[..35], 1060);
-        assert_eq!(
-            cut,
-            Err(DropReason::TooShort),
-            "the ATA header must be in the first piece"
-        );
+        assert_eq!(cut, Err(DropReason::TooShort), "the ATA header must be in the first piece");
     }
 
     #[test]
@@ -169,10 +128,7 @@ mod tests {
         let frame = frame(1, &[0, 0, 0, 0, 0, 3, 0, 4, b'a', b'b', b'c', b'd']);
         let header = Header::parse(&frame).unwrap();
         assert!(Request::parse(&header, &frame, 36).is_ok());
-        assert_eq!(
-            Request::parse(&header, &frame, 35),
-            Err(DropReason::ConfigLength)
-        );
+        assert_eq!(Request::parse(&header, &frame, 35), Err(DropReason::ConfigLength));
     }
 
     #[test]

@@ -39,9 +39,7 @@ impl<'a> Request<'a> {
     /// Reads an argument. The count of a read means nothing.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
         let [code, count]: [u8; HEADER_LEN] = array(argument, 0).ok_or(DropReason::TooShort)?;
-        let macs = argument
-            .get(HEADER_LEN..)
-            .and_then(|rest| rest.get(..usize::from(count) * MAC_LEN));
+        let macs = argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * MAC_LEN));
         Ok(match (code, macs) {
             (0, _) => Self::Read,
             (1, Some(bytes)) => Self::Set(Macs(bytes)),
@@ -80,9 +78,7 @@ impl<'a> Macs<'a> {
 
     /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = Mac> + Clone + use<'a> {
-        self.0
-            .chunks_exact(MAC_LEN)
-            .filter_map(|bytes| array(bytes, 0).map(Mac))
+        self.0.chunks_exact(MAC_LEN).filter_map(|bytes| array(bytes, 0).map(Mac))
     }
 
     /// How many there are.
@@ -160,36 +156,14 @@ mod tests {
     #[test]
     fn reply_writes_every_byte() {
         let mut out = [0xEE; 14];
-        assert_eq!(
-            Reply {
-                code: 2,
-                macs: &[A, B]
-            }
-            .emit(&mut out),
-            Some(14)
-        );
+        assert_eq!(Reply { code: 2, macs: &[A, B] }.emit(&mut out), Some(14));
         assert_eq!(out, [2, 2, 2, 0, 0, 0, 0, 0xA, 2, 0, 0, 0, 0, 0xB]);
-        assert_eq!(
-            Reply {
-                code: 2,
-                macs: &[A, B]
-            }
-            .emit(&mut out[..13]),
-            None
-        );
+        assert_eq!(Reply { code: 2, macs: &[A, B] }.emit(&mut out[..13]), None);
     }
 
     #[test]
     fn longest_list_fits_an_mtu_of_1500() {
         let macs = [A; ENTRIES_MAX];
-        assert!(
-            crate::wire::aoe::HEADER_LEN
-                + Reply {
-                    code: 0,
-                    macs: &macs
-                }
-                .len()
-                <= 1500
-        );
+        assert!(crate::wire::aoe::HEADER_LEN + Reply { code: 0, macs: &macs }.len() <= 1500);
     }
 }

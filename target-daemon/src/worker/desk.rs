@@ -74,13 +74,16 @@ impl Desk {
             firmware: super::FIRMWARE,
             sectors_per_frame: lane.sectors_per_frame(),
         };
-        let (ata, kind, sector, payload_offset) = match command::execute(&request, &mut export.state, advert) {
+        let (ata, kind, sector, payload_offset) = match command::execute(&request, &mut export.state, advert)
+        {
             Action::Ignore(reason) => {
                 stats.dropped(reason);
                 return Some(job.done(operation, None));
             }
             Action::Reply(reply) => return Some(reply_to(job, operation, reply, address, lane)),
-            Action::Read { ata, sector, .. } => (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN),
+            Action::Read { ata, sector, .. } => {
+                (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)
+            }
             Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
             Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
         };
@@ -114,7 +117,6 @@ impl Desk {
     pub fn in_flight(&self) -> usize {
         self.slab.len()
     }
-
 
     fn submit(
         &mut self,
@@ -150,9 +152,14 @@ impl Desk {
     }
 }
 
-
 /// Writes the reply over the request.
-fn reply_to(mut job: Job, operation: Operation, reply: Reply<'_>, from: aoe::Address, lane: &SharedLane) -> Done {
+fn reply_to(
+    mut job: Job,
+    operation: Operation,
+    reply: Reply<'_>,
+    from: aoe::Address,
+    lane: &SharedLane,
+) -> Done {
     let header = job.header;
     let first = lane.memory.piece_mut(&mut job.frame, 0);
     let len = reply.emit(&header, lane.mac(), from, first);

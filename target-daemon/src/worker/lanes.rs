@@ -23,7 +23,8 @@ pub struct SharedLane {
 impl SharedLane {
     /// A lane of `interface`, polled by `worker`, with these facts.
     pub fn new(memory: Memory, interface: usize, worker: u16, mac: Mac, sectors_per_frame: u8) -> Self {
-        let lane = Self { memory, interface, worker, mac: AtomicU64::new(0), sectors_per_frame: AtomicU8::new(0) };
+        let lane =
+            Self { memory, interface, worker, mac: AtomicU64::new(0), sectors_per_frame: AtomicU8::new(0) };
         lane.update(mac, sectors_per_frame);
         lane
     }

@@ -70,6 +70,12 @@ pub struct Parts<R> {
     pub in_flight: u16,
 }
 
+/// Where a worker reads the time: nanoseconds that do not go back.
+pub trait Clock {
+    /// Nanoseconds since some start.
+    fn now_ns(&self) -> u64;
+}
+
 /// One thread's share of the work.
 pub struct Worker<R> {
     index: u16,
@@ -117,18 +123,19 @@ impl<R: Rings> Worker<R> {
     }
 
     /// One round over everything, without waiting. Returns how much there was
-    /// to do. `now_ns` is any clock that does not go back.
-    pub fn turn(&mut self, now_ns: u64) -> usize {
+    /// to do.
+    pub fn turn(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        let received = self.receive(now_ns);
-        received + self.settle(now_ns)
+        let received = self.receive(clock);
+        received + self.settle(clock)
     }
 
-    /// A turn that takes no new frames: what is under way comes to its end.
-    pub fn settle(&mut self, now_ns: u64) -> usize {
-        let taken = self.take_over(now_ns);
+    /// The part of a turn that takes no new frames: what is under way comes to
+    /// its end.
+    pub fn settle(&mut self, clock: &impl Clock) -> usize {
+        let taken = self.take_over(clock);
         self.desk.harvest(&mut self.done, &mut self.stats);
-        let finished = self.finish(now_ns);
+        let finished = self.finish(clock);
         self.send();
         self.refill();
         taken + finished
@@ -142,11 +149,12 @@ impl<R: Rings> Worker<R> {
 
     /// Tells everybody on an interface about every export: by a query that
     /// nobody sent, from those who are to hear the answer.
-    pub fn announce(&mut self, interface: usize, audience: &[Mac], now_ns: u64) {
+    pub fn announce(&mut self, interface: usize, audience: &[Mac], clock: &impl Clock) {
         let on_it = |own: &OwnLane<R>| {
             self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
         };
         let Some(at) = self.lanes.iter().position(on_it) else { return };
+        let now_ns = clock.now_ns();
         let directory = Arc::clone(&self.directory);
         for (address, owner) in directory.rows() {
             for to in audience {
@@ -154,7 +162,7 @@ impl<R: Rings> Worker<R> {
                 self.announce_one(at, header, *owner, now_ns);
             }
         }
-        self.settle(now_ns);
+        self.settle(clock);
     }
 
     fn reclaim(&mut self) {
@@ -163,16 +171,22 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    fn receive(&mut self, now_ns: u64) -> usize {
+    fn receive(&mut self, clock: &impl Clock) -> usize {
         let mut received = 0;
         let mut batch = std::mem::take(&mut self.batch);
         for at in 0..self.lanes.len() {
-            if let Some(own) = self.lanes.get_mut(at) {
-                received += own.lane.receive(&mut batch);
+            let Some(own) = self.lanes.get_mut(at) else { break };
+            if own.lane.receive(&mut batch) == 0 {
+                continue;
             }
+            received += batch.len();
+            let now_ns = clock.now_ns();
             for frame in batch.drain(..) {
                 self.admit(at, frame, now_ns);
             }
+            // Before the next lane: a synchronous store has room for a batch or
+            // two of completions.
+            self.desk.harvest(&mut self.done, &mut self.stats);
         }
         self.batch = batch;
         received
@@ -246,7 +260,11 @@ impl<R: Rings> Worker<R> {
 
     /// Jobs that other workers received for our exports, and jobs of ours that
     /// they have finished.
-    fn take_over(&mut self, now_ns: u64) -> usize {
+    fn take_over(&mut self, clock: &impl Clock) -> usize {
+        if self.exchange.is_empty() {
+            return 0;
+        }
+        let now_ns = clock.now_ns();
         let mut taken = 0;
         while taken < BATCH
             && let Some(job) = self.exchange.next_job()
@@ -265,7 +283,11 @@ impl<R: Rings> Worker<R> {
         taken + back
     }
 
-    fn finish(&mut self, now_ns: u64) -> usize {
+    fn finish(&mut self, clock: &impl Clock) -> usize {
+        if self.done.is_empty() {
+            return 0;
+        }
+        let now_ns = clock.now_ns();
         let mut finished = std::mem::take(&mut self.done);
         let n = finished.len();
         for done in finished.drain(..) {

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::idle::{IdlePolicy, Waker};
 use super::stats::Stats;
-use super::Worker;
+use super::{Clock, Worker};
 use crate::observe::Section;
 use crate::ring::Rings;
 use crate::wire::ether::Mac;
@@ -57,15 +57,13 @@ pub fn run<R: Rings>(
     waker: &Waker,
     idle: IdlePolicy,
 ) -> Snapshot {
-    let clock = Instant::now();
-    let mut last_work = clock;
+    let clock = Monotonic(Instant::now());
+    let mut last_work = Instant::now();
     let mut draining_since = None;
     loop {
-        let now = Instant::now();
-        let now_ns = now.duration_since(clock).as_nanos() as u64;
-        let work = if draining_since.is_none() { worker.turn(now_ns) } else { worker.drain(now_ns) };
+        let work = if draining_since.is_none() { worker.turn(&clock) } else { worker.drain(&clock) };
         if work > 0 {
-            last_work = now;
+            last_work = Instant::now();
         }
         match orders.try_recv() {
             Ok(Order::Report(to)) => {
@@ -73,11 +71,11 @@ pub fn run<R: Rings>(
                 // Nobody waits for it any more: nothing is lost.
                 let _ = to.send(worker.snapshot(drained));
             }
-            Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, now_ns),
-            Ok(Order::Drain) => draining_since = Some(now),
+            Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, &clock),
+            Ok(Order::Drain) => draining_since = Some(Instant::now()),
             Ok(Order::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
-                worker.rest(now.duration_since(last_work), idle, waker, orders);
+                worker.rest(last_work.elapsed(), idle, waker, orders);
             }
             Err(crossbeam_channel::TryRecvError::Empty) => {}
         }
@@ -85,14 +83,23 @@ pub fn run<R: Rings>(
     worker.snapshot(true)
 }
 
+/// The clock of the machine, from some start.
+struct Monotonic(Instant);
+
+impl Clock for Monotonic {
+    fn now_ns(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
 fn overdue(draining_since: Option<Instant>) -> bool {
     draining_since.is_some_and(|since| since.elapsed() > DRAIN_LIMIT)
 }
 
 impl<R: Rings> Worker<R> {
-    fn drain(&mut self, now_ns: u64) -> usize {
+    fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        self.settle(now_ns)
+        self.settle(clock)
     }
 
     /// Spins, or sleeps until something happens.

@@ -89,7 +89,11 @@ impl Stats {
     ///
     /// Those of [`Latency::new`].
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
-        Ok(Self { drops: [0; DropReason::ALL.len()], counters: Counters::default(), latency: Latency::new()? })
+        Ok(Self {
+            drops: [0; DropReason::ALL.len()],
+            counters: Counters::default(),
+            latency: Latency::new()?,
+        })
     }
 
     /// Counts a frame that gets no reply.

@@ -13,11 +13,8 @@ fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {
         return;
     }
     let pair = Pair::new();
-    let rows = [
-        (Mode::Auto, XdpMode::Native),
-        (Mode::Native, XdpMode::Native),
-        (Mode::Generic, XdpMode::Generic),
-    ];
+    let rows =
+        [(Mode::Auto, XdpMode::Native), (Mode::Native, XdpMode::Native), (Mode::Generic, XdpMode::Generic)];
     for mtu in [1500, 9000] {
         pair.mtu(mtu);
         for (asked, got) in rows {
@@ -47,16 +44,11 @@ fn auto_falls_back_to_generic_and_says_why() {
         let refusal = program.native_refusal().unwrap();
         assert!(refusal.contains("not supported"), "{refusal}");
         drop(program);
-        let error = Program::attach(&facts, Mode::Native, &[])
-            .unwrap_err()
-            .to_string();
+        let error = Program::attach(&facts, Mode::Native, &[]).unwrap_err().to_string();
         let want = "interface `xblbr` refuses the XDP program in native mode (Operation not \
                     supported";
         assert!(error.starts_with(want), "{error}");
-        assert!(
-            error.ends_with(": choose generic mode or auto, or lower the MTU"),
-            "{error}"
-        );
+        assert!(error.ends_with(": choose generic mode or auto, or lower the MTU"), "{error}");
     });
 }
 
@@ -69,30 +61,17 @@ fn a_killed_process_leaves_nothing_attached() {
     for mode in ["native", "generic"] {
         pair.ours.run(move || {
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "attach::child_that_waits",
-                    "--ignored",
-                    "--nocapture",
-                ])
+                .args(["--exact", "attach::child_that_waits", "--ignored", "--nocapture"])
                 .env("XBL_CHILD_MODE", mode)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            assert!(
-                lines.any(|line| line.unwrap().ends_with("attached")),
-                "the child failed"
-            );
+            assert!(lines.any(|line| line.unwrap().ends_with("attached")), "the child failed");
             assert_eq!(facts().attached.len(), 1);
-            let refusal = Program::attach(&facts(), Mode::Auto, &[])
-                .unwrap_err()
-                .to_string();
-            assert!(
-                refusal.contains(&format!("process {}", child.id())),
-                "{refusal}"
-            );
+            let refusal = Program::attach(&facts(), Mode::Auto, &[]).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("process {}", child.id())), "{refusal}");
             child.kill().unwrap();
             child.wait().unwrap();
             until_detached();
@@ -109,11 +88,7 @@ fn child_that_waits() {
     let Ok(mode) = std::env::var("XBL_CHILD_MODE") else {
         return;
     };
-    let mode = if mode == "native" {
-        Mode::Native
-    } else {
-        Mode::Generic
-    };
+    let mode = if mode == "native" { Mode::Native } else { Mode::Generic };
     let program = Program::attach(&facts(), mode, &[]).unwrap();
     println!("attached");
     // Ends with the parent, should it not come to kill us.
@@ -133,9 +108,7 @@ fn an_interface_that_goes_away_takes_no_harm() {
         sh(&format!("ip link del {OURS}"));
         assert!(program.counters().is_ok());
         drop(program);
-        let error = Program::attach(&facts, Mode::Auto, &[])
-            .unwrap_err()
-            .to_string();
+        let error = Program::attach(&facts, Mode::Auto, &[]).unwrap_err().to_string();
         assert!(error.contains(OURS), "{error}");
     });
 }
@@ -157,18 +130,12 @@ fn memlock_is_raised_or_the_remedy_named() {
     match raise_memlock() {
         Ok(()) => {
             let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-            let line = limits
-                .lines()
-                .find(|line| line.starts_with("Max locked"))
-                .unwrap();
+            let line = limits.lines().find(|line| line.starts_with("Max locked")).unwrap();
             assert_eq!(line.matches("unlimited").count(), 2, "{line}");
         }
         Err(error) => {
             assert!(error.bytes > 0);
-            assert!(
-                error.to_string().contains("grant CAP_SYS_RESOURCE"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("grant CAP_SYS_RESOURCE"), "{error}");
         }
     }
 }

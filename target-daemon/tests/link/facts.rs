@@ -18,10 +18,7 @@ fn facts_are_those_of_the_kernel() {
             let facts = facts();
             assert_eq!(facts.name, OURS);
             assert_eq!(facts.mac, [2, 0, 0, 0, 0, 0xaa]);
-            assert_eq!(
-                (facts.mtu, facts.queues, facts.driver.as_str()),
-                (mtu, 1, "veth")
-            );
+            assert_eq!((facts.mtu, facts.queues, facts.driver.as_str()), (mtu, 1, "veth"));
             assert!(facts.up && facts.carrier && !facts.loopback);
             assert_eq!((facts.native, facts.rx_sg), (Some(true), Some(true)));
             assert_eq!(facts.zero_copy, Some(false));
@@ -30,9 +27,7 @@ fn facts_are_those_of_the_kernel() {
         });
     }
     pair.ours.run(|| {
-        sh(&format!(
-            "ip link set {OURS} down && ip link set {OURS} address 02:00:00:00:00:bb"
-        ));
+        sh(&format!("ip link set {OURS} down && ip link set {OURS} address 02:00:00:00:00:bb"));
         let facts = facts();
         assert!(!facts.up && !facts.carrier);
         assert_eq!(facts.mac, [2, 0, 0, 0, 0, 0xbb]);
@@ -72,9 +67,7 @@ fn interfaces_of_other_namespaces_do_not_exist() {
     }
     let pair = Pair::new();
     let error = pair.peer.run(|| Facts::read(OURS).unwrap_err());
-    let FactsError::Missing { there, .. } = error else {
-        panic!("{error}")
-    };
+    let FactsError::Missing { there, .. } = error else { panic!("{error}") };
     assert_eq!(there, ["lo", "xbl1"]);
 }
 
@@ -114,11 +107,7 @@ fn events_that_the_kernel_threw_away_count_as_a_change() {
 
 fn readable(events: &LinkEvents) -> bool {
     let fd = events.as_fd().as_raw_fd();
-    let mut entry = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: `entry` is one pollfd, exclusive for the call.
     let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
     ready > 0

@@ -12,30 +12,13 @@ pub const NATIVE: u32 = 1 << 2;
 /// Loads it under `name`.
 pub fn load(name: &str) -> OwnedFd {
     let [name, license] = [name, "GPL"].map(|text| CString::new(text).unwrap());
-    let mut mov_r0_2 = bpf_insn {
-        code: 0xb7,
-        imm: 2,
-        ..Default::default()
-    };
+    let mut mov_r0_2 = bpf_insn { code: 0xb7, imm: 2, ..Default::default() };
     mov_r0_2.set_dst_reg(0);
-    let code = [
-        mov_r0_2,
-        bpf_insn {
-            code: 0x95,
-            ..Default::default()
-        },
-    ];
+    let code = [mov_r0_2, bpf_insn { code: 0x95, ..Default::default() }];
     let (name, license) = (name.as_ptr(), license.as_ptr());
     // SAFETY: two C strings and two instructions, all alive for the call.
     let fd = unsafe {
-        bpf_prog_load(
-            BPF_PROG_TYPE_XDP,
-            name,
-            license,
-            code.as_ptr(),
-            code.len() as _,
-            null_mut(),
-        )
+        bpf_prog_load(BPF_PROG_TYPE_XDP, name, license, code.as_ptr(), code.len() as _, null_mut())
     };
     owned(fd)
 }
@@ -43,8 +26,7 @@ pub fn load(name: &str) -> OwnedFd {
 /// Attaches it as `ip link set` does: it stays until somebody takes it off.
 pub fn attach(program: &OwnedFd, index: u32, flags: u32) {
     // SAFETY: no pointers but the options, which may be null.
-    let code =
-        unsafe { libbpf_sys::bpf_xdp_attach(index as i32, program.as_raw_fd(), flags, null()) };
+    let code = unsafe { libbpf_sys::bpf_xdp_attach(index as i32, program.as_raw_fd(), flags, null()) };
     assert_eq!(code, 0);
 }
 
@@ -56,14 +38,7 @@ pub fn link(program: &OwnedFd, index: u32, flags: u32) -> OwnedFd {
         ..Default::default()
     };
     // SAFETY: `options` is whole, says its own size, and outlives the call.
-    let fd = unsafe {
-        bpf_link_create(
-            program.as_raw_fd(),
-            index as i32,
-            BPF_XDP,
-            &raw const options,
-        )
-    };
+    let fd = unsafe { bpf_link_create(program.as_raw_fd(), index as i32, BPF_XDP, &raw const options) };
     owned(fd)
 }
 

@@ -16,18 +16,11 @@ pub fn everything_on(index: u32) -> File {
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
     address.sll_ifindex = index as i32;
-    let limit = libc::timeval {
-        tv_sec: 5,
-        tv_usec: 0,
-    };
+    let limit = libc::timeval { tv_sec: 5, tv_usec: 0 };
     // SAFETY: the pointers lead to whole structures of the sizes named.
     let results = unsafe {
         [
-            libc::bind(
-                fd,
-                (&raw const address).cast(),
-                size_of_val(&address) as u32,
-            ),
+            libc::bind(fd, (&raw const address).cast(), size_of_val(&address) as u32),
             libc::setsockopt(
                 socket.as_raw_fd(),
                 libc::SOL_SOCKET,
@@ -45,9 +38,7 @@ pub fn everything_on(index: u32) -> File {
 pub fn next_from(mut socket: &File, source: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 10_000];
     loop {
-        let len = socket
-            .read(&mut frame)
-            .expect("a frame within five seconds");
+        let len = socket.read(&mut frame).expect("a frame within five seconds");
         if frame.get(6..12) == Some(source) {
             frame.truncate(len);
             return frame;

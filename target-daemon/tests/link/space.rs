@@ -21,10 +21,7 @@ pub fn may_run(test: &str) -> bool {
     // Not eprintln: the test runner would keep that to itself.
     let _ = writeln!(std::io::stderr(), "SKIPPED: needs root: {test}");
     let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
-    assert!(
-        !strict,
-        "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it"
-    );
+    assert!(!strict, "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it");
     false
 }
 
@@ -50,18 +47,12 @@ impl Space {
             queue.iter().for_each(|job| job());
         });
         let tid = started.recv().unwrap();
-        Self {
-            jobs: Some(jobs),
-            thread: Some(thread),
-            tid,
-        }
+        Self { jobs: Some(jobs), thread: Some(thread), tid }
     }
 
     /// Runs `job` inside and returns what it returns; panics if it does.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
-        self.start(job)
-            .recv()
-            .expect("the job in the namespace panicked")
+        self.start(job).recv().expect("the job in the namespace panicked")
     }
 
     /// As [`Self::run`], but does not wait.
@@ -98,12 +89,7 @@ pub fn sh(line: &str) {
 
 /// Runs a command line in the namespace of this thread; whether it succeeded.
 pub fn sh_works(line: &str) -> bool {
-    Command::new("sh")
-        .args(["-c", line])
-        .output()
-        .unwrap()
-        .status
-        .success()
+    Command::new("sh").args(["-c", line]).output().unwrap().status.success()
 }
 
 /// Two namespaces, joined by a veth pair that is up on both sides.
@@ -119,10 +105,7 @@ impl Pair {
 
     /// With options for our end and the peer's, as for `ip link add`.
     pub fn with(ours: &str, peer: &str) -> Self {
-        let pair = Self {
-            ours: Space::new(),
-            peer: Space::new(),
-        };
+        let pair = Self { ours: Space::new(), peer: Space::new() };
         let tid = pair.peer.tid;
         pair.ours.sh(&format!(
             "ip link add {OURS} {ours} type veth peer name {PEER} {peer} &&

@@ -13,10 +13,7 @@ const SOON: Duration = Duration::from_secs(2);
 
 fn pair() -> Pair {
     let ours = "address 02:00:00:00:00:aa numrxqueues 2 numtxqueues 2";
-    Pair::with(
-        ours,
-        "address 02:00:00:00:00:bb numrxqueues 2 numtxqueues 2",
-    )
+    Pair::with(ours, "address 02:00:00:00:00:bb numrxqueues 2 numtxqueues 2")
 }
 
 /// A Query Config request of 60 bytes whose tag is `number`.
@@ -29,10 +26,7 @@ fn query(to: [u8; 6], number: u8) -> Vec<u8> {
 
 fn send(pair: &Pair, frame: Vec<u8>) {
     pair.peer.run(move || {
-        PacketSocket::open(Facts::read(PEER).unwrap().index)
-            .unwrap()
-            .send(&frame)
-            .unwrap();
+        PacketSocket::open(Facts::read(PEER).unwrap().index).unwrap().send(&frame).unwrap();
     });
 }
 
@@ -62,19 +56,14 @@ fn every_change_at_run_time_takes_effect() {
     }
     for mode in [Mode::Native, Mode::Generic] {
         let pair = pair();
-        let mut program = pair
-            .ours
-            .run(move || Program::attach(&facts(), mode, &[]).unwrap());
+        let mut program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
         program = counted(&pair, program, OUR_MAC, Counter::NoSocket);
 
         // veth: the sender's queue is ours, and which one is the kernel's choice.
         let socket = unbound_socket();
         program.register(0, &socket).unwrap();
         program.register(1, &socket).unwrap();
-        assert!(
-            program.register(2, &socket).is_err(),
-            "there are two queues"
-        );
+        assert!(program.register(2, &socket).is_err(), "there are two queues");
         program = counted(&pair, program, OUR_MAC, Counter::Redirected);
         program.unregister(0).unwrap();
         program.unregister(1).unwrap();
@@ -109,14 +98,9 @@ fn the_access_list_holds_from_the_first_frame() {
         return;
     }
     let pair = pair();
-    for (list, counter) in [
-        ([2, 0, 0, 0, 0, 0xdd], Counter::Acl),
-        (PEER_MAC, Counter::NoSocket),
-    ] {
+    for (list, counter) in [([2, 0, 0, 0, 0, 0xdd], Counter::Acl), (PEER_MAC, Counter::NoSocket)] {
         pair.ours.run(until_detached);
-        let program = pair
-            .ours
-            .run(move || Program::attach(&facts(), Mode::Auto, &[list]).unwrap());
+        let program = pair.ours.run(move || Program::attach(&facts(), Mode::Auto, &[list]).unwrap());
         counted(&pair, program, OUR_MAC, counter);
     }
 }
@@ -130,12 +114,7 @@ fn the_packet_socket_hears_aoe_of_its_interface_only() {
     let index = pair.ours.run(|| facts().index);
     let socket = pair.ours.run(move || PacketSocket::open(index).unwrap());
     let mut buffer = [0; 2048];
-    assert_eq!(
-        socket
-            .receive(&mut buffer, Duration::from_millis(5))
-            .unwrap(),
-        None
-    );
+    assert_eq!(socket.receive(&mut buffer, Duration::from_millis(5)).unwrap(), None);
 
     let mut other_type = query(OUR_MAC, 1);
     other_type[12..14].copy_from_slice(&[0x88, 0xb5]);
@@ -146,9 +125,7 @@ fn the_packet_socket_hears_aoe_of_its_interface_only() {
 
     // What we send is not what we hear.
     let reply = query(PEER_MAC, 3);
-    let heard = pair
-        .peer
-        .run(|| PacketSocket::open(Facts::read(PEER).unwrap().index).unwrap());
+    let heard = pair.peer.run(|| PacketSocket::open(Facts::read(PEER).unwrap().index).unwrap());
     socket.send(&reply).unwrap();
     let len = heard.receive(&mut buffer, SOON).unwrap().unwrap();
     assert_eq!(&buffer[..len], reply);

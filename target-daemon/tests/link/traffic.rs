@@ -96,9 +96,7 @@ fn each_mtu_and_mode(check: impl Fn(&Pair, &Program)) {
         for mode in [Mode::Native, Mode::Generic] {
             let pair = Pair::new();
             pair.mtu(mtu);
-            let program = pair
-                .ours
-                .run(move || Program::attach(&facts(), mode, &[]).unwrap());
+            let program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
             check(&pair, &program);
         }
     }
@@ -112,10 +110,7 @@ fn ends(pair: &Pair) -> [(&crate::space::Space, &'static str, u8); 2] {
 fn exchange(pair: &Pair, net: u8) {
     let (listener, udp) = pair.ours.run(move || {
         let ours = format!("10.77.{net}.1:0");
-        (
-            TcpListener::bind(&ours).unwrap(),
-            UdpSocket::bind(&ours).unwrap(),
-        )
+        (TcpListener::bind(&ours).unwrap(), UdpSocket::bind(&ours).unwrap())
     });
     let (tcp_to, udp_to) = (listener.local_addr().unwrap(), udp.local_addr().unwrap());
     let echo = pair.ours.start(move || {

@@ -19,10 +19,7 @@ impl Waiting {
     pub fn new(role: &str, file: &Path) -> Self {
         let mut child = start(role, file);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(
-            lines.any(|line| line.unwrap().ends_with("READY")),
-            "{role} did not get ready"
-        );
+        assert!(lines.any(|line| line.unwrap().ends_with("READY")), "{role} did not get ready");
         Self(child)
     }
 
@@ -82,11 +79,7 @@ fn wait_with<T>(held: T) {
 
 /// The old kind of lock, which names its process.
 fn lock_as_process(file: &Path) -> std::fs::File {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(file)
-        .unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
     // SAFETY: all-zero is valid: the whole file.
     let mut range: libc::flock = unsafe { std::mem::zeroed() };
     range.l_type = libc::F_WRLCK as libc::c_short;
@@ -100,10 +93,7 @@ fn lock_as_process(file: &Path) -> std::fs::File {
 fn fault_elsewhere(path: &Path) {
     let mut store = guarded(path);
     let file = std::fs::OpenOptions::new().read(true).open(path).unwrap();
-    let mapping = memmap2::MmapOptions::new()
-        .len(8192)
-        .map_raw_read_only(&file)
-        .unwrap();
+    let mapping = memmap2::MmapOptions::new().len(8192).map_raw_read_only(&file).unwrap();
     // SAFETY: not safe at all: the page lies behind the end of the file.
     let byte = unsafe { mapping.as_ptr().add(4096).read_volatile() };
     println!("survived with {byte}, {:?}", read(&mut store, 0, 512));

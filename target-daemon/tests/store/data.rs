@@ -9,17 +9,9 @@ use crate::fixture::*;
 #[test]
 fn what_was_written_is_read_whatever_the_pieces() {
     let scratch = Scratch::new();
-    let cuts: [&[usize]; 5] = [
-        &[],
-        &[512],
-        &[1, 2, 3],
-        &[500, 24, 500, 0, 1],
-        &[1023, 1, 1024, 511, 1, 0, 7],
-    ];
-    for options in [
-        OpenOptions::new(scratch.path("d")),
-        volatile(&scratch.path("v")),
-    ] {
+    let cuts: [&[usize]; 5] =
+        [&[], &[512], &[1, 2, 3], &[500, 24, 500, 0, 1], &[1023, 1, 1024, 511, 1, 0, 7]];
+    for options in [OpenOptions::new(scratch.path("d")), volatile(&scratch.path("v"))] {
         fs::write(&options.path, vec![0u8; 64 << 10]).unwrap();
         let mut store = open(&options);
         for (round, cuts) in cuts.iter().enumerate() {
@@ -50,29 +42,12 @@ fn the_last_sector_is_in_and_the_next_is_out() {
         assert_eq!(store.geometry().sectors, 19);
         write(&mut store, 18, &pattern(9, 512)).unwrap();
         assert_eq!(read(&mut store, 18, 512).unwrap(), pattern(9, 512));
-        for (sector, bytes) in [
-            (19, 512),
-            (18, 1024),
-            (0, 20 * 512),
-            (u64::MAX, 512),
-            (u64::MAX / 512, 512),
-        ] {
-            assert_eq!(
-                read(&mut store, sector, bytes),
-                Err(Fault::Range),
-                "{sector}"
-            );
-            assert_eq!(
-                write(&mut store, sector, &vec![1; bytes]),
-                Err(Fault::Range),
-                "{sector}"
-            );
+        for (sector, bytes) in [(19, 512), (18, 1024), (0, 20 * 512), (u64::MAX, 512), (u64::MAX / 512, 512)]
+        {
+            assert_eq!(read(&mut store, sector, bytes), Err(Fault::Range), "{sector}");
+            assert_eq!(write(&mut store, sector, &vec![1; bytes]), Err(Fault::Range), "{sector}");
         }
-        assert_eq!(
-            write(&mut store, 0, &[1; 100]),
-            Err(Fault::Range),
-            "no whole sector"
-        );
+        assert_eq!(write(&mut store, 0, &[1; 100]), Err(Fault::Range), "no whole sector");
         assert_eq!(read(&mut store, 19, 0), Ok(vec![]), "nothing at the end");
         assert_eq!(size(&path), 19 * 512);
     }
@@ -81,20 +56,14 @@ fn the_last_sector_is_in_and_the_next_is_out() {
 #[test]
 fn an_extent_keeps_to_itself() {
     let scratch = Scratch::new();
-    for (offset, length, sectors) in [
-        (512, Some(1024), 2),
-        (4096, Some(4096), 8),
-        (3 * 512, None, 37),
-        (39 * 512, None, 1),
-    ] {
+    for (offset, length, sectors) in
+        [(512, Some(1024), 2), (4096, Some(4096), 8), (3 * 512, None, 37), (39 * 512, None, 1)]
+    {
         let before = pattern(5, 40 * 512);
         let path = scratch.file("f", &before);
         for options in [
             extent(&path, offset, length),
-            OpenOptions {
-                durability: xblade::store::Durability::Volatile,
-                ..extent(&path, offset, length)
-            },
+            OpenOptions { durability: xblade::store::Durability::Volatile, ..extent(&path, offset, length) },
         ] {
             let mut store = open(&options);
             assert_eq!(store.geometry().sectors, sectors);
@@ -105,10 +74,7 @@ fn an_extent_keeps_to_itself() {
             assert_eq!(write(&mut store, sectors, &[0xBB; 512]), Err(Fault::Range));
             let after = fs::read(&path).unwrap();
             assert_eq!(after[start..end], vec![0xAA; end - start]);
-            assert_eq!(
-                (&after[..start], &after[end..]),
-                (&before[..start], &before[end..])
-            );
+            assert_eq!((&after[..start], &after[end..]), (&before[..start], &before[end..]));
             assert!(got == before[start..end] || got == vec![0xAA; end - start]);
         }
     }
@@ -118,18 +84,9 @@ fn an_extent_keeps_to_itself() {
 fn a_read_only_store_reads_and_takes_no_write() {
     let scratch = Scratch::new();
     let path = scratch.file("f", &pattern(1, 4096));
-    for options in [
-        read_only(&path),
-        OpenOptions {
-            read_only: true,
-            ..volatile(&path)
-        },
-    ] {
+    for options in [read_only(&path), OpenOptions { read_only: true, ..volatile(&path) }] {
         let mut store = open(&options);
-        assert_eq!(
-            read(&mut store, 1, 512).unwrap(),
-            pattern(1, 4096)[512..1024]
-        );
+        assert_eq!(read(&mut store, 1, 512).unwrap(), pattern(1, 4096)[512..1024]);
         assert_eq!(write(&mut store, 1, &[0; 512]), Err(Fault::ReadOnly));
         assert_eq!(flush(&mut store), Ok(()));
         assert_eq!(fs::read(&path).unwrap(), pattern(1, 4096));
@@ -165,10 +122,7 @@ fn refresh_follows_the_size_of_the_file() {
 
         truncate(path, 3 * 512);
         assert_eq!(store.refresh().sectors, 3);
-        assert_eq!(
-            read(&mut store, 2, 512).unwrap(),
-            pattern(1, 8 * 512)[1024..1536]
-        );
+        assert_eq!(read(&mut store, 2, 512).unwrap(), pattern(1, 8 * 512)[1024..1536]);
         assert_eq!(read(&mut store, 3, 512), Err(Fault::Range));
         assert_eq!(write(&mut store, 3, &[1; 512]), Err(Fault::Range));
         // Nothing left to map: the old size stays, and says that data is gone.
@@ -191,12 +145,7 @@ fn a_full_queue_executes_nothing() {
         let mut buffers = xblade::store::Buffers::EMPTY;
         // SAFETY: the memory is not touched while the operation exists.
         assert!(unsafe { buffers.push(memory) });
-        xblade::store::Op {
-            token: 3,
-            kind,
-            sector: 0,
-            buffers,
-        }
+        xblade::store::Op { token: 3, kind, sector: 0, buffers }
     };
     for _ in 0..QUEUE_MAX {
         store.submit(operation(Kind::Read, &mut [0; 512])).unwrap();

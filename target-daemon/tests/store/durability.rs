@@ -26,11 +26,7 @@ impl Disk {
         let scratch = Scratch::new();
         let image = scratch.sparse("image", 32 << 20);
         command("mkfs.ext4", &["-q", image.to_str().unwrap()]).unwrap();
-        let mut disk = Self {
-            scratch,
-            image,
-            mounted: None,
-        };
+        let mut disk = Self { scratch, image, mounted: None };
         disk.mount();
         let bytes = (STRIDE * WRITES * 512) as usize;
         std::fs::write(disk.file(), vec![0xDD; bytes]).unwrap();
@@ -40,10 +36,7 @@ impl Disk {
 
     fn mount(&mut self) {
         let image = self.image.to_str().unwrap();
-        self.mounted = Some(Mounted::new(
-            self.scratch.path("mnt"),
-            &["-o", "loop", image],
-        ));
+        self.mounted = Some(Mounted::new(self.scratch.path("mnt"), &["-o", "loop", image]));
     }
 
     fn file(&self) -> PathBuf {
@@ -114,10 +107,7 @@ fn a_volatile_write_does_not_survive_a_power_cut() {
     drop(store);
     disk.restart();
     let kept = count_kept(&disk.file());
-    assert!(
-        kept <= WRITES / 10,
-        "{kept} of {WRITES} survived: the cut proves nothing"
-    );
+    assert!(kept <= WRITES / 10, "{kept} of {WRITES} survived: the cut proves nothing");
 }
 
 #[test]
@@ -132,11 +122,7 @@ fn a_volatile_write_survives_after_a_flush() {
     disk.cut_power();
     drop(store);
     disk.restart();
-    assert_eq!(
-        count_kept(&disk.file()),
-        WRITES,
-        "fdatasync must cover the mapping"
-    );
+    assert_eq!(count_kept(&disk.file()), WRITES, "fdatasync must cover the mapping");
 }
 
 #[test]
@@ -152,27 +138,15 @@ fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
         disk.cut_power();
         if durable {
             assert_eq!(write(&mut store, 1, &pattern(1, 512)), Err(Fault::Media));
-            assert_eq!(
-                store.degraded(),
-                None,
-                "a write tells its initiator, that is enough"
-            );
+            assert_eq!(store.degraded(), None, "a write tells its initiator, that is enough");
         }
         assert_eq!(flush(&mut store), Err(Fault::Media));
         assert_eq!(store.degraded(), Some(Fault::Media));
         assert_eq!(write(&mut store, 1, &pattern(1, 512)), Err(Fault::ReadOnly));
-        assert_eq!(
-            flush(&mut store),
-            Err(Fault::Media),
-            "not better the second time"
-        );
+        assert_eq!(flush(&mut store), Err(Fault::Media), "not better the second time");
         // Without the guarded copy the read asks the file system, which is dead.
         if cfg!(target_arch = "x86_64") {
-            assert_eq!(
-                read(&mut store, 0, 1024).unwrap(),
-                pattern(0, 1024),
-                "still in memory"
-            );
+            assert_eq!(read(&mut store, 0, 1024).unwrap(), pattern(0, 1024), "still in memory");
         }
     }
 }

@@ -7,12 +7,7 @@ fn operation(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
     let mut buffers = Buffers::EMPTY;
     // SAFETY: the callers below leave the memory alone until the completion.
     assert!(unsafe { buffers.push(memory) });
-    Op {
-        token,
-        kind,
-        sector,
-        buffers,
-    }
+    Op { token, kind, sector, buffers }
 }
 
 #[test]
@@ -20,24 +15,14 @@ fn released_operations_happen_in_the_order_of_their_release() {
     let mut store = FakeStore::new(4, 8, Order::Manual);
     let test = store.clone();
     let (mut one, mut two, mut got) = ([1; 512], [2; 512], [0; 512]);
-    store
-        .submit(operation(1, Kind::Write, 0, &mut one))
-        .unwrap();
-    store
-        .submit(operation(2, Kind::Write, 0, &mut two))
-        .unwrap();
+    store.submit(operation(1, Kind::Write, 0, &mut one)).unwrap();
+    store.submit(operation(2, Kind::Write, 0, &mut two)).unwrap();
     store.submit(operation(3, Kind::Read, 0, &mut got)).unwrap();
     assert_eq!(store.complete(), None);
     assert_eq!(test.pending(), [1, 2, 3]);
     for token in [2, 3, 1] {
         assert!(test.release(token));
-        assert_eq!(
-            store.complete(),
-            Some(Completion {
-                token,
-                result: Ok(())
-            })
-        );
+        assert_eq!(store.complete(), Some(Completion { token, result: Ok(()) }));
     }
     assert!(!test.release(1));
     assert_eq!((got, &test.bytes()[..512]), ([2; 512], &[1; 512][..]));
@@ -52,9 +37,7 @@ fn a_seed_gives_one_order_and_loses_nothing() {
         let mut store = FakeStore::new(64, 64, Order::Seeded(seed));
         let mut memory = [0; 64 * 512];
         for (token, piece) in memory.chunks_mut(512).enumerate() {
-            store
-                .submit(operation(token as u32, Kind::Read, 0, piece))
-                .unwrap();
+            store.submit(operation(token as u32, Kind::Read, 0, piece)).unwrap();
         }
         let mut calls = 0;
         let mut order = Vec::new();
@@ -81,12 +64,8 @@ fn faults_capacity_and_size_are_the_tests_to_choose() {
     test.fail_next(Kind::Write, Fault::NoSpace);
     let mut memory = [5; 512];
     let mut run = |kind, sector| {
-        store
-            .submit(operation(1, kind, sector, &mut memory))
-            .unwrap();
-        let full = store
-            .submit(operation(9, kind, sector, &mut memory))
-            .unwrap_err();
+        store.submit(operation(1, kind, sector, &mut memory)).unwrap();
+        let full = store.submit(operation(9, kind, sector, &mut memory)).unwrap_err();
         assert_eq!(full.0.token, 9);
         store.complete().unwrap().result
     };

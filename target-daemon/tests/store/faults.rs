@@ -20,11 +20,7 @@ fn a_file_truncated_below_its_store_stays_truncated() {
             // The very next sector shares a page with the end; the last does not.
             for (sector, bytes) in [(first, 512), (127, 512), (first, 8192), (0, 64 << 10)] {
                 let what = format!("{bytes} bytes at {sector}, cut at {end}, durable {durable}");
-                assert_eq!(
-                    read(&mut store, sector, bytes),
-                    Err(Fault::Media),
-                    "read {what}"
-                );
+                assert_eq!(read(&mut store, sector, bytes), Err(Fault::Media), "read {what}");
                 let written = write(&mut store, sector, &vec![7; bytes]);
                 assert_eq!(written, Err(Fault::Media), "write {what}");
                 assert_eq!(size(&path), end, "write {what}");
@@ -78,41 +74,19 @@ fn a_full_file_system_is_no_space_for_every_kind_of_write() {
     };
     let scratch = Scratch::new();
     for durable in [true, false] {
-        let mounted = Mounted::new(
-            scratch.path("full"),
-            &["-t", "tmpfs", "-o", "size=256k", "none"],
-        );
+        let mounted = Mounted::new(scratch.path("full"), &["-t", "tmpfs", "-o", "size=256k", "none"]);
         let path = mounted.path("f");
         truncate_new(&path, 4 << 20);
         let mut store = by(durable, &path);
         fill(&mounted.path("filler"));
         // One page is free again: room for the first page of the next write only.
-        truncate(
-            &mounted.path("filler"),
-            size(&mounted.path("filler")) - 4096,
-        );
-        assert_eq!(
-            write(&mut store, 0, &pattern(1, 8192)),
-            Err(Fault::NoSpace),
-            "{durable}"
-        );
-        assert_eq!(
-            write(&mut store, 4096, &pattern(1, 4096)),
-            Err(Fault::NoSpace),
-            "{durable}"
-        );
-        assert_eq!(
-            write(&mut store, 0, &pattern(2, 4096)),
-            Ok(()),
-            "the page that it got"
-        );
+        truncate(&mounted.path("filler"), size(&mounted.path("filler")) - 4096);
+        assert_eq!(write(&mut store, 0, &pattern(1, 8192)), Err(Fault::NoSpace), "{durable}");
+        assert_eq!(write(&mut store, 4096, &pattern(1, 4096)), Err(Fault::NoSpace), "{durable}");
+        assert_eq!(write(&mut store, 0, &pattern(2, 4096)), Ok(()), "the page that it got");
         assert_eq!(read(&mut store, 0, 4096).unwrap(), pattern(2, 4096));
         std::fs::remove_file(mounted.path("filler")).unwrap();
-        assert_eq!(
-            write(&mut store, 4096, &pattern(3, 4096)),
-            Ok(()),
-            "room again"
-        );
+        assert_eq!(write(&mut store, 4096, &pattern(3, 4096)), Ok(()), "room again");
         assert_eq!(read(&mut store, 4096, 4096).unwrap(), pattern(3, 4096));
     }
 }
@@ -131,19 +105,12 @@ fn a_full_disk_file_system_is_no_space_too() {
     let image = scratch.sparse("image", 16 << 20);
     command("mkfs.ext4", &["-q", "-m0", image.to_str().unwrap()]).unwrap();
     for durable in [true, false] {
-        let mounted = Mounted::new(
-            scratch.path("mnt"),
-            &["-o", "loop", image.to_str().unwrap()],
-        );
+        let mounted = Mounted::new(scratch.path("mnt"), &["-o", "loop", image.to_str().unwrap()]);
         let path = mounted.path("f");
         truncate_new(&path, 4 << 20);
         let mut store = by(durable, &path);
         fill(&mounted.path("filler"));
-        assert_eq!(
-            write(&mut store, 2048, &pattern(1, 8192)),
-            Err(Fault::NoSpace),
-            "{durable}"
-        );
+        assert_eq!(write(&mut store, 2048, &pattern(1, 8192)), Err(Fault::NoSpace), "{durable}");
         drop(store);
         std::fs::remove_file(mounted.path("filler")).unwrap();
     }
@@ -164,10 +131,6 @@ fn a_device_that_lost_its_media_gives_media_faults() {
         truncate(&image, 1 << 20);
         assert_eq!(read(&mut store, 8192, 4096), Err(Fault::Media));
         assert_eq!(read(&mut store, 8192, 512), Err(Fault::Media));
-        assert_eq!(
-            store.refresh().sectors,
-            16384,
-            "the device is as large as before"
-        );
+        assert_eq!(store.refresh().sectors, 16384, "the device is as large as before");
     }
 }

@@ -29,14 +29,7 @@ pub fn run(
     }
     // SAFETY: as above.
     assert!(unsafe { buffers.push(rest) });
-    store
-        .submit(Op {
-            token,
-            kind,
-            sector,
-            buffers,
-        })
-        .expect("room in the queue");
+    store.submit(Op { token, kind, sector, buffers }).expect("room in the queue");
     let completion = store.complete().expect("a synchronous engine is done");
     assert_eq!(completion.token, token);
     assert!(store.complete().is_none(), "one completion an operation");
@@ -58,40 +51,24 @@ pub fn flush(store: &mut dyn Store) -> Result<(), Fault> {
 
 /// Bytes of which every sector is different, and none ends with zero.
 pub fn pattern(seed: u8, bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|index| (seed as usize + index / 512 * 7 + index * 31) as u8 | 1)
-        .collect()
+    (0..bytes).map(|index| (seed as usize + index / 512 * 7 + index * 31) as u8 | 1).collect()
 }
 
 /// A store by its path and whether it is durable.
 pub fn by(durable: bool, path: &Path) -> MmapStore {
-    open(&if durable {
-        OpenOptions::new(path)
-    } else {
-        volatile(path)
-    })
+    open(&if durable { OpenOptions::new(path) } else { volatile(path) })
 }
 
 pub fn volatile(path: &Path) -> OpenOptions {
-    OpenOptions {
-        durability: Durability::Volatile,
-        ..OpenOptions::new(path)
-    }
+    OpenOptions { durability: Durability::Volatile, ..OpenOptions::new(path) }
 }
 
 pub fn read_only(path: &Path) -> OpenOptions {
-    OpenOptions {
-        read_only: true,
-        ..OpenOptions::new(path)
-    }
+    OpenOptions { read_only: true, ..OpenOptions::new(path) }
 }
 
 pub fn extent(path: &Path, offset_bytes: u64, length_bytes: Option<u64>) -> OpenOptions {
-    OpenOptions {
-        offset_bytes,
-        length_bytes,
-        ..OpenOptions::new(path)
-    }
+    OpenOptions { offset_bytes, length_bytes, ..OpenOptions::new(path) }
 }
 
 pub fn open(options: &OpenOptions) -> MmapStore {
@@ -129,17 +106,11 @@ pub fn root(test: &str) -> Option<Alone> {
 }
 
 pub fn command(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .map_err(|e| e.to_string())?;
+    let output = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
-    Err(format!(
-        "{program} {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    ))
+    Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// A folder of the test's own.
@@ -181,12 +152,7 @@ pub fn truncate_new(path: &Path, bytes: u64) {
 }
 
 pub fn truncate(path: &Path, bytes: u64) {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_len(bytes)
-        .unwrap();
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
 }
 
 pub fn size(path: &Path) -> u64 {
@@ -224,11 +190,7 @@ pub struct Loop(PathBuf);
 impl Loop {
     pub fn new(file: &Path, arguments: &[&str]) -> Self {
         let fixed = ["--find", "--show", file.to_str().unwrap()];
-        Self(
-            command("losetup", &[arguments, &fixed].concat())
-                .unwrap()
-                .into(),
-        )
+        Self(command("losetup", &[arguments, &fixed].concat()).unwrap().into())
     }
 
     pub fn path(&self) -> &Path {

@@ -9,10 +9,7 @@ use crate::fixture::*;
 fn extents_of_one_file_must_not_overlap_unless_read_only() {
     let scratch = Scratch::new();
     let path = scratch.file("f", &[0; 8192]);
-    let ro = |options: OpenOptions| OpenOptions {
-        read_only: true,
-        ..options
-    };
+    let ro = |options: OpenOptions| OpenOptions { read_only: true, ..options };
     let all = || extent(&path, 0, None);
     let part = |offset, length| extent(&path, offset, Some(length));
     let rows = [
@@ -33,10 +30,7 @@ fn extents_of_one_file_must_not_overlap_unless_read_only() {
         } else {
             let message = refusal(&second);
             assert!(message.contains(path.to_str().unwrap()), "{message}");
-            assert!(
-                message.contains("locked by another export of this process"),
-                "{message}"
-            );
+            assert!(message.contains("locked by another export of this process"), "{message}");
         }
         drop(held);
         open(&second);

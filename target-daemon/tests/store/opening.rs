@@ -14,50 +14,20 @@ fn a_refusal_names_the_file_the_value_and_the_remedy() {
     make_fifo(&fifo);
     let plain = |path: PathBuf| OpenOptions::new(path);
     let rows: Vec<(OpenOptions, &[&str])> = vec![
-        (
-            plain(scratch.path("none")),
-            &["no such file", "truncate -s"],
-        ),
+        (plain(scratch.path("none")), &["no such file", "truncate -s"]),
         (plain(scratch.path("f").join("below")), &["cannot open"]),
-        (
-            plain(scratch.path("")),
-            &["is a directory", "regular file or a block device"],
-        ),
+        (plain(scratch.path("")), &["is a directory", "regular file or a block device"]),
         (plain("/dev/null".into()), &["is a character device"]),
         (plain(fifo), &["is a FIFO"]),
-        (
-            plain(scratch.file("empty", &[])),
-            &["has 0 bytes", "at least one sector"],
-        ),
+        (plain(scratch.file("empty", &[])), &["has 0 bytes", "at least one sector"]),
         (plain(scratch.file("short", &[0; 511])), &["has 511 bytes"]),
-        (
-            extent(&file, 100, None),
-            &["offset 100 is not a multiple of 512"],
-        ),
-        (
-            extent(&file, 512, Some(700)),
-            &["length 700 is not a multiple of 512"],
-        ),
-        (
-            extent(&file, 8192, None),
-            &["has 0 bytes from offset 8192 on"],
-        ),
-        (
-            extent(&file, 1 << 40, None),
-            &["has 0 bytes from offset 1099511627776 on"],
-        ),
-        (
-            extent(&file, 0, Some(0)),
-            &["has 8192 bytes from offset 0 on", "at least one sector"],
-        ),
-        (
-            extent(&file, 512, Some(8192)),
-            &["offset 512 + length 8192", "end at 8192 bytes"],
-        ),
-        (
-            extent(&file, u64::MAX - 511, Some(512)),
-            &["lies beyond its end", "18446744073709551104"],
-        ),
+        (extent(&file, 100, None), &["offset 100 is not a multiple of 512"]),
+        (extent(&file, 512, Some(700)), &["length 700 is not a multiple of 512"]),
+        (extent(&file, 8192, None), &["has 0 bytes from offset 8192 on"]),
+        (extent(&file, 1 << 40, None), &["has 0 bytes from offset 1099511627776 on"]),
+        (extent(&file, 0, Some(0)), &["has 8192 bytes from offset 0 on", "at least one sector"]),
+        (extent(&file, 512, Some(8192)), &["offset 512 + length 8192", "end at 8192 bytes"]),
+        (extent(&file, u64::MAX - 511, Some(512)), &["lies beyond its end", "18446744073709551104"]),
     ];
     for (options, parts) in rows {
         let message = refusal(&options);
@@ -105,17 +75,10 @@ fn as_nobody<T>(act: impl FnOnce() -> T) -> T {
 #[test]
 fn odd_tails_and_holes_are_remarked() {
     let scratch = Scratch::new();
-    let cut = |path: &Path, bytes| Warning::TailCut {
-        path: path.to_owned(),
-        bytes,
-    };
+    let cut = |path: &Path, bytes| Warning::TailCut { path: path.to_owned(), bytes };
     let odd = scratch.file("odd", &[1; 1500]);
     let sparse = scratch.sparse("sparse", 1 << 20);
-    let hole = Warning::Sparse {
-        path: sparse.clone(),
-        allocated: 0,
-        size: 1 << 20,
-    };
+    let hole = Warning::Sparse { path: sparse.clone(), allocated: 0, size: 1 << 20 };
     for (options, sectors, warnings) in [
         (OpenOptions::new(&odd), 2, vec![cut(&odd, 476)]),
         (read_only(&odd), 2, vec![cut(&odd, 476)]),
@@ -129,10 +92,7 @@ fn odd_tails_and_holes_are_remarked() {
         assert_eq!(store.warnings(), warnings, "{options:?}");
     }
     let message = cut(&odd, 476).to_string();
-    assert!(
-        message.contains("odd") && message.contains("476"),
-        "{message}"
-    );
+    assert!(message.contains("odd") && message.contains("476"), "{message}");
 }
 
 #[test]
@@ -146,11 +106,7 @@ fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
         let path = mounted.path("f");
         std::fs::write(&path, [1; 4096]).unwrap();
         let remarked = [Warning::InMemory { path: path.clone() }];
-        assert_eq!(
-            open(&OpenOptions::new(&path)).warnings(),
-            remarked,
-            "{kind}"
-        );
+        assert_eq!(open(&OpenOptions::new(&path)).warnings(), remarked, "{kind}");
         assert_eq!(open(&volatile(&path)).warnings(), [], "{kind}");
         assert_eq!(open(&read_only(&path)).warnings(), [], "{kind}");
     }
@@ -158,10 +114,7 @@ fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
     let path = mounted.path("f");
     truncate_new(&path, 4 << 20);
     let message = refusal(&OpenOptions::new(&path));
-    assert!(
-        message.contains("hugetlbfs") && message.contains("volatile"),
-        "{message}"
-    );
+    assert!(message.contains("hugetlbfs") && message.contains("volatile"), "{message}");
 }
 
 #[test]
@@ -181,10 +134,7 @@ fn a_device_tells_its_sectors() {
     {
         let device = Loop::new(&image, &["--sector-size", "4096"]);
         let message = refusal(&OpenOptions::new(device.path()));
-        assert!(
-            message.contains("logical sectors of 4096 bytes"),
-            "{message}"
-        );
+        assert!(message.contains("logical sectors of 4096 bytes"), "{message}");
     }
     let device = Loop::new(&image, &["--read-only"]);
     let message = refusal(&OpenOptions::new(device.path()));

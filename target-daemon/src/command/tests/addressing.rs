@@ -12,10 +12,7 @@ fn answer_goes_back_over_the_link_it_came_by() {
     let reply = run(&mut state(), &ask()).reply();
     assert_eq!(reply[..6], HOST.0);
     assert_eq!(reply[6..12], OWN.0);
-    assert_eq!(
-        reply[12..24],
-        [0x88, 0xA2, 0x18, 0, 0, 7, 3, 1, 0x81, 2, 3, 4]
-    );
+    assert_eq!(reply[12..24], [0x88, 0xA2, 0x18, 0, 0, 7, 3, 1, 0x81, 2, 3, 4]);
 }
 
 #[test]
@@ -84,11 +81,7 @@ fn frames_that_must_not_be_answered() {
     ] {
         let mut asked = ask();
         asked[at..at + bytes.len()].copy_from_slice(bytes);
-        assert_eq!(
-            run(&mut state(), &asked),
-            Seen::Ignored(expected),
-            "{bytes:x?} at {at}"
-        );
+        assert_eq!(run(&mut state(), &asked), Seen::Ignored(expected), "{bytes:x?} at {at}");
     }
 }
 
@@ -98,38 +91,19 @@ fn lists_silence_every_command() {
     for command in [0, 1, 2, 3, 9] {
         let asked = frame(command, &ata_read);
         let mut state = with_settings(|settings| settings.acl = Acl::new([OTHER]));
-        assert_eq!(
-            run(&mut state, &asked),
-            Seen::Ignored(DropReason::Acl),
-            "{command}"
-        );
+        assert_eq!(run(&mut state, &asked), Seen::Ignored(DropReason::Acl), "{command}");
         state.settings.acl = Acl::default();
         state.add_to_mask(OTHER).unwrap();
-        assert_eq!(
-            run(&mut state, &asked),
-            Seen::Ignored(DropReason::Mask),
-            "{command}"
-        );
+        assert_eq!(run(&mut state, &asked), Seen::Ignored(DropReason::Mask), "{command}");
         state.add_to_mask(HOST).unwrap();
-        assert!(
-            !matches!(run(&mut state, &asked), Seen::Ignored(_)),
-            "{command}"
-        );
+        assert!(!matches!(run(&mut state, &asked), Seen::Ignored(_)), "{command}");
     }
 }
 
 #[test]
 fn unknown_command_is_refused_by_a_bare_header() {
     for command in [4, 0xEF, 0xF0, 0xFF] {
-        assert_eq!(
-            run(&mut state(), &frame(command, &[])).refusal(),
-            1,
-            "{command}"
-        );
-        assert_eq!(
-            run(&mut state(), &frame(command, &[0xEE; 500])).refusal(),
-            1,
-            "{command}"
-        );
+        assert_eq!(run(&mut state(), &frame(command, &[])).refusal(), 1, "{command}");
+        assert_eq!(run(&mut state(), &frame(command, &[0xEE; 500])).refusal(), 1, "{command}");
     }
 }

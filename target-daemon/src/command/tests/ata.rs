@@ -26,19 +26,11 @@ fn sectors(count: u8) -> usize {
 #[test]
 fn reads_and_writes_by_every_opcode() {
     for opcode in READS {
-        assert_eq!(
-            run(&mut state(), &ata(opcode, 8, 5, 0)),
-            Seen::Read(5, 8),
-            "{opcode:#x}"
-        );
+        assert_eq!(run(&mut state(), &ata(opcode, 8, 5, 0)), Seen::Read(5, 8), "{opcode:#x}");
     }
     for opcode in WRITES {
         let asked = ata(opcode, 8, 5, sectors(8));
-        assert_eq!(
-            run(&mut state(), &asked),
-            Seen::Write(5, 8, 36),
-            "{opcode:#x}"
-        );
+        assert_eq!(run(&mut state(), &asked), Seen::Write(5, 8, 36), "{opcode:#x}");
     }
 }
 
@@ -113,11 +105,7 @@ fn lba28_has_28_bits_whatever_the_flags_say() {
         for flags in [0x00, 0x40, 0x10] {
             let mut asked = ata(opcode, 1, 0xFFFF_E000_0005, 0);
             asked[24] = flags;
-            assert_eq!(
-                run(&mut state(), &asked),
-                Seen::Read(5, 1),
-                "{opcode:#x} {flags:#x}"
-            );
+            assert_eq!(run(&mut state(), &asked), Seen::Read(5, 1), "{opcode:#x} {flags:#x}");
         }
     }
     for opcode in [0x30, 0xCA] {
@@ -125,11 +113,7 @@ fn lba28_has_28_bits_whatever_the_flags_say() {
         assert_eq!(run(&mut state(), &asked), Seen::Write(5, 1, 36));
     }
     let asked = ata(0x24, 1, 0xE000_0005, 0);
-    assert_eq!(
-        run(&mut state(), &asked).status(),
-        NOT_FOUND,
-        "48 bits are 48 bits"
-    );
+    assert_eq!(run(&mut state(), &asked).status(), NOT_FOUND, "48 bits are 48 bits");
 }
 
 #[test]
@@ -137,11 +121,7 @@ fn count_0_moves_nothing_and_succeeds() {
     for opcode in READS.into_iter().chain(WRITES) {
         for lba in [0, SECTORS, (1 << 48) - 1] {
             let reply = run(&mut state(), &ata(opcode, 0, lba, 0)).reply();
-            assert_eq!(
-                (reply[27], reply[25], reply.len()),
-                (0x40, 0, 60),
-                "{opcode:#x} {lba}"
-            );
+            assert_eq!((reply[27], reply[25], reply.len()), (0x40, 0, 60), "{opcode:#x} {lba}");
         }
     }
 }
@@ -153,27 +133,15 @@ fn count_above_the_advertised_is_an_ata_error() {
         assert_eq!(run(&mut state(), &ata(opcode, 255, 0, 0)).status(), ABORT);
     }
     for opcode in WRITES {
-        assert_eq!(
-            run(&mut state(), &ata(opcode, 9, 0, sectors(9))).status(),
-            ABORT
-        );
-        assert_eq!(
-            run(&mut state(), &ata(opcode, 255, (1 << 48) - 1, 0)).status(),
-            ABORT
-        );
+        assert_eq!(run(&mut state(), &ata(opcode, 9, 0, sectors(9))).status(), ABORT);
+        assert_eq!(run(&mut state(), &ata(opcode, 255, (1 << 48) - 1, 0)).status(), ABORT);
     }
 }
 
 #[test]
 fn short_payload_is_refused_as_a_whole() {
     for opcode in WRITES {
-        for (present, whole) in [
-            (0, false),
-            (512, false),
-            (1023, false),
-            (1024, true),
-            (1500, true),
-        ] {
+        for (present, whole) in [(0, false), (512, false), (1023, false), (1024, true), (1500, true)] {
             let seen = run(&mut state(), &ata(opcode, 2, 5, present));
             if whole {
                 assert_eq!(seen, Seen::Write(5, 2, 36), "{present}");
@@ -189,22 +157,14 @@ fn probe_read_may_carry_a_payload() {
     let mut asked = ata(0x24, 8, 0, sectors(8));
     assert_eq!(run(&mut state(), &asked), Seen::Read(0, 8));
     asked[24] |= 0x01;
-    assert_eq!(
-        run(&mut state(), &asked),
-        Seen::Read(0, 8),
-        "nor does the write flag matter"
-    );
+    assert_eq!(run(&mut state(), &asked), Seen::Read(0, 8), "nor does the write flag matter");
 }
 
 #[test]
 fn read_only_export_fails_writes_and_nothing_else() {
     let mut state = with_settings(|settings| settings.read_only = true);
     for opcode in WRITES {
-        assert_eq!(
-            run(&mut state, &ata(opcode, 1, 5, 512)).status(),
-            ABORT,
-            "{opcode:#x}"
-        );
+        assert_eq!(run(&mut state, &ata(opcode, 1, 5, 512)).status(), ABORT, "{opcode:#x}");
     }
     assert_eq!(run(&mut state, &ata(0x24, 1, 5, 0)), Seen::Read(5, 1));
     assert_eq!(run(&mut state, &ata(0xE7, 0, 0, 0)), Seen::Flush);
@@ -227,14 +187,8 @@ fn broadcast_writes_are_ignored_and_reads_are_not() {
             let mut read_only = with_settings(|settings| settings.read_only = true);
             assert_eq!(run(&mut read_only, &spread(ata(opcode, 0, 5, 0))), ignored);
         }
-        assert_eq!(
-            run(&mut state(), &spread(ata(0x24, 1, 5, 0))),
-            Seen::Read(5, 1)
-        );
-        assert_eq!(
-            run(&mut state(), &spread(ata(0xEC, 1, 0, 0))).reply().len(),
-            548
-        );
+        assert_eq!(run(&mut state(), &spread(ata(0x24, 1, 5, 0))), Seen::Read(5, 1));
+        assert_eq!(run(&mut state(), &spread(ata(0xEC, 1, 0, 0))).reply().len(), 548);
     }
 }
 
@@ -251,11 +205,7 @@ fn reservation_of_others_blocks_all_but_identify() {
         }
     }
     let asked = from(OTHER, ata(0x34, 1, 5, 512));
-    assert_eq!(
-        run(&mut state, &asked),
-        Seen::Write(5, 1, 36),
-        "the holder may"
-    );
+    assert_eq!(run(&mut state, &asked), Seen::Write(5, 1, 36), "the holder may");
 }
 
 #[test]
@@ -264,9 +214,7 @@ fn reply_echoes_the_lba_and_nothing_of_the_feature_register() {
     asked[24..26].copy_from_slice(&[0xff, 0xEE]);
     asked[34..36].copy_from_slice(&[0xEE, 0xEE]);
     let reply = run(&mut state(), &asked).reply();
-    let expected = [
-        0x53, 0x10, 0, 0x41, 0xF6, 0xE5, 0xD4, 0xC3, 0xB2, 0xA1, 0, 0,
-    ];
+    let expected = [0x53, 0x10, 0, 0x41, 0xF6, 0xE5, 0xD4, 0xC3, 0xB2, 0xA1, 0, 0];
     assert_eq!(reply[24..36], expected);
     assert_eq!(reply[36..], [0; 24], "no data on an error");
 }

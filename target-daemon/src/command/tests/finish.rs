@@ -34,11 +34,7 @@ fn each_fault_has_its_status() {
             Reply::AtaData { ata, bytes } => (ata, bytes),
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            (ata.status, ata.error, bytes),
-            expected,
-            "{kind:?} {result:?}"
-        );
+        assert_eq!((ata.status, ata.error, bytes), expected, "{kind:?} {result:?}");
         assert_eq!((ata.count, ata.registers), (0, request.registers));
         assert_eq!(ata.is_good(), result.is_ok(), "as Linux sees it");
     }

@@ -23,10 +23,7 @@ fn mask(code: u8, directives: &[(u8, Mac)]) -> Vec<u8> {
 fn expect(seen: Seen, code: u8, macs: &[Mac]) {
     let reply = seen.reply();
     assert_eq!(reply[14..16], [0x18, 0]);
-    assert_eq!(
-        reply[24..28],
-        [0, code, 0, u8::try_from(macs.len()).unwrap()]
-    );
+    assert_eq!(reply[24..28], [0, code, 0, u8::try_from(macs.len()).unwrap()]);
     let mut list = Vec::new();
     for mac in macs {
         list.extend([0, 0]);
@@ -48,24 +45,11 @@ fn expect_stop(seen: Seen, error: u8, index: u8) {
 fn edits_follow_in_order_and_may_be_repeated() {
     let mut state = state();
     expect(run(&mut state, &mask(0, &[])), 0, &[]);
-    let edit = mask(
-        1,
-        &[
-            (ADD, HOST),
-            (ADD, mac(1)),
-            (0, mac(9)),
-            (ADD, mac(2)),
-            (DELETE, mac(1)),
-        ],
-    );
+    let edit = mask(1, &[(ADD, HOST), (ADD, mac(1)), (0, mac(9)), (ADD, mac(2)), (DELETE, mac(1))]);
     for _ in 0..2 {
         expect(run(&mut state, &edit), 1, &[HOST, mac(2)]);
     }
-    expect(
-        run(&mut state, &mask(1, &[(DELETE, mac(7))])),
-        1,
-        &[HOST, mac(2)],
-    );
+    expect(run(&mut state, &mask(1, &[(DELETE, mac(7))])), 1, &[HOST, mac(2)]);
     expect(run(&mut state, &mask(0, &[])), 0, &[HOST, mac(2)]);
 }
 
@@ -73,10 +57,7 @@ fn edits_follow_in_order_and_may_be_repeated() {
 fn edit_that_drops_the_requester_is_answered_and_the_next_is_not() {
     let mut state = state();
     expect(run(&mut state, &mask(1, &[(ADD, OTHER)])), 1, &[OTHER]);
-    assert_eq!(
-        run(&mut state, &mask(0, &[])),
-        Seen::Ignored(DropReason::Mask)
-    );
+    assert_eq!(run(&mut state, &mask(0, &[])), Seen::Ignored(DropReason::Mask));
     let back = from(OTHER, mask(1, &[(DELETE, OTHER)]));
     expect(run(&mut state, &back), 1, &[]);
     expect(run(&mut state, &mask(0, &[])), 0, &[]);
@@ -93,17 +74,11 @@ fn bad_directive_stops_and_the_earlier_ones_stay() {
 #[test]
 fn full_list_stops_at_entry_180() {
     let mut state = state();
-    let first: Vec<_> = std::iter::once((ADD, HOST))
-        .chain((1..180).map(|n| (ADD, mac(n))))
-        .collect();
+    let first: Vec<_> = std::iter::once((ADD, HOST)).chain((1..180).map(|n| (ADD, mac(n)))).collect();
     let reply = run(&mut state, &mask(1, &first)).reply();
     assert_eq!((reply[27], reply.len()), (180, 28 + 180 * 8));
     assert!(reply.len() - 14 <= 1500, "fits the MTU");
-    expect_stop(
-        run(&mut state, &mask(1, &[(ADD, mac(5)), (ADD, mac(999))])),
-        3,
-        1,
-    );
+    expect_stop(run(&mut state, &mask(1, &[(ADD, mac(5)), (ADD, mac(999))])), 3, 1);
     assert_eq!(state.mask().len(), 180);
     let edit = mask(1, &[(DELETE, mac(5)), (ADD, mac(999))]);
     assert_eq!(run(&mut state, &edit).reply()[27], 180);

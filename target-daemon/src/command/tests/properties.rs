@@ -21,27 +21,15 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     let src = prop_oneof![Just(HOST), Just(OTHER)];
     let shelf = prop_oneof![Just([0, 7]), Just([0xff, 0xff])];
     let slot = prop_oneof![Just(3), Just(0xff)];
-    let header = (
-        dst,
-        src,
-        link,
-        0..8u8,
-        any::<u8>(),
-        shelf,
-        slot,
-        0..6u8,
-        any::<[u8; 4]>(),
-    );
-    (header, arguments()).prop_map(
-        |((dst, src, link, flags, error, shelf, slot, command, tag), argument)| {
-            let mut frame = [&dst.0[..], &src.0, &link, &[0x88, 0xA2]].concat();
-            // The error flag, too, means nothing in a request.
-            frame.extend([0x10 | flags, error, shelf[0], shelf[1], slot, command]);
-            frame.extend(tag);
-            frame.extend(argument);
-            frame
-        },
-    )
+    let header = (dst, src, link, 0..8u8, any::<u8>(), shelf, slot, 0..6u8, any::<[u8; 4]>());
+    (header, arguments()).prop_map(|((dst, src, link, flags, error, shelf, slot, command, tag), argument)| {
+        let mut frame = [&dst.0[..], &src.0, &link, &[0x88, 0xA2]].concat();
+        // The error flag, too, means nothing in a request.
+        frame.extend([0x10 | flags, error, shelf[0], shelf[1], slot, command]);
+        frame.extend(tag);
+        frame.extend(argument);
+        frame
+    })
 }
 
 /// Arguments: noise, or small numbers where codes, counts and lengths are.
@@ -50,22 +38,14 @@ fn arguments() -> impl Strategy<Value = Vec<u8>> {
         proptest::sample::select(vec![0x20u8, 0x24, 0x30, 0x34, 0xEC, 0xE7, 0xE5, 0xEF]),
         any::<u8>()
     ];
-    let ata = (
-        any::<[u8; 2]>(),
-        0..12u8,
-        opcode,
-        any::<u16>(),
-        vec(any::<u8>(), 0..700),
-    )
-        .prop_map(|(start, count, opcode, lba, rest)| {
+    let ata = (any::<[u8; 2]>(), 0..12u8, opcode, any::<u16>(), vec(any::<u8>(), 0..700)).prop_map(
+        |(start, count, opcode, lba, rest)| {
             let [low, high] = lba.to_le_bytes();
-            let fixed = [
-                start[0], start[1], count, opcode, low, high, 0, 0, 0, 0, 0, 0,
-            ];
+            let fixed = [start[0], start[1], count, opcode, low, high, 0, 0, 0, 0, 0, 0];
             [&fixed[..], &rest].concat()
-        });
-    let codes =
-        (vec(0..4u8, 8), vec(any::<u8>(), 0..700)).prop_map(|(codes, rest)| [codes, rest].concat());
+        },
+    );
+    let codes = (vec(0..4u8, 8), vec(any::<u8>(), 0..700)).prop_map(|(codes, rest)| [codes, rest].concat());
     prop_oneof![vec(any::<u8>(), 0..1200), ata, codes]
 }
 
@@ -191,18 +171,11 @@ proptest! {
 fn check_header(reply: &[u8], request: &Header) {
     let response = Response::parse(reply).unwrap();
     let header = response.header;
-    assert_eq!(
-        (header.ether.dst, header.ether.src),
-        (request.ether.src, OWN)
-    );
+    assert_eq!((header.ether.dst, header.ether.src), (request.ether.src, OWN));
     assert_eq!(header.ether.tags, request.ether.tags);
     assert_eq!((header.shelf, header.slot), (7, 3));
     assert_eq!((header.command, header.tag), (request.command, request.tag));
     let aoe = &reply[header.l2_len()..];
     assert_eq!(aoe[0] & !0x04, 0x18);
-    assert_eq!(
-        aoe[0] & 0x04 != 0,
-        aoe[1] != 0,
-        "an error byte with the flag, and only then"
-    );
+    assert_eq!(aoe[0] & 0x04 != 0, aoe[1] != 0, "an error byte with the flag, and only then");
 }

@@ -8,10 +8,7 @@ fn query(code: u8, string: &[u8]) -> Vec<u8> {
 
 fn with_length(code: u8, length: usize, string: &[u8]) -> Vec<u8> {
     let [high, low] = u16::try_from(length).unwrap().to_be_bytes();
-    frame(
-        1,
-        &[&[0xEE, 0xEE, 0xEE, 0xEE, 0xEE, code, high, low], string].concat(),
-    )
+    frame(1, &[&[0xEE, 0xEE, 0xEE, 0xEE, 0xEE, code, high, low], string].concat())
 }
 
 fn holding(string: &[u8]) -> State {
@@ -44,11 +41,8 @@ fn read_tells_string_and_limits() {
 #[test]
 fn read_does_not_look_at_its_length() {
     let mut state = holding(b"owner");
-    for asked in [
-        with_length(0, 1024, &[0xEE; 1024]),
-        with_length(0, 1024, b""),
-        with_length(0, 65535, b""),
-    ] {
+    for asked in [with_length(0, 1024, &[0xEE; 1024]), with_length(0, 1024, b""), with_length(0, 65535, b"")]
+    {
         expect(run(&mut state, &asked), 0, GOOD, b"owner");
     }
 }
@@ -73,11 +67,7 @@ fn tests_are_answered_if_true_and_else_not() {
         if matches {
             expect(seen, code, GOOD, string);
         } else {
-            assert_eq!(
-                seen,
-                Seen::Ignored(DropReason::ConfigMismatch),
-                "{code} {argument:?}"
-            );
+            assert_eq!(seen, Seen::Ignored(DropReason::ConfigMismatch), "{code} {argument:?}");
         }
     }
 }
@@ -97,12 +87,7 @@ fn set_takes_an_empty_string_and_an_identical_one() {
         (b"old", 4, &[7; 1024], GOOD, &[7; 1024]),
     ] {
         let mut state = holding(string);
-        expect(
-            run(&mut state, &query(code, argument)),
-            code,
-            refusal,
-            after,
-        );
+        expect(run(&mut state, &query(code, argument)), code, refusal, after);
         assert_eq!(state.config(), after);
     }
 }
@@ -127,10 +112,7 @@ fn length_beyond_the_limit_or_the_frame_is_ignored() {
         with_length(9, 1025, b""),
     ] {
         let mut state = state();
-        assert_eq!(
-            run(&mut state, &asked),
-            Seen::Ignored(DropReason::ConfigLength)
-        );
+        assert_eq!(run(&mut state, &asked), Seen::Ignored(DropReason::ConfigLength));
         assert_eq!(state.config(), b"");
     }
 }

@@ -63,11 +63,7 @@ fn list_in_force_may_be_set_again_by_anybody() {
 
 #[test]
 fn read_tells_the_list_to_anybody() {
-    expect(
-        run(&mut held_by(&[OTHER]), &reserve(READ, &[])),
-        READ,
-        &[OTHER],
-    );
+    expect(run(&mut held_by(&[OTHER]), &reserve(READ, &[])), READ, &[OTHER]);
     expect(run(&mut held_by(&[]), &reserve(READ, &[HOST])), READ, &[]);
 }
 
@@ -93,10 +89,6 @@ fn list_beyond_the_frame_and_unknown_codes_are_bad_arguments() {
         assert_eq!(state.reservation(), []);
     }
     for code in [3, 255] {
-        assert_eq!(
-            run(&mut state(), &reserve(code, &[])).refusal(),
-            2,
-            "{code}"
-        );
+        assert_eq!(run(&mut state(), &reserve(code, &[])).refusal(), 2, "{code}");
     }
 }

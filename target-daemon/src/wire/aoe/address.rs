@@ -18,14 +18,10 @@ pub struct Address {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddressError {
     /// Not two numbers.
-    #[error(
-        "{0:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)"
-    )]
+    #[error("{0:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)")]
     Form(String),
     /// The shelf that Linux takes for unset switches.
-    #[error(
-        "shelf 4095 cannot be used, Linux initiators ignore it: take 0 to 4094 or 4096 to 65534"
-    )]
+    #[error("shelf 4095 cannot be used, Linux initiators ignore it: take 0 to 4094 or 4096 to 65534")]
     ShelfUnset,
     /// The shelf that means every shelf.
     #[error("shelf 65535 cannot be used, it means every shelf: take 0 to 4094 or 4096 to 65534")]

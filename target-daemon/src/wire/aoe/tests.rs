@@ -7,11 +7,7 @@ const HOST: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 fn request() -> Header {
     Header {
-        ether: Ether {
-            dst: OWN,
-            src: HOST,
-            tags: Tags::NONE,
-        },
+        ether: Ether { dst: OWN, src: HOST, tags: Tags::NONE },
         role: Role::Request,
         shelf: 7,
         slot: 3,
@@ -28,16 +24,10 @@ fn bytes(header: &Header) -> [u8; 24] {
 
 #[test]
 fn layout_is_the_published_one() {
-    let frame = bytes(&Header {
-        role: Role::Refusal(Error::Reserved),
-        ..request()
-    });
+    let frame = bytes(&Header { role: Role::Refusal(Error::Reserved), ..request() });
     assert_eq!(
         frame,
-        [
-            2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xA2, 0x1C, 6, 0, 7, 3, 1, 0x80, 0x12, 0x34,
-            0x56
-        ]
+        [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xA2, 0x1C, 6, 0, 7, 3, 1, 0x80, 0x12, 0x34, 0x56]
     );
 }
 
@@ -46,11 +36,7 @@ fn twenty_four_bytes_suffice_and_not_one_less() {
     let frame = bytes(&request());
     assert_eq!(Header::parse(&frame), Ok(request()));
     for len in 0..frame.len() {
-        assert_eq!(
-            Header::parse(&frame[..len]),
-            Err(DropReason::TooShort),
-            "{len}"
-        );
+        assert_eq!(Header::parse(&frame[..len]), Err(DropReason::TooShort), "{len}");
     }
 }
 
@@ -71,11 +57,7 @@ fn each_field_is_judged_by_itself() {
     ] {
         let mut frame = bytes(&request());
         frame[at] = value;
-        assert_eq!(
-            Header::parse(&frame).err(),
-            expected,
-            "byte {at} = {value:#x}"
-        );
+        assert_eq!(Header::parse(&frame).err(), expected, "byte {at} = {value:#x}");
     }
 }
 
@@ -84,11 +66,7 @@ fn nobody_to_answer_is_no_source() {
     for src in [Mac::BROADCAST, Mac([0; 6]), Mac([1, 0, 0x5e, 0, 0, 1])] {
         let mut header = request();
         header.ether.src = src;
-        assert_eq!(
-            Header::parse(&bytes(&header)),
-            Err(DropReason::Source),
-            "{src}"
-        );
+        assert_eq!(Header::parse(&bytes(&header)), Err(DropReason::Source), "{src}");
     }
 }
 
@@ -97,11 +75,7 @@ fn only_frames_for_us_and_not_from_us() {
     for (dst, src, expected) in [
         (OWN, HOST, Ok(())),
         (Mac::BROADCAST, HOST, Ok(())),
-        (
-            Mac([1, 0, 0x5e, 0, 0, 1]),
-            HOST,
-            Err(DropReason::Destination),
-        ),
+        (Mac([1, 0, 0x5e, 0, 0, 1]), HOST, Err(DropReason::Destination)),
         (HOST, HOST, Err(DropReason::Destination)),
         (OWN, OWN, Err(DropReason::Source)),
         (Mac::BROADCAST, OWN, Err(DropReason::Source)),
@@ -126,11 +100,7 @@ fn shelf_and_slot_are_matched_separately() {
         (SHELF_ANY, 4, false),
         (8, SLOT_ANY, false),
     ] {
-        let header = Header {
-            shelf,
-            slot,
-            ..request()
-        };
+        let header = Header { shelf, slot, ..request() };
         assert_eq!(header.is_for(address), expected, "{shelf}.{slot}");
     }
 }
@@ -138,20 +108,8 @@ fn shelf_and_slot_are_matched_separately() {
 #[test]
 fn broadcast_is_any_shelf_any_slot_or_a_group() {
     assert!(!request().is_broadcast());
-    assert!(
-        Header {
-            shelf: SHELF_ANY,
-            ..request()
-        }
-        .is_broadcast()
-    );
-    assert!(
-        Header {
-            slot: SLOT_ANY,
-            ..request()
-        }
-        .is_broadcast()
-    );
+    assert!(Header { shelf: SHELF_ANY, ..request() }.is_broadcast());
+    assert!(Header { slot: SLOT_ANY, ..request() }.is_broadcast());
     let mut header = request();
     header.ether.dst = Mac::BROADCAST;
     assert!(header.is_broadcast());
@@ -160,25 +118,10 @@ fn broadcast_is_any_shelf_any_slot_or_a_group() {
 #[test]
 fn answer_goes_back_with_the_real_address() {
     let tags = Tags::NONE.with(0x8100, 0xE005).unwrap();
-    let mut asked = Header {
-        shelf: SHELF_ANY,
-        slot: SLOT_ANY,
-        ..request()
-    };
-    asked.ether = Ether {
-        dst: Mac::BROADCAST,
-        src: HOST,
-        tags,
-    };
+    let mut asked = Header { shelf: SHELF_ANY, slot: SLOT_ANY, ..request() };
+    asked.ether = Ether { dst: Mac::BROADCAST, src: HOST, tags };
     let answer = asked.answer(OWN, Address { shelf: 7, slot: 3 }, None);
-    assert_eq!(
-        answer.ether,
-        Ether {
-            dst: HOST,
-            src: OWN,
-            tags
-        }
-    );
+    assert_eq!(answer.ether, Ether { dst: HOST, src: OWN, tags });
     assert_eq!((answer.shelf, answer.slot), (7, 3));
     assert_eq!((answer.command, answer.tag), (asked.command, asked.tag));
     assert_eq!(answer.role, Role::Response);

@@ -64,9 +64,7 @@ impl Command {
     /// Where its data goes.
     pub fn direction(self) -> Direction {
         match self {
-            Self::ReadSectors | Self::ReadSectorsExt | Self::ReadDma | Self::ReadDmaExt => {
-                Direction::Read
-            }
+            Self::ReadSectors | Self::ReadSectorsExt | Self::ReadDma | Self::ReadDmaExt => Direction::Read,
             Self::WriteSectors | Self::WriteSectorsExt | Self::WriteDma | Self::WriteDmaExt => {
                 Direction::Write
             }
@@ -115,9 +113,7 @@ mod tests {
             assert_eq!(u8::from(Command::from(opcode)), opcode);
         }
         let named = (0..=255).filter(|&opcode| !matches!(opcode.into(), Command::Unknown(_)));
-        let published = [
-            0x20, 0x24, 0x25, 0x30, 0x34, 0x35, 0xC8, 0xCA, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF,
-        ];
+        let published = [0x20, 0x24, 0x25, 0x30, 0x34, 0x35, 0xC8, 0xCA, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF];
         assert_eq!(named.collect::<Vec<u8>>(), published);
     }
 

@@ -41,11 +41,7 @@ fn commands_without_data() {
         let mut asked = ata(opcode, 1, 0, 0);
         asked[25] = feature;
         let reply = run(&mut state(), &asked).reply();
-        assert_eq!(
-            (reply[27], reply[25]),
-            expected,
-            "{opcode:#x}, feature {feature:#x}"
-        );
+        assert_eq!((reply[27], reply[25]), expected, "{opcode:#x}, feature {feature:#x}");
         assert_eq!(reply[14], 0x18, "the error flag is not set");
         assert_eq!(reply[26], if opcode == 0xE5 { 0xff } else { 0 });
         assert_eq!(reply.len(), 60);
@@ -76,10 +72,6 @@ fn every_other_opcode_is_aborted() {
         if READS.contains(&opcode) || WRITES.contains(&opcode) || known.contains(&opcode) {
             continue;
         }
-        assert_eq!(
-            run(&mut state(), &ata(opcode, 1, 0, 0)).status(),
-            ABORT,
-            "{opcode:#x}"
-        );
+        assert_eq!(run(&mut state(), &ata(opcode, 1, 0, 0)).status(), ABORT, "{opcode:#x}");
     }
 }
