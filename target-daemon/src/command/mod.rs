@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Pure: no clock, no system call, no memory but the export's state. A caller
-//! hands every [`Action`] on: a reply goes out at once, sectors go to the
-//! store, and [`finish`] turns the store's answer into a reply.
+//! hands every [`Action`](crate::command::Action) on: a reply goes out at
+//! once, sectors go to the store, and [`finish`](crate::command::finish())
+//! turns the store's answer into a reply.
 //!
 //! Which of silence, ATA error and AoE error answers a fault is decided by
 //! the initiators: Linux repeats what is not answered, fails on an ATA error

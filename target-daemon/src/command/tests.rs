@@ -4,6 +4,7 @@
 
 mod addressing;
 mod ata;
+mod document;
 mod finish;
 mod mask;
 mod properties;

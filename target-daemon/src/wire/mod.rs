@@ -6,11 +6,11 @@
 //!               ether                            aoe                          mask, reserve
 //! ```
 //!
-//! The contract of every function here: no I/O, no allocation, no `unsafe`,
-//! and no panic on any input. Input that means nothing becomes a
-//! [`DropReason`]; output that does not fit becomes `None`. Whatever is
-//! emitted writes every byte of the frame that it describes, so that no byte
-//! of the frame's earlier use can leave with it.
+//! The contract of every function that sees a frame: no I/O, no allocation,
+//! no `unsafe`, and no panic on any input. Input that means nothing becomes a
+//! [`DropReason`](crate::wire::DropReason); output that does not fit becomes
+//! `None`. Whatever is emitted writes every byte of the frame that it
+//! describes, so that no byte of the frame's earlier use can leave with it.
 
 mod bytes;
 mod drop_reason;

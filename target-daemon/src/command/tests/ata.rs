@@ -62,10 +62,10 @@ fn range_is_exact_and_does_not_wrap() {
     ] {
         for opcode in [0x24, 0x25] {
             let seen = run(&mut state(), &ata(opcode, count, lba, 0));
-            let expected = if exists { None } else { Some(NOT_FOUND) };
-            match expected {
-                None => assert_eq!(seen, Seen::Read(lba, count)),
-                Some(status) => assert_eq!(seen.status(), status, "read {lba}+{count}"),
+            if exists {
+                assert_eq!(seen, Seen::Read(lba, count));
+            } else {
+                assert_eq!(seen.status(), NOT_FOUND, "read {lba}+{count}");
             }
         }
         for opcode in [0x34, 0x35] {
