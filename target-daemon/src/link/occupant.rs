@@ -19,10 +19,10 @@ pub struct Occupant {
     pub mode: XdpMode,
     /// The kernel's id of the program.
     pub id: u32,
-    /// Its name; None without the privilege to ask.
+    /// Its name; None without CAP_SYS_ADMIN, which asking takes.
     pub name: Option<String>,
     /// Ids of the bpf_links that hold it on an interface: `ip link` cannot
-    /// remove it then.
+    /// remove it then. Empty without CAP_SYS_ADMIN.
     pub links: Vec<u32>,
     /// Processes that hold it open: id and command. Empty when pinned, when
     /// attached without a link, or without the privilege to look.
@@ -49,7 +49,20 @@ impl Occupant {
 
     /// What the operator can do about it.
     fn remedy(&self) -> String {
-        let stop = self.holders.first().map(|(pid, _)| format!("stop process {pid}"));
+        let stop = self
+            .holders
+            .first()
+            .map(|(pid, _)| format!("stop process {pid}"));
+        // Without a name we may not look at programs, nor then at links.
+        if self.name.is_none() && self.links.is_empty() {
+            let look = format!(
+                "`bpftool prog show id {}`, as root, tells what it is",
+                self.id
+            );
+            return stop.map_or(format!("it may be another xblade's, {look}"), |stop| {
+                format!("{stop}, {look}")
+            });
+        }
         let command = match self.links.as_slice() {
             [] => match self.mode {
                 XdpMode::Native => format!("`ip link set dev {} xdpdrv off`", self.interface),
@@ -153,6 +166,17 @@ mod tests {
                 occupant(Some("fw"), &[4], &[(77, "loader")]),
                 "interface `eth7` already runs the XDP program `fw` (program id 12, native mode, \
                  held by loader, process 77): stop process 77 or run `bpftool link detach id 4`",
+            ),
+            (
+                occupant(None, &[], &[]),
+                "interface `eth7` already runs an XDP program (program id 12, native mode): it \
+                 may be another xblade's, `bpftool prog show id 12`, as root, tells what it is",
+            ),
+            (
+                occupant(None, &[], &[(77, "xblade")]),
+                "interface `eth7` already runs an XDP program (program id 12, native mode, held \
+                 by xblade, process 77): stop process 77, `bpftool prog show id 12`, as root, \
+                 tells what it is",
             ),
             (
                 occupant(None, &[4, 5], &[]),

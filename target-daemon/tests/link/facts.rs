@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use xblade::link::{Facts, FactsError, LinkEvents};
 
-use crate::space::{OURS, Pair, facts, may_run, sh, until};
+use crate::space::{OURS, PEER, Pair, facts, may_run, sh, until};
 
 #[test]
 fn facts_are_those_of_the_kernel() {
@@ -26,6 +26,9 @@ fn facts_are_those_of_the_kernel() {
             assert_eq!(facts.attached, []);
         });
     }
+    pair.peer.sh(&format!("ip link set {PEER} down"));
+    pair.ours
+        .run(|| until("no carrier", || facts().up && !facts().carrier));
     pair.ours.run(|| {
         sh(&format!("ip link set {OURS} down && ip link set {OURS} address 02:00:00:00:00:bb"));
         let facts = facts();
