@@ -49,19 +49,12 @@ impl Occupant {
 
     /// What the operator can do about it.
     fn remedy(&self) -> String {
-        let stop = self
-            .holders
-            .first()
-            .map(|(pid, _)| format!("stop process {pid}"));
+        let stop = self.holders.first().map(|(pid, _)| format!("stop process {pid}"));
         // Without a name we may not look at programs, nor then at links.
         if self.name.is_none() && self.links.is_empty() {
-            let look = format!(
-                "`bpftool prog show id {}`, as root, tells what it is",
-                self.id
-            );
-            return stop.map_or(format!("it may be another xblade's, {look}"), |stop| {
-                format!("{stop}, {look}")
-            });
+            let look = format!("`bpftool prog show id {}`, as root, tells what it is", self.id);
+            return stop
+                .map_or(format!("it may be another xblade's, {look}"), |stop| format!("{stop}, {look}"));
         }
         let command = match self.links.as_slice() {
             [] => match self.mode {

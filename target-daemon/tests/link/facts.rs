@@ -27,8 +27,7 @@ fn facts_are_those_of_the_kernel() {
         });
     }
     pair.peer.sh(&format!("ip link set {PEER} down"));
-    pair.ours
-        .run(|| until("no carrier", || facts().up && !facts().carrier));
+    pair.ours.run(|| until("no carrier", || facts().up && !facts().carrier));
     pair.ours.run(|| {
         sh(&format!("ip link set {OURS} down && ip link set {OURS} address 02:00:00:00:00:bb"));
         let facts = facts();

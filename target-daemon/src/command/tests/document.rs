@@ -19,10 +19,7 @@ fn every_rule_names_a_file_and_a_test_that_exist() {
     let text = std::fs::read_to_string(manifest.join("../docs/PROTOCOL.md")).unwrap();
     let mut seen = HashSet::new();
     for row in text.lines().filter(|line| line.starts_with("| P-")) {
-        let cells: Vec<_> = row
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`'))
-            .collect();
+        let cells: Vec<_> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
         let &[_, id, rule, file, test, _wire, _] = cells.as_slice() else {
             panic!("six bars, not more or less: {row}")
         };
