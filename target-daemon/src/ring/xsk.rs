@@ -64,6 +64,8 @@ pub struct Wanted {
     pub huge_pages: bool,
     /// Zero-copy mode.
     pub zero_copy: ZeroCopy,
+    /// Frames longer than a chunk, where the kernel has that (6.6).
+    pub multi_fragment: bool,
     /// Busy polling.
     pub busy_poll: Option<BusyPoll>,
 }
@@ -136,7 +138,7 @@ pub struct XskRings {
     chunk_shift: u32,
     fill_size: u32,
     tx_size: u32,
-    zero_copy: bool,
+    mode: BoundMode,
     busy_poll: bool,
     scratch: [FrameDesc; BATCH],
 }
@@ -145,7 +147,7 @@ pub struct XskRings {
 pub fn open(wanted: &Wanted) -> Result<(XskRings, Memory), OpenError> {
     let (umem, homes) = make_umem(wanted)?;
     let memory = memory_of(&umem, &homes, wanted)?;
-    let (socket, zero_copy) = bind(&umem, wanted)?;
+    let (socket, mode) = bind(&umem, wanted)?;
     let (tx, rx, Some((fill, completion))) = socket else {
         return Err(bind_error(wanted, io::Error::other("the UMEM has no rings of its own")));
     };
@@ -160,7 +162,7 @@ pub fn open(wanted: &Wanted) -> Result<(XskRings, Memory), OpenError> {
         chunk_shift: wanted.chunk_bytes.trailing_zeros(),
         fill_size: wanted.rx_ring,
         tx_size: wanted.tx_ring,
-        zero_copy,
+        mode,
         busy_poll: wanted.busy_poll.is_some(),
         scratch: [FrameDesc::default(); BATCH],
     };
@@ -185,7 +187,7 @@ fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
         "give at least 1, and at most 4 GiB in all",
     ))?;
     Umem::new(config, chunks, wanted.huge_pages).map_err(|e| OpenError::Umem {
-        mib: u64::from(wanted.chunks) * u64::from(wanted.chunk_bytes) >> 20,
+        mib: (u64::from(wanted.chunks) * u64::from(wanted.chunk_bytes)) >> 20,
         huge: if wanted.huge_pages { " on huge pages" } else { "" },
         source: source_of(&e),
     })
@@ -219,15 +221,31 @@ fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &Wanted) -> Result<Memory
 
 type Queues = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
-/// Zero-copy where wanted and possible, else copy mode; says which.
-fn bind(umem: &Umem, wanted: &Wanted) -> Result<(Queues, bool), OpenError> {
-    if wanted.zero_copy == ZeroCopy::Auto
-        && let Ok(queues) = bind_patiently(umem, wanted, BindFlags::XDP_ZEROCOPY)
-    {
-        return Ok((queues, true));
+/// How the socket was bound.
+#[derive(Clone, Copy, Debug)]
+struct BoundMode {
+    zero_copy: bool,
+    multi_fragment: bool,
+}
+
+/// The best mode that is wanted and possible, in this order.
+fn bind(umem: &Umem, wanted: &Wanted) -> Result<(Queues, BoundMode), OpenError> {
+    let modes = [(true, true), (false, true), (true, false), (false, false)];
+    let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
+    for (zero_copy, multi_fragment) in modes {
+        let unwanted =
+            (zero_copy && wanted.zero_copy == ZeroCopy::Off) || (multi_fragment && !wanted.multi_fragment);
+        if unwanted {
+            continue;
+        }
+        let copy = if zero_copy { BindFlags::XDP_ZEROCOPY } else { BindFlags::XDP_COPY };
+        let fragments = if multi_fragment { BindFlags::XDP_USE_SG } else { BindFlags::empty() };
+        match bind_patiently(umem, wanted, copy | fragments) {
+            Ok(queues) => return Ok((queues, BoundMode { zero_copy, multi_fragment })),
+            Err(e) => refusal = e,
+        }
     }
-    let queues = bind_patiently(umem, wanted, BindFlags::XDP_COPY).map_err(|e| bind_error(wanted, e))?;
-    Ok((queues, false))
+    Err(bind_error(wanted, refusal))
 }
 
 fn bind_patiently(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues> {
@@ -248,7 +266,7 @@ fn bind_once(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues
         .rx_queue_size(ring(wanted.rx_ring)?)
         .tx_queue_size(ring(wanted.tx_ring)?)
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-        .bind_flags(mode | BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::XDP_USE_SG)
+        .bind_flags(mode | BindFlags::XDP_USE_NEED_WAKEUP)
         .build();
     let interface: Interface =
         wanted.interface.parse().map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
@@ -260,7 +278,7 @@ fn bind_once(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues
 fn bind_error(wanted: &Wanted, source: io::Error) -> OpenError {
     let hint = match source.raw_os_error() {
         Some(libc::EBUSY) => " (another process has a socket on this queue)",
-        Some(libc::EINVAL) => " (Linux 6.6 or newer is needed; the queue must exist)",
+        Some(libc::EINVAL) => " (the queue must exist, and the driver take AF_XDP sockets)",
         Some(libc::ENOBUFS) => " (raise the limit of locked memory)",
         Some(libc::EPERM) => " (run as root, or with CAP_NET_RAW)",
         _ => "",
@@ -280,7 +298,12 @@ fn source_of(error: &(dyn std::error::Error + 'static)) -> io::Error {
 impl XskRings {
     /// Whether the NIC reads and writes UMEM itself.
     pub fn zero_copy(&self) -> bool {
-        self.zero_copy
+        self.mode.zero_copy
+    }
+
+    /// Whether a frame may be longer than a chunk.
+    pub fn multi_fragment(&self) -> bool {
+        self.mode.multi_fragment
     }
 
     fn set_options(&self, wanted: &Wanted) -> Result<(), OpenError> {
