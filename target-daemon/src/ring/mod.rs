@@ -1,1 +1,41 @@
-//! (skeleton)
+//! AF_XDP: from descriptors in the kernel's rings to owned frames and back.
+//!
+//! ```text
+//!            ┌── fill ◄──────────────────┐
+//!   kernel ──┤                           │ refill
+//!            ├── rx ────► Frame (User) ──┼──► free
+//!            │   receive     │ transmit  │ release
+//!            ├── tx ◄────────┘           │
+//!            └── completion ─────────────┘ reclaim
+//! ```
+//!
+//! A chunk of UMEM is in exactly one place at any time: free, with the kernel
+//! for receiving (`Fill`), in a [`Frame`] that somebody owns (`User`), or with
+//! the kernel for sending (`Tx`). [`Pool`] keeps that ledger and checks every
+//! move in release builds too, so a descriptor that the kernel, a driver or a
+//! bug made up is counted and refused, never followed.
+//!
+//! [`Lane`] is the same code over both [`Rings`]: [`XskRings`] (the kernel) and
+//! [`FakeRings`] (memory).
+
+mod fake;
+mod frame;
+mod lane;
+mod memory;
+mod open;
+mod pool;
+mod rings;
+mod xsk;
+
+pub use fake::{FakeRings, FakeWire};
+pub use frame::{FRAGMENTS_MAX, Frame};
+pub use lane::{Lane, LaneCounters, NoChunks, TxFull};
+pub use memory::Memory;
+pub use open::{BusyPoll, OpenError, Wanted, ZeroCopy, open};
+pub use pool::{Imbalance, Place, Pool};
+pub use rings::{Descriptor, RingStatistics, Rings};
+pub use xsk::XskRings;
+
+/// Most descriptors moved between a ring and user space in one step. Large
+/// enough to share the cost of a kick, small enough to stay in the L1 cache.
+pub const BATCH: usize = 64;

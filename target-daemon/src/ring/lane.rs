@@ -1,0 +1,359 @@
+//! A lane: one receive queue with its socket, seen as a source and sink of
+//! owned frames.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Memory, Place, Pool, RingStatistics, Rings};
+
+/// What a lane counts, since it was opened.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct LaneCounters {
+    /// Frames received whole.
+    pub received: u64,
+    /// Frames queued for sending.
+    pub transmitted: u64,
+    /// Rx descriptors out of bounds, or for a chunk that the kernel did not have.
+    pub bad_descriptors: u64,
+    /// Completions for a chunk that was not being sent.
+    pub bad_completions: u64,
+    /// Frames longer than `FRAGMENTS_MAX` chunks, recycled unread.
+    pub too_long: u64,
+    /// Frames that found the tx ring full.
+    pub tx_full: u64,
+    /// Frames that found no free chunk to grow into.
+    pub no_chunks: u64,
+}
+
+/// No free chunk: the frame is as it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoChunks;
+
+/// The tx ring is full: nothing was sent, and the frame comes back.
+#[derive(Debug)]
+pub struct TxFull(pub Frame);
+
+/// What to do with the next rx descriptor.
+#[derive(Debug)]
+enum Chain {
+    /// It starts a frame.
+    Start,
+    /// It continues this frame.
+    Grow(Frame),
+    /// It belongs to a frame that was given up; recycle it.
+    Skip,
+}
+
+/// One receive queue with its socket, its UMEM and its ledger.
+#[derive(Debug)]
+pub struct Lane<R> {
+    rings: R,
+    memory: Memory,
+    pool: Pool,
+    chain: Chain,
+    outbox: Vec<Descriptor>,
+    fill_target: u32,
+    counters: LaneCounters,
+}
+
+impl<R: Rings> Lane<R> {
+    /// A lane over rings that share `memory`, with the fill ring full.
+    ///
+    /// At most half of the chunks wait for the kernel, so that a reply that is
+    /// longer than its request finds chunks to grow into.
+    pub fn new(rings: R, memory: Memory) -> Self {
+        let chunks = memory.chunks();
+        let mut lane = Self {
+            fill_target: rings.fill_size().min(chunks / 2),
+            rings,
+            memory,
+            pool: Pool::new(chunks),
+            chain: Chain::Start,
+            outbox: Vec::with_capacity(BATCH),
+            counters: LaneCounters::default(),
+        };
+        lane.refill();
+        lane
+    }
+
+    /// The memory that this lane's frames live in.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// What this lane has counted.
+    pub fn counters(&self) -> LaneCounters {
+        self.counters
+    }
+
+    /// What the kernel has counted for the socket.
+    pub fn statistics(&self) -> io::Result<RingStatistics> {
+        self.rings.statistics()
+    }
+
+    /// The rings, for what only they know.
+    pub fn rings(&self) -> &R {
+        &self.rings
+    }
+
+    /// What to wait on for received frames.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.rings.fd()
+    }
+
+    /// Appends received frames to `out`, at most [`BATCH`]; returns how many.
+    /// Does not allocate if `out` has room for them.
+    pub fn receive(&mut self, out: &mut Vec<Frame>) -> usize {
+        let mut descriptors = [Descriptor::default(); BATCH];
+        let n = self.rings.receive(&mut descriptors);
+        let before = out.len();
+        for descriptor in descriptors.iter().take(n) {
+            if let Some(frame) = self.accept(*descriptor) {
+                out.push(frame);
+            }
+        }
+        let whole = out.len() - before;
+        self.counters.received += whole as u64;
+        whole
+    }
+
+    /// Sets the length of a frame: cuts it, or makes its last piece longer and
+    /// takes chunks from the free list. Bytes that were there stay where they
+    /// are; new ones are undefined.
+    pub fn resize(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
+        let mut left = bytes;
+        let mut at = 0;
+        while left > 0 {
+            let last = at + 1 >= frame.pieces();
+            let (addr, len) = match frame.piece(at) {
+                Some(piece) => piece,
+                None => (self.grow(frame)?, 0),
+            };
+            let room = if last { self.memory.room_at(addr) } else { len.into() };
+            let len = left.min(room as usize);
+            frame.set_len(at, len as u16);
+            left -= len;
+            at += 1;
+        }
+        while frame.pieces() > at.max(1) {
+            if let Some(addr) = frame.pop() {
+                self.free(addr, Place::User);
+            }
+        }
+        if bytes == 0 {
+            frame.set_len(0, 0);
+        }
+        Ok(())
+    }
+
+    /// A new frame of this length, its bytes undefined.
+    pub fn allocate(&mut self, bytes: usize) -> Result<Frame, NoChunks> {
+        let mut frame = Frame::empty(self.memory.id());
+        match self.resize(&mut frame, bytes) {
+            Ok(()) => Ok(frame),
+            Err(NoChunks) => {
+                self.release(frame);
+                Err(NoChunks)
+            }
+        }
+    }
+
+    /// A copy of a frame.
+    pub fn duplicate(&mut self, frame: &Frame) -> Result<Frame, NoChunks> {
+        let mut copy = Frame::empty(self.memory.id());
+        for at in 0..frame.pieces() {
+            let Ok(addr) = self.grow(&mut copy) else {
+                self.release(copy);
+                return Err(NoChunks);
+            };
+            let from = self.memory.piece(frame, at);
+            let len = from.len().min(self.memory.room_at(addr) as usize);
+            copy.set_len(at, len as u16);
+            if let (Some(from), Some(to)) =
+                (from.get(..len), self.memory.piece_mut(&mut copy, at).get_mut(..len))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Puts the frame's chunks back on the free list.
+    pub fn release(&mut self, mut frame: Frame) {
+        while let Some(addr) = frame.pop() {
+            self.free(addr, Place::User);
+        }
+    }
+
+    /// Queues a frame for sending. The kernel sees it at the next [`Self::flush`].
+    pub fn transmit(&mut self, frame: Frame) -> Result<(), TxFull> {
+        if self.outbox.len() + frame.pieces() > BATCH && !self.post() {
+            self.counters.tx_full += 1;
+            return Err(TxFull(frame));
+        }
+        let pieces = frame.pieces();
+        for at in 0..pieces {
+            let Some((addr, len)) = frame.piece(at) else {
+                break;
+            };
+            if self.pool.shift(self.memory.chunk_of(addr), Place::User, Place::Tx).is_ok() {
+                let more = at + 1 < pieces;
+                self.outbox.push(Descriptor { addr: addr.into(), len: len.into(), more });
+            }
+        }
+        self.counters.transmitted += 1;
+        Ok(())
+    }
+
+    /// Hands queued frames to the kernel and makes it send them. Returns how
+    /// many pieces still wait, because the link is down or busy.
+    pub fn flush(&mut self) -> io::Result<u32> {
+        self.post();
+        Ok(self.rings.kick()? + self.outbox.len() as u32)
+    }
+
+    /// Takes back the chunks of frames that have been sent.
+    pub fn reclaim(&mut self) {
+        let mut addrs = [0; BATCH];
+        loop {
+            let n = self.rings.complete(&mut addrs);
+            for &addr in addrs.iter().take(n) {
+                let known = self.chunk_at(addr).map(|c| self.pool.give(c, Place::Tx));
+                if known != Some(Ok(())) {
+                    self.counters.bad_completions += 1;
+                }
+            }
+            if n < BATCH {
+                break;
+            }
+        }
+    }
+
+    /// Hands free chunks to the kernel for receiving.
+    pub fn refill(&mut self) {
+        loop {
+            let missing = self.fill_target.saturating_sub(self.pool.count(Place::Fill));
+            let mut addrs = [0; BATCH];
+            let mut n = 0;
+            for addr in addrs.iter_mut().take(missing as usize) {
+                let Some(chunk) = self.pool.take(Place::Fill) else {
+                    break;
+                };
+                *addr = self.memory.start_of(chunk).into();
+                n += 1;
+            }
+            let addrs = addrs.get(..n).unwrap_or(&[]);
+            if n == 0 {
+                return;
+            }
+            if self.rings.fill(addrs) == 0 {
+                for &addr in addrs {
+                    self.free(addr as u32, Place::Fill);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Frames handed to the kernel and not yet seen as sent.
+    pub fn sending(&self) -> u32 {
+        self.pool.count(Place::Tx)
+    }
+
+    /// Checks that every chunk is accounted for, given how many are in frames
+    /// that the caller holds.
+    pub fn check(&self, held: u32) -> Result<(), Imbalance> {
+        let partial = match &self.chain {
+            Chain::Grow(frame) => frame.pieces() as u32,
+            Chain::Start | Chain::Skip => 0,
+        };
+        self.pool.check(held + partial)
+    }
+
+    fn accept(&mut self, descriptor: Descriptor) -> Option<Frame> {
+        let Some(addr) = self.claim(descriptor) else {
+            self.counters.bad_descriptors += 1;
+            self.abandon(descriptor.more);
+            return None;
+        };
+        let mut frame = match std::mem::replace(&mut self.chain, Chain::Start) {
+            Chain::Start => Frame::empty(self.memory.id()),
+            Chain::Grow(frame) => frame,
+            Chain::Skip => {
+                self.free(addr, Place::User);
+                self.abandon(descriptor.more);
+                return None;
+            }
+        };
+        if !frame.push(addr, descriptor.len as u16) {
+            self.counters.too_long += 1;
+            self.free(addr, Place::User);
+            self.release(frame);
+            self.abandon(descriptor.more);
+            return None;
+        }
+        if descriptor.more {
+            self.chain = Chain::Grow(frame);
+            return None;
+        }
+        Some(frame)
+    }
+
+    /// Checks a descriptor against the area and the ledger, and takes its chunk
+    /// over from the kernel.
+    fn claim(&mut self, descriptor: Descriptor) -> Option<u32> {
+        let chunk = self.chunk_at(descriptor.addr)?;
+        let addr = descriptor.addr as u32;
+        if descriptor.len > self.memory.room_at(addr) {
+            return None;
+        }
+        self.pool.shift(chunk, Place::Fill, Place::User).ok()?;
+        Some(addr)
+    }
+
+    /// Gives up the frame that is being put together.
+    fn abandon(&mut self, more: bool) {
+        let next = if more { Chain::Skip } else { Chain::Start };
+        if let Chain::Grow(frame) = std::mem::replace(&mut self.chain, next) {
+            self.release(frame);
+        }
+    }
+
+    fn chunk_at(&self, addr: u64) -> Option<u32> {
+        let chunk = self.memory.chunk_of(u32::try_from(addr).ok()?);
+        (chunk < self.memory.chunks()).then_some(chunk)
+    }
+
+    fn grow(&mut self, frame: &mut Frame) -> Result<u32, NoChunks> {
+        if frame.pieces() < FRAGMENTS_MAX
+            && let Some(chunk) = self.pool.take(Place::User)
+        {
+            let addr = self.memory.start_of(chunk);
+            frame.push(addr, 0);
+            return Ok(addr);
+        }
+        self.counters.no_chunks += 1;
+        Err(NoChunks)
+    }
+
+    fn free(&mut self, addr: u32, from: Place) {
+        // Cannot fail for a frame's own chunk: the ledger gave it to the frame.
+        let given = self.pool.give(self.memory.chunk_of(addr), from);
+        debug_assert!(given.is_ok());
+    }
+
+    /// Moves the outbox into the tx ring; `false` if the ring has no room.
+    fn post(&mut self) -> bool {
+        if self.outbox.is_empty() {
+            return true;
+        }
+        let posted = self.rings.transmit(&self.outbox) == self.outbox.len();
+        if posted {
+            self.outbox.clear();
+        }
+        posted
+    }
+}
+
+#[cfg(test)]
+mod tests;

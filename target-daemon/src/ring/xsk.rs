@@ -1,0 +1,216 @@
+//! The kernel's rings, through xsk-rs: the only place that calls its `unsafe`
+//! ring operations.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
+
+use super::{BATCH, Descriptor, RingStatistics, Rings, Wanted};
+
+/// Most `sendto` calls in one kick; what is left goes with the next one.
+const KICKS_MAX: u32 = 64;
+
+/// How the socket was bound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BoundMode {
+    pub(super) zero_copy: bool,
+    pub(super) multi_fragment: bool,
+}
+
+/// The kernel's rings of one socket.
+///
+/// Field order is drop order: the queues hold the socket, which holds the UMEM.
+#[derive(Debug)]
+pub struct XskRings {
+    rx: RxQueue,
+    tx: TxQueue,
+    fill: FillQueue,
+    completion: CompQueue,
+    umem: Umem,
+    /// A descriptor for each chunk, at the address behind the headroom.
+    homes: Vec<FrameDesc>,
+    /// The last descriptor received in each chunk whose frame did not start
+    /// there: xsk-rs makes no descriptor for an address of ours.
+    strays: Vec<FrameDesc>,
+    chunk_shift: u32,
+    fill_size: u32,
+    tx_size: u32,
+    mode: BoundMode,
+    busy_poll: bool,
+    scratch: [FrameDesc; BATCH],
+}
+
+/// The four queues of a socket.
+pub(super) struct KernelQueues {
+    pub(super) rx: RxQueue,
+    pub(super) tx: TxQueue,
+    pub(super) fill: FillQueue,
+    pub(super) completion: CompQueue,
+}
+
+impl XskRings {
+    pub(super) fn new(
+        queues: KernelQueues,
+        umem: Umem,
+        homes: Vec<FrameDesc>,
+        mode: BoundMode,
+        wanted: &Wanted,
+    ) -> Self {
+        let KernelQueues { rx, tx, fill, completion } = queues;
+        Self {
+            rx,
+            tx,
+            fill,
+            completion,
+            umem,
+            strays: homes.clone(),
+            homes,
+            chunk_shift: wanted.chunk_bytes.trailing_zeros(),
+            fill_size: wanted.rx_ring,
+            tx_size: wanted.tx_ring,
+            mode,
+            busy_poll: wanted.busy_poll.is_some(),
+            scratch: [FrameDesc::default(); BATCH],
+        }
+    }
+
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.rx.fd().as_raw_fd()
+    }
+
+    /// Whether the NIC reads and writes UMEM itself.
+    pub fn zero_copy(&self) -> bool {
+        self.mode.zero_copy
+    }
+
+    /// Whether a frame may be longer than a chunk.
+    pub fn multi_fragment(&self) -> bool {
+        self.mode.multi_fragment
+    }
+
+    /// The descriptor of an address, with its length set.
+    fn describe(&self, descriptor: &Descriptor) -> Option<FrameDesc> {
+        let chunk = (descriptor.addr >> self.chunk_shift) as usize;
+        let at_home = self.homes.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr);
+        let mut desc = match at_home {
+            Some(desc) => *desc,
+            None => *self.strays.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr)?,
+        };
+        // SAFETY: only the length inside `desc` is set; the slice that is made
+        // for it covers a chunk that `Lane`'s ledger says is not the kernel's,
+        // and no reference into it is alive during this call.
+        unsafe { self.umem.data_mut(&mut desc) }.cursor().set_pos(descriptor.len as usize);
+        desc.set_options(u32::from(descriptor.more));
+        Some(desc)
+    }
+}
+
+impl Rings for XskRings {
+    fn receive(&mut self, out: &mut [Descriptor]) -> usize {
+        let wanted = out.len().min(BATCH);
+        let Some(scratch) = self.scratch.get_mut(..wanted) else {
+            return 0;
+        };
+        // SAFETY: the descriptors that are overwritten are copies.
+        let n = unsafe { self.rx.consume(scratch) };
+        for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
+            let chunk = desc.addr() >> self.chunk_shift;
+            if self.homes.get(chunk).is_some_and(|home| home.addr() != desc.addr())
+                && let Some(stray) = self.strays.get_mut(chunk)
+            {
+                *stray = *desc;
+            }
+            *to = Descriptor {
+                addr: desc.addr() as u64,
+                len: desc.lengths().data() as u32,
+                more: desc.has_more_frames(),
+            };
+        }
+        n
+    }
+
+    fn fill(&mut self, addrs: &[u64]) -> usize {
+        let mut descs = [FrameDesc::default(); BATCH];
+        let mut n = 0;
+        for (to, addr) in descs.iter_mut().zip(addrs) {
+            let Some(home) = self.homes.get((addr >> self.chunk_shift) as usize) else {
+                return 0;
+            };
+            *to = *home;
+            n += 1;
+        }
+        // SAFETY: the addresses belong to this UMEM, and `Lane`'s ledger hands
+        // out only chunks that neither the kernel nor a frame has.
+        unsafe { self.fill.produce(descs.get(..n).unwrap_or(&[])) }
+    }
+
+    fn transmit(&mut self, descriptors: &[Descriptor]) -> usize {
+        let mut descs = [FrameDesc::default(); BATCH];
+        let mut n = 0;
+        for (to, descriptor) in descs.iter_mut().zip(descriptors) {
+            let Some(desc) = self.describe(descriptor) else {
+                return 0;
+            };
+            *to = desc;
+            n += 1;
+        }
+        // SAFETY: as in `fill`: these chunks were a frame's until now, and the
+        // ledger has moved them to `Tx`.
+        unsafe { self.tx.produce(descs.get(..n).unwrap_or(&[])) }
+    }
+
+    fn complete(&mut self, out: &mut [u64]) -> usize {
+        let wanted = out.len().min(BATCH);
+        let Some(scratch) = self.scratch.get_mut(..wanted) else {
+            return 0;
+        };
+        // SAFETY: the descriptors that are overwritten are copies.
+        let n = unsafe { self.completion.consume(scratch) };
+        for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
+            *to = desc.addr() as u64;
+        }
+        n
+    }
+
+    fn kick(&mut self) -> io::Result<u32> {
+        if self.busy_poll || self.fill.needs_wakeup() {
+            self.rx.poll(0)?;
+        }
+        let mut queued = self.tx_size - self.tx.nb_free_exact();
+        for _ in 0..KICKS_MAX {
+            if queued == 0 || !self.tx.needs_wakeup() {
+                break;
+            }
+            self.tx.wakeup()?;
+            let left = self.tx_size - self.tx.nb_free_exact();
+            if left >= queued {
+                // No progress: the link is down or its queue full.
+                break;
+            }
+            queued = left;
+        }
+        Ok(queued)
+    }
+
+    fn fill_size(&self) -> u32 {
+        self.fill_size
+    }
+
+    fn statistics(&self) -> io::Result<RingStatistics> {
+        let s = self.rx.fd().xdp_statistics()?;
+        Ok(RingStatistics {
+            rx_dropped: s.rx_dropped(),
+            rx_ring_full: s.rx_ring_full(),
+            fill_ring_empty: s.rx_fill_ring_empty_descs(),
+            rx_invalid: s.rx_invalid_descs(),
+            tx_invalid: s.tx_invalid_descs(),
+            tx_ring_empty: s.tx_ring_empty_descs(),
+        })
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the socket stays open as long as `rx`, which is borrowed.
+        Some(unsafe { BorrowedFd::borrow_raw(self.rx.fd().as_raw_fd()) })
+    }
+}
