@@ -1,0 +1,161 @@
+//! AF_XDP: one socket on one receive queue, and the program that sends the
+//! replies there.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aya::maps::XskMap;
+use aya::programs::{Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use xblade::ring::{self, Frame, Lane, TxFull, Wanted, XskRings, ZeroCopy};
+
+use super::{BATCH, Port, Received, packet};
+use crate::interface::Interface;
+
+/// The queue that replies are expected on: NICs without a rule for AoE put all
+/// of it on the first.
+const QUEUE: u32 = 0;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/initiator.bpf.o"));
+
+/// An AF_XDP socket of an initiator.
+pub struct XdpPort {
+    lane: Lane<XskRings>,
+    received: Vec<Frame>,
+    /// Detaches the program when it is dropped.
+    _program: Ebpf,
+}
+
+impl XdpPort {
+    /// Loads the program, in the driver's mode, and opens the socket.
+    pub fn open(interface: &Interface) -> Result<Self> {
+        let (rings, memory) = ring::open(&Wanted {
+            interface: interface.name.clone(),
+            queue: QUEUE,
+            chunks: 8192,
+            chunk_bytes: 4096,
+            rx_ring: 2048,
+            tx_ring: 2048,
+            huge_pages: false,
+            zero_copy: ZeroCopy::Auto,
+            busy_poll: None,
+        })?;
+        let lane = Lane::new(rings, memory);
+        let program = attach(interface, &lane)?;
+        Ok(Self {
+            lane,
+            received: Vec::with_capacity(BATCH),
+            _program: program,
+        })
+    }
+
+    fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {
+        let mut frame = self.lane.allocate(head.len() + data.len()).ok()?;
+        let memory = self.lane.memory();
+        // The head always fits into the first chunk.
+        let (mut head, mut data) = (head, data);
+        for at in 0..frame.pieces() {
+            let piece = memory.piece_mut(&mut frame, at);
+            let piece = take_from(&mut head, piece);
+            take_from(&mut data, piece);
+        }
+        Some(frame)
+    }
+}
+
+/// Moves as many bytes as fit from the front of `from` to `to`; returns the
+/// rest of `to`.
+fn take_from<'a>(from: &mut &[u8], to: &'a mut [u8]) -> &'a mut [u8] {
+    let n = from.len().min(to.len());
+    let (now, later) = from.split_at(n);
+    let (filled, rest) = to.split_at_mut(n);
+    filled.copy_from_slice(now);
+    *from = later;
+    rest
+}
+
+fn attach(interface: &Interface, lane: &Lane<XskRings>) -> Result<Ebpf> {
+    let mut ebpf = EbpfLoader::new()
+        .load(OBJECT)
+        .context("cannot load the XDP program")?;
+    let map = ebpf
+        .map_mut("lanes")
+        .context("the XDP program has no map `lanes`")?;
+    let fd = lane.fd().context("the lane has no socket")?;
+    XskMap::try_from(map)?
+        .set(QUEUE, fd, 0)
+        .context("cannot enter the socket into the map")?;
+    let program: &mut Xdp = ebpf
+        .program_mut("initiator")
+        .context("the XDP program has no `initiator`")?
+        .try_into()?;
+    program
+        .load()
+        .context("the kernel refused the XDP program")?;
+    program
+        .attach(&interface.name, XdpMode::Driver)
+        .with_context(|| {
+            format!(
+                "cannot attach an XDP program to {} in the driver's mode (try --port af-packet)",
+                interface.name
+            )
+        })?;
+    Ok(ebpf)
+}
+
+impl Port for XdpPort {
+    fn send(&mut self, head: &[u8], data: &[u8]) -> io::Result<bool> {
+        let Some(frame) = self.compose(head, data) else {
+            self.lane.reclaim();
+            return Ok(false);
+        };
+        if let Err(TxFull(frame)) = self.lane.transmit(frame) {
+            self.lane.release(frame);
+            self.lane.reclaim();
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lane.flush()
+    }
+
+    fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize> {
+        let n = self.lane.receive(&mut self.received);
+        for frame in &self.received {
+            each(Received::Chunks(self.lane.memory(), frame));
+        }
+        for frame in self.received.drain(..) {
+            self.lane.release(frame);
+        }
+        self.lane.reclaim();
+        if n > 0 {
+            self.lane.refill();
+        }
+        Ok(n)
+    }
+
+    fn wait(&mut self, limit: Duration) -> io::Result<()> {
+        match self.lane.fd() {
+            Some(fd) => packet::poll(fd, limit),
+            None => Ok(()),
+        }
+    }
+
+    fn dropped(&mut self) -> io::Result<u64> {
+        let s = self.lane.statistics()?;
+        let ours = self.lane.counters();
+        Ok(s.rx_dropped
+            + s.rx_ring_full
+            + s.fill_ring_empty
+            + s.rx_invalid
+            + ours.bad_descriptors
+            + ours.too_long)
+    }
+
+    fn name(&self) -> &'static str {
+        "af-xdp"
+    }
+}
