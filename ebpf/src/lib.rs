@@ -1,1 +1,178 @@
-//! placeholder
+//! The XDP program of xblade, and what both sides of it share.
+//!
+//! ```text
+//! frame ─► 0x88A2 behind 0, 1 or 2 tags? ─no─► XDP_PASS, untouched, uncounted
+//!                │ yes
+//!                ▼
+//!          a request that a target may answer, for us, from a source on the
+//!          access list?  ─no─► XDP_DROP + the counter of the reason
+//!                │ yes
+//!                ▼
+//!          lanes[rx queue] ─socket─► XDP_REDIRECT    ─none─► XDP_PASS
+//! ```
+//!
+//! The program is `src/xblade.bpf.c`; `src/xblade.h` is the C side of the types
+//! below. Loading it is the business of the crate that uses this one.
+
+/// The compiled object: ELF with BTF, 8-byte aligned for loaders that cast.
+pub static OBJECT: &[u8] = &ALIGNED.bytes;
+
+/// Name of the program in [`OBJECT`], and in the kernel's lists.
+pub const PROGRAM: &str = "xblade";
+
+/// XSKMAP, RX queue index (`u32`) → AF_XDP socket. Set its entries to the
+/// number of queues before loading.
+pub const LANES: &str = "lanes";
+/// Per-CPU array, [`Counter`] as `u32` → `u64`.
+pub const COUNTERS: &str = "counters";
+/// Hash, source MAC (`[u8; 6]`) → `u8` of any value: presence is what counts.
+/// Read only while [`Settings::acl_on`] is set.
+pub const ACL: &str = "acl";
+/// Array of one entry: [`Settings::to_bytes`]. May change at run time.
+pub const SETTINGS: &str = "settings";
+
+/// Entries that the map [`ACL`] can hold.
+pub const ACL_MAX: usize = 4096;
+
+/// Indices into the map [`COUNTERS`]. Each AoE frame adds one to exactly one;
+/// of several faults the first in this order is the one counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Handed to the socket of its queue.
+    Redirected,
+    /// Passed to the stack, because its queue has no socket.
+    NoSocket,
+    /// Dropped: ends before its AoE header does.
+    Short,
+    /// Dropped: AoE version other than 1.
+    Version,
+    /// Dropped: a reply, and a target answers none.
+    Response,
+    /// Dropped: source multicast or broadcast.
+    SourceMulticast,
+    /// Dropped: source 00:00:00:00:00:00.
+    SourceZero,
+    /// Dropped: source is our own address.
+    SourceOwn,
+    /// Dropped: destination neither ours nor broadcast.
+    Destination,
+    /// Dropped: source not on the access list.
+    Acl,
+}
+
+impl Counter {
+    /// Number of counters.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Every counter; `ALL[i] as usize == i`.
+    pub const ALL: [Self; 10] = [
+        Self::Redirected,
+        Self::NoSocket,
+        Self::Short,
+        Self::Version,
+        Self::Response,
+        Self::SourceMulticast,
+        Self::SourceZero,
+        Self::SourceOwn,
+        Self::Destination,
+        Self::Acl,
+    ];
+
+    /// The name for metrics and logs, in snake case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redirected => "redirected",
+            Self::NoSocket => "no_socket",
+            Self::Short => "short",
+            Self::Version => "version",
+            Self::Response => "response",
+            Self::SourceMulticast => "source_multicast",
+            Self::SourceZero => "source_zero",
+            Self::SourceOwn => "source_own",
+            Self::Destination => "destination",
+            Self::Acl => "acl",
+        }
+    }
+
+    /// Whether the frames of this counter were dropped in the kernel.
+    pub const fn is_drop(self) -> bool {
+        !matches!(self, Self::Redirected | Self::NoSocket)
+    }
+}
+
+/// What user space may change while the program runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Our MAC address. All zero means that only broadcasts reach us.
+    pub own: [u8; 6],
+    /// Whether sources must be in the map [`ACL`].
+    pub acl_on: bool,
+}
+
+impl Settings {
+    /// The value of entry 0 of the map [`SETTINGS`].
+    pub const fn to_bytes(self) -> [u8; 8] {
+        let [a, b, c, d, e, f] = self.own;
+        [a, b, c, d, e, f, self.acl_on as u8, 0]
+    }
+}
+
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized> {
+    bytes: T,
+}
+
+static ALIGNED: &Aligned<[u8]> =
+    &Aligned { bytes: *include_bytes!(concat!(env!("OUT_DIR"), "/xblade.bpf.o")) };
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    const HEADER: &str = include_str!("xblade.h");
+
+    fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+        let rest = text.split_once(start).expect(start).1;
+        rest.split_once(end).expect(end).0
+    }
+
+    #[test]
+    fn counters_mirror_the_header() {
+        let in_c: Vec<String> = between(HEADER, "enum xblade_counter {", "};")
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("XBLADE_"))
+            .map(|line| line.split([',', ' ', '\t']).next().unwrap().to_lowercase())
+            .collect();
+        let mut here: Vec<&str> = Counter::ALL.iter().map(|counter| counter.name()).collect();
+        here.push("counters");
+        assert_eq!(in_c, here);
+        for (index, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, index);
+        }
+    }
+
+    #[test]
+    fn settings_mirror_the_header() {
+        let fields: Vec<&str> = between(HEADER, "struct xblade_settings {", "};")
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("__u8 "))
+            .map(|line| line.split_once(';').unwrap().0)
+            .collect();
+        assert_eq!(fields, ["own[6]", "acl_on", "reserved"]);
+        let settings = Settings { own: [1, 2, 3, 4, 5, 6], acl_on: true };
+        assert_eq!(settings.to_bytes(), [1, 2, 3, 4, 5, 6, 1, 0]);
+    }
+
+    #[test]
+    fn acl_size_mirrors_the_header() {
+        assert_eq!(between(HEADER, "#define XBLADE_ACL_MAX ", "\n"), ACL_MAX.to_string());
+    }
+
+    #[test]
+    fn object_is_aligned_elf() {
+        assert!(OBJECT.starts_with(b"\x7fELF"));
+        assert_eq!(OBJECT.as_ptr() as usize % 8, 0);
+    }
+}

@@ -21,11 +21,11 @@ pub mod command;
 pub mod shelf;
 /// Bytes at rest: the submit/complete trait and its engines.
 pub mod store;
-/// The loop: receive → command → submit → harvest → send → refill.
+/// The loop: receive → execute → harvest → finish → send → refill.
 pub mod worker;
-/// Counters and latency histograms.
+/// Counters and service times.
 pub mod observe;
 /// The command line and the typed model that it becomes.
 pub mod config;
-/// Assembly: from a checked configuration to running workers, and back down.
+/// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

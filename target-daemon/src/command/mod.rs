@@ -1,1 +1,93 @@
-//! (skeleton)
+//! Meaning → action.
+//!
+//! ```text
+//! Request ─► for this export? ─► on its lists? ─► ATA │ query │ mask │ reserve ─► Action
+//!              no: Ignore          no: Ignore
+//! ```
+//!
+//! Pure: no clock, no system call, no memory but the export's state. A caller
+//! hands every [`Action`] on: a reply goes out at once, sectors go to the
+//! store, and [`finish`] turns the store's answer into a reply.
+//!
+//! Which of silence, ATA error and AoE error answers a fault is decided by
+//! the initiators: Linux repeats what is not answered, fails on an ATA error
+//! at once, and hangs for 180 s on an AoE error. So an AoE error goes only to
+//! what is malformed or reserved.
+
+mod ata;
+mod finish;
+mod mask;
+mod query;
+mod reserve;
+
+pub use finish::finish;
+
+use crate::shelf::State;
+use crate::wire;
+use crate::wire::query::Advert;
+use crate::wire::{Body, DropReason, Reply, Request, aoe};
+
+/// What to do about a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action<'a> {
+    /// Send nothing.
+    Ignore(DropReason),
+    /// Send this.
+    Reply(Reply<'a>),
+    /// Read sectors, then [`finish`]. They exist, and fit a frame.
+    Read {
+        /// What to finish.
+        ata: wire::ata::Request,
+        /// First sector.
+        sector: u64,
+        /// How many: 1 or more.
+        count: u8,
+    },
+    /// Write sectors, then [`finish`]. They exist, and the frame has them.
+    Write {
+        /// What to finish.
+        ata: wire::ata::Request,
+        /// First sector.
+        sector: u64,
+        /// How many: 1 or more.
+        count: u8,
+        /// Where they begin in the frame.
+        payload_offset: usize,
+    },
+    /// Make all writes stable, then [`finish`].
+    Flush {
+        /// What to finish.
+        ata: wire::ata::Request,
+    },
+}
+
+/// Decides on a request to the export with this state, and changes the state
+/// if that is what it asks.
+///
+/// `advert` is what the interface that the request came in on tells of
+/// itself: a count above its `sectors_per_frame` is refused.
+pub fn execute<'a>(request: &Request<'_>, state: &'a mut State, advert: Advert) -> Action<'a> {
+    let header = &request.header;
+    if !header.is_for(state.settings.address) {
+        return Action::Ignore(DropReason::Address);
+    }
+    if let Err(reason) = state.admit(header.ether.src) {
+        return Action::Ignore(reason);
+    }
+    match request.body {
+        Body::Ata { ata, payload_offset, payload_len } => {
+            ata::execute(header, ata, payload_offset, payload_len, state, advert)
+        }
+        Body::Query(query) => query::execute(query, state, advert),
+        Body::Mask(mask) => mask::execute(mask, state),
+        Body::Reserve(reserve) => reserve::execute(header.ether.src, reserve, state),
+        Body::Unknown(_) => refuse(aoe::Error::Command),
+    }
+}
+
+fn refuse<'a>(error: aoe::Error) -> Action<'a> {
+    Action::Reply(Reply::Refusal(error))
+}
+
+#[cfg(test)]
+mod tests;

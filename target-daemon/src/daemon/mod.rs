@@ -1,1 +1,64 @@
-//! (skeleton)
+//! Assembly: from a command line to running workers, and back down.
+
+mod check;
+mod claim;
+mod control;
+mod exports;
+mod failure;
+mod interface;
+mod plan;
+mod team;
+
+pub use check::check;
+pub use failure::Failure;
+
+use log::info;
+
+use crate::config::Serve;
+use crate::link;
+
+/// Serves until a signal comes, then drains and detaches.
+///
+/// The order matters: nothing touches the wire before every store is open and
+/// locked; nobody is told of an export before the rings are full; and the wire
+/// is asked before the XDP program takes the answers away.
+///
+/// # Errors
+///
+/// One [`Failure`], said in one line; whatever was set up is taken down again.
+pub fn serve(options: &Serve) -> Result<(), Failure> {
+    prepare()?;
+    let events =
+        link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
+    let mut interfaces = interface::look_up(options)?;
+    let exports = exports::open(options)?;
+    let addresses: Vec<_> = exports.iter().map(|export| export.state.settings.address).collect();
+    if !options.no_probe {
+        claim::probe(&interfaces, &addresses)?;
+    }
+    let lanes = interface::attach(&mut interfaces, options)?;
+    let team = team::Team::start(lanes, exports, &interfaces, options)?;
+    for interface in 0..interfaces.len() {
+        team.announce(interface, &options.allow);
+    }
+    let count = addresses.len();
+    info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, options.interfaces.join(", "));
+    let outcome = control::run(&team, &mut interfaces, &events, options);
+    eprint!("{}", team.stop(&interfaces));
+    outcome
+}
+
+/// What the process needs before anything else.
+fn prepare() -> Result<(), Failure> {
+    let missing =
+        link::missing_capabilities().map_err(|e| Failure::machine("cannot read own capabilities", e))?;
+    if !missing.is_empty() {
+        return Err(Failure::Privilege { missing });
+    }
+    // Newer kernels account UMEM to memory cgroups and need no limit: if it
+    // cannot be raised, the rings say whether that matters.
+    if let Err(e) = link::raise_memlock() {
+        log::debug!("{e}");
+    }
+    Ok(())
+}

@@ -1,1 +1,33 @@
-//! (skeleton)
+//! The NIC: what it can do, the XDP program on it, and what changes.
+//!
+//! ```text
+//! Facts::read ──► Program::attach ──► register(queue, socket) ──► frames flow
+//!      ▲                │ refused: Occupant names who is there
+//!      │                ▼
+//! LinkEvents       AttachError         drop or crash ──► detached
+//! ```
+//!
+//! Everything here is about the **network namespace of the calling thread**.
+//! Nothing here runs on the data path. Two system files hold what std lacks:
+//! `sys` (all of the `unsafe`) and `netlink` (the list of interfaces).
+
+mod attach_error;
+mod events;
+mod facts;
+mod limits;
+mod maps;
+mod netlink;
+mod occupant;
+mod packet;
+mod program;
+mod sys;
+
+pub use attach_error::AttachError;
+pub use events::LinkEvents;
+pub use facts::{Facts, FactsError, XdpMode};
+pub use limits::{MemlockError, missing_capabilities, raise_memlock};
+pub use maps::MapError;
+pub use occupant::Occupant;
+pub use packet::PacketSocket;
+pub use program::{Mode, Program};
+pub use xblade_ebpf::{ACL_MAX, Counter};

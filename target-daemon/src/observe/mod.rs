@@ -1,1 +1,8 @@
-//! (skeleton)
+//! What a worker tells about itself: service times and counters, as plain
+//! values that the worker owns and clones on request. Nobody locks them.
+
+mod latency;
+mod report;
+
+pub use latency::{Latency, Operation};
+pub use report::{Report, Section, bars};

@@ -3,7 +3,7 @@
 use std::alloc::Layout;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -96,8 +96,9 @@ impl Rings for FakeRings {
         n
     }
 
-    fn kick(&mut self) -> io::Result<()> {
-        Ok(())
+    fn kick(&mut self) -> io::Result<u32> {
+        let state = self.lock();
+        Ok(if state.down { state.tx.len() as u32 } else { 0 })
     }
 
     fn fill_size(&self) -> u32 {
@@ -108,7 +109,7 @@ impl Rings for FakeRings {
         Ok(self.lock().statistics)
     }
 
-    fn fd(&self) -> Option<RawFd> {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
@@ -125,7 +126,9 @@ impl FakeWire {
             return false;
         }
         for (at, bytes) in frame.chunks(capacity).enumerate() {
-            let Some(addr) = state.fill.pop_front() else { return false };
+            let Some(addr) = state.fill.pop_front() else {
+                return false;
+            };
             self.memory.kernel_write(addr as u32, bytes);
             state.rx.push_back(Descriptor { addr, len: bytes.len() as u32, more: at + 1 < pieces });
         }

@@ -2,7 +2,7 @@
 //! owned frames.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Memory, Place, Pool, RingStatistics, Rings};
 
@@ -97,7 +97,7 @@ impl<R: Rings> Lane<R> {
     }
 
     /// What to wait on for received frames.
-    pub fn fd(&self) -> Option<RawFd> {
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.rings.fd()
     }
 
@@ -117,17 +117,20 @@ impl<R: Rings> Lane<R> {
         whole
     }
 
-    /// Sets the length of a frame, taking chunks from the free list or giving
-    /// them back. Bytes that were there stay; new ones are undefined.
+    /// Sets the length of a frame: cuts it, or makes its last piece longer and
+    /// takes chunks from the free list. Bytes that were there stay where they
+    /// are; new ones are undefined.
     pub fn resize(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
         let mut left = bytes;
         let mut at = 0;
         while left > 0 {
-            let addr = match frame.piece(at) {
-                Some((addr, _)) => addr,
-                None => self.grow(frame)?,
+            let last = at + 1 >= frame.pieces();
+            let (addr, len) = match frame.piece(at) {
+                Some(piece) => piece,
+                None => (self.grow(frame)?, 0),
             };
-            let len = left.min(self.memory.room_at(addr) as usize);
+            let room = if last { self.memory.room_at(addr) } else { len.into() };
+            let len = left.min(room as usize);
             frame.set_len(at, len as u16);
             left -= len;
             at += 1;
@@ -155,6 +158,26 @@ impl<R: Rings> Lane<R> {
         }
     }
 
+    /// A copy of a frame.
+    pub fn duplicate(&mut self, frame: &Frame) -> Result<Frame, NoChunks> {
+        let mut copy = Frame::empty(self.memory.id());
+        for at in 0..frame.pieces() {
+            let Ok(addr) = self.grow(&mut copy) else {
+                self.release(copy);
+                return Err(NoChunks);
+            };
+            let from = self.memory.piece(frame, at);
+            let len = from.len().min(self.memory.room_at(addr) as usize);
+            copy.set_len(at, len as u16);
+            if let (Some(from), Some(to)) =
+                (from.get(..len), self.memory.piece_mut(&mut copy, at).get_mut(..len))
+            {
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(copy)
+    }
+
     /// Puts the frame's chunks back on the free list.
     pub fn release(&mut self, mut frame: Frame) {
         while let Some(addr) = frame.pop() {
@@ -170,7 +193,9 @@ impl<R: Rings> Lane<R> {
         }
         let pieces = frame.pieces();
         for at in 0..pieces {
-            let Some((addr, len)) = frame.piece(at) else { break };
+            let Some((addr, len)) = frame.piece(at) else {
+                break;
+            };
             if self.pool.shift(self.memory.chunk_of(addr), Place::User, Place::Tx).is_ok() {
                 let more = at + 1 < pieces;
                 self.outbox.push(Descriptor { addr: addr.into(), len: len.into(), more });
@@ -180,10 +205,11 @@ impl<R: Rings> Lane<R> {
         Ok(())
     }
 
-    /// Hands queued frames to the kernel and makes it send them.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// Hands queued frames to the kernel and makes it send them. Returns how
+    /// many pieces still wait, because the link is down or busy.
+    pub fn flush(&mut self) -> io::Result<u32> {
         self.post();
-        self.rings.kick()
+        Ok(self.rings.kick()? + self.outbox.len() as u32)
     }
 
     /// Takes back the chunks of frames that have been sent.
@@ -210,7 +236,9 @@ impl<R: Rings> Lane<R> {
             let mut addrs = [0; BATCH];
             let mut n = 0;
             for addr in addrs.iter_mut().take(missing as usize) {
-                let Some(chunk) = self.pool.take(Place::Fill) else { break };
+                let Some(chunk) = self.pool.take(Place::Fill) else {
+                    break;
+                };
                 *addr = self.memory.start_of(chunk).into();
                 n += 1;
             }

@@ -120,7 +120,9 @@ impl Memory {
         let mut done = 0;
         for at in 0..frame.pieces() {
             let piece = self.piece(frame, at);
-            let Some(rest) = out.get_mut(done..) else { break };
+            let Some(rest) = out.get_mut(done..) else {
+                break;
+            };
             let n = piece.len().min(rest.len());
             if let (Some(to), Some(from)) = (rest.get_mut(..n), piece.get(..n)) {
                 to.copy_from_slice(from);

@@ -112,11 +112,7 @@ impl Pool {
 
 impl fmt::Display for Imbalance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "chunks (free, fill, user, tx) counted {:?}, expected {:?}",
-            self.counted, self.expected
-        )
+        write!(f, "chunks (free, fill, user, tx) counted {:?}, expected {:?}", self.counted, self.expected)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The four rings of an AF_XDP socket, as plain descriptors.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 /// One entry of the rx or tx ring. Comes from the kernel, so nothing in it is
 /// believed before `Lane` has checked it.
@@ -51,8 +51,9 @@ pub trait Rings {
     fn complete(&mut self, out: &mut [u64]) -> usize;
 
     /// Makes the kernel send what is queued and look at the fill ring, where it
-    /// asks for that. An interface that is down is not an error.
-    fn kick(&mut self) -> io::Result<()>;
+    /// asks for that. An interface that is down is not an error. Returns how
+    /// many descriptors the kernel has not taken yet; kick again for those.
+    fn kick(&mut self) -> io::Result<u32>;
 
     /// Entries that the fill ring has.
     fn fill_size(&self) -> u32;
@@ -61,5 +62,5 @@ pub trait Rings {
     fn statistics(&self) -> io::Result<RingStatistics>;
 
     /// What to wait on for received frames; `None` for a fake.
-    fn fd(&self) -> Option<RawFd>;
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread;
@@ -179,9 +179,11 @@ fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
         .build()
         .map_err(|_| size("chunk size", wanted.chunk_bytes, chunk))?;
     let fits = wanted.chunks.checked_mul(wanted.chunk_bytes).is_some();
-    let chunks = NonZeroU32::new(wanted.chunks)
-        .filter(|_| fits)
-        .ok_or(size("number of chunks", wanted.chunks, "give at least 1, and at most 4 GiB in all"))?;
+    let chunks = NonZeroU32::new(wanted.chunks).filter(|_| fits).ok_or(size(
+        "number of chunks",
+        wanted.chunks,
+        "give at least 1, and at most 4 GiB in all",
+    ))?;
     Umem::new(config, chunks, wanted.huge_pages).map_err(|e| OpenError::Umem {
         mib: u64::from(wanted.chunks) * u64::from(wanted.chunk_bytes) >> 20,
         huge: if wanted.huge_pages { " on huge pages" } else { "" },
@@ -285,7 +287,9 @@ impl XskRings {
         const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
         // An older kernel does not know it: then 32 frames go with each call.
         let _ = self.set_option(libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_BUDGET.min(wanted.tx_ring));
-        let Some(busy) = wanted.busy_poll else { return Ok(()) };
+        let Some(busy) = wanted.busy_poll else {
+            return Ok(());
+        };
         let options = [
             ("SO_PREFER_BUSY_POLL", libc::SO_PREFER_BUSY_POLL, 1),
             ("SO_BUSY_POLL", libc::SO_BUSY_POLL, busy.micros),
@@ -330,7 +334,9 @@ impl XskRings {
 impl Rings for XskRings {
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         let wanted = out.len().min(BATCH);
-        let Some(scratch) = self.scratch.get_mut(..wanted) else { return 0 };
+        let Some(scratch) = self.scratch.get_mut(..wanted) else {
+            return 0;
+        };
         // SAFETY: the descriptors that are overwritten are copies.
         let n = unsafe { self.rx.consume(scratch) };
         for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
@@ -353,7 +359,9 @@ impl Rings for XskRings {
         let mut descs = [FrameDesc::default(); BATCH];
         let mut n = 0;
         for (to, addr) in descs.iter_mut().zip(addrs) {
-            let Some(home) = self.homes.get((addr >> self.chunk_shift) as usize) else { return 0 };
+            let Some(home) = self.homes.get((addr >> self.chunk_shift) as usize) else {
+                return 0;
+            };
             *to = *home;
             n += 1;
         }
@@ -366,7 +374,9 @@ impl Rings for XskRings {
         let mut descs = [FrameDesc::default(); BATCH];
         let mut n = 0;
         for (to, descriptor) in descs.iter_mut().zip(descriptors) {
-            let Some(desc) = self.describe(descriptor) else { return 0 };
+            let Some(desc) = self.describe(descriptor) else {
+                return 0;
+            };
             *to = desc;
             n += 1;
         }
@@ -377,7 +387,9 @@ impl Rings for XskRings {
 
     fn complete(&mut self, out: &mut [u64]) -> usize {
         let wanted = out.len().min(BATCH);
-        let Some(scratch) = self.scratch.get_mut(..wanted) else { return 0 };
+        let Some(scratch) = self.scratch.get_mut(..wanted) else {
+            return 0;
+        };
         // SAFETY: the descriptors that are overwritten are copies.
         let n = unsafe { self.completion.consume(scratch) };
         for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
@@ -386,7 +398,7 @@ impl Rings for XskRings {
         n
     }
 
-    fn kick(&mut self) -> io::Result<()> {
+    fn kick(&mut self) -> io::Result<u32> {
         if self.busy_poll || self.fill.needs_wakeup() {
             self.rx.poll(0)?;
         }
@@ -403,7 +415,7 @@ impl Rings for XskRings {
             }
             queued = left;
         }
-        Ok(())
+        Ok(queued)
     }
 
     fn fill_size(&self) -> u32 {
@@ -422,7 +434,8 @@ impl Rings for XskRings {
         })
     }
 
-    fn fd(&self) -> Option<RawFd> {
-        Some(self.rx.fd().as_raw_fd())
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the socket stays open as long as `rx`, which is borrowed.
+        Some(unsafe { BorrowedFd::borrow_raw(self.rx.fd().as_raw_fd()) })
     }
 }

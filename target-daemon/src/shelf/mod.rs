@@ -1,1 +1,29 @@
-//! (skeleton)
+//! What is exported.
+//!
+//! ```text
+//! Shelf ─ sorted by address ─► Export ─┬─ store   (bytes at rest)
+//!                                      └─ State ─┬─ Settings  address, read-only, names, Acl
+//!                                                ├─ Geometry  size, as the store last said
+//!                                                └─ config string, mask list, reservation:
+//!                                                   what initiators change over the wire
+//! ```
+//!
+//! A `Shelf` belongs to one worker; nothing here locks. Every list has a
+//! fixed size, so nothing that an initiator sends allocates.
+
+mod acl;
+mod export;
+mod limits;
+mod mac_list;
+mod state;
+mod table;
+
+pub use acl::Acl;
+pub use export::Export;
+pub use limits::{
+    BUFFER_COUNT_DEFAULT, LimitError, MTU_MIN, SECTORS_PER_FRAME_MAX, buffer_count, check_mtu,
+    sectors_per_frame,
+};
+pub use mac_list::{ListFull, MacList};
+pub use state::{Settings, State};
+pub use table::{Shelf, Taken};

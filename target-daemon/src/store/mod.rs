@@ -1,15 +1,45 @@
 //! Bytes at rest.
 //!
-//! A store takes operations by [`Store::submit`] and gives each back exactly
-//! once by [`Store::complete`], in any order: a synchronous engine has the
-//! completion ready when `submit` returns, an asynchronous one later. A write
-//! that completes without a fault is as durable as the store's
-//! [`Durability`] says; there is no later moment (the Linux initiator never
-//! flushes).
+//! A store takes operations by [`submit`](crate::store::Store::submit) and
+//! gives each back exactly once by [`complete`](crate::store::Store::complete),
+//! in any order: a synchronous engine has the completion ready when `submit`
+//! returns, an asynchronous one later. A write that completes without a fault
+//! is as durable as the store's [`Durability`](crate::store::Durability) says;
+//! there is no later moment (the Linux initiator never flushes).
+//!
+//! ```text
+//! open ──► lock, device      what may be opened at all, and by whom else
+//!   └────► MmapStore ──► mapping ──► sigbus      reads; volatile writes
+//!              └───────► descriptor              durable writes; what a fault meant
+//! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
+//! ```
+
+// A full queue gives the operation back by value: a box would be an allocation.
+#![allow(clippy::result_large_err)]
 
 mod buffers;
+mod completed;
+mod descriptor;
+mod device;
+mod error;
+pub mod fake;
+mod fault;
+mod lock;
+mod mapping;
+mod mmap;
+mod null;
+mod open;
+mod remarks;
+mod sigbus;
 
 pub use buffers::{Buffers, SEGMENTS_MAX};
+pub use completed::QUEUE_MAX;
+pub use error::{OpenError, Warning};
+pub use fake::FakeStore;
+pub use lock::Holder;
+pub use mmap::MmapStore;
+pub use null::NullStore;
+pub use open::OpenOptions;
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;
@@ -40,6 +70,25 @@ pub struct Op {
     pub buffers: Buffers,
 }
 
+impl Op {
+    /// Where the operation starts, in bytes from the start of the export, if
+    /// it lies within `geometry` as a whole and is of whole sectors. A flush
+    /// lies everywhere.
+    pub fn range_in(&self, geometry: Geometry) -> Result<u64, Fault> {
+        if self.kind == Kind::Flush {
+            return Ok(0);
+        }
+        let bytes = self.buffers.len() as u64;
+        let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(Fault::Range)?;
+        let start = self.sector.checked_mul(SECTOR_BYTES).ok_or(Fault::Range)?;
+        if bytes.is_multiple_of(SECTOR_BYTES) && end <= geometry.sectors {
+            Ok(start)
+        } else {
+            Err(Fault::Range)
+        }
+    }
+}
+
 /// The end of one operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Completion {
@@ -51,13 +100,15 @@ pub struct Completion {
 }
 
 /// Why an operation failed. Small and `Copy`: the data path allocates nothing.
+/// After a fault the memory of a read, and the sectors of a write, hold old
+/// bytes, new bytes or a mixture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// The medium did not give or take the data (EIO, a truncated file).
     Media,
     /// No space left behind a sparse or thin store.
     NoSpace,
-    /// The store does not take writes.
+    /// The store does not take writes: it was opened so, or a flush failed.
     ReadOnly,
     /// The sectors lie outside the store.
     Range,
@@ -88,11 +139,15 @@ pub enum Durability {
 pub struct Full(pub Op);
 
 /// An engine under an export. Owned and called by one worker.
+///
+/// An implementation drops the [`Buffers`] of an operation before it returns
+/// its completion: from then on the frame behind them is used again.
 pub trait Store: Send {
-    /// The size last seen by `open` or [`Store::refresh`].
+    /// The size last seen when the store was opened or by [`Store::refresh`].
     fn geometry(&self) -> Geometry;
 
-    /// Looks again whether the file or device has changed its size.
+    /// Looks again whether the file or device has changed its size, and keeps
+    /// the old size if that cannot be found out. May call the system.
     fn refresh(&mut self) -> Geometry;
 
     /// Takes an operation, or gives it back if the queue is full.

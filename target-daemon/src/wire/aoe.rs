@@ -1,17 +1,253 @@
 //! The AoE header.
-use std::fmt;
+//!
+//! ```text
+//! from the end of the link layer:
+//!  0            1       2        4      5         6       10
+//! ┌────────────┬───────┬────────┬──────┬─────────┬───────┐
+//! │ ver │flags │ error │ shelf  │ slot │ command │  tag  │ argument …
+//! └────────────┴───────┴────────┴──────┴─────────┴───────┘
+//!   4     4 bit    1        2      1        1        4       bytes, big-endian
+//! ```
 
-/// Where an export answers: shelf (major) and slot (minor).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Address {
-    /// The shelf, called major in the protocol.
-    pub shelf: u16,
-    /// The slot, called minor in the protocol.
-    pub slot: u8,
+mod address;
+
+pub use address::{Address, AddressError};
+
+use super::DropReason;
+use super::bytes::{array, put};
+use super::ether::{Ether, Mac};
+
+/// Bytes in the header.
+pub const HEADER_LEN: usize = 10;
+/// The version of the protocol.
+pub const VERSION: u8 = 1;
+/// "Any shelf" in a request.
+pub const SHELF_ANY: u16 = 0xffff;
+/// "Any slot" in a request.
+pub const SLOT_ANY: u8 = 0xff;
+
+const VERSION_FLAGS: usize = 0;
+const ERROR: usize = 1;
+const SHELF: usize = 2;
+const SLOT: usize = 4;
+const COMMAND: usize = 5;
+const TAG: usize = 6;
+
+const FLAG_RESPONSE: u8 = 0x08;
+const FLAG_ERROR: u8 = 0x04;
+
+/// What a frame asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Execute an ATA command.
+    Ata,
+    /// Read or change the config string; discovery.
+    Query,
+    /// Read or change the mask list.
+    Mask,
+    /// Read or change the reservation.
+    Reserve,
+    /// A command that this target does not have.
+    Unknown(u8),
 }
 
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.shelf, self.slot)
+impl From<u8> for Command {
+    fn from(code: u8) -> Self {
+        match code {
+            0 => Self::Ata,
+            1 => Self::Query,
+            2 => Self::Mask,
+            3 => Self::Reserve,
+            code => Self::Unknown(code),
+        }
     }
 }
+
+impl From<Command> for u8 {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::Ata => 0,
+            Command::Query => 1,
+            Command::Mask => 2,
+            Command::Reserve => 3,
+            Command::Unknown(code) => code,
+        }
+    }
+}
+
+/// The error of a frame with the error flag.
+///
+/// Linux treats such a frame as no reply at all and fails the export after
+/// 180 s: only malformed requests and reservations may be answered with one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// No such AoE command.
+    Command,
+    /// The argument of the command makes no sense.
+    Argument,
+    /// The export has a config string already.
+    ConfigPresent,
+    /// Somebody else holds the reservation.
+    Reserved,
+    /// A code that this target never sends.
+    Other(u8),
+}
+
+impl From<u8> for Error {
+    fn from(code: u8) -> Self {
+        match code {
+            1 => Self::Command,
+            2 => Self::Argument,
+            4 => Self::ConfigPresent,
+            6 => Self::Reserved,
+            code => Self::Other(code),
+        }
+    }
+}
+
+impl From<Error> for u8 {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Command => 1,
+            Error::Argument => 2,
+            Error::ConfigPresent => 4,
+            Error::Reserved => 6,
+            Error::Other(code) => code,
+        }
+    }
+}
+
+/// Whether a header asks or answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It asks.
+    Request,
+    /// It answers, or announces.
+    Response,
+    /// It refuses.
+    Refusal(Error),
+}
+
+/// Link layer and AoE header of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The link layer.
+    pub ether: Ether,
+    /// Request, response or refusal.
+    pub role: Role,
+    /// The shelf, or [`SHELF_ANY`].
+    pub shelf: u16,
+    /// The slot, or [`SLOT_ANY`].
+    pub slot: u8,
+    /// The command.
+    pub command: Command,
+    /// The initiator's mark, returned unchanged.
+    pub tag: u32,
+}
+
+impl Header {
+    /// Reads the header of a request from the first piece of a frame.
+    ///
+    /// 24 bytes (and VLAN tags) suffice, since nobody pads on a virtual link.
+    pub fn parse(first_piece: &[u8]) -> Result<Self, DropReason> {
+        let header = Self::parse_any(first_piece)?;
+        if header.role != Role::Request {
+            return Err(DropReason::Response);
+        }
+        if header.ether.src.is_multicast() || header.ether.src.is_zero() {
+            return Err(DropReason::Source);
+        }
+        Ok(header)
+    }
+
+    /// Reads the header of a request or a response.
+    pub(super) fn parse_any(first_piece: &[u8]) -> Result<Self, DropReason> {
+        let ether = Ether::parse(first_piece)?;
+        let bytes: [u8; HEADER_LEN] = array(first_piece, ether.len()).ok_or(DropReason::TooShort)?;
+        let [version_flags, error, shelf_high, shelf_low, slot, command, tag @ ..] = bytes;
+        if version_flags >> 4 != VERSION {
+            return Err(DropReason::Version);
+        }
+        // Reserved flags are masked, not refused: aoeping sets one by mistake.
+        let role = match version_flags & (FLAG_RESPONSE | FLAG_ERROR) {
+            FLAG_RESPONSE => Role::Response,
+            flags if flags & FLAG_RESPONSE != 0 => Role::Refusal(error.into()),
+            _ => Role::Request,
+        };
+        Ok(Self {
+            ether,
+            role,
+            shelf: u16::from_be_bytes([shelf_high, shelf_low]),
+            slot,
+            command: command.into(),
+            tag: u32::from_be_bytes(tag),
+        })
+    }
+
+    /// Writes it. Returns the offset of the argument; `None` if `out` is too
+    /// short.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        let at = self.ether.emit(out)?;
+        let (flags, error) = match self.role {
+            Role::Request => (0, 0),
+            Role::Response => (FLAG_RESPONSE, 0),
+            Role::Refusal(error) => (FLAG_RESPONSE | FLAG_ERROR, error.into()),
+        };
+        put(out, at + VERSION_FLAGS, &[VERSION << 4 | flags])?;
+        put(out, at + ERROR, &[error])?;
+        put(out, at + SHELF, &self.shelf.to_be_bytes())?;
+        put(out, at + SLOT, &[self.slot])?;
+        put(out, at + COMMAND, &[self.command.into()])?;
+        put(out, at + TAG, &self.tag.to_be_bytes())?;
+        Some(self.argument_offset())
+    }
+
+    /// The header of the answer that `address` sends from the interface with
+    /// the MAC address `own`.
+    pub fn answer(&self, own: Mac, address: Address, refusal: Option<Error>) -> Self {
+        Self {
+            ether: Ether { dst: self.ether.src, src: own, tags: self.ether.tags },
+            role: refusal.map_or(Role::Response, Role::Refusal),
+            shelf: address.shelf,
+            slot: address.slot,
+            ..*self
+        }
+    }
+
+    /// Whether the frame is for the interface with the MAC address `own`, and
+    /// not from it. With XDP no NIC filter stands in front of us.
+    pub fn check_link(&self, own: Mac) -> Result<(), DropReason> {
+        if self.ether.dst != own && self.ether.dst != Mac::BROADCAST {
+            return Err(DropReason::Destination);
+        }
+        if self.ether.src == own {
+            return Err(DropReason::Source);
+        }
+        Ok(())
+    }
+
+    /// Whether it is for this export. Shelf and slot may each be "any".
+    pub fn is_for(&self, address: Address) -> bool {
+        (self.shelf == address.shelf || self.shelf == SHELF_ANY)
+            && (self.slot == address.slot || self.slot == SLOT_ANY)
+    }
+
+    /// Whether more than one export may get it: by its shelf, its slot or its
+    /// destination.
+    pub fn is_broadcast(&self) -> bool {
+        self.shelf == SHELF_ANY || self.slot == SLOT_ANY || self.ether.dst.is_multicast()
+    }
+
+    /// Bytes in front of the AoE header: 14, 18 or 22.
+    pub fn l2_len(&self) -> usize {
+        self.ether.len()
+    }
+
+    /// Where the argument of the command begins in the frame.
+    pub fn argument_offset(&self) -> usize {
+        self.l2_len() + HEADER_LEN
+    }
+}
+
+#[cfg(test)]
+mod tests;

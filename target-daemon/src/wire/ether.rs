@@ -1,9 +1,51 @@
 //! Ethernet addresses and headers.
+//!
+//! ```text
+//!  0      6      12        12+4n
+//! ┌──────┬──────┬─────────┬──────┐
+//! │ dst  │ src  │ n tags  │ 88a2 │   n = 0, 1, 2; a tag is TPID (2), TCI (2)
+//! └──────┴──────┴─────────┴──────┘
+//! ```
+
 use std::fmt;
+use std::str::FromStr;
+
+use super::DropReason;
+use super::bytes::{array, put};
+
+/// The EtherType of AoE.
+pub const ETHERTYPE_AOE: u16 = 0x88A2;
+/// Most VLAN tags in front of the EtherType.
+pub const TAGS_MAX: usize = 2;
+
+const DST: usize = 0;
+const SRC: usize = 6;
+const TAGS: usize = 12;
+const TAG_LEN: usize = 4;
+const ETHERTYPE_LEN: usize = 2;
+
+/// Tag protocol identifiers: 802.1Q, 802.1ad, and the one used before 802.1ad.
+const TPIDS: [u16; 3] = [0x8100, 0x88A8, 0x9100];
 
 /// A MAC address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// Everybody on the segment.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// Whether it names a group of stations, of which broadcast is one.
+    pub fn is_multicast(self) -> bool {
+        let [first, ..] = self.0;
+        first & 1 != 0
+    }
+
+    /// Whether it is 00:00:00:00:00:00, which no station has.
+    pub fn is_zero(self) -> bool {
+        self.0 == [0; 6]
+    }
+}
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,5 +57,196 @@ impl fmt::Display for Mac {
 impl fmt::Debug for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not a MAC address.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is not a MAC address: write six pairs of hex digits, as in 02:00:5e:10:00:01")]
+pub struct MacError(String);
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    /// Six pairs of hex digits, divided by colons.
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let pair = |part: &str| {
+            let is_pair = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_pair.then(|| u8::from_str_radix(part, 16).ok()).flatten()
+        };
+        let refused = || MacError(text.to_owned());
+        let mut parts = text.split(':');
+        let mut mac = [0; 6];
+        for byte in &mut mac {
+            *byte = parts.next().and_then(pair).ok_or_else(refused)?;
+        }
+        if parts.next().is_some() {
+            return Err(refused());
+        }
+        Ok(Self(mac))
+    }
+}
+
+/// The VLAN tags of a frame, as they stand on the wire: a reply carries the
+/// tags of its request, priority bits included.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tags {
+    bytes: [u8; TAGS_MAX * TAG_LEN],
+    count: u8,
+}
+
+impl Tags {
+    /// An untagged frame.
+    pub const NONE: Self = Self { bytes: [0; TAGS_MAX * TAG_LEN], count: 0 };
+
+    /// Adds an inner tag. `None` if there are two already, or if the TPID is
+    /// not one that a receiver would take for a tag.
+    #[must_use]
+    pub fn with(mut self, tpid: u16, tci: u16) -> Option<Self> {
+        if !TPIDS.contains(&tpid) {
+            return None;
+        }
+        let at = self.len();
+        put(&mut self.bytes, at, &tpid.to_be_bytes())?;
+        put(&mut self.bytes, at + 2, &tci.to_be_bytes())?;
+        self.count += 1;
+        Some(self)
+    }
+
+    /// Their length in bytes: 0, 4 or 8.
+    pub fn len(&self) -> usize {
+        usize::from(self.count) * TAG_LEN
+    }
+
+    /// Whether the frame is untagged.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len()).unwrap_or(&[])
+    }
+}
+
+/// The link layer of an AoE frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ether {
+    /// Who is to get it.
+    pub dst: Mac,
+    /// Who sent it.
+    pub src: Mac,
+    /// Its VLAN tags.
+    pub tags: Tags,
+}
+
+impl Ether {
+    /// Reads the link layer of an AoE frame.
+    pub fn parse(frame: &[u8]) -> Result<Self, DropReason> {
+        let dst = array(frame, DST).map(Mac).ok_or(DropReason::TooShort)?;
+        let src = array(frame, SRC).map(Mac).ok_or(DropReason::TooShort)?;
+        let mut tags = Tags::NONE;
+        loop {
+            let at = TAGS + tags.len();
+            let word = array(frame, at).map(u16::from_be_bytes).ok_or(DropReason::TooShort)?;
+            if word == ETHERTYPE_AOE {
+                return Ok(Self { dst, src, tags });
+            }
+            if !TPIDS.contains(&word) {
+                return Err(DropReason::NotAoe);
+            }
+            let tci = array(frame, at + 2).map(u16::from_be_bytes).ok_or(DropReason::TooShort)?;
+            tags = tags.with(word, tci).ok_or(DropReason::NotAoe)?;
+        }
+    }
+
+    /// Writes it. Returns its length; `None` if `out` is too short.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        let at = TAGS + self.tags.len();
+        put(out, DST, &self.dst.0)?;
+        put(out, SRC, &self.src.0)?;
+        put(out, TAGS, self.tags.as_bytes())?;
+        put(out, at, &ETHERTYPE_AOE.to_be_bytes())?;
+        Some(self.len())
+    }
+
+    /// Bytes in front of the AoE header: 14, 18 or 22.
+    pub fn len(&self) -> usize {
+        TAGS + self.tags.len() + ETHERTYPE_LEN
+    }
+
+    /// Never: a link layer has at least 14 bytes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn text_and_mac_agree() {
+        let mac: Mac = "02:aB:00:10:ff:01".parse().unwrap();
+        assert_eq!(mac, Mac([2, 0xab, 0, 0x10, 0xff, 1]));
+        assert_eq!(mac.to_string(), "02:ab:00:10:ff:01");
+        for text in [
+            "",
+            "02:ab:00:10:ff",
+            "02:ab:00:10:ff:01:02",
+            "2:ab:00:10:ff:01",
+            "02-ab-00-10-ff-01",
+            "+2:ab:00:10:ff:01",
+            "0g:ab:00:10:ff:01",
+            "02:ab:00:10:ff:01:",
+        ] {
+            let error = text.parse::<Mac>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("six pairs"), "{error}");
+        }
+    }
+
+    #[test]
+    fn groups_and_zero_are_known() {
+        for (mac, multicast, zero) in [
+            (Mac::BROADCAST, true, false),
+            (Mac([1, 0, 0x5e, 0, 0, 1]), true, false),
+            (Mac([2, 0, 0, 0, 0, 0]), false, false),
+            (Mac([0; 6]), false, true),
+            (Mac([0, 0, 0, 0, 0, 1]), false, false),
+        ] {
+            assert_eq!((mac.is_multicast(), mac.is_zero()), (multicast, zero), "{mac}");
+        }
+    }
+
+    /// A frame's link layer: 12 bytes of addresses, then these words.
+    fn link(words: &[u16]) -> Vec<u8> {
+        let words = words.iter().flat_map(|word| word.to_be_bytes());
+        [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2].into_iter().chain(words).collect()
+    }
+
+    #[test]
+    fn up_to_two_tags_of_three_kinds() {
+        for (words, expected) in [
+            (&[0x88A2][..], Ok(14)),
+            (&[0x8100, 0xE064, 0x88A2], Ok(18)),
+            (&[0x88A8, 1, 0x88A2], Ok(18)),
+            (&[0x9100, 1, 0x88A2], Ok(18)),
+            (&[0x88A8, 7, 0x8100, 8, 0x88A2], Ok(22)),
+            (&[0x88A8, 7, 0x8100, 8, 0x8100, 9, 0x88A2], Err(DropReason::NotAoe)),
+            (&[0x0800], Err(DropReason::NotAoe)),
+            (&[0x8100, 0x88A2, 0x0800], Err(DropReason::NotAoe)),
+            (&[0x8100, 1], Err(DropReason::TooShort)),
+            (&[0x8100], Err(DropReason::TooShort)),
+            (&[], Err(DropReason::TooShort)),
+        ] {
+            let frame = link(words);
+            let parsed = Ether::parse(&frame);
+            assert_eq!(parsed.map(|ether| ether.len()), expected, "{words:x?}");
+            if let Ok(ether) = parsed {
+                let mut out = vec![0xEE; frame.len()];
+                assert_eq!(ether.emit(&mut out), Some(frame.len()));
+                assert_eq!(out, frame, "tags return as they came");
+            }
+        }
     }
 }

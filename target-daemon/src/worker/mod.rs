@@ -1,1 +1,366 @@
-//! (skeleton)
+//! The loop. A worker polls its lanes and owns its exports.
+//!
+//! ```text
+//!             ┌────────────────────── one turn ───────────────────────┐
+//! lanes ──► receive ──► owner here? ──yes──► desk: execute ─► store   │
+//!    ▲        │             └─no─► exchange ─► owner's desk     │     │
+//!    │        └ drop, counted                                   ▼     │
+//!    └── send ◄── finish ◄──────────── exchange ◄─────────── harvest  │
+//!             └───────────────────────────────────────────────────────┘
+//! ```
+//!
+//! An export belongs to one worker, which is its only ordering point. A frame
+//! belongs to the lane that it came in on: only that lane's worker makes it
+//! longer or shorter, sends it or releases it. So a request whose export is
+//! owned elsewhere travels there and back as a message, its frame with room
+//! for the reply; and a request to a broadcast address is copied once for
+//! each export.
+//!
+//! Time comes in as an argument, and the rings are a type parameter: over
+//! `FakeRings` the whole worker runs deterministically, without root.
+
+mod desk;
+mod directory;
+mod exchange;
+mod idle;
+mod inflight;
+mod job;
+mod lanes;
+mod room;
+mod run;
+mod stats;
+
+use std::sync::Arc;
+
+pub use directory::{Directory, Owner};
+pub use exchange::Exchange;
+pub use idle::{IdlePolicy, LANES_MAX, Waker};
+pub use lanes::SharedLane;
+pub use run::{Order, Snapshot, run};
+pub use stats::{Counters, Stats};
+
+use self::desk::Desk;
+use self::job::{Done, Job};
+use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
+use crate::shelf::Shelf;
+use crate::wire::aoe::{Command, Header, Role};
+use crate::wire::ether::{Ether, Mac, Tags};
+use crate::wire::{Body, DropReason, Request, query};
+
+/// The firmware version that queries are answered with.
+pub const FIRMWARE: u16 = 1;
+
+/// What a worker is made of.
+pub struct Parts<R> {
+    /// Its index among the workers.
+    pub index: u16,
+    /// Its lanes, with their index among all lanes.
+    pub lanes: Vec<(u16, Lane<R>)>,
+    /// Every lane of every worker.
+    pub shared: Arc<[SharedLane]>,
+    /// Its exports.
+    pub shelf: Shelf,
+    /// Everybody's exports.
+    pub directory: Arc<Directory>,
+    /// Its end of the channels.
+    pub exchange: Exchange,
+    /// The buffer count that queries are answered with.
+    pub buffer_count: u16,
+    /// Requests that its stores may be working on at once.
+    pub in_flight: u16,
+}
+
+/// Where a worker reads the time: nanoseconds that do not go back.
+pub trait Clock {
+    /// Nanoseconds since some start.
+    fn now_ns(&self) -> u64;
+}
+
+/// One thread's share of the work.
+pub struct Worker<R> {
+    index: u16,
+    lanes: Vec<OwnLane<R>>,
+    shared: Arc<[SharedLane]>,
+    directory: Arc<Directory>,
+    exchange: Exchange,
+    desk: Desk,
+    /// Received in this turn; empty between turns.
+    batch: Vec<Frame>,
+    /// Finished in this turn; empty between turns.
+    done: Vec<Done>,
+    /// Jobs of ours that other workers have.
+    away: usize,
+    stats: Stats,
+}
+
+struct OwnLane<R> {
+    id: u16,
+    lane: Lane<R>,
+    /// Pieces that the kernel has not taken at the last kick.
+    unsent: u32,
+}
+
+impl<R: Rings> Worker<R> {
+    /// A worker of these parts. All its memory is taken here.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stats::new`].
+    pub fn new(parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
+        let own = |(id, lane)| OwnLane { id, lane, unsent: 0 };
+        Ok(Self {
+            index: parts.index,
+            batch: Vec::with_capacity(BATCH),
+            done: Vec::with_capacity(BATCH + usize::from(parts.in_flight)),
+            desk: Desk::new(parts.shelf, Arc::clone(&parts.shared), parts.buffer_count, parts.in_flight),
+            lanes: parts.lanes.into_iter().map(own).collect(),
+            shared: parts.shared,
+            directory: parts.directory,
+            exchange: parts.exchange,
+            away: 0,
+            stats: Stats::new()?,
+        })
+    }
+
+    /// One round over everything, without waiting. Returns how much there was
+    /// to do.
+    pub fn turn(&mut self, clock: &impl Clock) -> usize {
+        self.reclaim();
+        let received = self.receive(clock);
+        received + self.settle(clock)
+    }
+
+    /// The part of a turn that takes no new frames: what is under way comes to
+    /// its end.
+    pub fn settle(&mut self, clock: &impl Clock) -> usize {
+        let taken = self.take_over(clock);
+        self.desk.harvest(&mut self.done, &mut self.stats);
+        let finished = self.finish(clock);
+        self.send();
+        self.refill();
+        taken + finished
+    }
+
+    /// Whether requests are under way, here or at other workers.
+    pub fn is_busy(&self) -> bool {
+        let unsent = self.lanes.iter().any(|own| own.unsent > 0);
+        unsent || self.away > 0 || self.desk.in_flight() > 0 || !self.exchange.is_empty()
+    }
+
+    /// Tells everybody on an interface about every export: by a query that
+    /// nobody sent, from those who are to hear the answer.
+    pub fn announce(&mut self, interface: usize, audience: &[Mac], clock: &impl Clock) {
+        let on_it = |own: &OwnLane<R>| {
+            self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
+        };
+        let Some(at) = self.lanes.iter().position(on_it) else { return };
+        let now_ns = clock.now_ns();
+        let directory = Arc::clone(&self.directory);
+        for (address, owner) in directory.rows() {
+            for to in audience {
+                let header = self.query_from(*to, at, address.shelf, address.slot);
+                self.announce_one(at, header, *owner, now_ns);
+            }
+        }
+        self.settle(clock);
+    }
+
+    fn reclaim(&mut self) {
+        for own in &mut self.lanes {
+            own.lane.reclaim();
+        }
+    }
+
+    fn receive(&mut self, clock: &impl Clock) -> usize {
+        let mut received = 0;
+        let mut batch = std::mem::take(&mut self.batch);
+        for at in 0..self.lanes.len() {
+            let Some(own) = self.lanes.get_mut(at) else { break };
+            if own.lane.receive(&mut batch) == 0 {
+                continue;
+            }
+            received += batch.len();
+            let now_ns = clock.now_ns();
+            for frame in batch.drain(..) {
+                self.admit(at, frame, now_ns);
+            }
+            // Before the next lane: a synchronous store has room for a batch or
+            // two of completions.
+            self.desk.harvest(&mut self.done, &mut self.stats);
+        }
+        self.batch = batch;
+        received
+    }
+
+    /// A frame from the wire: to the owners of the exports that it is for.
+    fn admit(&mut self, at: usize, frame: Frame, now_ns: u64) {
+        let header = match self.check(at, &frame) {
+            Ok(header) => header,
+            Err(reason) => return self.drop_frame(at, frame, reason),
+        };
+        let directory = Arc::clone(&self.directory);
+        let mut owners = directory.find(&header);
+        let Some(mut owner) = owners.next() else {
+            return self.drop_frame(at, frame, DropReason::Address);
+        };
+        for next in owners {
+            if let Some(Ok(copy)) = self.lanes.get_mut(at).map(|own| own.lane.duplicate(&frame)) {
+                self.dispatch(at, copy, header, owner, now_ns);
+            } else {
+                self.stats.counters.no_chunks += 1;
+            }
+            owner = next;
+        }
+        self.dispatch(at, frame, header, owner, now_ns);
+    }
+
+    fn check(&self, at: usize, frame: &Frame) -> Result<Header, DropReason> {
+        let own = self.lanes.get(at).ok_or(DropReason::Destination)?;
+        let shared = self.shared.get(usize::from(own.id)).ok_or(DropReason::Destination)?;
+        let header = Header::parse(own.lane.memory().piece(frame, 0))?;
+        header.check_link(shared.mac())?;
+        Ok(header)
+    }
+
+    /// Makes room for the reply, which only this lane can, and passes the
+    /// request to the owner of its export.
+    fn dispatch(&mut self, at: usize, mut frame: Frame, header: Header, owner: Owner, now_ns: u64) {
+        let Some(own) = self.lanes.get_mut(at) else { return };
+        let request_len = frame.len();
+        let first = own.lane.memory().piece(&frame, 0);
+        let sectors = self.shared.get(usize::from(own.id)).map_or(0, SharedLane::sectors_per_frame);
+        let room = room::for_reply(&header, first, sectors).max(request_len);
+        if room > request_len && own.lane.resize(&mut frame, room) == Err(NoChunks) {
+            self.stats.counters.no_chunks += 1;
+            return own.lane.release(frame);
+        }
+        let job = Job {
+            frame,
+            header,
+            lane: own.id,
+            export: owner.export,
+            request_len: request_len as u32,
+            received_ns: now_ns,
+        };
+        if owner.worker == self.index {
+            self.done.extend(self.desk.execute(job, &mut self.stats));
+            return;
+        }
+        match self.exchange.hand_over(owner.worker, job) {
+            Ok(()) => {
+                self.stats.counters.handed_over += 1;
+                self.away += 1;
+            }
+            Err(job) => {
+                self.stats.counters.hand_over_full += 1;
+                own.lane.release(job.frame);
+            }
+        }
+    }
+
+    /// Jobs that other workers received for our exports, and jobs of ours that
+    /// they have finished.
+    fn take_over(&mut self, clock: &impl Clock) -> usize {
+        if self.exchange.is_empty() {
+            return 0;
+        }
+        let now_ns = clock.now_ns();
+        let mut taken = 0;
+        while taken < BATCH
+            && let Some(job) = self.exchange.next_job()
+        {
+            self.done.extend(self.desk.execute(job, &mut self.stats));
+            taken += 1;
+        }
+        let mut back = 0;
+        while back < BATCH
+            && let Some(done) = self.exchange.next_done()
+        {
+            self.away -= 1;
+            self.reply(done, now_ns);
+            back += 1;
+        }
+        taken + back
+    }
+
+    fn finish(&mut self, clock: &impl Clock) -> usize {
+        if self.done.is_empty() {
+            return 0;
+        }
+        let now_ns = clock.now_ns();
+        let mut finished = std::mem::take(&mut self.done);
+        let n = finished.len();
+        for done in finished.drain(..) {
+            let worker = self.shared.get(usize::from(done.lane)).map_or(self.index, |lane| lane.worker);
+            if worker == self.index {
+                self.reply(done, now_ns);
+            } else {
+                // Refused only by a worker that has ended, and its memory with it.
+                let _ = self.exchange.give_back(worker, done);
+            }
+        }
+        self.done = finished;
+        n
+    }
+
+    /// Sends a reply, or releases the frame of a request that gets none.
+    fn reply(&mut self, done: Done, now_ns: u64) {
+        let Some(own) = self.lanes.iter_mut().find(|own| own.id == done.lane) else { return };
+        let mut frame = done.frame;
+        let Some(len) = done.reply_len else { return own.lane.release(frame) };
+        if own.lane.resize(&mut frame, len as usize).is_err() {
+            self.stats.counters.unsendable += 1;
+            return own.lane.release(frame);
+        }
+        match own.lane.transmit(frame) {
+            Ok(()) => self.stats.served(done.operation, now_ns.saturating_sub(done.received_ns)),
+            Err(TxFull(frame)) => {
+                self.stats.counters.tx_full += 1;
+                own.lane.release(frame);
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        for own in &mut self.lanes {
+            match own.lane.flush() {
+                Ok(unsent) => own.unsent = unsent,
+                Err(_) => self.stats.counters.kick_errors += 1,
+            }
+        }
+    }
+
+    fn refill(&mut self) {
+        for own in &mut self.lanes {
+            own.lane.refill();
+        }
+    }
+
+    fn drop_frame(&mut self, at: usize, frame: Frame, reason: DropReason) {
+        self.stats.dropped(reason);
+        if let Some(own) = self.lanes.get_mut(at) {
+            own.lane.release(frame);
+        }
+    }
+
+    fn query_from(&self, src: Mac, at: usize, shelf: u16, slot: u8) -> Header {
+        let id = self.lanes.get(at).map_or(0, |own| usize::from(own.id));
+        let dst = self.shared.get(id).map_or(Mac::BROADCAST, SharedLane::mac);
+        let ether = Ether { dst, src, tags: Tags::NONE };
+        Header { ether, role: Role::Request, shelf, slot, command: Command::Query, tag: 0 }
+    }
+
+    fn announce_one(&mut self, at: usize, header: Header, owner: Owner, now_ns: u64) {
+        let Some(own) = self.lanes.get_mut(at) else { return };
+        let Ok(mut frame) = own.lane.allocate(crate::wire::FRAME_LEN_MIN) else { return };
+        let request = Request { header, body: Body::Query(query::Request::Read) };
+        let memory = own.lane.memory().clone();
+        if request.emit(memory.piece_mut(&mut frame, 0)).is_none() {
+            return own.lane.release(frame);
+        }
+        self.dispatch(at, frame, header, owner, now_ns);
+    }
+}
+
+#[cfg(test)]
+mod tests;

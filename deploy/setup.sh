@@ -1,0 +1,75 @@
+#!/bin/bash
+# shellcheck disable=SC2086 # lists of words, split on purpose
+# Installs the Debian or Ubuntu packages that xblade needs: the one list of them.
+#
+# usage: deploy/setup.sh [--check] LIST...
+#
+#   LIST      build    to compile it (besides Rust, see rust-toolchain.toml)
+#             test     to run every test, the VM with the Linux initiator included
+#   --check   install nothing: name what is missing, exit 1 if anything is
+#
+# Installing needs root. Packages that are there already are left as they are,
+# and the archive is asked for news only when something is missing.
+set -euo pipefail
+
+# "a|b" means a, or b where the archive has no a. With recommended packages
+# left out, gcc alone would have no C library headers: hence libc6-dev.
+BUILD='clang llvm libclang-dev gcc libc6-dev make m4 pkg-config
+    libelf-dev zlib1g-dev libbpf-dev iproute2 git ca-certificates'
+# Ubuntu 24.04 has bpftool inside linux-tools-common.
+TEST='qemu-system-x86 busybox-static cpio kmod xz-utils zstd
+    fio aoetools vblade e2fsprogs xfsprogs fdisk hdparm util-linux
+    iproute2 ethtool tcpdump python3 bpftool|linux-tools-common'
+
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+available() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
+
+# Prints the entries of the lists of which no alternative is installed.
+missing() {
+    local entry name
+    for entry in "$@"; do
+        for name in ${entry//|/ }; do installed "$name" && continue 2; done
+        printf '%s\n' "$entry"
+    done | sort -u
+}
+
+# The first alternative that the archive has.
+choose() {
+    local name
+    for name in ${1//|/ }; do
+        if available "$name"; then printf '%s\n' "$name"; return; fi
+    done
+    die "the package archive has no ${1//|/ and no }"
+}
+
+check=no wanted=''
+for arg in "$@"; do
+    case $arg in
+        --check) check=yes ;;
+        build) wanted+=" $BUILD" ;;
+        test) wanted+=" $TEST" ;;
+        -h|--help) sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) die "unknown argument '$arg' (build, test, --check)" ;;
+    esac
+done
+[ -n "$wanted" ] || die "which list? build, test or both"
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "setup: not Debian or Ubuntu; see that these are installed:" $wanted
+    exit 0
+fi
+
+entries=$(missing $wanted)
+[ -n "$entries" ] || exit 0
+[ $check = no ] || die "missing packages:" $entries
+[ "$(id -u)" = 0 ] || die "missing packages:" $entries "(run: sudo $0 $*)"
+
+echo "setup: reading the package lists"
+apt-get update -qq
+packages=()
+for entry in $entries; do packages+=("$(choose "$entry")"); done
+echo "setup: installing ${packages[*]}"
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* The XDP program: AoE requests for us go to the socket of their queue, AoE
+ * frames that no target may answer are dropped here, before they cost a ring
+ * slot, and every other frame goes to the stack untouched and uncounted.
+ *
+ * An interface that runs this speaks AoE as a target only: an AoE initiator on
+ * the same interface of this host would never see its replies. */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "xblade.h"
+
+#define AOE_VERSION  0x10
+#define AOE_RESPONSE 0x08
+#define TAGS_MAX     2
+
+/* Follows the EtherType. Every field after the first byte is user space's. */
+struct aoe_header {
+	__u8 version_flags;
+	__u8 rest[9];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 64); /* user space sets the number of queues */
+	__type(key, __u32);
+	__type(value, __u32);
+} lanes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, XBLADE_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XBLADE_ACL_MAX);
+	__type(key, __u8[6]);
+	__type(value, __u8);
+} acl SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xblade_settings);
+} settings SEC(".maps");
+
+static __always_inline int count(__u32 counter, int action)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	if (value)
+		*value += 1;
+	return action;
+}
+
+static __always_inline int drop(__u32 counter)
+{
+	return count(counter, XDP_DROP);
+}
+
+static __always_inline int is_tag(__be16 type)
+{
+	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+/* The AoE header's place, or NULL when the frame is not AoE behind at most
+ * TAGS_MAX tags. Headers are always in the linear part of a frame, also of one
+ * in several fragments, so plain loads reach them. */
+static __always_inline const struct aoe_header *aoe_at(const struct ethhdr *eth,
+							const void *end)
+{
+	const __be16 *type = (const void *)eth + 2 * ETH_ALEN;
+
+	if ((const void *)(type + 1) > end)
+		return NULL;
+#pragma unroll
+	for (int tags = 0; tags < TAGS_MAX; tags++) {
+		if (!is_tag(*type))
+			break;
+		type += 2; /* over the tag control field */
+		if ((const void *)(type + 1) > end)
+			return NULL;
+	}
+	if (*type != bpf_htons(ETH_P_AOE))
+		return NULL;
+	return (const void *)(type + 1);
+}
+
+static __always_inline __u64 address(const __u8 *bytes)
+{
+	__u64 value = 0;
+
+	__builtin_memcpy(&value, bytes, ETH_ALEN);
+	return value;
+}
+
+SEC("xdp.frags")
+int xblade(struct xdp_md *ctx)
+{
+	const void *end = (const void *)(long)ctx->data_end;
+	const struct ethhdr *eth = (const void *)(long)ctx->data;
+	const struct aoe_header *aoe = aoe_at(eth, end);
+	const struct xblade_settings *at;
+	struct xblade_settings set;
+	__u64 source, destination, own;
+	__u32 zero = 0;
+	int action;
+
+	if (!aoe)
+		return XDP_PASS;
+	if ((const void *)(aoe + 1) > end)
+		return drop(XBLADE_SHORT);
+	if ((aoe->version_flags & 0xf0) != AOE_VERSION)
+		return drop(XBLADE_VERSION);
+	if (aoe->version_flags & AOE_RESPONSE)
+		return drop(XBLADE_RESPONSE);
+
+	at = bpf_map_lookup_elem(&settings, &zero);
+	if (!at)
+		return XDP_PASS; /* an array always has its entry 0 */
+	*(__u64 *)&set = *(const volatile __u64 *)at;
+	source = address(eth->h_source);
+	destination = address(eth->h_dest);
+	own = address(set.own);
+
+	if (eth->h_source[0] & 1)
+		return drop(XBLADE_SOURCE_MULTICAST);
+	if (!source)
+		return drop(XBLADE_SOURCE_ZERO);
+	if (source == own)
+		return drop(XBLADE_SOURCE_OWN);
+	if (destination != own && destination != address((const __u8 *)"\xff\xff\xff\xff\xff\xff"))
+		return drop(XBLADE_DESTINATION);
+	if (set.acl_on && !bpf_map_lookup_elem(&acl, eth->h_source))
+		return drop(XBLADE_ACL);
+
+	/* The helper's own lookup tells whether the queue has a socket. */
+	action = bpf_redirect_map(&lanes, ctx->rx_queue_index, XDP_PASS);
+	return count(action == XDP_REDIRECT ? XBLADE_REDIRECTED : XBLADE_NO_SOCKET, action);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,115 @@
+//! ATA commands.
+
+use super::{Action, refuse};
+use crate::shelf::State;
+use crate::store::Durability;
+use crate::wire::aoe::{self, Header};
+use crate::wire::ata::{Command, Direction, Request, SECTOR_LEN, error, status};
+use crate::wire::query::Advert;
+use crate::wire::{DropReason, Reply};
+
+/// SET FEATURES: write cache on, and off. No initiator sets another one.
+const WRITE_CACHE_ON: u8 = 0x02;
+const WRITE_CACHE_OFF: u8 = 0x82;
+/// CHECK POWER MODE: active or idle.
+const POWER_ACTIVE: u8 = 0xff;
+
+pub(super) fn execute<'a>(
+    header: &Header,
+    ata: Request,
+    payload_offset: usize,
+    payload_len: usize,
+    state: &State,
+    advert: Advert,
+) -> Action<'a> {
+    let direction = ata.command.direction();
+    // Every target on the wire would execute it. Before the reservation: a
+    // broadcast must not draw errors from those that it is not meant for.
+    if direction == Direction::Write && header.is_broadcast() {
+        return Action::Ignore(DropReason::BroadcastWrite);
+    }
+    if ata.command != Command::Identify && state.is_reserved_against(header.ether.src) {
+        return refuse(aoe::Error::Reserved);
+    }
+    match direction {
+        Direction::None => without_data(ata, state),
+        Direction::Read => read(ata, state, advert),
+        Direction::Write => write(ata, payload_offset, payload_len, state, advert),
+    }
+}
+
+fn without_data<'a>(ata: Request, state: &State) -> Action<'a> {
+    match ata.command {
+        Command::Identify => {
+            let reply = ata.reply(status::GOOD, error::NONE);
+            Action::Reply(Reply::Identify(reply, state.identity()))
+        }
+        Command::FlushCache | Command::FlushCacheExt => Action::Flush { ata },
+        Command::CheckPowerMode => {
+            let mut reply = ata.reply(status::GOOD, error::NONE);
+            reply.count = POWER_ACTIVE;
+            Action::Reply(Reply::Ata(reply))
+        }
+        // Both are true of an export that acknowledges only durable writes:
+        // a cache that is on does no harm, one that is off is not missed.
+        Command::SetFeatures
+            if matches!(ata.feature, WRITE_CACHE_ON | WRITE_CACHE_OFF)
+                && state.settings.durability == Durability::Durable =>
+        {
+            good(ata)
+        }
+        _ => fail(ata, error::ABORT),
+    }
+}
+
+fn read<'a>(ata: Request, state: &State, advert: Advert) -> Action<'a> {
+    if ata.count == 0 {
+        return good(ata);
+    }
+    if let Err(error) = check_range(ata, state, advert) {
+        return fail(ata, error);
+    }
+    // A read may carry data: Linux probes a path with one of full length.
+    Action::Read { ata, sector: ata.lba(), count: ata.count }
+}
+
+fn write<'a>(
+    ata: Request,
+    payload_offset: usize,
+    payload_len: usize,
+    state: &State,
+    advert: Advert,
+) -> Action<'a> {
+    if state.settings.read_only {
+        return fail(ata, error::ABORT);
+    }
+    if ata.count == 0 {
+        return good(ata);
+    }
+    if let Err(error) = check_range(ata, state, advert) {
+        return fail(ata, error);
+    }
+    if payload_len < usize::from(ata.count) * SECTOR_LEN {
+        return refuse(aoe::Error::Argument);
+    }
+    Action::Write { ata, sector: ata.lba(), count: ata.count, payload_offset }
+}
+
+/// Whether the sectors fit a frame and exist; else the ATA error.
+fn check_range(ata: Request, state: &State, advert: Advert) -> Result<(), u8> {
+    if ata.count > advert.sectors_per_frame {
+        return Err(error::ABORT);
+    }
+    match ata.lba().checked_add(u64::from(ata.count)) {
+        Some(end) if end <= state.geometry.sectors => Ok(()),
+        _ => Err(error::NOT_FOUND),
+    }
+}
+
+fn good<'a>(ata: Request) -> Action<'a> {
+    Action::Reply(Reply::Ata(ata.reply(status::GOOD, error::NONE)))
+}
+
+fn fail<'a>(ata: Request, error: u8) -> Action<'a> {
+    Action::Reply(Reply::Ata(ata.reply(status::ERROR, error)))
+}

@@ -1,0 +1,26 @@
+//! From the store's answer to the reply.
+
+use crate::store::{Fault, Kind};
+use crate::wire::Reply;
+use crate::wire::ata::{Request, SECTOR_LEN, error, status};
+
+/// The reply to an ATA command whose operation has ended.
+///
+/// It is never an AoE error: on an ATA error an initiator fails the one
+/// request at once, on an AoE error Linux would hang.
+pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>) -> Reply<'static> {
+    let fault = match result {
+        Ok(()) if kind == Kind::Read => {
+            let bytes = usize::from(ata.count) * SECTOR_LEN;
+            return Reply::AtaData { ata: ata.reply(status::GOOD, error::NONE), bytes };
+        }
+        Ok(()) => return Reply::Ata(ata.reply(status::GOOD, error::NONE)),
+        Err(fault) => fault,
+    };
+    let error = match (fault, kind) {
+        (Fault::Range, _) => error::NOT_FOUND,
+        (Fault::Media, Kind::Read) => error::UNCORRECTABLE,
+        (Fault::Media | Fault::NoSpace | Fault::ReadOnly | Fault::System, _) => error::ABORT,
+    };
+    Reply::Ata(ata.reply(status::ERROR, error))
+}

@@ -1,0 +1,36 @@
+//! The mask list. Whether the requester is on it was checked on arrival, so
+//! an edit that drops the requester still gets its reply.
+
+use super::{Action, refuse};
+use crate::shelf::State;
+use crate::wire::aoe;
+use crate::wire::mask::{Directive, Directives, Error, Reply, Request};
+
+pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State) -> Action<'a> {
+    let reply = match request {
+        Request::Read => Reply::List { code: 0, macs: state.mask() },
+        Request::Edit(directives) => match edit(state, directives) {
+            Ok(()) => Reply::List { code: 1, macs: state.mask() },
+            Err((error, index)) => Reply::Stopped { error, index },
+        },
+        Request::Overrun | Request::Unknown(_) => return refuse(aoe::Error::Argument),
+    };
+    Action::Reply(crate::wire::Reply::Mask(reply))
+}
+
+/// Follows the directives up to the first that fails; those before it stay in
+/// force. To add who is there or delete who is not succeeds: it is what a
+/// retransmission looks like.
+fn edit(state: &mut State, directives: Directives<'_>) -> Result<(), (Error, u8)> {
+    for (index, directive) in (0..=u8::MAX).zip(directives.iter()) {
+        match directive {
+            Directive::None => {}
+            Directive::Add(mac) => {
+                state.add_to_mask(mac).map_err(|_| (Error::ListFull, index))?;
+            }
+            Directive::Delete(mac) => state.delete_from_mask(mac),
+            Directive::Unknown(_) => return Err((Error::BadDirective, index)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Reserve and release.
+
+use super::{Action, refuse};
+use crate::shelf::State;
+use crate::wire;
+use crate::wire::aoe::Error;
+use crate::wire::ether::Mac;
+use crate::wire::reserve::{Macs, Reply, Request};
+
+pub(super) fn execute<'a>(src: Mac, request: Request<'_>, state: &'a mut State) -> Action<'a> {
+    let (code, outcome) = match request {
+        Request::Read => (0, Ok(())),
+        Request::Set(macs) => (1, set(src, macs, state)),
+        Request::ForceSet(macs) => (2, force_set(macs, state)),
+        Request::Overrun | Request::Unknown(_) => return refuse(Error::Argument),
+    };
+    match outcome {
+        Ok(()) => Action::Reply(wire::Reply::Reserve(Reply { code, macs: state.reservation() })),
+        Err(error) => refuse(error),
+    }
+}
+
+/// The list that is in force already is a success: a host that reserves for
+/// others, and whose reply was lost, sends it again.
+fn set(src: Mac, macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
+    let same = macs.iter().eq(state.reservation().iter().copied());
+    if state.is_reserved_against(src) && !same {
+        return Err(Error::Reserved);
+    }
+    force_set(macs, state)
+}
+
+fn force_set(macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
+    state.set_reservation(macs.iter()).map_err(|_| Error::Argument)
+}

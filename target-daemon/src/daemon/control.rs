@@ -1,0 +1,122 @@
+//! The control thread: signals, and interfaces that change.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use log::{info, warn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+
+use super::failure::Failure;
+use super::interface::Interface;
+use super::team::Team;
+use crate::config::Serve;
+use crate::link::{Facts, LinkEvents};
+use crate::wire::ether::Mac;
+
+/// How often the workers are looked after when nothing happens.
+const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(
+    team: &Team,
+    interfaces: &mut [Interface],
+    events: &LinkEvents,
+    options: &Serve,
+) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
+    loop {
+        let mut fds = [
+            PollFd::new(&signals.end, PollFlags::IN),
+            PollFd::new(&signals.report, PollFlags::IN),
+            PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
+        ];
+        // An error (a signal) is a round like any other.
+        let _ = poll(&mut fds, Some(&ROUND));
+        if signals.take(&signals.end) {
+            info!("stopping: finishing what is under way");
+            return Ok(());
+        }
+        if signals.take(&signals.report) {
+            eprint!("{}", team.report(interfaces));
+        }
+        if events.drain().unwrap_or(true) {
+            for (index, interface) in interfaces.iter_mut().enumerate() {
+                follow(team, index, interface, options);
+            }
+        }
+        if team.has_lost_a_member() {
+            return Err(Failure::Run("a worker ended unexpectedly: see the message above".into()));
+        }
+    }
+}
+
+/// Reads the facts of an interface again and passes on what has changed.
+fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve) {
+    let name = interface.facts.name.clone();
+    let Ok(now) = Facts::read(&name) else {
+        if interface.facts.up {
+            warn!(
+                "{name} is gone: its exports are not served there any more; restart xblade when it is back"
+            );
+            interface.facts.up = false;
+        }
+        return;
+    };
+    let before = std::mem::replace(&mut interface.facts, now);
+    let now = &interface.facts;
+    if now.mac != before.mac
+        && let Some(program) = &mut interface.program
+    {
+        info!("{name}: address is now {}", Mac(now.mac));
+        if let Err(e) = program.set_mac(now.mac) {
+            warn!("{name}: the XDP program still has the old address: {e}");
+        }
+    }
+    let changed = now.mtu != before.mtu || now.mac != before.mac;
+    if changed {
+        team.update(index, Mac(now.mac), now.mtu);
+    }
+    let live = |facts: &Facts| facts.up && facts.carrier;
+    if live(now) != live(&before) {
+        info!("{name}: link is {}", if live(now) { "up" } else { "down" });
+    }
+    if live(now) && (changed || !live(&before)) {
+        info!("{name}: MTU {}, announcing the exports", now.mtu);
+        team.announce(index, &options.allow);
+    }
+}
+
+/// Signals as readable ends of pipes: nothing runs in a signal handler.
+struct Signals {
+    end: UnixStream,
+    report: UnixStream,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |signals: &[i32]| {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
+            }
+            Ok(read)
+        };
+        let failed = |e: std::io::Error| Failure::machine("cannot listen for signals", e);
+        Ok(Self {
+            end: listen(&[SIGTERM, SIGINT]).map_err(failed)?,
+            report: listen(&[SIGUSR1]).map_err(failed)?,
+        })
+    }
+
+    /// Whether a signal has come since the last call.
+    fn take(&self, mut from: &UnixStream) -> bool {
+        let mut bytes = [0; 64];
+        match from.read(&mut bytes) {
+            Ok(n) => n > 0,
+            Err(e) => e.kind() != ErrorKind::WouldBlock && e.kind() != ErrorKind::Interrupted,
+        }
+    }
+}

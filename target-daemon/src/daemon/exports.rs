@@ -1,0 +1,96 @@
+//! From the exports that were asked for to open stores with names.
+
+use std::path::Path;
+
+use log::{info, warn};
+
+use super::failure::Failure;
+use crate::config::{self, Image, Serve};
+use crate::shelf::{Acl, Export, Settings};
+use crate::store::{Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
+use crate::wire::aoe::Address;
+use crate::wire::identify::{Names, Text};
+
+/// Opens and locks every store. Nothing stays open if one of them fails.
+pub fn open(options: &Serve) -> Result<Vec<Export>, Failure> {
+    let acl = Acl::new(options.allow.iter().copied());
+    let mut exports: Vec<Export> = Vec::new();
+    for wanted in &options.exports {
+        let address = wanted.address;
+        if exports.iter().any(|e| e.state.settings.address == address) {
+            return Err(Failure::request(format!(
+                "{address} is given twice: give each export its own address"
+            )));
+        }
+        exports.push(open_one(wanted, acl.clone())?);
+    }
+    Ok(exports)
+}
+
+fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
+    let address = wanted.address;
+    let (store, read_only, durability, what) = match &wanted.image {
+        Image::Null { length_bytes } => {
+            let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
+            (store, false, Durability::Volatile, "null".to_owned())
+        }
+        Image::Mmap { path, read_only, offset_bytes, length_bytes, durability } => {
+            let store = MmapStore::open(&OpenOptions {
+                path: path.clone(),
+                read_only: *read_only,
+                offset_bytes: *offset_bytes,
+                length_bytes: *length_bytes,
+                durability: *durability,
+            })
+            .map_err(|e| Failure::Request(Box::new(e)))?;
+            for warning in store.warnings() {
+                warn!("{address}: {warning}");
+            }
+            let store: Box<dyn Store> = Box::new(store);
+            (store, *read_only, *durability, path.display().to_string())
+        }
+    };
+    let settings =
+        Settings { address, read_only, durability, names: names(address, &wanted.image, durability), acl };
+    let sectors = store.geometry().sectors;
+    let mode = match (read_only, durability) {
+        (true, _) => "read-only",
+        (false, Durability::Durable) => "durable",
+        (false, Durability::Volatile) => "VOLATILE: a power cut may lose acknowledged writes",
+    };
+    info!(
+        "{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}",
+        (sectors * SECTOR_BYTES) as f64 / 1048576.0
+    );
+    Ok(Export::new(settings, store))
+}
+
+/// What IDENTIFY DEVICE tells. The serial number is the same after a restart,
+/// and differs between machines and between images.
+fn names(address: Address, image: &Image, durability: Durability) -> Names {
+    let model = match (image, durability) {
+        (Image::Null { .. }, _) => "xblade null (discards writes)",
+        (_, Durability::Durable) => "xblade",
+        (_, Durability::Volatile) => "xblade volatile",
+    };
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let (path, offset) = match image {
+        Image::Mmap { path, offset_bytes, .. } => (path.as_path(), *offset_bytes),
+        Image::Null { .. } => (Path::new("null"), 0),
+    };
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let parts = [machine.as_slice(), path.as_os_str().as_encoded_bytes(), &offset.to_le_bytes()];
+    let hash = parts
+        .into_iter()
+        .flatten()
+        .fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
+    Names {
+        serial: Text::new(&format!("{address}:{:08x}", hash >> 32 ^ hash & 0xffff_ffff)),
+        firmware: Text::new(env!("CARGO_PKG_VERSION")),
+        model: Text::new(model),
+    }
+}
+
+// FNV-1a: a hash that is the same in every release, unlike that of std.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;

@@ -1,0 +1,150 @@
+//! The interfaces that are served: looked up, then given the XDP program and a
+//! lane for each queue.
+
+use log::{info, warn};
+
+use super::failure::Failure;
+use super::plan;
+use crate::config::{self, Serve};
+use crate::link::{Facts, Mode, Program, XdpMode};
+use crate::ring::{self, Lane, Memory, Wanted, XskRings, ZeroCopy};
+use crate::shelf;
+
+/// An interface that is served.
+#[derive(Debug)]
+pub struct Interface {
+    /// What the kernel last said of it.
+    pub facts: Facts,
+    /// The program on it; dropping it detaches.
+    pub program: Option<Program>,
+}
+
+/// A lane, and where it belongs.
+pub struct PlacedLane {
+    /// The lane.
+    pub lane: Lane<XskRings>,
+    /// Its memory, for the other workers.
+    pub memory: Memory,
+    /// Index of its interface.
+    pub interface: usize,
+    /// Its queue.
+    pub queue: u32,
+}
+
+/// Reads the facts of every interface that was named, and refuses those that
+/// cannot carry AoE.
+pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for name in &options.interfaces {
+        if interfaces.iter().any(|i| i.facts.name == *name) {
+            return Err(Failure::request(format!("interface {name} is given twice: give it once")));
+        }
+        let facts = Facts::read(name).map_err(|e| Failure::Request(Box::new(e)))?;
+        if facts.loopback {
+            return Err(Failure::request(format!(
+                "{name} is the loopback: AoE is Ethernet, so name the interface that the other hosts are on"
+            )));
+        }
+        shelf::check_mtu(facts.mtu).map_err(|e| Failure::request(format!("{name}: {e}")))?;
+        if !facts.up {
+            warn!("{name} is down: bring it up with `ip link set {name} up`");
+        }
+        if facts.rx_vlan_offload == Some(true) {
+            info!(
+                "{name}: VLAN tags are taken out by the NIC; to serve tagged hosts: ethtool -K {name} rxvlan off"
+            );
+        }
+        interfaces.push(Interface { facts, program: None });
+    }
+    Ok(interfaces)
+}
+
+/// Attaches the program to every interface and opens a lane for each queue.
+pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<PlacedLane>, Failure> {
+    let mut lanes = Vec::new();
+    for (index, interface) in interfaces.iter_mut().enumerate() {
+        let mut program = attach_program(&interface.facts, options)?;
+        for queue in 0..interface.facts.queues {
+            let wanted = wanted(options, &interface.facts, &program, queue)?;
+            let (rings, memory) = ring::open(&wanted).map_err(|e| Failure::Machine(Box::new(e)))?;
+            describe(&wanted, &rings);
+            let lane = Lane::new(rings, memory.clone());
+            // The socket has its chunks before the first frame can come.
+            let fd = lane.fd().ok_or_else(|| Failure::machine("the rings", "have no socket"))?;
+            program.register(queue, &fd).map_err(|e| Failure::Machine(Box::new(e)))?;
+            lanes.push(PlacedLane { lane, memory, interface: index, queue });
+        }
+        interface.program = Some(program);
+    }
+    Ok(lanes)
+}
+
+fn attach_program(facts: &Facts, options: &Serve) -> Result<Program, Failure> {
+    let acl: Vec<[u8; 6]> = options.allow.iter().map(|mac| mac.0).collect();
+    let program =
+        Program::attach(facts, mode(facts, options)?, &acl).map_err(|e| Failure::Machine(Box::new(e)))?;
+    let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
+    info!(
+        "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {} sectors a frame",
+        facts.name,
+        if facts.driver.is_empty() { "unknown" } else { &facts.driver },
+        facts.mtu,
+        facts.queues,
+        if facts.queues == 1 { "" } else { "s" },
+        program.mode(),
+        shelf::sectors_per_frame(facts.mtu),
+    );
+    Ok(program)
+}
+
+/// A driver that gives XDP only whole frames cannot give it jumbo frames in
+/// native mode.
+fn mode(facts: &Facts, options: &Serve) -> Result<Mode, Failure> {
+    let several = plan::descriptors_per_frame(facts.mtu, options.rings.chunk_bytes) > 1;
+    let lacking = several && facts.rx_sg == Some(false);
+    match options.xdp_mode {
+        config::XdpMode::Generic => Ok(Mode::Generic),
+        config::XdpMode::Native if lacking => Err(Failure::machine(
+            &facts.name,
+            format!(
+                "the driver {} has no multi-fragment XDP, so no native mode at MTU {}: lower the MTU to 3500, or \
+                 use --xdp-mode generic",
+                facts.driver, facts.mtu
+            ),
+        )),
+        config::XdpMode::Native => Ok(Mode::Native),
+        config::XdpMode::Auto if lacking => {
+            info!(
+                "{}: no multi-fragment XDP in the driver, so generic mode at MTU {}",
+                facts.name, facts.mtu
+            );
+            Ok(Mode::Generic)
+        }
+        config::XdpMode::Auto => Ok(Mode::Auto),
+    }
+}
+
+fn wanted(options: &Serve, facts: &Facts, program: &Program, queue: u32) -> Result<Wanted, Failure> {
+    let mut wanted = plan::rings(options, facts, queue)?;
+    let segments = plan::descriptors_per_frame(facts.mtu, wanted.chunk_bytes);
+    let zero_copy = program.mode() == XdpMode::Native
+        && facts.zero_copy != Some(false)
+        && (segments <= 1 || facts.zero_copy_segments >= segments);
+    if !zero_copy {
+        wanted.zero_copy = ZeroCopy::Off;
+    }
+    Ok(wanted)
+}
+
+fn describe(wanted: &Wanted, rings: &XskRings) {
+    info!(
+        "{} queue {}: {} rings, rx {}, tx {}, UMEM {} chunks of {} bytes",
+        wanted.interface,
+        wanted.queue,
+        if rings.zero_copy() { "zero-copy" } else { "copy-mode" },
+        wanted.rx_ring,
+        wanted.tx_ring,
+        wanted.chunks,
+        wanted.chunk_bytes,
+    );
+}

@@ -1,0 +1,96 @@
+//! How large the rings have to be.
+
+use super::failure::Failure;
+use crate::config::{AutoOff, Serve};
+use crate::link::Facts;
+use crate::ring::{BusyPoll, Wanted, ZeroCopy};
+
+/// In front of every received frame the kernel keeps this much of a chunk.
+const HEADROOM: u32 = 256;
+
+/// Ethernet header and two VLAN tags: what the MTU does not count.
+const LINK_HEADER: u32 = 14 + 8;
+
+/// Largest ring that is of use: more would only hold requests that their
+/// initiators have given up on.
+const RING_MAX: u32 = 1 << 14;
+
+/// Descriptors that a frame of this interface takes.
+pub fn descriptors_per_frame(mtu: u32, chunk_bytes: u32) -> u32 {
+    (mtu + LINK_HEADER).div_ceil(chunk_bytes.saturating_sub(HEADROOM).max(1))
+}
+
+/// What to open for a queue of an interface. By default the rx ring holds all
+/// that the expected initiators may send at once: a request that finds it full
+/// is lost, and a lost request stalls its initiator.
+pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failure> {
+    let given = &options.rings;
+    if !matches!(given.chunk_bytes, 2048 | 4096) {
+        let bytes = given.chunk_bytes;
+        return Err(Failure::request(format!("--chunk-bytes {bytes} is not possible: give 2048 or 4096")));
+    }
+    let requests = u32::from(options.initiators) * u32::from(options.buffer_count);
+    let needed = requests * descriptors_per_frame(facts.mtu, given.chunk_bytes);
+    let rx_ring = ring_size("--rx-ring", given.rx_ring, needed)?;
+    let tx_ring = ring_size("--tx-ring", given.tx_ring, rx_ring)?;
+    if rx_ring < needed.min(RING_MAX) {
+        log::warn!(
+            "{}: {} initiators with {} requests each need {needed} rx entries, the ring has {rx_ring}: a burst \
+             may be lost (lower --buffer-count or --initiators, or raise --rx-ring)",
+            facts.name,
+            options.initiators,
+            options.buffer_count
+        );
+    }
+    Ok(Wanted {
+        interface: facts.name.clone(),
+        queue,
+        chunks: given.umem_chunks.unwrap_or(2 * (rx_ring + tx_ring)),
+        chunk_bytes: given.chunk_bytes,
+        rx_ring,
+        tx_ring,
+        huge_pages: given.huge_pages,
+        zero_copy: if options.zero_copy == AutoOff::Off { ZeroCopy::Off } else { ZeroCopy::Auto },
+        busy_poll: given.busy_poll.map(|micros| BusyPoll { micros, budget: given.busy_poll_budget }),
+    })
+}
+
+fn ring_size(name: &str, given: Option<u32>, needed: u32) -> Result<u32, Failure> {
+    match given {
+        None => Ok(needed.clamp(64, RING_MAX).next_power_of_two()),
+        Some(size) if size.is_power_of_two() && (64..=1 << 16).contains(&size) => Ok(size),
+        Some(size) => Err(Failure::request(format!(
+            "{name} {size} is not possible: give a power of two from 64 to 65536"
+        ))),
+    }
+}
+
+/// Requests that may be in flight at the stores of one worker.
+pub fn in_flight(options: &Serve) -> u16 {
+    let requests = u32::from(options.initiators) * u32::from(options.buffer_count);
+    requests.clamp(64, 1 << 14) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jumbo_frames_take_several_descriptors() {
+        for (mtu, chunk, expected) in
+            [(1500, 4096, 1), (1500, 2048, 1), (4200, 4096, 2), (9000, 4096, 3), (9000, 2048, 6)]
+        {
+            assert_eq!(descriptors_per_frame(mtu, chunk), expected, "MTU {mtu}, chunk {chunk}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_that_hold_what_is_needed() {
+        for (needed, expected) in [(1, 64), (512, 512), (1536, 2048), (1 << 20, 1 << 14)] {
+            assert_eq!(ring_size("--rx-ring", None, needed).ok(), Some(expected));
+        }
+        for bad in [0, 63, 100, 1 << 17] {
+            assert!(ring_size("--rx-ring", Some(bad), 1).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The workers: who owns which lane and export, their threads, and what is
+//! asked of all of them.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use log::{info, warn};
+
+use super::failure::Failure;
+use super::interface::{Interface, PlacedLane};
+use super::plan;
+use crate::config::{Idle, Serve};
+use crate::link::Counter;
+use crate::observe::{Latency, Report, Section};
+use crate::shelf::{self, Export, Shelf};
+use crate::wire::ether::Mac;
+use crate::worker::{
+    self, Directory, Exchange, IdlePolicy, LANES_MAX, Order, Owner, Parts, SharedLane, Snapshot, Waker,
+    Worker,
+};
+
+/// An adaptive worker spins this long after its last frame. A sleeping worker
+/// costs its next request a wake-up of a few microseconds; this is some round
+/// trips of a host that waits for each answer.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// A worker that does not answer for this long is stuck in a store.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest wait for all workers to finish what is under way.
+const DRAIN_LIMIT: Duration = Duration::from_secs(6);
+
+/// All workers.
+pub struct Team {
+    members: Vec<Member>,
+    lanes: Arc<[SharedLane]>,
+}
+
+struct Member {
+    orders: Sender<Order>,
+    waker: Waker,
+    thread: Option<JoinHandle<Snapshot>>,
+}
+
+impl Team {
+    /// Spreads lanes and exports over workers and starts their threads.
+    pub fn start(
+        lanes: Vec<PlacedLane>,
+        exports: Vec<Export>,
+        interfaces: &[Interface],
+        options: &Serve,
+    ) -> Result<Self, Failure> {
+        let queues = interfaces.iter().map(|i| i.facts.queues as usize).max().unwrap_or(1);
+        let workers = if options.cores.is_empty() { queues } else { options.cores.len() };
+        let cores = cores(options)?;
+        let worker_of = |lane: &PlacedLane| (lane.queue as usize % workers) as u16;
+        let shared: Arc<[SharedLane]> =
+            lanes.iter().map(|lane| share(lane, worker_of(lane), interfaces)).collect();
+        let (shelves, directory) = distribute(exports, workers)?;
+        let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
+        for (id, lane) in lanes.into_iter().enumerate() {
+            if let Some(group) = groups.get_mut(usize::from(worker_of(&lane))) {
+                group.push((id as u16, lane.lane));
+            }
+        }
+        if let Some(group) = groups.iter().find(|group| group.len() > LANES_MAX) {
+            let many = group.len();
+            return Err(Failure::request(format!(
+                "{many} queues for one worker are too many: give more --cores, at most {LANES_MAX} queues each"
+            )));
+        }
+        let chunks: Vec<usize> = groups
+            .iter()
+            .map(|group| group.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum())
+            .collect();
+        let exchange =
+            Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+        let mut team = Self { members: Vec::new(), lanes: Arc::clone(&shared) };
+        let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
+        for (index, ((lanes, shelf), (exchange, waker))) in seats {
+            let parts = Parts {
+                index: index as u16,
+                lanes,
+                shared: Arc::clone(&shared),
+                shelf,
+                directory: Arc::clone(&directory),
+                exchange,
+                buffer_count: options.buffer_count,
+                in_flight: plan::in_flight(options),
+            };
+            let worker = Worker::new(parts).map_err(|e| Failure::machine("cannot make histograms", e))?;
+            team.members.push(Member::start(worker, waker, index, cores.get(index).copied(), options)?);
+        }
+        Ok(team)
+    }
+
+    /// Tells everybody on an interface about every export.
+    pub fn announce(&self, interface: usize, allow: &[Mac]) {
+        let audience = if allow.is_empty() { vec![Mac::BROADCAST] } else { allow.to_vec() };
+        let first = self.lanes.iter().find(|lane| lane.interface == interface);
+        let member = first.and_then(|lane| self.members.get(usize::from(lane.worker)));
+        if let Some(member) = member {
+            member.order(Order::Announce { interface, audience });
+        }
+    }
+
+    /// An interface has another address or MTU.
+    pub fn update(&self, interface: usize, mac: Mac, mtu: u32) {
+        for lane in self.lanes.iter().filter(|lane| lane.interface == interface) {
+            lane.update(mac, shelf::sectors_per_frame(mtu));
+        }
+    }
+
+    /// Whether a worker has ended though nobody asked it to.
+    pub fn has_lost_a_member(&self) -> bool {
+        self.members.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
+    }
+
+    /// What all workers have counted so far.
+    pub fn report(&self, interfaces: &[Interface]) -> String {
+        report(self.snapshots(), interfaces)
+    }
+
+    /// Drains and ends all workers; returns their last report.
+    pub fn stop(mut self, interfaces: &[Interface]) -> String {
+        for member in &self.members {
+            member.order(Order::Drain);
+        }
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        // In two rounds, because a worker that is idle now may still get a
+        // request from another one.
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < deadline {
+            let snapshots = self.snapshots();
+            let drained = snapshots.len() == self.members.len() && snapshots.iter().all(|s| s.drained);
+            quiet = if drained { quiet + 1 } else { 0 };
+        }
+        if quiet < 2 {
+            warn!(
+                "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
+            );
+        }
+        for member in &self.members {
+            member.order(Order::Stop);
+        }
+        let ended = self.members.iter_mut().filter_map(|m| m.thread.take()?.join().ok()).collect();
+        report(ended, interfaces)
+    }
+
+    fn snapshots(&self) -> Vec<Snapshot> {
+        let (to, from) = bounded(self.members.len());
+        for member in &self.members {
+            member.order(Order::Report(to.clone()));
+        }
+        drop(to);
+        let deadline = Instant::now() + PATIENCE;
+        std::iter::from_fn(|| from.recv_deadline(deadline).ok()).collect()
+    }
+}
+
+impl Member {
+    fn start(
+        worker: Worker<crate::ring::XskRings>,
+        waker: Waker,
+        index: usize,
+        core: Option<core_affinity::CoreId>,
+        options: &Serve,
+    ) -> Result<Self, Failure> {
+        let (orders, inbox) = bounded(16);
+        let idle = match options.idle {
+            Idle::Adaptive => IdlePolicy::Adaptive { spin: SPIN },
+            Idle::Spin => IdlePolicy::Spin,
+        };
+        let bell = waker.clone();
+        let body = move || {
+            if let Some(core) = core {
+                if core_affinity::set_for_current(core) {
+                    info!("worker {index} runs on core {}", core.id);
+                } else {
+                    warn!("worker {index} could not be pinned to core {}", core.id);
+                }
+            }
+            worker::run(worker, &inbox, &waker, idle)
+        };
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(body)
+            .map_err(|e| Failure::machine("cannot start a thread", e))?;
+        Ok(Self { orders, waker: bell, thread: Some(thread) })
+    }
+
+    fn order(&self, order: Order) {
+        // Refused only by a worker that has ended or is stuck; both are
+        // reported by whoever waits for the answer.
+        let _ = self.orders.try_send(order);
+        self.waker.ring();
+    }
+}
+
+fn share(lane: &PlacedLane, worker: u16, interfaces: &[Interface]) -> SharedLane {
+    let facts = interfaces.get(lane.interface).map(|i| (Mac(i.facts.mac), i.facts.mtu));
+    let (mac, mtu) = facts.unwrap_or_default();
+    SharedLane::new(lane.memory.clone(), lane.interface, worker, mac, shelf::sectors_per_frame(mtu))
+}
+
+/// Deals the exports out, one by one, and notes who has which.
+fn distribute(exports: Vec<Export>, workers: usize) -> Result<(Vec<Shelf>, Arc<Directory>), Failure> {
+    let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
+    for (at, export) in exports.into_iter().enumerate() {
+        if let Some(shelf) = shelves.get_mut(at % workers) {
+            shelf.insert(export).map_err(Failure::request)?;
+        }
+    }
+    let mut rows = Vec::new();
+    for (worker, shelf) in shelves.iter().enumerate() {
+        for (index, export) in shelf.iter().enumerate() {
+            let owner = Owner { worker: worker as u16, export: index as u16 };
+            rows.push((export.state.settings.address, owner));
+        }
+    }
+    Ok((shelves, Arc::new(Directory::new(rows))))
+}
+
+fn cores(options: &Serve) -> Result<Vec<core_affinity::CoreId>, Failure> {
+    let there = core_affinity::get_core_ids().unwrap_or_default();
+    let find = |wanted: &usize| {
+        there.iter().copied().find(|core| core.id == *wanted).ok_or_else(|| {
+            let ids: Vec<String> = there.iter().map(|core| core.id.to_string()).collect();
+            Failure::request(format!(
+                "--cores {wanted}: there is no such core for this process (there are {})",
+                ids.join(", ")
+            ))
+        })
+    };
+    options.cores.iter().map(find).collect()
+}
+
+fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface]) -> String {
+    let Ok(mut latency) = Latency::new() else { return String::new() };
+    let mut sections: Vec<Section> = interfaces.iter().map(kernel_section).collect();
+    for snapshot in snapshots {
+        latency.merge(&snapshot.stats.latency);
+        let mut counters = snapshot.stats.counters.rows();
+        counters.extend(snapshot.stats.drop_rows());
+        sections.extend(snapshot.lanes);
+        sections.push(Section { name: format!("worker {}", snapshot.worker), counters });
+    }
+    Report { sections, latency }.to_string()
+}
+
+fn kernel_section(interface: &Interface) -> Section {
+    let counts = interface.program.as_ref().and_then(|p| p.counters().ok()).unwrap_or_default();
+    let counters = Counter::ALL.iter().map(|c| c.name()).zip(counts).collect();
+    Section { name: format!("interface {} (XDP program)", interface.facts.name), counters }
+}

@@ -1,0 +1,80 @@
+//! Why the program is not on the interface.
+
+use std::io;
+
+use super::facts::XdpMode;
+use super::maps::MapError;
+use super::occupant::Occupant;
+
+/// Why [`super::Program::attach`] refused. The interface is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Nobody could send to it, and XDP does not work there.
+    #[error("interface `{name}` is a loopback: name an Ethernet interface")]
+    Loopback {
+        /// The interface.
+        name: String,
+    },
+    /// Somebody's program is there, maybe another xblade's. It is never replaced.
+    #[error("{0}")]
+    Occupied(Box<Occupant>),
+    /// The state of the interface could not be read.
+    #[error("cannot ask which XDP programs interface `{name}` runs")]
+    Query {
+        /// The interface.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel did not take the program or its maps.
+    #[error("cannot load the XDP program{}", remedy(missing))]
+    Load {
+        /// Capabilities that this process lacks, which may be why.
+        missing: Vec<&'static str>,
+        /// What the loader or the kernel said.
+        source: Box<aya::EbpfError>,
+    },
+    /// The maps could not be filled.
+    #[error("cannot set up the XDP program")]
+    Map(#[from] MapError),
+    /// The driver or the kernel refused the program in the mode asked for.
+    #[error("interface `{name}` refuses the XDP program in {mode} mode ({reason}){}", advice(*mode))]
+    Refused {
+        /// The interface.
+        name: String,
+        /// The mode asked for.
+        mode: XdpMode,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// Mode auto, and neither mode worked.
+    #[error("interface `{name}` refuses the XDP program, native ({native}) and generic ({generic})")]
+    RefusedBoth {
+        /// The interface.
+        name: String,
+        /// What the kernel said to native mode.
+        native: String,
+        /// What the kernel said to generic mode.
+        generic: String,
+    },
+    /// The kernel would keep the program after a crash of ours.
+    #[error("interface `{name}`: this kernel has no bpf_link for XDP, Linux 5.9 has: upgrade it")]
+    NoLink {
+        /// The interface.
+        name: String,
+    },
+}
+
+fn remedy(missing: &[&str]) -> String {
+    if missing.is_empty() {
+        return String::new();
+    }
+    format!(": run as root or grant {}", missing.join(", "))
+}
+
+fn advice(mode: XdpMode) -> &'static str {
+    match mode {
+        XdpMode::Native => ": choose generic mode or auto, or lower the MTU",
+        XdpMode::Generic | XdpMode::Offload => "",
+    }
+}

@@ -1,0 +1,208 @@
+//! What the kernel knows of an interface.
+
+use std::{fmt, io};
+
+use super::netlink::{self, Interface};
+use super::sys;
+
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_LOOPBACK: u16 = 772;
+
+// NETDEV_XDP_ACT_*, linux/netdev.h.
+const ACT_BASIC: u64 = 1 << 0;
+const ACT_XSK_ZEROCOPY: u64 = 1 << 3;
+const ACT_RX_SG: u64 = 1 << 5;
+
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the network stack, for any driver.
+    Generic,
+    /// In the NIC.
+    Offload,
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Offload => "offload",
+        })
+    }
+}
+
+/// An interface at the time of [`Facts::read`]; re-read after a
+/// [`super::LinkEvents`] event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Name, as in `ip link`.
+    pub name: String,
+    /// Index in this network namespace.
+    pub index: u32,
+    /// Our MAC address.
+    pub mac: [u8; 6],
+    /// Bytes after the Ethernet header and its tags.
+    pub mtu: u32,
+    /// RX queues in use, at least 1. Where the driver does not tell, those that
+    /// the interface was made with.
+    pub queues: u32,
+    /// Name of the driver; empty where it does not tell.
+    pub driver: String,
+    /// Administratively up.
+    pub up: bool,
+    /// Has a carrier.
+    pub carrier: bool,
+    /// Is a loopback interface.
+    pub loopback: bool,
+    /// Native XDP. None, here and below: kernels before 6.3 do not tell, and
+    /// newer ones tell nothing of a driver without native XDP.
+    pub native: Option<bool>,
+    /// Native XDP with frames in several fragments: jumbo frames.
+    pub rx_sg: Option<bool>,
+    /// AF_XDP without a copy.
+    pub zero_copy: Option<bool>,
+    /// Most fragments of a frame without a copy: below 2, no jumbo frames.
+    pub zero_copy_segments: u32,
+    /// The NIC takes VLAN tags out of frames before XDP sees them: replies to
+    /// tagged requests would go out untagged. None where the driver does not
+    /// tell.
+    pub rx_vlan_offload: Option<bool>,
+    /// Ids of the XDP programs on it, and where they run.
+    pub attached: Vec<(XdpMode, u32)>,
+}
+
+/// Why there are no [`Facts`].
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// No such interface in this network namespace.
+    #[error("interface `{name}` does not exist: there are {}", listed(there))]
+    Missing {
+        /// The name asked for.
+        name: String,
+        /// The names that do exist.
+        there: Vec<String>,
+    },
+    /// Its addresses are not MAC addresses.
+    #[error("interface `{name}` is not Ethernet (hardware type {kind}): AoE needs Ethernet")]
+    NotEthernet {
+        /// The interface.
+        name: String,
+        /// ARPHRD_*.
+        kind: u16,
+    },
+    /// The kernel did not answer.
+    #[error("cannot read {what} of interface `{name}`")]
+    Kernel {
+        /// What was asked.
+        what: &'static str,
+        /// The interface.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl Facts {
+    /// Reads them from the kernel, for the interface `name` in the network
+    /// namespace of this thread.
+    pub fn read(name: &str) -> Result<Self, FactsError> {
+        let kernel = |what| {
+            let name = name.to_owned();
+            move |source| FactsError::Kernel { what, name, source }
+        };
+        let all = netlink::interfaces().map_err(kernel("the link state"))?;
+        let link = find(all, name)?;
+        let mac = mac_of(&link)?;
+        let xdp = sys::xdp_query(link.index).map_err(kernel("the XDP state"))?;
+        let feature = |bit| (xdp.features != 0).then_some(xdp.features & bit != 0);
+        Ok(Self {
+            index: link.index,
+            mac,
+            mtu: link.mtu,
+            queues: queues(&link),
+            driver: sys::driver(name).unwrap_or_default(),
+            up: link.flags & libc::IFF_UP.cast_unsigned() != 0,
+            carrier: link.flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
+            loopback: link.kind == ARPHRD_LOOPBACK,
+            native: feature(ACT_BASIC),
+            rx_sg: feature(ACT_RX_SG),
+            zero_copy: feature(ACT_XSK_ZEROCOPY),
+            zero_copy_segments: xdp.zero_copy_segments,
+            rx_vlan_offload: sys::rx_vlan_offload(name).ok(),
+            attached: attached(xdp.programs),
+            name: link.name,
+        })
+    }
+}
+
+fn find(all: Vec<Interface>, name: &str) -> Result<Interface, FactsError> {
+    let there = all.iter().map(|link| link.name.clone()).collect();
+    let found = all.into_iter().find(|link| link.name == name);
+    found.ok_or_else(|| FactsError::Missing { name: name.to_owned(), there })
+}
+
+fn mac_of(link: &Interface) -> Result<[u8; 6], FactsError> {
+    let known = matches!(link.kind, ARPHRD_ETHER | ARPHRD_LOOPBACK);
+    let mac = link.address.as_slice().try_into().ok().filter(|_| known);
+    mac.ok_or_else(|| FactsError::NotEthernet { name: link.name.clone(), kind: link.kind })
+}
+
+fn queues(link: &Interface) -> u32 {
+    let told = sys::rx_channels(&link.name).ok().filter(|queues| *queues > 0);
+    told.unwrap_or(link.rx_queues).max(1)
+}
+
+/// `programs` as in [`sys::XdpQuery`]: 0 means none.
+pub(super) fn attached(programs: [u32; 3]) -> Vec<(XdpMode, u32)> {
+    let modes = [XdpMode::Native, XdpMode::Generic, XdpMode::Offload];
+    modes.into_iter().zip(programs).filter(|(_, id)| *id != 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_known_as_such() {
+        let facts = Facts::read("lo").unwrap();
+        assert!(facts.loopback);
+        assert_eq!(facts.mac, [0; 6]);
+        assert!(facts.queues >= 1);
+    }
+
+    #[test]
+    fn a_missing_interface_is_told_with_those_there_are() {
+        let text = Facts::read("xblnone0").unwrap_err().to_string();
+        assert!(text.starts_with("interface `xblnone0` does not exist: there are "), "{text}");
+        assert!(text.contains("lo"), "{text}");
+    }
+
+    #[test]
+    fn an_address_of_another_kind_is_refused() {
+        let link = |kind, address: &[u8]| Interface {
+            name: "x".into(),
+            kind,
+            address: address.to_vec(),
+            ..Interface::default()
+        };
+        assert_eq!(mac_of(&link(ARPHRD_ETHER, &[2, 0, 0, 0, 0, 1])).unwrap(), [2, 0, 0, 0, 0, 1]);
+        for (kind, address) in [(32, [0; 20].as_slice()), (65534, &[]), (ARPHRD_ETHER, &[1])] {
+            let error = mac_of(&link(kind, address)).unwrap_err();
+            assert!(matches!(error, FactsError::NotEthernet { .. }));
+        }
+    }
+
+    #[test]
+    fn only_real_program_ids_count_as_attached() {
+        assert_eq!(attached([0, 0, 0]), []);
+        assert_eq!(attached([0, 7, 9]), [(XdpMode::Generic, 7), (XdpMode::Offload, 9)]);
+    }
+}

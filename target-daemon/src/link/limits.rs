@@ -1,0 +1,85 @@
+//! What this process may do: locked memory and capabilities.
+
+use std::{fs, io};
+
+use super::sys;
+
+/// The limit of locked memory is too low and could not be raised.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "RLIMIT_MEMLOCK is {bytes} bytes and cannot be raised: grant CAP_SYS_RESOURCE or set \
+     LimitMEMLOCK=infinity for the service"
+)]
+pub struct MemlockError {
+    /// The limit in force.
+    pub bytes: u64,
+    /// The kernel's answer.
+    pub source: io::Error,
+}
+
+/// Makes locked memory unlimited, for UMEM, and on kernels before 5.11 for
+/// maps. Processes with CAP_IPC_LOCK can do without.
+pub fn raise_memlock() -> Result<(), MemlockError> {
+    let (soft, hard) = sys::memlock().map_err(|source| MemlockError { bytes: 0, source })?;
+    if soft == libc::RLIM_INFINITY && hard == libc::RLIM_INFINITY {
+        return Ok(());
+    }
+    sys::unlimit_memlock().map_err(|source| MemlockError { bytes: soft, source })
+}
+
+/// What xblade needs: each row one name for the operator, and the capability
+/// numbers of which any one will do.
+const NEEDED: [(&str, &[u32]); 4] = [
+    ("CAP_NET_ADMIN", &[12]),
+    ("CAP_NET_RAW", &[13]),
+    ("CAP_IPC_LOCK", &[14]),
+    ("CAP_BPF", &[39, CAP_SYS_ADMIN]),
+];
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Names of the capabilities that xblade needs and this thread lacks.
+pub fn missing_capabilities() -> io::Result<Vec<&'static str>> {
+    let status = fs::read_to_string("/proc/thread-self/status")?;
+    let effective = effective(&status).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(missing(effective))
+}
+
+fn effective(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(value.trim(), 16).ok()
+}
+
+fn missing(effective: u64) -> Vec<&'static str> {
+    let lacks = |any: &[u32]| any.iter().all(|bit| effective >> bit & 1 == 0);
+    NEEDED.iter().filter(|(_, any)| lacks(any)).map(|(name, _)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let bit = |number: u32| 1_u64 << number;
+        let rows = [
+            (u64::MAX, vec![]),
+            (0, vec!["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_BPF"]),
+            (bit(12) | bit(13) | bit(14) | bit(39), vec![]),
+            (bit(12) | bit(13) | bit(14) | bit(21), vec![]),
+            (bit(12) | bit(14) | bit(39), vec!["CAP_NET_RAW"]),
+            (!bit(39) & !bit(21), vec!["CAP_BPF"]),
+        ];
+        for (effective, names) in rows {
+            assert_eq!(missing(effective), names, "{effective:x}");
+        }
+    }
+
+    #[test]
+    fn the_status_file_is_read_as_hexadecimal() {
+        let status = "CapPrm:\t0000000000000001\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n";
+        assert_eq!(effective(status), Some(0x1ff_ffff_ffff));
+        assert_eq!(effective("Name:\tx\n"), None);
+        assert!(missing_capabilities().is_ok());
+    }
+}

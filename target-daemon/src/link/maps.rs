@@ -1,0 +1,103 @@
+//! The maps through which user space steers the XDP program and reads it.
+
+use std::os::fd::RawFd;
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
+use xblade_ebpf::{ACL, ACL_MAX, COUNTERS, Counter, LANES, SETTINGS, Settings};
+
+/// A map of the running program could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The access list is longer than its map.
+    #[error("the access list has {0} addresses, the most is {ACL_MAX}: shorten it")]
+    AclTooLong(usize),
+    /// The object lacks the map, or it has another shape: a build fault.
+    #[error("the XDP program has no usable map `{0}`: rebuild xblade")]
+    Missing(&'static str),
+    /// The kernel refused.
+    #[error("cannot access the map `{map}` of the XDP program")]
+    Kernel {
+        /// The map.
+        map: &'static str,
+        /// What the kernel said.
+        source: Box<aya::maps::MapError>,
+    },
+}
+
+/// The maps of one loaded program.
+pub(super) struct Maps {
+    lanes: XskMap<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+    acl: HashMap<MapData, [u8; 6], u8>,
+    settings: Array<MapData, [u8; 8]>,
+}
+
+impl Maps {
+    /// Takes them out of the loaded object.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        Ok(Self {
+            lanes: take(ebpf, LANES)?,
+            counters: take(ebpf, COUNTERS)?,
+            acl: take(ebpf, ACL)?,
+            settings: take(ebpf, SETTINGS)?,
+        })
+    }
+
+    /// [`super::Program::register`].
+    pub(super) fn register(&mut self, queue: u32, socket: RawFd) -> Result<(), MapError> {
+        self.lanes.set(queue, socket, 0).map_err(kernel(LANES))
+    }
+
+    /// [`super::Program::unregister`].
+    pub(super) fn unregister(&mut self, queue: u32) -> Result<(), MapError> {
+        self.lanes.unset(queue).map_err(kernel(LANES))
+    }
+
+    /// [`super::Program::counters`].
+    pub(super) fn counters(&self) -> Result<[u64; Counter::COUNT], MapError> {
+        let mut sums = [0_u64; Counter::COUNT];
+        for (sum, counter) in sums.iter_mut().zip(Counter::ALL) {
+            let cpus = self.counters.get(&(counter as u32), 0).map_err(kernel(COUNTERS))?;
+            *sum = cpus.iter().fold(0, |sum, value| sum.wrapping_add(*value));
+        }
+        Ok(sums)
+    }
+
+    /// Replaces the settings.
+    pub(super) fn set(&mut self, settings: &Settings) -> Result<(), MapError> {
+        self.settings.set(0, settings.to_bytes(), 0).map_err(kernel(SETTINGS))
+    }
+
+    /// Replaces the access list. Off: the flag goes first. On: the flag goes last, and addresses that
+    /// leave make room for those that come.
+    pub(super) fn set_acl(&mut self, settings: &mut Settings, acl: &[[u8; 6]]) -> Result<(), MapError> {
+        if acl.len() > ACL_MAX {
+            return Err(MapError::AclTooLong(acl.len()));
+        }
+        let wanted = Settings { acl_on: !acl.is_empty(), ..*settings };
+        if !wanted.acl_on {
+            self.set(&wanted)?;
+            *settings = wanted;
+        }
+        let listed: Result<Vec<[u8; 6]>, _> = self.acl.keys().collect();
+        for gone in listed.map_err(kernel(ACL))?.iter().filter(|mac| !acl.contains(mac)) {
+            self.acl.remove(gone).map_err(kernel(ACL))?;
+        }
+        for mac in acl {
+            self.acl.insert(mac, 1, 0).map_err(kernel(ACL))?;
+        }
+        self.set(&wanted)?;
+        *settings = wanted;
+        Ok(())
+    }
+}
+
+fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError> {
+    let map = ebpf.take_map(name).ok_or(MapError::Missing(name))?;
+    M::try_from(map).map_err(|_| MapError::Missing(name))
+}
+
+fn kernel(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> MapError {
+    move |source| MapError::Kernel { map, source: Box::new(source) }
+}

@@ -1,0 +1,213 @@
+//! The interfaces of the current network namespace, from NETLINK_ROUTE. Not
+//! from `/sys`, which may show those of another namespace.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use super::sys;
+
+/// The kernel answers from memory; longer than this is a fault.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// The kernel fills at most this much of one read.
+const READ_MAX: usize = 32 * 1024;
+
+const HEADER: usize = 16; // struct nlmsghdr
+const IFINFO: usize = 16; // struct ifinfomsg
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+/// The upper bits of an attribute's type are flags.
+const TYPE_MASK: u16 = 0x3fff;
+
+/// One interface, as RTM_GETLINK tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub index: u32,
+    /// ARPHRD_*: 1 is Ethernet, 772 the loopback.
+    pub kind: u16,
+    /// IFF_*.
+    pub flags: u32,
+    /// Hardware address; 6 bytes on Ethernet.
+    pub address: Vec<u8>,
+    pub mtu: u32,
+    /// Queues that the interface was made with, at least those in use.
+    pub rx_queues: u32,
+}
+
+/// Every interface of the current network namespace.
+pub fn interfaces() -> io::Result<Vec<Interface>> {
+    let mut socket = sys::route_socket(0)?;
+    socket.write_all(&request())?;
+    let mut found = Vec::new();
+    let mut buffer = vec![0; READ_MAX];
+    loop {
+        let len = sys::read_within(&socket, &mut buffer, ANSWER_WITHIN)?;
+        let len = len.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
+        if gather(buffer.get(..len).unwrap_or_default(), &mut found)? {
+            return Ok(found);
+        }
+    }
+}
+
+/// RTM_GETLINK for all interfaces.
+fn request() -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + IFINFO);
+    bytes.extend(((HEADER + IFINFO) as u32).to_ne_bytes());
+    bytes.extend(RTM_GETLINK.to_ne_bytes());
+    bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes.resize(HEADER + IFINFO, 0); // sequence, port and ifinfomsg: any
+    bytes
+}
+
+/// Adds the interfaces of one read; true after the last.
+fn gather(mut bytes: &[u8], found: &mut Vec<Interface>) -> io::Result<bool> {
+    while let (Some(len), Some(kind)) = (u32_at(bytes, 0), u16_at(bytes, 4)) {
+        let Some(body) = bytes.get(HEADER..len as usize) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        match kind {
+            NLMSG_DONE => return Ok(true),
+            NLMSG_ERROR => {
+                let code = u32_at(body, 0).unwrap_or_default().cast_signed();
+                return Err(io::Error::from_raw_os_error(-code));
+            }
+            RTM_NEWLINK => found.extend(interface(body)),
+            _ => {}
+        }
+        bytes = bytes.get(align(len as usize)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+fn interface(body: &[u8]) -> Option<Interface> {
+    let mut interface = Interface {
+        kind: u16_at(body, 2)?,
+        index: u32_at(body, 4)?,
+        flags: u32_at(body, 8)?,
+        ..Interface::default()
+    };
+    let mut rest = body.get(IFINFO..)?;
+    while let (Some(len), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
+        let len = usize::from(len);
+        let value = rest.get(4..len)?;
+        match kind & TYPE_MASK {
+            IFLA_ADDRESS => interface.address = value.to_vec(),
+            IFLA_IFNAME => interface.name = text(value),
+            IFLA_MTU => interface.mtu = u32_at(value, 0)?,
+            IFLA_NUM_RX_QUEUES => interface.rx_queues = u32_at(value, 0)?,
+            _ => {}
+        }
+        rest = rest.get(align(len)..).unwrap_or_default();
+    }
+    Some(interface)
+}
+
+fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0);
+    String::from_utf8_lossy(value.get(..end.unwrap_or(value.len())).unwrap_or_default()).into()
+}
+
+/// Netlink pads everything to four bytes.
+fn align(len: usize) -> usize {
+    len.next_multiple_of(4)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(align(bytes.len()), 0);
+        bytes
+    }
+
+    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut bytes = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.resize(HEADER, 0);
+        bytes.extend(body);
+        bytes
+    }
+
+    fn new_link() -> Vec<u8> {
+        let mut body = vec![0, 0];
+        body.extend(1_u16.to_ne_bytes());
+        body.extend(7_u32.to_ne_bytes());
+        body.extend(0x1043_u32.to_ne_bytes());
+        body.resize(IFINFO, 0);
+        body.extend(attribute(IFLA_IFNAME, b"eth7\0"));
+        body.extend(attribute(99, b"unknown"));
+        body.extend(attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 7]));
+        body.extend(attribute(IFLA_MTU, &9000_u32.to_ne_bytes()));
+        body.extend(attribute(IFLA_NUM_RX_QUEUES, &4_u32.to_ne_bytes()));
+        message(RTM_NEWLINK, &body)
+    }
+
+    #[test]
+    fn an_answer_becomes_interfaces_until_done() {
+        let mut found = Vec::new();
+        assert!(!gather(&[new_link(), new_link()].concat(), &mut found).unwrap());
+        assert!(gather(&message(NLMSG_DONE, &[0; 4]), &mut found).unwrap());
+        let want = Interface {
+            name: "eth7".into(),
+            index: 7,
+            kind: 1,
+            flags: 0x1043,
+            address: vec![2, 0, 0, 0, 0, 7],
+            mtu: 9000,
+            rx_queues: 4,
+        };
+        assert_eq!(found, [want.clone(), want]);
+    }
+
+    #[test]
+    fn an_error_answer_is_the_error_it_names() {
+        let code = (-libc::EPERM).to_ne_bytes();
+        let error = gather(&message(NLMSG_ERROR, &code), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn a_cut_or_lying_answer_neither_panics_nor_loops() {
+        let whole = new_link();
+        for len in 0..whole.len() {
+            let _ = gather(&whole[..len], &mut Vec::new());
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 3, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                let _ = gather(&bytes, &mut Vec::new());
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_lists_the_loopback() {
+        let lo = interfaces().unwrap().into_iter().find(|one| one.name == "lo").unwrap();
+        assert_eq!((lo.kind, lo.address.len()), (772, 6));
+        assert!(lo.rx_queues >= 1);
+    }
+}

@@ -1,0 +1,180 @@
+//! Who already runs an XDP program on an interface, and how to get it off.
+
+use std::fmt;
+use std::fs;
+
+use aya::programs::links::LinkType;
+use aya::programs::{loaded_links, loaded_programs};
+use xblade_ebpf::PROGRAM;
+
+use super::facts::XdpMode;
+
+/// An XDP program that was on an interface before us. `Display` is one line:
+/// what it is, who holds it, how to remove it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// The interface.
+    pub interface: String,
+    /// Where it runs.
+    pub mode: XdpMode,
+    /// The kernel's id of the program.
+    pub id: u32,
+    /// Its name; None without the privilege to ask.
+    pub name: Option<String>,
+    /// Ids of the bpf_links that hold it on an interface: `ip link` cannot
+    /// remove it then.
+    pub links: Vec<u32>,
+    /// Processes that hold it open: id and command. Empty when pinned, when
+    /// attached without a link, or without the privilege to look.
+    pub holders: Vec<(u32, String)>,
+}
+
+impl Occupant {
+    /// Finds out about program `id`. Whatever cannot be learnt stays out.
+    pub(super) fn of(interface: &str, mode: XdpMode, id: u32) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            mode,
+            id,
+            name: name_of(id),
+            links: links_of(id),
+            holders: holders_of(id),
+        }
+    }
+
+    /// Whether it is an xblade's.
+    pub fn is_xblade(&self) -> bool {
+        self.name.as_deref() == Some(PROGRAM)
+    }
+
+    /// What the operator can do about it.
+    fn remedy(&self) -> String {
+        let stop = self.holders.first().map(|(pid, _)| format!("stop process {pid}"));
+        let command = match self.links.as_slice() {
+            [] => match self.mode {
+                XdpMode::Native => format!("`ip link set dev {} xdpdrv off`", self.interface),
+                XdpMode::Generic => format!("`ip link set dev {} xdpgeneric off`", self.interface),
+                XdpMode::Offload => format!("`ip link set dev {} xdpoffload off`", self.interface),
+            },
+            [link] => format!("`bpftool link detach id {link}`"),
+            _ => "`bpftool link detach id` on its link, see `bpftool link show`".to_owned(),
+        };
+        match stop {
+            Some(stop) if self.is_xblade() => stop,
+            Some(stop) => format!("{stop} or run {command}"),
+            None => format!("run {command}"),
+        }
+    }
+}
+
+impl fmt::Display for Occupant {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, mode, id, .. } = self;
+        match &self.name {
+            Some(_) if self.is_xblade() => {
+                write!(to, "interface `{interface}` is served by another xblade")?;
+            }
+            Some(name) => {
+                write!(to, "interface `{interface}` already runs the XDP program `{name}`")?;
+            }
+            None => write!(to, "interface `{interface}` already runs an XDP program")?,
+        }
+        write!(to, " (program id {id}, {mode} mode")?;
+        for (pid, command) in &self.holders {
+            write!(to, ", held by {command}, process {pid}")?;
+        }
+        write!(to, "): {}", self.remedy())
+    }
+}
+
+fn name_of(id: u32) -> Option<String> {
+    let program = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id)?;
+    program.name_as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+fn links_of(id: u32) -> Vec<u32> {
+    loaded_links()
+        .filter_map(Result::ok)
+        .filter(|link| link.program_id() == id && matches!(link.link_type(), Ok(LinkType::Xdp)))
+        .map(|link| link.id())
+        .collect()
+}
+
+/// Processes with a descriptor of the program or of a link to it.
+fn holders_of(id: u32) -> Vec<(u32, String)> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let holds = |pid: &u32| {
+        let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
+            return false;
+        };
+        fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok()).any(|info| mentions(&info, id))
+    };
+    pids.filter(holds).map(|pid| (pid, command_of(pid))).collect()
+}
+
+/// Whether an fdinfo text names program `id`.
+fn mentions(info: &str, id: u32) -> bool {
+    info.lines().filter_map(|line| line.strip_prefix("prog_id:")).any(|value| value.trim().parse() == Ok(id))
+}
+
+fn command_of(pid: u32) -> String {
+    let command = fs::read_to_string(format!("/proc/{pid}/comm"));
+    command.map_or_else(|_| "?".to_owned(), |text| text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn occupant(name: Option<&str>, links: &[u32], holders: &[(u32, &str)]) -> Occupant {
+        Occupant {
+            interface: "eth7".into(),
+            mode: XdpMode::Native,
+            id: 12,
+            name: name.map(Into::into),
+            links: links.to_vec(),
+            holders: holders.iter().map(|(pid, name)| (*pid, (*name).into())).collect(),
+        }
+    }
+
+    #[test]
+    fn the_line_names_it_and_the_remedy() {
+        let rows = [
+            (
+                occupant(Some("fw"), &[], &[]),
+                "interface `eth7` already runs the XDP program `fw` (program id 12, native mode): \
+                 run `ip link set dev eth7 xdpdrv off`",
+            ),
+            (
+                occupant(Some("fw"), &[4], &[(77, "loader")]),
+                "interface `eth7` already runs the XDP program `fw` (program id 12, native mode, \
+                 held by loader, process 77): stop process 77 or run `bpftool link detach id 4`",
+            ),
+            (
+                occupant(None, &[4, 5], &[]),
+                "interface `eth7` already runs an XDP program (program id 12, native mode): run \
+                 `bpftool link detach id` on its link, see `bpftool link show`",
+            ),
+            (
+                occupant(Some("xblade"), &[4], &[(77, "xblade")]),
+                "interface `eth7` is served by another xblade (program id 12, native mode, held \
+                 by xblade, process 77): stop process 77",
+            ),
+        ];
+        for (occupant, line) in rows {
+            assert_eq!(occupant.to_string(), line);
+        }
+    }
+
+    #[test]
+    fn fdinfo_is_matched_by_the_whole_number() {
+        let info = "pos:\t0\nlink_type:\txdp\nprog_id:\t123\nifindex:\t5\n";
+        assert!(mentions(info, 123));
+        assert!(!mentions(info, 12));
+        assert!(!mentions(info, 5));
+    }
+}

@@ -1,0 +1,51 @@
+//! The static list of who is answered, from the configuration.
+
+use std::sync::Arc;
+
+use crate::wire::ether::Mac;
+
+/// Who is answered at all. Empty: everybody.
+///
+/// The exports of a shelf share one. Unlike the mask list, nobody can change
+/// it over the wire. It keeps mistakes out, not attackers: a source address
+/// is easily forged.
+#[derive(Clone, Default, Debug)]
+pub struct Acl {
+    sorted: Arc<[Mac]>,
+}
+
+impl Acl {
+    /// A list of these, in any order.
+    pub fn new(macs: impl IntoIterator<Item = Mac>) -> Self {
+        let mut sorted: Vec<Mac> = macs.into_iter().collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        Self { sorted: sorted.into() }
+    }
+
+    /// Whether a frame from `src` may be answered.
+    pub fn admits(&self, src: Mac) -> bool {
+        self.sorted.is_empty() || self.sorted.binary_search(&src).is_ok()
+    }
+
+    /// Those on it, sorted.
+    pub fn as_slice(&self) -> &[Mac] {
+        &self.sorted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_admits_everybody_and_a_list_only_its_own() {
+        let mac = |last| Mac([2, 0, 0, 0, 0, last]);
+        assert!(Acl::default().admits(mac(1)));
+        let acl = Acl::new([mac(9), mac(1), mac(5), mac(1)]);
+        for last in 0..=10 {
+            assert_eq!(acl.admits(mac(last)), [1, 5, 9].contains(&last), "{last}");
+        }
+        assert_eq!(acl.as_slice(), [mac(1), mac(5), mac(9)]);
+    }
+}

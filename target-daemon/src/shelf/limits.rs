@@ -1,0 +1,102 @@
+//! How much may be in a frame, and under way.
+
+/// Most sectors in a frame. Not more, though an MTU of 9000 has room for 17:
+/// 16 keeps every request aligned to 4 KiB.
+pub const SECTORS_PER_FRAME_MAX: u8 = 16;
+/// What Linux takes at most.
+pub const BUFFER_COUNT_DEFAULT: u16 = 64;
+/// Smallest MTU that has room for a sector.
+pub const MTU_MIN: u32 = AOE_ATA_LEN + SECTOR_LEN;
+
+const SECTOR_LEN: u32 = 512;
+/// AoE and ATA header.
+const AOE_ATA_LEN: u32 = 22;
+/// What Linux subtracts from the MTU: it counts the Ethernet header, which
+/// the MTU leaves out. A limit above that of Linux would never be used.
+const LINUX_HEADERS_LEN: u32 = 36;
+
+/// A limit that cannot be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LimitError {
+    /// Linux would never send its first request.
+    #[error("buffer count {0} makes Linux initiators wait for ever: take 2 to 65535 (default 64)")]
+    BufferCountSmall(u32),
+    /// The field of the protocol has 16 bits.
+    #[error("buffer count {0} does not fit the protocol: take 2 to 65535 (default 64)")]
+    BufferCountLarge(u32),
+    /// Not one sector fits.
+    #[error("an MTU of {0} has no room for a sector: set at least {MTU_MIN} (1500 is usual, 9000 is fast)")]
+    Mtu(u32),
+}
+
+/// Checks a buffer count.
+pub fn buffer_count(count: u32) -> Result<u16, LimitError> {
+    match u16::try_from(count) {
+        Ok(0 | 1) => Err(LimitError::BufferCountSmall(count)),
+        Ok(count) => Ok(count),
+        Err(_) => Err(LimitError::BufferCountLarge(count)),
+    }
+}
+
+/// Checks that an interface can carry AoE at all.
+pub fn check_mtu(mtu: u32) -> Result<u32, LimitError> {
+    if mtu < MTU_MIN { Err(LimitError::Mtu(mtu)) } else { Ok(mtu) }
+}
+
+/// Most sectors in a frame on an interface: a power of two, 1 to
+/// [`SECTORS_PER_FRAME_MAX`]. `mtu` is the interface's, in bytes.
+pub fn sectors_per_frame(mtu: u32) -> u8 {
+    let room = (mtu.saturating_sub(LINUX_HEADERS_LEN) / SECTOR_LEN).max(1);
+    let largest_power = 1 << room.ilog2();
+    SECTORS_PER_FRAME_MAX.min(u8::try_from(largest_power).unwrap_or(u8::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sectors_are_the_largest_power_of_two_that_linux_would_use() {
+        for (mtu, sectors) in [
+            (0, 1),
+            (576, 1),
+            (1059, 1),
+            (1060, 2),
+            (1500, 2),
+            (2083, 2),
+            (2084, 4),
+            (4096, 4),
+            (4131, 4),
+            (4132, 8),
+            (8227, 8),
+            (8228, 16),
+            (9000, 16),
+            (16110, 16),
+            (65535, 16),
+            (u32::MAX, 16),
+        ] {
+            assert_eq!(sectors_per_frame(mtu), sectors, "MTU {mtu}");
+        }
+    }
+
+    #[test]
+    fn every_mtu_in_use_carries_what_is_advertised() {
+        for mtu in MTU_MIN..=10_000 {
+            let sectors = u32::from(sectors_per_frame(mtu));
+            assert!(sectors.is_power_of_two());
+            assert!(AOE_ATA_LEN + sectors * SECTOR_LEN <= mtu, "MTU {mtu}");
+        }
+    }
+
+    #[test]
+    fn limits_that_cannot_be_kept_are_refused_with_the_reason() {
+        for (count, reason) in [(0, "wait for ever"), (1, "wait for ever"), (65536, "does not fit")] {
+            let error = buffer_count(count).map_err(|error| error.to_string());
+            assert!(error.is_err_and(|text| text.contains(reason)), "{count}");
+        }
+        assert_eq!(buffer_count(2), Ok(2));
+        assert_eq!(buffer_count(65535), Ok(65535));
+        assert_eq!(check_mtu(533), Err(LimitError::Mtu(533)));
+        assert_eq!(check_mtu(534), Ok(534));
+    }
+}

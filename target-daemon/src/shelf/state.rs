@@ -1,0 +1,243 @@
+//! All that is known of an export but its data.
+
+use super::acl::Acl;
+use super::mac_list::{ListFull, MacList};
+use crate::store::{Durability, Geometry};
+use crate::wire::aoe::Address;
+use crate::wire::ether::Mac;
+use crate::wire::identify::{Identity, Names};
+use crate::wire::query::STRING_LEN_MAX;
+use crate::wire::{DropReason, mask, reserve};
+
+/// What the configuration says of an export.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it answers.
+    pub address: Address,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// What an acknowledged write has survived.
+    pub durability: Durability,
+    /// The texts of IDENTIFY DEVICE.
+    pub names: Names,
+    /// Who is answered, whatever the mask list says.
+    pub acl: Acl,
+}
+
+/// All that is known of an export but its data.
+#[derive(Debug)]
+pub struct State {
+    /// What the configuration says.
+    pub settings: Settings,
+    /// The size as the store last told it.
+    pub geometry: Geometry,
+    config: [u8; STRING_LEN_MAX],
+    config_len: usize,
+    mask: MacList<{ mask::ENTRIES_MAX }>,
+    reservation: MacList<{ reserve::ENTRIES_MAX }>,
+    revision: u64,
+}
+
+impl State {
+    /// A state without config string, mask and reservation.
+    pub fn new(settings: Settings, geometry: Geometry) -> Self {
+        Self {
+            settings,
+            geometry,
+            config: [0; STRING_LEN_MAX],
+            config_len: 0,
+            mask: MacList::default(),
+            reservation: MacList::default(),
+            revision: 0,
+        }
+    }
+
+    /// Whether a frame from `src` may be answered, whatever it asks.
+    pub fn admit(&self, src: Mac) -> Result<(), DropReason> {
+        if !self.settings.acl.admits(src) {
+            return Err(DropReason::Acl);
+        }
+        if !self.mask.is_empty() && !self.mask.contains(src) {
+            return Err(DropReason::Mask);
+        }
+        Ok(())
+    }
+
+    /// Whether others have reserved it against `src`.
+    pub fn is_reserved_against(&self, src: Mac) -> bool {
+        !self.reservation.is_empty() && !self.reservation.contains(src)
+    }
+
+    /// Who is to hear of the export: those on its lists, or everybody.
+    pub fn audience(&self) -> impl Iterator<Item = Mac> {
+        let acl = &self.settings.acl;
+        let listed = if self.mask.is_empty() { acl.as_slice() } else { self.mask.as_slice() };
+        let everybody = listed.is_empty().then_some(Mac::BROADCAST);
+        listed.iter().copied().filter(|&mac| acl.admits(mac)).chain(everybody)
+    }
+
+    /// What IDENTIFY DEVICE tells.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            names: self.settings.names,
+            sectors: self.geometry.sectors,
+            physical_bytes: self.geometry.physical_bytes,
+        }
+    }
+
+    /// Grows with every change that an initiator made, so that whoever saves
+    /// or announces the state knows when to.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The config string.
+    pub fn config(&self) -> &[u8] {
+        self.config.get(..self.config_len).unwrap_or(&[])
+    }
+
+    /// Puts `string` in place of the config string. Fails if it is longer
+    /// than [`STRING_LEN_MAX`].
+    pub fn set_config(&mut self, string: &[u8]) -> Result<(), ListFull> {
+        if self.config() == string {
+            return Ok(());
+        }
+        self.config.get_mut(..string.len()).ok_or(ListFull)?.copy_from_slice(string);
+        self.config_len = string.len();
+        self.revision += 1;
+        Ok(())
+    }
+
+    /// The mask list.
+    pub fn mask(&self) -> &[Mac] {
+        self.mask.as_slice()
+    }
+
+    /// Puts `mac` on the mask list, if it is not there.
+    pub fn add_to_mask(&mut self, mac: Mac) -> Result<(), ListFull> {
+        let changed = self.mask.add(mac)?;
+        self.revision += u64::from(changed);
+        Ok(())
+    }
+
+    /// Takes `mac` off the mask list, if it is there.
+    pub fn delete_from_mask(&mut self, mac: Mac) {
+        let changed = self.mask.delete(mac);
+        self.revision += u64::from(changed);
+    }
+
+    /// Who has reserved the export.
+    pub fn reservation(&self) -> &[Mac] {
+        self.reservation.as_slice()
+    }
+
+    /// Puts `macs` in place of the reservation. Changes nothing if they are
+    /// more than [`reserve::ENTRIES_MAX`].
+    pub fn set_reservation(&mut self, macs: impl Iterator<Item = Mac> + Clone) -> Result<(), ListFull> {
+        if macs.clone().eq(self.reservation.as_slice().iter().copied()) {
+            return Ok(());
+        }
+        self.reservation.replace(macs)?;
+        self.revision += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::wire::identify::Text;
+
+    fn mac(last: u8) -> Mac {
+        Mac([2, 0, 0, 0, 0, last])
+    }
+
+    fn state(acl: &[u8]) -> State {
+        let settings = Settings {
+            address: Address { shelf: 7, slot: 3 },
+            read_only: false,
+            durability: Durability::Durable,
+            names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("1"), model: Text::new("m") },
+            acl: Acl::new(acl.iter().copied().map(mac)),
+        };
+        State::new(settings, Geometry { sectors: 100, physical_bytes: 4096 })
+    }
+
+    #[test]
+    fn both_lists_admit_and_the_static_one_comes_first() {
+        for (acl, mask, src, expected) in [
+            (&[][..], &[][..], 1, Ok(())),
+            (&[1], &[], 1, Ok(())),
+            (&[1], &[], 2, Err(DropReason::Acl)),
+            (&[], &[1], 1, Ok(())),
+            (&[], &[1], 2, Err(DropReason::Mask)),
+            (&[1, 2], &[1], 2, Err(DropReason::Mask)),
+            (&[1], &[2], 2, Err(DropReason::Acl)),
+        ] {
+            let mut state = state(acl);
+            for &last in mask {
+                state.add_to_mask(mac(last)).unwrap();
+            }
+            assert_eq!(state.admit(mac(src)), expected, "{acl:?} {mask:?} {src}");
+        }
+    }
+
+    #[test]
+    fn audience_is_who_would_be_answered() {
+        for (acl, mask, expected) in [
+            (&[][..], &[][..], vec![Mac::BROADCAST]),
+            (&[2, 1], &[], vec![mac(1), mac(2)]),
+            (&[], &[5, 4], vec![mac(5), mac(4)]),
+            (&[1, 2], &[2, 3], vec![mac(2)]),
+            (&[1], &[3], vec![]),
+        ] {
+            let mut state = state(acl);
+            for &last in mask {
+                state.add_to_mask(mac(last)).unwrap();
+            }
+            assert_eq!(state.audience().collect::<Vec<_>>(), expected, "{acl:?} {mask:?}");
+        }
+    }
+
+    #[test]
+    fn revision_grows_with_changes_only() {
+        let mut state = state(&[]);
+        let mut seen = 0;
+        let mut step = |state: &State, changed: bool, what: &str| {
+            assert_eq!(state.revision() > seen, changed, "{what}");
+            seen = state.revision();
+        };
+        state.set_config(b"a").unwrap();
+        step(&state, true, "set");
+        state.set_config(b"a").unwrap();
+        step(&state, false, "same set");
+        state.add_to_mask(mac(1)).unwrap();
+        step(&state, true, "add");
+        state.add_to_mask(mac(1)).unwrap();
+        step(&state, false, "same add");
+        state.delete_from_mask(mac(2));
+        step(&state, false, "delete of an absent one");
+        state.delete_from_mask(mac(1));
+        step(&state, true, "delete");
+        state.set_reservation([mac(1)].into_iter()).unwrap();
+        step(&state, true, "reserve");
+        state.set_reservation([mac(1)].into_iter()).unwrap();
+        step(&state, false, "same reserve");
+        assert!(state.set_reservation(std::iter::repeat_n(mac(1), 241)).is_err());
+        assert!(state.set_config(&[0; 1025]).is_err());
+        step(&state, false, "refused ones");
+        assert_eq!((state.config(), state.reservation()), (&b"a"[..], &[mac(1)][..]));
+    }
+
+    #[test]
+    fn shorter_string_leaves_nothing_of_a_longer_one() {
+        let mut state = state(&[]);
+        state.set_config(&[7; 1024]).unwrap();
+        assert_eq!(state.config(), [7; 1024]);
+        state.set_config(b"ab").unwrap();
+        assert_eq!(state.config(), b"ab");
+        state.set_config(b"").unwrap();
+        assert_eq!(state.config(), b"");
+    }
+}

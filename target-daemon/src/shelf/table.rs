@@ -1,0 +1,171 @@
+//! The exports of a worker, found by address.
+
+use super::export::Export;
+use crate::wire::aoe::{Address, SHELF_ANY, SLOT_ANY};
+
+/// Two exports with one address. Initiators would take them for two ways to
+/// the same data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("address {0} is given to two exports: give each its own")]
+pub struct Taken(pub Address);
+
+/// The exports of a worker, sorted by address.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    exports: Vec<Export>,
+}
+
+impl Shelf {
+    /// Adds an export. Indices found before do not hold any more.
+    pub fn insert(&mut self, export: Export) -> Result<(), Taken> {
+        let address = export.state.settings.address;
+        match self.place(address) {
+            Ok(_) => Err(Taken(address)),
+            Err(at) => {
+                self.exports.insert(at, export);
+                Ok(())
+            }
+        }
+    }
+
+    /// The index of the export at this very address.
+    pub fn find(&self, address: Address) -> Option<usize> {
+        self.place(address).ok()
+    }
+
+    /// The first index, from `from` on, that a request for this shelf and
+    /// slot is for; each may be "any". Called in a loop it gives them all,
+    /// and lets the caller change the export in between.
+    pub fn next_match(&self, shelf: u16, slot: u8, from: usize) -> Option<usize> {
+        if shelf != SHELF_ANY && slot != SLOT_ANY {
+            return self.find(Address { shelf, slot }).filter(|&at| at >= from);
+        }
+        let rest = self.exports.get(from..)?;
+        let matches = |export: &Export| {
+            let address = export.state.settings.address;
+            (shelf == SHELF_ANY || shelf == address.shelf) && (slot == SLOT_ANY || slot == address.slot)
+        };
+        rest.iter().position(matches).map(|at| from + at)
+    }
+
+    /// The export with this index.
+    pub fn get(&self, index: usize) -> Option<&Export> {
+        self.exports.get(index)
+    }
+
+    /// The export with this index.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Export> {
+        self.exports.get_mut(index)
+    }
+
+    /// All, by address.
+    pub fn iter(&self) -> impl Iterator<Item = &Export> {
+        self.exports.iter()
+    }
+
+    /// All, by address.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Export> {
+        self.exports.iter_mut()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.exports.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.exports.is_empty()
+    }
+
+    fn place(&self, address: Address) -> Result<usize, usize> {
+        self.exports.binary_search_by_key(&address, |export| export.state.settings.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::shelf::{Acl, Settings};
+    use crate::store::{Completion, Durability, Full, Geometry, Op, Store};
+    use crate::wire::identify::{Names, Text};
+
+    /// A store that does nothing and grows by a sector when looked at.
+    struct Growing(u64);
+
+    impl Store for Growing {
+        fn geometry(&self) -> Geometry {
+            Geometry { sectors: self.0, physical_bytes: 512 }
+        }
+        fn refresh(&mut self) -> Geometry {
+            self.0 += 1;
+            self.geometry()
+        }
+        fn submit(&mut self, op: Op) -> Result<(), Full> {
+            Err(Full(op))
+        }
+        fn complete(&mut self) -> Option<Completion> {
+            None
+        }
+    }
+
+    fn export(shelf: u16, slot: u8) -> Export {
+        let settings = Settings {
+            address: Address { shelf, slot },
+            read_only: false,
+            durability: Durability::Durable,
+            names: Names { serial: Text::new(""), firmware: Text::new(""), model: Text::new("") },
+            acl: Acl::default(),
+        };
+        Export::new(settings, Box::new(Growing(8)))
+    }
+
+    fn shelf() -> Shelf {
+        let mut table = Shelf::default();
+        for (shelf, slot) in [(7, 1), (0, 0), (7, 0), (300, 1)] {
+            table.insert(export(shelf, slot)).unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn address_is_given_once() {
+        let mut table = shelf();
+        let error = table.insert(export(7, 1)).unwrap_err();
+        assert_eq!(error, Taken(Address { shelf: 7, slot: 1 }));
+        assert!(error.to_string().contains("7.1"));
+        assert_eq!(table.len(), 4);
+    }
+
+    #[test]
+    fn every_match_is_found_once() {
+        let table = shelf();
+        for (shelf, slot, expected) in [
+            (7, 1, &["7.1"][..]),
+            (7, 2, &[]),
+            (SHELF_ANY, SLOT_ANY, &["0.0", "7.0", "7.1", "300.1"]),
+            (SHELF_ANY, 1, &["7.1", "300.1"]),
+            (7, SLOT_ANY, &["7.0", "7.1"]),
+            (8, SLOT_ANY, &[]),
+            (SHELF_ANY, 9, &[]),
+        ] {
+            let mut found = Vec::new();
+            let mut from = 0;
+            while let Some(at) = table.next_match(shelf, slot, from) {
+                found.push(table.get(at).unwrap().state.settings.address.to_string());
+                from = at + 1;
+            }
+            assert_eq!(found, expected, "{shelf}.{slot}");
+        }
+    }
+
+    #[test]
+    fn refresh_tells_of_a_new_size() {
+        let mut table = shelf();
+        let export = table.get_mut(0).unwrap();
+        assert_eq!(export.state.geometry.sectors, 8);
+        assert!(export.refresh());
+        assert_eq!(export.state.identity().sectors, 9);
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads and writes through a file descriptor: whole or not at all.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use super::{Buffers, Fault, SEGMENTS_MAX};
+
+/// Why a transfer ended before its last byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stopped {
+    /// The call failed.
+    Errno(i32),
+    /// The call moved nothing: the end of the file, or a writer that is stuck.
+    Nothing,
+}
+
+impl From<Stopped> for Fault {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Errno(errno) => Fault::from_errno(errno),
+            Stopped::Nothing => Fault::Media,
+        }
+    }
+}
+
+/// Fills `buffers` from `offset` on.
+pub(super) fn read(file: &File, buffers: &mut Buffers, offset: u64) -> Result<(), Stopped> {
+    transfer(buffers, offset, |iovecs, offset| {
+        // SAFETY: the pieces are valid and ours (the contract of `Buffers`),
+        // and `read` has them mutably.
+        let moved =
+            unsafe { libc::preadv(file.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int, offset) };
+        result(moved)
+    })
+}
+
+/// Writes `buffers` from `offset` on; `flags` are those of `pwritev2`.
+pub(super) fn write(file: &File, buffers: &Buffers, offset: u64, flags: libc::c_int) -> Result<(), Stopped> {
+    transfer(buffers, offset, |iovecs, offset| {
+        let count = iovecs.len() as libc::c_int;
+        // SAFETY: the pieces are valid (the contract of `Buffers`); the kernel
+        // only reads them.
+        let moved = unsafe { libc::pwritev2(file.as_raw_fd(), iovecs.as_ptr(), count, offset, flags) };
+        result(moved)
+    })
+}
+
+/// `fdatasync`. It also covers what was written through a shared mapping:
+/// the first store to a clean page marks it dirty in the page cache, and
+/// `msync(MS_SYNC)` is the very same call in the kernel, for a range.
+pub(super) fn sync(file: &File) -> Result<(), Stopped> {
+    loop {
+        // SAFETY: no memory is passed.
+        match result(unsafe { libc::fdatasync(file.as_raw_fd()) } as isize) {
+            Ok(_) => return Ok(()),
+            Err(libc::EINTR) => {}
+            Err(errno) => return Err(Stopped::Errno(errno)),
+        }
+    }
+}
+
+fn result(returned: isize) -> Result<usize, i32> {
+    usize::try_from(returned).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+/// Repeats `call` until every byte was moved: a call may move less than it was
+/// asked to, and only the next one says why.
+fn transfer(
+    buffers: &Buffers,
+    offset: u64,
+    mut call: impl FnMut(&[libc::iovec], i64) -> Result<usize, i32>,
+) -> Result<(), Stopped> {
+    let mut rest = Rest::new(buffers);
+    let mut offset = i64::try_from(offset).map_err(|_| Stopped::Errno(libc::EINVAL))?;
+    while rest.bytes > 0 {
+        match call(rest.iovecs(), offset) {
+            Ok(0) => return Err(Stopped::Nothing),
+            Ok(moved) => {
+                rest.advance(moved);
+                offset = offset.saturating_add_unsigned(moved as u64);
+            }
+            Err(libc::EINTR) => {}
+            Err(errno) => return Err(Stopped::Errno(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// What of the buffers is still to be moved.
+struct Rest {
+    iovecs: [libc::iovec; SEGMENTS_MAX],
+    first: usize,
+    count: usize,
+    bytes: usize,
+}
+
+impl Rest {
+    fn new(buffers: &Buffers) -> Self {
+        let mut iovecs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SEGMENTS_MAX];
+        for (to, from) in iovecs.iter_mut().zip(buffers.iovecs()) {
+            *to = *from;
+        }
+        Self { iovecs, first: 0, count: buffers.iovecs().len(), bytes: buffers.len() }
+    }
+
+    fn iovecs(&self) -> &[libc::iovec] {
+        self.iovecs.get(self.first..self.count).unwrap_or(&[])
+    }
+
+    fn advance(&mut self, moved: usize) {
+        let mut moved = moved.min(self.bytes);
+        self.bytes -= moved;
+        while let Some(iovec) = self.iovecs.get_mut(self.first) {
+            if moved < iovec.iov_len {
+                iovec.iov_base = iovec.iov_base.wrapping_byte_add(moved);
+                iovec.iov_len -= moved;
+                return;
+            }
+            moved -= iovec.iov_len;
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// What a scripted call does, and how the transfer ends.
+    type Row = (&'static [Result<usize, i32>], Result<(), Stopped>);
+
+    #[test]
+    fn a_transfer_is_whole_or_an_error() {
+        let rows: &[Row] = &[
+            (&[Ok(10)], Ok(())),
+            (&[Ok(4), Ok(6)], Ok(())),
+            (&[Ok(1), Ok(2), Ok(1), Ok(5), Ok(1)], Ok(())),
+            (&[Err(libc::EINTR), Ok(3), Err(libc::EINTR), Ok(7)], Ok(())),
+            (&[Ok(4), Ok(0)], Err(Stopped::Nothing)),
+            (&[Ok(9), Err(libc::ENOSPC)], Err(Stopped::Errno(libc::ENOSPC))),
+            (&[Err(libc::EIO)], Err(Stopped::Errno(libc::EIO))),
+        ];
+        for (script, expected) in rows {
+            let mut memory = *b"0123456789";
+            let mut buffers = Buffers::EMPTY;
+            for piece in memory.chunks_mut(4) {
+                // SAFETY: the array outlives the list and is not used beside it.
+                assert!(unsafe { buffers.push(piece) });
+            }
+            let mut steps = script.iter();
+            let mut seen: Vec<u8> = Vec::new();
+            let result = transfer(&buffers, 100, |iovecs, offset| {
+                assert_eq!(offset, 100 + seen.len() as i64, "{script:?}");
+                let step = *steps.next().unwrap();
+                let bytes = iovecs.iter().flat_map(|iovec| {
+                    // SAFETY: a part of `memory`.
+                    unsafe { std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len) }
+                });
+                seen.extend(bytes.take(step.unwrap_or(0)).copied());
+                step
+            });
+            assert_eq!(result, *expected, "{script:?}");
+            assert!(steps.next().is_none(), "{script:?} was not used up");
+            assert_eq!(seen, &b"0123456789"[..seen.len()], "{script:?}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What a block device says about itself.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// `libc` has no constant for it; it is as in the kernel's `linux/fs.h`.
+const BLKROGET: libc::Ioctl = libc::_IO(0x12, 94);
+
+/// What matters before serving a device.
+pub(super) struct Facts {
+    /// It takes no writes.
+    pub(super) read_only: bool,
+    /// What it can be addressed by.
+    pub(super) logical_bytes: u32,
+    /// What it writes at once.
+    pub(super) physical_bytes: u32,
+}
+
+pub(super) fn facts(device: &File) -> io::Result<Facts> {
+    let (mut read_only, mut logical): (libc::c_int, libc::c_int) = (0, 0);
+    let mut physical: libc::c_uint = 0;
+    // SAFETY: BLKROGET fills an `int`.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), BLKROGET, &mut read_only) })?;
+    // SAFETY: BLKSSZGET fills an `int`.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::BLKSSZGET, &mut logical) })?;
+    // SAFETY: BLKPBSZGET fills an `unsigned int`.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::BLKPBSZGET, &mut physical) })?;
+    Ok(Facts { read_only: read_only != 0, logical_bytes: logical.unsigned_abs(), physical_bytes: physical })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

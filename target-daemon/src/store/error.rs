@@ -1,0 +1,160 @@
+//! Why a store was not opened, and what to know about one that was.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::lock::Holder;
+
+/// Why a store could not be opened. Each message names the file and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Nothing is there.
+    #[error("{}: no such file: correct the path, or create it with `truncate -s \
+             SIZE`", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something is there that holds no sectors.
+    #[error("{}: is a {kind}: give a regular file or a block device", path.display())]
+    WrongKind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// It may not be read.
+    #[error("{}: may not be read: give read permission to the user of this \
+             process", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The answer of the system.
+        source: io::Error,
+    },
+    /// It may be read but not written.
+    #[error("{}: may not be written: give write permission, or export it with \
+             `ro`", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The answer of the system.
+        source: io::Error,
+    },
+    /// An offset or length that splits a sector.
+    #[error("{}: {name} {bytes} is not a multiple of 512: round it to whole \
+             sectors", path.display())]
+    Unaligned {
+        /// The file.
+        path: PathBuf,
+        /// "offset" or "length".
+        name: &'static str,
+        /// Its value.
+        bytes: u64,
+    },
+    /// An offset or length that leads out of the file.
+    #[error("{}: offset {offset} + length {length} lies beyond its end at {size} bytes: \
+             correct them, or enlarge the file", path.display())]
+    Beyond {
+        /// The file.
+        path: PathBuf,
+        /// The offset asked for, in bytes.
+        offset: u64,
+        /// The length asked for, in bytes.
+        length: u64,
+        /// The size of the file in bytes.
+        size: u64,
+    },
+    /// Less than one sector to export.
+    #[error("{}: has {bytes} bytes from offset {offset} on: at least one sector \
+             of 512 is needed", path.display())]
+    TooSmall {
+        /// The file.
+        path: PathBuf,
+        /// The offset asked for, in bytes.
+        offset: u64,
+        /// What is left from there on, in bytes.
+        bytes: u64,
+    },
+    /// A device with larger sectors than the protocol's.
+    #[error("{}: has logical sectors of {bytes} bytes, and only 512 can be served: \
+             reformat the device to 512, or export a file on it", path.display())]
+    SectorSize {
+        /// The device.
+        path: PathBuf,
+        /// Its logical sector size.
+        bytes: u32,
+    },
+    /// Durable writes into memory that no call can write to.
+    #[error("{}: lies in hugetlbfs, which keeps nothing: export it as volatile, \
+             or read-only", path.display())]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The kernel does not give the device exclusively.
+    #[error("{}: is in use, perhaps mounted, part of an array, or swap: \
+             release it (`lsblk {}` shows its user)", path.display(), path.display())]
+    Busy {
+        /// The device.
+        path: PathBuf,
+    },
+    /// The same bytes are open elsewhere.
+    #[error("{}: is locked by {holder}: end that use, or give exports that do \
+             not overlap", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// Who has it.
+        holder: Holder,
+    },
+    /// Any other failure of the system.
+    #[error("{}: cannot {action} it", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The answer of the system.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    pub(super) fn system(path: &Path, action: &'static str, source: io::Error) -> Self {
+        Self::System { path: path.to_owned(), action, source }
+    }
+}
+
+/// Something that an operator should know about a store that was opened.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The file does not end with a sector.
+    #[error("{}: the last {bytes} bytes are no whole sector and are not exported", path.display())]
+    TailCut {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes are left out.
+        bytes: u64,
+    },
+    /// Fewer blocks are allocated than the file has bytes.
+    #[error("{}: only {allocated} of {size} bytes are allocated: writes fail when its \
+             file system is full; allocate them with `fallocate`", path.display())]
+    Sparse {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that have a place.
+        allocated: u64,
+        /// The size of the file in bytes.
+        size: u64,
+    },
+    /// Durable writes are as durable as memory.
+    #[error("{}: lies in memory: its writes do not survive a restart of this host, \
+             so export it as volatile, or move it to a disk", path.display())]
+    InMemory {
+        /// The file.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,33 @@
+//! From an errno to what the initiator is told.
+
+use super::Fault;
+
+impl Fault {
+    /// The fault that an errno of a read, write or sync means.
+    pub fn from_errno(errno: i32) -> Self {
+        match errno {
+            // What disks, transports and file systems say when data cannot be
+            // had, whether for bad media or because the path to it is gone.
+            libc::EIO
+            | libc::ENXIO
+            | libc::ENODEV
+            | libc::ENODATA
+            | libc::ENOMEDIUM
+            | libc::EILSEQ
+            | libc::EREMOTEIO
+            | libc::EBADMSG
+            | libc::EUCLEAN
+            | libc::ENOLINK
+            | libc::ETIMEDOUT => Self::Media,
+            libc::ENOSPC | libc::EDQUOT | libc::EFBIG => Self::NoSpace,
+            libc::EROFS | libc::EPERM | libc::EACCES | libc::EBADF => Self::ReadOnly,
+            _ => Self::System,
+        }
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        error.raw_os_error().map_or(Self::System, Self::from_errno)
+    }
+}

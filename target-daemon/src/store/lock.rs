@@ -1,0 +1,137 @@
+//! Keeping others out.
+//!
+//! A store locks its extent of the file by an open-file-description lock: a
+//! write lock, or a read lock for a read-only store. Such locks conflict
+//! between any two descriptions, in one process too, so the same bytes cannot
+//! be exported twice, while disjoint extents and several read-only exports
+//! can. A block device is besides claimed exclusively, as a file system does
+//! it, once for all exports of it in this process.
+//!
+//! Locks of files are advisory: QEMU and anything that calls `fcntl` respects
+//! them; `vblade` without options, loop devices and `dd` do not ask.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Who holds a lock that we did not get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// Another process, by its id.
+    Process(u32),
+    /// Another export of this process.
+    Ourselves,
+    /// The kernel does not tell: it is in another namespace or on another host.
+    Unknown,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => write!(f, "process {pid}"),
+            Self::Ourselves => write!(f, "another export of this process"),
+            Self::Unknown => write!(f, "an unknown process"),
+        }
+    }
+}
+
+/// Why a lock was not given.
+pub(super) enum Refused {
+    By(Holder),
+    System(io::Error),
+}
+
+/// Locks `length` bytes from `offset` on, `None` for all there will ever be.
+pub(super) fn lock(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
+    let kind = if read_only { libc::F_RDLCK } else { libc::F_WRLCK };
+    let mut range = whole(kind);
+    range.l_start = to_offset(offset)?;
+    range.l_len = to_offset(length.unwrap_or(0))?;
+    // SAFETY: a valid descriptor and a valid `flock`.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &range) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Err(Refused::By(holder(file, range))),
+        _ => Err(Refused::System(error)),
+    }
+}
+
+/// Gives back every lock of the description. Closing would do it too, but not
+/// as long as a child process between `fork` and `exec` has a copy.
+pub(super) fn unlock(file: &File) {
+    // SAFETY: a valid descriptor and a valid `flock`.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &whole(libc::F_UNLCK)) };
+}
+
+fn whole(kind: libc::c_int) -> libc::flock {
+    // SAFETY: all-zero is a valid `flock`; OFD locks ask for a zero `l_pid`,
+    // and a zero `l_len` means to the end, wherever it will be.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = kind as libc::c_short;
+    range.l_whence = libc::SEEK_SET as libc::c_short;
+    range
+}
+
+fn to_offset(bytes: u64) -> Result<libc::off_t, Refused> {
+    libc::off_t::try_from(bytes).map_err(|_| Refused::System(io::Error::from_raw_os_error(libc::EOVERFLOW)))
+}
+
+fn holder(file: &File, mut range: libc::flock) -> Holder {
+    // SAFETY: a valid descriptor and a valid `flock`, which the call fills.
+    let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut range) };
+    // The lock of a process names it; the lock of a description gives -1.
+    match u32::try_from(range.l_pid) {
+        Ok(pid) if asked == 0 && pid > 0 => name(pid),
+        _ => find_holder(file).map_or(Holder::Unknown, name),
+    }
+}
+
+fn name(pid: u32) -> Holder {
+    if pid == std::process::id() { Holder::Ourselves } else { Holder::Process(pid) }
+}
+
+/// The process with a descriptor that shows a lock on this file.
+fn find_holder(file: &File) -> Option<u32> {
+    let facts = file.metadata().ok()?;
+    let (major, minor) = (libc::major(facts.dev()), libc::minor(facts.dev()));
+    let inode = format!(" {major:02x}:{minor:02x}:{} ", facts.ino());
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .find(|(_, path)| shows_lock(&path.join("fdinfo"), &inode))
+        .map(|(pid, _)| pid)
+}
+
+fn shows_lock(fdinfo: &Path, inode: &str) -> bool {
+    fs::read_dir(fdinfo).into_iter().flatten().flatten().any(|entry| {
+        fs::read_to_string(entry.path())
+            .is_ok_and(|text| text.lines().any(|l| l.starts_with("lock:") && l.contains(inode)))
+    })
+}
+
+/// A block device that this process alone may use.
+#[derive(Debug)]
+pub(super) struct Claim(#[expect(dead_code, reason = "held, not used")] File);
+
+/// The claims in force, by device number.
+static CLAIMS: Mutex<Vec<(u64, Weak<Claim>)>> = Mutex::new(Vec::new());
+
+/// Claims a device; a second store on it shares the claim of the first.
+pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<Claim>> {
+    let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+    claims.retain(|(_, claim)| claim.strong_count() > 0);
+    let known = claims.iter().find(|(known, _)| *known == device);
+    if let Some(claim) = known.and_then(|(_, claim)| claim.upgrade()) {
+        return Ok(claim);
+    }
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?;
+    let claim = Arc::new(Claim(file));
+    claims.push((device, Arc::downgrade(&claim)));
+    Ok(claim)
+}

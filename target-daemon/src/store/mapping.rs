@@ -1,0 +1,74 @@
+//! A part of a file in memory, and copies out of it and into it.
+
+use std::fs::File;
+use std::io;
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{Buffers, sigbus};
+
+/// A page of it was not there, and the copy ended early.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Interrupted;
+
+/// A shared mapping. No reference into it ever exists, only raw copies: the
+/// file may be written by others at any time.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    raw: MmapRaw,
+    writable: bool,
+}
+
+impl Mapping {
+    /// Maps `bytes` from `offset` on; `memmap2` takes care of an offset within
+    /// a page.
+    pub(super) fn new(file: &File, offset: u64, bytes: u64, writable: bool) -> io::Result<Self> {
+        let len = usize::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        sigbus::install()?;
+        let mut options = MmapOptions::new();
+        options.offset(offset).len(len);
+        let raw = if writable { options.map_raw(file) } else { options.map_raw_read_only(file) }?;
+        Ok(Self { raw, writable })
+    }
+
+    /// Fills `buffers` from the bytes at `at`.
+    pub(super) fn read(&self, at: usize, buffers: &mut Buffers) -> Result<(), Interrupted> {
+        self.check(at, buffers)?;
+        let mut from = self.raw.as_ptr().wrapping_add(at);
+        for iovec in buffers.iovecs() {
+            // SAFETY: `from` stays in the mapping (checked above for the sum
+            // of the pieces); the piece is valid and ours, we hold the list
+            // mutably; a frame and a file mapping do not overlap.
+            if !unsafe { sigbus::copy(iovec.iov_base.cast(), from, iovec.iov_len) } {
+                return Err(Interrupted);
+            }
+            from = from.wrapping_add(iovec.iov_len);
+        }
+        Ok(())
+    }
+
+    /// Puts `buffers` into the bytes at `at`.
+    pub(super) fn write(&self, at: usize, buffers: &Buffers) -> Result<(), Interrupted> {
+        self.check(at, buffers)?;
+        if !self.writable {
+            return Err(Interrupted);
+        }
+        let mut to = self.raw.as_mut_ptr().wrapping_add(at);
+        for iovec in buffers.iovecs() {
+            // SAFETY: as in `read`, the other way round; the mapping is
+            // writable (checked above).
+            if !unsafe { sigbus::copy(to, iovec.iov_base.cast(), iovec.iov_len) } {
+                return Err(Interrupted);
+            }
+            to = to.wrapping_add(iovec.iov_len);
+        }
+        Ok(())
+    }
+
+    fn check(&self, at: usize, buffers: &Buffers) -> Result<(), Interrupted> {
+        match at.checked_add(buffers.len()) {
+            Some(end) if end <= self.raw.len() => Ok(()),
+            _ => Err(Interrupted),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The store over a mapping: for files and devices that live in memory or are
+//! served from the page cache.
+//!
+//! - A **read** is one guarded copy from the mapping.
+//! - A **durable write** goes through the descriptor with `RWF_DSYNC`, which
+//!   is coherent with the mapping and reports a full or broken medium as an
+//!   error: (1) the present size is checked, so that a write never brings back
+//!   a part of the file that somebody cut off; (2) every byte is in the file
+//!   or the write fails; (3) the call returned, so the data is on the medium;
+//!   only then (4) the completion is queued. A crash before (4) loses only
+//!   what nobody was told about.
+//! - A **volatile write** is a guarded copy into the mapping.
+//! - When a guarded copy is **interrupted**, the same transfer goes through the
+//!   descriptor, which says why by its errno (or succeeds, if the trouble has
+//!   passed).
+//! - A **flush** that failed leaves pages that are marked clean but are not on
+//!   the medium, and a second flush would return success. So the fault
+//!   stays: the store takes no more writes and answers every flush with it.
+//!
+//! A truncation in the instant between (1) and (2) goes unnoticed; the lock
+//! (see `lock`) is what keeps other programs away.
+
+use super::completed::Completed;
+use super::descriptor::{self, Stopped};
+use super::mapping::Mapping;
+use super::open::Backing;
+use super::{
+    Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions, SECTOR_BYTES,
+    Store, Warning,
+};
+
+/// How a write gets to the medium.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Writes {
+    Refused,
+    /// Into the mapping; stable after a flush.
+    Mapped,
+    /// Through the descriptor, each one stable by itself.
+    Synced,
+    /// Through the descriptor, then `fdatasync`: for file systems that do not
+    /// know the flag.
+    ThenSynced,
+}
+
+/// A file or block device, mapped.
+#[derive(Debug)]
+pub struct MmapStore {
+    mapping: Mapping,
+    backing: Backing,
+    geometry: Geometry,
+    writes: Writes,
+    failed: Option<Fault>,
+    completed: Completed,
+}
+
+impl MmapStore {
+    /// Opens, locks and maps what `options` describe.
+    pub fn open(options: &OpenOptions) -> Result<Self, OpenError> {
+        let backing = Backing::open(options)?;
+        let writes = match (options.read_only, options.durability) {
+            (true, _) => Writes::Refused,
+            (false, Durability::Volatile) => Writes::Mapped,
+            (false, Durability::Durable) => Writes::Synced,
+        };
+        let mapping = map(&backing, backing.bytes(), writes)
+            .map_err(|source| OpenError::system(&options.path, "map", source))?;
+        let geometry =
+            Geometry { sectors: backing.bytes() / SECTOR_BYTES, physical_bytes: backing.physical_bytes() };
+        Ok(Self { mapping, backing, geometry, writes, failed: None, completed: Completed::new() })
+    }
+
+    /// What the operator should know about the file, though it was opened.
+    pub fn warnings(&self) -> &[Warning] {
+        self.backing.warnings()
+    }
+
+    /// The fault of a flush, if one has failed: since then the store refuses
+    /// writes.
+    pub fn degraded(&self) -> Option<Fault> {
+        self.failed
+    }
+
+    fn execute(&mut self, op: &mut Op) -> Result<(), Fault> {
+        let at = op.range_in(self.geometry)?;
+        match op.kind {
+            Kind::Read => self.read(at, &mut op.buffers),
+            Kind::Write => self.write(at, &op.buffers),
+            Kind::Flush => self.flush(),
+        }
+    }
+
+    fn read(&self, at: u64, buffers: &mut Buffers) -> Result<(), Fault> {
+        if self.mapping.read(at as usize, buffers).is_err() {
+            return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
+        }
+        // The page with the end of a truncated file reads as zeros behind the
+        // end, without SIGBUS. Then the last byte is one of those zeros: any
+        // other last byte saves the call.
+        if buffers.last() == Some(0) {
+            return self.check_end(at, buffers);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
+        if self.writes == Writes::Refused || self.failed.is_some() {
+            return Err(Fault::ReadOnly);
+        }
+        self.check_end(at, buffers)?;
+        match self.writes {
+            Writes::Mapped => self.write_mapped(at, buffers),
+            _ => self.write_synced(at, buffers),
+        }
+    }
+
+    fn write_mapped(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
+        if self.mapping.write(at as usize, buffers).is_ok() {
+            return Ok(());
+        }
+        // It may have been interrupted because the file has shrunk just now.
+        self.check_end(at, buffers)?;
+        Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at, 0)?)
+    }
+
+    fn write_synced(&mut self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
+        let (file, offset) = (self.backing.file(), self.backing.offset() + at);
+        if self.writes == Writes::Synced {
+            match descriptor::write(file, buffers, offset, libc::RWF_DSYNC) {
+                Err(Stopped::Errno(libc::EOPNOTSUPP | libc::ENOSYS)) => {
+                    self.writes = Writes::ThenSynced;
+                }
+                result => return Ok(result?),
+            }
+        }
+        descriptor::write(file, buffers, offset, 0)?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        if let Some(fault) = self.failed {
+            return Err(fault);
+        }
+        let result = descriptor::sync(self.backing.file()).map_err(Fault::from);
+        self.failed = result.err();
+        result
+    }
+
+    /// Whether the file still reaches as far as the operation.
+    fn check_end(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
+        let end = self.backing.offset() + at + buffers.len() as u64;
+        if end <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
+    }
+}
+
+impl Store for MmapStore {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn refresh(&mut self) -> Geometry {
+        if let Some(bytes) = self.backing.resized()
+            && let Ok(mapping) = map(&self.backing, bytes, self.writes)
+        {
+            self.mapping = mapping;
+            self.backing.set_bytes(bytes);
+            self.geometry.sectors = bytes / SECTOR_BYTES;
+        }
+        self.geometry
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        let mut op = self.completed.admit(op)?;
+        let result = self.execute(&mut op);
+        self.completed.push(op.token, result);
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.completed.pop()
+    }
+}
+
+/// Writable only if writes go that way: a durable store cannot be changed past
+/// its descriptor, not even by a bug.
+fn map(backing: &Backing, bytes: u64, writes: Writes) -> std::io::Result<Mapping> {
+    Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)
+}

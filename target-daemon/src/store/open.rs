@@ -1,0 +1,238 @@
+//! Opening what is behind a store: a regular file or a block device, or a part
+//! of one.
+
+use std::fs::{self, File, FileType, Metadata};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::device;
+use super::lock::{self, Claim, Refused};
+use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
+
+/// The largest write unit worth telling: a page.
+const PHYSICAL_BYTES_MAX: u32 = 4096;
+
+/// What to open, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenOptions {
+    /// A regular file or a block device.
+    pub path: PathBuf,
+    /// Refuse writes, and share the file with other read-only stores.
+    pub read_only: bool,
+    /// Where the export starts, in bytes; a multiple of 512.
+    pub offset_bytes: u64,
+    /// How long it is, in bytes, a multiple of 512; `None` for all of the file
+    /// from the offset on, also when it grows.
+    pub length_bytes: Option<u64>,
+    /// What an acknowledged write has survived.
+    pub durability: Durability,
+}
+
+impl OpenOptions {
+    /// The whole of `path`, writable and durable.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            read_only: false,
+            offset_bytes: 0,
+            length_bytes: None,
+            durability: Durability::Durable,
+        }
+    }
+
+    fn refused(&self, refused: Refused) -> OpenError {
+        match refused {
+            Refused::By(holder) => OpenError::Locked { path: self.path.clone(), holder },
+            Refused::System(source) => OpenError::system(&self.path, "lock", source),
+        }
+    }
+}
+
+/// An open, locked and measured extent of a file or block device.
+#[derive(Debug)]
+pub(super) struct Backing {
+    file: File,
+    _claim: Option<Arc<Claim>>,
+    offset: u64,
+    fixed: bool,
+    bytes: u64,
+    physical_bytes: u32,
+    warnings: Vec<Warning>,
+}
+
+impl Backing {
+    /// Checks, opens, measures and locks, in this order.
+    pub(super) fn open(options: &OpenOptions) -> Result<Self, OpenError> {
+        check_alignment(options)?;
+        let system = |action| move |source| OpenError::system(&options.path, action, source);
+        let file = open_file(options)?;
+        let facts = file.metadata().map_err(system("examine"))?;
+        let is_device = facts.file_type().is_block_device();
+        let claim = if is_device { Some(claim(options, &facts)?) } else { None };
+        let size = size_of(&file).map_err(system("measure"))?;
+        let bytes = extent(options, size)?;
+        let physical_bytes = if is_device {
+            check_device(options, &file)?
+        } else {
+            u32::try_from(facts.blksize()).unwrap_or(PHYSICAL_BYTES_MAX)
+        };
+        if remarks::cannot_sync(options, &file) {
+            return Err(OpenError::NotDurable { path: options.path.clone() });
+        }
+        lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
+            .map_err(|refused| options.refused(refused))?;
+        Ok(Self {
+            _claim: claim,
+            offset: options.offset_bytes,
+            fixed: options.length_bytes.is_some(),
+            bytes,
+            physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, PHYSICAL_BYTES_MAX),
+            warnings: remarks::on(options, &file, size),
+            file,
+        })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the extent starts in the file.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The size of the extent, in whole sectors.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn set_bytes(&mut self, bytes: u64) {
+        self.bytes = bytes;
+    }
+
+    pub(super) fn physical_bytes(&self) -> u32 {
+        self.physical_bytes
+    }
+
+    pub(super) fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The size of the whole file or device at this moment.
+    pub(super) fn bytes_now(&self) -> io::Result<u64> {
+        size_of(&self.file)
+    }
+
+    /// The new size of the extent, if it follows the size of the file, and that
+    /// has changed to something that can be exported.
+    pub(super) fn resized(&self) -> Option<u64> {
+        let size = self.bytes_now().ok()?;
+        let bytes = whole_sectors(size.saturating_sub(self.offset));
+        (!self.fixed && bytes > 0 && bytes != self.bytes).then_some(bytes)
+    }
+}
+
+impl Drop for Backing {
+    fn drop(&mut self) {
+        lock::unlock(&self.file);
+    }
+}
+
+fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
+    let values = [("offset", options.offset_bytes), ("length", options.length_bytes.unwrap_or(SECTOR_BYTES))];
+    for (name, bytes) in values {
+        if !bytes.is_multiple_of(SECTOR_BYTES) {
+            return Err(OpenError::Unaligned { path: options.path.clone(), name, bytes });
+        }
+    }
+    Ok(())
+}
+
+fn open_file(options: &OpenOptions) -> Result<File, OpenError> {
+    let path = options.path.clone();
+    // Before opening: to open a FIFO would wait for its other end.
+    let facts = match fs::metadata(&path) {
+        Ok(facts) => facts,
+        Err(source) => return Err(open_error(options, source)),
+    };
+    if let Some(kind) = wrong_kind(facts.file_type()) {
+        return Err(OpenError::WrongKind { path, kind });
+    }
+    fs::OpenOptions::new()
+        .read(true)
+        .write(!options.read_only)
+        .open(&path)
+        .map_err(|source| open_error(options, source))
+}
+
+fn wrong_kind(kind: FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_file() || kind.is_block_device() => None,
+        kind if kind.is_dir() => Some("directory"),
+        kind if kind.is_char_device() => Some("character device"),
+        kind if kind.is_fifo() => Some("FIFO"),
+        kind if kind.is_socket() => Some("socket"),
+        _ => Some("file of another kind"),
+    }
+}
+
+fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
+    let path = options.path.clone();
+    match source.kind() {
+        ErrorKind::NotFound => OpenError::Missing { path },
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+            if !options.read_only && File::open(&path).is_ok() =>
+        {
+            OpenError::Unwritable { path, source }
+        }
+        ErrorKind::PermissionDenied => OpenError::Unreadable { path, source },
+        ErrorKind::ResourceBusy => OpenError::Busy { path },
+        _ => OpenError::System { path, action: "open", source },
+    }
+}
+
+fn claim(options: &OpenOptions, facts: &Metadata) -> Result<Arc<Claim>, OpenError> {
+    lock::claim(&options.path, facts.rdev()).map_err(|source| open_error(options, source))
+}
+
+/// The size of the extent, given that of the file.
+fn extent(options: &OpenOptions, size: u64) -> Result<u64, OpenError> {
+    let path = options.path.clone();
+    let offset = options.offset_bytes;
+    let rest = size.saturating_sub(offset);
+    if let Some(length) = options.length_bytes.filter(|length| *length > rest) {
+        return Err(OpenError::Beyond { path, offset, length, size });
+    }
+    match options.length_bytes.unwrap_or(whole_sectors(rest)) {
+        0 => Err(OpenError::TooSmall { path, offset, bytes: rest }),
+        bytes => Ok(bytes),
+    }
+}
+
+fn whole_sectors(bytes: u64) -> u64 {
+    bytes - bytes % SECTOR_BYTES
+}
+
+/// The size of a file or a device alike. The position is of no use to anybody,
+/// and to seek is the cheapest of all ways to ask: volatile writes do it each
+/// time.
+fn size_of(mut file: &File) -> io::Result<u64> {
+    file.seek(SeekFrom::End(0))
+}
+
+/// The physical sector size of a device, if it can be served as asked.
+fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
+    let path = options.path.clone();
+    let device = device::facts(file).map_err(|source| OpenError::system(&options.path, "examine", source))?;
+    // Opening a read-only device for writing succeeds; its writes would fail.
+    if device.read_only && !options.read_only {
+        let source = io::Error::from_raw_os_error(libc::EROFS);
+        return Err(OpenError::Unwritable { path, source });
+    }
+    if u64::from(device.logical_bytes) != SECTOR_BYTES {
+        return Err(OpenError::SectorSize { path, bytes: device.logical_bytes });
+    }
+    Ok(device.physical_bytes)
+}

@@ -1,0 +1,52 @@
+//! What an operator should know about a file that can be opened all the same.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use super::{Durability, OpenOptions, SECTOR_BYTES, Warning};
+
+pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> {
+    [tail(options, size), hole(options, file, size), memory(options, file)].into_iter().flatten().collect()
+}
+
+/// Whether durable writes were asked for on hugetlbfs, which cannot even be
+/// written through a descriptor.
+pub(super) fn cannot_sync(options: &OpenOptions, file: &File) -> bool {
+    wants_stable_writes(options) && file_system(file) == Some(libc::HUGETLBFS_MAGIC)
+}
+
+fn tail(options: &OpenOptions, size: u64) -> Option<Warning> {
+    let bytes = size.saturating_sub(options.offset_bytes) % SECTOR_BYTES;
+    (options.length_bytes.is_none() && bytes > 0)
+        .then(|| Warning::TailCut { path: options.path.clone(), bytes })
+}
+
+fn hole(options: &OpenOptions, file: &File, size: u64) -> Option<Warning> {
+    let facts = file.metadata().ok()?;
+    // `st_blocks` counts in 512 bytes, whatever the file system.
+    let allocated = facts.blocks().saturating_mul(512);
+    (!options.read_only && !facts.file_type().is_block_device() && allocated < size)
+        .then(|| Warning::Sparse { path: options.path.clone(), allocated, size })
+}
+
+fn memory(options: &OpenOptions, file: &File) -> Option<Warning> {
+    const RAMFS_MAGIC: libc::c_long = 0x8584_58f6;
+    let kind = file_system(file)?;
+    let is_device = file.metadata().ok()?.file_type().is_block_device();
+    // The node of a device lies in a tmpfs; its bytes do not.
+    (wants_stable_writes(options) && !is_device && [libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&kind))
+        .then(|| Warning::InMemory { path: options.path.clone() })
+}
+
+fn wants_stable_writes(options: &OpenOptions) -> bool {
+    !options.read_only && options.durability == Durability::Durable
+}
+
+fn file_system(file: &File) -> Option<libc::c_long> {
+    // SAFETY: all-zero is a valid `statfs`.
+    let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid descriptor, and a structure for the call to fill.
+    let result = unsafe { libc::fstatfs(file.as_raw_fd(), &mut facts) };
+    (result == 0).then_some(facts.f_type as libc::c_long)
+}

@@ -1,0 +1,97 @@
+//! Shelf and slot.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{SHELF_ANY, SLOT_ANY};
+
+/// Where an export answers: shelf (major) and slot (minor).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Address {
+    /// The shelf, called major in the protocol.
+    pub shelf: u16,
+    /// The slot, called minor in the protocol.
+    pub slot: u8,
+}
+
+/// Why no export can have an address.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Not two numbers.
+    #[error("{0:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)")]
+    Form(String),
+    /// The shelf that Linux takes for unset switches.
+    #[error("shelf 4095 cannot be used, Linux initiators ignore it: take 0 to 4094 or 4096 to 65534")]
+    ShelfUnset,
+    /// The shelf that means every shelf.
+    #[error("shelf 65535 cannot be used, it means every shelf: take 0 to 4094 or 4096 to 65534")]
+    ShelfAny,
+    /// The slot that means every slot.
+    #[error("slot 255 cannot be used, it means every slot: take 0 to 254")]
+    SlotAny,
+}
+
+impl Address {
+    /// An address that an export can have.
+    pub fn new(shelf: u16, slot: u8) -> Result<Self, AddressError> {
+        match (shelf, slot) {
+            (4095, _) => Err(AddressError::ShelfUnset),
+            (SHELF_ANY, _) => Err(AddressError::ShelfAny),
+            (_, SLOT_ANY) => Err(AddressError::SlotAny),
+            _ => Ok(Self { shelf, slot }),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    /// `SHELF.SLOT` in decimal, within the limits of [`Address::new`].
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let refused = || AddressError::Form(text.to_owned());
+        let (shelf, slot) = text.split_once('.').ok_or_else(refused)?;
+        // `parse` would take a sign, too.
+        if text.contains('+') {
+            return Err(refused());
+        }
+        let shelf = shelf.parse().map_err(|_| refused())?;
+        let slot = slot.parse().map_err(|_| refused())?;
+        Self::new(shelf, slot)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.shelf, self.slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_have_limits_and_say_why() {
+        for good in ["0.0", "4094.254", "4096.0", "65534.254", "7.15"] {
+            assert_eq!(good.parse::<Address>().unwrap().to_string(), good);
+        }
+        for (bad, reason) in [
+            ("4095.0", "Linux initiators ignore it"),
+            ("65535.0", "every shelf"),
+            ("1.255", "every slot"),
+            ("65536.0", "SHELF.SLOT"),
+            ("1.256", "SHELF.SLOT"),
+            ("1", "SHELF.SLOT"),
+            ("1.", "SHELF.SLOT"),
+            (".1", "SHELF.SLOT"),
+            ("1.2.3", "SHELF.SLOT"),
+            ("+1.2", "SHELF.SLOT"),
+            ("-1.2", "SHELF.SLOT"),
+            ("e1.2", "SHELF.SLOT"),
+        ] {
+            let error = bad.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+    }
+}

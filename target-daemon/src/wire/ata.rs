@@ -1,0 +1,212 @@
+//! Command 0: ATA.
+//!
+//! ```text
+//! from the end of the AoE header:
+//!  0        1               2       3                4             10         12
+//! ┌────────┬───────────────┬───────┬────────────────┬─────────────┬──────────┐
+//! │ aflags │ feature/error │ count │ command/status │ lba0 … lba5 │ reserved │ data …
+//! └────────┴───────────────┴───────┴────────────────┴─────────────┴──────────┘
+//!   1        1               1       1                6             2            bytes
+//! ```
+//!
+//! The LBA is the one little-endian field of the protocol. The opcode, not
+//! the flags, decides on direction and on the width of the LBA: initiators
+//! set the flags inconsistently.
+
+mod command;
+
+pub use command::{Command, Direction};
+
+use super::bytes::{array, put};
+
+/// Bytes in front of the data.
+pub const HEADER_LEN: usize = 12;
+/// Bytes in a sector.
+pub const SECTOR_LEN: usize = 512;
+/// First LBA that has no number.
+pub const LBA48_END: u64 = 1 << 48;
+
+const REGISTERS: usize = 4;
+const LBA: usize = 4;
+const LBA_LEN: usize = 6;
+const RESERVED: usize = 10;
+const RESERVED_LEN: usize = 2;
+const LBA28_MASK: u64 = 0x0fff_ffff;
+
+/// Extended (48 bit), device bit, asynchronous, write: the flags that exist.
+const FLAGS_KNOWN: u8 = 0x40 | 0x10 | 0x02 | 0x01;
+
+/// Bits and values of the status register. Linux fails a request if any of
+/// 0xA9 is set, iPXE only if 0x01 is: so an error sets 0x01, and no success
+/// sets any of 0xA9.
+pub mod status {
+    /// Ready, and no error.
+    pub const GOOD: u8 = 0x40;
+    /// Ready, and an error.
+    pub const ERROR: u8 = 0x41;
+}
+
+/// Values of the error register.
+pub mod error {
+    /// No error.
+    pub const NONE: u8 = 0x00;
+    /// The command was aborted.
+    pub const ABORT: u8 = 0x04;
+    /// There is no such sector.
+    pub const NOT_FOUND: u8 = 0x10;
+    /// The medium did not give the data.
+    pub const UNCORRECTABLE: u8 = 0x40;
+}
+
+/// The ATA header of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The flags as sent; nothing depends on them.
+    pub flags: u8,
+    /// The feature register.
+    pub feature: u8,
+    /// Sectors to move, 0 to 255.
+    pub count: u8,
+    /// The opcode.
+    pub command: Command,
+    /// The six LBA registers as sent; [`Request::lba`] gives their meaning.
+    pub registers: [u8; LBA_LEN],
+}
+
+impl Request {
+    /// Reads it from the first [`HEADER_LEN`] bytes of an argument.
+    pub fn parse(argument: &[u8]) -> Option<Self> {
+        let [flags, feature, count, opcode] = array::<REGISTERS>(argument, 0)?;
+        // The reserved bytes must be there, but may hold anything.
+        array::<RESERVED_LEN>(argument, RESERVED)?;
+        let registers = array(argument, LBA)?;
+        Some(Self { flags, feature, count, command: opcode.into(), registers })
+    }
+
+    /// Writes it. Returns [`HEADER_LEN`]; `None` if `out` is too short.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        let registers = [self.flags, self.feature, self.count, self.command.into()];
+        emit(out, registers, self.registers)
+    }
+
+    /// The first sector, masked to the width that the opcode has.
+    pub fn lba(&self) -> u64 {
+        let lba = join(self.registers);
+        if self.command.is_extended() { lba } else { lba & LBA28_MASK }
+    }
+
+    /// The registers for a sector: the low 48 bits of `lba`.
+    pub fn registers_of(lba: u64) -> [u8; LBA_LEN] {
+        let [a, b, c, d, e, f, ..] = lba.to_le_bytes();
+        [a, b, c, d, e, f]
+    }
+
+    /// The reply with this status and error. The count is 0, "none left to
+    /// transfer"; flags and LBA are those of the request.
+    pub fn reply(&self, status: u8, error: u8) -> Reply {
+        let flags = self.flags & FLAGS_KNOWN;
+        Reply { flags, error, count: 0, status, registers: self.registers }
+    }
+}
+
+/// The ATA header of a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// The known flags of the request.
+    pub flags: u8,
+    /// The error register: see [`error`].
+    pub error: u8,
+    /// Sectors left to transfer, or what the command returns here.
+    pub count: u8,
+    /// The status register: see [`status`].
+    pub status: u8,
+    /// The LBA registers of the request.
+    pub registers: [u8; LBA_LEN],
+}
+
+impl Reply {
+    /// Reads it from the first [`HEADER_LEN`] bytes of an argument.
+    pub fn parse(argument: &[u8]) -> Option<Self> {
+        let [flags, error, count, status] = array::<REGISTERS>(argument, 0)?;
+        array::<RESERVED_LEN>(argument, RESERVED)?;
+        Some(Self { flags, error, count, status, registers: array(argument, LBA)? })
+    }
+
+    /// Writes it. Returns [`HEADER_LEN`]; `None` if `out` is too short.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        emit(out, [self.flags, self.error, self.count, self.status], self.registers)
+    }
+
+    /// Whether Linux would take it for a success.
+    pub fn is_good(&self) -> bool {
+        self.status & 0xA9 == 0
+    }
+}
+
+fn emit(out: &mut [u8], registers: [u8; REGISTERS], lba: [u8; LBA_LEN]) -> Option<usize> {
+    put(out, 0, &registers)?;
+    put(out, LBA, &lba)?;
+    put(out, RESERVED, &[0; RESERVED_LEN])?;
+    Some(HEADER_LEN)
+}
+
+fn join([a, b, c, d, e, f]: [u8; LBA_LEN]) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn request(opcode: u8, registers: [u8; 6]) -> Request {
+        Request { flags: 0, feature: 0, count: 1, command: opcode.into(), registers }
+    }
+
+    #[test]
+    fn opcode_decides_on_the_width_of_the_lba() {
+        let registers = [0x01, 0x02, 0x03, 0xE4, 0x05, 0x06];
+        for opcode in [0x20, 0x30, 0xC8, 0xCA] {
+            for flags in [0, 0x40, 0xff] {
+                let request = Request { flags, ..request(opcode, registers) };
+                assert_eq!(request.lba(), 0x0403_0201, "{opcode:#x}, flags {flags:#x}");
+            }
+        }
+        for opcode in [0x24, 0x34, 0x25, 0x35] {
+            for flags in [0, 0x40, 0xff] {
+                let request = Request { flags, ..request(opcode, registers) };
+                assert_eq!(request.lba(), 0x0605_E403_0201, "{opcode:#x}, flags {flags:#x}");
+            }
+        }
+        assert_eq!(request(0x24, [0xff; 6]).lba(), LBA48_END - 1);
+        assert_eq!(Request::registers_of(0x0605_E403_0201), registers);
+    }
+
+    #[test]
+    fn layout_is_the_published_one() {
+        let bytes = [0x41, 0xD0, 2, 0x34, 1, 2, 3, 4, 5, 6, 0xAA, 0xBB];
+        let request = Request::parse(&bytes).unwrap();
+        assert_eq!((request.flags, request.feature, request.count), (0x41, 0xD0, 2));
+        assert_eq!(request.command, Command::WriteSectorsExt);
+        let mut out = [0xEE; 12];
+        assert_eq!(request.reply(status::ERROR, error::NOT_FOUND).emit(&mut out), Some(12));
+        assert_eq!(out, [0x41, 0x10, 0, 0x41, 1, 2, 3, 4, 5, 6, 0, 0], "reserved bytes are 0");
+        for len in 0..bytes.len() {
+            assert_eq!(Request::parse(&bytes[..len]), None, "{len}");
+        }
+    }
+
+    #[test]
+    fn reply_echoes_no_unknown_flag() {
+        let request = Request { flags: 0xff, ..request(0x20, [0; 6]) };
+        assert_eq!(request.reply(status::GOOD, error::NONE).flags, 0x53);
+    }
+
+    #[test]
+    fn good_and_bad_are_told_apart_by_linux_and_by_ipxe() {
+        assert_eq!(status::GOOD & 0xA9, 0);
+        assert_eq!(status::ERROR & 0x01, 1);
+        assert!(request(0x20, [0; 6]).reply(status::GOOD, 0).is_good());
+        assert!(!request(0x20, [0; 6]).reply(status::ERROR, 0).is_good());
+    }
+}

@@ -1,0 +1,131 @@
+//! Opcodes, and what they do.
+
+/// An ATA opcode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// READ SECTORS.
+    ReadSectors,
+    /// READ SECTORS EXT.
+    ReadSectorsExt,
+    /// READ DMA.
+    ReadDma,
+    /// READ DMA EXT.
+    ReadDmaExt,
+    /// WRITE SECTORS.
+    WriteSectors,
+    /// WRITE SECTORS EXT.
+    WriteSectorsExt,
+    /// WRITE DMA.
+    WriteDma,
+    /// WRITE DMA EXT.
+    WriteDmaExt,
+    /// IDENTIFY DEVICE.
+    Identify,
+    /// FLUSH CACHE.
+    FlushCache,
+    /// FLUSH CACHE EXT.
+    FlushCacheExt,
+    /// CHECK POWER MODE.
+    CheckPowerMode,
+    /// SET FEATURES.
+    SetFeatures,
+    /// Any other, SMART, TRIM and IDENTIFY PACKET DEVICE among them.
+    Unknown(u8),
+}
+
+/// What a command does to the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// It takes sectors out.
+    Read,
+    /// It puts sectors in.
+    Write,
+    /// It moves no sectors.
+    None,
+}
+
+impl Command {
+    const OPCODES: [(Self, u8); 13] = [
+        (Self::ReadSectors, 0x20),
+        (Self::ReadSectorsExt, 0x24),
+        (Self::ReadDma, 0xC8),
+        (Self::ReadDmaExt, 0x25),
+        (Self::WriteSectors, 0x30),
+        (Self::WriteSectorsExt, 0x34),
+        (Self::WriteDma, 0xCA),
+        (Self::WriteDmaExt, 0x35),
+        (Self::Identify, 0xEC),
+        (Self::FlushCache, 0xE7),
+        (Self::FlushCacheExt, 0xEA),
+        (Self::CheckPowerMode, 0xE5),
+        (Self::SetFeatures, 0xEF),
+    ];
+
+    /// Where its data goes.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::ReadSectors | Self::ReadSectorsExt | Self::ReadDma | Self::ReadDmaExt => Direction::Read,
+            Self::WriteSectors | Self::WriteSectorsExt | Self::WriteDma | Self::WriteDmaExt => {
+                Direction::Write
+            }
+            _ => Direction::None,
+        }
+    }
+
+    /// Whether its LBA has 48 bits. All others have 28, and initiators fill
+    /// the four bits above those with 0xA or 0xE.
+    pub fn is_extended(self) -> bool {
+        matches!(
+            self,
+            Self::ReadSectorsExt
+                | Self::ReadDmaExt
+                | Self::WriteSectorsExt
+                | Self::WriteDmaExt
+                | Self::FlushCacheExt
+        )
+    }
+}
+
+impl From<u8> for Command {
+    fn from(opcode: u8) -> Self {
+        let known = Self::OPCODES.iter().find(|(_, known)| *known == opcode);
+        known.map_or(Self::Unknown(opcode), |(command, _)| *command)
+    }
+}
+
+impl From<Command> for u8 {
+    fn from(command: Command) -> Self {
+        if let Command::Unknown(opcode) = command {
+            return opcode;
+        }
+        let known = Command::OPCODES.iter().find(|(known, _)| *known == command);
+        known.map_or(0, |(_, opcode)| *opcode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opcodes_are_the_published_ones_and_all_others_stay_visible() {
+        for opcode in 0..=255 {
+            assert_eq!(u8::from(Command::from(opcode)), opcode);
+        }
+        let named = (0..=255).filter(|&opcode| !matches!(opcode.into(), Command::Unknown(_)));
+        let published = [0x20, 0x24, 0x25, 0x30, 0x34, 0x35, 0xC8, 0xCA, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF];
+        assert_eq!(named.collect::<Vec<u8>>(), published);
+    }
+
+    #[test]
+    fn opcode_decides_on_direction() {
+        for opcode in 0..=255 {
+            let expected = match opcode {
+                0x20 | 0x24 | 0xC8 | 0x25 => Direction::Read,
+                0x30 | 0x34 | 0xCA | 0x35 => Direction::Write,
+                _ => Direction::None,
+            };
+            assert_eq!(Command::from(opcode).direction(), expected, "{opcode:#x}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Reading and writing at an offset, without a panic.
+
+use super::FRAME_LEN_MIN;
+
+/// The `N` bytes at `at`, if they are there.
+pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// Writes `value` at `at`; `None`, and nothing written, if it does not fit.
+pub(super) fn put(out: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
+    out.get_mut(at..)?.get_mut(..value.len())?.copy_from_slice(value);
+    Some(())
+}
+
+/// Zero-fills a frame of `len` bytes up to [`FRAME_LEN_MIN`]. Returns the
+/// length to send; `None` if `out` has no room for the padding.
+pub(super) fn pad(out: &mut [u8], len: usize) -> Option<usize> {
+    if len >= FRAME_LEN_MIN {
+        return Some(len);
+    }
+    out.get_mut(len..FRAME_LEN_MIN)?.fill(0);
+    Some(FRAME_LEN_MIN)
+}

@@ -1,0 +1,148 @@
+//! A request: a header and what its command says.
+
+use super::aoe::{Command, Header};
+use super::bytes::pad;
+use super::{DropReason, ata, mask, query, reserve};
+
+/// A request, borrowed from its frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request<'a> {
+    /// Link layer and AoE header.
+    pub header: Header,
+    /// The argument of its command.
+    pub body: Body<'a>,
+}
+
+/// The argument of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Body<'a> {
+    /// An ATA command.
+    Ata {
+        /// Its header.
+        ata: ata::Request,
+        /// Where its data begins, counted from the start of the frame.
+        payload_offset: usize,
+        /// How many bytes of the frame follow. A frame may have any number of
+        /// them, whatever the command and its count say.
+        payload_len: usize,
+    },
+    /// A query of the config.
+    Query(query::Request<'a>),
+    /// A mask list command.
+    Mask(mask::Request<'a>),
+    /// A reservation command.
+    Reserve(reserve::Request<'a>),
+    /// A command that this target does not have.
+    Unknown(u8),
+}
+
+impl<'a> Request<'a> {
+    /// Reads what follows `header` in its frame.
+    ///
+    /// A frame may lie in several pieces. `frame_head` is the first one, and
+    /// `total_len` the length of the whole frame. The data of an ATA command
+    /// may continue in other pieces; every other command must lie in
+    /// `frame_head` as a whole, and what does not is taken for missing.
+    pub fn parse(header: &Header, frame_head: &'a [u8], total_len: usize) -> Result<Self, DropReason> {
+        let frame = frame_head.get(..total_len).unwrap_or(frame_head);
+        let argument = frame.get(header.argument_offset()..).ok_or(DropReason::TooShort)?;
+        let body = match header.command {
+            Command::Ata => {
+                let payload_offset = header.argument_offset() + ata::HEADER_LEN;
+                Body::Ata {
+                    ata: ata::Request::parse(argument).ok_or(DropReason::TooShort)?,
+                    payload_offset,
+                    payload_len: total_len.saturating_sub(payload_offset),
+                }
+            }
+            Command::Query => Body::Query(query::Request::parse(argument)?),
+            Command::Mask => Body::Mask(mask::Request::parse(argument)?),
+            Command::Reserve => Body::Reserve(reserve::Request::parse(argument)?),
+            Command::Unknown(code) => Body::Unknown(code),
+        };
+        Ok(Self { header: *header, body })
+    }
+
+    /// Writes the request, as an initiator does, all but the data of an ATA
+    /// command: that belongs at `payload_offset`, which must be
+    /// [`Header::argument_offset`] + [`ata::HEADER_LEN`]. Returns the length
+    /// of the whole frame, data included; `None` if `out` is too short.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        let at = self.header.emit(out)?;
+        let argument = out.get_mut(at..)?;
+        let written = match self.body {
+            Body::Ata { ata, payload_len, .. } => ata.emit(argument)? + payload_len,
+            Body::Query(query) => query.emit(argument)?,
+            Body::Mask(mask) => mask.emit(argument)?,
+            Body::Reserve(reserve) => reserve.emit(argument)?,
+            Body::Unknown(_) => 0,
+        };
+        pad(out, at + written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A request for this command, untagged, with these bytes as argument.
+    fn frame(command: u8, argument: &[u8]) -> Vec<u8> {
+        let header = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xA2, 0x10, 0, 0, 7, 3];
+        [&header[..], &[command, 0, 0, 0, 9], argument].concat()
+    }
+
+    fn parse(frame: &[u8]) -> Result<Request<'_>, DropReason> {
+        Request::parse(&Header::parse(frame)?, frame, frame.len())
+    }
+
+    #[test]
+    fn shortest_frame_of_each_command() {
+        for (command, len) in [(0, 36), (1, 32), (2, 28), (3, 26), (4, 24), (0xF0, 24), (0xFF, 24)] {
+            let frame = frame(command, &[0; 12]);
+            assert!(parse(&frame[..len]).is_ok(), "command {command}, {len} bytes");
+            let shorter = parse(&frame[..len - 1]);
+            assert_eq!(shorter, Err(DropReason::TooShort), "command {command}");
+        }
+    }
+
+    #[test]
+    fn payload_may_lie_in_other_pieces() {
+        let frame = frame(0, &[0; 12 + 1024]);
+        let header = Header::parse(&frame).unwrap();
+        for (head_len, total_len, expected) in
+            [(1060, 1060, 1024), (36, 1060, 1024), (100, 1060, 1024), (36, 36, 0), (60, 36, 0)]
+        {
+            let request = Request::parse(&header, &frame[..head_len], total_len).unwrap();
+            let Body::Ata { payload_offset, payload_len, .. } = request.body else {
+                unreachable!("{request:?}")
+            };
+            assert_eq!((payload_offset, payload_len), (36, expected), "{head_len}, {total_len}");
+        }
+        let cut = Request::parse(&header, &frame[..35], 1060);
+        assert_eq!(cut, Err(DropReason::TooShort), "the ATA header must be in the first piece");
+    }
+
+    #[test]
+    fn bytes_behind_the_total_length_do_not_exist() {
+        let frame = frame(1, &[0, 0, 0, 0, 0, 3, 0, 4, b'a', b'b', b'c', b'd']);
+        let header = Header::parse(&frame).unwrap();
+        assert!(Request::parse(&header, &frame, 36).is_ok());
+        assert_eq!(Request::parse(&header, &frame, 35), Err(DropReason::ConfigLength));
+    }
+
+    #[test]
+    fn trailing_bytes_are_ignored() {
+        for command in [0, 1, 2, 3, 9] {
+            let short = frame(command, &[0; 12]);
+            let long = frame(command, &[&[0; 12][..], &[0xEE; 1000]].concat());
+            let (short, long) = (parse(&short).unwrap(), parse(&long).unwrap());
+            match (short.body, long.body) {
+                (Body::Ata { ata: short, .. }, Body::Ata { ata: long, .. }) => {
+                    assert_eq!(short, long);
+                }
+                (short, long) => assert_eq!(short, long),
+            }
+        }
+    }
+}

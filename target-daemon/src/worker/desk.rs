@@ -1,0 +1,185 @@
+//! Where requests are executed: the exports that a worker owns, and the
+//! requests that their stores are working on.
+
+use std::sync::Arc;
+
+use super::inflight::{Pending, Slab};
+use super::job::{Done, Job};
+use super::lanes::SharedLane;
+use super::stats::Stats;
+use crate::command::{self, Action};
+use crate::observe::Operation;
+use crate::shelf::Shelf;
+use crate::store::{Full, Kind, Op};
+use crate::wire::query::Advert;
+use crate::wire::{Body, Reply, Request, aoe, ata};
+
+/// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
+const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
+
+/// Exports, and what is being done for them.
+#[derive(Debug)]
+pub struct Desk {
+    shelf: Shelf,
+    /// Operations of each export that have not completed.
+    open: Vec<u32>,
+    slab: Slab,
+    lanes: Arc<[SharedLane]>,
+    buffer_count: u16,
+    /// A request that is not ATA and lies in several pieces, in one piece.
+    scratch: [u8; SCRATCH_BYTES],
+}
+
+impl Desk {
+    /// A desk for these exports, with room for `in_flight` requests.
+    pub fn new(shelf: Shelf, lanes: Arc<[SharedLane]>, buffer_count: u16, in_flight: u16) -> Self {
+        Self {
+            open: vec![0; shelf.len()],
+            slab: Slab::new(in_flight),
+            shelf,
+            lanes,
+            buffer_count,
+            scratch: [0; SCRATCH_BYTES],
+        }
+    }
+
+    /// Executes a request. What needs the store comes out of
+    /// [`Self::harvest`], the rest is done at once.
+    pub fn execute(&mut self, job: Job, stats: &mut Stats) -> Option<Done> {
+        let lanes = Arc::clone(&self.lanes);
+        let lane = lanes.get(usize::from(job.lane))?;
+        let first = lane.memory.piece(&job.frame, 0);
+        let head = if job.header.command != aoe::Command::Ata && job.frame.pieces() > 1 {
+            let n = lane.memory.copy_out(&job.frame, &mut self.scratch);
+            self.scratch.get(..n).unwrap_or(first)
+        } else {
+            first
+        };
+        let request = match Request::parse(&job.header, head, job.request_len as usize) {
+            Ok(request) => request,
+            Err(reason) => {
+                stats.dropped(reason);
+                return Some(job.done(Operation::Other, None));
+            }
+        };
+        let operation = operation_of(&request.body);
+        let export = self.shelf.get_mut(usize::from(job.export))?;
+        let address = export.state.settings.address;
+        if is_identify(&request.body) {
+            // Initiators learn of a new size by IDENTIFY, so look at it now.
+            export.refresh();
+        }
+        let advert = Advert {
+            buffer_count: self.buffer_count,
+            firmware: super::FIRMWARE,
+            sectors_per_frame: lane.sectors_per_frame(),
+        };
+        let (ata, kind, sector, payload_offset) = match command::execute(&request, &mut export.state, advert)
+        {
+            Action::Ignore(reason) => {
+                stats.dropped(reason);
+                return Some(job.done(operation, None));
+            }
+            Action::Reply(reply) => return Some(reply_to(job, operation, reply, address, lane)),
+            Action::Read { ata, sector, .. } => {
+                (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)
+            }
+            Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
+            Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
+        };
+        let pending = Pending { job, ata, kind, operation };
+        self.submit(pending, sector, payload_offset, lane, stats)
+    }
+
+    /// Takes what the stores have finished and makes the replies.
+    pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
+        for (index, open) in self.open.iter_mut().enumerate() {
+            if *open == 0 {
+                continue;
+            }
+            let Some(export) = self.shelf.get_mut(index) else { continue };
+            while let Some(completion) = export.store.complete() {
+                let Some(pending) = self.slab.remove(completion.token) else {
+                    stats.counters.stale_completions += 1;
+                    continue;
+                };
+                *open = open.saturating_sub(1);
+                stats.completed(pending.kind, completion.result);
+                let reply = command::finish(&pending.ata, pending.kind, completion.result);
+                let Some(lane) = self.lanes.get(usize::from(pending.job.lane)) else { continue };
+                let address = export.state.settings.address;
+                done.push(reply_to(pending.job, pending.operation, reply, address, lane));
+            }
+        }
+    }
+
+    /// Requests that stores are working on.
+    pub fn in_flight(&self) -> usize {
+        self.slab.len()
+    }
+
+    fn submit(
+        &mut self,
+        pending: Pending,
+        sector: u64,
+        payload_offset: usize,
+        lane: &SharedLane,
+        stats: &mut Stats,
+    ) -> Option<Done> {
+        let (index, kind) = (usize::from(pending.job.export), pending.kind);
+        let bytes = if kind == Kind::Flush { 0 } else { usize::from(pending.ata.count) * ata::SECTOR_LEN };
+        let (token, buffers) = match self.slab.admit(pending, payload_offset, bytes, &lane.memory) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                // Silence: the initiator resends, by when there is room.
+                stats.counters.slab_full += 1;
+                return Some(refused.0.job.done(refused.0.operation, None));
+            }
+        };
+        match self.shelf.get_mut(index).map(|e| e.store.submit(Op { token, kind, sector, buffers })) {
+            Some(Ok(())) => {
+                if let Some(open) = self.open.get_mut(index) {
+                    *open += 1;
+                }
+                None
+            }
+            Some(Err(Full(_))) | None => {
+                stats.counters.store_full += 1;
+                let pending = self.slab.remove(token)?;
+                Some(pending.job.done(pending.operation, None))
+            }
+        }
+    }
+}
+
+/// Writes the reply over the request.
+fn reply_to(
+    mut job: Job,
+    operation: Operation,
+    reply: Reply<'_>,
+    from: aoe::Address,
+    lane: &SharedLane,
+) -> Done {
+    let header = job.header;
+    let first = lane.memory.piece_mut(&mut job.frame, 0);
+    let len = reply.emit(&header, lane.mac(), from, first);
+    job.done(operation, len.map(|len| len as u32))
+}
+
+fn is_identify(body: &Body<'_>) -> bool {
+    matches!(body, Body::Ata { ata, .. } if ata.command == ata::Command::Identify)
+}
+
+fn operation_of(body: &Body<'_>) -> Operation {
+    let Body::Ata { ata, .. } = body else {
+        return if matches!(body, Body::Query(_)) { Operation::Query } else { Operation::Other };
+    };
+    match ata.command.direction() {
+        ata::Direction::Read => Operation::Read,
+        ata::Direction::Write => Operation::Write,
+        ata::Direction::None => match ata.command {
+            ata::Command::FlushCache | ata::Command::FlushCacheExt => Operation::Flush,
+            _ => Operation::Ata,
+        },
+    }
+}

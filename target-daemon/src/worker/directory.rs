@@ -1,0 +1,45 @@
+//! Who owns which export: made once, shared by all workers, read only.
+
+use crate::wire::aoe::{Address, Header};
+
+/// The place of an export: its worker, and its index there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// Index of the worker.
+    pub worker: u16,
+    /// Index of the export in the worker's shelf.
+    pub export: u16,
+}
+
+/// All exports of all workers, by address.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// Sorted by address.
+    rows: Vec<(Address, Owner)>,
+}
+
+impl Directory {
+    /// A directory of these exports.
+    pub fn new(mut rows: Vec<(Address, Owner)>) -> Self {
+        rows.sort_unstable_by_key(|(address, _)| *address);
+        Self { rows }
+    }
+
+    /// The owners of the exports that a request is for: one, or with a
+    /// broadcast shelf or slot any number.
+    pub fn find<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = Owner> + 'a {
+        let exact = Address { shelf: header.shelf, slot: header.slot };
+        let rows = match self.rows.binary_search_by_key(&exact, |(address, _)| *address) {
+            Ok(at) => self.rows.get(at..=at),
+            Err(_) if header.is_broadcast() => Some(self.rows.as_slice()),
+            Err(_) => None,
+        };
+        let rows = rows.unwrap_or(&[]).iter();
+        rows.filter(|(address, _)| header.is_for(*address)).map(|(_, owner)| *owner)
+    }
+
+    /// Every address and its owner, in order.
+    pub fn rows(&self) -> &[(Address, Owner)] {
+        &self.rows
+    }
+}

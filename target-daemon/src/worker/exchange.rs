@@ -1,0 +1,93 @@
+//! Messages between workers: bounded channels, and a bell for a worker that
+//! sleeps.
+#![expect(clippy::result_large_err, reason = "a refused message comes back by value: a box would allocate")]
+
+use std::io;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::idle::Waker;
+use super::job::{Done, Job};
+
+/// Jobs that may wait for a worker. More than this is more than it can do in
+/// time: they are dropped, and the initiators resend.
+const JOBS_MAX: usize = 4096;
+
+/// One worker's end of all channels.
+#[derive(Debug)]
+pub struct Exchange {
+    jobs: Receiver<Job>,
+    done: Receiver<Done>,
+    peers: Vec<Peer>,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    jobs: Sender<Job>,
+    done: Sender<Done>,
+    waker: Waker,
+}
+
+impl Exchange {
+    /// Ends for as many workers as there are entries in `chunks`: the number of
+    /// UMEM chunks that each one's lanes have. That many finished jobs fit into
+    /// its channel, so giving one back never fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of `eventfd`.
+    pub fn connect(chunks: &[usize]) -> io::Result<Vec<(Self, Waker)>> {
+        let mut peers = Vec::new();
+        let mut ends = Vec::new();
+        for &chunks in chunks {
+            let (jobs_in, jobs) = bounded(JOBS_MAX);
+            let (done_in, done) = bounded(chunks);
+            let waker = Waker::new()?;
+            peers.push(Peer { jobs: jobs_in, done: done_in, waker: waker.clone() });
+            ends.push((jobs, done, waker));
+        }
+        let end = |(jobs, done, waker)| (Self { jobs, done, peers: peers.clone() }, waker);
+        Ok(ends.into_iter().map(end).collect())
+    }
+
+    /// Hands a job to the owner of its export, or returns it: too many wait
+    /// there already, or there is no such worker.
+    pub fn hand_over(&self, worker: u16, job: Job) -> Result<(), Job> {
+        let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(job) };
+        match peer.jobs.try_send(job) {
+            Ok(()) => {
+                peer.waker.wake();
+                Ok(())
+            }
+            Err(e) => Err(e.into_inner()),
+        }
+    }
+
+    /// Gives a finished job back to the worker of its lane; returns it if that
+    /// worker is gone, which ends the life of the frame's memory too.
+    pub fn give_back(&self, worker: u16, done: Done) -> Result<(), Done> {
+        let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(done) };
+        match peer.done.try_send(done) {
+            Ok(()) => {
+                peer.waker.wake();
+                Ok(())
+            }
+            Err(e) => Err(e.into_inner()),
+        }
+    }
+
+    /// The next job that another worker received for us.
+    pub fn next_job(&self) -> Option<Job> {
+        self.jobs.try_recv().ok()
+    }
+
+    /// The next of our jobs that another worker has finished.
+    pub fn next_done(&self) -> Option<Done> {
+        self.done.try_recv().ok()
+    }
+
+    /// Whether nothing waits for us.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.done.is_empty()
+    }
+}

@@ -1,0 +1,49 @@
+//! What every worker knows of every lane, its own and the others'.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use crate::ring::Memory;
+use crate::wire::ether::Mac;
+
+/// A lane as seen from any worker: where its frames' bytes are, and the facts
+/// that replies depend on. The control thread updates the facts when the
+/// interface changes.
+#[derive(Debug)]
+pub struct SharedLane {
+    /// The memory of its frames.
+    pub memory: Memory,
+    /// Which interface it belongs to, as an index into the configured ones.
+    pub interface: usize,
+    /// The worker that polls it.
+    pub worker: u16,
+    mac: AtomicU64,
+    sectors_per_frame: AtomicU8,
+}
+
+impl SharedLane {
+    /// A lane of `interface`, polled by `worker`, with these facts.
+    pub fn new(memory: Memory, interface: usize, worker: u16, mac: Mac, sectors_per_frame: u8) -> Self {
+        let lane =
+            Self { memory, interface, worker, mac: AtomicU64::new(0), sectors_per_frame: AtomicU8::new(0) };
+        lane.update(mac, sectors_per_frame);
+        lane
+    }
+
+    /// The interface has another address or MTU now.
+    pub fn update(&self, mac: Mac, sectors_per_frame: u8) {
+        let [a, b, c, d, e, f] = mac.0;
+        self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+        self.sectors_per_frame.store(sectors_per_frame, Ordering::Relaxed);
+    }
+
+    /// The address of the interface.
+    pub fn mac(&self) -> Mac {
+        let [_, _, a, b, c, d, e, f] = self.mac.load(Ordering::Relaxed).to_be_bytes();
+        Mac([a, b, c, d, e, f])
+    }
+
+    /// Sectors that fit into a frame of the interface.
+    pub fn sectors_per_frame(&self) -> u8 {
+        self.sectors_per_frame.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,150 @@
+//! A worker's thread: turns until told to stop, then the end of what is under
+//! way.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::idle::{IdlePolicy, Waker};
+use super::stats::Stats;
+use super::{Clock, Worker};
+use crate::observe::Section;
+use crate::ring::Rings;
+use crate::wire::ether::Mac;
+
+/// How long a worker that was told to stop waits for what is under way.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Sleep while the link does not take what we want to send.
+const UNSENT_SLEEP: Duration = Duration::from_millis(1);
+
+/// What the control thread asks of a worker.
+#[derive(Debug)]
+pub enum Order {
+    /// Send a snapshot.
+    Report(Sender<Snapshot>),
+    /// Announce all exports on an interface, to these.
+    Announce {
+        /// Index of the interface.
+        interface: usize,
+        /// Broadcast, or those on the list.
+        audience: Vec<Mac>,
+    },
+    /// Receive nothing more, finish what is under way.
+    Drain,
+    /// End; sent when every worker has drained.
+    Stop,
+}
+
+/// What a worker has counted.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Index of the worker.
+    pub worker: u16,
+    /// Its counters and service times.
+    pub stats: Stats,
+    /// What its lanes have counted.
+    pub lanes: Vec<Section>,
+    /// Whether nothing is under way here.
+    pub drained: bool,
+}
+
+/// Runs a worker on this thread until it is told to stop, or its orders end.
+/// Returns its last snapshot.
+pub fn run<R: Rings>(
+    mut worker: Worker<R>,
+    orders: &Receiver<Order>,
+    waker: &Waker,
+    idle: IdlePolicy,
+) -> Snapshot {
+    let clock = Monotonic(Instant::now());
+    let mut last_work = Instant::now();
+    let mut draining_since = None;
+    loop {
+        let work = if draining_since.is_none() { worker.turn(&clock) } else { worker.drain(&clock) };
+        if work > 0 {
+            last_work = Instant::now();
+        }
+        match orders.try_recv() {
+            Ok(Order::Report(to)) => {
+                let drained = !worker.is_busy() || overdue(draining_since);
+                // Nobody waits for it any more: nothing is lost.
+                let _ = to.send(worker.snapshot(drained));
+            }
+            Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, &clock),
+            Ok(Order::Drain) => draining_since = Some(Instant::now()),
+            Ok(Order::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
+            Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
+                worker.rest(last_work.elapsed(), idle, waker, orders);
+            }
+            Err(crossbeam_channel::TryRecvError::Empty) => {}
+        }
+    }
+    worker.snapshot(true)
+}
+
+/// The clock of the machine, from some start.
+struct Monotonic(Instant);
+
+impl Clock for Monotonic {
+    fn now_ns(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+fn overdue(draining_since: Option<Instant>) -> bool {
+    draining_since.is_some_and(|since| since.elapsed() > DRAIN_LIMIT)
+}
+
+impl<R: Rings> Worker<R> {
+    fn drain(&mut self, clock: &impl Clock) -> usize {
+        self.reclaim();
+        self.settle(clock)
+    }
+
+    /// Spins, or sleeps until something happens.
+    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, waker: &Waker, orders: &Receiver<Order>) {
+        let IdlePolicy::Adaptive { spin } = idle else { return std::hint::spin_loop() };
+        if quiet < spin || self.desk.in_flight() > 0 {
+            return std::hint::spin_loop();
+        }
+        self.audit();
+        let unsent = self.lanes.iter().any(|own| own.unsent > 0);
+        let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
+        self.stats.counters.sleeps += 1;
+        let lanes = self.lanes.iter().filter_map(|own| own.lane.fd());
+        waker.sleep(lanes, limit, || !orders.is_empty() || !self.exchange.is_empty());
+    }
+
+    /// When nothing is under way, every chunk must be at home or with the
+    /// kernel.
+    fn audit(&mut self) {
+        if self.away == 0 {
+            let wrong = self.lanes.iter().filter(|own| own.lane.check(0).is_err()).count();
+            self.stats.counters.imbalances += wrong as u64;
+        }
+    }
+
+    fn snapshot(&self, drained: bool) -> Snapshot {
+        let lanes = self.lanes.iter().map(|own| {
+            let interface = self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface);
+            let (counters, kernel) = (own.lane.counters(), own.lane.statistics().unwrap_or_default());
+            Section {
+                name: format!("lane {} (interface {interface}, worker {})", own.id, self.index),
+                counters: vec![
+                    ("received", counters.received),
+                    ("transmitted", counters.transmitted),
+                    ("too_long", counters.too_long),
+                    ("bad_descriptors", counters.bad_descriptors),
+                    ("bad_completions", counters.bad_completions),
+                    ("kernel_rx_dropped", kernel.rx_dropped),
+                    ("kernel_rx_ring_full", kernel.rx_ring_full),
+                    ("kernel_fill_ring_empty", kernel.fill_ring_empty),
+                    ("kernel_rx_invalid", kernel.rx_invalid),
+                    ("kernel_tx_invalid", kernel.tx_invalid),
+                ],
+            }
+        });
+        Snapshot { worker: self.index, stats: self.stats.clone(), lanes: lanes.collect(), drained }
+    }
+}

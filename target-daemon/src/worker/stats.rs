@@ -1,0 +1,131 @@
+//! What one worker counts. Plain values: only the worker touches them.
+
+use crate::observe::{Latency, Operation};
+use crate::store::{Fault, Kind};
+use crate::wire::DropReason;
+
+/// Counters and service times of one worker, since it started.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Frames that got no reply, by reason.
+    pub drops: [u64; DropReason::ALL.len()],
+    /// The rest.
+    pub counters: Counters,
+    /// Service times.
+    pub latency: Latency,
+}
+
+/// Events of one worker.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Counters {
+    /// Replies and announcements that went to a tx ring.
+    pub replies: u64,
+    /// Reads that a store completed.
+    pub reads: u64,
+    /// Writes that a store completed.
+    pub writes: u64,
+    /// Flushes that a store completed.
+    pub flushes: u64,
+    /// Operations that failed for the medium.
+    pub media_faults: u64,
+    /// Writes that found no space.
+    pub no_space_faults: u64,
+    /// Operations that failed for another reason.
+    pub other_faults: u64,
+    /// Requests given to the worker that owns their export.
+    pub handed_over: u64,
+    /// Requests dropped because the owner's channel was full.
+    pub hand_over_full: u64,
+    /// Requests dropped because too many were in flight.
+    pub slab_full: u64,
+    /// Requests dropped because the store's queue was full.
+    pub store_full: u64,
+    /// Requests dropped because no chunk was free for their reply.
+    pub no_chunks: u64,
+    /// Replies dropped because the tx ring was full.
+    pub tx_full: u64,
+    /// Replies that did not fit their frame. Always 0.
+    pub unsendable: u64,
+    /// Completions for operations that were not in flight. Always 0.
+    pub stale_completions: u64,
+    /// Times that the kernel refused to send.
+    pub kick_errors: u64,
+    /// Times that the chunks of a lane did not add up. Always 0.
+    pub imbalances: u64,
+    /// Times that the worker went to sleep.
+    pub sleeps: u64,
+}
+
+impl Counters {
+    /// Names and values, for reports.
+    pub fn rows(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("replies", self.replies),
+            ("reads", self.reads),
+            ("writes", self.writes),
+            ("flushes", self.flushes),
+            ("media_faults", self.media_faults),
+            ("no_space_faults", self.no_space_faults),
+            ("other_faults", self.other_faults),
+            ("handed_over", self.handed_over),
+            ("hand_over_full", self.hand_over_full),
+            ("slab_full", self.slab_full),
+            ("store_full", self.store_full),
+            ("no_chunks", self.no_chunks),
+            ("tx_full", self.tx_full),
+            ("unsendable", self.unsendable),
+            ("stale_completions", self.stale_completions),
+            ("kick_errors", self.kick_errors),
+            ("imbalances", self.imbalances),
+            ("sleeps", self.sleeps),
+        ]
+    }
+}
+
+impl Stats {
+    /// All zero.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Latency::new`].
+    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+        Ok(Self {
+            drops: [0; DropReason::ALL.len()],
+            counters: Counters::default(),
+            latency: Latency::new()?,
+        })
+    }
+
+    /// Counts a frame that gets no reply.
+    pub fn dropped(&mut self, reason: DropReason) {
+        if let Some(n) = self.drops.get_mut(reason.index()) {
+            *n += 1;
+        }
+    }
+
+    /// Counts an operation that a store has finished.
+    pub fn completed(&mut self, kind: Kind, result: Result<(), Fault>) {
+        match kind {
+            Kind::Read => self.counters.reads += 1,
+            Kind::Write => self.counters.writes += 1,
+            Kind::Flush => self.counters.flushes += 1,
+        }
+        match result {
+            Ok(()) => {}
+            Err(Fault::Media) => self.counters.media_faults += 1,
+            Err(Fault::NoSpace) => self.counters.no_space_faults += 1,
+            Err(Fault::ReadOnly | Fault::Range | Fault::System) => self.counters.other_faults += 1,
+        }
+    }
+
+    /// Counts a request that was answered.
+    pub fn served(&mut self, operation: Operation, ns: u64) {
+        self.counters.replies += 1;
+        self.latency.record(operation, ns);
+    }
+
+    /// Drops by reason, for reports.
+    pub fn drop_rows(&self) -> Vec<(&'static str, u64)> {
+        DropReason::ALL.iter().map(|r| r.name()).zip(self.drops).collect()
+    }
+}

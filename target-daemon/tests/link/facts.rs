@@ -1,0 +1,114 @@
+//! Facts follow the kernel, and the bell rings when they change.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use xblade::link::{Facts, FactsError, LinkEvents};
+
+use crate::space::{OURS, Pair, facts, may_run, sh, until};
+
+#[test]
+fn facts_are_those_of_the_kernel() {
+    if !may_run("facts_are_those_of_the_kernel") {
+        return;
+    }
+    let pair = Pair::with("address 02:00:00:00:00:aa", "");
+    for mtu in [1500, 9000] {
+        pair.mtu(mtu);
+        pair.ours.run(move || {
+            let facts = facts();
+            assert_eq!(facts.name, OURS);
+            assert_eq!(facts.mac, [2, 0, 0, 0, 0, 0xaa]);
+            assert_eq!((facts.mtu, facts.queues, facts.driver.as_str()), (mtu, 1, "veth"));
+            assert!(facts.up && facts.carrier && !facts.loopback);
+            assert_eq!((facts.native, facts.rx_sg), (Some(true), Some(true)));
+            assert_eq!(facts.zero_copy, Some(false));
+            assert!(facts.rx_vlan_offload.is_some());
+            assert_eq!(facts.attached, []);
+        });
+    }
+    pair.ours.run(|| {
+        sh(&format!("ip link set {OURS} down && ip link set {OURS} address 02:00:00:00:00:bb"));
+        let facts = facts();
+        assert!(!facts.up && !facts.carrier);
+        assert_eq!(facts.mac, [2, 0, 0, 0, 0, 0xbb]);
+    });
+}
+
+#[test]
+fn queues_are_those_in_use() {
+    if !may_run("queues_are_those_in_use") {
+        return;
+    }
+    let pair = Pair::with("numrxqueues 4 numtxqueues 4", "numrxqueues 4 numtxqueues 4");
+    pair.ours.run(|| {
+        sh(&format!("ethtool -L {OURS} rx 3 tx 3"));
+        assert_eq!(facts().queues, 3);
+    });
+}
+
+#[test]
+fn a_driver_that_does_not_tell_its_queues_has_those_it_was_made_with() {
+    if !may_run("a_driver_that_does_not_tell_its_queues_has_those_it_was_made_with") {
+        return;
+    }
+    let pair = Pair::new();
+    pair.ours.run(|| {
+        sh("ip link add xblbr numrxqueues 3 type bridge");
+        let facts = Facts::read("xblbr").unwrap();
+        assert_eq!((facts.queues, facts.driver.as_str()), (3, "bridge"));
+        assert_eq!((facts.native, facts.rx_sg), (None, None));
+    });
+}
+
+#[test]
+fn interfaces_of_other_namespaces_do_not_exist() {
+    if !may_run("interfaces_of_other_namespaces_do_not_exist") {
+        return;
+    }
+    let pair = Pair::new();
+    let error = pair.peer.run(|| Facts::read(OURS).unwrap_err());
+    let FactsError::Missing { there, .. } = error else { panic!("{error}") };
+    assert_eq!(there, ["lo", "xbl1"]);
+}
+
+#[test]
+fn the_bell_rings_for_a_change_and_only_then() {
+    if !may_run("the_bell_rings_for_a_change_and_only_then") {
+        return;
+    }
+    let pair = Pair::new();
+    pair.ours.run(|| {
+        let events = LinkEvents::open().unwrap();
+        // A carrier that came up just before may still be told of.
+        until("silence", || !events.drain().unwrap() && !readable(&events));
+        sh(&format!("ip link set {OURS} mtu 4000"));
+        until("a readable descriptor", || readable(&events));
+        assert!(events.drain().unwrap());
+        assert!(!readable(&events) && !events.drain().unwrap());
+        assert_eq!(facts().mtu, 4000);
+    });
+}
+
+#[test]
+fn events_that_the_kernel_threw_away_count_as_a_change() {
+    if !may_run("events_that_the_kernel_threw_away_count_as_a_change") {
+        return;
+    }
+    let pair = Pair::new();
+    pair.ours.run(|| {
+        let events = LinkEvents::open().unwrap();
+        // More than a socket's default 208 KiB can hold.
+        let lines = format!("link set {OURS} mtu 2000\nlink set {OURS} mtu 3000\n").repeat(200);
+        sh(&format!("ip -batch - <<'END'\n{lines}END"));
+        assert!(events.drain().unwrap());
+        until("silence", || !events.drain().unwrap());
+    });
+}
+
+fn readable(events: &LinkEvents) -> bool {
+    let fd = events.as_fd().as_raw_fd();
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: `entry` is one pollfd, exclusive for the call.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    ready > 0
+}

@@ -1,0 +1,12 @@
+//! The link module against the kernel: veth pairs in network namespaces that
+//! last as long as their test. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod attach;
+mod facts;
+mod foreign;
+mod listener;
+mod refusal;
+mod space;
+mod steering;
+mod traffic;

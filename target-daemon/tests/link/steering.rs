@@ -1,0 +1,148 @@
+//! Frames over the wire: who gets them, and what is counted.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use xblade::link::{Counter, Facts, Mode, PacketSocket, Program};
+
+use crate::space::{OURS, PEER, Pair, facts, may_run, sh, until, until_detached};
+
+const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
+const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xbb];
+const SOON: Duration = Duration::from_secs(2);
+
+fn pair() -> Pair {
+    let ours = "address 02:00:00:00:00:aa numrxqueues 2 numtxqueues 2";
+    Pair::with(ours, "address 02:00:00:00:00:bb numrxqueues 2 numtxqueues 2")
+}
+
+/// A Query Config request of 60 bytes whose tag is `number`.
+fn query(to: [u8; 6], number: u8) -> Vec<u8> {
+    let mut frame = [to, PEER_MAC].concat();
+    frame.extend([0x88, 0xa2, 0x10, 0, 0, 7, 3, 1, 0, 0, 0, number]);
+    frame.resize(60, 0);
+    frame
+}
+
+fn send(pair: &Pair, frame: Vec<u8>) {
+    pair.peer.run(move || {
+        PacketSocket::open(Facts::read(PEER).unwrap().index).unwrap().send(&frame).unwrap();
+    });
+}
+
+fn unbound_socket() -> OwnedFd {
+    // SAFETY: no pointers; the result is checked before it is used.
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: a fresh descriptor that nothing else owns.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Sends one frame and waits until it is counted: exactly once, as `counter`.
+fn counted(pair: &Pair, program: Program, to: [u8; 6], counter: Counter) -> Program {
+    let before = program.counters().unwrap();
+    send(pair, query(to, 0));
+    until(counter.name(), || program.counters().unwrap() != before);
+    let mut want = before;
+    want[counter as usize] += 1;
+    assert_eq!(program.counters().unwrap(), want, "{}", counter.name());
+    program
+}
+
+#[test]
+fn every_change_at_run_time_takes_effect() {
+    if !may_run("every_change_at_run_time_takes_effect") {
+        return;
+    }
+    for mode in [Mode::Native, Mode::Generic] {
+        let pair = pair();
+        let mut program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
+        program = counted(&pair, program, OUR_MAC, Counter::NoSocket);
+
+        // veth: the sender's queue is ours, and which one is the kernel's choice.
+        let socket = unbound_socket();
+        program.register(0, &socket).unwrap();
+        program.register(1, &socket).unwrap();
+        assert!(program.register(2, &socket).is_err(), "there are two queues");
+        program = counted(&pair, program, OUR_MAC, Counter::Redirected);
+        program.unregister(0).unwrap();
+        program.unregister(1).unwrap();
+        program = counted(&pair, program, OUR_MAC, Counter::NoSocket);
+
+        let new = [2, 0, 0, 0, 0, 0xcc];
+        program.set_mac(new).unwrap();
+        program = counted(&pair, program, OUR_MAC, Counter::Destination);
+        program = counted(&pair, program, new, Counter::NoSocket);
+        program.set_mac(OUR_MAC).unwrap();
+
+        let other = [2, 0, 0, 0, 0, 0xdd];
+        let rows: [(&[[u8; 6]], Counter); 5] = [
+            (&[other], Counter::Acl),
+            (&[other, PEER_MAC], Counter::NoSocket),
+            (&[PEER_MAC], Counter::NoSocket),
+            (&[other], Counter::Acl),
+            (&[], Counter::NoSocket),
+        ];
+        for (list, counter) in rows {
+            program.set_acl(list).unwrap();
+            program = counted(&pair, program, OUR_MAC, counter);
+        }
+        drop(program);
+        pair.ours.run(until_detached);
+    }
+}
+
+#[test]
+fn the_access_list_holds_from_the_first_frame() {
+    if !may_run("the_access_list_holds_from_the_first_frame") {
+        return;
+    }
+    let pair = pair();
+    for (list, counter) in [([2, 0, 0, 0, 0, 0xdd], Counter::Acl), (PEER_MAC, Counter::NoSocket)] {
+        pair.ours.run(until_detached);
+        let program = pair.ours.run(move || Program::attach(&facts(), Mode::Auto, &[list]).unwrap());
+        counted(&pair, program, OUR_MAC, counter);
+    }
+}
+
+#[test]
+fn the_packet_socket_hears_aoe_of_its_interface_only() {
+    if !may_run("the_packet_socket_hears_aoe_of_its_interface_only") {
+        return;
+    }
+    let pair = pair();
+    let index = pair.ours.run(|| facts().index);
+    let socket = pair.ours.run(move || PacketSocket::open(index).unwrap());
+    let mut buffer = [0; 2048];
+    assert_eq!(socket.receive(&mut buffer, Duration::from_millis(5)).unwrap(), None);
+
+    let mut other_type = query(OUR_MAC, 1);
+    other_type[12..14].copy_from_slice(&[0x88, 0xb5]);
+    send(&pair, other_type);
+    send(&pair, query(OUR_MAC, 2));
+    let len = socket.receive(&mut buffer, SOON).unwrap().unwrap();
+    assert_eq!(&buffer[..len], query(OUR_MAC, 2));
+
+    // What we send is not what we hear.
+    let reply = query(PEER_MAC, 3);
+    let heard = pair.peer.run(|| PacketSocket::open(Facts::read(PEER).unwrap().index).unwrap());
+    socket.send(&reply).unwrap();
+    let len = heard.receive(&mut buffer, SOON).unwrap().unwrap();
+    assert_eq!(&buffer[..len], reply);
+    assert_eq!(socket.receive(&mut buffer, Duration::ZERO).unwrap(), None);
+    assert!(socket.send(&[0; 60_000]).is_err(), "longer than the MTU");
+}
+
+#[test]
+fn the_packet_socket_tells_when_its_interface_goes_down() {
+    if !may_run("the_packet_socket_tells_when_its_interface_goes_down") {
+        return;
+    }
+    let pair = pair();
+    pair.ours.run(|| {
+        let socket = PacketSocket::open(facts().index).unwrap();
+        sh(&format!("ip link set {OURS} down"));
+        let error = socket.receive(&mut [0; 2048], SOON).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENETDOWN));
+    });
+}

@@ -1,0 +1,141 @@
+//! An operator's session on the interface must not notice the program.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use xblade::link::{Counter, Mode, PacketSocket, Program};
+
+use crate::listener;
+use crate::space::{OURS, PEER, Pair, facts, facts_of, may_run, sh_works};
+
+const BYTES: usize = 200_000;
+const LIMIT: Option<Duration> = Some(Duration::from_secs(5));
+
+#[test]
+fn other_traffic_survives() {
+    if may_run("other_traffic_survives") {
+        each_mtu_and_mode(|pair, program| {
+            for (space, name, host) in ends(pair) {
+                space.sh(&format!("ip addr add 10.77.0.{host}/24 dev {name}"));
+            }
+            exchange(pair, 0);
+            assert_eq!(program.counters().unwrap(), [0; Counter::COUNT]);
+        });
+    }
+}
+
+#[test]
+fn traffic_in_vlans_survives() {
+    if !may_run("traffic_in_vlans_survives") {
+        return;
+    }
+    let vlan = format!("ip link add link {OURS} name {OURS}.9 type vlan id 9");
+    if !Pair::new().ours.run(move || sh_works(&vlan)) {
+        // Not a fault of the setup: raw_frames_… covers tags on every kernel.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no VLAN interfaces in this kernel");
+        return;
+    }
+    for offload in ["on", "off"] {
+        each_mtu_and_mode(|pair, program| {
+            for (space, name, host) in ends(pair) {
+                space.sh(&format!(
+                    "ethtool -K {name} txvlan {offload} tx-vlan-stag-hw-insert {offload} &&
+                     ip link add link {name} name {name}.5 type vlan proto 802.1ad id 5 &&
+                     ip link add link {name}.5 name {name}.7 type vlan id 7 &&
+                     ip link set {name}.5 up && ip link set {name}.7 up &&
+                     ip addr add 10.77.5.{host}/24 dev {name}.5 &&
+                     ip addr add 10.77.7.{host}/24 dev {name}.7"
+                ));
+            }
+            exchange(pair, 5);
+            exchange(pair, 7);
+            assert_eq!(program.counters().unwrap(), [0; Counter::COUNT]);
+        });
+    }
+}
+
+#[test]
+fn raw_frames_reach_the_stack_byte_for_byte() {
+    if !may_run("raw_frames_reach_the_stack_byte_for_byte") {
+        return;
+    }
+    let tags: [&[u8]; 4] = [
+        &[],
+        &[0x81, 0, 0, 5],
+        &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 7],
+        &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 7, 0x81, 0, 0, 9],
+    ];
+    each_mtu_and_mode(|pair, program| {
+        let (mac, mtu) = pair.ours.run(|| (facts().mac, facts().mtu as usize));
+        let ours = pair.ours.run(|| listener::everything_on(facts().index));
+        for tag in tags {
+            for (kind, len) in [(0x0800_u16, 60), (0x0806, 60), (0x86dd, 60), (0x0800, mtu)] {
+                let mut frame = [mac, [2, 0, 0, 0, 0, 0xbb]].concat();
+                frame.extend(tag);
+                frame.extend(kind.to_be_bytes());
+                frame.extend((frame.len()..len).map(|byte| (byte % 251) as u8));
+                let sent = frame.clone();
+                pair.peer.run(move || {
+                    let index = facts_of(PEER).index;
+                    PacketSocket::open(index).unwrap().send(&sent).unwrap();
+                });
+                let heard = listener::next_from(&ours, &frame[6..12]);
+                // The kernel takes the outer tag out, before AF_PACKET looks.
+                let mut want = frame;
+                want.drain(12..12 + tag.len().min(4));
+                assert_eq!(heard, want, "{kind:x} behind {tag:x?}");
+            }
+        }
+        assert_eq!(program.counters().unwrap(), [0; Counter::COUNT]);
+    });
+}
+
+fn each_mtu_and_mode(check: impl Fn(&Pair, &Program)) {
+    for mtu in [1500, 9000] {
+        for mode in [Mode::Native, Mode::Generic] {
+            let pair = Pair::new();
+            pair.mtu(mtu);
+            let program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
+            check(&pair, &program);
+        }
+    }
+}
+
+fn ends(pair: &Pair) -> [(&crate::space::Space, &'static str, u8); 2] {
+    [(&pair.ours, OURS, 1), (&pair.peer, PEER, 2)]
+}
+
+/// A TCP stream both ways, then a UDP question and its answer.
+fn exchange(pair: &Pair, net: u8) {
+    let (listener, udp) = pair.ours.run(move || {
+        let ours = format!("10.77.{net}.1:0");
+        (TcpListener::bind(&ours).unwrap(), UdpSocket::bind(&ours).unwrap())
+    });
+    let (tcp_to, udp_to) = (listener.local_addr().unwrap(), udp.local_addr().unwrap());
+    let echo = pair.ours.start(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(LIMIT).unwrap();
+        let mut bytes = vec![0; BYTES];
+        stream.read_exact(&mut bytes).unwrap();
+        stream.write_all(&bytes).unwrap();
+        udp.set_read_timeout(LIMIT).unwrap();
+        let (len, from) = udp.recv_from(&mut bytes).unwrap();
+        udp.send_to(&bytes[..len], from).unwrap();
+    });
+    pair.peer.run(move || {
+        let sent: Vec<u8> = (0..BYTES).map(|byte| (byte % 251) as u8).collect();
+        let mut stream = TcpStream::connect_timeout(&tcp_to, Duration::from_secs(5)).unwrap();
+        stream.set_read_timeout(LIMIT).unwrap();
+        stream.write_all(&sent).unwrap();
+        let mut back = vec![0; BYTES];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(back, sent);
+        let socket = UdpSocket::bind(format!("10.77.{net}.2:0")).unwrap();
+        socket.set_read_timeout(LIMIT).unwrap();
+        socket.send_to(&sent[..1200], udp_to).unwrap();
+        let len = socket.recv(&mut back).unwrap();
+        assert_eq!(back[..len], sent[..1200]);
+    });
+    echo.recv().unwrap();
+}

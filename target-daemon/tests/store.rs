@@ -1,0 +1,24 @@
+//! Stores against real files, file systems and devices.
+//!
+//! Tests that mount or set up loop devices need root. Without it they say so
+//! and pass; with `XBLADE_TESTS_STRICT=1` in the environment they fail.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(target_os = "linux")]
+
+#[path = "store/child.rs"]
+mod child;
+#[path = "store/data.rs"]
+mod data;
+#[path = "store/durability.rs"]
+mod durability;
+#[path = "store/fake.rs"]
+mod fake;
+#[path = "store/faults.rs"]
+mod faults;
+#[path = "store/fixture.rs"]
+mod fixture;
+#[path = "store/locking.rs"]
+mod locking;
+#[path = "store/opening.rs"]
+mod opening;

@@ -1,0 +1,175 @@
+//! A power cut, by the `shutdown` call of ext4: what is not on the disk is
+//! gone when the file system is mounted again.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use xblade::store::{Fault, MmapStore, OpenOptions};
+
+use crate::fixture::*;
+
+/// Sectors are this far apart, so that no write carries another with it.
+const STRIDE: u64 = 64;
+const WRITES: u64 = 40;
+
+/// An ext4 file system in an image, with one file of old data that is on disk.
+struct Disk {
+    // Before the folder that it is mounted in: fields are dropped in order.
+    mounted: Option<Mounted>,
+    image: PathBuf,
+    scratch: Scratch,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let image = scratch.sparse("image", 32 << 20);
+        command("mkfs.ext4", &["-q", image.to_str().unwrap()]).unwrap();
+        let mut disk = Self { scratch, image, mounted: None };
+        disk.mount();
+        let bytes = (STRIDE * WRITES * 512) as usize;
+        std::fs::write(disk.file(), vec![0xDD; bytes]).unwrap();
+        command("sync", &["--file-system", disk.file().to_str().unwrap()]).unwrap();
+        disk
+    }
+
+    fn mount(&mut self) {
+        let image = self.image.to_str().unwrap();
+        self.mounted = Some(Mounted::new(self.scratch.path("mnt"), &["-o", "loop", image]));
+    }
+
+    fn file(&self) -> PathBuf {
+        self.mounted.as_ref().unwrap().path("f")
+    }
+
+    fn cut_power(&self) {
+        shut_down(&self.file());
+    }
+
+    /// Back after the power cut; the store must be closed.
+    fn restart(&mut self) {
+        self.mounted = None;
+        self.mount();
+    }
+}
+
+/// EXT4_IOC_SHUTDOWN without writing the journal.
+fn shut_down(file: &Path) {
+    const EXT4_IOC_SHUTDOWN: libc::Ioctl = libc::_IOR::<u32>(b'X' as u32, 125);
+    const NOLOGFLUSH: u32 = 2;
+    let file = File::open(file).unwrap();
+    // SAFETY: the call reads a `u32`.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), EXT4_IOC_SHUTDOWN, &NOLOGFLUSH) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn write_all(store: &mut MmapStore) {
+    for index in 0..WRITES {
+        write(store, index * STRIDE, &pattern(index as u8, 1024)).unwrap();
+    }
+}
+
+/// How many of the writes are there.
+fn count_kept(file: &Path) -> u64 {
+    let bytes = std::fs::read(file).unwrap();
+    let kept = |index: &u64| {
+        let start = (index * STRIDE * 512) as usize;
+        bytes[start..start + 1024] == pattern(*index as u8, 1024)
+    };
+    (0..WRITES).filter(kept).count() as u64
+}
+
+#[test]
+fn an_acknowledged_durable_write_survives_a_power_cut() {
+    let Some(_alone) = root("an_acknowledged_durable_write_survives_a_power_cut") else {
+        return;
+    };
+    let mut disk = Disk::new();
+    let mut store = open(&OpenOptions::new(disk.file()));
+    write_all(&mut store);
+    disk.cut_power();
+    drop(store);
+    disk.restart();
+    assert_eq!(count_kept(&disk.file()), WRITES);
+}
+
+/// The control: it shows that the power cut cuts.
+#[test]
+fn a_volatile_write_does_not_survive_a_power_cut() {
+    let Some(_alone) = root("a_volatile_write_does_not_survive_a_power_cut") else {
+        return;
+    };
+    let mut disk = Disk::new();
+    let mut store = open(&volatile(&disk.file()));
+    write_all(&mut store);
+    disk.cut_power();
+    drop(store);
+    disk.restart();
+    let kept = count_kept(&disk.file());
+    assert!(kept <= WRITES / 10, "{kept} of {WRITES} survived: the cut proves nothing");
+}
+
+#[test]
+fn a_volatile_write_survives_after_a_flush() {
+    let Some(_alone) = root("a_volatile_write_survives_after_a_flush") else {
+        return;
+    };
+    let mut disk = Disk::new();
+    let mut store = open(&volatile(&disk.file()));
+    write_all(&mut store);
+    flush(&mut store).unwrap();
+    disk.cut_power();
+    drop(store);
+    disk.restart();
+    assert_eq!(count_kept(&disk.file()), WRITES, "fdatasync must cover the mapping");
+}
+
+#[test]
+fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
+    let Some(_alone) = root("a_dead_file_system_fails_writes_and_a_failed_flush_stays") else {
+        return;
+    };
+    for durable in [true, false] {
+        let disk = Disk::new();
+        let file = disk.file();
+        let mut store = by(durable, &file);
+        write_all(&mut store);
+        disk.cut_power();
+        if durable {
+            assert_eq!(write(&mut store, 1, &pattern(1, 512)), Err(Fault::Media));
+            assert_eq!(store.degraded(), None, "a write tells its initiator, that is enough");
+        }
+        assert_eq!(flush(&mut store), Err(Fault::Media));
+        assert_eq!(store.degraded(), Some(Fault::Media));
+        assert_eq!(write(&mut store, 1, &pattern(1, 512)), Err(Fault::ReadOnly));
+        assert_eq!(flush(&mut store), Err(Fault::Media), "not better the second time");
+        // Without the guarded copy the read asks the file system, which is dead.
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!(read(&mut store, 0, 1024).unwrap(), pattern(0, 1024), "still in memory");
+        }
+    }
+}
+
+/// A disk that fails only the flush, and then is well again: the second
+/// `fdatasync` returns success, though the data never reached the disk.
+#[test]
+fn a_flush_that_failed_once_is_not_trusted_again() {
+    let Some(_alone) = root("a_flush_that_failed_once_is_not_trusted_again") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let mounted = Mounted::new(scratch.path("m"), &["-t", "tmpfs", "-o", "size=1m", "none"]);
+    // The loop device is larger than what its file system can hold.
+    let image = mounted.path("image");
+    truncate_new(&image, 4 << 20);
+    let device = Loop::new(&image, &[]);
+    let mut store = open(&volatile(device.path()));
+    for index in 0..512 {
+        write(&mut store, index * 8, &pattern(index as u8, 4096)).unwrap();
+    }
+    flush(&mut store).unwrap_err();
+    assert!(store.degraded().is_some());
+    assert!(flush(&mut store).is_err());
+    assert_eq!(write(&mut store, 0, &pattern(1, 512)), Err(Fault::ReadOnly));
+}

@@ -1,0 +1,211 @@
+//! What the tests stand on: operations made of slices, scratch folders, file
+//! systems and loop devices. Everything set up is taken down by `Drop`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use xblade::store::{Buffers, Durability, Fault, Kind, MmapStore, Op, OpenOptions, Store};
+
+/// Runs one operation over `memory`, cut into pieces at `cuts`.
+pub fn run(
+    store: &mut dyn Store,
+    kind: Kind,
+    sector: u64,
+    memory: &mut [u8],
+    cuts: &[usize],
+) -> Result<(), Fault> {
+    static TOKEN: AtomicU32 = AtomicU32::new(1);
+    let token = TOKEN.fetch_add(1, Ordering::Relaxed);
+    let mut buffers = Buffers::EMPTY;
+    let mut rest = memory;
+    for cut in cuts {
+        let (piece, later) = rest.split_at_mut(*cut);
+        rest = later;
+        // SAFETY: the memory is borrowed until the operation has ended below.
+        assert!(unsafe { buffers.push(piece) });
+    }
+    // SAFETY: as above.
+    assert!(unsafe { buffers.push(rest) });
+    store.submit(Op { token, kind, sector, buffers }).expect("room in the queue");
+    let completion = store.complete().expect("a synchronous engine is done");
+    assert_eq!(completion.token, token);
+    assert!(store.complete().is_none(), "one completion an operation");
+    completion.result
+}
+
+pub fn read(store: &mut dyn Store, sector: u64, bytes: usize) -> Result<Vec<u8>, Fault> {
+    let mut memory = vec![0xEE; bytes];
+    run(store, Kind::Read, sector, &mut memory, &[]).map(|()| memory)
+}
+
+pub fn write(store: &mut dyn Store, sector: u64, data: &[u8]) -> Result<(), Fault> {
+    run(store, Kind::Write, sector, &mut data.to_vec(), &[])
+}
+
+pub fn flush(store: &mut dyn Store) -> Result<(), Fault> {
+    run(store, Kind::Flush, 0, &mut [], &[])
+}
+
+/// Bytes of which every sector is different, and none ends with zero.
+pub fn pattern(seed: u8, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|index| (seed as usize + index / 512 * 7 + index * 31) as u8 | 1).collect()
+}
+
+/// A store by its path and whether it is durable.
+pub fn by(durable: bool, path: &Path) -> MmapStore {
+    open(&if durable { OpenOptions::new(path) } else { volatile(path) })
+}
+
+pub fn volatile(path: &Path) -> OpenOptions {
+    OpenOptions { durability: Durability::Volatile, ..OpenOptions::new(path) }
+}
+
+pub fn read_only(path: &Path) -> OpenOptions {
+    OpenOptions { read_only: true, ..OpenOptions::new(path) }
+}
+
+pub fn extent(path: &Path, offset_bytes: u64, length_bytes: Option<u64>) -> OpenOptions {
+    OpenOptions { offset_bytes, length_bytes, ..OpenOptions::new(path) }
+}
+
+pub fn open(options: &OpenOptions) -> MmapStore {
+    MmapStore::open(options).unwrap_or_else(|error| panic!("{error}: {options:?}"))
+}
+
+/// The message for the user, for an open that must fail.
+pub fn refusal(options: &OpenOptions) -> String {
+    match MmapStore::open(options) {
+        Ok(_) => panic!("was opened: {options:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Held by a test that starts processes, and by one that mounts: a child has,
+/// between `fork` and `exec`, a copy of every descriptor, and so for a moment
+/// keeps the file systems and devices of the other tests busy.
+pub type Alone = MutexGuard<'static, ()>;
+
+pub fn alone() -> Alone {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets root go on, alone. Complains to anybody else.
+pub fn root(test: &str) -> Option<Alone> {
+    // SAFETY: no arguments, cannot fail.
+    if unsafe { libc::geteuid() } == 0 {
+        return Some(alone());
+    }
+    eprintln!("\n*** SKIPPED: {test} needs root ***\n");
+    let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
+    assert!(!strict, "XBLADE_TESTS_STRICT=1, and {test} needs root");
+    None
+}
+
+pub fn command(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// A folder of the test's own.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("xblade-store-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    pub fn sparse(&self, name: &str, bytes: u64) -> PathBuf {
+        truncate_new(&self.path(name), bytes);
+        self.path(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn truncate_new(path: &Path, bytes: u64) {
+    fs::File::create(path).unwrap().set_len(bytes).unwrap();
+}
+
+pub fn truncate(path: &Path, bytes: u64) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+}
+
+pub fn size(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+/// A mounted file system.
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// Mounts on a folder made for it; `arguments` are those of `mount`.
+    pub fn new(on: PathBuf, arguments: &[&str]) -> Self {
+        fs::create_dir_all(&on).unwrap();
+        command("mount", &[arguments, &[on.to_str().unwrap()]].concat()).unwrap();
+        Self(on)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = command("umount", &[self.0.to_str().unwrap()]) {
+            eprintln!("{error}");
+            let _ = command("umount", &["--lazy", self.0.to_str().unwrap()]);
+        }
+    }
+}
+
+/// A loop device over a file.
+pub struct Loop(PathBuf);
+
+impl Loop {
+    pub fn new(file: &Path, arguments: &[&str]) -> Self {
+        let fixed = ["--find", "--show", file.to_str().unwrap()];
+        Self(command("losetup", &[arguments, &fixed].concat()).unwrap().into())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        if let Err(error) = command("losetup", &["--detach", self.name()]) {
+            eprintln!("{error}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is refused, with which words, and what is only remarked.
+
+use std::path::{Path, PathBuf};
+
+use xblade::store::{OpenOptions, Store, Warning};
+
+use crate::fixture::*;
+
+#[test]
+fn a_refusal_names_the_file_the_value_and_the_remedy() {
+    let scratch = Scratch::new();
+    let file = scratch.file("f", &[0; 8192]);
+    let fifo = scratch.path("fifo");
+    make_fifo(&fifo);
+    let plain = |path: PathBuf| OpenOptions::new(path);
+    let rows: Vec<(OpenOptions, &[&str])> = vec![
+        (plain(scratch.path("none")), &["no such file", "truncate -s"]),
+        (plain(scratch.path("f").join("below")), &["cannot open"]),
+        (plain(scratch.path("")), &["is a directory", "regular file or a block device"]),
+        (plain("/dev/null".into()), &["is a character device"]),
+        (plain(fifo), &["is a FIFO"]),
+        (plain(scratch.file("empty", &[])), &["has 0 bytes", "at least one sector"]),
+        (plain(scratch.file("short", &[0; 511])), &["has 511 bytes"]),
+        (extent(&file, 100, None), &["offset 100 is not a multiple of 512"]),
+        (extent(&file, 512, Some(700)), &["length 700 is not a multiple of 512"]),
+        (extent(&file, 8192, None), &["has 0 bytes from offset 8192 on"]),
+        (extent(&file, 1 << 40, None), &["has 0 bytes from offset 1099511627776 on"]),
+        (extent(&file, 0, Some(0)), &["has 8192 bytes from offset 0 on", "at least one sector"]),
+        (extent(&file, 512, Some(8192)), &["offset 512 + length 8192", "end at 8192 bytes"]),
+        (extent(&file, u64::MAX - 511, Some(512)), &["lies beyond its end", "18446744073709551104"]),
+    ];
+    for (options, parts) in rows {
+        let message = refusal(&options);
+        for part in [&[options.path.to_str().unwrap()], parts].concat() {
+            assert!(message.contains(part), "{message:?} should say {part:?}");
+        }
+        assert!(!message.contains('\n'), "{message:?} is more than a line");
+    }
+}
+
+fn make_fifo(path: &Path) {
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: a string that ends with zero.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+}
+
+#[test]
+fn a_file_without_write_permission_is_offered_read_only() {
+    let scratch = Scratch::new();
+    let path = scratch.file("f", &[0; 8192]);
+    let write = "may not be written: give write permission, or export it with `ro`";
+    for (mode, options, part) in [
+        (0o444, OpenOptions::new(&path), write),
+        (0o000, OpenOptions::new(&path), "may not be read"),
+        (0o000, read_only(&path), "may not be read"),
+    ] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&path, mode).unwrap();
+        let message = as_nobody(|| refusal(&options));
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+/// Runs `act` without root's privilege to ignore permissions; only for files,
+/// and only in this thread.
+fn as_nobody<T>(act: impl FnOnce() -> T) -> T {
+    // SAFETY: no memory is passed.
+    let before = unsafe { libc::setfsuid(65534) };
+    let result = act();
+    // SAFETY: as above.
+    unsafe { libc::setfsuid(before as libc::uid_t) };
+    result
+}
+
+#[test]
+fn odd_tails_and_holes_are_remarked() {
+    let scratch = Scratch::new();
+    let cut = |path: &Path, bytes| Warning::TailCut { path: path.to_owned(), bytes };
+    let odd = scratch.file("odd", &[1; 1500]);
+    let sparse = scratch.sparse("sparse", 1 << 20);
+    let hole = Warning::Sparse { path: sparse.clone(), allocated: 0, size: 1 << 20 };
+    for (options, sectors, warnings) in [
+        (OpenOptions::new(&odd), 2, vec![cut(&odd, 476)]),
+        (read_only(&odd), 2, vec![cut(&odd, 476)]),
+        (extent(&odd, 512, None), 1, vec![cut(&odd, 476)]),
+        (extent(&odd, 0, Some(512)), 1, vec![]),
+        (OpenOptions::new(&sparse), 2048, vec![hole]),
+        (read_only(&sparse), 2048, vec![]),
+    ] {
+        let store = open(&options);
+        assert_eq!(store.geometry().sectors, sectors, "{options:?}");
+        assert_eq!(store.warnings(), warnings, "{options:?}");
+    }
+    let message = cut(&odd, 476).to_string();
+    assert!(message.contains("odd") && message.contains("476"), "{message}");
+}
+
+#[test]
+fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
+    let Some(_alone) = root("memory_is_remarked_only_if_it_was_asked_to_be_durable") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    for kind in ["tmpfs", "ramfs"] {
+        let mounted = Mounted::new(scratch.path("m"), &["-t", kind, "none"]);
+        let path = mounted.path("f");
+        std::fs::write(&path, [1; 4096]).unwrap();
+        let remarked = [Warning::InMemory { path: path.clone() }];
+        assert_eq!(open(&OpenOptions::new(&path)).warnings(), remarked, "{kind}");
+        assert_eq!(open(&volatile(&path)).warnings(), [], "{kind}");
+        assert_eq!(open(&read_only(&path)).warnings(), [], "{kind}");
+    }
+    let mounted = Mounted::new(scratch.path("m"), &["-t", "hugetlbfs", "none"]);
+    let path = mounted.path("f");
+    truncate_new(&path, 4 << 20);
+    let message = refusal(&OpenOptions::new(&path));
+    assert!(message.contains("hugetlbfs") && message.contains("volatile"), "{message}");
+}
+
+#[test]
+fn a_device_tells_its_sectors() {
+    let Some(_alone) = root("a_device_tells_its_sectors") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let image = scratch.sparse("image", (8 << 20) + 512);
+    {
+        let device = Loop::new(&image, &[]);
+        let store = open(&OpenOptions::new(device.path()));
+        assert_eq!(store.geometry().sectors, 16385);
+        assert!(matches!(store.geometry().physical_bytes, 512..=4096));
+        assert_eq!(store.warnings(), []);
+    }
+    {
+        let device = Loop::new(&image, &["--sector-size", "4096"]);
+        let message = refusal(&OpenOptions::new(device.path()));
+        assert!(message.contains("logical sectors of 4096 bytes"), "{message}");
+    }
+    let device = Loop::new(&image, &["--read-only"]);
+    let message = refusal(&OpenOptions::new(device.path()));
+    assert!(message.contains("export it with `ro`"), "{message}");
+    let mut store = open(&read_only(device.path()));
+    assert_eq!(read(&mut store, 16384, 512).unwrap(), [0; 512]);
+}
+
+#[test]
+fn a_device_of_a_new_size_is_noticed() {
+    let Some(_alone) = root("a_device_of_a_new_size_is_noticed") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let image = scratch.sparse("image", 1 << 20);
+    let device = Loop::new(&image, &[]);
+    let mut store = open(&OpenOptions::new(device.path()));
+    truncate(&image, 2 << 20);
+    command("losetup", &["--set-capacity", device.name()]).unwrap();
+    assert_eq!(store.refresh().sectors, 4096);
+    write(&mut store, 4095, &pattern(1, 512)).unwrap();
+    assert_eq!(read(&mut store, 4095, 512).unwrap(), pattern(1, 512));
+}

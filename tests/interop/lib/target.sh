@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# The target under test, in the namespace $NS_T. Sourced by run; what a scenario
+# does on the host is made of these functions.
+#
+# $TARGET_CMD is run by bash and sees
+#   EXPORT_ARGS     0.1=/path/e0.1.img 0.2=/path/e0.2.img,ro ...
+#   INTERFACE_ARGS  --interface aoe0 [--interface aoe1]
+# It stays in the foreground, and on SIGTERM finishes and exits 0. A command that
+# is more than one simple command has to pass the signal on.
+
+target_start() {
+    local interfaces='' n
+    for ((n = 0; n < INTERFACES; n++)); do interfaces+=" --interface aoe$n"; done
+    rm -f "$WORK/target.status" "$WORK/target.pid"
+    {
+        EXPORT_ARGS=$EXPORT_ARGS INTERFACE_ARGS=$interfaces XBLADE=$XBLADE \
+            ip netns exec "$NS_T" bash -c 'echo $$ >"$1/target.pid"; cd "$1"; exec bash -c "$2"' - "$WORK" "$TARGET_CMD"
+        echo $? >"$WORK/target.status"
+    } >>"$LOG/target.log" 2>&1 </dev/null &
+    sleep 0.3
+    target_alive || { say "the target did not start"; return 1; }
+}
+
+# The target is every process in its namespace.
+target_alive() { [ -n "$(ip netns pids "$NS_T")" ]; }
+
+# target_stop - ask it to finish, as a service manager would: it must do so, with success
+target_stop() {
+    target_account
+    kill -TERM "$(cat "$WORK/target.pid")" 2>/dev/null
+    target_gone TERM || return
+    [ "$(cat "$WORK/target.status")" = 0 ] || { say "the target ended with status $(cat "$WORK/target.status")"; return 1; }
+}
+
+# target_kill - take it away without warning
+target_kill() {
+    target_account
+    netns_kill "$NS_T"
+    target_gone KILL
+}
+
+target_gone() {
+    local i
+    for ((i = 0; i < 100; i++)); do
+        if ! target_alive && [ -e "$WORK/target.status" ]; then return 0; fi
+        sleep 0.1
+    done
+    say "the target is still there 10 s after SIG$1"
+    return 1
+}
+
+# target_account - add the CPU time used so far to $CPU_USER and $CPU_SYSTEM (clock ticks)
+target_account() {
+    local pid user system
+    for pid in $(ip netns pids "$NS_T"); do
+        # The name of the program, in brackets, may hold spaces.
+        read -r user system < <(sed 's/^.*) //' "/proc/$pid/stat" 2>/dev/null | awk '{print $12, $13}') || continue
+        CPU_USER=$((CPU_USER + user)) CPU_SYSTEM=$((CPU_SYSTEM + system))
+    done
+}
+
+# target_cpu - what was added up, as seconds
+target_cpu() {
+    awk -v u="$CPU_USER" -v s="$CPU_SYSTEM" -v hz="$(getconf CLK_TCK)" \
+        'BEGIN {printf "%.2f user + %.2f system s", u / hz, s / hz}'
+}
+
+# export_file SHELF.SLOT - the file behind an export
+export_file() { echo "$WORK/e$1.img"; }
+
+# exports_make SPEC... - make the files of "SHELF.SLOT=SIZE[,ro]", set $EXPORT_ARGS
+# and $EXPORT_BYTES (for the guest)
+exports_make() {
+    local spec name size file
+    EXPORT_ARGS='' EXPORT_BYTES=''
+    for spec in "$@"; do
+        name=${spec%%=*} size=${spec#*=} size=${size%%,*}
+        file=$(export_file "$name")
+        # Allocated, as an export of a real appliance would be.
+        fallocate -l "$size" "$file" || return
+        EXPORT_ARGS+=" $name=$file"
+        case $spec in *,ro) EXPORT_ARGS+=,ro ;; esac
+        EXPORT_BYTES+=" BYTES_${name/./_}=$(stat -c %s "$file")"
+    done
+}
