@@ -23,7 +23,5 @@ fn main() -> Result<()> {
         .obj(out.join("initiator.bpf.o"))
         .clang_args(include)
         .build()
-        .context(
-            "the XDP program needs clang and the linux headers (Debian: clang, linux-libc-dev)",
-        )
+        .context("the XDP program needs clang and the linux headers (Debian: clang, linux-libc-dev)")
 }

@@ -136,6 +136,9 @@ pub struct EchoArgs {
     /// Never sleep.
     #[arg(long)]
     pub spin: bool,
+    /// Entries of the rx and tx rings.
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub ring: u32,
 }
 
 /// Arguments of `compare`.

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use xblade::wire::identify::Identity;
+use xblade::wire::query::Advert;
 
-use crate::aoe::{
-    self, Address, Ata, Body, COMMAND_ATA, DATA_AT, IDENTIFY, Mac, Query, READ_EXT, Reply, Route,
-    SECTOR, TAG_USER,
-};
+use crate::aoe::{self, Address, Ata, Mac, Opcode, Response, Route, SECTOR, TAG_USER};
 use crate::port::Port;
 
 /// How long one answer is awaited before the question is repeated.
@@ -22,60 +21,40 @@ pub struct Export {
     pub address: Address,
     /// Who answered.
     pub mac: Mac,
-    /// What it told about itself.
-    pub query: Query,
+    /// What it tells about itself.
+    pub advert: Advert,
     /// Its config string.
     pub config: Vec<u8>,
 }
 
 impl Export {
-    fn from_reply(reply: &Reply, frame: &[u8]) -> Option<Self> {
-        let Body::Query(query) = reply.body else {
-            return None;
-        };
-        let config = frame
-            .get(32..)?
-            .iter()
-            .copied()
-            .take(query.config_len.into())
-            .collect();
+    fn told_by(response: &Response<'_>) -> Option<Self> {
+        let told = response.query()?;
         Some(Self {
-            address: reply.address,
-            mac: reply.from,
-            query,
-            config,
+            address: aoe::sender(response),
+            mac: response.header.ether.src,
+            advert: told.advert,
+            config: told.string.to_vec(),
         })
     }
 
     /// The way to it.
     pub fn route(&self, from: Mac) -> Route {
-        Route {
-            from,
-            to: self.mac,
-            address: self.address,
-        }
+        Route { from, to: self.mac, address: self.address }
     }
 }
 
 /// Asks everybody, and lists who answers within `wait`.
 pub fn discover(port: &mut dyn Port, from: Mac, wait: Duration) -> Result<Vec<Export>> {
-    let route = Route {
-        from,
-        to: Mac::BROADCAST,
-        address: Address::ANY,
-    };
+    let route = Route { from, to: Mac::BROADCAST, address: aoe::ANY };
     let mut found: Vec<Export> = Vec::new();
     let deadline = Instant::now() + wait;
     // Twice, since nobody acknowledges a broadcast.
     for half in [wait / 2, Duration::ZERO] {
         port.send(&route.query(TAG_USER | 1), &[])?;
         port.flush()?;
-        listen(port, deadline - half, |reply, frame| {
-            if let Some(export) = Export::from_reply(&reply, frame)
-                && !found.contains(&export)
-            {
-                found.push(export);
-            }
+        listen(port, deadline - half, |response| {
+            found.extend(Export::told_by(response).filter(|export| !found.contains(export)));
             false
         })?;
     }
@@ -85,100 +64,70 @@ pub fn discover(port: &mut dyn Port, from: Mac, wait: Duration) -> Result<Vec<Ex
 
 /// Finds one export.
 pub fn find(port: &mut dyn Port, from: Mac, address: Address) -> Result<Export> {
-    let route = Route {
-        from,
-        to: Mac::BROADCAST,
-        address,
-    };
+    let route = Route { from, to: Mac::BROADCAST, address };
     let mut found = None;
     for attempt in 0..ATTEMPTS {
         port.send(&route.query(TAG_USER | 0x100 | attempt), &[])?;
         port.flush()?;
-        listen(port, Instant::now() + PATIENCE, |reply, frame| {
-            let export = Export::from_reply(&reply, frame).filter(|e| e.address == address);
-            found = export.or(found.take());
+        listen(port, Instant::now() + PATIENCE, |response| {
+            let export = Export::told_by(response).filter(|export| export.address == address);
+            found = found.take().or(export);
             found.is_some()
         })?;
         if let Some(export) = found {
             return Ok(export);
         }
     }
-    bail!(
-        "export {address}: no answer on this interface (`xblade-bench discover` lists who answers)"
-    )
+    bail!("export {address}: no answer on this interface (`xblade-bench discover` lists who answers)")
 }
 
-/// The 512 bytes of IDENTIFY DEVICE.
-pub fn identify(port: &mut dyn Port, route: &Route) -> Result<Vec<u8>> {
-    ask(
-        port,
-        route,
-        Ata {
-            command: IDENTIFY,
-            lba: 0,
-            sectors: 1,
-        },
-    )
-    .context("IDENTIFY DEVICE")
+/// What IDENTIFY DEVICE tells.
+pub fn identify(port: &mut dyn Port, route: &Route) -> Result<Identity> {
+    let data = ask(port, route, Ata { command: Opcode::Identify, lba: 0, sectors: 1 })?;
+    Identity::parse(&data)
+        .with_context(|| format!("export {}: its answer to IDENTIFY DEVICE makes no sense", route.address))
 }
 
 /// Reads sectors, one request at a time.
 pub fn read(port: &mut dyn Port, route: &Route, lba: u64, sectors: u8) -> Result<Vec<u8>> {
-    ask(
-        port,
-        route,
-        Ata {
-            command: READ_EXT,
-            lba,
-            sectors,
-        },
-    )
-    .with_context(|| format!("read of sector {lba}"))
+    ask(port, route, Ata { command: Opcode::ReadSectorsExt, lba, sectors })
 }
 
-/// Sends one ATA command without data until it is answered; returns the data
-/// of the answer.
+/// Sends one ATA command until it is answered; returns the data of the answer.
 fn ask(port: &mut dyn Port, route: &Route, ata: Ata) -> Result<Vec<u8>> {
-    let wanted = usize::from(ata.sectors) * SECTOR;
     for attempt in 0..ATTEMPTS {
         let tag = TAG_USER | 0x200 | attempt;
         port.send(&route.ata(ata, tag), &[])?;
         port.flush()?;
         let mut answer = None;
-        listen(port, Instant::now() + PATIENCE, |reply, frame| {
-            if reply.address == route.address && reply.tag == tag {
-                answer = Some((reply.body, frame.get(DATA_AT..).unwrap_or(&[]).to_vec()));
+        listen(port, Instant::now() + PATIENCE, |response| {
+            if aoe::sender(response) == route.address && response.header.tag == tag {
+                answer = Some(outcome(response, usize::from(ata.sectors) * SECTOR));
             }
             answer.is_some()
         })?;
-        match answer {
-            Some((Body::Ata { status, .. }, mut data))
-                if status & aoe::STATUS_BAD == 0 && data.len() >= wanted =>
-            {
-                data.truncate(wanted);
-                return Ok(data);
-            }
-            Some((body, data)) => bail!(
-                "export {} answered {body:?} and {} bytes",
-                route.address,
-                data.len()
-            ),
-            None => {}
+        if let Some(outcome) = answer {
+            return outcome.with_context(|| format!("export {}, {ata:?}", route.address));
         }
     }
-    bail!(
-        "export {}: no answer to ATA command {:#04x} (AoE command {COMMAND_ATA})",
-        route.address,
-        ata.command
-    )
+    bail!("export {}: no answer to {ata:?}", route.address)
 }
 
-/// Hands replies to `each` until it says `true` or the time is over.
-fn listen(
-    port: &mut dyn Port,
-    deadline: Instant,
-    mut each: impl FnMut(Reply, &[u8]) -> bool,
-) -> Result<()> {
+/// The data of a good answer.
+fn outcome(response: &Response<'_>, bytes: usize) -> Result<Vec<u8>> {
+    if let Some(error) = response.refusal() {
+        bail!("refused: {error:?}");
+    }
+    let (ata, data) = response.ata().context("an answer to another command")?;
+    if !ata.is_good() {
+        bail!("ATA status {:#04x}, error {:#04x}", ata.status, ata.error);
+    }
+    let data = data.get(..bytes).with_context(|| format!("an answer with {} bytes of data", data.len()))?;
+    Ok(data.to_vec())
+}
+
+/// Hands responses to `each` until it says `true` or the time is over.
+fn listen(port: &mut dyn Port, deadline: Instant, mut each: impl FnMut(&Response<'_>) -> bool) -> Result<()> {
     let mut done = false;
     let mut scratch = Vec::new();
     while !done {
@@ -187,9 +136,8 @@ fn listen(
             break;
         }
         let n = port.receive(&mut |received| {
-            let frame = received.whole(&mut scratch);
-            if let Some(reply) = Reply::parse(frame) {
-                done |= each(reply, frame);
+            if let Ok(response) = Response::parse(received.whole(&mut scratch)) {
+                done |= each(&response);
             }
         })?;
         if n == 0 && !done {

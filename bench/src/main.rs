@@ -11,8 +11,8 @@ mod aoe;
 mod args;
 mod cores;
 mod discover;
+mod echo;
 mod export;
-mod interface;
 mod load;
 mod port;
 mod report;
@@ -43,6 +43,7 @@ fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Discover(args) => discover::run(args).map(|()| true),
         Command::Load(args) => load::run(args),
-        Command::Echo(_) | Command::Compare(_) => anyhow::bail!("not there yet"),
+        Command::Echo(args) => echo::run(args).map(|()| true),
+        Command::Compare(_) => anyhow::bail!("not there yet"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::aoe::{Ata, Body, DATA_AT, READ_EXT, Reply, Route, SECTOR, STATUS_BAD, WRITE_EXT};
+use crate::aoe::{self, Ata, DATA_AT, Opcode, Response, Route, SECTOR};
 use crate::port::{Port, Received};
 
 use super::flight::{Flight, Flying, Match, Overdue, Request};
@@ -109,12 +109,7 @@ impl Engine {
             Some(verifier) if direction == Direction::Write => verifier.next_generation(),
             _ => 0,
         };
-        let request = Request {
-            direction,
-            lba,
-            sectors: self.sectors,
-            generation,
-        };
+        let request = Request { direction, lba, sectors: self.sectors, generation };
         let Some(tag) = self.flight.launch(request, now_ns) else {
             return Ok(false);
         };
@@ -126,66 +121,43 @@ impl Engine {
     }
 
     fn send(&mut self, request: Request, tag: u32, port: &mut dyn Port) -> io::Result<bool> {
-        let Request {
-            direction,
-            lba,
-            sectors,
-            generation,
-        } = request;
+        let Request { direction, lba, sectors, generation } = request;
         if direction == Direction::Read {
-            return port.send(
-                &self.route.ata(
-                    Ata {
-                        command: READ_EXT,
-                        lba,
-                        sectors,
-                    },
-                    tag,
-                ),
-                &[],
-            );
+            return port
+                .send(&self.route.ata(Ata { command: Opcode::ReadSectorsExt, lba, sectors }, tag), &[]);
         }
         if let Some(verifier) = &self.verifier {
             verifier.stamp(lba, generation, &mut self.data);
         }
-        let head = self.route.ata(
-            Ata {
-                command: WRITE_EXT,
-                lba,
-                sectors,
-            },
-            tag,
-        );
+        let head = self.route.ata(Ata { command: Opcode::WriteSectorsExt, lba, sectors }, tag);
         port.send(head.get(..DATA_AT).unwrap_or(&[]), &self.data)
     }
 
     fn answer(&mut self, received: Received<'_>, now_ns: u64) {
-        let ours =
-            |reply: &Reply| reply.from == self.route.to && reply.address == self.route.address;
-        let Some(reply) = Reply::parse(received.head()).filter(ours) else {
+        let ours = |response: &Response<'_>| {
+            response.header.ether.src == self.route.to && aoe::sender(response) == self.route.address
+        };
+        let Some(response) = Response::parse(received.head()).ok().filter(ours) else {
             self.tally.unexpected += 1;
             return;
         };
-        match self.flight.land(reply.tag) {
-            Match::Answers(flying) => self.complete(flying, reply.body, received, now_ns),
+        match self.flight.land(response.header.tag) {
+            Match::Answers(flying) => self.complete(flying, &response, received, now_ns),
             Match::Late => self.tally.late += 1,
             Match::Duplicate => self.tally.duplicates += 1,
             Match::Unexpected => self.tally.unexpected += 1,
         }
     }
 
-    fn complete(&mut self, flying: Flying, body: Body, received: Received<'_>, now_ns: u64) {
+    fn complete(&mut self, flying: Flying, response: &Response<'_>, received: Received<'_>, now_ns: u64) {
         let request = flying.request;
-        if let Some(error) = self.failure(request, body, received.len()) {
+        if let Some(error) = self.failure(request, response, received.len()) {
             self.tally.last_error = Some(error);
             self.forget(request);
             return;
         }
-        self.tally
-            .completed(request.direction, now_ns.saturating_sub(flying.first_ns));
-        let Some(verifier) = &mut self.verifier else {
-            return;
-        };
+        self.tally.completed(request.direction, now_ns.saturating_sub(flying.first_ns));
+        let Some(verifier) = &mut self.verifier else { return };
         match request.direction {
             Direction::Write => verifier.written(request.lba, request.sectors, request.generation),
             Direction::Read => {
@@ -196,26 +168,26 @@ impl Engine {
         }
     }
 
-    /// Counts and describes what is wrong with a reply.
-    fn failure(&mut self, request: Request, body: Body, len: usize) -> Option<String> {
+    /// Counts and describes what is wrong with a response.
+    fn failure(&mut self, request: Request, response: &Response<'_>, len: usize) -> Option<String> {
+        if let Some(error) = response.refusal() {
+            self.tally.refused += 1;
+            return Some(format!("refused ({error:?}): {request:?}"));
+        }
         let data = match request.direction {
             Direction::Read => usize::from(request.sectors) * SECTOR,
             Direction::Write => 0,
         };
-        let what = match body {
-            Body::Ata { status, error } if status & STATUS_BAD != 0 => {
-                format!("ATA status {status:#04x}, error {error:#04x}")
+        let what = match response.ata() {
+            Some((ata, _)) if !ata.is_good() => {
+                format!("ATA status {:#04x}, error {:#04x}", ata.status, ata.error)
             }
-            Body::Ata { .. } if len < DATA_AT + data => format!("a reply of {len} bytes"),
-            Body::Ata { .. } => return None,
-            Body::Refused(code) => {
-                self.tally.refused += 1;
-                return Some(format!("AoE error {code} for {request:?}"));
-            }
-            Body::Query(_) | Body::Other(_) => format!("an answer to another command, {body:?}"),
+            Some(_) if len < DATA_AT + data => format!("a reply of {len} bytes"),
+            Some(_) => return None,
+            None => format!("an answer to another command ({:?})", response.header.command),
         };
         self.tally.errors += 1;
-        Some(format!("{what} for {request:?}"))
+        Some(format!("{what}: {request:?}"))
     }
 
     /// Nobody knows whether a write that failed has happened.

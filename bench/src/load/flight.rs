@@ -126,12 +126,7 @@ impl Flight {
     pub fn launch(&mut self, request: Request, now_ns: u64) -> Option<u32> {
         let at = self.free.pop()?;
         let place = self.places.get_mut(usize::from(at))?;
-        place.flying = Some(Flying {
-            request,
-            first_ns: now_ns,
-            sent_ns: now_ns,
-            tries: 0,
-        });
+        place.flying = Some(Flying { request, first_ns: now_ns, sent_ns: now_ns, tries: 0 });
         Some(place.next_tag(at))
     }
 
@@ -171,13 +166,10 @@ impl Flight {
     /// of the two is a write.
     pub fn conflicts(&self, direction: Direction, lba: u64, sectors: u8) -> bool {
         let end = lba + u64::from(sectors);
-        self.places
-            .iter()
-            .filter_map(|place| place.flying)
-            .any(|Flying { request: r, .. }| {
-                let overlap = r.lba < end && lba < r.lba + u64::from(r.sectors);
-                overlap && (direction == Direction::Write || r.direction == Direction::Write)
-            })
+        self.places.iter().filter_map(|place| place.flying).any(|Flying { request: r, .. }| {
+            let overlap = r.lba < end && lba < r.lba + u64::from(r.sectors);
+            overlap && (direction == Direction::Write || r.direction == Direction::Write)
+        })
     }
 
     /// Calls `each` for every request whose reply is overdue.
@@ -211,12 +203,7 @@ impl Flight {
 mod tests {
     use super::*;
 
-    const READ: Request = Request {
-        direction: Direction::Read,
-        lba: 8,
-        sectors: 2,
-        generation: 0,
-    };
+    const READ: Request = Request { direction: Direction::Read, lba: 8, sectors: 2, generation: 0 };
 
     fn overdue(flight: &mut Flight, now_ns: u64) -> Vec<Overdue> {
         let mut list = Vec::new();
@@ -229,15 +216,8 @@ mod tests {
         let mut flight = Flight::new(2, 10, 100);
         let tag = flight.launch(READ, 0).unwrap();
         assert_eq!(flight.land(tag ^ 1), Match::Unexpected, "the other place");
-        assert_eq!(
-            flight.land(tag ^ 1 << 12),
-            Match::Unexpected,
-            "another turn"
-        );
-        assert!(matches!(
-            flight.land(tag),
-            Match::Answers(Flying { request: READ, .. })
-        ));
+        assert_eq!(flight.land(tag ^ 1 << 12), Match::Unexpected, "another turn");
+        assert!(matches!(flight.land(tag), Match::Answers(Flying { request: READ, .. })));
         assert_eq!(flight.land(tag), Match::Duplicate);
         assert!(flight.is_empty());
     }
@@ -247,16 +227,11 @@ mod tests {
         let mut flight = Flight::new(1, 10, 100);
         let first = flight.launch(READ, 0).unwrap();
         assert_eq!(overdue(&mut flight, 9), []);
-        let [Overdue::Again(READ, second)] = overdue(&mut flight, 10)[..] else {
-            unreachable!()
-        };
+        let [Overdue::Again(READ, second)] = overdue(&mut flight, 10)[..] else { unreachable!() };
         assert_ne!(first, second);
         assert_eq!(flight.land(first), Match::Late);
         assert_eq!(flight.land(first), Match::Duplicate);
-        assert!(matches!(
-            flight.land(second),
-            Match::Answers(Flying { first_ns: 0, .. })
-        ));
+        assert!(matches!(flight.land(second), Match::Answers(Flying { first_ns: 0, .. })));
     }
 
     #[test]
@@ -281,11 +256,7 @@ mod tests {
             (Direction::Write, 10, false),
             (Direction::Write, 6, false),
         ] {
-            assert_eq!(
-                flight.conflicts(direction, lba, 2),
-                expected,
-                "{direction:?} {lba}"
-            );
+            assert_eq!(flight.conflicts(direction, lba, 2), expected, "{direction:?} {lba}");
         }
     }
 }

@@ -36,23 +36,15 @@ pub const LOOKED_AT: usize = 132 * 512;
 
 /// What the first bytes of an export look like, if they look like data.
 pub fn find_data(start: &[u8]) -> Option<&'static str> {
-    let known = SIGNATURES.iter().find(|s| {
-        start
-            .get(s.at..)
-            .is_some_and(|rest| rest.starts_with(s.bytes))
-    });
-    known
-        .map(|s| s.name)
-        .or_else(|| has_partitions(start).then_some("an MBR partition table"))
+    let known = SIGNATURES.iter().find(|s| start.get(s.at..).is_some_and(|rest| rest.starts_with(s.bytes)));
+    known.map(|s| s.name).or_else(|| has_partitions(start).then_some("an MBR partition table"))
 }
 
 /// Whether there is a boot signature with at least one partition.
 fn has_partitions(start: &[u8]) -> bool {
     const ENTRY: usize = 16;
     let table = start.get(446..446 + 4 * ENTRY).unwrap_or(&[]);
-    let used = table
-        .chunks(ENTRY)
-        .any(|entry| entry.get(4).is_some_and(|&kind| kind != 0));
+    let used = table.chunks(ENTRY).any(|entry| entry.get(4).is_some_and(|&kind| kind != 0));
     used && start.get(510..512) == Some(&[0x55, 0xAA])
 }
 

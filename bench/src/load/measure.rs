@@ -47,21 +47,16 @@ pub fn run(engine: &mut Engine, port: &mut dyn Port, limits: &Limits<'_>) -> Res
     let mut pace = Pace::start(limits.spin);
     let mut progress = Progress::start();
     let stopped = || limits.stop.load(Ordering::Relaxed);
-    while !engine.finished()
-        && !stopped()
-        && limits.duration.is_none_or(|d| pace.started.elapsed() < d)
-    {
+    while !engine.finished() && !stopped() && limits.duration.is_none_or(|d| pace.started.elapsed() < d) {
         pace.step(engine, port)?;
         progress.show(pace.now_ns(), &engine.tally);
     }
-    let measured = Measured {
-        elapsed: pace.started.elapsed(),
-        tally: engine.tally.clone(),
-        idle: pace.idle(),
-    };
+    let measured =
+        Measured { elapsed: pace.started.elapsed(), tally: engine.tally.clone(), idle: pace.idle() };
     engine.wind_down();
     let ended = Instant::now();
-    while !engine.finished() && !(stopped() && ended.elapsed() > HASTE) {
+    let hurry = || stopped() && ended.elapsed() > HASTE;
+    while !engine.finished() && !hurry() {
         pace.step(engine, port)?;
     }
     progress.clear();
@@ -81,14 +76,7 @@ struct Pace {
 impl Pace {
     fn start(spin: bool) -> Self {
         let started = Instant::now();
-        Self {
-            started,
-            spin,
-            busy_at: started,
-            expire_at_ns: 0,
-            looks: 0,
-            looks_idle: 0,
-        }
+        Self { started, spin, busy_at: started, expire_at_ns: 0, looks: 0, looks_idle: 0 }
     }
 
     fn now_ns(&self) -> u64 {
@@ -106,9 +94,7 @@ impl Pace {
             engine.expire(port, now_ns).context("cannot send again")?;
             self.expire_at_ns = now_ns + EXPIRE_EVERY_NS;
         }
-        let received = engine
-            .collect(port, self.now_ns())
-            .context("cannot receive")?;
+        let received = engine.collect(port, self.now_ns()).context("cannot receive")?;
         self.looks += 1;
         if received > 0 {
             self.busy_at = Instant::now();
@@ -131,11 +117,7 @@ struct Progress {
 
 impl Progress {
     fn start() -> Self {
-        Self {
-            shown_ns: 0,
-            before: 0,
-            visible: std::io::stderr().is_terminal(),
-        }
+        Self { shown_ns: 0, before: 0, visible: std::io::stderr().is_terminal() }
     }
 
     fn show(&mut self, now_ns: u64, tally: &Tally) {

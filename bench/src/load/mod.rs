@@ -15,11 +15,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use xblade::link::Facts;
 
-use crate::aoe::{self, Route};
+use crate::aoe::{self, Mac, Route};
 use crate::args::{LoadArgs, Op};
 use crate::export::{self, Export};
-use crate::interface::Interface;
 use crate::port::{self, Port};
 use crate::signals;
 
@@ -48,9 +48,9 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 pub fn run(args: &LoadArgs) -> Result<bool> {
     let stop = signals::on_interrupt()?;
     crate::cores::pin(args.cpu)?;
-    let interface = Interface::named(&args.interface)?;
+    let interface = Facts::read(&args.interface)?;
     let mut port = port::open_best(&interface, args.port)?;
-    let export = export::find(port.as_mut(), interface.mac, args.export)?;
+    let export = export::find(port.as_mut(), Mac(interface.mac), args.export)?;
     let shape = Shape::new(args, port.as_mut(), &interface, &export)?;
     if args.op != Op::Read && !args.destroy_data {
         refuse_data(port.as_mut(), &shape)?;
@@ -58,19 +58,11 @@ pub fn run(args: &LoadArgs) -> Result<bool> {
     let (measured, engine) = load(args, &shape, port.as_mut(), &stop)?;
     let dropped = port.dropped().context("cannot read the port's counters")?;
     let setup = shape.setup(args, port.name(), &export);
-    let summary = Summary::new(
-        setup,
-        &measured,
-        &engine.tally,
-        engine.verifier.as_ref(),
-        dropped,
-    );
+    let summary = Summary::new(setup, &measured, &engine.tally, engine.verifier.as_ref(), dropped);
     print!("{}", summary.text(&measured.tally.latency_ns()));
     if let Some(file) = &args.json {
-        let text =
-            serde_json::to_string_pretty(&summary).context("cannot write the result as JSON")?;
-        std::fs::write(file, text + "\n")
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let text = serde_json::to_string_pretty(&summary).context("cannot write the result as JSON")?;
+        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(summary.is_good())
 }
@@ -82,13 +74,7 @@ fn load(
     port: &mut dyn Port,
     stop: &Arc<AtomicBool>,
 ) -> Result<(Measured, Engine)> {
-    let mut plan = Plan::new(
-        args.op,
-        args.sequential,
-        shape.sectors,
-        shape.blocks(),
-        shape.seed,
-    );
+    let mut plan = Plan::new(args.op, args.sequential, shape.sectors, shape.blocks(), shape.seed);
     if let Some(count) = args.count {
         plan = plan.ending_after(count);
     }
@@ -96,30 +82,13 @@ fn load(
     let flight = Flight::new(shape.window, timeout_ns, GIVE_UP.as_nanos() as u64);
     let mut engine = Engine::new(shape.route, shape.sectors, plan, flight, Tally::new()?);
     engine.verifier = args.verify.then(|| Verifier::new(shape.seed, shape.span));
-    let duration =
-        Duration::try_from_secs_f64(args.seconds.unwrap_or(SECONDS_USUAL)).context("--seconds")?;
+    let duration = Duration::try_from_secs_f64(args.seconds.unwrap_or(SECONDS_USUAL)).context("--seconds")?;
     let duration = args.count.is_none().then_some(duration);
     let spin = args.cpu.is_some();
-    let measured = measure::run(
-        &mut engine,
-        port,
-        &Limits {
-            duration,
-            spin,
-            stop,
-        },
-    )?;
+    let measured = measure::run(&mut engine, port, &Limits { duration, spin, stop })?;
     if args.verify && args.op != Op::Read {
         engine.plan = Plan::sweep(shape.sectors, shape.blocks());
-        measure::run(
-            &mut engine,
-            port,
-            &Limits {
-                duration: None,
-                spin,
-                stop,
-            },
-        )?;
+        measure::run(&mut engine, port, &Limits { duration: None, spin, stop })?;
     }
     Ok((measured, engine))
 }
@@ -137,38 +106,20 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(
-        args: &LoadArgs,
-        port: &mut dyn Port,
-        interface: &Interface,
-        export: &Export,
-    ) -> Result<Self> {
-        let route = export.route(interface.mac);
-        let size = aoe::identified_sectors(&export::identify(port, &route)?)
-            .context("the export tells no size")?;
+    fn new(args: &LoadArgs, port: &mut dyn Port, interface: &Facts, export: &Export) -> Result<Self> {
+        let route = export.route(Mac(interface.mac));
+        let size = export::identify(port, &route)?.sectors;
         let sectors = sectors(args, interface, export)?;
         let most = if args.verify { VERIFY_SPAN } else { u64::MAX };
         let span = args.span.unwrap_or(most).min(size);
         if span < u64::from(sectors) {
-            bail!(
-                "export {} has {span} sectors to use: not enough for requests of {sectors}",
-                args.export
-            );
+            bail!("export {} has {span} sectors to use: not enough for requests of {sectors}", args.export);
         }
-        let window = args
-            .window
-            .unwrap_or(export.query.buffer_count.clamp(1, WINDOW_USUAL));
+        let window = args.window.unwrap_or(export.advert.buffer_count.clamp(1, WINDOW_USUAL));
         if window == 0 || window > WINDOW_MAX {
             bail!("--window {window}: give 1 to {WINDOW_MAX}");
         }
-        Ok(Self {
-            route,
-            sectors,
-            window,
-            size,
-            span,
-            seed: args.seed.unwrap_or_else(seed_from_clock),
-        })
+        Ok(Self { route, sectors, window, size, span, seed: args.seed.unwrap_or_else(seed_from_clock) })
     }
 
     fn blocks(&self) -> u64 {
@@ -183,21 +134,17 @@ impl Shape {
             sequential: args.sequential,
             sectors: self.sectors,
             window: self.window,
-            buffer_count: export.query.buffer_count,
+            buffer_count: export.advert.buffer_count,
             seed: self.seed,
         }
     }
 }
 
 /// Sectors in a request: what was asked for, if frames of it fit.
-fn sectors(args: &LoadArgs, interface: &Interface, export: &Export) -> Result<u8> {
+fn sectors(args: &LoadArgs, interface: &Facts, export: &Export) -> Result<u8> {
     // Here the Ethernet header does not count.
-    let fit = (interface.mtu + 14).saturating_sub(aoe::DATA_AT) / aoe::SECTOR;
-    let advertised = if export.query.sectors == 0 {
-        2
-    } else {
-        export.query.sectors
-    };
+    let fit = (interface.mtu as usize + 14).saturating_sub(aoe::DATA_AT) / aoe::SECTOR;
+    let advertised = if export.advert.sectors_per_frame == 0 { 2 } else { export.advert.sectors_per_frame };
     let most = advertised.min(u8::try_from(fit).unwrap_or(u8::MAX));
     match args.sectors {
         Some(n) if n == 0 || n > most => bail!(
@@ -206,11 +153,9 @@ fn sectors(args: &LoadArgs, interface: &Interface, export: &Export) -> Result<u8
             interface.name
         ),
         Some(n) => Ok(n),
-        None if most == 0 => bail!(
-            "the MTU {} of {} is too small for one sector",
-            interface.mtu,
-            interface.name
-        ),
+        None if most == 0 => {
+            bail!("the MTU {} of {} is too small for one sector", interface.mtu, interface.name)
+        }
         None => Ok(most.min(SECTORS_USUAL)),
     }
 }
@@ -233,8 +178,6 @@ fn refuse_data(port: &mut dyn Port, shape: &Shape) -> Result<()> {
 
 /// Different in each run, so that stamps of an earlier one are told apart.
 fn seed_from_clock() -> u32 {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.as_millis() as u32 | 1
 }

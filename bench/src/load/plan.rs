@@ -41,11 +41,7 @@ enum Order {
 impl Plan {
     /// A plan without an end over the first `blocks` blocks of `sectors` sectors.
     pub fn new(op: Op, sequential: bool, sectors: u8, blocks: u64, seed: u32) -> Self {
-        let order = if sequential {
-            Order::Sequential { next: 0 }
-        } else {
-            Order::Random
-        };
+        let order = if sequential { Order::Sequential { next: 0 } } else { Order::Random };
         Self {
             op,
             order,
@@ -94,10 +90,7 @@ impl Plan {
             Op::Mixed if self.random.below(2) == 0 => Direction::Read,
             Op::Mixed => Direction::Write,
         };
-        Some(Step {
-            direction,
-            lba: block * self.sectors,
-        })
+        Some(Step { direction, lba: block * self.sectors })
     }
 }
 
@@ -129,10 +122,7 @@ mod tests {
     fn a_sweep_reads_each_block_once() {
         let mut plan = Plan::sweep(2, 3);
         let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
-        let read = |lba| Step {
-            direction: Direction::Read,
-            lba,
-        };
+        let read = |lba| Step { direction: Direction::Read, lba };
         assert_eq!(steps, [read(0), read(2), read(4)]);
         assert!(plan.ended());
     }
@@ -143,10 +133,7 @@ mod tests {
         let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
         assert!(steps.iter().all(|s| s.lba < 80 && s.lba % 8 == 0));
         assert!((0..10).all(|block| steps.iter().any(|s| s.lba == block * 8)));
-        let reads = steps
-            .iter()
-            .filter(|s| s.direction == Direction::Read)
-            .count();
+        let reads = steps.iter().filter(|s| s.direction == Direction::Read).count();
         assert!((400..600).contains(&reads), "{reads}");
     }
 }

@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use crate::aoe::{SECTOR, array};
+use crate::aoe::SECTOR;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"xbstamp1");
 const BODY_AT: usize = 32;
@@ -88,12 +88,7 @@ impl Stamp {
     /// Fills a sector.
     pub fn write(&self, sector: &mut [u8]) {
         let seed = self.seed();
-        let head = [
-            MAGIC,
-            self.lba,
-            u64::from(self.generation) | u64::from(self.run) << 32,
-            seed,
-        ];
+        let head = [MAGIC, self.lba, u64::from(self.generation) | u64::from(self.run) << 32, seed];
         let body = (1..).map(|n: u64| seed.wrapping_add(n.wrapping_mul(STEP)));
         for (to, word) in sector.chunks_exact_mut(8).zip(head.into_iter().chain(body)) {
             to.copy_from_slice(&word.to_le_bytes());
@@ -102,35 +97,22 @@ impl Stamp {
 
     /// The stamp of a sector: `None` if it has none, `Err` if it is damaged.
     pub fn read(sector: &[u8]) -> Result<Option<Self>, Fault> {
-        let word = |at| array(sector, at).map(u64::from_le_bytes);
+        let word = |at: usize| sector.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
         if word(0) != Some(MAGIC) {
             return Ok(None);
         }
         let (Some(lba), Some(who)) = (word(8), word(16)) else {
             return Ok(None);
         };
-        let stamp = Self {
-            lba,
-            generation: who as u32,
-            run: (who >> 32) as u32,
-        };
+        let stamp = Self { lba, generation: who as u32, run: (who >> 32) as u32 };
         let seed = stamp.seed();
         let mut wanted = seed;
         let mut difference = word(24).unwrap_or(0) ^ seed;
-        for bytes in sector
-            .get(BODY_AT..SECTOR)
-            .unwrap_or(&[])
-            .as_chunks::<8>()
-            .0
-        {
+        for bytes in sector.get(BODY_AT..SECTOR).unwrap_or(&[]).as_chunks::<8>().0 {
             wanted = wanted.wrapping_add(STEP);
             difference |= u64::from_le_bytes(*bytes) ^ wanted;
         }
-        if difference == 0 {
-            Ok(Some(stamp))
-        } else {
-            Err(Fault::Corrupt)
-        }
+        if difference == 0 { Ok(Some(stamp)) } else { Err(Fault::Corrupt) }
     }
 
     /// A hash in which every bit of the stamp counts (splitmix64's finish).
@@ -149,11 +131,7 @@ mod tests {
 
     #[test]
     fn any_changed_byte_behind_the_magic_is_noticed() {
-        let stamp = Stamp {
-            lba: 1 << 40,
-            generation: 7,
-            run: 0xDEAD,
-        };
+        let stamp = Stamp { lba: 1 << 40, generation: 7, run: 0xDEAD };
         let mut sector = [0; SECTOR];
         stamp.write(&mut sector);
         assert_eq!(Stamp::read(&sector), Ok(Some(stamp)));

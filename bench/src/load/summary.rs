@@ -147,10 +147,7 @@ impl From<&Verifier> for Verified {
         Self {
             checked: verifier.checked,
             unchecked: verifier.unchecked,
-            faults: kinds
-                .filter(|&(_, n)| n > 0)
-                .map(|(name, n)| (name.to_owned(), n))
-                .collect(),
+            faults: kinds.filter(|&(_, n)| n > 0).map(|(name, n)| (name.to_owned(), n)).collect(),
             examples: verifier.examples.iter().map(example).collect(),
         }
     }
@@ -199,49 +196,25 @@ impl Summary {
         let all = [
             (
                 t.retransmits > 0,
-                format!(
-                    "{} requests were sent again: frames or time were lost",
-                    t.retransmits
-                ),
+                format!("{} requests were sent again: frames or time were lost", t.retransmits),
             ),
             (
                 t.dropped > 0,
-                format!(
-                    "{} frames were dropped on this side: use a smaller --window",
-                    t.dropped
-                ),
+                format!("{} frames were dropped on this side: use a smaller --window", t.dropped),
             ),
-            (
-                t.unexpected > 0,
-                format!(
-                    "{} replies were not to any request of this run",
-                    t.unexpected
-                ),
-            ),
-            (
-                self.seconds < SHORT_S,
-                format!("{:.2} s is too short to say much", self.seconds),
-            ),
+            (t.unexpected > 0, format!("{} replies were not to any request of this run", t.unexpected)),
+            (self.seconds < SHORT_S, format!("{:.2} s is too short to say much", self.seconds)),
             (
                 s.window > s.buffer_count,
-                format!(
-                    "the window of {} is beyond the {} that the export allows",
-                    s.window, s.buffer_count
-                ),
+                format!("the window of {} is beyond the {} that the export allows", s.window, s.buffer_count),
             ),
             (
                 self.idle < IDLE_LOW,
                 "replies were always waiting: the generator itself may be the limit".to_owned(),
             ),
-            (
-                unchecked,
-                "no sector that was read could be checked: none was stamped".to_owned(),
-            ),
+            (unchecked, "no sector that was read could be checked: none was stamped".to_owned()),
         ];
-        all.into_iter()
-            .filter(|(applies, _)| *applies)
-            .map(|(_, text)| text)
-            .collect()
+        all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
     }
 
     /// The table and bars for people.
@@ -252,24 +225,14 @@ impl Summary {
             "export {}: {order} {} of {} sectors, {} in flight, {:.1} s through {}\n\n",
             s.export, s.op, s.sectors, s.window, self.seconds, s.port
         );
-        let mut table = Table::new([
-            "", "IOPS", "MB/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us",
-        ]);
-        for (name, latency) in [
-            ("all", &self.latency),
-            ("read", &self.reads),
-            ("write", &self.writes),
-        ] {
+        let mut table = Table::new(["", "IOPS", "MB/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us"]);
+        for (name, latency) in [("all", &self.latency), ("read", &self.reads), ("write", &self.writes)] {
             if latency.count > 0 && (name == "all" || latency.count < self.latency.count) {
                 table.row(self.row(name, latency));
             }
         }
         out += &table.text();
-        out += &format!(
-            "\nlatency of {} requests\n{}",
-            self.latency.count,
-            bars(latency_ns)
-        );
+        out += &format!("\nlatency of {} requests\n{}", self.latency.count, bars(latency_ns));
         out += &self.trouble_text();
         out
     }
@@ -294,40 +257,18 @@ impl Summary {
         let t = &self.trouble;
         let mut out = format!(
             "\nretransmits {}  late {}  duplicates {}  unexpected {}  dropped {}  errors {}  refused {}  lost {}\n",
-            t.retransmits,
-            t.late,
-            t.duplicates,
-            t.unexpected,
-            t.dropped,
-            t.errors,
-            t.refused,
-            t.lost
+            t.retransmits, t.late, t.duplicates, t.unexpected, t.dropped, t.errors, t.refused, t.lost
         );
         if let Some(error) = &t.last_error {
             out += &format!("last error: {error}\n");
         }
         if let Some(v) = &self.verify {
-            let faults: Vec<String> = v
-                .faults
-                .iter()
-                .map(|(name, n)| format!("{n} {name}"))
-                .collect();
-            let faults = if faults.is_empty() {
-                "no faults".to_owned()
-            } else {
-                faults.join(", ")
-            };
-            out += &format!(
-                "verify: {} sectors checked, {} not known, {faults}\n",
-                v.checked, v.unchecked
-            );
+            let faults: Vec<String> = v.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
+            let faults = if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") };
+            out += &format!("verify: {} sectors checked, {} not known, {faults}\n", v.checked, v.unchecked);
             out.extend(v.examples.iter().map(|example| format!("  {example}\n")));
         }
-        out.extend(
-            self.warnings
-                .iter()
-                .map(|warning| format!("warning: {warning}\n")),
-        );
+        out.extend(self.warnings.iter().map(|warning| format!("warning: {warning}\n")));
         out
     }
 }

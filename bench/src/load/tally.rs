@@ -36,8 +36,7 @@ const LATENCY_NS_MAX: u64 = 60_000_000_000;
 impl Tally {
     /// Nothing counted yet.
     pub fn new() -> Result<Self> {
-        let empty =
-            Histogram::new_with_max(LATENCY_NS_MAX, 3).context("cannot make a histogram")?;
+        let empty = Histogram::new_with_max(LATENCY_NS_MAX, 3).context("cannot make a histogram")?;
         Ok(Self {
             reads: empty.clone(),
             writes: empty,
@@ -72,10 +71,5 @@ impl Tally {
         // Cannot fail: both have the same limits.
         let _ = all.add(&self.writes);
         all
-    }
-
-    /// Whether some request was not served as it should be.
-    pub fn has_failures(&self) -> bool {
-        self.errors + self.refused + self.lost > 0
     }
 }

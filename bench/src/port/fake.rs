@@ -5,7 +5,13 @@ use std::io;
 use std::time::Duration;
 
 use super::{Port, Received};
-use crate::aoe::{self, DATA_AT, FLAG_RESPONSE, FRAME_MIN, READ_EXT, SECTOR, WRITE_EXT};
+use crate::aoe::{DATA_AT, SECTOR};
+
+const READ_EXT: u8 = 0x24;
+const WRITE_EXT: u8 = 0x34;
+const FLAG_RESPONSE: u8 = 0x08;
+const FLAG_ERROR: u8 = 0x04;
+const FRAME_MIN: usize = 60;
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,34 +58,19 @@ impl FakeTarget {
     /// One whose requests meet these faults: the `n`th write (for faults of
     /// writes) or the `n`th read (for all others), counted from 1.
     pub fn with(plants: &[(u64, Plant)]) -> Self {
-        Self {
-            plants: plants.to_vec(),
-            ..Self::default()
-        }
+        Self { plants: plants.to_vec(), ..Self::default() }
     }
 
     fn plant(&self, write: bool) -> Option<Plant> {
-        let of_writes = |p| {
-            matches!(
-                p,
-                Plant::LoseWrite | Plant::DelayWrite | Plant::MisplaceWrite
-            )
-        };
+        let of_writes = |p| matches!(p, Plant::LoseWrite | Plant::DelayWrite | Plant::MisplaceWrite);
         let n = if write { self.writes } else { self.reads };
-        self.plants
-            .iter()
-            .find(|&&(at, plant)| at == n && of_writes(plant) == write)
-            .map(|&(_, plant)| plant)
+        self.plants.iter().find(|&&(at, plant)| at == n && of_writes(plant) == write).map(|&(_, plant)| plant)
     }
 
     fn serve(&mut self, frame: &[u8]) {
         let write = frame[27] == WRITE_EXT;
         assert!(write || frame[27] == READ_EXT);
-        *(if write {
-            &mut self.writes
-        } else {
-            &mut self.reads
-        }) += 1;
+        *(if write { &mut self.writes } else { &mut self.reads }) += 1;
         let plant = self.plant(write);
         let mut lba_bytes = [0; 8];
         lba_bytes[..6].copy_from_slice(&frame[28..34]);
@@ -89,11 +80,7 @@ impl FakeTarget {
             assert_eq!(frame.len(), DATA_AT + count as usize * SECTOR);
             self.store(lba, &frame[DATA_AT..], plant);
         } else {
-            let from = if plant == Some(Plant::WrongLba) {
-                lba + count
-            } else {
-                lba
-            };
+            let from = if plant == Some(Plant::WrongLba) { lba + count } else { lba };
             for lba in from..from + count {
                 reply.extend(self.sectors.get(&lba).unwrap_or(&[0; SECTOR]));
             }
@@ -127,9 +114,8 @@ impl FakeTarget {
 
 /// Turns a request into its reply.
 fn finish(reply: &mut Vec<u8>, plant: Option<Plant>) {
-    let (to, from) = (aoe::array::<6>(reply, 6), aoe::array::<6>(reply, 0));
-    reply[..6].copy_from_slice(&to.unwrap_or_default());
-    reply[6..12].copy_from_slice(&from.unwrap_or_default());
+    let (to, from) = reply[..12].split_at_mut(6);
+    to.swap_with_slice(from);
     reply[14] |= FLAG_RESPONSE;
     reply[25] = 0;
     reply[27] = 0x40;
@@ -139,7 +125,7 @@ fn finish(reply: &mut Vec<u8>, plant: Option<Plant>) {
         Some(Plant::WrongTag) => reply[21] ^= 1,
         Some(Plant::WrongAddress) => reply[18] ^= 1,
         Some(Plant::Error) => (reply[27], reply[25]) = (0x41, 0x10),
-        Some(Plant::Refuse) => (reply[14], reply[15]) = (reply[14] | aoe::FLAG_ERROR, 6),
+        Some(Plant::Refuse) => (reply[14], reply[15]) = (reply[14] | FLAG_ERROR, 6),
         _ => {}
     }
 }

@@ -7,17 +7,17 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::Result;
+use xblade::link::Facts;
 use xblade::ring::{Frame, Memory};
 
 use crate::args::PortKind;
-use crate::interface::Interface;
 
 #[cfg(test)]
 pub mod fake;
 mod packet;
 mod xdp;
 
-pub use packet::PacketPort;
+pub use packet::{PacketPort, poll};
 pub use xdp::XdpPort;
 
 /// Frames moved in one step.
@@ -89,7 +89,7 @@ impl<'a> Received<'a> {
 }
 
 /// Opens a port of this kind.
-pub fn open(interface: &Interface, kind: PortKind) -> Result<Box<dyn Port>> {
+pub fn open(interface: &Facts, kind: PortKind) -> Result<Box<dyn Port>> {
     Ok(match kind {
         PortKind::AfPacket => Box::new(PacketPort::open(interface)?),
         PortKind::AfXdp => Box::new(XdpPort::open(interface)?),
@@ -98,7 +98,7 @@ pub fn open(interface: &Interface, kind: PortKind) -> Result<Box<dyn Port>> {
 
 /// Opens the port that was asked for, or else the fastest that works: AF_XDP
 /// needs a driver with native XDP.
-pub fn open_best(interface: &Interface, kind: Option<PortKind>) -> Result<Box<dyn Port>> {
+pub fn open_best(interface: &Facts, kind: Option<PortKind>) -> Result<Box<dyn Port>> {
     if let Some(kind) = kind {
         return open(interface, kind);
     }

@@ -2,14 +2,15 @@
 //! on each frame.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use xblade::link::Facts;
+use xblade::wire::ether::ETHERTYPE_AOE;
+
 use super::{BATCH, Port, Received};
-use crate::aoe::ETHERTYPE;
-use crate::interface::Interface;
 
 /// Bytes that may wait in the socket: a window of jumbo frames, many times.
 const SOCKET_BYTES: libc::c_int = 32 << 20;
@@ -25,22 +26,13 @@ pub struct PacketPort {
 
 impl PacketPort {
     /// Opens it. Needs CAP_NET_RAW.
-    pub fn open(interface: &Interface) -> Result<Self> {
+    pub fn open(interface: &Facts) -> Result<Self> {
         let socket = open_socket(interface).with_context(|| {
-            format!(
-                "cannot open a raw socket on {} (run as root, or with CAP_NET_RAW)",
-                interface.name
-            )
+            format!("cannot open a raw socket on {} (run as root, or with CAP_NET_RAW)", interface.name)
         })?;
         // Room for the Ethernet header and two VLAN tags.
-        let frame = interface.mtu + 22;
-        Ok(Self {
-            socket,
-            outbox: Batch::new(frame),
-            queued: 0,
-            inbox: Batch::new(frame),
-            dropped: 0,
-        })
+        let frame = interface.mtu as usize + 22;
+        Ok(Self { socket, outbox: Batch::new(frame), queued: 0, inbox: Batch::new(frame), dropped: 0 })
     }
 }
 
@@ -64,12 +56,7 @@ impl Port for PacketPort {
             // length, and all of them live for the call.
             let sent = unsafe {
                 let fd = self.socket.as_raw_fd();
-                libc::sendmmsg(
-                    fd,
-                    messages.as_mut_ptr(),
-                    messages.len() as u32,
-                    libc::MSG_DONTWAIT,
-                )
+                libc::sendmmsg(fd, messages.as_mut_ptr(), messages.len() as u32, libc::MSG_DONTWAIT)
             };
             if sent >= 0 {
                 from += sent as usize;
@@ -79,11 +66,7 @@ impl Port for PacketPort {
                 e if e.kind() == io::ErrorKind::Interrupted => {}
                 // The link is full or down: what is lost now is sent again
                 // when its reply is overdue.
-                e if matches!(
-                    e.raw_os_error(),
-                    Some(libc::EAGAIN | libc::ENOBUFS | libc::ENETDOWN)
-                ) =>
-                {
+                e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENETDOWN)) => {
                     break;
                 }
                 e => return Err(e),
@@ -100,23 +83,11 @@ impl Port for PacketPort {
         let received = unsafe {
             let fd = self.socket.as_raw_fd();
             let flags = libc::MSG_DONTWAIT;
-            libc::recvmmsg(
-                fd,
-                messages.as_mut_ptr(),
-                messages.len() as u32,
-                flags,
-                std::ptr::null_mut(),
-            )
+            libc::recvmmsg(fd, messages.as_mut_ptr(), messages.len() as u32, flags, std::ptr::null_mut())
         };
         if received < 0 {
             return match io::Error::last_os_error() {
-                e if matches!(
-                    e.raw_os_error(),
-                    Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN)
-                ) =>
-                {
-                    Ok(0)
-                }
+                e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN)) => Ok(0),
                 e => Err(e),
             };
         }
@@ -127,7 +98,7 @@ impl Port for PacketPort {
     }
 
     fn wait(&mut self, limit: Duration) -> io::Result<()> {
-        poll(self.socket.as_raw_fd(), limit)
+        poll(self.socket.as_fd(), limit)
     }
 
     fn dropped(&mut self) -> io::Result<u64> {
@@ -159,12 +130,8 @@ impl Port for PacketPort {
 }
 
 /// Sleeps until `fd` can be read or the time is over.
-pub(super) fn poll(fd: libc::c_int, limit: Duration) -> io::Result<()> {
-    let mut wanted = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
+pub fn poll(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    let mut wanted = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     // SAFETY: one `pollfd`, which lives for the call.
     let status = unsafe { libc::poll(&raw mut wanted, 1, millis) };
@@ -174,7 +141,7 @@ pub(super) fn poll(fd: libc::c_int, limit: Duration) -> io::Result<()> {
     }
 }
 
-fn open_socket(interface: &Interface) -> io::Result<OwnedFd> {
+fn open_socket(interface: &Facts) -> io::Result<OwnedFd> {
     // Protocol 0: nothing arrives before the options are set and the socket is
     // bound to its interface.
     // SAFETY: a plain system call; the descriptor is checked below.
@@ -187,10 +154,8 @@ fn open_socket(interface: &Interface) -> io::Result<OwnedFd> {
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
     // Refused without CAP_NET_ADMIN; then the system's limit holds.
-    for (forced, plain) in [
-        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
-    ] {
+    for (forced, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
+    {
         set_option(&socket, libc::SOL_SOCKET, forced, SOCKET_BYTES)
             .or_else(|_| set_option(&socket, libc::SOL_SOCKET, plain, SOCKET_BYTES))?;
     }
@@ -198,44 +163,23 @@ fn open_socket(interface: &Interface) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn set_option(
-    socket: &OwnedFd,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
+fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: `value` lives for the call, and its size is given.
-    let status = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            len,
-        )
-    };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let status = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn bind(socket: &OwnedFd, interface: &Interface) -> io::Result<()> {
+fn bind(socket: &OwnedFd, interface: &Facts) -> io::Result<()> {
     // SAFETY: all-zero bytes are a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = ETHERTYPE.to_be();
-    address.sll_ifindex = interface.index as i32;
+    address.sll_protocol = ETHERTYPE_AOE.to_be();
+    address.sll_ifindex = interface.index.cast_signed();
     let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: `address` lives for the call, and its size is given.
     let status = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Buffers for [`BATCH`] frames, and the headers that the kernel wants for them.
@@ -253,12 +197,8 @@ impl Batch {
     fn new(frame_bytes: usize) -> Self {
         let stride = frame_bytes.next_multiple_of(64);
         // SAFETY: all-zero bytes are valid for both: null pointers, no bytes.
-        let (vector, message) = unsafe {
-            (
-                std::mem::zeroed::<libc::iovec>(),
-                std::mem::zeroed::<libc::mmsghdr>(),
-            )
-        };
+        let (vector, message) =
+            unsafe { (std::mem::zeroed::<libc::iovec>(), std::mem::zeroed::<libc::mmsghdr>()) };
         Self {
             bytes: vec![0; stride * BATCH].into(),
             stride,
@@ -278,8 +218,7 @@ impl Batch {
         let Some((first, rest)) = buffer.split_at_mut_checked(head.len()) else {
             return false;
         };
-        let (Some(second), Some(stored)) = (rest.get_mut(..data.len()), self.lens.get_mut(at))
-        else {
+        let (Some(second), Some(stored)) = (rest.get_mut(..data.len()), self.lens.get_mut(at)) else {
             return false;
         };
         first.copy_from_slice(head);
@@ -290,11 +229,7 @@ impl Batch {
 
     /// A frame that was received.
     fn get(&self, at: usize) -> &[u8] {
-        let len = self
-            .messages
-            .get(at)
-            .map_or(0, |m| m.msg_len as usize)
-            .min(self.stride);
+        let len = self.messages.get(at).map_or(0, |m| m.msg_len as usize).min(self.stride);
         let start = at * self.stride;
         self.bytes.get(start..start + len).unwrap_or(&[])
     }
@@ -317,11 +252,7 @@ impl Batch {
     /// must not be older than the last use of the buffers.
     fn point(&mut self) {
         let base = self.bytes.as_mut_ptr();
-        let all = self
-            .vectors
-            .iter_mut()
-            .zip(self.messages.iter_mut())
-            .zip(self.lens);
+        let all = self.vectors.iter_mut().zip(self.messages.iter_mut()).zip(self.lens);
         for (at, ((vector, message), len)) in all.enumerate() {
             // SAFETY: `bytes` has `BATCH` times `stride` bytes.
             vector.iov_base = unsafe { base.add(at * self.stride) }.cast();

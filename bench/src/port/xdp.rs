@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use aya::maps::XskMap;
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
+use xblade::link::Facts;
 use xblade::ring::{self, Frame, Lane, TxFull, Wanted, XskRings, ZeroCopy};
 
 use super::{BATCH, Port, Received, packet};
-use crate::interface::Interface;
 
 /// The queue that replies are expected on: NICs without a rule for AoE put all
 /// of it on the first.
@@ -29,7 +29,7 @@ pub struct XdpPort {
 
 impl XdpPort {
     /// Loads the program, in the driver's mode, and opens the socket.
-    pub fn open(interface: &Interface) -> Result<Self> {
+    pub fn open(interface: &Facts) -> Result<Self> {
         let (rings, memory) = ring::open(&Wanted {
             interface: interface.name.clone(),
             queue: QUEUE,
@@ -43,11 +43,7 @@ impl XdpPort {
         })?;
         let lane = Lane::new(rings, memory);
         let program = attach(interface, &lane)?;
-        Ok(Self {
-            lane,
-            received: Vec::with_capacity(BATCH),
-            _program: program,
-        })
+        Ok(Self { lane, received: Vec::with_capacity(BATCH), _program: program })
     }
 
     fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {
@@ -75,32 +71,20 @@ fn take_from<'a>(from: &mut &[u8], to: &'a mut [u8]) -> &'a mut [u8] {
     rest
 }
 
-fn attach(interface: &Interface, lane: &Lane<XskRings>) -> Result<Ebpf> {
-    let mut ebpf = EbpfLoader::new()
-        .load(OBJECT)
-        .context("cannot load the XDP program")?;
-    let map = ebpf
-        .map_mut("lanes")
-        .context("the XDP program has no map `lanes`")?;
+fn attach(interface: &Facts, lane: &Lane<XskRings>) -> Result<Ebpf> {
+    let mut ebpf = EbpfLoader::new().load(OBJECT).context("cannot load the XDP program")?;
+    let map = ebpf.map_mut("lanes").context("the XDP program has no map `lanes`")?;
     let fd = lane.fd().context("the lane has no socket")?;
-    XskMap::try_from(map)?
-        .set(QUEUE, fd, 0)
-        .context("cannot enter the socket into the map")?;
-    let program: &mut Xdp = ebpf
-        .program_mut("initiator")
-        .context("the XDP program has no `initiator`")?
-        .try_into()?;
-    program
-        .load()
-        .context("the kernel refused the XDP program")?;
-    program
-        .attach(&interface.name, XdpMode::Driver)
-        .with_context(|| {
-            format!(
-                "cannot attach an XDP program to {} in the driver's mode (try --port af-packet)",
-                interface.name
-            )
-        })?;
+    XskMap::try_from(map)?.set(QUEUE, fd, 0).context("cannot enter the socket into the map")?;
+    let program: &mut Xdp =
+        ebpf.program_mut("initiator").context("the XDP program has no `initiator`")?.try_into()?;
+    program.load().context("the kernel refused the XDP program")?;
+    program.attach(&interface.name, XdpMode::Driver).with_context(|| {
+        format!(
+            "cannot attach an XDP program to {} in the driver's mode (try --port af-packet)",
+            interface.name
+        )
+    })?;
     Ok(ebpf)
 }
 
@@ -119,7 +103,7 @@ impl Port for XdpPort {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.lane.flush()
+        self.lane.flush().map(|_| ())
     }
 
     fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize> {

@@ -13,9 +13,7 @@ pub fn bars(latency_ns: &Histogram<u64>) -> String {
     let mut out = String::new();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for bucket in latency_ns.iter_recorded() {
-        *counts
-            .entry(bar_of(bucket.value_iterated_to()))
-            .or_default() += bucket.count_at_value();
+        *counts.entry(bar_of(bucket.value_iterated_to())).or_default() += bucket.count_at_value();
     }
     let (Some(&first), Some(&last)) = (counts.keys().next(), counts.keys().next_back()) else {
         return out;
@@ -48,14 +46,8 @@ mod tests {
             histogram.record(ns).unwrap();
         }
         let text = bars(&histogram);
-        let counts: u64 = text
-            .lines()
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum();
+        let counts: u64 = text.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
         assert_eq!(counts, 4, "{text}");
-        assert!(
-            text.lines().count() >= 17,
-            "empty bars between are shown:\n{text}"
-        );
+        assert!(text.lines().count() >= 17, "empty bars between are shown:\n{text}");
     }
 }

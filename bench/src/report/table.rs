@@ -12,10 +12,7 @@ pub struct Table<const N: usize> {
 impl<const N: usize> Table<N> {
     /// An empty table.
     pub fn new(head: [&str; N]) -> Self {
-        Self {
-            head: head.map(str::to_owned),
-            rows: Vec::new(),
-        }
+        Self { head: head.map(str::to_owned), rows: Vec::new() }
     }
 
     /// Adds a row.
@@ -28,11 +25,8 @@ impl<const N: usize> Table<N> {
         let widths = self.widths();
         let mut out = String::new();
         for row in self.all() {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(widths)
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
             let _ = writeln!(out, "{}", cells.join("  ").trim_end());
         }
         out
@@ -43,19 +37,12 @@ impl<const N: usize> Table<N> {
         let widths = self.widths();
         let mut out = String::new();
         for (at, row) in self.all().enumerate() {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(widths)
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
             let _ = writeln!(out, "| {} |", cells.join(" | "));
             if at == 0 {
                 let rule = |(column, width): (usize, usize)| {
-                    if column == 0 {
-                        "-".repeat(width)
-                    } else {
-                        "-".repeat(width.max(2) - 1) + ":"
-                    }
+                    if column == 0 { "-".repeat(width) } else { "-".repeat(width.max(2) - 1) + ":" }
                 };
                 let rules: Vec<String> = widths.into_iter().enumerate().map(rule).collect();
                 let _ = writeln!(out, "| {} |", rules.join(" | "));
@@ -70,11 +57,7 @@ impl<const N: usize> Table<N> {
 
     fn widths(&self) -> [usize; N] {
         std::array::from_fn(|column| {
-            self.all()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
+            self.all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
         })
     }
 }
@@ -88,9 +71,6 @@ mod tests {
         let mut table = Table::new(["target", "IOPS"]);
         table.row(["echo".to_owned(), "500000".to_owned()]);
         assert_eq!(table.text(), "target  IOPS\necho    500000\n");
-        assert_eq!(
-            table.markdown(),
-            "| target | IOPS   |\n| ------ | -----: |\n| echo   | 500000 |\n"
-        );
+        assert_eq!(table.markdown(), "| target | IOPS   |\n| ------ | -----: |\n| echo   | 500000 |\n");
     }
 }
