@@ -113,6 +113,12 @@ pub struct LoadArgs {
     /// Write the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// A target on this host: report its CPU time for each request.
+    #[arg(long, value_name = "PID")]
+    pub watch_pid: Option<u32>,
+    /// The core of that target: report how busy it is.
+    #[arg(long, value_name = "CORE", requires = "watch_pid")]
+    pub watch_core: Option<usize>,
 }
 
 /// Arguments of `echo`.

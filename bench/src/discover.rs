@@ -15,7 +15,7 @@ use crate::report::Table;
 pub fn run(args: &DiscoverArgs) -> Result<()> {
     let interface = Facts::read(&args.interface)?;
     let from = Mac(interface.mac);
-    let mut port = port::open(&interface, PortKind::AfPacket)?;
+    let mut port = port::open(&interface, PortKind::AfPacket, 1)?;
     let exports = export::discover(port.as_mut(), from, Duration::from_millis(args.wait_ms))?;
     let mut table = Table::new([
         "export",

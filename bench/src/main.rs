@@ -9,6 +9,7 @@
 
 mod aoe;
 mod args;
+mod compare;
 mod cores;
 mod discover;
 mod echo;
@@ -44,6 +45,6 @@ fn run(command: &Command) -> Result<bool> {
         Command::Discover(args) => discover::run(args).map(|()| true),
         Command::Load(args) => load::run(args),
         Command::Echo(args) => echo::run(args).map(|()| true),
-        Command::Compare(_) => anyhow::bail!("not there yet"),
+        Command::Compare(args) => compare::run(args).map(|()| true),
     }
 }

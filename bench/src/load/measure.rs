@@ -10,6 +10,7 @@ use crate::port::Port;
 
 use super::engine::Engine;
 use super::tally::Tally;
+use super::watch::{Reading, Watch};
 
 /// How often overdue requests are looked for.
 const EXPIRE_EVERY_NS: u64 = 2_000_000;
@@ -26,6 +27,8 @@ pub struct Limits<'a> {
     pub duration: Option<Duration>,
     /// Never sleeps.
     pub spin: bool,
+    /// A target to look at meanwhile.
+    pub watch: Option<Watch>,
     /// Becomes true when the user interrupts.
     pub stop: &'a AtomicBool,
 }
@@ -40,10 +43,22 @@ pub struct Measured {
     /// Share of looks for replies that found none, 0 to 1: near 0 the
     /// generator itself is the limit.
     pub idle: f64,
+    /// What a watched target cost.
+    pub cost: Option<Cost>,
+}
+
+/// What a target on this host cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Its CPU time in nanoseconds.
+    pub process_ns: u64,
+    /// Share of the time that its core was busy, if a core was named.
+    pub core_busy: Option<f64>,
 }
 
 /// Runs until the plan or the time ends, then waits for what is in flight.
 pub fn run(engine: &mut Engine, port: &mut dyn Port, limits: &Limits<'_>) -> Result<Measured> {
+    let before = limits.read_watch()?;
     let mut pace = Pace::start(limits.spin);
     let mut progress = Progress::start();
     let stopped = || limits.stop.load(Ordering::Relaxed);
@@ -51,8 +66,9 @@ pub fn run(engine: &mut Engine, port: &mut dyn Port, limits: &Limits<'_>) -> Res
         pace.step(engine, port)?;
         progress.show(pace.now_ns(), &engine.tally);
     }
-    let measured =
-        Measured { elapsed: pace.started.elapsed(), tally: engine.tally.clone(), idle: pace.idle() };
+    let elapsed = pace.started.elapsed();
+    let cost = limits.cost_since(before)?;
+    let measured = Measured { elapsed, tally: engine.tally.clone(), idle: pace.idle(), cost };
     engine.wind_down();
     let ended = Instant::now();
     let hurry = || stopped() && ended.elapsed() > HASTE;
@@ -61,6 +77,19 @@ pub fn run(engine: &mut Engine, port: &mut dyn Port, limits: &Limits<'_>) -> Res
     }
     progress.clear();
     Ok(measured)
+}
+
+impl Limits<'_> {
+    fn read_watch(&self) -> Result<Option<Reading>> {
+        self.watch.as_ref().map(Watch::read).transpose()
+    }
+
+    fn cost_since(&self, before: Option<Reading>) -> Result<Option<Cost>> {
+        let (Some(watch), Some(before)) = (&self.watch, before) else { return Ok(None) };
+        let now = watch.read()?;
+        let core_busy = watch.core.map(|_| now.busy_since(&before));
+        Ok(Some(Cost { process_ns: now.process_ns_since(&before), core_busy }))
+    }
 }
 
 /// The loop's clock, and what it does when nothing arrives.

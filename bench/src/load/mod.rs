@@ -9,6 +9,7 @@ mod stamp;
 mod summary;
 mod tally;
 mod verify;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,6 +32,7 @@ use summary::Setup;
 pub use summary::Summary;
 use tally::Tally;
 use verify::Verifier;
+use watch::Watch;
 
 /// Most sectors in a request, unless told otherwise: 8 KiB.
 const SECTORS_USUAL: u8 = 16;
@@ -49,7 +51,7 @@ pub fn run(args: &LoadArgs) -> Result<bool> {
     let stop = signals::on_interrupt()?;
     crate::cores::pin(args.cpu)?;
     let interface = Facts::read(&args.interface)?;
-    let mut port = port::open_best(&interface, args.port)?;
+    let mut port = port::open_best(&interface, args.port, args.window.unwrap_or(WINDOW_USUAL))?;
     let export = export::find(port.as_mut(), Mac(interface.mac), args.export)?;
     let shape = Shape::new(args, port.as_mut(), &interface, &export)?;
     if args.op != Op::Read && !args.destroy_data {
@@ -85,10 +87,11 @@ fn load(
     let duration = Duration::try_from_secs_f64(args.seconds.unwrap_or(SECONDS_USUAL)).context("--seconds")?;
     let duration = args.count.is_none().then_some(duration);
     let spin = args.cpu.is_some();
-    let measured = measure::run(&mut engine, port, &Limits { duration, spin, stop })?;
+    let watch = args.watch_pid.map(|pid| Watch { pid, core: args.watch_core });
+    let measured = measure::run(&mut engine, port, &Limits { duration, spin, watch, stop })?;
     if args.verify && args.op != Op::Read {
         engine.plan = Plan::sweep(shape.sectors, shape.blocks());
-        measure::run(&mut engine, port, &Limits { duration: None, spin, stop })?;
+        measure::run(&mut engine, port, &Limits { duration: None, spin, watch: None, stop })?;
     }
     Ok((measured, engine))
 }

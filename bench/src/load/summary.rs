@@ -38,6 +38,10 @@ pub struct Summary {
     pub trouble: Trouble,
     /// What the check of the data found, if there was one.
     pub verify: Option<Verified>,
+    /// CPU time that a watched target took for each request, in nanoseconds.
+    pub target_ns_per_request: Option<f64>,
+    /// Share of the time that its core was busy.
+    pub target_core_busy: Option<f64>,
     /// Share of looks for replies that found none.
     pub idle: f64,
     /// Why the result may not be what it seems.
@@ -164,6 +168,7 @@ impl Summary {
         dropped: u64,
     ) -> Self {
         let seconds = measured.elapsed.as_secs_f64();
+        let per_request = |ns: u64| ns as f64 / measured.tally.completions().max(1) as f64;
         let iops = measured.tally.completions() as f64 / seconds.max(1e-9);
         let mut summary = Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -175,6 +180,8 @@ impl Summary {
             writes: (&measured.tally.writes).into(),
             trouble: Trouble::new(whole, dropped),
             verify: verifier.map(Verified::from),
+            target_ns_per_request: measured.cost.map(|cost| per_request(cost.process_ns)),
+            target_core_busy: measured.cost.and_then(|cost| cost.core_busy),
             idle: measured.idle,
             setup,
             warnings: Vec::new(),
@@ -261,6 +268,13 @@ impl Summary {
         );
         if let Some(error) = &t.last_error {
             out += &format!("last error: {error}\n");
+        }
+        if let Some(ns) = self.target_ns_per_request {
+            out += &format!("target: {ns:.0} ns of CPU a request");
+            out += &self
+                .target_core_busy
+                .map_or(String::new(), |busy| format!(", core {:.0} % busy", busy * 100.0));
+            out += "\n";
         }
         if let Some(v) = &self.verify {
             let faults: Vec<String> = v.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();

@@ -88,22 +88,22 @@ impl<'a> Received<'a> {
     }
 }
 
-/// Opens a port of this kind.
-pub fn open(interface: &Facts, kind: PortKind) -> Result<Box<dyn Port>> {
+/// Opens a port of this kind, for this many requests in flight.
+pub fn open(interface: &Facts, kind: PortKind, window: u16) -> Result<Box<dyn Port>> {
     Ok(match kind {
         PortKind::AfPacket => Box::new(PacketPort::open(interface)?),
-        PortKind::AfXdp => Box::new(XdpPort::open(interface)?),
+        PortKind::AfXdp => Box::new(XdpPort::open(interface, window)?),
     })
 }
 
 /// Opens the port that was asked for, or else the fastest that works: AF_XDP
 /// needs a driver with native XDP.
-pub fn open_best(interface: &Facts, kind: Option<PortKind>) -> Result<Box<dyn Port>> {
+pub fn open_best(interface: &Facts, kind: Option<PortKind>, window: u16) -> Result<Box<dyn Port>> {
     if let Some(kind) = kind {
-        return open(interface, kind);
+        return open(interface, kind, window);
     }
-    open(interface, PortKind::AfXdp).or_else(|e| {
+    open(interface, PortKind::AfXdp, window).or_else(|e| {
         eprintln!("note: using af-packet, which is slower: {e:#}");
-        open(interface, PortKind::AfPacket)
+        open(interface, PortKind::AfPacket, window)
     })
 }

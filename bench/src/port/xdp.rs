@@ -17,6 +17,9 @@ use super::{BATCH, Port, Received, packet};
 /// of it on the first.
 const QUEUE: u32 = 0;
 
+/// Bytes in a chunk of UMEM.
+const CHUNK: u32 = 4096;
+
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/initiator.bpf.o"));
 
 /// An AF_XDP socket of an initiator.
@@ -29,14 +32,15 @@ pub struct XdpPort {
 
 impl XdpPort {
     /// Loads the program, in the driver's mode, and opens the socket.
-    pub fn open(interface: &Facts) -> Result<Self> {
+    pub fn open(interface: &Facts, window: u16) -> Result<Self> {
+        let ring = ring_size(interface.mtu, window);
         let (rings, memory) = ring::open(&Wanted {
             interface: interface.name.clone(),
             queue: QUEUE,
-            chunks: 8192,
-            chunk_bytes: 4096,
-            rx_ring: 2048,
-            tx_ring: 2048,
+            chunks: 4 * ring,
+            chunk_bytes: CHUNK,
+            rx_ring: ring,
+            tx_ring: ring,
             huge_pages: false,
             zero_copy: ZeroCopy::Auto,
             busy_poll: None,
@@ -58,6 +62,14 @@ impl XdpPort {
         }
         Some(frame)
     }
+}
+
+/// Entries for twice the frames of a window. Not more than it takes: all chunks
+/// of the ring are used in turn, and should stay in the cache.
+fn ring_size(mtu: u32, window: u16) -> u32 {
+    const HEADROOM: u32 = 256;
+    let pieces = (mtu + 14).div_ceil(CHUNK - HEADROOM);
+    (2 * pieces * u32::from(window)).next_power_of_two().clamp(256, 1 << 14)
 }
 
 /// Moves as many bytes as fit from the front of `from` to `to`; returns the
