@@ -29,7 +29,7 @@ strict=no
 [ "${CI:-}" != true ] && [ "${XBLADE_TESTS_STRICT:-}" != 1 ] || strict=yes
 
 . tests/lib/stages.sh
-. tests/lib/cargo.sh
+. deploy/lib/cargo.sh
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TOP/target}
 LOG_DIR=$CARGO_TARGET_DIR/test-log
 
