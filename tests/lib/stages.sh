@@ -10,23 +10,22 @@
 # In strict mode a skipped test is a failure, for it means that the machine was not
 # set up. Only a reason that ends in "in this kernel" is none: no setting up helps.
 
-STAGE_TABLE='' STAGE_NOTES='' STAGE_SLUG=''
+STAGE_TABLE='' STAGE_NOTES='' STAGE_STATUS=0
 TOTAL_PASSED=0 TOTAL_FAILED=0 TOTAL_SKIPPED=0 TOTAL_EXCUSED=0
 
-# stage NAME COMMAND... - run it, whatever became of the stages before
+# stage NAME COMMAND... - run it, whatever became of the stages before; its status
+# is left in $STAGE_STATUS
 stage() {
-    local name=$1 log status=0 began=$EPOCHREALTIME took verdict=PASS
+    local name=$1 log=$LOG_DIR/${1// /-}.log began=$EPOCHREALTIME took verdict=PASS
     shift
-    STAGE_SLUG=${name// /-}
-    log=$LOG_DIR/$STAGE_SLUG.log
     printf '\n=== %s (%s)\n' "$name" "$(date +%T)"
     # In a subshell with "set -e", which "||" would switch off.
     set +e
     (set -e; "$@") 2>&1 </dev/null | tee "$log"
-    status=${PIPESTATUS[0]}
+    STAGE_STATUS=${PIPESTATUS[0]}
     set -e
     took=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN {printf "%.0f", b - a}')
-    [ "$status" = 0 ] || verdict=FAIL
+    [ "$STAGE_STATUS" = 0 ] || verdict=FAIL
     stage_count "$name" "$log" $verdict
     STAGE_TABLE+=$(printf '%-14s %s %5d s   %s' "$name" $verdict "$took" "$STAGE_COUNTS")$'\n'
     printf -- '--- %s: %s after %d s\n' "$name" $verdict "$took"
