@@ -20,19 +20,25 @@ pub enum Kind {
     Echo,
     /// The daemon.
     Xblade,
+    /// The daemon, without a store.
+    XbladeNull,
     /// What is replaced.
     Vblade,
 }
 
 impl Kind {
-    /// All of them, the measure of the others first.
-    pub const ALL: [Self; 3] = [Self::Echo, Self::Xblade, Self::Vblade];
+    /// Those to compare.
+    pub fn list(args: &CompareArgs) -> Vec<Self> {
+        let all = [Self::Echo, Self::XbladeNull, Self::Xblade, Self::Vblade];
+        all.into_iter().filter(|kind| args.null_store || *kind != Self::XbladeNull).collect()
+    }
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Xblade => "xblade",
+            Self::XbladeNull => "xblade store=null",
             Self::Vblade => "vblade -b 64",
         }
     }
@@ -87,8 +93,12 @@ impl Programs {
                 add(&[&self.echo.to_string_lossy(), "echo", "--export", EXPORT]);
                 add(&["--interface", end.interface, "--cpu", &core]);
             }
-            Kind::Xblade => {
-                let option = if volatile { ",durability=volatile" } else { "" };
+            Kind::Xblade | Kind::XbladeNull => {
+                let option = match (kind, volatile) {
+                    (Kind::XbladeNull, _) => ",store=null",
+                    (_, true) => ",durability=volatile",
+                    _ => "",
+                };
                 add(&[&self.xblade.to_string_lossy(), "serve", &format!("{EXPORT}={file}{option}")]);
                 add(&["--interface", end.interface, "--cores", &core]);
             }
