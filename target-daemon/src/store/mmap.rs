@@ -24,6 +24,7 @@ use super::completed::Completed;
 use super::descriptor::{self, Stopped};
 use super::mapping::Mapping;
 use super::open::Backing;
+use super::remarks;
 use super::{
     Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions, SECTOR_BYTES,
     Store, Warning,
@@ -183,5 +184,9 @@ impl Store for MmapStore {
 /// Writable only if writes go that way: a durable store cannot be changed past
 /// its descriptor, not even by a bug.
 fn map(backing: &Backing, bytes: u64, writes: Writes) -> std::io::Result<Mapping> {
-    Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)
+    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)?;
+    if remarks::is_resident(backing.file()) {
+        mapping.populate();
+    }
+    Ok(mapping)
 }
