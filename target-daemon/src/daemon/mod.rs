@@ -31,6 +31,10 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
     let events =
         link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
     let mut interfaces = interface::look_up(options)?;
+    for interface in &interfaces {
+        plan::check(options, &interface.facts)?;
+    }
+    plan::cores(options)?;
     let exports = exports::open(options)?;
     let addresses: Vec<_> = exports.iter().map(|export| export.state.settings.address).collect();
     if !options.no_probe {
