@@ -28,6 +28,7 @@ use crate::link;
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
 pub fn serve(options: &Serve) -> Result<(), Failure> {
     prepare()?;
+    let signals = control::Signals::listen()?;
     let events =
         link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
     let mut interfaces = interface::look_up(options)?;
@@ -47,8 +48,8 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
     }
     let count = addresses.len();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, options.interfaces.join(", "));
-    let outcome = control::run(&team, &mut interfaces, &events, options);
-    eprint!("{}", team.stop(&interfaces));
+    let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
+    control::say(&team.stop(&interfaces));
     outcome
 }
 
