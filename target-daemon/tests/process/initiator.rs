@@ -173,12 +173,6 @@ impl Initiator {
         self.heard.len()
     }
 
-    /// Whether a request was refused by the AoE header; `None` if nothing came.
-    pub fn refused(&mut self, tag: u32) -> Option<bool> {
-        let frame = self.wait(Duration::from_millis(200), |response| response.header.tag == tag)?;
-        Some(Response::parse(&frame).unwrap().refusal().is_some())
-    }
-
     /// Asks again and again, as initiators do, until somebody answers.
     pub fn until_served(&mut self, at: Address) {
         let end = Instant::now() + PATIENCE;

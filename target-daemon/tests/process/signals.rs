@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::daemon::{Daemon, xblade};
@@ -14,22 +15,31 @@ fn a_signal_drains_and_detaches() {
     if !may_run("a_signal_drains_and_detaches") {
         return;
     }
+    // With two workers, half of the requests are with the other one.
+    let cores = if thread::available_parallelism().unwrap().get() < 2 { "0" } else { "0,1" };
     let (pair, dir) = (Pair::new(), Dir::new());
-    for signal in [libc::SIGTERM, libc::SIGINT] {
-        let image = dir.image("a", 512);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    for (signal, cores) in [(libc::SIGTERM, "0"), (libc::SIGINT, cores), (libc::SIGTERM, cores)] {
+        let images = ["a", "b"].map(|name| dir.image(name, 512));
+        let [a, b] = &images;
+        let daemon = Daemon::serve(&pair.ours, &format!("0.0={a} 0.1={b} -i {OURS} --cores {cores}"));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 1));
-        let writes: Vec<(u32, u64)> =
-            (0..256).map(|n| (host.send_write(at(0, 1), 2 * n, &patterns(2 * n, 2, 9)), 2 * n)).collect();
+        let writes: Vec<(u32, usize, u64)> = (0..512)
+            .map(|n| (n as usize % 2, n / 2 * 2))
+            .map(|(slot, lba)| (host.send_write(at(0, slot as u8), lba, &patterns(lba, 2, 9)), slot, lba))
+            .collect();
         let ended = daemon.end_by(signal);
         assert_eq!(ended.status.code(), Some(0), "{}", ended.text);
         pair.ours.until_detached(OURS);
         let mut acknowledged = 0;
-        for (tag, lba) in writes {
-            let Some(answer) = host.answer_within(tag, Duration::from_millis(2)) else { continue };
+        for (tag, slot, lba) in writes {
+            let Some(answer) = host.answer_within(tag, Duration::from_millis(1)) else { continue };
             assert_eq!(answer.status, 0x40);
-            assert_eq!(image.sectors(lba, 2), patterns(lba, 2, 9), "acknowledged, but not in the file");
+            assert_eq!(
+                images[slot].sectors(lba, 2),
+                patterns(lba, 2, 9),
+                "acknowledged, but not in the file"
+            );
             acknowledged += 1;
         }
         let report = ended.report();
@@ -38,6 +48,19 @@ fn a_signal_drains_and_detaches() {
         assert!(ended.text.contains("service time"), "{}", ended.text);
         host.assert_silence(at(0, 1));
     }
+}
+
+#[test]
+fn a_signal_before_ready_ends_it_well() {
+    if !may_run("a_signal_before_ready_ends_it_well") {
+        return;
+    }
+    let pair = Pair::new();
+    let command = xblade(&format!("serve 0.1=x,store=null,length=8 -i {OURS}"));
+    let daemon = Daemon::spawn(&pair.ours, command);
+    daemon.wait_for("asking whether anybody else serves");
+    daemon.stop();
+    pair.ours.until_detached(OURS);
 }
 
 #[test]

@@ -31,8 +31,9 @@ fn other_traffic_does_not_notice() {
         // A session that was there before.
         let (mut here, mut there) = connect(&pair.ours, &pair.peer);
         let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
-        let tagged = Tags::NONE.with(0x8100, 0x6005).unwrap();
-        let hosts = [Tags::NONE, tagged, tagged.with(0x8100, 7).unwrap()].map(|tags| {
+        // The second is in a VLAN, the third has only a priority.
+        let tagged = |tci| Tags::NONE.with(0x8100, tci).unwrap();
+        let hosts = [Tags::NONE, tagged(0x6005), tagged(0x6000)].map(|tags| {
             let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
             host.tags = tags;
             host
