@@ -7,7 +7,7 @@ use log::{info, warn};
 use super::failure::Failure;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
-use crate::store::{Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
+use crate::store::{Durability, Holder, MmapStore, NullStore, OpenError, OpenOptions, SECTOR_BYTES, Store};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -43,7 +43,7 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
                 durability: *durability,
                 access: *access,
             })
-            .map_err(|e| Failure::Request(Box::new(e)))?;
+            .map_err(failure)?;
             for warning in store.warnings() {
                 warn!("{address}: {warning}");
             }
@@ -64,6 +64,17 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
         (sectors * SECTOR_BYTES) as f64 / 1048576.0
     );
     Ok(Export::new(settings, store))
+}
+
+/// Whether to correct the command line, or something on this machine.
+fn failure(error: OpenError) -> Failure {
+    use OpenError::{Busy, Locked, SectorSize, System, Unreadable, Unwritable};
+    match &error {
+        Locked { holder: Holder::Ourselves, .. } => Failure::Request(Box::new(error)),
+        Busy { .. } | Locked { .. } | SectorSize { .. } | System { .. } => Failure::Machine(Box::new(error)),
+        Unreadable { .. } | Unwritable { .. } => Failure::Machine(Box::new(error)),
+        _ => Failure::Request(Box::new(error)),
+    }
 }
 
 /// What IDENTIFY DEVICE tells. The serial number is the same after a restart,
