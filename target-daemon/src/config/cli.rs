@@ -78,6 +78,11 @@ pub struct Serve {
     #[arg(long, value_enum, default_value_t)]
     pub zero_copy: AutoOff,
 
+    /// Frames longer than a UMEM chunk, for jumbo frames: where the kernel has
+    /// them (auto), or never (off).
+    #[arg(long, value_enum, default_value_t)]
+    pub multi_fragment: AutoOff,
+
     /// Cores to pin the workers to, one each, for example 2,3. Without it
     /// there is a worker for each queue, and none is pinned.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]

@@ -137,6 +137,13 @@ fn wanted(options: &Serve, facts: &Facts, program: &Program, queue: u32) -> Resu
 }
 
 fn describe(wanted: &Wanted, rings: &XskRings) {
+    if wanted.multi_fragment && !rings.multi_fragment() {
+        warn!(
+            "{}: this kernel gives AF_XDP no frames in several fragments, so a frame carries 4 sectors at most: \
+             install Linux 6.6 or newer for 16",
+            wanted.interface
+        );
+    }
     info!(
         "{} queue {}: {} rings, rx {}, tx {}, UMEM {} chunks of {} bytes",
         wanted.interface,

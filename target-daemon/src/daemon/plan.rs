@@ -4,6 +4,7 @@ use super::failure::Failure;
 use crate::config::{AutoOff, Serve};
 use crate::link::Facts;
 use crate::ring::{BusyPoll, Wanted, ZeroCopy};
+use crate::store::SECTOR_BYTES;
 
 /// In front of every received frame the kernel keeps this much of a chunk.
 const HEADROOM: u32 = 256;
@@ -51,6 +52,7 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failu
         tx_ring,
         huge_pages: given.huge_pages,
         zero_copy: if options.zero_copy == AutoOff::Off { ZeroCopy::Off } else { ZeroCopy::Auto },
+        multi_fragment: options.multi_fragment == AutoOff::Auto,
         busy_poll: given.busy_poll.map(|micros| BusyPoll { micros, budget: given.busy_poll_budget }),
     })
 }
@@ -63,6 +65,13 @@ fn ring_size(name: &str, given: Option<u32>, needed: u32) -> Result<u32, Failure
             "{name} {size} is not possible: give a power of two from 64 to 65536"
         ))),
     }
+}
+
+/// Most sectors that a frame in one chunk has room for.
+pub fn sectors_in_chunk(capacity: usize) -> u8 {
+    const HEADERS: usize = LINK_HEADER as usize + 22;
+    let room = (capacity.saturating_sub(HEADERS) / SECTOR_BYTES as usize).max(1);
+    (1 << room.ilog2().min(4)) as u8
 }
 
 /// Requests that may be in flight at the stores of one worker.
@@ -81,6 +90,13 @@ mod tests {
             [(1500, 4096, 1), (1500, 2048, 1), (4200, 4096, 2), (9000, 4096, 3), (9000, 2048, 6)]
         {
             assert_eq!(descriptors_per_frame(mtu, chunk), expected, "MTU {mtu}, chunk {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_has_room_for_whole_powers_of_two() {
+        for (capacity, sectors) in [(3840, 4), (1792, 2), (8192 + 44, 16), (100, 1)] {
+            assert_eq!(sectors_in_chunk(capacity), sectors, "{capacity}");
         }
     }
 

@@ -199,10 +199,16 @@ impl Member {
     }
 }
 
-fn share(lane: &PlacedLane, worker: u16, interfaces: &[Interface]) -> SharedLane {
-    let facts = interfaces.get(lane.interface).map(|i| (Mac(i.facts.mac), i.facts.mtu));
-    let (mac, mtu) = facts.unwrap_or_default();
-    SharedLane::new(lane.memory.clone(), lane.interface, worker, mac, shelf::sectors_per_frame(mtu))
+fn share(placed: &PlacedLane, worker: u16, interfaces: &[Interface]) -> SharedLane {
+    let sectors_max = match placed.lane.rings().multi_fragment() {
+        true => shelf::SECTORS_PER_FRAME_MAX,
+        false => plan::sectors_in_chunk(placed.memory.chunk_capacity()),
+    };
+    let shared = SharedLane::new(placed.memory.clone(), placed.interface, worker, sectors_max);
+    if let Some(interface) = interfaces.get(placed.interface) {
+        shared.update(Mac(interface.facts.mac), shelf::sectors_per_frame(interface.facts.mtu));
+    }
+    shared
 }
 
 /// Deals the exports out, one by one, and notes who has which.

@@ -31,3 +31,12 @@ pub use occupant::Occupant;
 pub use packet::PacketSocket;
 pub use program::{Mode, Program};
 pub use xblade_ebpf::{ACL_MAX, Counter};
+
+/// Names of the interfaces in this network namespace.
+///
+/// # Errors
+///
+/// Those of the netlink socket.
+pub fn names() -> std::io::Result<Vec<String>> {
+    Ok(netlink::interfaces()?.into_iter().map(|interface| interface.name).collect())
+}

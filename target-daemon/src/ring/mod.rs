@@ -22,6 +22,7 @@ mod fake;
 mod frame;
 mod lane;
 mod memory;
+mod open;
 mod pool;
 mod rings;
 mod xsk;
@@ -30,9 +31,10 @@ pub use fake::{FakeRings, FakeWire};
 pub use frame::{FRAGMENTS_MAX, Frame};
 pub use lane::{Lane, LaneCounters, NoChunks, TxFull};
 pub use memory::Memory;
+pub use open::{BusyPoll, OpenError, Wanted, ZeroCopy, open};
 pub use pool::{Imbalance, Place, Pool};
 pub use rings::{Descriptor, RingStatistics, Rings};
-pub use xsk::{BusyPoll, OpenError, Wanted, XskRings, ZeroCopy, open};
+pub use xsk::XskRings;
 
 /// Most descriptors moved between a ring and user space in one step. Large
 /// enough to share the cost of a kick, small enough to stay in the L1 cache.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::{Buffers, sigbus};
 
@@ -29,6 +29,13 @@ impl Mapping {
         options.offset(offset).len(len);
         let raw = if writable { options.map_raw(file) } else { options.map_raw_read_only(file) }?;
         Ok(Self { raw, writable })
+    }
+
+    /// Maps every page now rather than at its first use. For files that lie in
+    /// memory anyway: others would be read from end to end.
+    pub(super) fn populate(&self) {
+        // A kernel before 5.14 cannot: then the first use of a page is slower.
+        let _ = self.raw.advise(Advice::PopulateRead);
     }
 
     /// Fills `buffers` from the bytes at `at`.

@@ -2,13 +2,16 @@
 //! served from the page cache.
 //!
 //! - A **read** is one guarded copy from the mapping.
-//! - A **durable write** goes through the descriptor with `RWF_DSYNC`, which
-//!   is coherent with the mapping and reports a full or broken medium as an
-//!   error: (1) the present size is checked, so that a write never brings back
-//!   a part of the file that somebody cut off; (2) every byte is in the file
-//!   or the write fails; (3) the call returned, so the data is on the medium;
-//!   only then (4) the completion is queued. A crash before (4) loses only
-//!   what nobody was told about.
+//! - **Durable writes** go through the descriptor, which is coherent with the
+//!   mapping and reports a full or broken medium as an error, and are made
+//!   stable as a group: (1) the present size is checked, so that a write never
+//!   brings back a part of the file that somebody cut off; (2) every byte is in
+//!   the page cache or the write fails; (3) when the worker comes for
+//!   completions, one `fdatasync` covers every write since the last one; (4) it
+//!   returned, so their data is on the medium; only then (5) their completions
+//!   are queued. A crash before (5) loses only what nobody was told about. A
+//!   worker that received one request syncs after one write, one that received
+//!   sixty syncs once for all of them.
 //! - A **volatile write** is a guarded copy into the mapping.
 //! - When a guarded copy is **interrupted**, the same transfer goes through the
 //!   descriptor, which says why by its errno (or succeeds, if the trouble has
@@ -21,9 +24,10 @@
 //! (see `lock`) is what keeps other programs away.
 
 use super::completed::Completed;
-use super::descriptor::{self, Stopped};
+use super::descriptor;
 use super::mapping::Mapping;
 use super::open::Backing;
+use super::remarks;
 use super::{
     Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions, SECTOR_BYTES,
     Store, Warning,
@@ -35,11 +39,8 @@ enum Writes {
     Refused,
     /// Into the mapping; stable after a flush.
     Mapped,
-    /// Through the descriptor, each one stable by itself.
+    /// Through the descriptor; completed after an `fdatasync`.
     Synced,
-    /// Through the descriptor, then `fdatasync`: for file systems that do not
-    /// know the flag.
-    ThenSynced,
 }
 
 /// A file or block device, mapped.
@@ -109,7 +110,7 @@ impl MmapStore {
         self.check_end(at, buffers)?;
         match self.writes {
             Writes::Mapped => self.write_mapped(at, buffers),
-            _ => self.write_synced(at, buffers),
+            _ => Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?),
         }
     }
 
@@ -119,29 +120,17 @@ impl MmapStore {
         }
         // It may have been interrupted because the file has shrunk just now.
         self.check_end(at, buffers)?;
-        Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at, 0)?)
-    }
-
-    fn write_synced(&mut self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
-        let (file, offset) = (self.backing.file(), self.backing.offset() + at);
-        if self.writes == Writes::Synced {
-            match descriptor::write(file, buffers, offset, libc::RWF_DSYNC) {
-                Err(Stopped::Errno(libc::EOPNOTSUPP | libc::ENOSYS)) => {
-                    self.writes = Writes::ThenSynced;
-                }
-                result => return Ok(result?),
-            }
-        }
-        descriptor::write(file, buffers, offset, 0)?;
-        self.flush()
+        Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
         if let Some(fault) = self.failed {
+            self.completed.settle(Err(fault));
             return Err(fault);
         }
         let result = descriptor::sync(self.backing.file()).map_err(Fault::from);
         self.failed = result.err();
+        self.completed.settle(result);
         result
     }
 
@@ -171,11 +160,20 @@ impl Store for MmapStore {
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);
-        self.completed.push(op.token, result);
+        let unstable = op.kind == Kind::Write && self.writes == Writes::Synced && result.is_ok();
+        if unstable {
+            self.completed.wait(op.token);
+        } else {
+            self.completed.push(op.token, result);
+        }
         Ok(())
     }
 
     fn complete(&mut self) -> Option<Completion> {
+        if self.completed.only_waits() {
+            // The result goes to every write that waits for it.
+            let _ = self.flush();
+        }
         self.completed.pop()
     }
 }
@@ -183,5 +181,9 @@ impl Store for MmapStore {
 /// Writable only if writes go that way: a durable store cannot be changed past
 /// its descriptor, not even by a bug.
 fn map(backing: &Backing, bytes: u64, writes: Writes) -> std::io::Result<Mapping> {
-    Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)
+    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)?;
+    if remarks::is_resident(backing.file()) {
+        mapping.populate();
+    }
+    Ok(mapping)
 }

@@ -14,9 +14,6 @@
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
 //! ```
 
-// A full queue gives the operation back by value: a box would be an allocation.
-#![allow(clippy::result_large_err)]
-
 mod buffers;
 mod completed;
 mod descriptor;

@@ -6,6 +6,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use super::{Durability, OpenOptions, SECTOR_BYTES, Warning};
 
+/// tmpfs and ramfs.
+const IN_MEMORY: [libc::c_long; 2] = [libc::TMPFS_MAGIC, 0x8584_58f6];
+
 pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> {
     [tail(options, size), hole(options, file, size), memory(options, file)].into_iter().flatten().collect()
 }
@@ -14,6 +17,13 @@ pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> 
 /// written through a descriptor.
 pub(super) fn cannot_sync(options: &OpenOptions, file: &File) -> bool {
     wants_stable_writes(options) && file_system(file) == Some(libc::HUGETLBFS_MAGIC)
+}
+
+/// Whether all of the file is in memory for good: then mapping all of it costs
+/// nothing. A hole in such a file would take memory as soon as it is mapped.
+pub(super) fn is_resident(file: &File) -> bool {
+    let in_memory = file_system(file).is_some_and(|kind| IN_MEMORY.contains(&kind));
+    in_memory && file.metadata().is_ok_and(|f| f.is_file() && f.blocks().saturating_mul(512) >= f.len())
 }
 
 fn tail(options: &OpenOptions, size: u64) -> Option<Warning> {
@@ -31,11 +41,10 @@ fn hole(options: &OpenOptions, file: &File, size: u64) -> Option<Warning> {
 }
 
 fn memory(options: &OpenOptions, file: &File) -> Option<Warning> {
-    const RAMFS_MAGIC: libc::c_long = 0x8584_58f6;
     let kind = file_system(file)?;
     let is_device = file.metadata().ok()?.file_type().is_block_device();
     // The node of a device lies in a tmpfs; its bytes do not.
-    (wants_stable_writes(options) && !is_device && [libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&kind))
+    (wants_stable_writes(options) && !is_device && IN_MEMORY.contains(&kind))
         .then(|| Warning::InMemory { path: options.path.clone() })
 }
 

@@ -1,6 +1,5 @@
 //! Messages between workers: bounded channels, and a bell for a worker that
 //! sleeps.
-#![expect(clippy::result_large_err, reason = "a refused message comes back by value: a box would allocate")]
 
 use std::io;
 

@@ -1,5 +1,4 @@
 //! Requests that a store is working on: a slab of fixed size.
-#![expect(clippy::result_large_err, reason = "a refused request comes back by value: a box would allocate")]
 
 use super::job::Job;
 use crate::observe::Operation;

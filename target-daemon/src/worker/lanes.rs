@@ -16,24 +16,26 @@ pub struct SharedLane {
     pub interface: usize,
     /// The worker that polls it.
     pub worker: u16,
+    /// Most sectors that its rings can carry in a frame, whatever the MTU.
+    pub sectors_max: u8,
     mac: AtomicU64,
     sectors_per_frame: AtomicU8,
 }
 
 impl SharedLane {
-    /// A lane of `interface`, polled by `worker`, with these facts.
-    pub fn new(memory: Memory, interface: usize, worker: u16, mac: Mac, sectors_per_frame: u8) -> Self {
-        let lane =
-            Self { memory, interface, worker, mac: AtomicU64::new(0), sectors_per_frame: AtomicU8::new(0) };
-        lane.update(mac, sectors_per_frame);
-        lane
+    /// A lane of `interface`, polled by `worker`; its facts come by
+    /// [`Self::update`].
+    pub fn new(memory: Memory, interface: usize, worker: u16, sectors_max: u8) -> Self {
+        let (mac, sectors_per_frame) = (AtomicU64::new(0), AtomicU8::new(1));
+        Self { memory, interface, worker, sectors_max, mac, sectors_per_frame }
     }
 
     /// The interface has another address or MTU now.
+    /// `sectors_per_frame` is what the MTU has room for.
     pub fn update(&self, mac: Mac, sectors_per_frame: u8) {
         let [a, b, c, d, e, f] = mac.0;
         self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
-        self.sectors_per_frame.store(sectors_per_frame, Ordering::Relaxed);
+        self.sectors_per_frame.store(sectors_per_frame.min(self.sectors_max), Ordering::Relaxed);
     }
 
     /// The address of the interface.

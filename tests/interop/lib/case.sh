@@ -2,7 +2,7 @@
 # One case: a scenario at one MTU. Sourced by run.
 #
 # A scenario (scenarios/NAME.sh) is read on both sides. It sets
-#   EXPORTS      "0.1=256M 0.2=64M,ro"   what the target exports
+#   EXPORTS      "0.1=64M 0.2=64M,ro"    what the target exports
 #   MTUS         "1500 9000"             a case for each
 #   INTERFACES   1                       links between guest and target
 #   QUEUES       1                       queues of each link
@@ -16,7 +16,7 @@
 
 # case_settings SCENARIO - its settings, over the defaults
 case_settings() {
-    EXPORTS='0.1=256M' MTUS=1500 INTERFACES=1 QUEUES=1 TIMEOUT=120 DROPS=none
+    EXPORTS='0.1=64M' MTUS=1500 INTERFACES=1 QUEUES=1 TIMEOUT=120 DROPS=none
     # shellcheck source=/dev/null
     . "$HERE/scenarios/$1.sh"
 }

@@ -5,20 +5,28 @@
 # $TARGET_CMD is run by bash and sees
 #   EXPORT_ARGS     0.1=/path/e0.1.img 0.2=/path/e0.2.img,ro ...
 #   INTERFACE_ARGS  --interface aoe0 [--interface aoe1]
-# It stays in the foreground, and on SIGTERM finishes and exits 0. A command that
-# is more than one simple command has to pass the signal on.
+# It stays in the foreground, prints a line with the word "ready" when it serves,
+# and on SIGTERM finishes and exits 0. A command that is more than one simple
+# command has to pass the signal on.
 
 target_start() {
-    local interfaces='' n
+    local interfaces='' n printed
     for ((n = 0; n < INTERFACES; n++)); do interfaces+=" --interface aoe$n"; done
     rm -f "$WORK/target.status" "$WORK/target.pid"
+    printed=$(stat -c %s "$LOG/target.log")
     {
-        EXPORT_ARGS=$EXPORT_ARGS INTERFACE_ARGS=$interfaces XBLADE=$XBLADE \
+        EXPORT_ARGS=$EXPORT_ARGS INTERFACE_ARGS=$interfaces XBLADE=$XBLADE RUST_LOG=info \
             ip netns exec "$NS_T" bash -c 'echo $$ >"$1/target.pid"; cd "$1"; exec bash -c "$2"' - "$WORK" "$TARGET_CMD"
         echo $? >"$WORK/target.status"
     } >>"$LOG/target.log" 2>&1 </dev/null &
-    sleep 0.3
-    target_alive || { say "the target did not start"; return 1; }
+    # A frame that comes earlier is lost, and would count as a drop.
+    for ((n = 0; n < 100; n++)); do
+        [ ! -e "$WORK/target.status" ] || { say "the target ended with status $(cat "$WORK/target.status")"; return 1; }
+        ! tail -c +$((printed + 1)) "$LOG/target.log" | grep -w ready || return 0
+        sleep 0.1
+    done
+    say "the target was not ready within 10 s"
+    return 1
 }
 
 # The target is every process in its namespace.
@@ -68,18 +76,21 @@ target_cpu() {
 # export_file SHELF.SLOT - the file behind an export
 export_file() { echo "$WORK/e$1.img"; }
 
+# export_grow SHELF.SLOT SIZE - append zeros. Written ones, since a durable write to
+# space that is merely reserved costs the file system a journal commit each time.
+export_grow() { head -c "$2" /dev/zero >>"$(export_file "$1")" && sync "$(export_file "$1")"; }
+
 # exports_make SPEC... - make the files of "SHELF.SLOT=SIZE[,ro]", set $EXPORT_ARGS
 # and $EXPORT_BYTES (for the guest)
 exports_make() {
-    local spec name size file
+    local spec name file
     EXPORT_ARGS='' EXPORT_BYTES=''
     for spec in "$@"; do
-        name=${spec%%=*} size=${spec#*=} size=${size%%,*}
+        name=${spec%%=*} spec=${spec#*=}
         file=$(export_file "$name")
-        # Allocated, as an export of a real appliance would be.
-        fallocate -l "$size" "$file" || return
+        export_grow "$name" "${spec%%,*}" || return
         EXPORT_ARGS+=" $name=$file"
-        case $spec in *,ro) EXPORT_ARGS+=,ro ;; esac
+        [ "$spec" = "${spec#*,}" ] || EXPORT_ARGS+=,${spec#*,}
         EXPORT_BYTES+=" BYTES_${name/./_}=$(stat -c %s "$file")"
     done
 }

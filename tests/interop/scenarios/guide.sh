@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # What a first-time user does: find the disk, partition it, make a file system,
 # use it, come back after the target was restarted.
-EXPORTS='0.1=256M'
+EXPORTS='0.1=128M'
 MTUS='1500 9000'
 
 # A file whose contents both sides know.

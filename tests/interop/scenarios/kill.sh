@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The target dies (SIGKILL) under a verified load and comes back four seconds
 # later: the load sees a pause and no error.
-EXPORTS='0.1=256M'
+EXPORTS='0.1=96M'
 TIMEOUT=150
 # While there is no target, the frames sent to it are lost, as they should be.
 DROPS=any
@@ -17,7 +17,7 @@ guest() {
     wait $load || fail "an error reached the application"
     is_up e0.1 || fail "e0.1 is not up"
     step "and it still works"
-    verify after "$(dev e0.1)" --size=4M --offset=128M
+    verify after "$(dev e0.1)" --size=4M --offset=80M
 }
 
 on_outage() { target_kill && sleep 4 && target_start; }

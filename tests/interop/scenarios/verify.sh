@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The raw disk: random places, mixed block sizes, several queue depths and jobs,
 # past the page cache and through it, every block verified; and its very end.
-EXPORTS='0.1=256M'
+EXPORTS='0.1=64M'
 MTUS='1500 9000'
 
 guest() {
@@ -11,13 +11,13 @@ guest() {
     info "payload $(attribute e0.1 payload) bytes a frame"
 
     step "mixed sizes"
-    verify mixed "$d" --size=24M
+    verify mixed "$d" --size=12M
     step "512-byte blocks"
-    BLOCKS=--bs=512 verify tiny "$d" --size=512k --offset=64M --iodepth=4
+    BLOCKS=--bs=512 verify tiny "$d" --size=256k --offset=20M --iodepth=4
     step "four jobs side by side"
-    verify jobs "$d" --numjobs=4 --group_reporting --size=4M --offset=96M --offset_increment=4M --iodepth=8
+    verify jobs "$d" --numjobs=4 --group_reporting --size=1M --offset=24M --offset_increment=2M --iodepth=8
     step "through the page cache"
-    verify cached "$d" --direct=0 --ioengine=psync --fsync=64 --size=16M --offset=160M
+    verify cached "$d" --direct=0 --ioengine=psync --fsync=64 --size=6M --offset=40M
 
     step "the last sectors"
     BLOCKS=--bsrange=512-4k verify tail "$d" --size=64k --offset=$((end - 65536))

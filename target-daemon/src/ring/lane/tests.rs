@@ -135,7 +135,8 @@ fn a_chain_longer_than_a_frame_is_recycled() {
 
 #[test]
 fn hostile_descriptors_are_counted_and_not_followed() {
-    let rows: [(&str, fn(u64) -> Descriptor); 5] = [
+    type Make = fn(u64) -> Descriptor;
+    let rows: [(&str, Make); 5] = [
         ("outside the area", |_| Descriptor { addr: 1 << 20, len: 60, more: false }),
         ("beyond 4 GiB", |a| Descriptor { addr: a + (1 << 32), len: 60, more: false }),
         ("over the end of its chunk", |a| Descriptor { addr: a, len: 1793, more: false }),

@@ -1,0 +1,78 @@
+//! The initiator's side of the wire, in the words of this program: what to
+//! send along a route, and where the data of a reply is.
+
+use xblade::wire::aoe::{Command, Header, Role, SHELF_ANY, SLOT_ANY};
+use xblade::wire::ether::{Ether, Tags};
+use xblade::wire::{Body, FRAME_LEN_MIN, Request, ata, query};
+
+pub use xblade::wire::Response;
+pub use xblade::wire::aoe::Address;
+pub use xblade::wire::ata::{Command as Opcode, SECTOR_LEN as SECTOR};
+pub use xblade::wire::ether::Mac;
+
+/// Where the data of an ATA frame of ours begins: we send no VLAN tags.
+pub const DATA_AT: usize = 36;
+/// Set in every tag of ours. The Linux initiator ignores replies with it, and
+/// the XDP program takes no others: both can use one interface.
+pub const TAG_USER: u32 = 1 << 31;
+/// "Every export", in a request.
+pub const ANY: Address = Address { shelf: SHELF_ANY, slot: SLOT_ANY };
+
+/// Who talks to which export.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Our MAC address.
+    pub from: Mac,
+    /// The target's, or broadcast.
+    pub to: Mac,
+    /// The export, or [`ANY`].
+    pub address: Address,
+}
+
+/// An ATA command of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ata {
+    /// The command.
+    pub command: Opcode,
+    /// The first sector.
+    pub lba: u64,
+    /// How many sectors.
+    pub sectors: u8,
+}
+
+impl Route {
+    /// A request to tell the config string.
+    pub fn query(&self, tag: u32) -> [u8; FRAME_LEN_MIN] {
+        self.frame(Command::Query, Body::Query(query::Request::Read), tag)
+    }
+
+    /// An ATA request: all of it if it has no data, else its first [`DATA_AT`]
+    /// bytes are what goes before the data.
+    pub fn ata(&self, ata: Ata, tag: u32) -> [u8; FRAME_LEN_MIN] {
+        const EXTENDED: u8 = 0x40;
+        const WRITE: u8 = 0x01;
+        let flags = match ata.command.direction() {
+            ata::Direction::Read => EXTENDED,
+            ata::Direction::Write => EXTENDED | WRITE,
+            ata::Direction::None => 0,
+        };
+        let registers = ata::Request::registers_of(ata.lba);
+        let ata = ata::Request { flags, feature: 0, count: ata.sectors, command: ata.command, registers };
+        self.frame(Command::Ata, Body::Ata { ata, payload_offset: DATA_AT, payload_len: 0 }, tag)
+    }
+
+    fn frame(&self, command: Command, body: Body<'_>, tag: u32) -> [u8; FRAME_LEN_MIN] {
+        let Address { shelf, slot } = self.address;
+        let ether = Ether { dst: self.to, src: self.from, tags: Tags::NONE };
+        let header = Header { ether, role: Role::Request, shelf, slot, command, tag };
+        let mut frame = [0; FRAME_LEN_MIN];
+        // Every request without data fits into the shortest frame.
+        let _ = Request { header, body }.emit(&mut frame);
+        frame
+    }
+}
+
+/// The export that a response is from.
+pub fn sender(response: &Response<'_>) -> Address {
+    Address { shelf: response.header.shelf, slot: response.header.slot }
+}

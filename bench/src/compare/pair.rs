@@ -1,0 +1,134 @@
+//! Two network namespaces with a veth pair between them, for as long as the
+//! value lives.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::shell;
+
+/// Interface names: each is alone in its namespace, so they cannot collide.
+const TARGET_IF: &str = "xbbt";
+const INITIATOR_IF: &str = "xbbi";
+
+/// One end of the pair.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The namespace.
+    pub namespace: String,
+    /// The interface in it.
+    pub interface: &'static str,
+}
+
+/// The pair. Dropping it removes the namespaces, and with them the interfaces.
+#[derive(Debug)]
+pub struct Pair {
+    /// Where the target runs.
+    pub target: End,
+    /// Where the generator runs.
+    pub initiator: End,
+}
+
+impl End {
+    /// The words that run a program here, on a core.
+    pub fn run_on(&self, core: usize) -> Vec<String> {
+        // Not `ip netns exec`: that hides /sys/fs/bpf.
+        let namespace = format!("--net=/run/netns/{}", self.namespace);
+        let core = core.to_string();
+        ["nsenter", &namespace, "taskset", "-c", &core].map(str::to_owned).to_vec()
+    }
+
+    /// Frames that this interface has dropped, and that its driver has.
+    pub fn drops(&self) -> Result<u64> {
+        let text =
+            shell::run(&["ip", "-n", &self.namespace, "-s", "-j", "link", "show", "dev", self.interface])?;
+        let links: Value =
+            serde_json::from_str(&text).context("cannot read the output of `ip -s -j link`")?;
+        let counted = |way: &str, what: &str| {
+            links.pointer(&format!("/0/stats64/{way}/{what}")).and_then(Value::as_u64).unwrap_or(0)
+        };
+        let stack = counted("rx", "dropped") + counted("tx", "dropped") + counted("rx", "errors");
+        Ok(stack + self.driver_drops())
+    }
+
+    /// What `ethtool -S` calls drops; none where it is not there.
+    fn driver_drops(&self) -> u64 {
+        let namespace = format!("--net=/run/netns/{}", self.namespace);
+        let Ok(output) = shell::output(&["nsenter", &namespace, "ethtool", "-S", self.interface]) else {
+            return 0;
+        };
+        sum_of_drops(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn ip(&self, words: &[&str]) -> Result<()> {
+        let mut all = vec!["ip", "-n", &self.namespace];
+        all.extend(words);
+        shell::run(&all).map(|_| ())
+    }
+}
+
+impl Pair {
+    /// Makes it; the names have the id of this process in them.
+    pub fn new() -> Result<Self> {
+        let end =
+            |letter, interface| End { namespace: format!("xbb-{}-{letter}", std::process::id()), interface };
+        let pair = Self { target: end('t', TARGET_IF), initiator: end('i', INITIATOR_IF) };
+        pair.build().context("cannot make a veth pair (run as root)")?;
+        Ok(pair)
+    }
+
+    fn build(&self) -> Result<()> {
+        let (t, i) = (&self.target, &self.initiator);
+        shell::run(&["ip", "netns", "add", &t.namespace])?;
+        shell::run(&["ip", "netns", "add", &i.namespace])?;
+        let one = ["numtxqueues", "1", "numrxqueues", "1"];
+        let mut words = vec!["ip", "link", "add", t.interface, "netns", &t.namespace];
+        words.extend(one);
+        words.extend(["type", "veth", "peer", "name", i.interface, "netns", &i.namespace]);
+        words.extend(one);
+        shell::run(&words)?;
+        for end in [t, i] {
+            // Without an IPv6 address nobody but us sends.
+            end.ip(&["link", "set", end.interface, "addrgenmode", "none"])?;
+            end.ip(&["link", "set", end.interface, "up"])?;
+        }
+        Ok(())
+    }
+
+    /// Sets the MTU of both ends.
+    pub fn set_mtu(&self, mtu: usize) -> Result<()> {
+        let mtu = mtu.to_string();
+        [&self.target, &self.initiator]
+            .into_iter()
+            .try_for_each(|end| end.ip(&["link", "set", end.interface, "mtu", &mtu]))
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for end in [&self.target, &self.initiator] {
+            // One that was never made is not there to remove.
+            let _ = shell::output(&["ip", "netns", "del", &end.namespace]);
+        }
+    }
+}
+
+/// Adds up the counters of `ethtool -S` whose names end in "drops" or "errors".
+fn sum_of_drops(text: &str) -> u64 {
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.ends_with("drops") || name.ends_with("errors"))
+        .filter_map(|(_, value)| value.trim().parse::<u64>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_of_a_driver_are_added_up() {
+        let text = "NIC statistics:\n     peer_ifindex: 3\n     rx_queue_0_xdp_packets: 9\n     \
+                    rx_queue_0_drops: 2\n     rx_queue_0_xdp_tx_errors: 5\n     rx_queue_0_xdp_drops: 4\n";
+        assert_eq!(sum_of_drops(text), 11);
+    }
+}

@@ -1,0 +1,21 @@
+//! Running other programs, and saying clearly what failed.
+
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs a program to its end; returns what it printed.
+pub fn run(words: &[&str]) -> Result<String> {
+    let output = output(words)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed: {}", words.join(" "), said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a program to its end, whatever that is.
+pub fn output(words: &[&str]) -> Result<Output> {
+    let (program, args) = words.split_first().context("no program to run")?;
+    Command::new(program).args(args).output().with_context(|| format!("cannot run `{program}`"))
+}

@@ -1,0 +1,250 @@
+//! `xblade-bench echo`: the ceiling. The same XDP program, loader and rings as
+//! the daemon's, and behind them as little as an initiator can work with:
+//! requests turn into replies where they lie, and no data is touched.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use xblade::link::{Facts, Mode, Program};
+use xblade::ring::{self, BATCH, Frame, Lane, Memory, Rings, TxFull, Wanted, XskRings, ZeroCopy};
+use xblade::wire::aoe::{Command, Header};
+use xblade::wire::ether::Mac;
+use xblade::wire::identify::{Identity, Names, Text};
+use xblade::wire::query::{self, Advert};
+use xblade::wire::{Body, FRAME_LEN_MIN, Reply, Request, ata};
+
+use crate::aoe::{Address, DATA_AT, Opcode, SECTOR};
+use crate::args::EchoArgs;
+use crate::{cores, port, signals};
+
+/// How long to look for requests before sleeping, as in the daemon.
+const SPIN: Duration = Duration::from_micros(50);
+/// How long to sleep at most: interrupts wait.
+const SLEEP: Duration = Duration::from_millis(100);
+/// More than any initiator has in flight.
+const BUFFER_COUNT: u16 = 128;
+
+/// Answers until it is interrupted.
+pub fn run(args: &EchoArgs) -> Result<()> {
+    let stop = signals::on_interrupt()?;
+    cores::pin(args.cpu)?;
+    let facts = Facts::read(&args.interface)?;
+    let (mut lane, program) = open(&facts, args.ring)?;
+    let echo = Echo::new(args, &facts);
+    eprintln!(
+        "echo at {} on {}: {} sectors a frame, XDP in {} mode",
+        echo.address,
+        facts.name,
+        echo.advert.sectors_per_frame,
+        program.mode()
+    );
+    echo.serve(&mut lane, args.spin, &stop)
+}
+
+fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
+    let (rings, memory) = ring::open(&Wanted {
+        interface: facts.name.clone(),
+        queue: 0,
+        chunks: 4 * ring,
+        chunk_bytes: 4096,
+        rx_ring: ring,
+        tx_ring: ring,
+        huge_pages: false,
+        zero_copy: ZeroCopy::Auto,
+        multi_fragment: true,
+        busy_poll: None,
+    })?;
+    let lane = Lane::new(rings, memory);
+    let mut program = Program::attach(facts, Mode::Auto, &[])?;
+    program.register(0, &lane.fd().context("the lane has no socket")?)?;
+    Ok((lane, program))
+}
+
+/// Who answers, and what it claims to be.
+struct Echo {
+    own: Mac,
+    address: Address,
+    advert: Advert,
+    identity: Identity,
+}
+
+impl Echo {
+    fn new(args: &EchoArgs, facts: &Facts) -> Self {
+        let names = Names {
+            serial: Text::new("echo"),
+            firmware: Text::new(""),
+            model: Text::new("xblade-bench echo"),
+        };
+        let most = xblade::shelf::sectors_per_frame(facts.mtu);
+        Self {
+            own: Mac(facts.mac),
+            address: args.export,
+            advert: Advert {
+                buffer_count: BUFFER_COUNT,
+                firmware: 0,
+                sectors_per_frame: args.sectors.unwrap_or(most).min(most),
+            },
+            identity: Identity { names, sectors: args.size, physical_bytes: 512 },
+        }
+    }
+
+    fn serve(&self, lane: &mut Lane<XskRings>, spin: bool, stop: &AtomicBool) -> Result<()> {
+        let mut frames = Vec::with_capacity(BATCH);
+        let mut busy_at = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            if self.turn(lane, &mut frames)? > 0 {
+                busy_at = Instant::now();
+            } else if !spin
+                && busy_at.elapsed() > SPIN
+                && let Some(fd) = lane.fd()
+            {
+                port::poll(fd, SLEEP).context("cannot wait for requests")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives a batch and answers it; returns how many frames it had.
+    fn turn<R: Rings>(&self, lane: &mut Lane<R>, frames: &mut Vec<Frame>) -> Result<usize> {
+        lane.reclaim();
+        let n = lane.receive(frames);
+        for mut frame in frames.drain(..) {
+            let refused = match self.answer(lane, &mut frame) {
+                Some(()) => lane.transmit(frame).err(),
+                None => Some(TxFull(frame)),
+            };
+            // A request without an answer is sent again.
+            if let Some(TxFull(frame)) = refused {
+                lane.release(frame);
+            }
+        }
+        if n > 0 {
+            lane.refill();
+        }
+        lane.flush().context("cannot send")?;
+        Ok(n)
+    }
+
+    /// Turns a request into its reply; `None` if it gets none.
+    fn answer<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
+        let head = lane.memory().piece(frame, 0);
+        let plain_ata = head.get(12..14) == Some(&[0x88, 0xA2]) && head.get(19) == Some(&0);
+        match *head.get(27)? {
+            _ if !plain_ata => self.answer_fully(lane, frame),
+            // READ SECTORS, with and without EXT.
+            0x20 | 0x24 => {
+                let sectors = usize::from(*head.get(26)?);
+                lane.resize(frame, DATA_AT + sectors * SECTOR).ok()?;
+                self.turn_round(lane.memory(), frame)
+            }
+            // WRITE SECTORS.
+            0x30 | 0x34 => {
+                lane.resize(frame, FRAME_LEN_MIN).ok()?;
+                self.turn_round(lane.memory(), frame)
+            }
+            _ => self.answer_fully(lane, frame),
+        }
+    }
+
+    /// The least that makes an ATA request a reply.
+    fn turn_round(&self, memory: &Memory, frame: &mut Frame) -> Option<()> {
+        let head: &mut [u8; DATA_AT] = memory.piece_mut(frame, 0).first_chunk_mut()?;
+        head.copy_within(6..12, 0);
+        head[6..12].copy_from_slice(&self.own.0);
+        head[14] |= 0x08; // response
+        head[25] = 0; // error
+        head[26] = 0; // sectors left
+        head[27] = ata::status::GOOD;
+        Some(())
+    }
+
+    /// What comes before the load: queries and IDENTIFY DEVICE.
+    fn answer_fully<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
+        let head = lane.memory().piece(frame, 0);
+        let header = Header::parse(head).ok().filter(|header| header.is_for(self.address))?;
+        let request = Request::parse(&header, head, frame.len()).ok()?;
+        let reply = match request.body {
+            Body::Query(query::Request::Read) => {
+                Reply::Query(query::Reply { code: 0, advert: self.advert, string: b"", refusal: None })
+            }
+            Body::Ata { ata, .. } if ata.command == Opcode::Identify => {
+                Reply::Identify(ata.reply(ata::status::GOOD, ata::error::NONE), self.identity)
+            }
+            _ => return None,
+        };
+        debug_assert!(matches!(header.command, Command::Ata | Command::Query));
+        lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
+        reply.emit(&header, self.own, self.address, lane.memory().piece_mut(frame, 0)).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::aoe::{self, Ata, Response, Route};
+    use xblade::ring::FakeRings;
+
+    const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+    /// What the echo, with 16 sectors a frame, answers to a frame.
+    fn answer_to(request: &[u8]) -> Option<Vec<u8>> {
+        let (rings, memory, wire) = FakeRings::new(64, 4096, 16).unwrap();
+        let mut lane = Lane::new(rings, memory);
+        let text = |t| Text::new(t);
+        let echo = Echo {
+            own: OURS,
+            address: Address { shelf: 0, slot: 1 },
+            advert: Advert { buffer_count: 64, firmware: 0, sectors_per_frame: 16 },
+            identity: Identity {
+                names: Names { serial: text("s"), firmware: Text::new("f"), model: Text::new("m") },
+                sectors: 1000,
+                physical_bytes: 512,
+            },
+        };
+        assert!(wire.deliver(request));
+        echo.turn(&mut lane, &mut Vec::new()).unwrap();
+        let sent = wire.sent();
+        lane.reclaim();
+        assert_eq!(lane.check(0), Ok(()));
+        sent
+    }
+
+    #[test]
+    fn replies_have_the_shape_that_an_initiator_wants() {
+        let route = Route { from: THEIRS, to: OURS, address: Address { shelf: 0, slot: 1 } };
+        let read = |sectors| Ata { command: Opcode::ReadSectorsExt, lba: 5, sectors };
+        let write =
+            [&route.ata(Ata { command: Opcode::WriteSectorsExt, ..read(16) }, 9)[..36], &[7; 8192]].concat();
+        let identify = Ata { command: Opcode::Identify, lba: 0, sectors: 1 };
+        for (request, len) in [
+            (route.ata(read(2), 9).to_vec(), 36 + 1024),
+            (route.ata(read(16), 9).to_vec(), 36 + 8192),
+            (write, 60),
+            (route.ata(identify, 9).to_vec(), 36 + 512),
+        ] {
+            let reply = answer_to(&request).unwrap();
+            let response = Response::parse(&reply).unwrap();
+            let (ata, _) = response.ata().unwrap();
+            assert!(ata.is_good() && response.refusal().is_none());
+            assert_eq!((reply.len(), response.header.tag), (len, 9));
+            assert_eq!((response.header.ether.src, response.header.ether.dst), (OURS, THEIRS));
+        }
+    }
+
+    #[test]
+    fn queries_to_everybody_are_answered_and_those_to_others_are_not() {
+        for (address, answered) in [(aoe::ANY, true), (Address { shelf: 0, slot: 2 }, false)] {
+            let route = Route { from: THEIRS, to: Mac::BROADCAST, address };
+            let told = answer_to(&route.query(3));
+            assert_eq!(told.is_some(), answered);
+            if let Some(told) = told {
+                let response = Response::parse(&told).unwrap();
+                assert_eq!(response.query().unwrap().advert.sectors_per_frame, 16);
+                assert_eq!(aoe::sender(&response), Address { shelf: 0, slot: 1 });
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Asking exports what they are: one request, one awaited answer.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use xblade::wire::identify::Identity;
+use xblade::wire::query::Advert;
+
+use crate::aoe::{self, Address, Ata, Mac, Opcode, Response, Route, SECTOR, TAG_USER};
+use crate::port::Port;
+
+/// How long one answer is awaited before the question is repeated.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How often a question is asked.
+const ATTEMPTS: u32 = 8;
+
+/// An export that has answered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Export {
+    /// Where it is.
+    pub address: Address,
+    /// Who answered.
+    pub mac: Mac,
+    /// What it tells about itself.
+    pub advert: Advert,
+    /// Its config string.
+    pub config: Vec<u8>,
+}
+
+impl Export {
+    fn told_by(response: &Response<'_>) -> Option<Self> {
+        let told = response.query()?;
+        Some(Self {
+            address: aoe::sender(response),
+            mac: response.header.ether.src,
+            advert: told.advert,
+            config: told.string.to_vec(),
+        })
+    }
+
+    /// The way to it.
+    pub fn route(&self, from: Mac) -> Route {
+        Route { from, to: self.mac, address: self.address }
+    }
+}
+
+/// Asks everybody, and lists who answers within `wait`.
+pub fn discover(port: &mut dyn Port, from: Mac, wait: Duration) -> Result<Vec<Export>> {
+    let route = Route { from, to: Mac::BROADCAST, address: aoe::ANY };
+    let mut found: Vec<Export> = Vec::new();
+    let deadline = Instant::now() + wait;
+    // Twice, since nobody acknowledges a broadcast.
+    for half in [wait / 2, Duration::ZERO] {
+        port.send(&route.query(TAG_USER | 1), &[])?;
+        port.flush()?;
+        listen(port, deadline - half, |response| {
+            found.extend(Export::told_by(response).filter(|export| !found.contains(export)));
+            false
+        })?;
+    }
+    found.sort_by_key(|export| (export.address, export.mac));
+    Ok(found)
+}
+
+/// Finds one export.
+pub fn find(port: &mut dyn Port, from: Mac, address: Address) -> Result<Export> {
+    let route = Route { from, to: Mac::BROADCAST, address };
+    let mut found = None;
+    for attempt in 0..ATTEMPTS {
+        port.send(&route.query(TAG_USER | 0x100 | attempt), &[])?;
+        port.flush()?;
+        listen(port, Instant::now() + PATIENCE, |response| {
+            let export = Export::told_by(response).filter(|export| export.address == address);
+            found = found.take().or(export);
+            found.is_some()
+        })?;
+        if let Some(export) = found {
+            return Ok(export);
+        }
+    }
+    bail!("export {address}: no answer on this interface (`xblade-bench discover` lists who answers)")
+}
+
+/// What IDENTIFY DEVICE tells.
+pub fn identify(port: &mut dyn Port, route: &Route) -> Result<Identity> {
+    let data = ask(port, route, Ata { command: Opcode::Identify, lba: 0, sectors: 1 })?;
+    Identity::parse(&data)
+        .with_context(|| format!("export {}: its answer to IDENTIFY DEVICE makes no sense", route.address))
+}
+
+/// Reads sectors, one request at a time.
+pub fn read(port: &mut dyn Port, route: &Route, lba: u64, sectors: u8) -> Result<Vec<u8>> {
+    ask(port, route, Ata { command: Opcode::ReadSectorsExt, lba, sectors })
+}
+
+/// Sends one ATA command until it is answered; returns the data of the answer.
+fn ask(port: &mut dyn Port, route: &Route, ata: Ata) -> Result<Vec<u8>> {
+    for attempt in 0..ATTEMPTS {
+        let tag = TAG_USER | 0x200 | attempt;
+        port.send(&route.ata(ata, tag), &[])?;
+        port.flush()?;
+        let mut answer = None;
+        listen(port, Instant::now() + PATIENCE, |response| {
+            if aoe::sender(response) == route.address && response.header.tag == tag {
+                answer = Some(outcome(response, usize::from(ata.sectors) * SECTOR));
+            }
+            answer.is_some()
+        })?;
+        if let Some(outcome) = answer {
+            return outcome.with_context(|| format!("export {}, {ata:?}", route.address));
+        }
+    }
+    bail!("export {}: no answer to {ata:?}", route.address)
+}
+
+/// The data of a good answer.
+fn outcome(response: &Response<'_>, bytes: usize) -> Result<Vec<u8>> {
+    if let Some(error) = response.refusal() {
+        bail!("refused: {error:?}");
+    }
+    let (ata, data) = response.ata().context("an answer to another command")?;
+    if !ata.is_good() {
+        bail!("ATA status {:#04x}, error {:#04x}", ata.status, ata.error);
+    }
+    let data = data.get(..bytes).with_context(|| format!("an answer with {} bytes of data", data.len()))?;
+    Ok(data.to_vec())
+}
+
+/// Hands responses to `each` until it says `true` or the time is over.
+fn listen(port: &mut dyn Port, deadline: Instant, mut each: impl FnMut(&Response<'_>) -> bool) -> Result<()> {
+    let mut done = false;
+    let mut scratch = Vec::new();
+    while !done {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let n = port.receive(&mut |received| {
+            if let Ok(response) = Response::parse(received.whole(&mut scratch)) {
+                done |= each(&response);
+            }
+        })?;
+        if n == 0 && !done {
+            port.wait(left.min(Duration::from_millis(20)))?;
+        }
+    }
+    Ok(())
+}

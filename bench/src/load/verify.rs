@@ -1,0 +1,178 @@
+//! What each sector must hold.
+
+use crate::aoe::SECTOR;
+
+use super::stamp::{Fault, Stamp};
+
+/// A fault that is told in full.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Example {
+    /// The sector.
+    pub lba: u64,
+    /// The write that it should hold; 0 if any.
+    pub wanted: u32,
+    /// What it holds.
+    pub fault: Fault,
+}
+
+/// Most faults told in full.
+const EXAMPLES: usize = 5;
+
+/// What one sector must hold.
+const ANYTHING: u32 = 0;
+
+/// The generation that each sector must hold, and what was found wrong.
+///
+/// The generator never has two requests in flight on one sector of which one
+/// is a write, so there is exactly one right answer to every read.
+#[derive(Debug)]
+pub struct Verifier {
+    run: u32,
+    /// By sector: the last acknowledged generation, or [`ANYTHING`].
+    wanted: Vec<u32>,
+    generation: u32,
+    /// Sectors checked against a generation, or at least their own stamp.
+    pub checked: u64,
+    /// Sectors read of which nothing is known.
+    pub unchecked: u64,
+    /// Faults by kind.
+    pub faults: [u64; Fault::KINDS],
+    /// The first faults.
+    pub examples: Vec<Example>,
+}
+
+impl Verifier {
+    /// For the first `sectors` sectors, of which nothing is known.
+    pub fn new(run: u32, sectors: u64) -> Self {
+        Self {
+            run,
+            wanted: vec![ANYTHING; sectors as usize],
+            generation: 0,
+            checked: 0,
+            unchecked: 0,
+            faults: [0; Fault::KINDS],
+            examples: Vec::new(),
+        }
+    }
+
+    /// A generation for a new write.
+    pub fn next_generation(&mut self) -> u32 {
+        // Billions of writes: a run does not get there.
+        self.generation = self.generation.saturating_add(1);
+        self.generation
+    }
+
+    /// Fills the data of a write.
+    pub fn stamp(&self, lba: u64, generation: u32, data: &mut [u8]) {
+        for (sector, lba) in data.chunks_exact_mut(SECTOR).zip(lba..) {
+            Stamp { lba, generation, run: self.run }.write(sector);
+        }
+    }
+
+    /// A write was acknowledged.
+    pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
+        self.set(lba, sectors, generation);
+    }
+
+    /// A write failed, or was never answered: it may have happened, or may
+    /// still happen.
+    pub fn unknown(&mut self, lba: u64, sectors: u8) {
+        self.set(lba, sectors, ANYTHING);
+    }
+
+    /// Checks the data of a read.
+    pub fn check(&mut self, lba: u64, data: &[u8]) {
+        for (sector, lba) in data.chunks_exact(SECTOR).zip(lba..) {
+            let wanted = self.wanted.get(lba as usize).copied().unwrap_or(ANYTHING);
+            match self.judge(lba, wanted, sector) {
+                Ok(true) => self.checked += 1,
+                Ok(false) => self.unchecked += 1,
+                Err(fault) => self.note(Example { lba, wanted, fault }),
+            }
+        }
+    }
+
+    /// Whether a sector could be checked, or what is wrong with it.
+    fn judge(&self, lba: u64, wanted: u32, sector: &[u8]) -> Result<bool, Fault> {
+        let found = Stamp::read(sector)?;
+        if let Some(stamp) = found
+            && stamp.lba != lba
+        {
+            return Err(Fault::WrongLba { found: stamp.lba });
+        }
+        let ours = found.filter(|stamp| stamp.run == self.run).map(|stamp| stamp.generation);
+        match ours {
+            _ if wanted == ANYTHING => Ok(found.is_some()),
+            None => Err(Fault::Lost),
+            Some(found) if found < wanted => Err(Fault::Stale { found }),
+            Some(found) if found > wanted => Err(Fault::Unasked { found }),
+            Some(_) => Ok(true),
+        }
+    }
+
+    fn note(&mut self, example: Example) {
+        self.checked += 1;
+        if let Some(n) = self.faults.get_mut(example.fault.kind()) {
+            *n += 1;
+        }
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(example);
+        }
+    }
+
+    fn set(&mut self, lba: u64, sectors: u8, generation: u32) {
+        let range = lba as usize..lba as usize + usize::from(sectors);
+        if let Some(wanted) = self.wanted.get_mut(range) {
+            wanted.fill(generation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults_total(verifier: &Verifier) -> u64 {
+        verifier.faults.iter().sum()
+    }
+
+    fn sector(lba: u64, generation: u32, run: u32) -> [u8; SECTOR] {
+        let mut sector = [0; SECTOR];
+        Stamp { lba, generation, run }.write(&mut sector);
+        sector
+    }
+
+    #[test]
+    fn each_fault_is_told_by_its_name() {
+        let mut torn = sector(3, 2, 9);
+        torn[256..].copy_from_slice(&sector(3, 1, 9)[256..]);
+        for (found, expected) in [
+            (sector(3, 2, 9), None),
+            ([0; SECTOR], Some(Fault::Lost)),
+            (sector(3, 2, 8), Some(Fault::Lost)),
+            (sector(3, 1, 9), Some(Fault::Stale { found: 1 })),
+            (sector(3, 4, 9), Some(Fault::Unasked { found: 4 })),
+            (sector(4, 2, 9), Some(Fault::WrongLba { found: 4 })),
+            (torn, Some(Fault::Corrupt)),
+        ] {
+            let mut verifier = Verifier::new(9, 8);
+            verifier.written(3, 1, 2);
+            verifier.check(3, &found);
+            assert_eq!(verifier.examples.first().map(|e| e.fault), expected);
+            assert_eq!((verifier.checked, verifier.unchecked), (1, 0));
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_is_not_judged_but_a_foreign_sector_is() {
+        let mut verifier = Verifier::new(9, 8);
+        verifier.check(3, &[0; SECTOR]);
+        verifier.check(3, &sector(3, 77, 8));
+        verifier.written(4, 2, 1);
+        verifier.unknown(4, 2);
+        verifier.check(4, &sector(4, 3, 9));
+        assert_eq!((verifier.checked, verifier.unchecked, faults_total(&verifier)), (2, 1, 0));
+        verifier.check(3, &sector(5, 77, 8));
+        assert_eq!(faults_total(&verifier), 1);
+    }
+}

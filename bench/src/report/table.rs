@@ -1,0 +1,76 @@
+//! A table, as text or as Markdown.
+
+use std::fmt::Write;
+
+/// Rows of as many cells as there are headings.
+#[derive(Debug)]
+pub struct Table<const N: usize> {
+    head: [String; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// An empty table.
+    pub fn new(head: [&str; N]) -> Self {
+        Self { head: head.map(str::to_owned), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells);
+    }
+
+    /// Columns divided by blanks.
+    pub fn text(&self) -> String {
+        let widths = self.widths();
+        let mut out = String::new();
+        for row in self.all() {
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+        }
+        out
+    }
+
+    /// Markdown; every column but the first is set flush right.
+    pub fn markdown(&self) -> String {
+        let widths = self.widths();
+        let mut out = String::new();
+        for (at, row) in self.all().enumerate() {
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+            if at == 0 {
+                let rule = |(column, width): (usize, usize)| {
+                    if column == 0 { "-".repeat(width) } else { "-".repeat(width.max(2) - 1) + ":" }
+                };
+                let rules: Vec<String> = widths.into_iter().enumerate().map(rule).collect();
+                let _ = writeln!(out, "| {} |", rules.join(" | "));
+            }
+        }
+        out
+    }
+
+    fn all(&self) -> impl Iterator<Item = &[String; N]> {
+        std::iter::once(&self.head).chain(&self.rows)
+    }
+
+    fn widths(&self) -> [usize; N] {
+        std::array::from_fn(|column| {
+            self.all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Table;
+
+    #[test]
+    fn columns_line_up_as_text_and_as_markdown() {
+        let mut table = Table::new(["target", "IOPS"]);
+        table.row(["echo".to_owned(), "500000".to_owned()]);
+        assert_eq!(table.text(), "target  IOPS\necho    500000\n");
+        assert_eq!(table.markdown(), "| target | IOPS   |\n| ------ | -----: |\n| echo   | 500000 |\n");
+    }
+}

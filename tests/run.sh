@@ -1,0 +1,81 @@
+#!/bin/bash
+# Runs every test, from the formatting to a VM with the real Linux initiator.
+#
+# usage: sudo tests/run.sh [--quick]
+#
+#   --quick   without the VM
+#
+# Installs the Debian or Ubuntu packages that the tests need (deploy/setup.sh);
+# Rust has to be there (rustup). Compiles as the user who called sudo. Without
+# root it runs what it can and reports the rest as skipped; with CI=true or
+# XBLADE_TESTS_STRICT=1 a skipped test is a failure.
+#
+# exit status: 0 when all tests passed
+set -euo pipefail
+TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
+cd "$TOP"
+PATH=$PATH:/usr/sbin:/sbin
+DENY_VERSION=0.20.2
+
+quick=no
+for arg in "$@"; do
+    case $arg in
+        --quick) quick=yes ;;
+        -h|--help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "unknown argument '$arg' (see --help)" >&2; exit 2 ;;
+    esac
+done
+strict=no
+[ "${CI:-}" != true ] && [ "${XBLADE_TESTS_STRICT:-}" != 1 ] || strict=yes
+
+. tests/lib/stages.sh
+. deploy/lib/cargo.sh
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TOP/target}
+LOG_DIR=$CARGO_TARGET_DIR/test-log
+
+packages() {
+    if [ "$(id -u)" = 0 ]; then
+        deploy/setup.sh build test
+    else
+        deploy/setup.sh --check build test || echo "SKIPPED: some packages are missing, and only root can install them"
+    fi
+}
+
+# One profile for everything that runs: the test programs, and the daemon that the
+# VM talks to.
+build() {
+    as_user cargo build --workspace --all-targets --message-format=json-render-diagnostics >"$LOG_DIR/build.json"
+}
+
+deny() {
+    local deny
+    deny=$(command -v cargo-deny || echo "$CARGO_TARGET_DIR/tools/bin/cargo-deny")
+    if [ ! -x "$deny" ]; then
+        # Without optimisation: it runs for seconds, and compiles for minutes.
+        as_user cargo install --quiet --locked --debug --root "$CARGO_TARGET_DIR/tools" "cargo-deny@$DENY_VERSION"
+    fi
+    as_user "$deny" --log-level error check --hide-inclusion-graph bans licenses sources
+    if as_user timeout 60 "$deny" fetch db; then
+        as_user "$deny" --log-level error check --disable-fetch advisories
+    else
+        echo "NOT CHECKED: security advisories, for the advisory database could not be fetched"
+    fi
+}
+
+began=$SECONDS
+cargo_find
+as_user mkdir -p "$LOG_DIR"
+rm -f "$LOG_DIR"/*.log
+trap 'give_back "$LOG_DIR"' EXIT
+
+stage packages packages
+stage format as_user cargo fmt --all --check
+stage clippy as_user cargo clippy --workspace --all-targets --quiet -- -D warnings
+stage dependencies deny
+stage build build
+stage tests tests/lib/run-tests.py "$LOG_DIR/build.json" "$TOP"
+stage "doc tests" as_user cargo test --workspace --doc --quiet
+if [ $quick = no ]; then
+    stage VM env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/run
+fi
+stages_report $((SECONDS - began)) $strict

@@ -1,0 +1,199 @@
+//! Rules of the source tree that a compiler does not check: who may import
+//! whom, where `unsafe` may live, how long a file may grow.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Left may import right, and nothing else of ours. In data-path order.
+const IMPORTS: [(&str, &[&str]); 11] = [
+    ("link", &[]),
+    ("ring", &[]),
+    ("wire", &[]),
+    ("store", &[]),
+    ("observe", &[]),
+    ("shelf", &["wire", "store"]),
+    ("command", &["wire", "shelf", "store"]),
+    ("worker", &["ring", "wire", "command", "store", "shelf", "observe"]),
+    // The typed model is made of the types of what it configures.
+    ("config", &["wire", "store"]),
+    ("daemon", &["config", "link", "ring", "wire", "store", "shelf", "observe", "worker"]),
+    ("main", &["config", "daemon"]),
+];
+
+/// Where `unsafe` may be written. Everything else is safe code over these.
+const UNSAFE_HOMES: [&str; 13] = [
+    "ring/fake.rs",
+    "ring/memory.rs",
+    "ring/open.rs",
+    "ring/xsk.rs",
+    "store/buffers.rs",
+    "store/descriptor.rs",
+    "store/device.rs",
+    "store/lock.rs",
+    "store/mapping.rs",
+    "store/remarks.rs",
+    "store/sigbus.rs",
+    "link/sys.rs",
+    "worker/inflight.rs",
+];
+
+/// A file longer than this is two files.
+const LINES_MAX: usize = 450;
+
+/// Modules whose code runs for every frame: no I/O but what they exist for.
+const NO_SYSTEM_CALLS: [&str; 3] = ["wire", "command", "shelf"];
+
+fn source_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-daemon/src")
+}
+
+/// Every source file of the library with its path below `src`.
+fn sources() -> Vec<(String, String)> {
+    fn walk(dir: &Path, root: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let root = source_root();
+    let mut found = Vec::new();
+    walk(&root, &root, &mut found);
+    found.sort();
+    assert!(found.len() > 40, "only {} files: the walk is broken", found.len());
+    found
+}
+
+fn is_test(name: &str) -> bool {
+    name.contains("tests") || name.ends_with("properties.rs")
+}
+
+/// The code of a file: without comments and without its unit tests.
+fn code(text: &str) -> String {
+    let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+    let lines = text[..end].lines().map(|line| line.split("//").next().unwrap_or(""));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn module_of(name: &str) -> &str {
+    name.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// Modules of ours that this code names, by `crate::` or `xblade::`.
+fn imported(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for prefix in ["crate::", "xblade::"] {
+        for (at, _) in code.match_indices(prefix) {
+            let rest = &code[at + prefix.len()..];
+            let list = rest.strip_prefix('{').and_then(|r| r.split('}').next());
+            for item in list.unwrap_or(rest).split(',').take(if list.is_some() { usize::MAX } else { 1 }) {
+                let end = item.trim().find(|c: char| !c.is_alphanumeric() && c != '_');
+                let item = item.trim();
+                found.insert(item[..end.unwrap_or(item.len())].to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_import_only_what_is_below_them() {
+    let mut faults = Vec::new();
+    for (name, text) in sources() {
+        let module = module_of(&name);
+        if module == "lib" || is_test(&name) {
+            continue;
+        }
+        let (_, allowed) = IMPORTS
+            .iter()
+            .find(|(m, _)| *m == module)
+            .unwrap_or_else(|| panic!("{name}: give module {module} a row"));
+        for import in imported(&code(&text)) {
+            if import != module && !allowed.contains(&import.as_str()) {
+                faults.push(format!("{name} imports {import}; {module} may import {allowed:?}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stays_at_home() {
+    let mut faults = Vec::new();
+    for (name, text) in sources() {
+        let has = code(&text).split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+        match (has, UNSAFE_HOMES.contains(&name.as_str()), is_test(&name)) {
+            (true, false, false) => {
+                faults.push(format!("{name} has unsafe code; its homes are {UNSAFE_HOMES:?}"))
+            }
+            (false, true, _) => {
+                faults.push(format!("{name} has no unsafe code any more: take it off the list"))
+            }
+            _ => {}
+        }
+    }
+    for home in UNSAFE_HOMES {
+        assert!(source_root().join(home).exists(), "{home} is on the list and does not exist");
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn files_stay_short() {
+    for (name, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= LINES_MAX, "{name} has {lines} lines, more than {LINES_MAX}: split it");
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for (name, text) in sources() {
+        assert!(is_test(&name) || text.starts_with("//!"), "{name} does not begin with a module comment");
+    }
+}
+
+#[test]
+fn the_pure_modules_stay_pure() {
+    for (name, text) in sources() {
+        if !NO_SYSTEM_CALLS.contains(&module_of(&name)) || is_test(&name) {
+            continue;
+        }
+        for word in [
+            "std::fs",
+            "std::io",
+            "std::net",
+            "std::time",
+            "std::thread",
+            "std::process",
+            "libc::",
+            "Instant",
+        ] {
+            assert!(!code(&text).contains(word), "{name} uses {word}: it must stay free of clock and system");
+        }
+    }
+}
+
+#[test]
+fn the_xdp_program_stays_small() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebpf/src/xblade.bpf.c");
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.lines().count() < 150, "the XDP program has {} lines", text.lines().count());
+    assert!(text.contains("SEC(\"xdp.frags\")"), "veth refuses programs without frags at a large MTU");
+}
+
+#[test]
+fn the_detectors_detect() {
+    assert_eq!(imported("use crate::wire::aoe;"), BTreeSet::from(["wire".to_owned()]));
+    let both = BTreeSet::from(["ring".to_owned(), "wire".to_owned()]);
+    assert_eq!(imported("use crate::{ring::Lane, wire};"), both);
+    assert_eq!(imported("fn f() -> crate::ring::Frame { xblade::wire::g() }"), both);
+    assert!(!code("// crate::ring is not for us").contains("ring"));
+    assert!(!code("fn a() {}\n#[cfg(test)]\nmod tests { unsafe {} }").contains("unsafe"));
+}
