@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xblade::ring::{FakeRings, FakeWire, Lane};
-use xblade::shelf::{Acl, Export, Settings, Shelf, sectors_per_frame};
+use xblade::shelf::{Acl, Export, SECTORS_PER_FRAME_MAX, Settings, Shelf, sectors_per_frame};
 use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
@@ -136,7 +136,9 @@ impl FakeTarget {
         for (id, &worker) in plan.lanes.iter().enumerate() {
             let (rings, memory, wire) =
                 FakeRings::new(plan.chunks, plan.chunk_bytes, plan.ring).expect("a possible shape");
-            shared.push(SharedLane::new(memory.clone(), id, worker, ether::Mac(lane_mac(id)), sectors));
+            let lane = SharedLane::new(memory.clone(), id, worker, SECTORS_PER_FRAME_MAX);
+            lane.update(ether::Mac(lane_mac(id)), sectors);
+            shared.push(lane);
             own[usize::from(worker)].push((id as u16, Lane::new(rings, memory)));
             wires.push(wire);
         }
