@@ -60,6 +60,7 @@ pub struct Programs {
     xblade: PathBuf,
     vblade: PathBuf,
     core: usize,
+    mib: u64,
 }
 
 impl Programs {
@@ -70,7 +71,7 @@ impl Programs {
         if !xblade.is_file() {
             anyhow::bail!("{}: there is no such program: name the daemon with --xblade", xblade.display());
         }
-        Ok(Self { echo: own, xblade, vblade: args.vblade.clone(), core: args.target_core })
+        Ok(Self { echo: own, xblade, vblade: args.vblade.clone(), core: args.target_core, mib: args.mib })
     }
 
     /// What the programs say of their versions.
@@ -95,7 +96,7 @@ impl Programs {
             }
             Kind::Xblade | Kind::XbladeNull => {
                 let option = match (kind, volatile) {
-                    (Kind::XbladeNull, _) => ",store=null",
+                    (Kind::XbladeNull, _) => &format!(",store=null,length={}MiB", self.mib),
                     (_, true) => ",durability=volatile",
                     _ => "",
                 };
