@@ -71,6 +71,7 @@ fn an_interface_that_is_down_at_the_start_is_served_when_it_is_up() {
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     pair.ours.sh(&format!("ip link set {OURS} up"));
     assert_eq!(next_announcement(&mut host).address, at(0, 1));
+    host.until_served(at(0, 1));
     assert_eq!(host.read(at(0, 1), 2, 1), sector(2));
     daemon.stop().report().assert_sound();
 }

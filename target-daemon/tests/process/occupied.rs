@@ -1,6 +1,11 @@
 //! An interface that somebody else's program is on.
 
 use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use xblade::ring::{self, Wanted, ZeroCopy};
 
 use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
@@ -59,6 +64,68 @@ fn a_foreign_program_is_named_and_left_in_place() {
     assert_refused("bpf_link", &refused, 3, &["`xbp_foreign`", "`bpftool link detach id"]);
     assert_eq!(pair.ours.facts(OURS).attached, before);
     drop(link);
+}
+
+#[test]
+fn a_queue_that_somebody_else_holds_is_waited_for_and_then_named() {
+    if !may_run("a_queue_that_somebody_else_holds_is_waited_for_and_then_named") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let serve = format!("serve --no-probe 0.1={image} -i {OURS}");
+    // As after a crash, when the kernel still tears down what was there.
+    let holder = hold(&pair.ours);
+    let daemon = Daemon::spawn(&pair.ours, xblade(&serve));
+    daemon.wait_for("XDP in native mode");
+    thread::sleep(Duration::from_millis(200));
+    holder.end_by(libc::SIGKILL);
+    daemon.wait_for("ready:");
+    assert_eq!(Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).read(at(0, 1), 1, 1), sector(1));
+    daemon.stop();
+    // As beside another program that uses AF_XDP.
+    let _holder = hold(&pair.ours);
+    let refused = Daemon::spawn(&pair.ours, xblade(&serve)).ended();
+    let line = format!("cannot bind an AF_XDP socket to {OURS} queue 0");
+    assert_refused("held", &refused, 3, &[&line, "another process has a socket on this queue"]);
+    pair.ours.until_detached(OURS);
+}
+
+/// A process of its own that holds the queue: a socket of this one would leak
+/// into whatever other tests start.
+fn hold(space: &Space) -> Daemon {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "occupied::hold_a_queue", "--nocapture"]).env(HOLD, "1");
+    let holder = Daemon::spawn(space, command);
+    holder.wait_for("held");
+    holder
+}
+
+const HOLD: &str = "XBLADE_TESTS_HOLD_A_QUEUE";
+
+/// The other process of the test above; no test by itself.
+#[test]
+fn hold_a_queue() {
+    if std::env::var_os(HOLD).is_none() {
+        return;
+    }
+    let held = ring::open(&Wanted {
+        interface: OURS.to_owned(),
+        queue: 0,
+        chunks: 64,
+        chunk_bytes: 4096,
+        rx_ring: 64,
+        tx_ring: 64,
+        huge_pages: false,
+        zero_copy: ZeroCopy::Off,
+        multi_fragment: false,
+        busy_poll: None,
+    });
+    let _held = held.unwrap();
+    eprintln!("held");
+    loop {
+        thread::park();
+    }
 }
 
 type Attached = Vec<(xblade::link::XdpMode, u32)>;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
 use crate::image::{Dir, Image, patterns};
@@ -86,6 +87,37 @@ fn requests_on_the_wrong_queue_reach_their_export() {
         let wanted = 2 * ROUNDS * u64::from(EXPORTS);
         assert_eq!((report.sum("reads"), report.sum("writes")), (wanted, wanted), "{report:?}");
     }
+}
+
+#[test]
+fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
+    let name = "a_worker_that_sleeps_is_woken_for_a_request_handed_to_it";
+    if !may_run(name) {
+        return;
+    }
+    if thread::available_parallelism().unwrap().get() < 2 {
+        skipped(name, "needs two CPUs");
+        return;
+    }
+    let pair = Pair::new();
+    let exports = "1.0=x,store=null,length=8 1.1=x,store=null,length=8";
+    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    let mut times: Vec<Duration> = (0..21)
+        .map(|_| {
+            // Longer than a worker spins, so both sleep.
+            thread::sleep(Duration::from_millis(2));
+            let asked = Instant::now();
+            host.read(at(1, 1), 0, 1);
+            asked.elapsed()
+        })
+        .collect();
+    times.sort();
+    // Without a bell each would wait for the end of a sleep of 100 ms.
+    assert!(times[10] < Duration::from_millis(20), "{times:?}");
+    let report = daemon.stop().report();
+    assert_eq!(report.sum("handed_over"), 22, "{report:?}");
+    assert!(report.sum("sleeps") > 20, "{report:?}");
 }
 
 /// Where the load of a CPU goes in each round.

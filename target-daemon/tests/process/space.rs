@@ -111,15 +111,10 @@ pub fn join(a: (&Space, &str), b: (&Space, &str), options: &str) {
         b.tid
     ));
     b.sh(&format!("ip link set {b_name} up"));
-    let carrier = || a.facts_of(a_name).carrier && b.facts_of(b_name).carrier;
-    until("a carrier on the new pair", carrier);
-}
-
-impl Space {
-    fn facts_of(&self, name: &str) -> Facts {
-        let name = name.to_owned();
-        self.run(move || Facts::read(&name).unwrap())
-    }
+    // A carrier is not enough: until the kernel has noticed it, it drops what
+    // is sent.
+    let up = |space: &Space, name: &str| space.sh(&format!("ip -o link show {name}")).contains("state UP");
+    until("the new pair is up", || up(a, a_name) && up(b, b_name));
 }
 
 /// Two namespaces, joined by a veth pair.
