@@ -1,6 +1,6 @@
 //! The control thread: signals, and interfaces that change.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use super::failure::Failure;
-use super::interface::Interface;
+use super::interface::{Interface, Presence};
 use super::team::Team;
 use crate::config::Serve;
 use crate::link::{Facts, LinkEvents};
@@ -22,10 +22,10 @@ const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 pub fn run(
     team: &Team,
     interfaces: &mut [Interface],
+    signals: &Signals,
     events: &LinkEvents,
     options: &Serve,
 ) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
@@ -39,7 +39,7 @@ pub fn run(
             return Ok(());
         }
         if signals.take(&signals.report) {
-            eprint!("{}", team.report(interfaces));
+            say(&team.report(interfaces));
         }
         if events.drain().unwrap_or(true) {
             for (index, interface) in interfaces.iter_mut().enumerate() {
@@ -52,18 +52,29 @@ pub fn run(
     }
 }
 
+/// Writes a report to standard error. That nobody may be listening there any
+/// more is no reason to stop serving, and `eprint` would panic.
+pub fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Reads the facts of an interface again and passes on what has changed.
 fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve) {
     let name = interface.facts.name.clone();
-    let Ok(now) = Facts::read(&name) else {
-        if interface.facts.up {
-            warn!(
+    let found = Facts::read(&name);
+    let presence = Presence::of(&interface.facts, found.as_ref().ok());
+    if std::mem::replace(&mut interface.presence, presence) != presence {
+        match presence {
+            Presence::Here => info!("{name} is there again"),
+            Presence::Gone => warn!(
                 "{name} is gone: its exports are not served there any more; restart xblade when it is back"
-            );
-            interface.facts.up = false;
+            ),
+            Presence::Replaced => {
+                warn!("{name} is back as another interface, which is not served: restart xblade to serve it")
+            }
         }
-        return;
-    };
+    }
+    let (Ok(now), Presence::Here) = (found, presence) else { return };
     let before = std::mem::replace(&mut interface.facts, now);
     let now = &interface.facts;
     if now.mac != before.mac
@@ -89,13 +100,15 @@ fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve)
 }
 
 /// Signals as readable ends of pipes: nothing runs in a signal handler.
-struct Signals {
+pub struct Signals {
     end: UnixStream,
     report: UnixStream,
 }
 
 impl Signals {
-    fn listen() -> Result<Self, Failure> {
+    /// From now on these signals no longer end the process. Call it before
+    /// anybody can know that it runs: who sends a signal then means the daemon.
+    pub fn listen() -> Result<Self, Failure> {
         let listen = |signals: &[i32]| {
             let (read, write) = UnixStream::pair()?;
             read.set_nonblocking(true)?;

@@ -7,7 +7,7 @@ use log::{info, warn};
 use super::failure::Failure;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
-use crate::store::{Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
+use crate::store::{Durability, Holder, MmapStore, NullStore, OpenError, OpenOptions, SECTOR_BYTES, Store};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -34,15 +34,16 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
             (store, false, Durability::Volatile, "null".to_owned())
         }
-        Image::Mmap { path, read_only, offset_bytes, length_bytes, durability } => {
+        Image::File { path, read_only, offset_bytes, length_bytes, durability, access } => {
             let store = MmapStore::open(&OpenOptions {
                 path: path.clone(),
                 read_only: *read_only,
                 offset_bytes: *offset_bytes,
                 length_bytes: *length_bytes,
                 durability: *durability,
+                access: *access,
             })
-            .map_err(|e| Failure::Request(Box::new(e)))?;
+            .map_err(failure)?;
             for warning in store.warnings() {
                 warn!("{address}: {warning}");
             }
@@ -65,6 +66,17 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
     Ok(Export::new(settings, store))
 }
 
+/// Whether to correct the command line, or something on this machine.
+fn failure(error: OpenError) -> Failure {
+    use OpenError::{Busy, Locked, SectorSize, System, Unreadable, Unwritable};
+    match &error {
+        Locked { holder: Holder::Ourselves, .. } => Failure::Request(Box::new(error)),
+        Busy { .. } | Locked { .. } | SectorSize { .. } | System { .. } => Failure::Machine(Box::new(error)),
+        Unreadable { .. } | Unwritable { .. } => Failure::Machine(Box::new(error)),
+        _ => Failure::Request(Box::new(error)),
+    }
+}
+
 /// What IDENTIFY DEVICE tells. The serial number is the same after a restart,
 /// and differs between machines and between images.
 fn names(address: Address, image: &Image, durability: Durability) -> Names {
@@ -75,7 +87,7 @@ fn names(address: Address, image: &Image, durability: Durability) -> Names {
     };
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
     let (path, offset) = match image {
-        Image::Mmap { path, offset_bytes, .. } => (path.as_path(), *offset_bytes),
+        Image::File { path, offset_bytes, .. } => (path.as_path(), *offset_bytes),
         Image::Null { .. } => (Path::new("null"), 0),
     };
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());

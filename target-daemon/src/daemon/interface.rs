@@ -17,6 +17,30 @@ pub struct Interface {
     pub facts: Facts,
     /// The program on it; dropping it detaches.
     pub program: Option<Program>,
+    /// Whether it is still there.
+    pub presence: Presence,
+}
+
+/// What has become of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// It is the one that was given its program at the start.
+    Here,
+    /// No interface has its name.
+    Gone,
+    /// Another interface has its name, without program and sockets of ours.
+    Replaced,
+}
+
+impl Presence {
+    /// What the facts found under the name of `served` say.
+    pub fn of(served: &Facts, found: Option<&Facts>) -> Self {
+        match found {
+            None => Self::Gone,
+            Some(found) if found.index == served.index => Self::Here,
+            Some(_) => Self::Replaced,
+        }
+    }
 }
 
 /// A lane, and where it belongs.
@@ -54,7 +78,7 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
                 "{name}: VLAN tags are taken out by the NIC; to serve tagged hosts: ethtool -K {name} rxvlan off"
             );
         }
-        interfaces.push(Interface { facts, program: None });
+        interfaces.push(Interface { facts, program: None, presence: Presence::Here });
     }
     Ok(interfaces)
 }

@@ -28,9 +28,14 @@ use crate::link;
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
 pub fn serve(options: &Serve) -> Result<(), Failure> {
     prepare()?;
+    let signals = control::Signals::listen()?;
     let events =
         link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
     let mut interfaces = interface::look_up(options)?;
+    for interface in &interfaces {
+        plan::check(options, &interface.facts)?;
+    }
+    plan::cores(options)?;
     let exports = exports::open(options)?;
     let addresses: Vec<_> = exports.iter().map(|export| export.state.settings.address).collect();
     if !options.no_probe {
@@ -43,8 +48,8 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
     }
     let count = addresses.len();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, options.interfaces.join(", "));
-    let outcome = control::run(&team, &mut interfaces, &events, options);
-    eprint!("{}", team.stop(&interfaces));
+    let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
+    control::say(&team.stop(&interfaces));
     outcome
 }
 

@@ -1,5 +1,7 @@
 //! How large the rings have to be.
 
+use core_affinity::CoreId;
+
 use super::failure::Failure;
 use crate::config::{AutoOff, Serve};
 use crate::link::Facts;
@@ -16,9 +18,29 @@ const LINK_HEADER: u32 = 14 + 8;
 /// initiators have given up on.
 const RING_MAX: u32 = 1 << 14;
 
+/// Fewest chunks: as many as the smallest ring has entries.
+const CHUNKS_MIN: u32 = 64;
+
 /// Descriptors that a frame of this interface takes.
 pub fn descriptors_per_frame(mtu: u32, chunk_bytes: u32) -> u32 {
     (mtu + LINK_HEADER).div_ceil(chunk_bytes.saturating_sub(HEADROOM).max(1))
+}
+
+/// Refuses sizes that cannot be, before anything is opened, and remarks on
+/// those that are small.
+pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
+    let rx_ring = rings(options, facts, 0)?.rx_ring;
+    let needed = descriptors_needed(options, facts);
+    if u64::from(rx_ring) < needed.min(RING_MAX.into()) {
+        log::warn!(
+            "{}: {} initiators with {} requests each need {needed} rx entries, the ring has {rx_ring}: a burst \
+             may be lost (lower --buffer-count or --initiators, or raise --rx-ring)",
+            facts.name,
+            options.initiators,
+            options.buffer_count
+        );
+    }
+    Ok(())
 }
 
 /// What to open for a queue of an interface. By default the rx ring holds all
@@ -30,23 +52,12 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failu
         let bytes = given.chunk_bytes;
         return Err(Failure::request(format!("--chunk-bytes {bytes} is not possible: give 2048 or 4096")));
     }
-    let requests = u32::from(options.initiators) * u32::from(options.buffer_count);
-    let needed = requests * descriptors_per_frame(facts.mtu, given.chunk_bytes);
-    let rx_ring = ring_size("--rx-ring", given.rx_ring, needed)?;
-    let tx_ring = ring_size("--tx-ring", given.tx_ring, rx_ring)?;
-    if rx_ring < needed.min(RING_MAX) {
-        log::warn!(
-            "{}: {} initiators with {} requests each need {needed} rx entries, the ring has {rx_ring}: a burst \
-             may be lost (lower --buffer-count or --initiators, or raise --rx-ring)",
-            facts.name,
-            options.initiators,
-            options.buffer_count
-        );
-    }
+    let rx_ring = ring_size("--rx-ring", given.rx_ring, descriptors_needed(options, facts))?;
+    let tx_ring = ring_size("--tx-ring", given.tx_ring, rx_ring.into())?;
     Ok(Wanted {
         interface: facts.name.clone(),
         queue,
-        chunks: given.umem_chunks.unwrap_or(2 * (rx_ring + tx_ring)),
+        chunks: chunks(options, rx_ring, tx_ring)?,
         chunk_bytes: given.chunk_bytes,
         rx_ring,
         tx_ring,
@@ -57,14 +68,64 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failu
     })
 }
 
-fn ring_size(name: &str, given: Option<u32>, needed: u32) -> Result<u32, Failure> {
+/// What all expected initiators may send at once.
+fn descriptors_needed(options: &Serve, facts: &Facts) -> u64 {
+    let requests = u64::from(options.initiators) * u64::from(options.buffer_count);
+    requests * u64::from(descriptors_per_frame(facts.mtu, options.rings.chunk_bytes))
+}
+
+fn ring_size(name: &str, given: Option<u32>, needed: u64) -> Result<u32, Failure> {
     match given {
-        None => Ok(needed.clamp(64, RING_MAX).next_power_of_two()),
+        None => Ok((needed.clamp(64, RING_MAX.into()) as u32).next_power_of_two()),
         Some(size) if size.is_power_of_two() && (64..=1 << 16).contains(&size) => Ok(size),
         Some(size) => Err(Failure::request(format!(
             "{name} {size} is not possible: give a power of two from 64 to 65536"
         ))),
     }
+}
+
+fn chunks(options: &Serve, rx_ring: u32, tx_ring: u32) -> Result<u32, Failure> {
+    let given = &options.rings;
+    let wanted = given.umem_chunks.unwrap_or(2 * (rx_ring + tx_ring));
+    // Memory on huge pages comes, and goes, in whole ones.
+    let step = if given.huge_pages { huge_page_bytes() / given.chunk_bytes } else { 1 };
+    let chunks = wanted.checked_next_multiple_of(step).filter(|n| n.checked_mul(given.chunk_bytes).is_some());
+    match chunks {
+        Some(chunks) if wanted >= CHUNKS_MIN => Ok(chunks),
+        _ => Err(Failure::request(format!(
+            "--umem-chunks {wanted} is not possible: give at least {CHUNKS_MIN}, and less than 4 GiB in all"
+        ))),
+    }
+}
+
+/// The size of a huge page where none is asked for: 2 MiB on most machines.
+fn huge_page_bytes() -> u32 {
+    let facts = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = facts.lines().find_map(|line| line.strip_prefix("Hugepagesize:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u32>().ok());
+    kib.map_or(2 << 20, |kib| kib.saturating_mul(1024))
+}
+
+/// The cores that were named, each there and given once.
+pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
+    let there = core_affinity::get_core_ids().unwrap_or_default();
+    let mut cores: Vec<CoreId> = Vec::new();
+    for wanted in &options.cores {
+        let Some(core) = there.iter().find(|core| core.id == *wanted) else {
+            let ids: Vec<String> = there.iter().map(|core| core.id.to_string()).collect();
+            return Err(Failure::request(format!(
+                "--cores {wanted}: there is no such core for this process (there are {})",
+                ids.join(", ")
+            )));
+        };
+        if cores.contains(core) {
+            return Err(Failure::request(format!(
+                "--cores: {wanted} is given twice, and two workers on one core wait for each other: give each once"
+            )));
+        }
+        cores.push(*core);
+    }
+    Ok(cores)
 }
 
 /// Most sectors that a frame in one chunk has room for.

@@ -29,6 +29,9 @@ const SPIN: Duration = Duration::from_micros(50);
 /// A worker that does not answer for this long is stuck in a store.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often they are asked whether they have.
+const DRAIN_ROUND: Duration = Duration::from_millis(1);
+
 /// Longest wait for all workers to finish what is under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
@@ -54,7 +57,7 @@ impl Team {
     ) -> Result<Self, Failure> {
         let queues = interfaces.iter().map(|i| i.facts.queues as usize).max().unwrap_or(1);
         let workers = if options.cores.is_empty() { queues } else { options.cores.len() };
-        let cores = cores(options)?;
+        let cores = plan::cores(options)?;
         let worker_of = |lane: &PlacedLane| (lane.queue as usize % workers) as u16;
         let shared: Arc<[SharedLane]> =
             lanes.iter().map(|lane| share(lane, worker_of(lane), interfaces)).collect();
@@ -136,6 +139,9 @@ impl Team {
             let snapshots = self.snapshots();
             let drained = snapshots.len() == self.members.len() && snapshots.iter().all(|s| s.drained);
             quiet = if drained { quiet + 1 } else { 0 };
+            if !drained {
+                thread::sleep(DRAIN_ROUND);
+            }
         }
         if quiet < 2 {
             warn!(
@@ -227,20 +233,6 @@ fn distribute(exports: Vec<Export>, workers: usize) -> Result<(Vec<Shelf>, Arc<D
         }
     }
     Ok((shelves, Arc::new(Directory::new(rows))))
-}
-
-fn cores(options: &Serve) -> Result<Vec<core_affinity::CoreId>, Failure> {
-    let there = core_affinity::get_core_ids().unwrap_or_default();
-    let find = |wanted: &usize| {
-        there.iter().copied().find(|core| core.id == *wanted).ok_or_else(|| {
-            let ids: Vec<String> = there.iter().map(|core| core.id.to_string()).collect();
-            Failure::request(format!(
-                "--cores {wanted}: there is no such core for this process (there are {})",
-                ids.join(", ")
-            ))
-        })
-    };
-    options.cores.iter().map(find).collect()
 }
 
 fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface]) -> String {

@@ -1,7 +1,10 @@
 //! The store over a mapping: for files and devices that live in memory or are
 //! served from the page cache.
 //!
-//! - A **read** is one guarded copy from the mapping.
+//! A file that lies in memory is mapped; any other is reached by its
+//! descriptor, unless the operator wants it mapped.
+//!
+//! - A **read** is one guarded copy from the mapping, or one `preadv`.
 //! - **Durable writes** go through the descriptor, which is coherent with the
 //!   mapping and reports a full or broken medium as an error, and are made
 //!   stable as a group: (1) the present size is checked, so that a write never
@@ -12,7 +15,7 @@
 //!   are queued. A crash before (5) loses only what nobody was told about. A
 //!   worker that received one request syncs after one write, one that received
 //!   sixty syncs once for all of them.
-//! - A **volatile write** is a guarded copy into the mapping.
+//! - A **volatile write** is a guarded copy into the mapping, or one `pwritev`.
 //! - When a guarded copy is **interrupted**, the same transfer goes through the
 //!   descriptor, which says why by its errno (or succeeds, if the trouble has
 //!   passed).
@@ -29,16 +32,16 @@ use super::mapping::Mapping;
 use super::open::Backing;
 use super::remarks;
 use super::{
-    Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions, SECTOR_BYTES,
-    Store, Warning,
+    Access, Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions,
+    SECTOR_BYTES, Store, Warning,
 };
 
 /// How a write gets to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writes {
     Refused,
-    /// Into the mapping; stable after a flush.
-    Mapped,
+    /// Into the mapping, or the page cache; stable after a flush.
+    Volatile,
     /// Through the descriptor; completed after an `fdatasync`.
     Synced,
 }
@@ -46,7 +49,8 @@ enum Writes {
 /// A file or block device, mapped.
 #[derive(Debug)]
 pub struct MmapStore {
-    mapping: Mapping,
+    /// None: by the descriptor.
+    mapping: Option<Mapping>,
     backing: Backing,
     geometry: Geometry,
     writes: Writes,
@@ -60,11 +64,17 @@ impl MmapStore {
         let backing = Backing::open(options)?;
         let writes = match (options.read_only, options.durability) {
             (true, _) => Writes::Refused,
-            (false, Durability::Volatile) => Writes::Mapped,
+            (false, Durability::Volatile) => Writes::Volatile,
             (false, Durability::Durable) => Writes::Synced,
         };
-        let mapping = map(&backing, backing.bytes(), writes)
-            .map_err(|source| OpenError::system(&options.path, "map", source))?;
+        let mapped = match options.access {
+            Access::Mapped => true,
+            Access::Descriptor => false,
+            Access::Fitting => remarks::is_resident(backing.file()),
+        };
+        let map = || map(&backing, backing.bytes(), writes);
+        let mapping = mapped.then(map).transpose();
+        let mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
         let geometry =
             Geometry { sectors: backing.bytes() / SECTOR_BYTES, physical_bytes: backing.physical_bytes() };
         Ok(Self { mapping, backing, geometry, writes, failed: None, completed: Completed::new() })
@@ -73,6 +83,11 @@ impl MmapStore {
     /// What the operator should know about the file, though it was opened.
     pub fn warnings(&self) -> &[Warning] {
         self.backing.warnings()
+    }
+
+    /// Whether reads come from a mapping, rather than by the descriptor.
+    pub fn is_mapped(&self) -> bool {
+        self.mapping.is_some()
     }
 
     /// The fault of a flush, if one has failed: since then the store refuses
@@ -91,7 +106,8 @@ impl MmapStore {
     }
 
     fn read(&self, at: u64, buffers: &mut Buffers) -> Result<(), Fault> {
-        if self.mapping.read(at as usize, buffers).is_err() {
+        let copied = self.mapping.as_ref().map(|mapping| mapping.read(at as usize, buffers));
+        if copied != Some(Ok(())) {
             return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
         }
         // The page with the end of a truncated file reads as zeros behind the
@@ -108,18 +124,15 @@ impl MmapStore {
             return Err(Fault::ReadOnly);
         }
         self.check_end(at, buffers)?;
-        match self.writes {
-            Writes::Mapped => self.write_mapped(at, buffers),
-            _ => Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?),
+        if self.writes == Writes::Volatile
+            && let Some(mapping) = &self.mapping
+        {
+            if mapping.write(at as usize, buffers).is_ok() {
+                return Ok(());
+            }
+            // It may have been interrupted because the file has shrunk just now.
+            self.check_end(at, buffers)?;
         }
-    }
-
-    fn write_mapped(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
-        if self.mapping.write(at as usize, buffers).is_ok() {
-            return Ok(());
-        }
-        // It may have been interrupted because the file has shrunk just now.
-        self.check_end(at, buffers)?;
         Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?)
     }
 
@@ -147,12 +160,13 @@ impl Store for MmapStore {
     }
 
     fn refresh(&mut self) -> Geometry {
-        if let Some(bytes) = self.backing.resized()
-            && let Ok(mapping) = map(&self.backing, bytes, self.writes)
-        {
-            self.mapping = mapping;
-            self.backing.set_bytes(bytes);
-            self.geometry.sectors = bytes / SECTOR_BYTES;
+        if let Some(bytes) = self.backing.resized() {
+            let map = |_: &Mapping| map(&self.backing, bytes, self.writes);
+            if let Ok(mapping) = self.mapping.as_ref().map(map).transpose() {
+                self.mapping = mapping;
+                self.backing.set_bytes(bytes);
+                self.geometry.sectors = bytes / SECTOR_BYTES;
+            }
         }
         self.geometry
     }
@@ -181,7 +195,7 @@ impl Store for MmapStore {
 /// Writable only if writes go that way: a durable store cannot be changed past
 /// its descriptor, not even by a bug.
 fn map(backing: &Backing, bytes: u64, writes: Writes) -> std::io::Result<Mapping> {
-    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)?;
+    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Volatile)?;
     if remarks::is_resident(backing.file()) {
         mapping.populate();
     }

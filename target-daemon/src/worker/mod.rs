@@ -143,8 +143,12 @@ impl<R: Rings> Worker<R> {
 
     /// Whether requests are under way, here or at other workers.
     pub fn is_busy(&self) -> bool {
-        let unsent = self.lanes.iter().any(|own| own.unsent > 0);
-        unsent || self.away > 0 || self.desk.in_flight() > 0 || !self.exchange.is_empty()
+        self.is_serving() || self.lanes.iter().any(|own| own.unsent > 0)
+    }
+
+    /// Whether a request is under way that has no reply yet.
+    fn is_serving(&self) -> bool {
+        self.away > 0 || self.desk.in_flight() > 0 || !self.exchange.is_empty()
     }
 
     /// What it has counted.

@@ -15,6 +15,10 @@ use crate::wire::ether::Mac;
 /// How long a worker that was told to stop waits for what is under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long it waits for a link to take the replies that are ready: one that is
+/// up takes them at once.
+const UNSENT_LIMIT: Duration = Duration::from_millis(500);
+
 /// Sleep while the link does not take what we want to send.
 const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 
@@ -59,7 +63,7 @@ pub fn run<R: Rings>(
 ) -> Snapshot {
     let clock = Monotonic(Instant::now());
     let mut last_work = Instant::now();
-    let mut draining_since = None;
+    let mut draining_since: Option<Instant> = None;
     loop {
         let work = if draining_since.is_none() { worker.turn(&clock) } else { worker.drain(&clock) };
         if work > 0 {
@@ -67,7 +71,7 @@ pub fn run<R: Rings>(
         }
         match orders.try_recv() {
             Ok(Order::Report(to)) => {
-                let drained = !worker.is_busy() || overdue(draining_since);
+                let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
                 // Nobody waits for it any more: nothing is lost.
                 let _ = to.send(worker.snapshot(drained));
             }
@@ -92,16 +96,19 @@ impl Clock for Monotonic {
     }
 }
 
-fn overdue(draining_since: Option<Instant>) -> bool {
-    draining_since.is_some_and(|since| since.elapsed() > DRAIN_LIMIT)
-}
-
 impl<R: Rings> Worker<R> {
     /// A turn of a worker that ends: takes nothing new from the wire. Returns
     /// how much there was to do.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
         self.settle(clock)
+    }
+
+    /// Whether nothing is under way that is worth waiting for, after draining
+    /// for some time.
+    fn has_drained(&self, elapsed: Duration) -> bool {
+        let limit = if self.is_serving() { DRAIN_LIMIT } else { UNSENT_LIMIT };
+        !self.is_busy() || elapsed > limit
     }
 
     /// Spins, or sleeps until something happens.

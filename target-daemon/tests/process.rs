@@ -1,0 +1,41 @@
+//! The program as an operator runs it: its command line, its messages and exit
+//! codes, its signals, and what it does while interfaces and files change under
+//! it. Each test has network namespaces of its own, which end with it.
+//!
+//! Needs root. Without it the tests say so and pass; with
+//! `XBLADE_TESTS_STRICT=1` in the environment they fail.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(target_os = "linux")]
+
+#[path = "process/access.rs"]
+mod access;
+#[path = "process/address.rs"]
+mod address;
+#[path = "process/command_line.rs"]
+mod command_line;
+#[path = "process/daemon.rs"]
+mod daemon;
+#[path = "process/image.rs"]
+mod image;
+#[path = "process/initiator.rs"]
+mod initiator;
+#[path = "process/interfaces.rs"]
+mod interfaces;
+#[path = "process/link_changes.rs"]
+mod link_changes;
+#[path = "process/machine.rs"]
+mod machine;
+#[path = "process/occupied.rs"]
+mod occupied;
+#[path = "process/options.rs"]
+mod options;
+#[path = "process/queues.rs"]
+mod queues;
+#[path = "process/signals.rs"]
+mod signals;
+#[path = "process/space.rs"]
+mod space;
+#[path = "process/stores.rs"]
+mod stores;
+#[path = "process/traffic.rs"]
+mod traffic;

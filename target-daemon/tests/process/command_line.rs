@@ -1,0 +1,129 @@
+//! Command lines that cannot work: each is refused with its exit code, in one
+//! line that names the thing and the remedy, before anything is attached.
+
+use crate::daemon::{Daemon, Ended, xblade};
+use crate::image::Dir;
+use crate::space::{OURS, Pair, may_run};
+
+/// Arguments after `serve`; `%` stands for a directory with the images `a` and
+/// `b`, 64 sectors each. Exit code. Parts of the message.
+type Row = (&'static str, i32, &'static [&'static str]);
+
+const PLAIN: &str = "0.1=%/a -i xbp0";
+
+const REFUSED: &[Row] = &[
+    // What clap reads.
+    ("", 2, &["required arguments", "<EXPORT>", "--interface"]),
+    ("0.1=%/a", 2, &["required arguments", "--interface"]),
+    ("4095.0=%/a -i xbp0", 2, &["shelf 4095", "take 0 to 4094"]),
+    ("65535.0=%/a -i xbp0", 2, &["shelf 65535", "take 0 to 4094"]),
+    ("0.255=%/a -i xbp0", 2, &["slot 255", "take 0 to 254"]),
+    ("%/a -i xbp0", 2, &["is not an export", "SHELF.SLOT=PATH"]),
+    ("0.1=%/a,rw -i xbp0", 2, &["'rw' is not an option of an export", "ro, offset=N"]),
+    ("0.1=x,store=null -i xbp0", 2, &["store=null needs a size", "length=1GiB"]),
+    ("0.1=%/a,length=1.5G -i xbp0", 2, &["'1.5G' is not a size", "1MiB"]),
+    ("0.1=%/a,offset=100B -i xbp0", 2, &["offset=100B", "not a multiple of 512"]),
+    ("0.1=%/a,length=0 -i xbp0", 2, &["length=0", "at least one sector"]),
+    ("0.1=%/a,length=999999P -i xbp0", 2, &["999999P", "too large"]),
+    ("0.1=%/a,durability=maybe -i xbp0", 2, &["durability=maybe", "durable or volatile"]),
+    ("0.1=%/a -i xbp0 --buffer-count 1", 2, &["'1'", "--buffer-count", "2..=65535"]),
+    ("0.1=%/a -i xbp0 --buffer-count 65536", 2, &["65536", "--buffer-count", "2..=65535"]),
+    ("0.1=%/a -i xbp0 --initiators 0", 2, &["'0'", "--initiators", "1..=65535"]),
+    ("0.1=%/a -i xbp0 --allow 52:54:00", 2, &["52:54:00", "--allow", "MAC address"]),
+    ("0.1=%/a -i xbp0 --allow 52:54:00:00:00:zz", 2, &["52:54:00:00:00:zz", "--allow"]),
+    ("0.1=%/a -i xbp0 --xdp-mode fast", 2, &["'fast'", "auto, native, generic"]),
+    ("0.1=%/a -i xbp0 --cores two", 2, &["'two'", "--cores"]),
+    ("0.1=%/a -i xbp0 --busy-poll-budget 8", 2, &["--busy-poll"]),
+    // Interfaces.
+    ("0.1=%/a -i xbpnone", 2, &["`xbpnone` does not exist", "lo", "xbp0"]),
+    ("0.1=%/a -i lo", 2, &["lo is the loopback", "the interface that the other hosts are on"]),
+    ("0.1=%/a -i xbp0 -i xbp0", 2, &["xbp0 is given twice"]),
+    // Sizes and cores.
+    ("0.1=%/a -i xbp0 --chunk-bytes 1000", 2, &["--chunk-bytes 1000", "2048 or 4096"]),
+    ("0.1=%/a -i xbp0 --rx-ring 100", 2, &["--rx-ring 100", "power of two from 64"]),
+    ("0.1=%/a -i xbp0 --tx-ring 131072", 2, &["--tx-ring 131072", "to 65536"]),
+    ("0.1=%/a -i xbp0 --umem-chunks 0", 2, &["--umem-chunks 0", "at least"]),
+    ("0.1=%/a -i xbp0 --umem-chunks 1", 2, &["--umem-chunks 1", "at least"]),
+    ("0.1=%/a -i xbp0 --umem-chunks 4000000000", 2, &["--umem-chunks 4000000000", "4 GiB"]),
+    ("0.1=%/a -i xbp0 --cores 0,4711", 2, &["--cores 4711", "no such core", "there are 0"]),
+    ("0.1=%/a -i xbp0 --cores 0,0", 2, &["--cores", "0 is given twice"]),
+    // Exports.
+    ("0.1=%/a 0.1=%/b -i xbp0", 2, &["0.1 is given twice", "its own address"]),
+    ("0.1=%/a 0.2=%/a -i xbp0", 2, &["/a: is locked by another export of this process", "do not overlap"]),
+    (
+        "0.1=%/a,length=20 0.2=%/a,offset=19,length=20 -i xbp0",
+        2,
+        &["/a: is locked by another export of this process", "do not overlap"],
+    ),
+    ("0.1=%/none -i xbp0", 2, &["/none: no such file", "truncate -s"]),
+    ("0.1=% -i xbp0", 2, &["is a directory", "regular file or a block device"]),
+    ("0.1=/dev/null -i xbp0", 2, &["/dev/null: is a character device"]),
+    ("0.1=%/empty -i xbp0", 2, &["/empty: has 0 bytes", "at least one sector"]),
+    ("0.1=%/a,offset=64 -i xbp0", 2, &["/a: has 0 bytes from offset 32768"]),
+    ("0.1=%/a,offset=60,length=5 -i xbp0", 2, &["lies beyond its end at 32768 bytes"]),
+    ("0.1=%/a,offset=281474976710656 -i xbp0", 2, &["/a: has 0 bytes from offset"]),
+];
+
+#[test]
+fn what_cannot_work_is_refused_in_one_line() {
+    if !may_run("what_cannot_work_is_refused_in_one_line") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    for name in ["a", "b"] {
+        dir.image(name, 64);
+    }
+    dir.image("empty", 0);
+    for (arguments, code, parts) in REFUSED {
+        let arguments = arguments.replace('%', &dir.path().display().to_string());
+        let ended = Daemon::spawn(&pair.ours, xblade(&format!("serve {arguments}"))).ended();
+        assert_refused(&arguments, &ended, *code, parts);
+    }
+    pair.ours.until_detached(OURS);
+    // The fault is in each row, not in what is around it.
+    let arguments = PLAIN.replace('%', &dir.path().display().to_string());
+    Daemon::serve(&pair.ours, &arguments).stop();
+}
+
+#[test]
+fn an_interface_that_carries_no_sector_is_refused() {
+    if !may_run("an_interface_that_carries_no_sector_is_refused") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    pair.mtu(533);
+    let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={image} -i {OURS}"))).ended();
+    assert_refused("MTU 533", &refused, 2, &["xbp0: an MTU of 533 has no room", "at least 534"]);
+    pair.mtu(534);
+    Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
+}
+
+#[test]
+fn help_names_options_signals_and_exit_codes() {
+    for (arguments, parts) in [
+        ("--help", &["serve", "check"][..]),
+        ("serve --help", &["--interface", "SIGUSR1", "Exit codes", "vblade 0 1 eth1"]),
+    ] {
+        let output = xblade(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}
+
+/// Clap appends where to look for help; everybody else has one line to say, and
+/// what came before it are facts about what was found.
+pub fn assert_refused(what: &str, ended: &Ended, code: i32, parts: &[&str]) {
+    let Ended { status, text } = ended;
+    assert_eq!(status.code(), Some(code), "{what}: {text}");
+    assert!(!text.contains("panicked"), "{what}: {text}");
+    let errors: Vec<&str> = text.lines().filter(|l| l.contains("ERROR") || l.starts_with("error:")).collect();
+    assert_eq!(errors.len(), 1, "{what}: {text}");
+    let said = if text.starts_with("error:") { text.replace('\n', " ") } else { errors[0].to_owned() };
+    for part in parts {
+        assert!(said.contains(part), "{what}: {part:?} is not in: {said}");
+    }
+}

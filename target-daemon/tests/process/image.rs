@@ -1,0 +1,80 @@
+//! Files to export, and where they are.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A directory that is removed with its value.
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("xbp-{}-{n}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A file of so many sectors, each with [`sector`] in it.
+    pub fn image(&self, name: &str, sectors: u64) -> Image {
+        let path = self.0.join(name);
+        let bytes: Vec<u8> = (0..sectors).flat_map(sector).collect();
+        fs::write(&path, bytes).unwrap();
+        Image(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file that is exported.
+pub struct Image(PathBuf);
+
+impl Image {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Sectors from `lba` on, read as any other program would.
+    pub fn sectors(&self, lba: u64, count: u64) -> Vec<u8> {
+        let mut bytes = vec![0; count as usize * 512];
+        File::open(&self.0).unwrap().read_exact_at(&mut bytes, lba * 512).unwrap();
+        bytes
+    }
+
+    /// Sets its length.
+    pub fn resize(&self, sectors: u64) {
+        fs::OpenOptions::new().write(true).open(&self.0).unwrap().set_len(sectors * 512).unwrap();
+    }
+}
+
+impl std::fmt::Display for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// What sector `lba` of a fresh image holds.
+pub fn sector(lba: u64) -> [u8; 512] {
+    pattern(lba, 0)
+}
+
+/// 512 bytes that tell which sector they are for, and which version of it.
+pub fn pattern(lba: u64, version: u64) -> [u8; 512] {
+    let word = (lba << 20 | version).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    std::array::from_fn(|at| (word.rotate_left(at as u32 / 8) >> (at % 8 * 8)) as u8)
+}
+
+/// [`pattern`] for several sectors.
+pub fn patterns(lba: u64, count: u64, version: u64) -> Vec<u8> {
+    (lba..lba + count).flat_map(|lba| pattern(lba, version)).collect()
+}

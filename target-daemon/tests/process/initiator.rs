@@ -1,0 +1,235 @@
+//! An initiator: AoE requests through an AF_PACKET socket.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use xblade::link::{Facts, PacketSocket};
+use xblade::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
+use xblade::wire::ata;
+use xblade::wire::ether::{Ether, Mac, Tags};
+use xblade::wire::identify::Identity;
+use xblade::wire::query::{self, Advert};
+use xblade::wire::{Body, Request, Response};
+
+use crate::space::{PATIENCE, Space};
+
+/// How an ATA command ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    pub status: u8,
+    pub error: u8,
+    pub data: Vec<u8>,
+    pub from: Mac,
+}
+
+/// Somebody told about an export without being asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Announcement {
+    pub address: Address,
+    pub from: Mac,
+    pub to: Mac,
+    pub advert: Advert,
+}
+
+pub struct Initiator {
+    socket: PacketSocket,
+    /// Where its requests go.
+    pub target: Mac,
+    /// What they say they come from.
+    pub mac: Mac,
+    /// VLAN tags of its requests.
+    pub tags: Tags,
+    next_tag: u32,
+    /// Frames that were not what was waited for, oldest first.
+    heard: VecDeque<Vec<u8>>,
+}
+
+impl Initiator {
+    /// On an interface in `space`.
+    pub fn new(space: &Space, name: &'static str, target: Mac) -> Self {
+        let (socket, mac) = space.run(move || {
+            let facts = Facts::read(name).unwrap();
+            (PacketSocket::open(facts.index).unwrap(), facts.mac)
+        });
+        let bytes: libc::c_int = 16 << 20;
+        // SAFETY: `bytes` lives for the call, and its size is given.
+        let set = unsafe {
+            let (fd, value) = (socket.as_fd().as_raw_fd(), (&raw const bytes).cast());
+            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, value, 4)
+        };
+        assert_eq!(set, 0, "to lose no reply");
+        let tags = Tags::NONE;
+        Self { socket, target, mac: Mac(mac), tags, next_tag: 1, heard: VecDeque::new() }
+    }
+
+    /// Tags from here on: several initiators on one interface hear each other's
+    /// answers.
+    pub fn set_next_tag(&mut self, tag: u32) {
+        self.next_tag = tag;
+    }
+
+    /// Sends a request; its tag.
+    pub fn send(&mut self, at: Address, command: Command, body: Body<'_>, data: &[u8]) -> u32 {
+        self.next_tag += 1;
+        let ether = Ether { dst: self.target, src: self.mac, tags: self.tags };
+        let Address { shelf, slot } = at;
+        let header = Header { ether, role: Role::Request, shelf, slot, command, tag: self.next_tag };
+        let mut frame = vec![0; 22 + 10 + ata::HEADER_LEN + data.len() + 60];
+        let len = Request { header, body }.emit(&mut frame).unwrap();
+        let payload = header.argument_offset() + ata::HEADER_LEN;
+        if !data.is_empty() {
+            frame[payload..payload + data.len()].copy_from_slice(data);
+        }
+        // While the link is down it cannot be sent: as good as lost.
+        let _ = self.socket.send(&frame[..len]);
+        self.next_tag
+    }
+
+    /// Sends an ATA command; its tag.
+    pub fn send_ata(&mut self, at: Address, command: ata::Command, lba: u64, count: u8, data: &[u8]) -> u32 {
+        let registers = ata::Request::registers_of(lba);
+        let ata = ata::Request { flags: 0x40, feature: 0, count, command, registers };
+        let payload_offset = 14 + self.tags.len() + 10 + ata::HEADER_LEN;
+        let body = Body::Ata { ata, payload_offset, payload_len: data.len() };
+        self.send(at, Command::Ata, body, data)
+    }
+
+    pub fn send_read(&mut self, at: Address, lba: u64, count: u8) -> u32 {
+        self.send_ata(at, ata::Command::ReadSectorsExt, lba, count, &[])
+    }
+
+    pub fn send_write(&mut self, at: Address, lba: u64, data: &[u8]) -> u32 {
+        self.send_ata(at, ata::Command::WriteSectorsExt, lba, (data.len() / 512) as u8, data)
+    }
+
+    /// The answer to an ATA command, if it comes in time.
+    pub fn answer_within(&mut self, tag: u32, limit: Duration) -> Option<Answer> {
+        let frame = self.wait(limit, |response| response.header.tag == tag)?;
+        let response = Response::parse(&frame).unwrap();
+        let (reply, data) = response.ata().expect("an ATA reply, not a refusal");
+        let from = response.header.ether.src;
+        Some(Answer { status: reply.status, error: reply.error, data: data.to_vec(), from })
+    }
+
+    pub fn answer(&mut self, tag: u32) -> Answer {
+        self.answer_within(tag, PATIENCE).expect("an answer")
+    }
+
+    /// Reads, and demands success.
+    pub fn read(&mut self, at: Address, lba: u64, count: u8) -> Vec<u8> {
+        let tag = self.send_read(at, lba, count);
+        let answer = self.answer(tag);
+        assert_eq!((answer.status, answer.error), (0x40, 0), "reading {count} from {lba}");
+        answer.data
+    }
+
+    /// Writes, and demands success.
+    pub fn write(&mut self, at: Address, lba: u64, data: &[u8]) {
+        let tag = self.send_write(at, lba, data);
+        let answer = self.answer(tag);
+        assert_eq!((answer.status, answer.error), (0x40, 0), "writing {lba}");
+    }
+
+    pub fn identify(&mut self, at: Address) -> Identity {
+        let tag = self.send_ata(at, ata::Command::Identify, 0, 1, &[]);
+        Identity::parse(&self.answer(tag).data).unwrap()
+    }
+
+    /// Who answers a query at an address, and what it tells.
+    pub fn query(&mut self, at: Address, limit: Duration) -> Option<(Mac, Advert)> {
+        let tag = self.send(at, Command::Query, Body::Query(query::Request::Read), &[]);
+        let frame = self.wait(limit, |response| response.header.tag == tag)?;
+        let response = Response::parse(&frame).unwrap();
+        Some((response.header.ether.src, response.query().unwrap().advert))
+    }
+
+    /// Asks every export on the segment who it is; the tag.
+    pub fn send_query_to_all(&mut self) -> u32 {
+        let target = std::mem::replace(&mut self.target, Mac::BROADCAST);
+        let everybody = Address { shelf: SHELF_ANY, slot: SLOT_ANY };
+        let tag = self.send(everybody, Command::Query, Body::Query(query::Request::Read), &[]);
+        self.target = target;
+        tag
+    }
+
+    /// How many answers with a tag come: waits for as many as are wanted, and a
+    /// moment more for one too many.
+    pub fn count(&mut self, tag: u32, wanted: usize) -> usize {
+        let mut came = 0;
+        let mut limit = PATIENCE;
+        while self.wait(limit, |response| response.header.tag == tag).is_some() {
+            came += 1;
+            if came >= wanted {
+                limit = Duration::from_millis(50);
+            }
+        }
+        came
+    }
+
+    /// How many responses of any kind come within a time.
+    pub fn frames(&mut self, limit: Duration) -> usize {
+        let _ = self.wait(limit, |_| false);
+        self.heard.len()
+    }
+
+    /// Asks again and again, as initiators do, until somebody answers.
+    pub fn until_served(&mut self, at: Address) {
+        let end = Instant::now() + PATIENCE;
+        while self.query(at, Duration::from_millis(50)).is_none() {
+            assert!(Instant::now() < end, "{at} is not served");
+        }
+    }
+
+    /// Fails if a request at this address is answered.
+    pub fn assert_silence(&mut self, at: Address) {
+        assert_eq!(self.query(at, Duration::from_millis(100)), None, "{at} should not be answered");
+    }
+
+    /// The next announcement, if one comes in time.
+    pub fn announcement(&mut self, limit: Duration) -> Option<Announcement> {
+        let told = |response: &Response<'_>| response.header.tag == 0 && response.query().is_some();
+        let frame = self.wait(limit, told)?;
+        let response = Response::parse(&frame).unwrap();
+        let Header { ether, shelf, slot, .. } = response.header;
+        let advert = response.query().unwrap().advert;
+        Some(Announcement { address: Address { shelf, slot }, from: ether.src, to: ether.dst, advert })
+    }
+
+    /// Forgets all that has come so far.
+    pub fn clear(&mut self) {
+        let _ = self.wait(Duration::ZERO, |_| false);
+        self.heard.clear();
+    }
+
+    /// The first response that is wanted, of those heard and those to come.
+    fn wait(&mut self, limit: Duration, wanted: impl Fn(&Response<'_>) -> bool) -> Option<Vec<u8>> {
+        let is_wanted = |frame: &Vec<u8>| Response::parse(frame).is_ok_and(|response| wanted(&response));
+        if let Some(at) = self.heard.iter().position(is_wanted) {
+            return self.heard.remove(at);
+        }
+        let end = Instant::now() + limit;
+        let mut frame = vec![0; 10_000];
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.socket.receive(&mut frame, left) {
+                Ok(Some(len)) => {
+                    let frame = frame[..len].to_vec();
+                    if is_wanted(&frame) {
+                        return Some(frame);
+                    }
+                    self.heard.push_back(frame);
+                }
+                Ok(None) => return None,
+                // Told once when the interface goes down.
+                Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+}
+
+/// An address in short.
+pub fn at(shelf: u16, slot: u8) -> Address {
+    Address { shelf, slot }
+}

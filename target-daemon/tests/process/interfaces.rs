@@ -1,0 +1,74 @@
+//! Several exports on several interfaces.
+
+use std::time::Duration;
+
+use crate::daemon::Daemon;
+use crate::image::{Dir, pattern, sector};
+use crate::initiator::{Initiator, at};
+use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
+
+#[test]
+fn each_interface_serves_every_export_and_answers_for_itself() {
+    if !may_run("each_interface_serves_every_export_and_answers_for_itself") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    let (a, b) = (dir.image("a", 64), dir.image("b", 32));
+    let exports =
+        format!("0.1={a} 0.2={b},offset=8,length=16 3.0=x,store=null,length=1GiB 3.1={b},offset=24,ro");
+    let mut hosts = [(OURS, PEER), ("xbp2", "xbp3")]
+        .map(|(ours, peer)| Initiator::new(&pair.peer, peer, pair.ours.mac(ours)));
+    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} -i xbp2"));
+    daemon.wait_for("ready: 4 exports on xbp0, xbp2");
+    for host in &mut hosts {
+        let mut told: Vec<_> = (0..4).map(|_| host.announcement(PATIENCE).unwrap()).collect();
+        told.sort_by_key(|told| told.address);
+        let addresses: Vec<_> = told.iter().map(|told| told.address).collect();
+        assert_eq!(addresses, [at(0, 1), at(0, 2), at(3, 0), at(3, 1)]);
+        assert!(told.iter().all(|told| told.from == host.target));
+        let sizes: Vec<u64> = addresses.iter().map(|at| host.identify(*at).sectors).collect();
+        assert_eq!(sizes, [64, 16, 2 << 20, 8]);
+        assert_eq!(host.read(at(0, 2), 0, 1), sector(8));
+        assert_eq!(host.read(at(3, 1), 0, 1), sector(24));
+        assert_eq!(host.read(at(3, 0), 2_097_151, 1), [0; 512]);
+    }
+    let [one, two] = &mut hosts;
+    // What one wrote, the other reads: and each hears only its own answers.
+    for (round, lba) in (1..=20).zip(0..) {
+        one.write(at(0, 1), lba, &pattern(lba, round));
+        assert_eq!(two.read(at(0, 1), lba, 1), pattern(lba, round));
+        let tag = two.send_read(at(0, 1), lba, 1);
+        assert_eq!(two.answer(tag).from, two.target);
+    }
+    for host in &mut hosts {
+        host.clear();
+    }
+    let [one, two] = &mut hosts;
+    let tags: Vec<u32> = (0..16).map(|lba| one.send_read(at(0, 1), lba, 1)).collect();
+    for tag in tags {
+        assert_eq!(one.answer(tag).from, one.target);
+    }
+    assert_eq!(two.frames(Duration::from_millis(50)), 0, "answers belong to the interface of the request");
+    // A question to everybody is answered for each export.
+    let tag = two.send_query_to_all();
+    assert_eq!(two.count(tag, 4), 4);
+    daemon.stop().report().assert_sound();
+}
+
+#[test]
+fn a_read_only_export_refuses_writes() {
+    if !may_run("a_read_only_export_refuses_writes") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image},ro 0.2={image},ro -i {OURS}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    for slot in [1, 2] {
+        let tag = host.send_write(at(0, slot), 1, &pattern(1, 7));
+        assert_eq!(host.answer(tag).status & 1, 1, "an ATA error");
+        assert_eq!(host.read(at(0, slot), 1, 1), sector(1));
+    }
+    daemon.stop().report().assert_sound();
+}

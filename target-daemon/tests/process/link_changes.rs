@@ -1,0 +1,202 @@
+//! Interfaces that change while they are served.
+
+use std::time::Duration;
+
+use xblade::wire::ether::Mac;
+
+use crate::daemon::Daemon;
+use crate::image::{Dir, pattern, sector};
+use crate::initiator::{Announcement, Initiator, at};
+use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run, until};
+
+#[test]
+fn a_link_that_was_down_is_served_and_announced_again() {
+    if !may_run("a_link_that_was_down_is_served_and_announced_again") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 64);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    for (round, (space, name)) in (1..).zip([(&pair.ours, OURS), (&pair.peer, PEER), (&pair.ours, OURS)]) {
+        host.write(at(0, 1), 5, &pattern(5, round));
+        let mark = daemon.mark();
+        space.sh(&format!("ip link set {name} down"));
+        daemon.wait_for_after(mark, &format!("{OURS}: link is down"));
+        host.send_read(at(0, 1), 5, 1);
+        host.clear();
+        let mark = daemon.mark();
+        space.sh(&format!("ip link set {name} up"));
+        daemon.wait_for_after(mark, &format!("{OURS}: link is up"));
+        assert_eq!(next_announcement(&mut host).address, at(0, 1));
+        host.until_served(at(0, 1));
+        assert_eq!(host.read(at(0, 1), 5, 1), pattern(5, round));
+    }
+    daemon.stop().report().assert_sound();
+}
+
+#[test]
+fn replies_that_wait_for_a_link_do_not_hold_up_the_end() {
+    if !may_run("replies_that_wait_for_a_link_do_not_hold_up_the_end") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 64);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 1));
+    daemon.signal(libc::SIGSTOP);
+    for lba in 0..32 {
+        host.send_read(at(0, 1), lba, 1);
+    }
+    pair.ours.sh(&format!("ip link set {OURS} down"));
+    daemon.signal(libc::SIGCONT);
+    daemon.wait_for(&format!("{OURS}: link is down"));
+    until("the requests were executed", || daemon.report().sum("reads") == 32);
+    let started = std::time::Instant::now();
+    let ended = daemon.stop();
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}: {}", started.elapsed(), ended.text);
+}
+
+#[test]
+fn an_interface_that_is_down_at_the_start_is_served_when_it_is_up() {
+    if !may_run("an_interface_that_is_down_at_the_start_is_served_when_it_is_up") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    pair.ours.sh(&format!("ip link set {OURS} down"));
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    daemon.wait_for(&format!("{OURS} is down: bring it up with `ip link set {OURS} up`"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    pair.ours.sh(&format!("ip link set {OURS} up"));
+    assert_eq!(next_announcement(&mut host).address, at(0, 1));
+    assert_eq!(host.read(at(0, 1), 2, 1), sector(2));
+    daemon.stop().report().assert_sound();
+}
+
+#[test]
+fn another_mtu_is_announced_and_used() {
+    if !may_run("another_mtu_is_announced_and_used") {
+        return;
+    }
+    for mode in ["native", "generic"] {
+        let (pair, dir) = (Pair::new(), Dir::new());
+        let image = dir.image("a", 256);
+        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 1));
+        host.clear();
+        let mut before = 2;
+        for (mtu, sectors) in [(9000, 16), (1500, 2), (4200, 8), (1500, 2)] {
+            pair.mtu(mtu);
+            let told = until_announced(&mut host, |told| told.advert.sectors_per_frame == sectors);
+            assert_eq!((told.from, told.to), (host.target, Mac::BROADCAST));
+            let count = sectors;
+            let version = u64::from(mtu);
+            let data: Vec<u8> = (64..64 + u64::from(count)).flat_map(|lba| pattern(lba, version)).collect();
+            host.write(at(0, 1), 64, &data);
+            assert_eq!(host.read(at(0, 1), 64, count), data, "{mode}, MTU {mtu}");
+            assert_eq!(image.sectors(64, count.into()), data);
+            let (_, advert) = host.query(at(0, 1), PATIENCE).unwrap();
+            assert_eq!(advert.sectors_per_frame, sectors);
+            if before > sectors {
+                // What was allowed before has no room in a frame any more.
+                let tag = host.send_read(at(0, 1), 0, before);
+                assert_eq!(host.answer(tag).status, 0x41);
+            }
+            before = sectors;
+        }
+        daemon.stop().report().assert_sound();
+    }
+}
+
+#[test]
+fn another_mac_address_is_announced_and_served() {
+    if !may_run("another_mac_address_is_announced_and_served") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let before = pair.ours.mac(OURS);
+    let mut host = Initiator::new(&pair.peer, PEER, before);
+    host.until_served(at(0, 1));
+    let now = Mac([2, 0x58, 0x42, 0, 0, 0x99]);
+    pair.ours.sh(&format!("ip link set {OURS} address {now}"));
+    until_announced(&mut host, |told| told.from == now);
+    host.target = now;
+    assert_eq!(host.read(at(0, 1), 1, 1), sector(1));
+    let tag = host.send_read(at(0, 1), 1, 1);
+    assert_eq!(host.answer(tag).from, now);
+    host.target = before;
+    host.assert_silence(at(0, 1));
+    let report = daemon.stop().report();
+    report.assert_sound();
+    assert!(report.sum("destination") >= 1, "{report:?}");
+}
+
+#[test]
+fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
+    if !may_run("an_interface_that_is_gone_is_named_and_the_others_go_on") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    let image = dir.image("a", 8);
+    let mut daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} -i xbp2"));
+    let mut host = Initiator::new(&pair.peer, "xbp3", pair.ours.mac("xbp2"));
+    host.until_served(at(0, 1));
+    pair.ours.sh(&format!("ip link del {OURS}"));
+    daemon.wait_for(&format!("{OURS} is gone"));
+    assert_eq!(host.read(at(0, 1), 2, 1), sector(2));
+    // One of that name is not the one that was served, and it says so.
+    let mark = daemon.mark();
+    join((&pair.ours, OURS), (&pair.peer, PEER), "");
+    let line = daemon.wait_for_after(mark, &format!("{OURS} is back"));
+    assert!(line.contains("restart xblade"), "{line}");
+    Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).assert_silence(at(0, 1));
+    assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
+    assert!(daemon.lives());
+    // A worker whose lane has died sleeps as before.
+    let before = cpu_ticks(daemon.pid());
+    std::thread::sleep(Duration::from_millis(500));
+    let used = cpu_ticks(daemon.pid()) - before;
+    assert!(used < 10, "{used} ticks of CPU in half a second of nothing to do");
+    daemon.stop();
+}
+
+#[test]
+fn the_only_interface_may_go_and_the_process_lives() {
+    if !may_run("the_only_interface_may_go_and_the_process_lives") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let mut daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    pair.peer.sh(&format!("ip link del {PEER}"));
+    daemon.wait_for(&format!("{OURS} is gone"));
+    daemon.report();
+    assert!(daemon.lives());
+    daemon.stop();
+}
+
+/// Clock ticks that a process has used.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn next_announcement(host: &mut Initiator) -> Announcement {
+    host.announcement(PATIENCE).expect("an announcement")
+}
+
+fn until_announced(host: &mut Initiator, wanted: impl Fn(&Announcement) -> bool) -> Announcement {
+    loop {
+        let told = next_announcement(host);
+        if wanted(&told) {
+            return told;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Conditions of the machine that have to change first.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::command_line::assert_refused;
+use crate::daemon::{Daemon, xblade, xblade_after};
+use crate::image::Dir;
+use crate::space::{OURS, Pair, may_run};
+
+/// A copy of the program where anybody can run it.
+fn public_copy(dir: &Dir) -> Command {
+    let copy = dir.path().join("xblade");
+    fs::copy(env!("CARGO_BIN_EXE_xblade"), &copy).unwrap();
+    for path in [dir.path(), &copy] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    Command::new(copy)
+}
+
+#[test]
+fn an_ordinary_user_is_told_what_is_missing() {
+    if !may_run("an_ordinary_user_is_told_what_is_missing") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let mut command = public_copy(&dir);
+    command.args(["serve", &format!("0.1={image}"), "-i", OURS]).uid(65534).gid(65534);
+    let ended = Daemon::spawn(&pair.ours, command).ended();
+    let all = "lacks CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_BPF";
+    assert_refused("uid 65534", &ended, 3, &[all, "run xblade as root"]);
+}
+
+#[test]
+fn a_root_without_a_capability_is_told_which() {
+    if !may_run("a_root_without_a_capability_is_told_which") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-net_raw", env!("CARGO_BIN_EXE_xblade")]);
+    command.args(["serve", &format!("0.1={image}"), "-i", OURS]);
+    let ended = Daemon::spawn(&pair.ours, command).ended();
+    assert_refused("no CAP_NET_RAW", &ended, 3, &["lacks CAP_NET_RAW: run"]);
+}
+
+#[test]
+fn a_file_that_another_process_has_locked_is_left_alone() {
+    if !may_run("a_file_that_another_process_has_locked_is_left_alone") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let file = File::options().write(true).open(image.path()).unwrap();
+    // SAFETY: all-zero is a valid `flock`: from the start to the end.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    // SAFETY: a valid descriptor and a valid `flock`.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) }, 0);
+    let serve = format!("serve 0.1={image} -i {OURS}");
+    let ended = Daemon::spawn(&pair.ours, xblade(&serve)).ended();
+    let by = format!("/a: is locked by process {}", std::process::id());
+    assert_refused("locked", &ended, 3, &[&by, "end that use"]);
+    drop(file);
+    Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_served_only_read_only() {
+    if !may_run("a_file_that_cannot_be_written_is_served_only_read_only") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let on = dir.path().display();
+    let setup = format!(
+        "mkdir -p {on}/m && mount -t tmpfs xbp {on}/m && truncate -s 1M {on}/m/f && mount -o remount,ro {on}/m"
+    );
+    let serve = |options: &str| {
+        let command = xblade_after(&setup, &format!("serve --no-probe 0.1={on}/m/f{options} -i {OURS}"));
+        Daemon::spawn(&pair.ours, command)
+    };
+    assert_refused("read-only", &serve("").ended(), 3, &["/m/f: may not be written", "export it with `ro`"]);
+    let daemon = serve(",ro");
+    daemon.wait_for("ready:");
+    assert!(daemon.wait_for("0.1: ").contains("read-only"));
+    daemon.stop();
+}

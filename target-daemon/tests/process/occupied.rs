@@ -1,0 +1,80 @@
+//! An interface that somebody else's program is on.
+
+use std::os::fd::OwnedFd;
+
+use crate::command_line::assert_refused;
+use crate::daemon::{Daemon, xblade};
+use crate::image::{Dir, sector};
+use crate::initiator::{Initiator, at};
+use crate::space::{OURS, PEER, Pair, Space, may_run};
+
+#[path = "../link/foreign.rs"]
+mod foreign;
+
+#[test]
+fn a_second_instance_is_refused_and_the_first_goes_on() {
+    if !may_run("a_second_instance_is_refused_and_the_first_goes_on") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let (a, b) = (dir.image("a", 8), dir.image("b", 8));
+    let first = Daemon::serve(&pair.ours, &format!("0.1={a} -i {OURS}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    let named = format!("`{OURS}` is served by another xblade");
+    let holder = format!("process {}", first.pid());
+    for mode in ["auto", "native", "generic"] {
+        let command = xblade(&format!("serve 0.2={b} -i {OURS} --xdp-mode {mode}"));
+        let second = Daemon::spawn(&pair.ours, command).ended();
+        assert_refused(mode, &second, 3, &[&named, &holder, "stop process"]);
+        assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
+    }
+    // The same file, even on an interface of its own.
+    let second = Daemon::spawn(&pair.peer, xblade(&format!("serve 0.2={a} -i {PEER}"))).ended();
+    assert_refused("same file", &second, 3, &["/a: is locked by", &holder]);
+    assert_eq!(host.read(at(0, 1), 4, 1), sector(4));
+    first.stop().report().assert_sound();
+}
+
+#[test]
+fn a_foreign_program_is_named_and_left_in_place() {
+    if !may_run("a_foreign_program_is_named_and_left_in_place") {
+        return;
+    }
+    let dir = Dir::new();
+    let image = dir.image("a", 8);
+    for (flags, off) in [(foreign::NATIVE, "xdpdrv off"), (foreign::GENERIC, "xdpgeneric off")] {
+        let pair = Pair::new();
+        let before = put_program(&pair.ours, flags, false);
+        let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={image} -i {OURS}"))).ended();
+        let remedy = format!("`ip link set dev {OURS} {off}`");
+        assert_refused(off, &refused, 3, &["already runs the XDP program `xbp_foreign`", &remedy]);
+        assert_eq!(pair.ours.facts(OURS).attached, before.1);
+        // The remedy works as it stands.
+        pair.ours.sh(remedy.trim_matches('`'));
+        Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
+    }
+    let pair = Pair::new();
+    let (link, before) = put_program(&pair.ours, foreign::NATIVE, true);
+    let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={image} -i {OURS}"))).ended();
+    assert_refused("bpf_link", &refused, 3, &["`xbp_foreign`", "`bpftool link detach id"]);
+    assert_eq!(pair.ours.facts(OURS).attached, before);
+    drop(link);
+}
+
+type Attached = Vec<(xblade::link::XdpMode, u32)>;
+
+/// Puts a program on our interface, by a link or for good.
+fn put_program(space: &Space, flags: u32, by_link: bool) -> (Option<OwnedFd>, Attached) {
+    let index = space.facts(OURS).index;
+    let link = space.run(move || {
+        let program = foreign::load("xbp_foreign");
+        if by_link {
+            return Some(foreign::link(&program, index, flags));
+        }
+        foreign::attach(&program, index, flags);
+        None
+    });
+    let attached = space.facts(OURS).attached;
+    assert_eq!(attached.len(), 1);
+    (link, attached)
+}

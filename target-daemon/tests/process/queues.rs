@@ -1,0 +1,137 @@
+//! An interface with several queues: several workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use crate::daemon::Daemon;
+use crate::image::{Dir, Image, patterns};
+use crate::initiator::{Initiator, at};
+use crate::space::{OURS, PEER, Pair, may_run, skipped};
+
+const ROUNDS: u64 = 300;
+const EXPORTS: u8 = 3;
+
+/// Frames from CPU 0 go out by queue 0, those from CPU 1 by queue 1; a veth
+/// receives on the queue that its peer sent on. `/sys` shows the interfaces of
+/// the namespace that mounted it, so it is mounted anew.
+const STEER: &str = "unshare -m sh -ec 'mount -t sysfs xbp /sys; cd /sys/class/net/xbp1/queues;
+    echo 1 > tx-0/xps_cpus; echo 2 > tx-1/xps_cpus'";
+
+struct Row {
+    queues: usize,
+    mtu: u32,
+    options: &'static str,
+    /// Lanes that receive anything.
+    busy: usize,
+    /// Workers that hand anything over.
+    handing: usize,
+}
+
+const ROWS: [Row; 5] = [
+    Row { queues: 2, mtu: 1500, options: "--xdp-mode native", busy: 2, handing: 2 },
+    Row { queues: 2, mtu: 9000, options: "--xdp-mode native", busy: 2, handing: 2 },
+    // There a veth forgets the queue: all of it is 0.
+    Row { queues: 2, mtu: 9000, options: "--xdp-mode generic --idle spin", busy: 1, handing: 1 },
+    // One worker for both queues.
+    Row { queues: 2, mtu: 1500, options: "--cores 0", busy: 2, handing: 0 },
+    // A worker without a queue has exports all the same.
+    Row { queues: 1, mtu: 1500, options: "--cores 0,1", busy: 1, handing: 1 },
+];
+
+#[test]
+fn requests_on_the_wrong_queue_reach_their_export() {
+    let name = "requests_on_the_wrong_queue_reach_their_export";
+    if !may_run(name) {
+        return;
+    }
+    if thread::available_parallelism().unwrap().get() < 2 {
+        skipped(name, "needs two CPUs");
+        return;
+    }
+    for Row { queues, mtu, options, busy, handing } in ROWS {
+        let (pair, dir) = (Pair::with(&format!("numrxqueues {queues} numtxqueues {queues}")), Dir::new());
+        pair.mtu(mtu);
+        if queues > 1 {
+            pair.peer.sh(STEER);
+        }
+        let images = Arc::new(["a", "b", "c"].map(|name| dir.image(name, 1024)));
+        let exports: Vec<String> =
+            (0..EXPORTS).zip(images.iter()).map(|(n, i)| format!("1.{n}={i}")).collect();
+        let exports = exports.join(" ");
+        let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} {options}"));
+        let sectors = if mtu == 9000 { 16 } else { 2 };
+        let running = AtomicU32::new(2);
+        let hosts: Vec<Initiator> =
+            (0..2).map(|_| Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS))).collect();
+        thread::scope(|scope| {
+            for (cpu, host) in hosts.into_iter().enumerate() {
+                let running = &running;
+                scope.spawn(move || {
+                    load(host, cpu, sectors);
+                    running.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!(running.load(Ordering::Relaxed), 0, "a load has failed");
+        for image in images.iter() {
+            (0..2).for_each(|cpu| check(image, cpu, sectors));
+        }
+        let report = daemon.stop().report();
+        report.assert_sound();
+        let received = report.each("lane", "received");
+        assert_eq!(received.len(), busy, "{options}: {report:?}");
+        assert!(received.iter().all(|frames| *frames > ROUNDS), "{options}: {received:?}");
+        assert_eq!(report.each("worker", "handed_over").len(), handing, "{options}: {report:?}");
+        let wanted = 2 * ROUNDS * u64::from(EXPORTS);
+        assert_eq!((report.sum("reads"), report.sum("writes")), (wanted, wanted), "{report:?}");
+    }
+}
+
+/// Where the load of a CPU goes in each round.
+fn place(cpu: usize, round: u64, sectors: u64) -> u64 {
+    512 * cpu as u64 + round * 7 % (512 / sectors) * sectors
+}
+
+/// Writes to every export at once and reads back, round by round, with tags of
+/// its own.
+fn load(mut host: Initiator, cpu: usize, sectors: u64) {
+    pin(cpu);
+    host.set_next_tag(1 + (cpu as u32) * 1_000_000);
+    for round in 0..ROUNDS {
+        let lba = place(cpu, round, sectors);
+        let data = |slot: u8| patterns(lba, sectors, round << 8 | u64::from(slot));
+        let writes: Vec<u32> =
+            (0..EXPORTS).map(|slot| host.send_write(at(1, slot), lba, &data(slot))).collect();
+        for tag in writes {
+            assert_eq!(host.answer(tag).status, 0x40, "writing {lba}");
+        }
+        let reads: Vec<u32> =
+            (0..EXPORTS).map(|slot| host.send_read(at(1, slot), lba, sectors as u8)).collect();
+        for (slot, tag) in (0..).zip(reads) {
+            assert_eq!(host.answer(tag).data, data(slot), "reading {lba} of 1.{slot}");
+        }
+        host.clear();
+    }
+}
+
+/// What the last round that wrote there wrote.
+fn check(image: &Image, cpu: usize, sectors: u64) {
+    let slot = u64::from(image.path().file_name().unwrap().as_encoded_bytes()[0] - b'a');
+    let mut last = std::collections::BTreeMap::new();
+    last.extend((0..ROUNDS).map(|round| (place(cpu, round, sectors), round)));
+    for (lba, round) in last {
+        assert_eq!(image.sectors(lba, sectors), patterns(lba, sectors, round << 8 | slot), "{image} {lba}");
+    }
+}
+
+fn pin(cpu: usize) {
+    // SAFETY: an all-zero set is empty; `cpu` is far below its size, and the
+    // calls get whole sets.
+    let code = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
+    };
+    assert_eq!(code, 0, "CPU {cpu}");
+}

@@ -1,0 +1,190 @@
+//! Signals, and sudden death.
+
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::daemon::{Daemon, xblade};
+use crate::image::{Dir, pattern, patterns, sector};
+use crate::initiator::{Initiator, at};
+use crate::space::{OURS, PEER, Pair, may_run, until};
+
+#[test]
+fn a_signal_drains_and_detaches() {
+    if !may_run("a_signal_drains_and_detaches") {
+        return;
+    }
+    // With two workers, half of the requests are with the other one.
+    let cores = if thread::available_parallelism().unwrap().get() < 2 { "0" } else { "0,1" };
+    let (pair, dir) = (Pair::new(), Dir::new());
+    for (signal, cores) in [(libc::SIGTERM, "0"), (libc::SIGINT, cores), (libc::SIGTERM, cores)] {
+        let images = ["a", "b"].map(|name| dir.image(name, 512));
+        let [a, b] = &images;
+        let daemon = Daemon::serve(&pair.ours, &format!("0.0={a} 0.1={b} -i {OURS} --cores {cores}"));
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 1));
+        let writes: Vec<(u32, usize, u64)> = (0..512)
+            .map(|n| (n as usize % 2, n / 2 * 2))
+            .map(|(slot, lba)| (host.send_write(at(0, slot as u8), lba, &patterns(lba, 2, 9)), slot, lba))
+            .collect();
+        let ended = daemon.end_by(signal);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.text);
+        pair.ours.until_detached(OURS);
+        let mut acknowledged = 0;
+        for (tag, slot, lba) in writes {
+            let Some(answer) = host.answer_within(tag, Duration::from_millis(1)) else { continue };
+            assert_eq!(answer.status, 0x40);
+            assert_eq!(
+                images[slot].sectors(lba, 2),
+                patterns(lba, 2, 9),
+                "acknowledged, but not in the file"
+            );
+            acknowledged += 1;
+        }
+        let report = ended.report();
+        report.assert_sound();
+        assert_eq!(report.sum("writes"), acknowledged, "each write that was done was answered");
+        assert!(ended.text.contains("service time"), "{}", ended.text);
+        host.assert_silence(at(0, 1));
+    }
+}
+
+#[test]
+fn a_signal_before_ready_ends_it_well() {
+    if !may_run("a_signal_before_ready_ends_it_well") {
+        return;
+    }
+    let pair = Pair::new();
+    let command = xblade(&format!("serve 0.1=x,store=null,length=8 -i {OURS}"));
+    let daemon = Daemon::spawn(&pair.ours, command);
+    daemon.wait_for("asking whether anybody else serves");
+    daemon.stop();
+    pair.ours.until_detached(OURS);
+}
+
+#[test]
+fn a_signal_right_after_ready_is_heard() {
+    if !may_run("a_signal_right_after_ready_is_heard") {
+        return;
+    }
+    let pair = Pair::new();
+    for _ in 0..5 {
+        let daemon = Daemon::serve(&pair.ours, &format!("0.1=x,store=null,length=8 -i {OURS}"));
+        daemon.signal(libc::SIGUSR1);
+        daemon.wait_for("service time");
+        daemon.stop();
+    }
+}
+
+#[test]
+fn usr1_prints_counters_and_service_times() {
+    if !may_run("usr1_prints_counters_and_service_times") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 64);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    for lba in 0..10 {
+        host.write(at(0, 1), lba, &pattern(lba, 1));
+        host.read(at(0, 1), lba, 1);
+    }
+    host.assert_silence(at(0, 2));
+    let report = daemon.report();
+    assert_eq!((report.sum("reads"), report.sum("writes"), report.sum("address")), (10, 10, 1), "{report:?}");
+    // The announcement has no request.
+    assert_eq!(report.sum("replies"), 21, "{report:?}");
+    assert_eq!(report.sum("redirected"), 21, "{report:?}");
+    report.assert_sound();
+    for operation in ["read", "write", "query"] {
+        daemon.wait_for(&format!("  {operation} "));
+    }
+    // It goes on counting.
+    host.read(at(0, 1), 0, 1);
+    assert_eq!(daemon.report().sum("reads"), 11);
+    daemon.stop();
+}
+
+#[test]
+fn nobody_listening_on_stderr_does_no_harm() {
+    if !may_run("nobody_listening_on_stderr_does_no_harm") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let mut command = xblade(&format!("serve --no-probe 0.1={image} -i {OURS}"));
+    let (read, write) = std::io::pipe().unwrap();
+    command.stdin(Stdio::null()).stderr(Stdio::from(OwnedFd::from(write)));
+    drop(read);
+    let mut child = pair.ours.run(move || command.spawn().unwrap());
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 1));
+    let signal = |signal| {
+        // SAFETY: no pointers; the child is ours and not reaped yet.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+    };
+    signal(libc::SIGUSR1);
+    pair.ours.sh(&format!("ip link set {OURS} mtu 1400"));
+    until("the new MTU is in use", || host.query(at(0, 1), Duration::from_millis(50)).is_some());
+    assert_eq!(host.read(at(0, 1), 1, 1), sector(1));
+    signal(libc::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn sudden_death_detaches_and_loses_nothing_acknowledged() {
+    if !may_run("sudden_death_detaches_and_loses_nothing_acknowledged") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 64);
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    for round in 1..=20 {
+        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+        let tags: Vec<u32> =
+            (0..32).map(|lba| host.send_write(at(0, 1), lba, &pattern(lba, round))).collect();
+        let first = host.answer(tags[0]);
+        assert_eq!(first.status, 0x40);
+        let ended = daemon.end_by(libc::SIGKILL);
+        assert_eq!(ended.status.code(), None);
+        for (tag, lba) in tags.into_iter().zip(0..).skip(1) {
+            if host.answer_within(tag, Duration::ZERO).is_some() {
+                assert_eq!(image.sectors(lba, 1), pattern(lba, round), "round {round}");
+            }
+        }
+        host.clear();
+        // No wait for the kernel to tidy up: the next one starts at once.
+    }
+    pair.ours.until_detached(OURS);
+    let left = Command::new("bpftool").args(["link", "show"]).output();
+    if let Ok(left) = left {
+        let index = pair.ours.facts(OURS).index;
+        let text = String::from_utf8_lossy(&left.stdout);
+        assert!(!text.contains(&format!("ifindex {OURS}({index})")), "{text}");
+    }
+}
+
+#[test]
+fn a_stopped_process_goes_on_where_it_was() {
+    if !may_run("a_stopped_process_goes_on_where_it_was") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 64);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 1));
+    daemon.signal(libc::SIGSTOP);
+    until("stopped", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+    });
+    let tags: Vec<u32> = (0..32).map(|lba| host.send_read(at(0, 1), lba, 1)).collect();
+    assert_eq!(host.answer_within(tags[0], Duration::from_millis(50)), None);
+    daemon.signal(libc::SIGCONT);
+    for (tag, lba) in tags.into_iter().zip(0..) {
+        assert_eq!(host.answer(tag).data, sector(lba));
+    }
+    daemon.stop().report().assert_sound();
+}
