@@ -9,7 +9,7 @@ use crate::{Address, SENTINEL, SENTINEL_HOST, Stand, Target, frame, pattern};
 
 /// Longest wait for the answer that must come. Never waited for unless a test
 /// fails.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How the initiators of a bench reach the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,7 +22,7 @@ pub const WRITTEN: u64 = 1024;
 /// One rule.
 #[derive(Clone, Copy)]
 pub struct Rule {
-    /// What it demands.
+    /// What it demands, behind the module that it stands in.
     pub name: &'static str,
     /// Which rows of docs/PROTOCOL.md it sees kept.
     pub ids: &'static [&'static str],
@@ -42,7 +42,11 @@ pub fn all() -> Vec<Rule> {
         transfer::RULES,
         device::RULES,
     ];
-    tables.concat()
+    let mut rules = tables.concat();
+    for rule in &mut rules {
+        rule.name = rule.name.trim_start_matches(concat!(module_path!(), "::"));
+    }
+    rules
 }
 
 /// Checks each rule on a bench of its own, and panics with the names of those
@@ -70,7 +74,7 @@ pub fn check_all(mut on_bench: impl FnMut(&Rule, &mut dyn FnMut(&mut Bench<'_>))
 macro_rules! rules {
     ($($name:ident [$($id:literal)*])*) => {
         pub(super) const RULES: &[super::Rule] = &[
-            $(super::Rule { name: stringify!($name), ids: &[$($id),*], check: $name }),*
+            $(super::Rule { name: concat!(module_path!(), "::", stringify!($name)), ids: &[$($id),*], check: $name }),*
         ];
     };
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample;
 use xblade::store::FakeStore;
 use xblade::store::fake::Order;
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, SHELF_ANY, SLOT_ANY, ata_done, query};
@@ -18,7 +19,7 @@ use xblade_tests::{Address, BROADCAST, ExportPlan, FakeTarget, Plan, pattern};
 use crate::{DISK, SECOND, read, store, write};
 
 /// Where requests do not overlap: 16 sectors each.
-const REGIONS: usize = 12;
+const REGIONS: usize = 30;
 const LANES: usize = 3;
 
 /// One thing that happens.
@@ -52,14 +53,37 @@ fn steps() -> impl Strategy<Value = Step> {
         },
     );
     prop_oneof![
-        8 => transfer,
+        20 => transfer,
         1 => (lane.clone(), vec(any::<u8>(), 0..9000)).prop_map(|(lane, frame)| Step::Noise { lane, frame }),
         2 => (lane.clone(), 0..6u8, any::<bool>(), vec(any::<u8>(), 0..2500))
             .prop_map(|(lane, command, any, argument)| Step::Odd { lane, command, any, argument }),
-        8 => (0..2usize).prop_map(Step::Turn),
-        5 => (0..2usize, any::<usize>()).prop_map(|(export, which)| Step::Release { export, which }),
+        6 => (0..2usize).prop_map(Step::Turn),
+        4 => (0..2usize, any::<usize>()).prop_map(|(export, which)| Step::Release { export, which }),
         1 => (lane, any::<bool>()).prop_map(|(lane, down)| Step::Link { lane, down }),
     ]
+}
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    chunks: u32,
+    chunk_bytes: u32,
+    in_flight: u16,
+    capacity: usize,
+}
+
+/// Short of chunks, of places in the slab, of places in the store; and of
+/// nothing.
+const SHAPES: [Shape; 4] = [
+    Shape { chunks: 32, chunk_bytes: 2048, in_flight: 64, capacity: 64 },
+    Shape { chunks: 128, chunk_bytes: 4096, in_flight: 4, capacity: 64 },
+    Shape { chunks: 128, chunk_bytes: 2048, in_flight: 64, capacity: 3 },
+    Shape { chunks: 1024, chunk_bytes: 2048, in_flight: 64, capacity: 64 },
+];
+
+/// In an order of the test's choice, of the store's choice, or at once.
+fn orders() -> impl Strategy<Value = Order> {
+    prop_oneof![Just(Order::Manual), (1..u64::MAX).prop_map(Order::Seeded), Just(Order::Submitted)]
 }
 
 /// What a region may hold: one thing, or one of several after a write that
@@ -85,8 +109,8 @@ struct World {
 const EXPORTS: [Address; 2] = [DISK, SECOND];
 
 impl World {
-    fn new(order: Order, chunk_bytes: u32) -> Self {
-        let stores = [store(order, 6), store(order, 6)];
+    fn new(order: Order, shape: Shape) -> Self {
+        let stores = [store(order, shape.capacity), store(order, shape.capacity)];
         let exports = vec![
             ExportPlan::new(DISK, stores[0].clone()),
             ExportPlan::new(SECOND, stores[1].clone()).owned_by(1),
@@ -94,10 +118,10 @@ impl World {
         let target = FakeTarget::new(Plan {
             lanes: vec![0, 1, 0],
             workers: 2,
-            chunks: 64,
-            chunk_bytes,
-            ring: 32,
-            in_flight: 8,
+            chunks: shape.chunks,
+            chunk_bytes: shape.chunk_bytes,
+            ring: 64,
+            in_flight: shape.in_flight,
             ..Plan::new(exports)
         });
         Self { target, stores, regions: HashMap::new(), sent: HashMap::new(), next_tag: 1 << 16 }
@@ -241,12 +265,11 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_but_replies(
-        phases in vec(vec(steps(), 0..60), 1..4),
-        seed in proptest::option::of(1..u64::MAX),
-        small in any::<bool>(),
+        phases in vec(vec(steps(), 0..250), 1..4),
+        order in orders(),
+        shape in sample::select(&SHAPES[..]),
     ) {
-        let order = seed.map_or(Order::Manual, Order::Seeded);
-        let mut world = World::new(order, if small { 2048 } else { 4096 });
+        let mut world = World::new(order, shape);
         for phase in phases {
             phase.into_iter().for_each(|step| world.step(step));
             world.come_to_rest();
@@ -258,7 +281,7 @@ proptest! {
 #[test]
 fn queries_have_no_room_to_hide_in() {
     // The model above ignores frames without a tag: there are such.
-    let mut world = World::new(Order::Submitted, 4096);
+    let mut world = World::new(Order::Submitted, SHAPES[0]);
     world.odd(0, QUERY, true, query(0, b""));
     world.target.settle();
     assert_eq!(world.target.sent(0).len(), 2);
