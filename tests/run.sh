@@ -26,7 +26,10 @@ for arg in "$@"; do
     esac
 done
 strict=no
-[ "${CI:-}" != true ] && [ "${XBLADE_TESTS_STRICT:-}" != 1 ] || strict=yes
+if [ "${CI:-}" = true ] || [ "${XBLADE_TESTS_STRICT:-}" = 1 ]; then
+    strict=yes
+    export XBLADE_TESTS_STRICT=1
+fi
 
 . tests/lib/stages.sh
 . deploy/lib/cargo.sh
