@@ -4,12 +4,14 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xblade::wire::DropReason;
 
+use crate::frame::{Ask, QUERY, query};
 use crate::{
-    LARGE, LARGE_SECTORS, MAIN, PacketSocket, READ_ONLY, SENTINEL, Space, Stand, TARGET_MAC, Target, xblade,
+    LARGE, LARGE_SECTORS, MAIN, PacketSocket, READ_ONLY, SENTINEL, SENTINEL_HOST, Space, Stand, TARGET_MAC,
+    Target, xblade,
 };
 
 /// The halves of the pair. Each is alone in its namespace.
@@ -27,7 +29,7 @@ pub struct VethTarget {
     /// What the daemon sent before it was asked anything.
     pub announced: Vec<Vec<u8>>,
     // Last: the daemon is gone before its namespace.
-    host: Space,
+    _host: Space,
     target: Space,
 }
 
@@ -60,23 +62,45 @@ impl VethTarget {
             })
         };
         let daemon = target.run(move || command.spawn()).expect("a process");
-        let mut veth = Self { daemon, log, socket, announced: Vec::new(), host, target };
+        let mut veth = Self { daemon, log, socket, announced: Vec::new(), _host: host, target };
         for _ in 0..announcements {
             let announced =
                 veth.next_reply(START_MAX).expect("an announcement (see the log of xblade below)");
             veth.announced.push(announced);
         }
+        veth.until_answered();
         veth
+    }
+
+    /// Asks until the answer comes. The kernel opens the way for frames some
+    /// time after a link is up, and until then drops them without a word.
+    pub fn until_answered(&mut self) {
+        for tag in 1..=100 {
+            let ask = Ask { tag, ..Ask::new(SENTINEL, QUERY, query(0, b"")).from(SENTINEL_HOST) };
+            self.send(&ask.bytes());
+            let is_its = |reply: &[u8]| reply.get(20..24) == Some(&tag.to_be_bytes()[..]);
+            while let Some(reply) = self.next_reply(Duration::from_millis(100)) {
+                if is_its(&reply) {
+                    return;
+                }
+            }
+        }
+        panic!("the target does not answer");
+    }
+
+    /// Waits until the daemon has written this to its log.
+    pub fn until_said(&self, text: &str) {
+        let said = || std::fs::read_to_string(&self.log).unwrap_or_default().contains(text);
+        let end = Instant::now() + START_MAX;
+        while !said() {
+            assert!(Instant::now() < end, "xblade did not say '{text}'");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Runs a command line in the namespace of the daemon.
     pub fn sh(&self, line: &str) {
         self.target.sh(line);
-    }
-
-    /// Runs a command line in the namespace of the initiators.
-    pub fn sh_host(&self, line: &str) {
-        self.host.sh(line);
     }
 
     /// Whether the daemon still runs.

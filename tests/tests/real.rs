@@ -80,8 +80,11 @@ fn exports_are_announced_at_start_and_when_the_link_changes() {
     bench.ata(MAIN, ata(0x24, 0, 3, &[]), 0x41, 0x04, &[]);
     bench.ata(MAIN, ata(0x24, 0, 2, &[]), 0x40, 0, &Stand::original(MAIN, 0, 2));
 
-    target.sh("ip link set xbc0 down && ip link set xbc0 up");
+    target.sh("ip link set xbc0 down");
+    target.until_said("link is down");
+    target.sh("ip link set xbc0 up");
     assert_eq!(next(&mut target, 4), announcements(&[BROADCAST], 2), "when the link is back");
+    target.until_answered();
     let mut bench = Bench::new(&mut target, &stand, Variant::ALL[0]);
     bench.ata(MAIN, ata(0x24, 0, 2, &[]), 0x40, 0, &Stand::original(MAIN, 0, 2));
 }
