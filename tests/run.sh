@@ -54,8 +54,10 @@ deny() {
     local deny
     deny=$(command -v cargo-deny || echo "$CARGO_TARGET_DIR/tools/bin/cargo-deny")
     if [ ! -x "$deny" ]; then
-        # Without optimisation: it runs for seconds, and compiles for minutes.
-        as_user cargo install --quiet --locked --debug --root "$CARGO_TARGET_DIR/tools" "cargo-deny@$DENY_VERSION"
+        # Without optimisation: it runs for seconds, and compiles for minutes. In a
+        # target directory of its own, which cargo removes afterwards.
+        as_user env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug --root "$CARGO_TARGET_DIR/tools" \
+            "cargo-deny@$DENY_VERSION"
     fi
     as_user "$deny" --log-level error check --hide-inclusion-graph bans licenses sources
     if as_user timeout 60 "$deny" fetch db; then

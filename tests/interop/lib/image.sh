@@ -139,7 +139,7 @@ root_modules() {
         esac
     done <"$root/modules.list"
     rm "$root/modules.list"
-    cp "$tree/lib/modules/$version"/modules.{builtin,order} "$root/lib/modules/$version/"
+    cp "$tree/lib/modules/$version"/modules.{builtin*,order} "$root/lib/modules/$version/"
     depmod -b "$root" "$version"
     [ -n "$(find "$root/lib/modules" -name aoe.ko)" ] || die "Linux $version has no aoe module"
 }
