@@ -26,7 +26,10 @@ for arg in "$@"; do
     esac
 done
 strict=no
-[ "${CI:-}" != true ] && [ "${XBLADE_TESTS_STRICT:-}" != 1 ] || strict=yes
+if [ "${CI:-}" = true ] || [ "${XBLADE_TESTS_STRICT:-}" = 1 ]; then
+    strict=yes
+    export XBLADE_TESTS_STRICT=1
+fi
 
 . tests/lib/stages.sh
 . deploy/lib/cargo.sh
@@ -62,20 +65,30 @@ deny() {
     fi
 }
 
+# The last line of the run, and its exit status.
+finish() {
+    local status=0
+    stages_report $((SECONDS - began)) $strict || status=1
+    exit $status
+}
+
+# Without this stage the ones that follow would only repeat its complaint.
+needed() { [ "$STAGE_STATUS" = 0 ] || finish; }
+
 began=$SECONDS
 cargo_find
 as_user mkdir -p "$LOG_DIR"
-rm -f "$LOG_DIR"/*.log
+rm -f "$LOG_DIR"/*
 trap 'give_back "$LOG_DIR"' EXIT
 
-stage packages packages
+stage packages packages; needed
 stage format as_user cargo fmt --all --check
 stage clippy as_user cargo clippy --workspace --all-targets --quiet -- -D warnings
 stage dependencies deny
-stage build build
+stage build build; needed
 stage tests tests/lib/run-tests.py "$LOG_DIR/build.json" "$TOP"
 stage "doc tests" as_user cargo test --workspace --doc --quiet
 if [ $quick = no ]; then
     stage VM env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/run
 fi
-stages_report $((SECONDS - began)) $strict
+finish

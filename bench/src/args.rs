@@ -171,6 +171,9 @@ pub struct CompareArgs {
     /// Rows beyond random reads.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub also: Vec<Extra>,
+    /// Measure xblade with its null store, too: the protocol's own cost.
+    #[arg(long)]
+    pub null_store: bool,
     /// How the generator's frames leave and arrive [default: as for load].
     #[arg(long)]
     pub port: Option<PortKind>,

@@ -52,6 +52,7 @@ fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
         tx_ring: ring,
         huge_pages: false,
         zero_copy: ZeroCopy::Auto,
+        multi_fragment: true,
         busy_poll: None,
     })?;
     let lane = Lane::new(rings, memory);

@@ -9,7 +9,7 @@
 cargo_find() {
     local home=$HOME
     if under_sudo; then home=$(getent passwd "$SUDO_USER" | cut -d: -f6); fi
-    PATH=$home/.cargo/bin:$HOME/.cargo/bin:$PATH
+    PATH=$home/.cargo/bin:$PATH
     if ! as_user sh -c 'command -v cargo' >/dev/null; then
         echo "no cargo in $home/.cargo/bin or PATH: install Rust (https://rustup.rs) and run this again" >&2
         return 1

@@ -8,6 +8,8 @@
 
 #[path = "store/child.rs"]
 mod child;
+#[path = "store/access.rs"]
+mod access;
 #[path = "store/data.rs"]
 mod data;
 #[path = "store/durability.rs"]

@@ -1,1 +1,57 @@
-//! placeholder
+//! What the tests of xblade as a whole stand on.
+//!
+//! ```text
+//!                       ┌─► FakeTarget: whole workers over rings in memory; no root, no time
+//! rules ─► Bench ─► Target
+//!                       └─► VethTarget: `xblade serve` behind a veth pair; needs root
+//! ```
+//!
+//! The [`rules`] of the protocol are written once and run on both. Their
+//! frames are made by [`frame`], byte by byte and without the library's own
+//! code, so that a mistake in there is not in both sides of a comparison.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a fixture that fails is a test that fails"
+)]
+
+mod bench;
+mod binary;
+mod fake;
+pub mod frame;
+mod packet;
+pub mod rules;
+mod scratch;
+mod space;
+mod stand;
+mod target;
+mod veth;
+
+pub use bench::{Bench, Variant};
+pub use binary::xblade;
+pub use fake::{ExportPlan, FakeTarget, Plan, TestClock};
+pub use packet::PacketSocket;
+pub use scratch::{Scratch, pattern, sector};
+pub use space::{Space, may_run};
+pub use stand::{
+    LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS, Stand,
+};
+pub use target::Target;
+pub use veth::VethTarget;
+
+/// A MAC address, as it stands on the wire.
+pub type Mac = [u8; 6];
+/// Shelf and slot of an export.
+pub type Address = (u16, u8);
+
+/// The initiator that most requests come from.
+pub const HOST: Mac = [2, 0, 0, 0, 0, 1];
+/// Another initiator.
+pub const OTHER_HOST: Mac = [2, 0, 0, 0, 0, 2];
+/// The initiator of the request that follows every other one.
+pub const SENTINEL_HOST: Mac = [2, 0, 0, 0, 0, 0xfe];
+/// The first interface of the target; the last byte counts on from here.
+pub const TARGET_MAC: Mac = [2, 0, 0, 0, 1, 0];
+/// Everybody.
+pub const BROADCAST: Mac = [0xff; 6];

@@ -17,6 +17,9 @@ pub fn describe(args: &CompareArgs, port: &str, versions: &[String], load_before
             "medians of {} rounds of {} s; targets take turns within a round, ratios are taken within rounds",
             args.rounds, args.seconds
         ),
+        "CPU time includes what a target spends looking for work; where \"gen idle\" is near 0 the generator is \
+         the limit, and the target could do more"
+            .to_owned(),
         versions.join(", "),
     ];
     if load_before > 0.5 {

@@ -32,7 +32,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     let load_before = conditions::load_average();
     let programs = Programs::new(args)?;
     let file = ExportedFile::new(&args.backing, args.mib)?;
-    let rig = Rig { args, programs, pair: Pair::new()?, file, stop: &stop };
+    let rig = Rig { args, programs, kinds: Kind::list(args), pair: Pair::new()?, file, stop: &stop };
     let mut results: Vec<Samples> = Vec::new();
     for case in Case::list(args) {
         results.push(rig.measure(case)?);
@@ -61,6 +61,7 @@ fn report(conditions: &[String], results: &[Samples]) -> String {
 struct Rig<'a> {
     args: &'a CompareArgs,
     programs: Programs,
+    kinds: Vec<Kind>,
     pair: Pair,
     file: ExportedFile,
     stop: &'a AtomicBool,
@@ -70,26 +71,26 @@ impl Rig<'_> {
     /// All rounds of a case.
     fn measure(&self, case: Case) -> Result<Samples> {
         self.pair.set_mtu(case.mtu)?;
-        let mut rounds = Vec::new();
+        let mut rounds: Vec<Vec<Sample>> = Vec::new();
         for round in 0..self.args.rounds {
-            let mut samples: [Option<Sample>; 3] = Default::default();
+            let mut samples: Vec<(usize, Sample)> = Vec::new();
             // Another one begins each round.
-            for turn in 0..Kind::ALL.len() {
-                let at = (round + turn) % Kind::ALL.len();
-                let (Some(kind), Some(place)) = (Kind::ALL.get(at), samples.get_mut(at)) else { continue };
-                let sample = self.sample(case, *kind)?;
+            for turn in 0..self.kinds.len() {
+                let at = (round + turn) % self.kinds.len();
+                let Some(&kind) = self.kinds.get(at) else { continue };
+                let sample = self.sample(case, kind)?;
                 let (iops, name) = (sample.summary.iops, kind.name());
                 eprintln!(
                     "{}, round {}: {name} {iops:.0} IOPS",
                     case.name(sample.summary.setup.sectors),
                     round + 1
                 );
-                *place = Some(sample);
+                samples.push((at, sample));
             }
-            let [Some(echo), Some(xblade), Some(vblade)] = samples else { continue };
-            rounds.push([echo, xblade, vblade]);
+            samples.sort_by_key(|(at, _)| *at);
+            rounds.push(samples.into_iter().map(|(_, sample)| sample).collect());
         }
-        Ok(Samples { case, rounds })
+        Ok(Samples { case, kinds: self.kinds.clone(), rounds })
     }
 
     /// One target, from its start to its end.

@@ -60,13 +60,15 @@ pub struct Sample {
 pub struct Samples {
     /// The case.
     pub case: Case,
-    /// By round, then in the order of [`Kind::ALL`].
-    pub rounds: Vec<[Sample; 3]>,
+    /// The targets.
+    pub kinds: Vec<Kind>,
+    /// By round, then in the order of the targets.
+    pub rounds: Vec<Vec<Sample>>,
 }
 
 impl Samples {
     /// One line for each target.
-    pub fn table(&self) -> Table<12> {
+    pub fn table(&self) -> Table<13> {
         let mut table = Table::new([
             "target",
             "IOPS",
@@ -76,28 +78,29 @@ impl Samples {
             "of vblade",
             "CPU ns/IO",
             "core busy",
+            "gen idle",
             "p50 us",
             "p99 us",
             "drops",
             "resent",
         ]);
-        for (at, kind) in Kind::ALL.into_iter().enumerate() {
-            table.row(self.row(at, kind));
+        for (at, kind) in self.kinds.iter().enumerate() {
+            table.row(self.row(at, *kind));
         }
         table
     }
 
     /// Sectors in a request.
     pub fn sectors(&self) -> u8 {
-        self.rounds.first().map_or(0, |[first, ..]| first.summary.setup.sectors)
+        self.rounds.first().and_then(|round| round.first()).map_or(0, |first| first.summary.setup.sectors)
     }
 
     /// How the generator's frames left and arrived.
     pub fn port(&self) -> &str {
-        self.rounds.first().map_or("", |[first, ..]| &first.summary.setup.port)
+        self.rounds.first().and_then(|round| round.first()).map_or("", |first| &first.summary.setup.port)
     }
 
-    fn row(&self, at: usize, kind: Kind) -> [String; 12] {
+    fn row(&self, at: usize, kind: Kind) -> [String; 13] {
         let iops = self.all(at, |s| s.summary.iops);
         let (least, most) =
             (iops.iter().copied().fold(f64::MAX, f64::min), iops.iter().copied().fold(0.0, f64::max));
@@ -109,10 +112,11 @@ impl Samples {
             kilo(median(iops)),
             format!("{:.0}–{:.0}", least / 1e3, most / 1e3),
             format!("{:.0}", mid(|s| s.summary.mb_per_s)),
-            format!("{:.2}", self.ratio(at, 0)),
-            format!("{:.2}", self.ratio(at, 2)),
+            format!("{:.2}", self.ratio(at, Kind::Echo)),
+            format!("{:.2}", self.ratio(at, Kind::Vblade)),
             format!("{:.0}", mid(|s| s.summary.target_ns_per_request.unwrap_or(f64::NAN))),
             format!("{:.0} %", 100.0 * mid(|s| s.summary.target_core_busy.unwrap_or(f64::NAN))),
+            format!("{:.0} %", 100.0 * mid(|s| s.summary.idle)),
             format!("{:.0}", mid(|s| s.summary.latency.p50_us)),
             format!("{:.0}", mid(|s| s.summary.latency.p99_us)),
             sum(|s| s.drops + s.summary.trouble.dropped).to_string(),
@@ -126,7 +130,8 @@ impl Samples {
 
     /// The median over the rounds of the ratio within a round: what slows the
     /// whole machine for a while slows both.
-    fn ratio(&self, at: usize, to: usize) -> f64 {
+    fn ratio(&self, at: usize, to: Kind) -> f64 {
+        let Some(to) = self.kinds.iter().position(|kind| *kind == to) else { return f64::NAN };
         let (ours, theirs) = (self.all(at, |s| s.summary.iops), self.all(to, |s| s.summary.iops));
         median(ours.into_iter().zip(theirs).map(|(a, b)| a / b).collect())
     }
@@ -162,11 +167,13 @@ mod tests {
     fn ratios_are_taken_within_rounds() {
         let case = Case { mtu: 1500, op: Op::Read, window: 64, durability: Durability::Volatile };
         // In the second round the machine was ten times slower.
-        let rounds =
-            [1.0, 0.1, 1.0].map(|speed| [400.0, 300.0, 100.0].map(|iops| sample(iops * speed))).to_vec();
-        let samples = Samples { case, rounds };
-        assert!((samples.ratio(1, 0) - 0.75).abs() < 1e-9);
-        assert!((samples.ratio(1, 2) - 3.0).abs() < 1e-9);
+        let rounds = [1.0, 0.1, 1.0]
+            .map(|speed| [400.0, 300.0, 100.0].map(|iops| sample(iops * speed)).to_vec())
+            .to_vec();
+        let kinds = vec![Kind::Echo, Kind::Xblade, Kind::Vblade];
+        let samples = Samples { case, kinds, rounds };
+        assert!((samples.ratio(1, Kind::Echo) - 0.75).abs() < 1e-9);
+        assert!((samples.ratio(1, Kind::Vblade) - 3.0).abs() < 1e-9);
         let text = samples.table().text();
         assert!(text.contains("0.75") && text.contains("3.00"), "{text}");
     }

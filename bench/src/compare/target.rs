@@ -20,19 +20,25 @@ pub enum Kind {
     Echo,
     /// The daemon.
     Xblade,
+    /// The daemon, without a store.
+    XbladeNull,
     /// What is replaced.
     Vblade,
 }
 
 impl Kind {
-    /// All of them, the measure of the others first.
-    pub const ALL: [Self; 3] = [Self::Echo, Self::Xblade, Self::Vblade];
+    /// Those to compare.
+    pub fn list(args: &CompareArgs) -> Vec<Self> {
+        let all = [Self::Echo, Self::XbladeNull, Self::Xblade, Self::Vblade];
+        all.into_iter().filter(|kind| args.null_store || *kind != Self::XbladeNull).collect()
+    }
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Xblade => "xblade",
+            Self::XbladeNull => "xblade store=null",
             Self::Vblade => "vblade -b 64",
         }
     }
@@ -54,6 +60,7 @@ pub struct Programs {
     xblade: PathBuf,
     vblade: PathBuf,
     core: usize,
+    mib: u64,
 }
 
 impl Programs {
@@ -64,7 +71,7 @@ impl Programs {
         if !xblade.is_file() {
             anyhow::bail!("{}: there is no such program: name the daemon with --xblade", xblade.display());
         }
-        Ok(Self { echo: own, xblade, vblade: args.vblade.clone(), core: args.target_core })
+        Ok(Self { echo: own, xblade, vblade: args.vblade.clone(), core: args.target_core, mib: args.mib })
     }
 
     /// What the programs say of their versions.
@@ -87,8 +94,12 @@ impl Programs {
                 add(&[&self.echo.to_string_lossy(), "echo", "--export", EXPORT]);
                 add(&["--interface", end.interface, "--cpu", &core]);
             }
-            Kind::Xblade => {
-                let option = if volatile { ",durability=volatile" } else { "" };
+            Kind::Xblade | Kind::XbladeNull => {
+                let option = match (kind, volatile) {
+                    (Kind::XbladeNull, _) => &format!(",store=null,length={}MiB", self.mib),
+                    (_, true) => ",durability=volatile",
+                    _ => "",
+                };
                 add(&[&self.xblade.to_string_lossy(), "serve", &format!("{EXPORT}={file}{option}")]);
                 add(&["--interface", end.interface, "--cores", &core]);
             }

@@ -59,8 +59,10 @@ impl Engine {
         self.held = None;
     }
 
-    /// Sends requests until the window, the port or the plan says no.
-    pub fn issue(&mut self, port: &mut dyn Port, now_ns: u64) -> io::Result<()> {
+    /// Sends requests until the window, the port or the plan says no; returns
+    /// how many.
+    pub fn issue(&mut self, port: &mut dyn Port, now_ns: u64) -> io::Result<usize> {
+        let mut sent = 0;
         while self.flight.has_room() {
             let Some(step) = self.held.take().or_else(|| self.plan.next()) else {
                 break;
@@ -69,8 +71,10 @@ impl Engine {
                 self.held = Some(step);
                 break;
             }
+            sent += 1;
         }
-        port.flush()
+        port.flush()?;
+        Ok(sent)
     }
 
     /// Takes in what has arrived; returns how many frames.

@@ -40,8 +40,8 @@ pub struct Measured {
     pub elapsed: Duration,
     /// What was counted in that time.
     pub tally: Tally,
-    /// Share of looks for replies that found none, 0 to 1: near 0 the
-    /// generator itself is the limit.
+    /// Share of the time that the generator had nothing to do, 0 to 1: near 0
+    /// it is the limit itself.
     pub idle: f64,
     /// What a watched target cost.
     pub cost: Option<Cost>,
@@ -98,14 +98,15 @@ struct Pace {
     spin: bool,
     busy_at: Instant,
     expire_at_ns: u64,
-    looks: u64,
-    looks_idle: u64,
+    /// When the step before began, if it found nothing to do.
+    idle_from_ns: Option<u64>,
+    idle_ns: u64,
 }
 
 impl Pace {
     fn start(spin: bool) -> Self {
         let started = Instant::now();
-        Self { started, spin, busy_at: started, expire_at_ns: 0, looks: 0, looks_idle: 0 }
+        Self { started, spin, busy_at: started, expire_at_ns: 0, idle_from_ns: None, idle_ns: 0 }
     }
 
     fn now_ns(&self) -> u64 {
@@ -113,23 +114,25 @@ impl Pace {
     }
 
     fn idle(&self) -> f64 {
-        self.looks_idle as f64 / self.looks.max(1) as f64
+        self.idle_ns as f64 / self.now_ns().max(1) as f64
     }
 
     fn step(&mut self, engine: &mut Engine, port: &mut dyn Port) -> Result<()> {
         let now_ns = self.now_ns();
-        engine.issue(port, now_ns).context("cannot send")?;
+        if let Some(from_ns) = self.idle_from_ns.take() {
+            self.idle_ns += now_ns - from_ns;
+        }
+        let sent = engine.issue(port, now_ns).context("cannot send")?;
         if now_ns >= self.expire_at_ns {
             engine.expire(port, now_ns).context("cannot send again")?;
             self.expire_at_ns = now_ns + EXPIRE_EVERY_NS;
         }
         let received = engine.collect(port, self.now_ns()).context("cannot receive")?;
-        self.looks += 1;
         if received > 0 {
             self.busy_at = Instant::now();
             return Ok(());
         }
-        self.looks_idle += 1;
+        self.idle_from_ns = (sent == 0).then_some(now_ns);
         if !self.spin && self.busy_at.elapsed() > SPIN {
             port.wait(SLEEP).context("cannot wait for replies")?;
         }

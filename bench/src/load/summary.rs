@@ -12,8 +12,8 @@ use super::verify::Verifier;
 
 /// A run below this length says little, in seconds.
 const SHORT_S: f64 = 1.0;
-/// Below this share of idle looks the generator is suspected to be the limit.
-const IDLE_LOW: f64 = 0.01;
+/// Below this share of idle time the generator is suspected to be the limit.
+const IDLE_LOW: f64 = 0.05;
 
 /// The result of a run.
 #[derive(Clone, Serialize, Deserialize, Debug, Default)]
@@ -42,7 +42,7 @@ pub struct Summary {
     pub target_ns_per_request: Option<f64>,
     /// Share of the time that its core was busy.
     pub target_core_busy: Option<f64>,
-    /// Share of looks for replies that found none.
+    /// Share of the time that the generator had nothing to do.
     pub idle: f64,
     /// Why the result may not be what it seems.
     pub warnings: Vec<String>,
@@ -217,7 +217,10 @@ impl Summary {
             ),
             (
                 self.idle < IDLE_LOW,
-                "replies were always waiting: the generator itself may be the limit".to_owned(),
+                format!(
+                    "the generator was busy {:.0} % of the time: it may be the limit itself",
+                    (1.0 - self.idle) * 100.0
+                ),
             ),
             (unchecked, "no sector that was read could be checked: none was stamped".to_owned()),
         ];

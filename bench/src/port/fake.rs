@@ -32,6 +32,8 @@ pub enum Plant {
     WrongTag,
     /// The reply comes from another export.
     WrongAddress,
+    /// The reply comes from another host.
+    WrongSource,
     /// There is no reply.
     Silence,
     /// There are two replies.
@@ -124,6 +126,7 @@ fn finish(reply: &mut Vec<u8>, plant: Option<Plant>) {
         Some(Plant::Short) => reply.truncate(DATA_AT + SECTOR),
         Some(Plant::WrongTag) => reply[21] ^= 1,
         Some(Plant::WrongAddress) => reply[18] ^= 1,
+        Some(Plant::WrongSource) => reply[11] ^= 1,
         Some(Plant::Error) => (reply[27], reply[25]) = (0x41, 0x10),
         Some(Plant::Refuse) => (reply[14], reply[15]) = (reply[14] | FLAG_ERROR, 6),
         _ => {}

@@ -43,6 +43,7 @@ impl XdpPort {
             tx_ring: ring,
             huge_pages: false,
             zero_copy: ZeroCopy::Auto,
+            multi_fragment: true,
             busy_poll: None,
         })?;
         let lane = Lane::new(rings, memory);

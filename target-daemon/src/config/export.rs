@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::size::{SizeError, parse_bytes};
-use crate::store::Durability;
+use crate::store::{Access, Durability};
 use crate::wire::aoe::{Address, AddressError};
 
 /// One export, as asked for.
@@ -20,7 +20,7 @@ pub struct Export {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Image {
     /// A file or block device through the page cache.
-    Mmap {
+    File {
         /// Its path.
         path: PathBuf,
         /// Refuse writes.
@@ -31,6 +31,8 @@ pub enum Image {
         length_bytes: Option<u64>,
         /// What an acknowledged write has survived.
         durability: Durability,
+        /// How its bytes are reached.
+        access: Access,
     },
     /// Nothing: writes are discarded, reads give zeros.
     Null {
@@ -50,7 +52,7 @@ pub enum ExportError {
     Address(#[from] AddressError),
     /// Unknown option.
     #[error(
-        "'{option}' is not an option of an export (known: ro, offset=N, length=N, store=mmap|null, \
+        "'{option}' is not an option of an export (known: ro, offset=N, length=N, store=mmap|file|null, \
          durability=durable|volatile; a path with a comma in it needs a link without one)"
     )]
     Option {
@@ -84,8 +86,14 @@ struct Raw {
     read_only: Option<()>,
     offset_bytes: Option<u64>,
     length_bytes: Option<u64>,
-    null: Option<bool>,
+    store: Option<StoreKind>,
     durability: Option<Durability>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StoreKind {
+    File(Access),
+    Null,
 }
 
 impl FromStr for Export {
@@ -111,14 +119,14 @@ impl Raw {
             None if option == "ro" => once("ro", &mut self.read_only, ()),
             Some(("offset", v)) => once("offset", &mut self.offset_bytes, size("offset", v)?),
             Some(("length", v)) => once("length", &mut self.length_bytes, length(v)?),
-            Some(("store", v)) => once("store", &mut self.null, store(v)?),
+            Some(("store", v)) => once("store", &mut self.store, store(v)?),
             Some(("durability", v)) => once("durability", &mut self.durability, durability(v)?),
             _ => Err(ExportError::Option { option: option.to_owned() }),
         }
     }
 
     fn image(self, path: &str) -> Result<Image, ExportError> {
-        if self.null == Some(true) {
+        if self.store == Some(StoreKind::Null) {
             let meaningless = [
                 ("ro", self.read_only.is_some()),
                 ("offset", self.offset_bytes.is_some()),
@@ -130,12 +138,16 @@ impl Raw {
             let length_bytes = self.length_bytes.ok_or(ExportError::NullSize)?;
             return Ok(Image::Null { length_bytes });
         }
-        Ok(Image::Mmap {
+        Ok(Image::File {
             path: path.into(),
             read_only: self.read_only.is_some(),
             offset_bytes: self.offset_bytes.unwrap_or(0),
             length_bytes: self.length_bytes,
             durability: self.durability.unwrap_or(Durability::Durable),
+            access: match self.store {
+                Some(StoreKind::File(access)) => access,
+                Some(StoreKind::Null) | None => Access::Fitting,
+            },
         })
     }
 }
@@ -162,11 +174,16 @@ fn length(value: &str) -> Result<u64, ExportError> {
     }
 }
 
-fn store(value: &str) -> Result<bool, ExportError> {
+fn store(value: &str) -> Result<StoreKind, ExportError> {
     match value {
-        "mmap" => Ok(false),
-        "null" => Ok(true),
-        _ => Err(bad("store", value, "give mmap or null")),
+        "mmap" => Ok(StoreKind::File(Access::Mapped)),
+        "file" => Ok(StoreKind::File(Access::Descriptor)),
+        "null" => Ok(StoreKind::Null),
+        _ => Err(bad(
+            "store",
+            value,
+            "give mmap, file or null (without it: mmap for a file in memory, else file)",
+        )),
     }
 }
 
@@ -195,11 +212,13 @@ mod tests {
     fn the_plain_form_is_durable_and_whole() {
         let export = parse("7.14=/srv/a disk.img").unwrap();
         assert_eq!(export.address.to_string(), "7.14");
-        let Image::Mmap { path, read_only, offset_bytes, length_bytes, durability } = export.image else {
+        let Image::File { path, read_only, offset_bytes, length_bytes, durability, access } = export.image
+        else {
             panic!("not a file")
         };
         assert_eq!((path.to_str(), read_only), (Some("/srv/a disk.img"), false));
         assert_eq!((offset_bytes, length_bytes, durability), (0, None, Durability::Durable));
+        assert_eq!(access, Access::Fitting);
     }
 
     #[test]
@@ -207,12 +226,13 @@ mod tests {
         let export = parse("0.1=/d,ro,offset=2048,length=1GiB,store=mmap,durability=volatile").unwrap();
         assert_eq!(
             export.image,
-            Image::Mmap {
+            Image::File {
                 path: "/d".into(),
                 read_only: true,
                 offset_bytes: 1 << 20,
                 length_bytes: Some(1 << 30),
                 durability: Durability::Volatile,
+                access: Access::Mapped,
             }
         );
         let null = parse("0.1=none,store=null,length=1G").unwrap();
@@ -229,7 +249,7 @@ mod tests {
             ("0.1=/d,,ro", "'' is not an option"),
             ("0.1=/d,offset=100B", "not a multiple of 512"),
             ("0.1=/d,length=0", "at least one sector"),
-            ("0.1=/d,store=direct", "mmap or null"),
+            ("0.1=/d,store=direct", "mmap, file or null"),
             ("0.1=/d,durability=yes", "durable or volatile"),
             ("0.1=/d,ro,ro", "ro is given twice"),
             ("0.1=x,store=null", "needs a size"),

@@ -34,13 +34,14 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
             (store, false, Durability::Volatile, "null".to_owned())
         }
-        Image::Mmap { path, read_only, offset_bytes, length_bytes, durability } => {
+        Image::File { path, read_only, offset_bytes, length_bytes, durability, access } => {
             let store = MmapStore::open(&OpenOptions {
                 path: path.clone(),
                 read_only: *read_only,
                 offset_bytes: *offset_bytes,
                 length_bytes: *length_bytes,
                 durability: *durability,
+                access: *access,
             })
             .map_err(failure)?;
             for warning in store.warnings() {
@@ -86,7 +87,7 @@ fn names(address: Address, image: &Image, durability: Durability) -> Names {
     };
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
     let (path, offset) = match image {
-        Image::Mmap { path, offset_bytes, .. } => (path.as_path(), *offset_bytes),
+        Image::File { path, offset_bytes, .. } => (path.as_path(), *offset_bytes),
         Image::Null { .. } => (Path::new("null"), 0),
     };
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());

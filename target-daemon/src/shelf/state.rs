@@ -68,14 +68,6 @@ impl State {
         !self.reservation.is_empty() && !self.reservation.contains(src)
     }
 
-    /// Who is to hear of the export: those on its lists, or everybody.
-    pub fn audience(&self) -> impl Iterator<Item = Mac> {
-        let acl = &self.settings.acl;
-        let listed = if self.mask.is_empty() { acl.as_slice() } else { self.mask.as_slice() };
-        let everybody = listed.is_empty().then_some(Mac::BROADCAST);
-        listed.iter().copied().filter(|&mac| acl.admits(mac)).chain(everybody)
-    }
-
     /// What IDENTIFY DEVICE tells.
     pub fn identity(&self) -> Identity {
         Identity {
@@ -180,23 +172,6 @@ mod tests {
                 state.add_to_mask(mac(last)).unwrap();
             }
             assert_eq!(state.admit(mac(src)), expected, "{acl:?} {mask:?} {src}");
-        }
-    }
-
-    #[test]
-    fn audience_is_who_would_be_answered() {
-        for (acl, mask, expected) in [
-            (&[][..], &[][..], vec![Mac::BROADCAST]),
-            (&[2, 1], &[], vec![mac(1), mac(2)]),
-            (&[], &[5, 4], vec![mac(5), mac(4)]),
-            (&[1, 2], &[2, 3], vec![mac(2)]),
-            (&[1], &[3], vec![]),
-        ] {
-            let mut state = state(acl);
-            for &last in mask {
-                state.add_to_mask(mac(last)).unwrap();
-            }
-            assert_eq!(state.audience().collect::<Vec<_>>(), expected, "{acl:?} {mask:?}");
         }
     }
 

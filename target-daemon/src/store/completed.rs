@@ -8,27 +8,48 @@ use super::{Completion, Fault, Full, Op};
 /// far more than a worker submits between two harvests.
 pub const QUEUE_MAX: usize = 256;
 
-/// A bounded queue, allocated once.
+/// A bounded queue, allocated once, and the operations that will enter it
+/// together.
 #[derive(Debug)]
-pub(super) struct Completed(VecDeque<Completion>);
+pub(super) struct Completed {
+    queue: VecDeque<Completion>,
+    /// Tokens of writes that are done but not stable yet.
+    waiting: Vec<u32>,
+}
 
 impl Completed {
     pub(super) fn new() -> Self {
-        Self(VecDeque::with_capacity(QUEUE_MAX))
+        Self { queue: VecDeque::with_capacity(QUEUE_MAX), waiting: Vec::with_capacity(QUEUE_MAX) }
     }
 
     /// Gives `op` to be executed, or back as [`Full`] if its completion would
     /// find no room.
     pub(super) fn admit(&self, op: Op) -> Result<Op, Full> {
-        if self.0.len() < QUEUE_MAX { Ok(op) } else { Err(Full(op)) }
+        if self.queue.len() + self.waiting.len() < QUEUE_MAX { Ok(op) } else { Err(Full(op)) }
     }
 
     /// Queues a completion; there is room, [`Completed::admit`] has said so.
     pub(super) fn push(&mut self, token: u32, result: Result<(), Fault>) {
-        self.0.push_back(Completion { token, result });
+        self.queue.push_back(Completion { token, result });
+    }
+
+    /// Keeps a completion back until [`Completed::settle`].
+    pub(super) fn wait(&mut self, token: u32) {
+        self.waiting.push(token);
+    }
+
+    /// Whether nothing is left but what waits.
+    pub(super) fn only_waits(&self) -> bool {
+        self.queue.is_empty() && !self.waiting.is_empty()
+    }
+
+    /// Queues every completion that waited, all with this result.
+    pub(super) fn settle(&mut self, result: Result<(), Fault>) {
+        let completions = self.waiting.drain(..).map(|token| Completion { token, result });
+        self.queue.extend(completions);
     }
 
     pub(super) fn pop(&mut self) -> Option<Completion> {
-        self.0.pop_front()
+        self.queue.pop_front()
     }
 }

@@ -35,13 +35,13 @@ pub(super) fn read(file: &File, buffers: &mut Buffers, offset: u64) -> Result<()
     })
 }
 
-/// Writes `buffers` from `offset` on; `flags` are those of `pwritev2`.
-pub(super) fn write(file: &File, buffers: &Buffers, offset: u64, flags: libc::c_int) -> Result<(), Stopped> {
+/// Writes `buffers` from `offset` on.
+pub(super) fn write(file: &File, buffers: &Buffers, offset: u64) -> Result<(), Stopped> {
     transfer(buffers, offset, |iovecs, offset| {
         let count = iovecs.len() as libc::c_int;
         // SAFETY: the pieces are valid (the contract of `Buffers`); the kernel
         // only reads them.
-        let moved = unsafe { libc::pwritev2(file.as_raw_fd(), iovecs.as_ptr(), count, offset, flags) };
+        let moved = unsafe { libc::pwritev(file.as_raw_fd(), iovecs.as_ptr(), count, offset) };
         result(moved)
     })
 }

@@ -1,15 +1,21 @@
 //! The store over a mapping: for files and devices that live in memory or are
 //! served from the page cache.
 //!
-//! - A **read** is one guarded copy from the mapping.
-//! - A **durable write** goes through the descriptor with `RWF_DSYNC`, which
-//!   is coherent with the mapping and reports a full or broken medium as an
-//!   error: (1) the present size is checked, so that a write never brings back
-//!   a part of the file that somebody cut off; (2) every byte is in the file
-//!   or the write fails; (3) the call returned, so the data is on the medium;
-//!   only then (4) the completion is queued. A crash before (4) loses only
-//!   what nobody was told about.
-//! - A **volatile write** is a guarded copy into the mapping.
+//! A file that lies in memory is mapped; any other is reached by its
+//! descriptor, unless the operator wants it mapped.
+//!
+//! - A **read** is one guarded copy from the mapping, or one `preadv`.
+//! - **Durable writes** go through the descriptor, which is coherent with the
+//!   mapping and reports a full or broken medium as an error, and are made
+//!   stable as a group: (1) the present size is checked, so that a write never
+//!   brings back a part of the file that somebody cut off; (2) every byte is in
+//!   the page cache or the write fails; (3) when the worker comes for
+//!   completions, one `fdatasync` covers every write since the last one; (4) it
+//!   returned, so their data is on the medium; only then (5) their completions
+//!   are queued. A crash before (5) loses only what nobody was told about. A
+//!   worker that received one request syncs after one write, one that received
+//!   sixty syncs once for all of them.
+//! - A **volatile write** is a guarded copy into the mapping, or one `pwritev`.
 //! - When a guarded copy is **interrupted**, the same transfer goes through the
 //!   descriptor, which says why by its errno (or succeeds, if the trouble has
 //!   passed).
@@ -21,32 +27,30 @@
 //! (see `lock`) is what keeps other programs away.
 
 use super::completed::Completed;
-use super::descriptor::{self, Stopped};
+use super::descriptor;
 use super::mapping::Mapping;
 use super::open::Backing;
 use super::remarks;
 use super::{
-    Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions, SECTOR_BYTES,
-    Store, Warning,
+    Access, Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions,
+    SECTOR_BYTES, Store, Warning,
 };
 
 /// How a write gets to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writes {
     Refused,
-    /// Into the mapping; stable after a flush.
-    Mapped,
-    /// Through the descriptor, each one stable by itself.
+    /// Into the mapping, or the page cache; stable after a flush.
+    Volatile,
+    /// Through the descriptor; completed after an `fdatasync`.
     Synced,
-    /// Through the descriptor, then `fdatasync`: for file systems that do not
-    /// know the flag.
-    ThenSynced,
 }
 
 /// A file or block device, mapped.
 #[derive(Debug)]
 pub struct MmapStore {
-    mapping: Mapping,
+    /// None: by the descriptor.
+    mapping: Option<Mapping>,
     backing: Backing,
     geometry: Geometry,
     writes: Writes,
@@ -60,11 +64,17 @@ impl MmapStore {
         let backing = Backing::open(options)?;
         let writes = match (options.read_only, options.durability) {
             (true, _) => Writes::Refused,
-            (false, Durability::Volatile) => Writes::Mapped,
+            (false, Durability::Volatile) => Writes::Volatile,
             (false, Durability::Durable) => Writes::Synced,
         };
-        let mapping = map(&backing, backing.bytes(), writes)
-            .map_err(|source| OpenError::system(&options.path, "map", source))?;
+        let mapped = match options.access {
+            Access::Mapped => true,
+            Access::Descriptor => false,
+            Access::Fitting => remarks::is_resident(backing.file()),
+        };
+        let map = || map(&backing, backing.bytes(), writes);
+        let mapping = mapped.then(map).transpose();
+        let mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
         let geometry =
             Geometry { sectors: backing.bytes() / SECTOR_BYTES, physical_bytes: backing.physical_bytes() };
         Ok(Self { mapping, backing, geometry, writes, failed: None, completed: Completed::new() })
@@ -73,6 +83,11 @@ impl MmapStore {
     /// What the operator should know about the file, though it was opened.
     pub fn warnings(&self) -> &[Warning] {
         self.backing.warnings()
+    }
+
+    /// Whether reads come from a mapping, rather than by the descriptor.
+    pub fn is_mapped(&self) -> bool {
+        self.mapping.is_some()
     }
 
     /// The fault of a flush, if one has failed: since then the store refuses
@@ -91,7 +106,8 @@ impl MmapStore {
     }
 
     fn read(&self, at: u64, buffers: &mut Buffers) -> Result<(), Fault> {
-        if self.mapping.read(at as usize, buffers).is_err() {
+        let copied = self.mapping.as_ref().map(|mapping| mapping.read(at as usize, buffers));
+        if copied != Some(Ok(())) {
             return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
         }
         // The page with the end of a truncated file reads as zeros behind the
@@ -108,41 +124,26 @@ impl MmapStore {
             return Err(Fault::ReadOnly);
         }
         self.check_end(at, buffers)?;
-        match self.writes {
-            Writes::Mapped => self.write_mapped(at, buffers),
-            _ => self.write_synced(at, buffers),
-        }
-    }
-
-    fn write_mapped(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
-        if self.mapping.write(at as usize, buffers).is_ok() {
-            return Ok(());
-        }
-        // It may have been interrupted because the file has shrunk just now.
-        self.check_end(at, buffers)?;
-        Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at, 0)?)
-    }
-
-    fn write_synced(&mut self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
-        let (file, offset) = (self.backing.file(), self.backing.offset() + at);
-        if self.writes == Writes::Synced {
-            match descriptor::write(file, buffers, offset, libc::RWF_DSYNC) {
-                Err(Stopped::Errno(libc::EOPNOTSUPP | libc::ENOSYS)) => {
-                    self.writes = Writes::ThenSynced;
-                }
-                result => return Ok(result?),
+        if self.writes == Writes::Volatile
+            && let Some(mapping) = &self.mapping
+        {
+            if mapping.write(at as usize, buffers).is_ok() {
+                return Ok(());
             }
+            // It may have been interrupted because the file has shrunk just now.
+            self.check_end(at, buffers)?;
         }
-        descriptor::write(file, buffers, offset, 0)?;
-        self.flush()
+        Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
         if let Some(fault) = self.failed {
+            self.completed.settle(Err(fault));
             return Err(fault);
         }
         let result = descriptor::sync(self.backing.file()).map_err(Fault::from);
         self.failed = result.err();
+        self.completed.settle(result);
         result
     }
 
@@ -159,12 +160,13 @@ impl Store for MmapStore {
     }
 
     fn refresh(&mut self) -> Geometry {
-        if let Some(bytes) = self.backing.resized()
-            && let Ok(mapping) = map(&self.backing, bytes, self.writes)
-        {
-            self.mapping = mapping;
-            self.backing.set_bytes(bytes);
-            self.geometry.sectors = bytes / SECTOR_BYTES;
+        if let Some(bytes) = self.backing.resized() {
+            let map = |_: &Mapping| map(&self.backing, bytes, self.writes);
+            if let Ok(mapping) = self.mapping.as_ref().map(map).transpose() {
+                self.mapping = mapping;
+                self.backing.set_bytes(bytes);
+                self.geometry.sectors = bytes / SECTOR_BYTES;
+            }
         }
         self.geometry
     }
@@ -172,11 +174,20 @@ impl Store for MmapStore {
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);
-        self.completed.push(op.token, result);
+        let unstable = op.kind == Kind::Write && self.writes == Writes::Synced && result.is_ok();
+        if unstable {
+            self.completed.wait(op.token);
+        } else {
+            self.completed.push(op.token, result);
+        }
         Ok(())
     }
 
     fn complete(&mut self) -> Option<Completion> {
+        if self.completed.only_waits() {
+            // The result goes to every write that waits for it.
+            let _ = self.flush();
+        }
         self.completed.pop()
     }
 }
@@ -184,7 +195,7 @@ impl Store for MmapStore {
 /// Writable only if writes go that way: a durable store cannot be changed past
 /// its descriptor, not even by a bug.
 fn map(backing: &Backing, bytes: u64, writes: Writes) -> std::io::Result<Mapping> {
-    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Mapped)?;
+    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Volatile)?;
     if remarks::is_resident(backing.file()) {
         mapping.populate();
     }

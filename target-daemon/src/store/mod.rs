@@ -9,8 +9,8 @@
 //!
 //! ```text
 //! open ──► lock, device      what may be opened at all, and by whom else
-//!   └────► MmapStore ──► mapping ──► sigbus      reads; volatile writes
-//!              └───────► descriptor              durable writes; what a fault meant
+//!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
+//!              └───────► descriptor              all else; what a fault meant
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
 //! ```
 
@@ -36,7 +36,7 @@ pub use fake::FakeStore;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::OpenOptions;
+pub use open::{Access, OpenOptions};
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;

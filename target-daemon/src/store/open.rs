@@ -28,10 +28,26 @@ pub struct OpenOptions {
     pub length_bytes: Option<u64>,
     /// What an acknowledged write has survived.
     pub durability: Durability,
+    /// How its bytes are reached.
+    pub access: Access,
+}
+
+/// How the bytes of a file are reached. Both go through the page cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Access {
+    /// Mapped, if the file lies in memory as a whole; by its descriptor
+    /// otherwise.
+    #[default]
+    Fitting,
+    /// Mapped. On a disk, the first use of a page reads its surroundings too.
+    Mapped,
+    /// By its descriptor: the kernel sees which reads are sequential, and a
+    /// write of whole pages reads nothing first.
+    Descriptor,
 }
 
 impl OpenOptions {
-    /// The whole of `path`, writable and durable.
+    /// The whole of `path`, writable, durable, mapped if that is fitting.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -39,6 +55,7 @@ impl OpenOptions {
             offset_bytes: 0,
             length_bytes: None,
             durability: Durability::Durable,
+            access: Access::Fitting,
         }
     }
 

@@ -151,6 +151,16 @@ impl<R: Rings> Worker<R> {
         self.away > 0 || self.desk.in_flight() > 0 || !self.exchange.is_empty()
     }
 
+    /// What it has counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Its lanes.
+    pub fn lanes(&self) -> impl Iterator<Item = &Lane<R>> {
+        self.lanes.iter().map(|own| &own.lane)
+    }
+
     /// Tells everybody on an interface about every export: by a query that
     /// nobody sent, from those who are to hear the answer.
     pub fn announce(&mut self, interface: usize, audience: &[Mac], clock: &impl Clock) {

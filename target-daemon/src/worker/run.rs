@@ -97,7 +97,9 @@ impl Clock for Monotonic {
 }
 
 impl<R: Rings> Worker<R> {
-    fn drain(&mut self, clock: &impl Clock) -> usize {
+    /// A turn of a worker that ends: takes nothing new from the wire. Returns
+    /// how much there was to do.
+    pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
         self.settle(clock)
     }

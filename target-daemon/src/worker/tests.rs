@@ -1,1 +1,216 @@
+//! The parts of a worker by themselves. Whole workers, over rings and stores
+//! in memory, are tested in the workspace's `tests` crate.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::directory::{Directory, Owner};
+use super::exchange::Exchange;
+use super::inflight::{Pending, Slab};
+use super::job::{Done, Job};
+use super::room;
+use crate::command::{self, Action};
+use crate::observe::Operation;
+use crate::ring::{FakeRings, Frame, Lane};
+use crate::shelf::{Acl, Settings, State};
+use crate::store::{Durability, Geometry, Kind};
+use crate::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
+use crate::wire::ether::{Ether, Mac, Tags};
+use crate::wire::identify::{Names, Text};
+use crate::wire::query::Advert;
+use crate::wire::{Request, ata};
+
+const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const ADDRESS: Address = Address { shelf: 7, slot: 3 };
+
+fn header(command: Command, tags: Tags) -> Header {
+    let ether = Ether { dst: OWN, src: Mac([2, 0, 0, 0, 0, 2]), tags };
+    Header { ether, role: Role::Request, shelf: 7, slot: 3, command, tag: 9 }
+}
+
+fn lane() -> Lane<FakeRings> {
+    let (rings, memory, _wire) = FakeRings::new(64, 2048, 16).unwrap();
+    Lane::new(rings, memory)
+}
+
+fn job(frame: Frame) -> Job {
+    let header = header(Command::Ata, Tags::NONE);
+    Job { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0 }
+}
+
+fn pending(frame: Frame) -> Pending {
+    let ata = ata::Request { flags: 0, feature: 0, count: 4, command: 0x24.into(), registers: [0; 6] };
+    Pending { job: job(frame), ata, kind: Kind::Read, operation: Operation::Read }
+}
+
+#[test]
+fn a_full_slab_gives_the_request_back() {
+    let mut lane = lane();
+    let memory = lane.memory().clone();
+    let mut slab = Slab::new(2);
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let frame = lane.allocate(36 + 2048).unwrap();
+        let (token, buffers) = slab.admit(pending(frame), 36, 2048, &memory).unwrap();
+        assert_eq!(buffers.len(), 2048, "over two pieces");
+        tokens.push(token);
+    }
+    let frame = lane.allocate(60).unwrap();
+    let refused = slab.admit(pending(frame), 36, 0, &memory).unwrap_err();
+    lane.release(refused.0.job.frame);
+    assert_eq!(slab.len(), 2);
+    for token in tokens {
+        lane.release(slab.remove(token).unwrap().job.frame);
+        assert!(slab.remove(token).is_none(), "once");
+    }
+    assert_eq!(slab.len(), 0);
+    lane.check(0).unwrap();
+}
+
+#[test]
+fn a_frame_without_room_for_the_data_is_refused() {
+    let mut lane = lane();
+    let memory = lane.memory().clone();
+    let mut slab = Slab::new(1);
+    for bytes in [35, 36, 36 + 511] {
+        let frame = lane.allocate(bytes).unwrap();
+        let refused = slab.admit(pending(frame), 36, 512, &memory).unwrap_err();
+        lane.release(refused.0.job.frame);
+        assert_eq!(slab.len(), 0);
+    }
+    lane.check(0).unwrap();
+}
+
+/// A place that is used again answers to a new token only, for as long as 16
+/// bits of generation last.
+#[test]
+fn tokens_of_the_past_are_strangers() {
+    let mut lane = lane();
+    let memory = lane.memory().clone();
+    let mut slab = Slab::new(1);
+    let mut frame = lane.allocate(60).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..1000 {
+        let (token, _) = slab.admit(pending(frame), 36, 0, &memory).unwrap();
+        assert!(seen.insert(token));
+        for strange in [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff] {
+            assert!(slab.remove(strange).is_none(), "{strange:#x} for {token:#x}");
+        }
+        frame = slab.remove(token).unwrap().job.frame;
+    }
+    lane.release(frame);
+}
+
+/// As many as there are chunks come back without one being refused.
+#[test]
+fn giving_back_never_fails_and_handing_over_may() {
+    let mut lane = lane();
+    let mut ends: Vec<_> = Exchange::connect(&[3, 3]).unwrap().into_iter().map(|(end, _)| end).collect();
+    let (second, first) = (ends.pop().unwrap(), ends.pop().unwrap());
+    for tag in 0..3 {
+        let mut job = job(lane.allocate(60).unwrap());
+        job.header.tag = tag;
+        first.hand_over(1, job).unwrap();
+    }
+    assert!(first.is_empty() && !second.is_empty());
+    for tag in 0..3 {
+        let job = second.next_job().unwrap();
+        assert_eq!(job.header.tag, tag, "in order");
+        second.give_back(0, job.done(Operation::Other, None)).unwrap();
+    }
+    assert!(second.next_job().is_none());
+    while let Some(Done { frame, .. }) = first.next_done() {
+        lane.release(frame);
+    }
+    assert!(first.is_empty() && second.is_empty());
+    let refused = first.hand_over(2, job(lane.allocate(60).unwrap())).unwrap_err();
+    lane.release(refused.frame);
+    lane.check(0).unwrap();
+}
+
+#[test]
+fn directory_finds_owners_by_shelf_and_slot() {
+    let owner = |worker| Owner { worker, export: 0 };
+    let row = |shelf, slot, worker| (Address { shelf, slot }, owner(worker));
+    let directory = Directory::new(vec![row(7, 4, 1), row(300, 3, 2), row(7, 3, 0)]);
+    for (shelf, slot, expected) in [
+        (7, 3, &[0][..]),
+        (7, 4, &[1]),
+        (7, 5, &[]),
+        (8, 3, &[]),
+        (7, SLOT_ANY, &[0, 1]),
+        (SHELF_ANY, 3, &[0, 2]),
+        (SHELF_ANY, SLOT_ANY, &[0, 1, 2]),
+        (8, SLOT_ANY, &[]),
+    ] {
+        for dst in [OWN, Mac::BROADCAST] {
+            let mut header = header(Command::Query, Tags::NONE);
+            (header.shelf, header.slot, header.ether.dst) = (shelf, slot, dst);
+            let found: Vec<_> = directory.find(&header).map(|owner| owner.worker).collect();
+            assert_eq!(found, expected, "{shelf}.{slot} to {dst}");
+        }
+    }
+}
+
+/// A state with full lists and the longest string: its replies are the longest.
+fn crowded() -> State {
+    let settings = Settings {
+        address: ADDRESS,
+        read_only: false,
+        durability: Durability::Durable,
+        names: Names { serial: Text::new("s"), firmware: Text::new("f"), model: Text::new("m") },
+        acl: Acl::default(),
+    };
+    let mut state = State::new(settings, Geometry { sectors: 1 << 20, physical_bytes: 512 });
+    state.set_config(&[7; 1024]).unwrap();
+    let mac = |number: u8| Mac([2, 0, 0, 0, 0, number]);
+    (0..180).for_each(|number| state.add_to_mask(mac(number)).unwrap());
+    state.set_reservation((0..240).map(mac)).unwrap();
+    state
+}
+
+/// Bytes that the reply to this frame takes, data included.
+fn needed(header: &Header, frame: &[u8], sectors_per_frame: u8) -> usize {
+    let mut state = crowded();
+    let advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame };
+    let Ok(request) = Request::parse(header, frame, frame.len()) else { return 0 };
+    match command::execute(&request, &mut state, advert) {
+        Action::Reply(reply) => reply.frame_len(header.l2_len()),
+        Action::Read { count, .. } => header.argument_offset() + ata::HEADER_LEN + usize::from(count) * 512,
+        Action::Ignore(_) | Action::Write { .. } | Action::Flush { .. } => 60,
+    }
+}
+
+/// Codes of the commands that are not ATA, and opcodes.
+const CODES: [u8; 20] =
+    [0, 1, 2, 3, 4, 5, 6, 15, 0x20, 0x24, 0x25, 0xC8, 0x30, 0x34, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF, 0xff];
+
+/// The room that is made for a reply before it is known holds it, whatever it
+/// turns out to be, so that nothing is ever `unsendable`.
+#[test]
+fn room_holds_every_reply() {
+    let mut longest = [0; 6];
+    for tags in [Tags::NONE, Tags::NONE.with(0x8100, 7).unwrap()] {
+        for (command, opcode, count) in
+            (0..6u8).flat_map(|c| CODES.iter().flat_map(move |o| [0, 1, 2, 16, 17, 255].map(|n| (c, *o, n))))
+        {
+            // The opcode is where the codes of the other commands are, too.
+            let mut argument = [0; 12];
+            argument[..6].copy_from_slice(&[opcode, opcode, count, opcode, 0, opcode]);
+            if command == 3 {
+                argument[1] = 0;
+            }
+            let header = header(command.into(), tags);
+            let mut frame = vec![0; header.argument_offset()];
+            header.emit(&mut frame).unwrap();
+            frame.extend(argument);
+            for sectors_per_frame in [1, 2, 16] {
+                let needed = needed(&header, &frame, sectors_per_frame);
+                let room = room::for_reply(&header, &frame, sectors_per_frame);
+                assert!(room >= needed, "{command} {argument:?}: {room} of {needed} bytes");
+                let longest = &mut longest[usize::from(command)];
+                *longest = needed.max(*longest);
+            }
+        }
+    }
+    let expected = [18 + 10 + 12 + 8192, 18 + 10 + 8 + 1024, 18 + 10 + 4 + 1440, 18 + 10 + 2 + 1440, 60, 60];
+    assert_eq!(longest, expected, "the longest reply to each command was met");
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use xblade::store::{Buffers, Durability, Fault, Kind, MmapStore, Op, OpenOptions, Store};
+use xblade::store::{Access, Buffers, Durability, Fault, Kind, MmapStore, Op, OpenOptions, Store};
 
 /// Runs one operation over `memory`, cut into pieces at `cuts`.
 pub fn run(
@@ -55,6 +55,11 @@ pub fn pattern(seed: u8, bytes: usize) -> Vec<u8> {
 }
 
 /// A store by its path and whether it is durable.
+/// Whether this process tests access by descriptor.
+pub fn by_descriptor() -> bool {
+    std::env::var_os("XBLADE_TEST_BY_DESCRIPTOR").is_some()
+}
+
 pub fn by(durable: bool, path: &Path) -> MmapStore {
     open(&if durable { OpenOptions::new(path) } else { volatile(path) })
 }
@@ -71,8 +76,11 @@ pub fn extent(path: &Path, offset_bytes: u64, length_bytes: Option<u64>) -> Open
     OpenOptions { offset_bytes, length_bytes, ..OpenOptions::new(path) }
 }
 
+/// Mapped, or by descriptor if the environment says so (see `access`).
 pub fn open(options: &OpenOptions) -> MmapStore {
-    MmapStore::open(options).unwrap_or_else(|error| panic!("{error}: {options:?}"))
+    let access = if by_descriptor() { Access::Descriptor } else { Access::Mapped };
+    MmapStore::open(&OpenOptions { access, ..options.clone() })
+        .unwrap_or_else(|error| panic!("{error}: {options:?}"))
 }
 
 /// The message for the user, for an open that must fail.

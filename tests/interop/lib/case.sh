@@ -55,6 +55,7 @@ case_steps() {
     frames=$(link_frames "$INTERFACES")
     drops=$(link_drops "$INTERFACES")
     target_stop >>"$LOG/host.log" || problem=${problem:-$(tail -1 "$LOG/host.log")}
+    drops+=$(target_losses)
     [ -z "$drops" ] || [ "$DROPS" = any ] || problem=${problem:-frames were dropped: $drops}
     [ -n "$problem" ] || case_host check || problem="check on the host failed"
 }

@@ -56,7 +56,10 @@ image_build() {
 kernel_package() {
     local meta
     for meta in linux-image-amd64 linux-image-generic; do
-        apt-cache depends "$meta" 2>/dev/null | grep -o 'linux-image-[0-9][^ ]*' | head -1 | grep . && return
+        if [[ $(apt-cache depends "$meta" 2>/dev/null) =~ linux-image-[0-9][^[:space:]]* ]]; then
+            echo "${BASH_REMATCH[0]}"
+            return
+        fi
     done
     return 1
 }

@@ -67,6 +67,11 @@ target_account() {
     done
 }
 
+# target_losses - "COUNTER=N ..." for frames that xblade's report at its end says were lost
+target_losses() {
+    awk '$1 ~ /^(no_socket|too_long|bad_.*|kernel_.*)$/ && $2 > 0 {printf "%s=%d ", $1, $2}' "$LOG/target.log"
+}
+
 # target_cpu - what was added up, as seconds
 target_cpu() {
     awk -v u="$CPU_USER" -v s="$CPU_SYSTEM" -v hz="$(getconf CLK_TCK)" \

@@ -100,6 +100,7 @@ fn planted_protocol_faults_are_counted() {
         (Plant::Silence, (1, 0, 0, 0, 0, 0)),
         (Plant::WrongTag, (1, 0, 0, 1, 0, 0)),
         (Plant::WrongAddress, (1, 0, 0, 1, 0, 0)),
+        (Plant::WrongSource, (1, 0, 0, 1, 0, 0)),
         (Plant::Twice, (0, 0, 1, 0, 0, 0)),
         (Plant::Short, (0, 0, 0, 0, 1, 0)),
         (Plant::Error, (0, 0, 0, 0, 1, 0)),

@@ -1,0 +1,205 @@
+//! The program as a user runs it, on veth pairs in namespaces of its own.
+//! Needs root; says so on standard error, past the test harness, if it is not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
+
+/// Whether these tests can run; tells loudly if not.
+fn can_run(needed: &[&str]) -> bool {
+    let missing = |program: &&&str| !sh("command", &["-v", program]).status.success();
+    let lacking = match needed.iter().find(missing) {
+        Some(program) => format!("`{program}` is not installed"),
+        None if String::from_utf8_lossy(&sh("id", &["-u"]).stdout).trim() != "0" => "not root".to_owned(),
+        None => return true,
+    };
+    // Not eprintln!, which the harness keeps to itself.
+    let _ = writeln!(std::io::stderr(), "SKIPPED a test on a veth pair: {lacking}");
+    false
+}
+
+/// Runs a program, shell builtins included.
+fn sh(program: &str, args: &[&str]) -> Output {
+    let script = format!("{program} \"$@\"");
+    Command::new("sh").args(["-c", &script, "sh"]).args(args).output().unwrap()
+}
+
+fn ip(args: &str) {
+    let output = sh("ip", &args.split_whitespace().collect::<Vec<_>>());
+    assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Two namespaces with a veth pair, a directory for files, and a target.
+struct Rig {
+    name: String,
+    files: PathBuf,
+    target: Option<Child>,
+}
+
+impl Rig {
+    fn new(mtu: u32) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("xbb-it{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let files = std::env::temp_dir().join(&name);
+        fs::create_dir(&files).unwrap();
+        let rig = Self { name: name.clone(), files, target: None };
+        ip(&format!("netns add {name}t"));
+        ip(&format!("netns add {name}i"));
+        ip(&format!("link add xbbt netns {name}t type veth peer name xbbi netns {name}i"));
+        ip(&format!("-n {name}t link set xbbt mtu {mtu} up"));
+        ip(&format!("-n {name}i link set xbbi mtu {mtu} up"));
+        rig
+    }
+
+    fn command(&self, end: char, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}{end}", self.name)).args(words).stdin(Stdio::null());
+        command
+    }
+
+    fn start_target(&mut self, words: &[&str]) {
+        let child = self.command('t', words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.target = Some(child);
+    }
+
+    /// A file of zeros.
+    fn file(&self, bytes: usize) -> String {
+        let path = self.files.join("export.img");
+        fs::write(&path, vec![0; bytes]).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn bench(&self, args: &str) -> (Option<i32>, String) {
+        let words: Vec<&str> = std::iter::once(BENCH).chain(args.split_whitespace()).collect();
+        let output = self.command('i', &words).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.target.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for end in ['t', 'i'] {
+            sh("ip", &["netns", "del", &format!("{}{end}", self.name)]);
+        }
+        let _ = fs::remove_dir_all(&self.files);
+    }
+}
+
+#[test]
+fn the_echo_is_found_and_answers_through_both_ports() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    for (mtu, sectors) in [(1500, 2), (9000, 16)] {
+        let mut rig = Rig::new(mtu);
+        rig.start_target(&[BENCH, "echo", "--interface", "xbbt", "--export", "7.3"]);
+        for port in ["af-packet", "af-xdp"] {
+            let json = rig.files.join("result.json");
+            let (code, text) = rig.bench(&format!(
+                "load --interface xbbi --export 7.3 --op mixed --port {port} --count 5000 --json {}",
+                json.display()
+            ));
+            assert_eq!(code, Some(0), "MTU {mtu}, {port}: {text}");
+            let result: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+            assert_eq!(result["latency"]["count"], 5000, "{text}");
+            assert_eq!(result["setup"]["sectors"], sectors);
+            assert_eq!(result["setup"]["port"], port);
+        }
+        let (code, text) = rig.bench("discover --interface xbbi");
+        assert_eq!(code, Some(0));
+        assert!(text.contains("7.3") && text.contains("xblade-bench echo"), "{text}");
+        let (code, text) = rig.bench("load --interface xbbi --export 7.4");
+        assert_eq!(code, Some(1));
+        assert!(text.contains("export 7.4: no answer"), "{text}");
+    }
+}
+
+#[test]
+fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
+    if !can_run(&["ip", "nsenter", "vblade"]) {
+        return;
+    }
+    let mut rig = Rig::new(9000);
+    let file = rig.file(1 << 20);
+    rig.start_target(&["vblade", "-b", "64", "7", "3", "xbbt", &file]);
+    let load = "load --interface xbbi --export 7.3 --verify";
+    let (code, text) = rig.bench(&format!("{load} --op mixed --count 3000 --seed 1"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("no faults"), "{text}");
+
+    // Every sector has a stamp now: 128 requests of 16 sectors cover the file.
+    let read = format!("{load} --op read --sequential --count 128");
+    let (code, text) = rig.bench(&read);
+    assert!(code == Some(0) && text.contains("2048 sectors checked, 0 not known, no faults"), "{text}");
+
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100 * 512 + 77] ^= 1;
+    bytes.copy_within(200 * 512..201 * 512, 300 * 512);
+    fs::write(&file, bytes).unwrap();
+    let (code, text) = rig.bench(&read);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("1 wrong lba, 1 corrupt"), "{text}");
+    assert!(text.contains("sector 300: holds the contents of sector 200"), "{text}");
+}
+
+#[test]
+fn an_export_that_holds_data_is_not_written() {
+    if !can_run(&["ip", "nsenter", "vblade"]) {
+        return;
+    }
+    let mut rig = Rig::new(1500);
+    let file = rig.file(1 << 20);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
+    fs::write(&file, &bytes).unwrap();
+    rig.start_target(&["vblade", "-b", "64", "7", "3", "xbbt", &file]);
+    let load = "load --interface xbbi --export 7.3 --op write --count 500";
+    let (code, text) = rig.bench(load);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("ext2/3/4") && text.contains("--destroy-data"), "{text}");
+    assert!(fs::read(&file).unwrap() == bytes, "nothing was written");
+    let (code, text) = rig.bench(&format!("{load} --destroy-data"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(fs::read(&file).unwrap() != bytes);
+}
+
+#[test]
+fn an_interrupted_comparison_leaves_nothing_behind() {
+    if !can_run(&["ip", "nsenter", "taskset", "kill"]) {
+        return;
+    }
+    // The echo comes first: the daemon is not started before the interrupt.
+    let args = "compare --xblade /bin/true --rounds 1 --seconds 60 --mib 1 --target-core 0";
+    let mut child = Command::new(BENCH).args(args.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+    let pid = child.id();
+    let namespaces = || {
+        let listed = sh("ip", &["netns", "list"]).stdout;
+        String::from_utf8_lossy(&listed).matches(&format!("xbb-{pid}-")).count()
+    };
+    let file = PathBuf::from(format!("/dev/shm/xbb-{pid}.img"));
+    let started = Instant::now();
+    while namespaces() < 2 && started.elapsed() < Duration::from_secs(20) {
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(namespaces(), 2);
+    assert!(file.exists());
+    assert!(sh("kill", &["-INT", &pid.to_string()]).status.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(namespaces(), 0);
+    assert!(!file.exists());
+    assert!(started.elapsed() < Duration::from_secs(40), "it does not finish its round first");
+}

@@ -1,0 +1,44 @@
+//! The program under test.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The `xblade` program: `$XBLADE` if that is set, else the one beside this
+/// test, of the same profile.
+///
+/// Cargo gives the path of a binary only to the tests of its own package, and
+/// does not build it for others: so if it is cargo that runs this test, it is
+/// asked to. Whoever runs it otherwise has built both.
+pub fn xblade() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| std::env::var_os("XBLADE").map_or_else(beside, PathBuf::from))
+}
+
+fn beside() -> PathBuf {
+    // target/PROFILE/deps/TEST
+    let test = std::env::current_exe().expect("the path of this test");
+    let folder = test.parent().and_then(Path::parent).expect("a folder above deps");
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        build(&cargo, folder);
+    }
+    let program = folder.join("xblade");
+    assert!(program.exists(), "{} is missing: cargo build -p xblade, or set XBLADE", program.display());
+    program
+}
+
+fn build(cargo: &OsString, folder: &Path) {
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "xblade", "--bin", "xblade", "--profile", profile])
+        .arg("--target-dir")
+        .arg(folder.parent().expect("a target folder"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .expect("cargo");
+    assert!(status.success(), "xblade does not build");
+}

@@ -1,0 +1,290 @@
+//! Whole workers over rings in memory, turned by hand.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xblade::ring::{FakeRings, FakeWire, Lane};
+use xblade::shelf::{Acl, Export, SECTORS_PER_FRAME_MAX, Settings, Shelf, sectors_per_frame};
+use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
+use xblade::wire::DropReason;
+use xblade::wire::ether;
+use xblade::wire::identify::{Names, Text};
+use xblade::worker::{Clock, Counters, Directory, Exchange, Owner, Parts, SharedLane, Worker};
+
+use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, Target};
+
+/// More rounds than anything that ends takes.
+const ROUNDS_MAX: usize = 100_000;
+
+/// What a target is made of. Every lane is an interface of its own, whose
+/// address is [`TARGET_MAC`] with the lane's index added to the last byte.
+pub struct Plan {
+    /// The worker of each lane.
+    pub lanes: Vec<u16>,
+    /// Number of workers.
+    pub workers: u16,
+    /// Chunks in the memory of each lane.
+    pub chunks: u32,
+    /// Bytes in each: 2048 or 4096.
+    pub chunk_bytes: u32,
+    /// Entries of fill and tx ring.
+    pub ring: u32,
+    /// MTU of every interface.
+    pub mtu: u32,
+    /// As advertised.
+    pub buffer_count: u16,
+    /// Requests in flight for each worker.
+    pub in_flight: u16,
+    /// Who is answered; empty for all.
+    pub acl: Vec<Mac>,
+    /// What is served.
+    pub exports: Vec<ExportPlan>,
+}
+
+/// One export of a [`Plan`].
+pub struct ExportPlan {
+    /// Where.
+    pub address: Address,
+    /// What.
+    pub store: Box<dyn Store>,
+    /// Refuse writes.
+    pub read_only: bool,
+    /// Which worker owns it.
+    pub worker: u16,
+}
+
+impl ExportPlan {
+    /// An export of this store, owned by worker 0.
+    pub fn new(address: Address, store: impl Store + 'static) -> Self {
+        Self { address, store: Box::new(store), read_only: false, worker: 0 }
+    }
+
+    /// The same, owned by another worker.
+    #[must_use]
+    pub fn owned_by(self, worker: u16) -> Self {
+        Self { worker, ..self }
+    }
+}
+
+impl Plan {
+    /// One worker with one lane, for jumbo frames.
+    pub fn new(exports: Vec<ExportPlan>) -> Self {
+        Self {
+            lanes: vec![0],
+            workers: 1,
+            chunks: 1024,
+            chunk_bytes: 4096,
+            ring: 256,
+            mtu: 9000,
+            buffer_count: 64,
+            in_flight: 64,
+            acl: Vec::new(),
+            exports,
+        }
+    }
+
+    /// The exports of a stand, over the stores that the daemon would open,
+    /// spread over this many workers.
+    pub fn of(stand: &Stand, workers: u16) -> Self {
+        let open = |address, read_only| {
+            let options = OpenOptions { read_only, ..OpenOptions::new(stand.image(address)) };
+            MmapStore::open(&options).expect("an image")
+        };
+        let mut exports = vec![
+            ExportPlan::new(MAIN, open(MAIN, false)),
+            ExportPlan { read_only: true, ..ExportPlan::new(READ_ONLY, open(READ_ONLY, true)) },
+            ExportPlan::new(LARGE, NullStore::new(LARGE_SECTORS)),
+            ExportPlan::new(SENTINEL, open(SENTINEL, false)),
+        ];
+        for (export, worker) in exports.iter_mut().zip((0..workers).rev().cycle()) {
+            export.worker = worker;
+        }
+        Self { workers, ..Self::new(exports) }
+    }
+}
+
+/// A clock that stands still unless it is told the time.
+#[derive(Debug, Default)]
+pub struct TestClock(pub Cell<u64>);
+
+impl Clock for TestClock {
+    fn now_ns(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// Workers, their rings, and the far ends of those.
+pub struct FakeTarget {
+    /// To be turned by hand.
+    pub workers: Vec<Worker<FakeRings>>,
+    /// The far end of each lane.
+    pub wires: Vec<FakeWire>,
+    /// The time.
+    pub clock: TestClock,
+    /// Replies by lane, oldest first.
+    replies: Vec<VecDeque<Vec<u8>>>,
+}
+
+impl FakeTarget {
+    /// Workers as planned.
+    pub fn new(plan: Plan) -> Self {
+        let sectors = sectors_per_frame(plan.mtu);
+        let (mut wires, mut shared) = (Vec::new(), Vec::new());
+        let mut own: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
+        for (id, &worker) in plan.lanes.iter().enumerate() {
+            let (rings, memory, wire) =
+                FakeRings::new(plan.chunks, plan.chunk_bytes, plan.ring).expect("a possible shape");
+            let lane = SharedLane::new(memory.clone(), id, worker, SECTORS_PER_FRAME_MAX);
+            lane.update(ether::Mac(lane_mac(id)), sectors);
+            shared.push(lane);
+            own[usize::from(worker)].push((id as u16, Lane::new(rings, memory)));
+            wires.push(wire);
+        }
+        let shared: Arc<[_]> = shared.into();
+        let (shelves, directory) = distribute(plan.exports, plan.workers, &plan.acl);
+        let chunks: Vec<_> = own.iter().map(|lanes| lanes.len() * plan.chunks as usize).collect();
+        let ends = Exchange::connect(&chunks).expect("an eventfd");
+        let workers =
+            own.into_iter().zip(shelves).zip(ends).enumerate().map(|(index, ((lanes, shelf), end))| {
+                let parts = Parts {
+                    index: index as u16,
+                    lanes,
+                    shared: Arc::clone(&shared),
+                    shelf,
+                    directory: Arc::clone(&directory),
+                    exchange: end.0,
+                    buffer_count: plan.buffer_count,
+                    in_flight: plan.in_flight,
+                };
+                Worker::new(parts).expect("histograms")
+            });
+        let replies = wires.iter().map(|_| VecDeque::new()).collect();
+        Self { workers: workers.collect(), wires, clock: TestClock::default(), replies }
+    }
+
+    /// A frame arrives at a lane; `false` if its rings had no room.
+    pub fn deliver(&self, lane: usize, frame: &[u8]) -> bool {
+        self.wires[lane].deliver(frame)
+    }
+
+    /// One turn of every worker. Returns how much there was to do.
+    pub fn round(&mut self) -> usize {
+        self.workers.iter_mut().map(|worker| worker.turn(&self.clock)).sum()
+    }
+
+    /// Rounds until a whole one finds nothing to do and nothing is under way
+    /// that would end by itself; stores that wait for the test do not.
+    pub fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..ROUNDS_MAX {
+            quiet = if self.round() == 0 { quiet + 1 } else { 0 };
+            self.collect();
+            let busy = self.workers.iter().any(Worker::is_busy);
+            if quiet > if busy { 200 } else { 1 } {
+                return;
+            }
+        }
+        panic!("the workers do not come to rest");
+    }
+
+    /// What a lane has sent, oldest first.
+    pub fn sent(&mut self, lane: usize) -> Vec<Vec<u8>> {
+        self.collect();
+        self.replies[lane].drain(..).collect()
+    }
+
+    /// Sends a frame to a lane, and returns what that lane sends until all is
+    /// quiet.
+    pub fn exchange(&mut self, lane: usize, frame: &[u8]) -> Vec<Vec<u8>> {
+        assert!(self.deliver(lane, frame), "room in the rings");
+        self.settle();
+        self.sent(lane)
+    }
+
+    /// The counters of all workers, added up by `pick`.
+    pub fn count(&self, pick: impl Fn(&Counters) -> u64) -> u64 {
+        self.workers.iter().map(|worker| pick(&worker.stats().counters)).sum()
+    }
+
+    /// Drops for this reason, by all workers.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.workers.iter().map(|worker| worker.stats().drops[reason.index()]).sum()
+    }
+
+    /// Demands that nothing is under way and every chunk accounted for, and
+    /// that nothing happened that never happens.
+    #[track_caller]
+    pub fn assert_at_rest(&mut self) {
+        self.settle();
+        for (index, worker) in self.workers.iter().enumerate() {
+            assert!(!worker.is_busy(), "worker {index} is busy");
+            for lane in worker.lanes() {
+                assert_eq!(lane.check(0), Ok(()), "worker {index}");
+                let counters = lane.counters();
+                assert_eq!((counters.bad_descriptors, counters.bad_completions), (0, 0), "worker {index}");
+            }
+            let counters = worker.stats().counters;
+            let never = (counters.unsendable, counters.stale_completions, counters.imbalances);
+            assert_eq!(never, (0, 0, 0), "worker {index}: unsendable, stale, imbalances");
+        }
+    }
+
+    fn collect(&mut self) {
+        for (wire, replies) in self.wires.iter().zip(&mut self.replies) {
+            replies.extend(std::iter::from_fn(|| wire.sent()));
+        }
+    }
+}
+
+impl Target for FakeTarget {
+    /// To the first lane. All comes to rest before this returns, so replies
+    /// are in the order of their requests for any number of workers.
+    fn send(&mut self, frame: &[u8]) {
+        assert!(self.deliver(0, frame), "room in the rings");
+        self.settle();
+    }
+
+    fn next_reply(&mut self, _window: Duration) -> Option<Vec<u8>> {
+        self.replies[0].pop_front()
+    }
+
+    fn drops(&self) -> Option<[u64; DropReason::ALL.len()]> {
+        Some(DropReason::ALL.map(|reason| self.dropped(reason)))
+    }
+}
+
+/// The address of a lane's interface.
+fn lane_mac(lane: usize) -> Mac {
+    let [a, b, c, d, e, f] = TARGET_MAC;
+    [a, b, c, d, e, f + lane as u8]
+}
+
+fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Shelf>, Arc<Directory>) {
+    let mut shelves: Vec<_> = (0..workers).map(|_| Shelf::default()).collect();
+    let mut owners = Vec::new();
+    let acl = Acl::new(acl.iter().copied().map(ether::Mac));
+    for plan in exports {
+        let address = xblade::wire::aoe::Address { shelf: plan.address.0, slot: plan.address.1 };
+        let settings = Settings {
+            address,
+            read_only: plan.read_only,
+            durability: Durability::Durable,
+            names: Names {
+                serial: Text::new("serial"),
+                firmware: Text::new("1"),
+                model: Text::new("xblade"),
+            },
+            acl: acl.clone(),
+        };
+        shelves[usize::from(plan.worker)].insert(Export::new(settings, plan.store)).expect("a free address");
+        owners.push((address, plan.worker));
+    }
+    let place = |(address, worker): (_, u16)| {
+        let export = shelves[usize::from(worker)].find(address).expect("inserted above") as u16;
+        (address, Owner { worker, export })
+    };
+    let rows = owners.into_iter().map(place).collect();
+    (shelves, Arc::new(Directory::new(rows)))
+}

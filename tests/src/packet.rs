@@ -1,0 +1,112 @@
+//! A raw socket that sees AoE frames as they were on the wire.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Longer than any frame.
+const FRAME_BYTES: usize = 16 << 10;
+
+/// An AF_PACKET socket on one interface.
+#[derive(Debug)]
+pub struct PacketSocket(OwnedFd);
+
+impl PacketSocket {
+    /// Opens one on an interface of this thread's namespace.
+    pub fn open(interface: &str) -> io::Result<Self> {
+        let name = std::ffi::CString::new(interface)?;
+        // SAFETY: a string that ends with zero and outlives the call.
+        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        let all = (libc::ETH_P_ALL as u16).to_be();
+        // SAFETY: no pointers.
+        let fd =
+            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(all)) };
+        check(fd)?;
+        // SAFETY: a descriptor that was just made, and that nobody else has.
+        let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        // SAFETY: plain numbers, for which zero is a value.
+        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = all;
+        address.sll_ifindex = index as i32;
+        // SAFETY: the address is that long and outlives the call.
+        check(unsafe {
+            libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)
+        })?;
+        socket.option(libc::PACKET_AUXDATA)?;
+        socket.option(libc::PACKET_IGNORE_OUTGOING)?;
+        Ok(socket)
+    }
+
+    /// Sends a frame, VLAN tags and all.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        // SAFETY: the frame outlives the call.
+        let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        check(sent as i32).map(|_| ())
+    }
+
+    /// The next AoE frame, if one comes within `window`. The kernel takes the
+    /// outer VLAN tag out of a frame; it is put back where it was.
+    pub fn receive(&self, window: Duration) -> io::Result<Option<Vec<u8>>> {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        loop {
+            // SAFETY: one entry, as told.
+            if check(unsafe { libc::poll(&raw mut poll, 1, window.as_millis() as i32) })? == 0 {
+                return Ok(None);
+            }
+            let frame = self.take()?;
+            if is_aoe(&frame) {
+                return Ok(Some(frame));
+            }
+        }
+    }
+
+    fn take(&self) -> io::Result<Vec<u8>> {
+        let mut frame = vec![0; FRAME_BYTES];
+        let mut control = [0u64; 16];
+        let mut part = libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() };
+        // SAFETY: plain numbers and pointers, for which zero is a value.
+        let mut message: libc::msghdr = unsafe { zeroed() };
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control);
+        // SAFETY: both buffers are as long as told, and outlive the call.
+        let len = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, 0) };
+        frame.truncate(check(len as i32)? as usize);
+        // SAFETY: the kernel has filled in the message.
+        let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+        if header.is_null() {
+            return Ok(frame);
+        }
+        // SAFETY: the only control message that was asked for is of this type.
+        let aux: libc::tpacket_auxdata =
+            unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
+        if aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
+            let known = aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+            let tpid = if known { aux.tp_vlan_tpid } else { 0x8100 };
+            let tag = [tpid.to_be_bytes(), aux.tp_vlan_tci.to_be_bytes()].concat();
+            frame.splice(12..12, tag);
+        }
+        Ok(frame)
+    }
+
+    fn option(&self, option: i32) -> io::Result<()> {
+        let on = 1i32;
+        // SAFETY: the value is an `int` and outlives the call.
+        check(unsafe {
+            libc::setsockopt(self.0.as_raw_fd(), libc::SOL_PACKET, option, (&raw const on).cast(), 4)
+        })
+        .map(|_| ())
+    }
+}
+
+/// AoE behind up to two tags. Anything else on the link is the kernel's own.
+fn is_aoe(frame: &[u8]) -> bool {
+    [12, 16, 20].into_iter().any(|at| frame.get(at..at + 2) == Some(&[0x88, 0xA2]))
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

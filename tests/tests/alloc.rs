@@ -1,0 +1,167 @@
+//! Nothing is allocated on the data path.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use xblade::store::{Durability, MmapStore, NullStore, OpenOptions};
+use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve};
+use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, Scratch, pattern};
+
+/// The system's allocator, which counts what is asked of it while a worker
+/// turns. What the far end of the rings and the test itself allocate does not
+/// count.
+struct Counting;
+
+thread_local! {
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+    static EVENTS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    if COUNTED.get() {
+        EVENTS.set(EVENTS.get() + 1);
+    }
+}
+
+// SAFETY: passes everything on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A turn of every worker, with what it allocates and frees counted.
+fn counted_round(target: &mut FakeTarget) {
+    COUNTED.set(true);
+    target.round();
+    COUNTED.set(false);
+}
+
+/// Sends these requests over and over, in batches, until `total` have been
+/// answered; returns allocations and releases in the turns of the workers.
+fn events(target: &mut FakeTarget, lanes: usize, requests: &[Vec<u8>], total: usize) -> u64 {
+    let before = EVENTS.get();
+    let mut answered = 0;
+    let mut requests = requests.iter().cycle();
+    while answered < total {
+        for lane in 0..lanes {
+            for _ in 0..24 {
+                assert!(target.deliver(lane, requests.next().unwrap()), "room in the rings");
+            }
+        }
+        for _ in 0..4 {
+            counted_round(target);
+            answered += (0..lanes).map(|lane| target.sent(lane).len()).sum::<usize>();
+        }
+    }
+    EVENTS.get() - before
+}
+
+const VOLATILE: Address = (1, 0);
+const DURABLE: Address = (1, 1);
+const NULL: Address = (1, 2);
+
+fn exports(scratch: &Scratch) -> Vec<ExportPlan> {
+    let image = |name| scratch.file(name, &pattern(1, 0, 256));
+    let volatile = OpenOptions { durability: Durability::Volatile, ..OpenOptions::new(image("volatile")) };
+    vec![
+        ExportPlan::new(VOLATILE, MmapStore::open(&volatile).unwrap()),
+        ExportPlan::new(DURABLE, MmapStore::open(&OpenOptions::new(image("durable"))).unwrap()),
+        ExportPlan::new(NULL, NullStore::new(1 << 30)).owned_by(0),
+    ]
+}
+
+/// Reads and writes of every count; to the durable export one in eight.
+fn transfers() -> Vec<Vec<u8>> {
+    let mut requests = Vec::new();
+    for count in 1..=16u8 {
+        for (to, times) in [(VOLATILE, 4), (NULL, 3), (DURABLE, 1)] {
+            for at in 0..times {
+                let (lba, data) = (at * 16 + u64::from(count), pattern(count, at, count.into()));
+                requests.push(Ask::new(to, ATA, ata(0x24, lba, count, &[])).bytes());
+                requests.push(Ask::new(to, ATA, ata(0x34, lba, count, &data)).bytes());
+            }
+        }
+    }
+    requests
+}
+
+/// Everything else: queries, lists, IDENTIFY, broadcasts, refusals, drops.
+fn others() -> Vec<Vec<u8>> {
+    let any = (0xffff, 0xff);
+    let mut requests = vec![
+        Ask::new(VOLATILE, ATA, ata(0xEC, 0, 1, &[])).bytes(),
+        Ask::new(DURABLE, ATA, ata(0xE7, 0, 0, &[])).bytes(),
+        Ask::new(NULL, ATA, ata(0x24, 1 << 40, 1, &[])).bytes(),
+        Ask::new(NULL, ATA, ata(0x34, 0, 16, &[1; 100])).bytes(),
+        Ask::new(any, ATA, ata(0x24, 0, 8, &[])).broadcast().bytes(),
+        Ask::new(any, QUERY, query(0, b"")).broadcast().bytes(),
+        Ask::new(VOLATILE, QUERY, query(4, &[7; 1024])).bytes(),
+        Ask::new(VOLATILE, MASK, mask(1, 0, 1, &[(2, [9; 6])])).bytes(),
+        Ask::new(VOLATILE, RESERVE, reserve(1, 0, &[])).bytes(),
+        Ask::new(VOLATILE, 0xF1, []).bytes(),
+        Ask::new((9, 9), ATA, ata(0x24, 0, 8, &[])).bytes(),
+        vec![0xEE; 9000],
+    ];
+    requests.extend(transfers());
+    requests
+}
+
+#[test]
+fn ten_thousand_reads_and_writes_allocate_nothing() {
+    let scratch = Scratch::new();
+    let mut target = FakeTarget::new(Plan::new(exports(&scratch)));
+    events(&mut target, 1, &transfers(), 1000);
+    assert_eq!(events(&mut target, 1, &transfers(), 10_000), 0, "allocations and releases");
+    assert_eq!(target.count(|counters| counters.other_faults + counters.media_faults), 0);
+    assert!(target.count(|counters| counters.writes) > 4000);
+    target.assert_at_rest();
+}
+
+#[test]
+fn whatever_is_asked_allocates_nothing_with_several_workers_too() {
+    let scratch = Scratch::new();
+    let mut exports = exports(&scratch);
+    for (export, worker) in exports.iter_mut().zip([0, 1, 1]) {
+        export.worker = worker;
+    }
+    let plan = Plan { lanes: vec![0, 1], workers: 2, chunk_bytes: 2048, ..Plan::new(exports) };
+    let mut target = FakeTarget::new(plan);
+    events(&mut target, 2, &others(), 1000);
+    assert_eq!(events(&mut target, 2, &others(), 5000), 0, "allocations and releases");
+    assert!(target.count(|counters| counters.handed_over) > 1000);
+    target.assert_at_rest();
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = EVENTS.get();
+    COUNTED.set(true);
+    drop(std::hint::black_box(vec![1u8; 100]));
+    COUNTED.set(false);
+    assert!(EVENTS.get() >= before + 2);
+}

@@ -1,0 +1,150 @@
+//! Stores that fail, and stores that lie.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use xblade::store::fake::Order;
+use xblade::store::{Completion, Fault, Full, Geometry, Kind, Op, Store};
+use xblade::worker::Counters;
+use xblade_tests::frame::{ATA, Ask, ata, ata_done};
+use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
+
+use crate::{DISK, SECTORS, good, read, store, target};
+
+/// Each fault has its ATA error. None has the error flag, after which Linux
+/// would wait 180 s.
+#[test]
+fn every_fault_is_an_ata_error() {
+    type Count = fn(&Counters) -> u64;
+    let (media, space, other): (Count, Count, Count) =
+        (|c| c.media_faults, |c| c.no_space_faults, |c| c.other_faults);
+    let rows = [
+        (Kind::Read, Fault::Media, 0x40, media),
+        (Kind::Read, Fault::System, 0x04, other),
+        (Kind::Read, Fault::Range, 0x10, other),
+        (Kind::Write, Fault::Media, 0x04, media),
+        (Kind::Write, Fault::NoSpace, 0x04, space),
+        (Kind::Write, Fault::ReadOnly, 0x04, other),
+        (Kind::Write, Fault::System, 0x04, other),
+        (Kind::Write, Fault::Range, 0x10, other),
+        (Kind::Flush, Fault::Media, 0x04, media),
+        (Kind::Flush, Fault::NoSpace, 0x04, space),
+    ];
+    for chunk_bytes in [2048, 4096] {
+        let store = store(Order::Submitted, 64);
+        let mut target = target(&store, |plan| plan.chunk_bytes = chunk_bytes);
+        for (kind, fault, error, counter) in rows {
+            let argument = match kind {
+                Kind::Read => ata(0x24, 5, 16, &[]),
+                Kind::Write => ata(0x34, 5, 16, &pattern(1, 1, 16)),
+                Kind::Flush => ata(0xE7, 0, 0, &[]),
+            };
+            let ask = Ask::new(DISK, ATA, argument);
+            let counted = target.count(counter);
+            store.fail_next(kind, fault);
+            let expected = ask.reply(DISK, &ata_done(&ask.argument, 0x41, error, &[]));
+            assert_eq!(target.exchange(0, &ask.bytes()), [expected], "{kind:?} {fault:?}");
+            assert_eq!(target.count(counter), counted + 1, "{kind:?} {fault:?}");
+            let data: &[u8] = if kind == Kind::Read { &store.bytes()[5 * 512..][..8192] } else { &[] };
+            assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, data)], "and good again");
+        }
+        target.assert_at_rest();
+    }
+}
+
+/// A store that does nothing, and says what it is told to.
+struct Puppet {
+    submitted: Sender<u32>,
+    told: Receiver<u32>,
+}
+
+impl Store for Puppet {
+    fn geometry(&self) -> Geometry {
+        Geometry { sectors: 100, physical_bytes: 512 }
+    }
+
+    fn refresh(&mut self) -> Geometry {
+        self.geometry()
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        self.submitted.send(op.token).unwrap();
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        let token = self.told.try_recv().ok()?;
+        Some(Completion { token, result: Ok(()) })
+    }
+}
+
+#[test]
+fn a_completion_that_cannot_be_is_counted_and_answers_nobody() {
+    let ((submitted, tokens), (tell, told)) = (channel(), channel());
+    let mut target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, Puppet { submitted, told })]));
+    for turn in 1..=50 {
+        let ask = Ask { tag: turn, ..Ask::new(DISK, ATA, ata(0x34, 1, 1, &[7; 512])) };
+        assert_eq!(target.exchange(0, &ask.bytes()), [] as [Vec<u8>; 0]);
+        let token = tokens.try_recv().unwrap();
+        // Nobody's, of another generation, the one before, beyond the slab.
+        let lies = [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff];
+        lies.iter().for_each(|lie| tell.send(*lie).unwrap());
+        target.settle();
+        assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "the store has not said so");
+        assert!(target.workers[0].is_busy());
+        // The truth, twice.
+        tell.send(token).unwrap();
+        target.settle();
+        assert_eq!(target.sent(0), [good(&ask, &[])]);
+        let another = Ask { tag: turn, ..Ask::new(DISK, ATA, ata(0x34, 2, 1, &[7; 512])) };
+        target.exchange(0, &another.bytes());
+        tell.send(token).unwrap();
+        target.settle();
+        assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "that was another request");
+        tell.send(tokens.try_recv().unwrap()).unwrap();
+        target.settle();
+        assert_eq!(target.sent(0), [good(&another, &[])]);
+        assert_eq!(target.count(|counters| counters.stale_completions), u64::from(turn) * 5);
+    }
+    assert!(!target.workers[0].is_busy());
+    assert!(target.workers[0].lanes().all(|lane| lane.check(0).is_ok()));
+}
+
+/// What is refused for its range, count or data is not the store's business.
+#[test]
+fn a_store_sees_only_what_it_has() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let last = SECTORS - 1;
+    for argument in [
+        ata(0x24, SECTORS, 1, &[]),
+        ata(0x24, last, 2, &[]),
+        ata(0x24, (1 << 48) - 1, 16, &[]),
+        ata(0x24, 0, 17, &[]),
+        ata(0x24, 0, 0, &[]),
+        ata(0x34, SECTORS, 1, &[7; 512]),
+        ata(0x34, last, 2, &[7; 1024]),
+        ata(0x34, 0, 2, &[7; 1023]),
+        ata(0x34, 0, 0, &[7; 512]),
+        ata(0x06, 0, 1, &[7; 512]),
+    ] {
+        let replies = target.exchange(0, &Ask::new(DISK, ATA, argument).bytes());
+        assert_eq!(replies.len(), 1);
+        assert_eq!(store.submitted(), []);
+    }
+    let ask = read(DISK, 1, last, 1);
+    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    assert_eq!(store.submitted().len(), 1);
+    target.assert_at_rest();
+}
+
+/// The size that a worker knows is checked again by the store.
+#[test]
+fn a_store_that_has_shrunk_unseen_fails_the_request() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    store.resize(10);
+    let ask = read(DISK, 1, 9, 2);
+    let expected = ask.reply(DISK, &ata_done(&ask.argument, 0x41, 0x40, &[]));
+    assert_eq!(target.exchange(0, &ask.bytes()), [expected]);
+    target.assert_at_rest();
+}

@@ -1,0 +1,164 @@
+//! What is full drops a request, counts it, and loses nothing else.
+
+use xblade::store::fake::Order;
+use xblade_tests::frame::{QUERY, query};
+use xblade_tests::{ExportPlan, FakeTarget, Plan};
+
+use crate::{DISK, SECOND, good, read, release_all, store, target};
+
+/// Sends ten reads, of which `room` find room; then all are done, and the next
+/// ten find as much.
+fn holds(store: &xblade::store::FakeStore, mut target: FakeTarget, room: usize) -> FakeTarget {
+    for turn in 0..3 {
+        let asks: Vec<_> = (0..10).map(|n| read(DISK, turn * 100 + n, u64::from(n), 1)).collect();
+        for ask in &asks {
+            assert!(target.deliver(0, &ask.bytes()));
+        }
+        target.settle();
+        assert_eq!(target.sent(0), [] as [Vec<u8>; 0]);
+        assert_eq!(store.pending().len(), room);
+        release_all(store);
+        target.settle();
+        let expected: Vec<_> = asks[..room].iter().map(|ask| good(ask, &[0; 512])).collect();
+        assert_eq!(target.sent(0), expected, "the first ones, and nobody else");
+    }
+    target.assert_at_rest();
+    target
+}
+
+#[test]
+fn full_store() {
+    let store = store(Order::Manual, 4);
+    let target = target(&store, |_| {});
+    let target = holds(&store, target, 4);
+    assert_eq!(target.count(|counters| counters.store_full), 3 * 6);
+}
+
+#[test]
+fn full_slab() {
+    let store = store(Order::Manual, 64);
+    let target = target(&store, |plan| plan.in_flight = 3);
+    let target = holds(&store, target, 3);
+    assert_eq!(target.count(|counters| counters.slab_full), 3 * 7);
+}
+
+/// Eight chunks of 2 KiB, four of them with the kernel: a reply of 16 sectors
+/// takes five, so there is only one at a time.
+#[test]
+fn no_chunks_for_a_longer_reply() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |plan| (plan.chunks, plan.chunk_bytes) = (8, 2048));
+    for turn in 0..3 {
+        let asks = [read(DISK, turn, 0, 16), read(DISK, turn + 10, 16, 16)];
+        assert!(target.deliver(0, &asks[0].bytes()));
+        assert!(target.deliver(0, &asks[1].bytes()));
+        target.settle();
+        assert_eq!(store.pending().len(), 1);
+        release_all(&store);
+        target.settle();
+        assert_eq!(target.sent(0), [good(&asks[0], &[0; 8192])]);
+        target.assert_at_rest();
+    }
+    assert_eq!(target.count(|counters| counters.no_chunks), 3);
+}
+
+/// When all chunks are in use the kernel has none to receive into; when they
+/// come back it has.
+#[test]
+fn no_chunks_to_receive_into() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |plan| (plan.chunks, plan.chunk_bytes) = (8, 2048));
+    let asks: Vec<_> = (0..20).map(|n| read(DISK, n, u64::from(n), 1)).collect();
+    let mut taken = 0;
+    while target.deliver(0, &asks[taken].bytes()) {
+        taken += 1;
+        target.settle();
+    }
+    assert_eq!(taken, 8, "every chunk holds a request");
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0).len(), 8);
+    assert!(target.deliver(0, &asks[8].bytes()));
+    target.settle();
+    release_all(&store);
+    target.assert_at_rest();
+    assert_eq!(target.sent(0).len(), 1);
+}
+
+#[test]
+fn no_chunks_for_the_copies_of_a_broadcast() {
+    let exports = (0..10).map(|slot| ExportPlan::new((1, slot), store(Order::Submitted, 64))).collect();
+    let mut target = FakeTarget::new(Plan { chunks: 8, ring: 64, ..Plan::new(exports) });
+    let ask = xblade_tests::frame::Ask::new((1, 0xff), QUERY, query(0, b""));
+    for turn in 1..=3 {
+        // Four chunks are free: four copies and the request itself.
+        assert_eq!(target.exchange(0, &ask.bytes()).len(), 5);
+        assert_eq!(target.count(|counters| counters.no_chunks), turn * 5);
+        target.assert_at_rest();
+    }
+}
+
+/// Replies wait for the link while there is room, and those that find none are
+/// dropped and counted. Then the link is back.
+#[test]
+fn link_that_is_down_for_a_while() {
+    for count in [1, 8] {
+        let store = store(Order::Submitted, 256);
+        let mut target = target(&store, |plan| plan.ring = 64);
+        for turn in 1..=3 {
+            target.wires[0].set_down(true);
+            let asks: Vec<_> = (0..200).map(|n| read(DISK, n, u64::from(n), count)).collect();
+            for ask in &asks {
+                assert!(target.deliver(0, &ask.bytes()));
+                target.round();
+            }
+            target.settle();
+            assert_eq!(target.sent(0), [] as [Vec<u8>; 0]);
+            assert!(target.workers[0].is_busy(), "replies wait");
+            let lost = target.count(|counters| counters.tx_full) as usize;
+            assert!(lost > 0);
+            target.wires[0].set_down(false);
+            target.settle();
+            let replies = target.sent(0);
+            assert_eq!(replies.len() + lost / turn, 200, "nothing lost but what was counted");
+            let data = vec![0; usize::from(count) * 512];
+            let expected: Vec<_> = asks[..replies.len()].iter().map(|ask| good(ask, &data)).collect();
+            assert_eq!(replies, expected, "the first ones, each once");
+            target.assert_at_rest();
+        }
+    }
+}
+
+/// Nothing is sent while the link is down, and the worker knows that there is
+/// something to send.
+#[test]
+fn one_reply_waits_for_the_link() {
+    let store = store(Order::Submitted, 256);
+    let mut target = target(&store, |_| {});
+    target.wires[0].set_down(true);
+    let ask = read(DISK, 7, 0, 2);
+    assert_eq!(target.exchange(0, &ask.bytes()), [] as [Vec<u8>; 0]);
+    assert!(target.workers[0].is_busy());
+    target.wires[0].set_down(false);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&ask, &[0; 1024])]);
+    target.assert_at_rest();
+}
+
+/// One export whose store is full does not hold up another.
+#[test]
+fn full_store_is_a_matter_of_its_own_export() {
+    let (stuck, free) = (store(Order::Manual, 2), store(Order::Submitted, 2));
+    let exports = vec![ExportPlan::new(DISK, stuck.clone()), ExportPlan::new(SECOND, free)];
+    let mut target = FakeTarget::new(Plan::new(exports));
+    for n in 0..5 {
+        assert_eq!(target.exchange(0, &read(DISK, n, 0, 1).bytes()), [] as [Vec<u8>; 0]);
+        let ask = read(SECOND, n, 0, 1);
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    }
+    assert_eq!(target.count(|counters| counters.store_full), 3);
+    release_all(&stuck);
+    target.settle();
+    assert_eq!(target.sent(0).len(), 2);
+    target.assert_at_rest();
+}
