@@ -53,6 +53,7 @@ fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
         huge_pages: false,
         zero_copy: ZeroCopy::Auto,
         multi_fragment: true,
+        long_frames: true,
         busy_poll: None,
     })?;
     let lane = Lane::new(rings, memory);

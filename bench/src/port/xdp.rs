@@ -44,6 +44,7 @@ impl XdpPort {
             huge_pages: false,
             zero_copy: ZeroCopy::Auto,
             multi_fragment: true,
+            long_frames: true,
             busy_poll: None,
         })?;
         let lane = Lane::new(rings, memory);

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use log::info;
+use log::{info, warn};
 
 use super::failure::Failure;
 use super::interface::Interface;
@@ -25,8 +25,15 @@ const TAG: u32 = 0xfb1a_de00;
 
 /// Fails if anybody on one of the interfaces answers at one of the addresses.
 pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Failure> {
-    for interface in interfaces.iter().filter(|i| i.facts.up && i.facts.carrier) {
-        probe_one(interface, addresses)?;
+    for interface in interfaces {
+        if interface.facts.up && interface.facts.carrier {
+            probe_one(interface, addresses)?;
+        } else {
+            warn!(
+                "{}: the link is down, so nobody could be asked whether our addresses are taken there",
+                interface.facts.name
+            );
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use log::{info, warn};
+use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::interface::{Interface, Presence};
 use super::team::Team;
 use crate::config::Serve;
-use crate::link::{Facts, LinkEvents};
+use crate::link::{self, Facts, LinkEvents};
 use crate::wire::ether::Mac;
 
 /// How often the workers are looked after when nothing happens.
@@ -26,6 +26,7 @@ pub fn run(
     events: &LinkEvents,
     options: &Serve,
 ) -> Result<(), Failure> {
+    let mut degraded = Vec::new();
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
@@ -46,6 +47,15 @@ pub fn run(
                 follow(team, index, interface, options);
             }
         }
+        for address in team.degraded() {
+            if !degraded.contains(&address) {
+                error!(
+                    "{address}: making writes stable has failed, so what the disk holds is not known: no more writes \
+                     are taken. Check the disk, then restart xblade"
+                );
+                degraded.push(address);
+            }
+        }
         if team.has_lost_a_member() {
             return Err(Failure::Run("a worker ended unexpectedly: see the message above".into()));
         }
@@ -58,23 +68,15 @@ pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Reads the facts of an interface again and passes on what has changed.
+/// Reads the facts of an interface again and passes on what has changed. It is
+/// known by its index: its name may change.
 fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve) {
-    let name = interface.facts.name.clone();
-    let found = Facts::read(&name);
-    let presence = Presence::of(&interface.facts, found.as_ref().ok());
-    if std::mem::replace(&mut interface.presence, presence) != presence {
-        match presence {
-            Presence::Here => info!("{name} is there again"),
-            Presence::Gone => warn!(
-                "{name} is gone: its exports are not served there any more; restart xblade when it is back"
-            ),
-            Presence::Replaced => {
-                warn!("{name} is back as another interface, which is not served: restart xblade to serve it")
-            }
-        }
+    let Ok(name) = link::name_of(interface.facts.index) else { return };
+    let Some(name) = name else { return lose(interface) };
+    let Ok(now) = Facts::read(&name) else { return };
+    if name != interface.facts.name {
+        info!("{} is called {name} now", interface.facts.name);
     }
-    let (Ok(now), Presence::Here) = (found, presence) else { return };
     let before = std::mem::replace(&mut interface.facts, now);
     let now = &interface.facts;
     if now.mac != before.mac
@@ -96,6 +98,23 @@ fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve)
     if live(now) && (changed || !live(&before)) {
         info!("{name}: MTU {}, announcing the exports", now.mtu);
         team.announce(index, &options.allow);
+    }
+}
+
+/// Says once that an interface has been removed, and once that another one has
+/// taken its name.
+fn lose(interface: &mut Interface) {
+    let name = &interface.facts.name;
+    let presence = if Facts::read(name).is_ok() { Presence::Replaced } else { Presence::Gone };
+    if std::mem::replace(&mut interface.presence, presence) == presence {
+        return;
+    }
+    match presence {
+        Presence::Here => {}
+        Presence::Gone => warn!("{name} is gone, and not served any more: restart xblade when it is back"),
+        Presence::Replaced => {
+            warn!("{name} is back as another interface, which is not served: restart xblade to serve it");
+        }
     }
 }
 

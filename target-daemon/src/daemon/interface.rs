@@ -26,21 +26,10 @@ pub struct Interface {
 pub enum Presence {
     /// It is the one that was given its program at the start.
     Here,
-    /// No interface has its name.
+    /// It has been removed.
     Gone,
-    /// Another interface has its name, without program and sockets of ours.
+    /// It has been removed, and another one has its name.
     Replaced,
-}
-
-impl Presence {
-    /// What the facts found under the name of `served` say.
-    pub fn of(served: &Facts, found: Option<&Facts>) -> Self {
-        match found {
-            None => Self::Gone,
-            Some(found) if found.index == served.index => Self::Here,
-            Some(_) => Self::Replaced,
-        }
-    }
 }
 
 /// A lane, and where it belongs.

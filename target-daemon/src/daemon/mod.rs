@@ -49,8 +49,14 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
     let count = addresses.len();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, options.interfaces.join(", "));
     let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
-    control::say(&team.stop(&interfaces));
-    outcome
+    let (report, stuck) = team.stop(&interfaces);
+    control::say(&report);
+    outcome?;
+    match stuck {
+        0 => Ok(()),
+        // Their threads end with the process, the program is detached before.
+        stuck => Err(Failure::Run(format!("{stuck} worker(s) did not end: a store does not answer").into())),
+    }
 }
 
 /// What the process needs before anything else.

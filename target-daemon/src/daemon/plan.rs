@@ -64,6 +64,7 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failu
         huge_pages: given.huge_pages,
         zero_copy: if options.zero_copy == AutoOff::Off { ZeroCopy::Off } else { ZeroCopy::Auto },
         multi_fragment: options.multi_fragment == AutoOff::Auto,
+        long_frames: descriptors_per_frame(facts.mtu, given.chunk_bytes) > 1,
         busy_poll: given.busy_poll.map(|micros| BusyPoll { micros, budget: given.busy_poll_budget }),
     })
 }

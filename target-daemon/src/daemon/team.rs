@@ -15,6 +15,7 @@ use crate::config::{Idle, Serve};
 use crate::link::Counter;
 use crate::observe::{Latency, Report, Section};
 use crate::shelf::{self, Export, Shelf};
+use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
     self, Directory, Exchange, IdlePolicy, LANES_MAX, Order, Owner, Parts, SharedLane, Snapshot, Waker,
@@ -39,6 +40,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 pub struct Team {
     members: Vec<Member>,
     lanes: Arc<[SharedLane]>,
+    directory: Arc<Directory>,
 }
 
 struct Member {
@@ -80,7 +82,8 @@ impl Team {
             .collect();
         let exchange =
             Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
-        let mut team = Self { members: Vec::new(), lanes: Arc::clone(&shared) };
+        let mut team =
+            Self { members: Vec::new(), lanes: Arc::clone(&shared), directory: Arc::clone(&directory) };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
         for (index, ((lanes, shelf), (exchange, waker))) in seats {
             let parts = Parts {
@@ -116,6 +119,11 @@ impl Team {
         }
     }
 
+    /// Exports that take no more writes after a fault.
+    pub fn degraded(&self) -> Vec<Address> {
+        self.directory.degraded().collect()
+    }
+
     /// Whether a worker has ended though nobody asked it to.
     pub fn has_lost_a_member(&self) -> bool {
         self.members.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
@@ -126,8 +134,9 @@ impl Team {
         report(self.snapshots(), interfaces)
     }
 
-    /// Drains and ends all workers; returns their last report.
-    pub fn stop(mut self, interfaces: &[Interface]) -> String {
+    /// Drains and ends all workers; returns their last report, and how many did
+    /// not end because a store does not answer.
+    pub fn stop(mut self, interfaces: &[Interface]) -> (String, usize) {
         for member in &self.members {
             member.order(Order::Drain);
         }
@@ -148,11 +157,27 @@ impl Team {
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
         }
-        for member in &self.members {
-            member.order(Order::Stop);
+        let members = self.members.len();
+        let ended = self.join();
+        let stuck = members - ended.len();
+        (report(ended, interfaces), stuck)
+    }
+
+    /// Ends the workers and returns their last snapshots. A worker that is
+    /// stuck in a store is left behind: it ends with the process.
+    fn join(&mut self) -> Vec<Snapshot> {
+        for member in &mut self.members {
+            // The end of its orders ends a worker, also when its inbox is full.
+            member.orders = bounded(0).0;
+            member.waker.ring();
         }
-        let ended = self.members.iter_mut().filter_map(|m| m.thread.take()?.join().ok()).collect();
-        report(ended, interfaces)
+        let deadline = Instant::now() + PATIENCE;
+        let threads: Vec<_> = self.members.iter_mut().filter_map(|m| m.thread.take()).collect();
+        while Instant::now() < deadline && !threads.iter().all(JoinHandle::is_finished) {
+            thread::sleep(DRAIN_ROUND);
+        }
+        let ended = threads.into_iter().filter(JoinHandle::is_finished);
+        ended.filter_map(|thread| thread.join().ok()).collect()
     }
 
     fn snapshots(&self) -> Vec<Snapshot> {

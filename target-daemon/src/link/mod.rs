@@ -32,6 +32,16 @@ pub use packet::PacketSocket;
 pub use program::{Mode, Program};
 pub use xblade_ebpf::{ACL_MAX, Counter};
 
+/// The name that the interface with this index has now; `None` if there is no
+/// such interface in this network namespace.
+///
+/// # Errors
+///
+/// Those of the netlink socket.
+pub fn name_of(index: u32) -> std::io::Result<Option<String>> {
+    Ok(netlink::interfaces()?.into_iter().find(|i| i.index == index).map(|i| i.name))
+}
+
 /// Names of the interfaces in this network namespace.
 ///
 /// # Errors

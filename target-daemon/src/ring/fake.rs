@@ -69,6 +69,10 @@ impl Rings for FakeRings {
         n
     }
 
+    fn waiting(&mut self) -> usize {
+        self.lock().rx.len()
+    }
+
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut state = self.lock();
         if state.fill.len() + addrs.len() > state.fill_size as usize {

@@ -25,7 +25,7 @@ pub struct LaneCounters {
     pub no_chunks: u64,
 }
 
-/// No free chunk: the frame is as it was.
+/// No free chunk: the frame has what there was, and is to be released.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoChunks;
 
@@ -101,20 +101,33 @@ impl<R: Rings> Lane<R> {
         self.rings.fd()
     }
 
+    /// How many received descriptors wait: a frame has one or more.
+    pub fn waiting(&mut self) -> usize {
+        self.rings.waiting()
+    }
+
     /// Appends received frames to `out`, at most [`BATCH`]; returns how many.
     /// Does not allocate if `out` has room for them.
     pub fn receive(&mut self, out: &mut Vec<Frame>) -> usize {
-        let mut descriptors = [Descriptor::default(); BATCH];
-        let n = self.rings.receive(&mut descriptors);
         let before = out.len();
-        for descriptor in descriptors.iter().take(n) {
+        self.receive_up_to(BATCH, out);
+        out.len() - before
+    }
+
+    /// As [`Self::receive`], but takes no more than `limit` descriptors.
+    /// Returns how many it took.
+    pub fn receive_up_to(&mut self, limit: usize, out: &mut Vec<Frame>) -> usize {
+        let mut descriptors = [Descriptor::default(); BATCH];
+        let room = descriptors.get_mut(..limit.min(BATCH)).unwrap_or(&mut []);
+        let taken = self.rings.receive(room);
+        let before = out.len();
+        for descriptor in descriptors.iter().take(taken) {
             if let Some(frame) = self.accept(*descriptor) {
                 out.push(frame);
             }
         }
-        let whole = out.len() - before;
-        self.counters.received += whole as u64;
-        whole
+        self.counters.received += (out.len() - before) as u64;
+        taken
     }
 
     /// Sets the length of a frame: cuts it, or makes its last piece longer and

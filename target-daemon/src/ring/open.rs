@@ -62,6 +62,8 @@ pub struct Wanted {
     pub zero_copy: ZeroCopy,
     /// Frames longer than a chunk, where the kernel has that (6.6).
     pub multi_fragment: bool,
+    /// Whether the interface has such frames at its present MTU.
+    pub long_frames: bool,
     /// Busy polling.
     pub busy_poll: Option<BusyPoll>,
 }
@@ -183,7 +185,12 @@ type Queues = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
 /// The best mode that is wanted and possible, in this order.
 fn bind(umem: &Umem, wanted: &Wanted) -> Result<(Queues, BoundMode), OpenError> {
-    let modes = [(true, true), (false, true), (true, false), (false, false)];
+    // Without a copy is worth more than frames longer than a chunk, unless the
+    // interface has such frames.
+    let modes = match wanted.long_frames {
+        true => [(true, true), (false, true), (true, false), (false, false)],
+        false => [(true, true), (true, false), (false, true), (false, false)],
+    };
     let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
     for (zero_copy, multi_fragment) in modes {
         let unwanted =

@@ -40,6 +40,9 @@ pub trait Rings {
     /// Takes received descriptors; returns how many.
     fn receive(&mut self, out: &mut [Descriptor]) -> usize;
 
+    /// How many received descriptors wait.
+    fn waiting(&mut self) -> usize;
+
     /// Hands chunks to the kernel for receiving: all of `addrs`, or none.
     /// Returns how many.
     fn fill(&mut self, addrs: &[u64]) -> usize;

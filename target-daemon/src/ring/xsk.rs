@@ -130,6 +130,10 @@ impl Rings for XskRings {
         n
     }
 
+    fn waiting(&mut self) -> usize {
+        self.rx.nb_avail_exact() as usize
+    }
+
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut descs = [FrameDesc::default(); BATCH];
         let mut n = 0;

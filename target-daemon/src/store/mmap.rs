@@ -90,12 +90,6 @@ impl MmapStore {
         self.mapping.is_some()
     }
 
-    /// The fault of a flush, if one has failed: since then the store refuses
-    /// writes.
-    pub fn degraded(&self) -> Option<Fault> {
-        self.failed
-    }
-
     fn execute(&mut self, op: &mut Op) -> Result<(), Fault> {
         let at = op.range_in(self.geometry)?;
         match op.kind {
@@ -157,6 +151,10 @@ impl MmapStore {
 impl Store for MmapStore {
     fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    fn degraded(&self) -> Option<Fault> {
+        self.failed
     }
 
     fn refresh(&mut self) -> Geometry {

@@ -147,6 +147,11 @@ pub trait Store: Send {
     /// the old size if that cannot be found out. May call the system.
     fn refresh(&mut self) -> Geometry;
 
+    /// The fault since which the store takes no more writes, if there was one.
+    fn degraded(&self) -> Option<Fault> {
+        None
+    }
+
     /// Takes an operation, or gives it back if the queue is full.
     fn submit(&mut self, op: Op) -> Result<(), Full>;
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::directory::Directory;
 use super::inflight::{Pending, Slab};
 use super::job::{Done, Job};
 use super::lanes::SharedLane;
@@ -25,6 +26,7 @@ pub struct Desk {
     open: Vec<u32>,
     slab: Slab,
     lanes: Arc<[SharedLane]>,
+    directory: Arc<Directory>,
     buffer_count: u16,
     /// A request that is not ATA and lies in several pieces, in one piece.
     scratch: [u8; SCRATCH_BYTES],
@@ -32,12 +34,19 @@ pub struct Desk {
 
 impl Desk {
     /// A desk for these exports, with room for `in_flight` requests.
-    pub fn new(shelf: Shelf, lanes: Arc<[SharedLane]>, buffer_count: u16, in_flight: u16) -> Self {
+    pub fn new(
+        shelf: Shelf,
+        lanes: Arc<[SharedLane]>,
+        directory: Arc<Directory>,
+        buffer_count: u16,
+        in_flight: u16,
+    ) -> Self {
         Self {
             open: vec![0; shelf.len()],
             slab: Slab::new(in_flight),
             shelf,
             lanes,
+            directory,
             buffer_count,
             scratch: [0; SCRATCH_BYTES],
         }
@@ -108,6 +117,9 @@ impl Desk {
                 let reply = command::finish(&pending.ata, pending.kind, completion.result);
                 let Some(lane) = self.lanes.get(usize::from(pending.job.lane)) else { continue };
                 let address = export.state.settings.address;
+                if completion.result.is_err() && export.store.degraded().is_some() {
+                    self.directory.mark_degraded(address);
+                }
                 done.push(reply_to(pending.job, pending.operation, reply, address, lane));
             }
         }

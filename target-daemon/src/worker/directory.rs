@@ -1,5 +1,7 @@
 //! Who owns which export: made once, shared by all workers, read only.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::wire::aoe::{Address, Header};
 
 /// The place of an export: its worker, and its index there.
@@ -16,13 +18,30 @@ pub struct Owner {
 pub struct Directory {
     /// Sorted by address.
     rows: Vec<(Address, Owner)>,
+    /// Whether the export of each row takes no more writes after a fault.
+    degraded: Vec<AtomicBool>,
 }
 
 impl Directory {
     /// A directory of these exports.
     pub fn new(mut rows: Vec<(Address, Owner)>) -> Self {
         rows.sort_unstable_by_key(|(address, _)| *address);
-        Self { rows }
+        let degraded = rows.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { rows, degraded }
+    }
+
+    /// Notes that an export takes no more writes.
+    pub fn mark_degraded(&self, address: Address) {
+        let at = self.rows.binary_search_by_key(&address, |(address, _)| *address);
+        if let Some(flag) = at.ok().and_then(|at| self.degraded.get(at)) {
+            flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The exports that take no more writes.
+    pub fn degraded(&self) -> impl Iterator<Item = Address> + '_ {
+        let marked = self.rows.iter().zip(&self.degraded).filter(|(_, flag)| flag.load(Ordering::Relaxed));
+        marked.map(|((address, _), _)| *address)
     }
 
     /// The owners of the exports that a request is for: one, or with a

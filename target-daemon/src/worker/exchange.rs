@@ -85,6 +85,11 @@ impl Exchange {
         self.done.try_recv().ok()
     }
 
+    /// Jobs that wait for us.
+    pub fn jobs_waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Whether nothing waits for us.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.done.is_empty()

@@ -90,12 +90,31 @@ pub struct Worker<R> {
     done: Vec<Done>,
     /// Jobs of ours that other workers have.
     away: usize,
+    round: Round,
     stats: Stats,
 }
+
+/// What is executed before anything that arrives later.
+#[derive(Debug, Default)]
+struct Round {
+    began_ns: u64,
+    /// Jobs of other workers that have not been taken over yet.
+    jobs: usize,
+    /// Its frames may have waited for longer than [`LATE_NS`].
+    late: bool,
+    /// The worker has slept since it began.
+    slept: bool,
+}
+
+/// A frame that may have waited this long is late: meanwhile its host may have
+/// sent it again, over a lane of another worker.
+const LATE_NS: u64 = 2_000_000;
 
 struct OwnLane<R> {
     id: u16,
     lane: Lane<R>,
+    /// Descriptors of this round that have not been received yet.
+    left: usize,
     /// Pieces that the kernel has not taken at the last kick.
     unsent: u32,
 }
@@ -107,17 +126,24 @@ impl<R: Rings> Worker<R> {
     ///
     /// Those of [`Stats::new`].
     pub fn new(parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
-        let own = |(id, lane)| OwnLane { id, lane, unsent: 0 };
+        let own = |(id, lane)| OwnLane { id, lane, left: 0, unsent: 0 };
         Ok(Self {
             index: parts.index,
             batch: Vec::with_capacity(BATCH),
-            done: Vec::with_capacity(BATCH + usize::from(parts.in_flight)),
-            desk: Desk::new(parts.shelf, Arc::clone(&parts.shared), parts.buffer_count, parts.in_flight),
+            done: Vec::with_capacity(done_max(&parts)),
+            desk: Desk::new(
+                parts.shelf,
+                Arc::clone(&parts.shared),
+                Arc::clone(&parts.directory),
+                parts.buffer_count,
+                parts.in_flight,
+            ),
             lanes: parts.lanes.into_iter().map(own).collect(),
             shared: parts.shared,
             directory: parts.directory,
             exchange: parts.exchange,
             away: 0,
+            round: Round::default(),
             stats: Stats::new()?,
         })
     }
@@ -126,6 +152,7 @@ impl<R: Rings> Worker<R> {
     /// to do.
     pub fn turn(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
+        self.begin_round(clock);
         let received = self.receive(clock);
         received + self.settle(clock)
     }
@@ -174,9 +201,11 @@ impl<R: Rings> Worker<R> {
             for to in audience {
                 let header = self.query_from(*to, at, address.shelf, address.slot);
                 self.announce_one(at, header, *owner, now_ns);
+                // One by one: the chunks of many would not be there at once.
+                self.reclaim();
+                self.settle(clock);
             }
         }
-        self.settle(clock);
     }
 
     fn reclaim(&mut self) {
@@ -185,15 +214,40 @@ impl<R: Rings> Worker<R> {
         }
     }
 
+    /// If the last round is over, notes what waits on every lane and from every
+    /// other worker: that is the new round.
+    ///
+    /// All of it is executed before anything that arrives later. So a write
+    /// that waits on one lane cannot be executed after a newer one of the same
+    /// host to the same sectors: the host sends that when the first one, or its
+    /// resend on another lane, has been acknowledged, which is in this round at
+    /// the earliest.
+    fn begin_round(&mut self, clock: &impl Clock) {
+        if self.round.jobs > 0 || self.lanes.iter().any(|own| own.left > 0) {
+            return;
+        }
+        let now_ns = clock.now_ns();
+        let waited_ns = now_ns.saturating_sub(self.round.began_ns);
+        // A frame that ends a sleep has not waited for us.
+        self.round.late = waited_ns > LATE_NS && !std::mem::take(&mut self.round.slept);
+        self.round.began_ns = now_ns;
+        self.round.jobs = self.exchange.jobs_waiting();
+        for own in &mut self.lanes {
+            own.left = own.lane.waiting();
+        }
+    }
+
     fn receive(&mut self, clock: &impl Clock) -> usize {
         let mut received = 0;
         let mut batch = std::mem::take(&mut self.batch);
         for at in 0..self.lanes.len() {
             let Some(own) = self.lanes.get_mut(at) else { break };
-            if own.lane.receive(&mut batch) == 0 {
+            if own.left == 0 {
                 continue;
             }
-            received += batch.len();
+            let taken = own.lane.receive_up_to(own.left, &mut batch);
+            own.left = if taken == 0 { 0 } else { own.left.saturating_sub(taken) };
+            received += taken;
             let now_ns = clock.now_ns();
             for frame in batch.drain(..) {
                 self.admit(at, frame, now_ns);
@@ -256,6 +310,14 @@ impl<R: Rings> Worker<R> {
             request_len: request_len as u32,
             received_ns: now_ns,
         };
+        if owner.worker != self.index
+            && self.round.late
+            && room::is_write(&job.header, own.lane.memory().piece(&job.frame, 0))
+        {
+            // It may have waited while the owner executed its resend and more.
+            self.stats.counters.late_writes += 1;
+            return own.lane.release(job.frame);
+        }
         if owner.worker == self.index {
             self.done.extend(self.desk.execute(job, &mut self.stats));
             return;
@@ -276,16 +338,18 @@ impl<R: Rings> Worker<R> {
     /// they have finished.
     fn take_over(&mut self, clock: &impl Clock) -> usize {
         if self.exchange.is_empty() {
+            self.round.jobs = 0;
             return 0;
         }
         let now_ns = clock.now_ns();
         let mut taken = 0;
-        while taken < BATCH
+        while taken < self.round.jobs.min(BATCH)
             && let Some(job) = self.exchange.next_job()
         {
             self.done.extend(self.desk.execute(job, &mut self.stats));
             taken += 1;
         }
+        self.round.jobs = if taken == 0 { 0 } else { self.round.jobs - taken };
         let mut back = 0;
         while back < BATCH
             && let Some(done) = self.exchange.next_done()
@@ -339,7 +403,11 @@ impl<R: Rings> Worker<R> {
         for own in &mut self.lanes {
             match own.lane.flush() {
                 Ok(unsent) => own.unsent = unsent,
-                Err(_) => self.stats.counters.kick_errors += 1,
+                Err(_) => {
+                    // Nothing that a retry would send: the interface is gone.
+                    own.unsent = 0;
+                    self.stats.counters.kick_errors += 1;
+                }
             }
         }
     }
@@ -374,6 +442,13 @@ impl<R: Rings> Worker<R> {
         }
         self.dispatch(at, frame, header, owner, now_ns);
     }
+}
+
+/// Most requests that can be finished in one turn: a frame has a chunk at
+/// least, and what other workers handed over comes in batches.
+fn done_max<R: Rings>(parts: &Parts<R>) -> usize {
+    let chunks: usize = parts.lanes.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum();
+    chunks + usize::from(parts.in_flight) + BATCH
 }
 
 #[cfg(test)]

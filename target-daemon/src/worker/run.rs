@@ -19,6 +19,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// up takes them at once.
 const UNSENT_LIMIT: Duration = Duration::from_millis(500);
 
+/// Chunks are counted before one sleep of so many: it takes a microsecond for
+/// each thousand.
+const AUDIT_EVERY: u64 = 64;
+
 /// Sleep while the link does not take what we want to send.
 const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 
@@ -36,8 +40,6 @@ pub enum Order {
     },
     /// Receive nothing more, finish what is under way.
     Drain,
-    /// End; sent when every worker has drained.
-    Stop,
 }
 
 /// What a worker has counted.
@@ -77,7 +79,8 @@ pub fn run<R: Rings>(
             }
             Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, &clock),
             Ok(Order::Drain) => draining_since = Some(Instant::now()),
-            Ok(Order::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
+            // Nobody has orders for us any more: every worker has drained.
+            Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
                 worker.rest(last_work.elapsed(), idle, waker, orders);
             }
@@ -101,6 +104,10 @@ impl<R: Rings> Worker<R> {
     /// how much there was to do.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
+        for own in &mut self.lanes {
+            own.left = 0;
+        }
+        self.round.jobs = self.exchange.jobs_waiting();
         self.settle(clock)
     }
 
@@ -117,12 +124,15 @@ impl<R: Rings> Worker<R> {
         if quiet < spin || self.desk.in_flight() > 0 {
             return std::hint::spin_loop();
         }
-        self.audit();
+        if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
+            self.audit();
+        }
         let unsent = self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
         let lanes = self.lanes.iter().filter_map(|own| own.lane.fd());
         waker.sleep(lanes, limit, || !orders.is_empty() || !self.exchange.is_empty());
+        self.round.slept = true;
     }
 
     /// When nothing is under way, every chunk must be at home or with the

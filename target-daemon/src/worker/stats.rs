@@ -36,6 +36,9 @@ pub struct Counters {
     pub handed_over: u64,
     /// Requests dropped because the owner's channel was full.
     pub hand_over_full: u64,
+    /// Writes for another worker's export, dropped because they may have waited
+    /// for too long.
+    pub late_writes: u64,
     /// Requests dropped because too many were in flight.
     pub slab_full: u64,
     /// Requests dropped because the store's queue was full.
@@ -69,6 +72,7 @@ impl Counters {
             ("other_faults", self.other_faults),
             ("handed_over", self.handed_over),
             ("hand_over_full", self.hand_over_full),
+            ("late_writes", self.late_writes),
             ("slab_full", self.slab_full),
             ("store_full", self.store_full),
             ("no_chunks", self.no_chunks),

@@ -37,7 +37,9 @@ fn a_second_xblade_is_refused_by_name() {
                 let start = format!("interface `{OURS}` is served by another xblade (program id ");
                 assert!(line.starts_with(&start), "{line}");
                 let pid = std::process::id();
-                assert!(line.ends_with(&format!("process {pid}): stop process {pid}")), "{line}");
+                // A child of another test, between fork and exec, may hold it too.
+                assert!(line.contains(&format!("process {pid}")), "{line}");
+                assert!(line.contains("): stop process "), "{line}");
             }
             assert_eq!(facts().attached.len(), 1);
             drop(program);

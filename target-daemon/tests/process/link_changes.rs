@@ -167,6 +167,27 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
     daemon.stop();
 }
 
+/// An interface is known by its index: under a new name it is still served, and
+/// still followed.
+#[test]
+fn a_renamed_interface_is_served_and_followed() {
+    if !may_run("a_renamed_interface_is_served_and_followed") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let mut daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 1));
+    pair.ours.sh(&format!("ip link set {OURS} down && ip link set {OURS} name xbp9 && ip link set xbp9 up"));
+    daemon.wait_for(&format!("{OURS} is called xbp9 now"));
+    host.until_served(at(0, 1));
+    let mark = daemon.mark();
+    pair.ours.sh("ip link set xbp9 mtu 9000");
+    daemon.wait_for_after(mark, "xbp9: MTU 9000");
+    daemon.stop();
+}
+
 #[test]
 fn the_only_interface_may_go_and_the_process_lives() {
     if !may_run("the_only_interface_may_go_and_the_process_lives") {

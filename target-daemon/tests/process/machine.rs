@@ -14,7 +14,10 @@ use crate::space::{OURS, Pair, may_run};
 /// A copy of the program where anybody can run it.
 fn public_copy(dir: &Dir) -> Command {
     let copy = dir.path().join("xblade");
-    fs::copy(env!("CARGO_BIN_EXE_xblade"), &copy).unwrap();
+    // Not by ourselves: a process that another test is just starting would have
+    // the copy open for writing, and such a file cannot be run.
+    let cp = Command::new("cp").arg(env!("CARGO_BIN_EXE_xblade")).arg(&copy).status().unwrap();
+    assert!(cp.success());
     for path in [dir.path(), &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -20,7 +20,7 @@ fn pair(order: Order) -> (FakeTarget, [FakeStore; 2]) {
 }
 
 /// The same request as it would come in on another lane.
-fn on_lane(lane: u8, ask: Ask) -> Ask {
+pub fn on_lane(lane: u8, ask: Ask) -> Ask {
     let [a, b, c, d, e, f] = TARGET_MAC;
     Ask { dst: [a, b, c, d, e, f + lane], ..ask }
 }

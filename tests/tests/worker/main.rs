@@ -8,6 +8,7 @@ mod exchange;
 mod faults;
 mod late;
 mod limits;
+mod order;
 mod random;
 
 use xblade::store::{FakeStore, fake::Order};
