@@ -282,8 +282,9 @@ fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Shelf
         owners.push((address, plan.worker));
     }
     let place = |(address, worker): (_, u16)| {
-        let export = shelves[usize::from(worker)].find(address).expect("inserted above") as u16;
-        (address, Owner { worker, export })
+        let mut exports = shelves[usize::from(worker)].iter();
+        let export = exports.position(|e| e.state.settings.address == address).expect("inserted above");
+        (address, Owner { worker, export: export as u16 })
     };
     let rows = owners.into_iter().map(place).collect();
     (shelves, Arc::new(Directory::new(rows)))

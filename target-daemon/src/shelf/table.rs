@@ -1,7 +1,7 @@
-//! The exports of a worker, found by address.
+//! The exports of a worker.
 
 use super::export::Export;
-use crate::wire::aoe::{Address, SHELF_ANY, SLOT_ANY};
+use crate::wire::aoe::Address;
 
 /// Two exports with one address. Initiators would take them for two ways to
 /// the same data.
@@ -26,26 +26,6 @@ impl Shelf {
                 Ok(())
             }
         }
-    }
-
-    /// The index of the export at this very address.
-    pub fn find(&self, address: Address) -> Option<usize> {
-        self.place(address).ok()
-    }
-
-    /// The first index, from `from` on, that a request for this shelf and
-    /// slot is for; each may be "any". Called in a loop it gives them all,
-    /// and lets the caller change the export in between.
-    pub fn next_match(&self, shelf: u16, slot: u8, from: usize) -> Option<usize> {
-        if shelf != SHELF_ANY && slot != SLOT_ANY {
-            return self.find(Address { shelf, slot }).filter(|&at| at >= from);
-        }
-        let rest = self.exports.get(from..)?;
-        let matches = |export: &Export| {
-            let address = export.state.settings.address;
-            (shelf == SHELF_ANY || shelf == address.shelf) && (slot == SLOT_ANY || slot == address.slot)
-        };
-        rest.iter().position(matches).map(|at| from + at)
     }
 
     /// The export with this index.
@@ -136,28 +116,6 @@ mod tests {
         assert_eq!(error, Taken(Address { shelf: 7, slot: 1 }));
         assert!(error.to_string().contains("7.1"));
         assert_eq!(table.len(), 4);
-    }
-
-    #[test]
-    fn every_match_is_found_once() {
-        let table = shelf();
-        for (shelf, slot, expected) in [
-            (7, 1, &["7.1"][..]),
-            (7, 2, &[]),
-            (SHELF_ANY, SLOT_ANY, &["0.0", "7.0", "7.1", "300.1"]),
-            (SHELF_ANY, 1, &["7.1", "300.1"]),
-            (7, SLOT_ANY, &["7.0", "7.1"]),
-            (8, SLOT_ANY, &[]),
-            (SHELF_ANY, 9, &[]),
-        ] {
-            let mut found = Vec::new();
-            let mut from = 0;
-            while let Some(at) = table.next_match(shelf, slot, from) {
-                found.push(table.get(at).unwrap().state.settings.address.to_string());
-                from = at + 1;
-            }
-            assert_eq!(found, expected, "{shelf}.{slot}");
-        }
     }
 
     #[test]

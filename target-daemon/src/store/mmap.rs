@@ -56,6 +56,9 @@ pub struct MmapStore {
     writes: Writes,
     failed: Option<Fault>,
     completed: Completed,
+    /// The file was seen to reach this far since the last harvest, so that a
+    /// batch of reads of zeros asks once.
+    end_seen: u64,
 }
 
 impl MmapStore {
@@ -77,7 +80,15 @@ impl MmapStore {
         let mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
         let geometry =
             Geometry { sectors: backing.bytes() / SECTOR_BYTES, physical_bytes: backing.physical_bytes() };
-        Ok(Self { mapping, backing, geometry, writes, failed: None, completed: Completed::new() })
+        Ok(Self {
+            mapping,
+            backing,
+            geometry,
+            writes,
+            failed: None,
+            completed: Completed::new(),
+            end_seen: 0,
+        })
     }
 
     /// What the operator should know about the file, though it was opened.
@@ -99,16 +110,19 @@ impl MmapStore {
         }
     }
 
-    fn read(&self, at: u64, buffers: &mut Buffers) -> Result<(), Fault> {
+    fn read(&mut self, at: u64, buffers: &mut Buffers) -> Result<(), Fault> {
         let copied = self.mapping.as_ref().map(|mapping| mapping.read(at as usize, buffers));
         if copied != Some(Ok(())) {
             return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
         }
         // The page with the end of a truncated file reads as zeros behind the
         // end, without SIGBUS. Then the last byte is one of those zeros: any
-        // other last byte saves the call.
-        if buffers.last() == Some(0) {
-            return self.check_end(at, buffers);
+        // other last byte saves the question.
+        if buffers.last() == Some(0) && self.end_of(at, buffers) > self.end_seen {
+            self.end_seen = self.backing.bytes_now()?;
+            if self.end_of(at, buffers) > self.end_seen {
+                return Err(Fault::Media);
+            }
         }
         Ok(())
     }
@@ -143,8 +157,11 @@ impl MmapStore {
 
     /// Whether the file still reaches as far as the operation.
     fn check_end(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
-        let end = self.backing.offset() + at + buffers.len() as u64;
-        if end <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
+        if self.end_of(at, buffers) <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
+    }
+
+    fn end_of(&self, at: u64, buffers: &Buffers) -> u64 {
+        self.backing.offset() + at + buffers.len() as u64
     }
 }
 
@@ -182,6 +199,7 @@ impl Store for MmapStore {
     }
 
     fn complete(&mut self) -> Option<Completion> {
+        self.end_seen = 0;
         if self.completed.only_waits() {
             // The result goes to every write that waits for it.
             let _ = self.flush();

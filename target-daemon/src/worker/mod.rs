@@ -107,8 +107,10 @@ struct Round {
 }
 
 /// A frame that may have waited this long is late: meanwhile its host may have
-/// sent it again, over a lane of another worker.
-const LATE_NS: u64 = 2_000_000;
+/// sent it again, over a lane of another worker. Half of the 100 ms at which
+/// Linux looks for requests to send again; shorter, and a store that takes its
+/// time to sync would starve the exports of other workers.
+const LATE_NS: u64 = 50_000_000;
 
 struct OwnLane<R> {
     id: u16,
@@ -229,7 +231,8 @@ impl<R: Rings> Worker<R> {
         let now_ns = clock.now_ns();
         let waited_ns = now_ns.saturating_sub(self.round.began_ns);
         // A frame that ends a sleep has not waited for us.
-        self.round.late = waited_ns > LATE_NS && !std::mem::take(&mut self.round.slept);
+        let slept = std::mem::take(&mut self.round.slept);
+        self.round.late = waited_ns > LATE_NS && !slept;
         self.round.began_ns = now_ns;
         self.round.jobs = self.exchange.jobs_waiting();
         for own in &mut self.lanes {

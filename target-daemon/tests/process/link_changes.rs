@@ -176,7 +176,7 @@ fn a_renamed_interface_is_served_and_followed() {
     }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
-    let mut daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     host.until_served(at(0, 1));
     pair.ours.sh(&format!("ip link set {OURS} down && ip link set {OURS} name xbp9 && ip link set xbp9 up"));

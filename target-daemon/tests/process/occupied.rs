@@ -119,6 +119,7 @@ fn hold_a_queue() {
         huge_pages: false,
         zero_copy: ZeroCopy::Off,
         multi_fragment: false,
+        long_frames: false,
         busy_poll: None,
     });
     let _held = held.unwrap();

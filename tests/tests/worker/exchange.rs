@@ -9,7 +9,7 @@ use xblade_tests::{BROADCAST, ExportPlan, FakeTarget, HOST, OTHER_HOST, Plan, TA
 use crate::{DISK, SECOND, good, read, store, write};
 
 /// Four lanes for two workers, which own an export each.
-fn pair(order: Order) -> (FakeTarget, [FakeStore; 2]) {
+pub fn pair(order: Order) -> (FakeTarget, [FakeStore; 2]) {
     let stores = [store(order, 64), store(order, 64)];
     let exports = vec![
         ExportPlan::new(DISK, stores[0].clone()),
