@@ -45,6 +45,9 @@ pub struct Initiator {
     heard: VecDeque<Vec<u8>>,
 }
 
+/// When a write is sent again.
+const RESEND: Duration = Duration::from_secs(2);
+
 impl Initiator {
     /// On an interface in `space`.
     pub fn new(space: &Space, name: &'static str, target: Mac) -> Self {
@@ -124,10 +127,14 @@ impl Initiator {
         answer.data
     }
 
-    /// Writes, and demands success.
+    /// Writes, and demands success. Sends it once more, as every initiator does:
+    /// a write for another worker's export is dropped if it may have waited.
     pub fn write(&mut self, at: Address, lba: u64, data: &[u8]) {
         let tag = self.send_write(at, lba, data);
-        let answer = self.answer(tag);
+        let answer = self.answer_within(tag, RESEND).unwrap_or_else(|| {
+            let tag = self.send_write(at, lba, data);
+            self.answer(tag)
+        });
         assert_eq!((answer.status, answer.error), (0x40, 0), "writing {lba}");
     }
 

@@ -1,0 +1,50 @@
+//! Announcements: replies to a query that nobody sent, so that hosts learn of
+//! an export at once rather than at their next query.
+
+use std::sync::Arc;
+
+use super::{Clock, OwnLane, Owner, SharedLane, Worker};
+use crate::ring::Rings;
+use crate::wire::aoe::{Command, Header, Role};
+use crate::wire::ether::{Ether, Mac, Tags};
+use crate::wire::{Body, FRAME_LEN_MIN, Request, query};
+
+impl<R: Rings> Worker<R> {
+    /// Tells everybody on an interface about every export: by a query that
+    /// nobody sent, from those who are to hear the answer.
+    pub fn announce(&mut self, interface: usize, audience: &[Mac], clock: &impl Clock) {
+        let on_it = |own: &OwnLane<R>| {
+            self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
+        };
+        let Some(at) = self.lanes.iter().position(on_it) else { return };
+        let now_ns = clock.now_ns();
+        let directory = Arc::clone(&self.directory);
+        for (address, owner) in directory.rows() {
+            for to in audience {
+                let header = self.query_from(*to, at, address.shelf, address.slot);
+                self.announce_one(at, header, *owner, now_ns);
+                // One by one: the chunks of many would not be there at once.
+                self.reclaim();
+                self.settle(clock);
+            }
+        }
+    }
+
+    fn query_from(&self, src: Mac, at: usize, shelf: u16, slot: u8) -> Header {
+        let id = self.lanes.get(at).map_or(0, |own| usize::from(own.id));
+        let dst = self.shared.get(id).map_or(Mac::BROADCAST, SharedLane::mac);
+        let ether = Ether { dst, src, tags: Tags::NONE };
+        Header { ether, role: Role::Request, shelf, slot, command: Command::Query, tag: 0 }
+    }
+
+    fn announce_one(&mut self, at: usize, header: Header, owner: Owner, now_ns: u64) {
+        let Some(own) = self.lanes.get_mut(at) else { return };
+        let Ok(mut frame) = own.lane.allocate(FRAME_LEN_MIN) else { return };
+        let request = Request { header, body: Body::Query(query::Request::Read) };
+        let memory = own.lane.memory().clone();
+        if request.emit(memory.piece_mut(&mut frame, 0)).is_none() {
+            return own.lane.release(frame);
+        }
+        self.dispatch(at, frame, header, owner, now_ns);
+    }
+}
