@@ -231,6 +231,9 @@ impl<R: Rings> Worker<R> {
             let taken = own.lane.receive_up_to(own.left, &mut batch);
             own.left = if taken == 0 { 0 } else { own.left.saturating_sub(taken) };
             received += taken;
+            if let Some(shared) = self.shared.get(usize::from(own.id)) {
+                shared.mark_used();
+            }
             let now_ns = clock.now_ns();
             for frame in batch.drain(..) {
                 self.admit(at, frame, now_ns);
@@ -295,6 +298,7 @@ impl<R: Rings> Worker<R> {
         };
         if owner.worker != self.index
             && self.round.late
+            && other_lane_used(&self.shared, self.index)
             && room::is_write(&job.header, own.lane.memory().piece(&job.frame, 0))
         {
             // It may have waited while the owner executed its resend and more.
@@ -407,6 +411,12 @@ impl<R: Rings> Worker<R> {
             own.lane.release(frame);
         }
     }
+}
+
+/// Whether hosts reach us on lanes of other workers, too. Where all frames come
+/// in on one worker's lanes, no request can overtake another.
+fn other_lane_used(lanes: &[SharedLane], worker: u16) -> bool {
+    lanes.iter().any(|lane| lane.worker != worker && lane.is_used())
 }
 
 /// Most requests that can be finished in one turn: a frame has a chunk at

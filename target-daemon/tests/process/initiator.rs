@@ -46,7 +46,10 @@ pub struct Initiator {
 }
 
 /// When a write is sent again.
-const RESEND: Duration = Duration::from_secs(2);
+const RESEND: Duration = Duration::from_secs(5);
+
+/// How often it is sent before it counts as lost.
+const RESENDS_MAX: u32 = 12;
 
 impl Initiator {
     /// On an interface in `space`.
@@ -127,14 +130,14 @@ impl Initiator {
         answer.data
     }
 
-    /// Writes, and demands success. Sends it once more, as every initiator does:
-    /// a write for another worker's export is dropped if it may have waited.
+    /// Writes, and demands success. Sends it again, as every initiator does: a
+    /// write for another worker's export is dropped if it may have waited.
     pub fn write(&mut self, at: Address, lba: u64, data: &[u8]) {
-        let tag = self.send_write(at, lba, data);
-        let answer = self.answer_within(tag, RESEND).unwrap_or_else(|| {
+        let try_once = |_| {
             let tag = self.send_write(at, lba, data);
-            self.answer(tag)
-        });
+            self.answer_within(tag, RESEND)
+        };
+        let answer = (0..RESENDS_MAX).find_map(try_once).expect("an answer");
         assert_eq!((answer.status, answer.error), (0x40, 0), "writing {lba}");
     }
 

@@ -52,7 +52,8 @@ fn a_write_that_waits_does_not_overwrite_a_newer_one() {
 fn a_write_that_may_have_waited_is_not_handed_over() {
     for (waited_ms, handed) in [(0, true), (40, true), (60, false), (5_000, false)] {
         let (mut target, stores) = pair(Order::Submitted);
-        target.settle();
+        // Hosts come in on lanes of both workers.
+        target.exchange(1, &on_lane(1, read(SECOND, 9, 0, 1)).bytes());
         let now = target.clock.0.get();
         target.clock.0.set(now + waited_ms * 1_000_000);
         let data = pattern(4, 3, 1);
