@@ -27,5 +27,7 @@ pub mod worker;
 pub mod observe;
 /// The command line and the typed model that it becomes.
 pub mod config;
+/// Bugs to plant in test builds.
+pub mod plant;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

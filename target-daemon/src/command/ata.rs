@@ -40,10 +40,8 @@ pub(super) fn execute<'a>(
 
 fn without_data<'a>(ata: Request, state: &State) -> Action<'a> {
     match ata.command {
-        Command::Identify => {
-            let reply = ata.reply(status::GOOD, error::NONE);
-            Action::Reply(Reply::Identify(reply, state.identity()))
-        }
+        // Initiators learn of a new size by it, so the store looks at it now.
+        Command::Identify => Action::Identify { ata },
         Command::FlushCache | Command::FlushCacheExt => Action::Flush { ata },
         Command::CheckPowerMode => {
             let mut reply = ata.reply(status::GOOD, error::NONE);

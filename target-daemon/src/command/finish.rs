@@ -1,5 +1,6 @@
 //! From the store's answer to the reply.
 
+use crate::shelf::State;
 use crate::store::{Fault, Kind};
 use crate::wire::Reply;
 use crate::wire::ata::{Request, SECTOR_LEN, error, status};
@@ -8,7 +9,11 @@ use crate::wire::ata::{Request, SECTOR_LEN, error, status};
 ///
 /// It is never an AoE error: on an ATA error an initiator fails the one
 /// request at once, on an AoE error Linux would hang.
-pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>) -> Reply<'static> {
+pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>, state: &State) -> Reply<'static> {
+    if kind == Kind::Measure {
+        // Whether or not the size could be found out: the last one is known.
+        return Reply::Identify(ata.reply(status::GOOD, error::NONE), state.identity());
+    }
     let fault = match result {
         Ok(()) if kind == Kind::Read => {
             let bytes = usize::from(ata.count) * SECTOR_LEN;
@@ -20,7 +25,9 @@ pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>) -> Reply<'st
     let error = match (fault, kind) {
         (Fault::Range, _) => error::NOT_FOUND,
         (Fault::Media, Kind::Read) => error::UNCORRECTABLE,
-        (Fault::Media | Fault::NoSpace | Fault::ReadOnly | Fault::System, _) => error::ABORT,
+        (Fault::Media | Fault::NoSpace | Fault::ReadOnly | Fault::System | Fault::Transient, _) => {
+            error::ABORT
+        }
     };
     Reply::Ata(ata.reply(status::ERROR, error))
 }

@@ -55,6 +55,11 @@ pub enum Action<'a> {
         /// Where they begin in the frame.
         payload_offset: usize,
     },
+    /// Look at the size of the store, then [`finish`].
+    Identify {
+        /// What to finish.
+        ata: wire::ata::Request,
+    },
     /// Make all writes stable, then [`finish`].
     Flush {
         /// What to finish.

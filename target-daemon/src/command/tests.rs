@@ -13,12 +13,12 @@ mod reserve;
 
 use super::{Action, execute};
 use crate::shelf::{Acl, Settings, State};
-use crate::store::{Durability, Geometry};
+use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Header};
 use crate::wire::ether::Mac;
 use crate::wire::identify::{Names, Text};
 use crate::wire::query::Advert;
-use crate::wire::{DropReason, Request};
+use crate::wire::{DropReason, Reply, Request};
 
 const OWN: Mac = Mac([2, 0, 0, 0, 0, 0x01]);
 const HOST: Mac = Mac([2, 0, 0, 0, 0, 0x02]);
@@ -39,7 +39,7 @@ fn settings() -> Settings {
 fn with_settings(change: impl FnOnce(&mut Settings)) -> State {
     let mut settings = settings();
     change(&mut settings);
-    State::new(settings, Geometry { sectors: SECTORS, physical_bytes: 4096 })
+    State::new(settings, Geometry::new(SECTORS, 4096))
 }
 
 fn state() -> State {
@@ -109,13 +109,18 @@ fn run(state: &mut State, frame: &[u8]) -> Seen {
         Action::Read { sector, count, .. } => Seen::Read(sector, count),
         Action::Write { sector, count, payload_offset, .. } => Seen::Write(sector, count, payload_offset),
         Action::Flush { .. } => Seen::Flush,
-        Action::Reply(reply) => {
-            let mut chunk = vec![0xEE; 2048.max(frame.len())];
-            chunk[..frame.len()].copy_from_slice(frame);
-            let len = reply.emit(&request.header, OWN, address, &mut chunk).unwrap();
-            assert_eq!(len, reply.frame_len(request.header.l2_len()));
-            chunk.truncate(len);
-            Seen::Reply(chunk)
+        Action::Identify { ata } => {
+            seen_reply(super::finish(&ata, Kind::Measure, Ok(()), state), &request, frame, address)
         }
+        Action::Reply(reply) => seen_reply(reply, &request, frame, address),
     }
+}
+
+fn seen_reply(reply: Reply<'_>, request: &Request<'_>, frame: &[u8], address: Address) -> Seen {
+    let mut chunk = vec![0xEE; 2048.max(frame.len())];
+    chunk[..frame.len()].copy_from_slice(frame);
+    let len = reply.emit(&request.header, OWN, address, &mut chunk).unwrap();
+    assert_eq!(len, reply.frame_len(request.header.l2_len()));
+    chunk.truncate(len);
+    Seen::Reply(chunk)
 }

@@ -18,10 +18,10 @@ impl Export {
         Self { state, store }
     }
 
-    /// Looks again at the size of the store. Returns whether it has changed;
-    /// initiators learn of that by IDENTIFY DEVICE.
+    /// Takes over the size that the store has found. Returns whether it has
+    /// changed; initiators learn of that by IDENTIFY DEVICE.
     pub fn refresh(&mut self) -> bool {
-        let geometry = self.store.refresh();
+        let geometry = self.store.geometry();
         let changed = geometry != self.state.geometry;
         self.state.geometry = geometry;
         changed

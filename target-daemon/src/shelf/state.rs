@@ -153,7 +153,7 @@ mod tests {
             names: Names { serial: Text::new("7.3:ab"), firmware: Text::new("1"), model: Text::new("m") },
             acl: Acl::new(acl.iter().copied().map(mac)),
         };
-        State::new(settings, Geometry { sectors: 100, physical_bytes: 4096 })
+        State::new(settings, Geometry::new(100, 4096))
     }
 
     #[test]

@@ -68,22 +68,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::shelf::{Acl, Settings};
-    use crate::store::{Completion, Durability, Full, Geometry, Op, Store};
+    use crate::store::{Buffers, Completion, Durability, Full, Geometry, Kind, Op, Store};
     use crate::wire::identify::{Names, Text};
 
-    /// A store that does nothing and grows by a sector when looked at.
+    /// A store that does nothing but grow by a sector with each operation.
     struct Growing(u64);
 
     impl Store for Growing {
         fn geometry(&self) -> Geometry {
-            Geometry { sectors: self.0, physical_bytes: 512 }
+            Geometry::new(self.0, 512)
         }
-        fn refresh(&mut self) -> Geometry {
+        fn submit(&mut self, _: Op) -> Result<(), Full> {
             self.0 += 1;
-            self.geometry()
-        }
-        fn submit(&mut self, op: Op) -> Result<(), Full> {
-            Err(Full(op))
+            Ok(())
         }
         fn complete(&mut self) -> Option<Completion> {
             None
@@ -123,6 +120,9 @@ mod tests {
         let mut table = shelf();
         let export = table.get_mut(0).unwrap();
         assert_eq!(export.state.geometry.sectors, 8);
+        assert!(!export.refresh(), "nothing has changed");
+        let measure = Op { token: 0, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+        export.store.submit(measure).unwrap();
         assert!(export.refresh());
         assert_eq!(export.state.identity().sectors, 9);
     }

@@ -56,7 +56,7 @@ impl FakeStore {
         let state = State {
             bytes: vec![0; (sectors * SECTOR_BYTES) as usize],
             order,
-            geometry: Geometry { sectors, physical_bytes: 512 },
+            geometry: Geometry::new(sectors, 512),
             capacity,
             pending: Vec::new(),
             done: std::collections::VecDeque::new(),
@@ -76,7 +76,7 @@ impl FakeStore {
         self.state().bytes.clone()
     }
 
-    /// Changes the size; the worker sees it by [`Store::refresh`].
+    /// Changes the size; the worker sees it by [`Kind::Measure`].
     pub fn resize(&self, sectors: u64) {
         self.state().bytes.resize((sectors * SECTOR_BYTES) as usize, 0);
     }
@@ -126,12 +126,16 @@ impl State {
         if let Some(rule) = self.faults.iter().position(|(kind, _)| *kind == op.kind) {
             return Err(self.faults.remove(rule).1);
         }
+        if op.kind == Kind::Measure {
+            self.geometry.sectors = self.bytes.len() as u64 / SECTOR_BYTES;
+            return Ok(());
+        }
         // Out of the vector only if `resize` has cut it, and nobody has looked.
         let part = self.bytes.get_mut(start..start + op.buffers.len()).ok_or(Fault::Media)?;
         match op.kind {
             Kind::Read => op.buffers.fill(part),
             Kind::Write => op.buffers.copy_to(part),
-            Kind::Flush => 0,
+            Kind::Flush | Kind::Discard | Kind::Measure => 0,
         };
         Ok(())
     }
@@ -157,12 +161,6 @@ fn logged(op: &Op) -> Logged {
 impl Store for FakeStore {
     fn geometry(&self) -> Geometry {
         self.state().geometry
-    }
-
-    fn refresh(&mut self) -> Geometry {
-        let mut state = self.state();
-        state.geometry.sectors = state.bytes.len() as u64 / SECTOR_BYTES;
-        state.geometry
     }
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {

@@ -20,6 +20,7 @@ impl Fault {
             | libc::ENOLINK
             | libc::ETIMEDOUT => Self::Media,
             libc::ENOSPC | libc::EDQUOT | libc::EFBIG => Self::NoSpace,
+            libc::EAGAIN | libc::EINTR | libc::ENOMEM | libc::ENOBUFS | libc::EBUSY => Self::Transient,
             libc::EROFS | libc::EPERM | libc::EACCES | libc::EBADF => Self::ReadOnly,
             _ => Self::System,
         }

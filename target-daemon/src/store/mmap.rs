@@ -78,8 +78,7 @@ impl MmapStore {
         let map = || map(&backing, backing.bytes(), writes);
         let mapping = mapped.then(map).transpose();
         let mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
-        let geometry =
-            Geometry { sectors: backing.bytes() / SECTOR_BYTES, physical_bytes: backing.physical_bytes() };
+        let geometry = Geometry::new(backing.bytes() / SECTOR_BYTES, backing.physical_bytes());
         Ok(Self {
             mapping,
             backing,
@@ -107,6 +106,11 @@ impl MmapStore {
             Kind::Read => self.read(at, &mut op.buffers),
             Kind::Write => self.write(at, &op.buffers),
             Kind::Flush => self.flush(),
+            Kind::Discard => Err(Fault::System),
+            Kind::Measure => {
+                self.measure();
+                Ok(())
+            }
         }
     }
 
@@ -155,6 +159,16 @@ impl MmapStore {
         result
     }
 
+    fn measure(&mut self) {
+        let Some(bytes) = self.backing.resized() else { return };
+        let map = |_: &Mapping| map(&self.backing, bytes, self.writes);
+        if let Ok(mapping) = self.mapping.as_ref().map(map).transpose() {
+            self.mapping = mapping;
+            self.backing.set_bytes(bytes);
+            self.geometry.sectors = bytes / SECTOR_BYTES;
+        }
+    }
+
     /// Whether the file still reaches as far as the operation.
     fn check_end(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
         if self.end_of(at, buffers) <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
@@ -172,18 +186,6 @@ impl Store for MmapStore {
 
     fn degraded(&self) -> Option<Fault> {
         self.failed
-    }
-
-    fn refresh(&mut self) -> Geometry {
-        if let Some(bytes) = self.backing.resized() {
-            let map = |_: &Mapping| map(&self.backing, bytes, self.writes);
-            if let Ok(mapping) = self.mapping.as_ref().map(map).transpose() {
-                self.mapping = mapping;
-                self.backing.set_bytes(bytes);
-                self.geometry.sectors = bytes / SECTOR_BYTES;
-            }
-        }
-        self.geometry
     }
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {

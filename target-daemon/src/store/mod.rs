@@ -18,6 +18,7 @@ mod buffers;
 mod completed;
 mod descriptor;
 mod device;
+pub mod disk;
 mod error;
 pub mod fake;
 mod fault;
@@ -28,6 +29,8 @@ mod null;
 mod open;
 mod remarks;
 mod sigbus;
+
+use std::os::fd::BorrowedFd;
 
 pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use completed::QUEUE_MAX;
@@ -50,6 +53,19 @@ pub enum Kind {
     Write,
     /// Make every completed write stable.
     Flush,
+    /// Forget sectors: the buffers hold the ranges, as DATA SET MANAGEMENT
+    /// sends them, and the sectors read as zeros from then on.
+    Discard,
+    /// Look again at the size of the file or device. Afterwards
+    /// [`Store::geometry`] tells it; if it cannot be found out, the old one.
+    Measure,
+}
+
+impl Kind {
+    /// Whether it changes bytes at rest.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Discard)
+    }
 }
 
 /// One operation, on its way to a store. The memory in `buffers` belongs to
@@ -62,17 +78,17 @@ pub struct Op {
     pub kind: Kind,
     /// First sector, counted from the start of the export.
     pub sector: u64,
-    /// The memory; empty for a flush. Its length is a multiple of
-    /// [`SECTOR_BYTES`].
+    /// The memory; empty for a flush and a measurement. Its length is a
+    /// multiple of [`SECTOR_BYTES`].
     pub buffers: Buffers,
 }
 
 impl Op {
-    /// Where the operation starts, in bytes from the start of the export, if
-    /// it lies within `geometry` as a whole and is of whole sectors. A flush
+    /// Where a read or write starts, in bytes from the start of the export, if
+    /// it lies within `geometry` as a whole and is of whole sectors. All else
     /// lies everywhere.
     pub fn range_in(&self, geometry: Geometry) -> Result<u64, Fault> {
-        if self.kind == Kind::Flush {
+        if !matches!(self.kind, Kind::Read | Kind::Write) {
             return Ok(0);
         }
         let bytes = self.buffers.len() as u64;
@@ -111,6 +127,9 @@ pub enum Fault {
     Range,
     /// Any other error of the system.
     System,
+    /// The system could not do it just now (EAGAIN, ENOMEM): nobody is told,
+    /// and the initiator sends it again.
+    Transient,
 }
 
 /// Size and shape of a store.
@@ -120,6 +139,20 @@ pub struct Geometry {
     pub sectors: u64,
     /// The device's own write unit in bytes: 512 or 4096, say.
     pub physical_bytes: u32,
+    /// What the store reads and writes at once, in bytes. A write of a part of
+    /// such a block is a read, a change and a write of all of it, so two of
+    /// them must not run at the same time.
+    pub block_bytes: u32,
+    /// Whether it can forget sectors ([`Kind::Discard`]).
+    pub discards: bool,
+}
+
+impl Geometry {
+    /// So many sectors, that are read and written one by one and not
+    /// forgotten.
+    pub fn new(sectors: u64, physical_bytes: u32) -> Self {
+        Self { sectors, physical_bytes, block_bytes: SECTOR_BYTES as u32, discards: false }
+    }
 }
 
 /// What an acknowledged write has survived.
@@ -135,17 +168,33 @@ pub enum Durability {
 #[derive(Debug)]
 pub struct Full(pub Op);
 
+/// Memory that the buffers of operations lie in: the UMEM of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Area {
+    /// Its first byte, as an address.
+    pub base: usize,
+    /// Its length in bytes.
+    pub bytes: usize,
+}
+
 /// An engine under an export. Owned and called by one worker.
 ///
 /// An implementation drops the [`Buffers`] of an operation before it returns
 /// its completion: from then on the frame behind them is used again.
+///
+/// It executes operations in any order: that those which touch the same block
+/// are not submitted together is the worker's business (see
+/// `worker`).
 pub trait Store: Send {
-    /// The size last seen when the store was opened or by [`Store::refresh`].
+    /// The size last seen when the store was opened or measured.
     fn geometry(&self) -> Geometry;
 
-    /// Looks again whether the file or device has changed its size, and keeps
-    /// the old size if that cannot be found out. May call the system.
-    fn refresh(&mut self) -> Geometry;
+    /// Told once, before the first operation, where buffers will lie, so that
+    /// they can be known to the kernel beforehand. The areas stay mapped for
+    /// as long as the store lives.
+    fn register(&mut self, areas: &[Area]) {
+        let _ = areas;
+    }
 
     /// The fault since which the store takes no more writes, if there was one.
     fn degraded(&self) -> Option<Fault> {
@@ -155,6 +204,18 @@ pub trait Store: Send {
     /// Takes an operation, or gives it back if the queue is full.
     fn submit(&mut self, op: Op) -> Result<(), Full>;
 
+    /// Hands what was submitted since the last call to the system, with one
+    /// call for all of it, and lets the system hand back what is finished.
+    /// Called once a turn, before [`Store::complete`], while anything is under
+    /// way.
+    fn kick(&mut self) {}
+
     /// The next finished operation, if there is one.
     fn complete(&mut self) -> Option<Completion>;
+
+    /// What becomes readable when an operation has finished; `None` for an
+    /// engine that is done when `submit` returns.
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }

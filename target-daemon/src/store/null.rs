@@ -14,17 +14,13 @@ pub struct NullStore {
 impl NullStore {
     /// A store that claims a size of `sectors`.
     pub fn new(sectors: u64) -> Self {
-        let geometry = Geometry { sectors, physical_bytes: 4096 };
+        let geometry = Geometry::new(sectors, 4096);
         Self { geometry, completed: Completed::new() }
     }
 }
 
 impl Store for NullStore {
     fn geometry(&self) -> Geometry {
-        self.geometry
-    }
-
-    fn refresh(&mut self) -> Geometry {
         self.geometry
     }
 

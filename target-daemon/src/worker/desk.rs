@@ -74,10 +74,6 @@ impl Desk {
         let operation = operation_of(&request.body);
         let export = self.shelf.get_mut(usize::from(job.export))?;
         let address = export.state.settings.address;
-        if is_identify(&request.body) {
-            // Initiators learn of a new size by IDENTIFY, so look at it now.
-            export.refresh();
-        }
         let advert = Advert {
             buffer_count: self.buffer_count,
             firmware: super::FIRMWARE,
@@ -95,6 +91,7 @@ impl Desk {
             }
             Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
             Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
+            Action::Identify { ata } => (ata, Kind::Measure, 0, 0),
         };
         let pending = Pending { job, ata, kind, operation };
         self.submit(pending, sector, payload_offset, lane, stats)
@@ -107,6 +104,7 @@ impl Desk {
                 continue;
             }
             let Some(export) = self.shelf.get_mut(index) else { continue };
+            export.store.kick();
             while let Some(completion) = export.store.complete() {
                 let Some(pending) = self.slab.remove(completion.token) else {
                     stats.counters.stale_completions += 1;
@@ -114,7 +112,10 @@ impl Desk {
                 };
                 *open = open.saturating_sub(1);
                 stats.completed(pending.kind, completion.result);
-                let reply = command::finish(&pending.ata, pending.kind, completion.result);
+                if pending.kind == Kind::Measure {
+                    export.refresh();
+                }
+                let reply = command::finish(&pending.ata, pending.kind, completion.result, &export.state);
                 let Some(lane) = self.lanes.get(usize::from(pending.job.lane)) else { continue };
                 let address = export.state.settings.address;
                 if completion.result.is_err() && export.store.degraded().is_some() {
@@ -139,7 +140,10 @@ impl Desk {
         stats: &mut Stats,
     ) -> Option<Done> {
         let (index, kind) = (usize::from(pending.job.export), pending.kind);
-        let bytes = if kind == Kind::Flush { 0 } else { usize::from(pending.ata.count) * ata::SECTOR_LEN };
+        let bytes = match kind {
+            Kind::Flush | Kind::Measure => 0,
+            _ => usize::from(pending.ata.count) * ata::SECTOR_LEN,
+        };
         let (token, buffers) = match self.slab.admit(pending, payload_offset, bytes, &lane.memory) {
             Ok(admitted) => admitted,
             Err(refused) => {
@@ -176,10 +180,6 @@ fn reply_to(
     let first = lane.memory.piece_mut(&mut job.frame, 0);
     let len = reply.emit(&header, lane.mac(), from, first);
     job.done(operation, len.map(|len| len as u32))
-}
-
-fn is_identify(body: &Body<'_>) -> bool {
-    matches!(body, Body::Ata { ata, .. } if ata.command == ata::Command::Identify)
 }
 
 fn operation_of(body: &Body<'_>) -> Operation {

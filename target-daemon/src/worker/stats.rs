@@ -113,12 +113,15 @@ impl Stats {
             Kind::Read => self.counters.reads += 1,
             Kind::Write => self.counters.writes += 1,
             Kind::Flush => self.counters.flushes += 1,
+            Kind::Discard | Kind::Measure => {}
         }
         match result {
             Ok(()) => {}
             Err(Fault::Media) => self.counters.media_faults += 1,
             Err(Fault::NoSpace) => self.counters.no_space_faults += 1,
-            Err(Fault::ReadOnly | Fault::Range | Fault::System) => self.counters.other_faults += 1,
+            Err(Fault::ReadOnly | Fault::Range | Fault::System | Fault::Transient) => {
+                self.counters.other_faults += 1
+            }
         }
     }
 

@@ -159,7 +159,7 @@ fn crowded() -> State {
         names: Names { serial: Text::new("s"), firmware: Text::new("f"), model: Text::new("m") },
         acl: Acl::default(),
     };
-    let mut state = State::new(settings, Geometry { sectors: 1 << 20, physical_bytes: 512 });
+    let mut state = State::new(settings, Geometry::new(1 << 20, 512));
     state.set_config(&[7; 1024]).unwrap();
     let mac = |number: u8| Mac([2, 0, 0, 0, 0, number]);
     (0..180).for_each(|number| state.add_to_mask(mac(number)).unwrap());
@@ -175,6 +175,7 @@ fn needed(header: &Header, frame: &[u8], sectors_per_frame: u8) -> usize {
     match command::execute(&request, &mut state, advert) {
         Action::Reply(reply) => reply.frame_len(header.l2_len()),
         Action::Read { count, .. } => header.argument_offset() + ata::HEADER_LEN + usize::from(count) * 512,
+        Action::Identify { .. } => header.argument_offset() + ata::HEADER_LEN + 512,
         Action::Ignore(_) | Action::Write { .. } | Action::Flush { .. } => 60,
     }
 }

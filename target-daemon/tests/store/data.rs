@@ -116,24 +116,24 @@ fn refresh_follows_the_size_of_the_file() {
         truncate(path, (1 << 20) + 100);
         assert_eq!(store.geometry().sectors, 8, "unseen until refreshed");
         assert_eq!(read(&mut store, 8, 512), Err(Fault::Range));
-        assert_eq!(store.refresh().sectors, 2048);
+        assert_eq!(measure(&mut store), 2048);
         write(&mut store, 2047, &pattern(2, 512)).unwrap();
         assert_eq!(read(&mut store, 2047, 512).unwrap(), pattern(2, 512));
 
         truncate(path, 3 * 512);
-        assert_eq!(store.refresh().sectors, 3);
+        assert_eq!(measure(&mut store), 3);
         assert_eq!(read(&mut store, 2, 512).unwrap(), pattern(1, 8 * 512)[1024..1536]);
         assert_eq!(read(&mut store, 3, 512), Err(Fault::Range));
         assert_eq!(write(&mut store, 3, &[1; 512]), Err(Fault::Range));
         // Nothing left to map: the old size stays, and says that data is gone.
         truncate(path, 0);
-        assert_eq!((store.refresh().sectors, store.geometry().sectors), (3, 3));
+        assert_eq!((measure(&mut store), store.geometry().sectors), (3, 3));
         assert_eq!(read(&mut store, 0, 512), Err(Fault::Media));
     }
     let fixed = scratch.file("fixed", &pattern(1, 8 * 512));
     let mut store = open(&extent(&fixed, 0, Some(2048)));
     truncate(&fixed, 1 << 20);
-    assert_eq!(store.refresh().sectors, 4, "an explicit length stays");
+    assert_eq!(measure(&mut store), 4, "an explicit length stays");
 }
 
 #[test]

@@ -75,5 +75,5 @@ fn faults_capacity_and_size_are_the_tests_to_choose() {
     assert_eq!(run(Kind::Write, 2), Err(Fault::Range));
     test.resize(3);
     assert_eq!(store.geometry().sectors, 2);
-    assert_eq!(store.refresh().sectors, 3);
+    assert_eq!(crate::fixture::measure(&mut store), 3);
 }

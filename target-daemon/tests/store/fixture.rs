@@ -49,6 +49,12 @@ pub fn flush(store: &mut dyn Store) -> Result<(), Fault> {
     run(store, Kind::Flush, 0, &mut [], &[])
 }
 
+/// The size in sectors, looked at just now.
+pub fn measure(store: &mut dyn Store) -> u64 {
+    run(store, Kind::Measure, 0, &mut [], &[]).unwrap();
+    store.geometry().sectors
+}
+
 /// Bytes of which every sector is different, and none ends with zero.
 pub fn pattern(seed: u8, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|index| (seed as usize + index / 512 * 7 + index * 31) as u8 | 1).collect()

@@ -1,6 +1,6 @@
 //! The same bytes are served once.
 
-use xblade::store::{OpenOptions, Store};
+use xblade::store::OpenOptions;
 
 use crate::child::Waiting;
 use crate::fixture::*;
@@ -98,7 +98,7 @@ fn growth_of_the_file_is_locked_too() {
     let mut store = open(&OpenOptions::new(&path));
     truncate(&path, 8192);
     assert!(refusal(&extent(&path, 4096, Some(4096))).contains("locked by"));
-    assert_eq!(store.refresh().sectors, 16);
+    assert_eq!(measure(&mut store), 16);
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn a_device_of_a_new_size_is_noticed() {
     let mut store = open(&OpenOptions::new(device.path()));
     truncate(&image, 2 << 20);
     command("losetup", &["--set-capacity", device.name()]).unwrap();
-    assert_eq!(store.refresh().sectors, 4096);
+    assert_eq!(measure(&mut store), 4096);
     write(&mut store, 4095, &pattern(1, 512)).unwrap();
     assert_eq!(read(&mut store, 4095, 512).unwrap(), pattern(1, 512));
 }

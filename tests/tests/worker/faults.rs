@@ -36,7 +36,7 @@ fn every_fault_is_an_ata_error() {
             let argument = match kind {
                 Kind::Read => ata(0x24, 5, 16, &[]),
                 Kind::Write => ata(0x34, 5, 16, &pattern(1, 1, 16)),
-                Kind::Flush => ata(0xE7, 0, 0, &[]),
+                _ => ata(0xE7, 0, 0, &[]),
             };
             let ask = Ask::new(DISK, ATA, argument);
             let counted = target.count(counter);
@@ -59,11 +59,7 @@ struct Puppet {
 
 impl Store for Puppet {
     fn geometry(&self) -> Geometry {
-        Geometry { sectors: 100, physical_bytes: 512 }
-    }
-
-    fn refresh(&mut self) -> Geometry {
-        self.geometry()
+        Geometry::new(100, 512)
     }
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {

@@ -29,7 +29,7 @@ fn each_fault_has_its_status() {
         (Flush, Err(Media), (0x41, 0x04, 0)),
         (Flush, Err(System), (0x41, 0x04, 0)),
     ] {
-        let (ata, bytes) = match finish(&request, kind, result) {
+        let (ata, bytes) = match finish(&request, kind, result, &super::state()) {
             Reply::Ata(ata) => (ata, 0),
             Reply::AtaData { ata, bytes } => (ata, bytes),
             other => panic!("{other:?}"),

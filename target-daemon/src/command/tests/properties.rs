@@ -65,7 +65,7 @@ prop_compose! {
             settings.read_only = read_only;
             settings.durability = if volatile { Durability::Volatile } else { Durability::Durable };
         });
-        state.geometry = Geometry { sectors, physical_bytes };
+        state.geometry = Geometry::new(sectors, physical_bytes);
         state.set_config(&config).unwrap();
         if masked {
             // The host is on the list, so that something comes back.
@@ -140,7 +140,7 @@ proptest! {
                 let end = u128::from(sector) + u128::from(count);
                 prop_assert!(end <= u128::from(state.geometry.sectors));
                 prop_assert!((1..=ADVERT.sectors_per_frame).contains(&count));
-                crate::command::finish(&ata, Kind::Read, Err(crate::store::Fault::Media))
+                crate::command::finish(&ata, Kind::Read, Err(crate::store::Fault::Media), &state)
             }
             Action::Write { ata, sector, count, payload_offset } => {
                 let end = u128::from(sector) + u128::from(count);
@@ -148,9 +148,10 @@ proptest! {
                 prop_assert!((1..=ADVERT.sectors_per_frame).contains(&count));
                 prop_assert!(payload_offset + usize::from(count) * 512 <= frame.len());
                 prop_assert!(!state.settings.read_only && !header.is_broadcast());
-                crate::command::finish(&ata, Kind::Write, Ok(()))
+                crate::command::finish(&ata, Kind::Write, Ok(()), &state)
             }
-            Action::Flush { ata } => crate::command::finish(&ata, Kind::Flush, Ok(())),
+            Action::Flush { ata } => crate::command::finish(&ata, Kind::Flush, Ok(()), &state),
+            Action::Identify { ata } => crate::command::finish(&ata, Kind::Measure, Ok(()), &state),
         };
         let mut over_zeros = vec![0; CHUNK];
         let mut over_old = vec![old; CHUNK];

@@ -1,0 +1,82 @@
+//! Bugs to plant, so that the tests can show that they would be caught.
+//!
+//! Only a build with the feature `plant` can plant one; in every other build
+//! [`planted`] is the constant `false`, and nothing of it is left.
+
+/// What can be done wrong on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// A durable write is acknowledged before it is stable.
+    AckBeforeStable,
+    /// Requests that overlap run at the same time.
+    NoOverlapGuard,
+    /// A write that is in flight already is executed once more.
+    NoFolding,
+    /// A copy of a completed write is executed once more.
+    NoHistory,
+    /// A write that may have waited while its resend was executed is executed.
+    NoGapRule,
+    /// A sync that failed counts as one that succeeded.
+    SwallowedSyncError,
+    /// One sector too many is taken for a part of the export.
+    OffByOneAtEnd,
+    /// A fault of the medium is told by an AoE error.
+    AoeErrorForMedium,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::AckBeforeStable,
+        Self::NoOverlapGuard,
+        Self::NoFolding,
+        Self::NoHistory,
+        Self::NoGapRule,
+        Self::SwallowedSyncError,
+        Self::OffByOneAtEnd,
+        Self::AoeErrorForMedium,
+    ];
+}
+
+#[cfg(feature = "plant")]
+mod imp {
+    use std::cell::Cell;
+    use std::sync::OnceLock;
+
+    use super::Bug;
+
+    thread_local! {
+        static HERE: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// From the environment: for a process whose threads are not ours.
+    fn everywhere() -> Option<Bug> {
+        static BUG: OnceLock<Option<Bug>> = OnceLock::new();
+        *BUG.get_or_init(|| {
+            let name = std::env::var("XBLADE_PLANT").ok()?;
+            Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
+        })
+    }
+
+    /// Plants a bug in this thread, in place of the one that was there.
+    pub fn plant(bug: Option<Bug>) {
+        HERE.set(bug);
+    }
+
+    /// Whether this bug is planted: in this thread by [`plant`], or in the
+    /// whole process by its name in the environment variable `XBLADE_PLANT`.
+    pub fn planted(bug: Bug) -> bool {
+        HERE.get() == Some(bug) || everywhere() == Some(bug)
+    }
+}
+
+#[cfg(not(feature = "plant"))]
+mod imp {
+    /// Whether this bug is planted: never.
+    #[inline(always)]
+    pub fn planted(_: super::Bug) -> bool {
+        false
+    }
+}
+
+pub use imp::*;

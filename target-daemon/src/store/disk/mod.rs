@@ -1,0 +1,5 @@
+//! The store over an asynchronous system: io_uring on files and block devices.
+
+mod kernel;
+
+pub use kernel::{Call, Kernel, Outcome, Piece, QueueFull};
