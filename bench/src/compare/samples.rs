@@ -147,6 +147,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::super::case::Durability;
     use super::super::sample::{CpuTime, Network};
@@ -183,12 +184,17 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_rounds() {
         let targets = [Target::Echo, Target::Xblade(None), Target::Vblade(Mode::AsNeeded)];
-        let samples = samples(&targets, &[400.0, 300.0, 100.0]);
-        let [head, _, echo, xblade, vblade] = &lines(&samples)[..] else { panic!("{:?}", lines(&samples)) };
+        let all = lines(&samples(&targets, &[400.0, 300.0, 100.0]));
+        let [head, _, echo, xblade, vblade] = &all[..] else { panic!("{all:?}") };
         assert_eq!(head[5..7], ["of echo", "of vblade"]);
         assert_eq!(echo[5..7], ["1.00", "4.00"]);
         assert_eq!(xblade[5..7], ["0.75", "3.00"]);
         assert_eq!(vblade[5..7], ["0.25", "1.00"]);
+        // 1, 3 and 2 within rounds, and 1 from median to median.
+        let rounds = [[100.0, 100.0], [10.0, 30.0], [150.0, 300.0]];
+        let rounds = rounds.map(|rates| rates.map(sample).to_vec()).to_vec();
+        let samples = Samples { rounds, ..samples(&[Target::Echo, Target::Xblade(None)], &[]) };
+        assert_eq!(lines(&samples)[3][5], "2.00");
     }
 
     #[test]
