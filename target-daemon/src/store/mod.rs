@@ -27,6 +27,7 @@ mod mapping;
 mod mmap;
 mod null;
 mod open;
+mod ranges;
 mod remarks;
 mod sigbus;
 
@@ -40,6 +41,7 @@ pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
 pub use open::{Access, OpenOptions};
+pub use ranges::{Extent, ranges, span};
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;
@@ -85,11 +87,14 @@ pub struct Op {
 
 impl Op {
     /// Where a read or write starts, in bytes from the start of the export, if
-    /// it lies within `geometry` as a whole and is of whole sectors. All else
-    /// lies everywhere.
+    /// it lies within `geometry` as a whole and is of whole sectors. The same
+    /// for a discard, if every [range](ranges) of it lies within, but those say
+    /// themselves where they start. All else lies everywhere.
     pub fn range_in(&self, geometry: Geometry) -> Result<u64, Fault> {
-        if !matches!(self.kind, Kind::Read | Kind::Write) {
-            return Ok(0);
+        match self.kind {
+            Kind::Read | Kind::Write => {}
+            Kind::Discard => return ranges::check(&self.buffers, geometry).map(|()| 0),
+            Kind::Flush | Kind::Measure => return Ok(0),
         }
         let bytes = self.buffers.len() as u64;
         let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(Fault::Range)?;

@@ -90,6 +90,7 @@ impl Desk {
                 (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)
             }
             Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
+            Action::Discard { ata, payload_offset, .. } => (ata, Kind::Discard, 0, payload_offset),
             Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
             Action::Identify { ata } => (ata, Kind::Measure, 0, 0),
         };
@@ -188,6 +189,7 @@ fn operation_of(body: &Body<'_>) -> Operation {
     };
     match ata.command.direction() {
         ata::Direction::Read => Operation::Read,
+        ata::Direction::Write if ata.command == ata::Command::DataSetManagement => Operation::Discard,
         ata::Direction::Write => Operation::Write,
         ata::Direction::None => match ata.command {
             ata::Command::FlushCache | ata::Command::FlushCacheExt => Operation::Flush,
