@@ -49,8 +49,15 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
     /// What to export, and where:
-    /// SHELF.SLOT=PATH[,ro][,offset=N][,length=N][,store=mmap|file|null][,durability=durable|volatile].
-    /// N counts sectors, or has a unit (1MiB, 10G).
+    /// SHELF.SLOT=PATH[,OPTION...]. Options: ro (refuse writes); offset=N,
+    /// length=N (a part; N counts sectors, or has a unit: 1MiB, 10G);
+    /// durability=durable|volatile (a write is acknowledged from stable storage,
+    /// or from memory); store=direct|file|mmap|null (past the page cache,
+    /// through it, by a mapping, nothing; default: what fits the file);
+    /// sync=each|group (for store=direct: make each write stable by itself, or
+    /// many together); trim=on|off (let hosts give space back; default: for
+    /// devices, and for files with holes); pin (for store=mmap: lock it into
+    /// memory); huge (for store=mmap: on huge pages).
     #[arg(required = true, value_name = "EXPORT")]
     pub exports: Vec<Export>,
 

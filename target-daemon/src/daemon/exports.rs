@@ -7,7 +7,7 @@ use log::{info, warn};
 use super::failure::Failure;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
-use crate::store::{Durability, Holder, MmapStore, NullStore, OpenError, OpenOptions, SECTOR_BYTES, Store};
+use crate::store::{Durability, Holder, MmapStore, NullStore, OpenError, SECTOR_BYTES, Store};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -34,45 +34,41 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
             (store, false, Durability::Volatile, "null".to_owned())
         }
-        Image::File { path, read_only, offset_bytes, length_bytes, durability, access } => {
-            let store = MmapStore::open(&OpenOptions {
-                path: path.clone(),
-                read_only: *read_only,
-                offset_bytes: *offset_bytes,
-                length_bytes: *length_bytes,
-                durability: *durability,
-                access: *access,
-            })
-            .map_err(failure)?;
+        Image::File(options) => {
+            let store = MmapStore::open(options).map_err(failure)?;
             for warning in store.warnings() {
                 warn!("{address}: {warning}");
             }
             let store: Box<dyn Store> = Box::new(store);
-            (store, *read_only, *durability, path.display().to_string())
+            (store, options.read_only, options.durability, options.path.display().to_string())
         }
     };
     let settings =
         Settings { address, read_only, durability, names: names(address, &wanted.image, durability), acl };
-    let sectors = store.geometry().sectors;
+    let geometry = store.geometry();
+    let sectors = geometry.sectors;
     let mode = match (read_only, durability) {
         (true, _) => "read-only",
         (false, Durability::Durable) => "durable",
         (false, Durability::Volatile) => "VOLATILE: a power cut may lose acknowledged writes",
     };
     info!(
-        "{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}",
-        (sectors * SECTOR_BYTES) as f64 / 1048576.0
+        "{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}{}",
+        (sectors * SECTOR_BYTES) as f64 / 1048576.0,
+        if geometry.discards { ", with TRIM" } else { "" }
     );
     Ok(Export::new(settings, store))
 }
 
 /// Whether to correct the command line, or something on this machine.
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{Busy, Locked, SectorSize, System, Unreadable, Unwritable};
+    use OpenError::{Busy, Locked, NotHuge, SectorSize, System, Unpinnable, Unreadable, Unwritable};
     match &error {
         Locked { holder: Holder::Ourselves, .. } => Failure::Request(Box::new(error)),
         Busy { .. } | Locked { .. } | SectorSize { .. } | System { .. } => Failure::Machine(Box::new(error)),
-        Unreadable { .. } | Unwritable { .. } => Failure::Machine(Box::new(error)),
+        NotHuge { .. } | Unpinnable { .. } | Unreadable { .. } | Unwritable { .. } => {
+            Failure::Machine(Box::new(error))
+        }
         _ => Failure::Request(Box::new(error)),
     }
 }
@@ -87,7 +83,7 @@ fn names(address: Address, image: &Image, durability: Durability) -> Names {
     };
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
     let (path, offset) = match image {
-        Image::File { path, offset_bytes, .. } => (path.as_path(), *offset_bytes),
+        Image::File(options) => (options.path.as_path(), options.offset_bytes),
         Image::Null { .. } => (Path::new("null"), 0),
     };
     // As given: what a link to a device points to may be another one tomorrow.

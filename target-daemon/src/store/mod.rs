@@ -8,7 +8,8 @@
 //! there is no later moment (the Linux initiator never flushes).
 //!
 //! ```text
-//! open ──► lock, device      what may be opened at all, and by whom else
+//! open ──► lock, device, discard
+//!   │                        what may be opened at all, and by whom else
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
 //!              └───────► descriptor              all else; what a fault meant
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
@@ -18,6 +19,7 @@ mod buffers;
 mod completed;
 mod descriptor;
 mod device;
+mod discard;
 pub mod disk;
 mod error;
 pub mod fake;
@@ -40,7 +42,7 @@ pub use fake::FakeStore;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions};
+pub use open::{Access, OpenOptions, Sync};
 pub use ranges::{Extent, ranges, span};
 
 /// Bytes in a sector, the unit of every AoE request.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::device;
+use super::discard;
 use super::lock::{self, Claim, Refused};
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
@@ -30,9 +31,30 @@ pub struct OpenOptions {
     pub durability: Durability,
     /// How its bytes are reached.
     pub access: Access,
+    /// How durable writes are made stable.
+    pub sync: Sync,
+    /// Whether sectors may be forgotten; `None`: where that cannot make a later
+    /// write run out of space.
+    pub trim: Option<bool>,
+    /// Keep a mapping in memory.
+    pub pin: bool,
+    /// Ask for huge pages for a mapping.
+    pub huge: bool,
 }
 
-/// How the bytes of a file are reached. Both go through the page cache.
+/// How durable writes are made stable, by an engine that has the choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sync {
+    /// As fits the file or device.
+    #[default]
+    Auto,
+    /// Each by itself, as part of its call.
+    Each,
+    /// Many by one call after them.
+    Group,
+}
+
+/// How the bytes of a file are reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Access {
     /// Mapped, if the file lies in memory as a whole; by its descriptor
@@ -41,9 +63,11 @@ pub enum Access {
     Fitting,
     /// Mapped. On a disk, the first use of a page reads its surroundings too.
     Mapped,
-    /// By its descriptor: the kernel sees which reads are sequential, and a
+    /// By its descriptor, through the page cache: the kernel sees which reads are sequential, and a
     /// write of whole pages reads nothing first.
     Descriptor,
+    /// By its descriptor, past the page cache.
+    Direct,
 }
 
 impl OpenOptions {
@@ -56,6 +80,10 @@ impl OpenOptions {
             length_bytes: None,
             durability: Durability::Durable,
             access: Access::Fitting,
+            sync: Sync::Auto,
+            trim: None,
+            pin: false,
+            huge: false,
         }
     }
 
@@ -76,6 +104,7 @@ pub(super) struct Backing {
     fixed: bool,
     bytes: u64,
     physical_bytes: u32,
+    discards: bool,
     warnings: Vec<Warning>,
 }
 
@@ -106,6 +135,7 @@ impl Backing {
             fixed: options.length_bytes.is_some(),
             bytes,
             physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, PHYSICAL_BYTES_MAX),
+            discards: discard::is_wanted(options, &file, size)?,
             warnings: remarks::on(options, &file, size),
             file,
         })
@@ -131,6 +161,11 @@ impl Backing {
 
     pub(super) fn physical_bytes(&self) -> u32 {
         self.physical_bytes
+    }
+
+    /// Whether it forgets ranges, by [`discard::punch`].
+    pub(super) fn discards(&self) -> bool {
+        self.discards
     }
 
     pub(super) fn warnings(&self) -> &[Warning] {
