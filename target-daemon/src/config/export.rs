@@ -175,12 +175,12 @@ impl Raw {
             (self.read_only.is_some(), "ro", OUT, &["sync", "trim"]),
             (volatile, "durability=volatile", STORE, &["sync"]),
             (is(Access::Mapped), "store=mmap", "leave it out, or give store=direct", &["sync"]),
-            (is(Access::Descriptor), "store=file", "leave it out, or give store=direct", &["sync"]),
+            (is(Access::Cached), "store=file", "leave it out, or give store=direct", &["sync"]),
             (
                 !is(Access::Mapped),
                 match self.store {
                     Some(StoreKind::File(Access::Direct)) => "store=direct",
-                    Some(StoreKind::File(Access::Descriptor)) => "store=file",
+                    Some(StoreKind::File(Access::Cached)) => "store=file",
                     _ => "a store that may not be mapped",
                 },
                 "leave it out, or give store=mmap",
@@ -235,10 +235,14 @@ fn length(value: &str) -> Result<u64, ExportError> {
 fn store(value: &str) -> Result<StoreKind, ExportError> {
     match value {
         "direct" => Ok(StoreKind::File(Access::Direct)),
+        "file" => Ok(StoreKind::File(Access::Cached)),
         "mmap" => Ok(StoreKind::File(Access::Mapped)),
-        "file" => Ok(StoreKind::File(Access::Descriptor)),
         "null" => Ok(StoreKind::Null),
-        _ => Err(bad("store", value, "give direct, file, mmap or null (without it: what fits the file)")),
+        _ => Err(bad(
+            "store",
+            value,
+            "give direct, file, mmap or null (without it: mmap for a file in memory, else direct, else file)",
+        )),
     }
 }
 
@@ -315,7 +319,7 @@ mod tests {
                 "sync=group,trim=off,durability=durable",
                 OpenOptions { sync: Sync::Group, trim: Some(false), ..OpenOptions::new("/d") },
             ),
-            ("store=file", OpenOptions { access: Access::Descriptor, ..OpenOptions::new("/d") }),
+            ("store=file", OpenOptions { access: Access::Cached, ..OpenOptions::new("/d") }),
         ];
         for (options, expected) in rows {
             assert_eq!(

@@ -7,7 +7,8 @@ use log::{info, warn};
 use super::failure::Failure;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
-use crate::store::{Durability, Holder, MmapStore, NullStore, OpenError, SECTOR_BYTES, Store};
+use crate::store::disk::Stable;
+use crate::store::{self, Access, Durability, Holder, NullStore, OpenError, Opened, SECTOR_BYTES, Store};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -35,12 +36,12 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
             (store, false, Durability::Volatile, "null".to_owned())
         }
         Image::File(options) => {
-            let store = MmapStore::open(options).map_err(failure)?;
-            for warning in store.warnings() {
+            let opened = store::open(options).map_err(failure)?;
+            for warning in &opened.warnings {
                 warn!("{address}: {warning}");
             }
-            let store: Box<dyn Store> = Box::new(store);
-            (store, options.read_only, options.durability, options.path.display().to_string())
+            let what = format!("{} ({})", options.path.display(), way(&opened));
+            (opened.store, options.read_only, options.durability, what)
         }
     };
     let settings =
@@ -60,12 +61,29 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
     Ok(Export::new(settings, store))
 }
 
+/// How the bytes are reached, and how writes become stable.
+fn way(opened: &Opened) -> String {
+    let access = match opened.access {
+        Access::Direct => "direct",
+        Access::Cached => "through the page cache",
+        Access::Mapped => "mapped",
+        Access::Descriptor | Access::Fitting => "through the page cache, waiting",
+    };
+    match opened.stable {
+        Stable::Later => access.to_owned(),
+        Stable::Each => format!("{access}, each write made stable"),
+        Stable::Group => format!("{access}, one sync for a group of writes"),
+    }
+}
+
 /// Whether to correct the command line, or something on this machine.
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{Busy, Locked, NotHuge, SectorSize, System, Unpinnable, Unreadable, Unwritable};
+    use OpenError::{Busy, Locked, NoRing, NotHuge, SectorSize, System, Unpinnable, Unreadable, Unwritable};
     match &error {
         Locked { holder: Holder::Ourselves, .. } => Failure::Request(Box::new(error)),
-        Busy { .. } | Locked { .. } | SectorSize { .. } | System { .. } => Failure::Machine(Box::new(error)),
+        Busy { .. } | Locked { .. } | SectorSize { .. } | NoRing { .. } | System { .. } => {
+            Failure::Machine(Box::new(error))
+        }
         NotHuge { .. } | Unpinnable { .. } | Unreadable { .. } | Unwritable { .. } => {
             Failure::Machine(Box::new(error))
         }
