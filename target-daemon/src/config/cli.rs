@@ -22,8 +22,8 @@ Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
 2 wrong command line; 3 a condition on this machine has to change first
 (`xblade check` names it); 4 somebody else already serves the address.
 
-Signals: SIGTERM and SIGINT drain, detach and end; SIGUSR1 prints counters and
-service times to standard error.";
+Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP looks at the sizes
+of all exports; SIGUSR1 prints counters and service times to standard error.";
 
 /// An ATA-over-Ethernet target on AF_XDP: makes files and block devices into
 /// network disks for every host on the same Ethernet segment.
@@ -102,6 +102,11 @@ pub struct Serve {
     /// Sizes of rings and UMEM.
     #[command(flatten)]
     pub rings: RingOptions,
+
+    /// Look this often, in seconds, whether a file or device has another size;
+    /// 0: only on SIGHUP, and when a host asks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub measure_every: u32,
 
     /// Do not ask the wire at start whether somebody else serves an address.
     #[arg(long)]

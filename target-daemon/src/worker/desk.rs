@@ -10,13 +10,17 @@ use super::lanes::SharedLane;
 use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::Operation;
-use crate::shelf::Shelf;
-use crate::store::{Full, Kind, Op};
+use crate::shelf::{Export, Shelf};
+use crate::store::{Buffers, Full, Kind, Op};
 use crate::wire::query::Advert;
 use crate::wire::{Body, Reply, Request, aoe, ata};
 
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
+
+/// The token of a measurement that no request asked for. No request has it: the
+/// slab has a place less than 16 bits can count.
+const MEASURE: u32 = u32::MAX;
 
 /// Exports, and what is being done for them.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct Desk {
     shelf: Shelf,
     /// Operations of each export that have not completed.
     open: Vec<u32>,
+    /// Exports whose size is being looked at, for nobody who asked on the wire.
+    measuring: Vec<bool>,
     slab: Slab,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
@@ -43,6 +49,7 @@ impl Desk {
     ) -> Self {
         Self {
             open: vec![0; shelf.len()],
+            measuring: vec![false; shelf.len()],
             slab: Slab::new(in_flight),
             shelf,
             lanes,
@@ -107,6 +114,13 @@ impl Desk {
             let Some(export) = self.shelf.get_mut(index) else { continue };
             export.store.kick();
             while let Some(completion) = export.store.complete() {
+                if completion.token == MEASURE
+                    && std::mem::take(self.measuring.get_mut(index).unwrap_or(&mut false))
+                {
+                    *open = open.saturating_sub(1);
+                    follow(export, &self.directory);
+                    continue;
+                }
                 let Some(pending) = self.slab.remove(completion.token) else {
                     stats.counters.stale_completions += 1;
                     continue;
@@ -114,7 +128,7 @@ impl Desk {
                 *open = open.saturating_sub(1);
                 stats.completed(pending.kind, completion.result);
                 if pending.kind == Kind::Measure {
-                    export.refresh();
+                    follow(export, &self.directory);
                 }
                 let reply = command::finish(&pending.ata, pending.kind, completion.result, &export.state);
                 let Some(lane) = self.lanes.get(usize::from(pending.job.lane)) else { continue };
@@ -125,6 +139,26 @@ impl Desk {
                 done.push(reply_to(pending.job, pending.operation, reply, address, lane));
             }
         }
+    }
+
+    /// Looks at the size of every store, but of those where the last look has not
+    /// ended: a disk that hangs is not asked again and again.
+    pub fn measure(&mut self) {
+        for (index, measuring) in self.measuring.iter_mut().enumerate() {
+            let (Some(export), Some(open)) = (self.shelf.get_mut(index), self.open.get_mut(index)) else {
+                break;
+            };
+            let op = Op { token: MEASURE, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+            if !*measuring && export.store.submit(op).is_ok() {
+                *measuring = true;
+                *open += 1;
+            }
+        }
+    }
+
+    /// Whether a store is working on anything, measurements included.
+    pub fn awaits_stores(&self) -> bool {
+        self.open.iter().any(|open| *open > 0)
     }
 
     /// Requests that stores are working on.
@@ -166,6 +200,13 @@ impl Desk {
                 Some(pending.job.done(pending.operation, None))
             }
         }
+    }
+}
+
+/// Takes over the size that a store has found.
+fn follow(export: &mut Export, directory: &Directory) {
+    if export.refresh() {
+        directory.note_size(export.state.settings.address, export.state.geometry.sectors);
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Order {
         /// Broadcast, or those on the list.
         audience: Vec<Mac>,
     },
+    /// Look at the sizes of all stores.
+    Measure,
     /// Receive nothing more, finish what is under way.
     Drain,
 }
@@ -78,6 +80,7 @@ pub fn run<R: Rings>(
                 let _ = to.send(worker.snapshot(drained));
             }
             Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, &clock),
+            Ok(Order::Measure) => worker.measure(),
             Ok(Order::Drain) => draining_since = Some(Instant::now()),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
@@ -121,7 +124,7 @@ impl<R: Rings> Worker<R> {
     /// Spins, or sleeps until something happens.
     fn rest(&mut self, quiet: Duration, idle: IdlePolicy, waker: &Waker, orders: &Receiver<Order>) {
         let IdlePolicy::Adaptive { spin } = idle else { return std::hint::spin_loop() };
-        if quiet < spin || self.desk.in_flight() > 0 {
+        if quiet < spin || self.desk.awaits_stores() {
             return std::hint::spin_loop();
         }
         if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
