@@ -10,6 +10,7 @@ mod late;
 mod limits;
 mod order;
 mod random;
+mod sizes;
 
 use xblade::store::{FakeStore, fake::Order};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
