@@ -14,10 +14,11 @@ pub const MAIN_SECTORS: u64 = 2048;
 pub const READ_ONLY: Address = (7, 4);
 /// Its size.
 pub const READ_ONLY_SECTORS: u64 = 64;
-/// A file with a hole, whose sectors can be forgotten. All of it may be written.
+/// A file with a hole, whose sectors can be forgotten. All but the first 16 may be
+/// written.
 pub const THIN: Address = (7, 6);
 /// Its size.
-pub const THIN_SECTORS: u64 = 1024;
+pub const THIN_SECTORS: u64 = 2048;
 /// Where its hole begins.
 const THIN_DATA: u64 = 512;
 /// Zeros, and more of them than 28 bits can count.

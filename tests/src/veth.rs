@@ -113,13 +113,15 @@ impl VethTarget {
 
 fn exports(stand: &Stand) -> [String; 5] {
     let file = |address| stand.image(address).display().to_string();
+    // Mapped stores answer in the order of the requests, which is how a bench
+    // knows that nothing more will come.
     let text = |(shelf, slot), what| format!("{shelf}.{slot}={what}");
     [
-        text(MAIN, file(MAIN)),
-        text(READ_ONLY, file(READ_ONLY) + ",ro"),
+        text(MAIN, file(MAIN) + ",store=mmap"),
+        text(READ_ONLY, file(READ_ONLY) + ",ro,store=mmap"),
         text(THIN, file(THIN) + ",store=mmap"),
         text(LARGE, format!("zeros,store=null,length={LARGE_SECTORS}")),
-        text(SENTINEL, file(SENTINEL)),
+        text(SENTINEL, file(SENTINEL) + ",store=mmap"),
     ]
 }
 

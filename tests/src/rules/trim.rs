@@ -16,12 +16,22 @@ rules! {
     broadcast_trims_are_ignored ["P-TRM-7"]
 }
 
-/// Fills the first sectors of the export; returns what is in there then.
+/// Sectors of the export in front of it are as at first.
+const FIRST: u64 = 16;
+/// Sectors behind those.
+const REST: usize = (THIN_SECTORS - FIRST) as usize;
+
+/// A TRIM of ranges that count from [`FIRST`].
+fn trim_at(ranges: &[(u64, u16)]) -> Vec<u8> {
+    trim(&ranges.iter().map(|(lba, count)| (FIRST + lba, *count)).collect::<Vec<_>>())
+}
+
+/// Fills sectors of the export, from [`FIRST`] on; returns what is in there then.
 fn filled(bench: &mut Bench<'_>, seed: u8, sectors: u64) -> Vec<u8> {
     let most = bench.sectors();
     for lba in (0..sectors).step_by(most.into()) {
         let data = pattern(seed, lba, most.into());
-        bench.ata(THIN, ata(0x34, lba, most, &data), 0x40, 0, &[]);
+        bench.ata(THIN, ata(0x34, FIRST + lba, most, &data), 0x40, 0, &[]);
     }
     pattern(seed, 0, sectors as usize)
 }
@@ -30,29 +40,31 @@ fn filled(bench: &mut Bench<'_>, seed: u8, sectors: u64) -> Vec<u8> {
 #[track_caller]
 fn holds(bench: &mut Bench<'_>, expected: &[u8]) {
     let sectors = expected.len() / 512;
-    assert!(bench.stand.contents(THIN, 0, sectors) == expected, "in the file");
+    assert!(bench.stand.contents(THIN, FIRST, sectors) == expected, "in the file");
     let most = bench.sectors();
-    for (lba, part) in expected.chunks(usize::from(most) * 512).enumerate() {
-        assert!(bench.read(THIN, lba as u64 * u64::from(most), most) == part, "sector {lba} x {most}");
+    for (lba, part) in (FIRST..).step_by(most.into()).zip(expected.chunks(usize::from(most) * 512)) {
+        assert!(bench.read(THIN, lba, most) == part, "sector {lba}");
     }
 }
 
 fn trimmed_sectors_are_zeros_and_neighbours_stay(bench: &mut Bench<'_>) {
     let mut expected = filled(bench, 1, 128);
     let ranges = [(3, 5), (0, 0), (20, 1), (40, 24), (60, 2), (127, 1), (THIN_SECTORS, 0)];
-    bench.ata(THIN, trim(&ranges), 0x40, 0, &[]);
+    bench.ata(THIN, trim_at(&ranges), 0x40, 0, &[]);
     for (lba, count) in ranges {
         let start = lba as usize * 512;
-        expected.get_mut(start..start + usize::from(count) * 512).into_iter().for_each(|part| part.fill(0));
+        if count > 0 {
+            expected[start..start + usize::from(count) * 512].fill(0);
+        }
     }
     holds(bench, &expected);
     // What is written afterwards is there.
     let again = pattern(2, 41, 1);
-    bench.ata(THIN, ata(0x34, 41, 1, &again), 0x40, 0, &[]);
+    bench.ata(THIN, ata(0x34, FIRST + 41, 1, &again), 0x40, 0, &[]);
     expected[41 * 512..42 * 512].copy_from_slice(&again);
     holds(bench, &expected);
-    bench.ata(THIN, trim(&[(0, THIN_SECTORS as u16)]), 0x40, 0, &[]);
-    holds(bench, &vec![0; THIN_SECTORS as usize * 512]);
+    bench.ata(THIN, trim(&[(FIRST, REST as u16)]), 0x40, 0, &[]);
+    holds(bench, &vec![0; REST * 512]);
 }
 
 /// As many blocks as a frame has room for, in pieces of any length.
@@ -60,7 +72,7 @@ fn every_place_of_every_block_counts(bench: &mut Bench<'_>) {
     let places = u64::from(bench.sectors()) * 64;
     let mut expected = filled(bench, 3, places);
     let ranges: Vec<_> = (0..places).map(|lba| (lba, u16::from(lba % 3 != 1))).collect();
-    bench.ata(THIN, trim(&ranges), 0x40, 0, &[]);
+    bench.ata(THIN, trim_at(&ranges), 0x40, 0, &[]);
     for (sector, (_, count)) in expected.chunks_mut(512).zip(&ranges) {
         if *count > 0 {
             sector.fill(0);
@@ -74,7 +86,7 @@ fn range_beyond_the_end_forgets_nothing(bench: &mut Bench<'_>) {
     let top = (1 << 48) - 1;
     for beyond in [(THIN_SECTORS, 1), (THIN_SECTORS - 1, 2), (0, THIN_SECTORS as u16 + 1), (top, 0xffff)] {
         for place in [0, 1, 63, 64, 127] {
-            let mut ranges = vec![(0, 8); 128];
+            let mut ranges = vec![(FIRST, 8); 128];
             ranges[place] = beyond;
             bench.ata(THIN, trim(&ranges), 0x41, 0x10, &[]);
         }
@@ -93,7 +105,7 @@ fn exports_that_keep_their_space_are_not_trimmed(bench: &mut Bench<'_>) {
 
 fn other_features_and_counts_are_aborted(bench: &mut Bench<'_>) {
     let expected = filled(bench, 5, 16);
-    let [_, _, _, _, _, _, _, _, _, _, _, _, ranges @ ..] = &trim(&[(0, 8)])[..] else { unreachable!() };
+    let [_, _, _, _, _, _, _, _, _, _, _, _, ranges @ ..] = &trim_at(&[(0, 8)])[..] else { unreachable!() };
     for feature in [0x00, 0x02, 0x03, 0x81, 0xff] {
         bench.ata(THIN, ata_with(0x41, feature, 0x06, 0, 1, ranges), 0x41, 0x04, &[]);
     }
@@ -107,7 +119,7 @@ fn other_features_and_counts_are_aborted(bench: &mut Bench<'_>) {
 fn short_ranges_forget_nothing(bench: &mut Bench<'_>) {
     let expected = filled(bench, 6, 16);
     for (count, bytes) in [(1, 0), (1, 8), (1, 511), (2, 512), (2, 1023)] {
-        let mut argument = trim(&[(0, 8); 128]);
+        let mut argument = trim_at(&[(0, 8); 128]);
         argument[2] = count;
         argument.truncate(12 + bytes);
         let ask = bench.ask(THIN, ATA, argument);
@@ -119,9 +131,9 @@ fn short_ranges_forget_nothing(bench: &mut Bench<'_>) {
 
 fn broadcast_trims_are_ignored(bench: &mut Bench<'_>) {
     let expected = filled(bench, 7, 16);
-    let ask = bench.ask((7, SLOT_ANY), ATA, trim(&[(0, 8)]));
+    let ask = bench.ask((7, SLOT_ANY), ATA, trim_at(&[(0, 8)]));
     bench.silence(&ask.bytes(), &[DropReason::BroadcastWrite; 3]);
-    let ask = bench.ask(THIN, ATA, trim(&[(0, 8)])).broadcast();
+    let ask = bench.ask(THIN, ATA, trim_at(&[(0, 8)])).broadcast();
     bench.silence(&ask.bytes(), &[DropReason::BroadcastWrite]);
     holds(bench, &expected);
 }
