@@ -1,11 +1,13 @@
 //! Where requests are executed: the exports that a worker owns, and the
 //! requests that their stores are working on.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::book::{Admitted, Book};
 use super::content::Content;
 use super::directory::Directory;
+use super::history::{Found, History};
 use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
 use super::lanes::SharedLane;
@@ -24,6 +26,9 @@ const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
 /// slab has a place less than 16 bits can count.
 const MEASURE: u32 = u32::MAX;
 
+/// How often stores that do not answer are looked for.
+const LOOK_EVERY_NS: u64 = 100_000_000;
+
 /// Exports, and what is being done for them.
 #[derive(Debug)]
 pub struct Desk {
@@ -33,11 +38,15 @@ pub struct Desk {
     books: Vec<Book>,
     /// Exports whose size is being looked at, for nobody who asked on the wire.
     measuring: Vec<bool>,
+    /// What has been under way.
+    history: History,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     buffer_count: u16,
     /// When the round began: close enough to now, and it costs nothing.
     now_ns: u64,
+    /// When stores that do not answer were last looked for.
+    looked_ns: u64,
     /// A request that is not ATA and lies in several pieces, in one piece.
     scratch: [u8; SCRATCH_BYTES],
 }
@@ -54,11 +63,13 @@ impl Desk {
         Self {
             books: shelf.iter().map(|_| Book::new(in_flight)).collect(),
             measuring: vec![false; shelf.len()],
+            history: History::new(),
             shelf,
             lanes,
             directory,
             buffer_count,
             now_ns: 0,
+            looked_ns: 0,
             scratch: [0; SCRATCH_BYTES],
         }
     }
@@ -133,10 +144,41 @@ impl Desk {
                 self.complete(index, completion, done, stats);
                 // A synchronous store has them finished for the next `complete`.
                 while let Some(next) = self.books.get_mut(index).and_then(Book::next_ready) {
-                    done.extend(self.submit(index, next, stats));
+                    if let Some(refused) = self.submit(index, next, stats) {
+                        done.push(refused);
+                        self.release_followers(index, next, done);
+                    }
                 }
             }
         }
+        self.look_for_stuck(stats);
+    }
+
+    /// Looks now and then for stores that do not answer.
+    fn look_for_stuck(&mut self, stats: &mut Stats) {
+        if self.now_ns.saturating_sub(self.looked_ns) < LOOK_EVERY_NS {
+            return;
+        }
+        self.looked_ns = self.now_ns;
+        for (book, export) in self.books.iter_mut().zip(self.shelf.iter()) {
+            let (new, change) = book.look(self.now_ns);
+            stats.counters.stuck_operations += new;
+            if let Some(stuck) = change {
+                self.directory.mark_stuck(export.state.settings.address, stuck);
+            }
+        }
+    }
+
+    /// Whether a store has work of which no descriptor would tell the end.
+    pub fn must_be_asked(&self) -> bool {
+        let mut exports = self.books.iter().zip(&self.measuring).zip(self.shelf.iter());
+        exports
+            .any(|((book, measuring), export)| (book.len() > 0 || *measuring) && export.store.fd().is_none())
+    }
+
+    /// What becomes readable when stores have finished something.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.shelf.iter().filter_map(|export| export.store.fd())
     }
 
     /// Looks at the size of every store, but of those where the last look has not
@@ -149,11 +191,6 @@ impl Desk {
         }
     }
 
-    /// Whether a store is working on anything, measurements included.
-    pub fn awaits_stores(&self) -> bool {
-        self.in_flight() > 0 || self.measuring.contains(&true)
-    }
-
     /// Requests that stores are working on, and those that wait for these.
     pub fn in_flight(&self) -> usize {
         self.books.iter().map(Book::len).sum()
@@ -164,7 +201,24 @@ impl Desk {
         let index = usize::from(pending.job.export);
         let geometry = self.shelf.get(index)?.state.geometry;
         let span = pending.content.span(geometry);
-        match self.books.get_mut(index)?.admit(pending, span) {
+        let book = self.books.get_mut(index)?;
+        if let Some(span) = span.filter(|span| span.writes) {
+            if let Some(leader) = book.twin(&pending.content, span) {
+                stats.counters.folded += 1;
+                let oldest = book.follow(leader, pending)?;
+                stats.counters.followers_released += 1;
+                return Some(oldest.unanswered());
+            }
+            match self.history.find(&pending.job, &pending.content, self.now_ns) {
+                Found::New => {}
+                Found::Copy(result) => {
+                    stats.counters.repeated += 1;
+                    return self.conclude(pending, result);
+                }
+                Found::Reused => stats.counters.tags_reused += 1,
+            }
+        }
+        match book.admit(pending, span) {
             Ok(Admitted::Runs(place)) => self.submit(index, place, stats),
             Ok(Admitted::Waits) => {
                 stats.counters.waited += 1;
@@ -192,6 +246,13 @@ impl Desk {
         Some(book.give_up(place, refused)?.unanswered())
     }
 
+    /// The followers of a leader that is not executed.
+    fn release_followers(&mut self, index: usize, leader: u16, done: &mut Vec<Done>) {
+        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(leader)) {
+            done.push(follower.unanswered());
+        }
+    }
+
     /// The store of export `index` has finished something.
     fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
         let Some((book, export)) = self.books.get_mut(index).zip(self.shelf.get_mut(index)) else { return };
@@ -213,7 +274,22 @@ impl Desk {
         if result.is_err() && export.store.degraded().is_some() {
             self.directory.mark_degraded(export.state.settings.address);
         }
-        done.extend(self.conclude(pending, result));
+        done.extend(self.answer(pending, result, stats));
+        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(token as u16)) {
+            done.extend(self.answer(follower, result, stats));
+        }
+    }
+
+    /// As [`Self::conclude`], for a request that has been done.
+    fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Done> {
+        let Pending { job, content, .. } = &pending;
+        if content.kind.writes()
+            && result != Err(Fault::Transient)
+            && !self.history.record(job, content, result, self.now_ns)
+        {
+            stats.counters.tags_reused += 1;
+        }
+        self.conclude(pending, result)
     }
 
     /// The reply to a request whose operation has ended so.

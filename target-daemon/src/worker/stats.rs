@@ -36,8 +36,18 @@ pub struct Counters {
     pub other_faults: u64,
     /// Operations that the system could not do just now: not answered.
     pub transient_faults: u64,
+    /// Operations that a store had not finished after 10 s.
+    pub stuck_operations: u64,
     /// Requests that waited for an earlier one to the same sectors.
     pub waited: u64,
+    /// Writes that were not executed because the same one was under way.
+    pub folded: u64,
+    /// Writes that wait for the same one and were dropped because newer ones do.
+    pub followers_released: u64,
+    /// Copies of writes that had been answered: answered again, not executed.
+    pub repeated: u64,
+    /// Times that an initiator used a tag again for another write.
+    pub tags_reused: u64,
     /// Requests given to the worker that owns their export.
     pub handed_over: u64,
     /// Requests dropped because the owner's channel was full.
@@ -78,7 +88,12 @@ impl Counters {
             ("no_space_faults", self.no_space_faults),
             ("other_faults", self.other_faults),
             ("transient_faults", self.transient_faults),
+            ("stuck_operations", self.stuck_operations),
             ("waited", self.waited),
+            ("folded", self.folded),
+            ("followers_released", self.followers_released),
+            ("repeated", self.repeated),
+            ("tags_reused", self.tags_reused),
             ("handed_over", self.handed_over),
             ("hand_over_full", self.hand_over_full),
             ("late_writes", self.late_writes),

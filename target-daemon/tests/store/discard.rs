@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use xblade::store::{Durability, Fault, OpenOptions, Store};
+use xblade::store::{Access, Durability, Fault, OpenOptions};
 
 use crate::fixture::*;
 
@@ -31,7 +31,7 @@ fn durably(durable: bool) -> Durability {
 fn places() -> [(Option<Scratch>, PathBuf); 2] {
     let scratch = Scratch::new();
     let on_disk = scratch.path("f");
-    let name = format!("/dev/shm/xblade-discard-{}-{}", std::process::id(), by_descriptor());
+    let name = format!("/dev/shm/xblade-discard-{}-{:?}", std::process::id(), access());
     [(Some(scratch), on_disk), (None, name.into())]
 }
 
@@ -46,21 +46,21 @@ fn what_is_forgotten_reads_as_zeros_and_its_neighbours_stay() {
             let mut store = open(&OpenOptions { durability: durably(durable), ..options });
             assert!(store.geometry().discards, "{}", path.display());
             // Into the page cache and the mapping, to be forgotten with the rest.
-            write(&mut store, 8, &pattern(9, 1024)).unwrap();
-            read(&mut store, 0, 64 * 512).unwrap();
+            write(&mut *store, 8, &pattern(9, 1024)).unwrap();
+            read(&mut *store, 0, 64 * 512).unwrap();
             let before = allocated(&path);
-            discard(&mut store, &ranges).unwrap();
+            discard(&mut *store, &ranges).unwrap();
             let after = allocated(&path);
             assert!(after < before, "space was given back: {} has {after} of {before}", path.display());
             for (sector, count) in ranges {
                 let start = (offset + sector) as usize * 512;
                 expected[start..start + usize::from(count) * 512].fill(0);
             }
-            let all = read(&mut store, 0, (SECTORS - offset as usize) * 512).unwrap();
+            let all = read(&mut *store, 0, (SECTORS - offset as usize) * 512).unwrap();
             assert!(all == expected[offset as usize * 512..], "durable: {durable}, offset {offset}");
             assert!(fs::read(&path).unwrap() == expected, "durable: {durable}, offset {offset}");
-            write(&mut store, 9, &pattern(4, 512)).unwrap();
-            assert_eq!(read(&mut store, 9, 512).unwrap(), pattern(4, 512));
+            write(&mut *store, 9, &pattern(4, 512)).unwrap();
+            assert_eq!(read(&mut *store, 9, 512).unwrap(), pattern(4, 512));
         }
         fs::remove_file(&path).unwrap();
     }
@@ -76,10 +76,10 @@ fn one_range_beyond_the_end_and_nothing_is_forgotten() {
     let mut store = open(&extent(&path, 0, Some(length)));
     let end = SECTORS as u64 - 1;
     for beyond in [(end, 1), (end - 1, 2), ((1 << 48) - 1, 0xffff), (1 << 40, 1)] {
-        assert_eq!(discard(&mut store, &[(0, 8), beyond, (16, 8)]), Err(Fault::Range), "{beyond:?}");
+        assert_eq!(discard(&mut *store, &[(0, 8), beyond, (16, 8)]), Err(Fault::Range), "{beyond:?}");
         assert!(fs::read(&path).unwrap() == before, "{beyond:?}");
     }
-    discard(&mut store, &[(end - 1, 1), (end, 0)]).unwrap();
+    discard(&mut *store, &[(end - 1, 1), (end, 0)]).unwrap();
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn a_file_that_was_cut_is_not_taken_for_forgotten() {
     thin(&path);
     let mut store = open(&OpenOptions::new(&path));
     truncate(&path, 4096);
-    assert_eq!(discard(&mut store, &[(8, 1)]), Err(Fault::Media));
-    assert_eq!(discard(&mut store, &[(7, 1)]), Ok(()));
+    assert_eq!(discard(&mut *store, &[(8, 1)]), Err(Fault::Media));
+    assert_eq!(discard(&mut *store, &[(7, 1)]), Ok(()));
     assert_eq!(size(&path), 4096);
 }
 
@@ -123,7 +123,7 @@ fn a_file_is_forgotten_in_if_that_takes_no_space_from_writes() {
             assert_eq!(allocated(&path), blocks, "{what}");
             if !expected {
                 let fault = if read_only { Fault::ReadOnly } else { Fault::System };
-                assert_eq!(discard(&mut store, &[(0, 8)]), Err(fault), "{what}");
+                assert_eq!(discard(&mut *store, &[(0, 8)]), Err(fault), "{what}");
                 assert!(fs::read(&path).unwrap() == before, "{what}");
             }
         }
@@ -155,12 +155,12 @@ fn a_device_forgets_if_its_queue_says_so() {
         let mut store =
             open(&OpenOptions { durability: durably(durable), ..OpenOptions::new(device.path()) });
         assert!(store.geometry().discards, "a loop device over a file that can have holes");
-        write(&mut store, 0, &pattern(1, 8 << 20)).unwrap();
-        discard(&mut store, &[(2048, 2048), (1, 1), (9000, 0)]).unwrap();
+        write(&mut *store, 0, &pattern(1, 8 << 20)).unwrap();
+        discard(&mut *store, &[(2048, 2048), (1, 1), (9000, 0)]).unwrap();
         let mut expected = pattern(1, 8 << 20);
         expected[2048 * 512..4096 * 512].fill(0);
         expected[512..1024].fill(0);
-        assert!(read(&mut store, 0, 8 << 20).unwrap() == expected, "durable: {durable}");
+        assert!(read(&mut *store, 0, 8 << 20).unwrap() == expected, "durable: {durable}");
     }
     assert!(allocated(&image) < before, "space was given back");
     let store = open(&OpenOptions { trim: Some(false), ..OpenOptions::new(device.path()) });
@@ -170,19 +170,19 @@ fn a_device_forgets_if_its_queue_says_so() {
 #[test]
 fn a_pinned_mapping_is_locked_or_its_limit_is_named() {
     let Some(_alone) = root("a_pinned_mapping_is_locked_or_its_limit_is_named") else { return };
-    if by_descriptor() {
+    if access() != Access::Mapped {
         return;
     }
     let scratch = Scratch::new();
     let path = scratch.file("f", &pattern(1, 1 << 20));
     let mut store = open(&OpenOptions { pin: true, huge: true, ..OpenOptions::new(&path) });
-    assert_eq!(read(&mut store, 5, 512).unwrap(), pattern(1, 1 << 20)[5 * 512..6 * 512]);
+    assert_eq!(read(&mut *store, 5, 512).unwrap(), pattern(1, 1 << 20)[5 * 512..6 * 512]);
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
     let locked: u64 = locked.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(locked >= 1024, "{locked} kB");
     truncate(&path, 2 << 20);
-    assert_eq!(measure(&mut store), 4096, "the longer one is pinned as well");
+    assert_eq!(measure(&mut *store), 4096, "the longer one is pinned as well");
     drop(store);
     let status = crate::child::ending("pin without a right to", &path);
     assert_eq!(status.code(), Some(0), "see its role");
