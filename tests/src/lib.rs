@@ -35,7 +35,8 @@ pub use packet::PacketSocket;
 pub use scratch::{Scratch, pattern, sector};
 pub use space::{Space, may_run};
 pub use stand::{
-    LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS, Stand,
+    LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS,
+    Stand, THIN, THIN_SECTORS,
 };
 pub use target::Target;
 pub use veth::VethTarget;

@@ -11,7 +11,7 @@ use xblade::wire::DropReason;
 use crate::frame::{Ask, QUERY, query};
 use crate::{
     LARGE, LARGE_SECTORS, MAIN, PacketSocket, READ_ONLY, SENTINEL, SENTINEL_HOST, Space, Stand, TARGET_MAC,
-    Target, xblade,
+    THIN, Target, xblade,
 };
 
 /// The halves of the pair. Each is alone in its namespace.
@@ -50,6 +50,8 @@ impl VethTarget {
         let socket = host.run(|| PacketSocket::open(HOST_SIDE)).expect("a raw socket");
         let mut command = Command::new(program);
         command.arg("serve").args(exports(stand)).args(["--interface", TARGET_SIDE, "--no-probe"]);
+        // The rules change sizes for a moment.
+        command.args(["--measure-every", "0"]);
         let log = stand.log();
         let output = std::fs::File::create(&log).expect("a log");
         command.args(options).stdin(Stdio::null()).stderr(output);
@@ -109,14 +111,17 @@ impl VethTarget {
     }
 }
 
-fn exports(stand: &Stand) -> [String; 4] {
+fn exports(stand: &Stand) -> [String; 5] {
     let file = |address| stand.image(address).display().to_string();
+    // Mapped stores answer in the order of the requests, which is how a bench
+    // knows that nothing more will come.
     let text = |(shelf, slot), what| format!("{shelf}.{slot}={what}");
     [
-        text(MAIN, file(MAIN)),
-        text(READ_ONLY, file(READ_ONLY) + ",ro"),
+        text(MAIN, file(MAIN) + ",store=mmap"),
+        text(READ_ONLY, file(READ_ONLY) + ",ro,store=mmap"),
+        text(THIN, file(THIN) + ",store=mmap"),
         text(LARGE, format!("zeros,store=null,length={LARGE_SECTORS}")),
-        text(SENTINEL, file(SENTINEL)),
+        text(SENTINEL, file(SENTINEL) + ",store=mmap"),
     ]
 }
 

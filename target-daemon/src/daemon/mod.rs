@@ -7,6 +7,7 @@ mod exports;
 mod failure;
 mod interface;
 mod plan;
+mod sizes;
 mod team;
 
 pub use check::check;
