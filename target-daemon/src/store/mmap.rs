@@ -35,6 +35,7 @@ use super::{
     Access, Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions,
     SECTOR_BYTES, Store, Warning,
 };
+use crate::plant::{Bug, planted};
 
 /// How a write gets to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,7 +192,10 @@ impl Store for MmapStore {
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);
-        let unstable = op.kind == Kind::Write && self.writes == Writes::Synced && result.is_ok();
+        let unstable = op.kind == Kind::Write
+            && self.writes == Writes::Synced
+            && result.is_ok()
+            && !planted(Bug::AckBeforeStable);
         if unstable {
             self.completed.wait(op.token);
         } else {
