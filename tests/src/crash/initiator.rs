@@ -43,6 +43,9 @@ pub struct Counts {
     pub errors: u64,
     /// Requests that were sent once more.
     pub resends: u64,
+    /// Writes that were under way when the power was cut, and acknowledged
+    /// afterwards: see [`Initiator::power_is_cut`].
+    pub late: u64,
 }
 
 impl Counts {
@@ -65,6 +68,8 @@ pub struct Initiator {
     window: usize,
     next_tag: u32,
     writes: Vec<Write>,
+    /// Generations before this one were under way at the cut.
+    cut_before: u64,
     /// Since it began.
     pub counts: Counts,
 }
@@ -72,7 +77,15 @@ pub struct Initiator {
 impl Initiator {
     /// With so many writes under way.
     pub fn new(socket: PacketSocket, random: Random, window: usize) -> Self {
-        Self { socket, random, window, next_tag: 1, writes: Vec::new(), counts: Counts::default() }
+        Self {
+            socket,
+            random,
+            window,
+            next_tag: 1,
+            writes: Vec::new(),
+            cut_before: 0,
+            counts: Counts::default(),
+        }
     }
 
     /// Asks until the export answers.
@@ -121,11 +134,23 @@ impl Initiator {
         }
     }
 
+    /// Cuts the power, by `cut`. What has been acknowledged before counts, and
+    /// so does what is sent afterwards and acknowledged all the same. A write
+    /// that is under way in that instant counts as not acknowledged, whatever
+    /// answer comes: a true power cut would have ended its daemon before it
+    /// could send one.
+    pub fn power_is_cut(&mut self, ledger: &mut Ledger, cut: impl FnOnce()) {
+        self.take(ledger, Duration::ZERO);
+        cut();
+        self.cut_before = ledger.next();
+    }
+
     /// The daemon is dead: takes the answers that it has sent, and forgets what
     /// is still under way. Nobody will ever answer that.
     pub fn abandon(&mut self, ledger: &mut Ledger) {
         self.take(ledger, Duration::ZERO);
         self.writes.clear();
+        self.cut_before = 0;
     }
 
     /// Reads every sector that was ever written, and checks it.
@@ -177,7 +202,9 @@ impl Initiator {
             window = Duration::ZERO;
             let Some(at) = self.writes.iter().position(|write| write.tag == reply.tag) else { continue };
             let write = self.writes.swap_remove(at);
-            if reply.is_success() {
+            if reply.is_success() && write.extent.generation < self.cut_before {
+                self.counts.late += 1;
+            } else if reply.is_success() {
                 ledger.acknowledge(write.extent);
                 self.counts.acknowledged += 1;
             } else {

@@ -81,6 +81,11 @@ impl Ledger {
         self.sectors.is_empty()
     }
 
+    /// The generation of the write that begins next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Whether this sector was ever written.
     pub fn is_written(&self, lba: u64) -> bool {
         !self.sectors[lba as usize].is_empty()

@@ -99,6 +99,9 @@ pub struct Report {
     pub errors: u64,
     /// Requests that were sent once more.
     pub resends: u64,
+    /// Writes that were acknowledged after the power cut that they were under
+    /// way in: they count as not acknowledged.
+    pub late: u64,
     /// Sectors that were looked at, of those that had ever been written.
     pub sectors: u64,
     /// Sectors with something older than what was acknowledged.
@@ -161,8 +164,8 @@ impl fmt::Display for Report {
         write!(
             f,
             "{title}: {cycles} cycles, {acknowledged} writes acknowledged, {sectors} sectors checked, {lost} lost, \
-             {torn} torn, {unknown} unknown; {} errors, {} resends, {} cycles with a loss",
-            self.errors, self.resends, self.losing_cycles
+             {torn} torn, {unknown} unknown; {} errors, {} resends, {} answers after the cut, {} cycles with a loss",
+            self.errors, self.resends, self.late, self.losing_cycles
         )
     }
 }

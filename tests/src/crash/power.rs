@@ -37,7 +37,7 @@ fn load_and_cut(stage: &mut Stage<'_>, disk: &Disk, ledger: &mut Ledger, random:
     let mut daemon = stage.start(&disk.path());
     let file = disk.open(&stage.link.target);
     stage.initiator.load(ledger, load_time(random));
-    disk::cut(&file);
+    stage.initiator.power_is_cut(ledger, || disk::cut(&file));
     // On the dead file system writes may fail or hang, but not be acknowledged.
     let end = std::time::Instant::now() + Duration::from_micros(random.within(0..20_000));
     while std::time::Instant::now() < end {

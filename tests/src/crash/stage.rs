@@ -77,6 +77,7 @@ impl<'a> Stage<'a> {
         report.acknowledged = counts.acknowledged;
         report.errors = counts.errors;
         report.resends = counts.resends;
+        report.late = counts.late;
         if self.options.verbose && report.cycles.is_multiple_of(20) {
             eprint!("\r{report} ");
             if report.cycles == self.options.cycles {
