@@ -86,28 +86,28 @@ impl Common {
 }
 
 fn main() -> std::io::Result<ExitCode> {
-    let reports = match Cli::parse().command {
+    let is_whole = match Cli::parse().command {
         Command::Kill(common) => {
             let options = common.options()?;
             remove_leftovers(&options);
-            vec![kill::run(&options)]
+            say(&kill::run(&options))
         }
         Command::Power { common, fs } => {
             let options = common.options()?;
             remove_leftovers(&options);
-            fs.into_iter().map(|kind| power::run(&options, kind)).collect()
+            // Each is run and told of, whatever the one before has shown.
+            fs.into_iter().map(|kind| say(&power::run(&options, kind))).fold(true, |all, each| all & each)
         }
     };
-    Ok(say(&reports))
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn say(reports: &[Report]) -> ExitCode {
-    for report in reports {
-        // All of them if there are few: the first tells most.
-        for loss in report.losses.iter().take(3) {
-            println!("{loss}");
-        }
-        println!("{report}");
+/// Tells what came out; whether nothing was lost.
+fn say(report: &Report) -> bool {
+    // The first ones tell most.
+    for loss in report.losses.iter().take(3) {
+        println!("{loss}");
     }
-    if reports.iter().any(|report| report.losing_cycles > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    println!("{report}");
+    report.losing_cycles == 0
 }

@@ -61,6 +61,13 @@ struct Write {
     sent: Instant,
 }
 
+/// A read of [`SECTORS_MAX`] sectors under way.
+struct Read {
+    tag: u32,
+    lba: u64,
+    sent: Instant,
+}
+
 /// An initiator. It outlives the daemons that it talks to.
 pub struct Initiator {
     socket: PacketSocket,
@@ -142,7 +149,7 @@ impl Initiator {
     pub fn power_is_cut(&mut self, ledger: &mut Ledger, cut: impl FnOnce()) {
         self.take(ledger, Duration::ZERO);
         cut();
-        self.cut_before = ledger.next();
+        self.cut_before = ledger.next_generation();
     }
 
     /// The daemon is dead: takes the answers that it has sent, and forgets what
@@ -153,37 +160,30 @@ impl Initiator {
         self.cut_before = 0;
     }
 
-    /// Reads every sector that was ever written, and checks it.
+    /// Reads every sector that was ever written, and checks it. The export is a
+    /// multiple of the longest request.
     pub fn read_back(&mut self, ledger: &mut Ledger, checked: &mut Checked) {
+        let is_written = |lba: &u64| (*lba..lba + SECTORS_MAX).any(|lba| ledger.is_written(lba));
         let starts = (0..ledger.len()).step_by(SECTORS_MAX as usize);
-        let mut wanted: Vec<u64> = starts
-            .filter(|lba| (*lba..(lba + SECTORS_MAX).min(ledger.len())).any(|lba| ledger.is_written(lba)))
-            .collect();
-        let mut reads: Vec<(u32, u64, Instant)> = Vec::new();
+        let mut wanted: Vec<u64> = starts.filter(is_written).collect();
+        let mut reads: Vec<Read> = Vec::new();
         let mut answered = Instant::now();
         while !(wanted.is_empty() && reads.is_empty()) {
-            while reads.len() < self.window
-                && let Some(lba) = wanted.pop()
+            let room = self.window - reads.len();
+            let next = wanted.split_off(wanted.len().saturating_sub(room));
+            reads.extend(next.into_iter().map(|lba| self.read(lba)));
+            if let Some(reply) = self.receive(Duration::from_millis(100))
+                && let Some(at) = reads.iter().position(|read| read.tag == reply.tag)
             {
-                reads.push((self.send_read(ledger, lba), lba, Instant::now()));
-            }
-            while let Some(reply) = self.receive(Duration::from_millis(1)) {
-                let Some(at) = reads.iter().position(|(tag, ..)| *tag == reply.tag) else { continue };
-                let (_, lba, _) = reads.swap_remove(at);
+                let lba = reads.swap_remove(at).lba;
                 assert!(reply.is_success(), "sector {lba} cannot be read: {reply:?}");
-                let count = SECTORS_MAX.min(ledger.len() - lba) as usize;
-                ledger.check(lba, &reply.data[..count * SECTOR], checked);
+                ledger.check(lba, &reply.data[..SECTORS_MAX as usize * SECTOR], checked);
                 answered = Instant::now();
-                if reads.len() < self.window {
-                    break;
-                }
             }
             assert!(answered.elapsed() < PATIENCE, "no read is answered");
-            for at in 0..reads.len() {
-                if reads[at].2.elapsed() > RESEND {
-                    reads[at] = (self.send_read(ledger, reads[at].1), reads[at].1, Instant::now());
-                    self.counts.resends += 1;
-                }
+            for read in reads.iter_mut().filter(|read| read.sent.elapsed() > RESEND) {
+                *read = self.read(read.lba);
+                self.counts.resends += 1;
             }
         }
     }
@@ -218,9 +218,9 @@ impl Initiator {
         self.send(ATA, argument)
     }
 
-    fn send_read(&mut self, ledger: &Ledger, lba: u64) -> u32 {
-        let count = SECTORS_MAX.min(ledger.len() - lba);
-        self.send(ATA, ata(READ_EXT, lba, count as u8, &[]))
+    fn read(&mut self, lba: u64) -> Read {
+        let tag = self.send(ATA, ata(READ_EXT, lba, SECTORS_MAX as u8, &[]));
+        Read { tag, lba, sent: Instant::now() }
     }
 
     fn send(&mut self, command: u8, argument: Vec<u8>) -> u32 {

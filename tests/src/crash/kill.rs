@@ -25,7 +25,7 @@ pub fn run(options: &Options) -> Report {
     let path = stage.folder().join("store");
     let file = File::create_new(&path).and_then(|file| file.set_len(SECTORS * 512).map(|()| file));
     let file = file.and(File::open(&path)).expect("a file");
-    let mut ledger = Ledger::new(random.next(), SECTORS);
+    let mut ledger = Ledger::new(random.draw(), SECTORS);
     while report.cycles < options.cycles && !options.must_end(&report) {
         stage.begin(&mut report);
         let mut daemon = stage.start(&path);

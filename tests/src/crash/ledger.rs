@@ -82,7 +82,7 @@ impl Ledger {
     }
 
     /// The generation of the write that begins next.
-    pub fn next(&self) -> u64 {
+    pub fn next_generation(&self) -> u64 {
         self.next
     }
 

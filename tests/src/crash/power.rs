@@ -21,7 +21,7 @@ pub fn run(options: &Options, kind: FileSystem) -> Report {
     let disk = Disk::new(&stage.link.target, stage.folder(), kind);
     while report.cycles < options.cycles && !options.must_end(&report) {
         stage.begin(&mut report);
-        let mut ledger = Ledger::new(random.next(), SECTORS);
+        let mut ledger = Ledger::new(random.draw(), SECTORS);
         disk.renew(&stage.link.target, SECTORS * 512);
         load_and_cut(&mut stage, &disk, &mut ledger, &mut random);
         disk.restart(&stage.link.target);

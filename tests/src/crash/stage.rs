@@ -31,7 +31,7 @@ impl<'a> Stage<'a> {
         let scratch = Scratch::within(options.folder.as_deref().unwrap_or(parent), PREFIX);
         let link = Link::between(Space::new(), Space::with_mounts(), MTU);
         let socket = link.socket().expect("a raw socket");
-        let initiator = Initiator::new(socket, Random::new(random.next()), options.window);
+        let initiator = Initiator::new(socket, Random::new(random.draw()), options.window);
         let folder = scratch.path().to_owned();
         let watchdog = Watchdog::new(title.to_owned(), folder.join("xblade.log"), folder);
         Self { options, initiator, link, watchdog, scratch }
