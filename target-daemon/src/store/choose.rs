@@ -142,7 +142,12 @@ fn shape(backing: &Backing, options: &OpenOptions, block_bytes: u32, stable: Sta
     Shape {
         offset_bytes: backing.offset(),
         length_bytes: backing.is_fixed().then_some(backing.bytes()),
-        geometry: Geometry { block_bytes, ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical) },
+        geometry: Geometry {
+            block_bytes,
+            // A part of a block cannot be forgotten, and initiators count in sectors.
+            discards: backing.discards() && block_bytes == SECTOR_BYTES as u32,
+            ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical)
+        },
         read_only: options.read_only,
         stable,
     }

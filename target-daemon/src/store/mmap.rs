@@ -41,6 +41,7 @@ use super::{
     Access, Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions,
     SECTOR_BYTES, Store, Warning, ranges,
 };
+use crate::plant::{Bug, planted};
 
 /// How a write gets to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -233,7 +234,10 @@ impl Store for MmapStore {
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);
-        let unstable = op.kind.writes() && self.writes == Writes::Synced && result.is_ok();
+        let unstable = op.kind.writes()
+            && self.writes == Writes::Synced
+            && result.is_ok()
+            && !planted(Bug::AckBeforeStable);
         if unstable {
             self.completed.wait(op.token);
         } else {

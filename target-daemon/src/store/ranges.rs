@@ -36,15 +36,25 @@ impl Extent {
 /// order, those that are empty left out. They may overlap. Bytes at the end
 /// that make no whole range are none.
 pub fn ranges(buffers: &Buffers) -> impl Iterator<Item = Extent> + '_ {
-    let mut bytes = buffers.pieces().flatten().copied();
-    let entries = std::iter::from_fn(move || {
+    entries(buffers, 0).filter(|extent| extent.bytes > 0)
+}
+
+/// The next range of a discard, by the number of its entry, from this number
+/// on: for who forgets them one at a time.
+pub(super) fn next(buffers: &Buffers, from: usize) -> Option<(usize, Extent)> {
+    let mut numbered = (from..).zip(entries(buffers, from));
+    numbered.find(|(_, extent)| extent.bytes > 0)
+}
+
+fn entries(buffers: &Buffers, from: usize) -> impl Iterator<Item = Extent> + '_ {
+    let mut bytes = buffers.pieces().flatten().copied().skip(from * RANGE_LEN);
+    std::iter::from_fn(move || {
         let mut entry = [0; RANGE_LEN];
         for byte in &mut entry {
             *byte = bytes.next()?;
         }
         Some(extent(entry))
-    });
-    entries.filter(|extent| extent.bytes > 0)
+    })
 }
 
 /// From the first byte that any range of a discard has to the last; `None` if
