@@ -15,15 +15,18 @@
 //! ```
 
 mod buffers;
+mod choose;
 mod completed;
 mod descriptor;
 mod device;
+mod dio;
 pub mod disk;
 mod error;
 pub mod fake;
 mod fault;
 mod lock;
 mod mapping;
+mod medium;
 mod mmap;
 mod null;
 mod open;
@@ -33,6 +36,7 @@ mod sigbus;
 use std::os::fd::BorrowedFd;
 
 pub use buffers::{Buffers, SEGMENTS_MAX};
+pub use choose::{Opened, open};
 pub use completed::QUEUE_MAX;
 pub use error::{OpenError, Warning};
 pub use fake::FakeStore;

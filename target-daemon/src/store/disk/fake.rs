@@ -187,7 +187,7 @@ impl SimDisk {
         state.running.iter().map(|call| call.end_ns).min().filter(|at| *at < u64::MAX)
     }
 
-    /// Ends the calls that hang, and lets no more of them.
+    /// Ends the calls that hang.
     pub fn release_stuck(&self) {
         let mut state = self.state();
         let now_ns = state.now_ns;
@@ -505,6 +505,10 @@ impl Kernel for SimKernel {
 
     fn next(&mut self) -> Option<(u32, Outcome)> {
         self.disk.state().take(self.opening)
+    }
+
+    fn end(&self) -> u64 {
+        self.disk.state().cache.visible().len() as u64
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
