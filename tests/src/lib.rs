@@ -23,6 +23,7 @@ pub mod frame;
 mod packet;
 pub mod rules;
 mod scratch;
+pub mod sim;
 mod space;
 mod stand;
 mod target;

@@ -127,7 +127,8 @@ impl Initiator {
         let timeout_us = self.timeout_us();
         let mut expired = Expired::default();
         let is_late = |flight: &Flight| since_us(flight.sent_ns, now_ns) >= timeout_us;
-        let (late, rest): (Vec<_>, Vec<_>) = self.flights.iter().partition(|flight| is_late(flight));
+        let (late, rest): (Vec<Flight>, Vec<Flight>) =
+            self.flights.iter().partition(|flight| is_late(flight));
         if late.iter().any(|flight| flight.waited_us + since_us(flight.sent_ns, now_ns) > DEAD_US) {
             expired.dead = self.flights.drain(..).map(|flight| flight.op).collect();
             expired.dead.extend(self.deferred.drain(..).map(|flight| flight.op));

@@ -39,5 +39,8 @@ pub(super) fn parse(seed: u64, lba: u64, bytes: &[u8]) -> Result<Value, String> 
     if value > 0 && bytes == sector(seed, value - 1, lba) {
         return Ok(value);
     }
-    Err(format!("sector {lba} holds what nobody wrote there: it begins as if by op {} for {place}", value.wrapping_sub(1)))
+    Err(format!(
+        "sector {lba} holds what nobody wrote there: it begins as if by op {} for {place}",
+        value.wrapping_sub(1)
+    ))
 }

@@ -27,7 +27,11 @@ fn histories_that_can_be_explained_pass() {
         ("two writes at a time, either last", vec![w(1, 1, 5), w(2, 2, 6)], vec![r(1, 7, 8), r(1, 9, 10)]),
         ("the other one last", vec![w(1, 1, 5), w(2, 2, 6)], vec![r(2, 7, 8)]),
         ("old and new by reads at a time", vec![w(1, 2, 9)], vec![r(1, 3, 6), r(0, 4, 5), r(0, 1, 7)]),
-        ("sent again, and seen twice", vec![often(1, 1, 20), w(2, 5, 8)], vec![r(1, 3, 4), r(2, 9, 10), r(1, 21, 22)]),
+        (
+            "sent again, and seen twice",
+            vec![often(1, 1, 20), w(2, 5, 8)],
+            vec![r(1, 3, 4), r(2, 9, 10), r(1, 21, 22)],
+        ),
         ("failed, never seen", vec![w(1, 1, 2), open(2, 3)], vec![r(1, 5, 6)]),
         ("failed, seen late", vec![w(1, 1, 2), open(2, 3)], vec![r(1, 5, 6), r(2, 7, 8)]),
         ("failed, seen and gone", vec![w(1, 1, 2), open(2, 3)], vec![r(2, 5, 6), r(1, 7, 8)]),
@@ -52,12 +56,7 @@ fn histories_that_cannot_be_explained_do_not() {
         ("a lost overwrite", vec![w(1, 1, 2), w(2, 3, 4)], vec![r(1, 5, 6)], inside),
         ("a lost overwrite, sent again", vec![w(1, 1, 2), often(2, 3, 4)], vec![r(1, 5, 6)], inside),
         ("new, then old", vec![w(1, 2, 9)], vec![r(1, 3, 4), r(0, 5, 6)], overlap),
-        (
-            "an old one comes back",
-            vec![w(1, 1, 2), w(2, 3, 4)],
-            vec![r(2, 5, 6), r(1, 7, 8)],
-            overlap,
-        ),
+        ("an old one comes back", vec![w(1, 1, 2), w(2, 3, 4)], vec![r(2, 5, 6), r(1, 7, 8)], overlap),
         (
             "an old one, sent again, comes back",
             vec![often(1, 1, 2), w(2, 3, 4)],
