@@ -1,6 +1,7 @@
 //! ATA commands.
 
 use super::{Action, refuse};
+use crate::plant::{Bug, planted};
 use crate::shelf::State;
 use crate::store::Durability;
 use crate::wire::aoe::{self, Header};
@@ -99,7 +100,7 @@ fn check_range(ata: Request, state: &State, advert: Advert) -> Result<(), u8> {
         return Err(error::ABORT);
     }
     match ata.lba().checked_add(u64::from(ata.count)) {
-        Some(end) if end <= state.geometry.sectors => Ok(()),
+        Some(end) if end <= state.geometry.sectors + u64::from(planted(Bug::OffByOneAtEnd)) => Ok(()),
         _ => Err(error::NOT_FOUND),
     }
 }

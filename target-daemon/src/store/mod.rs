@@ -12,6 +12,7 @@
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
 //!              └───────► descriptor              all else; what a fault meant
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
+//! Overlap                    which operations may be given to a store together
 //! ```
 
 mod buffers;
@@ -30,10 +31,13 @@ mod medium;
 mod mmap;
 mod null;
 mod open;
+mod overlap;
 mod remarks;
 mod sigbus;
 
 use std::os::fd::BorrowedFd;
+
+use crate::plant::{Bug, planted};
 
 pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use choose::{Opened, open};
@@ -44,6 +48,7 @@ pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
 pub use open::{Access, OpenOptions};
+pub use overlap::{Overlap, OverlapFull, Span};
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;
@@ -98,11 +103,8 @@ impl Op {
         let bytes = self.buffers.len() as u64;
         let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(Fault::Range)?;
         let start = self.sector.checked_mul(SECTOR_BYTES).ok_or(Fault::Range)?;
-        if bytes.is_multiple_of(SECTOR_BYTES) && end <= geometry.sectors {
-            Ok(start)
-        } else {
-            Err(Fault::Range)
-        }
+        let sectors = geometry.sectors + u64::from(planted(Bug::OffByOneAtEnd));
+        if bytes.is_multiple_of(SECTOR_BYTES) && end <= sectors { Ok(start) } else { Err(Fault::Range) }
     }
 }
 
@@ -187,8 +189,7 @@ pub struct Area {
 /// its completion: from then on the frame behind them is used again.
 ///
 /// It executes operations in any order: that those which touch the same block
-/// are not submitted together is the worker's business (see
-/// `worker`).
+/// are not submitted together is the worker's business (see [`Overlap`]).
 pub trait Store: Send {
     /// The size last seen when the store was opened or measured.
     fn geometry(&self) -> Geometry;

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use super::book::{Admitted, Book};
+use super::content::Content;
 use super::directory::Directory;
-use super::inflight::{Pending, Slab};
+use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
 use super::lanes::SharedLane;
 use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::shelf::Shelf;
-use crate::store::{Full, Kind, Op};
+use crate::store::{Completion, Fault, Full, Kind};
 use crate::wire::query::Advert;
 use crate::wire::{Body, Reply, Request, aoe, ata};
 
@@ -21,19 +23,21 @@ const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
 /// Exports, and what is being done for them.
 #[derive(Debug)]
 pub struct Desk {
+    /// Dropped before `lanes`, whose memory the stores may be working on.
     shelf: Shelf,
-    /// Operations of each export that have not completed.
-    open: Vec<u32>,
-    slab: Slab,
+    /// What is under way for each.
+    books: Vec<Book>,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     buffer_count: u16,
+    /// When the round began: close enough to now, and it costs nothing.
+    now_ns: u64,
     /// A request that is not ATA and lies in several pieces, in one piece.
     scratch: [u8; SCRATCH_BYTES],
 }
 
 impl Desk {
-    /// A desk for these exports, with room for `in_flight` requests.
+    /// A desk for these exports, with room for `in_flight` requests to each.
     pub fn new(
         shelf: Shelf,
         lanes: Arc<[SharedLane]>,
@@ -42,14 +46,19 @@ impl Desk {
         in_flight: u16,
     ) -> Self {
         Self {
-            open: vec![0; shelf.len()],
-            slab: Slab::new(in_flight),
+            books: shelf.iter().map(|_| Book::new(in_flight)).collect(),
             shelf,
             lanes,
             directory,
             buffer_count,
+            now_ns: 0,
             scratch: [0; SCRATCH_BYTES],
         }
+    }
+
+    /// A round of the worker begins.
+    pub fn set_time(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
     }
 
     /// Executes a request. What needs the store comes out of
@@ -93,78 +102,100 @@ impl Desk {
             Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
             Action::Identify { ata } => (ata, Kind::Measure, 0, 0),
         };
-        let pending = Pending { job, ata, kind, operation };
-        self.submit(pending, sector, payload_offset, lane, stats)
+        let bytes = match kind {
+            Kind::Flush | Kind::Measure => 0,
+            _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
+        };
+        let payload_offset = payload_offset as u16;
+        let content = Content::of(kind, sector, bytes, &job.frame, payload_offset, &lane.memory);
+        self.admit(Pending { job, ata, content, payload_offset, operation }, stats)
     }
 
     /// Takes what the stores have finished and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
-        for (index, open) in self.open.iter_mut().enumerate() {
-            if *open == 0 {
+        for index in 0..self.books.len() {
+            if self.books.get(index).is_none_or(|book| book.len() == 0) {
                 continue;
             }
-            let Some(export) = self.shelf.get_mut(index) else { continue };
-            export.store.kick();
-            while let Some(completion) = export.store.complete() {
-                let Some(pending) = self.slab.remove(completion.token) else {
-                    stats.counters.stale_completions += 1;
-                    continue;
-                };
-                *open = open.saturating_sub(1);
-                stats.completed(pending.kind, completion.result);
-                if pending.kind == Kind::Measure {
-                    export.refresh();
+            if let Some(export) = self.shelf.get_mut(index) {
+                export.store.kick();
+            }
+            while let Some(completion) = self.shelf.get_mut(index).and_then(|e| e.store.complete()) {
+                self.complete(index, completion, done, stats);
+                // A synchronous store has them finished for the next `complete`.
+                while let Some(next) = self.books.get_mut(index).and_then(Book::next_ready) {
+                    done.extend(self.submit(index, next, stats));
                 }
-                let reply = command::finish(&pending.ata, pending.kind, completion.result, &export.state);
-                let Some(lane) = self.lanes.get(usize::from(pending.job.lane)) else { continue };
-                let address = export.state.settings.address;
-                if completion.result.is_err() && export.store.degraded().is_some() {
-                    self.directory.mark_degraded(address);
-                }
-                done.push(reply_to(pending.job, pending.operation, reply, address, lane));
             }
         }
     }
 
-    /// Requests that stores are working on.
+    /// Requests that stores are working on, and those that wait for these.
     pub fn in_flight(&self) -> usize {
-        self.slab.len()
+        self.books.iter().map(Book::len).sum()
     }
 
-    fn submit(
-        &mut self,
-        pending: Pending,
-        sector: u64,
-        payload_offset: usize,
-        lane: &SharedLane,
-        stats: &mut Stats,
-    ) -> Option<Done> {
-        let (index, kind) = (usize::from(pending.job.export), pending.kind);
-        let bytes = match kind {
-            Kind::Flush | Kind::Measure => 0,
-            _ => usize::from(pending.ata.count) * ata::SECTOR_LEN,
-        };
-        let (token, buffers) = match self.slab.admit(pending, payload_offset, bytes, &lane.memory) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                // Silence: the initiator resends, by when there is room.
-                stats.counters.slab_full += 1;
-                return Some(refused.0.job.done(refused.0.operation, None));
-            }
-        };
-        match self.shelf.get_mut(index).map(|e| e.store.submit(Op { token, kind, sector, buffers })) {
-            Some(Ok(())) => {
-                if let Some(open) = self.open.get_mut(index) {
-                    *open += 1;
-                }
+    /// Takes a request in, and gives it to the store unless it has to wait.
+    fn admit(&mut self, pending: Pending, stats: &mut Stats) -> Option<Done> {
+        let index = usize::from(pending.job.export);
+        let geometry = self.shelf.get(index)?.state.geometry;
+        let span = pending.content.span(geometry);
+        match self.books.get_mut(index)?.admit(pending, span) {
+            Ok(Admitted::Runs(place)) => self.submit(index, place, stats),
+            Ok(Admitted::Waits) => {
+                stats.counters.waited += 1;
                 None
             }
-            Some(Err(Full(_))) | None => {
-                stats.counters.store_full += 1;
-                let pending = self.slab.remove(token)?;
-                Some(pending.job.done(pending.operation, None))
+            Err(SlabFull(pending)) => {
+                // Silence: the initiator resends, by when there is room.
+                stats.counters.slab_full += 1;
+                Some(pending.unanswered())
             }
         }
+    }
+
+    /// Gives the operation of a request that may run to the store of export
+    /// `index`.
+    fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
+        let (book, export) = (self.books.get_mut(index)?, self.shelf.get_mut(index)?);
+        let lane = self.lanes.get(usize::from(book.get(place)?.job.lane))?;
+        let refused = match book.lend(place, &lane.memory, self.now_ns).map(|op| export.store.submit(op)) {
+            Some(Ok(())) => return None,
+            Some(Err(Full(op))) => Some(op),
+            None => None,
+        };
+        stats.counters.store_full += 1;
+        Some(book.give_up(place, refused)?.unanswered())
+    }
+
+    /// The store of export `index` has finished something.
+    fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
+        let Some((book, export)) = self.books.get_mut(index).zip(self.shelf.get_mut(index)) else { return };
+        let Completion { token, result } = completion;
+        let Some(pending) = book.complete(token) else {
+            stats.counters.stale_completions += 1;
+            return;
+        };
+        stats.completed(pending.content.kind, result);
+        if pending.content.kind == Kind::Measure {
+            export.refresh();
+        }
+        if result.is_err() && export.store.degraded().is_some() {
+            self.directory.mark_degraded(export.state.settings.address);
+        }
+        done.extend(self.conclude(pending, result));
+    }
+
+    /// The reply to a request whose operation has ended so.
+    fn conclude(&mut self, pending: Pending, result: Result<(), Fault>) -> Option<Done> {
+        if result == Err(Fault::Transient) {
+            // It may succeed the next time; an error would be final.
+            return Some(pending.unanswered());
+        }
+        let state = &self.shelf.get(usize::from(pending.job.export))?.state;
+        let lane = self.lanes.get(usize::from(pending.job.lane))?;
+        let reply = command::finish(&pending.ata, pending.content.kind, result, state);
+        Some(reply_to(pending.job, pending.operation, reply, state.settings.address, lane))
     }
 }
 

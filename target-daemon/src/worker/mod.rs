@@ -20,6 +20,8 @@
 //! `FakeRings` the whole worker runs deterministically, without root.
 
 mod announce;
+mod book;
+mod content;
 mod desk;
 mod directory;
 mod exchange;
@@ -28,6 +30,7 @@ mod inflight;
 mod job;
 mod lanes;
 mod room;
+mod round;
 mod run;
 mod stats;
 
@@ -42,6 +45,8 @@ pub use stats::{Counters, Stats};
 
 use self::desk::Desk;
 use self::job::{Done, Job};
+use self::round::Round;
+use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
 use crate::wire::DropReason;
@@ -93,24 +98,6 @@ pub struct Worker<R> {
     round: Round,
     stats: Stats,
 }
-
-/// What is executed before anything that arrives later.
-#[derive(Debug, Default)]
-struct Round {
-    began_ns: u64,
-    /// Jobs of other workers that have not been taken over yet.
-    jobs: usize,
-    /// Its frames may have waited for longer than [`LATE_NS`].
-    late: bool,
-    /// The worker has slept since it began.
-    slept: bool,
-}
-
-/// A frame that may have waited this long is late: meanwhile its host may have
-/// sent it again, over a lane of another worker. Half of the 100 ms at which
-/// Linux looks for requests to send again; shorter, and a store that takes its
-/// time to sync would starve the exports of other workers.
-const LATE_NS: u64 = 50_000_000;
 
 struct OwnLane<R> {
     id: u16,
@@ -196,30 +183,6 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// If the last round is over, notes what waits on every lane and from every
-    /// other worker: that is the new round.
-    ///
-    /// All of it is executed before anything that arrives later. So a write
-    /// that waits on one lane cannot be executed after a newer one of the same
-    /// host to the same sectors: the host sends that when the first one, or its
-    /// resend on another lane, has been acknowledged, which is in this round at
-    /// the earliest.
-    fn begin_round(&mut self, clock: &impl Clock) {
-        if self.round.jobs > 0 || self.lanes.iter().any(|own| own.left > 0) {
-            return;
-        }
-        let now_ns = clock.now_ns();
-        let waited_ns = now_ns.saturating_sub(self.round.began_ns);
-        // A frame that ends a sleep has not waited for us.
-        let slept = std::mem::take(&mut self.round.slept);
-        self.round.late = waited_ns > LATE_NS && !slept;
-        self.round.began_ns = now_ns;
-        self.round.jobs = self.exchange.jobs_waiting();
-        for own in &mut self.lanes {
-            own.left = own.lane.waiting();
-        }
-    }
-
     fn receive(&mut self, clock: &impl Clock) -> usize {
         let mut received = 0;
         let mut batch = std::mem::take(&mut self.batch);
@@ -298,7 +261,8 @@ impl<R: Rings> Worker<R> {
         };
         if owner.worker != self.index
             && self.round.late
-            && other_lane_used(&self.shared, self.index)
+            && round::other_lane_used(&self.shared, self.index)
+            && !planted(Bug::NoGapRule)
             && room::is_write(&job.header, own.lane.memory().piece(&job.frame, 0))
         {
             // It may have waited while the owner executed its resend and more.
@@ -413,17 +377,10 @@ impl<R: Rings> Worker<R> {
     }
 }
 
-/// Whether hosts reach us on lanes of other workers, too. Where all frames come
-/// in on one worker's lanes, no request can overtake another.
-fn other_lane_used(lanes: &[SharedLane], worker: u16) -> bool {
-    lanes.iter().any(|lane| lane.worker != worker && lane.is_used())
-}
-
-/// Most requests that can be finished in one turn: a frame has a chunk at
-/// least, and what other workers handed over comes in batches.
-fn done_max<R: Rings>(parts: &Parts<R>) -> usize {
-    let chunks: usize = parts.lanes.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum();
-    chunks + usize::from(parts.in_flight) + BATCH
+/// Most requests that can be finished in one turn: each has a chunk at least,
+/// of any lane.
+fn done_max<R>(parts: &Parts<R>) -> usize {
+    parts.shared.iter().map(|lane| lane.memory.chunks() as usize).sum()
 }
 
 #[cfg(test)]

@@ -104,10 +104,7 @@ impl<R: Rings> Worker<R> {
     /// how much there was to do.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        for own in &mut self.lanes {
-            own.left = 0;
-        }
-        self.round.jobs = self.exchange.jobs_waiting();
+        self.last_round(clock);
         self.settle(clock)
     }
 

@@ -32,6 +32,10 @@ pub struct Counters {
     pub no_space_faults: u64,
     /// Operations that failed for another reason.
     pub other_faults: u64,
+    /// Operations that the system could not do just now: not answered.
+    pub transient_faults: u64,
+    /// Requests that waited for an earlier one to the same sectors.
+    pub waited: u64,
     /// Requests given to the worker that owns their export.
     pub handed_over: u64,
     /// Requests dropped because the owner's channel was full.
@@ -70,6 +74,8 @@ impl Counters {
             ("media_faults", self.media_faults),
             ("no_space_faults", self.no_space_faults),
             ("other_faults", self.other_faults),
+            ("transient_faults", self.transient_faults),
+            ("waited", self.waited),
             ("handed_over", self.handed_over),
             ("hand_over_full", self.hand_over_full),
             ("late_writes", self.late_writes),
@@ -119,9 +125,8 @@ impl Stats {
             Ok(()) => {}
             Err(Fault::Media) => self.counters.media_faults += 1,
             Err(Fault::NoSpace) => self.counters.no_space_faults += 1,
-            Err(Fault::ReadOnly | Fault::Range | Fault::System | Fault::Transient) => {
-                self.counters.other_faults += 1
-            }
+            Err(Fault::Transient) => self.counters.transient_faults += 1,
+            Err(Fault::ReadOnly | Fault::Range | Fault::System) => self.counters.other_faults += 1,
         }
     }
 

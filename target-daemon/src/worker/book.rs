@@ -1,0 +1,98 @@
+//! What is under way for one export. Each export has a book of its own, so that
+//! one whose disk hangs uses up nobody else's places.
+
+use std::collections::VecDeque;
+
+use super::inflight::{Pending, Slab, SlabFull};
+use crate::ring::Memory;
+use crate::store::{Op, Overlap, Span};
+
+/// The requests of an export that its store is working on, and those that wait
+/// for others which they overlap.
+#[derive(Debug)]
+pub struct Book {
+    slab: Slab,
+    overlap: Overlap,
+    /// Those that waited and may run now, in the order of their arrival.
+    ready: VecDeque<u16>,
+}
+
+/// A request that was taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admitted {
+    /// It may run at once.
+    Runs(u16),
+    /// It waits for earlier ones: [`Book::next_ready`] tells when it may run.
+    Waits,
+}
+
+impl Book {
+    /// A book with room for `size` requests. All memory is taken here.
+    pub fn new(size: u16) -> Self {
+        Self {
+            slab: Slab::new(size),
+            overlap: Overlap::new(size),
+            ready: VecDeque::with_capacity(size.into()),
+        }
+    }
+
+    /// Takes a request in that needs these sectors for itself.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for it.
+    pub fn admit(&mut self, pending: Pending, span: Option<Span>) -> Result<Admitted, SlabFull> {
+        let index = self.slab.admit(pending)?;
+        let Some(span) = span else { return Ok(Admitted::Runs(index)) };
+        match self.overlap.enter(index, span) {
+            Ok(true) => Ok(Admitted::Runs(index)),
+            Ok(false) => Ok(Admitted::Waits),
+            // Cannot be: it has as much room as the slab.
+            Err(_) => self.slab.withdraw(index).map_or(Ok(Admitted::Waits), |pending| Err(SlabFull(pending))),
+        }
+    }
+
+    /// The request with this index.
+    pub fn get(&self, index: u16) -> Option<&Pending> {
+        self.slab.get(index)
+    }
+
+    /// The operation of a request that may run.
+    pub fn lend(&mut self, index: u16, memory: &Memory, now_ns: u64) -> Option<Op> {
+        self.slab.lend(index, memory, now_ns)
+    }
+
+    /// A request whose operation has ended. `None` for a token whose operation
+    /// the store does not have.
+    pub fn complete(&mut self, token: u32) -> Option<Pending> {
+        let pending = self.slab.complete(token)?;
+        self.leave(token as u16);
+        Some(pending)
+    }
+
+    /// A request that the store did not take: it gave the operation back, or
+    /// there was none to give.
+    pub fn give_up(&mut self, index: u16, op: Option<Op>) -> Option<Pending> {
+        let pending = match op {
+            Some(op) => self.slab.refuse(op),
+            None => self.slab.withdraw(index),
+        };
+        self.leave(index);
+        pending
+    }
+
+    /// The next of those that have waited and may run now.
+    pub fn next_ready(&mut self) -> Option<u16> {
+        self.ready.pop_front()
+    }
+
+    /// Requests that are under way.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    fn leave(&mut self, index: u16) {
+        let ready = &mut self.ready;
+        self.overlap.leave(index, |index| ready.push_back(index));
+    }
+}
