@@ -81,6 +81,12 @@ impl FakeStore {
         self.state().bytes.resize((sectors * SECTOR_BYTES) as usize, 0);
     }
 
+    /// Claims to read and write so many bytes at once. Exports take it over
+    /// when they are made.
+    pub fn set_block_bytes(&self, bytes: u32) {
+        self.state().geometry.block_bytes = bytes;
+    }
+
     /// Makes the next operation of this kind that is done fail. Several calls
     /// queue up.
     pub fn fail_next(&self, kind: Kind, fault: Fault) {

@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
+use super::content::Content;
+use super::followers::Followers;
 use super::inflight::{Pending, Slab, SlabFull};
+use crate::plant::{Bug, planted};
 use crate::ring::Memory;
 use crate::store::{Op, Overlap, Span};
 
@@ -13,6 +16,8 @@ use crate::store::{Op, Overlap, Span};
 pub struct Book {
     slab: Slab,
     overlap: Overlap,
+    /// By the index of their leader in the slab.
+    followers: Vec<Followers>,
     /// Those that waited and may run now, in the order of their arrival.
     ready: VecDeque<u16>,
 }
@@ -32,6 +37,7 @@ impl Book {
         Self {
             slab: Slab::new(size),
             overlap: Overlap::new(size),
+            followers: (0..size).map(|_| Followers::default()).collect(),
             ready: VecDeque::with_capacity(size.into()),
         }
     }
@@ -50,6 +56,34 @@ impl Book {
             // Cannot be: it has as much room as the slab.
             Err(_) => self.slab.withdraw(index).map_or(Ok(Admitted::Waits), |pending| Err(SlabFull(pending))),
         }
+    }
+
+    /// A write that does just the same, and has not ended.
+    pub fn twin(&self, content: &Content, span: Span) -> Option<u16> {
+        let equal = |index: &u16| self.slab.get(*index).is_some_and(|pending| pending.content == *content);
+        self.overlap.with_span(span).find(equal).filter(|_| !planted(Bug::NoFolding))
+    }
+
+    /// Takes a write in that is not executed: it is answered as its twin, the
+    /// leader, is. Returns the oldest follower if there are too many.
+    ///
+    /// That is right whatever else has arrived between the two. Nobody has been
+    /// told yet that the leader is done, and nothing that overlaps it runs
+    /// before it has ended. So it is as if leader and follower had been done
+    /// one directly after the other in the moment in which the leader ends: the
+    /// follower has arrived by then, and has not been answered. What arrived in
+    /// between and overlaps comes after both, and may: it has not been answered
+    /// either, so its host cannot know of any order.
+    pub fn follow(&mut self, leader: u16, pending: Pending) -> Option<Pending> {
+        match self.followers.get_mut(usize::from(leader)) {
+            Some(followers) => followers.push(pending),
+            None => Some(pending),
+        }
+    }
+
+    /// The next follower of a leader that has ended.
+    pub fn next_follower(&mut self, leader: u16) -> Option<Pending> {
+        self.followers.get_mut(usize::from(leader))?.pop()
     }
 
     /// The request with this index.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::book::{Admitted, Book};
 use super::content::Content;
 use super::directory::Directory;
+use super::history::{Found, History};
 use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
 use super::lanes::SharedLane;
@@ -27,6 +28,8 @@ pub struct Desk {
     shelf: Shelf,
     /// What is under way for each.
     books: Vec<Book>,
+    /// What has been under way.
+    history: History,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     buffer_count: u16,
@@ -47,6 +50,7 @@ impl Desk {
     ) -> Self {
         Self {
             books: shelf.iter().map(|_| Book::new(in_flight)).collect(),
+            history: History::new(),
             shelf,
             lanes,
             directory,
@@ -124,7 +128,10 @@ impl Desk {
                 self.complete(index, completion, done, stats);
                 // A synchronous store has them finished for the next `complete`.
                 while let Some(next) = self.books.get_mut(index).and_then(Book::next_ready) {
-                    done.extend(self.submit(index, next, stats));
+                    if let Some(refused) = self.submit(index, next, stats) {
+                        done.push(refused);
+                        self.release_followers(index, next, done);
+                    }
                 }
             }
         }
@@ -140,7 +147,24 @@ impl Desk {
         let index = usize::from(pending.job.export);
         let geometry = self.shelf.get(index)?.state.geometry;
         let span = pending.content.span(geometry);
-        match self.books.get_mut(index)?.admit(pending, span) {
+        let book = self.books.get_mut(index)?;
+        if let Some(span) = span.filter(|span| span.writes) {
+            if let Some(leader) = book.twin(&pending.content, span) {
+                stats.counters.folded += 1;
+                let oldest = book.follow(leader, pending)?;
+                stats.counters.followers_released += 1;
+                return Some(oldest.unanswered());
+            }
+            match self.history.find(&pending.job, &pending.content, self.now_ns) {
+                Found::New => {}
+                Found::Copy(result) => {
+                    stats.counters.repeated += 1;
+                    return self.conclude(pending, result);
+                }
+                Found::Reused => stats.counters.tags_reused += 1,
+            }
+        }
+        match book.admit(pending, span) {
             Ok(Admitted::Runs(place)) => self.submit(index, place, stats),
             Ok(Admitted::Waits) => {
                 stats.counters.waited += 1;
@@ -168,6 +192,13 @@ impl Desk {
         Some(book.give_up(place, refused)?.unanswered())
     }
 
+    /// The followers of a leader that is not executed.
+    fn release_followers(&mut self, index: usize, leader: u16, done: &mut Vec<Done>) {
+        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(leader)) {
+            done.push(follower.unanswered());
+        }
+    }
+
     /// The store of export `index` has finished something.
     fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
         let Some((book, export)) = self.books.get_mut(index).zip(self.shelf.get_mut(index)) else { return };
@@ -183,7 +214,22 @@ impl Desk {
         if result.is_err() && export.store.degraded().is_some() {
             self.directory.mark_degraded(export.state.settings.address);
         }
-        done.extend(self.conclude(pending, result));
+        done.extend(self.answer(pending, result, stats));
+        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(token as u16)) {
+            done.extend(self.answer(follower, result, stats));
+        }
+    }
+
+    /// As [`Self::conclude`], for a request that has been done.
+    fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Done> {
+        let Pending { job, content, .. } = &pending;
+        if content.kind.writes()
+            && result != Err(Fault::Transient)
+            && !self.history.record(job, content, result, self.now_ns)
+        {
+            stats.counters.tags_reused += 1;
+        }
+        self.conclude(pending, result)
     }
 
     /// The reply to a request whose operation has ended so.

@@ -25,6 +25,8 @@ mod content;
 mod desk;
 mod directory;
 mod exchange;
+mod followers;
+mod history;
 mod idle;
 mod inflight;
 mod job;

@@ -36,6 +36,14 @@ pub struct Counters {
     pub transient_faults: u64,
     /// Requests that waited for an earlier one to the same sectors.
     pub waited: u64,
+    /// Writes that were not executed because the same one was under way.
+    pub folded: u64,
+    /// Writes that wait for the same one and were dropped because newer ones do.
+    pub followers_released: u64,
+    /// Copies of writes that had been answered: answered again, not executed.
+    pub repeated: u64,
+    /// Times that an initiator used a tag again for another write.
+    pub tags_reused: u64,
     /// Requests given to the worker that owns their export.
     pub handed_over: u64,
     /// Requests dropped because the owner's channel was full.
@@ -76,6 +84,10 @@ impl Counters {
             ("other_faults", self.other_faults),
             ("transient_faults", self.transient_faults),
             ("waited", self.waited),
+            ("folded", self.folded),
+            ("followers_released", self.followers_released),
+            ("repeated", self.repeated),
+            ("tags_reused", self.tags_reused),
             ("handed_over", self.handed_over),
             ("hand_over_full", self.hand_over_full),
             ("late_writes", self.late_writes),
