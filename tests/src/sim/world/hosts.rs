@@ -21,7 +21,7 @@ impl World {
             let (depth, export) = (scene.depth, scene.export);
             let (window, rtt_us) = (scene.window, scene.rtt_us);
             // All lanes, or one of them.
-            let all = self.rng.hits(7_000);
+            let all = self.rng.hits(5_000);
             let own = if all { (0..lanes).collect() } else { vec![self.rng.below(lanes as u64) as usize] };
             let linux =
                 Initiator::new(frame::mac(host as u8), export, own, window, rtt_us, self.timeout_min_us());
