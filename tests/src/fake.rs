@@ -11,7 +11,7 @@ use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clock, Counters, Directory, Exchange, Owner, Parts, SharedLane, Worker};
+use xblade::worker::{Clock, Counters, Directory, Exchange, Owner, Parts, SharedLane, Waker, Worker};
 
 use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, Target};
 
@@ -121,6 +121,10 @@ pub struct FakeTarget {
     pub workers: Vec<Worker<FakeRings>>,
     /// The far end of each lane.
     pub wires: Vec<FakeWire>,
+    /// The bell of each worker.
+    pub wakers: Vec<Waker>,
+    /// Who owns what, and which exports are in trouble.
+    pub directory: Arc<Directory>,
     /// The time.
     pub clock: TestClock,
     /// Replies by lane, oldest first.
@@ -146,6 +150,7 @@ impl FakeTarget {
         let (shelves, directory) = distribute(plan.exports, plan.workers, &plan.acl);
         let chunks: Vec<_> = own.iter().map(|lanes| lanes.len() * plan.chunks as usize).collect();
         let ends = Exchange::connect(&chunks).expect("an eventfd");
+        let wakers = ends.iter().map(|(_, waker)| waker.clone()).collect();
         let workers =
             own.into_iter().zip(shelves).zip(ends).enumerate().map(|(index, ((lanes, shelf), end))| {
                 let parts = Parts {
@@ -161,7 +166,8 @@ impl FakeTarget {
                 Worker::new(parts).expect("histograms")
             });
         let replies = wires.iter().map(|_| VecDeque::new()).collect();
-        Self { workers: workers.collect(), wires, clock: TestClock::default(), replies }
+        let workers = workers.collect();
+        Self { workers, wires, wakers, directory, clock: TestClock::default(), replies }
     }
 
     /// A frame arrives at a lane; `false` if its rings had no room.

@@ -13,6 +13,7 @@ use super::interface::{Interface, Presence};
 use super::team::Team;
 use crate::config::Serve;
 use crate::link::{self, Facts, LinkEvents};
+use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
 /// How often the workers are looked after when nothing happens.
@@ -26,7 +27,7 @@ pub fn run(
     events: &LinkEvents,
     options: &Serve,
 ) -> Result<(), Failure> {
-    let mut degraded = Vec::new();
+    let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
@@ -56,10 +57,22 @@ pub fn run(
                 degraded.push(address);
             }
         }
+        stuck = tell_stuck(stuck, team.stuck());
         if team.has_lost_a_member() {
             return Err(Failure::Run("a worker ended unexpectedly: see the message above".into()));
         }
     }
+}
+
+/// Says which stores do not answer any more, and which do again.
+fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
+    for address in now.iter().filter(|address| !before.contains(address)) {
+        error!("{address}: the store has not answered for 10 s; its requests wait, the other exports go on");
+    }
+    for address in before.iter().filter(|address| !now.contains(address)) {
+        info!("{address}: the store answers again");
+    }
+    now
 }
 
 /// Writes a report to standard error. That nobody may be listening there any

@@ -18,8 +18,7 @@ use crate::shelf::{self, Export, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, Exchange, IdlePolicy, LANES_MAX, Order, Owner, Parts, SharedLane, Snapshot, Waker,
-    Worker,
+    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Waker, Worker,
 };
 
 /// An adaptive worker spins this long after its last frame. A sleeping worker
@@ -70,12 +69,6 @@ impl Team {
                 group.push((id as u16, lane.lane));
             }
         }
-        if let Some(group) = groups.iter().find(|group| group.len() > LANES_MAX) {
-            let many = group.len();
-            return Err(Failure::request(format!(
-                "{many} queues for one worker are too many: give more --cores, at most {LANES_MAX} queues each"
-            )));
-        }
         let chunks: Vec<usize> = groups
             .iter()
             .map(|group| group.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum())
@@ -122,6 +115,11 @@ impl Team {
     /// Exports that take no more writes after a fault.
     pub fn degraded(&self) -> Vec<Address> {
         self.directory.degraded().collect()
+    }
+
+    /// Exports whose stores do not answer.
+    pub fn stuck(&self) -> Vec<Address> {
+        self.directory.stuck().collect()
     }
 
     /// Whether a worker has ended though nobody asked it to.
@@ -204,7 +202,7 @@ impl Member {
             Idle::Adaptive => IdlePolicy::Adaptive { spin: SPIN },
             Idle::Spin => IdlePolicy::Spin,
         };
-        let bell = waker.clone();
+        let bed = worker.bed(&waker).map_err(|e| Failure::machine("cannot wait for the lanes", e))?;
         let body = move || {
             if let Some(core) = core {
                 if core_affinity::set_for_current(core) {
@@ -213,13 +211,13 @@ impl Member {
                     warn!("worker {index} could not be pinned to core {}", core.id);
                 }
             }
-            worker::run(worker, &inbox, &waker, idle)
+            worker::run(worker, &inbox, &bed, idle)
         };
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(body)
             .map_err(|e| Failure::machine("cannot start a thread", e))?;
-        Ok(Self { orders, waker: bell, thread: Some(thread) })
+        Ok(Self { orders, waker, thread: Some(thread) })
     }
 
     fn order(&self, order: Order) {

@@ -218,8 +218,9 @@ pub trait Store: Send {
     /// The next finished operation, if there is one.
     fn complete(&mut self) -> Option<Completion>;
 
-    /// What becomes readable when an operation has finished; `None` for an
-    /// engine that is done when `submit` returns.
+    /// What becomes readable each time that operations may have finished. It is
+    /// never read: wait for the edge (EPOLLET). `None` for an engine that is
+    /// done when `submit` returns.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -20,7 +20,13 @@ pub struct Book {
     followers: Vec<Followers>,
     /// Those that waited and may run now, in the order of their arrival.
     ready: VecDeque<u16>,
+    stuck: bool,
 }
+
+/// A store that has not finished an operation for this long is stuck. Longer
+/// than a disk that works takes for anything, error recovery of its own
+/// included; shorter than an operator takes to ask.
+const STUCK_NS: u64 = 10_000_000_000;
 
 /// A request that was taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +45,7 @@ impl Book {
             overlap: Overlap::new(size),
             followers: (0..size).map(|_| Followers::default()).collect(),
             ready: VecDeque::with_capacity(size.into()),
+            stuck: false,
         }
     }
 
@@ -118,6 +125,20 @@ impl Book {
     /// The next of those that have waited and may run now.
     pub fn next_ready(&mut self) -> Option<u16> {
         self.ready.pop_front()
+    }
+
+    /// Looks whether the store is stuck. Returns how many operations are newly
+    /// found to be, and whether that is a change for the export.
+    ///
+    /// Nothing is answered for them: the store may still do what it was asked,
+    /// or have done it.
+    pub fn look(&mut self, now_ns: u64) -> (u64, Option<bool>) {
+        if self.len() == 0 && !self.stuck {
+            return (0, None);
+        }
+        let (new, stuck) = self.slab.find_overdue(now_ns, STUCK_NS);
+        let before = std::mem::replace(&mut self.stuck, stuck);
+        (new, (stuck != before).then_some(stuck))
     }
 
     /// Requests that are under way.

@@ -1,6 +1,7 @@
 //! Where requests are executed: the exports that a worker owns, and the
 //! requests that their stores are working on.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::book::{Admitted, Book};
@@ -21,6 +22,9 @@ use crate::wire::{Body, Reply, Request, aoe, ata};
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
 
+/// How often stores that do not answer are looked for.
+const LOOK_EVERY_NS: u64 = 100_000_000;
+
 /// Exports, and what is being done for them.
 #[derive(Debug)]
 pub struct Desk {
@@ -35,6 +39,8 @@ pub struct Desk {
     buffer_count: u16,
     /// When the round began: close enough to now, and it costs nothing.
     now_ns: u64,
+    /// When stores that do not answer were last looked for.
+    looked_ns: u64,
     /// A request that is not ATA and lies in several pieces, in one piece.
     scratch: [u8; SCRATCH_BYTES],
 }
@@ -56,6 +62,7 @@ impl Desk {
             directory,
             buffer_count,
             now_ns: 0,
+            looked_ns: 0,
             scratch: [0; SCRATCH_BYTES],
         }
     }
@@ -135,6 +142,33 @@ impl Desk {
                 }
             }
         }
+        self.look_for_stuck(stats);
+    }
+
+    /// Looks now and then for stores that do not answer.
+    fn look_for_stuck(&mut self, stats: &mut Stats) {
+        if self.now_ns.saturating_sub(self.looked_ns) < LOOK_EVERY_NS {
+            return;
+        }
+        self.looked_ns = self.now_ns;
+        for (book, export) in self.books.iter_mut().zip(self.shelf.iter()) {
+            let (new, change) = book.look(self.now_ns);
+            stats.counters.stuck_operations += new;
+            if let Some(stuck) = change {
+                self.directory.mark_stuck(export.state.settings.address, stuck);
+            }
+        }
+    }
+
+    /// Whether a store has work of which no descriptor would tell the end.
+    pub fn must_be_asked(&self) -> bool {
+        let mut exports = self.books.iter().zip(self.shelf.iter());
+        exports.any(|(book, export)| book.len() > 0 && export.store.fd().is_none())
+    }
+
+    /// What becomes readable when stores have finished something.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.shelf.iter().filter_map(|export| export.store.fd())
     }
 
     /// Requests that stores are working on, and those that wait for these.

@@ -20,27 +20,47 @@ pub struct Directory {
     rows: Vec<(Address, Owner)>,
     /// Whether the export of each row takes no more writes after a fault.
     degraded: Vec<AtomicBool>,
+    /// Whether the store of each does not answer.
+    stuck: Vec<AtomicBool>,
 }
 
 impl Directory {
     /// A directory of these exports.
     pub fn new(mut rows: Vec<(Address, Owner)>) -> Self {
         rows.sort_unstable_by_key(|(address, _)| *address);
-        let degraded = rows.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { rows, degraded }
+        let flags = || rows.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { degraded: flags(), stuck: flags(), rows }
     }
 
     /// Notes that an export takes no more writes.
     pub fn mark_degraded(&self, address: Address) {
-        let at = self.rows.binary_search_by_key(&address, |(address, _)| *address);
-        if let Some(flag) = at.ok().and_then(|at| self.degraded.get(at)) {
-            flag.store(true, Ordering::Relaxed);
-        }
+        self.set(&self.degraded, address, true);
+    }
+
+    /// Notes that the store of an export does not answer, or does again.
+    pub fn mark_stuck(&self, address: Address, stuck: bool) {
+        self.set(&self.stuck, address, stuck);
     }
 
     /// The exports that take no more writes.
     pub fn degraded(&self) -> impl Iterator<Item = Address> + '_ {
-        let marked = self.rows.iter().zip(&self.degraded).filter(|(_, flag)| flag.load(Ordering::Relaxed));
+        self.marked(&self.degraded)
+    }
+
+    /// The exports whose stores do not answer.
+    pub fn stuck(&self) -> impl Iterator<Item = Address> + '_ {
+        self.marked(&self.stuck)
+    }
+
+    fn set(&self, flags: &[AtomicBool], address: Address, value: bool) {
+        let at = self.rows.binary_search_by_key(&address, |(address, _)| *address);
+        if let Some(flag) = at.ok().and_then(|at| flags.get(at)) {
+            flag.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn marked<'a>(&'a self, flags: &'a [AtomicBool]) -> impl Iterator<Item = Address> + 'a {
+        let marked = self.rows.iter().zip(flags).filter(|(_, flag)| flag.load(Ordering::Relaxed));
         marked.map(|((address, _), _)| *address)
     }
 

@@ -46,6 +46,8 @@ struct Entry {
     generation: u16,
     /// Whether the store has its memory, and since when.
     lent_ns: Option<u64>,
+    /// It was found to have it for too long.
+    overdue: bool,
     pending: Option<Pending>,
 }
 
@@ -56,7 +58,7 @@ pub struct SlabFull(pub Pending);
 impl Slab {
     /// Room for `size` requests. All memory is taken here.
     pub fn new(size: u16) -> Self {
-        let entry = |_| Entry { generation: 0, lent_ns: None, pending: None };
+        let entry = |_| Entry { generation: 0, lent_ns: None, overdue: false, pending: None };
         Self { entries: (0..size).map(entry).collect(), free: (0..size).rev().collect() }
     }
 
@@ -92,7 +94,7 @@ impl Slab {
         let Content { kind, sector, bytes, .. } = pending.content;
         let offset = usize::from(pending.payload_offset);
         let buffers = scatter(&mut pending.job.frame, offset, bytes as usize, memory)?;
-        entry.lent_ns = Some(now_ns);
+        (entry.lent_ns, entry.overdue) = (Some(now_ns), false);
         Some(Op { token: u32::from(entry.generation) << 16 | u32::from(index), kind, sector, buffers })
     }
 
@@ -118,12 +120,24 @@ impl Slab {
         Some(pending)
     }
 
-    /// Takes a request out whose operation the store has given back.
+    /// Takes a request out whose operation the store has given back: whoever
+    /// has the operation has its hold on the frame's memory, which ends here.
     pub fn refuse(&mut self, op: Op) -> Option<Pending> {
-        let token = op.token;
-        // From here on the memory is the frame's again.
-        drop(op);
-        self.complete(token)
+        self.complete(op.token)
+    }
+
+    /// Looks for operations that the store has had for longer than this.
+    /// Returns how many there are that were not found before, and whether there
+    /// are any.
+    pub fn find_overdue(&mut self, now_ns: u64, limit_ns: u64) -> (u64, bool) {
+        let (mut new, mut any) = (0, false);
+        for entry in &mut self.entries {
+            if entry.lent_ns.is_some_and(|since| now_ns.saturating_sub(since) > limit_ns) {
+                new += u64::from(!std::mem::replace(&mut entry.overdue, true));
+                any = true;
+            }
+        }
+        (new, any)
     }
 
     /// Requests that are pending.

@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
-pub use idle::{IdlePolicy, LANES_MAX, Waker};
+pub use idle::{Bed, IdlePolicy, Waker};
 pub use lanes::SharedLane;
 pub use run::{Order, Snapshot, run};
 pub use stats::{Counters, Stats};
@@ -51,6 +51,7 @@ use self::round::Round;
 use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
+use crate::store::Area;
 use crate::wire::DropReason;
 use crate::wire::aoe::Header;
 
@@ -116,7 +117,11 @@ impl<R: Rings> Worker<R> {
     /// # Errors
     ///
     /// Those of [`Stats::new`].
-    pub fn new(parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
+    pub fn new(mut parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
+        let areas: Vec<Area> = parts.shared.iter().map(SharedLane::area).collect();
+        for export in parts.shelf.iter_mut() {
+            export.store.register(&areas);
+        }
         let own = |(id, lane)| OwnLane { id, lane, left: 0, unsent: 0 };
         Ok(Self {
             index: parts.index,

@@ -34,6 +34,8 @@ pub struct Counters {
     pub other_faults: u64,
     /// Operations that the system could not do just now: not answered.
     pub transient_faults: u64,
+    /// Operations that a store had not finished after 10 s.
+    pub stuck_operations: u64,
     /// Requests that waited for an earlier one to the same sectors.
     pub waited: u64,
     /// Writes that were not executed because the same one was under way.
@@ -83,6 +85,7 @@ impl Counters {
             ("no_space_faults", self.no_space_faults),
             ("other_faults", self.other_faults),
             ("transient_faults", self.transient_faults),
+            ("stuck_operations", self.stuck_operations),
             ("waited", self.waited),
             ("folded", self.folded),
             ("followers_released", self.followers_released),

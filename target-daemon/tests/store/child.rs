@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use xblade::store::MmapStore;
+use xblade::store::Store;
 
 use crate::fixture::{open, read, volatile};
 
@@ -96,7 +96,7 @@ fn fault_elsewhere(path: &Path) {
     let mapping = memmap2::MmapOptions::new().len(8192).map_raw_read_only(&file).unwrap();
     // SAFETY: not safe at all: the page lies behind the end of the file.
     let byte = unsafe { mapping.as_ptr().add(4096).read_volatile() };
-    println!("survived with {byte}, {:?}", read(&mut store, 0, 512));
+    println!("survived with {byte}, {:?}", read(&mut *store, 0, 512));
 }
 
 fn signal_from_outside(path: &Path) {
@@ -106,10 +106,10 @@ fn signal_from_outside(path: &Path) {
 }
 
 /// A store whose guard has proved to work.
-fn guarded(path: &Path) -> MmapStore {
+fn guarded(path: &Path) -> Box<dyn Store> {
     let mut store = open(&volatile(path));
     crate::fixture::truncate(path, 4096);
-    read(&mut store, 8, 512).unwrap_err();
-    read(&mut store, 0, 512).unwrap();
+    read(&mut *store, 8, 512).unwrap_err();
+    read(&mut *store, 0, 512).unwrap();
     store
 }

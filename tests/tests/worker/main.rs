@@ -13,6 +13,8 @@ mod order;
 mod overlap;
 mod planted;
 mod random;
+mod sleep;
+mod stuck;
 
 use xblade::store::{FakeStore, fake::Order};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};

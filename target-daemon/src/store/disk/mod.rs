@@ -139,11 +139,13 @@ impl<K: Kernel> DiskStore<K> {
         };
         let Some(id) = self.free.pop() else { return self.backlog.push_back(op) };
         let slot = Slot::new(op, at, self.shape.geometry.block_bytes);
-        let (kind, aligned) = (slot.kind, slot.is_aligned());
+        let (kind, aligned, fits) = (slot.kind, slot.is_aligned(), slot.fits());
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = Some(slot);
         }
         match kind {
+            // No frame carries that much.
+            _ if !fits => self.finish(id, Err(Fault::System)),
             Kind::Read => self.begin(id, Step::Read),
             Kind::Write if aligned => self.write(id),
             Kind::Write => self.begin(id, Step::Fill),

@@ -1,6 +1,7 @@
 //! One operation under way.
 
-use super::{Bounce, Piece};
+use super::Piece;
+use super::bounce::{Bounce, PLACE_BYTES};
 use crate::store::{Buffers, Kind, Op};
 
 /// What an operation waits for.
@@ -66,6 +67,11 @@ impl Slot {
     /// Whether its blocks hold nothing but what it wants.
     pub fn is_aligned(&self) -> bool {
         self.bytes as usize == self.buffers.len()
+    }
+
+    /// Whether its place has room for its blocks, if it needs one.
+    pub fn fits(&self) -> bool {
+        self.in_place || self.bytes as usize <= PLACE_BYTES
     }
 
     /// Begins a step that moves all of its blocks.
