@@ -179,7 +179,10 @@ fn in_each_others_way() -> Vec<Vec<u8>> {
         requests.push(Ask::new(SLOW, ATA, ata(0x24, lba + 2, 8, &[])).bytes());
         requests.push(write(1000 * tag + 99, 0xEE));
         // What came a while ago comes once more.
-        requests.push(write(1000 * tag, tag as u8));
+        if let Some(past) = tag.checked_sub(6) {
+            requests.push(write(1000 * past, past as u8));
+            requests.push(write(1000 * past + 99, 0xEE));
+        }
     }
     requests
 }

@@ -45,6 +45,7 @@ fn without_history() {
         &[
             crate::copies::a_late_copy_does_not_bring_back_old_data,
             crate::copies::copies_of_followers_and_of_failed_writes_are_answered_as_those_were,
+            crate::random::many,
         ],
     );
 }
