@@ -13,6 +13,7 @@ pub(super) struct Scenario {
     pub(super) lanes: Vec<u16>,
     pub(super) mtu: u32,
     pub(super) chunks: u32,
+    pub(super) chunk_bytes: u32,
     pub(super) ring: u32,
     pub(super) in_flight: u16,
     pub(super) exports: Vec<ExportScene>,
@@ -85,18 +86,20 @@ impl Scenario {
             power: rng.hits(7_500),
             down_ns: rng.pick(&[1_000_000, 50_000_000, 1_000_000_000]),
         });
+        let mtu = rng.pick(&[1500, 9000, 9000]);
         Self {
             workers,
             lanes,
-            mtu: rng.pick(&[1500, 9000, 9000]),
-            chunks: if small { rng.between(24, 64) as u32 } else { 1024 },
+            mtu,
+            chunks: if small { rng.between(24, 64) as u32 } else { 512 },
+            chunk_bytes: if mtu == 1500 { rng.pick(&[2048, 4096]) } else { 4096 },
             ring: if small { 32 } else { 256 },
             in_flight: if rng.hits(500) { rng.between(2, 8) as u16 } else { 256 },
             exports,
             initiators,
             ops,
             network: NetworkScene::draw(rng),
-            pause_every_ns: rng.hits(6_000).then(|| rng.between(100_000_000, 800_000_000)),
+            pause_every_ns: rng.hits(6_000).then(|| rng.between(50_000_000, 600_000_000)),
             crash,
             crash_at_end: rng.hits(5_000),
         }

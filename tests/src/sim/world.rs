@@ -57,6 +57,9 @@ pub(super) struct World {
     tags: HashMap<(usize, u32), Tag>,
     /// Writes that were sent not long ago, to be sent once more.
     past: VecDeque<Rc<Sent>>,
+    /// The last write to each export that was done, and was sent more than
+    /// once: a copy of it may still wait somewhere.
+    repeated: Vec<Option<(u64, u8)>>,
     resting: bool,
 }
 
@@ -148,6 +151,7 @@ impl World {
             issuers: 0,
             tags: HashMap::new(),
             past: VecDeque::new(),
+            repeated: vec![None; scenario.exports.len()],
             resting: false,
             rng,
             scenario,
@@ -244,7 +248,8 @@ impl World {
     /// several, more than 50 ms (docs/THREATS.md tells of the window between).
     fn pause(&mut self, worker: usize) {
         let several = self.turns.len() > 1;
-        let pause_ns = self.rng.between(if several { 60_000_000 } else { 100_000 }, 300_000_000);
+        let shortest_ns = if several { self.rng.pick(&[60_000_000, 200_000_000]) } else { 100_000 };
+        let pause_ns = self.rng.between(shortest_ns, 300_000_000);
         self.marks.hit(if several { "pause of one of two workers" } else { "pause of the only worker" });
         self.trace.note(self.now_ns, "pause", &[worker as u64, pause_ns]);
         let turns = &mut self.turns[worker];

@@ -96,6 +96,10 @@ impl World {
         let most = if self.scenario.mtu < 9000 { 2 } else { 16 };
         let count = if rng.hits(5_000) { rng.between(1, most) } else { rng.pick(&[1, 2, most.min(8)]) };
         op.count = count as u8;
+        if let Some((lba, count)) = self.repeated[export].filter(|_| rng.hits(2_000)) {
+            (op.lba, op.count) = (lba, count);
+            return op;
+        }
         op.lba = match rng.below(100) {
             0..3 => {
                 self.marks.hit("up to the last sector");
@@ -245,6 +249,9 @@ impl World {
         let op = &mut self.ops[number as usize];
         (op.end, op.ended) = (moment, ended);
         let (host, what) = (op.initiator, op.what);
+        if what == What::Write && ended == Ended::Good && op.copies > 1 {
+            self.repeated[op.export] = Some((op.lba, op.count));
+        }
         let code = match ended {
             Ended::Good => 0,
             Ended::Refused(error) => u64::from(error),

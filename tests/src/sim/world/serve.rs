@@ -26,6 +26,7 @@ impl World {
             lanes: self.scenario.lanes.clone(),
             workers: self.scenario.workers,
             chunks: self.scenario.chunks,
+            chunk_bytes: self.scenario.chunk_bytes,
             ring: self.scenario.ring,
             mtu: self.scenario.mtu,
             in_flight: self.scenario.in_flight,
