@@ -27,6 +27,7 @@ mod link;
 mod packet;
 pub mod rules;
 mod scratch;
+pub mod sim;
 mod space;
 mod stand;
 mod target;

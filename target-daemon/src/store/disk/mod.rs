@@ -35,6 +35,7 @@
 
 mod bounce;
 mod commit;
+pub mod fake;
 mod kernel;
 mod slot;
 mod uring;
