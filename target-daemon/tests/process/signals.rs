@@ -122,7 +122,9 @@ fn a_new_size_is_noticed_said_and_announced() {
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         let daemon = Daemon::serve(&pair.ours, &arguments);
         // Of the start: they may come later than the first answers.
-        (0..2).for_each(|_| drop(host.announcement(PATIENCE).expect("an announcement")));
+        for _ in 0..2 {
+            host.announcement(PATIENCE).expect("an announcement");
+        }
         for (sectors, said) in
             [(4096, "0.1: 2.0 MiB now, was 32.0 KiB"), (32, "0.1: 16.0 KiB now, was 2.0 MiB")]
         {
