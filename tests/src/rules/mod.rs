@@ -8,6 +8,7 @@ mod ata;
 mod device;
 mod link;
 mod mask;
+mod order;
 mod query;
 mod reserve;
 mod transfer;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Rule> {
         reserve::RULES,
         ata::RULES,
         transfer::RULES,
+        order::RULES,
         device::RULES,
     ];
     let mut rules = tables.concat();
