@@ -12,6 +12,7 @@ mod order;
 mod query;
 mod reserve;
 mod transfer;
+mod trim;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Rule> {
         ata::RULES,
         transfer::RULES,
         order::RULES,
+        trim::RULES,
         device::RULES,
     ];
     let mut rules = tables.concat();
