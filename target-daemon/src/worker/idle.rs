@@ -72,16 +72,23 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// A bed from which the bell gets a worker up, and each of `sources` by
-    /// becoming readable.
+    /// A bed from which a worker is woken by the bell, by a lane that has
+    /// something to read, and by a store each time that it rings. A store's
+    /// descriptor stays readable (`Store::fd`), so only the edge counts.
     ///
     /// # Errors
     ///
     /// Those of `epoll`.
-    pub fn new<'a>(waker: &'a Waker, sources: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Self> {
+    pub fn new<'a>(
+        waker: &'a Waker,
+        lanes: impl Iterator<Item = BorrowedFd<'a>>,
+        stores: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for source in sources.chain([waker.0.event.as_fd()]) {
-            match epoll::add(&epoll, source, epoll::EventData::new_u64(0), epoll::EventFlags::IN) {
+        let level = lanes.chain([waker.0.event.as_fd()]).map(|fd| (fd, epoll::EventFlags::IN));
+        let edge = stores.map(|fd| (fd, epoll::EventFlags::IN | epoll::EventFlags::ET));
+        for (source, flags) in level.chain(edge) {
+            match epoll::add(&epoll, source, epoll::EventData::new_u64(0), flags) {
                 // Exports may share a descriptor.
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(e) => return Err(e.into()),

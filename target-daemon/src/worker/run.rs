@@ -125,7 +125,7 @@ impl<R: Rings> Worker<R> {
     ///
     /// Those of `epoll`.
     pub fn bed(&self, waker: &Waker) -> io::Result<Bed> {
-        Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()).chain(self.desk.fds()))
+        Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.desk.fds())
     }
 
     /// Spins, or sleeps until something happens.
