@@ -1,4 +1,4 @@
-//! The control thread: signals, and interfaces that change.
+//! The control thread: signals, and interfaces and stores that change.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -6,10 +6,11 @@ use std::os::unix::net::UnixStream;
 
 use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
+use super::sizes::Sizes;
 use super::team::Team;
 use crate::config::Serve;
 use crate::link::{self, Facts, LinkEvents};
@@ -28,10 +29,12 @@ pub fn run(
     options: &Serve,
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
+    let mut sizes = Sizes::new(team, options);
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
             PollFd::new(&signals.report, PollFlags::IN),
+            PollFd::new(&signals.look, PollFlags::IN),
             PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
         ];
         // An error (a signal) is a round like any other.
@@ -43,6 +46,11 @@ pub fn run(
         if signals.take(&signals.report) {
             say(&team.report(interfaces));
         }
+        if signals.take(&signals.look) {
+            info!("looking at the sizes of all exports");
+            sizes.look_now();
+        }
+        sizes.follow(team, interfaces.len(), options);
         if events.drain().unwrap_or(true) {
             for (index, interface) in interfaces.iter_mut().enumerate() {
                 follow(team, index, interface, options);
@@ -51,8 +59,9 @@ pub fn run(
         for address in team.degraded() {
             if !degraded.contains(&address) {
                 error!(
-                    "{address}: making writes stable has failed, so what the disk holds is not known: no more writes \
-                     are taken. Check the disk, then restart xblade"
+                    "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, \
+                     and no more writes are taken until xblade is restarted. Check the disk and what is on it first; \
+                     no signal brings the writes back"
                 );
                 degraded.push(address);
             }
@@ -135,6 +144,7 @@ fn lose(interface: &mut Interface) {
 pub struct Signals {
     end: UnixStream,
     report: UnixStream,
+    look: UnixStream,
 }
 
 impl Signals {
@@ -153,6 +163,7 @@ impl Signals {
         Ok(Self {
             end: listen(&[SIGTERM, SIGINT]).map_err(failed)?,
             report: listen(&[SIGUSR1]).map_err(failed)?,
+            look: listen(&[SIGHUP]).map_err(failed)?,
         })
     }
 

@@ -112,6 +112,19 @@ impl Team {
         }
     }
 
+    /// Has the sizes of all stores looked at. Returns whether every worker was
+    /// asked: one that still has orders to carry out is not, so that nothing
+    /// piles up where a store does not answer.
+    pub fn measure(&self) -> bool {
+        let idle = self.members.iter().filter(|member| member.orders.is_empty());
+        idle.inspect(|member| member.order(Order::Measure)).count() == self.members.len()
+    }
+
+    /// The size of every export in sectors, as it was last seen.
+    pub fn sizes(&self) -> Vec<(Address, u64)> {
+        self.directory.sizes().collect()
+    }
+
     /// Exports that take no more writes after a fault.
     pub fn degraded(&self) -> Vec<Address> {
         self.directory.degraded().collect()
@@ -255,7 +268,11 @@ fn distribute(exports: Vec<Export>, workers: usize) -> Result<(Vec<Shelf>, Arc<D
             rows.push((export.state.settings.address, owner));
         }
     }
-    Ok((shelves, Arc::new(Directory::new(rows))))
+    let directory = Directory::new(rows);
+    for export in shelves.iter().flat_map(Shelf::iter) {
+        directory.note_size(export.state.settings.address, export.state.geometry.sectors);
+    }
+    Ok((shelves, Arc::new(directory)))
 }
 
 fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface]) -> String {

@@ -8,7 +8,8 @@
 //! there is no later moment (the Linux initiator never flushes).
 //!
 //! ```text
-//! open ──► lock, device      what may be opened at all, and by whom else
+//! open ──► lock, device, discard
+//!   │                        what may be opened at all, and by whom else
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
 //!              └───────► descriptor              all else; what a fault meant
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
@@ -21,6 +22,7 @@ mod completed;
 mod descriptor;
 mod device;
 mod dio;
+mod discard;
 pub mod disk;
 mod error;
 pub mod fake;
@@ -32,6 +34,7 @@ mod mmap;
 mod null;
 mod open;
 mod overlap;
+mod ranges;
 mod remarks;
 mod sigbus;
 
@@ -47,8 +50,9 @@ pub use fake::FakeStore;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions};
+pub use open::{Access, OpenOptions, Sync};
 pub use overlap::{Overlap, OverlapFull, Span};
+pub use ranges::{Extent, ranges, span};
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;
@@ -94,11 +98,14 @@ pub struct Op {
 
 impl Op {
     /// Where a read or write starts, in bytes from the start of the export, if
-    /// it lies within `geometry` as a whole and is of whole sectors. All else
-    /// lies everywhere.
+    /// it lies within `geometry` as a whole and is of whole sectors. The same
+    /// for a discard, if every [range](ranges) of it lies within, but those say
+    /// themselves where they start. All else lies everywhere.
     pub fn range_in(&self, geometry: Geometry) -> Result<u64, Fault> {
-        if !matches!(self.kind, Kind::Read | Kind::Write) {
-            return Ok(0);
+        match self.kind {
+            Kind::Read | Kind::Write => {}
+            Kind::Discard => return ranges::check(&self.buffers, geometry).map(|()| 0),
+            Kind::Flush | Kind::Measure => return Ok(0),
         }
         let bytes = self.buffers.len() as u64;
         let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(Fault::Range)?;

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::device;
+use super::discard;
 use super::lock::{self, Claim, Holder, Refused};
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
@@ -39,6 +40,27 @@ pub struct OpenOptions {
     pub durability: Durability,
     /// How its bytes are reached.
     pub access: Access,
+    /// How durable writes are made stable.
+    pub sync: Sync,
+    /// Whether sectors may be forgotten; `None`: where that cannot make a later
+    /// write run out of space.
+    pub trim: Option<bool>,
+    /// Keep a mapping in memory.
+    pub pin: bool,
+    /// Ask for huge pages for a mapping.
+    pub huge: bool,
+}
+
+/// How durable writes are made stable, by an engine that has the choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sync {
+    /// As fits the file or device.
+    #[default]
+    Auto,
+    /// Each by itself, as part of its call.
+    Each,
+    /// Many by one call after them.
+    Group,
 }
 
 /// How the bytes of a file are reached.
@@ -69,6 +91,10 @@ impl OpenOptions {
             length_bytes: None,
             durability: Durability::Durable,
             access: Access::Fitting,
+            sync: Sync::Auto,
+            trim: None,
+            pin: false,
+            huge: false,
         }
     }
 
@@ -91,6 +117,7 @@ pub(super) struct Backing {
     stays_locked: bool,
     bytes: u64,
     physical_bytes: u32,
+    discards: bool,
     warnings: Vec<Warning>,
 }
 
@@ -122,6 +149,7 @@ impl Backing {
             stays_locked: false,
             bytes,
             physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX),
+            discards: discard::is_wanted(options, &file, size)?,
             warnings: remarks::on(options, &file, size),
             file,
         })
@@ -168,6 +196,11 @@ impl Backing {
 
     pub(super) fn physical_bytes(&self) -> u32 {
         self.physical_bytes
+    }
+
+    /// Whether it forgets ranges, by [`discard::punch`].
+    pub(super) fn discards(&self) -> bool {
+        self.discards
     }
 
     pub(super) fn warnings(&self) -> &[Warning] {

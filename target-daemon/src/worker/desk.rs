@@ -14,13 +14,17 @@ use super::lanes::SharedLane;
 use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::Operation;
-use crate::shelf::Shelf;
-use crate::store::{Completion, Fault, Full, Kind};
+use crate::shelf::{Export, Shelf};
+use crate::store::{Buffers, Completion, Fault, Full, Kind, Op};
 use crate::wire::query::Advert;
 use crate::wire::{Body, Reply, Request, aoe, ata};
 
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
+
+/// The token of a measurement that no request asked for. No request has it: the
+/// slab has a place less than 16 bits can count.
+const MEASURE: u32 = u32::MAX;
 
 /// How often stores that do not answer are looked for.
 const LOOK_EVERY_NS: u64 = 100_000_000;
@@ -32,6 +36,8 @@ pub struct Desk {
     shelf: Shelf,
     /// What is under way for each.
     books: Vec<Book>,
+    /// Exports whose size is being looked at, for nobody who asked on the wire.
+    measuring: Vec<bool>,
     /// What has been under way.
     history: History,
     lanes: Arc<[SharedLane]>,
@@ -56,6 +62,7 @@ impl Desk {
     ) -> Self {
         Self {
             books: shelf.iter().map(|_| Book::new(in_flight)).collect(),
+            measuring: vec![false; shelf.len()],
             history: History::new(),
             shelf,
             lanes,
@@ -110,6 +117,7 @@ impl Desk {
                 (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)
             }
             Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
+            Action::Discard { ata, payload_offset, .. } => (ata, Kind::Discard, 0, payload_offset),
             Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
             Action::Identify { ata } => (ata, Kind::Measure, 0, 0),
         };
@@ -125,7 +133,8 @@ impl Desk {
     /// Takes what the stores have finished and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
         for index in 0..self.books.len() {
-            if self.books.get(index).is_none_or(|book| book.len() == 0) {
+            let quiet = self.books.get(index).is_none_or(|book| book.len() == 0);
+            if quiet && self.measuring.get(index) != Some(&true) {
                 continue;
             }
             if let Some(export) = self.shelf.get_mut(index) {
@@ -162,13 +171,24 @@ impl Desk {
 
     /// Whether a store has work of which no descriptor would tell the end.
     pub fn must_be_asked(&self) -> bool {
-        let mut exports = self.books.iter().zip(self.shelf.iter());
-        exports.any(|(book, export)| book.len() > 0 && export.store.fd().is_none())
+        let mut exports = self.books.iter().zip(&self.measuring).zip(self.shelf.iter());
+        exports
+            .any(|((book, measuring), export)| (book.len() > 0 || *measuring) && export.store.fd().is_none())
     }
 
     /// What becomes readable when stores have finished something.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.shelf.iter().filter_map(|export| export.store.fd())
+    }
+
+    /// Looks at the size of every store, but of those where the last look has not
+    /// ended: a disk that hangs is not asked again and again.
+    pub fn measure(&mut self) {
+        for (index, measuring) in self.measuring.iter_mut().enumerate() {
+            let Some(export) = self.shelf.get_mut(index) else { break };
+            let op = Op { token: MEASURE, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+            *measuring = *measuring || export.store.submit(op).is_ok();
+        }
     }
 
     /// Requests that stores are working on, and those that wait for these.
@@ -237,13 +257,19 @@ impl Desk {
     fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
         let Some((book, export)) = self.books.get_mut(index).zip(self.shelf.get_mut(index)) else { return };
         let Completion { token, result } = completion;
+        if token == MEASURE
+            && let Some(measuring) = self.measuring.get_mut(index).filter(|measuring| **measuring)
+        {
+            *measuring = false;
+            return follow(export, &self.directory);
+        }
         let Some(pending) = book.complete(token) else {
             stats.counters.stale_completions += 1;
             return;
         };
         stats.completed(pending.content.kind, result);
         if pending.content.kind == Kind::Measure {
-            export.refresh();
+            follow(export, &self.directory);
         }
         if result.is_err() && export.store.degraded().is_some() {
             self.directory.mark_degraded(export.state.settings.address);
@@ -279,6 +305,13 @@ impl Desk {
     }
 }
 
+/// Takes over the size that a store has found.
+fn follow(export: &mut Export, directory: &Directory) {
+    if export.refresh() {
+        directory.note_size(export.state.settings.address, export.state.geometry.sectors);
+    }
+}
+
 /// Writes the reply over the request.
 fn reply_to(
     mut job: Job,
@@ -299,6 +332,7 @@ fn operation_of(body: &Body<'_>) -> Operation {
     };
     match ata.command.direction() {
         ata::Direction::Read => Operation::Read,
+        ata::Direction::Write if ata.command == ata::Command::DataSetManagement => Operation::Discard,
         ata::Direction::Write => Operation::Write,
         ata::Direction::None => match ata.command {
             ata::Command::FlushCache | ata::Command::FlushCacheExt => Operation::Flush,

@@ -1,6 +1,6 @@
 //! Who owns which export: made once, shared by all workers, read only.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::wire::aoe::{Address, Header};
 
@@ -20,6 +20,8 @@ pub struct Directory {
     rows: Vec<(Address, Owner)>,
     /// Whether the export of each row takes no more writes after a fault.
     degraded: Vec<AtomicBool>,
+    /// The size of the export of each row in sectors, if it was noted.
+    sizes: Vec<AtomicU64>,
     /// Whether the store of each does not answer.
     stuck: Vec<AtomicBool>,
 }
@@ -29,7 +31,8 @@ impl Directory {
     pub fn new(mut rows: Vec<(Address, Owner)>) -> Self {
         rows.sort_unstable_by_key(|(address, _)| *address);
         let flags = || rows.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { degraded: flags(), stuck: flags(), rows }
+        let sizes = rows.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { degraded: flags(), stuck: flags(), sizes, rows }
     }
 
     /// Notes that an export takes no more writes.
@@ -53,8 +56,7 @@ impl Directory {
     }
 
     fn set(&self, flags: &[AtomicBool], address: Address, value: bool) {
-        let at = self.rows.binary_search_by_key(&address, |(address, _)| *address);
-        if let Some(flag) = at.ok().and_then(|at| flags.get(at)) {
+        if let Some(flag) = self.find_row(address).and_then(|at| flags.get(at)) {
             flag.store(value, Ordering::Relaxed);
         }
     }
@@ -62,6 +64,23 @@ impl Directory {
     fn marked<'a>(&'a self, flags: &'a [AtomicBool]) -> impl Iterator<Item = Address> + 'a {
         let marked = self.rows.iter().zip(flags).filter(|(_, flag)| flag.load(Ordering::Relaxed));
         marked.map(|((address, _), _)| *address)
+    }
+
+    /// Notes the size of an export, for whoever tells the operator.
+    pub fn note_size(&self, address: Address, sectors: u64) {
+        if let Some(size) = self.find_row(address).and_then(|at| self.sizes.get(at)) {
+            size.store(sectors, Ordering::Relaxed);
+        }
+    }
+
+    /// The sizes that were noted last, in sectors.
+    pub fn sizes(&self) -> impl Iterator<Item = (Address, u64)> + '_ {
+        let sizes = self.sizes.iter().map(|size| size.load(Ordering::Relaxed));
+        self.rows.iter().map(|(address, _)| *address).zip(sizes)
+    }
+
+    fn find_row(&self, address: Address) -> Option<usize> {
+        self.rows.binary_search_by_key(&address, |(address, _)| *address).ok()
     }
 
     /// The owners of the exports that a request is for: one, or with a

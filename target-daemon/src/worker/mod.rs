@@ -164,6 +164,12 @@ impl<R: Rings> Worker<R> {
         taken + finished
     }
 
+    /// Looks at the sizes of all stores; what has changed is noted in the
+    /// [`Directory`].
+    pub fn measure(&mut self) {
+        self.desk.measure();
+    }
+
     /// Whether requests are under way, here or at other workers.
     pub fn is_busy(&self) -> bool {
         self.is_serving() || self.lanes.iter().any(|own| own.unsent > 0)

@@ -39,6 +39,8 @@ pub enum Order {
         /// Broadcast, or those on the list.
         audience: Vec<Mac>,
     },
+    /// Look at the sizes of all stores.
+    Measure,
     /// Receive nothing more, finish what is under way.
     Drain,
 }
@@ -79,6 +81,7 @@ pub fn run<R: Rings>(
                 let _ = to.send(worker.snapshot(drained));
             }
             Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, &clock),
+            Ok(Order::Measure) => worker.measure(),
             Ok(Order::Drain) => draining_since = Some(Instant::now()),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,

@@ -26,6 +26,8 @@ pub struct Counters {
     pub writes: u64,
     /// Flushes that a store completed.
     pub flushes: u64,
+    /// Requests to forget sectors that a store completed.
+    pub discards: u64,
     /// Operations that failed for the medium.
     pub media_faults: u64,
     /// Writes that found no space.
@@ -81,6 +83,7 @@ impl Counters {
             ("reads", self.reads),
             ("writes", self.writes),
             ("flushes", self.flushes),
+            ("discards", self.discards),
             ("media_faults", self.media_faults),
             ("no_space_faults", self.no_space_faults),
             ("other_faults", self.other_faults),
@@ -134,7 +137,8 @@ impl Stats {
             Kind::Read => self.counters.reads += 1,
             Kind::Write => self.counters.writes += 1,
             Kind::Flush => self.counters.flushes += 1,
-            Kind::Discard | Kind::Measure => {}
+            Kind::Discard => self.counters.discards += 1,
+            Kind::Measure => {}
         }
         match result {
             Ok(()) => {}

@@ -215,7 +215,7 @@ fn needed(header: &Header, frame: &[u8], sectors_per_frame: u8) -> usize {
         Action::Reply(reply) => reply.frame_len(header.l2_len()),
         Action::Read { count, .. } => header.argument_offset() + ata::HEADER_LEN + usize::from(count) * 512,
         Action::Identify { .. } => header.argument_offset() + ata::HEADER_LEN + 512,
-        Action::Ignore(_) | Action::Write { .. } | Action::Flush { .. } => 60,
+        Action::Ignore(_) | Action::Write { .. } | Action::Flush { .. } | Action::Discard { .. } => 60,
     }
 }
 

@@ -94,6 +94,38 @@ fn an_acknowledged_durable_write_survives_a_power_cut() {
     assert_eq!(count_kept(&disk.file()), WRITES);
 }
 
+/// Every second write is forgotten again. The control is in the same test: what
+/// is forgotten by a volatile store comes back.
+#[test]
+fn an_acknowledged_durable_discard_survives_a_power_cut() {
+    let Some(_alone) = root("an_acknowledged_durable_discard_survives_a_power_cut") else {
+        return;
+    };
+    for durable in [true, false] {
+        let mut disk = Disk::new();
+        let mut store = open(&OpenOptions { trim: Some(true), ..OpenOptions::new(disk.file()) });
+        write_all(&mut *store);
+        drop(store);
+        let options = if durable { OpenOptions::new(disk.file()) } else { volatile(&disk.file()) };
+        let mut store = open(&OpenOptions { trim: Some(true), ..options });
+        let whole_pages = |index: u64| (index * STRIDE, 8);
+        for index in (0..WRITES).step_by(2) {
+            discard(&mut *store, &[whole_pages(index), (index * STRIDE + 16, 0)]).unwrap();
+        }
+        disk.cut_power();
+        drop(store);
+        disk.restart();
+        let bytes = std::fs::read(disk.file()).unwrap();
+        let zeros = |index: &u64| bytes[(index * STRIDE * 512) as usize..][..4096].iter().all(|b| *b == 0);
+        let forgotten = (0..WRITES).filter(zeros).count() as u64;
+        if durable {
+            assert_eq!((forgotten, count_kept(&disk.file())), (WRITES / 2, WRITES / 2));
+        } else {
+            assert!(forgotten <= WRITES / 10, "{forgotten} stayed forgotten: the cut proves nothing");
+        }
+    }
+}
+
 /// The control: it shows that the power cut cuts.
 #[test]
 fn a_volatile_write_does_not_survive_a_power_cut() {
@@ -146,6 +178,7 @@ fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
         assert_eq!(flush(&mut *store), Err(Fault::Media));
         assert_eq!(store.degraded(), Some(Fault::Media));
         assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(Fault::ReadOnly));
+        assert_eq!(discard(&mut *store, &[(0, 1)]), Err(Fault::ReadOnly));
         assert_eq!(flush(&mut *store), Err(Fault::Media), "not better the second time");
         // Without the guarded copy the read asks the file system, which is dead.
         if cfg!(target_arch = "x86_64") && access() == Access::Mapped {

@@ -75,6 +75,14 @@ pub fn flush(store: &mut dyn Store) -> Result<(), Fault> {
     run(store, Kind::Flush, 0, &mut [], &[])
 }
 
+/// Forgets ranges of sectors: first one and count.
+pub fn discard(store: &mut dyn Store, ranges: &[(u64, u16)]) -> Result<(), Fault> {
+    let entries = ranges.iter().map(|(sector, count)| (sector | u64::from(*count) << 48).to_le_bytes());
+    let mut block: Vec<u8> = entries.flatten().collect();
+    block.resize(block.len().next_multiple_of(512), 0);
+    run(store, Kind::Discard, 0, &mut block, &[13])
+}
+
 /// The size in sectors, looked at just now.
 pub fn measure(store: &mut dyn Store) -> u64 {
     run(store, Kind::Measure, 0, &mut [], &[]).unwrap();

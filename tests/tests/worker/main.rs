@@ -13,6 +13,7 @@ mod order;
 mod overlap;
 mod planted;
 mod random;
+mod sizes;
 mod sleep;
 mod stuck;
 
