@@ -98,7 +98,7 @@ fn the_same_seed_makes_the_same_run() {
         let kept = Options { trace: true, ..Options::default() };
         let first = run(seed, kept);
         let second = thread::spawn(move || run(seed, kept)).join().unwrap();
-        assert!(first.trace.len() > 1_000, "seed {seed}: {} events", first.trace.len());
+        assert!(first.trace.len() > 100, "seed {seed}: {} events", first.trace.len());
         assert!(first.trace == second.trace, "seed {seed}: another trace");
         assert_eq!((first.hash, first.marks), (second.hash, second.marks), "seed {seed}");
         assert_eq!(first.hash, run(seed, Options::default()).hash, "seed {seed}: without a trace");
