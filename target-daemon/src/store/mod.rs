@@ -12,6 +12,7 @@
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
 //!              └───────► descriptor              all else; what a fault meant
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
+//! Faulty                     any of them, going wrong now and then, for tests
 //! ```
 
 mod buffers;
@@ -22,6 +23,7 @@ pub mod disk;
 mod error;
 pub mod fake;
 mod fault;
+pub mod faulty;
 mod lock;
 mod mapping;
 mod mmap;
@@ -36,6 +38,7 @@ pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use completed::QUEUE_MAX;
 pub use error::{OpenError, Warning};
 pub use fake::FakeStore;
+pub use faulty::Faulty;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;

@@ -121,7 +121,7 @@ fn a_device_that_lost_its_end_fails_reads(kind: &Kind) {
     assert_eq!(rig.read(8, &patterns(8, 2, 0)), GOOD);
     image.resize(64);
     assert_eq!(rig.read(2048, &patterns(2048, 2, 0)), BAD_READ);
-    assert_eq!(rig.read(4094, &patterns(4094, 2, 0)), BAD_READ);
+    assert_eq!(rig.read(3000, &patterns(3000, 2, 0)), BAD_READ);
     rig.assert_others_well();
     assert_eq!(rig.read(32, &patterns(32, 2, 0)), GOOD, "what is left of it is served");
     rig.end();
@@ -137,8 +137,10 @@ fn a_device_over_a_dead_file_system_fails_and_stays_failed(kind: &Kind) {
     let mut rig = Rig::new(kind, device.path());
     assert_eq!(rig.write(8, &patterns(8, 2, 1)), GOOD);
     shut_down(&file);
-    assert_eq!(rig.write(16, &patterns(16, 2, 1)), ABORTED);
+    // On the page that the kernel has, if it has any: what fails is the sync.
+    assert_eq!(rig.write(10, &patterns(10, 2, 1)), ABORTED);
     rig.assert_others_well();
+    assert_eq!(rig.flush(), ABORTED);
     let line = rig.daemon().wait_for("no more writes are taken");
     assert!(line.contains("0.1"), "{line}");
     assert_eq!(rig.write(24, &patterns(24, 2, 1)), ABORTED);
@@ -183,7 +185,7 @@ fn a_full_file_system_refuses_what_has_no_room(kind: &Kind) {
 fn ext4(dir: &Dir, mounts: &Mounts, size: &str, script: &str) -> PathBuf {
     let (image, on) = (dir.path().join("ext4"), dir.path().join("mnt"));
     let script = format!(
-        "mkdir {on}; truncate -s {size} {image}; mkfs.ext4 -q -m0 {image}; mount -o loop {image} {on}; cd {on}; {script}",
+        "mkdir {on}; truncate -s {size} {image}; mkfs.ext4 -q -m0 -b 4096 {image}; mount -o loop {image} {on}; cd {on}; {script}",
         on = on.display(),
         image = image.display(),
     );
