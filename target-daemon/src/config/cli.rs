@@ -49,7 +49,7 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
     /// What to export, and where:
-    /// SHELF.SLOT=PATH[,ro][,offset=N][,length=N][,store=mmap|file|null][,durability=durable|volatile].
+    /// SHELF.SLOT=PATH[,ro][,offset=N][,length=N][,store=direct|file|mmap|null][,durability=durable|volatile].
     /// N counts sectors, or has a unit (1MiB, 10G).
     #[arg(required = true, value_name = "EXPORT")]
     pub exports: Vec<Export>,

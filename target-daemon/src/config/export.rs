@@ -52,7 +52,7 @@ pub enum ExportError {
     Address(#[from] AddressError),
     /// Unknown option.
     #[error(
-        "'{option}' is not an option of an export (known: ro, offset=N, length=N, store=mmap|file|null, \
+        "'{option}' is not an option of an export (known: ro, offset=N, length=N, store=direct|file|mmap|null, \
          durability=durable|volatile; a path with a comma in it needs a link without one)"
     )]
     Option {
@@ -176,13 +176,14 @@ fn length(value: &str) -> Result<u64, ExportError> {
 
 fn store(value: &str) -> Result<StoreKind, ExportError> {
     match value {
+        "direct" => Ok(StoreKind::File(Access::Direct)),
+        "file" => Ok(StoreKind::File(Access::Cached)),
         "mmap" => Ok(StoreKind::File(Access::Mapped)),
-        "file" => Ok(StoreKind::File(Access::Descriptor)),
         "null" => Ok(StoreKind::Null),
         _ => Err(bad(
             "store",
             value,
-            "give mmap, file or null (without it: mmap for a file in memory, else file)",
+            "give direct, file, mmap or null (without it: mmap for a file in memory, else direct, else file)",
         )),
     }
 }
@@ -249,7 +250,7 @@ mod tests {
             ("0.1=/d,,ro", "'' is not an option"),
             ("0.1=/d,offset=100B", "not a multiple of 512"),
             ("0.1=/d,length=0", "at least one sector"),
-            ("0.1=/d,store=direct", "mmap, file or null"),
+            ("0.1=/d,store=disk", "direct, file, mmap or null"),
             ("0.1=/d,durability=yes", "durable or volatile"),
             ("0.1=/d,ro,ro", "ro is given twice"),
             ("0.1=x,store=null", "needs a size"),

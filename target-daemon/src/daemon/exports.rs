@@ -7,7 +7,10 @@ use log::{info, warn};
 use super::failure::Failure;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
-use crate::store::{Durability, Holder, MmapStore, NullStore, OpenError, OpenOptions, SECTOR_BYTES, Store};
+use crate::store::disk::Stable;
+use crate::store::{
+    self, Access, Durability, Holder, NullStore, OpenError, OpenOptions, Opened, SECTOR_BYTES, Store,
+};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -35,7 +38,7 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
             (store, false, Durability::Volatile, "null".to_owned())
         }
         Image::File { path, read_only, offset_bytes, length_bytes, durability, access } => {
-            let store = MmapStore::open(&OpenOptions {
+            let opened = store::open(&OpenOptions {
                 path: path.clone(),
                 read_only: *read_only,
                 offset_bytes: *offset_bytes,
@@ -44,11 +47,11 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
                 access: *access,
             })
             .map_err(failure)?;
-            for warning in store.warnings() {
+            for warning in &opened.warnings {
                 warn!("{address}: {warning}");
             }
-            let store: Box<dyn Store> = Box::new(store);
-            (store, *read_only, *durability, path.display().to_string())
+            let what = format!("{} ({})", path.display(), way(&opened));
+            (opened.store, *read_only, *durability, what)
         }
     };
     let settings =
@@ -66,12 +69,29 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
     Ok(Export::new(settings, store))
 }
 
+/// How the bytes are reached, and how writes become stable.
+fn way(opened: &Opened) -> String {
+    let access = match opened.access {
+        Access::Direct => "direct",
+        Access::Cached => "through the page cache",
+        Access::Mapped => "mapped",
+        Access::Descriptor | Access::Fitting => "through the page cache, waiting",
+    };
+    match opened.stable {
+        Stable::Later => access.to_owned(),
+        Stable::Each => format!("{access}, each write made stable"),
+        Stable::Group => format!("{access}, one sync for a group of writes"),
+    }
+}
+
 /// Whether to correct the command line, or something on this machine.
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{Busy, Locked, SectorSize, System, Unreadable, Unwritable};
+    use OpenError::{Busy, Locked, NoRing, SectorSize, System, Unreadable, Unwritable};
     match &error {
         Locked { holder: Holder::Ourselves, .. } => Failure::Request(Box::new(error)),
-        Busy { .. } | Locked { .. } | SectorSize { .. } | System { .. } => Failure::Machine(Box::new(error)),
+        Busy { .. } | Locked { .. } | SectorSize { .. } | NoRing { .. } | System { .. } => {
+            Failure::Machine(Box::new(error))
+        }
         Unreadable { .. } | Unwritable { .. } => Failure::Machine(Box::new(error)),
         _ => Failure::Request(Box::new(error)),
     }

@@ -8,8 +8,9 @@ use crate::link::Facts;
 use crate::ring::{BusyPoll, Wanted, ZeroCopy};
 use crate::store::SECTOR_BYTES;
 
-/// In front of every received frame the kernel keeps this much of a chunk.
-const HEADROOM: u32 = 256;
+/// In front of every received frame this much of a chunk stays free: 256 bytes
+/// are the kernel's, the rest aligns its sectors (`ring`).
+const HEADROOM: u32 = 476;
 
 /// Ethernet header and two VLAN tags: what the MTU does not count.
 const LINK_HEADER: u32 = 14 + 8;

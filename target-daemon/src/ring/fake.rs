@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Descriptor, Memory, RingStatistics, Rings};
 
-/// The headroom that the kernel keeps in front of every received frame.
-const HEADROOM: u32 = 256;
+/// The room in front of every received frame, as with the kernel's rings.
+const HEADROOM: u32 = 476;
 
 /// Rings for tests: what is delivered to the wire's end comes out of
 /// `receive`, what is sent arrives there.

@@ -22,6 +22,12 @@ const REBIND_LIMIT: Duration = Duration::from_secs(2);
 /// raise it from 32 (XDP_MAX_TX_SKB_BUDGET, Linux 6.17).
 const TX_BUDGET: u32 = 256;
 
+/// Room in front of a frame, besides the 256 bytes that the kernel keeps: it
+/// puts what follows the 36 bytes of headers of an untagged request at 512
+/// bytes into the chunk. So the sectors of a frame in one chunk lie as a disk
+/// wants them, and can go there without a copy.
+const HEADROOM: u32 = 512 - 36 - 256;
+
 /// Whether to use the driver's zero-copy mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ZeroCopy {
@@ -138,6 +144,7 @@ fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
     let chunk = "give 2048 or 4096 (a chunk is at most one page)";
     let config = UmemConfig::builder()
         .frame_size(wanted.chunk_bytes.try_into().map_err(|_| size("chunk size", wanted.chunk_bytes, chunk))?)
+        .frame_headroom(HEADROOM)
         .fill_queue_size(wanted.rx_ring.try_into().map_err(|_| size("rx ring size", wanted.rx_ring, power))?)
         .comp_queue_size(wanted.tx_ring.try_into().map_err(|_| size("tx ring size", wanted.tx_ring, power))?)
         .build()

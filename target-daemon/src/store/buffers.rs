@@ -81,8 +81,9 @@ impl Buffers {
         let mut rest = from;
         for piece in self.pieces_mut() {
             let (now, later) = rest.split_at(piece.len().min(rest.len()));
-            // `zip` rather than `copy_from_slice`, which can panic.
-            piece.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+            if let Some(piece) = piece.get_mut(..now.len()) {
+                piece.copy_from_slice(now);
+            }
             rest = later;
         }
         from.len() - rest.len()
@@ -93,12 +94,14 @@ impl Buffers {
     pub fn copy_to(&self, to: &mut [u8]) -> usize {
         let mut copied = 0;
         for piece in self.pieces() {
-            for (to, from) in to.iter_mut().skip(copied).zip(piece) {
-                *to = *from;
+            let rest = to.get_mut(copied..).unwrap_or(&mut []);
+            let (now, _) = piece.split_at(piece.len().min(rest.len()));
+            if let Some(rest) = rest.get_mut(..now.len()) {
+                rest.copy_from_slice(now);
             }
-            copied += piece.len();
+            copied += now.len();
         }
-        copied.min(to.len())
+        copied
     }
 
     /// Makes every byte zero.

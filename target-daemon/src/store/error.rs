@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::Access;
 use super::lock::Holder;
 
 /// Why a store could not be opened. Each message names the file and the remedy.
@@ -77,9 +78,9 @@ pub enum OpenError {
         /// What is left from there on, in bytes.
         bytes: u64,
     },
-    /// A device with larger sectors than the protocol's.
-    #[error("{}: has logical sectors of {bytes} bytes, and only 512 can be served: \
-             reformat the device to 512, or export a file on it", path.display())]
+    /// A device with larger sectors than a page.
+    #[error("{}: has logical sectors of {bytes} bytes, and at most 4096 can be served: \
+             reformat the device, or export a file on it", path.display())]
     SectorSize {
         /// The device.
         path: PathBuf,
@@ -108,6 +109,24 @@ pub enum OpenError {
         path: PathBuf,
         /// Who has it.
         holder: Holder,
+    },
+    /// O_DIRECT was asked for, and is not to be had.
+    #[error("{}: cannot go past the page cache: give store=file, or leave store= out", path.display())]
+    NotDirect {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        why: io::Error,
+    },
+    /// io_uring is not to be had.
+    #[error("{}: this kernel gives no io_uring ring: see `sysctl kernel.io_uring_disabled` and the limit \
+             of locked memory, or leave store= out", path.display())]
+    NoRing {
+        /// The file.
+        path: PathBuf,
+        /// The answer of the system.
+        source: io::Error,
     },
     /// Any other failure of the system.
     #[error("{}: cannot {action} it", path.display())]
@@ -150,6 +169,16 @@ pub enum Warning {
         /// The size of the file in bytes.
         size: u64,
     },
+    /// The best way to its bytes is not to be had.
+    #[error("{}: is served {}: {why}", path.display(), way(*access))]
+    Fallback {
+        /// The file.
+        path: PathBuf,
+        /// The way that is tried instead.
+        access: Access,
+        /// What was in the way.
+        why: String,
+    },
     /// Durable writes are as durable as memory.
     #[error("{}: lies in memory: its writes do not survive a restart of this host, \
              so export it as volatile, or move it to a disk", path.display())]
@@ -157,4 +186,13 @@ pub enum Warning {
         /// The file.
         path: PathBuf,
     },
+}
+
+fn way(access: Access) -> &'static str {
+    match access {
+        Access::Descriptor => {
+            "through the page cache by calls that wait (a disk that hangs holds up the others)"
+        }
+        _ => "through the page cache",
+    }
 }

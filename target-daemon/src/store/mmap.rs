@@ -65,15 +65,20 @@ impl MmapStore {
     /// Opens, locks and maps what `options` describe.
     pub fn open(options: &OpenOptions) -> Result<Self, OpenError> {
         let backing = Backing::open(options)?;
+        let mapped = match options.access {
+            Access::Mapped => true,
+            Access::Direct | Access::Cached | Access::Descriptor => false,
+            Access::Fitting => remarks::is_resident(backing.file()),
+        };
+        Self::over(backing, options, mapped)
+    }
+
+    /// A store over what has been opened, mapped or by its descriptor.
+    pub(super) fn over(backing: Backing, options: &OpenOptions, mapped: bool) -> Result<Self, OpenError> {
         let writes = match (options.read_only, options.durability) {
             (true, _) => Writes::Refused,
             (false, Durability::Volatile) => Writes::Volatile,
             (false, Durability::Durable) => Writes::Synced,
-        };
-        let mapped = match options.access {
-            Access::Mapped => true,
-            Access::Descriptor => false,
-            Access::Fitting => remarks::is_resident(backing.file()),
         };
         let map = || map(&backing, backing.bytes(), writes);
         let mapping = mapped.then(map).transpose();

@@ -16,9 +16,11 @@
 //! ```
 
 mod buffers;
+mod choose;
 mod completed;
 mod descriptor;
 mod device;
+mod dio;
 pub mod disk;
 mod error;
 pub mod fake;
@@ -26,6 +28,7 @@ mod fault;
 pub mod faulty;
 mod lock;
 mod mapping;
+mod medium;
 mod mmap;
 mod null;
 mod open;
@@ -35,6 +38,7 @@ mod sigbus;
 use std::os::fd::BorrowedFd;
 
 pub use buffers::{Buffers, SEGMENTS_MAX};
+pub use choose::{Opened, open};
 pub use completed::QUEUE_MAX;
 pub use error::{OpenError, Warning};
 pub use fake::FakeStore;

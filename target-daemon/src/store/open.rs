@@ -11,8 +11,9 @@ use super::device;
 use super::lock::{self, Claim, Refused};
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
-/// The largest write unit worth telling: a page.
-const PHYSICAL_BYTES_MAX: u32 = 4096;
+/// The largest write unit worth telling, and the largest sector of a device
+/// that can be served: a page.
+const BLOCK_MAX: u32 = 4096;
 
 /// What to open, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,17 +33,21 @@ pub struct OpenOptions {
     pub access: Access,
 }
 
-/// How the bytes of a file are reached. Both go through the page cache.
+/// How the bytes of a file are reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Access {
-    /// Mapped, if the file lies in memory as a whole; by its descriptor
-    /// otherwise.
+    /// By rule: mapped, if the file lies in memory as a whole; else past the
+    /// page cache, if its file system can do that; else through it.
     #[default]
     Fitting,
+    /// Past the page cache (O_DIRECT), asynchronously.
+    Direct,
+    /// Through the page cache, asynchronously.
+    Cached,
     /// Mapped. On a disk, the first use of a page reads its surroundings too.
     Mapped,
-    /// By its descriptor: the kernel sees which reads are sequential, and a
-    /// write of whole pages reads nothing first.
+    /// Through the page cache by calls that wait: for a kernel without
+    /// io_uring.
     Descriptor,
 }
 
@@ -74,6 +79,8 @@ pub(super) struct Backing {
     _claim: Option<Arc<Claim>>,
     offset: u64,
     fixed: bool,
+    is_device: bool,
+    stays_locked: bool,
     bytes: u64,
     physical_bytes: u32,
     warnings: Vec<Warning>,
@@ -93,7 +100,7 @@ impl Backing {
         let physical_bytes = if is_device {
             check_device(options, &file)?
         } else {
-            u32::try_from(facts.blksize()).unwrap_or(PHYSICAL_BYTES_MAX)
+            u32::try_from(facts.blksize()).unwrap_or(BLOCK_MAX)
         };
         if remarks::cannot_sync(options, &file) {
             return Err(OpenError::NotDurable { path: options.path.clone() });
@@ -104,8 +111,10 @@ impl Backing {
             _claim: claim,
             offset: options.offset_bytes,
             fixed: options.length_bytes.is_some(),
+            is_device,
+            stays_locked: false,
             bytes,
-            physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, PHYSICAL_BYTES_MAX),
+            physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX),
             warnings: remarks::on(options, &file, size),
             file,
         })
@@ -113,6 +122,27 @@ impl Backing {
 
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Whether it is a block device.
+    pub(super) fn is_device(&self) -> bool {
+        self.is_device
+    }
+
+    /// Whether the extent follows the size of the file.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.fixed
+    }
+
+    /// From now on the lock ends with the last copy of the description, which
+    /// the kernel may have, not with this value.
+    pub(super) fn stay_locked(&mut self) {
+        self.stays_locked = true;
+    }
+
+    /// Ends the lock now.
+    pub(super) fn unlock(&mut self) {
+        lock::unlock(&self.file);
     }
 
     /// Where the extent starts in the file.
@@ -153,7 +183,9 @@ impl Backing {
 
 impl Drop for Backing {
     fn drop(&mut self) {
-        lock::unlock(&self.file);
+        if !self.stays_locked {
+            lock::unlock(&self.file);
+        }
     }
 }
 
@@ -248,7 +280,7 @@ fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
         let source = io::Error::from_raw_os_error(libc::EROFS);
         return Err(OpenError::Unwritable { path, source });
     }
-    if u64::from(device.logical_bytes) != SECTOR_BYTES {
+    if !(SECTOR_BYTES as u32..=BLOCK_MAX).contains(&device.logical_bytes) {
         return Err(OpenError::SectorSize { path, bytes: device.logical_bytes });
     }
     Ok(device.physical_bytes)

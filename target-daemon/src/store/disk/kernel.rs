@@ -79,6 +79,10 @@ pub trait Kernel: Send {
     /// The id and outcome of the next call that is done.
     fn next(&mut self) -> Option<(u32, Outcome)>;
 
+    /// How far a file reaches at this moment, in bytes; `u64::MAX` for what a
+    /// write cannot make longer, or where that cannot be told at once.
+    fn end(&self) -> u64;
+
     /// What becomes readable when a call is done; `None` for a disk in memory.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }

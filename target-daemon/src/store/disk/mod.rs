@@ -1,5 +1,372 @@
 //! The store over an asynchronous system: io_uring on files and block devices.
+//!
+//! ```text
+//! submit ──► Slot ──► read ────────────────────────────────► unload ──► complete
+//!              │                                                           ▲
+//!              ├────► fill (a part of a block: read it first) ─┐           │
+//!              └────► write ◄──────────────────────────────────┘           │
+//!                       ├── volatile, or each write stable by itself ──────┤
+//!                       └── Commit: a sync that is begun afterwards ───────┘
+//! ```
+//!
+//! **Durable writes**, and what a crash at each point leaves:
+//!
+//! 1. The bytes are handed to the system. A crash leaves any part of them;
+//!    nobody was told anything.
+//! 2. Its outcome says that all of them were written ([`Slot::advance`]; a
+//!    short write is continued, never acknowledged). They may lie in the
+//!    cache of the disk, and what makes them findable (an extent that was
+//!    reserved and not written before) in memory: a crash leaves any part.
+//! 3. Only now, a sync is begun ([`Commit::begin`]): `fdatasync`, which makes
+//!    the file system write what it needs, and the disk empty its cache. Or the
+//!    write itself had that done (RWF_DSYNC), and 2. and 3. are one.
+//! 4. The sync's outcome says that it succeeded: the bytes survive a crash.
+//! 5. Only then the completion is queued, and the worker may acknowledge.
+//!
+//! A sync that fails says nothing about which write failed, and the next one
+//! may succeed though the bytes are lost. So every write that it covered fails,
+//! and every one that had been handed over by then, and the store takes no
+//! more of them ([`Store::degraded`]). A write that failed with RWF_DSYNC has
+//! told its own initiator, and concerns nobody else: what was acknowledged
+//! before had its own flush.
+//!
+//! The store executes operations in any order: the worker does not submit two
+//! at a time that touch the same block.
 
+mod bounce;
+mod commit;
 mod kernel;
+mod slot;
+mod uring;
 
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+
+use bounce::Bounce;
+use commit::Commit;
 pub use kernel::{Call, Kernel, Outcome, Piece, QueueFull};
+use slot::{Slot, Step};
+pub use uring::Uring;
+
+use super::{Area, Completion, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store};
+use crate::plant::{Bug, planted};
+
+/// Calls that the system works on at once, for one store. More than a disk
+/// takes at a time; what comes beyond waits here rather than there.
+pub const DEPTH: usize = 256;
+
+/// Operations that wait for a place. Far more than initiators are told that
+/// they may send.
+const BACKLOG: usize = 2048;
+
+/// The id of the sync of a group; all others are slots.
+const SYNC: u32 = u32::MAX;
+
+/// How writes become stable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stable {
+    /// They do not: a flush makes them.
+    Later,
+    /// Each by itself, before its outcome comes (RWF_DSYNC).
+    Each,
+    /// Many by one sync.
+    Group,
+}
+
+/// Where on the disk the export lies, and how it is to be treated.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Where it starts, in bytes; a multiple of the block.
+    pub offset_bytes: u64,
+    /// Its length in bytes, if it does not follow the size of the disk.
+    pub length_bytes: Option<u64>,
+    /// Its size at the start, and its blocks.
+    pub geometry: Geometry,
+    /// Refuse writes.
+    pub read_only: bool,
+    /// When a write is complete.
+    pub stable: Stable,
+}
+
+/// A file or block device, over an asynchronous system.
+#[derive(Debug)]
+pub struct DiskStore<K> {
+    kernel: K,
+    shape: Shape,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    backlog: VecDeque<Op>,
+    bounce: Bounce,
+    commit: Commit,
+    completed: VecDeque<Completion>,
+    failed: Option<Fault>,
+    /// The disk was seen to reach this far since the last kick, so that a
+    /// batch of writes asks once.
+    end_seen: u64,
+}
+
+impl<K: Kernel> DiskStore<K> {
+    /// A store over this system. All memory is taken here.
+    ///
+    /// # Errors
+    ///
+    /// No memory for the places of operations.
+    pub fn new(kernel: K, shape: Shape) -> std::io::Result<Self> {
+        Ok(Self {
+            kernel,
+            shape,
+            slots: (0..DEPTH).map(|_| None).collect(),
+            free: (0..DEPTH as u32).rev().collect(),
+            backlog: VecDeque::with_capacity(BACKLOG),
+            bounce: Bounce::new(DEPTH)?,
+            commit: Commit::new(DEPTH),
+            completed: VecDeque::with_capacity(DEPTH + BACKLOG),
+            failed: None,
+            end_seen: 0,
+        })
+    }
+
+    /// The system under it.
+    pub fn kernel(&self) -> &K {
+        &self.kernel
+    }
+
+    fn start(&mut self, op: Op) {
+        let at = match self.check(&op) {
+            Ok(at) => at,
+            Err(fault) => return self.finish_unstarted(op, Err(fault)),
+        };
+        let Some(id) = self.free.pop() else { return self.backlog.push_back(op) };
+        let slot = Slot::new(op, at, self.shape.geometry.block_bytes);
+        let (kind, aligned) = (slot.kind, slot.is_aligned());
+        if let Some(place) = self.slots.get_mut(id as usize) {
+            *place = Some(slot);
+        }
+        match kind {
+            Kind::Read => self.begin(id, Step::Read),
+            Kind::Write if aligned => self.write(id),
+            Kind::Write => self.begin(id, Step::Fill),
+            Kind::Flush => self.commit.wait(id),
+            Kind::Measure => self.call(id, Step::Measure, Call::Measure),
+            Kind::Discard => self.finish(id, Err(Fault::System)),
+        }
+    }
+
+    /// Where on the disk an operation starts, if it can be begun.
+    fn check(&mut self, op: &Op) -> Result<u64, Fault> {
+        let at = self.shape.offset_bytes + op.range_in(self.shape.geometry)?;
+        match op.kind {
+            Kind::Write | Kind::Discard if self.shape.read_only || self.failed.is_some() => {
+                Err(Fault::ReadOnly)
+            }
+            Kind::Write => self.check_end(at + op.buffers.len() as u64).map(|()| at),
+            Kind::Flush => self.failed.map_or(Ok(at), Err),
+            _ => Ok(at),
+        }
+    }
+
+    /// Whether a file still reaches as far: a write must not bring back a part
+    /// that somebody cut off.
+    fn check_end(&mut self, end: u64) -> Result<(), Fault> {
+        if end > self.end_seen {
+            self.end_seen = self.kernel.end();
+        }
+        if end <= self.end_seen { Ok(()) } else { Err(Fault::Media) }
+    }
+
+    /// Begins a step that moves all blocks of an operation.
+    fn begin(&mut self, id: u32, step: Step) {
+        if let Some(slot) = self.slot(id) {
+            slot.begin(step);
+            self.transfer(id);
+        }
+    }
+
+    /// Hands what is left of the present step to the system.
+    fn transfer(&mut self, id: u32) {
+        let Some(Some(slot)) = self.slots.get(id as usize) else { return };
+        let (step, (at, memory)) = (slot.step, slot.rest(id as usize, &self.bounce));
+        let stable = self.shape.stable == Stable::Each && !planted(Bug::AckBeforeStable);
+        let call = match step {
+            Step::Write => Call::Write { at, memory, stable },
+            _ => Call::Read { at, memory },
+        };
+        self.call(id, step, call);
+    }
+
+    fn write(&mut self, id: u32) {
+        let Self { slots, bounce, .. } = self;
+        match slots.get(id as usize) {
+            Some(Some(slot)) if slot.load(id as usize, bounce) => self.begin(id, Step::Write),
+            _ => self.finish(id, Err(Fault::System)),
+        }
+    }
+
+    fn call(&mut self, id: u32, step: Step, call: Call) {
+        if let Some(slot) = self.slot(id) {
+            slot.step = step;
+        }
+        if self.kernel.push(id, call) == Err(QueueFull) {
+            // Cannot be: the queue has a place for each slot, and one more.
+            self.finish(id, Err(Fault::Transient));
+        }
+    }
+
+    /// The outcome of a call: the next one, or the end of the operation.
+    fn proceed(&mut self, id: u32, outcome: Outcome) {
+        let Some(slot) = self.slot(id) else { return };
+        let n = match outcome {
+            Ok(n) => n,
+            Err(errno) => return self.finish(id, Err(Fault::from_errno(errno))),
+        };
+        let step = slot.step;
+        let moves = matches!(step, Step::Read | Step::Fill | Step::Write);
+        if moves && n == 0 {
+            // The end of the file, or a writer that is stuck.
+            return self.finish(id, Err(Fault::Media));
+        }
+        if moves && !slot.advance(n) {
+            return self.transfer(id);
+        }
+        match step {
+            Step::Read => self.unload(id),
+            Step::Fill => self.write(id),
+            Step::Write => self.written(id),
+            Step::Measure => {
+                self.measured(n);
+                self.finish(id, Ok(()));
+            }
+            Step::Sync | Step::Punch => {}
+        }
+    }
+
+    fn unload(&mut self, id: u32) {
+        let Self { slots, bounce, .. } = self;
+        let there = match slots.get_mut(id as usize) {
+            Some(Some(slot)) => slot.unload(id as usize, bounce),
+            _ => false,
+        };
+        self.finish(id, if there { Ok(()) } else { Err(Fault::System) });
+    }
+
+    /// All bytes of a write were taken: it is complete, or waits for a sync.
+    fn written(&mut self, id: u32) {
+        match self.shape.stable {
+            Stable::Group if planted(Bug::AckBeforeStable) => self.finish(id, Ok(())),
+            Stable::Group if self.failed.is_some() => self.finish(id, Err(Fault::Media)),
+            Stable::Group => {
+                if let Some(slot) = self.slot(id) {
+                    slot.step = Step::Sync;
+                }
+                self.commit.wait(id);
+            }
+            Stable::Each | Stable::Later => self.finish(id, Ok(())),
+        }
+    }
+
+    /// Begins the next sync, if anybody waits for one and none is under way.
+    fn sync(&mut self) {
+        if self.commit.begin() && self.kernel.push(SYNC, Call::Sync) == Err(QueueFull) {
+            self.commit.defer();
+        }
+    }
+
+    fn synced(&mut self, outcome: Outcome) {
+        self.commit.end();
+        let result = match outcome {
+            Ok(_) => Ok(()),
+            Err(_) if planted(Bug::SwallowedSyncError) => Ok(()),
+            // Of a sync nothing is transient: what was lost is not known.
+            Err(errno) => Err(match Fault::from_errno(errno) {
+                Fault::Transient => Fault::System,
+                fault => fault,
+            }),
+        };
+        if let Err(fault) = result {
+            self.failed.get_or_insert(fault);
+            while let Some(id) = self.commit.next_waiting() {
+                self.finish(id, Err(fault));
+            }
+        }
+        while let Some(id) = self.commit.next_covered() {
+            self.finish(id, result);
+        }
+    }
+
+    fn measured(&mut self, disk_bytes: u64) {
+        let block = u64::from(self.shape.geometry.block_bytes);
+        let rest = disk_bytes.saturating_sub(self.shape.offset_bytes);
+        let bytes = self.shape.length_bytes.unwrap_or(rest - rest % block);
+        if bytes >= SECTOR_BYTES {
+            self.shape.geometry.sectors = bytes / SECTOR_BYTES;
+        }
+    }
+
+    fn slot(&mut self, id: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(id as usize)?.as_mut()
+    }
+
+    fn finish(&mut self, id: u32, result: Result<(), Fault>) {
+        let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else { return };
+        self.free.push(id);
+        self.completed.push_back(Completion { token: slot.token, result });
+    }
+
+    fn finish_unstarted(&mut self, op: Op, result: Result<(), Fault>) {
+        self.completed.push_back(Completion { token: op.token, result });
+    }
+}
+
+impl<K: Kernel> Store for DiskStore<K> {
+    fn geometry(&self) -> Geometry {
+        self.shape.geometry
+    }
+
+    fn register(&mut self, areas: &[Area]) {
+        let all: Vec<Area> = areas.iter().copied().chain([self.bounce.area()]).collect();
+        self.kernel.register(&all);
+    }
+
+    fn degraded(&self) -> Option<Fault> {
+        self.failed
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        if self.backlog.len() + self.completed.len() >= BACKLOG {
+            return Err(Full(op));
+        }
+        self.start(op);
+        Ok(())
+    }
+
+    fn kick(&mut self) {
+        self.end_seen = 0;
+        self.sync();
+        self.kernel.submit();
+        let mut more = false;
+        while let Some((id, outcome)) = self.kernel.next() {
+            more = true;
+            if id == SYNC { self.synced(outcome) } else { self.proceed(id, outcome) }
+        }
+        while !self.free.is_empty()
+            && let Some(op) = self.backlog.pop_front()
+        {
+            more = true;
+            self.start(op);
+        }
+        if more {
+            // What that has led to: a sync, the rest of a short transfer. A
+            // whole turn later would cost every write of a group that much.
+            self.sync();
+            self.kernel.submit();
+        }
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.completed.pop_front()
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.kernel.fd()
+    }
+}

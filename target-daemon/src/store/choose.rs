@@ -1,0 +1,145 @@
+//! Which engine a file or device gets.
+
+use super::disk::{DiskStore, Shape, Stable, Uring};
+use super::medium::{self, Cache};
+use super::open::Backing;
+use super::{
+    Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Warning, dio,
+    remarks,
+};
+
+/// A store that was opened.
+pub struct Opened {
+    /// It.
+    pub store: Box<dyn Store>,
+    /// What the operator should know.
+    pub warnings: Vec<Warning>,
+    /// How its bytes are reached: never [`Access::Fitting`].
+    pub access: Access,
+    /// How its writes become stable.
+    pub stable: Stable,
+}
+
+/// Opens, locks and measures what `options` describe, and puts an engine over
+/// it:
+///
+/// - a file that lies in memory as a whole is mapped;
+/// - any other goes past the page cache, by io_uring;
+/// - if its file system cannot do that, or not in blocks that fit the extent,
+///   through the page cache, by io_uring;
+/// - if this kernel has no io_uring, or forbids it, through the page cache by
+///   calls that wait.
+///
+/// An access that was asked for outright is given or refused.
+///
+/// # Errors
+///
+/// An [`OpenError`] that names the file and the remedy.
+pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
+    let backing = Backing::open(options)?;
+    let mut warnings = backing.warnings().to_vec();
+    let rule: &[Access] = match options.access {
+        Access::Fitting if remarks::is_resident(backing.file()) => &[Access::Mapped],
+        Access::Fitting => &[Access::Direct, Access::Cached, Access::Descriptor],
+        Access::Direct => &[Access::Direct],
+        Access::Cached => &[Access::Cached],
+        Access::Mapped => &[Access::Mapped],
+        Access::Descriptor => &[Access::Descriptor],
+    };
+    let mut backing = Some(backing);
+    let mut refusal = None;
+    for &access in rule {
+        if let Some(why) = refusal.take() {
+            warnings.push(Warning::Fallback { path: options.path.clone(), access, why: reason(&why) });
+        }
+        let Some(taken) = backing.take() else { break };
+        match attempt(taken, options, access) {
+            Ok((store, stable)) => return Ok(Opened { store, warnings, access, stable }),
+            Err((back, why)) => (backing, refusal) = (back, Some(why)),
+        }
+    }
+    Err(refusal.unwrap_or(OpenError::Missing { path: options.path.clone() }))
+}
+
+/// The innermost cause, which is what the operator has to know of a way that
+/// was not taken.
+fn reason(error: &OpenError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
+type Attempt = Result<(Box<dyn Store>, Stable), (Option<Backing>, OpenError)>;
+
+fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
+    if matches!(access, Access::Mapped | Access::Descriptor) {
+        let stable = if options.durability == Durability::Durable { Stable::Group } else { Stable::Later };
+        return match MmapStore::over(backing, options, access == Access::Mapped) {
+            Ok(store) => Ok((Box::new(store), stable)),
+            Err(why) => Err((None, why)),
+        };
+    }
+    let block = match access {
+        Access::Direct => match direct(&backing, options) {
+            Ok(block) => block,
+            Err(why) => return Err((Some(backing), why)),
+        },
+        _ => SECTOR_BYTES as u32,
+    };
+    let stable = stable(options, access, &backing);
+    let shape = shape(&backing, options, block, stable);
+    let ring = Uring::new(backing).map_err(|(mut backing, source)| {
+        let undone = dio::disable(backing.file());
+        let path = options.path.clone();
+        match undone {
+            Ok(()) => (Some(backing), OpenError::NoRing { path, source }),
+            Err(source) => {
+                backing.unlock();
+                (None, OpenError::system(&options.path, "reopen", source))
+            }
+        }
+    })?;
+    let store = DiskStore::new(ring, shape);
+    let store = store.map_err(|source| (None, OpenError::system(&options.path, "get memory for", source)))?;
+    Ok((Box::new(store), stable))
+}
+
+/// Makes the file go past the page cache, in blocks that the extent consists
+/// of: two extents that shared one would change it under each other.
+fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
+    let refused = |why| OpenError::NotDirect { path: options.path.clone(), why };
+    let block = dio::enable(backing.file()).map_err(refused)?;
+    let whole = |bytes: u64| bytes.is_multiple_of(block.into());
+    if whole(backing.offset()) && whole(backing.bytes()) {
+        return Ok(block);
+    }
+    let misfit = std::io::Error::other(format!("offset and size have to be multiples of {block} bytes"));
+    Err(refused(dio::disable(backing.file()).err().unwrap_or(misfit)))
+}
+
+/// One sync for a group of writes, unless the disk makes a single write stable
+/// for the price of the write: it has no cache that could be lost, or can
+/// write past it. Through the page cache only a group will do: a write that
+/// fails to become stable there says nothing about which bytes are lost.
+fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Stable {
+    match (options.durability, access) {
+        (Durability::Volatile, _) => Stable::Later,
+        (Durability::Durable, Access::Direct) => match medium::cache(backing.file()) {
+            Some(Cache::None | Cache::Bypassed) => Stable::Each,
+            Some(Cache::Flushed) | None => Stable::Group,
+        },
+        (Durability::Durable, _) => Stable::Group,
+    }
+}
+
+fn shape(backing: &Backing, options: &OpenOptions, block_bytes: u32, stable: Stable) -> Shape {
+    let physical = backing.physical_bytes().max(block_bytes);
+    Shape {
+        offset_bytes: backing.offset(),
+        length_bytes: backing.is_fixed().then_some(backing.bytes()),
+        geometry: Geometry { block_bytes, ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical) },
+        read_only: options.read_only,
+        stable,
+    }
+}

@@ -1,0 +1,257 @@
+//! io_uring: the calls of one store on one file or block device.
+//!
+//! A ring belongs to one thread, the worker's, and everything happens when
+//! that thread asks: `submit` makes one system call for all that is queued,
+//! and the same call runs what the kernel has put off until then
+//! (DEFER_TASKRUN), so outcomes never interrupt the worker. Where nothing is
+//! queued and the kernel has nothing for us, which it shows by a flag in
+//! shared memory, no call is made.
+//!
+//! File and memory are registered: the kernel neither looks up the descriptor
+//! nor pins pages for each call. Older kernels and strict limits get less of
+//! that, one step at a time; the calls are the same.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::{Call, DEPTH, Kernel, Outcome, Piece, QueueFull};
+use crate::store::Area;
+use crate::store::open::Backing;
+
+/// Entries of the queue: each slot of the store has one call at a time, and
+/// there is one sync.
+const ENTRIES: u32 = (2 * DEPTH) as u32;
+
+/// What one registered area may have, by the kernel's rule.
+const REGISTERED_BYTES_MAX: usize = 1 << 30;
+
+const GETEVENTS: u32 = 1;
+
+/// A ring on an open file.
+///
+/// Field order is drop order: the ring ends before what its calls write to.
+pub struct Uring {
+    ring: IoUring,
+    done: VecDeque<(u32, Outcome)>,
+    /// Where `statx` puts its answer, for each slot.
+    sizes: Box<[libc::statx]>,
+    areas: Vec<Area>,
+    backing: Backing,
+    /// A device cannot grow by a write, and tells its size without asking it.
+    is_device: bool,
+    enabled: bool,
+    under_way: usize,
+}
+
+/// The file, the only one that is registered.
+const FILE: types::Fixed = types::Fixed(0);
+
+impl Uring {
+    /// A ring for this file.
+    ///
+    /// # Errors
+    ///
+    /// Those of `io_uring_setup`: the kernel has none, or forbids it.
+    pub(in crate::store) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
+        let (ring, enabled) = match make_ring(backing.file().as_raw_fd()) {
+            Ok(made) => made,
+            Err(e) => return Err((backing, e)),
+        };
+        // SAFETY: all-zero is a valid `statx`.
+        let size: libc::statx = unsafe { std::mem::zeroed() };
+        Ok(Self {
+            ring,
+            done: VecDeque::with_capacity(2 * ENTRIES as usize),
+            sizes: vec![size; DEPTH].into_boxed_slice(),
+            areas: Vec::new(),
+            is_device: backing.is_device(),
+            backing,
+            enabled,
+            under_way: 0,
+        })
+    }
+
+    /// The registered area that holds this memory.
+    fn area_of(&self, memory: Piece) -> Option<u16> {
+        let inside = |area: &Area| {
+            let skip = memory.base.checked_sub(area.base)?;
+            (skip + memory.bytes as usize <= area.bytes).then_some(())
+        };
+        self.areas.iter().position(|area| inside(area).is_some()).map(|at| at as u16)
+    }
+
+    fn entry(&mut self, id: u32, call: Call) -> Option<squeue::Entry> {
+        let entry = match call {
+            Call::Read { at, memory } => {
+                let to = memory.base as *mut u8;
+                match self.area_of(memory) {
+                    Some(area) => opcode::ReadFixed::new(FILE, to, memory.bytes, area).offset(at).build(),
+                    None => opcode::Read::new(FILE, to, memory.bytes).offset(at).build(),
+                }
+            }
+            Call::Write { at, memory, stable } => {
+                let (from, len) = (memory.base as *const u8, memory.bytes);
+                let flags = if stable { libc::RWF_DSYNC } else { 0 };
+                match self.area_of(memory) {
+                    Some(area) => {
+                        opcode::WriteFixed::new(FILE, from, len, area).offset(at).rw_flags(flags).build()
+                    }
+                    None => opcode::Write::new(FILE, from, len).offset(at).rw_flags(flags).build(),
+                }
+            }
+            Call::Sync => opcode::Fsync::new(FILE).flags(types::FsyncFlags::DATASYNC).build(),
+            Call::Punch { at, bytes } => {
+                let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+                opcode::Fallocate::new(FILE, bytes).offset(at).mode(mode).build()
+            }
+            Call::Measure => return self.measure(id),
+        };
+        Some(entry.user_data(id.into()))
+    }
+
+    /// The size of a file by `statx`, which may have to ask a server; that of a
+    /// device is known to the kernel.
+    fn measure(&mut self, id: u32) -> Option<squeue::Entry> {
+        if self.is_device {
+            let size = self.backing.bytes_now().map_err(|e| e.raw_os_error().unwrap_or(libc::EIO));
+            self.done.push_back((id, size));
+            return None;
+        }
+        let Some(size) = self.sizes.get_mut(id as usize) else {
+            self.done.push_back((id, Err(libc::EINVAL)));
+            return None;
+        };
+        let statx = opcode::Statx::new(
+            types::Fd(self.backing.file().as_raw_fd()),
+            c"".as_ptr(),
+            (&raw mut *size).cast(),
+        );
+        let statx = statx.flags(libc::AT_EMPTY_PATH).mask(libc::STATX_SIZE).build();
+        Some(statx.user_data(MEASURE | u64::from(id)))
+    }
+
+    fn reap(&mut self) {
+        let Self { ring, done, sizes, under_way, .. } = self;
+        for entry in ring.completion() {
+            *under_way = under_way.saturating_sub(1);
+            let id = entry.user_data();
+            let outcome = match entry.result() {
+                errno @ ..0 => Err(-errno),
+                // The mark of a measurement is in the upper half of its id.
+                _ if id >= MEASURE => {
+                    let size = sizes.get(id as u32 as usize);
+                    size.map(|size| size.stx_size).ok_or(libc::EINVAL)
+                }
+                n => Ok(n as u64),
+            };
+            done.push_back((id as u32, outcome));
+        }
+    }
+}
+
+/// Marks the user data of a `statx`.
+const MEASURE: u64 = 1 << 32;
+
+fn make_ring(file: RawFd) -> io::Result<(IoUring, bool)> {
+    let (ring, enabled) = best_ring()?;
+    ring.submitter().register_files(&[file])?;
+    Ok((ring, enabled))
+}
+
+/// A ring with all that this kernel can do, and whether it is enabled.
+fn best_ring() -> io::Result<(IoUring, bool)> {
+    // Disabled: it belongs to the thread that enables it, and that is not the
+    // one which opens stores. Linux 6.1.
+    let deferred = IoUring::builder()
+        .setup_cqsize(2 * ENTRIES)
+        .setup_r_disabled()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .build(ENTRIES);
+    match deferred {
+        Ok(ring) => return Ok((ring, false)),
+        Err(e) if e.raw_os_error() != Some(libc::EINVAL) => return Err(e),
+        Err(_) => {}
+    }
+    let cooperative =
+        IoUring::builder().setup_cqsize(2 * ENTRIES).setup_coop_taskrun().setup_taskrun_flag().build(ENTRIES);
+    match cooperative {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok((IoUring::new(ENTRIES)?, true)),
+        ring => ring.map(|ring| (ring, true)),
+    }
+}
+
+impl Kernel for Uring {
+    fn register(&mut self, areas: &[Area]) {
+        let areas: Vec<Area> =
+            areas.iter().copied().filter(|area| area.bytes <= REGISTERED_BYTES_MAX).collect();
+        let iovec = |area: &Area| libc::iovec { iov_base: area.base as *mut _, iov_len: area.bytes };
+        let iovecs: Vec<_> = areas.iter().map(iovec).collect();
+        // SAFETY: `Store::register` promises that the areas stay mapped for as
+        // long as the store lives, and the ring ends with it.
+        let registered = unsafe { self.ring.submitter().register_buffers(&iovecs) };
+        // Refused where memory may not be locked: then each call pins its own.
+        self.areas = if registered.is_ok() { areas } else { Vec::new() };
+    }
+
+    fn push(&mut self, id: u32, call: Call) -> Result<(), QueueFull> {
+        let Some(entry) = self.entry(id, call) else { return Ok(()) };
+        // SAFETY: the memory that the entry names stays valid and the kernel's
+        // until the outcome is there (`Piece`); the answer of a `statx` goes
+        // into a box that is dropped after the ring.
+        unsafe { self.ring.submission().push(&entry) }.map_err(|_| QueueFull)?;
+        self.under_way += 1;
+        Ok(())
+    }
+
+    fn submit(&mut self) {
+        if !self.enabled {
+            // Fails only if it has been done.
+            let _ = self.ring.submitter().register_enable_rings();
+            self.enabled = true;
+        }
+        let queue = self.ring.submission();
+        let (queued, wanted) = (queue.len() as u32, queue.taskrun());
+        drop(queue);
+        if queued > 0 || wanted {
+            // What the kernel does not take now (EAGAIN, EBUSY, EINTR) stays in
+            // the queue for the next turn.
+            // SAFETY: no signal mask is passed.
+            let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) };
+        }
+        self.reap();
+    }
+
+    fn next(&mut self) -> Option<(u32, Outcome)> {
+        self.done.pop_front()
+    }
+
+    fn end(&self) -> u64 {
+        if self.is_device { u64::MAX } else { self.backing.bytes_now().unwrap_or(u64::MAX) }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.ring.as_fd())
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if self.under_way > 0 {
+            // The kernel goes on with them after the ring's end. Until they are
+            // over, nobody else may have the file: what they write would land
+            // on top of newer data. The lock ends with their last one.
+            self.backing.stay_locked();
+        }
+    }
+}
+
+impl std::fmt::Debug for Uring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uring").field("backing", &self.backing).finish_non_exhaustive()
+    }
+}
