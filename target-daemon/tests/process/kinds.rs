@@ -11,15 +11,15 @@ pub struct Kind {
     pub mapped: bool,
 }
 
-pub const FILE: Kind = Kind { word: "file", isolates: false, mapped: false };
+pub const FILE: Kind = Kind { word: "file", isolates: true, mapped: false };
 pub const MMAP: Kind = Kind { word: "mmap", isolates: false, mapped: true };
-// pub const DIRECT: Kind = Kind { word: "direct", isolates: true, mapped: false };
+pub const DIRECT: Kind = Kind { word: "direct", isolates: true, mapped: false };
 
 /// Makes tests of functions that take a kind, one for each kind.
 macro_rules! every_kind {
     ($($test:ident),* $(,)?) => {
         mod file { $(#[test] fn $test() { super::$test(&crate::kinds::FILE) })* }
         mod mmap { $(#[test] fn $test() { super::$test(&crate::kinds::MMAP) })* }
-        // mod direct { $(#[test] fn $test() { super::$test(&crate::kinds::DIRECT) })* }
+        mod direct { $(#[test] fn $test() { super::$test(&crate::kinds::DIRECT) })* }
     };
 }

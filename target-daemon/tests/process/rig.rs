@@ -37,7 +37,7 @@ pub struct Rig {
     pub healthy: Image,
     arguments: String,
     next: u64,
-    _dir: Dir,
+    _dirs: [Dir; 2],
 }
 
 impl Rig {
@@ -54,13 +54,15 @@ impl Rig {
     }
 
     fn with(kind: &Kind, path: &Path, fuse: Option<FuseFile>, dir: Dir) -> Self {
-        let (pair, healthy) = (Pair::new(), dir.image("healthy", SECTORS));
+        // In memory, where nobody else's syncs are felt.
+        let memory = Dir::within(Path::new("/dev/shm"));
+        let (pair, healthy) = (Pair::new(), memory.image("healthy", SECTORS));
         let word = kind.word;
         let exports = format!("0.1={},store={word} 0.2={healthy},store={word}", path.display());
         let arguments = format!("{exports} -i {OURS} --cores 0");
         let daemon = Some(Daemon::serve(&pair.ours, &arguments));
         let host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
-        Self { fuse, daemon, host, pair, healthy, arguments, next: 0, _dir: dir }
+        Self { fuse, daemon, host, pair, healthy, arguments, next: 0, _dirs: [dir, memory] }
     }
 
     pub fn fuse_file(&self) -> &FuseFile {

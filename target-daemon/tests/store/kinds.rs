@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use xblade::store::{Access, Buffers, Completion, Fault, Kind, MmapStore, Op, OpenOptions, Store};
+use xblade::store::{self, Access, Buffers, Completion, Fault, Kind, Op, OpenOptions, Store};
 
 /// Longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,22 +21,24 @@ pub struct Row {
 }
 
 pub const ROWS: &[Row] = &[
-    Row { name: "file", open: by_descriptor, asynchronous: false, mapped: false },
-    Row { name: "mmap", open: mapped, asynchronous: false, mapped: true },
-    // Row { name: "direct", open: direct, asynchronous: true, mapped: false },
+    Row { name: "direct", open: |options| open(options, Access::Direct), asynchronous: true, mapped: false },
+    Row { name: "file", open: |options| open(options, Access::Cached), asynchronous: true, mapped: false },
+    Row { name: "mmap", open: |options| open(options, Access::Mapped), asynchronous: false, mapped: true },
+    // What is left where the kernel has no io_uring.
+    Row {
+        name: "waiting",
+        open: |options| open(options, Access::Descriptor),
+        asynchronous: false,
+        mapped: false,
+    },
 ];
 
-fn by_descriptor(options: &OpenOptions) -> Box<dyn Store> {
-    open_with(options, Access::Descriptor)
-}
-
-fn mapped(options: &OpenOptions) -> Box<dyn Store> {
-    open_with(options, Access::Mapped)
-}
-
-fn open_with(options: &OpenOptions, access: Access) -> Box<dyn Store> {
+fn open(options: &OpenOptions, access: Access) -> Box<dyn Store> {
     let options = OpenOptions { access, ..options.clone() };
-    Box::new(MmapStore::open(&options).unwrap_or_else(|error| panic!("{error}: {options:?}")))
+    match store::open(&options) {
+        Ok(opened) => opened.store,
+        Err(error) => panic!("{error}: {options:?}"),
+    }
 }
 
 /// A store, and the memory of what it works on.
@@ -85,12 +87,16 @@ impl Running {
                 return done;
             }
             assert!(Instant::now() < end, "no completion within {PATIENCE:?}");
-            if let Some(fd) = self.store.fd() {
-                let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-                // SAFETY: one valid structure, as said.
-                unsafe { libc::poll(&raw mut fd, 1, 100) };
-            }
+            self.sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Sleeps until the store has something, if it can tell; whether it had.
+    pub fn sleep(&mut self, limit: Duration) -> bool {
+        let Some(fd) = self.store.fd() else { return true };
+        let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid structure, as said.
+        unsafe { libc::poll(&raw mut fd, 1, limit.as_millis() as libc::c_int) == 1 }
     }
 
     /// One operation, with nothing else under way.

@@ -2,7 +2,7 @@
 //! kind of store.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::{EIO, ENOSPC};
 use xblade::store::{Fault, Kind, OpenOptions};
@@ -152,5 +152,31 @@ fn a_medium_that_stalls_is_waited_for() {
         let mut done: Vec<u32> = tokens.iter().map(|_| store.wait().0.token).collect();
         done.sort();
         assert_eq!(done, tokens);
+    });
+}
+
+/// A worker sleeps on the descriptor of a store: what becomes ready while it
+/// sleeps has to wake it.
+#[test]
+fn the_descriptor_wakes_who_sleeps_on_it() {
+    each("the_descriptor_wakes_who_sleeps_on_it", |row, file, mut store| {
+        for on in [On::Read, On::Write, On::Sync] {
+            if !row.asynchronous {
+                continue;
+            }
+            file.set(on, Verdict::Delay(Duration::from_millis(30)));
+            let (kind, start) = (if on == On::Read { Kind::Read } else { Kind::Write }, Instant::now());
+            store.submit(kind, 512 * (1 + on as u64), &pattern(3, 4096));
+            let mut slept = 0;
+            while store.poll().is_none() {
+                slept += 1;
+                assert!(
+                    store.sleep(Duration::from_secs(2)),
+                    "{} {on:?}: sleep {slept} did not end",
+                    row.name
+                );
+            }
+            assert!(start.elapsed() < Duration::from_secs(1), "{} {on:?}: {:?}", row.name, start.elapsed());
+        }
     });
 }
