@@ -86,7 +86,13 @@ impl Echo {
                 firmware: 0,
                 sectors_per_frame: args.sectors.unwrap_or(most).min(most),
             },
-            identity: Identity { names, sectors: args.size, physical_bytes: 512 },
+            identity: Identity {
+                names,
+                sectors: args.size,
+                physical_bytes: 512,
+                trims: false,
+                write_cache: false,
+            },
         }
     }
 
@@ -203,6 +209,8 @@ mod tests {
                 names: Names { serial: text("s"), firmware: Text::new("f"), model: Text::new("m") },
                 sectors: 1000,
                 physical_bytes: 512,
+                trims: false,
+                write_cache: false,
             },
         };
         assert!(wire.deliver(request));

@@ -18,6 +18,7 @@ mod load;
 mod port;
 mod report;
 mod signals;
+mod watch;
 
 use std::process::ExitCode;
 

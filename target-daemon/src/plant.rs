@@ -49,8 +49,9 @@ mod imp {
         static HERE: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// From the environment: for a process whose threads are not ours.
-    fn everywhere() -> Option<Bug> {
+    /// The bug that the environment plants in the whole process: for one whose
+    /// threads are not the test's.
+    pub fn planted_everywhere() -> Option<Bug> {
         static BUG: OnceLock<Option<Bug>> = OnceLock::new();
         *BUG.get_or_init(|| {
             let name = std::env::var("XBLADE_PLANT").ok()?;
@@ -66,7 +67,7 @@ mod imp {
     /// Whether this bug is planted: in this thread by [`plant`], or in the
     /// whole process by its name in the environment variable `XBLADE_PLANT`.
     pub fn planted(bug: Bug) -> bool {
-        HERE.get() == Some(bug) || everywhere() == Some(bug)
+        HERE.get() == Some(bug) || planted_everywhere() == Some(bug)
     }
 }
 
@@ -76,6 +77,11 @@ mod imp {
     #[inline(always)]
     pub fn planted(_: super::Bug) -> bool {
         false
+    }
+
+    /// The bug that the environment plants in the whole process: none.
+    pub fn planted_everywhere() -> Option<super::Bug> {
+        None
     }
 }
 

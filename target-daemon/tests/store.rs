@@ -22,6 +22,8 @@ mod child;
 mod access;
 #[path = "store/data.rs"]
 mod data;
+#[path = "store/discard.rs"]
+mod discard;
 #[path = "store/durability.rs"]
 mod durability;
 #[path = "store/fake.rs"]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use xblade::wire::DropReason;
 
 use crate::frame::{ATA, Ask, ata, ata_done};
-use crate::{Address, SENTINEL, SENTINEL_HOST, Stand, Target, frame, pattern};
+use crate::{Address, BROADCAST, SENTINEL, SENTINEL_HOST, Stand, Target, frame, pattern};
 
 /// Longest wait for the answer that must come. Never waited for unless a test
 /// fails.
@@ -94,6 +94,8 @@ impl<'a> Bench<'a> {
         loop {
             match self.target.next_reply(PATIENCE) {
                 Some(reply) if reply == end => return replies,
+                // May come at any time: a size has changed.
+                Some(reply) if is_announcement(&reply) => {}
                 Some(reply) => replies.push(reply),
                 None => panic!("the target answers no more; last to {}", hex(frame)),
             }
@@ -163,6 +165,13 @@ impl<'a> Bench<'a> {
         assert_eq!(data.len(), usize::from(count) * 512);
         data
     }
+}
+
+/// Whether a frame tells everybody of an export without being asked.
+fn is_announcement(frame: &[u8]) -> bool {
+    frame.starts_with(&BROADCAST)
+        && frame.get(12..14) == Some(&[0x88, 0xA2])
+        && frame.get(20..24) == Some(&[0; 4])
 }
 
 /// Where two sets of replies differ.

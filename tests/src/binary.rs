@@ -10,16 +10,20 @@ use std::sync::OnceLock;
 ///
 /// Cargo gives the path of a binary only to the tests of its own package, and
 /// does not build it for others: so if it is cargo that runs this test, it is
-/// asked to. Whoever runs it otherwise has built both.
+/// asked to, with the feature that building the whole workspace gives it as well
+/// (see `xblade::plant`). Whoever runs it otherwise has built both.
 pub fn xblade() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| std::env::var_os("XBLADE").map_or_else(beside, PathBuf::from))
 }
 
 fn beside() -> PathBuf {
-    // target/PROFILE/deps/TEST
+    // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM
     let test = std::env::current_exe().expect("the path of this test");
-    let folder = test.parent().and_then(Path::parent).expect("a folder above deps");
+    let mut folder = test.parent().expect("a folder of the test");
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("a folder above deps");
+    }
     if let Some(cargo) = std::env::var_os("CARGO") {
         build(&cargo, folder);
     }
@@ -34,7 +38,8 @@ fn build(cargo: &OsString, folder: &Path) {
         Some(name) => name,
     };
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "xblade", "--bin", "xblade", "--profile", profile])
+        .args(["build", "--quiet", "--package", "xblade", "--bin", "xblade", "--features", "plant"])
+        .args(["--profile", profile])
         .arg("--target-dir")
         .arg(folder.parent().expect("a target folder"))
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -11,9 +11,9 @@ use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clock, Counters, Directory, Exchange, Owner, Parts, SharedLane, Worker};
+use xblade::worker::{Clock, Counters, Directory, Exchange, Owner, Parts, SharedLane, Waker, Worker};
 
-use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, Target};
+use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, THIN, Target};
 
 /// More rounds than anything that ends takes.
 const ROUNDS_MAX: usize = 100_000;
@@ -51,6 +51,8 @@ pub struct ExportPlan {
     pub store: Box<dyn Store>,
     /// Refuse writes.
     pub read_only: bool,
+    /// What it says of its writes.
+    pub durability: Durability,
     /// Which worker owns it.
     pub worker: u16,
 }
@@ -58,7 +60,7 @@ pub struct ExportPlan {
 impl ExportPlan {
     /// An export of this store, owned by worker 0.
     pub fn new(address: Address, store: impl Store + 'static) -> Self {
-        Self { address, store: Box::new(store), read_only: false, worker: 0 }
+        Self { address, store: Box::new(store), read_only: false, durability: Durability::Durable, worker: 0 }
     }
 
     /// The same, owned by another worker.
@@ -95,7 +97,11 @@ impl Plan {
         let mut exports = vec![
             ExportPlan::new(MAIN, open(MAIN, false)),
             ExportPlan { read_only: true, ..ExportPlan::new(READ_ONLY, open(READ_ONLY, true)) },
-            ExportPlan::new(LARGE, NullStore::new(LARGE_SECTORS)),
+            ExportPlan::new(THIN, open(THIN, false)),
+            ExportPlan {
+                durability: Durability::Volatile,
+                ..ExportPlan::new(LARGE, NullStore::new(LARGE_SECTORS))
+            },
             ExportPlan::new(SENTINEL, open(SENTINEL, false)),
         ];
         for (export, worker) in exports.iter_mut().zip((0..workers).rev().cycle()) {
@@ -121,6 +127,10 @@ pub struct FakeTarget {
     pub workers: Vec<Worker<FakeRings>>,
     /// The far end of each lane.
     pub wires: Vec<FakeWire>,
+    /// The bell of each worker.
+    pub wakers: Vec<Waker>,
+    /// Who owns what, which exports are in trouble, and their sizes.
+    pub directory: Arc<Directory>,
     /// The time.
     pub clock: TestClock,
     /// Replies by lane, oldest first.
@@ -146,6 +156,7 @@ impl FakeTarget {
         let (shelves, directory) = distribute(plan.exports, plan.workers, &plan.acl);
         let chunks: Vec<_> = own.iter().map(|lanes| lanes.len() * plan.chunks as usize).collect();
         let ends = Exchange::connect(&chunks).expect("an eventfd");
+        let wakers = ends.iter().map(|(_, waker)| waker.clone()).collect();
         let workers =
             own.into_iter().zip(shelves).zip(ends).enumerate().map(|(index, ((lanes, shelf), end))| {
                 let parts = Parts {
@@ -161,7 +172,8 @@ impl FakeTarget {
                 Worker::new(parts).expect("histograms")
             });
         let replies = wires.iter().map(|_| VecDeque::new()).collect();
-        Self { workers: workers.collect(), wires, clock: TestClock::default(), replies }
+        let workers = workers.collect();
+        Self { workers, wires, wakers, directory, clock: TestClock::default(), replies }
     }
 
     /// A frame arrives at a lane; `false` if its rings had no room.
@@ -270,7 +282,7 @@ fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Shelf
         let settings = Settings {
             address,
             read_only: plan.read_only,
-            durability: Durability::Durable,
+            durability: plan.durability,
             names: Names {
                 serial: Text::new("serial"),
                 firmware: Text::new("1"),

@@ -138,7 +138,7 @@ pub fn padded(mut frame: Vec<u8>) -> Vec<u8> {
 
 /// An ATA argument with the flags that Linux sets for this opcode.
 pub fn ata(opcode: u8, lba: u64, count: u8, data: &[u8]) -> Vec<u8> {
-    let write = matches!(opcode, 0x30 | 0x34 | 0xCA | 0x35);
+    let write = matches!(opcode, 0x06 | 0x30 | 0x34 | 0xCA | 0x35);
     let extended = matches!(opcode, 0x24 | 0x34 | 0x25 | 0x35 | 0xEA);
     let flags = if extended { 0x40 } else { 0 } | u8::from(write);
     ata_with(flags, 0, opcode, lba, count, data)
@@ -161,6 +161,18 @@ pub fn ata_done(argument: &[u8], status: u8, error: u8, data: &[u8]) -> Vec<u8> 
     reply.extend([0, 0]);
     reply.extend(data);
     reply
+}
+
+/// The argument of a TRIM: ranges of sectors, first one and count, in as many
+/// blocks as they take.
+pub fn trim(ranges: &[(u64, u16)]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for (lba, count) in ranges {
+        data.extend(&lba.to_le_bytes()[..6]);
+        data.extend(count.to_le_bytes());
+    }
+    data.resize(data.len().next_multiple_of(512), 0);
+    ata_with(0x41, 0x01, 0x06, 0, (data.len() / 512) as u8, &data)
 }
 
 /// The argument of a query: code and string.

@@ -4,6 +4,7 @@
 //!                       ┌─► FakeTarget: whole workers over rings in memory; no root, no time
 //! rules ─► Bench ─► Target
 //!                       └─► VethTarget: `xblade serve` behind a veth pair; needs root
+//! crash ─► Link, Daemon                 the same, to be killed and to have its power cut
 //! ```
 //!
 //! The [`rules`] of the protocol are written once and run on both. Their
@@ -18,11 +19,15 @@
 
 mod bench;
 mod binary;
+pub mod crash;
+mod daemon;
 mod fake;
 pub mod frame;
+mod link;
 mod packet;
 pub mod rules;
 mod scratch;
+pub mod sim;
 mod space;
 mod stand;
 mod target;
@@ -30,12 +35,15 @@ mod veth;
 
 pub use bench::{Bench, Variant};
 pub use binary::xblade;
+pub use daemon::Daemon;
 pub use fake::{ExportPlan, FakeTarget, Plan, TestClock};
+pub use link::Link;
 pub use packet::PacketSocket;
 pub use scratch::{Scratch, pattern, sector};
 pub use space::{Space, may_run};
 pub use stand::{
-    LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS, Stand,
+    LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS,
+    Stand, THIN, THIN_SECTORS,
 };
 pub use target::Target;
 pub use veth::VethTarget;

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Longer than any frame.
 const FRAME_BYTES: usize = 16 << 10;
 
+/// What may wait to be received: a whole window of jumbo frames.
+const BUFFER_BYTES: i32 = 16 << 20;
+
 /// An AF_PACKET socket on one interface.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
@@ -34,8 +37,10 @@ impl PacketSocket {
         check(unsafe {
             libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)
         })?;
-        socket.option(libc::PACKET_AUXDATA)?;
-        socket.option(libc::PACKET_IGNORE_OUTGOING)?;
+        let on = 1;
+        socket.option(libc::SOL_PACKET, libc::PACKET_AUXDATA, on)?;
+        socket.option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, on)?;
+        socket.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER_BYTES)?;
         Ok(socket)
     }
 
@@ -92,13 +97,10 @@ impl PacketSocket {
         Ok(frame)
     }
 
-    fn option(&self, option: i32) -> io::Result<()> {
-        let on = 1i32;
+    fn option(&self, level: i32, option: i32, value: i32) -> io::Result<()> {
         // SAFETY: the value is an `int` and outlives the call.
-        check(unsafe {
-            libc::setsockopt(self.0.as_raw_fd(), libc::SOL_PACKET, option, (&raw const on).cast(), 4)
-        })
-        .map(|_| ())
+        check(unsafe { libc::setsockopt(self.0.as_raw_fd(), level, option, (&raw const value).cast(), 4) })
+            .map(|_| ())
     }
 }
 

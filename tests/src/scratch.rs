@@ -12,9 +12,14 @@ impl Scratch {
     /// A fresh folder.
     #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Self {
+        Self::within(&std::env::temp_dir(), "xbc")
+    }
+
+    /// A fresh folder in `parent`, named `PREFIX-PROCESS-NUMBER`.
+    pub fn within(parent: &Path, prefix: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("xbc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let name = format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = parent.join(name);
         fs::create_dir(&path).expect("a scratch folder");
         Self(path)
     }

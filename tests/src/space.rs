@@ -1,7 +1,9 @@
-//! Network namespaces of threads: none has a name, so the kernel takes each
-//! one down with its thread, whatever becomes of the test.
+//! Namespaces of threads: none has a name, so the kernel takes each one down
+//! with its thread, whatever becomes of the test: interfaces, mounts, and the
+//! loop devices under them.
 
-use std::io::Write;
+use std::ffi::CString;
+use std::io::{self, Write};
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -22,7 +24,7 @@ pub fn may_run(test: &str) -> bool {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread in a network namespace of its own, which ends with it.
+/// A thread in namespaces of its own, which end with it.
 pub struct Space {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -30,15 +32,27 @@ pub struct Space {
 }
 
 impl Space {
-    /// A fresh namespace.
+    /// A fresh network namespace.
     #[expect(clippy::new_without_default, reason = "it starts a thread")]
     pub fn new() -> Self {
+        Self::unshared(libc::CLONE_NEWNET)
+    }
+
+    /// The same, and what is mounted inside is nobody else's: no other process
+    /// can keep it in use.
+    pub fn with_mounts() -> Self {
+        let space = Self::unshared(libc::CLONE_NEWNET | libc::CLONE_NEWNS);
+        space.run(let_go_of_mounts);
+        space
+    }
+
+    fn unshared(what: libc::c_int) -> Self {
         let (jobs, queue) = channel::<Job>();
         let (ready, started) = channel();
         let thread = thread::spawn(move || {
-            // SAFETY: no pointers; changes the namespace of this thread only.
-            let code = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-            assert_eq!(code, 0, "unshare: {}", std::io::Error::last_os_error());
+            // SAFETY: no pointers; changes the namespaces of this thread only.
+            let code = unsafe { libc::unshare(what) };
+            assert_eq!(code, 0, "unshare: {}", io::Error::last_os_error());
             // SAFETY: takes no arguments and cannot fail.
             ready.send(unsafe { libc::gettid() }).unwrap();
             queue.iter().for_each(|job| job());
@@ -75,5 +89,24 @@ impl Drop for Space {
     fn drop(&mut self) {
         self.jobs.take();
         let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Mounts from here on stay here, and what other tests have mounted is let go
+/// of: a copy of a mount keeps its file system in use when they unmount it.
+fn let_go_of_mounts() {
+    let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
+    let slave = libc::MS_REC | libc::MS_SLAVE;
+    // SAFETY: strings that end with zero; the rest may be null for this call.
+    let code = unsafe { libc::mount(none, root, std::ptr::null(), slave, std::ptr::null()) };
+    assert_eq!(code, 0, "mount --make-rslave /: {}", io::Error::last_os_error());
+    let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
+    let within = std::env::temp_dir();
+    for on in mounts.lines().filter_map(|line| line.split(' ').nth(1)).rev() {
+        if on != within.to_string_lossy() && std::path::Path::new(on).starts_with(&within) {
+            let on = CString::new(on).unwrap();
+            // SAFETY: a string that ends with zero.
+            unsafe { libc::umount2(on.as_ptr(), libc::MNT_DETACH) };
+        }
     }
 }

@@ -14,6 +14,13 @@ pub const MAIN_SECTORS: u64 = 2048;
 pub const READ_ONLY: Address = (7, 4);
 /// Its size.
 pub const READ_ONLY_SECTORS: u64 = 64;
+/// A file with a hole, whose sectors can be forgotten. All but the first 16 may be
+/// written.
+pub const THIN: Address = (7, 6);
+/// Its size.
+pub const THIN_SECTORS: u64 = 2048;
+/// Where its hole begins.
+const THIN_DATA: u64 = 512;
 /// Zeros, and more of them than 28 bits can count.
 pub const LARGE: Address = (300, 0);
 /// Its size.
@@ -40,14 +47,18 @@ impl Stand {
         {
             scratch.file(&name(address), &pattern(address.1, 0, sectors as usize));
         }
+        let thin = scratch.file(&name(THIN), &Self::original(THIN, 0, THIN_DATA as usize));
+        let thin = fs::File::options().write(true).open(thin).unwrap();
+        thin.set_len(THIN_SECTORS * 512).unwrap();
         Self { scratch }
     }
 
     /// All addresses, in order, with their sizes.
-    pub fn exports() -> [(Address, u64); 4] {
+    pub fn exports() -> [(Address, u64); 5] {
         [
             (MAIN, MAIN_SECTORS),
             (READ_ONLY, READ_ONLY_SECTORS),
+            (THIN, THIN_SECTORS),
             (LARGE, LARGE_SECTORS),
             (SENTINEL, SENTINEL_SECTORS),
         ]
@@ -73,7 +84,14 @@ impl Stand {
 
     /// What was in it at first.
     pub fn original(address: Address, lba: u64, count: usize) -> Vec<u8> {
-        if address == LARGE { vec![0; count * 512] } else { pattern(address.1, lba, count) }
+        let data = match address {
+            LARGE => 0,
+            THIN => (count as u64).min(THIN_DATA.saturating_sub(lba)),
+            _ => count as u64,
+        };
+        let mut bytes = pattern(address.1, lba, data as usize);
+        bytes.resize(count * 512, 0);
+        bytes
     }
 
     /// Gives the file another size; what comes back is what was there at first.

@@ -4,7 +4,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use xblade::store::{Durability, MmapStore, NullStore, OpenOptions};
+use xblade::store::fake::Order;
+use xblade::store::{
+    Completion, Durability, FakeStore, Full, Geometry, MmapStore, NullStore, Op, OpenOptions, Store,
+};
+use xblade::worker::Counters;
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, Scratch, pattern};
 
@@ -62,12 +66,15 @@ fn counted_round(target: &mut FakeTarget) {
 }
 
 /// Sends these requests over and over, in batches, until `total` have been
-/// answered; returns allocations and releases in the turns of the workers.
-fn events(target: &mut FakeTarget, lanes: usize, requests: &[Vec<u8>], total: usize) -> u64 {
+/// answered; returns allocations and releases in the turns of the workers. From
+/// one batch to the next `pause_ns` go by.
+fn events(target: &mut FakeTarget, lanes: usize, requests: &[Vec<u8>], total: usize, pause_ns: u64) -> u64 {
     let before = EVENTS.get();
     let mut answered = 0;
     let mut requests = requests.iter().cycle();
     while answered < total {
+        let now = target.clock.0.get();
+        target.clock.0.set(now + pause_ns);
         for lane in 0..lanes {
             for _ in 0..24 {
                 assert!(target.deliver(lane, requests.next().unwrap()), "room in the rings");
@@ -135,8 +142,8 @@ fn others() -> Vec<Vec<u8>> {
 fn ten_thousand_reads_and_writes_allocate_nothing() {
     let scratch = Scratch::new();
     let mut target = FakeTarget::new(Plan::new(exports(&scratch)));
-    events(&mut target, 1, &transfers(), 1000);
-    assert_eq!(events(&mut target, 1, &transfers(), 10_000), 0, "allocations and releases");
+    events(&mut target, 1, &transfers(), 1000, 0);
+    assert_eq!(events(&mut target, 1, &transfers(), 10_000, 0), 0, "allocations and releases");
     assert_eq!(target.count(|counters| counters.other_faults + counters.media_faults), 0);
     assert!(target.count(|counters| counters.writes) > 4000);
     target.assert_at_rest();
@@ -151,9 +158,81 @@ fn whatever_is_asked_allocates_nothing_with_several_workers_too() {
     }
     let plan = Plan { lanes: vec![0, 1], workers: 2, chunk_bytes: 2048, ..Plan::new(exports) };
     let mut target = FakeTarget::new(plan);
-    events(&mut target, 2, &others(), 1000);
-    assert_eq!(events(&mut target, 2, &others(), 5000), 0, "allocations and releases");
+    events(&mut target, 2, &others(), 1000, 0);
+    assert_eq!(events(&mut target, 2, &others(), 5000, 0), 0, "allocations and releases");
     assert!(target.count(|counters| counters.handed_over) > 1000);
+    target.assert_at_rest();
+}
+
+/// Requests that overlap, the same writes side by side, and copies of writes
+/// that have been answered.
+fn in_each_others_way() -> Vec<Vec<u8>> {
+    let mut requests = Vec::new();
+    for tag in 0..40u32 {
+        let lba = u64::from(tag % 3) * 4;
+        let write = |tag, seed| {
+            let data = pattern(seed, 0, 8);
+            Ask { tag, ..Ask::new(SLOW, ATA, ata(0x34, lba, 8, &data)) }.bytes()
+        };
+        // A write and its resends, more than may follow it; a read in between.
+        requests.extend((0..7).map(|resend| write(1000 * tag + resend, tag as u8)));
+        requests.push(Ask::new(SLOW, ATA, ata(0x24, lba + 2, 8, &[])).bytes());
+        requests.push(write(1000 * tag + 99, 0xEE));
+        // What came a while ago comes once more.
+        if let Some(past) = tag.checked_sub(6) {
+            requests.push(write(1000 * past, past as u8));
+            requests.push(write(1000 * past + 99, 0xEE));
+        }
+    }
+    requests
+}
+
+const SLOW: Address = (1, 3);
+
+/// A store that finishes things in an order of its own. What it allocates is not
+/// the worker's doing.
+struct Uncounted(FakeStore);
+
+impl Store for Uncounted {
+    fn geometry(&self) -> Geometry {
+        uncounted(|| self.0.geometry())
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        uncounted(|| self.0.submit(op))
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        uncounted(|| self.0.complete())
+    }
+}
+
+fn uncounted<T>(act: impl FnOnce() -> T) -> T {
+    let counted = COUNTED.replace(false);
+    let result = act();
+    COUNTED.set(counted);
+    result
+}
+
+#[test]
+fn requests_in_each_others_way_allocate_nothing() {
+    let store = Uncounted(FakeStore::new(64, 1000, Order::Seeded(5)));
+    store.0.set_block_bytes(4096);
+    let mut target = FakeTarget::new(Plan::new(vec![ExportPlan::new(SLOW, store)]));
+    // 17 batches go round: by then what was answered is forgotten.
+    let pause_ns = 2_000_000_000;
+    // The rings in memory grow until they have held the largest burst.
+    events(&mut target, 1, &in_each_others_way(), 5000, pause_ns);
+    assert_eq!(
+        events(&mut target, 1, &in_each_others_way(), 10_000, pause_ns),
+        0,
+        "allocations and releases"
+    );
+    let count = |pick: fn(&Counters) -> u64| target.count(pick);
+    let counts = [count(|c| c.waited), count(|c| c.folded), count(|c| c.followers_released)];
+    assert!(counts.iter().all(|count| *count > 1000), "{counts:?}");
+    assert!(count(|c| c.repeated) > 500);
+    assert_eq!(count(|c| c.tags_reused), 0);
     target.assert_at_rest();
 }
 

@@ -16,7 +16,7 @@ fn conforms(test: &str, mtu: u32, options: &[&str], variants: usize) {
         return;
     }
     let stand = Stand::new();
-    let mut target = VethTarget::start(&stand, mtu, options, 4);
+    let mut target = VethTarget::start(&stand, mtu, options, 5);
     for variant in Variant::ALL.into_iter().filter(|variant| variant.mtu == mtu).take(variants) {
         println!("{variant:?} {options:?}");
         rules::check_all(|_, check| check(&mut Bench::new(&mut target, &stand, variant)));
@@ -69,13 +69,13 @@ fn exports_are_announced_at_start_and_when_the_link_changes() {
         return;
     }
     let stand = Stand::new();
-    let mut target = VethTarget::start(&stand, 9000, &[], 4);
+    let mut target = VethTarget::start(&stand, 9000, &[], 5);
     let mut announced = target.announced.clone();
     announced.sort();
     assert_eq!(announced, announcements(&[BROADCAST], 16));
 
     target.sh("ip link set xbc0 mtu 1500");
-    assert_eq!(next(&mut target, 4), announcements(&[BROADCAST], 2), "at the new MTU");
+    assert_eq!(next(&mut target, 5), announcements(&[BROADCAST], 2), "at the new MTU");
     let mut bench = Bench::new(&mut target, &stand, Variant::ALL[0]);
     bench.ata(MAIN, ata(0x24, 0, 3, &[]), 0x41, 0x04, &[]);
     bench.ata(MAIN, ata(0x24, 0, 2, &[]), 0x40, 0, &Stand::original(MAIN, 0, 2));
@@ -83,7 +83,7 @@ fn exports_are_announced_at_start_and_when_the_link_changes() {
     target.sh("ip link set xbc0 down");
     target.until_said("link is down");
     target.sh("ip link set xbc0 up");
-    assert_eq!(next(&mut target, 4), announcements(&[BROADCAST], 2), "when the link is back");
+    assert_eq!(next(&mut target, 5), announcements(&[BROADCAST], 2), "when the link is back");
     target.until_answered();
     let mut bench = Bench::new(&mut target, &stand, Variant::ALL[0]);
     bench.ata(MAIN, ata(0x24, 0, 2, &[]), 0x40, 0, &Stand::original(MAIN, 0, 2));
@@ -96,7 +96,7 @@ fn only_those_on_the_list_are_announced_to_and_answered() {
     }
     let stand = Stand::new();
     let allow = "02:00:00:00:00:01,02:00:00:00:00:fe";
-    let mut target = VethTarget::start(&stand, 1500, &["--allow", allow], 8);
+    let mut target = VethTarget::start(&stand, 1500, &["--allow", allow], 10);
     let mut announced = target.announced.clone();
     announced.sort();
     assert_eq!(announced, announcements(&[HOST, SENTINEL_HOST], 2));

@@ -4,30 +4,75 @@ use std::fs;
 
 use crate::args::CompareArgs;
 
+use super::case::Case;
+use super::storage;
+use super::target::Target;
+use super::warnings;
+
+/// What of a target's work is charged to its process, and what is not.
+const CHARGED: &str = "CPU time is that of the target's process with all its threads, io_uring's workers \
+     included, and includes what it spends looking for work; not included are other kernel threads (kworkers \
+     that complete writes, the journal, ksoftirqd) and interrupts while it does not run: \"core busy\" has those \
+     that ran on its core, with all else that ran there";
+
 /// Lines of a Markdown list.
-pub fn describe(args: &CompareArgs, port: &str, versions: &[String], load_before: f64) -> Vec<String> {
+pub fn describe(
+    args: &CompareArgs,
+    cases: &[Case],
+    port: &str,
+    versions: &[String],
+    load_before: f64,
+) -> Vec<String> {
+    let targets = Target::list(args);
     let mut lines = vec![
         format!("kernel {}, {}, {} cores", kernel(), cpu_model(), cores()),
         format!(
-            "veth pair, one queue; target on core {}, generator on core {}; generator through {}; XDP in native mode",
-            args.target_core, args.generator_core, port,
+            "veth pair, one queue; target on core {}, generator on core {}; generator through {port}; XDP in native \
+             mode",
+            args.target_core, args.generator_core,
         ),
-        format!("file of {} MiB in {}", args.mib, args.backing.display()),
+        format!(
+            "file of {} MiB in {}, written once and synced before; {}",
+            args.mib,
+            args.backing.display(),
+            storage::describe(&args.backing)
+        ),
+        page_cache(args.cold).to_owned(),
         format!(
             "medians of {} rounds of {} s; targets take turns within a round, ratios are taken within rounds",
             args.rounds, args.seconds
         ),
-        "CPU time includes what a target spends looking for work; where \"gen idle\" is near 0 the generator is \
-         the limit, and the target could do more"
-            .to_owned(),
+        CHARGED.to_owned(),
+        "where \"gen idle\" is near 0 the generator is the limit, and the target could do more".to_owned(),
         versions.join(", "),
     ];
-    if load_before > 0.5 {
-        lines.push(format!(
-            "**preliminary**: other work was running (load average {load_before:.1} at the start)"
-        ));
+    if cases.iter().any(Case::is_durable) {
+        lines.push(
+            "durable: acknowledged when it is on stable storage (xblade durability=durable, vblade -s, fio \
+             sync=dsync)"
+                .to_owned(),
+        );
     }
+    if targets.contains(&Target::Fio) {
+        lines.push(
+            "fio: on the bare file, without a network, on the target's core; io_uring, O_DIRECT, as many in \
+             flight; each durable write is flushed for itself, so that it is no ceiling for who flushes many at once"
+                .to_owned(),
+        );
+    }
+    if !args.xblade_option.is_empty() {
+        lines.push(format!("xblade with {}", args.xblade_option.join(" ")));
+    }
+    lines.extend(warnings::of_load(load_before).map(|text| format!("**{text}**")));
     lines
+}
+
+fn page_cache(cold: bool) -> &'static str {
+    if cold {
+        "the file is dropped from the page cache before each measurement"
+    } else {
+        "the file stays in the page cache as it was written and as measurements leave it"
+    }
 }
 
 /// The load average of the last minute.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::port::Port;
+use crate::watch::{Cpu, Reading, Watch};
 
 use super::engine::Engine;
 use super::tally::Tally;
-use super::watch::{Reading, Watch};
 
 /// How often overdue requests are looked for.
 const EXPIRE_EVERY_NS: u64 = 2_000_000;
@@ -50,8 +50,8 @@ pub struct Measured {
 /// What a target on this host cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// Its CPU time in nanoseconds.
-    pub process_ns: u64,
+    /// Its CPU time.
+    pub cpu: Cpu,
     /// Share of the time that its core was busy, if a core was named.
     pub core_busy: Option<f64>,
 }
@@ -88,7 +88,7 @@ impl Limits<'_> {
         let (Some(watch), Some(before)) = (&self.watch, before) else { return Ok(None) };
         let now = watch.read()?;
         let core_busy = watch.core.map(|_| now.busy_since(&before));
-        Ok(Some(Cost { process_ns: now.process_ns_since(&before), core_busy }))
+        Ok(Some(Cost { cpu: now.cpu_since(&before), core_busy }))
     }
 }
 

@@ -9,7 +9,6 @@ mod stamp;
 mod summary;
 mod tally;
 mod verify;
-mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,16 +22,16 @@ use crate::args::{LoadArgs, Op};
 use crate::export::{self, Export};
 use crate::port::{self, Port};
 use crate::signals;
+use crate::watch::Watch;
 
 use engine::Engine;
 use flight::{Flight, WINDOW_MAX};
 use measure::{Limits, Measured};
 use plan::Plan;
 use summary::Setup;
-pub use summary::Summary;
+pub use summary::{Latency, Summary};
 use tally::Tally;
 use verify::Verifier;
-use watch::Watch;
 
 /// Most sectors in a request, unless told otherwise: 8 KiB.
 const SECTORS_USUAL: u8 = 16;

@@ -40,6 +40,8 @@ pub struct Summary {
     pub verify: Option<Verified>,
     /// CPU time that a watched target took for each request, in nanoseconds.
     pub target_ns_per_request: Option<f64>,
+    /// How much of that was in the target's program, and not in the kernel.
+    pub target_user_ns_per_request: Option<f64>,
     /// Share of the time that its core was busy.
     pub target_core_busy: Option<f64>,
     /// Share of the time that the generator had nothing to do.
@@ -180,7 +182,10 @@ impl Summary {
             writes: (&measured.tally.writes).into(),
             trouble: Trouble::new(whole, dropped),
             verify: verifier.map(Verified::from),
-            target_ns_per_request: measured.cost.map(|cost| per_request(cost.process_ns)),
+            target_ns_per_request: measured
+                .cost
+                .map(|cost| per_request(cost.cpu.user_ns + cost.cpu.system_ns)),
+            target_user_ns_per_request: measured.cost.map(|cost| per_request(cost.cpu.user_ns)),
             target_core_busy: measured.cost.and_then(|cost| cost.core_busy),
             idle: measured.idle,
             setup,
@@ -273,7 +278,8 @@ impl Summary {
             out += &format!("last error: {error}\n");
         }
         if let Some(ns) = self.target_ns_per_request {
-            out += &format!("target: {ns:.0} ns of CPU a request");
+            let user_ns = self.target_user_ns_per_request.unwrap_or(0.0);
+            out += &format!("target: {ns:.0} ns of CPU a request ({user_ns:.0} of them user time)");
             out += &self
                 .target_core_busy
                 .map_or(String::new(), |busy| format!(", core {:.0} % busy", busy * 100.0));

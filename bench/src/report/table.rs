@@ -4,20 +4,20 @@ use std::fmt::Write;
 
 /// Rows of as many cells as there are headings.
 #[derive(Debug)]
-pub struct Table<const N: usize> {
-    head: [String; N],
-    rows: Vec<[String; N]>,
+pub struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
 
-impl<const N: usize> Table<N> {
+impl Table {
     /// An empty table.
-    pub fn new(head: [&str; N]) -> Self {
-        Self { head: head.map(str::to_owned), rows: Vec::new() }
+    pub fn new<S: Into<String>>(head: impl IntoIterator<Item = S>) -> Self {
+        Self { head: head.into_iter().map(S::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row.
-    pub fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells);
+    /// Adds a row. Cells beyond the headings are not shown.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     /// Columns divided by blanks.
@@ -26,7 +26,7 @@ impl<const N: usize> Table<N> {
         let mut out = String::new();
         for row in self.all() {
             let cells: Vec<String> =
-                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
             let _ = writeln!(out, "{}", cells.join("  ").trim_end());
         }
         out
@@ -38,27 +38,28 @@ impl<const N: usize> Table<N> {
         let mut out = String::new();
         for (at, row) in self.all().enumerate() {
             let cells: Vec<String> =
-                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
             let _ = writeln!(out, "| {} |", cells.join(" | "));
             if at == 0 {
                 let rule = |(column, width): (usize, usize)| {
                     if column == 0 { "-".repeat(width) } else { "-".repeat(width.max(2) - 1) + ":" }
                 };
-                let rules: Vec<String> = widths.into_iter().enumerate().map(rule).collect();
+                let rules: Vec<String> = widths.iter().copied().enumerate().map(rule).collect();
                 let _ = writeln!(out, "| {} |", rules.join(" | "));
             }
         }
         out
     }
 
-    fn all(&self) -> impl Iterator<Item = &[String; N]> {
+    fn all(&self) -> impl Iterator<Item = &Vec<String>> {
         std::iter::once(&self.head).chain(&self.rows)
     }
 
-    fn widths(&self) -> [usize; N] {
-        std::array::from_fn(|column| {
+    fn widths(&self) -> Vec<usize> {
+        let width = |column: usize| {
             self.all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        })
+        };
+        (0..self.head.len()).map(width).collect()
     }
 }
 

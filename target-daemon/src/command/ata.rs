@@ -1,6 +1,7 @@
 //! ATA commands.
 
 use super::{Action, refuse};
+use crate::plant::{Bug, planted};
 use crate::shelf::State;
 use crate::store::Durability;
 use crate::wire::aoe::{self, Header};
@@ -11,6 +12,8 @@ use crate::wire::{DropReason, Reply};
 /// SET FEATURES: write cache on, and off. No initiator sets another one.
 const WRITE_CACHE_ON: u8 = 0x02;
 const WRITE_CACHE_OFF: u8 = 0x82;
+/// DATA SET MANAGEMENT: TRIM, and none of the reserved bits beside it.
+const TRIM: u8 = 0x01;
 /// CHECK POWER MODE: active or idle.
 const POWER_ACTIVE: u8 = 0xff;
 
@@ -34,6 +37,9 @@ pub(super) fn execute<'a>(
     match direction {
         Direction::None => without_data(ata, state),
         Direction::Read => read(ata, state, advert),
+        Direction::Write if ata.command == Command::DataSetManagement => {
+            discard(ata, payload_offset, payload_len, state, advert)
+        }
         Direction::Write => write(ata, payload_offset, payload_len, state, advert),
     }
 }
@@ -48,11 +54,11 @@ fn without_data<'a>(ata: Request, state: &State) -> Action<'a> {
             reply.count = POWER_ACTIVE;
             Action::Reply(Reply::Ata(reply))
         }
-        // Both are true of an export that acknowledges only durable writes:
-        // a cache that is on does no harm, one that is off is not missed.
+        // On can be promised by every export. Off only by one that acknowledges
+        // nothing but durable writes, and so has no cache that could be missed.
+        Command::SetFeatures if ata.feature == WRITE_CACHE_ON => good(ata),
         Command::SetFeatures
-            if matches!(ata.feature, WRITE_CACHE_ON | WRITE_CACHE_OFF)
-                && state.settings.durability == Durability::Durable =>
+            if ata.feature == WRITE_CACHE_OFF && state.settings.durability == Durability::Durable =>
         {
             good(ata)
         }
@@ -93,13 +99,38 @@ fn write<'a>(
     Action::Write { ata, sector: ata.lba(), count: ata.count, payload_offset }
 }
 
+/// The ranges are not looked at here: they may lie in other pieces of the frame,
+/// and the size that they are held against is that of the moment in which the
+/// store acts.
+fn discard<'a>(
+    ata: Request,
+    payload_offset: usize,
+    payload_len: usize,
+    state: &State,
+    advert: Advert,
+) -> Action<'a> {
+    if !state.trims() || ata.feature != TRIM {
+        return fail(ata, error::ABORT);
+    }
+    if ata.count == 0 {
+        return good(ata);
+    }
+    if ata.count > advert.sectors_per_frame {
+        return fail(ata, error::ABORT);
+    }
+    if payload_len < usize::from(ata.count) * SECTOR_LEN {
+        return refuse(aoe::Error::Argument);
+    }
+    Action::Discard { ata, count: ata.count, payload_offset }
+}
+
 /// Whether the sectors fit a frame and exist; else the ATA error.
 fn check_range(ata: Request, state: &State, advert: Advert) -> Result<(), u8> {
     if ata.count > advert.sectors_per_frame {
         return Err(error::ABORT);
     }
     match ata.lba().checked_add(u64::from(ata.count)) {
-        Some(end) if end <= state.geometry.sectors => Ok(()),
+        Some(end) if end <= state.geometry.sectors + u64::from(planted(Bug::OffByOneAtEnd)) => Ok(()),
         _ => Err(error::NOT_FOUND),
     }
 }

@@ -1,9 +1,10 @@
 //! From the store's answer to the reply.
 
+use crate::plant::{Bug, planted};
 use crate::shelf::State;
 use crate::store::{Fault, Kind};
-use crate::wire::Reply;
 use crate::wire::ata::{Request, SECTOR_LEN, error, status};
+use crate::wire::{Reply, aoe};
 
 /// The reply to an ATA command whose operation has ended.
 ///
@@ -22,6 +23,9 @@ pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>, state: &Stat
         Ok(()) => return Reply::Ata(ata.reply(status::GOOD, error::NONE)),
         Err(fault) => fault,
     };
+    if fault == Fault::Media && planted(Bug::AoeErrorForMedium) {
+        return Reply::Refusal(aoe::Error::Argument);
+    }
     let error = match (fault, kind) {
         (Fault::Range, _) => error::NOT_FOUND,
         (Fault::Media, Kind::Read) => error::UNCORRECTABLE,

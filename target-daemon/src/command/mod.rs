@@ -55,6 +55,16 @@ pub enum Action<'a> {
         /// Where they begin in the frame.
         payload_offset: usize,
     },
+    /// Forget sectors, then [`finish`]. The frame has the blocks with their
+    /// ranges, which may lead out of the export: the store looks at that.
+    Discard {
+        /// What to finish.
+        ata: wire::ata::Request,
+        /// How many blocks of ranges: 1 or more.
+        count: u8,
+        /// Where they begin in the frame.
+        payload_offset: usize,
+    },
     /// Look at the size of the store, then [`finish`].
     Identify {
         /// What to finish.

@@ -54,6 +54,7 @@ enum Seen {
     Read(u64, u8),
     Write(u64, u8, usize),
     Flush,
+    Discard(u8, usize),
 }
 
 impl Seen {
@@ -109,6 +110,7 @@ fn run(state: &mut State, frame: &[u8]) -> Seen {
         Action::Read { sector, count, .. } => Seen::Read(sector, count),
         Action::Write { sector, count, payload_offset, .. } => Seen::Write(sector, count, payload_offset),
         Action::Flush { .. } => Seen::Flush,
+        Action::Discard { count, payload_offset, .. } => Seen::Discard(count, payload_offset),
         Action::Identify { ata } => {
             seen_reply(super::finish(&ata, Kind::Measure, Ok(()), state), &request, frame, address)
         }

@@ -22,8 +22,8 @@ Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
 2 wrong command line; 3 a condition on this machine has to change first
 (`xblade check` names it); 4 somebody else already serves the address.
 
-Signals: SIGTERM and SIGINT drain, detach and end; SIGUSR1 prints counters and
-service times to standard error.";
+Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP looks at the sizes
+of all exports; SIGUSR1 prints counters and service times to standard error.";
 
 /// An ATA-over-Ethernet target on AF_XDP: makes files and block devices into
 /// network disks for every host on the same Ethernet segment.
@@ -49,8 +49,15 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
     /// What to export, and where:
-    /// SHELF.SLOT=PATH[,ro][,offset=N][,length=N][,store=direct|file|mmap|null][,durability=durable|volatile].
-    /// N counts sectors, or has a unit (1MiB, 10G).
+    /// SHELF.SLOT=PATH[,OPTION...]. Options: ro (refuse writes); offset=N,
+    /// length=N (a part; N counts sectors, or has a unit: 1MiB, 10G);
+    /// durability=durable|volatile (a write is acknowledged from stable storage,
+    /// or from memory); store=direct|file|mmap|null (past the page cache,
+    /// through it, by a mapping, nothing; default: what fits the file);
+    /// sync=each|group (for store=direct: make each write stable by itself, or
+    /// many together); trim=on|off (let hosts give space back; default: for
+    /// devices, and for files with holes); pin (for store=mmap: lock it into
+    /// memory); huge (for store=mmap: on huge pages).
     #[arg(required = true, value_name = "EXPORT")]
     pub exports: Vec<Export>,
 
@@ -95,6 +102,11 @@ pub struct Serve {
     /// Sizes of rings and UMEM.
     #[command(flatten)]
     pub rings: RingOptions,
+
+    /// Look this often, in seconds, whether a file or device has another size;
+    /// 0: only on SIGHUP, and when a host asks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub measure_every: u32,
 
     /// Do not ask the wire at start whether somebody else serves an address.
     #[arg(long)]

@@ -1,10 +1,9 @@
 //! One export on the command line: `SHELF.SLOT=PATH[,OPTION...]`.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::size::{SizeError, parse_bytes};
-use crate::store::{Access, Durability};
+use crate::store::{Access, Durability, OpenOptions, Sync};
 use crate::wire::aoe::{Address, AddressError};
 
 /// One export, as asked for.
@@ -19,21 +18,8 @@ pub struct Export {
 /// The store behind an export, as asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Image {
-    /// A file or block device through the page cache.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Refuse writes.
-        read_only: bool,
-        /// First byte that is exported.
-        offset_bytes: u64,
-        /// Bytes that are exported; all that there are if `None`.
-        length_bytes: Option<u64>,
-        /// What an acknowledged write has survived.
-        durability: Durability,
-        /// How its bytes are reached.
-        access: Access,
-    },
+    /// A file or block device.
+    File(OpenOptions),
     /// Nothing: writes are discarded, reads give zeros.
     Null {
         /// Its size.
@@ -52,8 +38,9 @@ pub enum ExportError {
     Address(#[from] AddressError),
     /// Unknown option.
     #[error(
-        "'{option}' is not an option of an export (known: ro, offset=N, length=N, store=direct|file|mmap|null, \
-         durability=durable|volatile; a path with a comma in it needs a link without one)"
+        "'{option}' is not an option of an export (known: ro, offset=N, length=N, \
+         store=direct|file|mmap|null, durability=durable|volatile, sync=each|group, trim=on|off, pin, huge; \
+         a path with a comma in it needs a link without one)"
     )]
     Option {
         /// As given.
@@ -72,9 +59,16 @@ pub enum ExportError {
     /// An option stands twice.
     #[error("{0} is given twice: give it once")]
     Twice(&'static str),
-    /// `store=null` with an option that means nothing for it.
-    #[error("{0} has no meaning for store=null: leave it out")]
-    NullWith(&'static str),
+    /// Two options of which one leaves no meaning to the other.
+    #[error("{option} has no meaning with {with}: {remedy}")]
+    Meaningless {
+        /// The option without a meaning.
+        option: String,
+        /// What takes it away.
+        with: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// `store=null` without a size.
     #[error("store=null needs a size: add length=N, for example length=1GiB")]
     NullSize,
@@ -88,6 +82,10 @@ struct Raw {
     length_bytes: Option<u64>,
     store: Option<StoreKind>,
     durability: Option<Durability>,
+    sync: Option<Sync>,
+    trim: Option<bool>,
+    pin: Option<()>,
+    huge: Option<()>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,25 +119,21 @@ impl Raw {
             Some(("length", v)) => once("length", &mut self.length_bytes, length(v)?),
             Some(("store", v)) => once("store", &mut self.store, store(v)?),
             Some(("durability", v)) => once("durability", &mut self.durability, durability(v)?),
+            Some(("sync", v)) => once("sync", &mut self.sync, sync(v)?),
+            Some(("trim", v)) => once("trim", &mut self.trim, trim(v)?),
+            None if option == "pin" => once("pin", &mut self.pin, ()),
+            None if option == "huge" => once("huge", &mut self.huge, ()),
             _ => Err(ExportError::Option { option: option.to_owned() }),
         }
     }
 
     fn image(self, path: &str) -> Result<Image, ExportError> {
+        self.check()?;
         if self.store == Some(StoreKind::Null) {
-            let meaningless = [
-                ("ro", self.read_only.is_some()),
-                ("offset", self.offset_bytes.is_some()),
-                ("durability", self.durability.is_some()),
-            ];
-            if let Some((name, _)) = meaningless.into_iter().find(|(_, given)| *given) {
-                return Err(ExportError::NullWith(name));
-            }
             let length_bytes = self.length_bytes.ok_or(ExportError::NullSize)?;
             return Ok(Image::Null { length_bytes });
         }
-        Ok(Image::File {
-            path: path.into(),
+        Ok(Image::File(OpenOptions {
             read_only: self.read_only.is_some(),
             offset_bytes: self.offset_bytes.unwrap_or(0),
             length_bytes: self.length_bytes,
@@ -148,7 +142,71 @@ impl Raw {
                 Some(StoreKind::File(access)) => access,
                 Some(StoreKind::Null) | None => Access::Fitting,
             },
-        })
+            sync: self.sync.unwrap_or_default(),
+            trim: self.trim,
+            pin: self.pin.is_some(),
+            huge: self.huge.is_some(),
+            ..OpenOptions::new(path)
+        }))
+    }
+
+    /// Whether every option that was given has a meaning beside the others.
+    fn check(&self) -> Result<(), ExportError> {
+        let given = self.given();
+        for (taken_away, with, remedy, options) in self.conflicts() {
+            let option = given.iter().find(|(name, _)| taken_away && options.contains(name));
+            if let Some((_, text)) = option {
+                return Err(ExportError::Meaningless { option: (*text).to_owned(), with, remedy });
+            }
+        }
+        Ok(())
+    }
+
+    /// What takes the meaning of which options away: whether it is so, what it
+    /// is, and what to do.
+    fn conflicts(&self) -> [(bool, &'static str, &'static str, &'static [&'static str]); 6] {
+        const OUT: &str = "leave it out";
+        const STORE: &str = "leave one of them out";
+        let is = |access| self.store == Some(StoreKind::File(access));
+        let null = self.store == Some(StoreKind::Null);
+        let volatile = self.durability == Some(Durability::Volatile);
+        [
+            (null, "store=null", OUT, &["ro", "offset", "durability", "sync", "trim", "pin", "huge"]),
+            (self.read_only.is_some(), "ro", OUT, &["sync", "trim"]),
+            (volatile, "durability=volatile", STORE, &["sync"]),
+            (is(Access::Mapped), "store=mmap", "leave it out, or give store=direct", &["sync"]),
+            (is(Access::Cached), "store=file", "leave it out, or give store=direct", &["sync"]),
+            (
+                !is(Access::Mapped),
+                match self.store {
+                    Some(StoreKind::File(Access::Direct)) => "store=direct",
+                    Some(StoreKind::File(Access::Cached)) => "store=file",
+                    _ => "a store that may not be mapped",
+                },
+                "leave it out, or give store=mmap",
+                &["pin", "huge"],
+            ),
+        ]
+    }
+
+    /// The options that were given and may have no meaning, by name and as they
+    /// were written.
+    fn given(&self) -> Vec<(&'static str, &'static str)> {
+        let sync = match self.sync {
+            Some(Sync::Each) => "sync=each",
+            _ => "sync=group",
+        };
+        let trim = if self.trim == Some(true) { "trim=on" } else { "trim=off" };
+        let rows = [
+            ("ro", "ro", self.read_only.is_some()),
+            ("offset", "offset", self.offset_bytes.is_some()),
+            ("durability", "durability", self.durability.is_some()),
+            ("sync", sync, self.sync.is_some()),
+            ("trim", trim, self.trim.is_some()),
+            ("pin", "pin", self.pin.is_some()),
+            ("huge", "huge", self.huge.is_some()),
+        ];
+        rows.into_iter().filter(|row| row.2).map(|(name, text, _)| (name, text)).collect()
     }
 }
 
@@ -196,12 +254,28 @@ fn durability(value: &str) -> Result<Durability, ExportError> {
     }
 }
 
+fn sync(value: &str) -> Result<Sync, ExportError> {
+    match value {
+        "each" => Ok(Sync::Each),
+        "group" => Ok(Sync::Group),
+        _ => Err(bad("sync", value, "give each or group (without it: what fits the file)")),
+    }
+}
+
+fn trim(value: &str) -> Result<bool, ExportError> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(bad("trim", value, "give on or off (without it: on for devices and for files with holes)")),
+    }
+}
+
 fn bad(option: &'static str, value: &str, remedy: &str) -> ExportError {
     ExportError::Value { option, value: value.to_owned(), remedy: remedy.to_owned() }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -213,29 +287,47 @@ mod tests {
     fn the_plain_form_is_durable_and_whole() {
         let export = parse("7.14=/srv/a disk.img").unwrap();
         assert_eq!(export.address.to_string(), "7.14");
-        let Image::File { path, read_only, offset_bytes, length_bytes, durability, access } = export.image
-        else {
-            panic!("not a file")
-        };
-        assert_eq!((path.to_str(), read_only), (Some("/srv/a disk.img"), false));
-        assert_eq!((offset_bytes, length_bytes, durability), (0, None, Durability::Durable));
-        assert_eq!(access, Access::Fitting);
+        assert_eq!(export.image, Image::File(OpenOptions::new("/srv/a disk.img")));
     }
 
     #[test]
     fn every_option() {
-        let export = parse("0.1=/d,ro,offset=2048,length=1GiB,store=mmap,durability=volatile").unwrap();
-        assert_eq!(
-            export.image,
-            Image::File {
-                path: "/d".into(),
-                read_only: true,
-                offset_bytes: 1 << 20,
-                length_bytes: Some(1 << 30),
-                durability: Durability::Volatile,
-                access: Access::Mapped,
-            }
-        );
+        let rows = [
+            (
+                "ro,offset=2048,length=1GiB,store=mmap,durability=volatile,pin,huge",
+                OpenOptions {
+                    read_only: true,
+                    offset_bytes: 1 << 20,
+                    length_bytes: Some(1 << 30),
+                    durability: Durability::Volatile,
+                    access: Access::Mapped,
+                    pin: true,
+                    huge: true,
+                    ..OpenOptions::new("/d")
+                },
+            ),
+            (
+                "store=direct,sync=each,trim=on",
+                OpenOptions {
+                    access: Access::Direct,
+                    sync: Sync::Each,
+                    trim: Some(true),
+                    ..OpenOptions::new("/d")
+                },
+            ),
+            (
+                "sync=group,trim=off,durability=durable",
+                OpenOptions { sync: Sync::Group, trim: Some(false), ..OpenOptions::new("/d") },
+            ),
+            ("store=file", OpenOptions { access: Access::Cached, ..OpenOptions::new("/d") }),
+        ];
+        for (options, expected) in rows {
+            assert_eq!(
+                parse(&format!("0.1=/d,{options}")).unwrap().image,
+                Image::File(expected),
+                "{options}"
+            );
+        }
         let null = parse("0.1=none,store=null,length=1G").unwrap();
         assert_eq!(null.image, Image::Null { length_bytes: 1 << 30 });
     }
@@ -250,11 +342,29 @@ mod tests {
             ("0.1=/d,,ro", "'' is not an option"),
             ("0.1=/d,offset=100B", "not a multiple of 512"),
             ("0.1=/d,length=0", "at least one sector"),
-            ("0.1=/d,store=disk", "direct, file, mmap or null"),
+            ("0.1=/d,store=disk", "give direct, file, mmap or null"),
+            ("0.1=/d,sync=all", "sync=all is not possible: give each or group"),
+            ("0.1=/d,trim=yes", "trim=yes is not possible: give on or off"),
+            ("0.1=/d,pin=1", "'pin=1' is not an option"),
+            ("0.1=/d,trim=on,trim=off", "trim is given twice"),
             ("0.1=/d,durability=yes", "durable or volatile"),
             ("0.1=/d,ro,ro", "ro is given twice"),
             ("0.1=x,store=null", "needs a size"),
             ("0.1=x,store=null,length=1G,ro", "ro has no meaning"),
+            ("0.1=x,store=null,length=1G,trim=off", "trim=off has no meaning with store=null"),
+            ("0.1=x,store=null,length=1G,sync=each", "sync=each has no meaning with store=null"),
+            ("0.1=x,store=null,length=1G,pin", "pin has no meaning with store=null"),
+            ("0.1=/d,ro,trim=on", "trim=on has no meaning with ro: leave it out"),
+            ("0.1=/d,sync=group,ro", "sync=group has no meaning with ro"),
+            ("0.1=/d,sync=each,durability=volatile", "no meaning with durability=volatile: leave one"),
+            ("0.1=/d,store=mmap,sync=each", "no meaning with store=mmap: leave it out, or give store=direct"),
+            ("0.1=/d,store=file,sync=each", "no meaning with store=file"),
+            (
+                "0.1=/d,store=direct,pin",
+                "pin has no meaning with store=direct: leave it out, or give store=mmap",
+            ),
+            ("0.1=/d,store=file,huge", "huge has no meaning with store=file"),
+            ("0.1=/d,pin", "pin has no meaning with a store that may not be mapped"),
             ("4095.1=/d", "4095"),
             ("65535.1=/d", "65535"),
             ("0.255=/d", "255"),

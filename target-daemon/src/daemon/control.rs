@@ -1,4 +1,4 @@
-//! The control thread: signals, and interfaces that change.
+//! The control thread: signals, and interfaces and stores that change.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -6,13 +6,15 @@ use std::os::unix::net::UnixStream;
 
 use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
+use super::sizes::Sizes;
 use super::team::Team;
 use crate::config::Serve;
 use crate::link::{self, Facts, LinkEvents};
+use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
 /// How often the workers are looked after when nothing happens.
@@ -26,11 +28,13 @@ pub fn run(
     events: &LinkEvents,
     options: &Serve,
 ) -> Result<(), Failure> {
-    let mut degraded = Vec::new();
+    let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
+    let mut sizes = Sizes::new(team, options);
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
             PollFd::new(&signals.report, PollFlags::IN),
+            PollFd::new(&signals.look, PollFlags::IN),
             PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
         ];
         // An error (a signal) is a round like any other.
@@ -42,6 +46,11 @@ pub fn run(
         if signals.take(&signals.report) {
             say(&team.report(interfaces));
         }
+        if signals.take(&signals.look) {
+            info!("looking at the sizes of all exports");
+            sizes.look_now();
+        }
+        sizes.follow(team, interfaces.len(), options);
         if events.drain().unwrap_or(true) {
             for (index, interface) in interfaces.iter_mut().enumerate() {
                 follow(team, index, interface, options);
@@ -50,16 +59,29 @@ pub fn run(
         for address in team.degraded() {
             if !degraded.contains(&address) {
                 error!(
-                    "{address}: making writes stable has failed, so what the disk holds is not known: no more writes \
-                     are taken. Check the disk, then restart xblade"
+                    "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, \
+                     and no more writes are taken until xblade is restarted. Check the disk and what is on it first; \
+                     no signal brings the writes back"
                 );
                 degraded.push(address);
             }
         }
+        stuck = tell_stuck(stuck, team.stuck());
         if team.has_lost_a_member() {
             return Err(Failure::Run("a worker ended unexpectedly: see the message above".into()));
         }
     }
+}
+
+/// Says which stores do not answer any more, and which do again.
+fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
+    for address in now.iter().filter(|address| !before.contains(address)) {
+        error!("{address}: the store has not answered for 10 s; its requests wait, the other exports go on");
+    }
+    for address in before.iter().filter(|address| !now.contains(address)) {
+        info!("{address}: the store answers again");
+    }
+    now
 }
 
 /// Writes a report to standard error. That nobody may be listening there any
@@ -122,6 +144,7 @@ fn lose(interface: &mut Interface) {
 pub struct Signals {
     end: UnixStream,
     report: UnixStream,
+    look: UnixStream,
 }
 
 impl Signals {
@@ -140,6 +163,7 @@ impl Signals {
         Ok(Self {
             end: listen(&[SIGTERM, SIGINT]).map_err(failed)?,
             report: listen(&[SIGUSR1]).map_err(failed)?,
+            look: listen(&[SIGHUP]).map_err(failed)?,
         })
     }
 

@@ -8,9 +8,7 @@ use super::failure::Failure;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
-use crate::store::{
-    self, Access, Durability, Holder, NullStore, OpenError, OpenOptions, Opened, SECTOR_BYTES, Store,
-};
+use crate::store::{self, Access, Durability, Holder, NullStore, OpenError, Opened, SECTOR_BYTES, Store};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -37,34 +35,28 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
             (store, false, Durability::Volatile, "null".to_owned())
         }
-        Image::File { path, read_only, offset_bytes, length_bytes, durability, access } => {
-            let opened = store::open(&OpenOptions {
-                path: path.clone(),
-                read_only: *read_only,
-                offset_bytes: *offset_bytes,
-                length_bytes: *length_bytes,
-                durability: *durability,
-                access: *access,
-            })
-            .map_err(failure)?;
+        Image::File(options) => {
+            let opened = store::open(options).map_err(failure)?;
             for warning in &opened.warnings {
                 warn!("{address}: {warning}");
             }
-            let what = format!("{} ({})", path.display(), way(&opened));
-            (opened.store, *read_only, *durability, what)
+            let what = format!("{} ({})", options.path.display(), way(&opened));
+            (opened.store, options.read_only, options.durability, what)
         }
     };
     let settings =
         Settings { address, read_only, durability, names: names(address, &wanted.image, durability), acl };
-    let sectors = store.geometry().sectors;
+    let geometry = store.geometry();
+    let sectors = geometry.sectors;
     let mode = match (read_only, durability) {
         (true, _) => "read-only",
         (false, Durability::Durable) => "durable",
         (false, Durability::Volatile) => "VOLATILE: a power cut may lose acknowledged writes",
     };
     info!(
-        "{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}",
-        (sectors * SECTOR_BYTES) as f64 / 1048576.0
+        "{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}{}",
+        (sectors * SECTOR_BYTES) as f64 / 1048576.0,
+        if geometry.discards { ", with TRIM" } else { "" }
     );
     Ok(Export::new(settings, store))
 }
@@ -86,13 +78,15 @@ fn way(opened: &Opened) -> String {
 
 /// Whether to correct the command line, or something on this machine.
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{Busy, Locked, NoRing, SectorSize, System, Unreadable, Unwritable};
+    use OpenError::{Busy, Locked, NoRing, NotHuge, SectorSize, System, Unpinnable, Unreadable, Unwritable};
     match &error {
         Locked { holder: Holder::Ourselves, .. } => Failure::Request(Box::new(error)),
         Busy { .. } | Locked { .. } | SectorSize { .. } | NoRing { .. } | System { .. } => {
             Failure::Machine(Box::new(error))
         }
-        Unreadable { .. } | Unwritable { .. } => Failure::Machine(Box::new(error)),
+        NotHuge { .. } | Unpinnable { .. } | Unreadable { .. } | Unwritable { .. } => {
+            Failure::Machine(Box::new(error))
+        }
         _ => Failure::Request(Box::new(error)),
     }
 }
@@ -107,7 +101,7 @@ fn names(address: Address, image: &Image, durability: Durability) -> Names {
     };
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
     let (path, offset) = match image {
-        Image::File { path, offset_bytes, .. } => (path.as_path(), *offset_bytes),
+        Image::File(options) => (options.path.as_path(), options.offset_bytes),
         Image::Null { .. } => (Path::new("null"), 0),
     };
     // As given: what a link to a device points to may be another one tomorrow.

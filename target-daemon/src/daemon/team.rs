@@ -18,8 +18,7 @@ use crate::shelf::{self, Export, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, Exchange, IdlePolicy, LANES_MAX, Order, Owner, Parts, SharedLane, Snapshot, Waker,
-    Worker,
+    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Waker, Worker,
 };
 
 /// An adaptive worker spins this long after its last frame. A sleeping worker
@@ -70,12 +69,6 @@ impl Team {
                 group.push((id as u16, lane.lane));
             }
         }
-        if let Some(group) = groups.iter().find(|group| group.len() > LANES_MAX) {
-            let many = group.len();
-            return Err(Failure::request(format!(
-                "{many} queues for one worker are too many: give more --cores, at most {LANES_MAX} queues each"
-            )));
-        }
         let chunks: Vec<usize> = groups
             .iter()
             .map(|group| group.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum())
@@ -119,9 +112,27 @@ impl Team {
         }
     }
 
+    /// Has the sizes of all stores looked at. Returns whether every worker was
+    /// asked: one that still has orders to carry out is not, so that nothing
+    /// piles up where a store does not answer.
+    pub fn measure(&self) -> bool {
+        let idle = self.members.iter().filter(|member| member.orders.is_empty());
+        idle.inspect(|member| member.order(Order::Measure)).count() == self.members.len()
+    }
+
+    /// The size of every export in sectors, as it was last seen.
+    pub fn sizes(&self) -> Vec<(Address, u64)> {
+        self.directory.sizes().collect()
+    }
+
     /// Exports that take no more writes after a fault.
     pub fn degraded(&self) -> Vec<Address> {
         self.directory.degraded().collect()
+    }
+
+    /// Exports whose stores do not answer.
+    pub fn stuck(&self) -> Vec<Address> {
+        self.directory.stuck().collect()
     }
 
     /// Whether a worker has ended though nobody asked it to.
@@ -204,7 +215,7 @@ impl Member {
             Idle::Adaptive => IdlePolicy::Adaptive { spin: SPIN },
             Idle::Spin => IdlePolicy::Spin,
         };
-        let bell = waker.clone();
+        let bed = worker.bed(&waker).map_err(|e| Failure::machine("cannot wait for the lanes", e))?;
         let body = move || {
             if let Some(core) = core {
                 if core_affinity::set_for_current(core) {
@@ -213,13 +224,13 @@ impl Member {
                     warn!("worker {index} could not be pinned to core {}", core.id);
                 }
             }
-            worker::run(worker, &inbox, &waker, idle)
+            worker::run(worker, &inbox, &bed, idle)
         };
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(body)
             .map_err(|e| Failure::machine("cannot start a thread", e))?;
-        Ok(Self { orders, waker: bell, thread: Some(thread) })
+        Ok(Self { orders, waker, thread: Some(thread) })
     }
 
     fn order(&self, order: Order) {
@@ -257,7 +268,11 @@ fn distribute(exports: Vec<Export>, workers: usize) -> Result<(Vec<Shelf>, Arc<D
             rows.push((export.state.settings.address, owner));
         }
     }
-    Ok((shelves, Arc::new(Directory::new(rows))))
+    let directory = Directory::new(rows);
+    for export in shelves.iter().flat_map(Shelf::iter) {
+        directory.note_size(export.state.settings.address, export.state.geometry.sectors);
+    }
+    Ok((shelves, Arc::new(directory)))
 }
 
 fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface]) -> String {

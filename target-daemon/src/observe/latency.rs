@@ -17,6 +17,8 @@ pub enum Operation {
     Write,
     /// ATA flush.
     Flush,
+    /// ATA trim.
+    Discard,
     /// Any other ATA command.
     Ata,
     /// Query config.
@@ -27,7 +29,8 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in the order of their values.
-    pub const ALL: [Self; 6] = [Self::Read, Self::Write, Self::Flush, Self::Ata, Self::Query, Self::Other];
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::Write, Self::Flush, Self::Discard, Self::Ata, Self::Query, Self::Other];
 
     /// The name in reports.
     pub fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Operation {
             Self::Read => "read",
             Self::Write => "write",
             Self::Flush => "flush",
+            Self::Discard => "trim",
             Self::Ata => "ata-other",
             Self::Query => "query",
             Self::Other => "other",

@@ -68,6 +68,12 @@ impl Memory {
         self.bytes >> self.chunk_shift
     }
 
+    /// The address of its first byte, and its length in bytes. Who makes a
+    /// pointer of that has to know that the bytes are his.
+    pub fn extent(&self) -> (usize, usize) {
+        (self.base.as_ptr().expose_provenance(), self.bytes as usize)
+    }
+
     /// Bytes that a chunk can hold of a frame that starts behind the headroom.
     pub fn chunk_capacity(&self) -> usize {
         (self.chunk_bytes() - self.headroom) as usize

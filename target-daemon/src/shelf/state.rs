@@ -68,12 +68,19 @@ impl State {
         !self.reservation.is_empty() && !self.reservation.contains(src)
     }
 
+    /// Whether initiators may have sectors forgotten.
+    pub fn trims(&self) -> bool {
+        self.geometry.discards && !self.settings.read_only
+    }
+
     /// What IDENTIFY DEVICE tells.
     pub fn identity(&self) -> Identity {
         Identity {
             names: self.settings.names,
             sectors: self.geometry.sectors,
             physical_bytes: self.geometry.physical_bytes,
+            trims: self.trims(),
+            write_cache: self.settings.durability == Durability::Volatile,
         }
     }
 

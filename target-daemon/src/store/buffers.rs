@@ -116,7 +116,8 @@ impl Buffers {
         self.pieces().filter_map(|piece| piece.last().copied()).last()
     }
 
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+    /// The pieces, to be looked at.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.iovecs().iter().map(|iovec| {
             // SAFETY: `push` stored pointer and length of a valid slice, and
             // its contract keeps that slice alive and ours while the list is

@@ -4,7 +4,7 @@ use super::disk::{DiskStore, Shape, Stable, Uring};
 use super::medium::{self, Cache};
 use super::open::Backing;
 use super::{
-    Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Warning, dio,
+    Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Sync, Warning, dio,
     remarks,
 };
 
@@ -121,14 +121,18 @@ fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
 /// One sync for a group of writes, unless the disk makes a single write stable
 /// for the price of the write: it has no cache that could be lost, or can
 /// write past it. Through the page cache only a group will do: a write that
-/// fails to become stable there says nothing about which bytes are lost.
+/// fails to become stable there says nothing about which bytes are lost. Past it
+/// the operator may say which.
 fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Stable {
     match (options.durability, access) {
         (Durability::Volatile, _) => Stable::Later,
-        (Durability::Durable, Access::Direct) => match medium::cache(backing.file()) {
-            Some(Cache::None | Cache::Bypassed) => Stable::Each,
-            Some(Cache::Flushed) | None => Stable::Group,
-        },
+        (Durability::Durable, Access::Direct) if options.sync == Sync::Each => Stable::Each,
+        (Durability::Durable, Access::Direct) if options.sync == Sync::Auto => {
+            match medium::cache(backing.file()) {
+                Some(Cache::None | Cache::Bypassed) => Stable::Each,
+                Some(Cache::Flushed) | None => Stable::Group,
+            }
+        }
         (Durability::Durable, _) => Stable::Group,
     }
 }
@@ -138,7 +142,12 @@ fn shape(backing: &Backing, options: &OpenOptions, block_bytes: u32, stable: Sta
     Shape {
         offset_bytes: backing.offset(),
         length_bytes: backing.is_fixed().then_some(backing.bytes()),
-        geometry: Geometry { block_bytes, ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical) },
+        geometry: Geometry {
+            block_bytes,
+            // A part of a block cannot be forgotten, and initiators count in sectors.
+            discards: backing.discards() && block_bytes == SECTOR_BYTES as u32,
+            ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical)
+        },
         read_only: options.read_only,
         stable,
     }

@@ -60,6 +60,22 @@ pub(super) fn sync(file: &File) -> Result<(), Stopped> {
     }
 }
 
+/// Makes a hole; the file keeps its length.
+pub(super) fn punch(file: &File, at: u64, bytes: u64) -> Result<(), Stopped> {
+    let (Ok(at), Ok(bytes)) = (i64::try_from(at), i64::try_from(bytes)) else {
+        return Err(Stopped::Errno(libc::EINVAL));
+    };
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    loop {
+        // SAFETY: no memory is passed.
+        match result(unsafe { libc::fallocate(file.as_raw_fd(), mode, at, bytes) } as isize) {
+            Ok(_) => return Ok(()),
+            Err(libc::EINTR) => {}
+            Err(errno) => return Err(Stopped::Errno(errno)),
+        }
+    }
+}
+
 fn result(returned: isize) -> Result<usize, i32> {
     usize::try_from(returned).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
 }

@@ -110,6 +110,35 @@ pub enum OpenError {
         /// Who has it.
         holder: Holder,
     },
+    /// Sectors should be forgotten, and cannot be.
+    #[error("{}: trim=on, but its file system or device does not give space back: leave \
+             trim=on out", path.display())]
+    CannotTrim {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A mapping cannot be kept in memory.
+    #[error("{}: its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}: \
+             raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or \
+             leave pin out", path.display())]
+    Unpinnable {
+        /// The file.
+        path: PathBuf,
+        /// The size of the mapping.
+        bytes: u64,
+        /// How much the system lets this process lock.
+        limit: String,
+        /// The answer of the system.
+        source: io::Error,
+    },
+    /// Huge pages for a mapping cannot be had.
+    #[error("{}: the kernel has no huge pages for it: leave huge out", path.display())]
+    NotHuge {
+        /// The file.
+        path: PathBuf,
+        /// The answer of the system.
+        source: io::Error,
+    },
     /// O_DIRECT was asked for, and is not to be had.
     #[error("{}: cannot go past the page cache: give store=file, or leave store= out", path.display())]
     NotDirect {

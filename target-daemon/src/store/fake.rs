@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Completion, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store};
+use super::{Buffers, Completion, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store, ranges};
 
 /// When operations are done. An operation touches the bytes at the moment in
 /// which it is done, not when it is submitted.
@@ -81,6 +81,17 @@ impl FakeStore {
         self.state().bytes.resize((sectors * SECTOR_BYTES) as usize, 0);
     }
 
+    /// Whether it forgets sectors; at first it does not.
+    pub fn set_discards(&self, discards: bool) {
+        self.state().geometry.discards = discards;
+    }
+
+    /// Claims to read and write so many bytes at once. Exports take it over
+    /// when they are made.
+    pub fn set_block_bytes(&self, bytes: u32) {
+        self.state().geometry.block_bytes = bytes;
+    }
+
     /// Makes the next operation of this kind that is done fail. Several calls
     /// queue up.
     pub fn fail_next(&self, kind: Kind, fault: Fault) {
@@ -130,6 +141,9 @@ impl State {
             self.geometry.sectors = self.bytes.len() as u64 / SECTOR_BYTES;
             return Ok(());
         }
+        if op.kind == Kind::Discard {
+            return self.discard(&op.buffers);
+        }
         // Out of the vector only if `resize` has cut it, and nobody has looked.
         let part = self.bytes.get_mut(start..start + op.buffers.len()).ok_or(Fault::Media)?;
         match op.kind {
@@ -137,6 +151,17 @@ impl State {
             Kind::Write => op.buffers.copy_to(part),
             Kind::Flush | Kind::Discard | Kind::Measure => 0,
         };
+        Ok(())
+    }
+
+    fn discard(&mut self, buffers: &Buffers) -> Result<(), Fault> {
+        if !self.geometry.discards {
+            return Err(Fault::System);
+        }
+        for range in ranges(buffers) {
+            let (start, end) = (range.at as usize, range.end() as usize);
+            self.bytes.get_mut(start..end).ok_or(Fault::Media)?.fill(0);
+        }
         Ok(())
     }
 

@@ -7,6 +7,11 @@
 //! can. A block device is besides claimed exclusively, as a file system does
 //! it, once for all exports of it in this process.
 //!
+//! A process that is killed can leave its lock behind for a moment: the kernel
+//! takes an io_uring down after the end of the process, and waits for what it
+//! has under way on the disk. As long as that goes on, the lock is right. So a
+//! lock whose holder nobody can name is waited for.
+//!
 //! Locks of files are advisory: QEMU and anything that calls `fcntl` respects
 //! them; `vblade` without options, loop devices and `dd` do not ask.
 
@@ -17,6 +22,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Who holds a lock that we did not get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,8 +52,23 @@ pub(super) enum Refused {
     System(io::Error),
 }
 
+/// How long a lock is waited for that nobody seems to hold.
+const UNKNOWN_HOLDER_MAX: Duration = Duration::from_secs(5);
+
 /// Locks `length` bytes from `offset` on, `None` for all there will ever be.
 pub(super) fn lock(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
+    let started = Instant::now();
+    loop {
+        match lock_now(file, offset, length, read_only) {
+            Err(Refused::By(Holder::Unknown)) if started.elapsed() < UNKNOWN_HOLDER_MAX => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn lock_now(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
     let kind = if read_only { libc::F_RDLCK } else { libc::F_WRLCK };
     let mut range = whole(kind);
     range.l_start = to_offset(offset)?;

@@ -38,6 +38,17 @@ impl Mapping {
         let _ = self.raw.advise(Advice::PopulateRead);
     }
 
+    /// Asks for huge pages. Before anything is mapped by them.
+    pub(super) fn ask_for_huge_pages(&self) -> io::Result<()> {
+        self.raw.advise(Advice::HugePage)
+    }
+
+    /// Maps every page now, and keeps them in memory for as long as the mapping
+    /// lives.
+    pub(super) fn pin(&mut self) -> io::Result<()> {
+        self.raw.lock()
+    }
+
     /// Fills `buffers` from the bytes at `at`.
     pub(super) fn read(&self, at: usize, buffers: &mut Buffers) -> Result<(), Interrupted> {
         self.check(at, buffers)?;

@@ -19,6 +19,9 @@
 //! - When a guarded copy is **interrupted**, the same transfer goes through the
 //!   descriptor, which says why by its errno (or succeeds, if the trouble has
 //!   passed).
+//! - A **discard** makes holes through the descriptor, one for each range, which
+//!   the mapping shows at once; then a durable one waits for the sync of the
+//!   group, as a write does.
 //! - A **flush** that failed leaves pages that are marked clean but are not on
 //!   the medium, and a second flush would return success. So the fault
 //!   stays: the store takes no more writes and answers every flush with it.
@@ -26,15 +29,19 @@
 //! A truncation in the instant between (1) and (2) goes unnoticed; the lock
 //! (see `lock`) is what keeps other programs away.
 
+use std::io;
+
 use super::completed::Completed;
-use super::descriptor;
+use super::descriptor::{self, Stopped};
+use super::discard;
 use super::mapping::Mapping;
 use super::open::Backing;
 use super::remarks;
 use super::{
     Access, Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions,
-    SECTOR_BYTES, Store, Warning,
+    SECTOR_BYTES, Store, Warning, ranges,
 };
+use crate::plant::{Bug, planted};
 
 /// How a write gets to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +61,7 @@ pub struct MmapStore {
     backing: Backing,
     geometry: Geometry,
     writes: Writes,
+    pages: Pages,
     failed: Option<Fault>,
     completed: Completed,
     /// The file was seen to reach this far since the last harvest, so that a
@@ -80,15 +88,20 @@ impl MmapStore {
             (false, Durability::Volatile) => Writes::Volatile,
             (false, Durability::Durable) => Writes::Synced,
         };
-        let map = || map(&backing, backing.bytes(), writes);
+        let pages = Pages { pinned: options.pin, huge: options.huge && !remarks::is_huge(backing.file()) };
+        let map = || map(&backing, backing.bytes(), writes, pages);
         let mapping = mapped.then(map).transpose();
-        let mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
-        let geometry = Geometry::new(backing.bytes() / SECTOR_BYTES, backing.physical_bytes());
+        let mapping = mapping.map_err(|refused| refused.error(options, backing.bytes()))?;
+        let geometry = Geometry {
+            discards: backing.discards(),
+            ..Geometry::new(backing.bytes() / SECTOR_BYTES, backing.physical_bytes())
+        };
         Ok(Self {
             mapping,
             backing,
             geometry,
             writes,
+            pages,
             failed: None,
             completed: Completed::new(),
             end_seen: 0,
@@ -111,7 +124,7 @@ impl MmapStore {
             Kind::Read => self.read(at, &mut op.buffers),
             Kind::Write => self.write(at, &op.buffers),
             Kind::Flush => self.flush(),
-            Kind::Discard => Err(Fault::System),
+            Kind::Discard => self.discard(&op.buffers),
             Kind::Measure => {
                 self.measure();
                 Ok(())
@@ -137,10 +150,8 @@ impl MmapStore {
     }
 
     fn write(&mut self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
-        if self.writes == Writes::Refused || self.failed.is_some() {
-            return Err(Fault::ReadOnly);
-        }
-        self.check_end(at, buffers)?;
+        self.check_writable()?;
+        self.check_end(self.end_of(at, buffers))?;
         if self.writes == Writes::Volatile
             && let Some(mapping) = &self.mapping
         {
@@ -148,9 +159,31 @@ impl MmapStore {
                 return Ok(());
             }
             // It may have been interrupted because the file has shrunk just now.
-            self.check_end(at, buffers)?;
+            self.check_end(self.end_of(at, buffers))?;
         }
         Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?)
+    }
+
+    fn discard(&mut self, buffers: &Buffers) -> Result<(), Fault> {
+        self.check_writable()?;
+        if !self.geometry.discards {
+            return Err(Fault::System);
+        }
+        if let Some(span) = super::span(buffers) {
+            self.check_end(self.backing.offset() + span.end())?;
+        }
+        for range in ranges(buffers) {
+            let at = self.backing.offset() + range.at;
+            let mut punched = discard::punch(self.backing.file(), at, range.bytes);
+            if punched == Err(Stopped::Errno(libc::EBUSY)) {
+                // A device that is claimed, as ours are, drops only what is
+                // stable from the page cache.
+                self.flush()?;
+                punched = discard::punch(self.backing.file(), at, range.bytes);
+            }
+            punched?;
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -166,7 +199,7 @@ impl MmapStore {
 
     fn measure(&mut self) {
         let Some(bytes) = self.backing.resized() else { return };
-        let map = |_: &Mapping| map(&self.backing, bytes, self.writes);
+        let map = |_: &Mapping| map(&self.backing, bytes, self.writes, self.pages);
         if let Ok(mapping) = self.mapping.as_ref().map(map).transpose() {
             self.mapping = mapping;
             self.backing.set_bytes(bytes);
@@ -174,9 +207,14 @@ impl MmapStore {
         }
     }
 
-    /// Whether the file still reaches as far as the operation.
-    fn check_end(&self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
-        if self.end_of(at, buffers) <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
+    fn check_writable(&self) -> Result<(), Fault> {
+        let refused = self.writes == Writes::Refused || self.failed.is_some();
+        if refused { Err(Fault::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether the file still reaches as far as an operation that ends here.
+    fn check_end(&self, end: u64) -> Result<(), Fault> {
+        if end <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
     }
 
     fn end_of(&self, at: u64, buffers: &Buffers) -> u64 {
@@ -196,7 +234,10 @@ impl Store for MmapStore {
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);
-        let unstable = op.kind == Kind::Write && self.writes == Writes::Synced && result.is_ok();
+        let unstable = op.kind.writes()
+            && self.writes == Writes::Synced
+            && result.is_ok()
+            && !planted(Bug::AckBeforeStable);
         if unstable {
             self.completed.wait(op.token);
         } else {
@@ -215,11 +256,49 @@ impl Store for MmapStore {
     }
 }
 
+/// What the operator wants of the pages of a mapping.
+#[derive(Clone, Copy, Debug)]
+struct Pages {
+    pinned: bool,
+    huge: bool,
+}
+
+/// Why there is no mapping.
+enum Unmapped {
+    Refused(io::Error),
+    NotHuge(io::Error),
+    Unpinnable(io::Error),
+}
+
+impl Unmapped {
+    fn error(self, options: &OpenOptions, bytes: u64) -> OpenError {
+        let path = options.path.clone();
+        match self {
+            Self::Refused(source) => OpenError::system(&path, "map", source),
+            Self::NotHuge(source) => OpenError::NotHuge { path, source },
+            Self::Unpinnable(source) => OpenError::Unpinnable { path, bytes, limit: locked_limit(), source },
+        }
+    }
+}
+
+/// How many bytes this process may lock, in words.
+fn locked_limit() -> String {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let row = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
+    row.and_then(|row| row.split_whitespace().next()).unwrap_or("unknown").to_owned()
+}
+
 /// Writable only if writes go that way: a durable store cannot be changed past
 /// its descriptor, not even by a bug.
-fn map(backing: &Backing, bytes: u64, writes: Writes) -> std::io::Result<Mapping> {
-    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Volatile)?;
-    if remarks::is_resident(backing.file()) {
+fn map(backing: &Backing, bytes: u64, writes: Writes, pages: Pages) -> Result<Mapping, Unmapped> {
+    let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Volatile);
+    let mut mapping = mapping.map_err(Unmapped::Refused)?;
+    if pages.huge {
+        mapping.ask_for_huge_pages().map_err(Unmapped::NotHuge)?;
+    }
+    if pages.pinned {
+        mapping.pin().map_err(Unmapped::Unpinnable)?;
+    } else if remarks::is_resident(backing.file()) {
         mapping.populate();
     }
     Ok(mapping)

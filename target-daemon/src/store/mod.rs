@@ -8,10 +8,12 @@
 //! there is no later moment (the Linux initiator never flushes).
 //!
 //! ```text
-//! open ──► lock, device      what may be opened at all, and by whom else
+//! open ──► lock, device, discard
+//!   │                        what may be opened at all, and by whom else
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
 //!              └───────► descriptor              all else; what a fault meant
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
+//! Overlap                    which operations may be given to a store together
 //! Faulty                     any of them, going wrong now and then, for tests
 //! ```
 
@@ -21,6 +23,7 @@ mod completed;
 mod descriptor;
 mod device;
 mod dio;
+mod discard;
 pub mod disk;
 mod error;
 pub mod fake;
@@ -32,10 +35,14 @@ mod medium;
 mod mmap;
 mod null;
 mod open;
+mod overlap;
+mod ranges;
 mod remarks;
 mod sigbus;
 
 use std::os::fd::BorrowedFd;
+
+use crate::plant::{Bug, planted};
 
 pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use choose::{Opened, open};
@@ -46,7 +53,9 @@ pub use faulty::Faulty;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions};
+pub use open::{Access, OpenOptions, Sync};
+pub use overlap::{Overlap, OverlapFull, Span};
+pub use ranges::{Extent, ranges, span};
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;
@@ -92,20 +101,20 @@ pub struct Op {
 
 impl Op {
     /// Where a read or write starts, in bytes from the start of the export, if
-    /// it lies within `geometry` as a whole and is of whole sectors. All else
-    /// lies everywhere.
+    /// it lies within `geometry` as a whole and is of whole sectors. The same
+    /// for a discard, if every [range](ranges) of it lies within, but those say
+    /// themselves where they start. All else lies everywhere.
     pub fn range_in(&self, geometry: Geometry) -> Result<u64, Fault> {
-        if !matches!(self.kind, Kind::Read | Kind::Write) {
-            return Ok(0);
+        match self.kind {
+            Kind::Read | Kind::Write => {}
+            Kind::Discard => return ranges::check(&self.buffers, geometry).map(|()| 0),
+            Kind::Flush | Kind::Measure => return Ok(0),
         }
         let bytes = self.buffers.len() as u64;
         let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(Fault::Range)?;
         let start = self.sector.checked_mul(SECTOR_BYTES).ok_or(Fault::Range)?;
-        if bytes.is_multiple_of(SECTOR_BYTES) && end <= geometry.sectors {
-            Ok(start)
-        } else {
-            Err(Fault::Range)
-        }
+        let sectors = geometry.sectors + u64::from(planted(Bug::OffByOneAtEnd));
+        if bytes.is_multiple_of(SECTOR_BYTES) && end <= sectors { Ok(start) } else { Err(Fault::Range) }
     }
 }
 
@@ -190,8 +199,7 @@ pub struct Area {
 /// its completion: from then on the frame behind them is used again.
 ///
 /// It executes operations in any order: that those which touch the same block
-/// are not submitted together is the worker's business (see
-/// `worker`).
+/// are not submitted together is the worker's business (see [`Overlap`]).
 pub trait Store: Send {
     /// The size last seen when the store was opened or measured.
     fn geometry(&self) -> Geometry;
@@ -220,8 +228,9 @@ pub trait Store: Send {
     /// The next finished operation, if there is one.
     fn complete(&mut self) -> Option<Completion>;
 
-    /// What becomes readable when an operation has finished; `None` for an
-    /// engine that is done when `submit` returns.
+    /// What becomes readable each time that operations may have finished. It is
+    /// never read: wait for the edge (EPOLLET). `None` for an engine that is
+    /// done when `submit` returns.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

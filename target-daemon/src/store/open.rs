@@ -6,14 +6,23 @@ use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::device;
-use super::lock::{self, Claim, Refused};
+use super::discard;
+use super::lock::{self, Claim, Holder, Refused};
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
 /// The largest write unit worth telling, and the largest sector of a device
 /// that can be served: a page.
 const BLOCK_MAX: u32 = 4096;
+
+/// How long the lock of a process that is no more is waited for.
+const GHOST_LIMIT: Duration = Duration::from_secs(10);
+
+/// And how often it is tried.
+const GHOST_STEP: Duration = Duration::from_millis(5);
 
 /// What to open, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +40,27 @@ pub struct OpenOptions {
     pub durability: Durability,
     /// How its bytes are reached.
     pub access: Access,
+    /// How durable writes are made stable.
+    pub sync: Sync,
+    /// Whether sectors may be forgotten; `None`: where that cannot make a later
+    /// write run out of space.
+    pub trim: Option<bool>,
+    /// Keep a mapping in memory.
+    pub pin: bool,
+    /// Ask for huge pages for a mapping.
+    pub huge: bool,
+}
+
+/// How durable writes are made stable, by an engine that has the choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sync {
+    /// As fits the file or device.
+    #[default]
+    Auto,
+    /// Each by itself, as part of its call.
+    Each,
+    /// Many by one call after them.
+    Group,
 }
 
 /// How the bytes of a file are reached.
@@ -61,6 +91,10 @@ impl OpenOptions {
             length_bytes: None,
             durability: Durability::Durable,
             access: Access::Fitting,
+            sync: Sync::Auto,
+            trim: None,
+            pin: false,
+            huge: false,
         }
     }
 
@@ -83,6 +117,7 @@ pub(super) struct Backing {
     stays_locked: bool,
     bytes: u64,
     physical_bytes: u32,
+    discards: bool,
     warnings: Vec<Warning>,
 }
 
@@ -105,8 +140,7 @@ impl Backing {
         if remarks::cannot_sync(options, &file) {
             return Err(OpenError::NotDurable { path: options.path.clone() });
         }
-        lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
-            .map_err(|refused| options.refused(refused))?;
+        lock(options, &file)?;
         Ok(Self {
             _claim: claim,
             offset: options.offset_bytes,
@@ -115,6 +149,7 @@ impl Backing {
             stays_locked: false,
             bytes,
             physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX),
+            discards: discard::is_wanted(options, &file, size)?,
             warnings: remarks::on(options, &file, size),
             file,
         })
@@ -163,6 +198,11 @@ impl Backing {
         self.physical_bytes
     }
 
+    /// Whether it forgets ranges, by [`discard::punch`].
+    pub(super) fn discards(&self) -> bool {
+        self.discards
+    }
+
     pub(super) fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
@@ -185,6 +225,20 @@ impl Drop for Backing {
     fn drop(&mut self) {
         if !self.stays_locked {
             lock::unlock(&self.file);
+        }
+    }
+}
+
+/// Locks the extent. One that nobody alive holds is waited for: the kernel may
+/// still be finishing what a process had asked for that was killed just now,
+/// and what it writes must not land on top of newer data.
+fn lock(options: &OpenOptions, file: &File) -> Result<(), OpenError> {
+    let began = Instant::now();
+    loop {
+        match lock::lock(file, options.offset_bytes, options.length_bytes, options.read_only) {
+            Ok(()) => return Ok(()),
+            Err(Refused::By(Holder::Unknown)) if began.elapsed() < GHOST_LIMIT => thread::sleep(GHOST_STEP),
+            Err(refused) => return Err(options.refused(refused)),
         }
     }
 }

@@ -16,7 +16,12 @@ pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> 
 /// Whether durable writes were asked for on hugetlbfs, which cannot even be
 /// written through a descriptor.
 pub(super) fn cannot_sync(options: &OpenOptions, file: &File) -> bool {
-    wants_stable_writes(options) && file_system(file) == Some(libc::HUGETLBFS_MAGIC)
+    wants_stable_writes(options) && is_huge(file)
+}
+
+/// Whether it lies in hugetlbfs.
+pub(super) fn is_huge(file: &File) -> bool {
+    file_system(file) == Some(libc::HUGETLBFS_MAGIC)
 }
 
 /// Whether all of the file is in memory for good: then mapping all of it costs

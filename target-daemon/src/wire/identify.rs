@@ -2,7 +2,8 @@
 //!
 //! Initiators read three things: bit 10 of words 83 and 86, without which
 //! Linux stays below 128 GiB, the size in words 60-61 and 100-103, and the
-//! texts. Everything else here keeps to what `vblade` sends.
+//! texts. TRIM and the write cache are for others. Everything else here keeps to
+//! what `vblade` sends.
 
 use super::bytes::{array, put};
 
@@ -13,8 +14,13 @@ const SERIAL: usize = 10;
 const FIRMWARE: usize = 23;
 const MODEL: usize = 27;
 const SECTORS_28: usize = 60;
+const ADDITIONAL: usize = 69;
+const FEATURES_SUPPORTED: usize = 82;
+const FEATURES_ENABLED: usize = 85;
 const SECTORS_48: usize = 100;
+const TRIM_BLOCKS: usize = 105;
 const PHYSICAL_SECTOR: usize = 106;
+const DATA_SET: usize = 169;
 const ALIGNMENT: usize = 209;
 
 /// Words that are the same for every export.
@@ -29,6 +35,17 @@ const FIXED: [(usize, u16); 9] = [
     (93, 0x400b),        // hardware reset result, as from a lone device
     (ALIGNMENT, 0x4000), // valid; sector 0 starts a physical sector
 ];
+
+/// Word 69: what was trimmed reads the same each time (bit 14), and that is
+/// zeros (bit 5).
+const TRIMMED_IS_ZERO: u16 = 1 << 14 | 1 << 5;
+/// Word 105: most blocks of ranges that a TRIM may have. As many sectors as a
+/// frame ever carries; where it carries less, a larger count is refused.
+const TRIM_BLOCKS_MAX: u16 = 16;
+/// Word 169: TRIM.
+const TRIM: u16 = 1;
+/// Words 82 and 85: a write cache.
+const WRITE_CACHE: u16 = 1 << 5;
 
 const SECTORS_28_MAX: u64 = 0x0fff_ffff;
 /// Word 103 must be 0: Linux reads a size of 64 bits.
@@ -100,6 +117,10 @@ pub struct Identity {
     /// Bytes that the store writes at a time. A hint; ignored unless it is a
     /// power of two above 512.
     pub physical_bytes: u32,
+    /// Whether it has TRIM, after which sectors read as zeros.
+    pub trims: bool,
+    /// Whether it acknowledges writes before they are stable.
+    pub write_cache: bool,
 }
 
 impl Identity {
@@ -118,6 +139,12 @@ impl Identity {
         let sectors_48 = self.sectors.min(SECTORS_48_MAX);
         put(out, SECTORS_48 * 2, &sectors_48.to_le_bytes())?;
         put(out, PHYSICAL_SECTOR * 2, &self.physical_sector().to_le_bytes())?;
+        let trims = [(ADDITIONAL, TRIMMED_IS_ZERO), (TRIM_BLOCKS, TRIM_BLOCKS_MAX), (DATA_SET, TRIM)];
+        let cache = [(FEATURES_SUPPORTED, WRITE_CACHE), (FEATURES_ENABLED, WRITE_CACHE)];
+        let trims = trims.into_iter().filter(|_| self.trims);
+        for (word, value) in trims.chain(cache.into_iter().filter(|_| self.write_cache)) {
+            put(out, word * 2, &value.to_le_bytes())?;
+        }
         Some(IDENTIFY_LEN)
     }
 
@@ -136,6 +163,7 @@ impl Identity {
         let sectors = array(data, SECTORS_48 * 2).map(u64::from_le_bytes)?;
         let physical = array(data, PHYSICAL_SECTOR * 2).map(u16::from_le_bytes)?;
         let exponent = if physical & 0xE000 == 0x6000 { physical & 0xf } else { 0 };
+        let has = |word, bits| array(data, word * 2).map(u16::from_le_bytes).map(|value| value & bits != 0);
         array::<1>(data, IDENTIFY_LEN - 1)?;
         Some(Self {
             names: Names {
@@ -145,6 +173,8 @@ impl Identity {
             },
             sectors,
             physical_bytes: 512 << exponent,
+            trims: has(DATA_SET, TRIM)?,
+            write_cache: has(FEATURES_ENABLED, WRITE_CACHE)?,
         })
     }
 }
@@ -160,7 +190,7 @@ mod tests {
             firmware: Text::new("0.1.0"),
             model: Text::new("xblade AoE export"),
         };
-        Identity { names, sectors, physical_bytes }
+        Identity { names, sectors, physical_bytes, trims: false, write_cache: false }
     }
 
     fn words(identity: &Identity) -> Vec<u16> {
@@ -199,6 +229,20 @@ mod tests {
             expected[word] = words[word];
         }
         assert_eq!(words, expected);
+    }
+
+    /// What TRIM and a write cache add to the table: these words and no others.
+    #[test]
+    fn trim_and_write_cache_have_their_words_and_no_others() {
+        let plain = words(&identity(8, 512));
+        let trim = [(69, 0x4020), (105, 16), (169, 1)];
+        let cache = [(82, 0x0020), (85, 0x0020)];
+        for (trims, write_cache) in [(false, true), (true, false), (true, true)] {
+            let mut expected = plain.clone();
+            let added = trim.into_iter().filter(|_| trims).chain(cache.into_iter().filter(|_| write_cache));
+            added.for_each(|(word, value)| expected[word] = value);
+            assert_eq!(words(&Identity { trims, write_cache, ..identity(8, 512) }), expected);
+        }
     }
 
     #[test]
@@ -248,9 +292,11 @@ mod tests {
     #[test]
     fn what_was_emitted_can_be_read() {
         let mut bytes = [0; IDENTIFY_LEN];
-        let identity = identity(0x1234_5678_9abc, 4096);
-        identity.emit(&mut bytes).unwrap();
-        assert_eq!(Identity::parse(&bytes), Some(identity));
+        for (trims, write_cache) in [(true, true), (true, false), (false, true), (false, false)] {
+            let identity = Identity { trims, write_cache, ..identity(0x1234_5678_9abc, 4096) };
+            identity.emit(&mut bytes).unwrap();
+            assert_eq!(Identity::parse(&bytes), Some(identity));
+        }
         assert_eq!(Identity::parse(&bytes[..511]), None);
         bytes[20] = 0;
         assert_eq!(Identity::parse(&bytes), None);

@@ -124,7 +124,8 @@ proptest! {
         prop_assert_eq!(response.ata().unwrap().0, ata);
         prop_assert_eq!(response.header.tag, header.tag);
         let names = Names { serial: Text::new(&serial), firmware: Text::new("1"), model: Text::new("m") };
-        let identity = Identity { names, sectors, physical_bytes: 512 << exponent };
+        let (trims, write_cache) = (sectors % 2 == 0, sectors % 3 == 0);
+        let identity = Identity { names, sectors, physical_bytes: 512 << exponent, trims, write_cache };
         let frame = reply_frame(&Reply::Identify(ata, identity), &header);
         let (parsed, data) = Response::parse(&frame).unwrap().ata().unwrap();
         prop_assert_eq!((parsed, Identity::parse(data)), (ata, Some(identity)));

@@ -1,39 +1,58 @@
 //! Where requests are executed: the exports that a worker owns, and the
 //! requests that their stores are working on.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use super::book::{Admitted, Book};
+use super::content::Content;
 use super::directory::Directory;
-use super::inflight::{Pending, Slab};
+use super::history::{Found, History};
+use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
 use super::lanes::SharedLane;
 use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::Operation;
-use crate::shelf::Shelf;
-use crate::store::{Full, Kind, Op};
+use crate::shelf::{Export, Shelf};
+use crate::store::{Buffers, Completion, Fault, Full, Kind, Op};
 use crate::wire::query::Advert;
 use crate::wire::{Body, Reply, Request, aoe, ata};
 
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
 
+/// The token of a measurement that no request asked for. No request has it: the
+/// slab has a place less than 16 bits can count.
+const MEASURE: u32 = u32::MAX;
+
+/// How often stores that do not answer are looked for.
+const LOOK_EVERY_NS: u64 = 100_000_000;
+
 /// Exports, and what is being done for them.
 #[derive(Debug)]
 pub struct Desk {
+    /// Dropped before `lanes`, whose memory the stores may be working on.
     shelf: Shelf,
-    /// Operations of each export that have not completed.
-    open: Vec<u32>,
-    slab: Slab,
+    /// What is under way for each.
+    books: Vec<Book>,
+    /// Exports whose size is being looked at, for nobody who asked on the wire.
+    measuring: Vec<bool>,
+    /// What has been under way.
+    history: History,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     buffer_count: u16,
+    /// When the round began: close enough to now, and it costs nothing.
+    now_ns: u64,
+    /// When stores that do not answer were last looked for.
+    looked_ns: u64,
     /// A request that is not ATA and lies in several pieces, in one piece.
     scratch: [u8; SCRATCH_BYTES],
 }
 
 impl Desk {
-    /// A desk for these exports, with room for `in_flight` requests.
+    /// A desk for these exports, with room for `in_flight` requests to each.
     pub fn new(
         shelf: Shelf,
         lanes: Arc<[SharedLane]>,
@@ -42,14 +61,22 @@ impl Desk {
         in_flight: u16,
     ) -> Self {
         Self {
-            open: vec![0; shelf.len()],
-            slab: Slab::new(in_flight),
+            books: shelf.iter().map(|_| Book::new(in_flight)).collect(),
+            measuring: vec![false; shelf.len()],
+            history: History::new(),
             shelf,
             lanes,
             directory,
             buffer_count,
+            now_ns: 0,
+            looked_ns: 0,
             scratch: [0; SCRATCH_BYTES],
         }
+    }
+
+    /// A round of the worker begins.
+    pub fn set_time(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
     }
 
     /// Executes a request. What needs the store comes out of
@@ -90,81 +117,198 @@ impl Desk {
                 (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)
             }
             Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
+            Action::Discard { ata, payload_offset, .. } => (ata, Kind::Discard, 0, payload_offset),
             Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
             Action::Identify { ata } => (ata, Kind::Measure, 0, 0),
         };
-        let pending = Pending { job, ata, kind, operation };
-        self.submit(pending, sector, payload_offset, lane, stats)
+        let bytes = match kind {
+            Kind::Flush | Kind::Measure => 0,
+            _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
+        };
+        let payload_offset = payload_offset as u16;
+        let content = Content::of(kind, sector, bytes, &job.frame, payload_offset, &lane.memory);
+        self.admit(Pending { job, ata, content, payload_offset, operation }, stats)
     }
 
     /// Takes what the stores have finished and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
-        for (index, open) in self.open.iter_mut().enumerate() {
-            if *open == 0 {
+        for index in 0..self.books.len() {
+            let quiet = self.books.get(index).is_none_or(|book| book.len() == 0);
+            if quiet && self.measuring.get(index) != Some(&true) {
                 continue;
             }
-            let Some(export) = self.shelf.get_mut(index) else { continue };
-            export.store.kick();
-            while let Some(completion) = export.store.complete() {
-                let Some(pending) = self.slab.remove(completion.token) else {
-                    stats.counters.stale_completions += 1;
-                    continue;
-                };
-                *open = open.saturating_sub(1);
-                stats.completed(pending.kind, completion.result);
-                if pending.kind == Kind::Measure {
-                    export.refresh();
+            if let Some(export) = self.shelf.get_mut(index) {
+                export.store.kick();
+            }
+            while let Some(completion) = self.shelf.get_mut(index).and_then(|e| e.store.complete()) {
+                self.complete(index, completion, done, stats);
+                // A synchronous store has them finished for the next `complete`.
+                while let Some(next) = self.books.get_mut(index).and_then(Book::next_ready) {
+                    if let Some(refused) = self.submit(index, next, stats) {
+                        done.push(refused);
+                        self.release_followers(index, next, done);
+                    }
                 }
-                let reply = command::finish(&pending.ata, pending.kind, completion.result, &export.state);
-                let Some(lane) = self.lanes.get(usize::from(pending.job.lane)) else { continue };
-                let address = export.state.settings.address;
-                if completion.result.is_err() && export.store.degraded().is_some() {
-                    self.directory.mark_degraded(address);
-                }
-                done.push(reply_to(pending.job, pending.operation, reply, address, lane));
+            }
+        }
+        self.look_for_stuck(stats);
+    }
+
+    /// Looks now and then for stores that do not answer.
+    fn look_for_stuck(&mut self, stats: &mut Stats) {
+        if self.now_ns.saturating_sub(self.looked_ns) < LOOK_EVERY_NS {
+            return;
+        }
+        self.looked_ns = self.now_ns;
+        for (book, export) in self.books.iter_mut().zip(self.shelf.iter()) {
+            let (new, change) = book.look(self.now_ns);
+            stats.counters.stuck_operations += new;
+            if let Some(stuck) = change {
+                self.directory.mark_stuck(export.state.settings.address, stuck);
             }
         }
     }
 
-    /// Requests that stores are working on.
-    pub fn in_flight(&self) -> usize {
-        self.slab.len()
+    /// Whether a store has work of which no descriptor would tell the end.
+    pub fn must_be_asked(&self) -> bool {
+        let mut exports = self.books.iter().zip(&self.measuring).zip(self.shelf.iter());
+        exports
+            .any(|((book, measuring), export)| (book.len() > 0 || *measuring) && export.store.fd().is_none())
     }
 
-    fn submit(
-        &mut self,
-        pending: Pending,
-        sector: u64,
-        payload_offset: usize,
-        lane: &SharedLane,
-        stats: &mut Stats,
-    ) -> Option<Done> {
-        let (index, kind) = (usize::from(pending.job.export), pending.kind);
-        let bytes = match kind {
-            Kind::Flush | Kind::Measure => 0,
-            _ => usize::from(pending.ata.count) * ata::SECTOR_LEN,
-        };
-        let (token, buffers) = match self.slab.admit(pending, payload_offset, bytes, &lane.memory) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                // Silence: the initiator resends, by when there is room.
-                stats.counters.slab_full += 1;
-                return Some(refused.0.job.done(refused.0.operation, None));
+    /// What becomes readable when stores have finished something.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.shelf.iter().filter_map(|export| export.store.fd())
+    }
+
+    /// Looks at the size of every store, but of those where the last look has not
+    /// ended: a disk that hangs is not asked again and again.
+    pub fn measure(&mut self) {
+        for (index, measuring) in self.measuring.iter_mut().enumerate() {
+            let Some(export) = self.shelf.get_mut(index) else { break };
+            let op = Op { token: MEASURE, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+            *measuring = *measuring || export.store.submit(op).is_ok();
+        }
+    }
+
+    /// Requests that stores are working on, and those that wait for these.
+    pub fn in_flight(&self) -> usize {
+        self.books.iter().map(Book::len).sum()
+    }
+
+    /// Takes a request in, and gives it to the store unless it has to wait.
+    fn admit(&mut self, pending: Pending, stats: &mut Stats) -> Option<Done> {
+        let index = usize::from(pending.job.export);
+        let geometry = self.shelf.get(index)?.state.geometry;
+        let span = pending.content.span(geometry);
+        let book = self.books.get_mut(index)?;
+        if let Some(span) = span.filter(|span| span.writes) {
+            if let Some(leader) = book.twin(&pending.content, span) {
+                stats.counters.folded += 1;
+                let oldest = book.follow(leader, pending)?;
+                stats.counters.followers_released += 1;
+                return Some(oldest.unanswered());
             }
-        };
-        match self.shelf.get_mut(index).map(|e| e.store.submit(Op { token, kind, sector, buffers })) {
-            Some(Ok(())) => {
-                if let Some(open) = self.open.get_mut(index) {
-                    *open += 1;
+            match self.history.find(&pending.job, &pending.content, self.now_ns) {
+                Found::New => {}
+                Found::Copy(result) => {
+                    stats.counters.repeated += 1;
+                    return self.conclude(pending, result);
                 }
+                Found::Reused => stats.counters.tags_reused += 1,
+            }
+        }
+        match book.admit(pending, span) {
+            Ok(Admitted::Runs(place)) => self.submit(index, place, stats),
+            Ok(Admitted::Waits) => {
+                stats.counters.waited += 1;
                 None
             }
-            Some(Err(Full(_))) | None => {
-                stats.counters.store_full += 1;
-                let pending = self.slab.remove(token)?;
-                Some(pending.job.done(pending.operation, None))
+            Err(SlabFull(pending)) => {
+                // Silence: the initiator resends, by when there is room.
+                stats.counters.slab_full += 1;
+                Some(pending.unanswered())
             }
         }
+    }
+
+    /// Gives the operation of a request that may run to the store of export
+    /// `index`.
+    fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
+        let (book, export) = (self.books.get_mut(index)?, self.shelf.get_mut(index)?);
+        let lane = self.lanes.get(usize::from(book.get(place)?.job.lane))?;
+        let refused = match book.lend(place, &lane.memory, self.now_ns).map(|op| export.store.submit(op)) {
+            Some(Ok(())) => return None,
+            Some(Err(Full(op))) => Some(op),
+            None => None,
+        };
+        stats.counters.store_full += 1;
+        Some(book.give_up(place, refused)?.unanswered())
+    }
+
+    /// The followers of a leader that is not executed.
+    fn release_followers(&mut self, index: usize, leader: u16, done: &mut Vec<Done>) {
+        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(leader)) {
+            done.push(follower.unanswered());
+        }
+    }
+
+    /// The store of export `index` has finished something.
+    fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
+        let Some((book, export)) = self.books.get_mut(index).zip(self.shelf.get_mut(index)) else { return };
+        let Completion { token, result } = completion;
+        if token == MEASURE
+            && let Some(measuring) = self.measuring.get_mut(index).filter(|measuring| **measuring)
+        {
+            *measuring = false;
+            return follow(export, &self.directory);
+        }
+        let Some(pending) = book.complete(token) else {
+            stats.counters.stale_completions += 1;
+            return;
+        };
+        stats.completed(pending.content.kind, result);
+        if pending.content.kind == Kind::Measure {
+            follow(export, &self.directory);
+        }
+        if result.is_err() && export.store.degraded().is_some() {
+            self.directory.mark_degraded(export.state.settings.address);
+        }
+        done.extend(self.answer(pending, result, stats));
+        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(token as u16)) {
+            done.extend(self.answer(follower, result, stats));
+        }
+    }
+
+    /// As [`Self::conclude`], for a request that has been done.
+    fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Done> {
+        let Pending { job, content, .. } = &pending;
+        if content.kind.writes()
+            && result != Err(Fault::Transient)
+            && !self.history.record(job, content, result, self.now_ns)
+        {
+            stats.counters.tags_reused += 1;
+        }
+        self.conclude(pending, result)
+    }
+
+    /// The reply to a request whose operation has ended so.
+    fn conclude(&mut self, pending: Pending, result: Result<(), Fault>) -> Option<Done> {
+        if result == Err(Fault::Transient) {
+            // It may succeed the next time; an error would be final.
+            return Some(pending.unanswered());
+        }
+        let state = &self.shelf.get(usize::from(pending.job.export))?.state;
+        let lane = self.lanes.get(usize::from(pending.job.lane))?;
+        let reply = command::finish(&pending.ata, pending.content.kind, result, state);
+        Some(reply_to(pending.job, pending.operation, reply, state.settings.address, lane))
+    }
+}
+
+/// Takes over the size that a store has found.
+fn follow(export: &mut Export, directory: &Directory) {
+    if export.refresh() {
+        directory.note_size(export.state.settings.address, export.state.geometry.sectors);
     }
 }
 
@@ -188,6 +332,7 @@ fn operation_of(body: &Body<'_>) -> Operation {
     };
     match ata.command.direction() {
         ata::Direction::Read => Operation::Read,
+        ata::Direction::Write if ata.command == ata::Command::DataSetManagement => Operation::Discard,
         ata::Direction::Write => Operation::Write,
         ata::Direction::None => match ata.command {
             ata::Command::FlushCache | ata::Command::FlushCacheExt => Operation::Flush,

@@ -1,13 +1,15 @@
 //! What a worker does when a turn found no work.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 
 /// How an idle worker behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +24,6 @@ pub enum IdlePolicy {
     /// Never sleeps.
     Spin,
 }
-
-/// Most lanes that one worker can wait on.
-pub const LANES_MAX: usize = 63;
 
 /// Longest sleep. Nothing depends on it: every reason to wake up has a
 /// descriptor. It bounds the harm of a wake-up that a driver loses.
@@ -63,36 +62,49 @@ impl Waker {
         // Full means that it has been rung already.
         let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
     }
+}
 
-    /// Sleeps until a frame arrives on one of `lanes`, somebody wakes us, or
-    /// `limit` is over. `ready` is asked once more when the others can see that
-    /// we sleep: what they sent before that rang no bell.
-    pub fn sleep<'a>(
-        &'a self,
-        lanes: impl Iterator<Item = BorrowedFd<'a>>,
-        limit: Duration,
-        ready: impl Fn() -> bool,
-    ) {
-        self.0.asleep.store(true, Ordering::SeqCst);
-        if !ready() {
-            self.wait(lanes, limit.min(SLEEP_MAX));
+/// What a worker sleeps on: everything that may wake it is registered once.
+#[derive(Debug)]
+pub struct Bed {
+    waker: Waker,
+    epoll: OwnedFd,
+}
+
+impl Bed {
+    /// A bed from which the bell gets a worker up, and each of `sources` by
+    /// becoming readable.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll`.
+    pub fn new<'a>(waker: &'a Waker, sources: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for source in sources.chain([waker.0.event.as_fd()]) {
+            match epoll::add(&epoll, source, epoll::EventData::new_u64(0), epoll::EventFlags::IN) {
+                // Exports may share a descriptor.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
-        self.0.asleep.store(false, Ordering::SeqCst);
+        Ok(Self { waker: waker.clone(), epoll })
     }
 
-    fn wait<'a>(&'a self, lanes: impl Iterator<Item = BorrowedFd<'a>>, limit: Duration) {
-        let bell = self.0.event.as_fd();
-        let mut fds: [PollFd<'a>; LANES_MAX + 1] =
-            std::array::from_fn(|_| PollFd::from_borrowed_fd(bell, PollFlags::IN));
-        let mut used = 1;
-        for (place, fd) in fds.iter_mut().skip(1).zip(lanes) {
-            *place = PollFd::from_borrowed_fd(fd, PollFlags::IN);
-            used += 1;
+    /// Sleeps until something wakes us, or `limit` is over. `ready` is asked
+    /// once more when the others can see that we sleep: what they sent before
+    /// that rang no bell.
+    pub fn sleep(&self, limit: Duration, ready: impl Fn() -> bool) {
+        let Bell { asleep, event } = &*self.waker.0;
+        asleep.store(true, Ordering::SeqCst);
+        if !ready() {
+            let timeout = Timespec { tv_sec: 0, tv_nsec: limit.min(SLEEP_MAX).subsec_nanos().into() };
+            // One is enough: whoever wakes looks everywhere. An error (a
+            // signal) is a wake-up like any other.
+            let mut events = [MaybeUninit::uninit(); 1];
+            let _ = epoll::wait(&self.epoll, &mut events, Some(&timeout));
+            let mut count = [0; 8];
+            let _ = rustix::io::read(event, &mut count);
         }
-        let timeout = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
-        // An error (a signal) is a wake-up like any other.
-        let _ = poll(fds.get_mut(..used).unwrap_or(&mut []), Some(&timeout));
-        let mut count = [0; 8];
-        let _ = rustix::io::read(bell, &mut count);
+        asleep.store(false, Ordering::SeqCst);
     }
 }

@@ -1,28 +1,40 @@
-//! Requests that a store is working on: a slab of fixed size.
+//! Requests that a store is working on, or will be: a slab of fixed size.
 
-use super::job::Job;
+use super::content::Content;
+use super::job::{Done, Job};
 use crate::observe::Operation;
 use crate::ring::{Frame, Memory};
-use crate::store::{Buffers, Kind};
+use crate::store::{Buffers, Op};
 use crate::wire::ata;
 
-/// A request whose operation has been submitted.
+/// A request that needs the store.
 #[derive(Debug)]
 pub struct Pending {
-    /// The request; its frame's memory is the store's until completion.
+    /// The request; its frame's memory is the store's while its operation is
+    /// under way.
     pub job: Job,
     /// Its ATA header, for the reply.
     pub ata: ata::Request,
     /// What the store does.
-    pub kind: Kind,
+    pub content: Content,
+    /// Where the data begins in the frame.
+    pub payload_offset: u16,
     /// For the service times.
     pub operation: Operation,
+}
+
+impl Pending {
+    /// The end of a request that gets no reply: the initiator resends it.
+    pub fn unanswered(self) -> Done {
+        self.job.done(self.operation, None)
+    }
 }
 
 /// Pending requests by token.
 ///
 /// A token is an index and a generation, so that a store that completes an
-/// operation twice is found out rather than believed.
+/// operation twice, or one that it was never given, is found out rather than
+/// believed.
 #[derive(Debug)]
 pub struct Slab {
     entries: Vec<Entry>,
@@ -32,6 +44,10 @@ pub struct Slab {
 #[derive(Debug)]
 struct Entry {
     generation: u16,
+    /// Whether the store has its memory, and since when.
+    lent_ns: Option<u64>,
+    /// It was found to have it for too long.
+    overdue: bool,
     pending: Option<Pending>,
 }
 
@@ -42,45 +58,86 @@ pub struct SlabFull(pub Pending);
 impl Slab {
     /// Room for `size` requests. All memory is taken here.
     pub fn new(size: u16) -> Self {
-        Self {
-            entries: (0..size).map(|_| Entry { generation: 0, pending: None }).collect(),
-            free: (0..size).rev().collect(),
-        }
+        let entry = |_| Entry { generation: 0, lent_ns: None, overdue: false, pending: None };
+        Self { entries: (0..size).map(entry).collect(), free: (0..size).rev().collect() }
     }
 
-    /// Takes a request in, and describes the memory of its data for the store:
-    /// `bytes` bytes that begin at `payload_offset` of the frame.
-    pub fn admit(
-        &mut self,
-        pending: Pending,
-        payload_offset: usize,
-        bytes: usize,
-        memory: &Memory,
-    ) -> Result<(u32, Buffers), SlabFull> {
+    /// Takes a request in; returns its index.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for it.
+    pub fn admit(&mut self, pending: Pending) -> Result<u16, SlabFull> {
         let Some(index) = self.free.pop() else { return Err(SlabFull(pending)) };
         let Some(entry) = self.entries.get_mut(usize::from(index)) else {
             return Err(SlabFull(pending));
         };
         entry.generation = entry.generation.wrapping_add(1);
-        let token = u32::from(entry.generation) << 16 | u32::from(index);
-        match scatter(&mut entry.pending.insert(pending).job.frame, payload_offset, bytes, memory) {
-            Some(buffers) => Ok((token, buffers)),
-            // Cannot be: the request was checked, and room for the reply made.
-            None => self.remove(token).map_or(Ok((token, Buffers::EMPTY)), |p| Err(SlabFull(p))),
-        }
+        entry.pending = Some(pending);
+        Ok(index)
     }
 
-    /// Takes a request out, when its completion has come (or when it was never
-    /// submitted). `None` for a token that is not pending.
-    pub fn remove(&mut self, token: u32) -> Option<Pending> {
+    /// The request with this index.
+    pub fn get(&self, index: u16) -> Option<&Pending> {
+        self.entries.get(usize::from(index))?.pending.as_ref()
+    }
+
+    /// The operation of a request, for the store. `None` if the store has it
+    /// already, or its frame has no room for the data: that cannot be, because
+    /// the request was checked, and room for the reply made.
+    pub fn lend(&mut self, index: u16, memory: &Memory, now_ns: u64) -> Option<Op> {
+        let entry = self.entries.get_mut(usize::from(index))?;
+        if entry.lent_ns.is_some() {
+            return None;
+        }
+        let pending = entry.pending.as_mut()?;
+        let Content { kind, sector, bytes, .. } = pending.content;
+        let offset = usize::from(pending.payload_offset);
+        let buffers = scatter(&mut pending.job.frame, offset, bytes as usize, memory)?;
+        (entry.lent_ns, entry.overdue) = (Some(now_ns), false);
+        Some(Op { token: u32::from(entry.generation) << 16 | u32::from(index), kind, sector, buffers })
+    }
+
+    /// Takes a request out whose completion has come. `None` for a token whose
+    /// operation the store does not have.
+    pub fn complete(&mut self, token: u32) -> Option<Pending> {
         let index = token as u16;
         let entry = self.entries.get_mut(usize::from(index))?;
         if u32::from(entry.generation) != token >> 16 {
             return None;
         }
+        entry.lent_ns.take()?;
         let pending = entry.pending.take()?;
         self.free.push(index);
         Some(pending)
+    }
+
+    /// Takes a request out that the store has not got.
+    pub fn withdraw(&mut self, index: u16) -> Option<Pending> {
+        let entry = self.entries.get_mut(usize::from(index)).filter(|entry| entry.lent_ns.is_none())?;
+        let pending = entry.pending.take()?;
+        self.free.push(index);
+        Some(pending)
+    }
+
+    /// Takes a request out whose operation the store has given back: whoever
+    /// has the operation has its hold on the frame's memory, which ends here.
+    pub fn refuse(&mut self, op: Op) -> Option<Pending> {
+        self.complete(op.token)
+    }
+
+    /// Looks for operations that the store has had for longer than this.
+    /// Returns how many there are that were not found before, and whether there
+    /// are any.
+    pub fn find_overdue(&mut self, now_ns: u64, limit_ns: u64) -> (u64, bool) {
+        let (mut new, mut any) = (0, false);
+        for entry in &mut self.entries {
+            if entry.lent_ns.is_some_and(|since| now_ns.saturating_sub(since) > limit_ns) {
+                new += u64::from(!std::mem::replace(&mut entry.overdue, true));
+                any = true;
+            }
+        }
+        (new, any)
     }
 
     /// Requests that are pending.
@@ -101,8 +158,8 @@ fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Memory)
         left -= taken;
         let Some(part) = piece.get_mut(skipped..skipped + taken).filter(|p| !p.is_empty()) else { continue };
         // SAFETY: the frame owns these bytes and sits in the slab, where nobody
-        // touches it, until `remove`: that is called when the store has
-        // returned the completion, or has refused the operation.
+        // touches it, until `complete`: `lend` makes no second list before
+        // that, and the store drops this one before it returns the completion.
         if !unsafe { buffers.push(part) } {
             return None;
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::ring::Memory;
+use crate::store::Area;
 use crate::wire::ether::Mac;
 
 /// A lane as seen from any worker: where its frames' bytes are, and the facts
@@ -29,6 +30,12 @@ impl SharedLane {
     pub fn new(memory: Memory, interface: usize, worker: u16, sectors_max: u8) -> Self {
         let (mac, sectors_per_frame) = (AtomicU64::new(0), AtomicU8::new(1));
         Self { memory, interface, worker, sectors_max, mac, sectors_per_frame, used: AtomicBool::new(false) }
+    }
+
+    /// Where its frames' bytes lie, for the stores.
+    pub fn area(&self) -> Area {
+        let (base, bytes) = self.memory.extent();
+        Area { base, bytes }
     }
 
     /// The interface has another address or MTU now.

@@ -20,14 +20,19 @@
 //! `FakeRings` the whole worker runs deterministically, without root.
 
 mod announce;
+mod book;
+mod content;
 mod desk;
 mod directory;
 mod exchange;
+mod followers;
+mod history;
 mod idle;
 mod inflight;
 mod job;
 mod lanes;
 mod room;
+mod round;
 mod run;
 mod stats;
 
@@ -35,15 +40,18 @@ use std::sync::Arc;
 
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
-pub use idle::{IdlePolicy, LANES_MAX, Waker};
+pub use idle::{Bed, IdlePolicy, Waker};
 pub use lanes::SharedLane;
 pub use run::{Order, Snapshot, run};
 pub use stats::{Counters, Stats};
 
 use self::desk::Desk;
 use self::job::{Done, Job};
+use self::round::Round;
+use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
+use crate::store::Area;
 use crate::wire::DropReason;
 use crate::wire::aoe::Header;
 
@@ -94,24 +102,6 @@ pub struct Worker<R> {
     stats: Stats,
 }
 
-/// What is executed before anything that arrives later.
-#[derive(Debug, Default)]
-struct Round {
-    began_ns: u64,
-    /// Jobs of other workers that have not been taken over yet.
-    jobs: usize,
-    /// Its frames may have waited for longer than [`LATE_NS`].
-    late: bool,
-    /// The worker has slept since it began.
-    slept: bool,
-}
-
-/// A frame that may have waited this long is late: meanwhile its host may have
-/// sent it again, over a lane of another worker. Half of the 100 ms at which
-/// Linux looks for requests to send again; shorter, and a store that takes its
-/// time to sync would starve the exports of other workers.
-const LATE_NS: u64 = 50_000_000;
-
 struct OwnLane<R> {
     id: u16,
     lane: Lane<R>,
@@ -127,7 +117,11 @@ impl<R: Rings> Worker<R> {
     /// # Errors
     ///
     /// Those of [`Stats::new`].
-    pub fn new(parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
+    pub fn new(mut parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
+        let areas: Vec<Area> = parts.shared.iter().map(SharedLane::area).collect();
+        for export in parts.shelf.iter_mut() {
+            export.store.register(&areas);
+        }
         let own = |(id, lane)| OwnLane { id, lane, left: 0, unsent: 0 };
         Ok(Self {
             index: parts.index,
@@ -170,6 +164,12 @@ impl<R: Rings> Worker<R> {
         taken + finished
     }
 
+    /// Looks at the sizes of all stores; what has changed is noted in the
+    /// [`Directory`].
+    pub fn measure(&mut self) {
+        self.desk.measure();
+    }
+
     /// Whether requests are under way, here or at other workers.
     pub fn is_busy(&self) -> bool {
         self.is_serving() || self.lanes.iter().any(|own| own.unsent > 0)
@@ -193,30 +193,6 @@ impl<R: Rings> Worker<R> {
     fn reclaim(&mut self) {
         for own in &mut self.lanes {
             own.lane.reclaim();
-        }
-    }
-
-    /// If the last round is over, notes what waits on every lane and from every
-    /// other worker: that is the new round.
-    ///
-    /// All of it is executed before anything that arrives later. So a write
-    /// that waits on one lane cannot be executed after a newer one of the same
-    /// host to the same sectors: the host sends that when the first one, or its
-    /// resend on another lane, has been acknowledged, which is in this round at
-    /// the earliest.
-    fn begin_round(&mut self, clock: &impl Clock) {
-        if self.round.jobs > 0 || self.lanes.iter().any(|own| own.left > 0) {
-            return;
-        }
-        let now_ns = clock.now_ns();
-        let waited_ns = now_ns.saturating_sub(self.round.began_ns);
-        // A frame that ends a sleep has not waited for us.
-        let slept = std::mem::take(&mut self.round.slept);
-        self.round.late = waited_ns > LATE_NS && !slept;
-        self.round.began_ns = now_ns;
-        self.round.jobs = self.exchange.jobs_waiting();
-        for own in &mut self.lanes {
-            own.left = own.lane.waiting();
         }
     }
 
@@ -298,7 +274,8 @@ impl<R: Rings> Worker<R> {
         };
         if owner.worker != self.index
             && self.round.late
-            && other_lane_used(&self.shared, self.index)
+            && round::other_lane_used(&self.shared, self.index)
+            && !planted(Bug::NoGapRule)
             && room::is_write(&job.header, own.lane.memory().piece(&job.frame, 0))
         {
             // It may have waited while the owner executed its resend and more.
@@ -413,17 +390,10 @@ impl<R: Rings> Worker<R> {
     }
 }
 
-/// Whether hosts reach us on lanes of other workers, too. Where all frames come
-/// in on one worker's lanes, no request can overtake another.
-fn other_lane_used(lanes: &[SharedLane], worker: u16) -> bool {
-    lanes.iter().any(|lane| lane.worker != worker && lane.is_used())
-}
-
-/// Most requests that can be finished in one turn: a frame has a chunk at
-/// least, and what other workers handed over comes in batches.
-fn done_max<R: Rings>(parts: &Parts<R>) -> usize {
-    let chunks: usize = parts.lanes.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum();
-    chunks + usize::from(parts.in_flight) + BATCH
+/// Most requests that can be finished in one turn: each has a chunk at least,
+/// of any lane.
+fn done_max<R>(parts: &Parts<R>) -> usize {
+    parts.shared.iter().map(|lane| lane.memory.chunks() as usize).sum()
 }
 
 #[cfg(test)]

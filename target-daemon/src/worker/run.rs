@@ -1,11 +1,12 @@
 //! A worker's thread: turns until told to stop, then the end of what is under
 //! way.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::idle::{IdlePolicy, Waker};
+use super::idle::{Bed, IdlePolicy, Waker};
 use super::stats::Stats;
 use super::{Clock, Worker};
 use crate::observe::Section;
@@ -38,6 +39,8 @@ pub enum Order {
         /// Broadcast, or those on the list.
         audience: Vec<Mac>,
     },
+    /// Look at the sizes of all stores.
+    Measure,
     /// Receive nothing more, finish what is under way.
     Drain,
 }
@@ -60,7 +63,7 @@ pub struct Snapshot {
 pub fn run<R: Rings>(
     mut worker: Worker<R>,
     orders: &Receiver<Order>,
-    waker: &Waker,
+    bed: &Bed,
     idle: IdlePolicy,
 ) -> Snapshot {
     let clock = Monotonic(Instant::now());
@@ -78,11 +81,12 @@ pub fn run<R: Rings>(
                 let _ = to.send(worker.snapshot(drained));
             }
             Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, &clock),
+            Ok(Order::Measure) => worker.measure(),
             Ok(Order::Drain) => draining_since = Some(Instant::now()),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
-                worker.rest(last_work.elapsed(), idle, waker, orders);
+                worker.rest(last_work.elapsed(), idle, bed, orders);
             }
             Err(crossbeam_channel::TryRecvError::Empty) => {}
         }
@@ -104,10 +108,7 @@ impl<R: Rings> Worker<R> {
     /// how much there was to do.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        for own in &mut self.lanes {
-            own.left = 0;
-        }
-        self.round.jobs = self.exchange.jobs_waiting();
+        self.last_round(clock);
         self.settle(clock)
     }
 
@@ -118,10 +119,19 @@ impl<R: Rings> Worker<R> {
         !self.is_busy() || elapsed > limit
     }
 
+    /// A bed for this worker: it is woken by its bell, its lanes and its stores.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll`.
+    pub fn bed(&self, waker: &Waker) -> io::Result<Bed> {
+        Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()).chain(self.desk.fds()))
+    }
+
     /// Spins, or sleeps until something happens.
-    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, waker: &Waker, orders: &Receiver<Order>) {
+    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &Bed, orders: &Receiver<Order>) {
         let IdlePolicy::Adaptive { spin } = idle else { return std::hint::spin_loop() };
-        if quiet < spin || self.desk.in_flight() > 0 {
+        if quiet < spin || self.desk.must_be_asked() {
             return std::hint::spin_loop();
         }
         if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
@@ -130,15 +140,14 @@ impl<R: Rings> Worker<R> {
         let unsent = self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
-        let lanes = self.lanes.iter().filter_map(|own| own.lane.fd());
-        waker.sleep(lanes, limit, || !orders.is_empty() || !self.exchange.is_empty());
+        bed.sleep(limit, || !orders.is_empty() || !self.exchange.is_empty());
         self.round.slept = true;
     }
 
     /// When nothing is under way, every chunk must be at home or with the
     /// kernel.
     fn audit(&mut self) {
-        if self.away == 0 {
+        if self.away == 0 && self.desk.in_flight() == 0 {
             let wrong = self.lanes.iter().filter(|own| own.lane.check(0).is_err()).count();
             self.stats.counters.imbalances += wrong as u64;
         }

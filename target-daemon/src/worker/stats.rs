@@ -26,12 +26,28 @@ pub struct Counters {
     pub writes: u64,
     /// Flushes that a store completed.
     pub flushes: u64,
+    /// Requests to forget sectors that a store completed.
+    pub discards: u64,
     /// Operations that failed for the medium.
     pub media_faults: u64,
     /// Writes that found no space.
     pub no_space_faults: u64,
     /// Operations that failed for another reason.
     pub other_faults: u64,
+    /// Operations that the system could not do just now: not answered.
+    pub transient_faults: u64,
+    /// Operations that a store had not finished after 10 s.
+    pub stuck_operations: u64,
+    /// Requests that waited for an earlier one to the same sectors.
+    pub waited: u64,
+    /// Writes that were not executed because the same one was under way.
+    pub folded: u64,
+    /// Writes that wait for the same one and were dropped because newer ones do.
+    pub followers_released: u64,
+    /// Copies of writes that had been answered: answered again, not executed.
+    pub repeated: u64,
+    /// Times that an initiator used a tag again for another write.
+    pub tags_reused: u64,
     /// Requests given to the worker that owns their export.
     pub handed_over: u64,
     /// Requests dropped because the owner's channel was full.
@@ -67,9 +83,17 @@ impl Counters {
             ("reads", self.reads),
             ("writes", self.writes),
             ("flushes", self.flushes),
+            ("discards", self.discards),
             ("media_faults", self.media_faults),
             ("no_space_faults", self.no_space_faults),
             ("other_faults", self.other_faults),
+            ("transient_faults", self.transient_faults),
+            ("stuck_operations", self.stuck_operations),
+            ("waited", self.waited),
+            ("folded", self.folded),
+            ("followers_released", self.followers_released),
+            ("repeated", self.repeated),
+            ("tags_reused", self.tags_reused),
             ("handed_over", self.handed_over),
             ("hand_over_full", self.hand_over_full),
             ("late_writes", self.late_writes),
@@ -113,15 +137,15 @@ impl Stats {
             Kind::Read => self.counters.reads += 1,
             Kind::Write => self.counters.writes += 1,
             Kind::Flush => self.counters.flushes += 1,
-            Kind::Discard | Kind::Measure => {}
+            Kind::Discard => self.counters.discards += 1,
+            Kind::Measure => {}
         }
         match result {
             Ok(()) => {}
             Err(Fault::Media) => self.counters.media_faults += 1,
             Err(Fault::NoSpace) => self.counters.no_space_faults += 1,
-            Err(Fault::ReadOnly | Fault::Range | Fault::System | Fault::Transient) => {
-                self.counters.other_faults += 1
-            }
+            Err(Fault::Transient) => self.counters.transient_faults += 1,
+            Err(Fault::ReadOnly | Fault::Range | Fault::System) => self.counters.other_faults += 1,
         }
     }
 

@@ -2,6 +2,7 @@
 //! in memory, are tested in the workspace's `tests` crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::content::Content;
 use super::directory::{Directory, Owner};
 use super::exchange::Exchange;
 use super::inflight::{Pending, Slab};
@@ -36,9 +37,10 @@ fn job(frame: Frame) -> Job {
     Job { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0 }
 }
 
-fn pending(frame: Frame) -> Pending {
+fn pending(frame: Frame, bytes: u32) -> Pending {
     let ata = ata::Request { flags: 0, feature: 0, count: 4, command: 0x24.into(), registers: [0; 6] };
-    Pending { job: job(frame), ata, kind: Kind::Read, operation: Operation::Read }
+    let content = Content { kind: Kind::Read, sector: 5, bytes, hash: 0 };
+    Pending { job: job(frame), ata, content, payload_offset: 36, operation: Operation::Read }
 }
 
 #[test]
@@ -48,39 +50,41 @@ fn a_full_slab_gives_the_request_back() {
     let mut slab = Slab::new(2);
     let mut tokens = Vec::new();
     for _ in 0..2 {
-        let frame = lane.allocate(36 + 2048).unwrap();
-        let (token, buffers) = slab.admit(pending(frame), 36, 2048, &memory).unwrap();
-        assert_eq!(buffers.len(), 2048, "over two pieces");
-        tokens.push(token);
+        let index = slab.admit(pending(lane.allocate(36 + 2048).unwrap(), 2048)).unwrap();
+        let op = slab.lend(index, &memory, 7).unwrap();
+        assert_eq!((op.buffers.len(), op.sector), (2048, 5), "over two pieces");
+        assert!(slab.lend(index, &memory, 7).is_none(), "to one at a time");
+        assert!(slab.withdraw(index).is_none(), "the store has it");
+        tokens.push(op.token);
     }
-    let frame = lane.allocate(60).unwrap();
-    let refused = slab.admit(pending(frame), 36, 0, &memory).unwrap_err();
+    let refused = slab.admit(pending(lane.allocate(60).unwrap(), 0)).unwrap_err();
     lane.release(refused.0.job.frame);
     assert_eq!(slab.len(), 2);
     for token in tokens {
-        lane.release(slab.remove(token).unwrap().job.frame);
-        assert!(slab.remove(token).is_none(), "once");
+        lane.release(slab.complete(token).unwrap().job.frame);
+        assert!(slab.complete(token).is_none(), "once");
     }
     assert_eq!(slab.len(), 0);
     lane.check(0).unwrap();
 }
 
 #[test]
-fn a_frame_without_room_for_the_data_is_refused() {
+fn a_frame_without_room_for_the_data_is_not_lent() {
     let mut lane = lane();
     let memory = lane.memory().clone();
     let mut slab = Slab::new(1);
     for bytes in [35, 36, 36 + 511] {
-        let frame = lane.allocate(bytes).unwrap();
-        let refused = slab.admit(pending(frame), 36, 512, &memory).unwrap_err();
-        lane.release(refused.0.job.frame);
+        let index = slab.admit(pending(lane.allocate(bytes).unwrap(), 512)).unwrap();
+        assert!(slab.lend(index, &memory, 0).is_none());
+        lane.release(slab.withdraw(index).unwrap().job.frame);
         assert_eq!(slab.len(), 0);
     }
     lane.check(0).unwrap();
 }
 
 /// A place that is used again answers to a new token only, for as long as 16
-/// bits of generation last.
+/// bits of generation last; and one whose operation the store does not have
+/// answers to none.
 #[test]
 fn tokens_of_the_past_are_strangers() {
     let mut lane = lane();
@@ -88,15 +92,50 @@ fn tokens_of_the_past_are_strangers() {
     let mut slab = Slab::new(1);
     let mut frame = lane.allocate(60).unwrap();
     let mut seen = std::collections::HashSet::new();
+    let mut last = 0;
     for _ in 0..1000 {
-        let (token, _) = slab.admit(pending(frame), 36, 0, &memory).unwrap();
+        let index = slab.admit(pending(frame, 0)).unwrap();
+        assert!(slab.complete(last + (1 << 16)).is_none(), "not lent");
+        let op = slab.lend(index, &memory, 0).unwrap();
+        let token = op.token;
         assert!(seen.insert(token));
         for strange in [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff] {
-            assert!(slab.remove(strange).is_none(), "{strange:#x} for {token:#x}");
+            assert!(slab.complete(strange).is_none(), "{strange:#x} for {token:#x}");
         }
-        frame = slab.remove(token).unwrap().job.frame;
+        frame = slab.refuse(op).unwrap().job.frame;
+        last = token;
     }
     lane.release(frame);
+}
+
+/// A write is the same however its frame is cut, and differs by any byte.
+#[test]
+fn contents_do_not_depend_on_pieces() {
+    let data: Vec<u8> = (0..5000u32).map(|at| (at % 251) as u8).collect();
+    let hash = |chunk_bytes: u32, offset: u16, data: &[u8]| {
+        let (rings, memory, _wire) = FakeRings::new(64, chunk_bytes, 16).unwrap();
+        let mut lane = Lane::new(rings, memory.clone());
+        let mut frame = lane.allocate(usize::from(offset) + data.len()).unwrap();
+        let mut at = 0;
+        for piece in 0..frame.pieces() {
+            for byte in memory.piece_mut(&mut frame, piece) {
+                *byte = data.get(usize::wrapping_sub(at, offset.into())).copied().unwrap_or(0xEE);
+                at += 1;
+            }
+        }
+        let content = Content::of(Kind::Write, 0, data.len() as u32, &frame, offset, &memory);
+        lane.release(frame);
+        content.hash
+    };
+    let expected = xxhash_rust::xxh3::xxh3_128(&data);
+    for (chunk_bytes, offset) in [(2048, 36), (2048, 44), (4096, 36), (8192, 36)] {
+        assert_eq!(hash(chunk_bytes, offset, &data), expected, "{chunk_bytes}, {offset}");
+    }
+    for at in [0, 1, 2011, 2012, 4999] {
+        let mut other = data.clone();
+        other[at] ^= 1;
+        assert_ne!(hash(2048, 36, &other), expected, "byte {at}");
+    }
 }
 
 /// As many as there are chunks come back without one being refused.
@@ -176,7 +215,7 @@ fn needed(header: &Header, frame: &[u8], sectors_per_frame: u8) -> usize {
         Action::Reply(reply) => reply.frame_len(header.l2_len()),
         Action::Read { count, .. } => header.argument_offset() + ata::HEADER_LEN + usize::from(count) * 512,
         Action::Identify { .. } => header.argument_offset() + ata::HEADER_LEN + 512,
-        Action::Ignore(_) | Action::Write { .. } | Action::Flush { .. } => 60,
+        Action::Ignore(_) | Action::Write { .. } | Action::Flush { .. } | Action::Discard { .. } => 60,
     }
 }
 

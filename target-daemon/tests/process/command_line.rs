@@ -25,6 +25,13 @@ const REFUSED: &[Row] = &[
     ("0.1=%/a,offset=100B -i xbp0", 2, &["offset=100B", "not a multiple of 512"]),
     ("0.1=%/a,length=0 -i xbp0", 2, &["length=0", "at least one sector"]),
     ("0.1=%/a,length=999999P -i xbp0", 2, &["999999P", "too large"]),
+    ("0.1=%/a,pin -i xbp0", 2, &["pin has no meaning", "store=mmap"]),
+    ("0.1=%/a,ro,trim=on -i xbp0", 2, &["trim=on has no meaning with ro", "leave it out"]),
+    (
+        "0.1=%/a,store=mmap,sync=each -i xbp0",
+        2,
+        &["sync=each has no meaning with store=mmap", "store=direct"],
+    ),
     ("0.1=%/a,durability=maybe -i xbp0", 2, &["durability=maybe", "durable or volatile"]),
     ("0.1=%/a -i xbp0 --buffer-count 1", 2, &["'1'", "--buffer-count", "2..=65535"]),
     ("0.1=%/a -i xbp0 --buffer-count 65536", 2, &["65536", "--buffer-count", "2..=65535"]),
@@ -103,7 +110,20 @@ fn an_interface_that_carries_no_sector_is_refused() {
 fn help_names_options_signals_and_exit_codes() {
     for (arguments, parts) in [
         ("--help", &["serve", "check"][..]),
-        ("serve --help", &["--interface", "SIGUSR1", "Exit codes", "vblade 0 1 eth1"]),
+        (
+            "serve --help",
+            &[
+                "--interface",
+                "SIGUSR1",
+                "SIGHUP",
+                "trim=on|off",
+                "sync=each|group",
+                "pin",
+                "huge",
+                "Exit codes",
+                "vblade 0 1 eth1",
+            ],
+        ),
     ] {
         let output = xblade(arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use xblade::wire::ether::Mac;
+
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, patterns, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, may_run, until};
+use crate::space::{OURS, PATIENCE, PEER, Pair, may_run, until};
 
 #[test]
 fn a_signal_drains_and_detaches() {
@@ -104,6 +106,52 @@ fn usr1_prints_counters_and_service_times() {
     host.read(at(0, 1), 0, 1);
     assert_eq!(daemon.report().sum("reads"), 11);
     daemon.stop();
+}
+
+/// By itself and when asked to; told to the operator and to the hosts.
+#[test]
+fn a_new_size_is_noticed_said_and_announced() {
+    if !may_run("a_new_size_is_noticed_said_and_announced") {
+        return;
+    }
+    // The first never comes by itself within a test, the second never by a signal.
+    for (every, by_signal) in [(3600, true), (0, true), (1, false)] {
+        let (pair, dir) = (Pair::new(), Dir::new());
+        let (image, other) = (dir.image("a", 64), dir.image("b", 8));
+        let arguments = format!("0.1={image} 0.2={other} -i {OURS} --measure-every {every}");
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        let daemon = Daemon::serve(&pair.ours, &arguments);
+        // Of the start: they may come later than the first answers.
+        for _ in 0..2 {
+            host.announcement(PATIENCE).expect("an announcement");
+        }
+        for (sectors, said) in
+            [(4096, "0.1: 2.0 MiB now, was 32.0 KiB"), (32, "0.1: 16.0 KiB now, was 2.0 MiB")]
+        {
+            let mark = daemon.mark();
+            image.resize(sectors);
+            if by_signal {
+                daemon.signal(libc::SIGHUP);
+            }
+            let line = daemon.wait_for_after(mark, "now, was");
+            assert!(line.contains(said) && line.contains("aoe-revalidate e0.1"), "{line}");
+            for slot in [1, 2] {
+                let announced = host.announcement(PATIENCE).expect("an announcement");
+                assert_eq!((announced.address, announced.to), (at(0, slot), Mac::BROADCAST));
+            }
+            // Not because it was asked.
+            let last = sectors - 1;
+            let tag = host.send_read(at(0, 1), last, 1);
+            assert_eq!(host.answer(tag).status, 0x40, "sector {last}");
+            let tag = host.send_read(at(0, 1), sectors, 1);
+            assert_eq!((host.answer(tag).error, host.identify(at(0, 1)).sectors), (0x10, sectors));
+        }
+        let again = host.announcement(Duration::from_millis(10));
+        let ended = daemon.stop();
+        assert_eq!(again, None, "told once: {}", ended.text);
+        assert_eq!(ended.text.matches("now, was").count(), 2, "{}", ended.text);
+        ended.report().assert_sound();
+    }
 }
 
 #[test]

@@ -2,27 +2,45 @@
 
 use std::process::Command;
 
-use xblade::store::{Access, MmapStore, OpenOptions};
+use xblade::store::{self, Access, OpenOptions};
 
 use crate::fixture::*;
 
-/// The other tests map their files. Here all of them run once more, in a
-/// process of their own, by descriptor.
-#[test]
-fn every_test_again_by_descriptor() {
-    if by_descriptor() {
+/// Tests of what a store by io_uring does not do yet.
+const FORGETS_NOTHING: [&str; 1] = ["discard"];
+
+/// The other tests map their files. Here all of them run once more for each
+/// other way, in a process of its own.
+fn every_test_again(way: &str, skipped: &[&str]) {
+    if access() != Access::Mapped {
         return;
     }
-    let program = std::env::current_exe().unwrap();
-    let again = Command::new(program)
-        .env("XBLADE_TEST_BY_DESCRIPTOR", "1")
+    let skips = skipped.iter().flat_map(|name| ["--skip", name]);
+    let again = Command::new(std::env::current_exe().unwrap())
+        .env("XBLADE_TEST_ACCESS", way)
         // Only a mapping raises signals.
-        .args(["--skip", "sigbus", "--test-threads", "2"])
+        .args(["--skip", "sigbus", "--skip", "access::", "--test-threads", "2"])
+        .args(skips)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&again.stdout);
     assert!(again.status.success(), "{said}");
     assert!(said.contains("a_file_truncated_below_its_store_stays_truncated ... ok"), "{said}");
+}
+
+#[test]
+fn every_test_again_by_descriptor() {
+    every_test_again("descriptor", &[]);
+}
+
+#[test]
+fn every_test_again_through_the_page_cache() {
+    every_test_again("cached", &FORGETS_NOTHING);
+}
+
+#[test]
+fn every_test_again_past_the_page_cache() {
+    every_test_again("direct", &FORGETS_NOTHING);
 }
 
 #[test]
@@ -35,15 +53,13 @@ fn what_lies_in_memory_is_mapped_and_nothing_else() {
         if !whole {
             truncate(&path, 1 << 20);
         }
-        let store = MmapStore::open(&OpenOptions { read_only: true, ..OpenOptions::new(&path) }).unwrap();
-        let in_memory = path.starts_with("/dev/shm");
-        assert_eq!(store.is_mapped(), in_memory && whole, "{}", path.display());
-        let store = MmapStore::open(&OpenOptions {
-            read_only: true,
-            access: Access::Mapped,
-            ..OpenOptions::new(&path)
-        });
-        assert!(store.unwrap().is_mapped());
+        let options = OpenOptions { read_only: true, ..OpenOptions::new(&path) };
+        let expected = if path.starts_with("/dev/shm") && whole { Access::Mapped } else { Access::Direct };
+        assert_eq!(store::open(&options).unwrap().access, expected, "{}", path.display());
+        for access in [Access::Mapped, Access::Descriptor, Access::Cached] {
+            let options = OpenOptions { access, ..options.clone() };
+            assert_eq!(store::open(&options).unwrap().access, access, "what was asked for");
+        }
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -5,9 +5,9 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use xblade::store::MmapStore;
+use xblade::store::{Access, OpenOptions, Store};
 
-use crate::fixture::{open, read, volatile};
+use crate::fixture::{open, read, refusal, volatile};
 
 const ROLE: &str = "XBLADE_STORE_TEST_ROLE";
 const FILE: &str = "XBLADE_STORE_TEST_FILE";
@@ -64,6 +64,7 @@ fn role() {
         "store" => wait_with(open(&volatile(file))),
         "posix lock" => wait_with(lock_as_process(file)),
         "fault elsewhere" => fault_elsewhere(file),
+        "pin without a right to" => pin_without_a_right_to(file),
         "signal from outside" => signal_from_outside(file),
         _ => panic!("{role}?"),
     }
@@ -96,7 +97,23 @@ fn fault_elsewhere(path: &Path) {
     let mapping = memmap2::MmapOptions::new().len(8192).map_raw_read_only(&file).unwrap();
     // SAFETY: not safe at all: the page lies behind the end of the file.
     let byte = unsafe { mapping.as_ptr().add(4096).read_volatile() };
-    println!("survived with {byte}, {:?}", read(&mut store, 0, 512));
+    println!("survived with {byte}, {:?}", read(&mut *store, 0, 512));
+}
+
+/// As a service without CAP_IPC_LOCK would.
+fn pin_without_a_right_to(path: &Path) {
+    let limit = libc::rlimit { rlim_cur: 65536, rlim_max: 65536 };
+    // SAFETY: a valid `rlimit`.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) }, 0);
+    // SAFETY: no pointers. Another user has no capabilities.
+    assert_eq!(unsafe { libc::setuid(65534) }, 0);
+    let options =
+        OpenOptions { pin: true, access: Access::Mapped, read_only: true, ..OpenOptions::new(path) };
+    let message = refusal(&options);
+    for part in ["pinned", "2097152 bytes", "limit for locked memory is 65536", "ulimit -l", "leave pin out"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 fn signal_from_outside(path: &Path) {
@@ -106,10 +123,10 @@ fn signal_from_outside(path: &Path) {
 }
 
 /// A store whose guard has proved to work.
-fn guarded(path: &Path) -> MmapStore {
+fn guarded(path: &Path) -> Box<dyn Store> {
     let mut store = open(&volatile(path));
     crate::fixture::truncate(path, 4096);
-    read(&mut store, 8, 512).unwrap_err();
-    read(&mut store, 0, 512).unwrap();
+    read(&mut *store, 8, 512).unwrap_err();
+    read(&mut *store, 0, 512).unwrap();
     store
 }

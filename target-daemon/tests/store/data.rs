@@ -18,16 +18,16 @@ fn what_was_written_is_read_whatever_the_pieces() {
             // Not page aligned, and over a page border.
             let sector = 3 + 7 * round as u64;
             let data = pattern(round as u8, 8192);
-            run(&mut store, Kind::Write, sector, &mut data.clone(), cuts).unwrap();
+            run(&mut *store, Kind::Write, sector, &mut data.clone(), cuts).unwrap();
             for cuts in [&[][..], cuts] {
                 let mut memory = vec![0; 8192];
-                run(&mut store, Kind::Read, sector, &mut memory, cuts).unwrap();
+                run(&mut *store, Kind::Read, sector, &mut memory, cuts).unwrap();
                 assert_eq!(memory, data, "{options:?} {cuts:?}");
             }
             let start = sector as usize * 512;
             assert_eq!(fs::read(&options.path).unwrap()[start..start + 8192], data);
         }
-        flush(&mut store).unwrap();
+        flush(&mut *store).unwrap();
         assert_eq!(store.degraded(), None);
     }
 }
@@ -40,15 +40,15 @@ fn the_last_sector_is_in_and_the_next_is_out() {
     for options in [OpenOptions::new(&path), volatile(&path)] {
         let mut store = open(&options);
         assert_eq!(store.geometry().sectors, 19);
-        write(&mut store, 18, &pattern(9, 512)).unwrap();
-        assert_eq!(read(&mut store, 18, 512).unwrap(), pattern(9, 512));
+        write(&mut *store, 18, &pattern(9, 512)).unwrap();
+        assert_eq!(read(&mut *store, 18, 512).unwrap(), pattern(9, 512));
         for (sector, bytes) in [(19, 512), (18, 1024), (0, 20 * 512), (u64::MAX, 512), (u64::MAX / 512, 512)]
         {
-            assert_eq!(read(&mut store, sector, bytes), Err(Fault::Range), "{sector}");
-            assert_eq!(write(&mut store, sector, &vec![1; bytes]), Err(Fault::Range), "{sector}");
+            assert_eq!(read(&mut *store, sector, bytes), Err(Fault::Range), "{sector}");
+            assert_eq!(write(&mut *store, sector, &vec![1; bytes]), Err(Fault::Range), "{sector}");
         }
-        assert_eq!(write(&mut store, 0, &[1; 100]), Err(Fault::Range), "no whole sector");
-        assert_eq!(read(&mut store, 19, 0), Ok(vec![]), "nothing at the end");
+        assert_eq!(write(&mut *store, 0, &[1; 100]), Err(Fault::Range), "no whole sector");
+        assert_eq!(read(&mut *store, 19, 0), Ok(vec![]), "nothing at the end");
         assert_eq!(size(&path), 19 * 512);
     }
 }
@@ -69,9 +69,9 @@ fn an_extent_keeps_to_itself() {
             assert_eq!(store.geometry().sectors, sectors);
             let start = offset as usize;
             let end = start + 512 * sectors as usize;
-            let got = read(&mut store, 0, end - start).unwrap();
-            write(&mut store, 0, &vec![0xAA; end - start]).unwrap();
-            assert_eq!(write(&mut store, sectors, &[0xBB; 512]), Err(Fault::Range));
+            let got = read(&mut *store, 0, end - start).unwrap();
+            write(&mut *store, 0, &vec![0xAA; end - start]).unwrap();
+            assert_eq!(write(&mut *store, sectors, &[0xBB; 512]), Err(Fault::Range));
             let after = fs::read(&path).unwrap();
             assert_eq!(after[start..end], vec![0xAA; end - start]);
             assert_eq!((&after[..start], &after[end..]), (&before[..start], &before[end..]));
@@ -86,9 +86,9 @@ fn a_read_only_store_reads_and_takes_no_write() {
     let path = scratch.file("f", &pattern(1, 4096));
     for options in [read_only(&path), OpenOptions { read_only: true, ..volatile(&path) }] {
         let mut store = open(&options);
-        assert_eq!(read(&mut store, 1, 512).unwrap(), pattern(1, 4096)[512..1024]);
-        assert_eq!(write(&mut store, 1, &[0; 512]), Err(Fault::ReadOnly));
-        assert_eq!(flush(&mut store), Ok(()));
+        assert_eq!(read(&mut *store, 1, 512).unwrap(), pattern(1, 4096)[512..1024]);
+        assert_eq!(write(&mut *store, 1, &[0; 512]), Err(Fault::ReadOnly));
+        assert_eq!(flush(&mut *store), Ok(()));
         assert_eq!(fs::read(&path).unwrap(), pattern(1, 4096));
     }
 }
@@ -98,13 +98,13 @@ fn a_write_by_another_program_is_seen() {
     let scratch = Scratch::new();
     let path = scratch.file("f", &[0; 4096]);
     let mut store = open(&OpenOptions::new(&path));
-    assert_eq!(read(&mut store, 7, 512).unwrap(), [0; 512]);
+    assert_eq!(read(&mut *store, 7, 512).unwrap(), [0; 512]);
     fs::OpenOptions::new()
         .write(true)
         .open(&path)
         .and_then(|file| std::os::unix::fs::FileExt::write_all_at(&file, &[7; 512], 7 * 512))
         .unwrap();
-    assert_eq!(read(&mut store, 7, 512).unwrap(), [7; 512]);
+    assert_eq!(read(&mut *store, 7, 512).unwrap(), [7; 512]);
 }
 
 #[test]
@@ -115,25 +115,25 @@ fn refresh_follows_the_size_of_the_file() {
         let mut store = by(durable, path);
         truncate(path, (1 << 20) + 100);
         assert_eq!(store.geometry().sectors, 8, "unseen until refreshed");
-        assert_eq!(read(&mut store, 8, 512), Err(Fault::Range));
-        assert_eq!(measure(&mut store), 2048);
-        write(&mut store, 2047, &pattern(2, 512)).unwrap();
-        assert_eq!(read(&mut store, 2047, 512).unwrap(), pattern(2, 512));
+        assert_eq!(read(&mut *store, 8, 512), Err(Fault::Range));
+        assert_eq!(measure(&mut *store), 2048);
+        write(&mut *store, 2047, &pattern(2, 512)).unwrap();
+        assert_eq!(read(&mut *store, 2047, 512).unwrap(), pattern(2, 512));
 
         truncate(path, 3 * 512);
-        assert_eq!(measure(&mut store), 3);
-        assert_eq!(read(&mut store, 2, 512).unwrap(), pattern(1, 8 * 512)[1024..1536]);
-        assert_eq!(read(&mut store, 3, 512), Err(Fault::Range));
-        assert_eq!(write(&mut store, 3, &[1; 512]), Err(Fault::Range));
+        assert_eq!(measure(&mut *store), 3);
+        assert_eq!(read(&mut *store, 2, 512).unwrap(), pattern(1, 8 * 512)[1024..1536]);
+        assert_eq!(read(&mut *store, 3, 512), Err(Fault::Range));
+        assert_eq!(write(&mut *store, 3, &[1; 512]), Err(Fault::Range));
         // Nothing left to map: the old size stays, and says that data is gone.
         truncate(path, 0);
-        assert_eq!((measure(&mut store), store.geometry().sectors), (3, 3));
-        assert_eq!(read(&mut store, 0, 512), Err(Fault::Media));
+        assert_eq!((measure(&mut *store), store.geometry().sectors), (3, 3));
+        assert_eq!(read(&mut *store, 0, 512), Err(Fault::Media));
     }
     let fixed = scratch.file("fixed", &pattern(1, 8 * 512));
     let mut store = open(&extent(&fixed, 0, Some(2048)));
     truncate(&fixed, 1 << 20);
-    assert_eq!(measure(&mut store), 4, "an explicit length stays");
+    assert_eq!(measure(&mut *store), 4, "an explicit length stays");
 }
 
 #[test]

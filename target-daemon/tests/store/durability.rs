@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use xblade::store::{Buffers, Fault, Kind, MmapStore, Op, OpenOptions, Store};
+use xblade::store::{Access, Buffers, Fault, Kind, Op, OpenOptions, Store};
 
 use crate::fixture::*;
 
@@ -52,7 +52,7 @@ impl Disk {
     }
 }
 
-fn write_all(store: &mut MmapStore) {
+fn write_all(store: &mut dyn Store) {
     for index in 0..WRITES {
         write(store, index * STRIDE, &pattern(index as u8, 1024)).unwrap();
     }
@@ -75,22 +75,57 @@ fn an_acknowledged_durable_write_survives_a_power_cut() {
     };
     let mut disk = Disk::new();
     let mut store = open(&OpenOptions::new(disk.file()));
-    write_all(&mut store);
+    write_all(&mut *store);
     disk.cut_power();
     drop(store);
     disk.restart();
     assert_eq!(count_kept(&disk.file()), WRITES);
 }
 
+/// Every second write is forgotten again. The control is in the same test: what
+/// is forgotten by a volatile store comes back.
+#[test]
+fn an_acknowledged_durable_discard_survives_a_power_cut() {
+    let Some(_alone) = root("an_acknowledged_durable_discard_survives_a_power_cut") else {
+        return;
+    };
+    for durable in [true, false] {
+        let mut disk = Disk::new();
+        let mut store = open(&OpenOptions { trim: Some(true), ..OpenOptions::new(disk.file()) });
+        write_all(&mut *store);
+        drop(store);
+        let options = if durable { OpenOptions::new(disk.file()) } else { volatile(&disk.file()) };
+        let mut store = open(&OpenOptions { trim: Some(true), ..options });
+        let whole_pages = |index: u64| (index * STRIDE, 8);
+        for index in (0..WRITES).step_by(2) {
+            discard(&mut *store, &[whole_pages(index), (index * STRIDE + 16, 0)]).unwrap();
+        }
+        disk.cut_power();
+        drop(store);
+        disk.restart();
+        let bytes = std::fs::read(disk.file()).unwrap();
+        let zeros = |index: &u64| bytes[(index * STRIDE * 512) as usize..][..4096].iter().all(|b| *b == 0);
+        let forgotten = (0..WRITES).filter(zeros).count() as u64;
+        if durable {
+            assert_eq!((forgotten, count_kept(&disk.file())), (WRITES / 2, WRITES / 2));
+        } else {
+            assert!(forgotten <= WRITES / 10, "{forgotten} stayed forgotten: the cut proves nothing");
+        }
+    }
+}
+
 /// The control: it shows that the power cut cuts.
 #[test]
 fn a_volatile_write_does_not_survive_a_power_cut() {
+    if access() == Access::Direct {
+        return; // what O_DIRECT has written over is on the loop device at once
+    }
     let Some(_alone) = root("a_volatile_write_does_not_survive_a_power_cut") else {
         return;
     };
     let mut disk = Disk::new();
     let mut store = open(&volatile(&disk.file()));
-    write_all(&mut store);
+    write_all(&mut *store);
     disk.cut_power();
     drop(store);
     disk.restart();
@@ -105,8 +140,8 @@ fn a_volatile_write_survives_after_a_flush() {
     };
     let mut disk = Disk::new();
     let mut store = open(&volatile(&disk.file()));
-    write_all(&mut store);
-    flush(&mut store).unwrap();
+    write_all(&mut *store);
+    flush(&mut *store).unwrap();
     disk.cut_power();
     drop(store);
     disk.restart();
@@ -122,19 +157,20 @@ fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
         let disk = Disk::new();
         let file = disk.file();
         let mut store = by(durable, &file);
-        write_all(&mut store);
+        write_all(&mut *store);
         disk.cut_power();
         if durable {
-            assert_eq!(write(&mut store, 1, &pattern(1, 512)), Err(Fault::Media));
+            assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(Fault::Media));
             assert_eq!(store.degraded(), None, "a write tells its initiator, that is enough");
         }
-        assert_eq!(flush(&mut store), Err(Fault::Media));
+        assert_eq!(flush(&mut *store), Err(Fault::Media));
         assert_eq!(store.degraded(), Some(Fault::Media));
-        assert_eq!(write(&mut store, 1, &pattern(1, 512)), Err(Fault::ReadOnly));
-        assert_eq!(flush(&mut store), Err(Fault::Media), "not better the second time");
+        assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(Fault::ReadOnly));
+        assert_eq!(discard(&mut *store, &[(0, 1)]), Err(Fault::ReadOnly));
+        assert_eq!(flush(&mut *store), Err(Fault::Media), "not better the second time");
         // Without the guarded copy the read asks the file system, which is dead.
-        if cfg!(target_arch = "x86_64") && !by_descriptor() {
-            assert_eq!(read(&mut store, 0, 1024).unwrap(), pattern(0, 1024), "still in memory");
+        if cfg!(target_arch = "x86_64") && access() == Access::Mapped {
+            assert_eq!(read(&mut *store, 0, 1024).unwrap(), pattern(0, 1024), "still in memory");
         }
     }
 }
@@ -143,6 +179,9 @@ fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
 /// `fdatasync` returns success, though the data never reached the disk.
 #[test]
 fn a_flush_that_failed_once_is_not_trusted_again() {
+    if access() == Access::Direct {
+        return; // the write itself fails
+    }
     let Some(_alone) = root("a_flush_that_failed_once_is_not_trusted_again") else {
         return;
     };
@@ -154,18 +193,21 @@ fn a_flush_that_failed_once_is_not_trusted_again() {
     let device = Loop::new(&image, &[]);
     let mut store = open(&volatile(device.path()));
     for index in 0..512 {
-        write(&mut store, index * 8, &pattern(index as u8, 4096)).unwrap();
+        write(&mut *store, index * 8, &pattern(index as u8, 4096)).unwrap();
     }
-    flush(&mut store).unwrap_err();
+    flush(&mut *store).unwrap_err();
     assert!(store.degraded().is_some());
-    assert!(flush(&mut store).is_err());
-    assert_eq!(write(&mut store, 0, &pattern(1, 512)), Err(Fault::ReadOnly));
+    assert!(flush(&mut *store).is_err());
+    assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(Fault::ReadOnly));
 }
 
 /// A disk that takes data into the page cache and fails when it has to be made
 /// stable: no write of the group may be acknowledged, and none after it.
 #[test]
 fn a_group_whose_sync_fails_is_not_acknowledged() {
+    if access() == Access::Direct {
+        return; // the write itself fails
+    }
     let Some(_alone) = root("a_group_whose_sync_fails_is_not_acknowledged") else {
         return;
     };
@@ -187,19 +229,24 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
         store.submit(Op { token: *token, kind, sector, buffers }).expect("room in the queue");
     }
     let mut first = Vec::new();
-    while let Some(completion) = store.complete() {
+    for _ in &tokens {
+        let completion = next(&mut *store);
         assert!(completion.result.is_err(), "write {} was acknowledged", completion.token);
         first.push(completion.token);
     }
-    assert_eq!(first, tokens, "each once, in order");
+    first.sort_unstable();
+    assert_eq!(first, tokens, "each once");
     assert!(store.degraded().is_some());
-    assert_eq!(write(&mut store, 0, &pattern(1, 512)), Err(Fault::ReadOnly));
+    assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(Fault::ReadOnly));
 }
 
 /// One request alone is stable when its completion comes, and so is each of a
 /// group: nothing is completed before the sync.
 #[test]
 fn a_write_is_not_complete_before_somebody_asks() {
+    if matches!(access(), Access::Direct | Access::Cached) {
+        return; // their order is the disk's
+    }
     let scratch = Scratch::new();
     let path = scratch.file("f", &pattern(1, 8192));
     let mut store = open(&OpenOptions::new(&path));

@@ -7,7 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use crate::media::*;
-use xblade::store::{Access, Buffers, Durability, Fault, Kind, MmapStore, Op, OpenOptions, Store};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use xblade::store::{
+    self, Access, Buffers, Completion, Durability, Fault, Kind, Op, OpenOptions, Opened, Store, Warning,
+};
+
+/// What a frame carries at most.
+const REQUEST_BYTES_MAX: usize = 8192;
 
 /// Runs one operation over `memory`, cut into pieces at `cuts`.
 pub fn run(
@@ -30,23 +36,51 @@ pub fn run(
     // SAFETY: as above.
     assert!(unsafe { buffers.push(rest) });
     store.submit(Op { token, kind, sector, buffers }).expect("room in the queue");
-    let completion = store.complete().expect("a synchronous engine is done");
+    let completion = next(store);
     assert_eq!(completion.token, token);
     assert!(store.complete().is_none(), "one completion an operation");
     completion.result
 }
 
+/// The next completion, waited for.
+pub fn next(store: &mut dyn Store) -> Completion {
+    loop {
+        store.kick();
+        if let Some(completion) = store.complete() {
+            return completion;
+        }
+        let fd = store.fd().expect("a synchronous engine is done");
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&limit)), Ok(1), "nothing has finished for 10 s");
+    }
+}
+
 pub fn read(store: &mut dyn Store, sector: u64, bytes: usize) -> Result<Vec<u8>, Fault> {
     let mut memory = vec![0xEE; bytes];
-    run(store, Kind::Read, sector, &mut memory, &[]).map(|()| memory)
+    for (at, part) in memory.chunks_mut(REQUEST_BYTES_MAX).enumerate() {
+        run(store, Kind::Read, sector + (at * REQUEST_BYTES_MAX / 512) as u64, part, &[])?;
+    }
+    Ok(memory)
 }
 
 pub fn write(store: &mut dyn Store, sector: u64, data: &[u8]) -> Result<(), Fault> {
-    run(store, Kind::Write, sector, &mut data.to_vec(), &[])
+    for (at, part) in data.to_vec().chunks_mut(REQUEST_BYTES_MAX).enumerate() {
+        run(store, Kind::Write, sector + (at * REQUEST_BYTES_MAX / 512) as u64, part, &[])?;
+    }
+    Ok(())
 }
 
 pub fn flush(store: &mut dyn Store) -> Result<(), Fault> {
     run(store, Kind::Flush, 0, &mut [], &[])
+}
+
+/// Forgets ranges of sectors: first one and count.
+pub fn discard(store: &mut dyn Store, ranges: &[(u64, u16)]) -> Result<(), Fault> {
+    let entries = ranges.iter().map(|(sector, count)| (sector | u64::from(*count) << 48).to_le_bytes());
+    let mut block: Vec<u8> = entries.flatten().collect();
+    block.resize(block.len().next_multiple_of(512), 0);
+    run(store, Kind::Discard, 0, &mut block, &[13])
 }
 
 /// The size in sectors, looked at just now.
@@ -60,13 +94,18 @@ pub fn pattern(seed: u8, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|index| (seed as usize + index / 512 * 7 + index * 31) as u8 | 1).collect()
 }
 
-/// A store by its path and whether it is durable.
-/// Whether this process tests access by descriptor.
-pub fn by_descriptor() -> bool {
-    std::env::var_os("XBLADE_TEST_BY_DESCRIPTOR").is_some()
+/// How this process reaches files (see `access`).
+pub fn access() -> Access {
+    match std::env::var("XBLADE_TEST_ACCESS").as_deref() {
+        Ok("descriptor") => Access::Descriptor,
+        Ok("cached") => Access::Cached,
+        Ok("direct") => Access::Direct,
+        _ => Access::Mapped,
+    }
 }
 
-pub fn by(durable: bool, path: &Path) -> MmapStore {
+/// A store by its path and whether it is durable.
+pub fn by(durable: bool, path: &Path) -> Box<dyn Store> {
     open(&if durable { OpenOptions::new(path) } else { volatile(path) })
 }
 
@@ -82,16 +121,24 @@ pub fn extent(path: &Path, offset_bytes: u64, length_bytes: Option<u64>) -> Open
     OpenOptions { offset_bytes, length_bytes, ..OpenOptions::new(path) }
 }
 
-/// Mapped, or by descriptor if the environment says so (see `access`).
-pub fn open(options: &OpenOptions) -> MmapStore {
-    let access = if by_descriptor() { Access::Descriptor } else { Access::Mapped };
-    MmapStore::open(&OpenOptions { access, ..options.clone() })
+/// In the way that this process tests.
+pub fn open(options: &OpenOptions) -> Box<dyn Store> {
+    opened(options).store
+}
+
+/// What the operator should know.
+pub fn warnings(options: &OpenOptions) -> Vec<Warning> {
+    opened(options).warnings
+}
+
+fn opened(options: &OpenOptions) -> Opened {
+    store::open(&OpenOptions { access: access(), ..options.clone() })
         .unwrap_or_else(|error| panic!("{error}: {options:?}"))
 }
 
 /// The message for the user, for an open that must fail.
 pub fn refusal(options: &OpenOptions) -> String {
-    match MmapStore::open(options) {
+    match store::open(options) {
         Ok(_) => panic!("was opened: {options:?}"),
         Err(error) => error.to_string(),
     }

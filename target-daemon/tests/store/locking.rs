@@ -82,7 +82,7 @@ fn a_copy_of_the_descriptor_does_not_keep_the_lock() {
         }
     }
     drop(held);
-    let reopened = xblade::store::MmapStore::open(&OpenOptions::new(&path));
+    let reopened = xblade::store::open(&OpenOptions::new(&path));
     // SAFETY: the child that was started above, and reaped only here.
     unsafe {
         libc::kill(child, libc::SIGKILL);
@@ -98,7 +98,7 @@ fn growth_of_the_file_is_locked_too() {
     let mut store = open(&OpenOptions::new(&path));
     truncate(&path, 8192);
     assert!(refusal(&extent(&path, 4096, Some(4096))).contains("locked by"));
-    assert_eq!(measure(&mut store), 16);
+    assert_eq!(measure(&mut *store), 16);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libc::{EIO, ENOSPC};
-use xblade::store::{Fault, Kind, OpenOptions};
+use xblade::store::{Access, Fault, Kind, OpenOptions};
 
 use crate::fixture::*;
 use crate::fuse::{FuseFile, On, Verdict};
@@ -17,7 +17,7 @@ const BYTES: usize = 1 << 20;
 /// is possible, over one that it does not.
 fn each(test: &str, act: impl Fn(&Row, &FuseFile, Running)) {
     // These rows are not of `access`, which runs every test once more.
-    if by_descriptor() {
+    if access() != Access::Mapped {
         return;
     }
     let Some(_alone) = root(test) else { return };

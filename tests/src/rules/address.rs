@@ -4,7 +4,7 @@ use xblade::wire::DropReason;
 
 use super::{WRITTEN, rules};
 use crate::frame::{ATA, Ask, QUERY, SHELF_ANY, SLOT_ANY, ata, ata_done, query, query_done};
-use crate::{Address, Bench, LARGE, MAIN, READ_ONLY, SENTINEL, Stand, pattern};
+use crate::{Address, Bench, LARGE, MAIN, READ_ONLY, SENTINEL, Stand, THIN, pattern};
 
 rules! {
     other_addresses_are_not_answered ["P-ADR-1"]
@@ -16,8 +16,8 @@ rules! {
 
 /// Addresses that are not exact, and whom they reach.
 const BROADCASTS: [(Address, &[Address]); 6] = [
-    ((SHELF_ANY, SLOT_ANY), &[MAIN, READ_ONLY, LARGE, SENTINEL]),
-    ((7, SLOT_ANY), &[MAIN, READ_ONLY]),
+    ((SHELF_ANY, SLOT_ANY), &[MAIN, READ_ONLY, THIN, LARGE, SENTINEL]),
+    ((7, SLOT_ANY), &[MAIN, READ_ONLY, THIN]),
     ((300, SLOT_ANY), &[LARGE]),
     ((SHELF_ANY, 3), &[MAIN]),
     ((SHELF_ANY, 0), &[LARGE]),
@@ -96,7 +96,7 @@ fn writes_at_a_broadcast_address_are_ignored(bench: &mut Bench<'_>) {
             [ata(opcode, WRITTEN, 2, &[]), ata(opcode, WRITTEN, 255, &[]), ata(opcode, 1 << 27, 1, &[0; 512])]
         {
             let ask = bench.ask((7, SLOT_ANY), ATA, odd);
-            bench.silence(&ask.bytes(), &[DropReason::BroadcastWrite; 2]);
+            bench.silence(&ask.bytes(), &[DropReason::BroadcastWrite; 3]);
         }
     }
     assert_eq!(bench.stand.contents(MAIN, WRITTEN, 2), before);

@@ -2,7 +2,7 @@
 
 use super::rules;
 use crate::frame::{ATA, ata, ata_done, ata_with};
-use crate::{Bench, LARGE, MAIN, READ_ONLY, SENTINEL, Stand};
+use crate::{Bench, LARGE, MAIN, READ_ONLY, SENTINEL, Stand, THIN};
 
 rules! {
     identify_has_the_published_words ["P-IDN-1" "P-IDN-3" "P-IDN-5"]
@@ -12,6 +12,8 @@ rules! {
     flushes_are_answered ["P-ATA-14"]
     power_mode_is_active ["P-ATA-15"]
     features_of_a_durable_export ["P-ATA-16"]
+    features_of_a_volatile_export ["P-ATA-16" "P-ATA-17" "P-IDN-7"]
+    identify_tells_of_trim_where_it_is ["P-IDN-6" "P-TRM-4"]
     other_features_are_aborted ["P-ATA-17"]
     other_opcodes_are_aborted ["P-ATA-18"]
 }
@@ -123,9 +125,24 @@ fn other_features_are_aborted(bench: &mut Bench<'_>) {
     for feature in [0x00, 0x03, 0x05, 0xAA, 0xff] {
         bench.ata(MAIN, ata_with(0, feature, 0xEF, 0, 0, &[]), 0x41, 0x04, &[]);
     }
-    // Zeros that forget what is written do not claim to be durable.
-    if !bench.is_fake() {
-        bench.ata(LARGE, ata_with(0, 0x02, 0xEF, 0, 0, &[]), 0x41, 0x04, &[]);
+}
+
+/// Zeros that forget what is written do not claim to be durable: their cache is
+/// on, and cannot be switched off.
+fn features_of_a_volatile_export(bench: &mut Bench<'_>) {
+    bench.ata(LARGE, ata_with(0, 0x02, 0xEF, 0, 0, &[]), 0x40, 0, &[]);
+    bench.ata(LARGE, ata_with(0, 0x82, 0xEF, 0, 0, &[]), 0x41, 0x04, &[]);
+    for (export, bit) in [(LARGE, 0x20), (MAIN, 0), (THIN, 0)] {
+        let words = identify(bench, export, 1);
+        assert_eq!((words[82], words[85]), (bit, bit), "{export:?}");
+    }
+}
+
+fn identify_tells_of_trim_where_it_is(bench: &mut Bench<'_>) {
+    for (export, _) in Stand::exports() {
+        let words = identify(bench, export, 1);
+        let expected = if export == THIN { (0x4020, 16, 1) } else { (0, 0, 0) };
+        assert_eq!((words[69], words[105], words[169]), expected, "{export:?}");
     }
 }
 

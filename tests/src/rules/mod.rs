@@ -11,6 +11,7 @@ mod mask;
 mod query;
 mod reserve;
 mod transfer;
+mod trim;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Rule> {
         reserve::RULES,
         ata::RULES,
         transfer::RULES,
+        trim::RULES,
         device::RULES,
     ];
     let mut rules = tables.concat();

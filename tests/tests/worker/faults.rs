@@ -13,7 +13,7 @@ use crate::{DISK, SECTORS, good, read, store, target};
 /// Each fault has its ATA error. None has the error flag, after which Linux
 /// would wait 180 s.
 #[test]
-fn every_fault_is_an_ata_error() {
+pub fn every_fault_is_an_ata_error() {
     type Count = fn(&Counters) -> u64;
     let (media, space, other): (Count, Count, Count) =
         (|c| c.media_faults, |c| c.no_space_faults, |c| c.other_faults);
@@ -32,20 +32,22 @@ fn every_fault_is_an_ata_error() {
     for chunk_bytes in [2048, 4096] {
         let store = store(Order::Submitted, 64);
         let mut target = target(&store, |plan| plan.chunk_bytes = chunk_bytes);
-        for (kind, fault, error, counter) in rows {
+        for (tag, (kind, fault, error, counter)) in (0..).step_by(2).zip(rows) {
             let argument = match kind {
                 Kind::Read => ata(0x24, 5, 16, &[]),
                 Kind::Write => ata(0x34, 5, 16, &pattern(1, 1, 16)),
                 _ => ata(0xE7, 0, 0, &[]),
             };
-            let ask = Ask::new(DISK, ATA, argument);
+            let ask = Ask { tag, ..Ask::new(DISK, ATA, argument) };
             let counted = target.count(counter);
             store.fail_next(kind, fault);
             let expected = ask.reply(DISK, &ata_done(&ask.argument, 0x41, error, &[]));
             assert_eq!(target.exchange(0, &ask.bytes()), [expected], "{kind:?} {fault:?}");
             assert_eq!(target.count(counter), counted + 1, "{kind:?} {fault:?}");
             let data: &[u8] = if kind == Kind::Read { &store.bytes()[5 * 512..][..8192] } else { &[] };
-            assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, data)], "and good again");
+            // Another tag: a copy of a write would be answered as that was.
+            let again = Ask { tag: ask.tag + 1, ..ask };
+            assert_eq!(target.exchange(0, &again.bytes()), [good(&again, data)], "and good again");
         }
         target.assert_at_rest();
     }
@@ -107,7 +109,7 @@ fn a_completion_that_cannot_be_is_counted_and_answers_nobody() {
 
 /// What is refused for its range, count or data is not the store's business.
 #[test]
-fn a_store_sees_only_what_it_has() {
+pub fn a_store_sees_only_what_it_has() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let last = SECTORS - 1;

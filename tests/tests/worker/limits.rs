@@ -42,21 +42,21 @@ fn full_slab() {
     assert_eq!(target.count(|counters| counters.slab_full), 3 * 7);
 }
 
-/// Eight chunks of 2 KiB, four of them with the kernel: a reply of 16 sectors
+/// Eight chunks of 2 KiB, four of them with the kernel: a reply of 14 sectors
 /// takes five, so there is only one at a time.
 #[test]
 fn no_chunks_for_a_longer_reply() {
     let store = store(Order::Manual, 64);
     let mut target = target(&store, |plan| (plan.chunks, plan.chunk_bytes) = (8, 2048));
     for turn in 0..3 {
-        let asks = [read(DISK, turn, 0, 16), read(DISK, turn + 10, 16, 16)];
+        let asks = [read(DISK, turn, 0, 14), read(DISK, turn + 10, 16, 14)];
         assert!(target.deliver(0, &asks[0].bytes()));
         assert!(target.deliver(0, &asks[1].bytes()));
         target.settle();
         assert_eq!(store.pending().len(), 1);
         release_all(&store);
         target.settle();
-        assert_eq!(target.sent(0), [good(&asks[0], &[0; 8192])]);
+        assert_eq!(target.sent(0), [good(&asks[0], &[0; 14 * 512])]);
         target.assert_at_rest();
     }
     assert_eq!(target.count(|counters| counters.no_chunks), 3);

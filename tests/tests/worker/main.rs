@@ -2,6 +2,7 @@
 //! what is handed over, and what is random.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod copies;
 mod data;
 mod drain;
 mod exchange;
@@ -10,7 +11,12 @@ mod faulty;
 mod late;
 mod limits;
 mod order;
+mod overlap;
+mod planted;
 mod random;
+mod sizes;
+mod sleep;
+mod stuck;
 
 use xblade::store::{FakeStore, fake::Order};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
@@ -59,6 +65,14 @@ fn fill(target: &mut FakeTarget, store: &FakeStore, to: Address, lba: u64, data:
         release_all(store);
         target.settle();
         assert_eq!(target.sent(0), [good(&ask, &[])]);
+    }
+}
+
+/// Sends these without waiting for anything but that they have been received.
+fn send(target: &mut FakeTarget, asks: &[Ask]) {
+    for ask in asks {
+        assert!(target.deliver(0, &ask.bytes()));
+        target.round();
     }
 }
 

@@ -49,7 +49,7 @@ fn a_write_that_waits_does_not_overwrite_a_newer_one() {
 /// write for another worker's export has waited: it is dropped, for the host to
 /// send again. Reads, and writes for exports of its own, are served.
 #[test]
-fn a_write_that_may_have_waited_is_not_handed_over() {
+pub fn a_write_that_may_have_waited_is_not_handed_over() {
     for (waited_ms, handed) in [(0, true), (40, true), (60, false), (5_000, false)] {
         let (mut target, stores) = pair(Order::Submitted);
         // Hosts come in on lanes of both workers.

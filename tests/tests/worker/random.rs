@@ -1,16 +1,13 @@
 //! Random requests, good and bad, on random lanes, done in a random order by
-//! workers and stores with little room. In the end everything is at rest, every
-//! request was answered once at most, and every read has returned what the last
-//! acknowledged write put there.
-//!
-//! Requests that overlap are never under way together: their order is the
-//! store's business, and `FakeStore` has none.
-
-use std::collections::HashMap;
+//! workers and stores with little room. They overlap as they like, are repeated
+//! by their host, and are delivered twice by the network. In the end everything
+//! is at rest, nobody was answered more often than he asked, and every sector
+//! that was read held what one order of all requests explains.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample;
+use proptest::strategy::ValueTree;
 use xblade::store::FakeStore;
 use xblade::store::fake::Order;
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, SHELF_ANY, SLOT_ANY, ata_done, query};
@@ -18,15 +15,19 @@ use xblade_tests::{Address, BROADCAST, ExportPlan, FakeTarget, Plan, pattern};
 
 use crate::{DISK, SECOND, read, store, write};
 
-/// Where requests do not overlap: 16 sectors each.
-const REGIONS: usize = 30;
+/// Requests begin here, so that they overlap often.
+const FIRST_MAX: u64 = 48;
 const LANES: usize = 3;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A read or a write of a region that is free, on a lane.
-    Transfer { lane: usize, export: usize, region: usize, count: u8, write: bool, seed: u8, vlan: bool },
+    /// A read or a write, on a lane.
+    Transfer { lane: usize, export: usize, lba: u64, count: u8, write: bool, seed: u8, vlan: bool },
+    /// One of the last requests is sent again by its host, with a new tag.
+    Resend { which: usize, lane: usize },
+    /// The network delivers one of them once more.
+    Copy { which: usize },
     /// Any frame at all.
     Noise { lane: usize, frame: Vec<u8> },
     /// A request that is well-formed up to its argument.
@@ -41,11 +42,11 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Step> {
     let lane = 0..LANES;
-    let transfer = (lane.clone(), 0..2usize, 0..REGIONS, 1..=16u8, any::<(bool, u8, bool)>()).prop_map(
-        |(lane, export, region, count, (write, seed, vlan))| Step::Transfer {
+    let transfer = (lane.clone(), 0..2usize, 0..FIRST_MAX, 1..=16u8, any::<(bool, u8, bool)>()).prop_map(
+        |(lane, export, lba, count, (write, seed, vlan))| Step::Transfer {
             lane,
             export,
-            region,
+            lba,
             count,
             write,
             seed,
@@ -54,6 +55,8 @@ fn steps() -> impl Strategy<Value = Step> {
     );
     prop_oneof![
         20 => transfer,
+        3 => (any::<usize>(), lane.clone()).prop_map(|(which, lane)| Step::Resend { which, lane }),
+        3 => any::<usize>().prop_map(|which| Step::Copy { which }),
         1 => (lane.clone(), vec(any::<u8>(), 0..9000)).prop_map(|(lane, frame)| Step::Noise { lane, frame }),
         2 => (lane.clone(), 0..6u8, any::<bool>(), vec(any::<u8>(), 0..2500))
             .prop_map(|(lane, command, any, argument)| Step::Odd { lane, command, any, argument }),
@@ -86,25 +89,35 @@ fn orders() -> impl Strategy<Value = Order> {
     prop_oneof![Just(Order::Manual), (1..u64::MAX).prop_map(Order::Seeded), Just(Order::Submitted)]
 }
 
-/// What a region may hold: one thing, or one of several after a write that
-/// nobody acknowledged.
-type Possible = Vec<Vec<u8>>;
-
+/// A transfer that was sent.
 struct Sent {
     ask: Ask,
     lane: usize,
-    region: (usize, usize),
+    export: usize,
+    lba: u64,
+    count: u8,
+    /// What a write writes.
     data: Option<Vec<u8>>,
+    sent_at: usize,
+    /// From here on it has no more effect: it was answered, or all is at rest.
+    ended_at: Option<usize>,
+    deliveries: usize,
     answers: usize,
 }
 
 struct World {
     target: FakeTarget,
     stores: [FakeStore; 2],
-    regions: HashMap<(usize, usize), Possible>,
-    sent: HashMap<u32, Sent>,
-    next_tag: u32,
+    /// By tag, from `FIRST_TAG` on.
+    sent: Vec<Sent>,
+    /// Counts everything that happens.
+    now: usize,
 }
+
+const FIRST_TAG: u32 = 1 << 16;
+
+/// Resends and copies are of one of the last so many.
+const RECENT: usize = 12;
 
 const EXPORTS: [Address; 2] = [DISK, SECOND];
 
@@ -124,13 +137,31 @@ impl World {
             in_flight: shape.in_flight,
             ..Plan::new(exports)
         });
-        Self { target, stores, regions: HashMap::new(), sent: HashMap::new(), next_tag: 1 << 16 }
+        Self { target, stores, sent: Vec::new(), now: 0 }
     }
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Transfer { lane, export, region, count, write, seed, vlan } => {
-                self.transfer(lane, (export, region), count, write.then_some(seed), vlan);
+            Step::Transfer { lane, export, lba, count, write, seed, vlan } => {
+                let data = write.then(|| pattern(seed, self.sent.len() as u64, count.into()));
+                self.transfer(lane, export, lba, count, data, vlan);
+            }
+            Step::Resend { which, lane } => {
+                let Some(Sent { export, lba, count, data, .. }) = self.recent(which) else { return };
+                let (export, lba, count, data) = (*export, *lba, *count, data.clone());
+                self.transfer(lane, export, lba, count, data, false);
+            }
+            Step::Copy { which } => {
+                let Some(sent) = self.recent(which) else { return };
+                let (lane, bytes, tag) = (sent.lane, sent.ask.bytes(), sent.ask.tag);
+                if self.target.deliver(lane, &bytes) {
+                    let sent = &mut self.sent[(tag - FIRST_TAG) as usize];
+                    sent.deliveries += 1;
+                    if sent.answers == 0 {
+                        // It may never have been executed, and be so now.
+                        sent.ended_at = None;
+                    }
+                }
             }
             Step::Noise { lane, mut frame } => {
                 // Not by chance a good one to one of our addresses.
@@ -142,6 +173,7 @@ impl World {
             Step::Odd { lane, command, any, argument } => self.odd(lane, command, any, argument),
             Step::Turn(worker) => {
                 self.target.workers[worker].turn(&self.target.clock);
+                self.judge_all();
             }
             Step::Release { export, which } => {
                 let pending = self.stores[export].pending();
@@ -153,23 +185,44 @@ impl World {
         }
     }
 
-    fn transfer(&mut self, lane: usize, region: (usize, usize), count: u8, seed: Option<u8>, vlan: bool) {
-        if self.sent.values().any(|sent| sent.region == region) {
-            return;
-        }
-        let lba = region.1 as u64 * 16;
-        let data = seed.map(|seed| pattern(seed, self.next_tag.into(), count.into()));
+    fn recent(&self, which: usize) -> Option<&Sent> {
+        self.sent.iter().rev().take(RECENT).nth(which % RECENT)
+    }
+
+    fn transfer(
+        &mut self,
+        lane: usize,
+        export: usize,
+        lba: u64,
+        count: u8,
+        data: Option<Vec<u8>>,
+        vlan: bool,
+    ) {
+        let tag = FIRST_TAG + self.sent.len() as u32;
         let mut ask = match &data {
-            Some(data) => write(EXPORTS[region.0], self.next_tag, lba, data),
-            None => read(EXPORTS[region.0], self.next_tag, lba, count),
+            Some(data) => write(EXPORTS[export], tag, lba, data),
+            None => read(EXPORTS[export], tag, lba, count),
         };
         ask.dst[5] += lane as u8;
         if vlan {
             ask.vlan = vec![0x81, 0, 0, 7];
         }
-        self.next_tag += 1;
         if self.target.deliver(lane, &ask.bytes()) {
-            self.sent.insert(ask.tag, Sent { ask, lane, region, data, answers: 0 });
+            self.now += 1;
+            let (sent_at, ended_at) = (self.now, None);
+            let (deliveries, answers) = (1, 0);
+            self.sent.push(Sent {
+                ask,
+                lane,
+                export,
+                lba,
+                count,
+                data,
+                sent_at,
+                ended_at,
+                deliveries,
+                answers,
+            });
         }
     }
 
@@ -202,19 +255,24 @@ impl World {
             }
             self.stores.iter().for_each(crate::release_all);
         }
+        self.judge_all();
+        self.now += 1;
+        for sent in &mut self.sent {
+            sent.ended_at.get_or_insert(self.now);
+        }
+        self.target.assert_at_rest();
+    }
+
+    fn judge_all(&mut self) {
         for lane in 0..LANES {
             for reply in self.target.sent(lane) {
                 self.judge(lane, &reply);
             }
         }
-        for (_, sent) in std::mem::take(&mut self.sent) {
-            self.remember(sent);
-        }
-        self.target.assert_at_rest();
     }
 
-    /// A reply: to nobody in particular (tag 0), or to a request that has not
-    /// been answered before, on its lane, with the right data.
+    /// A reply: to nobody in particular (tag 0), or to a request, on its lane,
+    /// with the right data.
     fn judge(&mut self, lane: usize, reply: &[u8]) {
         assert!(reply.len() >= 60);
         let at = if reply[12..14] == [0x81, 0] { 18 } else { 14 };
@@ -222,41 +280,54 @@ impl World {
         if tag == 0 {
             return;
         }
-        let sent = self.sent.get_mut(&tag).expect("a tag that was sent");
+        self.now += 1;
+        let now = self.now;
+        let sent = self.sent.get_mut((tag - FIRST_TAG) as usize).expect("a tag that was sent");
         sent.answers += 1;
-        assert_eq!((sent.answers, sent.lane), (1, lane), "one answer, on its lane");
-        let ask = &sent.ask;
-        let good = |data: &[u8]| ask.reply(EXPORTS[sent.region.0], &ata_done(&ask.argument, 0x40, 0, data));
-        if sent.data.is_some() {
-            assert_eq!(reply, good(&[]));
-            return;
+        sent.ended_at.get_or_insert(now);
+        assert!(sent.answers <= sent.deliveries, "no more answers than requests");
+        assert_eq!(sent.lane, lane);
+        let bytes = if sent.data.is_some() { 0 } else { usize::from(sent.count) * 512 };
+        let data = &reply[at + 22..][..bytes];
+        let good = sent.ask.reply(EXPORTS[sent.export], &ata_done(&sent.ask.argument, 0x40, 0, data));
+        assert_eq!(reply, good);
+        let sent = &self.sent[(tag - FIRST_TAG) as usize];
+        for (sector, held) in (sent.lba..).zip(data.chunks(512)) {
+            let first = if sent.answers == 1 { sent.sent_at } else { 0 };
+            assert!(self.may_hold(sent.export, sector, held, first), "sector {sector} of {}", sent.export);
         }
-        let bytes = usize::from(ask.argument[2]) * 512;
-        let nothing = vec![vec![0; 16 * 512]];
-        let possible = self.regions.get(&sent.region).unwrap_or(&nothing);
-        assert!(possible.iter().any(|held| reply == good(&held[..bytes])), "a read of {:?}", sent.region);
     }
 
-    fn remember(&mut self, sent: Sent) {
-        let Some(data) = sent.data else { return };
-        let held = self.regions.entry(sent.region).or_insert_with(|| vec![vec![0; 16 * 512]]);
-        let mut after = held.clone();
-        after.iter_mut().for_each(|held| held[..data.len()].copy_from_slice(&data));
-        match sent.answers {
-            0 => held.extend(after),
-            _ => *held = after,
-        }
+    /// Whether a read that began at `from` may find this in a sector: it was
+    /// written by a write that no other one has certainly followed by then.
+    fn may_hold(&self, export: usize, sector: u64, held: &[u8], from: usize) -> bool {
+        let there = |sent: &&Sent| {
+            sent.export == export && (sent.lba..sent.lba + u64::from(sent.count)).contains(&sector)
+        };
+        let writes = || self.sent.iter().filter(there).filter(|sent| sent.data.is_some());
+        // An unanswered one need not have been done, so it ends no other.
+        let done: Vec<_> = writes()
+            .filter(|sent| sent.answers > 0 && sent.ended_at.is_some_and(|end| end < from))
+            .map(|sent| sent.sent_at)
+            .collect();
+        let over =
+            |ended_at: Option<usize>| ended_at.is_some_and(|end| done.iter().any(|start| end < *start));
+        let of =
+            |sent: &Sent| sent.data.as_ref().unwrap()[(sector - sent.lba) as usize * 512..][..512] == *held;
+        let nothing = done.is_empty() && held.iter().all(|byte| *byte == 0);
+        nothing || writes().any(|sent| of(sent) && !over(sent.ended_at))
     }
 
     /// Reads everything back, with nothing else under way.
     fn read_back(&mut self) {
-        for region in 0..REGIONS {
+        let before = self.target.count(|counters| counters.reads);
+        for lba in (0..FIRST_MAX + 16).step_by(16) {
             for export in 0..2 {
-                self.transfer(region % LANES, (export, region), 16, None, false);
+                self.transfer(lba as usize % LANES, export, lba, 16, None, false);
                 self.come_to_rest();
             }
         }
-        assert!(self.target.count(|counters| counters.reads) >= REGIONS as u64 * 2);
+        assert_eq!(self.target.count(|counters| counters.reads) - before, FIRST_MAX / 8 + 2);
     }
 }
 
@@ -269,12 +340,27 @@ proptest! {
         order in orders(),
         shape in sample::select(&SHAPES[..]),
     ) {
-        let mut world = World::new(order, shape);
-        for phase in phases {
-            phase.into_iter().for_each(|step| world.step(step));
-            world.come_to_rest();
-        }
-        world.read_back();
+        play(phases, order, shape);
+    }
+}
+
+fn play(phases: Vec<Vec<Step>>, order: Order, shape: Shape) {
+    let mut world = World::new(order, shape);
+    for phase in phases {
+        phase.into_iter().for_each(|step| world.step(step));
+        world.come_to_rest();
+    }
+    world.read_back();
+}
+
+/// As many random runs as above, for tests that want one of them to fail.
+pub fn many() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..256 {
+        let phases = vec(vec(steps(), 0..250), 1..4);
+        let tree = (phases, orders(), sample::select(&SHAPES[..])).new_tree(&mut runner).unwrap();
+        let (phases, order, shape) = tree.current();
+        play(phases, order, shape);
     }
 }
 

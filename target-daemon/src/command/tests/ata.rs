@@ -1,5 +1,6 @@
 //! ATA commands that move sectors, and what holds for all.
 
+mod trim;
 mod without_data;
 
 use super::*;

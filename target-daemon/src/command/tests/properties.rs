@@ -35,7 +35,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
 /// Arguments: noise, or small numbers where codes, counts and lengths are.
 fn arguments() -> impl Strategy<Value = Vec<u8>> {
     let opcode = prop_oneof![
-        proptest::sample::select(vec![0x20u8, 0x24, 0x30, 0x34, 0xEC, 0xE7, 0xE5, 0xEF]),
+        proptest::sample::select(vec![0x06u8, 0x20, 0x24, 0x30, 0x34, 0xEC, 0xE7, 0xE5, 0xEF]),
         any::<u8>()
     ];
     let ata = (any::<[u8; 2]>(), 0..12u8, opcode, any::<u16>(), vec(any::<u8>(), 0..700)).prop_map(
@@ -53,6 +53,7 @@ prop_compose! {
     fn states()(
         read_only in any::<bool>(),
         volatile in any::<bool>(),
+        discards in any::<bool>(),
         sectors in prop_oneof![0..2000u64, any::<u64>()],
         physical_bytes in any::<u32>(),
         config in vec(any::<u8>(), 0..=1024),
@@ -65,7 +66,7 @@ prop_compose! {
             settings.read_only = read_only;
             settings.durability = if volatile { Durability::Volatile } else { Durability::Durable };
         });
-        state.geometry = Geometry::new(sectors, physical_bytes);
+        state.geometry = Geometry { discards, ..Geometry::new(sectors, physical_bytes) };
         state.set_config(&config).unwrap();
         if masked {
             // The host is on the list, so that something comes back.
@@ -149,6 +150,12 @@ proptest! {
                 prop_assert!(payload_offset + usize::from(count) * 512 <= frame.len());
                 prop_assert!(!state.settings.read_only && !header.is_broadcast());
                 crate::command::finish(&ata, Kind::Write, Ok(()), &state)
+            }
+            Action::Discard { ata, count, payload_offset } => {
+                prop_assert!((1..=ADVERT.sectors_per_frame).contains(&count));
+                prop_assert!(payload_offset + usize::from(count) * 512 <= frame.len());
+                prop_assert!(state.trims() && !state.settings.read_only && !header.is_broadcast());
+                crate::command::finish(&ata, Kind::Discard, Err(crate::store::Fault::Range), &state)
             }
             Action::Flush { ata } => crate::command::finish(&ata, Kind::Flush, Ok(()), &state),
             Action::Identify { ata } => crate::command::finish(&ata, Kind::Measure, Ok(()), &state),

@@ -35,6 +35,7 @@
 
 mod bounce;
 mod commit;
+pub mod fake;
 mod kernel;
 mod slot;
 mod uring;
@@ -138,17 +139,19 @@ impl<K: Kernel> DiskStore<K> {
         };
         let Some(id) = self.free.pop() else { return self.backlog.push_back(op) };
         let slot = Slot::new(op, at, self.shape.geometry.block_bytes);
-        let (kind, aligned) = (slot.kind, slot.is_aligned());
+        let (kind, aligned, fits) = (slot.kind, slot.is_aligned(), slot.fits());
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = Some(slot);
         }
         match kind {
+            // No frame carries that much.
+            Kind::Read | Kind::Write if !fits => self.finish(id, Err(Fault::System)),
             Kind::Read => self.begin(id, Step::Read),
             Kind::Write if aligned => self.write(id),
             Kind::Write => self.begin(id, Step::Fill),
             Kind::Flush => self.commit.wait(id),
             Kind::Measure => self.call(id, Step::Measure, Call::Measure),
-            Kind::Discard => self.finish(id, Err(Fault::System)),
+            Kind::Discard => self.begin_discard(id),
         }
     }
 
@@ -236,7 +239,28 @@ impl<K: Kernel> DiskStore<K> {
                 self.measured(n);
                 self.finish(id, Ok(()));
             }
-            Step::Sync | Step::Punch => {}
+            Step::Punch => self.punch(id),
+            Step::Sync => {}
+        }
+    }
+
+    fn begin_discard(&mut self, id: u32) {
+        if let Some(slot) = self.slot(id) {
+            slot.begin(Step::Punch);
+        }
+        self.punch(id);
+    }
+
+    /// Forgets the next range of a discard; after the last one, it is as
+    /// complete as a write whose bytes were taken.
+    fn punch(&mut self, id: u32) {
+        let offset = self.shape.offset_bytes;
+        match self.slot(id).and_then(Slot::next_range) {
+            Some(range) => {
+                let call = Call::Punch { at: offset + range.at, bytes: range.bytes };
+                self.call(id, Step::Punch, call);
+            }
+            None => self.written(id),
         }
     }
 
@@ -251,7 +275,13 @@ impl<K: Kernel> DiskStore<K> {
 
     /// All bytes of a write were taken: it is complete, or waits for a sync.
     fn written(&mut self, id: u32) {
-        match self.shape.stable {
+        // What forgets is not made stable by itself.
+        let punched = self.slot(id).is_some_and(|slot| slot.step == Step::Punch);
+        let stable = match self.shape.stable {
+            Stable::Each if punched => Stable::Group,
+            stable => stable,
+        };
+        match stable {
             Stable::Group if planted(Bug::AckBeforeStable) => self.finish(id, Ok(())),
             Stable::Group if self.failed.is_some() => self.finish(id, Err(Fault::Media)),
             Stable::Group => {

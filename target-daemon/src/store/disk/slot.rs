@@ -1,7 +1,8 @@
 //! One operation under way.
 
-use super::{Bounce, Piece};
-use crate::store::{Buffers, Kind, Op};
+use super::Piece;
+use super::bounce::{Bounce, PLACE_BYTES};
+use crate::store::{Buffers, Kind, Op, ranges};
 
 /// What an operation waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +39,7 @@ pub struct Slot {
     bytes: u32,
     /// Bytes in front of what it wants, in its first block.
     skip: u32,
-    /// Bytes moved in this step.
+    /// Bytes moved in this step; of a discard, entries that are done.
     moved: u32,
     /// The system moves its bytes from and to the frame, not by a copy.
     in_place: bool,
@@ -68,6 +69,11 @@ impl Slot {
         self.bytes as usize == self.buffers.len()
     }
 
+    /// Whether its place has room for its blocks, if it needs one.
+    pub fn fits(&self) -> bool {
+        self.in_place || self.bytes as usize <= PLACE_BYTES
+    }
+
     /// Begins a step that moves all of its blocks.
     pub fn begin(&mut self, step: Step) {
         self.step = step;
@@ -88,6 +94,13 @@ impl Slot {
         };
         let rest = Piece { base: all.base + self.moved as usize, bytes: self.bytes - self.moved };
         (self.at + u64::from(self.moved), rest)
+    }
+
+    /// The next range to be forgotten, in bytes from the start of the export.
+    pub fn next_range(&mut self) -> Option<ranges::Extent> {
+        let (entry, extent) = ranges::next(&self.buffers, self.moved as usize)?;
+        self.moved = entry as u32 + 1;
+        Some(extent)
     }
 
     /// Puts what it writes where the system takes it from.

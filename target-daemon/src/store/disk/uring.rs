@@ -16,6 +16,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use io_uring::{IoUring, opcode, squeue, types};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::OwnedFd;
 
 use super::{Call, DEPTH, Kernel, Outcome, Piece, QueueFull};
 use crate::store::Area;
@@ -39,6 +41,10 @@ pub struct Uring {
     /// Where `statx` puts its answer, for each slot.
     sizes: Box<[libc::statx]>,
     areas: Vec<Area>,
+    /// Signalled when the kernel has something to hand back. Not the ring
+    /// itself: a thread that waits on a ring with DEFER_TASKRUN by `poll` is
+    /// not woken for what other threads of the kernel finish, a sync for one.
+    bell: OwnedFd,
     backing: Backing,
     /// A device cannot grow by a write, and tells its size without asking it.
     is_device: bool,
@@ -56,7 +62,7 @@ impl Uring {
     ///
     /// Those of `io_uring_setup`: the kernel has none, or forbids it.
     pub(in crate::store) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
-        let (ring, enabled) = match make_ring(backing.file().as_raw_fd()) {
+        let (ring, enabled, bell) = match make_ring(backing.file().as_raw_fd()) {
             Ok(made) => made,
             Err(e) => return Err((backing, e)),
         };
@@ -67,6 +73,7 @@ impl Uring {
             done: VecDeque::with_capacity(2 * ENTRIES as usize),
             sizes: vec![size; DEPTH].into_boxed_slice(),
             areas: Vec::new(),
+            bell,
             is_device: backing.is_device(),
             backing,
             enabled,
@@ -155,10 +162,12 @@ impl Uring {
 /// Marks the user data of a `statx`.
 const MEASURE: u64 = 1 << 32;
 
-fn make_ring(file: RawFd) -> io::Result<(IoUring, bool)> {
+fn make_ring(file: RawFd) -> io::Result<(IoUring, bool, OwnedFd)> {
     let (ring, enabled) = best_ring()?;
+    let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     ring.submitter().register_files(&[file])?;
-    Ok((ring, enabled))
+    ring.submitter().register_eventfd(bell.as_raw_fd())?;
+    Ok((ring, enabled, bell))
 }
 
 /// A ring with all that this kernel can do, and whether it is enabled.
@@ -235,7 +244,7 @@ impl Kernel for Uring {
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.ring.as_fd())
+        Some(self.bell.as_fd())
     }
 }
 
@@ -246,7 +255,12 @@ impl Drop for Uring {
             // over, nobody else may have the file: what they write would land
             // on top of newer data. The lock ends with their last one.
             self.backing.stay_locked();
+            return;
         }
+        // The ring itself ends some time after its descriptor was closed. The
+        // file is to be free at once.
+        let _ = self.ring.submitter().unregister_files();
+        let _ = self.ring.submitter().unregister_buffers();
     }
 }
 

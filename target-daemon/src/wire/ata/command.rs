@@ -29,7 +29,9 @@ pub enum Command {
     CheckPowerMode,
     /// SET FEATURES.
     SetFeatures,
-    /// Any other, SMART, TRIM and IDENTIFY PACKET DEVICE among them.
+    /// DATA SET MANAGEMENT: TRIM.
+    DataSetManagement,
+    /// Any other, SMART and IDENTIFY PACKET DEVICE among them.
     Unknown(u8),
 }
 
@@ -38,14 +40,14 @@ pub enum Command {
 pub enum Direction {
     /// It takes sectors out.
     Read,
-    /// It puts sectors in.
+    /// It changes sectors, by data that comes with it.
     Write,
     /// It moves no sectors.
     None,
 }
 
 impl Command {
-    const OPCODES: [(Self, u8); 13] = [
+    const OPCODES: [(Self, u8); 14] = [
         (Self::ReadSectors, 0x20),
         (Self::ReadSectorsExt, 0x24),
         (Self::ReadDma, 0xC8),
@@ -59,15 +61,18 @@ impl Command {
         (Self::FlushCacheExt, 0xEA),
         (Self::CheckPowerMode, 0xE5),
         (Self::SetFeatures, 0xEF),
+        (Self::DataSetManagement, 0x06),
     ];
 
     /// Where its data goes.
     pub fn direction(self) -> Direction {
         match self {
             Self::ReadSectors | Self::ReadSectorsExt | Self::ReadDma | Self::ReadDmaExt => Direction::Read,
-            Self::WriteSectors | Self::WriteSectorsExt | Self::WriteDma | Self::WriteDmaExt => {
-                Direction::Write
-            }
+            Self::WriteSectors
+            | Self::WriteSectorsExt
+            | Self::WriteDma
+            | Self::WriteDmaExt
+            | Self::DataSetManagement => Direction::Write,
             _ => Direction::None,
         }
     }
@@ -113,7 +118,7 @@ mod tests {
             assert_eq!(u8::from(Command::from(opcode)), opcode);
         }
         let named = (0..=255).filter(|&opcode| !matches!(opcode.into(), Command::Unknown(_)));
-        let published = [0x20, 0x24, 0x25, 0x30, 0x34, 0x35, 0xC8, 0xCA, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF];
+        let published = [0x06, 0x20, 0x24, 0x25, 0x30, 0x34, 0x35, 0xC8, 0xCA, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF];
         assert_eq!(named.collect::<Vec<u8>>(), published);
     }
 
@@ -122,7 +127,7 @@ mod tests {
         for opcode in 0..=255 {
             let expected = match opcode {
                 0x20 | 0x24 | 0xC8 | 0x25 => Direction::Read,
-                0x30 | 0x34 | 0xCA | 0x35 => Direction::Write,
+                0x06 | 0x30 | 0x34 | 0xCA | 0x35 => Direction::Write,
                 _ => Direction::None,
             };
             assert_eq!(Command::from(opcode).direction(), expected, "{opcode:#x}");

@@ -55,19 +55,25 @@ fn flushes_reach_the_store() {
 }
 
 #[test]
-fn volatile_export_does_not_claim_to_have_no_cache() {
+fn volatile_export_keeps_its_cache_and_says_so() {
     let mut state = with_settings(|settings| settings.durability = Durability::Volatile);
-    for feature in [0x02, 0x82] {
+    for (feature, expected) in [(0x02, GOOD), (0x82, ABORT), (0x03, ABORT)] {
         let mut asked = ata(0xEF, 0, 0, 0);
         asked[25] = feature;
-        assert_eq!(run(&mut state, &asked).status(), ABORT, "{feature:#x}");
+        assert_eq!(run(&mut state, &asked).status(), expected, "{feature:#x}");
     }
+    let cache = |state: &mut State| {
+        let words = run(state, &ata(0xEC, 1, 0, 0)).reply().split_off(36);
+        [82, 85].map(|word| words[word * 2] & 1 << 5 != 0)
+    };
+    assert_eq!(cache(&mut state), [true, true]);
+    assert_eq!(cache(&mut super::super::state()), [false, false], "a durable one has none");
 }
 
 /// All 256 opcodes: those that are not in the tables above are aborted.
 #[test]
 fn every_other_opcode_is_aborted() {
-    let known = [0xE5, 0xE7, 0xEA, 0xEC, 0xEF];
+    let known = [0x06, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF];
     for opcode in 0..=255 {
         if READS.contains(&opcode) || WRITES.contains(&opcode) || known.contains(&opcode) {
             continue;

@@ -1,0 +1,195 @@
+//! What a target on this host costs: its CPU time, and how busy its core is.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+/// Nanoseconds in a tick of /proc: USER_HZ is 100 wherever Linux runs us.
+const TICK_NS: u64 = 10_000_000;
+
+/// A process and a core to look at.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// The process, with all of its threads: those that io_uring starts for it
+    /// (`iou-wrk`, `iou-sqp`) are among them.
+    pub pid: u32,
+    /// The core; work for the process that the kernel charges to nobody is
+    /// seen here alone.
+    pub core: Option<usize>,
+}
+
+/// Readings of one moment; differences mean something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reading {
+    /// CPU time of the threads that are there, in nanoseconds.
+    threads_ns: u64,
+    /// CPU time of the process, in ticks: coarse, but ended threads count.
+    ticks: Ticks,
+    /// What the core did.
+    core: CoreTime,
+}
+
+/// Ticks of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Ticks {
+    user: u64,
+    system: u64,
+}
+
+/// Ticks of a core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CoreTime {
+    /// That it was busy.
+    busy: u64,
+    /// That passed.
+    total: u64,
+}
+
+/// CPU time of a process, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cpu {
+    /// In the program.
+    pub user_ns: u64,
+    /// In the kernel.
+    pub system_ns: u64,
+}
+
+impl Watch {
+    /// Reads both.
+    pub fn read(&self) -> Result<Reading> {
+        let failed = || format!("cannot watch process {}", self.pid);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).with_context(failed)?;
+        let ticks = process_ticks(&stat).with_context(failed)?;
+        let threads_ns = threads_ns(self.pid, "").with_context(failed)?;
+        let core = self.core.map(CoreTime::read).transpose()?.unwrap_or_default();
+        Ok(Reading { threads_ns, ticks, core })
+    }
+}
+
+/// CPU time of the threads of a process whose names begin so, in nanoseconds.
+/// (`/proc/PID/schedstat` has the first thread alone.)
+pub fn threads_ns(pid: u32, prefix: &str) -> Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(PathBuf::from(format!("/proc/{pid}/task")))? {
+        // A thread may end between being listed and being read.
+        let read = |name: &str, thread: &PathBuf| fs::read_to_string(thread.join(name)).unwrap_or_default();
+        let thread = thread?.path();
+        if read("comm", &thread).starts_with(prefix) {
+            let text = read("schedstat", &thread);
+            sum += text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(sum)
+}
+
+impl Reading {
+    /// CPU time of the process since `before`: as much as its threads say,
+    /// divided as the ticks say.
+    pub fn cpu_since(&self, before: &Self) -> Cpu {
+        let user = self.ticks.user.saturating_sub(before.ticks.user);
+        let system = self.ticks.system.saturating_sub(before.ticks.system);
+        let ticks_ns = (user + system) * TICK_NS;
+        let threads_ns = self.threads_ns.saturating_sub(before.threads_ns);
+        // Where the ticks say clearly more, threads have ended meanwhile.
+        let all_ns = if ticks_ns > threads_ns + 3 * TICK_NS { ticks_ns } else { threads_ns };
+        let user_ns = (all_ns as f64 * user as f64 / (user + system).max(1) as f64) as u64;
+        Cpu { user_ns, system_ns: all_ns - user_ns }
+    }
+
+    /// Share of the time since `before` that the core was busy, 0 to 1.
+    pub fn busy_since(&self, before: &Self) -> f64 {
+        self.core.busy_since(&before.core)
+    }
+}
+
+impl CoreTime {
+    /// Reads that of a core.
+    pub fn read(core: usize) -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+        let (busy, total) = ticks(&text, core).with_context(|| format!("there is no core {core}"))?;
+        Ok(Self { busy, total })
+    }
+
+    /// Share of the time since `before` that the core was busy, 0 to 1.
+    pub fn busy_since(&self, before: &Self) -> f64 {
+        let total = self.total.saturating_sub(before.total);
+        self.busy.saturating_sub(before.busy) as f64 / total.max(1) as f64
+    }
+}
+
+/// User and system ticks, from /proc/PID/stat.
+fn process_ticks(stat: &str) -> Option<Ticks> {
+    // The name may hold blanks and parentheses; the fields begin after its last one.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).map(|word| word.parse::<u64>().ok());
+    Some(Ticks { user: times.next()??, system: times.next()?? })
+}
+
+/// Busy and all ticks of a core, from /proc/stat.
+fn ticks(stat: &str, core: usize) -> Option<(u64, u64)> {
+    let name = format!("cpu{core}");
+    let mut words = stat.lines().map(str::split_whitespace).find_map(|mut words| {
+        // user nice system idle iowait irq softirq steal; guests are in user.
+        (words.next() == Some(&name)).then_some(words)
+    })?;
+    let mut next = || words.next().and_then(|word| word.parse::<u64>().ok());
+    let ticks: [Option<u64>; 8] = std::array::from_fn(|_| next());
+    let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks.map(Option::unwrap_or_default);
+    let busy = user + nice + system + irq + softirq + steal;
+    Some((busy, busy + idle + iowait))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_core_is_found_by_its_whole_name() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu1 1 2 3 40 5 6 7 8 0 0\ncpu10 0 0 0 1 0 0 0 0 0 0\nintr 5\n";
+        assert_eq!(ticks(stat, 1), Some((27, 72)));
+        assert_eq!(ticks(stat, 10), Some((0, 1)));
+        assert_eq!(ticks(stat, 2), None);
+    }
+
+    #[test]
+    fn times_of_a_process_are_found_behind_its_name() {
+        let stat = "42 (a) b) R 1 42 42 0 -1 4194304 500 0 1 0 77 33 5 6 20 0 3 0 100\n";
+        assert_eq!(process_ticks(stat), Some(Ticks { user: 77, system: 33 }));
+        assert_eq!(process_ticks("42 (a) R 1"), None);
+    }
+
+    fn reading(threads_ns: u64, user: u64, system: u64) -> Reading {
+        Reading { threads_ns, ticks: Ticks { user, system }, core: CoreTime::default() }
+    }
+
+    #[test]
+    fn threads_say_how_much_and_ticks_say_where() {
+        let (before, after) = (reading(1_000, 10, 10), reading(400_001_000, 20, 40));
+        let cpu = after.cpu_since(&before);
+        assert_eq!(cpu, Cpu { user_ns: 100_000_000, system_ns: 300_000_000 });
+        assert_eq!(before.cpu_since(&before), Cpu::default());
+    }
+
+    #[test]
+    fn threads_that_ended_are_not_forgotten() {
+        let (before, after) = (reading(900_000_000, 10, 80), reading(100_000_000, 20, 110));
+        assert_eq!(after.cpu_since(&before), Cpu { user_ns: 100_000_000, system_ns: 300_000_000 });
+    }
+
+    #[test]
+    fn our_own_work_is_seen() {
+        let watch = Watch { pid: std::process::id(), core: None };
+        let before = watch.read().unwrap();
+        // The kernel brings the count of a running thread up to date at its ticks.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while watch.read().unwrap().cpu_since(&before) == Cpu::default() {
+            assert!(Instant::now() < deadline);
+        }
+        assert_eq!(watch.read().unwrap().busy_since(&before), 0.0, "no core was named");
+        assert_eq!(threads_ns(watch.pid, "no such thread").unwrap(), 0);
+    }
+}

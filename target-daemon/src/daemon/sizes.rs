@@ -1,0 +1,92 @@
+//! Exports that grow or shrink while they are served.
+
+use std::time::{Duration, Instant};
+
+use log::info;
+
+use super::team::Team;
+use crate::config::Serve;
+use crate::store::SECTOR_BYTES;
+use crate::wire::aoe::Address;
+
+/// The sizes that the operator and the hosts know of.
+pub struct Sizes {
+    known: Vec<(Address, u64)>,
+    /// How often the stores are looked at; `None` for only when asked to.
+    period: Option<Duration>,
+    looked: Instant,
+    /// A look that is due though its time has not come.
+    is_due: bool,
+}
+
+impl Sizes {
+    /// Those of the start.
+    pub fn new(team: &Team, options: &Serve) -> Self {
+        let period = Duration::from_secs(options.measure_every.into());
+        let period = (!period.is_zero()).then_some(period);
+        Self { known: team.sizes(), period, looked: Instant::now(), is_due: false }
+    }
+
+    /// The next round looks at the stores.
+    pub fn look_now(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Has the stores looked at when it is time, and tells the operator and the
+    /// hosts what has changed since the last round.
+    pub fn follow(&mut self, team: &Team, interfaces: usize, options: &Serve) {
+        if self.is_due || self.period.is_some_and(|period| self.looked.elapsed() >= period) {
+            self.is_due = !team.measure();
+            self.looked = Instant::now();
+        }
+        let now = team.sizes();
+        if now == self.known {
+            return;
+        }
+        for ((address, now), (_, before)) in now.iter().zip(&self.known).filter(|(a, b)| a != b) {
+            info!(
+                "{address}: {} now, was {}: hosts learn of it at once if they do not use it, else by \
+                 `aoe-revalidate e{address}`",
+                in_words(*now),
+                in_words(*before)
+            );
+        }
+        self.known = now;
+        for interface in 0..interfaces {
+            team.announce(interface, &options.allow);
+        }
+    }
+}
+
+/// A size in the largest unit of which it has one; as it is, if it has no whole
+/// kibibyte.
+fn in_words(sectors: u64) -> String {
+    let bytes = sectors.saturating_mul(SECTOR_BYTES);
+    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
+    let fitting = units.into_iter().find(|(_, bits)| bytes >> bits > 0);
+    match fitting {
+        Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_the_largest_unit_that_fits() {
+        for (sectors, words) in [
+            (1, "512 bytes"),
+            (2, "1.0 KiB"),
+            (3, "1.5 KiB"),
+            (64, "32.0 KiB"),
+            (2048, "1.0 MiB"),
+            (20 << 20, "10.0 GiB"),
+            (3 << 30, "1.5 TiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
+            assert_eq!(in_words(sectors), words, "{sectors}");
+        }
+    }
+}

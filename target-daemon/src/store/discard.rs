@@ -1,0 +1,51 @@
+//! Forgetting sectors: whether that is wanted and possible, and doing it.
+//!
+//! A file that is allocated as a whole was allocated so that no write can run
+//! out of space. A hole in it would break that, so there the operator has to ask
+//! for it. A file that has holes already, and a device, lose nothing by it.
+
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use super::descriptor::{self, Stopped};
+use super::{OpenError, OpenOptions, remarks};
+
+/// Whether the store of this file, of `size` bytes, is to forget sectors.
+/// Changes no byte of it.
+pub(super) fn is_wanted(options: &OpenOptions, file: &File, size: u64) -> Result<bool, OpenError> {
+    let facts = file.metadata().map_err(|source| OpenError::system(&options.path, "examine", source))?;
+    let is_device = facts.file_type().is_block_device();
+    // `st_blocks` counts in 512 bytes, whatever the file system.
+    let loses_nothing = is_device || facts.blocks().saturating_mul(512) < size;
+    if options.read_only || !options.trim.unwrap_or(loses_nothing) {
+        return Ok(false);
+    }
+    let can = if is_device { device_can(&facts) } else { file_can(file, size) };
+    match options.trim {
+        Some(true) if !can => Err(OpenError::CannotTrim { path: options.path.clone() }),
+        _ => Ok(can),
+    }
+}
+
+/// Makes a range of a file or device read as zeros, and gives back its space.
+pub(super) fn punch(file: &File, at: u64, bytes: u64) -> Result<(), Stopped> {
+    descriptor::punch(file, at, bytes)
+}
+
+/// Whether the device discards, and takes a command after which the range is
+/// sure to read as zeros: what the kernel does for `fallocate` needs both.
+fn device_can(facts: &Metadata) -> bool {
+    let (major, minor) = (libc::major(facts.rdev()), libc::minor(facts.rdev()));
+    let limit = |of: &str, name: &str| {
+        let text = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{of}queue/{name}"));
+        text.ok().and_then(|text| text.trim().parse::<u64>().ok())
+    };
+    // A partition has the queue of its disk.
+    let has = |name| limit("", name).or_else(|| limit("../", name)).is_some_and(|bytes| bytes > 0);
+    has("discard_max_bytes") && has("write_zeroes_max_bytes")
+}
+
+/// Whether the file system makes holes: a hole behind the end changes nothing.
+fn file_can(file: &File, size: u64) -> bool {
+    !remarks::is_huge(file) && punch(file, size, 1).is_ok()
+}

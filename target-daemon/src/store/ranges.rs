@@ -1,0 +1,169 @@
+//! What a discard forgets: the ranges that its buffers hold.
+//!
+//! ```text
+//! one range, 8 bytes, little-endian:
+//!  0          6       8
+//! ┌──────────┬───────┐
+//! │ first    │ count │ …
+//! └──────────┴───────┘
+//!   6          2       bytes: a sector, and how many; none for a place that is not used
+//! ```
+//!
+//! A frame may lie in several pieces, and a range in two of them. No bytes cause
+//! a panic or a sum that wraps: 48 and 16 bits of sectors are below 2^63 bytes.
+
+use super::{Buffers, Fault, Geometry, SECTOR_BYTES};
+
+const RANGE_LEN: usize = 8;
+
+/// Bytes that lie together: from the start of the export, or of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// The first one.
+    pub at: u64,
+    /// How many.
+    pub bytes: u64,
+}
+
+impl Extent {
+    /// The first byte behind it.
+    pub fn end(self) -> u64 {
+        self.at.saturating_add(self.bytes)
+    }
+}
+
+/// The ranges of a discard, in bytes from the start of the export, in their
+/// order, those that are empty left out. They may overlap. Bytes at the end
+/// that make no whole range are none.
+pub fn ranges(buffers: &Buffers) -> impl Iterator<Item = Extent> + '_ {
+    entries(buffers, 0).filter(|extent| extent.bytes > 0)
+}
+
+/// The next range of a discard, by the number of its entry, from this number
+/// on: for who forgets them one at a time.
+pub(super) fn next(buffers: &Buffers, from: usize) -> Option<(usize, Extent)> {
+    let mut numbered = (from..).zip(entries(buffers, from));
+    numbered.find(|(_, extent)| extent.bytes > 0)
+}
+
+fn entries(buffers: &Buffers, from: usize) -> impl Iterator<Item = Extent> + '_ {
+    let mut bytes = buffers.pieces().flatten().copied().skip(from * RANGE_LEN);
+    std::iter::from_fn(move || {
+        let mut entry = [0; RANGE_LEN];
+        for byte in &mut entry {
+            *byte = bytes.next()?;
+        }
+        Some(extent(entry))
+    })
+}
+
+/// From the first byte that any range of a discard has to the last; `None` if
+/// all are empty.
+pub fn span(buffers: &Buffers) -> Option<Extent> {
+    ranges(buffers).reduce(|a, b| {
+        let at = a.at.min(b.at);
+        Extent { at, bytes: a.end().max(b.end()) - at }
+    })
+}
+
+/// Whether every range lies within a store of this size.
+pub(super) fn check(buffers: &Buffers, geometry: Geometry) -> Result<(), Fault> {
+    let end = geometry.sectors.saturating_mul(SECTOR_BYTES);
+    if ranges(buffers).all(|range| range.end() <= end) { Ok(()) } else { Err(Fault::Range) }
+}
+
+fn extent([a, b, c, d, e, f, low, high]: [u8; RANGE_LEN]) -> Extent {
+    let sector = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    let count = u64::from(u16::from_le_bytes([low, high]));
+    Extent { at: sector * SECTOR_BYTES, bytes: count * SECTOR_BYTES }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// The memory, cut into pieces of these lengths and what is left.
+    fn buffers(mut memory: &mut [u8], cuts: &[usize]) -> Buffers {
+        let mut list = Buffers::EMPTY;
+        for cut in cuts {
+            let (piece, rest) = memory.split_at_mut((*cut).min(memory.len()));
+            memory = rest;
+            // SAFETY: the callers keep the memory, unused, for longer than the list.
+            assert!(unsafe { list.push(piece) });
+        }
+        // SAFETY: as above.
+        assert!(unsafe { list.push(memory) });
+        list
+    }
+
+    fn entry(sector: u64, count: u16) -> [u8; 8] {
+        (sector | u64::from(count) << 48).to_le_bytes()
+    }
+
+    const TOP: u64 = (1 << 48) - 1;
+
+    #[test]
+    fn layout_is_the_published_one() {
+        let mut memory = [[1, 2, 3, 4, 5, 6, 7, 8], [0xff; 8], [9, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let list = buffers(&mut memory, &[]);
+        let found: Vec<_> = ranges(&list).collect();
+        let first = Extent { at: 0x0605_0403_0201 * 512, bytes: 0x0807 * 512 };
+        assert_eq!(found, [first, Extent { at: TOP * 512, bytes: 0xffff * 512 }], "and no empty one");
+    }
+
+    #[test]
+    fn span_is_from_the_smallest_to_the_largest() {
+        for (entries, expected) in [
+            (vec![], None),
+            (vec![entry(7, 0), entry(0, 0)], None),
+            (vec![entry(7, 1)], Some((7, 1))),
+            (vec![entry(100, 8), entry(0, 0), entry(10, 5)], Some((10, 98))),
+            (vec![entry(10, 50), entry(20, 5)], Some((10, 50))),
+            (vec![entry(TOP, 0xffff), entry(0, 1)], Some((0, TOP + 0xffff))),
+        ] {
+            let mut memory = entries.concat();
+            let list = buffers(&mut memory, &[]);
+            let sectors = span(&list).map(|span| (span.at / 512, span.bytes / 512));
+            assert_eq!(sectors, expected, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn one_range_beyond_the_end_is_one_too_many() {
+        for (sector, count, fits) in [
+            (99, 1, true),
+            (0, 100, true),
+            (99, 2, false),
+            (100, 1, false),
+            (100, 0, true),
+            (TOP, 0, true),
+            (TOP, 0xffff, false),
+        ] {
+            let mut memory = [entry(0, 1), entry(5, 5), entry(sector, count), entry(1, 1)].concat();
+            let list = buffers(&mut memory, &[13]);
+            let expected = if fits { Ok(()) } else { Err(Fault::Range) };
+            assert_eq!(check(&list, Geometry::new(100, 512)), expected, "{sector}+{count}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Any bytes, however they are cut: the same ranges, and no panic.
+        #[test]
+        fn cuts_change_nothing(mut memory in vec(any::<u8>(), 0..700), cuts in vec(0..300usize, 0..7)) {
+            let mut copy = memory.clone();
+            let whole: Vec<_> = ranges(&buffers(&mut copy, &[])).collect();
+            let expected = memory.chunks_exact(8).map(|c| extent(c.try_into().unwrap()));
+            prop_assert!(expected.filter(|extent| extent.bytes > 0).eq(whole.iter().copied()));
+            let list = buffers(&mut memory, &cuts);
+            prop_assert!(ranges(&list).eq(whole.iter().copied()));
+            let span = span(&list);
+            prop_assert!(whole.iter().all(|r| span.is_some_and(|s| s.at <= r.at && r.end() <= s.end())));
+        }
+    }
+}

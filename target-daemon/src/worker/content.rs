@@ -1,0 +1,67 @@
+//! What a request does to its export, so that two of them can be compared.
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::ring::{Frame, Memory};
+use crate::store::{Geometry, Kind, SECTOR_BYTES, Span};
+
+/// What a request does. Two writes that are equal here do the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Content {
+    /// What the store does.
+    pub kind: Kind,
+    /// First sector.
+    pub sector: u64,
+    /// Length of the data.
+    pub bytes: u32,
+    /// Of the data of a write; else 0.
+    pub hash: u128,
+}
+
+impl Content {
+    /// The content of a request, whose data is in a frame from `offset` on.
+    pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, memory: &Memory) -> Self {
+        let data = kind.writes().then(|| hash(frame, offset.into(), bytes as usize, memory));
+        Self { kind, sector, bytes, hash: data.unwrap_or(0) }
+    }
+
+    /// The sectors that it must have to itself, if any.
+    pub fn span(&self, geometry: Geometry) -> Option<Span> {
+        let writes = self.kind.writes();
+        match self.kind {
+            Kind::Read | Kind::Write => {
+                let end = self.sector.saturating_add(u64::from(self.bytes) / SECTOR_BYTES);
+                Some(Span { first: self.sector, end, writes }.in_blocks_of(geometry))
+            }
+            // Its ranges are in its data, and it is rare.
+            Kind::Discard => Some(Span::everything(writes)),
+            // It makes stable what has been acknowledged: the store sees to
+            // that by itself.
+            Kind::Flush => None,
+            Kind::Measure => None,
+        }
+    }
+}
+
+/// The hash of these bytes of a frame. It depends on the bytes only, not on how
+/// the frame is cut into pieces: a copy may come in on a lane that cuts them
+/// elsewhere. The state of the hash lies on the stack.
+///
+/// Who makes two writes with one hash deceives nobody but himself: both are his
+/// own, or he may write to the export just as well.
+fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Memory) -> u128 {
+    if let Some(data) = memory.piece(frame, 0).get(offset..offset + bytes) {
+        return xxh3_128(data);
+    }
+    let (mut skip, mut left) = (offset, bytes);
+    let mut state = Xxh3::new();
+    for at in 0..frame.pieces() {
+        let piece = memory.piece(frame, at);
+        let skipped = skip.min(piece.len());
+        let taken = left.min(piece.len() - skipped);
+        state.update(piece.get(skipped..skipped + taken).unwrap_or(&[]));
+        skip -= skipped;
+        left -= taken;
+    }
+    state.digest128()
+}

@@ -1,0 +1,151 @@
+//! A file system whose power can be cut.
+//!
+//! It lies in an image on a loop device. The cut is its own forced shutdown
+//! without a flush of the log: what is not on the loop device at that instant
+//! never gets there. Mounting it again replays the journal, as after a real
+//! power cut.
+//!
+//! The file on it is made afresh for each cut, of extents that are allocated
+//! and count as unwritten. So data that nobody has synced is lost even if it
+//! went past the page cache: the note that the extent is written now is
+//! metadata, and waits in memory for the next commit of the journal.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::Space;
+
+/// Which file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileSystem {
+    /// ext4, with blocks of 4 KiB as on disks of any size.
+    Ext4,
+    /// XFS.
+    Xfs,
+}
+
+impl FileSystem {
+    /// As `mount` and `mkfs` call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    /// Bytes of the image: 128 MiB, or the least that mkfs.xfs accepts.
+    fn image_bytes(self) -> u64 {
+        match self {
+            Self::Ext4 => 128 << 20,
+            Self::Xfs => 320 << 20,
+        }
+    }
+
+    /// Nothing is left to be written later, in the background.
+    fn mkfs_options(self) -> &'static [&'static str] {
+        match self {
+            Self::Ext4 => &["-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
+            Self::Xfs => &["-q"],
+        }
+    }
+}
+
+impl std::str::FromStr for FileSystem {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let all = [Self::Ext4, Self::Xfs];
+        all.into_iter().find(|fs| fs.name() == name).ok_or(format!("'{name}' is neither ext4 nor xfs"))
+    }
+}
+
+/// Longest time until a dead process has let go of the file system.
+const RELEASE_MAX: Duration = Duration::from_secs(10);
+
+/// The file system, mounted in a namespace of its own, and the file on it.
+pub struct Disk {
+    kind: FileSystem,
+    image: PathBuf,
+    on: PathBuf,
+}
+
+impl Disk {
+    /// Makes one below `folder` and mounts it in `space`.
+    pub fn new(space: &Space, folder: &Path, kind: FileSystem) -> Self {
+        let (image, on) = (folder.join("image"), folder.join("mnt"));
+        File::create(&image).and_then(|file| file.set_len(kind.image_bytes())).expect("an image");
+        std::fs::create_dir(&on).expect("a folder to mount on");
+        let mut mkfs = Command::new(format!("mkfs.{}", kind.name()));
+        let output = mkfs.args(kind.mkfs_options()).arg(&image).output().expect("mkfs");
+        assert!(output.status.success(), "{mkfs:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let disk = Self { kind, image, on };
+        disk.mount(space);
+        disk
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> PathBuf {
+        self.on.join("store")
+    }
+
+    /// Makes the file afresh: zeros, of unwritten extents, and on the disk.
+    pub fn renew(&self, space: &Space, bytes: u64) {
+        let path = self.path();
+        space.run(move || {
+            let _ = std::fs::remove_file(&path);
+            let file = File::create(&path).expect("a file");
+            let fd = file.as_raw_fd();
+            // SAFETY: no pointers.
+            check("fallocate", unsafe { libc::fallocate(fd, 0, 0, bytes as i64) });
+            // SAFETY: as above.
+            check("syncfs", unsafe { libc::syncfs(fd) });
+        });
+    }
+
+    /// The file, to be read; of use in every namespace.
+    pub fn open(&self, space: &Space) -> File {
+        let path = self.path();
+        space.run(move || File::open(path)).expect("the file")
+    }
+
+    /// The power is back: the file system is mounted again, with what was on
+    /// the disk. Nobody may have a file on it open any more.
+    pub fn restart(&self, space: &Space) {
+        let on = std::ffi::CString::new(self.on.as_os_str().as_encoded_bytes()).unwrap();
+        space.run(move || {
+            let end = Instant::now() + RELEASE_MAX;
+            // SAFETY: a string that ends with zero.
+            while unsafe { libc::umount2(on.as_ptr(), 0) } != 0 {
+                let error = io::Error::last_os_error();
+                let is_busy = error.raw_os_error() == Some(libc::EBUSY);
+                assert!(is_busy && Instant::now() < end, "umount: {error}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        self.mount(space);
+    }
+
+    /// With a loop device that ends with the mount.
+    fn mount(&self, space: &Space) {
+        let (kind, image, on) = (self.kind.name(), self.image.display(), self.on.display());
+        space.sh(&format!("timeout 20 mount -t {kind} -o loop {image} {on}"));
+    }
+}
+
+/// Cuts the power of the file system that this file is on.
+pub fn cut(file: &File) {
+    /// `EXT4_IOC_SHUTDOWN`, `XFS_IOC_GOINGDOWN`.
+    const SHUTDOWN: libc::Ioctl = libc::_IOR::<u32>(b'X' as u32, 125);
+    /// Without writing the log.
+    static NOLOGFLUSH: u32 = 2;
+    // SAFETY: the call reads a `u32`.
+    check("shutdown", unsafe { libc::ioctl(file.as_raw_fd(), SHUTDOWN, &raw const NOLOGFLUSH) });
+}
+
+fn check(what: &str, result: libc::c_int) {
+    assert_eq!(result, 0, "{what}: {}", io::Error::last_os_error());
+}

@@ -1,0 +1,48 @@
+//! Power cuts under load.
+
+use std::time::Duration;
+
+use super::disk::{self, Disk, FileSystem};
+use super::kill::read_file;
+use super::ledger::{Checked, Ledger};
+use super::random::Random;
+use super::stage::{Stage, in_memory};
+use super::{Options, Report, load_time};
+
+/// Of the file, which is made afresh for each cut.
+const SECTORS: u64 = 64 << 10;
+
+/// Cuts the power until it has done so often enough, or something is lost.
+pub fn run(options: &Options, kind: FileSystem) -> Report {
+    let mut random = Random::new(options.seed);
+    let mut report = Report::new(format!("power {}", kind.name()));
+    // In memory: what a cut leaves is decided above the image.
+    let mut stage = Stage::new(options, &report.title, &in_memory(), &mut random);
+    let disk = Disk::new(&stage.link.target, stage.folder(), kind);
+    while report.cycles < options.cycles && !options.must_end(&report) {
+        stage.begin(&mut report);
+        let mut ledger = Ledger::new(random.draw(), SECTORS);
+        disk.renew(&stage.link.target, SECTORS * 512);
+        load_and_cut(&mut stage, &disk, &mut ledger, &mut random);
+        disk.restart(&stage.link.target);
+        let mut checked = Checked::default();
+        read_file(&disk.open(&stage.link.target), &mut ledger, &mut checked);
+        report.add(options, &checked);
+        stage.end(&mut report);
+    }
+    report
+}
+
+fn load_and_cut(stage: &mut Stage<'_>, disk: &Disk, ledger: &mut Ledger, random: &mut Random) {
+    let mut daemon = stage.start(&disk.path());
+    let file = disk.open(&stage.link.target);
+    stage.initiator.load(ledger, load_time(random));
+    stage.initiator.power_is_cut(ledger, || disk::cut(&file));
+    // On the dead file system writes may fail or hang, but not be acknowledged.
+    let end = std::time::Instant::now() + Duration::from_micros(random.within(0..20_000));
+    while std::time::Instant::now() < end {
+        stage.initiator.turn(ledger);
+    }
+    daemon.kill(|| stage.initiator.turn(ledger));
+    stage.initiator.abandon(ledger);
+}

@@ -1,0 +1,111 @@
+//! Where a crash happens: a link, an initiator, a folder, and daemons one
+//! after another.
+
+use std::path::{Path, PathBuf};
+
+use super::initiator::{ADDRESS, Initiator, MTU};
+use super::random::Random;
+use super::watchdog::Watchdog;
+use super::{Options, Report};
+use crate::link::TARGET_SIDE;
+use crate::{Daemon, Link, Scratch, Space};
+
+/// How the folders of runs begin.
+const PREFIX: &str = "xblade-crash";
+
+/// All that outlives a daemon.
+pub struct Stage<'a> {
+    options: &'a Options,
+    /// The initiator.
+    pub initiator: Initiator,
+    /// The link; daemons and their mounts are in its `target`.
+    pub link: Link,
+    watchdog: Watchdog,
+    // Last: nothing is mounted in it any more.
+    scratch: Scratch,
+}
+
+impl<'a> Stage<'a> {
+    /// Sets it up, with a folder in `parent` unless the options have another.
+    pub fn new(options: &'a Options, title: &str, parent: &Path, random: &mut Random) -> Self {
+        let scratch = Scratch::within(options.folder.as_deref().unwrap_or(parent), PREFIX);
+        let link = Link::between(Space::new(), Space::with_mounts(), MTU);
+        let socket = link.socket().expect("a raw socket");
+        let initiator = Initiator::new(socket, Random::new(random.draw()), options.window);
+        let folder = scratch.path().to_owned();
+        let watchdog = Watchdog::new(title.to_owned(), folder.join("xblade.log"), folder);
+        Self { options, initiator, link, watchdog, scratch }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Starts a daemon on this file and waits until it answers.
+    pub fn start(&mut self, file: &Path) -> Daemon {
+        let (shelf, slot) = ADDRESS;
+        let mut export = format!("{shelf}.{slot}={}", file.display());
+        if let Some(store) = &self.options.store {
+            export += &format!(",store={store}");
+        }
+        if self.options.volatile {
+            export += ",durability=volatile";
+        }
+        let arguments = [&export, "--interface", TARGET_SIDE, "--no-probe"].map(str::to_owned);
+        let environment: Vec<_> = self.options.plant.iter().map(|bug| ("XBLADE_PLANT", &**bug)).collect();
+        let log = self.folder().join("xblade.log");
+        let mut daemon = Daemon::serve(&self.link.target, &arguments, &environment, &log);
+        daemon.until_said("ready:");
+        if let Some(bug) = &self.options.plant {
+            // Only a program that was built for it can have one.
+            daemon.until_said(&format!("planted: {bug}"));
+        }
+        self.initiator.until_served();
+        daemon
+    }
+
+    /// A cycle begins.
+    pub fn begin(&self, report: &mut Report) {
+        self.watchdog.beat();
+        report.cycles += 1;
+    }
+
+    /// A cycle has ended: counts, and says how it goes.
+    pub fn end(&self, report: &mut Report) {
+        let counts = self.initiator.counts;
+        report.acknowledged = counts.acknowledged;
+        report.errors = counts.errors;
+        report.resends = counts.resends;
+        report.late = counts.late;
+        if self.options.verbose && report.cycles.is_multiple_of(20) {
+            eprint!("\r{report} ");
+            if report.cycles == self.options.cycles {
+                eprintln!();
+            }
+        }
+    }
+}
+
+/// Removes the folders that runs have left behind whose process is gone, and
+/// names them.
+pub fn remove_leftovers(options: &Options) {
+    let parents = [options.folder.clone(), Some(std::env::temp_dir()), Some(in_memory())];
+    for parent in parents.into_iter().flatten() {
+        for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').nth(1));
+            let Some(process) = process else { continue };
+            if !Path::new("/proc").join(process).exists() {
+                eprintln!("removing {}, left behind by process {process}", entry.path().display());
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// A folder whose files are in memory, if there is one.
+pub fn in_memory() -> PathBuf {
+    let shared = PathBuf::from("/dev/shm");
+    if shared.is_dir() { shared } else { std::env::temp_dir() }
+}

@@ -1,0 +1,114 @@
+//! `xblade serve` as a process: what it says, and its end.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{Space, xblade};
+
+/// Longest time from the start to being ready.
+pub const START_MAX: Duration = Duration::from_secs(20);
+
+/// Longest time that a killed process takes to be gone.
+const END_MAX: Duration = Duration::from_secs(10);
+
+/// A process that ends with its value. If that happens in a panic, what it
+/// said is told.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `xblade serve` in a namespace, with these arguments and this
+    /// environment, and lets it write to `log`.
+    pub fn serve(space: &Space, arguments: &[String], environment: &[(&str, &str)], log: &Path) -> Self {
+        let mut command = Command::new(xblade());
+        command.arg("serve").args(arguments).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stderr(fs::File::create(log).expect("a log"));
+        // Ctrl-C at a terminal is for the test, which then ends the daemon.
+        command.process_group(0);
+        // SAFETY: prctl is safe between fork and exec. It ends the daemon with
+        // the thread that starts it, should this process be killed.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            })
+        };
+        let child = space.run(move || command.spawn()).expect("a process");
+        Self { child, log: log.to_owned() }
+    }
+
+    /// What it has written so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it has written this; panics if it ends before or takes too
+    /// long.
+    pub fn until_said(&mut self, text: &str) {
+        let end = Instant::now() + START_MAX;
+        while !self.said().contains(text) {
+            assert!(self.is_running(), "xblade ended and had not said '{text}'");
+            assert!(Instant::now() < end, "xblade did not say '{text}'");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal, if it still runs.
+    pub fn signal(&mut self, signal: libc::c_int) {
+        if self.is_running() {
+            // SAFETY: our own child, which has not been waited for: no other
+            // process can have its number.
+            unsafe { libc::kill(self.child.id() as i32, signal) };
+        }
+    }
+
+    /// Waits for the end, if it comes in time.
+    pub fn end_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            if Instant::now() > end {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Sends SIGKILL and waits for the end, with something to do meanwhile;
+    /// panics if the process had ended before, or does not end.
+    pub fn kill(&mut self, mut meanwhile: impl FnMut()) {
+        assert!(self.is_running(), "xblade ended before it was killed");
+        self.signal(libc::SIGKILL);
+        let end = Instant::now() + END_MAX;
+        while self.is_running() {
+            assert!(Instant::now() < end, "SIGKILL does not end xblade");
+            meanwhile();
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.signal(libc::SIGTERM);
+        self.end_within(Duration::from_secs(2));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("xblade said:\n{}", self.said());
+        }
+    }
+}

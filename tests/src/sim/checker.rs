@@ -1,0 +1,165 @@
+//! Whether what was read from a sector can be explained by what was written to
+//! it: the test of Gibbons and Korach for a register whose writes all differ.
+//!
+//! A write and the reads that returned it form a cluster. Somewhere each
+//! operation takes effect at one moment between its begin and its end, so the
+//! register holds the value of a cluster at least from the first end in it to
+//! the last begin (its zone, *forward* if that is later), and where no forward
+//! zone comes out, at some moment in between (*backward*). Then everything can
+//! be explained if and only if no two forward zones overlap and no backward
+//! zone lies inside a forward one.
+//!
+//! A write that was sent again may have been executed more than once, each time
+//! between its begin and its end; AoE has no means against that. Reads that
+//! began before its end may have seen any of these, so they only must not end
+//! before it begins; those that began later have seen the last one, which is
+//! what the cluster is made of. A write that failed, or never ended, may take
+//! effect at any time from its begin on, and never.
+
+use super::value::Value;
+
+/// A moment; no two events have the same.
+pub type Moment = u64;
+
+/// How often a write may have taken effect, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Executed {
+    /// Once between begin and end.
+    Once,
+    /// At least once between begin and end.
+    Often,
+    /// Any number of times from the begin on, or never.
+    Open,
+}
+
+/// A write to a sector.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    /// The value; no other write has it.
+    pub value: Value,
+    /// When it was sent first.
+    pub begin: Moment,
+    /// When its acknowledgement was accepted. Of no meaning for an open one.
+    pub end: Moment,
+    /// How often it may have taken effect.
+    pub executed: Executed,
+}
+
+/// A read of a sector.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// What it returned.
+    pub value: Value,
+    /// When it was sent first.
+    pub begin: Moment,
+    /// When its reply was accepted.
+    pub end: Moment,
+    /// Its operation, for the report.
+    pub op: u32,
+}
+
+/// Why a history cannot be explained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wrong {
+    /// This read returned what nobody has written.
+    Unwritten {
+        /// The operation that read.
+        reader: u32,
+        /// What it returned.
+        value: Value,
+    },
+    /// This read had ended before the write of what it returned began.
+    Early {
+        /// The operation that read.
+        reader: u32,
+        /// What it returned.
+        value: Value,
+    },
+    /// Both values were there for some time, and these times overlap: one was
+    /// found again after the other had been written over it.
+    Overlap(Zone, Zone),
+    /// The first value was written over the second one, which was still there
+    /// afterwards.
+    Inside(Zone, Zone),
+}
+
+/// When a value was there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Zone {
+    /// Which.
+    pub value: Value,
+    /// First end of an operation with it.
+    pub first_end: Moment,
+    /// Last begin of an operation with it.
+    pub last_begin: Moment,
+}
+
+impl Zone {
+    fn is_forward(&self) -> bool {
+        self.first_end < self.last_begin
+    }
+}
+
+/// Checks one sector, which began with zeros (value 0).
+///
+/// # Errors
+///
+/// What is wrong, the first that is found.
+pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
+    let mut writes = writes.to_vec();
+    writes.push(Write { value: 0, begin: 0, end: 0, executed: Executed::Once });
+    writes.sort_unstable_by_key(|write| write.value);
+    let mut zones: Vec<_> = writes.iter().map(|write| write.zone()).collect();
+    for read in reads {
+        let Ok(at) = writes.binary_search_by_key(&read.value, |write| write.value) else {
+            return Err(Wrong::Unwritten { reader: read.op, value: read.value });
+        };
+        let (write, zone) = (&writes[at], &mut zones[at]);
+        if read.end < write.begin {
+            return Err(Wrong::Early { reader: read.op, value: read.value });
+        }
+        let counts = match write.executed {
+            Executed::Once => true,
+            Executed::Often => read.begin > write.end,
+            Executed::Open => false,
+        };
+        if counts {
+            zone.first_end = zone.first_end.min(read.end);
+            zone.last_begin = zone.last_begin.max(read.begin);
+        }
+    }
+    let (mut forward, mut backward) = (Vec::new(), Vec::new());
+    for (write, zone) in writes.iter().zip(zones) {
+        match write.executed {
+            Executed::Open => {}
+            _ if zone.is_forward() => forward.push(zone),
+            _ => backward.push(zone),
+        }
+    }
+    forward.sort_unstable_by_key(|zone| zone.first_end);
+    for pair in forward.windows(2) {
+        if pair[0].last_begin > pair[1].first_end {
+            return Err(Wrong::Overlap(pair[0], pair[1]));
+        }
+    }
+    for inner in backward {
+        // They do not overlap, so only the last one that begins before it can
+        // hold it.
+        let after = forward.partition_point(|zone| zone.first_end < inner.last_begin);
+        let outer = after.checked_sub(1).map(|at| forward[at]);
+        if let Some(outer) = outer.filter(|outer| outer.last_begin > inner.first_end) {
+            return Err(Wrong::Inside(inner, outer));
+        }
+    }
+    Ok(())
+}
+
+impl Write {
+    /// The zone of the write alone.
+    fn zone(&self) -> Zone {
+        Zone { value: self.value, first_end: self.end, last_begin: self.begin }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! An initiator that sends, repeats and gives up as the Linux driver does
+//! (`drivers/block/aoe/aoecmd.c`), with the driver's own rules for windows and
+//! timers.
+
+use std::collections::VecDeque;
+
+use crate::Mac;
+
+/// Between two looks of the driver at its timers.
+pub(super) const TICK_NS: u64 = 100_000_000;
+/// A request that waits for longer takes the export down.
+const DEAD_US: u64 = 180_000_000;
+/// Nanoseconds of a jiffy, at 250 a second.
+const JIFFY_NS: u64 = 4_000_000;
+/// Fractions of the averages, as powers of two.
+const AVERAGE_SHIFT: u32 = 8;
+const DEVIATION_SHIFT: u32 = 3;
+
+/// A host with one export of the target.
+#[derive(Debug)]
+pub(super) struct Initiator {
+    pub(super) mac: Mac,
+    pub(super) export: usize,
+    /// Lanes that it reaches the target by, in turn.
+    lanes: Vec<usize>,
+    next_lane: usize,
+    counter: u16,
+    /// In microseconds, times 256 and times 8.
+    average: i64,
+    deviation: i64,
+    /// The network is never slower than this: nothing is sent again before.
+    timeout_min_us: u64,
+    window: usize,
+    window_max: usize,
+    threshold: usize,
+    growth: usize,
+    flights: Vec<Flight>,
+    /// Timed out, to be sent again when the window has room.
+    deferred: VecDeque<Flight>,
+    /// Not sent yet.
+    waiting: VecDeque<u32>,
+}
+
+/// A request that has no answer yet.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    op: u32,
+    tag: u32,
+    sent_ns: u64,
+    waited_us: u64,
+}
+
+/// A frame to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    pub(super) op: u32,
+    pub(super) tag: u32,
+    pub(super) lane: usize,
+    pub(super) again: bool,
+}
+
+/// What a look at the timers has found.
+#[derive(Debug, Default)]
+pub(super) struct Expired {
+    pub(super) requests: usize,
+    pub(super) collapsed: bool,
+    /// It has given up on these.
+    pub(super) dead: Vec<u32>,
+}
+
+impl Initiator {
+    /// A host with a window of up to `window_max`. It has measured `rtt_us` for
+    /// some time already, or nothing yet.
+    pub(super) fn new(
+        mac: Mac,
+        export: usize,
+        lanes: Vec<usize>,
+        window_max: usize,
+        rtt_us: Option<u64>,
+        timeout_min_us: u64,
+    ) -> Self {
+        // A quarter of a second and two seconds, where nothing was measured.
+        let (average, deviation) = rtt_us.map_or((250_000, 2_000_000), |us| (us as i64, us as i64 / 4));
+        Self {
+            mac,
+            export,
+            lanes,
+            next_lane: 0,
+            counter: 0,
+            average: average << AVERAGE_SHIFT,
+            deviation: deviation << DEVIATION_SHIFT,
+            timeout_min_us,
+            window: (window_max / 2).max(1),
+            window_max,
+            threshold: window_max / 2,
+            growth: 0,
+            flights: Vec::new(),
+            deferred: VecDeque::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Takes a request from above.
+    pub(super) fn queue(&mut self, op: u32) {
+        self.waiting.push_back(op);
+    }
+
+    /// The next frame that the window lets out: those to be repeated come
+    /// first.
+    pub(super) fn next_frame(&mut self, now_ns: u64) -> Option<Sending> {
+        if self.flights.len() >= self.window {
+            return None;
+        }
+        let (op, waited_us, again) = match self.deferred.pop_front() {
+            Some(flight) => (flight.op, flight.waited_us + since_us(flight.sent_ns, now_ns), true),
+            None => (self.waiting.pop_front()?, 0, false),
+        };
+        self.counter = (self.counter + 1) & 0x7FFF;
+        let tag = u32::from(self.counter) << 16 | (now_ns / JIFFY_NS) as u32 & 0xFFFF;
+        self.flights.push(Flight { op, tag, sent_ns: now_ns, waited_us });
+        self.next_lane = (self.next_lane + 1) % self.lanes.len();
+        Some(Sending { op, tag, lane: self.lanes[self.next_lane], again })
+    }
+
+    /// Looks at the timers.
+    pub(super) fn tick(&mut self, now_ns: u64) -> Expired {
+        let timeout_us = self.timeout_us();
+        let mut expired = Expired::default();
+        let is_late = |flight: &Flight| since_us(flight.sent_ns, now_ns) >= timeout_us;
+        let (late, rest): (Vec<Flight>, Vec<Flight>) =
+            self.flights.iter().partition(|flight| is_late(flight));
+        if late.iter().any(|flight| flight.waited_us + since_us(flight.sent_ns, now_ns) > DEAD_US) {
+            expired.dead = self.flights.drain(..).map(|flight| flight.op).collect();
+            expired.dead.extend(self.deferred.drain(..).map(|flight| flight.op));
+            expired.dead.extend(self.waiting.drain(..));
+            return expired;
+        }
+        self.flights = rest;
+        expired.requests = late.len();
+        if !late.is_empty() && self.window != 1 {
+            self.threshold = self.window / 2;
+            self.window = 1;
+            expired.collapsed = true;
+        }
+        self.deferred.extend(late);
+        expired
+    }
+
+    /// A reply with this tag: the operation that it ends, and whether that had
+    /// timed out already. `None` if nobody waits for it.
+    pub(super) fn reply(&mut self, tag: u32, now_ns: u64) -> Option<(u32, bool)> {
+        if let Some(at) = self.flights.iter().position(|flight| flight.tag == tag) {
+            let flight = self.flights.remove(at);
+            self.measure(since_us(flight.sent_ns, now_ns));
+            self.grow();
+            return Some((flight.op, false));
+        }
+        if let Some(at) = self.deferred.iter().position(|flight| flight.tag == tag) {
+            let flight = self.deferred.remove(at)?;
+            self.measure(since_us(flight.sent_ns, now_ns));
+            return Some((flight.op, true));
+        }
+        let jiffies = (now_ns / JIFFY_NS) as u16;
+        self.measure(u64::from(jiffies.wrapping_sub(tag as u16)) * JIFFY_NS / 1_000);
+        None
+    }
+
+    fn timeout_us(&self) -> u64 {
+        let timeout = 2 * (self.average >> AVERAGE_SHIFT) + 8 * (self.deviation >> DEVIATION_SHIFT);
+        (timeout as u64).max(self.timeout_min_us)
+    }
+
+    fn measure(&mut self, rtt_us: u64) {
+        let mut error = rtt_us as i64 - (self.average >> AVERAGE_SHIFT);
+        self.average += error;
+        error = error.abs() - (self.deviation >> DEVIATION_SHIFT);
+        self.deviation += error;
+    }
+
+    fn grow(&mut self) {
+        if self.window >= self.window_max {
+            return;
+        }
+        if self.window < self.threshold {
+            self.window += 1;
+        } else if self.flights.len() + 1 == self.window {
+            if self.growth == 0 {
+                self.window += 1;
+                self.growth = self.window;
+            } else {
+                self.growth -= 1;
+            }
+        }
+    }
+}
+
+fn since_us(then_ns: u64, now_ns: u64) -> u64 {
+    now_ns.saturating_sub(then_ns) / 1_000
+}

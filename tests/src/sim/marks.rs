@@ -1,0 +1,36 @@
+//! How often something worth happening has happened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Counts by name.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Marks(BTreeMap<&'static str, u64>);
+
+impl Marks {
+    /// It has happened once more.
+    pub(super) fn hit(&mut self, name: &'static str) {
+        self.add(name, 1);
+    }
+
+    /// It has happened so many times more.
+    pub(super) fn add(&mut self, name: &'static str, n: u64) {
+        *self.0.entry(name).or_default() += n;
+    }
+
+    /// Adds the counts of another run.
+    pub fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(name, n)| self.add(name, *n));
+    }
+
+    /// How often this has happened.
+    pub fn count(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, n)| writeln!(f, "{n:>12}  {name}"))
+    }
+}

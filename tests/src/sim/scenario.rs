@@ -1,0 +1,178 @@
+//! What a run is made of, all of it drawn from the seed.
+
+use xblade::store::disk::Stable;
+use xblade::store::disk::fake::Habits;
+
+use super::rng::Rng;
+
+/// One run.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) workers: u16,
+    /// The worker of each lane.
+    pub(super) lanes: Vec<u16>,
+    pub(super) mtu: u32,
+    pub(super) chunks: u32,
+    pub(super) chunk_bytes: u32,
+    pub(super) ring: u32,
+    pub(super) in_flight: u16,
+    pub(super) exports: Vec<ExportScene>,
+    pub(super) initiators: Vec<InitiatorScene>,
+    /// Operations of all initiators together.
+    pub(super) ops: u32,
+    pub(super) network: NetworkScene,
+    /// Between two pauses of a worker, on average.
+    pub(super) pause_every_ns: Option<u64>,
+    pub(super) crash: Option<Crash>,
+    /// The power fails when all is at rest.
+    pub(super) crash_at_end: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct ExportScene {
+    pub(super) owner: u16,
+    pub(super) sectors: u64,
+    pub(super) stable: Stable,
+    pub(super) habits: Habits,
+    /// Calls that hang do so until nobody waits any more.
+    pub(super) stuck_for_ever: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct InitiatorScene {
+    pub(super) export: usize,
+    pub(super) window: usize,
+    /// Operations that it has under way at a time.
+    pub(super) depth: usize,
+    pub(super) rtt_us: Option<u64>,
+    /// Longest pause between two operations.
+    pub(super) think_max_ns: u64,
+}
+
+/// Rates are in 10,000 frames.
+#[derive(Debug)]
+pub(super) struct NetworkScene {
+    pub(super) delay_max_ns: u64,
+    pub(super) loss: u32,
+    pub(super) reply_loss: u32,
+    /// An initiator hears and says nothing for some milliseconds.
+    pub(super) burst: u32,
+    pub(super) duplicates: u32,
+    pub(super) reply_duplicates: u32,
+    /// An old frame follows this one.
+    pub(super) replays: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crash {
+    /// When so many operations were sent.
+    pub(super) after_ops: u32,
+    /// The power fails; else only the process is killed.
+    pub(super) power: bool,
+    pub(super) down_ns: u64,
+}
+
+impl Scenario {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let workers = rng.pick(&[1, 2]);
+        let lanes = (0..rng.between(u64::from(workers), 3)).map(|lane| lane as u16 % workers).collect();
+        let exports: Vec<_> = (0..rng.pick(&[1, 1, 2])).map(|_| ExportScene::draw(rng, workers)).collect();
+        let hosts = rng.pick(&[1, 2, 2, 3, 3, 4, 6, 8]);
+        let initiators = (0..hosts).map(|_| InitiatorScene::draw(rng, exports.len())).collect();
+        let small = rng.hits(1_000);
+        let ops = rng.between(100, 300) as u32;
+        let crash = rng.hits(3_300).then(|| Crash {
+            after_ops: rng.between(10, u64::from(ops)) as u32,
+            power: rng.hits(7_500),
+            down_ns: rng.pick(&[1_000_000, 50_000_000, 1_000_000_000]),
+        });
+        let mtu = rng.pick(&[1500, 9000, 9000]);
+        Self {
+            workers,
+            lanes,
+            mtu,
+            chunks: if small { rng.between(24, 64) as u32 } else { 512 },
+            chunk_bytes: if mtu == 1500 { rng.pick(&[2048, 4096]) } else { 4096 },
+            ring: if small { 32 } else { 256 },
+            in_flight: if rng.hits(500) { rng.between(2, 8) as u16 } else { 256 },
+            exports,
+            initiators,
+            ops,
+            network: NetworkScene::draw(rng),
+            pause_every_ns: rng.hits(6_000).then(|| rng.between(50_000_000, 600_000_000)),
+            crash,
+            crash_at_end: rng.hits(5_000),
+        }
+    }
+
+    /// Whether a write to this export that the disk sees more often than it was
+    /// served was not folded. Not with several lanes: a worker harvests between
+    /// two of them, so a copy that has arrived may still be the next.
+    pub(super) fn is_plain(&self, export: usize) -> bool {
+        let habits = &self.exports[export].habits;
+        let faults = habits.short + habits.again + habits.write_errors + habits.sync_errors + habits.no_space;
+        self.lanes.len() == 1 && habits.block_bytes == 512 && faults + habits.stuck == 0
+    }
+}
+
+impl ExportScene {
+    fn draw(rng: &mut Rng, workers: u16) -> Self {
+        let mut habits = Habits {
+            block_bytes: rng.pick(&[512, 512, 4096]),
+            latency_ns: rng.pick(&[(2_000, 30_000), (20_000, 300_000), (500_000, 8_000_000)]),
+            late: rng.pick(&[0, 300]),
+            ..Habits::GOOD
+        };
+        if rng.hits(4_500) {
+            for _ in 0..rng.between(1, 3) {
+                let rate = rng.pick(&[20, 100, 300]);
+                match rng.below(8) {
+                    0 => habits.read_errors = rate,
+                    1 => habits.write_errors = rate,
+                    2 => habits.sync_errors = rate,
+                    3 => habits.no_space = rate,
+                    4 => habits.short = rate * 4,
+                    5 => habits.again = rate,
+                    6 => habits.slow = rate / 2,
+                    _ => habits.stuck = rate / 10,
+                }
+            }
+        }
+        Self {
+            owner: rng.below(u64::from(workers)) as u16,
+            sectors: 8 * rng.between(8, 32),
+            stable: rng.pick(&[Stable::Group, Stable::Group, Stable::Each]),
+            habits,
+            stuck_for_ever: rng.hits(1_000),
+        }
+    }
+}
+
+impl InitiatorScene {
+    fn draw(rng: &mut Rng, exports: usize) -> Self {
+        let window = rng.pick(&[1, 2, 4, 8, 8, 16, 64]);
+        Self {
+            export: rng.below(exports as u64) as usize,
+            window,
+            depth: rng.between(1, 2 * window as u64).min(24) as usize,
+            rtt_us: rng.hits(9_500).then(|| rng.between(50, 1_000)),
+            think_max_ns: rng.pick(&[1_000_000, 50_000_000, 200_000_000]),
+        }
+    }
+}
+
+impl NetworkScene {
+    fn draw(rng: &mut Rng) -> Self {
+        let delay_max_ns = rng.between(5_000, 60_000);
+        let mut rate = |rates: &[u32]| rng.pick(rates);
+        Self {
+            delay_max_ns,
+            loss: rate(&[0, 0, 50, 300]),
+            reply_loss: rate(&[0, 0, 50, 300]),
+            burst: rate(&[0, 0, 0, 20]),
+            duplicates: rate(&[0, 100, 1_000]),
+            reply_duplicates: rate(&[0, 0, 300]),
+            replays: rate(&[0, 300, 2_000]),
+        }
+    }
+}

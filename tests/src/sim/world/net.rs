@@ -1,0 +1,142 @@
+//! The network: it delays, loses and repeats. On one link, first deliveries
+//! keep their order and come sooner than anything is sent again: against a
+//! first delivery that comes after its own resend and a newer write, AoE has
+//! no means.
+
+use std::rc::Rc;
+
+use super::super::history::{Ended, What};
+use super::super::initiator::Sending;
+use super::{Copy, Event, Sent, Tag, World};
+
+/// Copies that come up to so much later.
+const DUPLICATE_MAX_NS: u64 = 40_000_000;
+/// Old frames come again up to this old; with the longest pause of a worker
+/// that makes a second.
+const REPLAY_MAX_NS: u64 = 700_000_000;
+/// Writes after which an old frame does not come again.
+const REPLAY_WRITES_MAX: usize = 1000;
+
+impl World {
+    /// A frame of an initiator enters the network.
+    pub(super) fn send(&mut self, host: usize, sending: Sending) {
+        let Sending { op, tag, lane, .. } = sending;
+        let bytes = self.frame_of(host, sending);
+        let known = Tag { op, lane, delivered: 0, replies: 0, answered: false };
+        self.tags.insert((host, tag), known);
+        self.trace.note(self.now_ns, "send", &[host as u64, op.into(), tag.into(), lane as u64]);
+        let sent = Rc::new(Sent { host, op, tag, lane, bytes, sent_ns: self.now_ns, start: self.starts });
+        let (loss, duplicates) = (self.scenario.network.loss, self.scenario.network.duplicates);
+        if self.is_lost(host, loss) {
+            self.marks.hit("request lost");
+            return;
+        }
+        let delay_ns = self.delay_ns();
+        let link = &mut self.hosts[host].to_lane_ns[lane];
+        *link = (*link + 1).max(self.now_ns + delay_ns);
+        let at_ns = *link;
+        self.at(at_ns, Event::ToLane { sent: Rc::clone(&sent), copy: Copy::First });
+        if self.rng.hits(duplicates) {
+            let longest = self.rng.pick(&[50_000, DUPLICATE_MAX_NS]);
+            let later_ns = at_ns + self.rng.between(1_000, longest);
+            self.at(later_ns, Event::ToLane { sent: Rc::clone(&sent), copy: Copy::Duplicate });
+        }
+        self.replay();
+        if self.ops[op as usize].what == What::Write {
+            self.past.push_back(sent);
+            if self.past.len() > REPLAY_WRITES_MAX {
+                self.past.pop_front();
+            }
+        }
+    }
+
+    /// An old write comes once more.
+    fn replay(&mut self) {
+        if self.past.is_empty() || !self.rng.hits(self.scenario.network.replays) {
+            return;
+        }
+        let sent = Rc::clone(&self.past[self.rng.below(self.past.len() as u64) as usize]);
+        let at_ns = self.now_ns + self.rng.between(1_000, 300_000);
+        self.at(at_ns, Event::ToLane { sent, copy: Copy::Replay });
+    }
+
+    /// A frame arrives at a lane.
+    pub(super) fn deliver(&mut self, sent: &Sent, copy: Copy) {
+        let numbers = [sent.host as u64, sent.op.into(), sent.tag.into(), copy as u64];
+        if self.target.is_none() {
+            self.marks.hit("request to a target that is down");
+            return self.trace.note(self.now_ns, "nobody", &numbers);
+        }
+        if copy != Copy::First && !self.may_come_again(sent) {
+            return;
+        }
+        let delivered = self.target.as_ref().is_some_and(|target| target.deliver(sent.lane, &sent.bytes));
+        self.trace.note(self.now_ns, if delivered { "arrive" } else { "overrun" }, &numbers);
+        if !delivered {
+            return self.marks.hit("ring full");
+        }
+        let Some(tag) = self.tags.get_mut(&(sent.host, sent.tag)) else { return };
+        tag.delivered += 1;
+        match copy {
+            Copy::First => {}
+            Copy::Duplicate if tag.answered => self.marks.hit("duplicate of an answered request"),
+            Copy::Duplicate => self.marks.hit("duplicate of a request under way"),
+            Copy::Replay => self.marks.hit("replay of an old write"),
+        }
+        let op = &mut self.ops[sent.op as usize];
+        if copy != Copy::First && !tag.answered {
+            op.copies += 1;
+        }
+        if !tag.answered && !op.in_service {
+            op.in_service = true;
+            op.served += 1;
+        }
+        self.wake(usize::from(self.scenario.lanes[sent.lane]));
+    }
+
+    /// Whether a copy of this frame can come now. It has no claim to be
+    /// recognized before it was answered: if the target has dropped the frame,
+    /// its copy is a first delivery that comes late.
+    fn may_come_again(&self, sent: &Sent) -> bool {
+        let answered = self.tags.get(&(sent.host, sent.tag)).is_some_and(|tag| tag.answered);
+        let under_way = self.ops[sent.op as usize].ended == Ended::NotYet;
+        sent.start == self.starts && self.now_ns - sent.sent_ns < REPLAY_MAX_NS && (answered || under_way)
+    }
+
+    /// A reply leaves for an initiator.
+    pub(super) fn send_back(&mut self, host: usize, lane: usize, frame: Vec<u8>) {
+        let (loss, duplicates) = (self.scenario.network.reply_loss, self.scenario.network.reply_duplicates);
+        if self.is_lost(host, loss) {
+            return self.marks.hit("reply lost");
+        }
+        let delay_ns = self.delay_ns();
+        let link = &mut self.hosts[host].from_lane_ns[lane];
+        *link = (*link + 1).max(self.now_ns + delay_ns);
+        let (at_ns, frame) = (*link, Rc::<[u8]>::from(frame));
+        self.at(at_ns, Event::ToHost { host, frame: Rc::clone(&frame) });
+        if self.rng.hits(duplicates) {
+            self.marks.hit("reply duplicated");
+            let later_ns = at_ns + self.rng.between(1_000, DUPLICATE_MAX_NS);
+            self.at(later_ns, Event::ToHost { host, frame });
+        }
+    }
+
+    /// Longest delay, in nanoseconds, of a frame and of its reply, and of the
+    /// turns of workers in between: nothing is sent again sooner.
+    pub(super) fn timeout_min_us(&self) -> u64 {
+        1_000 + 4 * self.scenario.network.delay_max_ns / 1_000
+    }
+
+    fn delay_ns(&mut self) -> u64 {
+        let longest = self.scenario.network.delay_max_ns;
+        self.rng.between(longest / 4, longest)
+    }
+
+    fn is_lost(&mut self, host: usize, rate: u32) -> bool {
+        if self.rng.hits(self.scenario.network.burst) {
+            self.marks.hit("burst of losses");
+            self.hosts[host].silent_until_ns = self.now_ns + self.rng.between(1_000_000, 30_000_000);
+        }
+        self.now_ns < self.hosts[host].silent_until_ns || self.rng.hits(rate)
+    }
+}

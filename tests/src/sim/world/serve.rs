@@ -1,0 +1,252 @@
+//! The target: its workers' turns, what it sends, its end and its start.
+
+use xblade::store::disk::{DiskStore, Shape};
+use xblade::store::{Geometry, Store};
+
+use super::super::history::{Ended, What};
+use super::super::reply::Reply;
+use super::super::value;
+use super::hosts::{address, lane_mac};
+use super::{Event, HEARTBEAT_NS, Turns, Violation, World};
+use crate::{ExportPlan, FakeTarget, Plan, frame};
+
+/// Longest time between a frame and the turn that finds it.
+const TURN_MAX_NS: u64 = 20_000;
+
+impl World {
+    /// The target starts, on the disks as they are.
+    pub(super) fn start_target(&mut self) {
+        let exports = (0..self.disks.len()).map(|export| ExportPlan {
+            address: address(export),
+            store: self.open(export),
+            read_only: false,
+            worker: self.scenario.exports[export].owner,
+        });
+        let plan = Plan {
+            lanes: self.scenario.lanes.clone(),
+            workers: self.scenario.workers,
+            chunks: self.scenario.chunks,
+            chunk_bytes: self.scenario.chunk_bytes,
+            ring: self.scenario.ring,
+            mtu: self.scenario.mtu,
+            in_flight: self.scenario.in_flight,
+            ..Plan::new(exports.collect())
+        };
+        let target = FakeTarget::new(plan);
+        target.clock.0.set(self.now_ns);
+        self.target = Some(target);
+        self.starts += 1;
+        self.trace.note(self.now_ns, "start", &[self.starts.into()]);
+        self.refusing.fill(None);
+        self.turns.fill(Turns { next_ns: self.now_ns + 1, paused_until_ns: 0 });
+    }
+
+    fn open(&self, export: usize) -> Box<dyn Store> {
+        let scene = &self.scenario.exports[export];
+        let block_bytes = scene.habits.block_bytes;
+        let shape = Shape {
+            offset_bytes: 0,
+            length_bytes: None,
+            geometry: Geometry { block_bytes, ..Geometry::new(scene.sectors, block_bytes) },
+            read_only: false,
+            stable: scene.stable,
+        };
+        Box::new(DiskStore::new(self.disks[export].kernel(), shape).expect("memory"))
+    }
+
+    /// It ends, at any point of what it is doing.
+    pub(super) fn crash(&mut self) {
+        let (Some(target), Some(crash)) = (self.target.take(), self.scenario.crash) else { return };
+        self.marks.hit(if crash.power { "power cut" } else { "process killed" });
+        self.trace.note(self.now_ns, "crash", &[u64::from(crash.power)]);
+        self.count(&target);
+        for disk in &self.disks {
+            disk.advance(self.now_ns);
+            if crash.power { disk.crash() } else { disk.kill() }
+        }
+        drop(target);
+        for op in self.ops.iter_mut().filter(|op| op.begin > 0 && op.ended == Ended::NotYet) {
+            // What it has executed may be gone, and is executed once more.
+            op.copies += 1;
+            op.in_service = false;
+        }
+        self.at(self.now_ns + crash.down_ns, Event::Restart);
+    }
+
+    /// A worker finds what has arrived before long.
+    pub(super) fn wake(&mut self, worker: usize) {
+        let at_ns = self.now_ns + self.rng.between(1_000, TURN_MAX_NS);
+        let turns = &mut self.turns[worker];
+        turns.next_ns = turns.next_ns.min(at_ns).max(turns.paused_until_ns);
+    }
+
+    pub(super) fn turn(&mut self, worker: usize) -> Result<(), Violation> {
+        for disk in &self.disks {
+            disk.advance(self.now_ns);
+        }
+        let Some(target) = &mut self.target else { return Ok(()) };
+        target.clock.0.set(self.now_ns);
+        let work = target.workers[worker].turn(&target.clock);
+        let busy = target.workers[worker].is_busy();
+        let mut replies = Vec::new();
+        for (lane, wire) in target.wires.iter().enumerate() {
+            if usize::from(self.scenario.lanes[lane]) == worker {
+                replies.extend(std::iter::from_fn(|| wire.sent()).map(|frame| (lane, frame)));
+            }
+        }
+        for (lane, frame) in replies {
+            self.leave(lane, frame)?;
+        }
+        for (disk, refusing) in self.disks.iter().zip(&mut self.refusing) {
+            if disk.sync_failed() && refusing.is_none() {
+                self.moment += 1;
+                *refusing = Some(self.moment);
+            }
+        }
+        self.turns[worker].next_ns = self.now_ns + HEARTBEAT_NS;
+        if work > 0 {
+            (0..self.turns.len()).for_each(|worker| self.wake(worker));
+        } else if busy {
+            self.wake_when_due(worker);
+        }
+        let turns = &mut self.turns[worker];
+        turns.next_ns = turns.next_ns.max(turns.paused_until_ns);
+        Ok(())
+    }
+
+    /// A busy worker spins; only the turns that find something matter.
+    fn wake_when_due(&mut self, worker: usize) {
+        let own = (0..self.disks.len()).filter(|at| usize::from(self.scenario.exports[*at].owner) == worker);
+        if let Some(due_ns) = own.filter_map(|at| self.disks[at].next_due_ns()).min() {
+            let late_ns = if due_ns > self.now_ns { self.rng.below(TURN_MAX_NS) } else { 100_000 };
+            let turns = &mut self.turns[worker];
+            turns.next_ns = turns.next_ns.min(due_ns.max(self.now_ns) + late_ns);
+        }
+    }
+
+    /// A frame leaves the target: it must be the reply to a request that was
+    /// delivered on this lane, and true.
+    fn leave(&mut self, lane: usize, frame: Vec<u8>) -> Result<(), Violation> {
+        let Some(reply) = Reply::parse(&frame) else { return Err("the target sent no reply".to_owned()) };
+        let host = (0..self.hosts.len()).find(|host| frame::mac(*host as u8) == reply.dst);
+        let Some(host) = host else { return Err(format!("a reply to {:x?}", reply.dst)) };
+        let Some(tag) = self.tags.get_mut(&(host, reply.tag)) else {
+            return Err(format!("a reply to host {host} with tag {:#x}, which it has not sent", reply.tag));
+        };
+        tag.replies += 1;
+        let number = tag.op;
+        let op = &mut self.ops[number as usize];
+        op.in_service = false;
+        let wrong = |what: &str| Err(format!("op {number}: {op}: {what}"));
+        if tag.replies > tag.delivered {
+            return wrong("more replies than requests");
+        }
+        if (tag.lane, lane_mac(lane), address(op.export)) != (lane, reply.src, reply.address) {
+            return wrong("the reply comes from elsewhere");
+        }
+        if !reply.is_good_response() {
+            return wrong("an AoE error, on which Linux hangs");
+        }
+        let good = !op.what.is_ata() || reply.ata().0 & 0xA9 == 0;
+        tag.answered |= good;
+        self.trace.note(self.now_ns, "reply", &[host as u64, number.into(), reply.tag.into(), good.into()]);
+        self.trace.bytes(&frame);
+        if good && op.what == What::Write {
+            self.check_acknowledged(number)?;
+        }
+        self.send_back(host, lane, frame);
+        Ok(())
+    }
+
+    /// A write is acknowledged: it must be stable, and no sync must have failed
+    /// before it was sent.
+    fn check_acknowledged(&self, number: u32) -> Result<(), Violation> {
+        let op = &self.ops[number as usize];
+        let wrong = |what: &str| Err(format!("op {number}: {op}: {what}"));
+        if op.beyond {
+            return wrong("a write beyond the end succeeded");
+        }
+        if !self.options.oracles {
+            return Ok(());
+        }
+        if self.refusing[op.export].is_some_and(|since| since < op.begin) {
+            return wrong("acknowledged though a sync had failed");
+        }
+        let disk = &self.disks[op.export];
+        let stable = |lba| disk.was_stable(lba, &value::sector(self.seed, number, lba));
+        match (op.lba..op.lba + u64::from(op.count)).all(stable) {
+            true => Ok(()),
+            false => wrong("acknowledged before it was stable"),
+        }
+    }
+
+    /// Nothing is under way, every chunk is accounted for, what never happens
+    /// has not, and every write was executed once for each time that it had to
+    /// be.
+    pub(super) fn check_at_rest(&mut self) -> Result<(), Violation> {
+        let Some(target) = &self.target else { return Err("the target is down".to_owned()) };
+        for (index, worker) in target.workers.iter().enumerate() {
+            for lane in worker.lanes() {
+                let counters = lane.counters();
+                if let Err(error) = lane.check(0) {
+                    return Err(format!("worker {index}: chunks do not add up: {error:?}"));
+                }
+                if counters.bad_descriptors + counters.bad_completions > 0 {
+                    return Err(format!("worker {index}: bad descriptors: {counters:?}"));
+                }
+            }
+            let counters = worker.stats().counters;
+            if counters.unsendable + counters.stale_completions + counters.imbalances > 0 {
+                return Err(format!("worker {index}: what never happens: {counters:?}"));
+            }
+        }
+        if let Some(disk) = self.disks.iter().find(|disk| disk.happened().refused > 0 && self.starts == 1) {
+            return Err(format!("calls that a disk must refuse: {:?}", disk.happened()));
+        }
+        let writes = (0u32..).zip(&self.ops).filter(|(_, op)| op.what == What::Write && !op.beyond);
+        for (number, op) in writes.filter(|(_, op)| self.options.oracles && self.scenario.is_plain(op.export))
+        {
+            let sector = value::sector(self.seed, number, op.lba);
+            let times = self.disks[op.export].times_written(op.lba, &sector);
+            if times > op.served {
+                return Err(format!("op {number}: {op}: executed {times} times, {} at most", op.served));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn count(&mut self, target: &FakeTarget) {
+        for worker in &target.workers {
+            worker.stats().counters.rows().into_iter().for_each(|(name, n)| self.marks.add(name, n));
+        }
+    }
+
+    pub(super) fn count_disks(&mut self) {
+        for (disk, scene) in self.disks.iter().zip(&self.scenario.exports) {
+            let happened = disk.happened();
+            for (name, n) in [
+                ("disk: read", happened.reads),
+                ("disk: write", happened.writes),
+                ("disk: sync", happened.syncs),
+                ("disk: late", happened.late),
+                ("disk: slow", happened.slow),
+                ("disk: stuck", happened.stuck),
+                ("disk: EIO on a read", happened.read_errors),
+                ("disk: EIO on a write", happened.write_errors),
+                ("disk: EIO on a sync", happened.sync_errors),
+                ("disk: ENOSPC", happened.no_space),
+                ("disk: short read", happened.short_reads),
+                ("disk: short write", happened.short_writes),
+                ("disk: EAGAIN", happened.again),
+                ("disk: sector lost in a power cut", happened.sectors_lost),
+                ("disk: torn write", happened.torn),
+                ("disk: of 4 KiB blocks", u64::from(scene.habits.block_bytes == 4096)),
+            ] {
+                self.marks.add(name, n);
+            }
+        }
+        if self.refusing.iter().any(Option::is_some) {
+            self.marks.hit("export read-only since a sync has failed");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Acknowledged sectors are never lost: `xblade serve` killed under load, and
+//! with the power of its file system cut. `xblade-crash` does the same for
+//! longer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use xblade_tests::crash::disk::FileSystem;
+use xblade_tests::crash::{Options, Report, kill, power, remove_leftovers};
+use xblade_tests::may_run;
+
+/// Says what came out; the test runner shows it when the test fails.
+fn said(report: Report) -> Report {
+    println!("{report}");
+    report
+}
+
+fn cut(options: &Options, kind: FileSystem) -> Report {
+    remove_leftovers(options);
+    said(power::run(options, kind))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_sigkill() {
+    if !may_run("nothing_acknowledged_is_lost_by_sigkill") {
+        return;
+    }
+    let options = Options::new(50, 1);
+    remove_leftovers(&options);
+    let report = said(kill::run(&options));
+    report.assert_nothing_lost();
+    assert!(report.acknowledged > 50 * 10, "hardly a load: {report}");
+    assert!(report.unknown > 0, "no kill has come in the middle of a write: {report}");
+}
+
+fn nothing_is_lost_by_power_cuts(test: &str, kind: FileSystem) {
+    if !may_run(test) {
+        return;
+    }
+    let report = cut(&Options::new(20, 1), kind);
+    report.assert_nothing_lost();
+    assert!(report.acknowledged > 20 * 10, "hardly a load: {report}");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_power_cuts_of_ext4() {
+    nothing_is_lost_by_power_cuts("nothing_acknowledged_is_lost_by_power_cuts_of_ext4", FileSystem::Ext4);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_power_cuts_of_xfs() {
+    nothing_is_lost_by_power_cuts("nothing_acknowledged_is_lost_by_power_cuts_of_xfs", FileSystem::Xfs);
+}
+
+/// The control: it shows that a cut cuts, and that the loss is seen.
+#[test]
+fn volatile_writes_are_lost_by_power_cuts() {
+    if !may_run("volatile_writes_are_lost_by_power_cuts") {
+        return;
+    }
+    for kind in [FileSystem::Ext4, FileSystem::Xfs] {
+        let options = Options { volatile: true, carry_on: true, ..Options::new(10, 1) };
+        let report = cut(&options, kind);
+        assert!(report.losing_cycles * 10 >= report.cycles * 9, "the cut proves little: {report}");
+    }
+}
+
+/// A daemon that acknowledges durable writes before they are stable.
+#[test]
+fn an_acknowledgement_before_the_sync_is_caught() {
+    if !may_run("an_acknowledgement_before_the_sync_is_caught") {
+        return;
+    }
+    for kind in [FileSystem::Ext4, FileSystem::Xfs] {
+        let options = Options { plant: Some("AckBeforeStable".into()), ..Options::new(5, 1) };
+        let report = cut(&options, kind);
+        assert_eq!(report.losing_cycles, 1, "not noticed: {report}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Simulations of whole workers, each by its seed: `xblade_tests::sim` tells of
+//! what. The binary `xblade-sim` runs more of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::thread;
+
+use xblade::plant::Bug;
+use xblade_tests::sim::{Marks, Options, run};
+
+/// Seeds of every run of the tests.
+const SEEDS: u64 = 2_000;
+
+/// What has to happen in these at least once: else the simulation does not
+/// cover it any more.
+const MARKS: [&str; 59] = [
+    // The network.
+    "request lost",
+    "reply lost",
+    "reply duplicated",
+    "burst of losses",
+    "duplicate of a request under way",
+    "duplicate of an answered request",
+    "replay of an old write",
+    "ring full",
+    "request to a target that is down",
+    // The initiators.
+    "read done",
+    "write done",
+    "flush done",
+    "identify done",
+    "query done",
+    "mask list read",
+    "reservation read",
+    "request sent again",
+    "reply that nobody waits for",
+    "reply to a request that was to be sent again",
+    "window collapsed",
+    "gave up after 180 s",
+    "up to the last sector",
+    "one sector beyond the end",
+    "refused beyond the end",
+    "refused for a fault of the disk",
+    "refused since a sync has failed",
+    // The workers.
+    "pause of the only worker",
+    "pause of one of two workers",
+    "handed_over",
+    "late_writes",
+    "slab_full",
+    "no_chunks",
+    "waited",
+    "folded",
+    "repeated",
+    "media_faults",
+    "no_space_faults",
+    "other_faults",
+    "transient_faults",
+    "flushes",
+    // The disk.
+    "disk: read",
+    "disk: write",
+    "disk: sync",
+    "disk: late",
+    "disk: slow",
+    "disk: stuck",
+    "disk: EIO on a read",
+    "disk: EIO on a write",
+    "disk: EIO on a sync",
+    "disk: ENOSPC",
+    "disk: short read",
+    "disk: short write",
+    "disk: EAGAIN",
+    "disk: of 4 KiB blocks",
+    "disk: sector lost in a power cut",
+    "disk: torn write",
+    "power cut",
+    "power cut at the end",
+    "process killed",
+];
+
+#[test]
+fn every_history_can_be_explained_and_everything_happens() {
+    let (mut marks, mut failures) = (Marks::default(), Vec::new());
+    for seed in 0..SEEDS {
+        let report = run(seed, Options::default());
+        failures.extend(report.failure());
+        marks.merge(&report.marks);
+    }
+    println!("{marks}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let never: Vec<_> = MARKS.into_iter().filter(|mark| marks.count(mark) == 0).collect();
+    assert!(never.is_empty(), "never in {SEEDS} seeds: {never:?}");
+}
+
+#[test]
+fn the_same_seed_makes_the_same_run() {
+    for seed in 0..40 {
+        let kept = Options { trace: true, ..Options::default() };
+        let first = run(seed, kept);
+        let second = thread::spawn(move || run(seed, kept)).join().unwrap();
+        assert!(first.trace.len() > 1_000, "seed {seed}: {} events", first.trace.len());
+        assert!(first.trace == second.trace, "seed {seed}: another trace");
+        assert_eq!((first.hash, first.marks), (second.hash, second.marks), "seed {seed}");
+        assert_eq!(first.hash, run(seed, Options::default()).hash, "seed {seed}: without a trace");
+    }
+    assert_ne!(run(1, Options::default()).hash, run(2, Options::default()).hash);
+}
+
+/// How many seeds it takes to find this bug in the target.
+fn seeds_to_find(bug: Bug, oracles: bool) -> u64 {
+    let options = Options { plant: Some(bug), oracles, ..Options::default() };
+    let found = (0..SEEDS).map(|seed| run(seed, options)).find(|report| report.violation.is_some());
+    let report = found.unwrap_or_else(|| panic!("{bug:?} was not found in {SEEDS} seeds"));
+    println!("{bug:?}, oracles {oracles}: {}", report.failure().unwrap());
+    report.seed + 1
+}
+
+/// By what initiators read, and what is on the disk in the end, alone.
+#[test]
+fn histories_show_planted_bugs() {
+    for bug in [
+        Bug::AckBeforeStable,
+        Bug::SwallowedSyncError,
+        Bug::NoOverlapGuard,
+        Bug::NoHistory,
+        Bug::NoGapRule,
+        Bug::OffByOneAtEnd,
+        Bug::AoeErrorForMedium,
+    ] {
+        seeds_to_find(bug, false);
+    }
+}
+
+/// With a look at the disk, each is found soon. What is not folded harms hardly
+/// anybody, but is seen by what the disk was asked to do.
+#[test]
+fn every_planted_bug_is_found() {
+    for bug in Bug::ALL {
+        let seeds = seeds_to_find(bug, true);
+        let most = if bug == Bug::NoGapRule { SEEDS } else { 200 };
+        assert!(seeds <= most, "{bug:?} took {seeds} seeds");
+    }
+}

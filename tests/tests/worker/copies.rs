@@ -1,0 +1,248 @@
+//! Writes that come more than once: the same one while it is under way, and a
+//! copy of one that has been answered.
+
+use xblade::store::fake::Order;
+use xblade::store::{Fault, Kind};
+use xblade_tests::frame::{Ask, ata_done};
+use xblade_tests::{FakeTarget, OTHER_HOST, Plan, pattern};
+
+use crate::exchange::{on_lane, pair};
+use crate::{DISK, SECOND, good, read, release_all, send, store, target, write};
+
+fn error(ask: &Ask, error: u8) -> Vec<u8> {
+    ask.reply(DISK, &ata_done(&ask.argument, 0x41, error, &[]))
+}
+
+/// A resend has another tag, and may come from another address of the host.
+#[test]
+pub fn a_write_that_is_under_way_is_done_once_and_answered_to_everybody() {
+    for result in [Ok(()), Err(Fault::NoSpace)] {
+        let store = store(Order::Manual, 64);
+        let mut target = target(&store, |plan| plan.chunk_bytes = 2048);
+        let data = pattern(1, 0, 16);
+        let asks = [
+            write(DISK, 1, 8, &data),
+            write(DISK, 2, 8, &data),
+            write(DISK, 3, 8, &data).from(OTHER_HOST),
+            Ask { vlan: vec![0x81, 0, 0, 7], ..write(DISK, 4, 8, &data) },
+        ];
+        send(&mut target, &asks);
+        assert_eq!(store.submitted().len(), 1);
+        assert_eq!(target.count(|c| (c.folded, c.waited).0), 3);
+        assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "nobody before the store has done it");
+        if let Err(fault) = result {
+            store.fail_next(Kind::Write, fault);
+        }
+        release_all(&store);
+        target.settle();
+        let expected = asks.each_ref().map(|ask| if result.is_ok() { good(ask, &[]) } else { error(ask, 4) });
+        assert_eq!(target.sent(0), expected);
+        assert_eq!(target.count(|c| c.writes), 1);
+        target.assert_at_rest();
+    }
+}
+
+/// What differs in sectors, length or one byte is another write.
+#[test]
+fn only_the_same_write_is_folded() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    let data = pattern(1, 0, 2);
+    let mut other = data.clone();
+    other[1023] ^= 1;
+    let asks = [
+        write(DISK, 1, 8, &data),
+        write(DISK, 2, 8, &other),
+        write(DISK, 3, 9, &data),
+        write(DISK, 4, 8, &data[..512]),
+        write(DISK, 5, 40, &data),
+        read(DISK, 6, 60, 2),
+        read(DISK, 7, 60, 2),
+    ];
+    send(&mut target, &asks);
+    while !store.pending().is_empty() {
+        release_all(&store);
+        target.settle();
+    }
+    assert_eq!(store.submitted().len(), asks.len());
+    assert_eq!(target.count(|c| c.folded), 0);
+    assert_eq!(target.sent(0).len(), asks.len());
+    target.assert_at_rest();
+}
+
+/// Old, new, old again: the second old one belongs to the first, which nobody
+/// has heard of yet. The new one stays.
+#[test]
+pub fn a_resend_that_comes_behind_a_newer_write_does_not_undo_it() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    let asks = [write(DISK, 1, 0, &old), write(DISK, 2, 0, &new), write(DISK, 3, 0, &old)];
+    send(&mut target, &asks);
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&asks[0], &[]), good(&asks[2], &[])]);
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&asks[1], &[])]);
+    assert_eq!(store.bytes()[..512], new[..]);
+    target.assert_at_rest();
+}
+
+/// The host waits for its newest tag, so that is always among those answered;
+/// the places of the export are not used up, and no frame is lost.
+#[test]
+pub fn followers_are_bounded() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |plan| plan.in_flight = 2);
+    let data = pattern(1, 0, 1);
+    let asks: Vec<_> = (0..20).map(|tag| write(DISK, tag, 0, &data)).collect();
+    send(&mut target, &asks);
+    assert_eq!(target.count(|c| c.folded), 19);
+    assert_eq!(target.count(|c| c.followers_released), 15);
+    assert_eq!(target.count(|c| c.slab_full), 0);
+    assert_eq!(target.sent(0), [] as [Vec<u8>; 0]);
+    release_all(&store);
+    target.settle();
+    let expected = [0, 16, 17, 18, 19].map(|at: usize| good(&asks[at], &[]));
+    assert_eq!(target.sent(0), expected);
+    target.assert_at_rest();
+}
+
+/// A transient fault answers nobody: the resend is done anew.
+#[test]
+fn followers_of_a_transient_fault_are_not_answered() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    let data = pattern(1, 0, 1);
+    store.fail_next(Kind::Write, Fault::Transient);
+    send(&mut target, &[1, 2, 3].map(|tag| write(DISK, tag, 0, &data)));
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [] as [Vec<u8>; 0]);
+    target.assert_at_rest();
+    let again = write(DISK, 3, 0, &data);
+    send(&mut target, std::slice::from_ref(&again));
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&again, &[])], "it was not taken for a copy of an answered one");
+    assert_eq!(target.count(|c| c.repeated), 0);
+}
+
+/// Followers leave by the lanes that they came in on, whoever owns the export.
+#[test]
+fn followers_of_other_workers_go_home() {
+    let (mut target, stores) = pair(Order::Manual);
+    let data = pattern(1, 0, 1);
+    let asks = [0, 1, 2, 3].map(|lane| on_lane(lane, write(SECOND, lane.into(), 0, &data)));
+    for (lane, ask) in asks.iter().enumerate() {
+        assert!(target.deliver(lane, &ask.bytes()));
+    }
+    target.settle();
+    assert_eq!(stores[1].submitted().len(), 1);
+    release_all(&stores[1]);
+    target.settle();
+    for (lane, ask) in asks.iter().enumerate() {
+        assert_eq!(target.sent(lane), [good(ask, &[])], "lane {lane}");
+    }
+    target.assert_at_rest();
+}
+
+/// The network delivers the first write once more, after the second one.
+fn copy_after_newer(target: &mut FakeTarget, store: &xblade::store::FakeStore, wait_ns: u64) -> Vec<u8> {
+    let (old, new) = (pattern(1, 0, 8), pattern(2, 0, 8));
+    let first = write(DISK, 1, 0, &old);
+    assert_eq!(target.exchange(0, &first.bytes()), [good(&first, &[])]);
+    let second = write(DISK, 2, 0, &new);
+    assert_eq!(target.exchange(0, &second.bytes()), [good(&second, &[])]);
+    let now = target.clock.0.get();
+    target.clock.0.set(now + wait_ns);
+    assert_eq!(target.exchange(0, &first.bytes()), [good(&first, &[])], "answered again");
+    target.assert_at_rest();
+    store.bytes()[..4096].to_vec()
+}
+
+#[test]
+pub fn a_late_copy_does_not_bring_back_old_data() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |plan| plan.chunk_bytes = 2048);
+    assert_eq!(copy_after_newer(&mut target, &store, 29_000_000_000), pattern(2, 0, 8));
+    assert_eq!(target.count(|c| c.repeated), 1);
+    assert_eq!(target.count(|c| c.tags_reused), 0);
+    assert_eq!(store.executed().len(), 2);
+}
+
+/// After 30 s it is forgotten: no host keeps its tags apart for ever.
+#[test]
+fn what_is_too_long_ago_is_executed() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    assert_eq!(copy_after_newer(&mut target, &store, 31_000_000_000), pattern(1, 0, 8));
+    assert_eq!(target.count(|c| c.repeated), 0);
+}
+
+/// A follower's tag is as good as its leader's; so is the error.
+#[test]
+pub fn copies_of_followers_and_of_failed_writes_are_answered_as_those_were() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    let asks = [write(DISK, 1, 0, &old), write(DISK, 2, 0, &old)];
+    store.fail_next(Kind::Write, Fault::NoSpace);
+    send(&mut target, &asks);
+    release_all(&store);
+    target.settle();
+    target.sent(0);
+    let newer = write(DISK, 3, 0, &new);
+    send(&mut target, std::slice::from_ref(&newer));
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&newer, &[])]);
+    for ask in &asks {
+        assert_eq!(target.exchange(0, &ask.bytes()), [error(ask, 4)]);
+    }
+    assert_eq!(target.count(|c| c.repeated), 2);
+    assert_eq!(store.bytes()[..512], new[..]);
+    target.assert_at_rest();
+}
+
+/// A tool that knows one tag only: its third write is no copy of its first.
+#[test]
+fn a_host_with_one_tag_for_everything_loses_nothing() {
+    let (a, b) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    for data in [[&a, &b, &a], [&a, &a, &b]] {
+        let store = store(Order::Submitted, 64);
+        let mut target = target(&store, |_| {});
+        for data in data {
+            let ask = write(DISK, 7, 0, data);
+            assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+            assert_eq!(store.bytes()[..512], data[..]);
+        }
+        assert_eq!(target.count(|c| c.tags_reused), 1);
+        // Nor later, and nobody else is suspected.
+        for data in [&a, &b, &a] {
+            target.exchange(0, &write(DISK, 7, 0, data).bytes());
+            assert_eq!(store.bytes()[..512], data[..]);
+        }
+        let other = write(DISK, 7, 1, &a).from(OTHER_HOST);
+        target.exchange(0, &other.bytes());
+        target.exchange(0, &other.bytes());
+        assert_eq!(target.count(|c| (c.tags_reused, c.repeated).0), 1);
+        target.assert_at_rest();
+    }
+}
+
+/// The two disks of a mirror, on a Linux host, may well use the same tag.
+#[test]
+fn each_export_has_tags_of_its_own() {
+    let exports = [DISK, SECOND].map(|at| xblade_tests::ExportPlan::new(at, store(Order::Submitted, 64)));
+    let mut target = FakeTarget::new(Plan::new(exports.into()));
+    for (tag, to) in [(1, DISK), (1, SECOND), (2, SECOND), (2, DISK)] {
+        let ask = write(to, tag, u64::from(to.1), &pattern(to.1 + tag as u8, 0, 1));
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+    }
+    assert_eq!(target.count(|c| c.tags_reused), 0);
+    assert_eq!(target.count(|c| c.repeated), 4);
+    target.assert_at_rest();
+}

@@ -1,0 +1,181 @@
+//! Requests that overlap are done one at a time, in the order of their arrival,
+//! over a store that would do them in any order; all others are not held up.
+
+use xblade::store::Fault;
+use xblade::store::fake::Order;
+use xblade::store::{FakeStore, Kind};
+use xblade_tests::frame::{ATA, Ask, ata, ata_done};
+use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
+
+use crate::{DISK, SECOND, good, read, release_all, send, store, target, write};
+
+/// What the store has been given and has not done: kind and first sector.
+fn given(store: &FakeStore) -> Vec<(Kind, u64)> {
+    let pending = store.pending();
+    let submitted = store.submitted();
+    let of = |token: &u32| submitted.iter().rev().find(|op| op.token == *token).unwrap();
+    pending.iter().map(of).map(|op| (op.kind, op.sector)).collect()
+}
+
+#[test]
+pub fn writes_that_overlap_keep_their_order() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    let (old, new) = (pattern(1, 0, 4), pattern(2, 0, 4));
+    let asks = [
+        write(DISK, 1, 0, &old),
+        write(DISK, 2, 2, &new),
+        read(DISK, 3, 1, 4),
+        write(DISK, 4, 4, &old),
+        write(DISK, 5, 100, &new),
+    ];
+    send(&mut target, &asks);
+    assert_eq!(given(&store), [(Kind::Write, 0), (Kind::Write, 100)], "the others wait");
+    assert_eq!(target.count(|c| c.waited), 3);
+    // Back to front, as a disk may.
+    for (at, (kind, sector)) in [(4, (Kind::Write, 100)), (0, (Kind::Write, 0)), (1, (Kind::Write, 2))] {
+        let (token, first) = (*store.pending().last().unwrap(), *given(&store).last().unwrap());
+        assert_eq!(first, (kind, sector));
+        store.release(token);
+        target.settle();
+        assert_eq!(target.sent(0), [good(&asks[at], &[])]);
+    }
+    assert_eq!(given(&store), [(Kind::Read, 1)], "a write waits for a read before it");
+    release_all(&store);
+    target.settle();
+    let seen = [&old[512..1024], &new[..1536]].concat();
+    assert_eq!(target.sent(0), [good(&asks[2], &seen)]);
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&asks[3], &[])]);
+    assert_eq!(store.bytes()[..4096], [&old[..1024], &new[..1024], &old[..]].concat());
+    target.assert_at_rest();
+}
+
+/// Reads of the same sectors, and neighbours, are with the store together.
+#[test]
+fn what_does_not_conflict_does_not_wait() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    let data = pattern(1, 0, 8);
+    let asks: Vec<_> = (0..16)
+        .map(|n| read(DISK, n, 0, 16))
+        .chain((2..10).map(|n| write(DISK, 100 + n, u64::from(n) * 8, &data)))
+        .chain([Ask::new(DISK, ATA, ata(0xE7, 0, 0, &[]))])
+        .collect();
+    send(&mut target, &asks);
+    assert_eq!(store.pending().len(), asks.len());
+    assert_eq!(target.count(|c| c.waited), 0);
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0).len(), asks.len());
+    target.assert_at_rest();
+}
+
+/// A store that writes blocks of 4 KiB reads, changes and writes all of one for
+/// a single sector.
+#[test]
+pub fn a_block_is_written_by_one_at_a_time() {
+    for (block_bytes, together) in [(512, 5), (4096, 2)] {
+        let store = store(Order::Manual, 64);
+        store.set_block_bytes(block_bytes);
+        let mut target = target(&store, |_| {});
+        let data = pattern(1, 0, 1);
+        let asks = [1, 2, 6, 7, 8].map(|lba| write(DISK, lba as u32, lba, &data));
+        send(&mut target, &asks);
+        assert_eq!(store.pending().len(), together, "blocks of {block_bytes}");
+        while !store.pending().is_empty() {
+            release_all(&store);
+            target.settle();
+        }
+        let done: Vec<_> = store.executed().iter().map(|op| op.sector).collect();
+        let expected = if together == 5 { [1, 2, 6, 7, 8] } else { [1, 8, 2, 6, 7] };
+        assert_eq!(done, expected, "blocks of {block_bytes}");
+        assert_eq!(target.sent(0).len(), 5);
+        target.assert_at_rest();
+    }
+}
+
+/// Whatever comes of the first one, the second has its turn.
+#[test]
+fn a_request_that_fails_or_is_refused_lets_the_next_one_run() {
+    let store = store(Order::Manual, 2);
+    let mut target = target(&store, |_| {});
+    let [a, b, c, d] = [1, 2, 3, 4].map(|seed| pattern(seed, 0, 1));
+    store.fail_next(Kind::Write, Fault::Media);
+    store.fail_next(Kind::Write, Fault::Transient);
+    let asks = [&a, &b, &c, &d].map(|data| write(DISK, u32::from(data[0]), 0, data));
+    send(&mut target, &asks);
+    let failed = asks[0].reply(DISK, &ata_done(&asks[0].argument, 0x41, 0x04, &[]));
+    for (expected, held) in [(vec![failed], None), (vec![], None), (vec![good(&asks[2], &[])], Some(&c))] {
+        release_all(&store);
+        // The second place of the store is taken, the first one just free.
+        target.settle();
+        assert_eq!(target.sent(0), expected);
+        assert!(held.is_none_or(|held| store.bytes()[..512] == held[..]));
+    }
+    assert_eq!(target.count(|k| k.transient_faults), 1);
+    assert_eq!(target.count(|k| k.other_faults), 0);
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&asks[3], &[])]);
+    assert_eq!(store.bytes()[..512], d[..]);
+    target.assert_at_rest();
+}
+
+/// A request that has waited and finds the store full is dropped, and does not
+/// hold up those behind it.
+#[test]
+fn those_behind_one_that_finds_the_store_full_are_not_forgotten() {
+    let store = store(Order::Manual, 2);
+    let mut target = target(&store, |_| {});
+    let data = [1, 2, 3].map(|seed| pattern(seed, 0, 1));
+    // Both places of the store are used by the requests on which two more wait.
+    let asks = [
+        write(DISK, 1, 0, &pattern(9, 0, 2)),
+        read(DISK, 2, 50, 1),
+        write(DISK, 3, 0, &data[0]),
+        write(DISK, 4, 1, &data[1]),
+        write(DISK, 5, 0, &data[2]),
+        write(DISK, 6, 0, &data[2]),
+    ];
+    send(&mut target, &asks);
+    assert_eq!(target.count(|k| (k.waited, k.folded).0), 3);
+    let first = store.pending()[0];
+    store.release(first);
+    target.settle();
+    // One place for the first two that may run: the second of them is dropped.
+    assert_eq!(given(&store), [(Kind::Read, 50), (Kind::Write, 0)]);
+    assert_eq!(target.count(|k| k.store_full), 1);
+    while !store.pending().is_empty() {
+        release_all(&store);
+        target.settle();
+    }
+    assert_eq!(store.bytes()[..512], data[2][..]);
+    let mut tags: Vec<_> = target.sent(0).iter().map(|reply| reply[23]).collect();
+    tags.sort_unstable();
+    assert_eq!(tags, [1, 2, 3, 5, 6]);
+    target.assert_at_rest();
+}
+
+/// An export whose disk hangs has its own places, and only those.
+#[test]
+fn an_export_that_hangs_takes_no_places_of_others() {
+    let (stuck, free) = (store(Order::Manual, 1000), store(Order::Submitted, 64));
+    let exports = vec![ExportPlan::new(DISK, stuck.clone()), ExportPlan::new(SECOND, free)];
+    let mut target = FakeTarget::new(Plan { in_flight: 8, ..Plan::new(exports) });
+    for n in 0..12u32 {
+        // Some at the store, some behind one that is.
+        let lba = u64::from(n / 2);
+        send(&mut target, &[write(DISK, n, lba, &pattern(n as u8, 0, 1))]);
+        let ask = read(SECOND, n, 0, 1);
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    }
+    assert_eq!(target.count(|c| c.slab_full), 4);
+    while !stuck.pending().is_empty() {
+        release_all(&stuck);
+        target.settle();
+    }
+    assert_eq!(target.sent(0).len(), 8);
+    target.assert_at_rest();
+}

@@ -1,0 +1,66 @@
+//! The tests would notice: with a bug planted, they fail.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use xblade::plant::{Bug, plant};
+
+/// Whether every one of these tests fails with the bug.
+#[track_caller]
+fn caught(bug: Bug, tests: &[fn()]) {
+    for (at, test) in tests.iter().enumerate() {
+        plant(Some(bug));
+        let result = catch_unwind(AssertUnwindSafe(test));
+        plant(None);
+        assert!(result.is_err(), "{bug:?} goes unseen by test {at}");
+    }
+}
+
+#[test]
+fn without_the_overlap_guard() {
+    caught(
+        Bug::NoOverlapGuard,
+        &[
+            crate::overlap::writes_that_overlap_keep_their_order,
+            crate::overlap::a_block_is_written_by_one_at_a_time,
+        ],
+    );
+}
+
+#[test]
+fn without_folding() {
+    caught(
+        Bug::NoFolding,
+        &[
+            crate::copies::a_write_that_is_under_way_is_done_once_and_answered_to_everybody,
+            crate::copies::a_resend_that_comes_behind_a_newer_write_does_not_undo_it,
+            crate::copies::followers_are_bounded,
+        ],
+    );
+}
+
+#[test]
+fn without_history() {
+    caught(
+        Bug::NoHistory,
+        &[
+            crate::copies::a_late_copy_does_not_bring_back_old_data,
+            crate::copies::copies_of_followers_and_of_failed_writes_are_answered_as_those_were,
+            crate::random::many,
+        ],
+    );
+}
+
+#[test]
+fn without_the_gap_rule() {
+    caught(Bug::NoGapRule, &[crate::order::a_write_that_may_have_waited_is_not_handed_over]);
+}
+
+#[test]
+fn off_by_one_at_the_end() {
+    caught(Bug::OffByOneAtEnd, &[crate::faults::a_store_sees_only_what_it_has]);
+}
+
+#[test]
+fn an_aoe_error_for_the_medium() {
+    caught(Bug::AoeErrorForMedium, &[crate::faults::every_fault_is_an_ata_error]);
+}

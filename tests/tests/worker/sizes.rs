@@ -1,0 +1,107 @@
+//! Stores that grow and shrink, and are forgotten in.
+
+use xblade::store::fake::Order;
+use xblade::store::{Fault, Kind};
+use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
+use xblade_tests::{FakeTarget, pattern};
+
+use crate::{DISK, SECTORS, good, read, release_all, store, target, write};
+
+/// What the target has noted of its only export.
+fn noted(target: &FakeTarget) -> u64 {
+    target.directory.sizes().map(|(_, sectors)| sectors).next().unwrap()
+}
+
+#[test]
+fn a_new_size_is_noted_whoever_asked_for_it() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    target.workers[0].measure();
+    target.settle();
+    assert_eq!(noted(&target), 0, "nothing has changed");
+    store.resize(600);
+    assert_eq!(target.exchange(0, &read(DISK, 1, 599, 1).bytes()).len(), 1);
+    assert_eq!(store.executed().iter().filter(|op| op.kind == Kind::Read).count(), 0, "unseen");
+    target.workers[0].measure();
+    target.settle();
+    assert_eq!(noted(&target), 600);
+    let ask = read(DISK, 2, 599, 1);
+    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    store.resize(700);
+    assert_eq!(target.exchange(0, &Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])).bytes()).len(), 1);
+    assert_eq!(noted(&target), 700, "by IDENTIFY");
+    target.assert_at_rest();
+}
+
+/// A store that does not answer is asked once, and requests go on beside that.
+#[test]
+fn measurements_do_not_pile_up() {
+    let store = store(Order::Manual, 8);
+    let mut target = target(&store, |_| {});
+    for _ in 0..20 {
+        target.workers[0].measure();
+        target.round();
+    }
+    let measured = || store.submitted().iter().filter(|op| op.kind == Kind::Measure).count();
+    assert_eq!((measured(), store.pending().len()), (1, 1));
+    assert!(!target.workers[0].is_busy(), "it keeps nobody from ending");
+    let [stuck] = store.pending()[..] else { panic!("one") };
+    let ask = read(DISK, 1, 0, 1);
+    target.deliver(0, &ask.bytes());
+    target.round();
+    let [_, other] = store.pending()[..] else { panic!("two") };
+    assert!(store.release(other));
+    target.settle();
+    assert_eq!(target.sent(0), [good(&ask, &[0; 512])]);
+    store.resize(600);
+    assert!(store.release(stuck));
+    target.settle();
+    assert_eq!(noted(&target), 600);
+    target.workers[0].measure();
+    release_all(&store);
+    target.settle();
+    assert_eq!(measured(), 2, "when it has answered it is asked again");
+    target.assert_at_rest();
+}
+
+/// A store that says twice that it has measured is found out.
+#[test]
+fn a_fault_of_a_measurement_changes_nothing() {
+    let store = store(Order::Submitted, 8);
+    let mut target = target(&store, |_| {});
+    store.resize(600);
+    store.fail_next(Kind::Measure, Fault::Media);
+    target.workers[0].measure();
+    target.settle();
+    assert_eq!(noted(&target), 0);
+    target.assert_at_rest();
+}
+
+/// Chunks of 2 KiB cut a block, and a range, in two.
+#[test]
+fn ranges_in_any_piece_of_a_frame_are_forgotten() {
+    for chunk_bytes in [2048, 4096] {
+        let store = store(Order::Submitted, 64);
+        store.set_discards(true);
+        let mut target = target(&store, |plan| plan.chunk_bytes = chunk_bytes);
+        for lba in (0..SECTORS).step_by(16) {
+            target.exchange(0, &write(DISK, 1, lba, &pattern(1, lba, 16)).bytes());
+        }
+        let mut expected = store.bytes();
+        let ranges: Vec<_> = (0..1024u64).map(|at| (at / 2, u16::from(at % 10 == 0))).collect();
+        let ask = Ask::new(DISK, ATA, trim(&ranges));
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+        for (lba, count) in ranges {
+            expected[lba as usize * 512..][..usize::from(count) * 512].fill(0);
+        }
+        assert!(store.bytes() == expected, "chunks of {chunk_bytes}");
+        // The same, with one range too far in its last place.
+        let ranges: Vec<_> = (0..1024u64).map(|at| (if at < 1023 { 1 } else { SECTORS }, 1)).collect();
+        let ask = Ask::new(DISK, ATA, trim(&ranges));
+        let error = ask.reply(DISK, &ata_done(&ask.argument, 0x41, 0x10, &[]));
+        assert_eq!(target.exchange(0, &ask.bytes()), [error]);
+        assert!(store.bytes() == expected, "nothing is forgotten");
+        assert_eq!(target.count(|counters| counters.discards), 2);
+        target.assert_at_rest();
+    }
+}

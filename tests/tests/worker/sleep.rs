@@ -1,0 +1,162 @@
+//! A worker whose stores take their time sleeps, and wakes when they have
+//! finished: whole threads, in real time.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use xblade::store::{Area, Completion, Full, Geometry, Op, Store};
+use xblade::worker::{self, IdlePolicy, Order};
+use xblade_tests::{ExportPlan, FakeTarget, Plan};
+
+use crate::{DISK, good, read};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Finishes what it has when a byte comes.
+struct Slow {
+    bytes: UnixStream,
+    /// Whether it shows what it waits for.
+    has_fd: bool,
+    tokens: Vec<u32>,
+    asked: Arc<AtomicU64>,
+}
+
+impl Store for Slow {
+    fn geometry(&self) -> Geometry {
+        Geometry::new(100, 512)
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        self.tokens.push(op.token);
+        Ok(())
+    }
+
+    fn kick(&mut self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.bytes.read_exact(&mut [0]).ok()?;
+        Some(Completion { token: self.tokens.pop()?, result: Ok(()) })
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.has_fd.then(|| self.bytes.as_fd())
+    }
+}
+
+/// How often the store was asked while it had nothing to say for 300 ms, and
+/// the shortest time from its end of an operation to the reply.
+fn serve(has_fd: bool) -> (u64, Duration) {
+    let (bytes, mut end) = UnixStream::pair().unwrap();
+    bytes.set_nonblocking(true).unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let slow = Slow { bytes, has_fd, tokens: Vec::new(), asked: Arc::clone(&asked) };
+    let target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, slow)]));
+    let FakeTarget { mut workers, wakers, wires, .. } = target;
+    let (orders, inbox) = bounded(4);
+    let bell = wakers[0].clone();
+    let worker = workers.pop().unwrap();
+    let thread = thread::spawn(move || {
+        let bed = worker.bed(&wakers[0]).unwrap();
+        worker::run(worker, &inbox, &bed, IdlePolicy::Adaptive { spin: Duration::from_micros(50) })
+    });
+    let (mut idle, mut shortest) = (u64::MAX, Duration::MAX);
+    for tag in 0..6 {
+        let ask = read(DISK, tag, 0, 1);
+        let before = asked.load(Ordering::Relaxed);
+        assert!(wires[0].deliver(&ask.bytes()));
+        bell.ring();
+        let deadline = Instant::now() + PATIENCE;
+        while asked.load(Ordering::Relaxed) == before {
+            assert!(Instant::now() < deadline, "the worker does not turn");
+            thread::yield_now();
+        }
+        let before = asked.load(Ordering::Relaxed);
+        thread::sleep(if tag == 0 { Duration::from_millis(300) } else { Duration::from_millis(10) });
+        if tag == 0 {
+            idle = asked.load(Ordering::Relaxed) - before;
+        }
+        assert_eq!(wires[0].sent(), None);
+        let finished = Instant::now();
+        end.write_all(&[1]).unwrap();
+        let reply = loop {
+            if let Some(reply) = wires[0].sent() {
+                break reply;
+            }
+            assert!(finished.elapsed() < PATIENCE, "no reply");
+            thread::yield_now();
+        };
+        shortest = shortest.min(finished.elapsed());
+        assert_eq!(reply.len(), good(&ask, &[0; 512]).len());
+    }
+    orders.send(Order::Drain).unwrap();
+    drop(orders);
+    bell.ring();
+    let snapshot = thread.join().unwrap();
+    assert!(snapshot.drained);
+    assert_eq!(snapshot.stats.counters.imbalances, 0);
+    (idle, shortest)
+}
+
+/// Awake for 50 µs after the request, and some four times more in 300 ms.
+#[test]
+fn a_worker_sleeps_while_its_store_works() {
+    let (asked, shortest) = serve(true);
+    assert!(asked < 5_000, "asked {asked} times in 300 ms");
+    assert!(shortest < Duration::from_millis(50), "woken by the store, not by the clock: {shortest:?}");
+}
+
+/// A store without a descriptor has to be asked all the time.
+#[test]
+fn a_store_without_a_descriptor_is_polled() {
+    let (asked, _) = serve(false);
+    assert!(asked > 5_000, "asked {asked} times in 300 ms");
+}
+
+/// Where buffers may lie is told before there are any.
+#[test]
+fn a_store_is_told_of_the_memory_of_every_lane() {
+    struct Curious(std::sync::mpsc::Sender<(Vec<Area>, Option<usize>)>);
+
+    impl Store for Curious {
+        fn geometry(&self) -> Geometry {
+            Geometry::new(100, 512)
+        }
+
+        fn register(&mut self, areas: &[Area]) {
+            self.0.send((areas.to_vec(), None)).unwrap();
+        }
+
+        fn submit(&mut self, op: Op) -> Result<(), Full> {
+            self.0.send((Vec::new(), Some(op.buffers.iovecs()[0].iov_base as usize))).unwrap();
+            Ok(())
+        }
+
+        fn complete(&mut self) -> Option<Completion> {
+            None
+        }
+    }
+
+    let (tell, told) = std::sync::mpsc::channel();
+    let plan =
+        Plan { lanes: vec![0, 1], workers: 2, ..Plan::new(vec![ExportPlan::new(DISK, Curious(tell))]) };
+    let mut target = FakeTarget::new(plan);
+    let (areas, none) = told.try_recv().unwrap();
+    assert_eq!((areas.len(), none), (2, None));
+    assert!(areas.iter().all(|area| area.bytes == 1024 * 4096));
+    for lane in [0u8, 1] {
+        let ask = crate::exchange::on_lane(lane, read(DISK, 1, 0, 1));
+        target.deliver(lane.into(), &ask.bytes());
+        target.settle();
+        let at = told.try_recv().unwrap().1.unwrap();
+        let within = areas.iter().position(|area| (area.base..area.base + area.bytes).contains(&at));
+        assert_eq!(within, Some(lane.into()), "the frame lies in its lane's area");
+    }
+}

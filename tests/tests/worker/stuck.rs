@@ -1,0 +1,78 @@
+//! A store that does not answer: nothing is made up for it, it is told of, and
+//! the other exports go on.
+
+use xblade::store::fake::Order;
+use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
+
+use crate::{DISK, SECOND, good, read, release_all, send, store, write};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The time goes on, and workers turn.
+fn pass(target: &mut FakeTarget, ns: u64) {
+    let now = target.clock.0.get();
+    target.clock.0.set(now + ns);
+    target.settle();
+}
+
+fn stuck(target: &FakeTarget) -> Vec<(u16, u8)> {
+    target.directory.stuck().map(|address| (address.shelf, address.slot)).collect()
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_told_of_once_and_answered_for_never() {
+    let (hung, free) = (store(Order::Manual, 64), store(Order::Submitted, 64));
+    let exports = vec![ExportPlan::new(DISK, hung.clone()), ExportPlan::new(SECOND, free)];
+    let mut target = FakeTarget::new(Plan::new(exports));
+    pass(&mut target, 77 * SECOND_NS);
+    let (data, newer) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    // Two that the store has, and one that waits for the first: that one is
+    // not the store's fault.
+    let asks = [write(DISK, 1, 0, &data), read(DISK, 2, 9, 1), write(DISK, 3, 0, &newer)];
+    send(&mut target, &asks);
+    pass(&mut target, 10 * SECOND_NS);
+    assert_eq!((stuck(&target), target.count(|c| c.stuck_operations)), (vec![], 0), "not yet");
+    for _ in 0..20 {
+        pass(&mut target, SECOND_NS);
+        assert_eq!((stuck(&target), target.count(|c| c.stuck_operations)), (vec![DISK], 2));
+        let ask = read(SECOND, 4, 0, 1);
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])], "and no reply else");
+    }
+    let tokens = hung.pending();
+    hung.release(tokens[0]);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&asks[0], &[])], "answered when it is done");
+    pass(&mut target, SECOND_NS / 5);
+    assert_eq!(stuck(&target), [DISK], "one is left; the one that waited has only just begun");
+    hung.release(tokens[1]);
+    target.settle();
+    pass(&mut target, SECOND_NS / 5);
+    assert_eq!(stuck(&target), []);
+    assert_eq!(target.count(|c| c.stuck_operations), 2);
+    pass(&mut target, 10 * SECOND_NS);
+    assert_eq!((stuck(&target), target.count(|c| c.stuck_operations)), (vec![DISK], 3));
+    release_all(&hung);
+    pass(&mut target, SECOND_NS / 5);
+    assert_eq!(stuck(&target), [], "also when nothing is under way any more");
+    assert_eq!(target.sent(0), [good(&asks[1], &[0; 512]), good(&asks[2], &[])]);
+    assert_eq!(hung.bytes()[..512], newer[..]);
+    target.assert_at_rest();
+}
+
+/// A place that a stuck operation had is not suspected with the next one.
+#[test]
+fn a_place_begins_anew() {
+    let hung = store(Order::Manual, 64);
+    let exports = vec![ExportPlan::new(DISK, hung.clone())];
+    let mut target = FakeTarget::new(Plan { in_flight: 1, ..Plan::new(exports) });
+    for turn in 1..=3 {
+        pass(&mut target, SECOND_NS);
+        send(&mut target, &[read(DISK, 1, 0, 1)]);
+        pass(&mut target, 9 * SECOND_NS);
+        assert_eq!(stuck(&target), []);
+        pass(&mut target, 2 * SECOND_NS);
+        assert_eq!((stuck(&target), target.count(|c| c.stuck_operations)), (vec![DISK], turn));
+        release_all(&hung);
+        target.settle();
+    }
+}
