@@ -269,7 +269,6 @@ impl<S: Store> Store for Faulty<S> {
                 return Ok(());
             }
         };
-        drop(op);
         self.ready.push_back(Completion { token, result });
         if let Some(harm) = harm {
             self.faults.note(Befallen { harm, kind, sector, fault: result.err() });
