@@ -102,6 +102,11 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Sends a request, whose replies come out of the next [`Self::exchange`].
+    pub fn send(&mut self, ask: &Ask) {
+        self.target.send(&ask.bytes());
+    }
+
     /// Demands exactly these replies, in any order.
     #[track_caller]
     pub fn expect_all(&mut self, ask: &Ask, mut expected: Vec<Vec<u8>>) {

@@ -53,9 +53,13 @@ pub(super) enum Refused {
 }
 
 /// How long a lock is waited for that nobody seems to hold.
-const UNKNOWN_HOLDER_MAX: Duration = Duration::from_secs(5);
+const UNKNOWN_HOLDER_MAX: Duration = Duration::from_secs(10);
 
 /// Locks `length` bytes from `offset` on, `None` for all there will ever be.
+///
+/// A lock that nobody alive holds is waited for: the kernel may still be
+/// finishing what a process had asked for that was killed just now, and what it
+/// writes must not land on top of newer data. The lock ends with the last of it.
 pub(super) fn lock(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
     let started = Instant::now();
     loop {

@@ -6,23 +6,15 @@ use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::device;
 use super::discard;
-use super::lock::{self, Claim, Holder, Refused};
+use super::lock::{self, Claim, Refused};
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
 /// The largest write unit worth telling, and the largest sector of a device
 /// that can be served: a page.
 const BLOCK_MAX: u32 = 4096;
-
-/// How long the lock of a process that is no more is waited for.
-const GHOST_LIMIT: Duration = Duration::from_secs(10);
-
-/// And how often it is tried.
-const GHOST_STEP: Duration = Duration::from_millis(5);
 
 /// What to open, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,7 +132,8 @@ impl Backing {
         if remarks::cannot_sync(options, &file) {
             return Err(OpenError::NotDurable { path: options.path.clone() });
         }
-        lock(options, &file)?;
+        lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
+            .map_err(|refused| options.refused(refused))?;
         Ok(Self {
             _claim: claim,
             offset: options.offset_bytes,
@@ -225,20 +218,6 @@ impl Drop for Backing {
     fn drop(&mut self) {
         if !self.stays_locked {
             lock::unlock(&self.file);
-        }
-    }
-}
-
-/// Locks the extent. One that nobody alive holds is waited for: the kernel may
-/// still be finishing what a process had asked for that was killed just now,
-/// and what it writes must not land on top of newer data.
-fn lock(options: &OpenOptions, file: &File) -> Result<(), OpenError> {
-    let began = Instant::now();
-    loop {
-        match lock::lock(file, options.offset_bytes, options.length_bytes, options.read_only) {
-            Ok(()) => return Ok(()),
-            Err(Refused::By(Holder::Unknown)) if began.elapsed() < GHOST_LIMIT => thread::sleep(GHOST_STEP),
-            Err(refused) => return Err(options.refused(refused)),
         }
     }
 }

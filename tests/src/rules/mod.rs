@@ -8,6 +8,7 @@ mod ata;
 mod device;
 mod link;
 mod mask;
+mod order;
 mod query;
 mod reserve;
 mod transfer;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Rule> {
         reserve::RULES,
         ata::RULES,
         transfer::RULES,
+        order::RULES,
         trim::RULES,
         device::RULES,
     ];

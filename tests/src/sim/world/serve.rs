@@ -1,7 +1,7 @@
 //! The target: its workers' turns, what it sends, its end and its start.
 
 use xblade::store::disk::{DiskStore, Shape};
-use xblade::store::{Geometry, Store};
+use xblade::store::{Durability, Geometry, Store};
 
 use super::super::history::{Ended, What};
 use super::super::reply::Reply;
@@ -20,6 +20,7 @@ impl World {
             address: address(export),
             store: self.open(export),
             read_only: false,
+            durability: Durability::Durable,
             worker: self.scenario.exports[export].owner,
         });
         let plan = Plan {
