@@ -7,6 +7,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
+#[allow(dead_code, reason = "shared with the tests of the stores")]
+#[path = "common/fuse.rs"]
+mod fuse;
+#[allow(dead_code, reason = "shared with the tests of the stores")]
+#[path = "common/media.rs"]
+mod media;
+#[allow(dead_code, reason = "shared with the tests of the stores")]
+#[path = "common/mounts.rs"]
+mod mounts;
+
+#[macro_use]
+#[path = "process/kinds.rs"]
+mod kinds;
+
 #[path = "process/access.rs"]
 mod access;
 #[path = "process/address.rs"]
@@ -15,6 +29,8 @@ mod address;
 mod command_line;
 #[path = "process/daemon.rs"]
 mod daemon;
+#[path = "process/faults.rs"]
+mod faults;
 #[path = "process/image.rs"]
 mod image;
 #[path = "process/initiator.rs"]
@@ -23,18 +39,26 @@ mod initiator;
 mod interfaces;
 #[path = "process/link_changes.rs"]
 mod link_changes;
+#[path = "process/load.rs"]
+mod load;
 #[path = "process/machine.rs"]
 mod machine;
 #[path = "process/occupied.rs"]
 mod occupied;
 #[path = "process/options.rs"]
 mod options;
+#[path = "process/pauses.rs"]
+mod pauses;
 #[path = "process/queues.rs"]
 mod queues;
+#[path = "process/rig.rs"]
+mod rig;
 #[path = "process/signals.rs"]
 mod signals;
 #[path = "process/space.rs"]
 mod space;
+#[path = "process/stall.rs"]
+mod stall;
 #[path = "process/stores.rs"]
 mod stores;
 #[path = "process/traffic.rs"]

@@ -6,6 +6,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "common/fuse.rs"]
+mod fuse;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "common/media.rs"]
+mod media;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "common/mounts.rs"]
+mod mounts;
+
 #[path = "store/child.rs"]
 mod child;
 #[path = "store/access.rs"]
@@ -22,7 +32,11 @@ mod fake;
 mod faults;
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/kinds.rs"]
+mod kinds;
 #[path = "store/locking.rs"]
 mod locking;
+#[path = "store/medium.rs"]
+mod medium;
 #[path = "store/opening.rs"]
 mod opening;

@@ -60,6 +60,16 @@ impl Buffers {
         self.bytes
     }
 
+    /// Forgets all but the first so many bytes.
+    pub fn truncate(&mut self, bytes: usize) {
+        let mut left = bytes;
+        for iovec in self.iovecs.iter_mut().take(usize::from(self.count)) {
+            iovec.iov_len = iovec.iov_len.min(left);
+            left -= iovec.iov_len;
+        }
+        self.bytes = self.bytes.min(bytes);
+    }
+
     /// Whether there is no memory.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
@@ -162,8 +172,12 @@ mod tests {
         }
         let mut short = [0; 4];
         assert_eq!((list.copy_to(&mut short), &short), (4, b"ABCD"));
+        list.truncate(9);
+        assert_eq!(list.len(), 8);
+        list.truncate(4);
+        assert_eq!(list.len(), 4);
         list.zero();
-        assert_eq!((a, c), ([0; 3], [0; 5]));
+        assert_eq!((a, c), ([0; 3], [0, b'E', b'F', b'G', b'H']));
     }
 
     #[test]

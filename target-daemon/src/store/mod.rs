@@ -14,6 +14,7 @@
 //!              └───────► descriptor              all else; what a fault meant
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
 //! Overlap                    which operations may be given to a store together
+//! Faulty                     any of them, going wrong now and then, for tests
 //! ```
 
 mod buffers;
@@ -27,6 +28,7 @@ pub mod disk;
 mod error;
 pub mod fake;
 mod fault;
+pub mod faulty;
 mod lock;
 mod mapping;
 mod medium;
@@ -47,6 +49,7 @@ pub use choose::{Opened, open};
 pub use completed::QUEUE_MAX;
 pub use error::{OpenError, Warning};
 pub use fake::FakeStore;
+pub use faulty::Faulty;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;

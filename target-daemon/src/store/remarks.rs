@@ -31,6 +31,11 @@ pub(super) fn is_resident(file: &File) -> bool {
     in_memory && file.metadata().is_ok_and(|f| f.is_file() && f.blocks().saturating_mul(512) >= f.len())
 }
 
+/// Whether a program serves it.
+pub(super) fn is_fuse(file: &File) -> bool {
+    file_system(file) == Some(libc::FUSE_SUPER_MAGIC)
+}
+
 fn tail(options: &OpenOptions, size: u64) -> Option<Warning> {
     let bytes = size.saturating_sub(options.offset_bytes) % SECTOR_BYTES;
     (options.length_bytes.is_none() && bytes > 0)

@@ -10,9 +10,14 @@ pub struct Dir(PathBuf);
 
 impl Dir {
     pub fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// In a directory of the test's choice.
+    pub fn within(parent: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("xbp-{}-{n}", std::process::id()));
+        let path = parent.join(format!("xbp-{}-{n}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -122,6 +122,17 @@ impl Initiator {
         self.answer_within(tag, PATIENCE).expect("an answer")
     }
 
+    /// The next answer to one of these ATA commands. All else is forgotten.
+    pub fn next_answer(&mut self, limit: Duration, wanted: impl Fn(u32) -> bool) -> Option<(u32, Answer)> {
+        let frame = self.wait(limit, |response| wanted(response.header.tag))?;
+        self.heard.clear();
+        let response = Response::parse(&frame).unwrap();
+        let (reply, data) = response.ata().expect("an ATA reply, not a refusal");
+        let from = response.header.ether.src;
+        let answer = Answer { status: reply.status, error: reply.error, data: data.to_vec(), from };
+        Some((response.header.tag, answer))
+    }
+
     /// Reads, and demands success.
     pub fn read(&mut self, at: Address, lba: u64, count: u8) -> Vec<u8> {
         let tag = self.send_read(at, lba, count);
@@ -139,6 +150,11 @@ impl Initiator {
         };
         let answer = (0..RESENDS_MAX).find_map(try_once).expect("an answer");
         assert_eq!((answer.status, answer.error), (0x40, 0), "writing {lba}");
+    }
+
+    /// Asks for everything to be made stable; the tag.
+    pub fn send_flush(&mut self, at: Address) -> u32 {
+        self.send_ata(at, ata::Command::FlushCacheExt, 0, 0, &[])
     }
 
     pub fn identify(&mut self, at: Address) -> Identity {

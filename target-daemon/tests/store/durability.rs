@@ -1,8 +1,6 @@
 //! A power cut, by the `shutdown` call of ext4: what is not on the disk is
 //! gone when the file system is mounted again.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use xblade::store::{Access, Buffers, Fault, Kind, Op, OpenOptions, Store};
@@ -52,16 +50,6 @@ impl Disk {
         self.mounted = None;
         self.mount();
     }
-}
-
-/// EXT4_IOC_SHUTDOWN without writing the journal.
-fn shut_down(file: &Path) {
-    const EXT4_IOC_SHUTDOWN: libc::Ioctl = libc::_IOR::<u32>(b'X' as u32, 125);
-    const NOLOGFLUSH: u32 = 2;
-    let file = File::open(file).unwrap();
-    // SAFETY: the call reads a `u32`.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), EXT4_IOC_SHUTDOWN, &NOLOGFLUSH) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 fn write_all(store: &mut dyn Store) {

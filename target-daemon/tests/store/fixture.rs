@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use crate::media::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xblade::store::{
     self, Access, Buffers, Completion, Durability, Fault, Kind, Op, OpenOptions, Opened, Store, Warning,
@@ -166,14 +166,6 @@ pub fn root(test: &str) -> Option<Alone> {
     None
 }
 
-pub fn command(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)))
-}
-
 /// A folder of the test's own.
 pub struct Scratch(PathBuf);
 
@@ -218,55 +210,4 @@ pub fn truncate(path: &Path, bytes: u64) {
 
 pub fn size(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
-}
-
-/// A mounted file system.
-pub struct Mounted(PathBuf);
-
-impl Mounted {
-    /// Mounts on a folder made for it; `arguments` are those of `mount`.
-    pub fn new(on: PathBuf, arguments: &[&str]) -> Self {
-        fs::create_dir_all(&on).unwrap();
-        command("mount", &[arguments, &[on.to_str().unwrap()]].concat()).unwrap();
-        Self(on)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if let Err(error) = command("umount", &[self.0.to_str().unwrap()]) {
-            eprintln!("{error}");
-            let _ = command("umount", &["--lazy", self.0.to_str().unwrap()]);
-        }
-    }
-}
-
-/// A loop device over a file.
-pub struct Loop(PathBuf);
-
-impl Loop {
-    pub fn new(file: &Path, arguments: &[&str]) -> Self {
-        let fixed = ["--find", "--show", file.to_str().unwrap()];
-        Self(command("losetup", &[arguments, &fixed].concat()).unwrap().into())
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn name(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        if let Err(error) = command("losetup", &["--detach", self.name()]) {
-            eprintln!("{error}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod data;
 mod drain;
 mod exchange;
 mod faults;
+mod faulty;
 mod late;
 mod limits;
 mod order;

@@ -12,6 +12,7 @@
 //! that, one step at a time; the calls are the same.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -22,6 +23,7 @@ use rustix::fd::OwnedFd;
 use super::{Call, DEPTH, Kernel, Outcome, Piece, QueueFull};
 use crate::store::Area;
 use crate::store::open::Backing;
+use crate::store::remarks;
 
 /// Entries of the queue: each slot of the store has one call at a time, and
 /// there is one sync.
@@ -50,6 +52,8 @@ pub struct Uring {
     is_device: bool,
     enabled: bool,
     under_way: usize,
+    /// ASYNC where a call would wait in the thread that submits it.
+    flags: squeue::Flags,
 }
 
 /// The file, the only one that is registered.
@@ -75,6 +79,12 @@ impl Uring {
             areas: Vec::new(),
             bell,
             is_device: backing.is_device(),
+            // FUSE waits for its server, or for a lock, though it was asked not to.
+            flags: if remarks::is_fuse(backing.file()) {
+                squeue::Flags::ASYNC
+            } else {
+                squeue::Flags::empty()
+            },
             backing,
             enabled,
             under_way: 0,
@@ -116,7 +126,7 @@ impl Uring {
             }
             Call::Measure => return self.measure(id),
         };
-        Some(entry.user_data(id.into()))
+        Some(entry.user_data(id.into()).flags(self.flags))
     }
 
     /// The size of a file by `statx`, which may have to ask a server; that of a
@@ -157,6 +167,20 @@ impl Uring {
             done.push_back((id as u32, outcome));
         }
     }
+}
+
+/// The size of a file as this kernel knows it. To ask for it in any other way
+/// can take long: a server is asked, or a sync that is under way waited for
+/// (`lseek` takes the lock of the inode on FUSE).
+fn known_size(file: &File) -> Option<u64> {
+    // SAFETY: all-zero is a valid `statx`.
+    let mut facts: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: a valid descriptor, an empty path that ends with a zero, and a
+    // structure for the call to fill.
+    let result =
+        unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_SIZE, &raw mut facts) };
+    (result == 0).then_some(facts.stx_size)
 }
 
 /// Marks the user data of a `statx`.
@@ -240,7 +264,7 @@ impl Kernel for Uring {
     }
 
     fn end(&self) -> u64 {
-        if self.is_device { u64::MAX } else { self.backing.bytes_now().unwrap_or(u64::MAX) }
+        if self.is_device { u64::MAX } else { known_size(self.backing.file()).unwrap_or(u64::MAX) }
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -1,0 +1,129 @@
+//! Every store over files and devices, by the word that its exports have on
+//! the command line, and how to wait for it.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use xblade::store::{self, Access, Buffers, Completion, Fault, Kind, Op, OpenOptions, Store};
+
+/// Longest time that anything may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One kind of store.
+pub struct Row {
+    pub name: &'static str,
+    pub open: fn(&OpenOptions) -> Box<dyn Store>,
+    /// Its calls return at once, whatever the medium does.
+    pub asynchronous: bool,
+    /// It cannot be had of a file that the kernel does not cache.
+    pub mapped: bool,
+}
+
+pub const ROWS: &[Row] = &[
+    Row { name: "direct", open: |options| open(options, Access::Direct), asynchronous: true, mapped: false },
+    Row { name: "file", open: |options| open(options, Access::Cached), asynchronous: true, mapped: false },
+    Row { name: "mmap", open: |options| open(options, Access::Mapped), asynchronous: false, mapped: true },
+    // What is left where the kernel has no io_uring.
+    Row {
+        name: "waiting",
+        open: |options| open(options, Access::Descriptor),
+        asynchronous: false,
+        mapped: false,
+    },
+];
+
+fn open(options: &OpenOptions, access: Access) -> Box<dyn Store> {
+    let options = OpenOptions { access, ..options.clone() };
+    match store::open(&options) {
+        Ok(opened) => opened.store,
+        Err(error) => panic!("{error}: {options:?}"),
+    }
+}
+
+/// A store, and the memory of what it works on.
+pub struct Running {
+    pub store: Box<dyn Store>,
+    under_way: Vec<(u32, Box<[u8]>)>,
+    /// The longest time that one call of the store took.
+    pub slowest: Duration,
+}
+
+impl Running {
+    pub fn new(store: Box<dyn Store>) -> Self {
+        Self { store, under_way: Vec::new(), slowest: Duration::ZERO }
+    }
+
+    /// Submits an operation over this memory; its token.
+    pub fn submit(&mut self, kind: Kind, sector: u64, data: &[u8]) -> u32 {
+        static TOKEN: AtomicU32 = AtomicU32::new(1);
+        let token = TOKEN.fetch_add(1, Ordering::Relaxed);
+        let mut memory: Box<[u8]> = data.into();
+        let mut buffers = Buffers::EMPTY;
+        for piece in memory.chunks_mut(2048) {
+            // SAFETY: the memory is on the heap, and stays in `under_way`,
+            // untouched, until the operation is complete.
+            assert!(unsafe { buffers.push(piece) });
+        }
+        self.under_way.push((token, memory));
+        self.timed(|store| store.submit(Op { token, kind, sector, buffers })).expect("room in the queue");
+        self.timed(|store| store.kick());
+        token
+    }
+
+    /// The next completion that is ready, with the memory of its operation.
+    pub fn poll(&mut self) -> Option<(Completion, Box<[u8]>)> {
+        self.timed(|store| store.kick());
+        let completion = self.timed(|store| store.complete())?;
+        let at = self.under_way.iter().position(|(token, _)| *token == completion.token);
+        Some((completion, self.under_way.swap_remove(at.expect("one completion an operation")).1))
+    }
+
+    /// Waits for the next completion.
+    pub fn wait(&mut self) -> (Completion, Box<[u8]>) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(done) = self.poll() {
+                return done;
+            }
+            assert!(Instant::now() < end, "no completion within {PATIENCE:?}");
+            self.sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sleeps until the store has something, if it can tell; whether it had.
+    pub fn sleep(&mut self, limit: Duration) -> bool {
+        let Some(fd) = self.store.fd() else { return true };
+        let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid structure, as said.
+        unsafe { libc::poll(&raw mut fd, 1, limit.as_millis() as libc::c_int) == 1 }
+    }
+
+    /// One operation, with nothing else under way.
+    fn run(&mut self, kind: Kind, sector: u64, data: &[u8]) -> Result<Vec<u8>, Fault> {
+        let token = self.submit(kind, sector, data);
+        let (completion, memory) = self.wait();
+        assert_eq!(completion.token, token);
+        assert!(self.poll().is_none(), "one completion an operation");
+        completion.result.map(|()| memory.into())
+    }
+
+    pub fn read(&mut self, sector: u64, bytes: usize) -> Result<Vec<u8>, Fault> {
+        self.run(Kind::Read, sector, &vec![0xEE; bytes])
+    }
+
+    pub fn write(&mut self, sector: u64, data: &[u8]) -> Result<(), Fault> {
+        self.run(Kind::Write, sector, data).map(drop)
+    }
+
+    pub fn flush(&mut self) -> Result<(), Fault> {
+        self.run(Kind::Flush, 0, &[]).map(drop)
+    }
+
+    fn timed<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
+        let start = Instant::now();
+        let result = call(&mut *self.store);
+        self.slowest = self.slowest.max(start.elapsed());
+        result
+    }
+}
