@@ -53,10 +53,12 @@ pub fn describe(
                 .to_owned(),
         );
     }
-    if targets.contains(&Target::Fio) {
+    if targets.iter().any(Target::is_fio) {
         lines.push(
             "fio: on the bare file, without a network, on the target's core; io_uring, O_DIRECT, as many in \
-             flight; each durable write is flushed for itself, so that it is no ceiling for who flushes many at once"
+             flight; each durable write is flushed for itself, so that it is no ceiling for who flushes many at once; \
+             \"beside a busy core\": the generator's core spins meanwhile, as it does for the targets of the network, \
+             which slows the disk itself where the machine's other cores emulate it"
                 .to_owned(),
         );
     }

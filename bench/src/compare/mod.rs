@@ -16,6 +16,7 @@ mod rig;
 mod sample;
 mod samples;
 mod shell;
+mod spinner;
 mod storage;
 mod target;
 mod warnings;

@@ -14,6 +14,7 @@ use super::generator::{self, Generator};
 use super::pair::Pair;
 use super::sample::Sample;
 use super::samples::Samples;
+use super::spinner::Spinner;
 use super::target::{Programs, Target, fio};
 
 /// Everything that a measurement needs. Fields are dropped in this order: the
@@ -64,7 +65,7 @@ impl<'a> Rig<'a> {
     fn sample(&self, case: &Case, target: &Target) -> Result<Sample> {
         self.file.settle(self.args.cold)?;
         match target {
-            Target::Fio => self.bare(case),
+            Target::Fio { busy } => self.bare(case, *busy),
             _ => self.served(case, target),
         }
     }
@@ -85,7 +86,8 @@ impl<'a> Rig<'a> {
     }
 
     /// fio, where a target would be, on the bare file.
-    fn bare(&self, case: &Case) -> Result<Sample> {
+    fn bare(&self, case: &Case, busy: bool) -> Result<Sample> {
+        let _company = busy.then(|| Spinner::start(self.args.generator_core));
         let result = self.file.result();
         let words = self.programs.fio_words(case, self.file.path(), self.args.seconds, &result);
         let (core_before, started) = (CoreTime::read(self.args.target_core)?, Instant::now());

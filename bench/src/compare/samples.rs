@@ -64,17 +64,14 @@ impl Samples {
     /// Those that are compared with, of those that are there: the ceilings, and
     /// the first vblade.
     fn references(&self) -> Vec<Reference> {
-        let wanted: [fn(&Target) -> bool; 3] = [
-            |target| *target == Target::Echo,
-            |target| *target == Target::Fio,
-            |target| matches!(target, Target::Vblade(_)),
-        ];
+        let wanted: [fn(&Target) -> bool; 3] =
+            [|target| *target == Target::Echo, Target::is_fio, |target| matches!(target, Target::Vblade(_))];
         let find = |wanted: fn(&Target) -> bool| {
             let at = self.targets.iter().position(wanted)?;
             let vblades = self.targets.iter().filter(|target| matches!(target, Target::Vblade(_))).count();
             let name = match self.targets.get(at)? {
                 Target::Echo => "echo".to_owned(),
-                Target::Fio => "fio".to_owned(),
+                Target::Fio { .. } => "fio".to_owned(),
                 _ if vblades == 1 => "vblade".to_owned(),
                 target => target.name(&self.case),
             };
@@ -199,7 +196,8 @@ mod tests {
 
     #[test]
     fn there_is_no_ratio_to_a_target_that_is_missing() {
-        let targets = [Target::Fio, Target::Xblade(None), Target::Xblade(Some("file".to_owned()))];
+        let targets =
+            [Target::Fio { busy: false }, Target::Xblade(None), Target::Xblade(Some("file".to_owned()))];
         let mut samples = samples(&targets, &[400.0, 300.0, 100.0]);
         let all = lines(&samples);
         assert_eq!(all[0][5..7], ["of fio", "CPU ns/IO"]);
@@ -225,7 +223,7 @@ mod tests {
     #[test]
     fn user_and_system_time_are_apart_and_what_has_no_network_has_no_drops() {
         let cpu = Some(CpuTime { user_ns: 1200.0, system_ns: 3400.0 });
-        let mut samples = samples(&[Target::Fio], &[400.0]);
+        let mut samples = samples(&[Target::Fio { busy: false }], &[400.0]);
         samples.rounds = vec![vec![Sample { cpu, network: None, ..sample(400.0) }]];
         assert_eq!(lines(&samples)[2][6..=13], ["4600", "1200+3400", "–", "–", "0", "0", "–", "–"]);
     }

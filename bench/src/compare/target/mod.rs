@@ -33,7 +33,11 @@ pub enum Target {
     /// What is replaced.
     Vblade(Mode),
     /// fio on the bare file: what the store gives to one who has no network.
-    Fio,
+    Fio {
+        /// The generator's core is busy meanwhile, as it is for every target of
+        /// the network: on a small machine the disk itself is slower then.
+        busy: bool,
+    },
 }
 
 /// The programs, the file that is exported, and where they run.
@@ -66,9 +70,15 @@ impl Target {
             Self::Xblade(None) => "xblade".to_owned(),
             Self::Xblade(Some(store)) => format!("xblade store={store}"),
             Self::Vblade(mode) => format!("vblade {}", mode.options(case).join(" ")),
-            Self::Fio => "fio".to_owned(),
+            Self::Fio { busy: false } => "fio".to_owned(),
+            Self::Fio { busy: true } => "fio beside a busy core".to_owned(),
         };
         if case.is_durable() && !self.is_durable(case) { name + " (not durable)" } else { name }
+    }
+
+    /// Whether it is fio, beside whatever.
+    pub fn is_fio(&self) -> bool {
+        matches!(self, Self::Fio { .. })
     }
 
     fn is_durable(&self, case: &Case) -> bool {
@@ -76,7 +86,7 @@ impl Target {
             Self::Echo => false,
             Self::Xblade(store) => store.as_deref() != Some("null"),
             Self::Vblade(mode) => mode.is_durable(case),
-            Self::Fio => true,
+            Self::Fio { .. } => true,
         }
     }
 }
@@ -91,11 +101,16 @@ impl FromStr for Target {
         };
         match (name, variant) {
             ("echo", None) => Ok(Self::Echo),
-            ("fio", None) => Ok(Self::Fio),
+            ("fio", None) => Ok(Self::Fio { busy: false }),
+            ("fio", Some("busy")) => Ok(Self::Fio { busy: true }),
             // Whether there is such a store is for the daemon to say.
-            ("xblade", store) if store != Some("") => Ok(Self::Xblade(store.map(str::to_owned))),
+            ("xblade", store) if store != Some("") => {
+                Ok(Self::Xblade(store.map(|store| store.replace('+', ","))))
+            }
             ("vblade", mode) => Mode::parse(mode).map(Self::Vblade),
-            _ => bail!("'{text}' is no target: give echo, xblade[:STORE], vblade[:cache|s|d|ds] or fio"),
+            _ => {
+                bail!("'{text}' is no target: give echo, xblade[:STORE], vblade[:cache|s|d|ds] or fio[:busy]")
+            }
         }
     }
 }
@@ -109,7 +124,7 @@ impl Programs {
         if targets.iter().any(|target| matches!(target, Target::Xblade(_))) && !xblade.is_file() {
             bail!("{}: there is no such program: name the daemon with --xblade", xblade.display());
         }
-        if targets.contains(&Target::Fio) {
+        if targets.iter().any(Target::is_fio) {
             shell::run(&["fio", "--version"]).context("the target fio needs fio (3.23 or later)")?;
         }
         let options = args.xblade_option.iter().flat_map(|text| text.split_whitespace());
@@ -137,7 +152,7 @@ impl Programs {
         if any(|target| matches!(target, Target::Vblade(_))) {
             versions.push(format!("vblade {}", said(&["dpkg-query", "-W", "-f=${Version}", "vblade"])));
         }
-        if any(|target| *target == Target::Fio) {
+        if any(Target::is_fio) {
             versions.push(said(&["fio", "--version"]));
         }
         versions
@@ -149,7 +164,7 @@ impl Programs {
             Target::Echo => echo::words(&self.own, end, self.core),
             Target::Xblade(store) => self.xblade_words(store.as_deref(), case, end, file),
             Target::Vblade(mode) => vblade::words(&self.vblade, mode.options(case), end, file),
-            Target::Fio => bail!("fio is no target of the network"),
+            Target::Fio { .. } => bail!("fio is no target of the network"),
         };
         Running::start([end.run_on(self.core), words].concat())
     }

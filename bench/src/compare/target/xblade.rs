@@ -16,7 +16,7 @@ pub fn export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String
     match store {
         // Has no file to take its size from, and nothing to keep.
         Some("null") => export += &format!(",length={mib}MiB"),
-        _ if !case.is_durable() => export += ",durability=volatile",
+        _ if !case.is_durable() && !export.contains(",sync=") => export += ",durability=volatile",
         _ => {}
     }
     export

@@ -83,6 +83,9 @@ pub trait Kernel: Send {
     /// write cannot make longer, or where that cannot be told at once.
     fn end(&self) -> u64;
 
+    /// The time in nanoseconds, from some start.
+    fn now_ns(&self) -> u64;
+
     /// What becomes readable each time that the system has something to hand
     /// back. It is not read, so wait for the edge. `None` for a disk in memory.
     fn fd(&self) -> Option<BorrowedFd<'_>>;

@@ -200,7 +200,13 @@ impl<K: Kernel> DiskStore<K> {
     fn write(&mut self, id: u32) {
         let Self { slots, bounce, .. } = self;
         match slots.get(id as usize) {
-            Some(Some(slot)) if slot.load(id as usize, bounce) => self.begin(id, Step::Write),
+            Some(Some(slot)) if slot.load(id as usize, bounce) => {
+                let age = self.commit.write_began();
+                if let Some(slot) = self.slot(id) {
+                    slot.age = age;
+                }
+                self.begin(id, Step::Write);
+            }
             _ => self.finish(id, Err(Fault::System)),
         }
     }
@@ -275,6 +281,7 @@ impl<K: Kernel> DiskStore<K> {
 
     /// All bytes of a write were taken: it is complete, or waits for a sync.
     fn written(&mut self, id: u32) {
+        self.end_write(id);
         // What forgets is not made stable by itself.
         let punched = self.slot(id).is_some_and(|slot| slot.step == Step::Punch);
         let stable = match self.shape.stable {
@@ -296,7 +303,8 @@ impl<K: Kernel> DiskStore<K> {
 
     /// Begins the next sync, if anybody waits for one and none is under way.
     fn sync(&mut self) {
-        if self.commit.begin() && self.kernel.push(SYNC, Call::Sync) == Err(QueueFull) {
+        if self.commit.begin(|| self.kernel.now_ns()) && self.kernel.push(SYNC, Call::Sync) == Err(QueueFull)
+        {
             self.commit.defer();
         }
     }
@@ -336,7 +344,17 @@ impl<K: Kernel> DiskStore<K> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
+    /// The disk is done with the write of this slot, if it had one.
+    fn end_write(&mut self, id: u32) {
+        if let Some(slot) = self.slot(id).filter(|slot| slot.step == Step::Write) {
+            let age = slot.age;
+            slot.step = Step::Sync;
+            self.commit.write_ended(age);
+        }
+    }
+
     fn finish(&mut self, id: u32, result: Result<(), Fault>) {
+        self.end_write(id);
         let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else { return };
         self.free.push(id);
         self.completed.push_back(Completion { token: slot.token, result });

@@ -39,6 +39,8 @@ pub struct Slot {
     bytes: u32,
     /// Bytes in front of what it wants, in its first block.
     skip: u32,
+    /// Of a write that the disk works on, from `Commit`.
+    pub age: u32,
     /// Bytes moved in this step; of a discard, entries that are done.
     moved: u32,
     /// The system moves its bytes from and to the frame, not by a copy.
@@ -60,6 +62,7 @@ impl Slot {
             at: start,
             bytes: bytes as u32,
             skip: (at - start) as u32,
+            age: 0,
             moved: 0,
         }
     }

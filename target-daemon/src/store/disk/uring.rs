@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Instant;
 
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
@@ -34,6 +35,11 @@ const REGISTERED_BYTES_MAX: usize = 1 << 30;
 
 const GETEVENTS: u32 = 1;
 
+/// Most kernel threads that wait in a call (a sync, a FUSE server) for one
+/// worker. The kernel's own limit is four a core for all rings of a thread
+/// together: a few calls that hang would keep the other exports from syncing.
+const BLOCKING_MAX: u32 = 1024;
+
 /// A ring on an open file.
 ///
 /// Field order is drop order: the ring ends before what its calls write to.
@@ -51,6 +57,7 @@ pub struct Uring {
     /// A device cannot grow by a write, and tells its size without asking it.
     is_device: bool,
     enabled: bool,
+    started: Instant,
     under_way: usize,
     /// ASYNC where a call would wait in the thread that submits it.
     flags: squeue::Flags,
@@ -87,6 +94,7 @@ impl Uring {
             },
             backing,
             enabled,
+            started: Instant::now(),
             under_way: 0,
         })
     }
@@ -242,10 +250,12 @@ impl Kernel for Uring {
     }
 
     fn submit(&mut self) {
-        if !self.enabled {
-            // Fails only if it has been done.
+        if !self.started_here {
+            // Fails only if it has been done, or need not be.
             let _ = self.ring.submitter().register_enable_rings();
-            self.enabled = true;
+            // An older kernel keeps its own limit.
+            let _ = self.ring.submitter().register_iowq_max_workers(&mut [BLOCKING_MAX, 0]);
+            self.started_here = true;
         }
         let queue = self.ring.submission();
         let (queued, wanted) = (queue.len() as u32, queue.taskrun());
@@ -265,6 +275,10 @@ impl Kernel for Uring {
 
     fn end(&self) -> u64 {
         if self.is_device { u64::MAX } else { known_size(self.backing.file()).unwrap_or(u64::MAX) }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
