@@ -88,7 +88,7 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
         _ => SECTOR_BYTES as u32,
     };
     let stable = stable(options, access, &backing);
-    let shape = shape(&backing, options, block, stable);
+    let shape = shape(&backing, options, access, block, stable);
     let ring = Uring::new(backing).map_err(|(mut backing, source)| {
         let undone = dio::disable(backing.file());
         let path = options.path.clone();
@@ -137,15 +137,23 @@ fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Stable {
     }
 }
 
-fn shape(backing: &Backing, options: &OpenOptions, block_bytes: u32, stable: Stable) -> Shape {
+fn shape(
+    backing: &Backing,
+    options: &OpenOptions,
+    access: Access,
+    block_bytes: u32,
+    stable: Stable,
+) -> Shape {
     let physical = backing.physical_bytes().max(block_bytes);
+    // A device forgets nothing that is dirty in the page cache.
+    let dirty = backing.is_device() && access == Access::Cached;
     Shape {
         offset_bytes: backing.offset(),
         length_bytes: backing.is_fixed().then_some(backing.bytes()),
         geometry: Geometry {
             block_bytes,
             // A part of a block cannot be forgotten, and initiators count in sectors.
-            discards: backing.discards() && block_bytes == SECTOR_BYTES as u32,
+            discards: backing.discards() && block_bytes == SECTOR_BYTES as u32 && !dirty,
             ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical)
         },
         read_only: options.read_only,

@@ -27,6 +27,14 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// What it means for a sync: nothing is transient there, for what was lost
+    /// is not known.
+    pub(super) fn of_sync(self) -> Self {
+        if self == Self::Transient { Self::System } else { self }
+    }
+}
+
 impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Self {
         error.raw_os_error().map_or(Self::System, Self::from_errno)

@@ -114,7 +114,7 @@ fn holder(file: &File, mut range: libc::flock) -> Holder {
     // The lock of a process names it; the lock of a description gives -1.
     match u32::try_from(range.l_pid) {
         Ok(pid) if asked == 0 && pid > 0 => name(pid),
-        _ => find_holder(file).map_or(Holder::Unknown, name),
+        _ => find_holder(file, &range).map_or(Holder::Unknown, name),
     }
 }
 
@@ -123,22 +123,32 @@ fn name(pid: u32) -> Holder {
 }
 
 /// The process with a descriptor that shows a lock on this file.
-fn find_holder(file: &File) -> Option<u32> {
+fn find_holder(file: &File, range: &libc::flock) -> Option<u32> {
     let facts = file.metadata().ok()?;
     let (major, minor) = (libc::major(facts.dev()), libc::minor(facts.dev()));
     let inode = format!(" {major:02x}:{minor:02x}:{} ", facts.ino());
     let processes = fs::read_dir("/proc").ok()?.flatten();
     processes
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
-        .find(|(_, path)| shows_lock(&path.join("fdinfo"), &inode))
+        .find(|(_, path)| shows_lock(&path.join("fdinfo"), &inode, range))
         .map(|(pid, _)| pid)
 }
 
-fn shows_lock(fdinfo: &Path, inode: &str) -> bool {
+fn shows_lock(fdinfo: &Path, inode: &str, range: &libc::flock) -> bool {
     fs::read_dir(fdinfo).into_iter().flatten().flatten().any(|entry| {
-        fs::read_to_string(entry.path())
-            .is_ok_and(|text| text.lines().any(|l| l.starts_with("lock:") && l.contains(inode)))
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        let locks = text.lines().filter(|line| line.starts_with("lock:"));
+        locks.filter_map(|line| line.split_once(inode)).any(|(_, extent)| overlaps(extent, range))
     })
+}
+
+/// Whether an extent, as first and last byte or "EOF", overlaps the range.
+fn overlaps(extent: &str, range: &libc::flock) -> bool {
+    let mut words = extent.split_whitespace();
+    let first = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    let last = words.next().and_then(|word| word.parse().ok()).unwrap_or(i64::MAX);
+    let end = if range.l_len == 0 { i64::MAX } else { range.l_start.saturating_add(range.l_len) };
+    first < end && last >= range.l_start
 }
 
 /// A block device that this process alone may use.

@@ -191,7 +191,7 @@ impl MmapStore {
             self.completed.settle(Err(fault));
             return Err(fault);
         }
-        let result = descriptor::sync(self.backing.file()).map_err(Fault::from);
+        let result = descriptor::sync(self.backing.file()).map_err(|why| Fault::from(why).of_sync());
         self.failed = result.err();
         self.completed.settle(result);
         result

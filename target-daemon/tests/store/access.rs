@@ -6,9 +6,6 @@ use xblade::store::{self, Access, OpenOptions};
 
 use crate::fixture::*;
 
-/// Tests of what a store by io_uring does not do yet.
-const FORGETS_NOTHING: [&str; 1] = ["discard"];
-
 /// The other tests map their files. Here all of them run once more for each
 /// other way, in a process of its own.
 fn every_test_again(way: &str, skipped: &[&str]) {
@@ -35,12 +32,12 @@ fn every_test_again_by_descriptor() {
 
 #[test]
 fn every_test_again_through_the_page_cache() {
-    every_test_again("cached", &FORGETS_NOTHING);
+    every_test_again("cached", &[]);
 }
 
 #[test]
 fn every_test_again_past_the_page_cache() {
-    every_test_again("direct", &FORGETS_NOTHING);
+    every_test_again("direct", &[]);
 }
 
 #[test]

@@ -133,6 +133,9 @@ fn a_file_is_forgotten_in_if_that_takes_no_space_from_writes() {
 
 #[test]
 fn a_file_system_without_holes_forgets_nothing() {
+    if access() == Access::Direct {
+        return; // ramfs does not do it
+    }
     let Some(_alone) = root("a_file_system_without_holes_forgets_nothing") else { return };
     let scratch = Scratch::new();
     let mounted = Mounted::new(scratch.path("m"), &["-t", "ramfs", "none"]);
@@ -154,7 +157,11 @@ fn a_device_forgets_if_its_queue_says_so() {
     for durable in [true, false] {
         let mut store =
             open(&OpenOptions { durability: durably(durable), ..OpenOptions::new(device.path()) });
-        assert!(store.geometry().discards, "a loop device over a file that can have holes");
+        // What is dirty in the page cache keeps a device from forgetting it.
+        assert_eq!(store.geometry().discards, access() != Access::Cached, "durable: {durable}");
+        if access() == Access::Cached {
+            continue;
+        }
         write(&mut *store, 0, &pattern(1, 8 << 20)).unwrap();
         discard(&mut *store, &[(2048, 2048), (1, 1), (9000, 0)]).unwrap();
         let mut expected = pattern(1, 8 << 20);
@@ -162,7 +169,8 @@ fn a_device_forgets_if_its_queue_says_so() {
         expected[512..1024].fill(0);
         assert!(read(&mut *store, 0, 8 << 20).unwrap() == expected, "durable: {durable}");
     }
-    assert!(allocated(&image) < before, "space was given back");
+    let given_back = allocated(&image) < before;
+    assert_eq!(given_back, access() != Access::Cached, "space was given back");
     let store = open(&OpenOptions { trim: Some(false), ..OpenOptions::new(device.path()) });
     assert!(!store.geometry().discards);
 }

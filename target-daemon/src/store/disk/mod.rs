@@ -49,7 +49,7 @@ pub use kernel::{Call, Kernel, Outcome, Piece, QueueFull};
 use slot::{Slot, Step};
 pub use uring::Uring;
 
-use super::{Area, Completion, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store};
+use super::{Area, Completion, Extent, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store, span};
 use crate::plant::{Bug, planted};
 
 /// Calls that the system works on at once, for one store. More than a disk
@@ -163,6 +163,8 @@ impl<K: Kernel> DiskStore<K> {
                 Err(Fault::ReadOnly)
             }
             Kind::Write => self.check_end(at + op.buffers.len() as u64).map(|()| at),
+            Kind::Discard if !self.shape.geometry.discards => Err(Fault::System),
+            Kind::Discard => self.check_end(at + span(&op.buffers).map_or(0, Extent::end)).map(|()| at),
             Kind::Flush => self.failed.map_or(Ok(at), Err),
             _ => Ok(at),
         }
@@ -314,11 +316,7 @@ impl<K: Kernel> DiskStore<K> {
         let result = match outcome {
             Ok(_) => Ok(()),
             Err(_) if planted(Bug::SwallowedSyncError) => Ok(()),
-            // Of a sync nothing is transient: what was lost is not known.
-            Err(errno) => Err(match Fault::from_errno(errno) {
-                Fault::Transient => Fault::System,
-                fault => fault,
-            }),
+            Err(errno) => Err(Fault::from_errno(errno).of_sync()),
         };
         if let Err(fault) = result {
             self.failed.get_or_insert(fault);

@@ -56,7 +56,8 @@ pub struct Uring {
     backing: Backing,
     /// A device cannot grow by a write, and tells its size without asking it.
     is_device: bool,
-    enabled: bool,
+    /// The worker's thread has made it its own.
+    is_ours: bool,
     started: Instant,
     under_way: usize,
     /// ASYNC where a call would wait in the thread that submits it.
@@ -73,7 +74,7 @@ impl Uring {
     ///
     /// Those of `io_uring_setup`: the kernel has none, or forbids it.
     pub(in crate::store) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
-        let (ring, enabled, bell) = match make_ring(backing.file().as_raw_fd()) {
+        let (ring, bell) = match make_ring(backing.file().as_raw_fd()) {
             Ok(made) => made,
             Err(e) => return Err((backing, e)),
         };
@@ -93,7 +94,7 @@ impl Uring {
                 squeue::Flags::empty()
             },
             backing,
-            enabled,
+            is_ours: false,
             started: Instant::now(),
             under_way: 0,
         })
@@ -194,16 +195,16 @@ fn known_size(file: &File) -> Option<u64> {
 /// Marks the user data of a `statx`.
 const MEASURE: u64 = 1 << 32;
 
-fn make_ring(file: RawFd) -> io::Result<(IoUring, bool, OwnedFd)> {
-    let (ring, enabled) = best_ring()?;
+fn make_ring(file: RawFd) -> io::Result<(IoUring, OwnedFd)> {
+    let ring = best_ring()?;
     let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     ring.submitter().register_files(&[file])?;
     ring.submitter().register_eventfd(bell.as_raw_fd())?;
-    Ok((ring, enabled, bell))
+    Ok((ring, bell))
 }
 
-/// A ring with all that this kernel can do, and whether it is enabled.
-fn best_ring() -> io::Result<(IoUring, bool)> {
+/// A ring with all that this kernel can do.
+fn best_ring() -> io::Result<IoUring> {
     // Disabled: it belongs to the thread that enables it, and that is not the
     // one which opens stores. Linux 6.1.
     let deferred = IoUring::builder()
@@ -214,15 +215,15 @@ fn best_ring() -> io::Result<(IoUring, bool)> {
         .setup_taskrun_flag()
         .build(ENTRIES);
     match deferred {
-        Ok(ring) => return Ok((ring, false)),
+        Ok(ring) => return Ok(ring),
         Err(e) if e.raw_os_error() != Some(libc::EINVAL) => return Err(e),
         Err(_) => {}
     }
     let cooperative =
         IoUring::builder().setup_cqsize(2 * ENTRIES).setup_coop_taskrun().setup_taskrun_flag().build(ENTRIES);
     match cooperative {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok((IoUring::new(ENTRIES)?, true)),
-        ring => ring.map(|ring| (ring, true)),
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => IoUring::new(ENTRIES),
+        ring => ring,
     }
 }
 
@@ -250,12 +251,12 @@ impl Kernel for Uring {
     }
 
     fn submit(&mut self) {
-        if !self.started_here {
+        if !self.is_ours {
             // Fails only if it has been done, or need not be.
             let _ = self.ring.submitter().register_enable_rings();
             // An older kernel keeps its own limit.
             let _ = self.ring.submitter().register_iowq_max_workers(&mut [BLOCKING_MAX, 0]);
-            self.started_here = true;
+            self.is_ours = true;
         }
         let queue = self.ring.submission();
         let (queued, wanted) = (queue.len() as u32, queue.taskrun());
