@@ -1,8 +1,5 @@
-//! The store over a mapping: for files and devices that live in memory or are
-//! served from the page cache.
-//!
-//! A file that lies in memory is mapped; any other is reached by its
-//! descriptor, unless the operator wants it mapped.
+//! The store over a mapping: for files that live in memory. Without the
+//! mapping, by calls that wait, for a kernel without io_uring.
 //!
 //! - A **read** is one guarded copy from the mapping, or one `preadv`.
 //! - **Durable writes** go through the descriptor, which is coherent with the

@@ -10,8 +10,11 @@
 //! ```text
 //! open ──► lock, device, discard
 //!   │                        what may be opened at all, and by whom else
+//!   ├────► disk ──► io_uring                     files on a disk, devices: past the page cache
+//!   │                                            (dio), else through it
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
-//!              └───────► descriptor              all else; what a fault meant
+//!              └───────► descriptor              their durable writes; all, without io_uring
+//! choose                     which of them a file or device gets
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
 //! Overlap                    which operations may be given to a store together
 //! Faulty                     any of them, going wrong now and then, for tests
