@@ -37,7 +37,7 @@ impl fmt::Display for Line {
 /// Looks at this machine and prints what it finds; returns whether xblade can
 /// serve here.
 pub fn check(options: &Check) -> bool {
-    let mut lines = vec![kernel(), capabilities(), locked_memory(), huge_pages(), cores()];
+    let mut lines = vec![kernel(), capabilities(), locked_memory(), io_uring(), huge_pages(), cores()];
     let wanted = if options.interfaces.is_empty() { candidates() } else { options.interfaces.clone() };
     if wanted.is_empty() {
         lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
@@ -82,6 +82,18 @@ fn locked_memory() -> Line {
             Line::Ok("locked memory: CAP_IPC_LOCK lifts the limit".into())
         }
         Err(e) => Line::Fix(format!("{e}")),
+    }
+}
+
+/// Without it a disk that hangs holds up the other exports of its worker.
+fn io_uring() -> Line {
+    match fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default().trim() {
+        "" | "0" => Line::Ok("io_uring".into()),
+        "1" => Line::Ok("io_uring, for root and the group in kernel.io_uring_group".into()),
+        _ => Line::Hint(
+            "io_uring is switched off, so files are served by calls that wait: sysctl kernel.io_uring_disabled=0"
+                .into(),
+        ),
     }
 }
 
