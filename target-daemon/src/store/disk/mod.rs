@@ -400,3 +400,6 @@ impl<K: Kernel> Store for DiskStore<K> {
         self.kernel.fd()
     }
 }
+
+#[cfg(test)]
+mod tests;
