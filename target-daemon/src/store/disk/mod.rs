@@ -416,3 +416,6 @@ impl<K: Kernel> Store for DiskStore<K> {
         self.kernel.fd()
     }
 }
+
+#[cfg(test)]
+mod tests;
