@@ -203,6 +203,10 @@ impl Kernel for Scripted {
         self.0.lock().unwrap().end
     }
 
+    fn now_ns(&self) -> u64 {
+        0
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
