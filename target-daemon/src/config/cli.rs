@@ -25,10 +25,17 @@ Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
 Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP looks at the sizes
 of all exports; SIGUSR1 prints counters and service times to standard error.";
 
+/// A build that can plant bugs says so.
+const VERSION: &str = if cfg!(feature = "plant") {
+    concat!(env!("CARGO_PKG_VERSION"), "+plant (for tests only)")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// An ATA-over-Ethernet target on AF_XDP: makes files and block devices into
 /// network disks for every host on the same Ethernet segment.
 #[derive(Parser, Debug)]
-#[command(name = "xblade", version, max_term_width = 100)]
+#[command(name = "xblade", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

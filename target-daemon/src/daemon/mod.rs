@@ -53,14 +53,16 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
     let count = addresses.len();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, options.interfaces.join(", "));
     let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
-    let (report, stuck) = team.stop(&interfaces);
+    let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;
-    match stuck {
-        0 => Ok(()),
+    let what = match left {
+        team::Left { workers: 0, requests: 0 } => return Ok(()),
+        team::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
         // Their threads end with the process, the program is detached before.
-        stuck => Err(Failure::Run(format!("{stuck} worker(s) did not end: a store does not answer").into())),
-    }
+        team::Left { workers, .. } => format!("{workers} worker(s) did not end"),
+    };
+    Err(Failure::Run(format!("{what}: a store does not answer").into()))
 }
 
 /// What the process needs before anything else.

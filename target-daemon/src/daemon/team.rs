@@ -42,6 +42,15 @@ pub struct Team {
     directory: Arc<Directory>,
 }
 
+/// What was not finished when the workers were stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// Workers that did not end: they wait in a store.
+    pub workers: usize,
+    /// Requests that stores have not finished, of the workers that did end.
+    pub requests: usize,
+}
+
 struct Member {
     orders: Sender<Order>,
     waker: Waker,
@@ -145,9 +154,9 @@ impl Team {
         report(self.snapshots(), interfaces)
     }
 
-    /// Drains and ends all workers; returns their last report, and how many did
-    /// not end because a store does not answer.
-    pub fn stop(mut self, interfaces: &[Interface]) -> (String, usize) {
+    /// Drains and ends all workers; returns their last report, and what a store
+    /// that does not answer has left behind.
+    pub fn stop(mut self, interfaces: &[Interface]) -> (String, Left) {
         for member in &self.members {
             member.order(Order::Drain);
         }
@@ -170,8 +179,12 @@ impl Team {
         }
         let members = self.members.len();
         let ended = self.join();
-        let stuck = members - ended.len();
-        (report(ended, interfaces), stuck)
+        let mut left = Left { workers: members - ended.len(), requests: 0 };
+        for (address, count) in ended.iter().flat_map(|snapshot| &snapshot.unfinished) {
+            warn!("{address}: {count} request(s) not finished: their initiators will resend them");
+            left.requests += count;
+        }
+        (report(ended, interfaces), left)
     }
 
     /// Ends the workers and returns their last snapshots. A worker that is

@@ -7,6 +7,9 @@ use std::os::fd::AsRawFd;
 /// `libc` has no constant for it; it is as in the kernel's `linux/fs.h`.
 const BLKROGET: libc::Ioctl = libc::_IO(0x12, 94);
 
+/// As above. The kernel declares a `size_t`, and fills 64 bits.
+const BLKGETSIZE64: libc::Ioctl = libc::_IOR::<usize>(0x12, 114);
+
 /// What matters before serving a device.
 pub(super) struct Facts {
     /// It takes no writes.
@@ -15,6 +18,15 @@ pub(super) struct Facts {
     pub(super) logical_bytes: u32,
     /// What it writes at once.
     pub(super) physical_bytes: u32,
+}
+
+/// The size of a device in bytes. Unlike a seek to its end, this waits for no
+/// lock that a call of somebody else may hold.
+pub(super) fn bytes(device: &File) -> io::Result<u64> {
+    let mut bytes = 0u64;
+    // SAFETY: BLKGETSIZE64 fills a `u64`.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), BLKGETSIZE64, &mut bytes) })?;
+    Ok(bytes)
 }
 
 pub(super) fn facts(device: &File) -> io::Result<Facts> {

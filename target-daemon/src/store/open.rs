@@ -202,7 +202,7 @@ impl Backing {
 
     /// The size of the whole file or device at this moment.
     pub(super) fn bytes_now(&self) -> io::Result<u64> {
-        size_of(&self.file)
+        if self.is_device { device::bytes(&self.file) } else { size_of(&self.file) }
     }
 
     /// The new size of the extent, if it follows the size of the file, and that

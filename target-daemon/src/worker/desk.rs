@@ -196,6 +196,13 @@ impl Desk {
         self.books.iter().map(Book::len).sum()
     }
 
+    /// The exports that have requests under way, and how many.
+    pub fn unfinished(&self) -> impl Iterator<Item = (aoe::Address, usize)> + '_ {
+        let exports = self.books.iter().zip(self.shelf.iter());
+        let counts = exports.map(|(book, export)| (export.state.settings.address, book.len()));
+        counts.filter(|(_, count)| *count > 0)
+    }
+
     /// Takes a request in, and gives it to the store unless it has to wait.
     fn admit(&mut self, pending: Pending, stats: &mut Stats) -> Option<Done> {
         let index = usize::from(pending.job.export);

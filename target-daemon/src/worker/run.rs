@@ -11,6 +11,7 @@ use super::stats::Stats;
 use super::{Clock, Worker};
 use crate::observe::Section;
 use crate::ring::Rings;
+use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
 /// How long a worker that was told to stop waits for what is under way.
@@ -54,8 +55,10 @@ pub struct Snapshot {
     pub stats: Stats,
     /// What its lanes have counted.
     pub lanes: Vec<Section>,
-    /// Whether nothing is under way here.
+    /// Whether nothing is under way here that is worth waiting for.
     pub drained: bool,
+    /// Exports whose stores have not finished so many requests.
+    pub unfinished: Vec<(Address, usize)>,
 }
 
 /// Runs a worker on this thread until it is told to stop, or its orders end.
@@ -173,6 +176,13 @@ impl<R: Rings> Worker<R> {
                 ],
             }
         });
-        Snapshot { worker: self.index, stats: self.stats.clone(), lanes: lanes.collect(), drained }
+        let unfinished = self.desk.unfinished().collect();
+        Snapshot {
+            worker: self.index,
+            stats: self.stats.clone(),
+            lanes: lanes.collect(),
+            drained,
+            unfinished,
+        }
     }
 }

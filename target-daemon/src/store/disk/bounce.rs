@@ -2,6 +2,7 @@
 //! for what cannot go to the disk from the frame itself.
 
 use std::io;
+use std::mem::ManuallyDrop;
 
 use memmap2::{MmapMut, MmapRaw};
 
@@ -15,7 +16,8 @@ pub const PLACE_BYTES: usize = 8192 + 4096;
 /// Places, aligned to a page.
 #[derive(Debug)]
 pub struct Bounce {
-    memory: MmapRaw,
+    memory: ManuallyDrop<MmapRaw>,
+    kept: bool,
 }
 
 impl Bounce {
@@ -25,7 +27,14 @@ impl Bounce {
     ///
     /// Those of `mmap`.
     pub fn new(places: usize) -> io::Result<Self> {
-        Ok(Self { memory: MmapRaw::from(MmapMut::map_anon(places * PLACE_BYTES)?) })
+        let memory = MmapRaw::from(MmapMut::map_anon(places * PLACE_BYTES)?);
+        Ok(Self { memory: ManuallyDrop::new(memory), kept: false })
+    }
+
+    /// From now on it stays mapped for ever: the system goes on with calls that
+    /// write to it, and what else would lie there then is not theirs.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// All of it.
@@ -62,5 +71,14 @@ impl Bounce {
         let start = place.checked_mul(PLACE_BYTES)?.checked_add(skip)?;
         let fits = skip.checked_add(bytes)? <= PLACE_BYTES && start.checked_add(bytes)? <= self.memory.len();
         fits.then(|| self.memory.as_mut_ptr().wrapping_add(start))
+    }
+}
+
+impl Drop for Bounce {
+    fn drop(&mut self) {
+        if !self.kept {
+            // SAFETY: dropped here only, once, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
+        }
     }
 }

@@ -19,8 +19,8 @@ pub struct Commit {
     /// Covered by the sync that is under way.
     covered: Vec<u32>,
     under_way: bool,
-    /// Writes that the disk works on.
-    writing: u32,
+    /// Writes that the disk works on and that no gathering has waited for.
+    young: u32,
     /// Grows with each gathering: a write knows the one that it began in.
     age: u32,
     gathering: Option<Gathering>,
@@ -41,7 +41,7 @@ impl Commit {
             waiting: Vec::with_capacity(slots),
             covered: Vec::with_capacity(slots),
             under_way: false,
-            writing: 0,
+            young: 0,
             age: 0,
             gathering: None,
         }
@@ -49,15 +49,16 @@ impl Commit {
 
     /// The disk gets a write. Returns its age, for [`Self::write_ended`].
     pub fn write_began(&mut self) -> u32 {
-        self.writing += 1;
+        self.young += 1;
         self.age
     }
 
     /// The disk has finished a write of this age, well or not.
     pub fn write_ended(&mut self, age: u32) {
-        self.writing = self.writing.saturating_sub(1);
-        if let Some(gathering) = &mut self.gathering
-            && age != self.age
+        if age == self.age {
+            self.young = self.young.saturating_sub(1);
+        } else if let Some(gathering) = &mut self.gathering
+            && age.wrapping_add(1) == self.age
         {
             gathering.left = gathering.left.saturating_sub(1);
         }
@@ -76,7 +77,7 @@ impl Commit {
         let now_ns = now_ns();
         let gathering = self.gathering.get_or_insert_with(|| {
             self.age = self.age.wrapping_add(1);
-            Gathering { left: self.writing, began_ns: now_ns }
+            Gathering { left: std::mem::take(&mut self.young), began_ns: now_ns }
         });
         if gathering.left > 0 && now_ns.saturating_sub(gathering.began_ns) < GATHER_NS {
             return false;
@@ -166,10 +167,17 @@ mod tests {
         assert!(!commit.begin(|| 5 + GATHER_NS - 1));
         assert!(commit.begin(|| 5 + GATHER_NS));
         assert_eq!(covered(&mut commit), [0]);
-        // It is one of the next burst then.
+        // It is waited for once: later bursts are not its own.
+        let later = commit.write_began();
+        commit.write_ended(later);
         commit.wait(1);
-        assert!(!commit.begin(|| GATHER_NS * 2));
-        commit.write_ended(hangs);
         assert!(commit.begin(|| GATHER_NS * 2));
+        assert_eq!(covered(&mut commit), [1]);
+        let another = commit.write_began();
+        commit.write_ended(hangs);
+        commit.wait(2);
+        assert!(!commit.begin(|| GATHER_NS * 3), "the other one is under way");
+        commit.write_ended(another);
+        assert!(commit.begin(|| GATHER_NS * 3));
     }
 }

@@ -363,6 +363,14 @@ impl<K: Kernel> DiskStore<K> {
     }
 }
 
+impl<K> Drop for DiskStore<K> {
+    fn drop(&mut self) {
+        if self.slots.iter().any(Option::is_some) {
+            self.bounce.keep();
+        }
+    }
+}
+
 impl<K: Kernel> Store for DiskStore<K> {
     fn geometry(&self) -> Geometry {
         self.shape.geometry

@@ -42,7 +42,8 @@ const BLOCKING_MAX: u32 = 1024;
 
 /// A ring on an open file.
 ///
-/// Field order is drop order: the ring ends before what its calls write to.
+/// What its calls write to outlives it if any are under way when it is dropped:
+/// the kernel ends a ring some time after its descriptor was closed.
 pub struct Uring {
     ring: IoUring,
     done: VecDeque<(u32, Outcome)>,
@@ -294,6 +295,8 @@ impl Drop for Uring {
             // over, nobody else may have the file: what they write would land
             // on top of newer data. The lock ends with their last one.
             self.backing.stay_locked();
+            // Some of them may still write here.
+            std::mem::forget(std::mem::take(&mut self.sizes));
             return;
         }
         // The ring itself ends some time after its descriptor was closed. The
