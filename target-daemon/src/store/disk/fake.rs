@@ -218,6 +218,10 @@ impl Kernel for SimKernel {
         self.disk.state().cache.visible().len() as u64
     }
 
+    fn goes_on(&self) -> bool {
+        false
+    }
+
     fn now_ns(&self) -> u64 {
         self.disk.state().now_ns
     }

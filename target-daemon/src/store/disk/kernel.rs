@@ -83,6 +83,10 @@ pub trait Kernel: Send {
     /// write cannot make longer, or where that cannot be told at once.
     fn end(&self) -> u64;
 
+    /// Whether calls would go on, and write to their memory, after this value is
+    /// dropped.
+    fn goes_on(&self) -> bool;
+
     /// The time in nanoseconds, from some start.
     fn now_ns(&self) -> u64;
 

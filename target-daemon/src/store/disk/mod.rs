@@ -91,7 +91,7 @@ pub struct Shape {
 
 /// A file or block device, over an asynchronous system.
 #[derive(Debug)]
-pub struct DiskStore<K> {
+pub struct DiskStore<K: Kernel> {
     kernel: K,
     shape: Shape,
     slots: Vec<Option<Slot>>,
@@ -363,9 +363,9 @@ impl<K: Kernel> DiskStore<K> {
     }
 }
 
-impl<K> Drop for DiskStore<K> {
+impl<K: Kernel> Drop for DiskStore<K> {
     fn drop(&mut self) {
-        if self.slots.iter().any(Option::is_some) {
+        if self.kernel.goes_on() {
             self.bounce.keep();
         }
     }

@@ -279,6 +279,10 @@ impl Kernel for Uring {
         if self.is_device { u64::MAX } else { known_size(self.backing.file()).unwrap_or(u64::MAX) }
     }
 
+    fn goes_on(&self) -> bool {
+        self.under_way > 0
+    }
+
     fn now_ns(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }

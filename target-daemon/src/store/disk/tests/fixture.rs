@@ -203,6 +203,10 @@ impl Kernel for Scripted {
         self.0.lock().unwrap().end
     }
 
+    fn goes_on(&self) -> bool {
+        false
+    }
+
     fn now_ns(&self) -> u64 {
         0
     }
