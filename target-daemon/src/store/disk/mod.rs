@@ -127,11 +127,6 @@ impl<K: Kernel> DiskStore<K> {
         })
     }
 
-    /// The system under it.
-    pub fn kernel(&self) -> &K {
-        &self.kernel
-    }
-
     fn start(&mut self, op: Op) {
         let at = match self.check(&op) {
             Ok(at) => at,
