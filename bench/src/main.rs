@@ -15,6 +15,7 @@ mod discover;
 mod echo;
 mod export;
 mod load;
+mod outcome;
 mod port;
 mod report;
 mod signals;

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::args::PortKind;
-use crate::load::Summary;
+use crate::outcome::Outcome;
+use crate::report;
 
 use super::case::Case;
 use super::pair::End;
@@ -39,10 +40,11 @@ pub struct Generator<'a> {
 
 impl Generator<'_> {
     /// Runs it to its end.
-    pub fn run(&self, case: &Case, more: &[&str]) -> Result<Summary> {
+    pub fn run(&self, case: &Case, more: &[&str]) -> Result<Outcome> {
         run_to_end(&self.words(case, more)?, self.stop, |_| ())?;
         let text = take(&self.result).context("the generator wrote no result")?;
-        serde_json::from_str(&text).context("cannot read the generator's result")
+        let mut outcomes = report::result::read(&text).context("cannot read the generator's result")?;
+        outcomes.pop().context("the generator's result is empty")
     }
 
     fn words(&self, case: &Case, more: &[&str]) -> Result<Vec<String>> {

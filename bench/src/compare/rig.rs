@@ -81,8 +81,8 @@ impl<'a> Rig<'a> {
         let core = self.args.target_core.to_string();
         let seconds = self.args.seconds.to_string();
         let words = ["--seconds", &seconds, "--watch-pid", &pid, "--watch-core", &core];
-        let summary = generator.run(case, &words).with_context(|| target.story())?;
-        Ok(Sample::new(summary, self.drops()? - drops_before))
+        let outcome = generator.run(case, &words).with_context(|| target.story())?;
+        Ok(Sample::new(outcome, self.drops()? - drops_before))
     }
 
     /// fio, where a target would be, on the bare file.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::load::{Latency, Summary};
+use crate::outcome::{Latencies, Outcome};
 
 /// What a target did in the time.
 #[derive(Clone, Serialize, Debug, Default)]
@@ -19,6 +19,18 @@ pub struct Sample {
     pub core_busy: Option<f64>,
     /// How the network did; none for a target without one.
     pub network: Option<Network>,
+}
+
+/// Latencies in microseconds.
+#[derive(Clone, PartialEq, Serialize, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Latency {
+    pub count: u64,
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
 }
 
 /// CPU time for each request, in nanoseconds.
@@ -47,23 +59,35 @@ pub struct Network {
 
 impl Sample {
     /// What the generator found, and the frames that the pair dropped meanwhile.
-    pub fn new(summary: Summary, dropped: u64) -> Self {
-        let trouble = &summary.trouble;
+    pub fn new(outcome: Outcome, dropped: u64) -> Self {
+        let trouble = &outcome.trouble;
         let network = Network {
-            generator_idle: summary.idle,
+            generator_idle: outcome.idle,
             dropped: dropped + trouble.dropped,
             resent: trouble.retransmits,
             failed: trouble.errors + trouble.refused + trouble.lost,
-            port: summary.setup.port,
+            port: outcome.setup.port.clone(),
         };
-        let cpu = summary.target_ns_per_request.zip(summary.target_user_ns_per_request);
         Self {
-            iops: summary.iops,
-            mb_per_s: summary.mb_per_s,
-            latency: summary.latency,
-            cpu: cpu.map(|(all, user)| CpuTime { user_ns: user, system_ns: all - user }),
-            core_busy: summary.target_core_busy,
+            iops: outcome.iops(),
+            mb_per_s: outcome.mb_per_s(),
+            latency: (&outcome.response()).into(),
+            cpu: outcome.cost_per_request().map(|(user_ns, system_ns)| CpuTime { user_ns, system_ns }),
+            core_busy: outcome.cost.and_then(|cost| cost.core_busy),
             network: Some(network),
+        }
+    }
+}
+
+impl From<&Latencies> for Latency {
+    fn from(all: &Latencies) -> Self {
+        Self {
+            count: all.len(),
+            p50_us: all.us(0.5),
+            p90_us: all.us(0.9),
+            p99_us: all.us(0.99),
+            p999_us: all.us(0.999),
+            max_us: all.max_us(),
         }
     }
 }

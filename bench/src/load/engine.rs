@@ -89,12 +89,12 @@ impl Engine {
         for overdue in list.drain(..) {
             match overdue {
                 Overdue::Again(request, tag) => {
-                    self.tally.retransmits += 1;
+                    self.tally.trouble.retransmits += 1;
                     // If the port is full, this copy counts as lost on the way.
                     self.send(request, tag, port)?;
                 }
                 Overdue::Lost(request) => {
-                    self.tally.lost += 1;
+                    self.tally.trouble.lost += 1;
                     self.forget(request);
                 }
             }
@@ -142,21 +142,21 @@ impl Engine {
             response.header.ether.src == self.route.to && aoe::sender(response) == self.route.address
         };
         let Some(response) = Response::parse(received.head()).ok().filter(ours) else {
-            self.tally.unexpected += 1;
+            self.tally.trouble.unexpected += 1;
             return;
         };
         match self.flight.land(response.header.tag) {
             Match::Answers(flying) => self.complete(flying, &response, received, now_ns),
-            Match::Late => self.tally.late += 1,
-            Match::Duplicate => self.tally.duplicates += 1,
-            Match::Unexpected => self.tally.unexpected += 1,
+            Match::Late => self.tally.trouble.late += 1,
+            Match::Duplicate => self.tally.trouble.duplicates += 1,
+            Match::Unexpected => self.tally.trouble.unexpected += 1,
         }
     }
 
     fn complete(&mut self, flying: Flying, response: &Response<'_>, received: Received<'_>, now_ns: u64) {
         let request = flying.request;
         if let Some(error) = self.failure(request, response, received.len()) {
-            self.tally.last_error = Some(error);
+            self.tally.trouble.last_error = Some(error);
             self.forget(request);
             return;
         }
@@ -175,7 +175,7 @@ impl Engine {
     /// Counts and describes what is wrong with a response.
     fn failure(&mut self, request: Request, response: &Response<'_>, len: usize) -> Option<String> {
         if let Some(error) = response.refusal() {
-            self.tally.refused += 1;
+            self.tally.trouble.refused += 1;
             return Some(format!("refused ({error:?}): {request:?}"));
         }
         let data = match request.direction {
@@ -190,7 +190,7 @@ impl Engine {
             Some(_) => return None,
             None => format!("an answer to another command ({:?})", response.header.command),
         };
-        self.tally.errors += 1;
+        self.tally.trouble.errors += 1;
         Some(format!("{what}: {request:?}"))
     }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::outcome::Cost;
 use crate::port::Port;
-use crate::watch::{Cpu, Reading, Watch};
+use crate::watch::{Reading, Watch};
 
 use super::engine::Engine;
 use super::tally::Tally;
@@ -47,15 +48,6 @@ pub struct Measured {
     pub cost: Option<Cost>,
 }
 
-/// What a target on this host cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Cost {
-    /// Its CPU time.
-    pub cpu: Cpu,
-    /// Share of the time that its core was busy, if a core was named.
-    pub core_busy: Option<f64>,
-}
-
 /// Runs until the plan or the time ends, then waits for what is in flight.
 pub fn run(engine: &mut Engine, port: &mut dyn Port, limits: &Limits<'_>) -> Result<Measured> {
     let before = limits.read_watch()?;
@@ -88,7 +80,8 @@ impl Limits<'_> {
         let (Some(watch), Some(before)) = (&self.watch, before) else { return Ok(None) };
         let now = watch.read()?;
         let core_busy = watch.core.map(|_| now.busy_since(&before));
-        Ok(Some(Cost { cpu: now.cpu_since(&before), core_busy }))
+        let cpu = now.cpu_since(&before);
+        Ok(Some(Cost { user_ns: cpu.user_ns, system_ns: cpu.system_ns, core_busy }))
     }
 }
 
@@ -162,8 +155,8 @@ impl Progress {
         eprint!(
             "\r\x1b[K{:3} s  {rate:9.0} IOPS  {} retransmits  {} errors",
             now_ns / 1_000_000_000,
-            tally.retransmits,
-            tally.errors + tally.refused
+            tally.trouble.retransmits,
+            tally.trouble.errors + tally.trouble.refused
         );
         let _ = std::io::stderr().flush();
         (self.shown_ns, self.before) = (now_ns, done);

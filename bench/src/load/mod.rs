@@ -6,7 +6,6 @@ mod guard;
 mod measure;
 mod plan;
 mod stamp;
-mod summary;
 mod tally;
 mod verify;
 
@@ -20,7 +19,9 @@ use xblade::link::Facts;
 use crate::aoe::{self, Mac, Route};
 use crate::args::{LoadArgs, Op};
 use crate::export::{self, Export};
+use crate::outcome::{Latencies, Outcome, Setup, Side, Trouble, Verified};
 use crate::port::{self, Port};
+use crate::report;
 use crate::signals;
 use crate::watch::Watch;
 
@@ -28,8 +29,6 @@ use engine::Engine;
 use flight::{Flight, WINDOW_MAX};
 use measure::{Limits, Measured};
 use plan::Plan;
-use summary::Setup;
-pub use summary::{Latency, Summary};
 use tally::Tally;
 use verify::Verifier;
 
@@ -59,13 +58,13 @@ pub fn run(args: &LoadArgs) -> Result<bool> {
     let (measured, engine) = load(args, &shape, port.as_mut(), &stop)?;
     let dropped = port.dropped().context("cannot read the port's counters")?;
     let setup = shape.setup(args, port.name(), &export);
-    let summary = Summary::new(setup, &measured, &engine.tally, engine.verifier.as_ref(), dropped);
-    print!("{}", summary.text(&measured.tally.latency_ns()));
+    let outcome = outcome(setup, &measured, &engine, dropped);
+    print!("{}", report::text(&outcome));
     if let Some(file) = &args.json {
-        let text = serde_json::to_string_pretty(&summary).context("cannot write the result as JSON")?;
+        let text = report::result::json(std::slice::from_ref(&outcome))?.to_string();
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(summary.is_good())
+    Ok(outcome.is_good())
 }
 
 /// The timed part, and after it, if writes are checked, one read of everything.
@@ -81,7 +80,7 @@ fn load(
     }
     let timeout_ns = args.timeout_ms.saturating_mul(1_000_000);
     let flight = Flight::new(shape.window, timeout_ns, GIVE_UP.as_nanos() as u64);
-    let mut engine = Engine::new(shape.route, shape.sectors, plan, flight, Tally::new()?);
+    let mut engine = Engine::new(shape.route, shape.sectors, plan, flight, Tally::default());
     engine.verifier = args.verify.then(|| Verifier::new(shape.seed, shape.span));
     let duration = Duration::try_from_secs_f64(args.seconds.unwrap_or(SECONDS_USUAL)).context("--seconds")?;
     let duration = args.count.is_none().then_some(duration);
@@ -93,6 +92,27 @@ fn load(
         measure::run(&mut engine, port, &Limits { duration: None, spin, watch: None, stop })?;
     }
     Ok((measured, engine))
+}
+
+/// Puts together the timed part and what went wrong in the whole run, reading
+/// back included.
+fn outcome(setup: Setup, measured: &Measured, engine: &Engine, dropped: u64) -> Outcome {
+    let (timed, whole) = (&measured.tally, &engine.tally);
+    let side = |response: &Latencies| Side { response: response.clone(), service: None };
+    let mut outcome = Outcome {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seconds: measured.elapsed.as_secs_f64(),
+        reads: side(&timed.reads),
+        writes: side(&timed.writes),
+        trouble: Trouble { dropped, ..whole.trouble.clone() },
+        verify: engine.verifier.as_ref().map(Verified::from),
+        cost: measured.cost,
+        idle: measured.idle,
+        setup,
+        ..Outcome::default()
+    };
+    outcome.warnings = outcome.suspicions();
+    outcome
 }
 
 /// The arguments, after the export and the interface had their say.
@@ -130,12 +150,14 @@ impl Shape {
 
     fn setup(&self, args: &LoadArgs, port: &str, export: &Export) -> Setup {
         Setup {
-            export: export.address.to_string(),
+            exports: vec![export.address.to_string()],
             port: port.to_owned(),
             op: format!("{:?}", args.op).to_lowercase(),
-            sequential: args.sequential,
+            pattern: if args.sequential { "sequential" } else { "random" }.to_owned(),
             sectors: self.sectors,
             window: self.window,
+            rate: None,
+            threads: 1,
             buffer_count: export.advert.buffer_count,
             seed: self.seed,
         }

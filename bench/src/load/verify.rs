@@ -1,6 +1,7 @@
 //! What each sector must hold.
 
 use crate::aoe::SECTOR;
+use crate::outcome::Verified;
 
 use super::stamp::{Fault, Stamp};
 
@@ -124,6 +125,22 @@ impl Verifier {
         let range = lba as usize..lba as usize + usize::from(sectors);
         if let Some(wanted) = self.wanted.get_mut(range) {
             wanted.fill(generation);
+        }
+    }
+}
+
+impl From<&Verifier> for Verified {
+    fn from(verifier: &Verifier) -> Self {
+        let kinds = Fault::NAMES.into_iter().zip(verifier.faults);
+        let example = |e: &Example| match e.wanted {
+            ANYTHING => format!("sector {}: {}", e.lba, e.fault),
+            wanted => format!("sector {} should hold write {wanted}: {}", e.lba, e.fault),
+        };
+        Self {
+            checked: verifier.checked,
+            unchecked: verifier.unchecked,
+            faults: kinds.filter(|&(_, n)| n > 0).map(|(name, n)| (name.to_owned(), n)).collect(),
+            examples: verifier.examples.iter().map(example).collect(),
         }
     }
 }

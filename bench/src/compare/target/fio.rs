@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use crate::args::Op;
 use crate::compare::case::Case;
-use crate::compare::sample::{CpuTime, Sample};
-use crate::load::Latency;
+use crate::compare::sample::{CpuTime, Latency, Sample};
 
 /// Names of the threads that io_uring starts for fio begin so. fio's own
 /// figures leave them out.

@@ -1,0 +1,70 @@
+//! The command line.
+
+mod compare;
+mod load;
+
+use clap::{Parser, Subcommand};
+
+use crate::aoe::Address;
+
+pub use compare::{CompareArgs, Extra};
+pub use load::{LoadArgs, Op, PortKind};
+
+/// Finds, loads and measures ATA-over-Ethernet targets.
+#[derive(Parser, Debug)]
+#[command(name = "xblade-bench", version)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// List the exports that answer on an interface.
+    Discover(DiscoverArgs),
+    /// Load an export in a closed loop and report rate and latency.
+    Load(LoadArgs),
+    /// Answer like a target, without a store: the ceiling of the path.
+    Echo(EchoArgs),
+    /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
+    Compare(CompareArgs),
+}
+
+/// Arguments of `discover`.
+#[derive(clap::Args, Debug)]
+pub struct DiscoverArgs {
+    /// Interface to ask on.
+    #[arg(long, value_name = "IF")]
+    pub interface: String,
+    /// How long to wait for answers, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    pub wait_ms: u64,
+}
+
+/// Arguments of `echo`.
+#[derive(clap::Args, Debug)]
+pub struct EchoArgs {
+    /// Interface to answer on.
+    #[arg(long, value_name = "IF")]
+    pub interface: String,
+    /// Address to answer at.
+    #[arg(long, value_name = "SHELF.SLOT", default_value = "0.1")]
+    pub export: Address,
+    /// Most sectors in a frame [default: as many as the MTU allows, at most 16].
+    #[arg(long, value_name = "N")]
+    pub sectors: Option<u8>,
+    /// Size to claim, in sectors.
+    #[arg(long, value_name = "SECTORS", default_value_t = 1 << 21)]
+    pub size: u64,
+    /// Pin to this core.
+    #[arg(long, value_name = "CORE")]
+    pub cpu: Option<usize>,
+    /// Never sleep.
+    #[arg(long)]
+    pub spin: bool,
+    /// Entries of the rx and tx rings.
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub ring: u32,
+}

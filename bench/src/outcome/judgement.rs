@@ -1,0 +1,48 @@
+//! What is suspect about an outcome.
+
+use super::Outcome;
+
+/// A run below this length says little, in seconds.
+const SHORT_S: f64 = 1.0;
+/// Below this share of idle time the generator is suspected to be the limit.
+const IDLE_LOW: f64 = 0.05;
+
+impl Outcome {
+    /// Whether every request was served as it should be.
+    pub fn is_good(&self) -> bool {
+        let t = &self.trouble;
+        let faults = self.verify.as_ref().is_some_and(|v| !v.faults.is_empty());
+        t.errors + t.refused + t.lost == 0 && !faults && self.completions() > 0
+    }
+
+    /// Why it may not be what it seems.
+    pub fn suspicions(&self) -> Vec<String> {
+        let (t, s) = (&self.trouble, &self.setup);
+        let unchecked = self.verify.as_ref().is_some_and(|v| v.checked == 0);
+        let all = [
+            (
+                t.retransmits > 0,
+                format!("{} requests were sent again: frames or time were lost", t.retransmits),
+            ),
+            (
+                t.dropped > 0,
+                format!("{} frames were dropped on this side: use a smaller --window", t.dropped),
+            ),
+            (t.unexpected > 0, format!("{} replies were not to any request of this run", t.unexpected)),
+            (self.seconds < SHORT_S, format!("{:.2} s is too short to say much", self.seconds)),
+            (
+                s.window > s.buffer_count,
+                format!("the window of {} is beyond the {} that the export allows", s.window, s.buffer_count),
+            ),
+            (
+                self.idle < IDLE_LOW,
+                format!(
+                    "the generator was busy {:.0} % of the time: it may be the limit itself",
+                    (1.0 - self.idle) * 100.0
+                ),
+            ),
+            (unchecked, "no sector that was read could be checked: none was stamped".to_owned()),
+        ];
+        all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    }
+}

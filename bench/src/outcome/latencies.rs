@@ -1,0 +1,152 @@
+//! Latency histograms that can be stored.
+
+use std::ops::Deref;
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize};
+
+/// Latencies are kept with this many significant digits,
+const DIGITS: u8 = 3;
+/// up to this, in nanoseconds; what is above counts as this.
+const MAX_NS: u64 = 60_000_000_000;
+
+/// A histogram of latencies, in nanoseconds, with three significant digits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Latencies(Histogram<u64>);
+
+/// The same, compressed: some kilobytes, where the histogram itself takes some
+/// hundred. `HistogramV2Deflate`, as the tools of HdrHistogram read it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+pub struct Packed(String);
+
+impl Latencies {
+    /// Records a latency.
+    pub fn record(&mut self, ns: u64) {
+        self.0.saturating_record(ns);
+    }
+
+    /// Adds those of another.
+    pub fn add(&mut self, other: &Self) {
+        // Cannot fail: all have the same limits.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// Both together.
+    pub fn with(&self, other: &Self) -> Self {
+        let mut sum = self.clone();
+        sum.add(other);
+        sum
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// At a quantile between 0 and 1, in microseconds.
+    pub fn us(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    /// The largest, in microseconds.
+    pub fn max_us(&self) -> f64 {
+        self.0.max() as f64 / 1e3
+    }
+
+    /// Compresses it.
+    pub fn pack(&self) -> Packed {
+        let mut bytes = Vec::new();
+        // Writing to memory cannot fail, and these limits can be encoded.
+        let _ = V2DeflateSerializer::new().serialize(&self.0, &mut bytes);
+        Packed(base64(&bytes))
+    }
+}
+
+impl Default for Latencies {
+    /// Empty.
+    fn default() -> Self {
+        match Histogram::new_with_bounds(1, MAX_NS, DIGITS) {
+            Ok(empty) => Self(empty),
+            Err(_) => unreachable!("constant limits, and every test makes one"),
+        }
+    }
+}
+
+impl Deref for Latencies {
+    type Target = Histogram<u64>;
+
+    fn deref(&self) -> &Histogram<u64> {
+        &self.0
+    }
+}
+
+impl Packed {
+    /// The histogram; empty if it is damaged.
+    pub fn unpack(&self) -> Latencies {
+        self.decode().unwrap_or_default()
+    }
+
+    fn decode(&self) -> Option<Latencies> {
+        let bytes = from_base64(&self.0)?;
+        let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
+        let mut all = Latencies::default();
+        all.0.add(&read).ok()?;
+        Some(all)
+    }
+
+    /// As text, in base64.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+impl Serialize for Latencies {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let packed = self.pack();
+        if packed.decode().is_none() {
+            return Err(S::Error::custom("a histogram that cannot be packed"));
+        }
+        packed.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latencies {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let packed = Packed::deserialize(from)?;
+        packed.decode().ok_or_else(|| D::Error::custom("not a HistogramV2Deflate in base64"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let mut latencies = Latencies::default();
+        assert_eq!(latencies.pack().unpack(), latencies);
+        for ns in [0, 1, 1_000, 123_456_789, MAX_NS, u64::MAX] {
+            latencies.record(ns);
+        }
+        assert_eq!(latencies.pack().unpack(), latencies);
+        let text = serde_json::to_string(&latencies).unwrap();
+        assert_eq!(serde_json::from_str::<Latencies>(&text).unwrap(), latencies);
+        assert_eq!((latencies.len(), latencies.with(&latencies).len()), (6, 12));
+        assert!(latencies.max() >= MAX_NS, "too long a latency counts as the longest");
+        assert!(serde_json::from_str::<Latencies>("\"AAAA\"").is_err());
+    }
+}
