@@ -3,7 +3,7 @@
 mod compare;
 mod load;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
@@ -31,7 +31,7 @@ pub enum Command {
     /// Answer like a target, without a store: the ceiling of the path.
     Echo(EchoArgs),
     /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
 }
 
 /// Arguments of `discover`.
@@ -43,6 +43,9 @@ pub struct DiscoverArgs {
     /// How long to wait for answers, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     pub wait_ms: u64,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `echo`.
@@ -69,4 +72,22 @@ pub struct EchoArgs {
     /// Entries of the rx and tx rings.
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub ring: u32,
+    /// For tests: keep what is written in memory, over AF_PACKET, and do this wrong.
+    #[arg(long, hide = true)]
+    pub lie: Option<Lie>,
+}
+
+/// What a target does wrong.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lie {
+    /// Nothing.
+    None,
+    /// Some sectors keep their first contents.
+    Stale,
+    /// Some sectors are never stored.
+    Lose,
+    /// Some replies have a tag that was never sent.
+    WrongTag,
+    /// Some reads bring other sectors than those asked for.
+    WrongLba,
 }
