@@ -201,6 +201,21 @@ impl Store for FakeStore {
         Ok(())
     }
 
+    /// One in four of those that could be, in an order that is drawn: a worker
+    /// has to get along with both ways.
+    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+        let mut state = self.state();
+        if !matches!(op.kind, Kind::Read | Kind::Write) || state.draw()? % 4 != 0 {
+            return None;
+        }
+        state.submitted.push(logged(op));
+        let result = state.execute(op);
+        if result.is_ok() {
+            state.executed.push(logged(op));
+        }
+        Some(result)
+    }
+
     fn complete(&mut self) -> Option<Completion> {
         let mut state = self.state();
         // One call in four finds nothing, as with a disk that takes its time.

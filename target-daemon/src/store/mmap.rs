@@ -61,8 +61,8 @@ pub struct MmapStore {
     pages: Pages,
     failed: Option<Fault>,
     completed: Completed,
-    /// The file was seen to reach this far since the last harvest, so that a
-    /// batch of reads of zeros asks once.
+    /// The file was seen to reach this far in this turn, so that a batch of reads
+    /// of zeros asks once.
     end_seen: u64,
 }
 
@@ -243,8 +243,21 @@ impl Store for MmapStore {
         Ok(())
     }
 
-    fn complete(&mut self) -> Option<Completion> {
+    /// Whatever is one copy from or to the mapping.
+    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+        let at_once = match op.kind {
+            Kind::Read => true,
+            Kind::Write => self.writes == Writes::Volatile,
+            Kind::Flush | Kind::Discard | Kind::Measure => false,
+        };
+        (at_once && self.mapping.is_some()).then(|| self.execute(op))
+    }
+
+    fn kick(&mut self) {
         self.end_seen = 0;
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
         if self.completed.only_waits() {
             // The result goes to every write that waits for it.
             let _ = self.flush();

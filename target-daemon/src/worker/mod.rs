@@ -228,20 +228,31 @@ impl<R: Rings> Worker<R> {
             Ok(header) => header,
             Err(reason) => return self.drop_frame(at, frame, reason),
         };
-        let directory = Arc::clone(&self.directory);
-        let mut owners = directory.find(&header);
-        let Some(mut owner) = owners.next() else {
-            return self.drop_frame(at, frame, DropReason::Address);
+        let [first, second] = {
+            let mut owners = self.directory.find(&header);
+            [owners.next(), owners.next()]
         };
-        for next in owners {
+        match (first, second) {
+            (None, _) => self.drop_frame(at, frame, DropReason::Address),
+            (Some(owner), None) => self.dispatch(at, frame, header, owner, now_ns),
+            (Some(_), Some(_)) => self.admit_to_all(at, frame, header, now_ns),
+        }
+    }
+
+    /// A frame for several exports: a copy for each but the last.
+    fn admit_to_all(&mut self, at: usize, frame: Frame, header: Header, now_ns: u64) {
+        let directory = Arc::clone(&self.directory);
+        let mut owners = directory.find(&header).peekable();
+        while let Some(owner) = owners.next() {
+            if owners.peek().is_none() {
+                return self.dispatch(at, frame, header, owner, now_ns);
+            }
             if let Some(Ok(copy)) = self.lanes.get_mut(at).map(|own| own.lane.duplicate(&frame)) {
                 self.dispatch(at, copy, header, owner, now_ns);
             } else {
                 self.stats.counters.no_chunks += 1;
             }
-            owner = next;
         }
-        self.dispatch(at, frame, header, owner, now_ns);
     }
 
     fn check(&self, at: usize, frame: &Frame) -> Result<Header, DropReason> {
@@ -260,9 +271,12 @@ impl<R: Rings> Worker<R> {
         let first = own.lane.memory().piece(&frame, 0);
         let sectors = self.shared.get(usize::from(own.id)).map_or(0, SharedLane::sectors_per_frame);
         let room = room::for_reply(&header, first, sectors).max(request_len);
-        if room > request_len && own.lane.resize(&mut frame, room) == Err(NoChunks) {
-            self.stats.counters.no_chunks += 1;
-            return own.lane.release(frame);
+        if room > request_len {
+            own.lane.warm(&mut frame);
+            if own.lane.resize(&mut frame, room) == Err(NoChunks) {
+                self.stats.counters.no_chunks += 1;
+                return own.lane.release(frame);
+            }
         }
         let job = Job {
             frame,
