@@ -125,6 +125,11 @@ impl<R: Rings> Lane<R> {
         let room = descriptors.get_mut(..limit.min(BATCH)).unwrap_or(&mut []);
         let taken = self.rings.receive(room);
         let before = out.len();
+        // They were written on another core; all of them are on their way here
+        // by the time the first has been dealt with.
+        for descriptor in descriptors.iter().take(taken) {
+            self.memory.prefetch(descriptor.addr as u32);
+        }
         for descriptor in descriptors.iter().take(taken) {
             if let Some(frame) = self.accept(*descriptor) {
                 out.push(frame);

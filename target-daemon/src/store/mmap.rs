@@ -40,6 +40,10 @@ use super::{
 };
 use crate::plant::{Bug, planted};
 
+/// Most bytes of a request that are fetched before it is executed: the data of
+/// the longest reply. The count of a frame that nobody has checked may be more.
+const FORESEEN_MAX: u64 = 16 * SECTOR_BYTES;
+
 /// How a write gets to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writes {
@@ -241,6 +245,14 @@ impl Store for MmapStore {
             self.completed.push(op.token, result);
         }
         Ok(())
+    }
+
+    fn foresee(&self, sector: u64, sectors: u64) {
+        if let Some(mapping) = &self.mapping
+            && let Some(at) = sector.checked_mul(SECTOR_BYTES).and_then(|at| usize::try_from(at).ok())
+        {
+            mapping.prefetch(at, (sectors * SECTOR_BYTES).min(FORESEEN_MAX) as usize);
+        }
     }
 
     /// Whatever is one copy from or to the mapping.

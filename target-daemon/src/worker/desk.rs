@@ -82,6 +82,13 @@ impl Desk {
         self.now_ns = now_ns;
     }
 
+    /// These sectors of an export will probably be read next.
+    pub fn foresee(&self, export: u16, sector: u64, sectors: u64) {
+        if let Some(export) = self.shelf.get(usize::from(export)) {
+            export.store.foresee(sector, sectors);
+        }
+    }
+
     /// Executes a request. What needs the store comes out of
     /// [`Self::harvest`], the rest is done at once.
     pub fn execute(&mut self, job: Job, stats: &mut Stats) -> Option<Done> {

@@ -52,8 +52,8 @@ use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
 use crate::store::Area;
-use crate::wire::DropReason;
 use crate::wire::aoe::Header;
+use crate::wire::{DropReason, Glance};
 
 /// The firmware version that queries are answered with.
 pub const FIRMWARE: u16 = 1;
@@ -211,15 +211,31 @@ impl<R: Rings> Worker<R> {
                 shared.mark_used();
             }
             let now_ns = clock.now_ns();
-            for frame in batch.drain(..) {
+            let mut frames = batch.drain(..);
+            while let Some(frame) = frames.next() {
+                self.foresee(at, frames.as_slice().first());
                 self.admit(at, frame, now_ns);
             }
+            drop(frames);
             // Before the next lane: a synchronous store has room for a batch or
             // two of completions.
             self.desk.harvest(&mut self.done, &mut self.stats);
         }
         self.batch = batch;
         received
+    }
+
+    /// While one frame is dealt with, the sectors that the next one asks for can
+    /// be on their way.
+    fn foresee(&self, at: usize, next: Option<&Frame>) {
+        let glance =
+            self.lanes.get(at).zip(next).and_then(|(own, next)| Glance::at(own.lane.memory().piece(next, 0)));
+        if let Some(glance) = glance
+            && let Some(owner) = self.directory.owner(glance.address)
+            && owner.worker == self.index
+        {
+            self.desk.foresee(owner.export, glance.sector, glance.count.into());
+        }
     }
 
     /// A frame from the wire: to the owners of the exports that it is for.
