@@ -27,6 +27,8 @@ mod access;
 mod address;
 #[path = "process/command_line.rs"]
 mod command_line;
+#[path = "process/configuration.rs"]
+mod configuration;
 #[path = "process/daemon.rs"]
 mod daemon;
 #[path = "process/faults.rs"]
