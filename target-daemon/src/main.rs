@@ -1,19 +1,23 @@
 //! The command line of xblade.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Loaded, Serve, ServeArgs, Show};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Vblade};
 use xblade::daemon;
 
 /// The request cannot be fulfilled as it is.
 const REQUEST: u8 = 2;
 
+/// Where the service of vblade has its configuration.
+const VBLADE: &str = "/etc/vblade.conf.d";
+
 /// This machine has to change first.
 const MACHINE: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let cli = Cli::read(words()).unwrap_or_else(|error| error.exit());
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
         .format_timestamp_millis()
         .format_target(false)
@@ -29,8 +33,19 @@ fn main() -> ExitCode {
             }
         }
         Command::Show(options) => show(&options),
+        Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
+        Command::Vblade { words } => vblade(&words),
     };
     outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)
+}
+
+/// The command line; called by the name of vblade, that of `xblade vblade`.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if words.first().is_some_and(|program| Vblade::is_called(Path::new(program))) {
+        words.insert(1, "vblade".into());
+    }
+    words
 }
 
 fn configuration(args: ServeArgs) -> Result<Serve, u8> {
@@ -60,6 +75,41 @@ fn serve(options: &Serve) -> Result<(), u8> {
         log::error!("{failure}");
         failure.exit_code()
     })
+}
+
+fn vblade(words: &[String]) -> Result<(), u8> {
+    let read = Vblade::parse(words).and_then(|vblade| Ok((vblade.serve()?, vblade.was_volatile())));
+    let (options, was_volatile) = read.map_err(|error| {
+        log::error!("{error}");
+        REQUEST
+    })?;
+    if was_volatile {
+        log::info!(
+            "vblade without -s acknowledges writes from the page cache; xblade does so from stable storage, and \
+             `xblade serve` with durability=volatile does as vblade"
+        );
+    }
+    serve(&options)
+}
+
+fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {
+    if paths.is_empty() && commands.is_empty() {
+        paths.push(VBLADE.into());
+    }
+    let imported = config::import(&paths, commands).map_err(|error| {
+        eprintln!("{error}");
+        REQUEST
+    })?;
+    print!("{}", imported.text);
+    for remark in &imported.remarks {
+        eprintln!("{remark}");
+    }
+    // What vblade did not notice, for instance one address for two files.
+    let faults = config::parse("the configuration", &imported.text, "").faults;
+    if !faults.is_empty() {
+        eprintln!("{faults}");
+    }
+    if imported.is_partial || !faults.is_empty() { Err(REQUEST) } else { Ok(()) }
 }
 
 fn check_file(path: &Path) -> Result<(), u8> {

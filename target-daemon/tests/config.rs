@@ -7,6 +7,8 @@
 
 #[path = "config/documents.rs"]
 mod documents;
+#[path = "config/imports.rs"]
+mod imports;
 #[path = "config/messages.rs"]
 mod messages;
 #[path = "config/one_meaning.rs"]

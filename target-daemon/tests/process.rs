@@ -31,6 +31,8 @@ mod command_line;
 mod configuration;
 #[path = "process/daemon.rs"]
 mod daemon;
+#[path = "process/drop_in.rs"]
+mod drop_in;
 #[path = "process/faults.rs"]
 mod faults;
 #[path = "process/image.rs"]

@@ -100,6 +100,36 @@ pub enum Command {
     Check(Check),
     /// Print a configuration as it takes effect, with every default.
     Show(Show),
+    /// Make a configuration from that of another program.
+    #[command(subcommand)]
+    Import(Import),
+    /// Take the arguments of vblade, and serve. The same by the name that the
+    /// program is called by: a link to it with the name vblade.
+    #[command(disable_help_flag = true)]
+    Vblade {
+        /// [-b bufcnt] [-o offset] [-l length] [-d] [-s] [-r] [-m mac[,mac...]]
+        /// shelf slot netif filename
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        words: Vec<String>,
+    },
+}
+
+/// `xblade import`.
+#[derive(Subcommand, Debug)]
+pub enum Import {
+    /// From vblade: prints a configuration file, and to standard error what is
+    /// otherwise than with vblade.
+    Vblade {
+        /// Files that vblade's service reads, directories of them, or scripts
+        /// that call vblade. Without any: /etc/vblade.conf.d.
+        #[arg(value_name = "FILE|DIR")]
+        paths: Vec<PathBuf>,
+
+        /// A call of vblade, for example 'vblade -r 0 1 eth0 /dev/x'; repeat it
+        /// for more.
+        #[arg(long, value_name = "LINE")]
+        command: Vec<String>,
+    },
 }
 
 /// `xblade serve`.

@@ -9,11 +9,13 @@ mod export;
 mod file;
 mod show;
 mod size;
+mod vblade;
 
 pub use bounds::{chunk_bytes, ring, umem_chunks};
 pub use clash::addresses_twice;
-pub use cli::{AutoOff, Check, Cli, Command, Idle, RingOptions, Serve, ServeArgs, Show, XdpMode};
+pub use cli::{AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, XdpMode};
 pub use export::{Export, ExportError, Image};
 pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, load, parse};
 pub use show::{to_json, to_toml};
 pub use size::{SizeError, parse_bytes};
+pub use vblade::{Imported, Vblade, VbladeError, import};

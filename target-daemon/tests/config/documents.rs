@@ -93,7 +93,7 @@ fn examples(path: &str) -> Vec<String> {
 
 #[test]
 fn the_examples_are_good() {
-    for path in ["docs/CONFIGURATION.md", "docs/OPERATING.md"] {
+    for path in ["docs/CONFIGURATION.md", "docs/MIGRATING.md", "docs/OPERATING.md"] {
         let examples = examples(path);
         assert!(!examples.is_empty() || path.ends_with("OPERATING.md"), "{path} has no example");
         for text in examples {

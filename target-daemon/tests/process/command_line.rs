@@ -112,7 +112,7 @@ fn an_interface_that_carries_no_sector_is_refused() {
 #[test]
 fn help_names_options_signals_and_exit_codes() {
     for (arguments, parts) in [
-        ("--help", &["serve", "check", "show"][..]),
+        ("--help", &["serve", "check", "show", "import", "vblade"][..]),
         ("check --help", &["--config", "Exit codes"]),
         (
             "serve --help",
