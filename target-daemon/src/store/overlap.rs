@@ -102,6 +102,11 @@ impl Overlap {
         Ok(blockers == 0)
     }
 
+    /// Whether an operation with this span would run at once if it arrived now.
+    pub fn is_clear(&self, span: Span) -> bool {
+        planted(Bug::NoOverlapGuard) || !self.entries.iter().any(|entry| entry.span.conflicts_with(&span))
+    }
+
     /// An operation has ended, or is given up. `ready` is told, in the order of
     /// their arrival, of those which may run now.
     pub fn leave(&mut self, id: u16, mut ready: impl FnMut(u16)) {
