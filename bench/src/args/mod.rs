@@ -2,6 +2,7 @@
 
 mod compare;
 mod load;
+mod report;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -9,6 +10,7 @@ use crate::aoe::Address;
 
 pub use compare::{CompareArgs, Extra};
 pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
+pub use report::ReportArgs;
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
 #[derive(Parser, Debug)]
@@ -32,6 +34,8 @@ pub enum Command {
     Echo(EchoArgs),
     /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
     Compare(Box<CompareArgs>),
+    /// Render stored results again, several side by side.
+    Report(ReportArgs),
 }
 
 /// Arguments of `discover`.

@@ -72,7 +72,11 @@ pub fn run(args: &LoadArgs) -> Result<bool> {
     if outcomes.len() > 1 {
         print!("\n{}", spread::table(&outcomes).text());
     }
-    Ok(outcomes.iter().all(Outcome::is_good))
+    let good = outcomes.iter().all(Outcome::is_good);
+    if let Some(directory) = &args.report {
+        report::write_all(&report::Document::of(outcomes), directory)?;
+    }
+    Ok(good)
 }
 
 /// Looks for the highest rate that is served fast enough, and prints each step.
@@ -97,6 +101,9 @@ pub fn ramp(args: &RampArgs) -> Result<bool> {
         Ok(judged.good)
     })?;
     println!("{}", ramp::verdict(found, args));
+    if let Some(directory) = &load.report {
+        report::write_all(&report::Document::of(outcomes), directory)?;
+    }
     Ok(found.is_some())
 }
 
