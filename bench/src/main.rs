@@ -10,6 +10,7 @@
 mod aoe;
 mod args;
 mod compare;
+mod conditions;
 mod cores;
 mod discover;
 mod echo;

@@ -3,9 +3,9 @@
 use std::fs;
 
 use crate::args::CompareArgs;
+use crate::conditions;
 
 use super::case::Case;
-use super::storage;
 use super::target::Target;
 use super::warnings;
 
@@ -35,7 +35,7 @@ pub fn describe(
             "file of {} MiB in {}, written once and synced before; {}",
             args.mib,
             args.backing.display(),
-            storage::describe(&args.backing)
+            conditions::of_storage(&args.backing)
         ),
         page_cache(args.cold).to_owned(),
         format!(

@@ -17,7 +17,6 @@ mod sample;
 mod samples;
 mod shell;
 mod spinner;
-mod storage;
 mod target;
 mod warnings;
 
