@@ -49,5 +49,6 @@ fn run(command: &Command) -> Result<bool> {
         Command::Load(args) => load::run(args),
         Command::Echo(args) => echo::run(args).map(|()| true),
         Command::Compare(args) => compare::run(args).map(|()| true),
+        Command::Report(args) => report::again(args).map(|()| true),
     }
 }

@@ -80,6 +80,9 @@ pub struct LoadArgs {
     /// Write the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write a report with all its files to this directory, which must be new, empty, or hold an earlier report.
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
     /// A target on this host: report its CPU time for each request.
     #[arg(long, value_name = "PID")]
     pub watch_pid: Option<u32>,

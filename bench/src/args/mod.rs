@@ -2,6 +2,7 @@
 
 mod compare;
 mod load;
+mod report;
 
 use clap::{Parser, Subcommand};
 
@@ -9,6 +10,7 @@ use crate::aoe::Address;
 
 pub use compare::{CompareArgs, Extra};
 pub use load::{LoadArgs, Op, PortKind};
+pub use report::ReportArgs;
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
 #[derive(Parser, Debug)]
@@ -30,6 +32,8 @@ pub enum Command {
     Echo(EchoArgs),
     /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
     Compare(CompareArgs),
+    /// Render stored results again, several side by side.
+    Report(ReportArgs),
 }
 
 /// Arguments of `discover`.

@@ -64,7 +64,11 @@ pub fn run(args: &LoadArgs) -> Result<bool> {
         let text = report::result::json(std::slice::from_ref(&outcome))?.to_string();
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(outcome.is_good())
+    let good = outcome.is_good();
+    if let Some(directory) = &args.report {
+        report::write_all(&report::Document::of(vec![outcome]), directory)?;
+    }
+    Ok(good)
 }
 
 /// The timed part, and after it, if writes are checked, one read of everything.

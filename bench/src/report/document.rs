@@ -6,7 +6,7 @@ use crate::outcome::{Condition, Outcome};
 use super::Table;
 
 /// A report.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Document {
     /// What it is about.
     pub title: String,
@@ -18,9 +18,23 @@ pub struct Document {
     pub sections: Vec<Section>,
 }
 
+impl Document {
+    /// Outcomes that belong together, and nothing else to say.
+    pub fn of(outcomes: Vec<Outcome>) -> Self {
+        let title = outcomes.first().map_or_else(String::new, |outcome| {
+            let s = &outcome.setup;
+            let bytes = u32::from(s.sectors) * 512;
+            let size = if bytes % 1024 == 0 { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") };
+            format!("{} {} of {size}, {} in flight", s.pattern, s.op, s.window)
+        });
+        let section = Section { title: title.clone(), outcomes, ..Section::default() };
+        Self { title: format!("AoE: {title}"), sections: vec![section], ..Self::default() }
+    }
+}
+
 /// Outcomes that are to be seen side by side: runs of one load, or targets under
 /// one case.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Section {
     /// The case.
     pub title: String,

@@ -1,12 +1,36 @@
 //! The result file: outcomes as JSON, to be read again.
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Condition, Outcome};
+
+use super::{Document, Section, Table};
 
 /// Where the outcomes are, in the file.
 const OURS: &str = "xblade-bench";
+/// Where the rest of a document is.
+const DOCUMENT: &str = "xblade-bench document";
+
+/// A document, but for its outcomes.
+#[derive(Serialize, Deserialize)]
+struct Frame {
+    title: String,
+    conditions: Vec<Condition>,
+    warnings: Vec<String>,
+    sections: Vec<SectionFrame>,
+}
+
+/// A section, but for its outcomes.
+#[derive(Serialize, Deserialize)]
+struct SectionFrame {
+    title: String,
+    table: Option<Table>,
+    warnings: Vec<String>,
+    /// How many outcomes it has.
+    outcomes: usize,
+}
 
 /// Outcomes as JSON.
 pub fn json(outcomes: &[Outcome]) -> Result<Value> {
@@ -14,10 +38,76 @@ pub fn json(outcomes: &[Outcome]) -> Result<Value> {
     Ok(json!({ OURS: ours }))
 }
 
-/// Reads what [`json`] has made.
+/// The outcomes of a document as JSON, with all that it says besides.
+pub fn of_document(document: &Document) -> Result<Value> {
+    let outcomes: Vec<Outcome> =
+        document.sections.iter().flat_map(|section| section.outcomes.iter().cloned()).collect();
+    let mut all = json(&outcomes)?;
+    all[DOCUMENT] = serde_json::to_value(Frame::of(document)).context("cannot write the report as JSON")?;
+    Ok(all)
+}
+
+/// Reads the outcomes of what [`json`] or [`of_document`] has made.
 pub fn read(text: &str) -> Result<Vec<Outcome>> {
-    let mut all: Value = serde_json::from_str(text).context("not JSON")?;
+    outcomes(&mut parse(text)?)
+}
+
+/// Reads a whole document; outcomes that belong to none become one without a title.
+pub fn read_document(text: &str) -> Result<Document> {
+    let mut all = parse(text)?;
+    let outcomes = outcomes(&mut all)?;
+    match all.get_mut(DOCUMENT).map(Value::take) {
+        Some(frame) => {
+            let frame: Frame = serde_json::from_value(frame).context(OTHER_VERSION)?;
+            Ok(frame.filled(outcomes))
+        }
+        None => {
+            Ok(Document { sections: vec![Section { outcomes, ..Section::default() }], ..Document::default() })
+        }
+    }
+}
+
+const OTHER_VERSION: &str = "not a result of this version of the program";
+
+fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(text).context("not JSON")
+}
+
+fn outcomes(all: &mut Value) -> Result<Vec<Outcome>> {
     let ours = all.get_mut(OURS).map(Value::take);
     let ours = ours.with_context(|| format!("not a result of this program: it has no \"{OURS}\""))?;
-    serde_json::from_value(ours).context("not a result of this version of the program")
+    serde_json::from_value(ours).context(OTHER_VERSION)
+}
+
+impl Frame {
+    fn of(document: &Document) -> Self {
+        let section = |section: &Section| SectionFrame {
+            title: section.title.clone(),
+            table: section.table.clone(),
+            warnings: section.warnings.clone(),
+            outcomes: section.outcomes.len(),
+        };
+        Self {
+            title: document.title.clone(),
+            conditions: document.conditions.clone(),
+            warnings: document.warnings.clone(),
+            sections: document.sections.iter().map(section).collect(),
+        }
+    }
+
+    fn filled(self, outcomes: Vec<Outcome>) -> Document {
+        let mut outcomes = outcomes.into_iter();
+        let section = |frame: SectionFrame| Section {
+            title: frame.title,
+            table: frame.table,
+            warnings: frame.warnings,
+            outcomes: outcomes.by_ref().take(frame.outcomes).collect(),
+        };
+        Document {
+            title: self.title,
+            conditions: self.conditions,
+            warnings: self.warnings,
+            sections: self.sections.into_iter().map(section).collect(),
+        }
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 /// Rows of as many cells as there are headings.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
