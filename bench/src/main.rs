@@ -48,7 +48,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Discover(args) => discover::run(args).map(|()| true),
         Command::Load(args) => load::run(args),
         Command::Echo(args) => echo::run(args).map(|()| true),
-        Command::Compare(args) => compare::run(args).map(|()| true),
+        Command::Compare(args) => compare::run(args),
         Command::Report(args) => report::again(args).map(|()| true),
     }
 }

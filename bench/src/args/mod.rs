@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::aoe::Address;
 
-pub use compare::{CompareArgs, Extra};
+pub use compare::{CaseArgs, CompareArgs, Extra};
 pub use load::{LoadArgs, Op, PortKind};
 pub use report::ReportArgs;
 
@@ -71,4 +71,7 @@ pub struct EchoArgs {
     /// Entries of the rx and tx rings.
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub ring: u32,
+    /// Requests in flight to advertise.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub buffer_count: u16,
 }

@@ -46,7 +46,7 @@ impl Cores {
 
     /// Whether two cores are one, or two threads of one.
     pub fn are_siblings(&self, one: usize, other: usize) -> bool {
-        let shared = |(n, with): &(usize, Vec<usize>)| *n == one && with.contains(&other);
+        let shared = |(_, with): &(usize, Vec<usize>)| with.contains(&one) && with.contains(&other);
         one == other || self.siblings.iter().any(shared)
     }
 
