@@ -30,6 +30,13 @@ impl Document {
         let section = Section { title: title.clone(), outcomes, ..Section::default() };
         Self { title: format!("AoE: {title}"), sections: vec![section], ..Self::default() }
     }
+
+    /// The title of a section, with its number if there are several: names of files
+    /// have that, too.
+    pub fn title_of(&self, section: usize) -> String {
+        let title = self.sections.get(section).map_or("", |section| &section.title);
+        if self.sections.len() > 1 { format!("{}. {title}", section + 1) } else { title.to_owned() }
+    }
 }
 
 /// Outcomes that are to be seen side by side: runs of one load, or targets under

@@ -1,12 +1,13 @@
-//! The result file: outcomes as JSON, to be read again.
+//! The result file: JSON in the shape of fio's ([`fio`]), for programs that read
+//! that, and beside it the outcomes in full, to be read again by this one.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
-use super::{Document, Section, Table};
+use super::{Document, Section, Table, fio};
 
 /// Where the outcomes are, in the file.
 const OURS: &str = "xblade-bench";
@@ -39,7 +40,9 @@ struct SectionFrame {
 /// Outcomes as JSON.
 pub fn json(outcomes: &[Outcome]) -> Result<Value> {
     let ours = serde_json::to_value(outcomes).context("cannot write the result as JSON")?;
-    Ok(json!({ OURS: ours }))
+    let mut all = fio::file(outcomes);
+    all[OURS] = ours;
+    Ok(all)
 }
 
 /// The outcomes of a document as JSON, with all that it says besides.

@@ -22,13 +22,22 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Columns divided by blanks.
+    /// The headings.
+    pub fn head(&self) -> &[String] {
+        &self.head
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
+    /// Columns divided by blanks; every one but the first is set flush right.
     pub fn text(&self) -> String {
         let widths = self.widths();
         let mut out = String::new();
         for row in self.all() {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+            let cells = aligned(row, &widths);
             let _ = writeln!(out, "{}", cells.join("  ").trim_end());
         }
         out
@@ -36,15 +45,21 @@ impl Table {
 
     /// Markdown; every column but the first is set flush right.
     pub fn markdown(&self) -> String {
+        let harmless =
+            |cells: &Vec<String>| cells.iter().map(|cell| one_line(cell).replace('|', "\\|")).collect();
+        let escaped = Self { head: harmless(&self.head), rows: self.rows.iter().map(harmless).collect() };
+        escaped.piped()
+    }
+
+    fn piped(&self) -> String {
         let widths = self.widths();
         let mut out = String::new();
         for (at, row) in self.all().enumerate() {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+            let cells = aligned(row, &widths);
             let _ = writeln!(out, "| {} |", cells.join(" | "));
             if at == 0 {
                 let rule = |(column, width): (usize, usize)| {
-                    if column == 0 { "-".repeat(width) } else { "-".repeat(width.max(2) - 1) + ":" }
+                    if column == 0 { "-".repeat(width.max(1)) } else { "-".repeat(width.max(2) - 1) + ":" }
                 };
                 let rules: Vec<String> = widths.iter().copied().enumerate().map(rule).collect();
                 let _ = writeln!(out, "| {} |", rules.join(" | "));
@@ -65,6 +80,19 @@ impl Table {
     }
 }
 
+/// Figures line up on their right.
+fn aligned(row: &[String], widths: &[usize]) -> Vec<String> {
+    let cell = |(column, (cell, &width)): (usize, (&String, &usize))| {
+        if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+    };
+    row.iter().zip(widths).enumerate().map(cell).collect()
+}
+
+/// With blanks instead of ends of lines.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::Table;
@@ -73,7 +101,10 @@ mod tests {
     fn columns_line_up_as_text_and_as_markdown() {
         let mut table = Table::new(["target", "IOPS"]);
         table.row(["echo".to_owned(), "500000".to_owned()]);
-        assert_eq!(table.text(), "target  IOPS\necho    500000\n");
-        assert_eq!(table.markdown(), "| target | IOPS   |\n| ------ | -----: |\n| echo   | 500000 |\n");
+        table.row(["a|b\nc".to_owned(), "7".to_owned()]);
+        assert!(table.text().starts_with("target    IOPS\necho    500000\n"), "{}", table.text());
+        let markdown =
+            "| target |   IOPS |\n| ------ | -----: |\n| echo   | 500000 |\n| a\\|b c |      7 |\n";
+        assert_eq!(table.markdown(), markdown);
     }
 }

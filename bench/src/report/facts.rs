@@ -1,0 +1,83 @@
+//! What there is to say about one outcome besides its times.
+
+use crate::outcome::{Condition, Outcome};
+
+use super::number::{bytes, grouped};
+
+/// Names and values, in the order in which they matter. Conditions that the report
+/// has told already are left out.
+pub fn facts(outcome: &Outcome, told: &[Condition]) -> Vec<(String, String)> {
+    let s = &outcome.setup;
+    let mut facts = vec![
+        ("load", load(outcome)),
+        ("exports", s.exports.join(", ")),
+        ("port", format!("{}, {} thread{}", s.port, s.threads, if s.threads == 1 { "" } else { "s" })),
+        ("started", started(outcome)),
+        ("sent for", format!("{} s", grouped(outcome.seconds, 2))),
+        ("generator idle", format!("{:.0} %", outcome.idle * 100.0)),
+        ("trouble", trouble(outcome)),
+    ];
+    if let Some(error) = &outcome.trouble.last_error {
+        facts.push(("last error", error.clone()));
+    }
+    if let Some((user, system)) = outcome.cost_per_request() {
+        let mut cost = format!(
+            "{} ns of CPU a request ({} in its program, {} in the kernel)",
+            grouped(user + system, 0),
+            grouped(user, 0),
+            grouped(system, 0)
+        );
+        let busy = outcome.cost.and_then(|cost| cost.core_busy);
+        cost += &busy.map_or(String::new(), |busy| format!("; its core {:.0} % busy", busy * 100.0));
+        facts.push(("target", cost));
+    }
+    if let Some(v) = &outcome.verify {
+        let faults: Vec<String> = v.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        let faults = if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") };
+        facts.push(("checked", format!("{} sectors, {} not known; {faults}", v.checked, v.unchecked)));
+        facts.extend(v.examples.iter().map(|example| ("fault", example.clone())));
+    }
+    facts.push(("made by", format!("xblade-bench {}, seed {}", outcome.version, s.seed)));
+    facts.retain(|(_, value)| !value.is_empty());
+    let more = outcome.conditions.iter().filter(|condition| !told.contains(condition));
+    let more = more.map(|condition| (condition.name.clone(), condition.value.clone()));
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(more).collect()
+}
+
+fn load(outcome: &Outcome) -> String {
+    let s = &outcome.setup;
+    let size = bytes(u64::from(s.sectors) * 512);
+    let loops = match s.rate {
+        Some(rate) => format!("open loop, {} a second, at most {} in flight", grouped(rate, 0), s.window),
+        None => format!("closed loop, {} in flight", s.window),
+    };
+    format!("{} {} of {size}, {loops}", s.pattern, s.op)
+}
+
+/// When it began, if that is known.
+pub fn started(outcome: &Outcome) -> String {
+    let at = i64::try_from(outcome.started_unix_ms).ok().filter(|ms| *ms > 0);
+    let at = at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map_or(String::new(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// Only what there is of it.
+fn trouble(outcome: &Outcome) -> String {
+    let t = &outcome.trouble;
+    let all = [
+        (t.retransmits, "requests sent again"),
+        (t.late, "late replies"),
+        (t.duplicates, "second replies"),
+        (t.unexpected, "replies to nothing"),
+        (t.dropped, "frames dropped on this side"),
+        (t.errors, "ATA errors"),
+        (t.refused, "AoE errors"),
+        (t.lost, "requests never answered"),
+    ];
+    let some: Vec<String> = all
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{} {what}", grouped(*n as f64, 0)))
+        .collect();
+    if some.is_empty() { "none".to_owned() } else { some.join(", ") }
+}

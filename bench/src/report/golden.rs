@@ -1,0 +1,114 @@
+//! Every file of a report, against what it has been before; and what holds for all
+//! reports.
+//!
+//! After a change that is meant: `XBLADE_BLESS=1 cargo test -p xblade-bench golden`,
+//! and look at what became of `bench/tests/golden/`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::outcome::Condition;
+
+#[test]
+fn every_file_is_as_it_was() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let document = fixture::document();
+    if std::env::var_os("XBLADE_BLESS").is_some() {
+        write_all(&document, &golden).unwrap();
+    }
+    let files = files(&document).unwrap();
+    for file in &files {
+        let before = fs::read_to_string(golden.join(&file.name));
+        let before = before.unwrap_or_else(|error| panic!("{}: {error}", file.name));
+        let lines = before.lines().zip(file.text.lines()).enumerate();
+        let differs = lines.map(|(at, (a, b))| (at + 1, a, b)).find(|(_, a, b)| a != b);
+        assert!(before == file.text, "{} differs, first here: {differs:#?}", file.name);
+    }
+    let list = fs::read_to_string(golden.join("files.txt")).unwrap();
+    assert_eq!(list.lines().count(), files.len() + 1, "{list}");
+    assert_eq!(result::read_document(&files[files.len() - 2].text).unwrap(), document);
+}
+
+/// A document with every text replaced by one that means harm.
+fn hostile() -> Document {
+    let text = || "</style><script src=\"//evil/\">&amp;'\u{1}|`\n# x".to_owned();
+    let mut document = fixture::document();
+    document.title = text();
+    document.conditions.push(Condition { name: text(), value: text() });
+    document.warnings = vec![text()];
+    for section in &mut document.sections {
+        section.title = text();
+        section.warnings = vec![text()];
+        if section.table.is_some() {
+            let mut table = Table::new([text(), text()]);
+            table.row([text(), text()]);
+            section.table = Some(table);
+        }
+        for outcome in &mut section.outcomes {
+            (outcome.name, outcome.version) = (text(), text());
+            (outcome.setup.op, outcome.setup.pattern, outcome.setup.port) = (text(), text(), text());
+            outcome.setup.exports = vec![text()];
+            outcome.conditions = vec![Condition { name: text(), value: text() }];
+            outcome.warnings = vec![text()];
+            outcome.trouble.last_error = Some(text());
+            if let Some(verify) = &mut outcome.verify {
+                verify.faults = vec![(text(), 1)];
+                verify.examples = vec![text()];
+            }
+        }
+    }
+    document
+}
+
+#[test]
+fn html_and_svg_are_well_formed_and_refer_to_nothing_outside_whatever_the_names_are() {
+    let empty = Document { sections: vec![Section::default()], ..Document::default() };
+    for document in [fixture::document(), hostile(), empty, Document::default()] {
+        for file in files(&document).unwrap() {
+            let markup = [".html", ".svg"].iter().any(|end| file.name.ends_with(end));
+            if !markup {
+                continue;
+            }
+            let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+            let tree = roxmltree::Document::parse_with_options(&file.text, options)
+                .unwrap_or_else(|error| panic!("{}: {error}\n{}", file.name, file.text));
+            assert!(tree.descendants().all(|node| !node.has_tag_name("script")), "{}", file.name);
+            for node in tree.descendants() {
+                for attribute in node.attributes() {
+                    let outside = ["src", "href", "data", "action"].contains(&attribute.name())
+                        && !attribute.value().starts_with('#');
+                    assert!(!outside && !attribute.name().starts_with("on"), "{}: {attribute:?}", file.name);
+                }
+            }
+            let plain = file.text.replace("xmlns=\"http://www.w3.org/", "");
+            for word in ["http://", "https://", " src=", "@import", "url("] {
+                // As text a name may say anything: there it has no quotes.
+                assert!(!plain.contains(word) || word == " src=", "{} has {word}", file.name);
+            }
+            assert!(!plain.contains("src=\""), "{}", file.name);
+        }
+    }
+}
+
+#[test]
+fn names_do_not_break_lines_or_tables() {
+    let document = hostile();
+    let text = markdown::markdown(&document);
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let bars = line.replace("\\|", "").matches('|').count();
+        assert!(bars == 3 || bars > 8, "{line}");
+    }
+    assert!(text.lines().all(|line| !line.starts_with("# x")), "{text}");
+    for outcome in document.sections.iter().flat_map(|section| &section.outcomes) {
+        let log = hlog::hlog(outcome);
+        let known =
+            |line: &str| line.starts_with("#[") || line.starts_with("Tag=") || line.starts_with("\"Start");
+        assert!(log.lines().all(known), "{log}");
+    }
+    let files = files(&document).unwrap();
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    assert!(files.iter().all(|file| file.name.chars().all(harmless) && !file.name.starts_with('.')));
+}

@@ -1,0 +1,87 @@
+//! Percentile distributions as text, as `outputPercentileDistribution` of
+//! HdrHistogram writes them and its plotters read them. In microseconds.
+
+use std::fmt::Write;
+
+use crate::outcome::Latencies;
+
+/// Steps for each halving of the distance to 100 %, as everywhere.
+const TICKS: u32 = 5;
+/// Nanoseconds in a unit.
+const SCALE: f64 = 1e3;
+
+/// The distribution, and a footer with what it comes to.
+pub fn hgrm(latencies: &Latencies) -> String {
+    let mut out =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut total = 0;
+    for step in latencies.iter_quantiles(TICKS) {
+        total += step.count_since_last_iteration();
+        let quantile = step.quantile_iterated_to();
+        let value = step.value_iterated_to() as f64 / SCALE;
+        let _ = write!(out, "{value:12.3} {quantile:.12} {total:10}");
+        // There is no number for the last.
+        let _ =
+            if quantile < 1.0 { writeln!(out, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(out) };
+    }
+    let (mean, deviation) = (latencies.mean() / SCALE, latencies.stdev() / SCALE);
+    let max = latencies.max() as f64 / SCALE;
+    let _ = writeln!(out, "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]");
+    let _ = writeln!(out, "#[Max     = {max:12.3}, Total count    = {:12}]", latencies.len());
+    let _ = writeln!(
+        out,
+        "#[Buckets = {:12}, SubBuckets     = {:12}]",
+        latencies.buckets(),
+        sub_buckets(latencies)
+    );
+    out
+}
+
+/// As many values as it can tell apart between 0 and twice 10^digits, rounded up
+/// to a power of two.
+fn sub_buckets(latencies: &Latencies) -> u64 {
+    (2 * 10_u64.pow(u32::from(latencies.sigfig()))).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    /// What `plotFiles.html` of HdrHistogram does with a file.
+    fn plotted(text: &str) -> Vec<(f64, f64)> {
+        let mut points = Vec::new();
+        for line in text.split('\n').map(str::trim) {
+            let values: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+            if let (false, [y, _, _, x]) = (line.starts_with('#'), values.as_slice()) {
+                points.extend(x.parse().ok().zip(y.parse().ok()));
+            }
+        }
+        points
+    }
+
+    #[test]
+    fn the_plotter_finds_every_line_but_the_last() {
+        let latencies = fixture::latencies(20_000);
+        let text = hgrm(&latencies);
+        let points = plotted(&text);
+        assert_eq!(points.len(), text.lines().filter(|line| line.contains(" 0.")).count());
+        assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{points:?}");
+        assert_eq!(points.first().map(|point| point.0), Some(1.0));
+        for (x, y) in points {
+            let expected = latencies.us(1.0 - 1.0 / x);
+            // The column has two decimals.
+            assert!((expected - y).abs() <= 0.01 * y, "1/(1-p) {x}: {y}, and the histogram has {expected}");
+        }
+        assert!(
+            text.contains("Total count    =        20000]")
+                && text.contains("SubBuckets     =         2048]")
+        );
+    }
+
+    #[test]
+    fn an_empty_histogram_is_a_header_and_a_footer() {
+        let text = hgrm(&Latencies::default());
+        assert_eq!((plotted(&text), text.lines().count()), (Vec::new(), 5), "{text}");
+    }
+}

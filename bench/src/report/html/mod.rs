@@ -1,0 +1,152 @@
+//! The report as one HTML file that needs nothing else: no network, no scripts. It
+//! is well-formed XML, too.
+
+mod details;
+
+use crate::outcome::Outcome;
+
+use super::svg::{Over, percentiles, timeline};
+use super::xml::escape;
+use super::{Document, Section, Table, overview};
+
+const STYLE: &str = include_str!("style.css");
+/// With more outcomes than this, their details are folded.
+const UNFOLDED_MAX: usize = 3;
+
+/// The whole report.
+pub fn html(document: &Document) -> String {
+    let title = if document.title.is_empty() { "xblade-bench" } else { &document.title };
+    let title = escape(title);
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{}",
+        made_by(document)
+    );
+    let conditions = document.conditions.iter().map(|c| (c.name.as_str(), c.value.as_str()));
+    out += &list(conditions);
+    out += &suspect(&document.warnings);
+    out += &contents(document);
+    let mut figures = Figures::default();
+    let outcomes = document.sections.iter().map(|section| section.outcomes.len()).sum::<usize>();
+    for (at, section) in document.sections.iter().enumerate() {
+        out += &of_section(at, section, &document.title_of(at), &mut figures);
+        out += &details::of_section(section, document, outcomes <= UNFOLDED_MAX);
+    }
+    out += &format!("<footer>{}</footer>\n", READING);
+    out + "</main>\n</body>\n</html>\n"
+}
+
+/// How to read it, at the end.
+const READING: &str = "Response times are those of requests that were answered well; three significant digits are \
+    kept. In an open loop they count from the time at which a request was meant to be sent, in a closed loop from \
+    the time at which it was sent first. 1 MB is 10⁶ bytes. The same figures are in result.json (also in the shape \
+    of fio’s output), and the distributions in the .hgrm and .hlog files of HdrHistogram beside this file.";
+
+fn of_section(at: usize, section: &Section, title: &str, figures: &mut Figures) -> String {
+    let mut out = format!("<section id=\"s{at}\">\n");
+    if !title.is_empty() {
+        out += &format!("<h2>{}</h2>\n", escape(title));
+    }
+    out += &table(&overview::of_section(section));
+    out += &suspect(&super::warnings_of(section));
+    let (title, outcomes) = (section.title.as_str(), section.outcomes.as_slice());
+    let kind = if is_open(outcomes) { ", from the time at which they were meant to be sent" } else { "" };
+    out += &figures.add(
+        percentiles(title, outcomes),
+        &format!(
+            "Response time of requests{kind}, by percentile. A point at 99 % is the time within which 99 of 100 \
+             requests were answered; curves end at the slowest."
+        ),
+    );
+    out +=
+        &figures.add(timeline(Over::Throughput, title, outcomes), "Requests answered a second, over time.");
+    out += &figures.add(
+        timeline(Over::P99, title, outcomes),
+        "99th percentile of response times in each interval, over time.",
+    );
+    out + "</section>\n"
+}
+
+fn is_open(outcomes: &[Outcome]) -> bool {
+    outcomes.len() > 1 && outcomes.iter().any(|outcome| outcome.setup.rate.is_some())
+}
+
+/// Counts figures.
+#[derive(Default)]
+struct Figures(usize);
+
+impl Figures {
+    fn add(&mut self, svg: Option<String>, caption: &str) -> String {
+        let Some(svg) = svg else { return String::new() };
+        self.0 += 1;
+        format!(
+            "<figure>\n<div class=\"scroll\">{svg}</div>\n<figcaption>Figure {}. {}</figcaption>\n</figure>\n",
+            self.0,
+            escape(caption)
+        )
+    }
+}
+
+/// Where there is much, where it is.
+fn contents(document: &Document) -> String {
+    if document.sections.len() < 3 {
+        return String::new();
+    }
+    let item = |(at, section): (usize, &Section)| {
+        format!("<li><a href=\"#s{at}\">{}</a></li>\n", escape(&section.title))
+    };
+    let items: String = document.sections.iter().enumerate().map(item).collect();
+    format!("<nav>\n<ol>\n{items}</ol>\n</nav>\n")
+}
+
+fn made_by(document: &Document) -> String {
+    let mut outcomes = document.sections.iter().flat_map(|section| &section.outcomes);
+    let Some(first) = outcomes.next() else { return String::new() };
+    let started = super::facts::started(
+        outcomes.chain([first]).min_by_key(|outcome| outcome.started_unix_ms).unwrap_or(first),
+    );
+    let when = if started.is_empty() { String::new() } else { format!(", {started}") };
+    format!("<p class=\"by\">Measured by xblade-bench {}{}</p>\n", escape(&first.version), escape(&when))
+}
+
+/// Names and values. Those without a name are a plain list.
+fn list<'a>(items: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let (mut named, mut plain) = (String::new(), String::new());
+    for (name, value) in items {
+        if name.is_empty() {
+            plain += &format!("<li>{}</li>\n", escape(value));
+        } else {
+            named += &format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
+        }
+    }
+    let wrapped = |open: &str, items: String, close: &str| {
+        if items.is_empty() { items } else { format!("<{open}>\n{items}</{close}>\n") }
+    };
+    wrapped("dl", named, "dl") + &wrapped("ul class=\"plain\"", plain, "ul")
+}
+
+fn suspect(warnings: &[String]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let items: String = warnings.iter().map(|warning| format!("<li>{}</li>\n", escape(warning))).collect();
+    format!("<aside>\n<p>Suspect</p>\n<ul>\n{items}</ul>\n</aside>\n")
+}
+
+fn table(table: &Table) -> String {
+    let head: String =
+        table.head().iter().map(|cell| format!("<th scope=\"col\">{}</th>", escape(cell))).collect();
+    let row = |row: &Vec<String>| {
+        let cell = |(at, cell): (usize, &String)| {
+            let cell = escape(cell);
+            if at == 0 { format!("<th scope=\"row\">{cell}</th>") } else { format!("<td>{cell}</td>") }
+        };
+        let cells: String = row.iter().take(table.head().len()).enumerate().map(cell).collect();
+        format!("<tr>{cells}</tr>\n")
+    };
+    let rows: String = table.rows().iter().map(row).collect();
+    format!(
+        "<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
+    )
+}

@@ -1,0 +1,212 @@
+//! Curves over two axes, with a legend above them.
+
+use std::fmt::Write;
+
+use super::super::xml::escape;
+use super::axis::Axis;
+use super::{GRID, INK, MUTED, PAPER, dark_style, stroke};
+
+const WIDTH: f64 = 800.0;
+const HEIGHT: f64 = 380.0;
+const LEFT: f64 = 68.0;
+const RIGHT: f64 = 40.0;
+const BOTTOM: f64 = 50.0;
+/// A line of the legend.
+const LINE: f64 = 20.0;
+/// Of a character of the legend: too wide rather than too narrow.
+const CHARACTER: f64 = 7.2;
+const SAMPLE: f64 = 30.0;
+
+/// A point: on the axis of x, and on that of y.
+pub type Point = (f64, f64);
+
+/// One curve.
+#[derive(Default)]
+pub struct Curve {
+    /// In the legend.
+    pub name: String,
+    /// Its colour and dashes; curves of one outcome have the same in all plots.
+    pub style: usize,
+    /// Pieces without a gap.
+    pub pieces: Vec<Vec<Point>>,
+    /// Points that stand out.
+    pub marks: Vec<Mark>,
+}
+
+/// A point that stands out.
+pub struct Mark {
+    /// Where.
+    pub at: Point,
+    /// How it looks.
+    pub shape: Shape,
+    /// What it says when asked.
+    pub text: String,
+}
+
+/// How a mark looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// An end.
+    Dot,
+    /// A requests that was sent again.
+    Triangle,
+    /// A frame that was dropped.
+    Cross,
+}
+
+/// A plot.
+pub struct Chart {
+    /// What it shows, for those who do not see it.
+    pub title: String,
+    /// From left to right.
+    pub x: Axis,
+    /// From the bottom to the top.
+    pub y: Axis,
+    /// The curves.
+    pub curves: Vec<Curve>,
+    /// What marks mean, where that is not plain.
+    pub keys: Vec<(Shape, &'static str)>,
+}
+
+impl Chart {
+    /// The whole SVG.
+    pub fn svg(&self) -> String {
+        let (legend, lines) = self.legend();
+        let plot = Plot { chart: self, top: 30.0 + LINE * lines };
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
+             height=\"{HEIGHT}\" role=\"img\" font-family=\"system-ui, 'Helvetica Neue', Arial, sans-serif\" \
+             font-size=\"13\">\n<title>{}</title>\n<style>text{{font-variant-numeric:tabular-nums}}{}</style>\n\
+             <rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"{}\"/>\n{legend}",
+            escape(&self.title),
+            dark_style(),
+            PAPER.0
+        );
+        plot.axes(&mut out);
+        for curve in &self.curves {
+            plot.curve(&mut out, curve);
+        }
+        out + "</svg>\n"
+    }
+
+    /// What the curves and marks are, and how many lines that takes.
+    fn legend(&self) -> (String, f64) {
+        let curves = self.curves.iter().map(|curve| (Some(curve.style), None, curve.name.as_str()));
+        let keys = self.keys.iter().map(|(shape, text)| (None, Some(*shape), *text));
+        let mut out = String::new();
+        let (mut x, mut y) = (LEFT, 18.0);
+        for (style, shape, text) in curves.chain(keys) {
+            let sample = if style.is_some() { SAMPLE } else { 14.0 };
+            let width = sample + 6.0 + CHARACTER * text.chars().count() as f64 + 18.0;
+            if x > LEFT && x + width > WIDTH - 8.0 {
+                (x, y) = (LEFT, y + LINE);
+            }
+            let middle = y - 4.5;
+            if let Some(at) = style {
+                let (at, look) = stroke(at);
+                let _ = writeln!(
+                    out,
+                    "<path class=\"s{at}\" d=\"M{x:.1} {middle:.1}h{SAMPLE}\" stroke=\"{}\" stroke-width=\"2.5\" \
+                     stroke-dasharray=\"{}\"/>",
+                    look.light, look.dash
+                );
+            }
+            if let Some(shape) = shape {
+                let color = format!("class=\"muted\" fill=\"{0}\"", MUTED.0);
+                let _ = writeln!(out, "{}", drawn(shape, x + 6.0, middle, &color, ""));
+            }
+            let _ = writeln!(
+                out,
+                "<text class=\"ink\" fill=\"{}\" x=\"{:.1}\" y=\"{y:.1}\">{}</text>",
+                INK.0,
+                x + sample + 6.0,
+                escape(text)
+            );
+            x += width;
+        }
+        (out, 1.0 + (y - 18.0) / LINE)
+    }
+}
+
+/// A chart with its place.
+struct Plot<'a> {
+    chart: &'a Chart,
+    top: f64,
+}
+
+impl Plot<'_> {
+    fn x(&self, value: f64) -> f64 {
+        LEFT + self.chart.x.at(value) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        HEIGHT - BOTTOM - self.chart.y.at(value) * (HEIGHT - BOTTOM - self.top)
+    }
+
+    fn axes(&self, out: &mut String) {
+        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        let mut grid = String::new();
+        let mut label = |x: f64, y: f64, anchor: &str, text: &str| {
+            let _ = writeln!(
+                out,
+                "<text class=\"muted\" fill=\"{}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
+                MUTED.0,
+                escape(text)
+            );
+        };
+        for tick in &self.chart.y.ticks {
+            let y = self.y(tick.value);
+            let _ = write!(grid, "M{LEFT} {y:.1}H{right}");
+            label(LEFT - 8.0, y + 4.5, "end", &tick.label);
+        }
+        for tick in &self.chart.x.ticks {
+            let x = self.x(tick.value);
+            let _ = write!(grid, "M{x:.1} {:.1}V{bottom}", self.top);
+            label(x, bottom + 18.0, "middle", &tick.label);
+        }
+        label(LEFT - 60.0, self.top - 12.0, "start", &self.chart.y.title);
+        label((LEFT + right) / 2.0, HEIGHT - 10.0, "middle", &self.chart.x.title);
+        let _ = writeln!(out, "<path class=\"grid\" d=\"{grid}\" stroke=\"{}\" fill=\"none\"/>", GRID.0);
+        let frame = format!("M{LEFT} {:.1}V{bottom}H{right}", self.top);
+        let _ = writeln!(out, "<path class=\"axis\" d=\"{frame}\" stroke=\"{}\" fill=\"none\"/>", MUTED.0);
+    }
+
+    fn curve(&self, out: &mut String, curve: &Curve) {
+        let (at, look) = stroke(curve.style);
+        let mut path = String::new();
+        for piece in &curve.pieces {
+            for (n, (x, y)) in piece.iter().enumerate() {
+                let _ = write!(path, "{}{:.1} {:.1}", if n == 0 { "M" } else { "L" }, self.x(*x), self.y(*y));
+            }
+        }
+        let _ = writeln!(
+            out,
+            "<g><title>{}</title><path class=\"s{at}\" d=\"{path}\" stroke=\"{}\" stroke-width=\"2\" \
+             stroke-dasharray=\"{}\" stroke-linejoin=\"round\" fill=\"none\"/></g>",
+            escape(&curve.name),
+            look.light,
+            look.dash
+        );
+        for mark in &curve.marks {
+            let color = format!("class=\"f{at}\" fill=\"{}\"", look.light);
+            let text = format!("{}: {}", curve.name, mark.text);
+            let (x, y) = (self.x(mark.at.0), self.y(mark.at.1));
+            let _ = writeln!(out, "{}", drawn(mark.shape, x, y, &color, &text));
+        }
+    }
+}
+
+fn drawn(shape: Shape, x: f64, y: f64, color: &str, text: &str) -> String {
+    let path = match shape {
+        Shape::Dot => format!("M{:.1} {y:.1}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z", x - 3.5),
+        Shape::Triangle => format!("M{:.1} {:.1}l5.5 9.5h-11z", x, y - 6.0),
+        // Two bars.
+        Shape::Cross => format!(
+            "M{:.1} {:.1}l1.6 -1.6l4 4l4 -4l1.6 1.6l-4 4l4 4l-1.6 1.6l-4 -4l-4 4l-1.6 -1.6l4 -4z",
+            x - 5.6,
+            y - 4.0
+        ),
+    };
+    let title = if text.is_empty() { String::new() } else { format!("<title>{}</title>", escape(text)) };
+    format!("<path {color} d=\"{path}\">{title}</path>")
+}

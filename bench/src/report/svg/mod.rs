@@ -1,0 +1,61 @@
+//! Plots. Each is a whole SVG that looks the same by itself and inside of the HTML
+//! report: colours are in attributes, for programs that know no style sheets, and
+//! only what is different on a dark screen is in a style sheet.
+
+mod axis;
+mod chart;
+mod percentiles;
+mod timeline;
+
+pub use percentiles::percentiles;
+pub use timeline::{Over, timeline};
+
+/// How a curve looks.
+#[derive(Clone, Copy)]
+struct Stroke {
+    light: &'static str,
+    dark: &'static str,
+    /// Curves are told apart without colours, too.
+    dash: &'static str,
+}
+
+/// After Okabe and Ito: told apart by the colour-blind.
+const STROKES: [Stroke; 7] = [
+    Stroke { light: "#0072b2", dark: "#58a9e6", dash: "none" },
+    Stroke { light: "#d55e00", dark: "#f2833f", dash: "7 3" },
+    Stroke { light: "#009e73", dark: "#2fc39a", dash: "2 3" },
+    Stroke { light: "#b5548e", dark: "#e191c1", dash: "10 3 2 3" },
+    Stroke { light: "#e69f00", dark: "#f0bb4a", dash: "4 4" },
+    Stroke { light: "#56b4e9", dark: "#a6d8f7", dash: "14 4" },
+    Stroke { light: "#333333", dark: "#e0e0e0", dash: "1 4" },
+];
+
+/// What is drawn besides curves: on paper, and on a dark screen.
+const INK: (&str, &str) = ("#1b1f24", "#e3e6ea");
+const MUTED: (&str, &str) = ("#59636e", "#9aa4af");
+const GRID: (&str, &str) = ("#e3e6ea", "#2b3138");
+const PAPER: (&str, &str) = ("#ffffff", "#14181d");
+
+/// The style sheet that makes plots dark on a dark screen.
+pub fn dark_style() -> String {
+    let mut rules = String::new();
+    for (class, property, color) in [
+        ("ink", "fill", INK.1),
+        ("muted", "fill", MUTED.1),
+        ("grid", "stroke", GRID.1),
+        ("axis", "stroke", MUTED.1),
+        ("paper", "fill", PAPER.1),
+    ] {
+        rules += &format!(".{class}{{{property}:{color}}}");
+    }
+    for (at, stroke) in STROKES.iter().enumerate() {
+        rules += &format!(".s{at}{{stroke:{0}}}.f{at}{{fill:{0}}}", stroke.dark);
+    }
+    format!("@media screen and (prefers-color-scheme:dark){{{rules}}}")
+}
+
+/// By number, over and over.
+fn stroke(at: usize) -> (usize, Stroke) {
+    let at = at % STROKES.len();
+    (at, STROKES[at])
+}

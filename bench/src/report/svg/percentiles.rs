@@ -1,0 +1,118 @@
+//! Response times by percentile: what one request in ten, in a hundred, in a
+//! thousand has to wait.
+
+use crate::outcome::{Latencies, Outcome};
+
+use super::super::names;
+use super::super::number::grouped;
+use super::axis::{Axis, Tick};
+use super::chart::{Chart, Curve, Mark, Shape};
+
+/// Steps for each halving of the distance to 100 %.
+const TICKS: u32 = 10;
+/// An axis goes to at least one in so many.
+const LEAST: f64 = 1000.0;
+/// Where a decade is wider than this part of the axis, the median has a name.
+const MEDIAN_ROOM: usize = 6;
+
+/// One curve for each outcome; of a single one, a curve for each operation, and in
+/// an open loop one more without the wait before sending. `None` if nothing was
+/// answered.
+pub fn percentiles(title: &str, outcomes: &[Outcome]) -> Option<String> {
+    let sets = sets(outcomes);
+    let most = sets.iter().map(|(_, times)| times.len()).max().filter(|most| *most > 0)? as f64;
+    let sets_with = || sets.iter().enumerate().filter(|(_, (_, times))| !times.is_empty());
+    let least_us = sets_with().map(|(_, (_, times))| times.us(0.0)).fold(f64::INFINITY, f64::min);
+    let most_us = sets.iter().map(|(_, times)| times.max_us()).fold(0.0, f64::max);
+    let curves = sets_with().map(|(style, (name, times))| curve(name, style, times)).collect();
+    let chart = Chart {
+        title: format!("Response time by percentile: {title}"),
+        x: percent(most),
+        y: Axis::by_range("Response time, µs", least_us, most_us),
+        curves,
+        keys: vec![(Shape::Dot, "slowest request")],
+    };
+    Some(chart.svg())
+}
+
+fn sets(outcomes: &[Outcome]) -> Vec<(String, Latencies)> {
+    let mut sets = Vec::new();
+    if let [outcome] = outcomes {
+        for (name, side) in [("read", &outcome.reads), ("write", &outcome.writes)] {
+            if side.response.is_empty() {
+                continue;
+            }
+            match &side.service {
+                Some(service) => {
+                    sets.push((format!("{name}, from intended start"), side.response.clone()));
+                    sets.push((format!("{name}, from sending"), service.clone()));
+                }
+                None => sets.push((name.to_owned(), side.response.clone())),
+            }
+        }
+    } else {
+        sets.extend(names::labels(outcomes).into_iter().zip(outcomes.iter().map(Outcome::response)));
+    }
+    sets
+}
+
+/// Every further power of ten has one nine more.
+fn percent(most: f64) -> Axis {
+    let decades = most.max(LEAST).log10().ceil() as usize;
+    let name = |nines: usize| match nines {
+        0 => "0 %".to_owned(),
+        1 => "90 %".to_owned(),
+        2 => "99 %".to_owned(),
+        _ => format!("99.{} %", "9".repeat(nines - 2)),
+    };
+    let mut ticks: Vec<Tick> =
+        (0..=decades).map(|nines| Tick { value: 10_f64.powi(nines as i32), label: name(nines) }).collect();
+    if decades <= MEDIAN_ROOM {
+        ticks.insert(1, Tick { value: 2.0, label: "50 %".to_owned() });
+    }
+    let title = "Percentile of requests".to_owned();
+    Axis { title, from: 1.0, to: 10_f64.powi(decades as i32), log: true, ticks }
+}
+
+fn curve(name: &str, style: usize, times: &Latencies) -> Curve {
+    let (n, max) = (times.len() as f64, times.max_us());
+    let steps = times.iter_quantiles(TICKS);
+    let mut points: Vec<(f64, f64)> = steps
+        .map(|step| (1.0 / (1.0 - step.quantile_iterated_to()), step.value_iterated_to() as f64 / 1e3))
+        // Beyond this nothing was measured: the slowest is one in so many.
+        .take_while(|(x, _)| *x < n)
+        .collect();
+    points.push((n, max));
+    let text = format!("the slowest of {} took {} µs", grouped(n, 0), grouped(max, 0));
+    let slowest = Mark { at: (n, max), shape: Shape::Dot, text };
+    Curve { name: name.to_owned(), style, pieces: vec![points], marks: vec![slowest] }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn a_curve_goes_through_the_quantiles_and_ends_at_the_slowest() {
+        let times = fixture::latencies(5000);
+        let curve = curve("x", 0, &times);
+        let points = &curve.pieces[0];
+        let (slowest, others) = points.split_last().unwrap();
+        assert_eq!(*slowest, (5000.0, times.max_us()));
+        for (x, y) in others {
+            assert!((times.us(1.0 - 1.0 / x) - y).abs() <= 0.002 * y, "{x} {y}");
+        }
+        assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+    }
+
+    #[test]
+    fn each_operation_of_one_outcome_and_each_of_several_has_a_curve() {
+        let names = |outcomes: &[Outcome]| sets(outcomes).into_iter().map(|set| set.0).collect::<Vec<_>>();
+        let mixed = ["read, from intended start", "read, from sending", "write, from intended start"];
+        assert_eq!(names(&[fixture::mixed()])[..3], mixed);
+        assert_eq!(names(&[fixture::reads("a", 1), fixture::mixed()]), ["a", "xblade store=mmap"]);
+        assert!(percentiles("nothing", &[Outcome::default()]).is_none());
+    }
+}
