@@ -130,9 +130,6 @@ pub struct CaseArgs {
     /// Stamp what is written, and check what is read.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub verify: Option<bool>,
-    /// Threads of the generator.
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
 }
 
 /// A row of `compare` beyond the profile's.

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::aoe::Address;
 
 pub use compare::{CaseArgs, CompareArgs, Extra};
-pub use load::{LoadArgs, Op, PortKind};
+pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
 pub use report::ReportArgs;
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
@@ -26,8 +26,10 @@ pub struct Args {
 pub enum Command {
     /// List the exports that answer on an interface.
     Discover(DiscoverArgs),
-    /// Load an export in a closed loop and report rate and latency.
-    Load(LoadArgs),
+    /// Load exports, in a closed or an open loop, and report rate and latency.
+    Load(Box<LoadArgs>),
+    /// Find the highest rate of an open loop that is served within a limit.
+    Ramp(Box<RampArgs>),
     /// Answer like a target, without a store: the ceiling of the path.
     Echo(EchoArgs),
     /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.

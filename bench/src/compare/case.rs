@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::aoe::{DATA_AT, SECTOR};
 use crate::args::Op;
+use crate::load::Pattern;
 
 /// Most sectors in a request, unless a case says otherwise: 8 KiB.
 const SECTORS_USUAL: u8 = 16;
@@ -55,8 +56,6 @@ pub struct Case {
     pub pattern: Option<String>,
     /// What is written is stamped, and what is read is checked.
     pub verify: bool,
-    /// Threads of the generator.
-    pub threads: usize,
 }
 
 /// A case of `--case`: OP:BYTES[:WINDOW].
@@ -95,9 +94,6 @@ pub struct CaseSpec {
     /// Check the data.
     #[serde(default)]
     pub verify: bool,
-    /// Threads of the generator.
-    #[serde(default = "one")]
-    pub threads: usize,
 }
 
 fn op<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Op, D::Error> {
@@ -112,10 +108,6 @@ fn window_usual() -> u16 {
     WINDOW_USUAL
 }
 
-fn one() -> usize {
-    1
-}
-
 impl Default for Case {
     fn default() -> Self {
         Self {
@@ -128,7 +120,6 @@ impl Default for Case {
             rate: None,
             pattern: None,
             verify: false,
-            threads: 1,
         }
     }
 }
@@ -147,7 +138,6 @@ impl CaseSpec {
             rate_of_knee: None,
             pattern: None,
             verify: false,
-            threads: 1,
         }
     }
 
@@ -187,10 +177,18 @@ impl CaseSpec {
             window: self.window,
             durability,
             rate: self.rate()?,
-            pattern: self.pattern.clone(),
+            pattern: self.pattern()?,
             verify: self.verify,
-            threads: self.threads.max(1),
         }))
+    }
+
+    fn pattern(&self) -> Result<Option<String>> {
+        let Some(pattern) = &self.pattern else { return Ok(None) };
+        pattern
+            .parse::<Pattern>()
+            .map_err(anyhow::Error::msg)
+            .with_context(|| format!("pattern = \"{pattern}\""))?;
+        Ok(Some(pattern.clone()))
     }
 
     fn rate(&self) -> Result<Option<Rate>> {
@@ -253,9 +251,6 @@ impl Case {
             Some(Rate::Fixed(rate)) => name += &format!(", {rate} a second"),
             Some(Rate::OfKnee(share)) => name += &format!(", at {:.0} % of the knee", share * 100.0),
             None => {}
-        }
-        if self.threads > 1 {
-            name += &format!(", {} threads", self.threads);
         }
         if self.verify { name + ", checked" } else { name }
     }
@@ -355,8 +350,8 @@ mod tests {
         let mixed = Case { op, durability, read_percent, ..usual.clone() };
         assert_eq!(mixed.name(), "MTU 9000, random 70 % reads, 30 % durable writes of 4 KiB, 64 in flight");
         let (pattern, rate) = (Some("sequential".to_owned()), Some(Rate::Fixed(5000.0)));
-        let open = Case { pattern, rate, verify: true, threads: 2, ..usual.clone() };
-        let name = "MTU 9000, sequential reads of 4 KiB, 64 in flight, 5000 a second, 2 threads, checked";
+        let open = Case { pattern, rate, verify: true, ..usual.clone() };
+        let name = "MTU 9000, sequential reads of 4 KiB, 64 in flight, 5000 a second, checked";
         assert_eq!(open.name(), name);
         let knee = Case { rate: Some(Rate::OfKnee(0.7)), ..usual };
         assert!(knee.name().ends_with("64 in flight, at 70 % of the knee"));
@@ -379,6 +374,8 @@ mod tests {
             refused(CaseSpec { rate: Some(1.0), rate_of_knee: Some(0.5), ..reads.clone() })
                 .contains("one of")
         );
+        let pattern = Some("spiral".to_owned());
+        assert!(refused(CaseSpec { pattern, ..reads.clone() }).contains("pattern = \"spiral\""));
         assert!(refused(CaseSpec { window: 0, ..reads.clone() }).contains("from 1"));
         assert_eq!(reads.cases().unwrap()[0].sectors, 2);
     }

@@ -49,6 +49,15 @@ pub fn of_all(plan: &Plan, results: &[Samples], versions: Vec<Condition>) -> Vec
     all
 }
 
+/// Leaves out what is the same for all: the machine.
+pub fn drop_host(conditions: &mut Vec<Condition>) {
+    let host = conditions::of_host();
+    conditions.retain(|condition| host.iter().all(|other| other.name != condition.name));
+    for condition in conditions {
+        condition.name = format!("generator's {}", condition.name);
+    }
+}
+
 /// Frames that the ends of the pair have dropped before and after everything.
 pub fn of_drops(before: (u64, u64), after: (u64, u64)) -> Condition {
     let text = format!(

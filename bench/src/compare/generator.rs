@@ -89,7 +89,6 @@ fn words(case: &Case) -> Vec<String> {
     };
     say("--read-percent", (case.op == Op::Mixed).then(|| case.read_percent.to_string()));
     say("--pattern", case.pattern.clone());
-    say("--threads", (case.threads > 1).then(|| case.threads.to_string()));
     let rate = case.rate.and_then(|rate| if let Rate::Fixed(rate) = rate { Some(rate) } else { None });
     say("--rate", rate.map(|rate| rate.to_string()));
     words.extend(case.verify.then(|| "--verify".to_owned()));
@@ -156,16 +155,8 @@ mod tests {
     fn what_a_case_says_is_handed_on_and_nothing_else() {
         assert_eq!(words(&Case::default()), [""; 0]);
         let (pattern, rate) = (Some("sequential".to_owned()), Some(Rate::Fixed(1234.0)));
-        let case = Case {
-            op: Op::Mixed,
-            read_percent: 70,
-            pattern,
-            rate,
-            verify: true,
-            threads: 3,
-            ..Case::default()
-        };
-        let expected = "--read-percent 70 --pattern sequential --threads 3 --rate 1234 --verify";
+        let case = Case { op: Op::Mixed, read_percent: 70, pattern, rate, verify: true, ..Case::default() };
+        let expected = "--read-percent 70 --pattern sequential --rate 1234 --verify";
         assert_eq!(words(&case).join(" "), expected);
     }
 

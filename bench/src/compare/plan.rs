@@ -164,7 +164,6 @@ fn change(args: &CaseArgs, spec: &mut CaseSpec) {
     }
     spec.pattern = args.pattern.clone().or(spec.pattern.take());
     spec.verify = args.verify.unwrap_or(spec.verify);
-    spec.threads = args.threads.unwrap_or(spec.threads);
 }
 
 /// A row of `--also`.
@@ -238,9 +237,9 @@ mod tests {
     #[test]
     fn every_value_of_a_case_can_be_changed() {
         let changed = "--profile quick --mtu 1500 --op mixed --bytes 512 --read-percent 10 --durability durable \
-                       --window 5 --rate 100 --pattern sequential --verify --threads 2";
+                       --window 5 --rate 100 --pattern sequential --verify";
         let name = "MTU 1500, sequential 10 % reads, 90 % durable writes of 0.5 KiB, 5 in flight, 100 a second, \
-                    2 threads, checked";
+                    checked";
         assert_eq!(names(changed), [name]);
         assert!(
             names("--profile soak --verify=false --rate-of-knee 0.5")[0].ends_with("at 50 % of the knee")

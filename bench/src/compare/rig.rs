@@ -124,6 +124,7 @@ impl<'a> Rig<'a> {
         let outcome = self.generator(target).run(case, &words, || footprints.look());
         let mut outcome = outcome.with_context(|| running.story())?;
         let machine = Reading::take(self.plan, &self.pair)?.since(&before);
+        conditions::drop_host(&mut outcome.conditions);
         outcome.conditions.extend(conditions::of_target(target, case, &running.said(), &self.pair));
         Ok(Sample { outcome, machine, footprints: footprints.take(), ..Sample::default() })
     }
@@ -184,7 +185,7 @@ impl<'a> Rig<'a> {
             workers_ns = workers_ns.max(watch::threads_ns(pid, fio::WORKERS).unwrap_or(0));
         })?;
         let core_after = CoreTime::read(self.plan.target_core)?;
-        let mut outcome = fio::read(&generator::take(result)?, case, workers_ns)?;
+        let mut outcome = fio::read(&generator::take(result)?, case, self.plan.warm_up, workers_ns)?;
         // fio takes a moment before and after its job, and is idle then.
         let stretch = started.elapsed().as_secs_f64() / (outcome.seconds + self.plan.warm_up).max(1e-9);
         let busy = (core_after.busy_since(&core_before) * stretch).min(1.0);

@@ -89,6 +89,8 @@ fn trouble(networks: &[&Sample]) -> Vec<String> {
     let sum = |of: fn(&Sample) -> u64| networks.iter().map(|sample| of(sample)).sum::<u64>();
     let (resent, dropped, failed) = (sum(Sample::resent), sum(Sample::dropped), sum(Sample::failed));
     let faults = sum(Sample::faults);
+    let unsent = sum(|sample| sample.outcome.trouble.unsent);
+    let unexpected = sum(|sample| sample.outcome.trouble.unexpected);
     let idle = networks.iter().map(|sample| sample.outcome.idle).fold(1.0, f64::min);
     let beyond = networks.iter().map(|sample| &sample.outcome.setup).find(|s| s.window > s.buffer_count);
     let (window, count) = beyond.map_or((0, 0), |setup| (setup.window, setup.buffer_count));
@@ -96,6 +98,8 @@ fn trouble(networks: &[&Sample]) -> Vec<String> {
     let all = [
         (faults > 0, format!("{faults} sectors held the wrong data")),
         (failed > 0, format!("{failed} requests failed")),
+        (unsent > 0, format!("{unsent} requests were due and never sent")),
+        (unexpected > 0, format!("{unexpected} replies were to nothing that was asked")),
         (resent > 0, format!("{resent} requests were sent again")),
         (dropped > 0, format!("{dropped} frames were dropped")),
         (

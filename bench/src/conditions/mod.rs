@@ -29,6 +29,13 @@ pub fn of_interface(name: &str) -> Vec<Condition> {
     interface::read(name)
 }
 
+/// What a generator knows: its machine, and the interfaces that it sends from.
+pub fn of_load(interfaces: &[String]) -> Vec<Condition> {
+    let mut all = of_host();
+    all.extend(interfaces.iter().flat_map(|name| of_interface(name)));
+    all
+}
+
 /// A condition.
 pub fn condition(name: impl Into<String>, value: impl Into<String>) -> Condition {
     Condition { name: name.into(), value: value.into() }

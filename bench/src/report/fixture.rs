@@ -75,6 +75,7 @@ pub fn document() -> Document {
                 table: Some(table),
                 warnings: vec!["rounds differ by more than ±20 %".to_owned()],
                 outcomes: vec![mixed()],
+                ..Section::default()
             },
         ],
     }
@@ -126,5 +127,6 @@ fn setup() -> Setup {
         threads: 1,
         buffer_count: 64,
         seed: 12_345,
+        ..Setup::default()
     }
 }

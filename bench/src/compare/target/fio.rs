@@ -91,9 +91,9 @@ impl Direction {
     }
 }
 
-/// What a job found. `workers_ns` is the CPU time of the threads that io_uring
-/// started for it.
-pub fn read(text: &str, case: &Case, workers_ns: u64) -> Result<Outcome> {
+/// What a job found, after a warm-up. `workers_ns` is the CPU time of the
+/// threads that io_uring started for it.
+pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<Outcome> {
     // What is not of the result (notes, warnings) comes before it.
     let from = text.find('{').context("fio wrote no result")?;
     let output: Output =
@@ -105,7 +105,7 @@ pub fn read(text: &str, case: &Case, workers_ns: u64) -> Result<Outcome> {
     let (has_reads, has_writes) = directions(case);
     let side = |wanted: bool, direction: &Direction| {
         let response = if wanted { direction.latencies()? } else { Latencies::default() };
-        anyhow::Ok(Side { response, service: None })
+        anyhow::Ok(Side { response, ..Side::default() })
     };
     // Milliseconds and percent: 10⁴ nanoseconds.
     let ns = |percent: f64| (percent * job.job_runtime * 1e4) as u64;
@@ -118,6 +118,7 @@ pub fn read(text: &str, case: &Case, workers_ns: u64) -> Result<Outcome> {
             window: case.window,
             threads: 1,
             buffer_count: case.window,
+            warm_up_s,
             ..Setup::default()
         },
         seconds: job.read.runtime.max(job.write.runtime) / 1e3,
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_real_result_is_read_with_its_whole_histogram() {
-        let outcome = read(REAL, &case(Op::Write), 0).unwrap();
+        let outcome = read(REAL, &case(Op::Write), 0.0, 0).unwrap();
         assert_eq!((outcome.completions(), outcome.seconds), (14004, 1.022));
         assert!((outcome.iops() / 13702.544 - 1.0).abs() < 1e-4, "fio's own figure: {}", outcome.iops());
         assert!((outcome.mb_per_s() / 56.125620 - 1.0).abs() < 1e-3);
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn time_of_workers_is_added_to_that_of_the_kernel() {
-        let cost = |workers_ns| read(REAL, &case(Op::Write), workers_ns).unwrap().cost.unwrap();
+        let cost = |workers_ns| read(REAL, &case(Op::Write), 0.0, workers_ns).unwrap().cost.unwrap();
         assert_eq!(cost(5000).user_ns, cost(0).user_ns);
         assert_eq!(cost(5000).system_ns, cost(0).system_ns + 5000);
     }
@@ -184,13 +185,13 @@ mod tests {
             ("{\"jobs\": 3}", "cannot read"),
             (&failed, "No space left"),
         ] {
-            let said = format!("{:#}", read(text, &case(Op::Write), 0).unwrap_err());
+            let said = format!("{:#}", read(text, &case(Op::Write), 0.0, 0).unwrap_err());
             assert!(said.contains(why), "{said}");
         }
-        let said = read(REAL, &case(Op::Read), 0).unwrap_err().to_string();
+        let said = read(REAL, &case(Op::Read), 0.0, 0).unwrap_err().to_string();
         assert!(said.contains("completed nothing"), "it wrote: {said}");
         let noted = format!("note: something\n{REAL}");
-        assert!(read(&noted, &case(Op::Write), 0).is_ok());
+        assert!(read(&noted, &case(Op::Write), 0.0, 0).is_ok());
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Target {
     pub fn fits(&self, case: &Case) -> bool {
         match self {
             _ if case.verify && !self.has_file() => false,
-            Self::Fio { .. } => case.is_random() && !case.verify && case.threads == 1,
+            Self::Fio { .. } => case.is_random() && !case.verify,
             _ => true,
         }
     }
