@@ -33,7 +33,7 @@ pub enum Command {
     /// Answer like a target, without a store: the ceiling of the path.
     Echo(EchoArgs),
     /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     /// Render stored results again, several side by side.
     Report(ReportArgs),
 }

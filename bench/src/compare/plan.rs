@@ -68,9 +68,15 @@ impl Plan {
     fn check(&self) -> Result<()> {
         let wrong = [
             (self.rounds == 0, "--rounds 0: give 1 or more".to_owned()),
-            (!(self.seconds > 0.0), format!("--seconds {}: give more than 0", self.seconds)),
-            (!(self.warm_up >= 0.0), format!("--warm-up {}: give 0 or more", self.warm_up)),
-            (self.interval.is_some_and(|s| !(s > 0.0)), "--interval: give more than 0 seconds".to_owned()),
+            (
+                !is_time(self.seconds) || self.seconds == 0.0,
+                format!("--seconds {}: give more than 0", self.seconds),
+            ),
+            (!is_time(self.warm_up), format!("--warm-up {}: give 0 or more", self.warm_up)),
+            (
+                self.interval.is_some_and(|s| !is_time(s) || s == 0.0),
+                "--interval: give more than 0 seconds".to_owned(),
+            ),
             (self.mib == 0, "--mib 0: give 1 or more".to_owned()),
             (!self.backing.is_dir(), format!("--backing {}: no such directory", self.backing.display())),
         ];
@@ -79,6 +85,11 @@ impl Plan {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a number of seconds makes sense; neither NaN nor infinity does.
+fn is_time(seconds: f64) -> bool {
+    seconds.is_finite() && seconds >= 0.0
 }
 
 fn targets(args: &CompareArgs, profile: &Profile) -> Result<Vec<Target>> {

@@ -40,19 +40,17 @@ impl Programs {
             mib: plan.mib,
         };
         let mut warnings = Vec::new();
-        let vblade = |target: &Target| matches!(target, Target::Vblade(_));
-        let optional: [(fn(&Target) -> bool, &Path, &str); 2] = [
-            (vblade, &programs.vblade, "`apt-get install vblade`, or name it with --vblade"),
-            (Target::is_fio, Path::new("fio"), "`apt-get install fio` (3.23 or later)"),
-        ];
-        for (is, program, remedy) in optional {
+        let mut leave_out = |is: fn(&Target) -> bool, program: &Path, remedy: &str| {
             if plan.targets.iter().any(is) && !is_there(program) {
                 let text = format!("{} is not installed and was left out: {remedy}", program.display());
                 eprintln!("xblade-bench: warning: {text}");
                 warnings.push(text);
                 plan.targets.retain(|target| !is(target));
             }
-        }
+        };
+        let remedy = "`apt-get install vblade`, or name it with --vblade";
+        leave_out(|target| matches!(target, Target::Vblade(_)), &programs.vblade, remedy);
+        leave_out(Target::is_fio, Path::new("fio"), "`apt-get install fio` (3.23 or later)");
         programs.check(&plan.targets)?;
         Ok((programs, warnings))
     }
