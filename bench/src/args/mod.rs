@@ -4,7 +4,7 @@ mod compare;
 mod load;
 mod report;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
@@ -47,6 +47,9 @@ pub struct DiscoverArgs {
     /// How long to wait for answers, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     pub wait_ms: u64,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `echo`.
@@ -76,4 +79,22 @@ pub struct EchoArgs {
     /// Requests in flight to advertise.
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub buffer_count: u16,
+    /// For tests: keep what is written in memory, over AF_PACKET, and do this wrong.
+    #[arg(long, hide = true)]
+    pub lie: Option<Lie>,
+}
+
+/// What a target does wrong.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lie {
+    /// Nothing.
+    None,
+    /// Some sectors keep their first contents.
+    Stale,
+    /// Some sectors are never stored.
+    Lose,
+    /// Some replies have a tag that was never sent.
+    WrongTag,
+    /// Some reads bring other sectors than those asked for.
+    WrongLba,
 }

@@ -32,7 +32,7 @@ pub fn deal(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Result<
         let Some(thread) = able.min_by_key(|&thread| hands.get(thread).map_or(0, Vec::len)) else {
             bail!("export number {} answers on no interface that a thread uses", export + 1);
         };
-        hands.iter_mut().nth(thread).into_iter().for_each(|hand| hand.push(export));
+        hands.get_mut(thread).into_iter().for_each(|hand| hand.push(export));
     }
     for thread in 0..threads {
         if hands.get(thread).is_some_and(|hand| !hand.is_empty()) {
@@ -43,7 +43,7 @@ pub fn deal(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Result<
         let Some(export) = able.min_by_key(|&export| users(export)) else {
             bail!("thread {thread} has nothing to do: no export answers on its interface");
         };
-        hands.iter_mut().nth(thread).into_iter().for_each(|hand| hand.push(export));
+        hands.get_mut(thread).into_iter().for_each(|hand| hand.push(export));
     }
     Ok(hands)
 }

@@ -51,7 +51,8 @@ pub struct Flying {
 pub enum Match {
     /// It answers this request, which is no longer in flight.
     Answers(Flying),
-    /// It answers an earlier copy of a request that was sent again.
+    /// It answers an earlier copy of a request that was sent again, or a request
+    /// of so long ago that nobody knows whether it was answered.
     Late,
     /// Its request has been answered.
     Duplicate,
@@ -74,6 +75,7 @@ pub struct Flight {
     places: Vec<Place>,
     free: Vec<u16>,
     layout: Layout,
+    first_turn: u32,
     resend: Resend,
     give_up_ns: u64,
 }
@@ -89,6 +91,13 @@ impl Layout {
     fn tag(self, turn: u32, place: u16) -> u32 {
         let own = turn.wrapping_shl(self.place_bits) | u32::from(place);
         self.tags.value | own & !self.tags.mask
+    }
+
+    /// Whether a tag is one of the last `used` at its place, up to this turn.
+    fn was_used(self, tag: u32, turn: u32, used: u32) -> bool {
+        let turns = !self.tags.mask >> self.place_bits;
+        let ago = turn.wrapping_sub((tag & !self.tags.mask) >> self.place_bits) & turns;
+        tag & self.tags.mask == self.tags.value && ago < used.min(turns / 2)
     }
 
     fn place(self, tag: u32) -> usize {
@@ -138,6 +147,7 @@ impl Flight {
         Self {
             places: vec![place; window.into()],
             free: (0..window).rev().collect(),
+            first_turn,
             layout: Layout { tags, place_bits: window.next_power_of_two().trailing_zeros() },
             resend,
             give_up_ns,
@@ -190,6 +200,10 @@ impl Flight {
             Some(past) => {
                 past.answered = true;
                 self.resend.answered_late(now_ns.saturating_sub(past.sent_ns));
+                Match::Late
+            }
+            // Too old to be remembered, but ours.
+            None if self.layout.was_used(tag, place.turn, place.turn.wrapping_sub(self.first_turn)) => {
                 Match::Late
             }
             None => Match::Unexpected,
@@ -286,6 +300,24 @@ mod tests {
                 assert!(tags.has(tag) && seen.insert(tag), "{tag:#x}");
                 assert!(matches!(flight.land(tag, 5), Match::Answers(_)));
             }
+        }
+    }
+
+    #[test]
+    fn what_was_sent_long_ago_is_late_and_what_never_was_is_unexpected() {
+        let mut flight = Flight::new(4, Tags::of(1, 2), 77, Resend::Doubling { timeout_ns: 10 }, 100);
+        let tags: Vec<u32> = (0..100)
+            .map(|_| {
+                let tag = flight.launch(READ, 0, 0).unwrap();
+                assert!(matches!(flight.land(tag, 5), Match::Answers(_)));
+                tag
+            })
+            .collect();
+        assert_eq!(flight.land(tags[99], 5), Match::Duplicate);
+        assert_eq!(flight.land(tags[0], 5), Match::Late);
+        let next = tags[99] + 4;
+        for never in [next, tags[0] - 4, tags[0] ^ 1 << 30, tags[0] ^ 1, tags[50] ^ 1 << 20] {
+            assert_eq!(flight.land(never, 5), Match::Unexpected, "{never:#x}");
         }
     }
 

@@ -31,7 +31,6 @@ impl PacketPort {
     }
 
     /// One that hears all AoE.
-    #[allow(dead_code)]
     pub fn open_to_all(interface: &Facts) -> Result<Self> {
         Self::with_filter(interface, None)
     }
