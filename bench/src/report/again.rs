@@ -40,13 +40,8 @@ fn read(path: &Path) -> Result<Document> {
 /// otherwise sections of the same title.
 fn together(documents: Vec<Document>) -> Document {
     let single = documents.len() > 1 && documents.iter().all(|document| document.sections.len() == 1);
-    let mut all = Document::default();
+    let mut all = Document { title: title(&documents), ..Document::default() };
     for document in documents {
-        if all.title.is_empty() {
-            all.title = document.title;
-        } else if all.title != document.title && !document.title.is_empty() {
-            all.title += &format!("; {}", document.title);
-        }
         add_new(&mut all.conditions, document.conditions);
         add_new(&mut all.warnings, document.warnings);
         for section in document.sections {
@@ -58,6 +53,16 @@ fn together(documents: Vec<Document>) -> Document {
         }
     }
     all
+}
+
+/// Of all, if it is the same.
+fn title(documents: &[Document]) -> String {
+    match documents {
+        [first, rest @ ..] if rest.iter().all(|document| document.title == first.title) => {
+            first.title.clone()
+        }
+        _ => format!("{} results side by side", documents.len()),
+    }
 }
 
 fn join(there: &mut Section, more: Section) {
@@ -101,7 +106,7 @@ mod tests {
     fn single_sections_become_one_and_others_are_joined_by_their_title() {
         let one =
             together(vec![document("A", &[("read", &["a"])]), document("B", &[("write", &["b", "c"])])]);
-        assert_eq!(one, document("A; B", &[("", &["a", "b", "c"])]));
+        assert_eq!(one, document("2 results side by side", &[("", &["a", "b", "c"])]));
         let by_title = together(vec![
             document("A", &[("read", &["a"]), ("write", &["b"])]),
             document("A", &[("write", &["c"]), ("trim", &["d"])]),

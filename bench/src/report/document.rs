@@ -3,7 +3,7 @@
 
 use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
-use super::Table;
+use super::{Table, number};
 
 /// A report.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -23,12 +23,11 @@ impl Document {
     pub fn of(outcomes: Vec<Outcome>) -> Self {
         let title = outcomes.first().map_or_else(String::new, |outcome| {
             let s = &outcome.setup;
-            let bytes = u32::from(s.sectors) * 512;
-            let size = if bytes % 1024 == 0 { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") };
-            format!("{} {} of {size}, {} in flight", s.pattern, s.op, s.window)
+            let bytes = u64::from(s.sectors) * 512;
+            format!("{} {} of {}, {} in flight", capital(&s.pattern), s.op, number::bytes(bytes), s.window)
         });
-        let section = Section { title: title.clone(), outcomes, ..Section::default() };
-        Self { title: format!("AoE: {title}"), sections: vec![section], ..Self::default() }
+        let section = Section { outcomes, ..Section::default() };
+        Self { title, sections: vec![section], ..Self::default() }
     }
 
     /// The title of a section, with its number if there are several: names of files
@@ -37,6 +36,11 @@ impl Document {
         let title = self.sections.get(section).map_or("", |section| &section.title);
         if self.sections.len() > 1 { format!("{}. {title}", section + 1) } else { title.to_owned() }
     }
+}
+
+fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// Outcomes that are to be seen side by side: runs of one load, or targets under

@@ -14,15 +14,14 @@ const SCALE: f64 = 1e3;
 pub fn hgrm(latencies: &Latencies) -> String {
     let mut out =
         format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
-    let mut total = 0;
-    for step in latencies.iter_quantiles(TICKS) {
-        total += step.count_since_last_iteration();
-        let quantile = step.quantile_iterated_to();
-        let value = step.value_iterated_to() as f64 / SCALE;
-        let _ = write!(out, "{value:12.3} {quantile:.12} {total:10}");
+    for Step { percent, value, total } in steps(latencies) {
+        let (quantile, value) = (percent / 100.0, value as f64 / SCALE);
+        // Java rounds halves up, of which there are some, and Rust to even digits.
+        let rounded = quantile + f64::EPSILON;
+        let _ = write!(out, "{value:12.3} {rounded:.12} {total:10}");
         // There is no number for the last.
         let _ =
-            if quantile < 1.0 { writeln!(out, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(out) };
+            if percent < 100.0 { writeln!(out, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(out) };
     }
     let (mean, deviation) = (latencies.mean() / SCALE, latencies.stdev() / SCALE);
     let max = latencies.max() as f64 / SCALE;
@@ -35,6 +34,43 @@ pub fn hgrm(latencies: &Latencies) -> String {
         sub_buckets(latencies)
     );
     out
+}
+
+/// A line.
+struct Step {
+    percent: f64,
+    /// The largest that is counted as equal.
+    value: u64,
+    /// How many are up to that.
+    total: u64,
+}
+
+/// The steps of HdrHistogram's own `PercentileIterator`. It counts in per cent, where
+/// `iter_quantiles` adds up parts of one, which are not exact: a step that falls just
+/// on the count of a value would be the next value's.
+fn steps(latencies: &Latencies) -> Vec<Step> {
+    let all = latencies.len();
+    let (mut steps, mut percent, mut total) = (Vec::new(), 0.0, 0);
+    for bucket in latencies.iter_recorded() {
+        total += bucket.count_at_value();
+        let value = bucket.value_iterated_to();
+        while 100.0 * total as f64 / all as f64 >= percent {
+            steps.push(Step { percent, value, total });
+            percent += 100.0 / ticks(percent);
+            if total == all {
+                steps.push(Step { percent: 100.0, value, total });
+                break;
+            }
+        }
+    }
+    steps
+}
+
+/// Steps from 0 to 100 % that are as long as the one from here: half as long after
+/// each halving of the distance.
+fn ticks(percent: f64) -> f64 {
+    let halvings = (100.0 / (100.0 - percent)).log2().floor();
+    f64::from(TICKS) * (halvings + 1.0).exp2()
 }
 
 /// As many values as it can tell apart between 0 and twice 10^digits, rounded up

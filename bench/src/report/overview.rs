@@ -64,7 +64,7 @@ pub fn times(outcome: &Outcome) -> Table {
     columns.add("requests", rows.iter().map(|(_, times)| grouped(times.len() as f64, 0)).collect());
     let us = |of: fn(&Latencies) -> f64| rows.iter().map(move |(_, times)| of(times) / 1e3);
     columns.numbers("mean", us(|times| times.mean()));
-    columns.numbers("std. dev.", us(|times| times.stdev()));
+    columns.numbers("deviation", us(|times| times.stdev()));
     columns.numbers("min", us(|times| times.min() as f64));
     for (name, quantile) in QUANTILES {
         columns.numbers(name, rows.iter().map(|(_, times)| times.us(quantile)));

@@ -59,7 +59,7 @@ pub fn read(text: &str) -> Result<Vec<Outcome>> {
     outcomes(&mut parse(text)?)
 }
 
-/// Reads a whole document; outcomes that belong to none become one without a title.
+/// Reads a whole document; outcomes that belong to none become one.
 pub fn read_document(text: &str) -> Result<Document> {
     let mut all = parse(text)?;
     let outcomes = outcomes(&mut all)?;
@@ -68,9 +68,7 @@ pub fn read_document(text: &str) -> Result<Document> {
             let frame: Frame = serde_json::from_value(frame).context(OTHER_VERSION)?;
             Ok(frame.filled(outcomes))
         }
-        None => {
-            Ok(Document { sections: vec![Section { outcomes, ..Section::default() }], ..Document::default() })
-        }
+        None => Ok(Document::of(outcomes)),
     }
 }
 

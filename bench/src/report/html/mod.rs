@@ -50,7 +50,7 @@ fn of_section(at: usize, section: &Section, title: &str, figures: &mut Figures) 
     }
     out += &table(&overview::of_section(section));
     out += &suspect(&super::warnings_of(section));
-    let (title, outcomes) = (section.title.as_str(), section.outcomes.as_slice());
+    let outcomes = section.outcomes.as_slice();
     let kind = if is_open(outcomes) { ", from the time at which they were meant to be sent" } else { "" };
     out += &figures.add(
         percentiles(title, outcomes),
@@ -135,8 +135,12 @@ fn suspect(warnings: &[String]) -> String {
 }
 
 fn table(table: &Table) -> String {
-    let head: String =
-        table.head().iter().map(|cell| format!("<th scope=\"col\">{}</th>", escape(cell))).collect();
+    // A unit is below what it is of.
+    let heading = |cell: &String| match cell.rsplit_once(' ') {
+        Some((name, unit)) => format!("<th scope=\"col\">{}<br/>{}</th>", escape(name), escape(unit)),
+        None => format!("<th scope=\"col\">{}</th>", escape(cell)),
+    };
+    let head: String = table.head().iter().map(heading).collect();
     let row = |row: &Vec<String>| {
         let cell = |(at, cell): (usize, &String)| {
             let cell = escape(cell);

@@ -28,8 +28,10 @@ pub struct Axis {
 
 /// From this factor between the least and the greatest on, an axis is logarithmic.
 const LOG_FROM: f64 = 20.0;
-/// Up to so many powers of ten, 2 and 5 have names, too.
+/// Up to so many powers of ten, 2 and 5 have names, too, and all others lines.
 const NAMED_DECADES: f64 = 2.5;
+/// From here on, in microseconds, times are in milliseconds.
+const MILLISECONDS_FROM: f64 = 200_000.0;
 
 impl Axis {
     /// Share of the axis below a value, 0 to 1.
@@ -60,18 +62,31 @@ impl Axis {
         axis
     }
 
+    /// Of times in microseconds: logarithmic if the range asks for it, else from zero.
+    /// Names are in milliseconds where those are shorter.
+    pub fn times(title: &str, least: f64, most: f64) -> Self {
+        if most < MILLISECONDS_FROM {
+            return Self::by_range(&format!("{title}, µs"), least, most);
+        }
+        let mut axis = Self::by_range(&format!("{title}, ms"), least / 1e3, most / 1e3);
+        (axis.from, axis.to) = (axis.from * 1e3, axis.to * 1e3);
+        axis.ticks.iter_mut().for_each(|tick| tick.value *= 1e3);
+        axis
+    }
+
     /// Logarithmic if the range asks for it, else from zero.
-    pub fn by_range(title: &str, least: f64, most: f64) -> Self {
+    fn by_range(title: &str, least: f64, most: f64) -> Self {
         if least <= 0.0 || most / least < LOG_FROM {
             return Self::linear(title, most);
         }
         let (from, to) = (nice_below(least), nice_above(most));
-        let all_named = (to / from).log10() <= NAMED_DECADES;
+        let narrow = (to / from).log10() <= NAMED_DECADES;
+        let digits: &[i32] = if narrow { &[1, 2, 3, 4, 5, 6, 7, 8, 9] } else { &[1, 2, 5] };
         let mut ticks = Vec::new();
         for power in from.log10().floor() as i32..=to.log10().ceil() as i32 {
-            for digit in 1..10 {
-                let value = f64::from(digit) * 10_f64.powi(power);
-                let named = digit == 1 || (all_named && (digit == 2 || digit == 5));
+            for digit in digits {
+                let value = f64::from(*digit) * 10_f64.powi(power);
+                let named = *digit == 1 || (narrow && (*digit == 2 || *digit == 5));
                 if (from * 0.999..=to * 1.001).contains(&value) {
                     let decimals = usize::try_from(-power).unwrap_or(0);
                     let label = if named { grouped(value, decimals) } else { String::new() };
@@ -113,7 +128,17 @@ mod tests {
         let wide = Axis::by_range("µs", 90.0, 4500.0);
         assert_eq!(labels(&wide), ["50", "100", "200", "500", "1000", "2000", "5000"]);
         assert!((wide.at(500.0) - 0.5).abs() < 1e-9);
-        assert_eq!(labels(&Axis::by_range("µs", 9.0, 90_000.0)).len(), 5);
+        let wider = Axis::by_range("µs", 9.0, 90_000.0);
+        assert_eq!((labels(&wider).len(), wider.ticks.len()), (5, 14));
+    }
+
+    #[test]
+    fn long_times_are_in_milliseconds() {
+        let axis = Axis::times("Time", 90.0, 4_000_000.0);
+        assert_eq!((axis.title.as_str(), axis.from, axis.to), ("Time, ms, logarithmic", 50.0, 5e6));
+        assert_eq!(labels(&axis), ["0.1", "1", "10", "100", "1000"]);
+        assert!((axis.at(5e6) - 1.0).abs() < 1e-9);
+        assert_eq!(Axis::times("Time", 90.0, 4000.0).title, "Time, µs, logarithmic");
     }
 
     #[test]

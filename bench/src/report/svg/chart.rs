@@ -8,13 +8,13 @@ use super::{GRID, INK, MUTED, PAPER, dark_style, stroke};
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 380.0;
-const LEFT: f64 = 68.0;
+const LEFT: f64 = 78.0;
 const RIGHT: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
 /// A line of the legend.
 const LINE: f64 = 20.0;
 /// Of a character of the legend: too wide rather than too narrow.
-const CHARACTER: f64 = 7.2;
+const CHARACTER: f64 = 7.0;
 const SAMPLE: f64 = 30.0;
 
 /// A point: on the axis of x, and on that of y.
@@ -72,7 +72,7 @@ impl Chart {
     /// The whole SVG.
     pub fn svg(&self) -> String {
         let (legend, lines) = self.legend();
-        let plot = Plot { chart: self, top: 30.0 + LINE * lines };
+        let plot = Plot { chart: self, top: 34.0 + LINE * lines };
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
              height=\"{HEIGHT}\" role=\"img\" font-family=\"system-ui, 'Helvetica Neue', Arial, sans-serif\" \
@@ -164,7 +164,7 @@ impl Plot<'_> {
             let _ = write!(grid, "M{x:.1} {:.1}V{bottom}", self.top);
             label(x, bottom + 18.0, "middle", &tick.label);
         }
-        label(LEFT - 60.0, self.top - 12.0, "start", &self.chart.y.title);
+        label(LEFT - 70.0, self.top - 13.0, "start", &self.chart.y.title);
         label((LEFT + right) / 2.0, HEIGHT - 10.0, "middle", &self.chart.x.title);
         let _ = writeln!(out, "<path class=\"grid\" d=\"{grid}\" stroke=\"{}\" fill=\"none\"/>", GRID.0);
         let frame = format!("M{LEFT} {:.1}V{bottom}H{right}", self.top);

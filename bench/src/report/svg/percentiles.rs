@@ -13,7 +13,9 @@ const TICKS: u32 = 10;
 /// An axis goes to at least one in so many.
 const LEAST: f64 = 1000.0;
 /// Where a decade is wider than this part of the axis, the median has a name.
-const MEDIAN_ROOM: usize = 6;
+const MEDIAN_ROOM: usize = 5;
+/// What is below this quantile is on the edge of the plot: it does not stretch the axis.
+const LOWEST: f64 = 0.01;
 
 /// One curve for each outcome; of a single one, a curve for each operation, and in
 /// an open loop one more without the wait before sending. `None` if nothing was
@@ -22,13 +24,13 @@ pub fn percentiles(title: &str, outcomes: &[Outcome]) -> Option<String> {
     let sets = sets(outcomes);
     let most = sets.iter().map(|(_, times)| times.len()).max().filter(|most| *most > 0)? as f64;
     let sets_with = || sets.iter().enumerate().filter(|(_, (_, times))| !times.is_empty());
-    let least_us = sets_with().map(|(_, (_, times))| times.us(0.0)).fold(f64::INFINITY, f64::min);
+    let least_us = sets_with().map(|(_, (_, times))| times.us(LOWEST)).fold(f64::INFINITY, f64::min);
     let most_us = sets.iter().map(|(_, times)| times.max_us()).fold(0.0, f64::max);
     let curves = sets_with().map(|(style, (name, times))| curve(name, style, times)).collect();
     let chart = Chart {
         title: format!("Response time by percentile: {title}"),
         x: percent(most),
-        y: Axis::by_range("Response time, µs", least_us, most_us),
+        y: Axis::times("Response time", least_us, most_us),
         curves,
         keys: vec![(Shape::Dot, "slowest request")],
     };

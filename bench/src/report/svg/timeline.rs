@@ -34,12 +34,9 @@ pub fn timeline(over: Over, title: &str, outcomes: &[Outcome]) -> Option<String>
     let least = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
     let (what, y) = match over {
         Over::Throughput => ("Throughput", Axis::linear("Requests a second", most)),
-        Over::P99 => ("99th percentile", Axis::by_range("99th percentile of response time, µs", least, most)),
+        Over::P99 => ("99th percentile", Axis::times("99th percentile of response time", least, most)),
     };
-    let all = [
-        (Shape::Triangle, "interval with requests sent again"),
-        (Shape::Cross, "interval with frames dropped"),
-    ];
+    let all = [(Shape::Triangle, "requests sent again"), (Shape::Cross, "frames dropped")];
     let is_there =
         |shape: Shape| curves.iter().flat_map(|curve| &curve.marks).any(|mark| mark.shape == shape);
     let chart = Chart {
@@ -62,7 +59,17 @@ struct Step {
 }
 
 fn steps(intervals: &[Interval]) -> Vec<Step> {
-    intervals.chunks(intervals.len().div_ceil(STEPS_MAX).max(1)).filter_map(step).collect()
+    let size = intervals.len().div_ceil(STEPS_MAX).max(1);
+    let length = |chunk: &[Interval]| chunk.iter().map(|interval| interval.seconds).sum::<f64>();
+    let mut chunks: Vec<&[Interval]> = intervals.chunks(size).collect();
+    // A rest that is much shorter than the others has no rate of its own.
+    if let [.., before, last] = chunks.as_slice()
+        && length(last) < length(before) / 2.0
+    {
+        chunks.truncate(chunks.len() - 2);
+        chunks.push(&intervals[chunks.len() * size..]);
+    }
+    chunks.into_iter().filter_map(step).collect()
 }
 
 fn step(intervals: &[Interval]) -> Option<Step> {
@@ -131,8 +138,8 @@ mod tests {
             [(0.625, "2 requests sent again, at 0.5 s"), (0.875, "1 frames dropped, at 0.8 s")]
         );
         let clean = timeline(Over::Throughput, "", &[fixture::reads("echo", 1)]).unwrap();
-        assert!(!clean.contains("interval with"));
-        assert!(timeline(Over::P99, "", &[outcome]).unwrap().contains("interval with frames dropped"));
+        assert!(!clean.contains("sent again"));
+        assert!(timeline(Over::P99, "", &[outcome]).unwrap().contains("1 frames dropped"));
     }
 
     #[test]
@@ -140,6 +147,10 @@ mod tests {
         let mut outcome = fixture::reads("echo", 1);
         outcome.intervals.remove(1);
         assert_eq!(curve(Over::P99, "", 0, &steps(&outcome.intervals)).pieces.len(), 2);
+        let rest = Interval { from_s: 1.0, seconds: 0.001, ..outcome.intervals[0].clone() };
+        let with_rest: Vec<Interval> = outcome.intervals.iter().cloned().chain([rest]).collect();
+        let ends: Vec<f64> = steps(&with_rest).iter().map(|step| step.to).collect();
+        assert_eq!(ends, [0.25, 0.75, 1.001], "a short rest is not by itself");
         let one = outcome.intervals[0].clone();
         let at = |n: u32| Interval { from_s: f64::from(n) / 4.0, resent: 1, ..one.clone() };
         let many: Vec<Interval> = (0..1001).map(at).collect();
