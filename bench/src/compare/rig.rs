@@ -86,7 +86,8 @@ impl<'a> Rig<'a> {
     /// does in a closed loop, so that all of them can keep up.
     fn at_rate(&self, case: &Case, targets: &[(usize, &Target)]) -> Result<Case> {
         let Some(Rate::OfKnee(share)) = case.rate else { return Ok(case.clone()) };
-        let closed = Case { rate: None, verify: false, ..case.clone() };
+        // Checking costs the generator, and may be what bounds it: it is a part of this.
+        let closed = Case { rate: None, ..case.clone() };
         let seconds = self.plan.seconds.min(KNEE_S);
         let mut knee = f64::INFINITY;
         for (number, target) in targets {
