@@ -16,6 +16,7 @@ TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 cd "$TOP"
 PATH=$PATH:/usr/sbin:/sbin
 DENY_VERSION=0.20.2
+HDRHISTOGRAM_VERSION=0.10.8
 
 quick=no
 for arg in "$@"; do
@@ -67,6 +68,17 @@ deny() {
     fi
 }
 
+# A package of Python that reads what xblade-bench writes. Without it a test is skipped.
+hdrhistogram() {
+    local venv=$CARGO_TARGET_DIR/tools/hdrhistogram
+    if ! "$venv/bin/python3" -c 'import hdrh' 2>/dev/null; then
+        as_user python3 -m venv --clear "$venv" &&
+            as_user "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check \
+                "hdrhistogram==$HDRHISTOGRAM_VERSION" ||
+            echo "hdrhistogram $HDRHISTOGRAM_VERSION could not be installed from PyPI"
+    fi
+}
+
 # The last line of the run, and its exit status.
 finish() {
     local status=0
@@ -88,8 +100,10 @@ stage format as_user cargo fmt --all --check
 stage clippy as_user cargo clippy --workspace --all-targets --quiet -- -D warnings
 stage dependencies deny
 stage build build; needed
+stage hdrhistogram hdrhistogram
 stage tests tests/lib/run-tests.py "$LOG_DIR/build.json" "$TOP"
 stage "doc tests" as_user cargo test --workspace --doc --quiet
+stage "instruction counts" as_user bench/counts/run
 if [ $quick = no ]; then
     stage VM env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/run
 fi

@@ -145,6 +145,7 @@ impl Echo {
             // READ SECTORS, with and without EXT.
             0x20 | 0x24 => {
                 let sectors = usize::from(*head.get(26)?);
+                lane.warm(frame);
                 lane.resize(frame, DATA_AT + sectors * SECTOR).ok()?;
                 self.turn_round(lane.memory(), frame)
             }

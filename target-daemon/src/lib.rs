@@ -29,5 +29,7 @@ pub mod observe;
 pub mod config;
 /// Bugs to plant in test builds.
 pub mod plant;
+/// Telling the processor what will be needed soon.
+pub(crate) mod prefetch;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

@@ -27,7 +27,7 @@ stage() {
     took=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN {printf "%.0f", b - a}')
     [ "$STAGE_STATUS" = 0 ] || verdict=FAIL
     stage_count "$name" "$log" $verdict
-    STAGE_TABLE+=$(printf '%-14s %s %5d s   %s' "$name" $verdict "$took" "$STAGE_COUNTS")$'\n'
+    STAGE_TABLE+=$(printf '%-18s %s %5d s   %s' "$name" $verdict "$took" "$STAGE_COUNTS")$'\n'
     printf -- '--- %s: %s after %d s\n' "$name" $verdict "$took"
 }
 

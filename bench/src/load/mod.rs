@@ -101,6 +101,9 @@ pub fn ramp(args: &RampArgs) -> Result<bool> {
         Ok(judged.good)
     })?;
     println!("{}", ramp::verdict(found, args));
+    if let Some(directory) = &load.report {
+        report::write_all(&report::Document::of(outcomes), directory)?;
+    }
     Ok(found.is_some())
 }
 

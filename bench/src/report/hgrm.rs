@@ -115,6 +115,19 @@ mod tests {
         );
     }
 
+    /// By hdr-histogram-js 3.0.1, a translation of the Java one, of the same histogram. Its
+    /// steps fall on counts of values, and some percentiles are halves of the last digit.
+    #[test]
+    fn the_file_is_that_of_hdrhistogram_to_the_byte() {
+        let mut latencies = Latencies::default();
+        (1..=8000).for_each(|us| latencies.record(us * 1000));
+        let theirs = include_str!("../../tests/data/hdr-histogram-js.hgrm");
+        for (line, (ours, theirs)) in hgrm(&latencies).lines().zip(theirs.lines()).enumerate() {
+            assert_eq!(ours, theirs, "line {}", line + 1);
+        }
+        assert_eq!(hgrm(&latencies).len(), theirs.len());
+    }
+
     #[test]
     fn an_empty_histogram_is_a_header_and_a_footer() {
         let text = hgrm(&Latencies::default());

@@ -25,6 +25,10 @@ pub struct LaneCounters {
     pub no_chunks: u64,
 }
 
+/// A frame that is worth moving: a request without data, padding included. It
+/// fits into any chunk.
+const SHORT: u16 = 128;
+
 /// No free chunk: the frame has what there was, and is to be released.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoChunks;
@@ -121,6 +125,11 @@ impl<R: Rings> Lane<R> {
         let room = descriptors.get_mut(..limit.min(BATCH)).unwrap_or(&mut []);
         let taken = self.rings.receive(room);
         let before = out.len();
+        // They were written on another core; all of them are on their way here
+        // by the time the first has been dealt with.
+        for descriptor in descriptors.iter().take(taken) {
+            self.memory.prefetch(descriptor.addr as u32);
+        }
         for descriptor in descriptors.iter().take(taken) {
             if let Some(frame) = self.accept(*descriptor) {
                 out.push(frame);
@@ -157,6 +166,24 @@ impl<R: Rings> Lane<R> {
             frame.set_len(0, 0);
         }
         Ok(())
+    }
+
+    /// Moves a short frame into a chunk that was used lately, if there is one:
+    /// what is going to be written behind it finds its memory in the cache then.
+    pub fn warm(&mut self, frame: &mut Frame) {
+        let short = |len: u16| frame.pieces() == 1 && len <= SHORT;
+        let Some((from, len)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
+        let Some(chunk) = self.pool.take(Place::User) else { return };
+        let mut warm = Frame::empty(self.memory.id());
+        warm.push(self.memory.start_of(chunk), len);
+        let (old, new) = (self.memory.piece(frame, 0), self.memory.piece_mut(&mut warm, 0));
+        if old.len() == new.len() {
+            new.copy_from_slice(old);
+        }
+        *frame = warm;
+        // Cannot fail: the ledger gave it to the frame.
+        let given = self.pool.give_cold(self.memory.chunk_of(from), Place::User);
+        debug_assert!(given.is_ok());
     }
 
     /// A new frame of this length, its bytes undefined.

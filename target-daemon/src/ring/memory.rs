@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::Frame;
+use crate::prefetch;
 
 /// A UMEM area, divided into chunks of a power of two.
 ///
@@ -100,6 +101,11 @@ impl Memory {
     /// Bytes from an address to the end of its chunk.
     pub(super) fn room_at(&self, addr: u32) -> u32 {
         self.chunk_bytes() - (addr & (self.chunk_bytes() - 1))
+    }
+
+    /// Has the first bytes at an address brought into the cache.
+    pub(super) fn prefetch(&self, addr: u32) {
+        prefetch::bytes(self.base.as_ptr().wrapping_add(addr as usize), 1);
     }
 
     /// A piece of a frame; empty if the frame has no such piece.

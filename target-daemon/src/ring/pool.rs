@@ -1,5 +1,6 @@
 //! The ledger of chunks: who has each one, checked at every move.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 /// Where a chunk is.
@@ -17,10 +18,18 @@ pub enum Place {
 }
 
 /// Chunks by place, and the free list.
+///
+/// ```text
+/// for the kernel ◄── [ not touched lately … used a moment ago ] ──► for frames
+/// ```
+///
+/// The kernel fills thousands of chunks in turn, more than any cache holds, and
+/// writes little into most: a request to read has 60 bytes. The reply has 4 KiB,
+/// so that is put where a reply has been sent from just now.
 #[derive(Debug)]
 pub struct Pool {
     places: Vec<Place>,
-    free: Vec<u32>,
+    free: VecDeque<u32>,
     counts: [u32; 4],
 }
 
@@ -42,16 +51,15 @@ impl Pool {
     pub fn new(chunks: u32) -> Self {
         Self {
             places: vec![Place::Free; chunks as usize],
-            // Popped from the end: low chunks first, so that a quiet lane
-            // stays in few pages.
             free: (0..chunks).rev().collect(),
             counts: [chunks, 0, 0, 0],
         }
     }
 
-    /// A free chunk, moved to `to`.
+    /// A free chunk, moved to `to`: for the kernel one that has not been touched
+    /// for long, else one that was used last.
     pub fn take(&mut self, to: Place) -> Option<u32> {
-        let chunk = self.free.pop()?;
+        let chunk = if to == Place::Fill { self.free.pop_front() } else { self.free.pop_back() }?;
         self.set(chunk, Place::Free, to);
         Some(chunk)
     }
@@ -60,7 +68,15 @@ impl Pool {
     pub fn give(&mut self, chunk: u32, from: Place) -> Result<(), Misplaced> {
         self.shift(chunk, from, Place::Free)?;
         // Never grows: at most `chunks` entries, each at most once.
-        self.free.push(chunk);
+        self.free.push_back(chunk);
+        Ok(())
+    }
+
+    /// As [`Self::give`], for a chunk that is best received into again, since
+    /// little of it was touched.
+    pub fn give_cold(&mut self, chunk: u32, from: Place) -> Result<(), Misplaced> {
+        self.shift(chunk, from, Place::Free)?;
+        self.free.push_front(chunk);
         Ok(())
     }
 
@@ -141,6 +157,17 @@ mod tests {
         assert_eq!(pool.check(1), Ok(()));
         let imbalance = pool.check(0).unwrap_err();
         assert_eq!((imbalance.counted, imbalance.expected), ([3, 0, 1, 0], [3, 0, 0, 0]));
+    }
+
+    #[test]
+    fn frames_get_what_was_used_last_and_the_kernel_what_was_not_touched() {
+        let mut pool = Pool::new(5);
+        let [used, untouched] = [Place::User, Place::Fill].map(|to| pool.take(to).unwrap());
+        pool.give(used, Place::User).unwrap();
+        pool.give_cold(untouched, Place::Fill).unwrap();
+        assert_eq!(pool.give_cold(untouched, Place::Fill), Err(Misplaced), "freed twice");
+        assert_eq!((pool.take(Place::User), pool.take(Place::Fill)), (Some(used), Some(untouched)));
+        assert_eq!(pool.check(1), Ok(()));
     }
 
     #[test]

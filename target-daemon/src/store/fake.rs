@@ -44,6 +44,7 @@ struct State {
     submitted: Vec<Logged>,
     executed: Vec<Logged>,
     faults: Vec<(Kind, Fault)>,
+    at_once: Vec<Kind>,
 }
 
 /// Sectors in memory.
@@ -63,6 +64,7 @@ impl FakeStore {
             submitted: Vec::new(),
             executed: Vec::new(),
             faults: Vec::new(),
+            at_once: Vec::new(),
         };
         Self(Arc::new(Mutex::new(state)))
     }
@@ -90,6 +92,11 @@ impl FakeStore {
     /// when they are made.
     pub fn set_block_bytes(&self, bytes: u32) {
         self.state().geometry.block_bytes = bytes;
+    }
+
+    /// Operations of these kinds are done at once ([`Store::now`]).
+    pub fn set_at_once(&self, kinds: &[Kind]) {
+        self.state().at_once = kinds.to_vec();
     }
 
     /// Makes the next operation of this kind that is done fail. Several calls
@@ -199,6 +206,23 @@ impl Store for FakeStore {
             state.finish(0);
         }
         Ok(())
+    }
+
+    /// What the test wants; and one in four of those that could be, in an order
+    /// that is drawn: a worker has to get along with both ways.
+    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+        let mut state = self.state();
+        let drawn = matches!(op.kind, Kind::Read | Kind::Write)
+            && state.draw().is_some_and(|drawn| drawn.is_multiple_of(4));
+        if !drawn && !state.at_once.contains(&op.kind) {
+            return None;
+        }
+        state.submitted.push(logged(op));
+        let result = state.execute(op);
+        if result.is_ok() {
+            state.executed.push(logged(op));
+        }
+        Some(result)
     }
 
     fn complete(&mut self) -> Option<Completion> {

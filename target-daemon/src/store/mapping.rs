@@ -6,6 +6,7 @@ use std::io;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::{Buffers, sigbus};
+use crate::prefetch;
 
 /// A page of it was not there, and the copy ended early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +48,13 @@ impl Mapping {
     /// lives.
     pub(super) fn pin(&mut self) -> io::Result<()> {
         self.raw.lock()
+    }
+
+    /// Has the bytes at `at` brought into the cache, if they are here.
+    pub(super) fn prefetch(&self, at: usize, bytes: usize) {
+        if at.checked_add(bytes).is_some_and(|end| end <= self.raw.len()) {
+            prefetch::bytes(self.raw.as_ptr().wrapping_add(at), bytes);
+        }
     }
 
     /// Fills `buffers` from the bytes at `at`.

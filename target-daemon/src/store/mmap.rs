@@ -40,6 +40,10 @@ use super::{
 };
 use crate::plant::{Bug, planted};
 
+/// Most bytes of a request that are fetched before it is executed: the data of
+/// the longest reply. The count of a frame that nobody has checked may be more.
+const FORESEEN_MAX: u64 = 16 * SECTOR_BYTES;
+
 /// How a write gets to the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writes {
@@ -61,8 +65,8 @@ pub struct MmapStore {
     pages: Pages,
     failed: Option<Fault>,
     completed: Completed,
-    /// The file was seen to reach this far since the last harvest, so that a
-    /// batch of reads of zeros asks once.
+    /// The file was seen to reach this far in this turn, so that a batch of reads
+    /// of zeros asks once.
     end_seen: u64,
 }
 
@@ -243,8 +247,29 @@ impl Store for MmapStore {
         Ok(())
     }
 
-    fn complete(&mut self) -> Option<Completion> {
+    fn foresee(&self, sector: u64, sectors: u64) {
+        if let Some(mapping) = &self.mapping
+            && let Some(at) = sector.checked_mul(SECTOR_BYTES).and_then(|at| usize::try_from(at).ok())
+        {
+            mapping.prefetch(at, (sectors * SECTOR_BYTES).min(FORESEEN_MAX) as usize);
+        }
+    }
+
+    /// Whatever is one copy from or to the mapping.
+    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+        let at_once = match op.kind {
+            Kind::Read => true,
+            Kind::Write => self.writes == Writes::Volatile,
+            Kind::Flush | Kind::Discard | Kind::Measure => false,
+        };
+        (at_once && self.mapping.is_some()).then(|| self.execute(op))
+    }
+
+    fn kick(&mut self) {
         self.end_seen = 0;
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
         if self.completed.only_waits() {
             // The result goes to every write that waits for it.
             let _ = self.flush();

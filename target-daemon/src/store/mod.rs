@@ -56,7 +56,7 @@ pub use faulty::Faulty;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions, Sync};
+pub use open::{Access, OpenOptions, Sync, examine};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ranges::{Extent, ranges, span};
 
@@ -222,10 +222,24 @@ pub trait Store: Send {
     /// Takes an operation, or gives it back if the queue is full.
     fn submit(&mut self, op: Op) -> Result<(), Full>;
 
+    /// These sectors will probably be read next. A hint, to be taken at no cost
+    /// or not at all: nothing was checked.
+    fn foresee(&self, sector: u64, sectors: u64) {
+        let _ = (sector, sectors);
+    }
+
+    /// Does a read or a write at once, if that needs no waiting: then it needs no
+    /// place in a queue and no completion, and its token means nothing. `None`:
+    /// nothing was done; submit it.
+    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+        let _ = op;
+        None
+    }
+
     /// Hands what was submitted since the last call to the system, with one
     /// call for all of it, and lets the system hand back what is finished.
     /// Called once a turn, before [`Store::complete`], while anything is under
-    /// way.
+    /// way or after something was done at once.
     fn kick(&mut self) {}
 
     /// The next finished operation, if there is one.

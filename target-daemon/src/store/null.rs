@@ -2,7 +2,7 @@
 //! zeros. It measures what the protocol costs by itself.
 
 use super::completed::Completed;
-use super::{Completion, Full, Geometry, Kind, Op, Store};
+use super::{Completion, Fault, Full, Geometry, Kind, Op, Store};
 
 /// Accepts and discards.
 #[derive(Debug)]
@@ -17,6 +17,14 @@ impl NullStore {
         let geometry = Geometry::new(sectors, 4096);
         Self { geometry, completed: Completed::new() }
     }
+
+    fn execute(&self, op: &mut Op) -> Result<(), Fault> {
+        op.range_in(self.geometry)?;
+        if op.kind == Kind::Read {
+            op.buffers.zero();
+        }
+        Ok(())
+    }
 }
 
 impl Store for NullStore {
@@ -26,13 +34,13 @@ impl Store for NullStore {
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
-        let result = op.range_in(self.geometry).map(|_| {
-            if op.kind == Kind::Read {
-                op.buffers.zero();
-            }
-        });
+        let result = self.execute(&mut op);
         self.completed.push(op.token, result);
         Ok(())
+    }
+
+    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+        Some(self.execute(op))
     }
 
     fn complete(&mut self) -> Option<Completion> {
@@ -45,8 +53,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::store::Buffers;
     use crate::store::completed::QUEUE_MAX;
-    use crate::store::{Buffers, Fault};
 
     fn submit(store: &mut NullStore, kind: Kind, sector: u64, memory: &mut [u8]) -> Completion {
         let mut buffers = Buffers::EMPTY;

@@ -14,6 +14,7 @@
 
 mod bytes;
 mod drop_reason;
+mod glance;
 mod initiator;
 mod reply;
 mod request;
@@ -34,6 +35,7 @@ pub mod query;
 pub mod reserve;
 
 pub use drop_reason::DropReason;
+pub use glance::Glance;
 pub use initiator::{Response, announce};
 pub use reply::Reply;
 pub use request::{Body, Request};

@@ -65,6 +65,11 @@ impl Book {
         }
     }
 
+    /// Whether a request that needs these sectors has to wait for nobody.
+    pub fn is_clear(&self, span: Span) -> bool {
+        self.overlap.is_clear(span)
+    }
+
     /// A write that does just the same, and has not ended.
     pub fn twin(&self, content: &Content, span: Span) -> Option<u16> {
         let equal = |index: &u16| self.slab.get(*index).is_some_and(|pending| pending.content == *content);

@@ -15,16 +15,16 @@ use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::shelf::{Export, Shelf};
-use crate::store::{Buffers, Completion, Fault, Full, Kind, Op};
+use crate::store::{Buffers, Completion, Fault, Full, Kind, Op, Span};
 use crate::wire::query::Advert;
 use crate::wire::{Body, Reply, Request, aoe, ata};
 
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
 
-/// The token of a measurement that no request asked for. No request has it: the
-/// slab has a place less than 16 bits can count.
-const MEASURE: u32 = u32::MAX;
+/// The token of what is in no slab: a measurement that no request asked for. No
+/// request has it, for the slab has a place less than 16 bits can count.
+const NOBODYS: u32 = u32::MAX;
 
 /// How often stores that do not answer are looked for.
 const LOOK_EVERY_NS: u64 = 100_000_000;
@@ -38,6 +38,8 @@ pub struct Desk {
     books: Vec<Book>,
     /// Exports whose size is being looked at, for nobody who asked on the wire.
     measuring: Vec<bool>,
+    /// Exports whose store has done something at once in this turn.
+    used: Vec<bool>,
     /// What has been under way.
     history: History,
     lanes: Arc<[SharedLane]>,
@@ -63,6 +65,7 @@ impl Desk {
         Self {
             books: shelf.iter().map(|_| Book::new(in_flight)).collect(),
             measuring: vec![false; shelf.len()],
+            used: vec![false; shelf.len()],
             history: History::new(),
             shelf,
             lanes,
@@ -79,11 +82,17 @@ impl Desk {
         self.now_ns = now_ns;
     }
 
+    /// These sectors of an export will probably be read next.
+    pub fn foresee(&self, export: u16, sector: u64, sectors: u64) {
+        if let Some(export) = self.shelf.get(usize::from(export)) {
+            export.store.foresee(sector, sectors);
+        }
+    }
+
     /// Executes a request. What needs the store comes out of
     /// [`Self::harvest`], the rest is done at once.
     pub fn execute(&mut self, job: Job, stats: &mut Stats) -> Option<Done> {
-        let lanes = Arc::clone(&self.lanes);
-        let lane = lanes.get(usize::from(job.lane))?;
+        let lane = self.lanes.get(usize::from(job.lane))?;
         let first = lane.memory.piece(&job.frame, 0);
         let head = if job.header.command != aoe::Command::Ata && job.frame.pieces() > 1 {
             let n = lane.memory.copy_out(&job.frame, &mut self.scratch);
@@ -133,8 +142,9 @@ impl Desk {
     /// Takes what the stores have finished and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
         for index in 0..self.books.len() {
+            let used = self.used.get_mut(index).is_some_and(std::mem::take);
             let quiet = self.books.get(index).is_none_or(|book| book.len() == 0);
-            if quiet && self.measuring.get(index) != Some(&true) {
+            if quiet && !used && self.measuring.get(index) != Some(&true) {
                 continue;
             }
             if let Some(export) = self.shelf.get_mut(index) {
@@ -186,7 +196,7 @@ impl Desk {
     pub fn measure(&mut self) {
         for (index, measuring) in self.measuring.iter_mut().enumerate() {
             let Some(export) = self.shelf.get_mut(index) else { break };
-            let op = Op { token: MEASURE, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+            let op = Op { token: NOBODYS, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
             *measuring = *measuring || export.store.submit(op).is_ok();
         }
     }
@@ -204,7 +214,7 @@ impl Desk {
     }
 
     /// Takes a request in, and gives it to the store unless it has to wait.
-    fn admit(&mut self, pending: Pending, stats: &mut Stats) -> Option<Done> {
+    fn admit(&mut self, mut pending: Pending, stats: &mut Stats) -> Option<Done> {
         let index = usize::from(pending.job.export);
         let geometry = self.shelf.get(index)?.state.geometry;
         let span = pending.content.span(geometry);
@@ -225,7 +235,10 @@ impl Desk {
                 Found::Reused => stats.counters.tags_reused += 1,
             }
         }
-        match book.admit(pending, span) {
+        if let Some(result) = span.and_then(|span| self.at_once(index, &mut pending, span)) {
+            return self.ended(index, pending, result, stats);
+        }
+        match self.books.get_mut(index)?.admit(pending, span) {
             Ok(Admitted::Runs(place)) => self.submit(index, place, stats),
             Ok(Admitted::Waits) => {
                 stats.counters.waited += 1;
@@ -237,6 +250,21 @@ impl Desk {
                 Some(pending.unanswered())
             }
         }
+    }
+
+    /// Has a request done that has to wait for nobody, if its store does that at
+    /// once: then it never enters the book.
+    fn at_once(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
+        let export = self.shelf.get_mut(index)?;
+        let lane = self.lanes.get(usize::from(pending.job.lane))?;
+        if pending.content.kind == Kind::Discard || !self.books.get(index)?.is_clear(span) {
+            return None;
+        }
+        let result = export.store.now(&mut pending.op(NOBODYS, &lane.memory)?)?;
+        if let Some(used) = self.used.get_mut(index) {
+            *used = true;
+        }
+        Some(result)
     }
 
     /// Gives the operation of a request that may run to the store of export
@@ -264,7 +292,7 @@ impl Desk {
     fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
         let Some((book, export)) = self.books.get_mut(index).zip(self.shelf.get_mut(index)) else { return };
         let Completion { token, result } = completion;
-        if token == MEASURE
+        if token == NOBODYS
             && let Some(measuring) = self.measuring.get_mut(index).filter(|measuring| **measuring)
         {
             *measuring = false;
@@ -274,17 +302,31 @@ impl Desk {
             stats.counters.stale_completions += 1;
             return;
         };
-        stats.completed(pending.content.kind, result);
         if pending.content.kind == Kind::Measure {
             follow(export, &self.directory);
         }
-        if result.is_err() && export.store.degraded().is_some() {
-            self.directory.mark_degraded(export.state.settings.address);
-        }
-        done.extend(self.answer(pending, result, stats));
+        done.extend(self.ended(index, pending, result, stats));
         while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(token as u16)) {
             done.extend(self.answer(follower, result, stats));
         }
+    }
+
+    /// A request to export `index` has been done, or has failed.
+    fn ended(
+        &mut self,
+        index: usize,
+        pending: Pending,
+        result: Result<(), Fault>,
+        stats: &mut Stats,
+    ) -> Option<Done> {
+        stats.completed(pending.content.kind, result);
+        if result.is_err()
+            && let Some(export) = self.shelf.get(index)
+            && export.store.degraded().is_some()
+        {
+            self.directory.mark_degraded(export.state.settings.address);
+        }
+        self.answer(pending, result, stats)
     }
 
     /// As [`Self::conclude`], for a request that has been done.

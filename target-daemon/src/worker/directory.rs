@@ -79,6 +79,11 @@ impl Directory {
         self.rows.iter().map(|(address, _)| *address).zip(sizes)
     }
 
+    /// The owner of the export with this address.
+    pub fn owner(&self, address: Address) -> Option<Owner> {
+        self.find_row(address).and_then(|at| self.rows.get(at)).map(|(_, owner)| *owner)
+    }
+
     fn find_row(&self, address: Address) -> Option<usize> {
         self.rows.binary_search_by_key(&address, |(address, _)| *address).ok()
     }

@@ -24,6 +24,16 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Its operation, under this token; `None` if its frame has no room for the
+    /// data. The frame's memory is the operation's: until that has ended, nobody
+    /// may touch it.
+    pub fn op(&mut self, token: u32, memory: &Memory) -> Option<Op> {
+        let Content { kind, sector, bytes, .. } = self.content;
+        let offset = usize::from(self.payload_offset);
+        let buffers = scatter(&mut self.job.frame, offset, bytes as usize, memory)?;
+        Some(Op { token, kind, sector, buffers })
+    }
+
     /// The end of a request that gets no reply: the initiator resends it.
     pub fn unanswered(self) -> Done {
         self.job.done(self.operation, None)
@@ -90,12 +100,10 @@ impl Slab {
         if entry.lent_ns.is_some() {
             return None;
         }
-        let pending = entry.pending.as_mut()?;
-        let Content { kind, sector, bytes, .. } = pending.content;
-        let offset = usize::from(pending.payload_offset);
-        let buffers = scatter(&mut pending.job.frame, offset, bytes as usize, memory)?;
+        let token = u32::from(entry.generation) << 16 | u32::from(index);
+        let op = entry.pending.as_mut()?.op(token, memory)?;
         (entry.lent_ns, entry.overdue) = (Some(now_ns), false);
-        Some(Op { token: u32::from(entry.generation) << 16 | u32::from(index), kind, sector, buffers })
+        Some(op)
     }
 
     /// Takes a request out whose completion has come. `None` for a token whose
@@ -157,9 +165,10 @@ fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Memory)
         skip -= skipped;
         left -= taken;
         let Some(part) = piece.get_mut(skipped..skipped + taken).filter(|p| !p.is_empty()) else { continue };
-        // SAFETY: the frame owns these bytes and sits in the slab, where nobody
-        // touches it, until `complete`: `lend` makes no second list before
-        // that, and the store drops this one before it returns the completion.
+        // SAFETY: the frame owns these bytes. It sits in the slab, where nobody
+        // touches it until `complete`: `lend` makes no second list before that,
+        // and the store drops this one before it returns the completion. Or it is
+        // lent for one call (`Desk::at_once`), and the list ends with that.
         if !unsafe { buffers.push(part) } {
             return None;
         }

@@ -52,8 +52,8 @@ use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
 use crate::store::Area;
-use crate::wire::DropReason;
 use crate::wire::aoe::Header;
+use crate::wire::{DropReason, Glance};
 
 /// The firmware version that queries are answered with.
 pub const FIRMWARE: u16 = 1;
@@ -211,9 +211,12 @@ impl<R: Rings> Worker<R> {
                 shared.mark_used();
             }
             let now_ns = clock.now_ns();
-            for frame in batch.drain(..) {
+            let mut frames = batch.drain(..);
+            while let Some(frame) = frames.next() {
+                self.foresee(at, frames.as_slice().first());
                 self.admit(at, frame, now_ns);
             }
+            drop(frames);
             // Before the next lane: a synchronous store has room for a batch or
             // two of completions.
             self.desk.harvest(&mut self.done, &mut self.stats);
@@ -222,26 +225,50 @@ impl<R: Rings> Worker<R> {
         received
     }
 
+    /// While one frame is dealt with, the sectors that the next one asks for can
+    /// be on their way.
+    fn foresee(&self, at: usize, next: Option<&Frame>) {
+        let glance =
+            self.lanes.get(at).zip(next).and_then(|(own, next)| Glance::at(own.lane.memory().piece(next, 0)));
+        if let Some(glance) = glance
+            && let Some(owner) = self.directory.owner(glance.address)
+            && owner.worker == self.index
+        {
+            self.desk.foresee(owner.export, glance.sector, glance.count.into());
+        }
+    }
+
     /// A frame from the wire: to the owners of the exports that it is for.
     fn admit(&mut self, at: usize, frame: Frame, now_ns: u64) {
         let header = match self.check(at, &frame) {
             Ok(header) => header,
             Err(reason) => return self.drop_frame(at, frame, reason),
         };
-        let directory = Arc::clone(&self.directory);
-        let mut owners = directory.find(&header);
-        let Some(mut owner) = owners.next() else {
-            return self.drop_frame(at, frame, DropReason::Address);
+        let [first, second] = {
+            let mut owners = self.directory.find(&header);
+            [owners.next(), owners.next()]
         };
-        for next in owners {
+        match (first, second) {
+            (None, _) => self.drop_frame(at, frame, DropReason::Address),
+            (Some(owner), None) => self.dispatch(at, frame, header, owner, now_ns),
+            (Some(_), Some(_)) => self.admit_to_all(at, frame, header, now_ns),
+        }
+    }
+
+    /// A frame for several exports: a copy for each but the last.
+    fn admit_to_all(&mut self, at: usize, frame: Frame, header: Header, now_ns: u64) {
+        let directory = Arc::clone(&self.directory);
+        let mut owners = directory.find(&header).peekable();
+        while let Some(owner) = owners.next() {
+            if owners.peek().is_none() {
+                return self.dispatch(at, frame, header, owner, now_ns);
+            }
             if let Some(Ok(copy)) = self.lanes.get_mut(at).map(|own| own.lane.duplicate(&frame)) {
                 self.dispatch(at, copy, header, owner, now_ns);
             } else {
                 self.stats.counters.no_chunks += 1;
             }
-            owner = next;
         }
-        self.dispatch(at, frame, header, owner, now_ns);
     }
 
     fn check(&self, at: usize, frame: &Frame) -> Result<Header, DropReason> {
@@ -260,9 +287,12 @@ impl<R: Rings> Worker<R> {
         let first = own.lane.memory().piece(&frame, 0);
         let sectors = self.shared.get(usize::from(own.id)).map_or(0, SharedLane::sectors_per_frame);
         let room = room::for_reply(&header, first, sectors).max(request_len);
-        if room > request_len && own.lane.resize(&mut frame, room) == Err(NoChunks) {
-            self.stats.counters.no_chunks += 1;
-            return own.lane.release(frame);
+        if room > request_len {
+            own.lane.warm(&mut frame);
+            if own.lane.resize(&mut frame, room) == Err(NoChunks) {
+                self.stats.counters.no_chunks += 1;
+                return own.lane.release(frame);
+            }
         }
         let job = Job {
             frame,

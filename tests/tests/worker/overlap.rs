@@ -52,6 +52,62 @@ pub fn writes_that_overlap_keep_their_order() {
     target.assert_at_rest();
 }
 
+/// A store that does a request at once is not asked while one is under way that
+/// it overlaps, whichever of the two writes.
+#[test]
+pub fn what_is_done_at_once_does_not_overtake() {
+    for (first, second) in [(Kind::Write, Kind::Read), (Kind::Read, Kind::Write), (Kind::Write, Kind::Write)]
+    {
+        let store = store(Order::Manual, 64);
+        let mut target = target(&store, |_| {});
+        let (old, new) = (pattern(1, 0, 4), pattern(2, 0, 4));
+        let ask = |kind, tag, lba, data: &[u8]| match kind {
+            Kind::Read => read(DISK, tag, lba, 4),
+            _ => write(DISK, tag, lba, data),
+        };
+        let asks = [ask(first, 1, 0, &old), ask(second, 2, 2, &new), ask(second, 3, 100, &new)];
+        send(&mut target, &asks[..1]);
+        assert_eq!(given(&store), [(first, 0)]);
+        store.set_at_once(&[second]);
+        send(&mut target, &asks[1..]);
+        let answer = |kind, data: &[u8]| if kind == Kind::Read { data.to_vec() } else { vec![] };
+        let apart = if second == Kind::Read { vec![0; 2048] } else { vec![] };
+        assert_eq!(target.sent(0), [good(&asks[2], &apart)], "{first:?} {second:?}: it is in nobody's way");
+        assert_eq!((given(&store).len(), target.count(|c| c.waited)), (1, 1), "{first:?} {second:?}");
+        release_all(&store);
+        target.settle();
+        assert_eq!(target.sent(0), [good(&asks[0], &answer(first, &[0; 2048]))]);
+        release_all(&store);
+        target.settle();
+        let seen = [&old[1024..], &[0; 1024]].concat();
+        assert_eq!(target.sent(0), [good(&asks[1], &answer(second, &seen))]);
+        let order: Vec<_> = store.executed().iter().map(|op| op.sector).collect();
+        assert_eq!(order, [100, 0, 2], "{first:?} {second:?}");
+        target.assert_at_rest();
+    }
+}
+
+/// A copy of a write that was done at once is answered, and not done again.
+#[test]
+pub fn a_copy_of_what_was_done_at_once_is_not_done_again() {
+    let store = store(Order::Manual, 64);
+    store.set_at_once(&[Kind::Read, Kind::Write]);
+    let mut target = target(&store, |_| {});
+    let (old, new) = (pattern(1, 0, 4), pattern(2, 0, 4));
+    let asks =
+        [write(DISK, 1, 0, &old), write(DISK, 2, 0, &new), write(DISK, 1, 0, &old), read(DISK, 3, 0, 4)];
+    send(&mut target, &asks);
+    let answers = [&[][..], &[], &[], &new];
+    let expected: Vec<_> = asks.iter().zip(answers).map(|(ask, data)| good(ask, data)).collect();
+    let mut sent = target.sent(0);
+    sent.sort();
+    let mut sorted = expected.clone();
+    sorted.sort();
+    assert_eq!(sent, sorted);
+    assert_eq!((store.executed().len(), target.count(|c| c.repeated)), (3, 1));
+    target.assert_at_rest();
+}
+
 /// Reads of the same sectors, and neighbours, are with the store together.
 #[test]
 fn what_does_not_conflict_does_not_wait() {

@@ -22,6 +22,7 @@ fn without_the_overlap_guard() {
         &[
             crate::overlap::writes_that_overlap_keep_their_order,
             crate::overlap::a_block_is_written_by_one_at_a_time,
+            crate::overlap::what_is_done_at_once_does_not_overtake,
         ],
     );
 }
@@ -45,6 +46,7 @@ fn without_history() {
         &[
             crate::copies::a_late_copy_does_not_bring_back_old_data,
             crate::copies::copies_of_followers_and_of_failed_writes_are_answered_as_those_were,
+            crate::overlap::a_copy_of_what_was_done_at_once_is_not_done_again,
             crate::random::many,
         ],
     );

@@ -66,6 +66,41 @@ fn a_reply_grows_in_place_and_shrinks_again() {
 }
 
 #[test]
+fn a_short_frame_moves_to_where_a_reply_was_sent_from() {
+    let (mut lane, wire) = lane(64);
+    let mut sent_from = Vec::new();
+    for round in 0..3 {
+        wire.deliver(&pattern(60));
+        let mut frame = receive(&mut lane).pop().unwrap();
+        lane.warm(&mut frame);
+        assert_eq!(bytes(&lane, &frame), pattern(60), "round {round}");
+        sent_from.push(frame.piece(0).unwrap().0);
+        lane.transmit(frame).unwrap();
+        lane.flush().unwrap();
+        assert_eq!(wire.sent().unwrap(), pattern(60));
+        lane.reclaim();
+        lane.refill();
+        lane.check(0).unwrap();
+    }
+    assert!(sent_from.iter().all(|addr| *addr == sent_from[0]), "{sent_from:?}");
+}
+
+#[test]
+fn a_frame_with_data_or_in_pieces_stays_where_it_is_and_so_does_one_without_a_free_chunk() {
+    let (mut lane, wire) = lane(64);
+    for (len, chunks) in [(129, 0), (1573, 0), (60, 64)] {
+        wire.deliver(&pattern(len));
+        let mut frame = receive(&mut lane).pop().unwrap();
+        let taken: Vec<Frame> = (0..chunks).map_while(|_| lane.allocate(1).ok()).collect();
+        let before = frame.piece(0);
+        lane.warm(&mut frame);
+        assert_eq!((frame.piece(0), bytes(&lane, &frame)), (before, pattern(len)), "{len}");
+        taken.into_iter().chain([frame]).for_each(|frame| lane.release(frame));
+        lane.check(0).unwrap();
+    }
+}
+
+#[test]
 fn growing_moves_no_byte_of_a_scattered_frame() {
     // A driver may leave room behind every piece.
     let (mut lane, wire) = lane(64);

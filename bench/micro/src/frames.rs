@@ -1,0 +1,80 @@
+//! What is asked, and what is served.
+
+use xblade::shelf::{Acl, Settings};
+use xblade::store::Durability;
+use xblade::wire::aoe::{Address, Command, Header, Role};
+use xblade::wire::ether::{Ether, Mac, Tags};
+use xblade::wire::identify::{Names, Text};
+use xblade::wire::query::Advert;
+use xblade::wire::{Body, Request, ata, query};
+
+/// The target's interface.
+pub const TARGET: Mac = Mac([2, 0, 0, 0, 1, 0]);
+/// The initiator.
+const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
+/// The export.
+pub const EXPORT: Address = Address { shelf: 1, slot: 0 };
+/// What the interface tells of itself.
+pub const ADVERT: Advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 16 };
+/// READ EXT.
+pub const READ: u8 = 0x24;
+/// WRITE EXT.
+pub const WRITE: u8 = 0x34;
+
+const PAYLOAD_OFFSET: usize = 36;
+/// Extended, and for a write the flag that says so.
+const FLAGS: u8 = 0x40;
+const FLAG_WRITE: u8 = 0x01;
+
+/// What the configuration says of the export.
+pub fn settings() -> Settings {
+    Settings {
+        address: EXPORT,
+        read_only: false,
+        durability: Durability::Volatile,
+        names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
+        acl: Acl::default(),
+    }
+}
+
+/// A read or write, without its data.
+pub fn transfer(opcode: u8, tag: u32, sector: u64, count: u8) -> Request<'static> {
+    let writes = opcode == WRITE;
+    let ata = ata::Request {
+        flags: FLAGS | if writes { FLAG_WRITE } else { 0 },
+        feature: 0,
+        count,
+        command: opcode.into(),
+        registers: ata::Request::registers_of(sector),
+    };
+    let payload_len = if writes { usize::from(count) * ata::SECTOR_LEN } else { 0 };
+    Request {
+        header: header(TARGET, EXPORT, Command::Ata, tag),
+        body: Body::Ata { ata, payload_offset: PAYLOAD_OFFSET, payload_len },
+    }
+}
+
+/// "Tell your config string."
+pub fn query() -> Request<'static> {
+    Request { header: header(TARGET, EXPORT, Command::Query, 1), body: Body::Query(query::Request::Read) }
+}
+
+/// The same, to everybody on the network, about an export that is not ours.
+pub fn for_another() -> Request<'static> {
+    let elsewhere = Address { shelf: 9, slot: 9 };
+    let header = header(Mac::BROADCAST, elsewhere, Command::Query, 1);
+    Request { header, ..query() }
+}
+
+/// The frame of a request; the data of a write is `data` over and over.
+pub fn frame(request: &Request<'_>, data: u8) -> Vec<u8> {
+    let mut frame = vec![data; 9014];
+    let len = request.emit(&mut frame).expect("room in the frame");
+    frame.truncate(len);
+    frame
+}
+
+fn header(dst: Mac, to: Address, command: Command, tag: u32) -> Header {
+    let ether = Ether { dst, src: HOST, tags: Tags::NONE };
+    Header { ether, role: Role::Request, shelf: to.shelf, slot: to.slot, command, tag }
+}

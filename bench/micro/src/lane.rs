@@ -1,0 +1,53 @@
+//! Descriptors → owned frames, and back.
+
+use xblade::ring::{FakeRings, FakeWire, Frame, Lane};
+
+use crate::frames::{self, READ};
+use crate::{BATCH, Case};
+
+/// Every frame goes back as it came: reclaim, receive, transmit, flush, refill,
+/// in the order of a worker's turn. What is reclaimed is the batch before.
+pub struct LaneBatch {
+    lane: Lane<FakeRings>,
+    wire: FakeWire,
+    frame: Vec<u8>,
+    batch: Vec<Frame>,
+}
+
+impl LaneBatch {
+    /// A lane of the usual shape.
+    pub fn new() -> Self {
+        let (rings, memory, wire) = FakeRings::new(1024, 4096, 256).expect("a possible shape");
+        Self {
+            lane: Lane::new(rings, memory),
+            wire,
+            frame: frames::frame(&frames::transfer(READ, 1, 8, 8), 0),
+            batch: Vec::with_capacity(BATCH),
+        }
+    }
+}
+
+impl Case for LaneBatch {
+    fn prepare(&mut self) {
+        for _ in 0..BATCH {
+            assert!(self.wire.deliver(&self.frame), "room in the rings");
+        }
+    }
+
+    fn run(&mut self) {
+        self.lane.reclaim();
+        self.lane.receive(&mut self.batch);
+        for frame in self.batch.drain(..) {
+            // A frame that finds no room is missed in `finish`.
+            let _ = self.lane.transmit(frame);
+        }
+        let _ = self.lane.flush();
+        self.lane.refill();
+    }
+
+    fn finish(&mut self) {
+        for _ in 0..BATCH {
+            assert_eq!(self.wire.sent().as_deref(), Some(&*self.frame));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The hot path of the target in pieces, for two instruments.
+//!
+//! ```text
+//!            ┌─► benches/hot_path.rs   criterion: time
+//! [CASES] ───┤
+//!            └─► bin/count.rs          callgrind: instructions (bench/counts/run)
+//! ```
+//!
+//! A case is built, and does its work, in one place only, so that both measure
+//! the same thing. No case allocates or makes a system call in what is
+//! measured, but for the `fstat` of a mapped store's write.
+//!
+//! It is a crate of its own so that counting compiles the target and nothing
+//! else: neither criterion nor the load generator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a fixture that fails is a benchmark that fails"
+)]
+
+mod dispatch;
+mod frames;
+mod lane;
+mod parse;
+mod turn;
+
+use dispatch::Dispatch;
+use lane::LaneBatch;
+use parse::{ForAnother, Parse};
+use turn::Turn;
+
+/// Operations in a batch: as many frames as a worker takes from a lane at once.
+pub const BATCH: usize = xblade::ring::BATCH;
+
+/// Batches after which a case is in its steady state: by then the history of
+/// writes has gone round once.
+pub const WARM_UP_BATCHES: usize = 80;
+
+/// A piece of the hot path that does [`BATCH`] operations at a time.
+pub trait Case {
+    /// Puts the next batch in place. Not measured.
+    fn prepare(&mut self) {}
+
+    /// Does it. Measured.
+    fn run(&mut self);
+
+    /// Takes away what came out, and checks it. Not measured.
+    fn finish(&mut self) {}
+}
+
+/// Makes a case.
+pub type Make = fn() -> Box<dyn Case>;
+
+/// Every case: its group, its name there, and how it is made.
+pub const CASES: [(&str, &str, Make); 13] = [
+    ("parse", "read", || Box::new(Parse::read())),
+    ("parse", "write", || Box::new(Parse::write())),
+    ("parse", "query", || Box::new(Parse::query())),
+    ("parse", "for-another", || Box::new(ForAnother::new())),
+    ("dispatch", "read", || Box::new(Dispatch::read())),
+    ("dispatch", "write", || Box::new(Dispatch::write())),
+    ("dispatch", "query", || Box::new(Dispatch::query())),
+    ("lane", "echo", || Box::new(LaneBatch::new())),
+    ("turn", "for-another", || Box::new(Turn::for_another())),
+    ("turn", "read-null", || Box::new(Turn::read_null())),
+    ("turn", "read-memory", || Box::new(Turn::read_memory())),
+    ("turn", "write-null", || Box::new(Turn::write_null())),
+    ("turn", "write-memory", || Box::new(Turn::write_memory())),
+];
+
+/// A case that has come to its steady state.
+pub fn warmed_up(make: Make) -> Box<dyn Case> {
+    let mut case = make();
+    for _ in 0..WARM_UP_BATCHES {
+        case.prepare();
+        case.run();
+        case.finish();
+    }
+    case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The checks in `finish` hold, also after the warm-up.
+    #[test]
+    fn every_case_runs() {
+        for (group, name, make) in CASES {
+            println!("{group}/{name}");
+            let mut case = warmed_up(make);
+            case.prepare();
+            case.run();
+            case.finish();
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = CASES.map(|(group, name, _)| (group, name)).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CASES.len());
+    }
+}

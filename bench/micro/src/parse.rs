@@ -1,0 +1,94 @@
+//! Bytes → meaning.
+
+use std::hint::black_box;
+
+use xblade::wire::aoe::{Address, Header};
+use xblade::wire::{Body, DropReason, Request};
+use xblade::worker::{Directory, Owner};
+
+use crate::frames::{self, EXPORT, READ, TARGET, WRITE};
+use crate::{BATCH, Case};
+
+/// The header of a frame, whether it is for us, and the request in it.
+pub struct Parse {
+    /// Its first piece.
+    head: Vec<u8>,
+    total_len: usize,
+}
+
+impl Parse {
+    /// A read of 8 KiB.
+    pub fn read() -> Self {
+        Self::of(&frames::transfer(READ, 1, 8, 16))
+    }
+
+    /// A write of 8 KiB, of which the first piece holds the headers only.
+    pub fn write() -> Self {
+        let request = frames::transfer(WRITE, 1, 8, 16);
+        let mut parse = Self::of(&request);
+        let Body::Ata { payload_offset, .. } = request.body else { unreachable!("a transfer") };
+        parse.head.truncate(payload_offset);
+        parse
+    }
+
+    /// A query of the config string.
+    pub fn query() -> Self {
+        Self::of(&frames::query())
+    }
+
+    fn of(request: &Request<'_>) -> Self {
+        let head = frames::frame(request, 0);
+        let parse = Self { total_len: head.len(), head };
+        assert_eq!(parse.parse().map(|parsed| parsed.header), Ok(request.header));
+        parse
+    }
+
+    fn parse(&self) -> Result<Request<'_>, DropReason> {
+        let head = black_box(self.head.as_slice());
+        let header = Header::parse(head)?;
+        header.check_link(TARGET)?;
+        Request::parse(&header, head, self.total_len)
+    }
+}
+
+impl Case for Parse {
+    fn run(&mut self) {
+        for _ in 0..BATCH {
+            black_box(&self.parse());
+        }
+    }
+}
+
+/// A broadcast for an export that is not here: header and directory are all
+/// that is looked at.
+pub struct ForAnother {
+    frame: Vec<u8>,
+    directory: Directory,
+}
+
+impl ForAnother {
+    /// Beside eight exports.
+    pub fn new() -> Self {
+        let row = |slot| (Address { slot, ..EXPORT }, Owner { worker: 0, export: slot.into() });
+        let this = Self {
+            frame: frames::frame(&frames::for_another(), 0),
+            directory: Directory::new((0..8).map(row).collect()),
+        };
+        assert_eq!(this.find(), Ok(None));
+        this
+    }
+
+    fn find(&self) -> Result<Option<Owner>, DropReason> {
+        let header = Header::parse(black_box(&self.frame))?;
+        header.check_link(TARGET)?;
+        Ok(self.directory.find(&header).next())
+    }
+}
+
+impl Case for ForAnother {
+    fn run(&mut self) {
+        for _ in 0..BATCH {
+            black_box(&self.find());
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A worker over rings in memory: from 64 requests in the rx ring to 64 replies
+//! in the tx ring.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use xblade::ring::{FakeRings, FakeWire, Lane};
+use xblade::shelf::{Export, SECTORS_PER_FRAME_MAX, Shelf};
+use xblade::store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
+use xblade::wire::Request;
+use xblade::worker::{Clock, Directory, Exchange, Owner, Parts, SharedLane, Worker};
+
+use crate::frames::{self, ADVERT, EXPORT, READ, TARGET, WRITE};
+use crate::{BATCH, Case};
+
+/// Sectors of a request: 4 KiB.
+const COUNT: u8 = 8;
+/// Size of the export in requests.
+const PLACES: u64 = 4096;
+/// What a store in memory holds, and what is written: not 0, for a mapped store
+/// looks closer at a read that ends with a zero.
+const CONTENT: u8 = 0xA5;
+/// Pieces, of at most a chunk each, that a request or reply with data has.
+const PIECES: usize = 2;
+
+/// One worker with one lane and one export, for jumbo frames in chunks of a
+/// page, as the daemon has them.
+pub struct Turn {
+    worker: Worker<FakeRings>,
+    wire: FakeWire,
+    clock: Steps,
+    /// A request with this tag, for this sector.
+    ask: fn(u32, u64) -> Request<'static>,
+    /// Turns that the batch takes: each takes so many pieces.
+    turns: usize,
+    /// Bytes that each reply has; `None` if there are no replies.
+    reply_len: Option<usize>,
+    next: u32,
+}
+
+impl Turn {
+    /// Reads of a store that is not there.
+    pub fn read_null() -> Self {
+        Self::reads(null())
+    }
+
+    /// Reads of a file in memory.
+    pub fn read_memory() -> Self {
+        Self::reads(memory())
+    }
+
+    /// Writes to a store that is not there.
+    pub fn write_null() -> Self {
+        Self::writes(null())
+    }
+
+    /// Volatile writes to a file in memory.
+    pub fn write_memory() -> Self {
+        Self::writes(memory())
+    }
+
+    /// Broadcasts for an export that is not here.
+    pub fn for_another() -> Self {
+        Self::new(null(), |_, _| frames::for_another(), 1, None)
+    }
+
+    fn reads(store: Box<dyn Store>) -> Self {
+        let data = usize::from(COUNT) * SECTOR_BYTES as usize;
+        Self::new(store, |tag, sector| frames::transfer(READ, tag, sector, COUNT), 1, Some(36 + data))
+    }
+
+    fn writes(store: Box<dyn Store>) -> Self {
+        Self::new(store, |tag, sector| frames::transfer(WRITE, tag, sector, COUNT), PIECES, Some(60))
+    }
+
+    fn new(
+        store: Box<dyn Store>,
+        ask: fn(u32, u64) -> Request<'static>,
+        turns: usize,
+        reply_len: Option<usize>,
+    ) -> Self {
+        let (worker, wire) = worker(store);
+        Self { worker, wire, clock: Steps::default(), ask, turns, reply_len, next: 0 }
+    }
+}
+
+impl Case for Turn {
+    /// No tag twice, no sector twice in a batch.
+    fn prepare(&mut self) {
+        for _ in 0..BATCH {
+            // Odd, so that every place has its turn, and far apart.
+            let place = u64::from(self.next).wrapping_mul(1_367) % PLACES;
+            let request = (self.ask)(self.next, place * u64::from(COUNT));
+            assert!(self.wire.deliver(&frames::frame(&request, CONTENT)), "room in the rings");
+            self.next = self.next.wrapping_add(1);
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..self.turns {
+            self.worker.turn(&self.clock);
+        }
+    }
+
+    fn finish(&mut self) {
+        assert!(!self.worker.is_busy(), "after {} turns", self.turns);
+        let counters = self.worker.stats().counters;
+        assert_eq!(counters.waited + counters.folded + counters.repeated + counters.tags_reused, 0);
+        let replies: Vec<_> = std::iter::from_fn(|| self.wire.sent()).collect();
+        assert_eq!(replies.len(), if self.reply_len.is_some() { BATCH } else { 0 });
+        for reply in replies {
+            assert_eq!(Some(reply.len()), self.reply_len);
+            assert_eq!((reply[14], reply[27]), (0x18, 0x40), "a response, and good");
+        }
+    }
+}
+
+/// A clock that goes on by a microsecond each time that it is read.
+#[derive(Default)]
+struct Steps(Cell<u64>);
+
+impl Clock for Steps {
+    fn now_ns(&self) -> u64 {
+        self.0.set(self.0.get() + 1_000);
+        self.0.get()
+    }
+}
+
+fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
+    const CHUNKS: u32 = 1024;
+    let (rings, memory, wire) = FakeRings::new(CHUNKS, 4096, 256).expect("a possible shape");
+    let shared = SharedLane::new(memory.clone(), 0, 0, SECTORS_PER_FRAME_MAX);
+    shared.update(TARGET, ADVERT.sectors_per_frame);
+    let mut shelf = Shelf::default();
+    shelf.insert(Export::new(frames::settings(), store)).expect("a free address");
+    let mut ends = Exchange::connect(&[CHUNKS as usize]).expect("an eventfd");
+    let (exchange, _) = ends.pop().expect("one end");
+    let parts = Parts {
+        index: 0,
+        lanes: vec![(0, Lane::new(rings, memory))],
+        shared: Arc::new([shared]),
+        shelf,
+        directory: Arc::new(Directory::new(vec![(EXPORT, Owner { worker: 0, export: 0 })])),
+        exchange,
+        buffer_count: ADVERT.buffer_count,
+        in_flight: 64,
+    };
+    (Worker::new(parts).expect("histograms"), wire)
+}
+
+fn null() -> Box<dyn Store> {
+    Box::new(NullStore::new(PLACES * u64::from(COUNT)))
+}
+
+/// The store that a file in memory gets, with volatile writes: copies from and
+/// to a mapping.
+fn memory() -> Box<dyn Store> {
+    let path = scratch_file();
+    fs::write(&path, vec![CONTENT; (PLACES * u64::from(COUNT) * SECTOR_BYTES) as usize])
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let options =
+        OpenOptions { durability: Durability::Volatile, access: Access::Mapped, ..OpenOptions::new(&path) };
+    let store = MmapStore::open(&options);
+    // It stays as long as the store has it open.
+    let _ = fs::remove_file(&path);
+    Box::new(store.expect("a file that was made just now"))
+}
+
+fn scratch_file() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let shm = Path::new("/dev/shm");
+    let folder = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+    folder.join(format!("xblade-micro-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
