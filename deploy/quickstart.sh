@@ -1,16 +1,20 @@
 #!/bin/bash
 # The first minute with xblade, on one machine, touching none of its interfaces:
 # builds it, makes two network namespaces joined by a veth pair, exports a 1 GiB
-# image from one through AF_XDP, and from the other finds it, writes and reads
-# it with every sector verified, and measures it. Then it removes everything.
+# image from one through AF_XDP, and from the other finds it, and writes and reads
+# it with every sector verified. Then it measures xblade beside the ceiling of this
+# machine, and beside vblade if that is installed, and removes everything but the
+# report of that.
 #
 # usage: sudo deploy/quickstart.sh
 #
 # Needs Debian 12 or Ubuntu 24.04 and Rust (rustup); installs the packages that
 # compiling needs (deploy/setup.sh build). Takes a minute when that is done, and
-# may be run again at any time. Needs 1.1 GiB in $TMPDIR (default /var/tmp).
+# may be run again at any time. Needs 1.1 GiB in $TMPDIR (default /var/tmp). The
+# report goes to $REPORT (default ./xblade-report-quick-TIME).
 set -euo pipefail
 TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
+caller=$PWD
 cd "$TOP"
 PATH=$PATH:/usr/sbin:/sbin
 . deploy/lib/cargo.sh
@@ -49,7 +53,7 @@ cargo_find
 
 step "building xblade and its load generator (a few minutes the first time)"
 as_user cargo build --release -p xblade -p xblade-bench
-bin=${CARGO_TARGET_DIR:-$TOP/target}/release
+bin=$(readlink -f "${CARGO_TARGET_DIR:-$TOP/target}/release")
 
 step "a veth pair between two namespaces, MTU 9000"
 netns_sweep xbq
@@ -80,13 +84,17 @@ in_host discover --interface host
 step "$SECONDS_EACH s of reads and durable writes, every sector verified"
 in_host load --interface host --export 0.1 --op mixed --verify --span 131072 --seconds "$SECONDS_EACH"
 
-step "$SECONDS_EACH s of reads, 8 KiB at random places"
-in_host load --interface host --export 0.1 --op read --seconds "$SECONDS_EACH"
-
 step "xblade stops, and tells what it did"
 kill "$daemon"
 wait "$daemon" || die "xblade ended with an error"
 daemon=''
 sed -n '/stopping/,$p' "$work/log"
 
-step "done: everything made here is removed"
+# Files of the same size on a pair of its own; one core each for target and
+# generator, where there are two.
+step "figures: xblade-bench compare --profile quick"
+cores=$(nproc)
+(cd "$caller" && "$bin/xblade-bench" compare --profile quick --generator-core 0 \
+    --target-core $((cores > 1 ? 1 : 0)) ${REPORT:+--report "$REPORT"})
+
+step "done: everything made here is removed, but the report"

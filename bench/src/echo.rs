@@ -24,8 +24,6 @@ use crate::{cores, port, signals};
 const SPIN: Duration = Duration::from_micros(50);
 /// How long to sleep at most: interrupts wait.
 const SLEEP: Duration = Duration::from_millis(100);
-/// More than any initiator has in flight.
-const BUFFER_COUNT: u16 = 128;
 
 /// Answers until it is interrupted.
 pub fn run(args: &EchoArgs) -> Result<()> {
@@ -87,7 +85,7 @@ impl Echo {
             own: Mac(facts.mac),
             address: args.export,
             advert: Advert {
-                buffer_count: BUFFER_COUNT,
+                buffer_count: args.buffer_count,
                 firmware: 0,
                 sectors_per_frame: args.sectors.unwrap_or(most).min(most),
             },

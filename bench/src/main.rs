@@ -10,6 +10,7 @@
 mod aoe;
 mod args;
 mod compare;
+mod conditions;
 mod cores;
 mod discover;
 mod echo;
@@ -48,7 +49,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Load(args) => load::run(args),
         Command::Ramp(args) => load::ramp(args),
         Command::Echo(args) => echo::run(args).map(|()| true),
-        Command::Compare(args) => compare::run(args).map(|()| true),
+        Command::Compare(args) => compare::run(args),
         Command::Report(args) => report::again(args).map(|()| true),
     }
 }

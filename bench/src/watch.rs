@@ -44,6 +44,10 @@ pub struct CoreTime {
     busy: u64,
     /// That passed.
     total: u64,
+    /// Of the busy ones, those in the kernel, interrupts included.
+    kernel: u64,
+    /// Of the busy ones, those that a hypervisor gave to others.
+    steal: u64,
 }
 
 /// CPU time of a process, in nanoseconds.
@@ -107,14 +111,27 @@ impl CoreTime {
     /// Reads that of a core.
     pub fn read(core: usize) -> Result<Self> {
         let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
-        let (busy, total) = ticks(&text, core).with_context(|| format!("there is no core {core}"))?;
-        Ok(Self { busy, total })
+        ticks(&text, core).with_context(|| format!("there is no core {core}"))
     }
 
     /// Share of the time since `before` that the core was busy, 0 to 1.
     pub fn busy_since(&self, before: &Self) -> f64 {
+        self.share_since(before, |core| core.busy)
+    }
+
+    /// Share of the time since `before` that it was in the kernel.
+    pub fn kernel_since(&self, before: &Self) -> f64 {
+        self.share_since(before, |core| core.kernel)
+    }
+
+    /// Share of the time since `before` that it was taken away.
+    pub fn steal_since(&self, before: &Self) -> f64 {
+        self.share_since(before, |core| core.steal)
+    }
+
+    fn share_since(&self, before: &Self, of: fn(&Self) -> u64) -> f64 {
         let total = self.total.saturating_sub(before.total);
-        self.busy.saturating_sub(before.busy) as f64 / total.max(1) as f64
+        of(self).saturating_sub(of(before)) as f64 / total.max(1) as f64
     }
 }
 
@@ -126,8 +143,8 @@ fn process_ticks(stat: &str) -> Option<Ticks> {
     Some(Ticks { user: times.next()??, system: times.next()?? })
 }
 
-/// Busy and all ticks of a core, from /proc/stat.
-fn ticks(stat: &str, core: usize) -> Option<(u64, u64)> {
+/// Ticks of a core, from /proc/stat.
+fn ticks(stat: &str, core: usize) -> Option<CoreTime> {
     let name = format!("cpu{core}");
     let mut words = stat.lines().map(str::split_whitespace).find_map(|mut words| {
         // user nice system idle iowait irq softirq steal; guests are in user.
@@ -136,8 +153,9 @@ fn ticks(stat: &str, core: usize) -> Option<(u64, u64)> {
     let mut next = || words.next().and_then(|word| word.parse::<u64>().ok());
     let ticks: [Option<u64>; 8] = std::array::from_fn(|_| next());
     let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks.map(Option::unwrap_or_default);
-    let busy = user + nice + system + irq + softirq + steal;
-    Some((busy, busy + idle + iowait))
+    let kernel = system + irq + softirq;
+    let busy = user + nice + kernel + steal;
+    Some(CoreTime { busy, total: busy + idle + iowait, kernel, steal })
 }
 
 #[cfg(test)]
@@ -150,9 +168,18 @@ mod tests {
     #[test]
     fn a_core_is_found_by_its_whole_name() {
         let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu1 1 2 3 40 5 6 7 8 0 0\ncpu10 0 0 0 1 0 0 0 0 0 0\nintr 5\n";
-        assert_eq!(ticks(stat, 1), Some((27, 72)));
-        assert_eq!(ticks(stat, 10), Some((0, 1)));
+        assert_eq!(ticks(stat, 1), Some(CoreTime { busy: 27, total: 72, kernel: 16, steal: 8 }));
+        assert_eq!(ticks(stat, 10), Some(CoreTime { total: 1, ..CoreTime::default() }));
         assert_eq!(ticks(stat, 2), None);
+    }
+
+    #[test]
+    fn shares_are_of_the_time_that_passed() {
+        let before = CoreTime { busy: 10, total: 100, kernel: 5, steal: 1 };
+        let after = CoreTime { busy: 60, total: 200, kernel: 30, steal: 11 };
+        let shares = [after.busy_since(&before), after.kernel_since(&before), after.steal_since(&before)];
+        assert_eq!(shares, [0.5, 0.25, 0.1]);
+        assert_eq!(before.busy_since(&before), 0.0);
     }
 
     #[test]

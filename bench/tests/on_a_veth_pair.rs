@@ -99,14 +99,15 @@ fn an_interrupted_comparison_leaves_nothing_behind() {
         return;
     }
     // The echo comes first: the daemon is not started before the interrupt.
-    let args = "compare --xblade /bin/true --rounds 1 --seconds 60 --mib 1 --target-core 0";
+    let args = "compare --xblade /bin/true --rounds 1 --seconds 60 --warm-up 0 --mib 1 --target-core 0";
     let mut child = Command::new(BENCH).args(args.split(' ')).stderr(Stdio::null()).spawn().unwrap();
     let pid = child.id();
     let namespaces = || {
         let listed = sh("ip", &["netns", "list"]).stdout;
         String::from_utf8_lossy(&listed).matches(&format!("xbb-{pid}-")).count()
     };
-    let file = PathBuf::from(format!("/dev/shm/xbb-{pid}.img"));
+    // The first target, the echo, has none.
+    let file = PathBuf::from(format!("/dev/shm/xbb-{pid}-1.img"));
     let started = Instant::now();
     while namespaces() < 2 && started.elapsed() < Duration::from_secs(20) {
         sleep(Duration::from_millis(50));
@@ -133,34 +134,37 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
     }
     let rig = Rig::new(1500);
     let (json, markdown) = (rig.files.join("samples.json"), rig.files.join("report.md"));
+    let report = rig.files.join("report");
     let core = std::thread::available_parallelism().map_or(0, |cores| cores.get().min(2) - 1);
     let (code, text) = rig.bench(&format!(
         "compare --xblade {} --targets fio,xblade:file --xblade-option --idle=adaptive --case write-durable:4096:8 \
-         --rounds 2 --seconds 0.5 --mib 4 --cold --target-core {core} --backing {} --json {} --markdown {}",
+         --rounds 2 --seconds 0.5 --warm-up 0 --mib 4 --cold --target-core {core} --backing {} --json {} \
+         --markdown {} --report {}",
         xblade.display(),
         rig.files.display(),
         json.display(),
-        markdown.display()
+        markdown.display(),
+        report.display()
     ));
     assert_eq!(code, Some(0), "{text}");
     let report = fs::read_to_string(markdown).unwrap();
     assert!(text.contains(&report), "{text}");
     assert!(report.contains("MTU 9000, random durable writes of 4 KiB, 8 in flight"), "{report}");
-    assert!(report.contains("of fio") && report.contains("xblade with --idle=adaptive"), "{report}");
+    assert!(report.contains("of fio") && report.contains("xblade with: --idle=adaptive"), "{report}");
     assert!(!report.contains("of vblade") && !report.contains("requests failed"), "{report}");
 
     let all: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
-    assert_eq!(all["cases"][0]["durable"], true);
-    let samples = all["cases"][0]["samples"].as_array().unwrap();
+    let samples = all["xblade-bench document"]["sections"][0]["samples"].as_array().unwrap();
     let order: Vec<_> = samples.iter().map(|s| (s["round"].as_u64(), s["target"].as_str())).collect();
     let (fio, file) = (Some("fio"), Some("xblade store=file"));
     assert_eq!(order, [(Some(1), fio), (Some(1), file), (Some(2), fio), (Some(2), file)]);
     for sample in samples {
-        assert_eq!(sample["sample"]["network"].is_null(), sample["target"] == "fio", "{sample}");
+        let exports = sample["outcome"]["setup"]["exports"].as_array().unwrap();
+        assert_eq!(exports.is_empty(), sample["target"] == "fio", "{sample}");
         let number = |path: &str| sample.pointer(path).and_then(serde_json::Value::as_f64).unwrap();
-        let wanted = ["/sample/iops", "/sample/latency/p99_us", "/sample/cpu/system_ns", "/sample/core_busy"];
+        let wanted = ["/outcome/seconds", "/outcome/cost/system_ns", "/outcome/cost/core_busy"];
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
     }
     let left: Vec<_> = fs::read_dir(&rig.files).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "the file is gone, and so are results: {left:?}");
+    assert_eq!(left.len(), 3, "the files are gone, and so are results: {left:?}");
 }

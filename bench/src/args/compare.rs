@@ -4,18 +4,33 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::compare::{CaseArg, Target};
+use crate::compare::{CaseArg, CustomTarget, Durability, Target};
 
-use super::PortKind;
+use super::{Op, PortKind};
 
-/// Arguments of `compare`.
+/// Arguments of `compare`. What is not given is as the profile says.
 #[derive(clap::Args, Debug)]
 pub struct CompareArgs {
+    /// What to measure and how: a name of --list-profiles, or a TOML file. The options below
+    /// change what it says.
+    #[arg(long, value_name = "NAME|FILE", default_value = "throughput")]
+    pub profile: String,
+    /// List the profiles, and do nothing else.
+    #[arg(long)]
+    pub list_profiles: bool,
     /// What to measure in turn: echo (the ceiling of the path), xblade or xblade:STORE, vblade
     /// (with -s where a case is durable), vblade:cache, vblade:s, vblade:d, vblade:ds (its options -s
-    /// and -d), fio (the ceiling of the file) [default: echo,xblade,vblade].
+    /// and -d), fio (the ceiling of the file), fio:busy (beside a busy core).
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub targets: Vec<Target>,
+    /// Measure another target, too: its name, and the command that runs it in the foreground.
+    /// {interface}, {file}, {shelf}, {slot} and {mtu} stand for what it is to serve; repeat it for
+    /// more.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub target_cmd: Vec<CustomTarget>,
+    /// Measure xblade with its null store, too: the protocol's own cost.
+    #[arg(long, conflicts_with = "targets")]
+    pub null_store: bool,
     /// The daemon [default: the xblade next to this program].
     #[arg(long, value_name = "BIN")]
     pub xblade: Option<PathBuf>,
@@ -25,57 +40,99 @@ pub struct CompareArgs {
     /// An option for the daemon, to try it out, for example "--idle spin"; repeat it for more.
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     pub xblade_option: Vec<String>,
+    /// Compare with the result.json of an earlier comparison, too.
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
     /// Rounds; each measures every target once.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub rounds: usize,
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<usize>,
     /// Length of each measurement.
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
-    pub seconds: f64,
-    /// Requests in flight.
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub window: u16,
-    /// What to measure instead of random reads of the largest size: OP is read, write-volatile or
-    /// write-durable, addresses are random; measured at each MTU that it fits; repeat it for more.
-    #[arg(long, value_name = "OP:BYTES[:WINDOW]", conflicts_with = "also")]
-    pub case: Vec<CaseArg>,
-    /// MTUs to measure at.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values_t = [1500, 9000])]
-    pub mtu: Vec<usize>,
-    /// Rows beyond random reads.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub also: Vec<Extra>,
-    /// Measure xblade with its null store, too: the protocol's own cost.
-    #[arg(long, conflicts_with = "targets")]
-    pub null_store: bool,
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<f64>,
+    /// How long to load a target before each measurement.
+    #[arg(long, value_name = "S")]
+    pub warm_up: Option<f64>,
+    /// Keep latencies apart by stretches of time of this length.
+    #[arg(long, value_name = "S")]
+    pub interval: Option<f64>,
+    /// What of the cases to change.
+    #[command(flatten)]
+    pub cases: CaseArgs,
     /// How the generator's frames leave and arrive [default: as for load].
     #[arg(long)]
     pub port: Option<PortKind>,
-    /// Directory for the exported file, which is written once and synced; /dev/shm keeps the disk
-    /// out of it.
-    #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
-    pub backing: PathBuf,
+    /// Directory for the exported files, one for each target, which are written once and synced;
+    /// /dev/shm keeps the disk out of it.
+    #[arg(long, value_name = "DIR")]
+    pub backing: Option<PathBuf>,
     /// Drop the file from the page cache before each measurement. Without it, what reads through
     /// the page cache finds there what was written or read before.
-    #[arg(long)]
-    pub cold: bool,
-    /// Size of the exported file.
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    pub mib: u64,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub cold: Option<bool>,
+    /// Size of each exported file.
+    #[arg(long, value_name = "MIB")]
+    pub mib: Option<u64>,
     /// Core of the generator.
     #[arg(long, value_name = "CORE", default_value_t = 0)]
     pub generator_core: usize,
     /// Core of the target.
     #[arg(long, value_name = "CORE", default_value_t = 1)]
     pub target_core: usize,
-    /// Write the report to this file, as Markdown.
+    /// Directory for the report [default: ./xblade-report-PROFILE-TIME].
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Write the tables to this file, too, as Markdown.
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Write all samples to this file, as JSON.
+    /// Write the result to this file, too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
 
-/// A row of `compare` beyond random reads.
+/// What of a profile's cases to change. Each value holds for all of them.
+#[derive(clap::Args, Debug, Default)]
+#[command(next_help_heading = "Cases")]
+pub struct CaseArgs {
+    /// What to measure instead of the profile's cases: OP is read, write-volatile or write-durable,
+    /// addresses are random; measured at each MTU that it fits; repeat it for more.
+    #[arg(long, value_name = "OP:BYTES[:WINDOW]", conflicts_with = "also")]
+    pub case: Vec<CaseArg>,
+    /// MTUs to measure at.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub mtu: Vec<usize>,
+    /// Rows beyond the profile's.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub also: Vec<Extra>,
+    /// Requests in flight.
+    #[arg(long, value_name = "N")]
+    pub window: Option<u16>,
+    /// What is sent.
+    #[arg(long, conflicts_with = "case")]
+    pub op: Option<Op>,
+    /// Bytes in a request.
+    #[arg(long, value_name = "N", conflicts_with = "case")]
+    pub bytes: Option<usize>,
+    /// Of a mixed load, how much is reads.
+    #[arg(long, value_name = "PERCENT")]
+    pub read_percent: Option<u8>,
+    /// When writes are acknowledged.
+    #[arg(long, conflicts_with = "case")]
+    pub durability: Option<Durability>,
+    /// Requests a second, at times that do not depend on replies.
+    #[arg(long, value_name = "N", conflicts_with = "rate_of_knee")]
+    pub rate: Option<f64>,
+    /// The same, as a share of what the slowest target can do, which is measured before.
+    #[arg(long, value_name = "SHARE")]
+    pub rate_of_knee: Option<f64>,
+    /// How addresses follow each other, as for load.
+    #[arg(long, value_name = "PATTERN")]
+    pub pattern: Option<String>,
+    /// Stamp what is written, and check what is read.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub verify: Option<bool>,
+}
+
+/// A row of `compare` beyond the profile's.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extra {
     /// Writes, acknowledged before they are on stable storage.

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
-pub use compare::{CompareArgs, Extra};
+pub use compare::{CaseArgs, CompareArgs, Extra};
 pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
 pub use report::ReportArgs;
 
@@ -76,6 +76,9 @@ pub struct EchoArgs {
     /// Entries of the rx and tx rings.
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub ring: u32,
+    /// Requests in flight to advertise.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub buffer_count: u16,
     /// For tests: keep what is written in memory, over AF_PACKET, and do this wrong.
     #[arg(long, hide = true)]
     pub lie: Option<Lie>,

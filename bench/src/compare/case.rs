@@ -3,35 +3,59 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::aoe::{DATA_AT, SECTOR};
-use crate::args::{CompareArgs, Extra, Op};
+use crate::args::Op;
+use crate::load::Pattern;
 
 /// Most sectors in a request, unless a case says otherwise: 8 KiB.
 const SECTORS_USUAL: u8 = 16;
+/// Requests in flight, unless a case says otherwise: as Linux has.
+const WINDOW_USUAL: u16 = 64;
 
 /// When a write is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Deserialize, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// When the kernel has it.
+    #[default]
     Volatile,
     /// When stable storage has it.
     Durable,
 }
 
+/// How many requests a second are sent in an open loop.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Rate {
+    /// So many.
+    Fixed(f64),
+    /// This share of what the slowest target can do.
+    OfKnee(f64),
+}
+
 /// One line of conditions: every target is measured under it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Case {
     /// MTU of the pair.
     pub mtu: usize,
     /// Reads or writes.
     pub op: Op,
+    /// Of a mixed load, how much is reads, in percent.
+    pub read_percent: u8,
     /// Sectors in a request.
     pub sectors: u8,
     /// Requests in flight.
     pub window: u16,
     /// When writes are acknowledged.
     pub durability: Durability,
+    /// Of an open loop; none in a closed one.
+    pub rate: Option<Rate>,
+    /// How addresses follow each other, in the generator's words; random without.
+    pub pattern: Option<String>,
+    /// What is written is stamped, and what is read is checked.
+    pub verify: bool,
 }
 
 /// A case of `--case`: OP:BYTES[:WINDOW].
@@ -39,40 +63,159 @@ pub struct Case {
 pub struct CaseArg {
     op: Op,
     durability: Durability,
-    sectors: u8,
+    bytes: usize,
     window: Option<u16>,
 }
 
-impl Case {
-    /// The cases that were asked for, those of `--case` at each MTU that they fit.
-    pub fn list(args: &CompareArgs) -> Result<Vec<Self>> {
-        if args.case.is_empty() {
-            return Ok(args.mtu.iter().flat_map(|mtu| Self::usual(args, *mtu)).collect());
+/// A case of a profile, which may be measured at several MTUs.
+#[derive(Clone, PartialEq, Deserialize, Debug)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CaseSpec {
+    /// read, write or mixed.
+    #[serde(deserialize_with = "op")]
+    pub op: Op,
+    /// Of a mixed load; half without.
+    pub read_percent: Option<u8>,
+    /// Bytes in a request; without, as many as the MTU allows, at most 8 KiB.
+    pub bytes: Option<usize>,
+    /// Requests in flight.
+    #[serde(default = "window_usual")]
+    pub window: u16,
+    /// MTUs of the pair.
+    pub mtu: Vec<usize>,
+    /// For everything that writes.
+    pub durability: Option<Durability>,
+    /// Requests a second.
+    pub rate: Option<f64>,
+    /// The same, as a share of what the slowest target can do.
+    pub rate_of_knee: Option<f64>,
+    /// As for load.
+    pub pattern: Option<String>,
+    /// Check the data.
+    #[serde(default)]
+    pub verify: bool,
+}
+
+fn op<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Op, D::Error> {
+    let word = String::deserialize(from)?;
+    let known = || Op::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let names: Vec<String> = known().map(|value| value.get_name().to_owned()).collect();
+    Op::from_str(&word, false)
+        .map_err(|_| serde::de::Error::custom(format!("op = \"{word}\": give {}", names.join(", "))))
+}
+
+fn window_usual() -> u16 {
+    WINDOW_USUAL
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            mtu: 9000,
+            op: Op::Read,
+            read_percent: 50,
+            sectors: 8,
+            window: WINDOW_USUAL,
+            durability: Durability::Volatile,
+            rate: None,
+            pattern: None,
+            verify: false,
         }
-        let mut all = Vec::new();
-        for case in &args.case {
-            let fitting = args.mtu.iter().filter(|mtu| usize::from(case.sectors) <= sectors_that_fit(**mtu));
-            let before = all.len();
-            all.extend(fitting.map(|mtu| case.at(*mtu, args.window)));
-            if all.len() == before {
-                bail!("--case of {} bytes: that fits into no --mtu", usize::from(case.sectors) * SECTOR);
-            }
+    }
+}
+
+impl CaseSpec {
+    /// Random reads of the largest size.
+    pub fn reads(mtu: &[usize]) -> Self {
+        Self {
+            op: Op::Read,
+            read_percent: None,
+            bytes: None,
+            window: WINDOW_USUAL,
+            mtu: mtu.to_vec(),
+            durability: None,
+            rate: None,
+            rate_of_knee: None,
+            pattern: None,
+            verify: false,
+        }
+    }
+
+    /// The case at each MTU that it fits into; there has to be one.
+    pub fn cases(&self) -> Result<Vec<Case>> {
+        let fitting = self.mtu.iter().filter_map(|mtu| self.at(*mtu).transpose());
+        let all = fitting.collect::<Result<Vec<Case>>>()?;
+        if all.is_empty() {
+            let bytes = self.bytes.unwrap_or(SECTOR);
+            bail!("a case of {bytes} bytes: that fits into no --mtu ({:?})", self.mtu);
         }
         Ok(all)
     }
 
-    /// Random reads at an MTU, and what `--also` adds.
-    fn usual(args: &CompareArgs, mtu: usize) -> Vec<Self> {
-        let sectors = u8::try_from(sectors_that_fit(mtu)).unwrap_or(u8::MAX).min(SECTORS_USUAL);
-        let read = Self { mtu, op: Op::Read, sectors, window: args.window, durability: Durability::Volatile };
-        let also = |extra: &Extra| match extra {
-            Extra::WriteVolatile => Self { op: Op::Write, ..read },
-            Extra::WriteDurable => Self { op: Op::Write, durability: Durability::Durable, ..read },
-            Extra::WindowOne => Self { window: 1, ..read },
+    fn at(&self, mtu: usize) -> Result<Option<Case>> {
+        let fit = sectors_that_fit(mtu);
+        let sectors = match self.bytes {
+            Some(bytes) => sectors(bytes)?,
+            None => u8::try_from(fit).unwrap_or(u8::MAX).min(SECTORS_USUAL),
         };
-        std::iter::once(read).chain(args.also.iter().map(also)).collect()
+        if sectors == 0 || usize::from(sectors) > fit {
+            return Ok(None);
+        }
+        if self.window == 0 {
+            bail!("window = 0: give a number from 1");
+        }
+        let durability = match (self.op, self.durability) {
+            (Op::Read, _) => Durability::Volatile,
+            (_, Some(durability)) => durability,
+            (op, None) => bail!("op = \"{}\": say durability = \"volatile\" or \"durable\"", word(op)),
+        };
+        Ok(Some(Case {
+            mtu,
+            op: self.op,
+            read_percent: percent(self.read_percent.unwrap_or(50))?,
+            sectors,
+            window: self.window,
+            durability,
+            rate: self.rate()?,
+            pattern: self.pattern()?,
+            verify: self.verify,
+        }))
     }
 
+    fn pattern(&self) -> Result<Option<String>> {
+        let Some(pattern) = &self.pattern else { return Ok(None) };
+        pattern
+            .parse::<Pattern>()
+            .map_err(anyhow::Error::msg)
+            .with_context(|| format!("pattern = \"{pattern}\""))?;
+        Ok(Some(pattern.clone()))
+    }
+
+    fn rate(&self) -> Result<Option<Rate>> {
+        match (self.rate, self.rate_of_knee) {
+            (Some(_), Some(_)) => bail!("rate and rate-of-knee: give one of them"),
+            (Some(rate), _) if rate > 0.0 => Ok(Some(Rate::Fixed(rate))),
+            (_, Some(share)) if share > 0.0 && share <= 1.5 => Ok(Some(Rate::OfKnee(share))),
+            (None, None) => Ok(None),
+            (Some(rate), _) => bail!("rate = {rate}: give requests a second, more than 0"),
+            (_, Some(share)) => bail!("rate-of-knee = {share}: give a share, for example 0.7"),
+        }
+    }
+}
+
+fn percent(percent: u8) -> Result<u8> {
+    if percent > 100 {
+        bail!("read-percent = {percent}: give 0 to 100");
+    }
+    Ok(percent)
+}
+
+/// The generator's word for an operation.
+pub fn word(op: Op) -> String {
+    op.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+impl Case {
     /// Whether a target owes stable storage before it answers.
     pub fn is_durable(&self) -> bool {
         self.durability == Durability::Durable
@@ -83,22 +226,51 @@ impl Case {
         usize::from(self.sectors) * SECTOR
     }
 
+    /// Requests in flight that a target has to allow.
+    pub fn buffer_count(&self) -> u16 {
+        self.window.max(WINDOW_USUAL)
+    }
+
+    /// Whether addresses are random, each as likely as the other.
+    pub fn is_random(&self) -> bool {
+        self.pattern.as_deref().is_none_or(|pattern| pattern == "random")
+    }
+
     /// Its heading.
     pub fn name(&self) -> String {
         let kib = self.bytes() as f64 / 1024.0;
-        let op = match (self.op, self.durability) {
-            (Op::Write, Durability::Durable) => "durable writes",
-            (Op::Write, Durability::Volatile) => "volatile writes",
-            _ => "reads",
+        let writes = if self.is_durable() { "durable writes" } else { "volatile writes" };
+        let op = match self.op {
+            Op::Read => "reads".to_owned(),
+            Op::Write => writes.to_owned(),
+            Op::Mixed => format!("{} % reads, {} % {writes}", self.read_percent, 100 - self.read_percent),
         };
-        format!("MTU {}, random {op} of {kib} KiB, {} in flight", self.mtu, self.window)
+        let pattern = self.pattern.as_deref().unwrap_or("random");
+        let mut name = format!("MTU {}, {pattern} {op} of {kib} KiB, {} in flight", self.mtu, self.window);
+        match self.rate {
+            Some(Rate::Fixed(rate)) => name += &format!(", {rate} a second"),
+            Some(Rate::OfKnee(share)) => name += &format!(", at {:.0} % of the knee", share * 100.0),
+            None => {}
+        }
+        if self.verify { name + ", checked" } else { name }
     }
 }
 
 impl CaseArg {
-    fn at(self, mtu: usize, window: u16) -> Case {
-        let window = self.window.unwrap_or(window);
-        Case { mtu, op: self.op, sectors: self.sectors, window, durability: self.durability }
+    /// As a case of a profile, at these MTUs.
+    pub fn spec(self, mtu: &[usize]) -> CaseSpec {
+        CaseSpec {
+            op: self.op,
+            bytes: Some(self.bytes),
+            window: self.window.unwrap_or(WINDOW_USUAL),
+            durability: Some(self.durability),
+            ..CaseSpec::reads(mtu)
+        }
+    }
+
+    /// Whether it says how many are in flight.
+    pub fn has_window(self) -> bool {
+        self.window.is_some()
     }
 }
 
@@ -113,19 +285,23 @@ impl FromStr for CaseArg {
             Some("write-durable") => (Op::Write, Durability::Durable),
             _ => bail!("the operation is read, write-volatile or write-durable"),
         };
-        let sectors = sectors(words.next().context("give OP:BYTES, for example read:4096")?)?;
+        let bytes = words.next().context("give OP:BYTES, for example read:4096")?;
+        let bytes = bytes.parse().ok().with_context(|| format!("'{bytes}' bytes: {SIZES}"))?;
+        sectors(bytes)?;
         let window = words.next().map(window).transpose()?;
         match words.next() {
             Some(more) => bail!("':{more}' is one too many: give OP:BYTES[:WINDOW]"),
-            None => Ok(Self { op, durability, sectors, window }),
+            None => Ok(Self { op, durability, bytes, window }),
         }
     }
 }
 
-fn sectors(bytes: &str) -> Result<u8> {
-    let sectors = bytes.parse::<usize>().ok().filter(|bytes| bytes.is_multiple_of(SECTOR));
-    let sectors = sectors.and_then(|bytes| u8::try_from(bytes / SECTOR).ok()).filter(|n| *n > 0);
-    sectors.with_context(|| format!("'{bytes}' bytes: give a multiple of {SECTOR}, at most {}", 255 * SECTOR))
+const SIZES: &str = "give a multiple of 512, at most 130560";
+
+fn sectors(bytes: usize) -> Result<u8> {
+    let sectors = bytes.is_multiple_of(SECTOR).then_some(bytes / SECTOR);
+    let sectors = sectors.and_then(|sectors| u8::try_from(sectors).ok()).filter(|n| *n > 0);
+    sectors.with_context(|| format!("'{bytes}' bytes: {SIZES}"))
 }
 
 fn window(text: &str) -> Result<u16> {
@@ -141,33 +317,22 @@ fn sectors_that_fit(mtu: usize) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::Parser;
-
-    use crate::args::{Args, Command};
-
     use super::*;
-
-    fn list(words: &str) -> Result<Vec<Case>> {
-        let words = ["xblade-bench", "compare"].into_iter().chain(words.split_whitespace());
-        match Args::try_parse_from(words)?.command {
-            Command::Compare(args) => Case::list(&args),
-            _ => bail!("another command"),
-        }
-    }
 
     #[test]
     fn cases_are_read() {
         let case: CaseArg = "write-durable:4096:32".parse().unwrap();
         let (op, durability) = (Op::Write, Durability::Durable);
-        assert_eq!(case, CaseArg { op, durability, sectors: 8, window: Some(32) });
+        assert_eq!(case, CaseArg { op, durability, bytes: 4096, window: Some(32) });
         let case: CaseArg = "read:512".parse().unwrap();
         let (op, durability) = (Op::Read, Durability::Volatile);
-        assert_eq!(case, CaseArg { op, durability, sectors: 1, window: None });
+        assert_eq!(case, CaseArg { op, durability, bytes: 512, window: None });
         for (wrong, why) in [
             ("write:4096", "write-volatile"),
             ("read", "give OP:BYTES"),
             ("read:0", "multiple of 512"),
             ("read:4095", "multiple of 512"),
+            ("read:x", "multiple of 512"),
             ("read:131072", "at most 130560"),
             ("read:4096:0", "from 1"),
             ("read:4096:1:2", "one too many"),
@@ -178,35 +343,40 @@ mod tests {
     }
 
     #[test]
-    fn named_cases_replace_the_usual_ones_and_leave_out_mtus_that_are_too_small() {
-        let names: Vec<String> = list("--case write-durable:4096 --case read:1024:1 --window 32")
-            .unwrap()
-            .iter()
-            .map(Case::name)
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "MTU 9000, random durable writes of 4 KiB, 32 in flight",
-                "MTU 1500, random reads of 1 KiB, 1 in flight",
-                "MTU 9000, random reads of 1 KiB, 1 in flight",
-            ]
-        );
-        let said = list("--case read:4096 --mtu 1500").unwrap_err().to_string();
-        assert!(said.contains("4096 bytes"), "{said}");
+    fn a_name_tells_what_is_special() {
+        let usual = Case::default();
+        assert_eq!(usual.name(), "MTU 9000, random reads of 4 KiB, 64 in flight");
+        let (op, durability, read_percent) = (Op::Mixed, Durability::Durable, 70);
+        let mixed = Case { op, durability, read_percent, ..usual.clone() };
+        assert_eq!(mixed.name(), "MTU 9000, random 70 % reads, 30 % durable writes of 4 KiB, 64 in flight");
+        let (pattern, rate) = (Some("sequential".to_owned()), Some(Rate::Fixed(5000.0)));
+        let open = Case { pattern, rate, verify: true, ..usual.clone() };
+        let name = "MTU 9000, sequential reads of 4 KiB, 64 in flight, 5000 a second, checked";
+        assert_eq!(open.name(), name);
+        let knee = Case { rate: Some(Rate::OfKnee(0.7)), ..usual };
+        assert!(knee.name().ends_with("64 in flight, at 70 % of the knee"));
     }
 
     #[test]
-    fn the_usual_cases_are_as_large_as_the_mtu_allows() {
-        let names: Vec<String> = list("--also write-durable").unwrap().iter().map(Case::name).collect();
-        assert_eq!(
-            names,
-            [
-                "MTU 1500, random reads of 1 KiB, 64 in flight",
-                "MTU 1500, random durable writes of 1 KiB, 64 in flight",
-                "MTU 9000, random reads of 8 KiB, 64 in flight",
-                "MTU 9000, random durable writes of 8 KiB, 64 in flight",
-            ]
+    fn what_makes_no_sense_is_refused() {
+        let reads = CaseSpec::reads(&[1500]);
+        let refused = |spec: CaseSpec| spec.cases().unwrap_err().to_string();
+        assert!(refused(CaseSpec { op: Op::Write, ..reads.clone() }).contains("durability"));
+        assert!(
+            refused(CaseSpec { bytes: Some(4096), ..reads.clone() })
+                .contains("4096 bytes: that fits into no")
         );
+        assert!(refused(CaseSpec { bytes: Some(100), ..reads.clone() }).contains("multiple of 512"));
+        assert!(refused(CaseSpec { read_percent: Some(101), ..reads.clone() }).contains("0 to 100"));
+        assert!(refused(CaseSpec { rate: Some(0.0), ..reads.clone() }).contains("more than 0"));
+        assert!(refused(CaseSpec { rate_of_knee: Some(7.0), ..reads.clone() }).contains("a share"));
+        assert!(
+            refused(CaseSpec { rate: Some(1.0), rate_of_knee: Some(0.5), ..reads.clone() })
+                .contains("one of")
+        );
+        let pattern = Some("spiral".to_owned());
+        assert!(refused(CaseSpec { pattern, ..reads.clone() }).contains("pattern = \"spiral\""));
+        assert!(refused(CaseSpec { window: 0, ..reads.clone() }).contains("from 1"));
+        assert_eq!(reads.cases().unwrap()[0].sectors, 2);
     }
 }

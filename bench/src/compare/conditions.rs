@@ -1,98 +1,118 @@
 //! Under which conditions a comparison was made.
 
-use std::fs;
-
-use crate::args::CompareArgs;
+use crate::conditions::{self, condition};
+use crate::outcome::Condition;
 
 use super::case::Case;
-use super::storage;
-use super::target::Target;
-use super::warnings;
+use super::pair::Pair;
+use super::plan::Plan;
+use super::samples::Samples;
+use super::target::{Target, xblade};
 
 /// What of a target's work is charged to its process, and what is not.
-const CHARGED: &str = "CPU time is that of the target's process with all its threads, io_uring's workers \
-     included, and includes what it spends looking for work; not included are other kernel threads (kworkers \
+const CHARGED: &str = "CPU seconds for a million requests, of the target's process with all its threads, io_uring's \
+     workers included, and with what it spends looking for work; not included are other kernel threads (kworkers \
      that complete writes, the journal, ksoftirqd) and interrupts while it does not run: \"core busy\" has those \
-     that ran on its core, with all else that ran there";
+     that ran on its core, with all else that ran there. On a veth pair the receiver's path runs on the sender's \
+     core: \"gen kernel\" is the share of the generator's core that the kernel took, for both of them";
 
-/// Lines of a Markdown list.
-pub fn describe(
-    args: &CompareArgs,
-    cases: &[Case],
-    port: &str,
-    versions: &[String],
-    load_before: f64,
-) -> Vec<String> {
-    let targets = Target::list(args);
-    let mut lines = vec![
-        format!("kernel {}, {}, {} cores", kernel(), cpu_model(), cores()),
-        format!(
-            "veth pair, one queue; target on core {}, generator on core {}; generator through {port}; XDP in native \
-             mode",
-            args.target_core, args.generator_core,
-        ),
-        format!(
-            "file of {} MiB in {}, written once and synced before; {}",
-            args.mib,
-            args.backing.display(),
-            storage::describe(&args.backing)
-        ),
-        page_cache(args.cold).to_owned(),
-        format!(
-            "medians of {} rounds of {} s; targets take turns within a round, ratios are taken within rounds",
-            args.rounds, args.seconds
-        ),
-        CHARGED.to_owned(),
-        "where \"gen idle\" is near 0 the generator is the limit, and the target could do more".to_owned(),
-        versions.join(", "),
-    ];
-    if cases.iter().any(Case::is_durable) {
-        lines.push(
-            "durable: acknowledged when it is on stable storage (xblade durability=durable, vblade -s, fio \
-             sync=dsync)"
-                .to_owned(),
-        );
+/// What all targets have in common.
+pub fn of_all(plan: &Plan, results: &[Samples], versions: Vec<Condition>) -> Vec<Condition> {
+    let mut all = vec![condition("profile", plan.profile.as_str())];
+    all.extend(versions);
+    all.extend(conditions::of_host());
+    all.extend([
+        condition("network", "veth pair between two namespaces, one queue; nothing else on it"),
+        condition("target's core", plan.target_core.to_string()),
+        condition("generator's core", plan.generator_core.to_string()),
+        condition("generator's port", port(results)),
+        condition("files", files(plan)),
+        condition("page cache", page_cache(plan.cold)),
+        condition("rounds", rounds(plan)),
+        condition("CPU time", CHARGED),
+        condition("gen idle", "near 0 the generator is the limit, and the target could do more"),
+    ]);
+    if results.iter().any(|samples| samples.case.is_durable()) {
+        let text = "acknowledged from stable storage (xblade durability=durable, vblade -s, fio sync=dsync)";
+        all.push(condition("durable", text));
     }
-    if targets.iter().any(Target::is_fio) {
-        lines.push(
-            "fio: on the bare file, without a network, on the target's core; io_uring, O_DIRECT, as many in \
-             flight; each durable write is flushed for itself, so that it is no ceiling for who flushes many at once; \
-             \"beside a busy core\": the generator's core spins meanwhile, as it does for the targets of the network, \
-             which slows the disk itself where the machine's other cores emulate it"
-                .to_owned(),
-        );
+    if results.iter().flat_map(|samples| &samples.targets).any(Target::is_fio) {
+        let text = "on the bare file, without a network, on the target's core; io_uring, O_DIRECT, as many in flight; \
+                    each durable write is flushed for itself, so that it is no ceiling for who flushes many at once; \
+                    \"beside a busy core\": the generator's core spins meanwhile, as it does for the targets of the \
+                    network, which slows the disk itself where the machine's other cores emulate it";
+        all.push(condition("fio", text));
     }
-    if !args.xblade_option.is_empty() {
-        lines.push(format!("xblade with {}", args.xblade_option.join(" ")));
+    if !plan.xblade_options.is_empty() {
+        all.push(condition("xblade with", plan.xblade_options.join(" ")));
     }
-    lines.extend(warnings::of_load(load_before).map(|text| format!("**{text}**")));
-    lines
+    all
+}
+
+/// Leaves out what is the same for all: the machine.
+pub fn drop_host(conditions: &mut Vec<Condition>) {
+    let host = conditions::of_host();
+    conditions.retain(|condition| host.iter().all(|other| other.name != condition.name));
+    for condition in conditions {
+        condition.name = format!("generator's {}", condition.name);
+    }
+}
+
+/// Frames that the ends of the pair have dropped before and after everything.
+pub fn of_drops(before: (u64, u64), after: (u64, u64)) -> Condition {
+    let text = format!(
+        "target's end {} before, {} after; generator's end {} before, {} after",
+        before.0, after.0, before.1, after.1
+    );
+    condition("frames dropped", text)
+}
+
+/// What a target was, seen while it runs.
+pub fn of_target(target: &Target, case: &Case, said: &str, pair: &Pair) -> Vec<Condition> {
+    let mut all =
+        vec![condition("target", target.name(case)), condition("durability", durability(target, case))];
+    all.push(condition("XDP at the target", pair.target.xdp()));
+    if matches!(target, Target::Xblade(_)) {
+        all.extend(xblade::told(said));
+    }
+    all
+}
+
+fn durability(target: &Target, case: &Case) -> &'static str {
+    match (target, case.is_durable()) {
+        (Target::Custom(_), _) => "as its command says",
+        (_, true) => "durable, unless the name says otherwise",
+        (_, false) => "volatile",
+    }
+}
+
+fn files(plan: &Plan) -> String {
+    format!(
+        "one of {} MiB for each target, in {}, written once and synced before; {}",
+        plan.mib,
+        plan.backing.display(),
+        conditions::of_storage(&plan.backing)
+    )
 }
 
 fn page_cache(cold: bool) -> &'static str {
     if cold {
-        "the file is dropped from the page cache before each measurement"
+        "a target's file is dropped from it before each measurement"
     } else {
-        "the file stays in the page cache as it was written and as measurements leave it"
+        "files stay in it as they were written and as measurements leave them"
     }
 }
 
-/// The load average of the last minute.
-pub fn load_average() -> f64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
+fn rounds(plan: &Plan) -> String {
+    format!(
+        "{} of {} s, {} s of warm-up; targets take turns within a round, figures are medians, ratios are taken within \
+         rounds and shown as median (least–most)",
+        plan.rounds, plan.seconds, plan.warm_up
+    )
 }
 
-fn kernel() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
-}
-
-fn cpu_model() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split_once(':')).map_or("unknown CPU", |(_, model)| model.trim()).to_owned()
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(0, usize::from)
+/// How the generator's frames left and arrived.
+fn port(results: &[Samples]) -> String {
+    let mut networks = results.iter().flat_map(|s| s.rounds.iter().flatten()).filter(|s| s.has_network());
+    networks.next().map_or_else(|| "none".to_owned(), |sample| sample.outcome.setup.port.clone())
 }

@@ -1,6 +1,7 @@
 //! Running the programs that measure: the generator, or fio.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,11 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::args::PortKind;
+use crate::args::{Op, PortKind};
 use crate::outcome::Outcome;
 use crate::report;
 
-use super::case::Case;
+use super::case::{self, Case, Rate};
 use super::pair::End;
 use super::target::EXPORT;
 
@@ -33,37 +34,65 @@ pub struct Generator<'a> {
     /// How its frames leave and arrive, if that was said.
     pub port: Option<PortKind>,
     /// Where its results go.
-    pub result: PathBuf,
+    pub result: &'a Path,
+    /// Send more than the target advertises.
+    pub beyond: bool,
     /// Becomes true when the user interrupts.
     pub stop: &'a AtomicBool,
 }
 
 impl Generator<'_> {
-    /// Runs it to its end.
-    pub fn run(&self, case: &Case, more: &[&str]) -> Result<Outcome> {
-        run_to_end(&self.words(case, more)?, self.stop, |_| ())?;
-        let text = take(&self.result).context("the generator wrote no result")?;
+    /// Runs it to its end; calls `look` while it runs.
+    pub fn run(&self, case: &Case, more: &[String], look: impl FnMut()) -> Result<Outcome> {
+        self.run_words(&[self.words(case)?, words(case), more.to_vec()].concat(), look)
+    }
+
+    /// A few requests in a closed loop, to see whether somebody answers.
+    pub fn probe(&self, case: &Case, count: u32) -> Result<Outcome> {
+        let more = ["--count".to_owned(), count.to_string()];
+        self.run_words(&[self.words(case)?, more.to_vec()].concat(), || ())
+    }
+
+    fn run_words(&self, words: &[String], mut look: impl FnMut()) -> Result<Outcome> {
+        let said = run_to_end(words, self.stop, |_| look())?;
+        let no_result = || format!("the generator wrote no result, and said: {}", said.trim());
+        let text = take(self.result).with_context(no_result)?;
         let mut outcomes = report::result::read(&text).context("cannot read the generator's result")?;
         outcomes.pop().context("the generator's result is empty")
     }
 
-    fn words(&self, case: &Case, more: &[&str]) -> Result<Vec<String>> {
+    /// What every run has.
+    fn words(&self, case: &Case) -> Result<Vec<String>> {
         let own = std::env::current_exe().context("cannot find this program")?;
         let [core, window, sectors] =
             [self.core.to_string(), case.window.to_string(), case.sectors.to_string()];
-        let op = case.op.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let result = self.result.to_string_lossy();
+        let (op, result) = (case::word(case.op), self.result.to_string_lossy());
         let mut words = self.end.run_on(self.core);
         words.extend([own.to_string_lossy().into_owned(), "load".to_owned()]);
         let fixed = ["--interface", self.end.interface, "--export", EXPORT, "--timeout-ms", TIMEOUT_MS];
         let place = ["--cpu", &core, "--json", &result, "--destroy-data"];
         let load = ["--op", &op, "--sectors", &sectors, "--window", &window];
-        words.extend(fixed.iter().chain(&place).chain(&load).chain(more).map(|word| (*word).to_owned()));
+        words.extend(fixed.iter().chain(&place).chain(&load).map(|word| (*word).to_owned()));
+        words.extend(self.beyond.then(|| "--beyond-buffer-count".to_owned()));
         if let Some(port) = self.port.and_then(|port| port.to_possible_value()) {
             words.extend(["--port".to_owned(), port.get_name().to_owned()]);
         }
         Ok(words)
     }
+}
+
+/// What a case says beyond the operation, its size and the window.
+fn words(case: &Case) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut say = |name: &str, value: Option<String>| {
+        words.extend(value.map(|value| [name.to_owned(), value]).into_iter().flatten());
+    };
+    say("--read-percent", (case.op == Op::Mixed).then(|| case.read_percent.to_string()));
+    say("--pattern", case.pattern.clone());
+    let rate = case.rate.and_then(|rate| if let Rate::Fixed(rate) = rate { Some(rate) } else { None });
+    say("--rate", rate.map(|rate| rate.to_string()));
+    words.extend(case.verify.then(|| "--verify".to_owned()));
+    words
 }
 
 /// Reads a result, and removes it: the next one is not to be taken for it.
@@ -74,14 +103,26 @@ pub fn take(result: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// What a program says, while it runs.
+struct Said(std::path::PathBuf);
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Runs a program to its end, unless the user interrupts. Looks at it, by the
-/// id of its process, while it runs.
-pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)) -> Result<()> {
+/// id of its process, while it runs. Returns its complaints.
+pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)) -> Result<String> {
     let (program, args) = words.split_first().context("no program to run")?;
+    let said = Said(std::env::temp_dir().join(format!("xbb-{}.said", std::process::id())));
+    let log = File::create(&said.0).with_context(|| format!("cannot create {}", said.0.display()))?;
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .stderr(log)
         .spawn()
         .with_context(|| format!("cannot run `{program}`"))?;
     // An interrupt in a terminal reaches the program, too.
@@ -94,10 +135,38 @@ pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)
         }
         thread::sleep(LOOK);
     };
+    let said = std::fs::read_to_string(&said.0).unwrap_or_default();
     match status.code() {
         _ if stopped() => bail!("interrupted"),
         // 2: measured, and something was wrong; the result says what.
-        Some(0 | 2) => Ok(()),
-        _ => bail!("`{}` failed ({status})", words.join(" ")),
+        Some(0 | 2) => Ok(said),
+        _ => {
+            bail!("`{}` failed ({status}): {}", words.join(" "), said.trim())
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_case_says_is_handed_on_and_nothing_else() {
+        assert_eq!(words(&Case::default()), [""; 0]);
+        let (pattern, rate) = (Some("sequential".to_owned()), Some(Rate::Fixed(1234.0)));
+        let case = Case { op: Op::Mixed, read_percent: 70, pattern, rate, verify: true, ..Case::default() };
+        let expected = "--read-percent 70 --pattern sequential --rate 1234 --verify";
+        assert_eq!(words(&case).join(" "), expected);
+    }
+
+    #[test]
+    fn a_program_that_fails_is_told_with_what_it_said() {
+        let stop = AtomicBool::new(false);
+        let run = |script: &str| run_to_end(&["sh", "-c", script].map(str::to_owned), &stop, |_| ());
+        assert!(run("exit 0").is_ok());
+        assert_eq!(run("echo x >&2; exit 2").unwrap(), "x\n", "measured, and found wrong");
+        let said = run("echo what went wrong >&2; exit 1").unwrap_err().to_string();
+        assert!(said.contains("what went wrong"), "{said}");
     }
 }

@@ -1,68 +1,95 @@
 //! `xblade-bench compare`: targets under the same load, in turn, on a veth pair
-//! and a file of their own.
+//! and files of their own.
 //!
 //! ```text
-//! case ──► rig: pair, file ──► target + generator ──► sample ──► samples ──► report
-//!                         └──► fio ───────────────────┘
+//! profile ─► plan ─► rig: pair, files ──► target + generator ──► sample ─► samples ─► document ─► report
+//!                               └───────► fio ────────────────────┘
 //! ```
 
+mod against;
 mod case;
 mod conditions;
-mod file;
+mod files;
 mod generator;
+mod joined;
+mod observer;
+mod output;
 mod pair;
-mod report;
+mod plan;
+mod profile;
 mod rig;
-mod sample;
 mod samples;
 mod shell;
 mod spinner;
-mod storage;
+mod table;
 mod target;
 mod warnings;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 use crate::args::CompareArgs;
+use crate::conditions::{Cores, ROOT, load_average};
+use crate::outcome::Outcome;
+use crate::report::{Document, Section};
 use crate::signals;
 
-pub use case::CaseArg;
-pub use target::Target;
+pub use case::{CaseArg, Durability};
+pub use target::{CustomTarget, Target};
 
-use case::Case;
+use against::Earlier;
+use plan::Plan;
+use profile::Profile;
 use rig::Rig;
 use samples::Samples;
+use target::Programs;
 
-/// Measures, and prints what came of it.
-pub fn run(args: &CompareArgs) -> Result<()> {
+/// Measures, and writes what came of it. `false` if a request failed, or data
+/// were wrong.
+pub fn run(args: &CompareArgs) -> Result<bool> {
+    if args.list_profiles {
+        print!("{}", Profile::list()?);
+        return Ok(true);
+    }
+    let mut plan = Plan::new(args)?;
+    let earlier = args.against.as_deref().map(Earlier::read).transpose()?;
+    if !rustix::process::geteuid().is_root() {
+        bail!("network namespaces and XDP need root: run this with sudo");
+    }
+    let (programs, missing) = Programs::find(args, &mut plan)?;
     let stop = signals::on_interrupt()?;
-    let load_before = conditions::load_average();
-    let cases = Case::list(args)?;
-    let rig = Rig::new(args, &stop)?;
-    let results = cases.iter().map(|case| rig.measure(*case)).collect::<Result<Vec<Samples>>>()?;
-    let port = port(&results);
-    let conditions = conditions::describe(args, &cases, &port, &rig.versions(), load_before);
-    let report = report::markdown(&conditions, &results);
-    print!("{report}");
-    if let Some(file) = &args.markdown {
-        write(file, &report)?;
-    }
-    if let Some(file) = &args.json {
-        let json = report::json(&conditions, &results);
-        write(file, &serde_json::to_string_pretty(&json).context("cannot write the samples as JSON")?)?;
-    }
-    Ok(())
+    let mut suspect = warnings::of_machine(&plan, &Cores::read(Path::new(ROOT)), load_average());
+    suspect.extend(missing);
+    suspect.extend(earlier.as_ref().map(|_| against::NOTE.to_owned()));
+    let versions = programs.versions(&plan.targets);
+    let rig = Rig::new(&plan, programs, args.port, &stop)?;
+    let drops = || anyhow::Ok((rig.pair.target.drops()?, rig.pair.initiator.drops()?));
+    let before = drops()?;
+    let results = plan.cases.iter().map(|case| rig.measure(case)).collect::<Result<Vec<Samples>>>()?;
+    let mut conditions = conditions::of_all(&plan, &results, versions);
+    conditions.push(conditions::of_drops(before, drops()?));
+    drop(rig);
+    let document = Document {
+        title: format!("xblade-bench compare: {}", plan.profile),
+        conditions,
+        warnings: suspect,
+        sections: results.iter().map(|samples| section(samples, earlier.as_ref())).collect(),
+    };
+    output::write(args, &plan.profile, &document)?;
+    Ok(document.sections.iter().flat_map(|section| &section.samples).all(|sample| sample.outcome.is_good()))
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// How the generator's frames left and arrived.
-fn port(results: &[Samples]) -> String {
-    let mut networks =
-        results.iter().flat_map(|s| s.rounds.iter().flatten()).filter_map(|s| s.network.as_ref());
-    networks.next().map_or_else(|| "nothing".to_owned(), |network| network.port.clone())
+/// A case, for reports: a curve for each target, and every sample.
+fn section(samples: &Samples, earlier: Option<&Earlier>) -> Section {
+    let each = 0..samples.targets.len();
+    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..joined::joined(samples.of(at))? });
+    Section {
+        title: samples.case.name(),
+        table: Some(table::table(samples, earlier)),
+        warnings: warnings::of_samples(samples),
+        outcomes: each.filter_map(outcome).collect(),
+        samples: samples.rounds.iter().flatten().cloned().collect(),
+        ratios: samples.ratios(),
+    }
 }

@@ -1,6 +1,8 @@
 //! Two network namespaces with a veth pair between them, for as long as the
 //! value lives.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -50,6 +52,30 @@ impl End {
         Ok(stack + self.driver_drops())
     }
 
+    /// Where the XDP program runs that is attached now.
+    pub fn xdp(&self) -> String {
+        let words = ["ip", "-n", &self.namespace, "-j", "link", "show", "dev", self.interface];
+        let links = shell::run(&words).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let mode = links.and_then(|links| links.pointer("/0/xdp/mode")?.as_u64());
+        match mode {
+            // XDP_ATTACHED_*, linux/if_link.h.
+            Some(1) => "native mode".to_owned(),
+            Some(2) => "generic mode".to_owned(),
+            Some(other) => format!("mode {other}"),
+            None => "none".to_owned(),
+        }
+    }
+
+    /// Ends everything that runs in its namespace. Nobody but us has started
+    /// something there.
+    pub fn kill_all(&self) {
+        let listed = shell::output(&["ip", "netns", "pids", &self.namespace]);
+        let listed = listed.map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&listed).split_whitespace() {
+            let _ = shell::output(&["kill", "-KILL", pid]);
+        }
+    }
+
     /// What `ethtool -S` calls drops; none where it is not there.
     fn driver_drops(&self) -> u64 {
         let namespace = format!("--net=/run/netns/{}", self.namespace);
@@ -69,6 +95,7 @@ impl End {
 impl Pair {
     /// Makes it; the names have the id of this process in them.
     pub fn new() -> Result<Self> {
+        remove_old();
         let end =
             |letter, interface| End { namespace: format!("xbb-{}-{letter}", std::process::id()), interface };
         let pair = Self { target: end('t', TARGET_IF), initiator: end('i', INITIATOR_IF) };
@@ -106,10 +133,29 @@ impl Pair {
 impl Drop for Pair {
     fn drop(&mut self) {
         for end in [&self.target, &self.initiator] {
+            end.kill_all();
             // One that was never made is not there to remove.
             let _ = shell::output(&["ip", "netns", "del", &end.namespace]);
         }
     }
+}
+
+/// Removes what a comparison that was killed has left.
+fn remove_old() {
+    let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    for name in names.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        let is_old = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
+        if owner(&name).is_some_and(is_old) {
+            End { namespace: name.clone(), interface: "" }.kill_all();
+            let _ = shell::output(&["ip", "netns", "del", &name]);
+        }
+    }
+}
+
+/// The process that made a namespace, if a comparison did.
+fn owner(namespace: &str) -> Option<u32> {
+    let (pid, letter) = namespace.strip_prefix("xbb-")?.split_once('-')?;
+    if letter == "t" || letter == "i" { pid.parse().ok() } else { None }
 }
 
 /// Adds up the counters of `ethtool -S` whose names end in "drops" or "errors".
@@ -124,6 +170,12 @@ fn sum_of_drops(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_namespaces_of_comparisons_have_an_owner() {
+        assert_eq!(owner("xbb-123-t"), Some(123));
+        assert_eq!([owner("xbb-123-x"), owner("xbb-it12-0t"), owner("other-1-t"), owner("xbb-1")], [None; 4]);
+    }
 
     #[test]
     fn drops_of_a_driver_are_added_up() {

@@ -1,120 +1,209 @@
 //! What measures: targets in turn, round after round.
 
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::args::CompareArgs;
+use crate::args::PortKind;
+use crate::outcome::{Outcome, Sample};
 use crate::watch::{self, CoreTime};
 
-use super::case::Case;
-use super::file::ExportedFile;
+use super::case::{Case, Rate};
+use super::conditions;
+use super::files::Files;
 use super::generator::{self, Generator};
+use super::observer::{Footprints, Reading};
 use super::pair::Pair;
-use super::sample::Sample;
+use super::plan::Plan;
 use super::samples::Samples;
 use super::spinner::Spinner;
-use super::target::{Programs, Target, fio};
+use super::target::{Programs, Running, Target, fio};
+
+/// A target answers within this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// Requests that it has to answer before it is measured.
+const PROBES: u32 = 256;
+/// How long the knee is looked for, at most, in seconds.
+const KNEE_S: f64 = 3.0;
 
 /// Everything that a measurement needs. Fields are dropped in this order: the
-/// pair goes before the file.
+/// pair goes before the files.
 pub struct Rig<'a> {
-    args: &'a CompareArgs,
+    plan: &'a Plan,
     programs: Programs,
-    targets: Vec<Target>,
-    pair: Pair,
-    file: ExportedFile,
+    port: Option<PortKind>,
+    /// The pair.
+    pub pair: Pair,
+    files: Files,
     stop: &'a AtomicBool,
 }
 
 impl<'a> Rig<'a> {
-    /// Finds the programs, makes the pair and writes the file.
-    pub fn new(args: &'a CompareArgs, stop: &'a AtomicBool) -> Result<Self> {
-        let programs = Programs::new(args)?;
-        let file = ExportedFile::new(&args.backing, args.mib)?;
-        Ok(Self { args, programs, targets: Target::list(args), pair: Pair::new()?, file, stop })
-    }
-
-    /// What the programs say of their versions.
-    pub fn versions(&self) -> Vec<String> {
-        self.programs.versions(&self.targets)
+    /// Makes the pair and writes the files.
+    pub fn new(
+        plan: &'a Plan,
+        programs: Programs,
+        port: Option<PortKind>,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        let wanted: Vec<bool> = plan.targets.iter().map(Target::has_file).collect();
+        let files = Files::new(&plan.backing, plan.mib, &wanted)?;
+        Ok(Self { plan, programs, port, pair: Pair::new()?, files, stop })
     }
 
     /// All rounds of a case.
-    pub fn measure(&self, case: Case) -> Result<Samples> {
+    pub fn measure(&self, case: &Case) -> Result<Samples> {
         self.pair.set_mtu(case.mtu)?;
+        let all = self.plan.targets.iter().enumerate();
+        let targets: Vec<(usize, &Target)> = all.filter(|(_, target)| target.fits(case)).collect();
+        if targets.is_empty() {
+            bail!("{}: none of the targets can be measured like this", case.name());
+        }
+        let loaded = self.at_rate(case, &targets)?;
         let mut rounds: Vec<Vec<Sample>> = Vec::new();
-        for round in 0..self.args.rounds {
+        for round in 0..self.plan.rounds {
             let mut samples: Vec<(usize, Sample)> = Vec::new();
             // Another one begins each round.
-            for turn in 0..self.targets.len() {
-                let at = (round + turn) % self.targets.len();
-                let Some(target) = self.targets.get(at) else { continue };
-                let sample = self.sample(&case, target)?;
-                let (name, iops) = (target.name(&case), sample.iops);
+            for turn in 0..targets.len() {
+                let at = (round + turn) % targets.len();
+                let Some((number, target)) = targets.get(at) else { continue };
+                let sample = self.sample(&loaded, *number, target)?;
+                let sample = Sample { target: target.name(case), round: round + 1, ..sample };
+                let (name, iops) = (&sample.target, sample.outcome.iops());
                 eprintln!("{}, round {}: {name} {iops:.0} IOPS", case.name(), round + 1);
                 samples.push((at, sample));
             }
             samples.sort_by_key(|(at, _)| *at);
             rounds.push(samples.into_iter().map(|(_, sample)| sample).collect());
         }
-        Ok(Samples { case, targets: self.targets.clone(), rounds })
+        let targets = targets.into_iter().map(|(_, target)| target.clone()).collect();
+        Ok(Samples { case: case.clone(), targets, rounds })
     }
 
-    fn sample(&self, case: &Case, target: &Target) -> Result<Sample> {
-        self.file.settle(self.args.cold)?;
-        match target {
-            Target::Fio { busy } => self.bare(case, *busy),
-            _ => self.served(case, target),
+    /// The case with a rate that is known: a share of what the slowest target
+    /// does in a closed loop, so that all of them can keep up.
+    fn at_rate(&self, case: &Case, targets: &[(usize, &Target)]) -> Result<Case> {
+        let Some(Rate::OfKnee(share)) = case.rate else { return Ok(case.clone()) };
+        // Checking costs the generator, and may be what bounds it: it is a part of this.
+        let closed = Case { rate: None, ..case.clone() };
+        let seconds = self.plan.seconds.min(KNEE_S);
+        let mut knee = f64::INFINITY;
+        for (number, target) in targets {
+            let outcome = self.measured(&closed, *number, target, seconds)?.outcome;
+            eprintln!("{}: {} does {:.0} IOPS at most", case.name(), target.name(case), outcome.iops());
+            knee = knee.min(outcome.iops());
         }
+        Ok(Case { rate: Some(Rate::Fixed((knee * share).round().max(1.0))), ..case.clone() })
+    }
+
+    fn sample(&self, case: &Case, number: usize, target: &Target) -> Result<Sample> {
+        self.measured(case, number, target, self.plan.seconds)
+    }
+
+    fn measured(&self, case: &Case, number: usize, target: &Target, seconds: f64) -> Result<Sample> {
+        self.files.settle(number, self.plan.cold)?;
+        let mut sample = match target {
+            Target::Fio { busy } => self.bare(case, number, *busy, seconds)?,
+            _ => self.served(case, number, target, seconds)?,
+        };
+        sample.outcome.name = target.name(case);
+        Ok(sample)
     }
 
     /// One target of the network, from its start to its end.
-    fn served(&self, case: &Case, target: &Target) -> Result<Sample> {
-        let target = self.programs.start(target, case, &self.pair.target, self.file.path())?;
-        let generator = self.generator();
-        // Waits until it answers, and warms up what is cold.
-        generator.run(case, &["--count", "1000"]).with_context(|| target.story())?;
-        let drops_before = self.drops()?;
-        let pid = target.pid().to_string();
-        let core = self.args.target_core.to_string();
-        let seconds = self.args.seconds.to_string();
-        let words = ["--seconds", &seconds, "--watch-pid", &pid, "--watch-core", &core];
-        let outcome = generator.run(case, &words).with_context(|| target.story())?;
-        Ok(Sample::new(outcome, self.drops()? - drops_before))
+    fn served(&self, case: &Case, number: usize, target: &Target, seconds: f64) -> Result<Sample> {
+        let mut running = self.programs.start(target, case, &self.pair.target, self.files.path(number))?;
+        self.wait_for(&mut running, case, target)?;
+        let mut words = vec!["--seconds".to_owned(), seconds.to_string()];
+        let (pid, core) = (running.pid().to_string(), self.plan.target_core.to_string());
+        words.extend(["--watch-pid".to_owned(), pid, "--watch-core".to_owned(), core]);
+        words.extend(self.extra_words());
+        let mut footprints = Footprints::of(running.pid(), seconds);
+        let before = Reading::take(self.plan, &self.pair)?;
+        let outcome = self.generator(target).run(case, &words, || footprints.look());
+        let mut outcome = outcome.with_context(|| running.story())?;
+        let machine = Reading::take(self.plan, &self.pair)?.since(&before);
+        conditions::drop_host(&mut outcome.conditions);
+        outcome.conditions.extend(conditions::of_target(target, case, &running.said(), &self.pair));
+        Ok(Sample { outcome, machine, footprints: footprints.take(), ..Sample::default() })
+    }
+
+    fn extra_words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.plan.warm_up > 0.0 {
+            words.extend(["--warm-up".to_owned(), self.plan.warm_up.to_string()]);
+        }
+        if let Some(interval) = self.plan.interval {
+            words.extend(["--interval".to_owned(), interval.to_string()]);
+        }
+        words
+    }
+
+    /// Waits until a target answers.
+    fn wait_for(&self, running: &mut Running, case: &Case, target: &Target) -> Result<Outcome> {
+        let started = Instant::now();
+        loop {
+            let failure = match self.generator(target).probe(case, PROBES) {
+                Ok(outcome) => return Ok(outcome),
+                Err(failure) => failure,
+            };
+            self.check_interrupt()?;
+            let name = target.name(case);
+            if let Some(status) = running.has_ended() {
+                bail!("the target {name} has ended by itself ({status}). {}", running.story());
+            }
+            if started.elapsed() > ANSWERS_WITHIN {
+                let limit = ANSWERS_WITHIN.as_secs();
+                let story = running.story();
+                return Err(
+                    failure.context(format!("the target {name} did not answer within {limit} s. {story}"))
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn check_interrupt(&self) -> Result<()> {
+        if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        Ok(())
     }
 
     /// fio, where a target would be, on the bare file.
-    fn bare(&self, case: &Case, busy: bool) -> Result<Sample> {
-        let _company = busy.then(|| Spinner::start(self.args.generator_core));
-        let result = self.file.result();
-        let words = self.programs.fio_words(case, self.file.path(), self.args.seconds, &result);
-        let (core_before, started) = (CoreTime::read(self.args.target_core)?, Instant::now());
+    fn bare(&self, case: &Case, number: usize, busy: bool, seconds: f64) -> Result<Sample> {
+        let _company = busy.then(|| Spinner::start(self.plan.generator_core));
+        let result = self.files.result();
+        let times = (self.plan.warm_up, seconds);
+        let words = self.programs.fio_words(case, self.files.path(number), times, result);
+        let before = Reading::take(self.plan, &self.pair)?;
+        let (core_before, started) = (CoreTime::read(self.plan.target_core)?, Instant::now());
         let mut workers_ns = 0;
         generator::run_to_end(&words, self.stop, |pid| {
             // It may be about to end; the last look before that counts.
             workers_ns = workers_ns.max(watch::threads_ns(pid, fio::WORKERS).unwrap_or(0));
         })?;
-        let core_after = CoreTime::read(self.args.target_core)?;
-        let (seconds, sample) = fio::read(&generator::take(&result)?, case.op, workers_ns)?;
+        let core_after = CoreTime::read(self.plan.target_core)?;
+        let mut outcome = fio::read(&generator::take(result)?, case, self.plan.warm_up, workers_ns)?;
         // fio takes a moment before and after its job, and is idle then.
-        let stretch = started.elapsed().as_secs_f64() / seconds.max(1e-9);
-        let core_busy = Some((core_after.busy_since(&core_before) * stretch).min(1.0));
-        Ok(Sample { core_busy, ..sample })
+        let stretch = started.elapsed().as_secs_f64() / (outcome.seconds + self.plan.warm_up).max(1e-9);
+        let busy = (core_after.busy_since(&core_before) * stretch).min(1.0);
+        outcome.cost = outcome.cost.map(|cost| crate::outcome::Cost { core_busy: Some(busy), ..cost });
+        let machine = Reading::take(self.plan, &self.pair)?.since(&before);
+        Ok(Sample { outcome, machine, ..Sample::default() })
     }
 
-    fn generator(&self) -> Generator<'_> {
+    fn generator(&self, target: &Target) -> Generator<'_> {
         Generator {
             end: &self.pair.initiator,
-            core: self.args.generator_core,
-            port: self.args.port,
-            result: self.file.result(),
+            core: self.plan.generator_core,
+            port: self.port,
+            result: self.files.result(),
+            // Ours advertise as many as a case has in flight.
+            beyond: matches!(target, Target::Custom(_)),
             stop: self.stop,
         }
-    }
-
-    fn drops(&self) -> Result<u64> {
-        Ok(self.pair.target.drops()? + self.pair.initiator.drops()?)
     }
 }

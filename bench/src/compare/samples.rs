@@ -1,13 +1,9 @@
 //! All measurements of a case, and what they come to.
 
-use crate::report::Table;
+use crate::outcome::{Ratio, Sample};
 
 use super::case::Case;
-use super::sample::Sample;
 use super::target::Target;
-
-/// What is shown where there is nothing to show.
-const NONE: &str = "–";
 
 /// All measurements of a case: one of each target in every round.
 #[derive(Clone, Debug)]
@@ -21,39 +17,44 @@ pub struct Samples {
 }
 
 /// A target that the others are compared with.
-struct Reference {
-    at: usize,
-    name: String,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reference {
+    /// Which one.
+    pub at: usize,
+    /// Its name, as short as it can be.
+    pub name: String,
+}
+
+/// The least, the middle and the most of some values.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Spread {
+    /// The least.
+    pub least: f64,
+    /// The median.
+    pub median: f64,
+    /// The most.
+    pub most: f64,
+}
+
+impl Spread {
+    /// None of no values.
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.retain(|value| value.is_finite());
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        Some(Self { least, median: median(values), most })
+    }
 }
 
 impl Samples {
-    /// One line for each target.
-    pub fn table(&self) -> Table {
-        let references = self.references();
-        let mut head: Vec<String> = ["target", "IOPS", "min–max k", "MB/s"].map(str::to_owned).to_vec();
-        head.extend(references.iter().map(|reference| format!("of {}", reference.name)));
-        let rest = ["CPU ns/IO", "usr+sys", "core busy", "gen idle", "p50 us", "p99 us", "drops", "resent"];
-        head.extend(rest.map(str::to_owned));
-        let mut table = Table::new(head);
-        for at in 0..self.targets.len() {
-            let ratios =
-                references.iter().map(|to| shown(Some(self.ratio(at, to.at)), |x| format!("{x:.2}")));
-            table.row(self.rate(at).into_iter().chain(ratios).chain(self.cost(at)));
-        }
-        table
-    }
-
     /// The name of a target.
     pub fn name(&self, at: usize) -> String {
         self.targets.get(at).map(|target| target.name(&self.case)).unwrap_or_default()
     }
 
-    /// Least, median and most requests a second.
-    pub fn iops(&self, at: usize) -> (f64, f64, f64) {
-        let mut all = self.all(at, |sample| Some(sample.iops));
-        all.sort_by(f64::total_cmp);
-        let (least, most) = (all.first().copied(), all.last().copied());
-        (least.unwrap_or(f64::NAN), median(all), most.unwrap_or(f64::NAN))
+    /// Requests a second.
+    pub fn iops(&self, at: usize) -> Option<Spread> {
+        Spread::of(self.all(at, |sample| Some(sample.outcome.iops())))
     }
 
     /// The samples of a target.
@@ -61,9 +62,38 @@ impl Samples {
         self.rounds.iter().filter_map(move |round| round.get(at))
     }
 
+    /// Values of a target, one for each round that has it.
+    pub fn all(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Vec<f64> {
+        self.of(at).filter_map(of).collect()
+    }
+
+    /// The median of such values.
+    pub fn mid(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+        Spread::of(self.all(at, of)).map(|spread| spread.median)
+    }
+
+    /// The ratio within a round, of all rounds: what slows the whole machine for
+    /// a while slows both.
+    pub fn ratio(&self, at: usize, to: usize) -> Option<Spread> {
+        let within =
+            |round: &Vec<Sample>| Some(round.get(at)?.outcome.iops() / round.get(to)?.outcome.iops());
+        Spread::of(self.rounds.iter().filter_map(within).collect())
+    }
+
+    /// All ratios to those that are compared with.
+    pub fn ratios(&self) -> Vec<Ratio> {
+        let ratio = |at: usize, to: &Reference| {
+            let Spread { least, median, most } = self.ratio(at, to.at)?;
+            Some(Ratio { target: self.name(at), to: self.name(to.at), least, median, most })
+        };
+        let references = self.references();
+        let each = |at| references.iter().filter_map(move |to| ratio(at, to)).collect::<Vec<_>>();
+        (0..self.targets.len()).flat_map(each).collect()
+    }
+
     /// Those that are compared with, of those that are there: the ceilings, and
     /// the first vblade.
-    fn references(&self) -> Vec<Reference> {
+    pub fn references(&self) -> Vec<Reference> {
         let wanted: [fn(&Target) -> bool; 3] =
             [|target| *target == Target::Echo, Target::is_fio, |target| matches!(target, Target::Vblade(_))];
         let find = |wanted: fn(&Target) -> bool| {
@@ -79,57 +109,6 @@ impl Samples {
         };
         wanted.into_iter().filter_map(find).collect()
     }
-
-    fn rate(&self, at: usize) -> Vec<String> {
-        let (least, middle, most) = self.iops(at);
-        vec![
-            self.name(at),
-            format!("{:.1} k", middle / 1e3),
-            format!("{:.1}–{:.1}", least / 1e3, most / 1e3),
-            shown(self.mid(at, |s| Some(s.mb_per_s)), |x| format!("{x:.0}")),
-        ]
-    }
-
-    fn cost(&self, at: usize) -> Vec<String> {
-        let whole = |x: f64| format!("{x:.0}");
-        let percent = |x: f64| format!("{:.0} %", 100.0 * x);
-        let user = self.mid(at, |s| s.cpu.map(|cpu| cpu.user_ns));
-        let system = self.mid(at, |s| s.cpu.map(|cpu| cpu.system_ns));
-        let parts = user.zip(system).map(|(user, system)| format!("{user:.0}+{system:.0}"));
-        let network = |of: fn(&super::sample::Network) -> u64| {
-            let counts: Vec<u64> = self.of(at).filter_map(|s| s.network.as_ref()).map(of).collect();
-            if counts.is_empty() { NONE.to_owned() } else { counts.iter().sum::<u64>().to_string() }
-        };
-        vec![
-            shown(self.mid(at, |s| s.cpu.map(|cpu| cpu.user_ns + cpu.system_ns)), whole),
-            parts.unwrap_or_else(|| NONE.to_owned()),
-            shown(self.mid(at, |s| s.core_busy), percent),
-            shown(self.mid(at, |s| s.network.as_ref().map(|n| n.generator_idle)), percent),
-            shown(self.mid(at, |s| Some(s.latency.p50_us)), whole),
-            shown(self.mid(at, |s| Some(s.latency.p99_us)), whole),
-            network(|n| n.dropped),
-            network(|n| n.resent),
-        ]
-    }
-
-    fn all(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Vec<f64> {
-        self.of(at).filter_map(of).collect()
-    }
-
-    fn mid(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-        Some(median(self.all(at, of))).filter(|middle| !middle.is_nan())
-    }
-
-    /// The median over the rounds of the ratio within a round: what slows the
-    /// whole machine for a while slows both.
-    fn ratio(&self, at: usize, to: usize) -> f64 {
-        let within = |round: &Vec<Sample>| Some(round.get(at)?.iops / round.get(to)?.iops);
-        median(self.rounds.iter().filter_map(within).collect())
-    }
-}
-
-fn shown(value: Option<f64>, how: impl Fn(f64) -> String) -> String {
-    value.filter(|value| value.is_finite()).map_or_else(|| NONE.to_owned(), how)
 }
 
 /// The middle value, or the mean of the two in the middle.
@@ -143,88 +122,87 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// Measurements that were never made, for tests.
 #[cfg(test)]
-#[allow(clippy::panic)]
+pub mod fake {
+    use crate::outcome::{Outcome, Setup};
+
+    use super::*;
+
+    /// One with so many requests a second, over a network.
+    pub fn sample(iops: f64) -> Sample {
+        let setup =
+            Setup { exports: vec!["0.1".to_owned()], window: 64, buffer_count: 64, ..Setup::default() };
+        let mut outcome = Outcome { seconds: 100.0 / iops, idle: 0.5, setup, ..Outcome::default() };
+        outcome.reads.response.record_many(1000, 100);
+        Sample { outcome, ..Sample::default() }
+    }
+
+    /// Of these targets at these rates. In the second round the machine was ten
+    /// times slower.
+    pub fn samples(targets: &[Target], rates: &[f64]) -> Samples {
+        let one = |(at, iops): (usize, &f64), speed: f64| {
+            let target = targets.get(at).map(|target| target.name(&Case::default()));
+            Sample { target: target.unwrap_or_default(), ..sample(iops * speed) }
+        };
+        let round = |speed: f64| rates.iter().enumerate().map(|each| one(each, speed)).collect();
+        let rounds = [1.0, 0.1, 1.0].map(round).to_vec();
+        Samples { case: Case::default(), targets: targets.to_vec(), rounds }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::case::Durability;
-    use super::super::sample::{CpuTime, Network};
     use super::super::target::Mode;
     use super::*;
-    use crate::args::Op;
-
-    const CASE: Case =
-        Case { mtu: 9000, op: Op::Write, sectors: 8, window: 64, durability: Durability::Durable };
-
-    fn sample(iops: f64) -> Sample {
-        Sample { iops, network: Some(Network::default()), ..Sample::default() }
-    }
-
-    /// In the second round the machine was ten times slower.
-    fn samples(targets: &[Target], rates: &[f64]) -> Samples {
-        let round = |speed: f64| rates.iter().map(|iops| sample(iops * speed)).collect();
-        Samples { case: CASE, targets: targets.to_vec(), rounds: [1.0, 0.1, 1.0].map(round).to_vec() }
-    }
-
-    fn lines(samples: &Samples) -> Vec<Vec<String>> {
-        let text = samples.table().markdown();
-        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
-        text.lines().map(cells).collect()
-    }
 
     #[test]
     fn the_median_is_in_the_middle() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(vec![]).is_nan());
+        assert_eq!(Spread::of(vec![f64::NAN]), None);
     }
 
     #[test]
-    fn ratios_are_taken_within_rounds() {
-        let targets = [Target::Echo, Target::Xblade(None), Target::Vblade(Mode::AsNeeded)];
-        let all = lines(&samples(&targets, &[400.0, 300.0, 100.0]));
-        let [head, _, echo, xblade, vblade] = &all[..] else { panic!("{all:?}") };
-        assert_eq!(head[5..7], ["of echo", "of vblade"]);
-        assert_eq!(echo[5..7], ["1.00", "4.00"]);
-        assert_eq!(xblade[5..7], ["0.75", "3.00"]);
-        assert_eq!(vblade[5..7], ["0.25", "1.00"]);
-        // 1, 3 and 2 within rounds, and 1 from median to median.
+    fn ratios_are_taken_within_rounds_and_have_their_spread() {
+        let targets = [Target::Echo, Target::Xblade(None)];
+        // 1, 3 and 2 within rounds, and 3 from median to median.
         let rounds = [[100.0, 100.0], [10.0, 30.0], [150.0, 300.0]];
-        let rounds = rounds.map(|rates| rates.map(sample).to_vec()).to_vec();
-        let samples = Samples { rounds, ..samples(&[Target::Echo, Target::Xblade(None)], &[]) };
-        assert_eq!(lines(&samples)[3][5], "2.00");
+        let rounds = rounds.map(|rates| rates.map(fake::sample).to_vec()).to_vec();
+        let samples = Samples { rounds, ..fake::samples(&targets, &[]) };
+        let near = |spread: Spread, expected: [f64; 3]| {
+            let found = [spread.least, spread.median, spread.most];
+            found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-9)
+        };
+        assert!(near(samples.ratio(1, 0).unwrap(), [1.0, 2.0, 3.0]));
+        assert!(near(samples.iops(1).unwrap(), [30.0, 100.0, 300.0]));
+        let all = samples.ratios();
+        let named: Vec<(&str, &str)> = all.iter().map(|r| (r.target.as_str(), r.to.as_str())).collect();
+        assert_eq!(named, [("echo", "echo"), ("xblade", "echo")]);
+        assert!((all[1].most - 3.0).abs() < 1e-9);
     }
 
     #[test]
     fn there_is_no_ratio_to_a_target_that_is_missing() {
-        let targets =
-            [Target::Fio { busy: false }, Target::Xblade(None), Target::Xblade(Some("file".to_owned()))];
-        let mut samples = samples(&targets, &[400.0, 300.0, 100.0]);
-        let all = lines(&samples);
-        assert_eq!(all[0][5..7], ["of fio", "CPU ns/IO"]);
-        assert_eq!([&all[3][5], &all[4][5]], ["0.75", "0.25"]);
+        let targets = [Target::Fio { busy: false }, Target::Xblade(None)];
+        let mut samples = fake::samples(&targets, &[400.0, 300.0]);
         // Its first round alone counts.
         for round in &mut samples.rounds[1..] {
             round.truncate(1);
         }
-        samples.rounds[0][0].iops = 600.0;
-        assert_eq!(lines(&samples)[3][5], "0.50");
+        assert!((samples.ratio(1, 0).unwrap().median - 0.75).abs() < 1e-9);
         samples.rounds[0].truncate(1);
-        assert_eq!(lines(&samples)[3][5], "–");
+        assert_eq!(samples.ratio(1, 0), None);
     }
 
     #[test]
     fn of_several_vblades_the_first_is_compared_with_and_named() {
         let targets = [Mode::DirectSync, Mode::Sync].map(Target::Vblade);
-        let samples = samples(&targets, &[100.0, 50.0]);
-        let all = lines(&samples);
-        assert_eq!([&all[0][5], &all[3][5]], ["of vblade -b 64 -d -s", "0.50"]);
-    }
-
-    #[test]
-    fn user_and_system_time_are_apart_and_what_has_no_network_has_no_drops() {
-        let cpu = Some(CpuTime { user_ns: 1200.0, system_ns: 3400.0 });
-        let mut samples = samples(&[Target::Fio { busy: false }], &[400.0]);
-        samples.rounds = vec![vec![Sample { cpu, network: None, ..sample(400.0) }]];
-        assert_eq!(lines(&samples)[2][6..=13], ["4600", "1200+3400", "–", "–", "0", "0", "–", "–"]);
+        let references = fake::samples(&targets, &[100.0, 50.0]).references();
+        assert_eq!(references, [Reference { at: 0, name: "vblade -b 64 -d -s".to_owned() }]);
+        let one = [Target::Xblade(None), Target::Vblade(Mode::Sync)];
+        assert_eq!(fake::samples(&one, &[1.0, 1.0]).references()[0].name, "vblade");
     }
 }

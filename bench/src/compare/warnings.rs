@@ -1,7 +1,10 @@
 //! Why a comparison may not be what it seems.
 
-use super::sample::Network;
-use super::samples::Samples;
+use crate::conditions::Cores;
+use crate::outcome::{Footprint, Sample};
+
+use super::plan::Plan;
+use super::samples::{Samples, Spread};
 
 /// Below this share of idle time the generator is suspected to be the limit.
 const IDLE_LOW: f64 = 0.03;
@@ -9,6 +12,19 @@ const IDLE_LOW: f64 = 0.03;
 const SPREAD: f64 = 0.20;
 /// Above this load somebody else was working when a comparison began.
 const LOAD_HIGH: f64 = 0.5;
+/// A measurement below this length says little, in seconds.
+const SHORT_S: f64 = 1.0;
+/// More than this share of the cores' time given to others is too much.
+const STEAL: f64 = 0.02;
+/// A clock that differs by more than this was set, in microseconds.
+const CLOCK_STEP_US: f64 = 1000.0;
+/// With fewer looks at a target than this, growth is no drift.
+const FOOTPRINTS: usize = 40;
+/// Growth of memory above this share, and above this much, is drift.
+const MEMORY_GROWS: f64 = 0.05;
+const MEMORY_GROWS_KIB: f64 = 4096.0;
+/// More descriptors than this at the end are drift.
+const DESCRIPTORS_GROW: f64 = 4.0;
 
 /// What is suspect about a case.
 pub fn of_samples(samples: &Samples) -> Vec<String> {
@@ -21,77 +37,258 @@ pub fn of_samples(samples: &Samples) -> Vec<String> {
 }
 
 /// What is suspect about the machine, when a comparison begins.
-pub fn of_load(load_average: f64) -> Option<String> {
-    (load_average > LOAD_HIGH)
-        .then(|| format!("preliminary: other work was running (load average {load_average:.1} at the start)"))
+pub fn of_machine(plan: &Plan, cores: &Cores, load_average: f64) -> Vec<String> {
+    let (target, generator) = (plan.target_core, plan.generator_core);
+    let mut shared = vec![target, generator];
+    shared.sort_unstable();
+    shared.dedup();
+    shared.retain(|core| !cores.isolated.contains(core));
+    let shared: Vec<String> = shared.iter().map(usize::to_string).collect();
+    let slow: Vec<&str> = cores
+        .governors
+        .iter()
+        .filter(|(core, name)| (*core == target || *core == generator) && name != "performance")
+        .map(|(_, name)| name.as_str())
+        .collect();
+    let all = [
+        (
+            load_average > LOAD_HIGH,
+            format!("preliminary: other work was running (load average {load_average:.1} at the start)"),
+        ),
+        (
+            !shared.is_empty(),
+            format!(
+                "core {} not isolated: others may run there (boot with isolcpus=LIST nohz_full=LIST)",
+                shared.join(" and ")
+            ),
+        ),
+        (
+            !slow.is_empty(),
+            format!("the governor is {}, not performance: cores change their speed", slow.join(" and ")),
+        ),
+        (
+            target != generator && cores.are_siblings(target, generator),
+            format!("cores {target} and {generator} are threads of one: target and generator share it"),
+        ),
+        (target == generator, format!("target and generator share core {target}")),
+    ];
+    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
 }
 
 fn of_target(samples: &Samples, at: usize) -> Vec<String> {
-    let networks: Vec<&Network> = samples.of(at).filter_map(|sample| sample.network.as_ref()).collect();
-    let sum = |of: fn(&Network) -> u64| networks.iter().map(|network| of(network)).sum::<u64>();
-    let (resent, dropped, failed) = (sum(|n| n.resent), sum(|n| n.dropped), sum(|n| n.failed));
-    let idle = networks.iter().map(|network| network.generator_idle).fold(1.0, f64::min);
-    let (least, middle, most) = samples.iops(at);
+    let networks: Vec<&Sample> = samples.of(at).filter(|sample| sample.has_network()).collect();
+    let mut found = trouble(&networks);
+    found.extend(samples.iops(at).and_then(rounds));
+    found.extend(machine(&samples.of(at).collect::<Vec<_>>()));
+    found.extend(samples.of(at).find_map(|sample| drift(&sample.footprints)));
+    found
+}
+
+/// On the way, and at its ends.
+fn trouble(networks: &[&Sample]) -> Vec<String> {
+    let sum = |of: fn(&Sample) -> u64| networks.iter().map(|sample| of(sample)).sum::<u64>();
+    let (resent, dropped, failed) = (sum(Sample::resent), sum(Sample::dropped), sum(Sample::failed));
+    let faults = sum(Sample::faults);
+    let unsent = sum(|sample| sample.outcome.trouble.unsent);
+    let unexpected = sum(|sample| sample.outcome.trouble.unexpected);
+    let idle = networks.iter().map(|sample| sample.outcome.idle).fold(1.0, f64::min);
+    let beyond = networks.iter().map(|sample| &sample.outcome.setup).find(|s| s.window > s.buffer_count);
+    let (window, count) = beyond.map_or((0, 0), |setup| (setup.window, setup.buffer_count));
+    let unchecked = networks.iter().any(|s| s.outcome.verify.as_ref().is_some_and(|v| v.checked == 0));
     let all = [
+        (faults > 0, format!("{faults} sectors held the wrong data")),
         (failed > 0, format!("{failed} requests failed")),
+        (unsent > 0, format!("{unsent} requests were due and never sent")),
+        (unexpected > 0, format!("{unexpected} replies were to nothing that was asked")),
         (resent > 0, format!("{resent} requests were sent again")),
         (dropped > 0, format!("{dropped} frames were dropped")),
         (
             idle < IDLE_LOW,
             format!("the generator was idle for {:.0} % only, it may be the limit", 100.0 * idle),
         ),
-        (
-            most > middle * (1.0 + SPREAD) || least < middle * (1.0 - SPREAD),
-            format!("rounds differ by more than ±{:.0} %", 100.0 * SPREAD),
-        ),
+        (beyond.is_some(), format!("{window} in flight is beyond the {count} that it allows")),
+        (unchecked, "no sector that was read could be checked".to_owned()),
     ];
     all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
 }
 
+fn rounds(iops: Spread) -> Option<String> {
+    let Spread { least, median, most } = iops;
+    let wide = most > median * (1.0 + SPREAD) || least < median * (1.0 - SPREAD);
+    wide.then(|| format!("rounds differ by more than ±{:.0} %", 100.0 * SPREAD))
+}
+
+/// While it was measured.
+fn machine(samples: &[&Sample]) -> Vec<String> {
+    let most = |of: fn(&Sample) -> f64| samples.iter().map(|sample| of(sample)).fold(0.0, f64::max);
+    let steal = most(|sample| sample.machine.steal);
+    let step = most(|sample| sample.machine.clock_step_us.abs());
+    let seconds = samples.iter().map(|sample| sample.outcome.seconds).fold(f64::INFINITY, f64::min);
+    let all = [
+        (steal > STEAL, format!("the hypervisor gave {:.0} % of the cores' time to others", 100.0 * steal)),
+        (step > CLOCK_STEP_US, format!("the clock was set by {:.1} ms meanwhile", step / 1e3)),
+        (seconds < SHORT_S, format!("{seconds:.2} s is too short to say much")),
+    ];
+    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+}
+
+/// From the second quarter of the time, when all has been allocated, to the last.
+fn drift(footprints: &[Footprint]) -> Option<String> {
+    let quarter = footprints.len() / 4;
+    if footprints.len() < FOOTPRINTS {
+        return None;
+    }
+    let middle = |which: usize, of: fn(&Footprint) -> u64| {
+        let part = footprints.get(which * quarter..(which + 1) * quarter)?;
+        Spread::of(part.iter().map(|footprint| of(footprint) as f64).collect()).map(|spread| spread.median)
+    };
+    let [memory, descriptors]: [fn(&Footprint) -> u64; 2] = [|f| f.memory_kib, |f| f.descriptors];
+    let (before, after) = (middle(1, memory)?, middle(3, memory)?);
+    if after > before * (1.0 + MEMORY_GROWS) && after > before + MEMORY_GROWS_KIB {
+        return Some(format!("its memory grew from {:.1} to {:.1} MiB", before / 1024.0, after / 1024.0));
+    }
+    let (before, after) = (middle(1, descriptors)?, middle(3, descriptors)?);
+    (after > before + DESCRIPTORS_GROW)
+        .then(|| format!("its descriptors grew from {before:.0} to {after:.0}"))
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::case::{Case, Durability};
-    use super::super::sample::Sample;
+    use clap::Parser;
+
+    use super::super::samples::fake;
     use super::super::target::Target;
     use super::*;
-    use crate::args::Op;
+    use crate::args::{Args, Command};
+    use crate::conditions::fake::Tree;
+    use crate::outcome::Verified;
 
-    fn found(rates: &[f64], network: Option<Network>) -> Vec<String> {
-        let durability = Durability::Volatile;
-        let case = Case { mtu: 9000, op: Op::Read, sectors: 8, window: 64, durability };
-        let round = |&iops: &f64| vec![Sample { iops, network: network.clone(), ..Sample::default() }];
+    fn found(rates: &[f64], change: impl Fn(&mut Sample)) -> String {
+        let round = |iops: &f64| {
+            let mut sample = fake::sample(*iops);
+            // Long enough, at a rate of 100.
+            sample.outcome.seconds *= 2.0;
+            change(&mut sample);
+            vec![sample]
+        };
         let rounds = rates.iter().map(round).collect();
-        of_samples(&Samples { case, targets: vec![Target::Echo], rounds })
-    }
-
-    fn good() -> Network {
-        Network { generator_idle: 0.5, ..Network::default() }
+        of_samples(&Samples { rounds, ..fake::samples(&[Target::Echo], &[]) }).join("; ")
     }
 
     #[test]
     fn a_quiet_run_is_not_suspect() {
-        assert_eq!(found(&[100.0, 119.0, 100.0, 81.0], Some(good())), [""; 0]);
-        assert_eq!(found(&[100.0], None), [""; 0], "no network, nothing to suspect");
-        assert_eq!(of_load(0.4), None);
+        assert_eq!(found(&[100.0, 119.0, 100.0, 81.0], |_| ()), "");
+        assert_eq!(
+            found(&[100.0], |sample| sample.outcome.setup.window = sample.outcome.setup.buffer_count),
+            ""
+        );
+        assert_eq!(found(&[100.0], |sample| sample.machine.steal = 0.019), "");
+        assert_eq!(found(&[100.0], |sample| sample.machine.clock_step_us = -900.0), "");
+        let checked = |sample: &mut Sample| {
+            sample.outcome.verify = Some(Verified { checked: 1, ..Verified::default() });
+        };
+        assert_eq!(found(&[100.0], checked), "");
     }
 
     #[test]
     fn each_suspicion_is_told_with_the_target() {
-        let network = |change: fn(&mut Network)| {
-            let mut network = good();
-            change(&mut network);
-            found(&[100.0, 100.0], Some(network)).join("; ")
+        let two = |change: fn(&mut Sample)| found(&[100.0, 100.0], change);
+        assert_eq!(two(|s| s.outcome.trouble.retransmits = 2), "echo: 4 requests were sent again");
+        assert_eq!(two(|s| s.machine.dropped = 1), "echo: 2 frames were dropped");
+        assert_eq!(two(|s| s.outcome.trouble.dropped = 1), "echo: 2 frames were dropped");
+        assert_eq!(two(|s| s.outcome.trouble.lost = 1), "echo: 2 requests failed");
+        assert_eq!(
+            two(|s| s.outcome.idle = 0.02),
+            "echo: the generator was idle for 2 % only, it may be the limit"
+        );
+        assert_eq!(
+            two(|s| s.outcome.setup.window = 65),
+            "echo: 65 in flight is beyond the 64 that it allows"
+        );
+        assert_eq!(
+            two(|s| s.machine.steal = 0.03),
+            "echo: the hypervisor gave 3 % of the cores' time to others"
+        );
+        let clock = "echo: the clock was set by 2.0 ms meanwhile";
+        assert_eq!(
+            (two(|s| s.machine.clock_step_us = -2000.0), two(|s| s.machine.clock_step_us = 2e3)),
+            (clock.into(), clock.into())
+        );
+        assert_eq!(two(|s| s.outcome.seconds = 0.9), "echo: 0.90 s is too short to say much");
+        let unchecked = "echo: no sector that was read could be checked";
+        assert_eq!(two(|s| s.outcome.verify = Some(Verified::default())), unchecked);
+        let faulty = |s: &mut Sample| {
+            let faults = vec![("stale".to_owned(), 2), ("corrupt".to_owned(), 1)];
+            s.outcome.verify = Some(Verified { checked: 9, faults, ..Verified::default() });
         };
-        assert_eq!(network(|n| n.resent = 2), "echo: 4 requests were sent again");
-        assert_eq!(network(|n| n.dropped = 1), "echo: 2 frames were dropped");
-        assert_eq!(network(|n| n.failed = 1), "echo: 2 requests failed");
-        let idle = network(|n| n.generator_idle = 0.02);
-        assert_eq!(idle, "echo: the generator was idle for 2 % only, it may be the limit");
+        assert_eq!(found(&[100.0], faulty), "echo: 3 sectors held the wrong data");
         for rates in [[100.0, 121.0, 100.0], [100.0, 79.0, 100.0]] {
-            assert_eq!(found(&rates, Some(good())), ["echo: rounds differ by more than ±20 %"]);
+            assert_eq!(found(&rates, |_| ()), "echo: rounds differ by more than ±20 %");
         }
-        let both = found(&[100.0], Some(Network { resent: 1, dropped: 1, ..good() }));
-        assert_eq!(both, ["echo: 1 requests were sent again, 1 frames were dropped"]);
-        assert!(of_load(0.6).is_some_and(|text| text.contains("0.6")));
+        let both = |s: &mut Sample| (s.machine.dropped, s.outcome.trouble.retransmits) = (1, 1);
+        assert_eq!(found(&[100.0], both), "echo: 1 requests were sent again, 1 frames were dropped");
+    }
+
+    #[test]
+    fn a_target_without_a_network_cannot_lose_frames() {
+        let bare = |sample: &mut Sample| {
+            sample.outcome.setup.exports.clear();
+            sample.outcome.idle = 0.0;
+            sample.machine.dropped = 1;
+        };
+        assert_eq!(found(&[100.0], bare), "");
+    }
+
+    #[test]
+    fn growth_over_time_is_told_and_what_is_allocated_at_first_is_not() {
+        let run = |memory: fn(u64) -> u64, descriptors: fn(u64) -> u64| {
+            let one = |n| Footprint { at_s: n as f64, memory_kib: memory(n), descriptors: descriptors(n) };
+            drift(&(0..100).map(one).collect::<Vec<_>>())
+        };
+        assert_eq!(run(|_| 50_000, |_| 20), None);
+        assert_eq!(run(|n| if n < 20 { 1000 } else { 50_000 }, |_| 20), None, "a start is no drift");
+        assert_eq!(run(|n| 1000 + n, |n| 20 + n % 3), None, "little");
+        let grew = run(|n| 10_000 + 1000 * n, |_| 20).unwrap();
+        assert!(grew.starts_with("its memory grew from 45."), "{grew}");
+        assert_eq!(run(|_| 1, |n| 20 + n / 10).unwrap(), "its descriptors grew from 23 to 28");
+        let few: Vec<Footprint> =
+            (0..10).map(|n| Footprint { memory_kib: n << 20, ..Footprint::default() }).collect();
+        assert_eq!(drift(&few), None);
+    }
+
+    fn plan(words: &str) -> Plan {
+        let words =
+            ["xblade-bench", "compare", "--backing", "/tmp"].into_iter().chain(words.split_whitespace());
+        let Command::Compare(args) = Args::parse_from(words).command else { unreachable!() };
+        Plan::new(&args).unwrap()
+    }
+
+    #[test]
+    fn the_machine_is_suspect_for_each_reason_and_for_none_when_it_is_well_set_up() {
+        let governor = "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor";
+        let siblings = "sys/devices/system/cpu/cpu0/topology/thread_siblings_list";
+        let of = |isolated: &str, governed: &str, shared: &str, load: f64| {
+            let files = [
+                ("sys/devices/system/cpu/online", "0-3"),
+                ("sys/devices/system/cpu/isolated", isolated),
+                (governor, governed),
+                (siblings, shared),
+            ];
+            let tree = Tree::new(&files);
+            of_machine(&plan(""), &Cores::read(tree.path()), load).join("; ")
+        };
+        assert_eq!(of("0-1", "performance", "0,2", 0.4), "");
+        assert!(
+            of("0-1", "performance", "0,2", 0.6)
+                .starts_with("preliminary: other work was running (load average 0.6")
+        );
+        assert!(of("0", "performance", "0,2", 0.0).starts_with("core 1 not isolated"));
+        assert!(of("", "performance", "0,2", 0.0).starts_with("core 0 and 1 not isolated"));
+        assert!(of("0-1", "powersave", "0,2", 0.0).starts_with("the governor is powersave"));
+        assert!(of("0-1", "performance", "0-1", 0.0).starts_with("cores 1 and 0 are threads of one"));
+        let tree = Tree::new(&[("sys/devices/system/cpu/isolated", "0-1")]);
+        let one = of_machine(&plan("--target-core 0"), &Cores::read(tree.path()), 0.0);
+        assert_eq!(one, ["target and generator share core 0"]);
     }
 }

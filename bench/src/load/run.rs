@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::args::{ArrivalKind, LoadArgs, ResendKind};
+use crate::conditions;
 use crate::outcome::{Cost, Outcome};
 use crate::port::{Port, Tags};
 use crate::watch::{Reading, Watch};
@@ -81,6 +82,7 @@ impl Bench<'_> {
             name: variant.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: started.as_millis() as u64,
+            conditions: conditions::of_load(&self.args.interface),
             setup: self.job.setup(self.args, variant.rate, port, seed),
             ..Outcome::default()
         };

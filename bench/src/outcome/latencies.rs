@@ -28,6 +28,11 @@ impl Latencies {
         self.0.saturating_record(ns);
     }
 
+    /// Records a latency that so many had.
+    pub fn record_many(&mut self, ns: u64, count: u64) {
+        self.0.saturating_record_n(ns, count);
+    }
+
     /// Adds those of another.
     pub fn add(&mut self, other: &Self) {
         // Cannot fail: all have the same limits.

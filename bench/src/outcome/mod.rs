@@ -3,10 +3,12 @@
 
 mod judgement;
 mod latencies;
+mod sample;
 
 use serde::{Deserialize, Serialize};
 
 pub use latencies::{Latencies, Packed};
+pub use sample::{Footprint, Machine, Ratio, Sample};
 
 /// What came of a load.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]

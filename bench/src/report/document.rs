@@ -1,7 +1,7 @@
 //! What reports are made from, whatever was measured: every exporter takes a
 //! [`Document`], or one of its parts.
 
-use crate::outcome::{Condition, Outcome};
+use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
 use super::{Table, number};
 
@@ -55,4 +55,8 @@ pub struct Section {
     pub warnings: Vec<String>,
     /// One curve each.
     pub outcomes: Vec<Outcome>,
+    /// What they were put together from, if they were: every measurement.
+    pub samples: Vec<Sample>,
+    /// How the outcomes compare.
+    pub ratios: Vec<Ratio>,
 }

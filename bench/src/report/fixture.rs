@@ -75,6 +75,7 @@ pub fn document() -> Document {
                 table: Some(table),
                 warnings: vec!["rounds differ by more than ±20 %".to_owned()],
                 outcomes: vec![mixed()],
+                ..Section::default()
             },
         ],
     }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::outcome::{Condition, Outcome};
+use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
 use super::{Document, Section, Table, fio};
 
@@ -31,6 +31,10 @@ struct SectionFrame {
     warnings: Vec<String>,
     /// How many outcomes it has.
     outcomes: usize,
+    #[serde(default)]
+    samples: Vec<Sample>,
+    #[serde(default)]
+    ratios: Vec<Ratio>,
 }
 
 /// Outcomes as JSON.
@@ -87,6 +91,8 @@ impl Frame {
             table: section.table.clone(),
             warnings: section.warnings.clone(),
             outcomes: section.outcomes.len(),
+            samples: section.samples.clone(),
+            ratios: section.ratios.clone(),
         };
         Self {
             title: document.title.clone(),
@@ -103,6 +109,8 @@ impl Frame {
             table: frame.table,
             warnings: frame.warnings,
             outcomes: outcomes.by_ref().take(frame.outcomes).collect(),
+            samples: frame.samples,
+            ratios: frame.ratios,
         };
         Document {
             title: self.title,

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use crate::compare::case::Case;
 use crate::compare::pair::End;
 
 use super::EXPORT;
 
 /// The words that run it.
-pub fn words(program: &Path, end: &End, core: usize) -> Vec<String> {
-    let (program, core) = (program.to_string_lossy(), core.to_string());
-    let words: [&str; 8] =
-        [&program, "echo", "--export", EXPORT, "--interface", end.interface, "--cpu", &core];
-    words.map(str::to_owned).to_vec()
+pub fn words(program: &Path, case: &Case, end: &End, core: usize) -> Vec<String> {
+    let (program, core, count) =
+        (program.to_string_lossy(), core.to_string(), case.buffer_count().to_string());
+    let place = [&program, "echo", "--export", EXPORT, "--interface", end.interface, "--cpu", &core];
+    place.into_iter().chain(["--buffer-count", &count]).map(str::to_owned).collect()
 }

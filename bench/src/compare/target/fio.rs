@@ -2,40 +2,48 @@
 //! A durable write is one with RWF_DSYNC, acknowledged by the device's cache
 //! being flushed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::args::Op;
-use crate::compare::case::Case;
-use crate::compare::sample::{CpuTime, Latency, Sample};
+use crate::compare::case::{Case, Rate};
+use crate::outcome::{Cost, Latencies, Outcome, Setup, Side};
+
+use super::directions;
 
 /// Names of the threads that io_uring starts for fio begin so. fio's own
 /// figures leave them out.
 pub const WORKERS: &str = "iou-";
 
-/// The words that run it, on its own.
-pub fn words(case: &Case, file: &Path, mib: u64, seconds: f64, result: &Path) -> Vec<String> {
-    let (rw, sync) = match (case.op, case.is_durable()) {
-        (Op::Read, _) => ("randread", "none"),
-        (_, false) => ("randwrite", "none"),
-        (_, true) => ("randwrite", "dsync"),
+/// The words that run it, on its own; `seconds` are those of the warm-up and
+/// those that are measured.
+pub fn words(case: &Case, file: &Path, mib: u64, seconds: (f64, f64), result: &Path) -> Vec<String> {
+    let rw = match directions(case) {
+        (true, false) => "randread",
+        (false, _) => "randwrite",
+        _ => "randrw",
     };
     let fixed = "fio --name=bare --thread --ioengine=io_uring --direct=1 --time_based --norandommap --randrepeat=0 \
-                 --allow_file_create=0 --fallocate=none --clat_percentiles=1 --percentile_list=50:90:99:99.9 \
-                 --output-format=json";
+                 --allow_file_create=0 --fallocate=none --output-format=json+";
     let varying = [
         format!("--rw={rw}"),
-        format!("--sync={sync}"),
+        format!("--rwmixread={}", case.read_percent),
+        format!("--sync={}", if case.is_durable() { "dsync" } else { "none" }),
         format!("--bs={}", case.bytes()),
         format!("--iodepth={}", case.window),
-        format!("--runtime={}ms", (seconds * 1e3) as u64),
+        format!("--ramp_time={}ms", (seconds.0 * 1e3) as u64),
+        format!("--runtime={}ms", (seconds.1 * 1e3) as u64),
         format!("--size={mib}MiB"),
         format!("--filename={}", file.display()),
         format!("--output={}", result.display()),
     ];
-    fixed.split_whitespace().map(str::to_owned).chain(varying).collect()
+    let rate = match case.rate {
+        Some(Rate::Fixed(rate)) => Some(format!("--rate_iops={rate:.0}")),
+        _ => None,
+    };
+    fixed.split_whitespace().map(str::to_owned).chain(varying).chain(rate).collect()
 }
 
 /// What fio wrote.
@@ -58,33 +66,34 @@ struct Job {
 
 #[derive(Deserialize, Debug)]
 struct Direction {
-    iops: f64,
-    bw_bytes: f64,
-    total_ios: u64,
+    /// Milliseconds in which `clat_ns` was counted.
+    runtime: f64,
     clat_ns: Clat,
 }
 
 #[derive(Deserialize, Debug)]
 struct Clat {
-    max: f64,
-    percentile: Option<Percentiles>,
+    /// Its histogram: how many had which latency.
+    #[serde(default)]
+    bins: BTreeMap<String, u64>,
 }
 
-#[derive(Deserialize, Debug)]
-struct Percentiles {
-    #[serde(rename = "50.000000")]
-    p50: f64,
-    #[serde(rename = "90.000000")]
-    p90: f64,
-    #[serde(rename = "99.000000")]
-    p99: f64,
-    #[serde(rename = "99.900000")]
-    p999: f64,
+impl Direction {
+    /// The histogram again. A bin stands for a range of latencies and is named
+    /// by the middle of it: at most half a range, one part in 128, from each.
+    fn latencies(&self) -> Result<Latencies> {
+        let mut all = Latencies::default();
+        for (ns, count) in &self.clat_ns.bins {
+            let ns = ns.parse().with_context(|| format!("fio has a bin called '{ns}'"))?;
+            all.record_many(ns, *count);
+        }
+        Ok(all)
+    }
 }
 
-/// How long a job ran, in seconds, and what it found. `workers_ns` is the CPU
-/// time of the threads that io_uring started for it.
-pub fn read(text: &str, op: Op, workers_ns: u64) -> Result<(f64, Sample)> {
+/// What a job found, after a warm-up. `workers_ns` is the CPU time of the
+/// threads that io_uring started for it.
+pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<Outcome> {
     // What is not of the result (notes, warnings) comes before it.
     let from = text.find('{').context("fio wrote no result")?;
     let output: Output =
@@ -93,68 +102,77 @@ pub fn read(text: &str, op: Op, workers_ns: u64) -> Result<(f64, Sample)> {
     if job.error != 0 {
         bail!("fio failed: {}", std::io::Error::from_raw_os_error(job.error as i32));
     }
-    let direction = if op == Op::Read { &job.read } else { &job.write };
-    let percentiles = direction.clat_ns.percentile.as_ref().context("fio completed nothing")?;
-    let ios = direction.total_ios.max(1) as f64;
-    // Milliseconds and percent: 10⁴ nanoseconds.
-    let per_io = |percent: f64| percent * job.job_runtime * 1e4 / ios;
-    let sample = Sample {
-        iops: direction.iops,
-        mb_per_s: direction.bw_bytes / 1e6,
-        latency: percentiles.latency(direction),
-        cpu: Some(CpuTime {
-            user_ns: per_io(job.usr_cpu),
-            system_ns: per_io(job.sys_cpu) + workers_ns as f64 / ios,
-        }),
-        core_busy: None,
-        network: None,
+    let (has_reads, has_writes) = directions(case);
+    let side = |wanted: bool, direction: &Direction| {
+        let response = if wanted { direction.latencies()? } else { Latencies::default() };
+        anyhow::Ok(Side { response, ..Side::default() })
     };
-    Ok((job.job_runtime / 1e3, sample))
-}
-
-impl Percentiles {
-    fn latency(&self, direction: &Direction) -> Latency {
-        let us = |ns: f64| ns / 1e3;
-        Latency {
-            count: direction.total_ios,
-            p50_us: us(self.p50),
-            p90_us: us(self.p90),
-            p99_us: us(self.p99),
-            p999_us: us(self.p999),
-            max_us: us(direction.clat_ns.max),
-        }
+    // Milliseconds and percent: 10⁴ nanoseconds.
+    let ns = |percent: f64| (percent * job.job_runtime * 1e4) as u64;
+    let outcome = Outcome {
+        setup: Setup {
+            port: "none".to_owned(),
+            op: super::super::case::word(case.op),
+            pattern: "random".to_owned(),
+            sectors: case.sectors,
+            window: case.window,
+            threads: 1,
+            buffer_count: case.window,
+            warm_up_s,
+            ..Setup::default()
+        },
+        seconds: job.read.runtime.max(job.write.runtime) / 1e3,
+        reads: side(has_reads, &job.read)?,
+        writes: side(has_writes, &job.write)?,
+        cost: Some(Cost {
+            user_ns: ns(job.usr_cpu),
+            system_ns: ns(job.sys_cpu) + workers_ns,
+            core_busy: None,
+        }),
+        // Nobody sends: nobody is the limit.
+        idle: 1.0,
+        ..Outcome::default()
+    };
+    if outcome.completions() == 0 {
+        bail!("fio completed nothing");
     }
+    Ok(outcome)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::args::Op;
     use crate::compare::case::Durability;
 
     const REAL: &str = include_str!("fio-3.33-randwrite.json");
 
+    fn case(op: Op) -> Case {
+        Case { op, durability: Durability::Durable, ..Case::default() }
+    }
+
     #[test]
-    fn a_real_result_is_read() {
-        let (seconds, sample) = read(REAL, Op::Write, 0).unwrap();
-        let cpu = sample.cpu.unwrap();
-        assert_eq!(seconds, 1.0);
-        assert_eq!(sample.iops, 25853.146853);
-        assert_eq!(sample.mb_per_s, 105.894489);
-        assert_eq!(sample.latency.count, 25879);
-        assert_eq!((sample.latency.p50_us, sample.latency.p99_us), (1892.352, 22413.312));
-        assert!((cpu.user_ns - 0.024e9 / 25879.0).abs() < 1e-6);
-        assert!((cpu.system_ns - 0.231e9 / 25879.0).abs() < 1e-6);
-        assert!(sample.network.is_none());
+    fn a_real_result_is_read_with_its_whole_histogram() {
+        let outcome = read(REAL, &case(Op::Write), 0.0, 0).unwrap();
+        assert_eq!((outcome.completions(), outcome.seconds), (14004, 1.022));
+        assert!((outcome.iops() / 13702.544 - 1.0).abs() < 1e-4, "fio's own figure: {}", outcome.iops());
+        assert!((outcome.mb_per_s() / 56.125620 - 1.0).abs() < 1e-3);
+        // fio's own percentiles, as exact as its bins and our histogram are.
+        let all = outcome.response();
+        for (quantile, ns) in [(0.5, 3457024.0), (0.9, 6979584.0), (0.99, 25034752.0), (0.999, 32112640.0)] {
+            assert!((all.us(quantile) * 1e3 / ns - 1.0_f64).abs() < 0.01, "{quantile}: {}", all.us(quantile));
+        }
+        let cost = outcome.cost.unwrap();
+        assert_eq!((cost.user_ns, cost.system_ns), (14_000_003, 82_000_001));
+        assert!(outcome.setup.exports.is_empty(), "no network");
     }
 
     #[test]
     fn time_of_workers_is_added_to_that_of_the_kernel() {
-        let (_, alone) = read(REAL, Op::Write, 0).unwrap();
-        let (_, helped) = read(REAL, Op::Write, alone.latency.count * 5000).unwrap();
-        let (alone, helped) = (alone.cpu.unwrap(), helped.cpu.unwrap());
-        assert_eq!(helped.user_ns, alone.user_ns);
-        assert!((helped.system_ns - alone.system_ns - 5000.0).abs() < 1e-3);
+        let cost = |workers_ns| read(REAL, &case(Op::Write), 0.0, workers_ns).unwrap().cost.unwrap();
+        assert_eq!(cost(5000).user_ns, cost(0).user_ns);
+        assert_eq!(cost(5000).system_ns, cost(0).system_ns + 5000);
     }
 
     #[test]
@@ -167,27 +185,28 @@ mod tests {
             ("{\"jobs\": 3}", "cannot read"),
             (&failed, "No space left"),
         ] {
-            let said = format!("{:#}", read(text, Op::Write, 0).unwrap_err());
+            let said = format!("{:#}", read(text, &case(Op::Write), 0.0, 0).unwrap_err());
             assert!(said.contains(why), "{said}");
         }
-        let said = read(REAL, Op::Read, 0).unwrap_err().to_string();
+        let said = read(REAL, &case(Op::Read), 0.0, 0).unwrap_err().to_string();
         assert!(said.contains("completed nothing"), "it wrote: {said}");
         let noted = format!("note: something\n{REAL}");
-        assert!(read(&noted, Op::Write, 0).is_ok());
+        assert!(read(&noted, &case(Op::Write), 0.0, 0).is_ok());
     }
 
     #[test]
-    fn only_durable_writes_are_synced() {
-        let case = |op, durability| Case { mtu: 9000, op, sectors: 8, window: 3, durability };
-        let of = |op, durability| {
-            words(&case(op, durability), Path::new("/d/f"), 7, 1.5, Path::new("/d/r")).join(" ")
-        };
-        let durable = of(Op::Write, Durability::Durable);
+    fn only_durable_writes_are_synced_and_rates_are_kept() {
+        let of = |case: Case| words(&case, Path::new("/d/f"), 7, (0.5, 1.5), Path::new("/d/r")).join(" ");
+        let durable = of(Case { window: 3, ..case(Op::Write) });
+        let wanted = "--sync=dsync --bs=4096 --iodepth=3 --ramp_time=500ms --runtime=1500ms --size=7MiB";
+        assert!(durable.contains("--rw=randwrite") && durable.contains(wanted), "{durable}");
+        let durability = Durability::Volatile;
+        assert!(of(Case { durability, ..case(Op::Write) }).contains("--sync=none"));
+        assert!(of(Case::default()).contains("--rw=randread --rwmixread=50 --sync=none"));
+        let mixed = of(Case { read_percent: 70, rate: Some(Rate::Fixed(99.6)), ..case(Op::Mixed) });
         assert!(
-            durable.contains("--rw=randwrite --sync=dsync --bs=4096 --iodepth=3 --runtime=1500ms"),
-            "{durable}"
+            mixed.contains("--rw=randrw --rwmixread=70") && mixed.ends_with("--rate_iops=100"),
+            "{mixed}"
         );
-        assert!(of(Op::Write, Durability::Volatile).contains("--rw=randwrite --sync=none"));
-        assert!(of(Op::Read, Durability::Volatile).contains("--rw=randread --sync=none"));
     }
 }

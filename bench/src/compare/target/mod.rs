@@ -1,27 +1,32 @@
 //! The targets that are compared: how each is named and started, and that it ends.
 
+mod custom;
 mod echo;
 pub mod fio;
+mod programs;
 mod running;
 mod vblade;
-mod xblade;
+pub mod xblade;
 
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::args::CompareArgs;
+use crate::args::Op;
 
 use super::case::Case;
-use super::pair::End;
-use super::shell;
 
+pub use custom::CustomTarget;
+pub use programs::Programs;
 pub use running::Running;
 pub use vblade::Mode;
 
 /// Address that every target answers at.
 pub const EXPORT: &str = "0.1";
+/// Its parts.
+pub const SHELF: u16 = 0;
+/// Its parts.
+pub const SLOT: u8 = 1;
 
 /// A target of `--targets`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,30 +43,11 @@ pub enum Target {
         /// the network: on a small machine the disk itself is slower then.
         busy: bool,
     },
-}
-
-/// The programs, the file that is exported, and where they run.
-#[derive(Clone, Debug)]
-pub struct Programs {
-    own: PathBuf,
-    xblade: PathBuf,
-    vblade: PathBuf,
-    xblade_options: Vec<String>,
-    core: usize,
-    mib: u64,
+    /// Another one.
+    Custom(CustomTarget),
 }
 
 impl Target {
-    /// Those to compare.
-    pub fn list(args: &CompareArgs) -> Vec<Self> {
-        if !args.targets.is_empty() {
-            return args.targets.clone();
-        }
-        let null = args.null_store.then(|| Self::Xblade(Some("null".to_owned())));
-        let rest = [Self::Xblade(None), Self::Vblade(Mode::AsNeeded)];
-        [Self::Echo].into_iter().chain(null).chain(rest).collect()
-    }
-
     /// Its name in reports. One that does not keep what a durable case asks
     /// for says so.
     pub fn name(&self, case: &Case) -> String {
@@ -69,9 +55,10 @@ impl Target {
             Self::Echo => "echo".to_owned(),
             Self::Xblade(None) => "xblade".to_owned(),
             Self::Xblade(Some(store)) => format!("xblade store={store}"),
-            Self::Vblade(mode) => format!("vblade {}", mode.options(case).join(" ")),
+            Self::Vblade(mode) => format!("{} {}", Mode::PROGRAM, mode.options(case).join(" ")),
             Self::Fio { busy: false } => "fio".to_owned(),
             Self::Fio { busy: true } => "fio beside a busy core".to_owned(),
+            Self::Custom(custom) => custom.name.clone(),
         };
         if case.is_durable() && !self.is_durable(case) { name + " (not durable)" } else { name }
     }
@@ -81,12 +68,32 @@ impl Target {
         matches!(self, Self::Fio { .. })
     }
 
+    /// Whether it keeps data, in a file of its own.
+    pub fn has_file(&self) -> bool {
+        match self {
+            Self::Echo => false,
+            Self::Xblade(store) => store.as_deref() != Some("null"),
+            Self::Vblade(_) | Self::Fio { .. } | Self::Custom(_) => true,
+        }
+    }
+
+    /// Whether a case can be measured with it: data cannot be checked where none
+    /// are kept, and fio has addresses of its own.
+    pub fn fits(&self, case: &Case) -> bool {
+        match self {
+            _ if case.verify && !self.has_file() => false,
+            Self::Fio { .. } => case.is_random() && !case.verify,
+            _ => true,
+        }
+    }
+
+    /// What a target that is not ours promises is for its user to know.
     fn is_durable(&self, case: &Case) -> bool {
         match self {
             Self::Echo => false,
             Self::Xblade(store) => store.as_deref() != Some("null"),
             Self::Vblade(mode) => mode.is_durable(case),
-            Self::Fio { .. } => true,
+            Self::Fio { .. } | Self::Custom(_) => true,
         }
     }
 }
@@ -115,109 +122,27 @@ impl FromStr for Target {
     }
 }
 
-impl Programs {
-    /// Finds them.
-    pub fn new(args: &CompareArgs) -> Result<Self> {
-        let own = std::env::current_exe().context("cannot find this program")?;
-        let xblade = args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade"));
-        let targets = Target::list(args);
-        if targets.iter().any(|target| matches!(target, Target::Xblade(_))) && !xblade.is_file() {
-            bail!("{}: there is no such program: name the daemon with --xblade", xblade.display());
-        }
-        if targets.iter().any(Target::is_fio) {
-            shell::run(&["fio", "--version"]).context("the target fio needs fio (3.23 or later)")?;
-        }
-        let options = args.xblade_option.iter().flat_map(|text| text.split_whitespace());
-        Ok(Self {
-            own,
-            xblade,
-            vblade: args.vblade.clone(),
-            xblade_options: options.map(str::to_owned).collect(),
-            core: args.target_core,
-            mib: args.mib,
-        })
-    }
-
-    /// What the programs say of their versions.
-    pub fn versions(&self, targets: &[Target]) -> Vec<String> {
-        let said = |words: &[&str]| {
-            let output = shell::output(words).map(|output| output.stdout).unwrap_or_default();
-            String::from_utf8_lossy(&output).trim().to_owned()
-        };
-        let any = |wanted: fn(&Target) -> bool| targets.iter().any(wanted);
-        let mut versions = vec![format!("xblade-bench {}", env!("CARGO_PKG_VERSION"))];
-        if any(|target| matches!(target, Target::Xblade(_))) {
-            versions.push(said(&[&self.xblade.to_string_lossy(), "--version"]));
-        }
-        if any(|target| matches!(target, Target::Vblade(_))) {
-            versions.push(format!("vblade {}", said(&["dpkg-query", "-W", "-f=${Version}", "vblade"])));
-        }
-        if any(Target::is_fio) {
-            versions.push(said(&["fio", "--version"]));
-        }
-        versions
-    }
-
-    /// Starts a target of the network. It may take a moment until it answers.
-    pub fn start(&self, target: &Target, case: &Case, end: &End, file: &Path) -> Result<Running> {
-        let words = match target {
-            Target::Echo => echo::words(&self.own, end, self.core),
-            Target::Xblade(store) => self.xblade_words(store.as_deref(), case, end, file),
-            Target::Vblade(mode) => vblade::words(&self.vblade, mode.options(case), end, file),
-            Target::Fio { .. } => bail!("fio is no target of the network"),
-        };
-        Running::start([end.run_on(self.core), words].concat())
-    }
-
-    fn xblade_words(&self, store: Option<&str>, case: &Case, end: &End, file: &Path) -> Vec<String> {
-        let export = xblade::export(store, case, file, self.mib);
-        xblade::words(&self.xblade, export, end, self.core, &self.xblade_options)
-    }
-
-    /// The words that run fio as long as another target is measured.
-    pub fn fio_words(&self, case: &Case, file: &Path, seconds: f64, result: &Path) -> Vec<String> {
-        let core = self.core.to_string();
-        let pinned = ["taskset", "-c", &core].map(str::to_owned);
-        [&pinned[..], &fio::words(case, file, self.mib, seconds, result)].concat()
-    }
+/// Whether a case has reads, and whether it has writes.
+fn directions(case: &Case) -> (bool, bool) {
+    (case.op != Op::Write, case.op != Op::Read)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::args::{Args, Command};
-
+    use super::super::case::Durability;
     use super::*;
-    use clap::Parser;
 
-    fn targets(words: &str) -> Result<Vec<Target>, clap::Error> {
-        let words = ["xblade-bench", "compare"].into_iter().chain(words.split_whitespace());
-        Args::try_parse_from(words).map(|args| match args.command {
-            Command::Compare(args) => Target::list(&args),
-            _ => vec![],
-        })
-    }
-
-    fn names(words: &str, case: &str) -> Vec<String> {
-        let arguments = format!("{words} --case {case} --mtu 9000");
-        let parsed = ["xblade-bench", "compare"].into_iter().chain(arguments.split_whitespace());
-        let Command::Compare(args) = Args::parse_from(parsed).command else { return vec![] };
-        let case = Case::list(&args).unwrap()[0];
-        Target::list(&args).iter().map(|target| target.name(&case)).collect()
+    fn names(list: &str, case: &Case) -> Vec<String> {
+        list.split(',').map(|word| word.parse::<Target>().unwrap().name(case)).collect()
     }
 
     #[test]
-    fn without_a_list_the_usual_ones_are_compared() {
-        assert_eq!(names("", "read:4096"), ["echo", "xblade", "vblade -b 64"]);
-        assert_eq!(names("--null-store", "read:4096")[1], "xblade store=null");
-        assert!(targets("--null-store --targets echo").is_err(), "name it in the list");
-    }
-
-    #[test]
-    fn a_list_names_stores_and_variants_and_says_who_is_not_durable() {
-        let list = "--targets fio,xblade:direct,xblade:null,vblade,vblade:cache,vblade:s,vblade:d,vblade:ds";
+    fn names_tell_stores_and_variants_and_who_is_not_durable() {
+        let list = "fio,xblade:direct,xblade:null,vblade,vblade:cache,vblade:s,vblade:d,vblade:ds";
+        let durable = Case { op: Op::Write, durability: Durability::Durable, ..Case::default() };
         assert_eq!(
-            names(list, "write-durable:4096"),
+            names(list, &durable),
             [
                 "fio",
                 "xblade store=direct",
@@ -229,13 +154,34 @@ mod tests {
                 "vblade -b 64 -d -s",
             ]
         );
-        assert_eq!(names("--targets vblade,vblade:d", "read:4096"), ["vblade -b 64", "vblade -b 64 -d"]);
+        let wide = Case { window: 100, ..Case::default() };
+        assert_eq!(
+            names("vblade,vblade:d,xblade:file+sync=each", &wide),
+            ["vblade -b 100", "vblade -b 100 -d", "xblade store=file,sync=each"]
+        );
+    }
+
+    #[test]
+    fn data_are_checked_only_where_they_are_kept() {
+        let target = |word: &str| word.parse::<Target>().unwrap();
+        let checked = Case { verify: true, ..Case::default() };
+        let fitting = |case: &Case| {
+            ["echo", "xblade", "xblade:null", "vblade", "fio"].map(|word| target(word).fits(case))
+        };
+        assert_eq!(fitting(&checked), [false, true, false, true, false]);
+        assert_eq!(fitting(&Case::default()), [true; 5]);
+        let pattern = Some("sequential".to_owned());
+        assert_eq!(fitting(&Case { pattern, ..Case::default() }), [true, true, true, true, false]);
+        assert_eq!(
+            ["echo", "xblade", "xblade:null"].map(|word| target(word).has_file()),
+            [false, true, false]
+        );
     }
 
     #[test]
     fn a_wrong_target_is_refused_by_name() {
         for wrong in ["ublade", "xblade:", "vblade:x", "fio:x", "echo:", ""] {
-            let said = targets(&format!("--targets={wrong}")).unwrap_err().to_string();
+            let said = wrong.parse::<Target>().unwrap_err().to_string();
             assert!(said.contains("vblade[:cache|s|d|ds]"), "{wrong}: {said}");
         }
     }

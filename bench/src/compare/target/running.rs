@@ -6,28 +6,33 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-/// A target that runs. Dropping it ends it.
+use crate::compare::pair::End;
+
+/// A target that runs. Dropping it ends it, with all that it has started.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    end: End,
     log: PathBuf,
     words: Vec<String>,
 }
 
 impl Running {
-    /// Starts it.
-    pub fn start(words: Vec<String>) -> Result<Self> {
+    /// Starts it at an end of a pair, on a core.
+    pub fn start(end: &End, core: usize, command: Vec<String>) -> Result<Self> {
+        let words = [end.run_on(core), command.clone()].concat();
         let (program, args) = words.split_first().context("no program to run")?;
         let log = std::env::temp_dir().join(format!("xbb-{}.log", std::process::id()));
         let output = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let both = output.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
         let child = Command::new(program)
             .args(args)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(both)
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot run `{}`", words.join(" ")))?;
-        Ok(Self { child, log, words })
+        Ok(Self { child, end: end.clone(), log, words: command })
     }
 
     /// Its process: `nsenter` and `taskset` became it.
@@ -35,10 +40,21 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it has ended by itself, and how.
+    pub fn has_ended(&mut self) -> Option<String> {
+        self.child.try_wait().ok().flatten().map(|status| status.to_string())
+    }
+
+    /// What it said.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// What it was and what it said, for an error.
     pub fn story(&self) -> String {
-        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
-        format!("`{}` said: {}", self.words.join(" "), said.trim())
+        let said = self.said();
+        let said = if said.trim().is_empty() { "nothing" } else { said.trim() };
+        format!("`{}` said: {said}", self.words.join(" "))
     }
 }
 
@@ -47,6 +63,7 @@ impl Drop for Running {
         // Without a farewell: nobody needs its file afterwards.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.end.kill_all();
         let _ = std::fs::remove_file(&self.log);
     }
 }

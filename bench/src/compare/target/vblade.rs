@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 use crate::compare::case::Case;
 use crate::compare::pair::End;
 
+use super::{SHELF, SLOT};
+
 /// How it reaches the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -35,27 +37,31 @@ impl Mode {
         }
     }
 
+    /// The program.
+    pub const PROGRAM: &str = "vblade";
+
     /// The options for a case.
-    pub fn options(self, case: &Case) -> &'static [&'static str] {
-        match self {
-            Self::AsNeeded if case.is_durable() => &["-b", "64", "-s"],
-            Self::AsNeeded | Self::Cache => &["-b", "64"],
-            Self::Sync => &["-b", "64", "-s"],
-            Self::Direct => &["-b", "64", "-d"],
-            Self::DirectSync => &["-b", "64", "-d", "-s"],
-        }
+    pub fn options(self, case: &Case) -> Vec<String> {
+        let how: &[&str] = match self {
+            Self::AsNeeded if case.is_durable() => &["-s"],
+            Self::AsNeeded | Self::Cache => &[],
+            Self::Sync => &["-s"],
+            Self::Direct => &["-d"],
+            Self::DirectSync => &["-d", "-s"],
+        };
+        let count = ["-b".to_owned(), case.buffer_count().to_string()];
+        count.into_iter().chain(how.iter().map(|word| (*word).to_owned())).collect()
     }
 
     /// Whether writes of a case are on stable storage when they are acknowledged.
     pub fn is_durable(self, case: &Case) -> bool {
-        self.options(case).contains(&"-s")
+        self.options(case).iter().any(|option| option == "-s")
     }
 }
 
 /// The words that run it.
-pub fn words(program: &Path, options: &[&str], end: &End, file: &Path) -> Vec<String> {
+pub fn words(program: &Path, options: Vec<String>, end: &End, file: &Path) -> Vec<String> {
     let (program, file) = (program.to_string_lossy(), file.to_string_lossy());
-    let what: [&str; 4] = ["0", "1", end.interface, &file];
-    let words = [&[&*program], options, &what].concat();
-    words.into_iter().map(str::to_owned).collect()
+    let what = [SHELF.to_string(), SLOT.to_string(), end.interface.to_owned(), file.into_owned()];
+    std::iter::once(program.into_owned()).chain(options).chain(what).collect()
 }

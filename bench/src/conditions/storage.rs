@@ -24,6 +24,13 @@ pub fn describe(directory: &Path) -> String {
     }
 }
 
+/// Whether what is stored in a directory takes memory.
+pub fn is_in_memory(directory: &Path) -> bool {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let path = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    mount_of(&text, &path).is_some_and(|mount| mount.kind == "tmpfs" || mount.kind == "ramfs")
+}
+
 /// The mount that a path is on: of those above it the longest, and of equal
 /// ones the last, which hides the others.
 fn mount_of(mountinfo: &str, path: &Path) -> Option<Mount> {

@@ -1,0 +1,187 @@
+//! The files that are exported, for as long as the value lives: one for each
+//! target, of the same content, so that none finds what another one has left.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::conditions;
+
+use super::shell;
+
+/// Room that is left to others, in MiB.
+const SPARE_MIB: u64 = 64;
+
+/// Files of their own, removed when dropped.
+#[derive(Debug)]
+pub struct Files {
+    /// By target; none for one that has no file.
+    paths: Vec<Option<PathBuf>>,
+    result: PathBuf,
+}
+
+impl Files {
+    /// Writes one of `mib` MiB for each target that wants one, and has them on
+    /// stable storage: every target overwrites what is there, and none pays for
+    /// allocating blocks, or for marking them as written. Not zeros: a hole
+    /// would cost no memory access.
+    pub fn new(directory: &Path, mib: u64, wanted: &[bool]) -> Result<Self> {
+        remove_old(directory);
+        let copies = wanted.iter().filter(|wanted| **wanted).count() as u64;
+        check_room(directory, free_mib(directory)?, copies, mib)?;
+        let id = std::process::id();
+        let path = |at: usize| directory.join(format!("xbb-{id}-{at}.img"));
+        let paths = wanted.iter().enumerate().map(|(at, wanted)| wanted.then(|| path(at))).collect();
+        let result = std::env::temp_dir().join(format!("xbb-{id}.json"));
+        let files = Self { paths, result };
+        files.paths.iter().flatten().try_for_each(|path| write(path, mib))?;
+        Ok(files)
+    }
+
+    /// That of a target.
+    pub fn path(&self, target: usize) -> &Path {
+        self.paths.get(target).and_then(Option::as_deref).unwrap_or(Path::new("/dev/null"))
+    }
+
+    /// Where results go while a measurement runs.
+    pub fn result(&self) -> &Path {
+        &self.result
+    }
+
+    /// Has what was written on stable storage, whoever wrote it: none pays for
+    /// what another one left. If told so, drops the target's file from the page
+    /// cache.
+    pub fn settle(&self, target: usize, cold: bool) -> Result<()> {
+        for path in self.paths.iter().flatten() {
+            let synced = File::open(path).and_then(|file| file.sync_all());
+            synced.with_context(|| format!("cannot sync {}", path.display()))?;
+        }
+        match self.paths.get(target) {
+            Some(Some(path)) if cold => {
+                // Without a block to copy, dd drops the whole file.
+                let of = format!("of={}", path.display());
+                let words = ["dd", "if=/dev/null", &of, "oflag=nocache", "conv=notrunc,fdatasync", "count=0"];
+                shell::run(&words).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in self.paths.iter().flatten().chain([&self.result]) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn write(path: &Path, mib: u64) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let mut out = File::create(path).with_context(failed)?;
+    let block: Vec<u8> = (0..1u32 << 18).flat_map(|n| n.wrapping_mul(0x9E37_79B1).to_le_bytes()).collect();
+    for _ in 0..mib {
+        out.write_all(&block).with_context(failed)?;
+    }
+    out.sync_all().with_context(failed)?;
+    let allocated = out.metadata().with_context(failed)?.blocks() * 512;
+    if allocated < mib << 20 {
+        bail!("{}: the file system allocated {allocated} bytes only: it compresses", path.display());
+    }
+    Ok(())
+}
+
+/// Removes what a comparison that was killed has left.
+fn remove_old(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("xbb-").filter(|_| name.ends_with(".img"));
+        let pid = pid.and_then(|rest| rest.split_once('-')).and_then(|(pid, _)| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// What a directory has room for, in MiB: where files take memory, no more than
+/// there is of that.
+fn free_mib(directory: &Path) -> Result<u64> {
+    let stat = rustix::fs::statvfs(directory)
+        .with_context(|| format!("cannot ask how much is free in {}", directory.display()))?;
+    let disk = (stat.f_bavail * stat.f_frsize) >> 20;
+    if !conditions::is_in_memory(directory) {
+        return Ok(disk);
+    }
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    Ok(memory_mib(&text).map_or(disk, |memory| memory.min(disk)))
+}
+
+fn memory_mib(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib >> 10)
+}
+
+fn check_room(directory: &Path, free: u64, copies: u64, mib: u64) -> Result<()> {
+    let wanted = copies.saturating_mul(mib);
+    if copies > 0 && wanted.saturating_add(SPARE_MIB) > free {
+        bail!(
+            "--backing {}: {free} MiB are free, and {copies} files of {mib} MiB need {wanted}, with {SPARE_MIB} to \
+             spare: give a smaller --mib, fewer --targets, or another --backing",
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_target_has_a_file_of_its_own_of_the_same_content() {
+        let files = Files::new(&std::env::temp_dir(), 2, &[true, false, true]).unwrap();
+        let before = fs::read(files.path(0)).unwrap();
+        assert_eq!(before.len(), 2 << 20);
+        assert!(fs::read(files.path(2)).unwrap() == before);
+        fs::write(files.path(2), "else").unwrap();
+        files.settle(0, true).unwrap();
+        files.settle(1, true).unwrap();
+        assert!(fs::read(files.path(0)).unwrap() == before, "nobody else's, and dropped from the cache only");
+        let paths = [0, 2].map(|at| files.path(at).to_owned());
+        fs::write(files.result(), "x").unwrap();
+        let result = files.result().to_owned();
+        drop(files);
+        assert!(paths.iter().chain([&result]).all(|path| !path.exists()));
+    }
+
+    #[test]
+    fn files_for_which_there_is_no_room_are_refused_before_one_is_written() {
+        let said = check_room(Path::new("/d"), 100, 3, 20).unwrap_err().to_string();
+        assert!(said.contains("100 MiB are free") && said.contains("3 files of 20 MiB need 60"), "{said}");
+        assert!(check_room(Path::new("/d"), 124, 3, 20).is_ok());
+        assert!(check_room(Path::new("/d"), 0, 0, 20).is_ok(), "none is needed");
+        assert!(check_room(Path::new("/d"), 1 << 50, 2, u64::MAX).is_err());
+        assert_eq!(memory_mib("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), Some(2));
+    }
+
+    #[test]
+    fn files_of_a_comparison_that_was_killed_are_removed() {
+        let folder = std::env::temp_dir().join(format!("xbb-old-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        // No process has this id: it is above the most that Linux gives.
+        let (old, ours) = (folder.join("xbb-4194305-0.img"), format!("xbb-{}-0.img", std::process::id()));
+        let kept = [folder.join(ours), folder.join("xbb-4194305-0.txt"), folder.join("xbb-x-0.img")];
+        for path in kept.iter().chain([&old]) {
+            fs::write(path, "").unwrap();
+        }
+        remove_old(&folder);
+        let left = kept.each_ref().map(|path| path.exists());
+        let gone = !old.exists();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((left, gone), ([true; 3], true));
+    }
+}

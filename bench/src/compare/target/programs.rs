@@ -1,0 +1,182 @@
+//! The programs behind the targets: where they are, and what runs them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::CompareArgs;
+use crate::compare::case::Case;
+use crate::compare::pair::End;
+use crate::compare::plan::Plan;
+use crate::compare::shell;
+use crate::conditions::condition;
+use crate::outcome::Condition;
+
+use super::{Running, Target, echo, fio, vblade, xblade};
+
+/// The programs, and where they run.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    own: PathBuf,
+    xblade: PathBuf,
+    vblade: PathBuf,
+    xblade_options: Vec<String>,
+    core: usize,
+    mib: u64,
+}
+
+impl Programs {
+    /// Finds them. What nobody needs for a first look (vblade, fio) may be
+    /// missing: then its targets are taken out of the plan, and the warnings
+    /// that are returned say so.
+    pub fn find(args: &CompareArgs, plan: &mut Plan) -> Result<(Self, Vec<String>)> {
+        let own = std::env::current_exe().context("cannot find this program")?;
+        let programs = Self {
+            xblade: args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade")),
+            own,
+            vblade: args.vblade.clone(),
+            xblade_options: plan.xblade_options.clone(),
+            core: plan.target_core,
+            mib: plan.mib,
+        };
+        let mut warnings = Vec::new();
+        let mut leave_out = |is: fn(&Target) -> bool, program: &Path, remedy: &str| {
+            if plan.targets.iter().any(is) && !is_there(program) {
+                let text = format!("{} is not installed and was left out: {remedy}", program.display());
+                eprintln!("xblade-bench: warning: {text}");
+                warnings.push(text);
+                plan.targets.retain(|target| !is(target));
+            }
+        };
+        let remedy = "`apt-get install vblade`, or name it with --vblade";
+        leave_out(|target| matches!(target, Target::Vblade(_)), &programs.vblade, remedy);
+        leave_out(Target::is_fio, Path::new("fio"), "`apt-get install fio` (3.23 or later)");
+        programs.check(&plan.targets)?;
+        Ok((programs, warnings))
+    }
+
+    /// Everything that is left has to be there.
+    fn check(&self, targets: &[Target]) -> Result<()> {
+        if targets.is_empty() {
+            bail!("there is nothing left to measure: install what is missing, or give other --targets");
+        }
+        for target in targets {
+            match target {
+                Target::Xblade(_) if !self.xblade.is_file() => {
+                    bail!(
+                        "{}: there is no such program: name the daemon with --xblade",
+                        self.xblade.display()
+                    )
+                }
+                Target::Custom(custom) if !is_there(Path::new(custom.program())) => {
+                    bail!("the target {}: there is no program `{}`", custom.name, custom.program())
+                }
+                _ => {}
+            }
+        }
+        for program in ["ip", "nsenter", "taskset"] {
+            if !is_there(Path::new(program)) {
+                bail!("`{program}` is not installed: `apt-get install iproute2 util-linux`");
+            }
+        }
+        Ok(())
+    }
+
+    /// What the programs say of their versions.
+    pub fn versions(&self, targets: &[Target]) -> Vec<Condition> {
+        let said = |words: &[&str]| {
+            let output = shell::output(words).map(|output| output.stdout).unwrap_or_default();
+            let text = String::from_utf8_lossy(&output).trim().to_owned();
+            if text.is_empty() { "unknown".to_owned() } else { text }
+        };
+        let any = |wanted: fn(&Target) -> bool| targets.iter().any(wanted);
+        let mut versions = vec![condition("xblade-bench", env!("CARGO_PKG_VERSION"))];
+        if any(|target| matches!(target, Target::Xblade(_))) {
+            versions.push(condition("xblade", said(&[&self.xblade.to_string_lossy(), "--version"])));
+        }
+        if any(|target| matches!(target, Target::Vblade(_))) {
+            versions.push(condition("vblade", said(&["dpkg-query", "-W", "-f=${Version}", "vblade"])));
+        }
+        if any(Target::is_fio) {
+            versions.push(condition("fio", said(&["fio", "--version"])));
+        }
+        versions
+    }
+
+    /// Starts a target of the network. It may take a moment until it answers.
+    pub fn start(&self, target: &Target, case: &Case, end: &End, file: &Path) -> Result<Running> {
+        let words = match target {
+            Target::Echo => echo::words(&self.own, case, end, self.core),
+            Target::Xblade(store) => {
+                let export = xblade::export(store.as_deref(), case, file, self.mib);
+                xblade::words(&self.xblade, export, case, end, self.core, &self.xblade_options)
+            }
+            Target::Vblade(mode) => vblade::words(&self.vblade, mode.options(case), end, file),
+            Target::Custom(custom) => custom.command(end, file, case.mtu),
+            Target::Fio { .. } => bail!("fio is no target of the network"),
+        };
+        Running::start(end, self.core, words)
+    }
+
+    /// The words that run fio as long as another target is measured.
+    pub fn fio_words(&self, case: &Case, file: &Path, seconds: (f64, f64), result: &Path) -> Vec<String> {
+        let core = self.core.to_string();
+        let pinned = ["taskset", "-c", &core].map(str::to_owned);
+        [&pinned[..], &fio::words(case, file, self.mib, seconds, result)].concat()
+    }
+}
+
+/// Whether a program is there, at its path or in one of `$PATH`.
+fn is_there(program: &Path) -> bool {
+    if program.components().count() > 1 {
+        return program.is_file();
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = std::env::split_paths(&folders);
+    folders.any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn found(words: &str) -> Result<(Vec<Target>, Vec<String>)> {
+        let words =
+            ["xblade-bench", "compare", "--backing", "/tmp"].into_iter().chain(words.split_whitespace());
+        let Command::Compare(args) = Args::try_parse_from(words)?.command else { bail!("another command") };
+        let mut plan = Plan::new(&args)?;
+        let (_, warnings) = Programs::find(&args, &mut plan)?;
+        Ok((plan.targets, warnings))
+    }
+
+    #[test]
+    fn what_may_be_missing_is_left_out_with_a_warning_that_has_the_remedy() {
+        let (targets, warnings) = found("--vblade /no/vblade --targets echo,vblade,vblade:d").unwrap();
+        assert_eq!(targets, [Target::Echo]);
+        assert_eq!(warnings.len(), 1);
+        assert!(
+            warnings[0].contains("/no/vblade") && warnings[0].contains("apt-get install vblade"),
+            "{warnings:?}"
+        );
+        assert_eq!(found("--targets echo").unwrap().1, [""; 0], "nothing is missing that nobody asked for");
+    }
+
+    #[test]
+    fn what_has_to_be_there_is_an_error_by_name() {
+        for (words, why) in [
+            ("--targets xblade --xblade /no/xblade", "/no/xblade: there is no such program"),
+            ("--targets vblade --vblade /no/vblade", "nothing left to measure"),
+            (
+                "--targets echo --target-cmd a=no-such-program",
+                "the target a: there is no program `no-such-program`",
+            ),
+        ] {
+            let said = found(words).unwrap_err().to_string();
+            assert!(said.contains(why), "{words}: {said}");
+        }
+    }
+}

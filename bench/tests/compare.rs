@@ -1,0 +1,318 @@
+//! `xblade-bench compare` as a user runs it. Needs root; says so on standard
+//! error, past the test harness, if it is not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
+
+/// Whether these tests can run; tells loudly if not.
+fn can_run() -> bool {
+    let output = |program: &str, args: &[&str]| Command::new(program).args(args).output();
+    let is_root = output("id", &["-u"]).is_ok_and(|output| output.stdout == b"0\n");
+    let missing =
+        ["ip", "nsenter", "taskset"].into_iter().find(|program| output(program, &["--version"]).is_err());
+    let lacking = match missing {
+        Some(program) => format!("`{program}` is not installed"),
+        None if !is_root => "not root".to_owned(),
+        None => return true,
+    };
+    // Not eprintln!, which the harness keeps to itself.
+    let _ = writeln!(std::io::stderr(), "SKIPPED a comparison: {lacking}");
+    false
+}
+
+/// A directory of a test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("xbb-compare-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<String> = fs::read_dir(&self.0).unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The last core that there is, at most the second.
+fn target_core() -> String {
+    std::thread::available_parallelism().map_or(0, |cores| cores.get().min(2) - 1).to_string()
+}
+
+/// `compare --profile quick`, so short that its figures mean nothing, in a folder.
+fn start(folder: &Folder, seconds: &str, more: &[&str]) -> Child {
+    let mut command = Command::new(BENCH);
+    command.args(["compare", "--profile", "quick", "--seconds", seconds, "--rounds", "2", "--mib", "4"]);
+    command.args([
+        "--warm-up",
+        "0.1",
+        "--target-core",
+        &target_core(),
+        "--backing",
+        folder.0.to_str().unwrap(),
+    ]);
+    command.args(more).current_dir(&folder.0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What a comparison came to: its code, what it printed, and that it left nothing.
+fn end(folder: &Folder, child: Child) -> (Option<i32>, String) {
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(left_behind(folder, pid), [""; 0]);
+    (output.status.code(), text(output))
+}
+
+fn text(output: Output) -> String {
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// Namespaces and files that a comparison has made.
+fn left_behind(folder: &Folder, pid: u32) -> Vec<String> {
+    let listed = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let ours = format!("xbb-{pid}");
+    [Path::new("/run/netns"), &folder.0, &std::env::temp_dir()]
+        .into_iter()
+        .flat_map(listed)
+        .map(|path| path.to_string_lossy().into_owned())
+        .filter(|path| path.contains(&format!("{ours}-")) || path.contains(&format!("{ours}.")))
+        .collect()
+}
+
+fn compare(folder: &Folder, more: &[&str]) -> (Option<i32>, String) {
+    end(folder, start(folder, "0.3", more))
+}
+
+/// The echo, as a target that nothing is known of.
+fn echo(prefix: &str) -> String {
+    format!("{prefix}{BENCH} echo --interface {{interface}} --export {{shelf}}.{{slot}}")
+}
+
+#[test]
+fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    let xblade = PathBuf::from(BENCH).with_file_name("xblade");
+    let targets = if xblade.exists() { "echo,xblade" } else { "echo" };
+    if targets == "echo" {
+        let _ =
+            writeln!(std::io::stderr(), "SKIPPED xblade in a comparison: {} is not built", xblade.display());
+    }
+    let slow = format!("slow=sh -c 'sleep 1; exec {}'", echo(""));
+    let (code, text) = compare(&folder, &["--targets", targets, "--target-cmd", &slow, "--report", "first"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("report: ") && text.contains("first/report.html"), "{text}");
+    assert!(text.contains("| slow ") && text.contains("too short to say much"), "{text}");
+    for name in
+        ["report.html", "report.md", "result.json", "percentiles.svg", "01-echo-read.hgrm", "files.txt"]
+    {
+        assert!(folder.0.join("first").join(name).exists(), "{name}");
+    }
+
+    let file = folder.path("first/result.json");
+    let result: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let document = &result["xblade-bench document"];
+    let section = &document["sections"][0];
+    let samples = section["samples"].as_array().unwrap();
+    let count = targets.split(',').count() + 1;
+    assert_eq!(samples.len(), 2 * count, "every target in both rounds");
+    for sample in samples {
+        let number = |path: &str| sample.pointer(path).and_then(Value::as_f64).unwrap();
+        let wanted =
+            ["/round", "/outcome/cost/system_ns", "/machine/generator_core_busy", "/footprints/0/memory_kib"];
+        assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
+        let names = sample["outcome"]["conditions"].to_string();
+        assert!(names.contains("\"XDP at the target\",\"value\":\"native mode\""), "{names}");
+        assert!(names.contains("generator's driver") && !names.contains("clock source"), "{names}");
+    }
+    let ratios = section["ratios"].as_array().unwrap();
+    let slow = ratios.iter().find(|ratio| ratio["target"] == "slow" && ratio["to"] == "echo").unwrap();
+    assert!(
+        slow["least"].as_f64() <= slow["median"].as_f64() && slow["median"].as_f64() <= slow["most"].as_f64()
+    );
+    let conditions = document["conditions"].to_string();
+    for name in ["kernel", "mitigations", "clock source", "governor", "frames dropped", "files", "profile"] {
+        assert!(conditions.contains(&format!("{{\"name\":\"{name}\",")), "{name}: {conditions}");
+    }
+
+    // The report's own directory is made from the profile and the time.
+    let (code, text) = compare(&folder, &["--targets", "echo", "--against", &file]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("of earlier |") && text.contains("machine of earlier"), "{text}");
+    assert!(text.contains("it compares the machines as well"), "{text}");
+    let names = folder.names();
+    assert!(names.len() == 2 && names[1].starts_with("xblade-report-quick-"), "{names:?}");
+}
+
+#[test]
+fn a_target_that_lies_is_found_out() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    // The echo acknowledges every write, and keeps none.
+    let checked = ["--op", "mixed", "--durability", "durable", "--verify"];
+    let liar = echo("liar=");
+    let more = [&["--targets", "echo", "--target-cmd", &liar], &checked[..]].concat();
+    let (code, text) = compare(&folder, &more);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("liar: ") && text.contains("sectors held the wrong data"), "{text}");
+    assert!(!text.contains("| echo"), "data are checked only where they are kept: {text}");
+}
+
+#[test]
+fn what_is_wrong_is_told_by_name_and_nothing_is_left() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    let profile = folder.path("own.toml");
+    fs::write(&profile, "about = 'x'\nrounds = 1\nsecond = 1\n").unwrap();
+    let more: [(&[&str], &[&str]); 7] = [
+        (&["--profile", "speed"], &["--profile speed: there is no such profile", "durable-writes"]),
+        (&["--profile", &profile], &["own.toml", "line 3", "unknown field `second`"]),
+        (&["--targets", "xblade", "--xblade", "/no/xblade"], &["/no/xblade: there is no such program"]),
+        (
+            &["--targets", "echo", "--target-cmd", "a=no-such-program"],
+            &["there is no program `no-such-program`"],
+        ),
+        (&["--targets", "vblade", "--mib", "99999999"], &["MiB are free", "give a smaller --mib"]),
+        (&["--targets", "echo", "--against", &profile], &["--against", "own.toml", "not JSON"]),
+        (
+            &["--targets", "echo", "--target-cmd", "a=sh -c 'echo no luck; exit 3'"],
+            &["the target a has ended by itself", "no luck"],
+        ),
+    ];
+    for (words, wanted) in more {
+        let words =
+            if words[0] == "--profile" { words.to_vec() } else { [&["--profile", "quick"], words].concat() };
+        let mut command = Command::new(BENCH);
+        command.args(["compare", "--seconds", "0.1", "--rounds", "1", "--warm-up", "0", "--target-core"]);
+        command.arg(target_core()).arg("--backing").arg(&folder.0).args(&words).current_dir(&folder.0);
+        // One that may not be installed is there for once.
+        command.args(["--vblade", "/bin/true"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (code, text) = end(&folder, command.spawn().unwrap());
+        assert_eq!(code, Some(1), "{words:?}: {text}");
+        assert!(wanted.iter().all(|part| text.contains(part)), "{words:?}: {text}");
+    }
+    assert_eq!(folder.names(), ["own.toml"], "no report of what was not measured");
+}
+
+#[test]
+fn a_target_that_never_answers_is_given_up() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    let (code, text) = compare(
+        &folder,
+        &["--targets", "echo", "--target-cmd", "mute=sh -c 'echo here I am; sleep 60; true'"],
+    );
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("the target mute did not answer within 10 s"), "{text}");
+    assert!(text.contains("here I am"), "{text}");
+}
+
+#[test]
+fn what_is_not_root_is_told_so() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    // Somewhere that nobody may go to.
+    let program = folder.path("xblade-bench");
+    fs::copy(BENCH, &program).unwrap();
+    for path in [&folder.0, Path::new(&program)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(&program);
+    let text = text(command.args(["compare", "--profile", "quick"]).uid(65534).gid(65534).output().unwrap());
+    assert!(text.contains("need root: run this with sudo"), "{text}");
+    let mut command = Command::new(&program);
+    let listed = command.args(["compare", "--list-profiles"]).uid(65534).gid(65534).output().unwrap();
+    assert!(listed.status.success());
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for name in
+        ["quick ", "latency ", "throughput ", "mixed ", "jumbo ", "boot-storm ", "durable-writes ", "soak "]
+    {
+        assert!(listed.contains(name), "{name}: {listed}");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_what_a_target_has_started_too() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    let flag = folder.path("pid");
+    // A child that outlives the program that was started.
+    let command = format!("sh -c 'sleep 300 & echo $! >{flag}.new; mv {flag}.new {flag}; exec {}'", echo(""));
+    let custom = folder.path("custom.toml");
+    let text = format!(
+        "about = 'x'\ntargets = []\nrounds = 1\nseconds = 60\nbacking = '/tmp'\nmib = 1\n[[target]]\nname = 'parent'\n\
+         command = \"\"\"{command}\"\"\"\n[[case]]\nop = 'read'\nmtu = [1500]\n"
+    );
+    fs::write(&custom, text).unwrap();
+    let mut command = Command::new(BENCH);
+    command.args(["compare", "--profile", &custom, "--target-core", &target_core()]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let text = end_after(&folder, child, &[&flag]);
+    assert!(text.contains("interrupted"), "{text}");
+    let pid = fs::read_to_string(&flag).unwrap();
+    let gone = || !Path::new("/proc").join(pid.trim()).join("cwd").exists();
+    wait_until(gone, "the target's child ends");
+}
+
+/// Interrupts a comparison when its pair and these files are there.
+fn end_after(folder: &Folder, child: Child, files: &[&str]) -> String {
+    let pid = child.id();
+    let there = || {
+        let pair = Path::new("/run/netns").join(format!("xbb-{pid}-i")).exists();
+        pair && files.iter().all(|file| Path::new(file).exists())
+    };
+    wait_until(there, "the comparison begins");
+    assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
+    let (code, text) = end(folder, child);
+    assert_eq!(code, Some(1), "{text}");
+    text
+}
+
+fn wait_until(done: impl Fn() -> bool, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(20));
+    }
+}
