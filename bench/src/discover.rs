@@ -1,60 +1,136 @@
 //! `xblade-bench discover`: who is there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::Serialize;
 use xblade::link::Facts;
 
-use crate::aoe::Mac;
+use crate::aoe::{Address, Mac};
 use crate::args::{DiscoverArgs, PortKind};
 use crate::export::{self, Export};
 use crate::port::{self, Port};
 use crate::report::Table;
 
-/// Asks, and prints a table.
+/// What is told about an export.
+#[derive(Serialize)]
+struct Told {
+    export: String,
+    mac: String,
+    buffer_count: u16,
+    sectors_per_frame: u8,
+    firmware: u16,
+    /// `None` if it does not identify itself.
+    sectors: Option<u64>,
+    model: Option<String>,
+    config: String,
+    /// Why it does not.
+    error: Option<String>,
+}
+
+/// Asks, and prints a table or JSON.
 pub fn run(args: &DiscoverArgs) -> Result<()> {
     let interface = Facts::read(&args.interface)?;
     let from = Mac(interface.mac);
     let mut port = port::open(&interface, PortKind::AfPacket, 1)?;
     let exports = export::discover(port.as_mut(), from, Duration::from_millis(args.wait_ms))?;
-    let mut table = Table::new([
-        "export",
-        "MAC",
-        "buffers",
-        "sectors/frame",
-        "firmware",
-        "size",
-        "model",
-        "config string",
-    ]);
-    for export in &exports {
-        table.row(row(port.as_mut(), from, export));
+    let all: Vec<Told> = exports.iter().map(|export| Told::new(port.as_mut(), from, export)).collect();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&all).context("cannot write JSON")?);
+    } else {
+        print!("{}", table(&all).text());
     }
-    print!("{}", table.text());
+    for warning in shared(&exports) {
+        eprintln!("warning: {warning}");
+    }
     if exports.is_empty() {
         eprintln!("nobody answered on {} within {} ms", interface.name, args.wait_ms);
     }
     Ok(())
 }
 
-fn row(port: &mut dyn Port, from: Mac, export: &Export) -> [String; 8] {
-    // One that does not identify itself is in the list even so.
-    let (size, model) = match export::identify(port, &export.route(from)) {
-        Ok(identity) => (size_of(identity.sectors), identity.names.model.as_str().to_owned()),
-        Err(e) => ("?".to_owned(), format!("{e:#}")),
-    };
-    [
-        export.address.to_string(),
-        export.mac.to_string(),
-        export.advert.buffer_count.to_string(),
-        export.advert.sectors_per_frame.to_string(),
-        format!("{:#06x}", export.advert.firmware),
-        size,
-        model,
-        export.config.escape_ascii().to_string(),
-    ]
+impl Told {
+    fn new(port: &mut dyn Port, from: Mac, export: &Export) -> Self {
+        // One that does not identify itself is in the list even so.
+        let identity = export::identify(port, &export.route(from));
+        let known = identity.as_ref().ok();
+        Self {
+            export: export.address.to_string(),
+            mac: export.mac.to_string(),
+            buffer_count: export.advert.buffer_count,
+            sectors_per_frame: export.advert.sectors_per_frame,
+            firmware: export.advert.firmware,
+            sectors: known.map(|identity| identity.sectors),
+            model: known.map(|identity| identity.names.model.as_str().to_owned()),
+            config: export.config.escape_ascii().to_string(),
+            error: identity.err().map(|e| format!("{e:#}")),
+        }
+    }
+}
+
+fn table(all: &[Told]) -> Table {
+    let head = ["export", "MAC", "buffers", "sectors/frame", "firmware", "size", "model", "config string"];
+    let mut table = Table::new(head);
+    for told in all {
+        table.row([
+            told.export.clone(),
+            told.mac.clone(),
+            told.buffer_count.to_string(),
+            told.sectors_per_frame.to_string(),
+            format!("{:#06x}", told.firmware),
+            told.sectors.map_or("?".to_owned(), size_of),
+            told.model.clone().or_else(|| told.error.clone()).unwrap_or_default(),
+            told.config.clone(),
+        ]);
+    }
+    table
+}
+
+/// A warning for each address at which more than one answers. Initiators take
+/// them for paths to the same data.
+fn shared(exports: &[Export]) -> Vec<String> {
+    let mut by_address: BTreeMap<Address, Vec<String>> = BTreeMap::new();
+    for export in exports {
+        let macs = by_address.entry(export.address).or_default();
+        let mac = export.mac.to_string();
+        if !macs.contains(&mac) {
+            macs.push(mac);
+        }
+    }
+    let several = by_address.into_iter().filter(|(_, macs)| macs.len() > 1);
+    several
+        .map(|(address, macs)| {
+            format!(
+                "{address} is answered by {}: hosts take them for paths to the same data, and write to \
+                 all of them; if they are different exports, give one another address",
+                macs.join(" and ")
+            )
+        })
+        .collect()
 }
 
 fn size_of(sectors: u64) -> String {
     format!("{:.1} MiB ({sectors} sectors)", sectors as f64 / 2048.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xblade::wire::query::Advert;
+
+    #[test]
+    fn an_address_with_two_macs_is_told_and_two_answers_of_one_are_not() {
+        let advert = Advert { buffer_count: 64, firmware: 0, sectors_per_frame: 2 };
+        let export = |slot, mac, config: &[u8]| Export {
+            address: Address { shelf: 7, slot },
+            mac: Mac([2, 0, 0, 0, 0, mac]),
+            advert,
+            config: config.to_vec(),
+        };
+        let warnings =
+            shared(&[export(1, 1, b"a"), export(1, 1, b"b"), export(2, 1, b""), export(2, 3, b"")]);
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("7.2 is answered by 02:00:00:00:00:01 and 02:00:00:00:00:03"));
+    }
 }

@@ -2,6 +2,8 @@
 //! the daemon's, and behind them as little as an initiator can work with:
 //! requests turn into replies where they lie, and no data is touched.
 
+mod liar;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,9 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     let stop = signals::on_interrupt()?;
     cores::pin(args.cpu)?;
     let facts = Facts::read(&args.interface)?;
+    if let Some(lie) = args.lie {
+        return liar::run(&Echo::new(args, &facts), &facts, lie, &stop);
+    }
     let (mut lane, program) = open(&facts, args.ring)?;
     let echo = Echo::new(args, &facts);
     eprintln!(
@@ -169,9 +174,15 @@ impl Echo {
 
     /// What comes before the load: queries and IDENTIFY DEVICE.
     fn answer_fully<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
-        let head = lane.memory().piece(frame, 0);
+        let (header, reply) = self.introduce(lane.memory().piece(frame, 0), frame.len())?;
+        lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
+        reply.emit(&header, self.own, self.address, lane.memory().piece_mut(frame, 0)).map(|_| ())
+    }
+
+    /// Tells who is there.
+    fn introduce(&self, head: &[u8], len: usize) -> Option<(Header, Reply<'static>)> {
         let header = Header::parse(head).ok().filter(|header| header.is_for(self.address))?;
-        let request = Request::parse(&header, head, frame.len()).ok()?;
+        let request = Request::parse(&header, head, len).ok()?;
         let reply = match request.body {
             Body::Query(query::Request::Read) => {
                 Reply::Query(query::Reply { code: 0, advert: self.advert, string: b"", refusal: None })
@@ -182,8 +193,7 @@ impl Echo {
             _ => return None,
         };
         debug_assert!(matches!(header.command, Command::Ata | Command::Query));
-        lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
-        reply.emit(&header, self.own, self.address, lane.memory().piece_mut(frame, 0)).map(|_| ())
+        Some((header, reply))
     }
 }
 

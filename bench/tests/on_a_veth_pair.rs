@@ -6,97 +6,13 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
+mod rig;
 
-/// Whether these tests can run; tells loudly if not.
-fn can_run(needed: &[&str]) -> bool {
-    let missing = |program: &&&str| !sh("command", &["-v", program]).status.success();
-    let lacking = match needed.iter().find(missing) {
-        Some(program) => format!("`{program}` is not installed"),
-        None if String::from_utf8_lossy(&sh("id", &["-u"]).stdout).trim() != "0" => "not root".to_owned(),
-        None => return true,
-    };
-    // Not eprintln!, which the harness keeps to itself.
-    let _ = writeln!(std::io::stderr(), "SKIPPED a test on a veth pair: {lacking}");
-    false
-}
-
-/// Runs a program, shell builtins included.
-fn sh(program: &str, args: &[&str]) -> Output {
-    let script = format!("{program} \"$@\"");
-    Command::new("sh").args(["-c", &script, "sh"]).args(args).output().unwrap()
-}
-
-fn ip(args: &str) {
-    let output = sh("ip", &args.split_whitespace().collect::<Vec<_>>());
-    assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Two namespaces with a veth pair, a directory for files, and a target.
-struct Rig {
-    name: String,
-    files: PathBuf,
-    target: Option<Child>,
-}
-
-impl Rig {
-    fn new(mtu: u32) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("xbb-it{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let files = std::env::temp_dir().join(&name);
-        fs::create_dir(&files).unwrap();
-        let rig = Self { name: name.clone(), files, target: None };
-        ip(&format!("netns add {name}t"));
-        ip(&format!("netns add {name}i"));
-        ip(&format!("link add xbbt netns {name}t type veth peer name xbbi netns {name}i"));
-        ip(&format!("-n {name}t link set xbbt mtu {mtu} up"));
-        ip(&format!("-n {name}i link set xbbi mtu {mtu} up"));
-        rig
-    }
-
-    fn command(&self, end: char, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}{end}", self.name)).args(words).stdin(Stdio::null());
-        command
-    }
-
-    fn start_target(&mut self, words: &[&str]) {
-        let child = self.command('t', words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        self.target = Some(child);
-    }
-
-    /// A file of zeros.
-    fn file(&self, bytes: usize) -> String {
-        let path = self.files.join("export.img");
-        fs::write(&path, vec![0; bytes]).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn bench(&self, args: &str) -> (Option<i32>, String) {
-        let words: Vec<&str> = std::iter::once(BENCH).chain(args.split_whitespace()).collect();
-        let output = self.command('i', &words).output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.target.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        for end in ['t', 'i'] {
-            sh("ip", &["netns", "del", &format!("{}{end}", self.name)]);
-        }
-        let _ = fs::remove_dir_all(&self.files);
-    }
-}
+use rig::{BENCH, Rig, can_run, sh};
 
 #[test]
 fn the_echo_is_found_and_answers_through_both_ports() {

@@ -1,31 +1,161 @@
 //! The command line of xblade.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
-use xblade::config::{Cli, Command};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Vblade};
 use xblade::daemon;
 
+/// The request cannot be fulfilled as it is.
+const REQUEST: u8 = 2;
+
+/// Where the service of vblade has its configuration.
+const VBLADE: &str = "/etc/vblade.conf.d";
+
+/// This machine has to change first.
+const MACHINE: u8 = 3;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(words()).unwrap_or_else(|error| error.exit());
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
         .format_timestamp_millis()
         .format_target(false)
         .init();
-    match cli.command {
-        Command::Serve(options) => match daemon::serve(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                log::error!("{failure}");
-                ExitCode::from(failure.exit_code())
-            }
-        },
+    let outcome = match cli.command {
+        Command::Serve(args) => configuration(*args).and_then(|options| serve(&options)),
+        Command::Check(Check { config: Some(path), .. }) => check_file(&path),
         Command::Check(options) => {
             if daemon::check(&options) {
-                ExitCode::SUCCESS
+                Ok(())
             } else {
-                ExitCode::from(3)
+                Err(MACHINE)
             }
         }
+        Command::Show(options) => show(&options),
+        Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
+        Command::Vblade { words } => vblade(&words),
+    };
+    outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)
+}
+
+/// The command line; called by the name of vblade, that of `xblade vblade`.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if words.first().is_some_and(|program| Vblade::is_called(Path::new(program))) {
+        words.insert(1, "vblade".into());
     }
+    words
+}
+
+fn configuration(args: ServeArgs) -> Result<Serve, u8> {
+    match args.config {
+        Some(path) => complete(&path),
+        None => Ok(args.serve.settled()),
+    }
+}
+
+fn load(path: &Path) -> Result<Loaded, u8> {
+    config::load(path).map_err(|error| {
+        eprintln!("{error}");
+        REQUEST
+    })
+}
+
+/// The configuration in a file, if nothing is wrong with it.
+fn complete(path: &Path) -> Result<Serve, u8> {
+    load(path)?.complete().map_err(|faults| {
+        eprintln!("{faults}");
+        REQUEST
+    })
+}
+
+fn serve(options: &Serve) -> Result<(), u8> {
+    daemon::serve(options).map_err(|failure| {
+        log::error!("{failure}");
+        failure.exit_code()
+    })
+}
+
+fn vblade(words: &[String]) -> Result<(), u8> {
+    let read = Vblade::parse(words).and_then(|vblade| Ok((vblade.serve()?, vblade.was_volatile())));
+    let (options, was_volatile) = read.map_err(|error| {
+        log::error!("{error}");
+        REQUEST
+    })?;
+    if was_volatile {
+        log::info!(
+            "vblade without -s acknowledges writes from the page cache; xblade does so from stable storage, and \
+             `xblade serve` with durability=volatile does as vblade"
+        );
+    }
+    serve(&options)
+}
+
+fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {
+    if paths.is_empty() && commands.is_empty() {
+        paths.push(VBLADE.into());
+    }
+    let imported = config::import(&paths, commands).map_err(|error| {
+        eprintln!("{error}");
+        REQUEST
+    })?;
+    print!("{}", imported.text);
+    for remark in &imported.remarks {
+        eprintln!("{remark}");
+    }
+    // What vblade did not notice, for instance one address for two files.
+    let faults = config::parse("the configuration", &imported.text, "").faults;
+    if !faults.is_empty() {
+        eprintln!("{faults}");
+    }
+    if imported.is_partial || !faults.is_empty() { Err(REQUEST) } else { Ok(()) }
+}
+
+fn check_file(path: &Path) -> Result<(), u8> {
+    let loaded = load(path)?;
+    let (misfits, everywhere) = daemon::misfits(&loaded);
+    if !loaded.faults.is_empty() {
+        eprintln!("{}", loaded.faults);
+    }
+    let fits = misfits.is_empty() && everywhere.is_empty();
+    if !fits {
+        eprintln!("On this machine:");
+    }
+    for text in everywhere {
+        eprintln!("{text}");
+    }
+    if !misfits.is_empty() {
+        eprintln!("{}", loaded.tell(misfits));
+    }
+    match (loaded.faults.is_empty(), fits) {
+        (false, _) => Err(REQUEST),
+        (true, false) => Err(MACHINE),
+        (true, true) => {
+            let (exports, on) = (loaded.serve.exports.len(), loaded.serve.interfaces.join(", "));
+            println!(
+                "{}: no faults: {exports} export{} on {on}",
+                path.display(),
+                if exports == 1 { "" } else { "s" }
+            );
+            Ok(())
+        }
+    }
+}
+
+fn show(options: &Show) -> Result<(), u8> {
+    let serve = complete(&options.config)?;
+    let text = if options.json {
+        config::to_json(&serve).map_err(|e| e.to_string())
+    } else {
+        config::to_toml(&serve).map_err(|e| e.to_string())
+    };
+    match text {
+        Ok(text) => println!("{}", text.trim_end()),
+        Err(error) => {
+            eprintln!("{error}");
+            return Err(1);
+        }
+    }
+    Ok(())
 }

@@ -27,8 +27,12 @@ mod access;
 mod address;
 #[path = "process/command_line.rs"]
 mod command_line;
+#[path = "process/configuration.rs"]
+mod configuration;
 #[path = "process/daemon.rs"]
 mod daemon;
+#[path = "process/drop_in.rs"]
+mod drop_in;
 #[path = "process/faults.rs"]
 mod faults;
 #[path = "process/image.rs"]

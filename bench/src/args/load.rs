@@ -1,17 +1,18 @@
-//! Arguments of `load`.
+//! Arguments of `load` and `ramp`.
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
 use crate::aoe::Address;
+use crate::load::Pattern;
 
 /// How frames leave and arrive.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PortKind {
-    /// An AF_XDP socket on queue 0.
+    /// An AF_XDP socket on a queue for each thread.
     AfXdp,
-    /// An AF_PACKET socket.
+    /// An AF_PACKET socket for each thread.
     AfPacket,
 }
 
@@ -22,62 +23,116 @@ pub enum Op {
     Read,
     /// Writes.
     Write,
-    /// As many of each.
+    /// Some of each.
     Mixed,
+}
+
+/// How requests of an open loop follow each other.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArrivalKind {
+    /// At equal distances.
+    Constant,
+    /// At random distances, as from many initiators that know nothing of each other.
+    Poisson,
+}
+
+/// When a request is sent again.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResendKind {
+    /// After --timeout-ms, which doubles with each attempt.
+    Doubling,
+    /// As the Linux initiator does, its window included; gives up after 180 s.
+    Linux,
 }
 
 /// Arguments of `load`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LoadArgs {
-    /// Interface to send from.
-    #[arg(long, value_name = "IF")]
-    pub interface: String,
-    /// Export to load.
-    #[arg(long, value_name = "SHELF.SLOT")]
-    pub export: Address,
+    /// Interface to send from; several as a list.
+    #[arg(long, value_name = "IF", value_delimiter = ',', required = true)]
+    pub interface: Vec<String>,
+    /// Export to load; several as a list.
+    #[arg(long, value_name = "SHELF.SLOT", value_delimiter = ',', required = true)]
+    pub export: Vec<Address>,
     /// How frames leave and arrive [default: af-xdp where it works, else af-packet].
     #[arg(long)]
     pub port: Option<PortKind>,
+    /// Threads that send, each through a port of its own; thread n uses the nth interface of the
+    /// list, and so on around. More threads than exports divide the sectors of an export
+    /// [default: one for each interface].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// What to send.
     #[arg(long, default_value = "read")]
     pub op: Op,
+    /// How many percent of a mixed load are reads.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub read_percent: u8,
     /// Sectors in a request [default: as many as the export and the MTU allow, at most 16].
     #[arg(long, value_name = "N")]
     pub sectors: Option<u8>,
-    /// Requests in flight [default: the export's buffer count, at most 64].
+    /// Most requests in flight on each export [default: its buffer count, at most 256].
     #[arg(long, value_name = "N")]
     pub window: Option<u16>,
+    /// Take a window that is larger than the export's buffer count.
+    #[arg(long)]
+    pub beyond_buffer_count: bool,
+    /// Open loop: send so many requests a second over all exports, whether or not earlier ones were
+    /// answered. Response times count from when a request was due.
+    #[arg(long, value_name = "R")]
+    pub rate: Option<f64>,
+    /// How the requests of an open loop follow each other.
+    #[arg(long, default_value = "constant", requires = "rate")]
+    pub arrivals: ArrivalKind,
     /// How long to send [default: 5].
     #[arg(long, value_name = "S", conflicts_with = "count")]
     pub seconds: Option<f64>,
     /// How many requests to send.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// Go through the export from its start, instead of at random.
+    /// How long to send before anything is counted.
+    #[arg(long, value_name = "S", default_value_t = 0.0)]
+    pub warm_up: f64,
+    /// How often to do all of this; each run has an outcome of its own.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub runs: usize,
+    /// Length of the intervals of the time series.
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub interval: f64,
+    /// How addresses follow each other: random, sequential, zipf[:THETA] (the exponent, 0.99 unless
+    /// given), hotspot[:SPACE/LOAD] (the first SPACE percent get LOAD percent of the requests, 20/80
+    /// unless given).
+    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["sequential", "random"])]
+    pub pattern: Option<Pattern>,
+    /// Short for --pattern sequential.
     #[arg(long, conflicts_with = "random")]
     pub sequential: bool,
-    /// Pick addresses at random (the default).
+    /// Short for --pattern random (the default).
     #[arg(long)]
     pub random: bool,
     /// Use only this many sectors from the start [default: all; with --verify at most 262144].
     #[arg(long, value_name = "SECTORS")]
     pub span: Option<u64>,
-    /// Stamp what is written and check what is read; writes are read back at the end.
+    /// Stamp what is written and check what is read; writes are read back at the end. A request
+    /// waits while a write to the same sectors is in flight.
     #[arg(long)]
     pub verify: bool,
     /// Write to an export that seems to hold data.
     #[arg(long)]
     pub destroy_data: bool,
+    /// When to send a request again that was not answered.
+    #[arg(long, default_value = "doubling")]
+    pub resend: ResendKind,
     /// How long to wait for a reply before the request is sent again.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub timeout_ms: u64,
-    /// Seed of the addresses and stamps [default: from the clock].
+    /// Seed of the addresses, arrivals and stamps [default: from the clock].
     #[arg(long)]
     pub seed: Option<u32>,
-    /// Pin to this core, and never sleep.
-    #[arg(long, value_name = "CORE")]
-    pub cpu: Option<usize>,
-    /// Write the result to this file as JSON.
+    /// Pin to this core, and never sleep; with several threads a list with one for each.
+    #[arg(long, value_name = "CORE", value_delimiter = ',')]
+    pub cpu: Vec<usize>,
+    /// Write the results to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Write a report with all its files to this directory, which must be new, empty, or hold an earlier report.
@@ -89,4 +144,40 @@ pub struct LoadArgs {
     /// The core of that target: report how busy it is.
     #[arg(long, value_name = "CORE", requires = "watch_pid")]
     pub watch_core: Option<usize>,
+}
+
+impl LoadArgs {
+    /// How addresses follow each other.
+    pub fn pattern(&self) -> Pattern {
+        self.pattern.unwrap_or(if self.sequential { Pattern::Sequential } else { Pattern::Random })
+    }
+
+    /// How many percent of the requests are reads.
+    pub fn reads(&self) -> u8 {
+        match self.op {
+            Op::Read => 100,
+            Op::Write => 0,
+            Op::Mixed => self.read_percent,
+        }
+    }
+}
+
+/// Arguments of `ramp`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RampArgs {
+    /// What is sent at each rate.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// The response time that is not to be exceeded.
+    #[arg(long, value_name = "US")]
+    pub limit_us: f64,
+    /// The percentile of the response times that it holds for.
+    #[arg(long, value_name = "P", default_value_t = 99.0)]
+    pub percentile: f64,
+    /// The rate to begin with.
+    #[arg(long, value_name = "R", default_value_t = 1000.0)]
+    pub from_rate: f64,
+    /// Ends when the rate is known to this many percent.
+    #[arg(long, value_name = "N", default_value_t = 2.0)]
+    pub precision: f64,
 }

@@ -4,12 +4,12 @@ mod compare;
 mod load;
 mod report;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
 pub use compare::{CompareArgs, Extra};
-pub use load::{LoadArgs, Op, PortKind};
+pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
 pub use report::ReportArgs;
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
@@ -26,12 +26,14 @@ pub struct Args {
 pub enum Command {
     /// List the exports that answer on an interface.
     Discover(DiscoverArgs),
-    /// Load an export in a closed loop and report rate and latency.
-    Load(LoadArgs),
+    /// Load exports, in a closed or an open loop, and report rate and latency.
+    Load(Box<LoadArgs>),
+    /// Find the highest rate of an open loop that is served within a limit.
+    Ramp(Box<RampArgs>),
     /// Answer like a target, without a store: the ceiling of the path.
     Echo(EchoArgs),
     /// Measure xblade, vblade, the echo and fio in turn, on a veth pair and a file of its own.
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     /// Render stored results again, several side by side.
     Report(ReportArgs),
 }
@@ -45,6 +47,9 @@ pub struct DiscoverArgs {
     /// How long to wait for answers, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500)]
     pub wait_ms: u64,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `echo`.
@@ -71,4 +76,22 @@ pub struct EchoArgs {
     /// Entries of the rx and tx rings.
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub ring: u32,
+    /// For tests: keep what is written in memory, over AF_PACKET, and do this wrong.
+    #[arg(long, hide = true)]
+    pub lie: Option<Lie>,
+}
+
+/// What a target does wrong.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lie {
+    /// Nothing.
+    None,
+    /// Some sectors keep their first contents.
+    Stale,
+    /// Some sectors are never stored.
+    Lose,
+    /// Some replies have a tag that was never sent.
+    WrongTag,
+    /// Some reads bring other sectors than those asked for.
+    WrongLba,
 }

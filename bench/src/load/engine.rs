@@ -1,44 +1,58 @@
-//! The closed loop, one step at a time: fill the window, take replies in,
-//! send again what is overdue. Time comes in as an argument.
+//! The load on one export, one step at a time: send what is due, take replies
+//! in, send again what is overdue. Time comes in as an argument.
 
 use std::io;
 
-use crate::aoe::{self, Ata, DATA_AT, Opcode, Response, Route, SECTOR};
+use xblade::wire::FRAME_LEN_MIN;
+
+use crate::aoe::{Address, Ata, DATA_AT, Opcode, Response, Route, SECTOR};
 use crate::port::{Port, Received};
 
 use super::flight::{Flight, Flying, Match, Overdue, Request};
 use super::plan::{Direction, Plan, Step};
-use super::tally::Tally;
+use super::schedule::Schedule;
+use super::tally::{Tally, Took};
 use super::verify::Verifier;
 
-/// One export under load.
+/// One export under load, or a stretch of it.
 pub struct Engine {
-    /// What is still to be asked.
+    /// What is still to be asked,
     pub plan: Plan,
-    /// What has been counted.
-    pub tally: Tally,
+    /// and when.
+    pub schedule: Schedule,
+    /// How many requests to send from when they count, if not without an end.
+    pub count: Option<u64>,
     /// What sectors must hold, where that is checked.
     pub verifier: Option<Verifier>,
     route: Route,
-    sectors: u8,
+    heads: Heads,
     flight: Flight,
-    /// A step that could not be taken yet.
-    held: Option<Step>,
+    /// A request that could not be sent yet.
+    held: Option<Asked>,
     /// The data of the next write.
     data: Vec<u8>,
     scratch: Vec<u8>,
     overdue: Vec<Overdue>,
 }
 
+/// A step that was due at a time.
+#[derive(Clone, Copy)]
+struct Asked {
+    step: Step,
+    due_ns: u64,
+}
+
 impl Engine {
-    /// A loop over requests of `sectors` sectors each.
-    pub fn new(route: Route, sectors: u8, plan: Plan, flight: Flight, tally: Tally) -> Self {
+    /// A load along this route.
+    pub fn new(route: Route, plan: Plan, schedule: Schedule, flight: Flight) -> Self {
+        let sectors = plan.area().sectors;
         Self {
             plan,
-            tally,
+            schedule,
+            count: None,
             verifier: None,
             route,
-            sectors,
+            heads: Heads::new(&route, sectors),
             flight,
             held: None,
             // Anything but zeros, which a store might treat as a hole.
@@ -48,73 +62,128 @@ impl Engine {
         }
     }
 
+    /// The export.
+    pub fn address(&self) -> Address {
+        self.route.address
+    }
+
     /// Whether everything has been asked and answered.
-    pub fn finished(&self) -> bool {
-        self.plan.ended() && self.held.is_none() && self.flight.is_empty()
+    pub fn finished(&self, now_ns: u64) -> bool {
+        self.held.is_none() && self.flight.is_empty() && self.next_due_ns(now_ns).is_none()
     }
 
-    /// Asks for nothing more; what is in flight may still be answered.
-    pub fn wind_down(&mut self) {
-        self.plan.end();
-        self.held = None;
+    /// When the next request is due, if there is one.
+    pub fn next_due_ns(&self, now_ns: u64) -> Option<u64> {
+        if self.plan.ended() { None } else { self.schedule.next_ns(now_ns) }
     }
 
-    /// Sends requests until the window, the port or the plan says no; returns
-    /// how many.
+    /// When to wake up to send, if not for a reply.
+    pub fn wakes_ns(&self, now_ns: u64) -> Option<u64> {
+        let waits = self.held.is_some() || !self.flight.has_room();
+        if waits { None } else { self.next_due_ns(now_ns) }
+    }
+
+    /// Nothing becomes due any more, and if nothing is due at a time of its own,
+    /// nothing is asked any more.
+    pub fn end(&mut self, now_ns: u64) {
+        self.schedule.end_ns = self.schedule.end_ns.min(now_ns);
+        if !self.schedule.is_open() {
+            self.held = None;
+        }
+    }
+
+    /// Counts what is due, and has not been sent, as never answered.
+    pub fn abandon(&mut self, tally: &mut Tally, now_ns: u64) {
+        self.end(now_ns);
+        while let Some(asked) = self.held.take().or_else(|| self.ask(now_ns)) {
+            tally.trouble.unsent += 1;
+            if self.schedule.counts(asked.due_ns, now_ns) {
+                let response_ns = now_ns.saturating_sub(asked.due_ns);
+                tally.given_up(asked.step.direction, Took { response_ns, service_ns: None });
+            }
+        }
+    }
+
+    /// Queues what is due until the window or the port says no; returns how many.
     pub fn issue(&mut self, port: &mut dyn Port, now_ns: u64) -> io::Result<usize> {
         let mut sent = 0;
         while self.flight.has_room() {
-            let Some(step) = self.held.take().or_else(|| self.plan.next()) else {
+            let Some(asked) = self.held.take().or_else(|| self.ask(now_ns)) else {
                 break;
             };
-            if !self.take(step, port, now_ns)? {
-                self.held = Some(step);
+            if !self.launch(asked, port, now_ns)? {
+                self.held = Some(asked);
                 break;
             }
             sent += 1;
         }
-        port.flush()?;
         Ok(sent)
     }
 
-    /// Takes in what has arrived; returns how many frames.
-    pub fn collect(&mut self, port: &mut dyn Port, now_ns: u64) -> io::Result<usize> {
-        port.receive(&mut |received| self.answer(received, now_ns))
-    }
-
     /// Sends again what is overdue, and gives up what has been for too long.
-    pub fn expire(&mut self, port: &mut dyn Port, now_ns: u64) -> io::Result<()> {
+    pub fn expire(&mut self, port: &mut dyn Port, tally: &mut Tally, now_ns: u64) -> io::Result<()> {
         let mut list = std::mem::take(&mut self.overdue);
         self.flight.expire(now_ns, |overdue| list.push(overdue));
         for overdue in list.drain(..) {
             match overdue {
                 Overdue::Again(request, tag) => {
-                    self.tally.trouble.retransmits += 1;
+                    tally.trouble.retransmits += 1;
                     // If the port is full, this copy counts as lost on the way.
                     self.send(request, tag, port)?;
                 }
-                Overdue::Lost(request) => {
-                    self.tally.trouble.lost += 1;
-                    self.forget(request);
-                }
+                Overdue::Lost(flying) => self.lose(&flying, tally, now_ns),
             }
         }
         self.overdue = list;
-        port.flush()
+        Ok(())
     }
 
-    /// Takes one step; `false` if it has to wait.
-    fn take(&mut self, step: Step, port: &mut dyn Port, now_ns: u64) -> io::Result<bool> {
-        let Step { direction, lba } = step;
-        if self.verifier.is_some() && self.flight.conflicts(direction, lba, self.sectors) {
+    /// Takes in what this export has sent.
+    pub fn answer(
+        &mut self,
+        response: &Response<'_>,
+        received: Received<'_>,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) {
+        if response.header.ether.src != self.route.to {
+            tally.trouble.unexpected += 1;
+            return;
+        }
+        match self.flight.land(response.header.tag, now_ns) {
+            Match::Answers(flying) => self.complete(&flying, response, received, tally, now_ns),
+            Match::Late => tally.trouble.late += 1,
+            Match::Duplicate => tally.trouble.duplicates += 1,
+            Match::Unexpected => tally.trouble.unexpected += 1,
+        }
+    }
+
+    /// The next request, if it is due.
+    fn ask(&mut self, now_ns: u64) -> Option<Asked> {
+        let due_ns = self.schedule.next_ns(now_ns).filter(|&due_ns| due_ns <= now_ns)?;
+        if due_ns >= self.schedule.from_ns
+            && let Some(count) = self.count.take()
+        {
+            self.plan.end_after(count);
+        }
+        let step = self.plan.next()?;
+        self.schedule.advance();
+        Some(Asked { step, due_ns })
+    }
+
+    /// Sends a request for the first time; `false` if it has to wait.
+    fn launch(&mut self, asked: Asked, port: &mut dyn Port, now_ns: u64) -> io::Result<bool> {
+        let (Step { direction, lba }, sectors) = (asked.step, self.heads.sectors);
+        if self.verifier.is_some() && self.flight.conflicts(direction, lba, sectors) {
             return Ok(false);
         }
         let generation = match &mut self.verifier {
             Some(verifier) if direction == Direction::Write => verifier.next_generation(),
             _ => 0,
         };
-        let request = Request { direction, lba, sectors: self.sectors, generation };
-        let Some(tag) = self.flight.launch(request, now_ns) else {
+        let request = Request { direction, lba, sectors, generation };
+        let due_ns = if self.schedule.is_open() { asked.due_ns } else { now_ns };
+        let Some(tag) = self.flight.launch(request, due_ns, now_ns) else {
             return Ok(false);
         };
         let sent = self.send(request, tag, port)?;
@@ -125,42 +194,33 @@ impl Engine {
     }
 
     fn send(&mut self, request: Request, tag: u32, port: &mut dyn Port) -> io::Result<bool> {
-        let Request { direction, lba, sectors, generation } = request;
-        if direction == Direction::Read {
-            return port
-                .send(&self.route.ata(Ata { command: Opcode::ReadSectorsExt, lba, sectors }, tag), &[]);
+        let head = self.heads.of(request.direction, request.lba, tag);
+        if request.direction == Direction::Read {
+            return port.send(head, &[]);
         }
         if let Some(verifier) = &self.verifier {
-            verifier.stamp(lba, generation, &mut self.data);
+            verifier.stamp(request.lba, request.generation, &mut self.data);
         }
-        let head = self.route.ata(Ata { command: Opcode::WriteSectorsExt, lba, sectors }, tag);
         port.send(head.get(..DATA_AT).unwrap_or(&[]), &self.data)
     }
 
-    fn answer(&mut self, received: Received<'_>, now_ns: u64) {
-        let ours = |response: &Response<'_>| {
-            response.header.ether.src == self.route.to && aoe::sender(response) == self.route.address
-        };
-        let Some(response) = Response::parse(received.head()).ok().filter(ours) else {
-            self.tally.trouble.unexpected += 1;
-            return;
-        };
-        match self.flight.land(response.header.tag) {
-            Match::Answers(flying) => self.complete(flying, &response, received, now_ns),
-            Match::Late => self.tally.trouble.late += 1,
-            Match::Duplicate => self.tally.trouble.duplicates += 1,
-            Match::Unexpected => self.tally.trouble.unexpected += 1,
-        }
-    }
-
-    fn complete(&mut self, flying: Flying, response: &Response<'_>, received: Received<'_>, now_ns: u64) {
+    fn complete(
+        &mut self,
+        flying: &Flying,
+        response: &Response<'_>,
+        received: Received<'_>,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) {
         let request = flying.request;
-        if let Some(error) = self.failure(request, response, received.len()) {
-            self.tally.trouble.last_error = Some(error);
+        if let Some(error) = failure(request, response, received.len(), tally) {
+            tally.trouble.last_error = Some(error);
             self.forget(request);
             return;
         }
-        self.tally.completed(request.direction, now_ns.saturating_sub(flying.first_ns));
+        if self.schedule.counts(flying.due_ns, now_ns) {
+            tally.completed(request.direction, flying.took(now_ns), now_ns);
+        }
         let Some(verifier) = &mut self.verifier else { return };
         match request.direction {
             Direction::Write => verifier.written(request.lba, request.sectors, request.generation),
@@ -172,26 +232,15 @@ impl Engine {
         }
     }
 
-    /// Counts and describes what is wrong with a response.
-    fn failure(&mut self, request: Request, response: &Response<'_>, len: usize) -> Option<String> {
-        if let Some(error) = response.refusal() {
-            self.tally.trouble.refused += 1;
-            return Some(format!("refused ({error:?}): {request:?}"));
+    /// A request is given up. In a closed loop it counts even after the end: a
+    /// target that stopped answering is not to look good.
+    fn lose(&mut self, flying: &Flying, tally: &mut Tally, now_ns: u64) {
+        tally.trouble.lost += 1;
+        let time_ns = if self.schedule.is_open() { flying.due_ns } else { now_ns };
+        if time_ns >= self.schedule.from_ns {
+            tally.given_up(flying.request.direction, flying.took(now_ns));
         }
-        let data = match request.direction {
-            Direction::Read => usize::from(request.sectors) * SECTOR,
-            Direction::Write => 0,
-        };
-        let what = match response.ata() {
-            Some((ata, _)) if !ata.is_good() => {
-                format!("ATA status {:#04x}, error {:#04x}", ata.status, ata.error)
-            }
-            Some(_) if len < DATA_AT + data => format!("a reply of {len} bytes"),
-            Some(_) => return None,
-            None => format!("an answer to another command ({:?})", response.header.command),
-        };
-        self.tally.trouble.errors += 1;
-        Some(format!("{what}: {request:?}"))
+        self.forget(flying.request);
     }
 
     /// Nobody knows whether a write that failed has happened.
@@ -199,6 +248,62 @@ impl Engine {
         if let (Some(verifier), Direction::Write) = (&mut self.verifier, request.direction) {
             verifier.unknown(request.lba, request.sectors);
         }
+    }
+}
+
+impl Flying {
+    fn took(&self, now_ns: u64) -> Took {
+        let since = |ns| now_ns.saturating_sub(ns);
+        Took { response_ns: since(self.due_ns), service_ns: Some(since(self.first_ns)) }
+    }
+}
+
+/// Counts and describes what is wrong with a response.
+fn failure(request: Request, response: &Response<'_>, len: usize, tally: &mut Tally) -> Option<String> {
+    if let Some(error) = response.refusal() {
+        tally.trouble.refused += 1;
+        return Some(format!("refused ({error:?}): {request:?}"));
+    }
+    let data = match request.direction {
+        Direction::Read => usize::from(request.sectors) * SECTOR,
+        Direction::Write => 0,
+    };
+    let what = match response.ata() {
+        Some((ata, _)) if !ata.is_good() => {
+            format!("ATA status {:#04x}, error {:#04x}", ata.status, ata.error)
+        }
+        Some(_) if len < DATA_AT + data => format!("a reply of {len} bytes"),
+        Some(_) => return None,
+        None => format!("an answer to another command ({:?})", response.header.command),
+    };
+    tally.trouble.errors += 1;
+    Some(format!("{what}: {request:?}"))
+}
+
+/// Requests but for what differs from one to the next.
+struct Heads {
+    sectors: u8,
+    read: [u8; FRAME_LEN_MIN],
+    write: [u8; FRAME_LEN_MIN],
+}
+
+impl Heads {
+    const TAG: std::ops::Range<usize> = 20..24;
+    const LBA: std::ops::Range<usize> = 28..34;
+
+    fn new(route: &Route, sectors: u8) -> Self {
+        let of = |command| route.ata(Ata { command, lba: 0, sectors }, 0);
+        Self { sectors, read: of(Opcode::ReadSectorsExt), write: of(Opcode::WriteSectorsExt) }
+    }
+
+    fn of(&mut self, direction: Direction, lba: u64, tag: u32) -> &[u8; FRAME_LEN_MIN] {
+        let head = match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        };
+        head[Self::TAG].copy_from_slice(&tag.to_be_bytes());
+        head[Self::LBA].copy_from_slice(&lba.to_le_bytes()[..6]);
+        head
     }
 }
 

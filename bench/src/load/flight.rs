@@ -1,25 +1,24 @@
 //! Requests in flight: tags, deadlines, and whose reply is whose.
 //!
 //! ```text
-//! tag: 1 │ turn (19 bits) │ place (12 bits)
+//! tag: 1 │ thread │ turn │ place
 //! ```
 //!
 //! As in the Linux initiator, a request that is sent again gets a new tag, and
-//! only the reply to the newest copy completes it.
+//! only the reply to the newest copy completes it. Place and thread take as many
+//! bits as they need; the turn has the rest, so that a late reply meets no tag
+//! that is in use again.
 
-use crate::aoe::TAG_USER;
+use crate::port::Tags;
 
 use super::plan::Direction;
+use super::resend::Resend;
 
 /// Most requests in flight.
-pub const WINDOW_MAX: u16 = 1 << PLACE_BITS;
+pub const WINDOW_MAX: u16 = 1 << 12;
 
-const PLACE_BITS: u32 = 12;
-const TURNS: u32 = 1 << (31 - PLACE_BITS);
 /// Tags of which a place remembers that they were used.
 const REMEMBERED: usize = 4;
-/// The wait for a reply doubles with each attempt, this often.
-const DOUBLINGS: u32 = 4;
 
 /// A request, as it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +38,9 @@ pub struct Request {
 pub struct Flying {
     /// What was asked.
     pub request: Request,
-    /// When it was sent first, in nanoseconds.
+    /// When it was due, in nanoseconds.
+    pub due_ns: u64,
+    /// When it was sent first.
     pub first_ns: u64,
     sent_ns: u64,
     tries: u32,
@@ -50,7 +51,8 @@ pub struct Flying {
 pub enum Match {
     /// It answers this request, which is no longer in flight.
     Answers(Flying),
-    /// It answers an earlier copy of a request that was sent again.
+    /// It answers an earlier copy of a request that was sent again, or a request
+    /// of so long ago that nobody knows whether it was answered.
     Late,
     /// Its request has been answered.
     Duplicate,
@@ -64,7 +66,7 @@ pub enum Overdue {
     /// Send it again, with this tag.
     Again(Request, u32),
     /// It is given up.
-    Lost(Request),
+    Lost(Flying),
 }
 
 /// The requests in flight.
@@ -72,8 +74,35 @@ pub enum Overdue {
 pub struct Flight {
     places: Vec<Place>,
     free: Vec<u16>,
-    timeout_ns: u64,
+    layout: Layout,
+    first_turn: u32,
+    resend: Resend,
     give_up_ns: u64,
+}
+
+/// Where the parts of a tag are.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    tags: Tags,
+    place_bits: u32,
+}
+
+impl Layout {
+    fn tag(self, turn: u32, place: u16) -> u32 {
+        let own = turn.wrapping_shl(self.place_bits) | u32::from(place);
+        self.tags.value | own & !self.tags.mask
+    }
+
+    /// Whether a tag is one of the last `used` at its place, up to this turn.
+    fn was_used(self, tag: u32, turn: u32, used: u32) -> bool {
+        let turns = !self.tags.mask >> self.place_bits;
+        let ago = turn.wrapping_sub((tag & !self.tags.mask) >> self.place_bits) & turns;
+        tag & self.tags.mask == self.tags.value && ago < used.min(turns / 2)
+    }
+
+    fn place(self, tag: u32) -> usize {
+        (tag & ((1 << self.place_bits) - 1)) as usize
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -81,40 +110,53 @@ struct Place {
     tag: u32,
     turn: u32,
     flying: Option<Flying>,
-    /// Tags used before, and whether they were answered.
-    past: [(u32, bool); REMEMBERED],
+    /// Tags used before.
+    past: [Past; REMEMBERED],
+}
+
+/// A tag that was used before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    tag: u32,
+    answered: bool,
+    sent_ns: u64,
 }
 
 impl Place {
-    fn next_tag(&mut self, at: u16) -> u32 {
-        self.turn = (self.turn + 1) % TURNS;
-        self.tag = TAG_USER | self.turn << PLACE_BITS | u32::from(at);
+    fn next_tag(&mut self, layout: Layout, at: u16) -> u32 {
+        self.turn = self.turn.wrapping_add(1);
+        self.tag = layout.tag(self.turn, at);
         self.tag
     }
 
-    fn retire(&mut self, answered: bool) {
+    fn retire(&mut self, answered: bool, sent_ns: u64) {
         self.past.rotate_right(1);
         if let Some(newest) = self.past.first_mut() {
-            *newest = (self.tag, answered);
+            *newest = Past { tag: self.tag, answered, sent_ns };
         }
     }
 }
 
 impl Flight {
-    /// Room for `window` requests, at most [`WINDOW_MAX`].
-    pub fn new(window: u16, timeout_ns: u64, give_up_ns: u64) -> Self {
-        let window = window.min(WINDOW_MAX);
+    /// Room for `window` requests, at most [`WINDOW_MAX`]. Runs that follow each
+    /// other begin at different turns: replies to one are not taken for replies
+    /// to the next.
+    pub fn new(window: u16, tags: Tags, first_turn: u32, resend: Resend, give_up_ns: u64) -> Self {
+        let window = window.clamp(1, WINDOW_MAX);
+        let place = Place { turn: first_turn, ..Place::default() };
         Self {
-            places: vec![Place::default(); window.into()],
+            places: vec![place; window.into()],
             free: (0..window).rev().collect(),
-            timeout_ns: timeout_ns.max(1),
+            first_turn,
+            layout: Layout { tags, place_bits: window.next_power_of_two().trailing_zeros() },
+            resend,
             give_up_ns,
         }
     }
 
     /// Whether one more may be sent.
     pub fn has_room(&self) -> bool {
-        !self.free.is_empty()
+        !self.free.is_empty() && self.places.len() - self.free.len() < self.resend.allowed()
     }
 
     /// Whether nothing is in flight.
@@ -122,40 +164,46 @@ impl Flight {
         self.free.len() == self.places.len()
     }
 
-    /// Takes a request in; returns its tag.
-    pub fn launch(&mut self, request: Request, now_ns: u64) -> Option<u32> {
+    /// Takes a request in that was due then; returns its tag.
+    pub fn launch(&mut self, request: Request, due_ns: u64, now_ns: u64) -> Option<u32> {
         let at = self.free.pop()?;
         let place = self.places.get_mut(usize::from(at))?;
-        place.flying = Some(Flying { request, first_ns: now_ns, sent_ns: now_ns, tries: 0 });
-        Some(place.next_tag(at))
+        place.flying = Some(Flying { request, due_ns, first_ns: now_ns, sent_ns: now_ns, tries: 0 });
+        Some(place.next_tag(self.layout, at))
     }
 
     /// Takes a request back that could not be sent.
     pub fn recall(&mut self, tag: u32) {
-        let at = tag & (u32::from(WINDOW_MAX) - 1);
-        if let Some(place) = self.places.get_mut(at as usize) {
+        let at = self.layout.place(tag);
+        if let Some(place) = self.places.get_mut(at) {
             place.flying = None;
             self.free.push(at as u16);
         }
     }
 
     /// Finds the request that a reply answers.
-    pub fn land(&mut self, tag: u32) -> Match {
-        let at = tag & (u32::from(WINDOW_MAX) - 1);
-        let Some(place) = self.places.get_mut(at as usize) else {
+    pub fn land(&mut self, tag: u32, now_ns: u64) -> Match {
+        let at = self.layout.place(tag);
+        let Some(place) = self.places.get_mut(at) else {
             return Match::Unexpected;
         };
         if place.tag == tag
             && let Some(flying) = place.flying.take()
         {
-            place.retire(true);
+            place.retire(true, flying.sent_ns);
             self.free.push(at as u16);
+            self.resend.answered(now_ns.saturating_sub(flying.sent_ns));
             return Match::Answers(flying);
         }
-        match place.past.iter_mut().find(|(past, _)| *past == tag) {
-            Some((_, answered)) if *answered => Match::Duplicate,
-            Some((_, answered)) => {
-                *answered = true;
+        match place.past.iter_mut().find(|past| past.tag == tag) {
+            Some(past) if past.answered => Match::Duplicate,
+            Some(past) => {
+                past.answered = true;
+                self.resend.answered_late(now_ns.saturating_sub(past.sent_ns));
+                Match::Late
+            }
+            // Too old to be remembered, but ours.
+            None if self.layout.was_used(tag, place.turn, place.turn.wrapping_sub(self.first_turn)) => {
                 Match::Late
             }
             None => Match::Unexpected,
@@ -174,26 +222,29 @@ impl Flight {
 
     /// Calls `each` for every request whose reply is overdue.
     pub fn expire(&mut self, now_ns: u64, mut each: impl FnMut(Overdue)) {
+        if !self.resend.looks(now_ns) {
+            return;
+        }
         for (at, place) in (0..).zip(&mut self.places) {
             let Some(flying) = &mut place.flying else {
                 continue;
             };
-            let patience = self.timeout_ns << flying.tries.min(DOUBLINGS);
-            if now_ns < flying.sent_ns.saturating_add(patience) {
+            let was = *flying;
+            if now_ns >= was.first_ns.saturating_add(self.give_up_ns) {
+                place.flying = None;
+                place.retire(false, was.sent_ns);
+                self.free.push(at);
+                each(Overdue::Lost(was));
                 continue;
             }
-            let request = flying.request;
-            if now_ns >= flying.first_ns.saturating_add(self.give_up_ns) {
-                place.flying = None;
-                place.retire(false);
-                self.free.push(at);
-                each(Overdue::Lost(request));
+            if now_ns < was.sent_ns.saturating_add(self.resend.patience_ns(was.tries)) {
                 continue;
             }
             flying.tries += 1;
             flying.sent_ns = now_ns;
-            place.retire(false);
-            each(Overdue::Again(request, place.next_tag(at)));
+            place.retire(false, was.sent_ns);
+            self.resend.missed();
+            each(Overdue::Again(was.request, place.next_tag(self.layout, at)));
         }
     }
 }
@@ -205,6 +256,10 @@ mod tests {
 
     const READ: Request = Request { direction: Direction::Read, lba: 8, sectors: 2, generation: 0 };
 
+    fn flight(window: u16) -> Flight {
+        Flight::new(window, Tags::ALL, 0, Resend::Doubling { timeout_ns: 10 }, 100)
+    }
+
     fn overdue(flight: &mut Flight, now_ns: u64) -> Vec<Overdue> {
         let mut list = Vec::new();
         flight.expire(now_ns, |o| list.push(o));
@@ -213,42 +268,77 @@ mod tests {
 
     #[test]
     fn a_reply_is_what_its_tag_says() {
-        let mut flight = Flight::new(2, 10, 100);
-        let tag = flight.launch(READ, 0).unwrap();
-        assert_eq!(flight.land(tag ^ 1), Match::Unexpected, "the other place");
-        assert_eq!(flight.land(tag ^ 1 << 12), Match::Unexpected, "another turn");
-        assert!(matches!(flight.land(tag), Match::Answers(Flying { request: READ, .. })));
-        assert_eq!(flight.land(tag), Match::Duplicate);
+        let mut flight = flight(2);
+        let tag = flight.launch(READ, 0, 0).unwrap();
+        assert_eq!(flight.land(tag ^ 1, 5), Match::Unexpected, "the other place");
+        assert_eq!(flight.land(tag ^ 1 << 7, 5), Match::Unexpected, "another turn");
+        assert!(matches!(flight.land(tag, 5), Match::Answers(Flying { request: READ, .. })));
+        assert_eq!(flight.land(tag, 5), Match::Duplicate);
         assert!(flight.is_empty());
     }
 
     #[test]
     fn only_the_newest_copy_completes_a_request() {
-        let mut flight = Flight::new(1, 10, 100);
-        let first = flight.launch(READ, 0).unwrap();
+        let mut flight = flight(1);
+        let first = flight.launch(READ, 0, 0).unwrap();
         assert_eq!(overdue(&mut flight, 9), []);
         let [Overdue::Again(READ, second)] = overdue(&mut flight, 10)[..] else { unreachable!() };
         assert_ne!(first, second);
-        assert_eq!(flight.land(first), Match::Late);
-        assert_eq!(flight.land(first), Match::Duplicate);
-        assert!(matches!(flight.land(second), Match::Answers(Flying { first_ns: 0, .. })));
+        assert_eq!(flight.land(first, 5), Match::Late);
+        assert_eq!(flight.land(first, 5), Match::Duplicate);
+        assert!(matches!(flight.land(second, 5), Match::Answers(Flying { first_ns: 0, .. })));
+    }
+
+    #[test]
+    fn tags_stay_with_their_thread_and_come_back_late() {
+        let tags = Tags::of(2, 3);
+        let mut flight = Flight::new(3, tags, u32::MAX - 1, Resend::Doubling { timeout_ns: 10 }, 100);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10_000 {
+            let [a, b] = [0, 1].map(|_| flight.launch(READ, 0, 0).unwrap());
+            for tag in [a, b] {
+                assert!(tags.has(tag) && seen.insert(tag), "{tag:#x}");
+                assert!(matches!(flight.land(tag, 5), Match::Answers(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_sent_long_ago_is_late_and_what_never_was_is_unexpected() {
+        let mut flight = Flight::new(4, Tags::of(1, 2), 77, Resend::Doubling { timeout_ns: 10 }, 100);
+        let tags: Vec<u32> = (0..100)
+            .map(|_| {
+                let tag = flight.launch(READ, 0, 0).unwrap();
+                assert!(matches!(flight.land(tag, 5), Match::Answers(_)));
+                tag
+            })
+            .collect();
+        assert_eq!(flight.land(tags[99], 5), Match::Duplicate);
+        assert_eq!(flight.land(tags[0], 5), Match::Late);
+        let next = tags[99] + 4;
+        for never in [next, tags[0] - 4, tags[0] ^ 1 << 30, tags[0] ^ 1, tags[50] ^ 1 << 20] {
+            assert_eq!(flight.land(never, 5), Match::Unexpected, "{never:#x}");
+        }
     }
 
     #[test]
     fn the_wait_doubles_and_ends() {
-        let mut flight = Flight::new(1, 10, 100);
-        flight.launch(READ, 0).unwrap();
+        let mut flight = flight(1);
+        flight.launch(READ, 0, 0).unwrap();
         assert_eq!(overdue(&mut flight, 10).len(), 1);
         assert_eq!(overdue(&mut flight, 29).len(), 0);
         assert_eq!(overdue(&mut flight, 30).len(), 1);
-        assert_eq!(overdue(&mut flight, 100), [Overdue::Lost(READ)]);
+        assert!(matches!(
+            overdue(&mut flight, 100)[..],
+            [Overdue::Lost(Flying { request: READ, due_ns: 0, .. })]
+        ));
         assert!(flight.is_empty() && flight.has_room());
     }
 
     #[test]
     fn a_write_shares_its_sectors_with_nobody() {
-        let mut flight = Flight::new(4, 10, 100);
-        flight.launch(READ, 0).unwrap();
+        let mut flight = flight(4);
+        flight.launch(READ, 0, 0).unwrap();
         for (direction, lba, expected) in [
             (Direction::Read, 8, false),
             (Direction::Write, 9, true),

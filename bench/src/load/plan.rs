@@ -1,6 +1,6 @@
 //! What to ask next.
 
-use crate::args::Op;
+use super::pattern::{Blocks, Pattern};
 
 /// Which way the data goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,41 +20,49 @@ pub struct Step {
     pub lba: u64,
 }
 
+/// Sectors that are used, in requests of one size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Area {
+    /// Sectors in a request.
+    pub sectors: u8,
+    /// The first request's worth,
+    pub first: u64,
+    /// and how many.
+    pub blocks: u64,
+}
+
+impl Area {
+    /// The first sector.
+    pub fn lba(&self) -> u64 {
+        self.first * u64::from(self.sectors)
+    }
+
+    /// How many sectors.
+    pub fn len(&self) -> u64 {
+        self.blocks * u64::from(self.sectors)
+    }
+}
+
 /// The requests of a run, one after the other. Every one starts at a multiple
 /// of its length.
 #[derive(Debug)]
 pub struct Plan {
-    op: Op,
-    order: Order,
-    sectors: u64,
-    blocks: u64,
+    area: Area,
+    /// So many requests in a hundred are reads.
+    read_percent: u8,
+    order: Blocks,
     left: u64,
-    random: Random,
-}
-
-#[derive(Debug)]
-enum Order {
-    Random,
-    Sequential { next: u64 },
 }
 
 impl Plan {
-    /// A plan without an end over the first `blocks` blocks of `sectors` sectors.
-    pub fn new(op: Op, sequential: bool, sectors: u8, blocks: u64, seed: u32) -> Self {
-        let order = if sequential { Order::Sequential { next: 0 } } else { Order::Random };
-        Self {
-            op,
-            order,
-            sectors: sectors.into(),
-            blocks: blocks.max(1),
-            left: u64::MAX,
-            random: Random::new(seed),
-        }
+    /// A plan without an end.
+    pub fn new(area: Area, read_percent: u8, pattern: Pattern, seed: u64) -> Self {
+        Self { area, read_percent, order: Blocks::new(pattern, area.blocks, seed), left: u64::MAX }
     }
 
     /// One read of each block.
-    pub fn sweep(sectors: u8, blocks: u64) -> Self {
-        Self::new(Op::Read, true, sectors, blocks, 0).ending_after(blocks)
+    pub fn sweep(area: Area) -> Self {
+        Self::new(area, 100, Pattern::Sequential, 0).ending_after(area.blocks)
     }
 
     /// The same plan, ending after `count` requests.
@@ -63,9 +71,14 @@ impl Plan {
         self
     }
 
-    /// Asks for nothing more.
-    pub fn end(&mut self) {
-        self.left = 0;
+    /// The sectors that it uses.
+    pub fn area(&self) -> Area {
+        self.area
+    }
+
+    /// Asks for `count` more.
+    pub fn end_after(&mut self, count: u64) {
+        self.left = count;
     }
 
     /// Whether nothing more is to be asked.
@@ -76,41 +89,14 @@ impl Plan {
     /// The next request; `None` at the end.
     pub fn next(&mut self) -> Option<Step> {
         self.left = self.left.checked_sub(1)?;
-        let block = match &mut self.order {
-            Order::Random => self.random.below(self.blocks),
-            Order::Sequential { next } => {
-                let block = *next;
-                *next = (block + 1) % self.blocks;
-                block
-            }
+        let block = self.area.first + self.order.next();
+        let direction = match self.read_percent {
+            100 => Direction::Read,
+            0 => Direction::Write,
+            percent if self.order.chance(percent) => Direction::Read,
+            _ => Direction::Write,
         };
-        let direction = match self.op {
-            Op::Read => Direction::Read,
-            Op::Write => Direction::Write,
-            Op::Mixed if self.random.below(2) == 0 => Direction::Read,
-            Op::Mixed => Direction::Write,
-        };
-        Some(Step { direction, lba: block * self.sectors })
-    }
-}
-
-/// xorshift64*: fast, and good enough to pick addresses.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u32) -> Self {
-        Self(u64::from(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// A number below `limit`, which is not 0.
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let bits = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D);
-        // The high half of the product: no division, no bias that matters.
-        ((u128::from(bits) * u128::from(limit)) >> 64) as u64
+        Some(Step { direction, lba: block * u64::from(self.area.sectors) })
     }
 }
 
@@ -119,21 +105,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sweep_reads_each_block_once() {
-        let mut plan = Plan::sweep(2, 3);
+    fn a_sweep_reads_each_block_of_its_area_once() {
+        let mut plan = Plan::sweep(Area { sectors: 2, first: 5, blocks: 3 });
         let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
         let read = |lba| Step { direction: Direction::Read, lba };
-        assert_eq!(steps, [read(0), read(2), read(4)]);
+        assert_eq!(steps, [read(10), read(12), read(14)]);
         assert!(plan.ended());
     }
 
     #[test]
-    fn random_steps_stay_inside_reach_every_block_and_mix() {
-        let mut plan = Plan::new(Op::Mixed, false, 8, 10, 7).ending_after(1000);
-        let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
-        assert!(steps.iter().all(|s| s.lba < 80 && s.lba % 8 == 0));
-        assert!((0..10).all(|block| steps.iter().any(|s| s.lba == block * 8)));
-        let reads = steps.iter().filter(|s| s.direction == Direction::Read).count();
-        assert!((400..600).contains(&reads), "{reads}");
+    fn steps_stay_inside_reach_every_block_and_mix_as_asked() {
+        for percent in [0, 30, 50, 100] {
+            let area = Area { sectors: 8, first: 2, blocks: 10 };
+            let mut plan = Plan::new(area, percent, Pattern::Random, 7).ending_after(10_000);
+            let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
+            assert!(steps.iter().all(|s| (16..96).contains(&s.lba) && s.lba % 8 == 0));
+            assert!((2..12).all(|block| steps.iter().any(|s| s.lba == block * 8)));
+            let reads = steps.iter().filter(|s| s.direction == Direction::Read).count();
+            let expected = usize::from(percent) * 100;
+            assert!(
+                reads.abs_diff(expected) < 150 * usize::from(percent % 100 != 0) + 1,
+                "{percent}: {reads}"
+            );
+        }
     }
 }

@@ -1,31 +1,122 @@
-//! What a run counts.
+//! What a thread counts.
 
-use crate::outcome::{Latencies, Trouble};
+use crate::outcome::{Latencies, Side, Trouble};
 
 use super::plan::Direction;
 
-/// Counts and latencies, since the start of a run.
+/// Counts and latencies of a stretch of time.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Latency of reads, from the first copy sent to the reply.
-    pub reads: Latencies,
-    /// Latency of writes.
-    pub writes: Latencies,
+    /// Reads.
+    pub reads: Side,
+    /// Writes.
+    pub writes: Side,
     /// What went wrong.
     pub trouble: Trouble,
+    /// When the last request that counts was answered, in nanoseconds.
+    pub last_ns: u64,
+}
+
+/// How long a request took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Took {
+    /// From when it was due.
+    pub response_ns: u64,
+    /// From when it was sent first; `None` if it never was.
+    pub service_ns: Option<u64>,
 }
 
 impl Tally {
-    /// A request was answered well.
-    pub fn completed(&mut self, direction: Direction, latency_ns: u64) {
+    /// An empty one; with service times for an open loop.
+    pub fn new(open: bool) -> Self {
+        let side = || Side { service: open.then(Latencies::default), ..Side::default() };
+        Self { reads: side(), writes: side(), ..Self::default() }
+    }
+
+    fn side(&mut self, direction: Direction) -> &mut Side {
         match direction {
-            Direction::Read => self.reads.record(latency_ns),
-            Direction::Write => self.writes.record(latency_ns),
+            Direction::Read => &mut self.reads,
+            Direction::Write => &mut self.writes,
         }
     }
 
-    /// Reads and writes.
+    /// A request was answered well.
+    pub fn completed(&mut self, direction: Direction, took: Took, now_ns: u64) {
+        self.last_ns = now_ns;
+        took.record(self.side(direction));
+    }
+
+    /// A request was not answered, for so long.
+    pub fn given_up(&mut self, direction: Direction, took: Took) {
+        let side = self.side(direction);
+        side.unanswered += 1;
+        took.record(side);
+    }
+
+    /// Reads and writes that were answered.
     pub fn completions(&self) -> u64 {
-        self.reads.len() + self.writes.len()
+        self.reads.answered() + self.writes.answered()
+    }
+
+    /// Adds another, of the same time or a later one.
+    pub fn add(&mut self, other: &Self) {
+        for (to, from) in [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes)] {
+            to.response.add(&from.response);
+            to.unanswered += from.unanswered;
+            if let (Some(to), Some(from)) = (&mut to.service, &from.service) {
+                to.add(from);
+            }
+        }
+        self.trouble.add(&other.trouble);
+        self.last_ns = self.last_ns.max(other.last_ns);
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub fn clear(&mut self) {
+        for side in [&mut self.reads, &mut self.writes] {
+            side.response.clear();
+            side.unanswered = 0;
+            side.service.iter_mut().for_each(Latencies::clear);
+        }
+        (self.trouble, self.last_ns) = (Trouble::default(), 0);
+    }
+}
+
+impl Took {
+    fn record(self, side: &mut Side) {
+        side.response.record(self.response_ns);
+        if let (Some(service), Some(ns)) = (&mut side.service, self.service_ns) {
+            service.record(ns);
+        }
+    }
+}
+
+impl Trouble {
+    /// Adds those of another.
+    pub fn add(&mut self, other: &Self) {
+        self.retransmits += other.retransmits;
+        self.late += other.late;
+        self.duplicates += other.duplicates;
+        self.unexpected += other.unexpected;
+        self.errors += other.errors;
+        self.refused += other.refused;
+        self.lost += other.lost;
+        self.unsent += other.unsent;
+        self.dropped += other.dropped;
+        if other.last_error.is_some() {
+            self.last_error.clone_from(&other.last_error);
+        }
+    }
+
+    /// Those that make a run bad, and no others.
+    pub fn failures(&self) -> Self {
+        Self {
+            errors: self.errors,
+            refused: self.refused,
+            lost: self.lost,
+            unsent: self.unsent,
+            last_error: self.last_error.clone(),
+            ..Self::default()
+        }
     }
 }

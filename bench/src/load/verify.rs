@@ -29,7 +29,9 @@ const ANYTHING: u32 = 0;
 #[derive(Debug)]
 pub struct Verifier {
     run: u32,
-    /// By sector: the last acknowledged generation, or [`ANYTHING`].
+    /// The first sector.
+    first: u64,
+    /// By sector, from there: the last acknowledged generation, or [`ANYTHING`].
     wanted: Vec<u32>,
     generation: u32,
     /// Sectors checked against a generation, or at least their own stamp.
@@ -43,10 +45,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// For the first `sectors` sectors, of which nothing is known.
-    pub fn new(run: u32, sectors: u64) -> Self {
+    /// For `sectors` sectors, of which nothing is known.
+    pub fn new(run: u32, first: u64, sectors: u64) -> Self {
         Self {
             run,
+            first,
             wanted: vec![ANYTHING; sectors as usize],
             generation: 0,
             checked: 0,
@@ -84,7 +87,7 @@ impl Verifier {
     /// Checks the data of a read.
     pub fn check(&mut self, lba: u64, data: &[u8]) {
         for (sector, lba) in data.chunks_exact(SECTOR).zip(lba..) {
-            let wanted = self.wanted.get(lba as usize).copied().unwrap_or(ANYTHING);
+            let wanted = self.place(lba).and_then(|at| self.wanted.get(at)).copied().unwrap_or(ANYTHING);
             match self.judge(lba, wanted, sector) {
                 Ok(true) => self.checked += 1,
                 Ok(false) => self.unchecked += 1,
@@ -122,16 +125,40 @@ impl Verifier {
     }
 
     fn set(&mut self, lba: u64, sectors: u8, generation: u32) {
-        let range = lba as usize..lba as usize + usize::from(sectors);
-        if let Some(wanted) = self.wanted.get_mut(range) {
+        let range = self.place(lba).map(|at| at..at + usize::from(sectors));
+        if let Some(wanted) = range.and_then(|range| self.wanted.get_mut(range)) {
             wanted.fill(generation);
         }
     }
+
+    fn place(&self, lba: u64) -> Option<usize> {
+        usize::try_from(lba.checked_sub(self.first)?).ok()
+    }
+}
+
+/// What several have found, together.
+pub fn together<'a>(all: impl IntoIterator<Item = &'a Verifier>) -> Verified {
+    let mut sum = Verified::default();
+    let mut faults = [0; Fault::KINDS];
+    for verifier in all {
+        let one = Verified::from(verifier);
+        sum.checked += one.checked;
+        sum.unchecked += one.unchecked;
+        sum.examples.extend(one.examples);
+        faults.iter_mut().zip(verifier.faults).for_each(|(sum, n)| *sum += n);
+    }
+    sum.examples.truncate(EXAMPLES);
+    sum.faults = named(faults);
+    sum
+}
+
+fn named(faults: [u64; Fault::KINDS]) -> Vec<(String, u64)> {
+    let kinds = Fault::NAMES.into_iter().zip(faults);
+    kinds.filter(|&(_, n)| n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
 }
 
 impl From<&Verifier> for Verified {
     fn from(verifier: &Verifier) -> Self {
-        let kinds = Fault::NAMES.into_iter().zip(verifier.faults);
         let example = |e: &Example| match e.wanted {
             ANYTHING => format!("sector {}: {}", e.lba, e.fault),
             wanted => format!("sector {} should hold write {wanted}: {}", e.lba, e.fault),
@@ -139,7 +166,7 @@ impl From<&Verifier> for Verified {
         Self {
             checked: verifier.checked,
             unchecked: verifier.unchecked,
-            faults: kinds.filter(|&(_, n)| n > 0).map(|(name, n)| (name.to_owned(), n)).collect(),
+            faults: named(verifier.faults),
             examples: verifier.examples.iter().map(example).collect(),
         }
     }
@@ -172,7 +199,7 @@ mod tests {
             (sector(4, 2, 9), Some(Fault::WrongLba { found: 4 })),
             (torn, Some(Fault::Corrupt)),
         ] {
-            let mut verifier = Verifier::new(9, 8);
+            let mut verifier = Verifier::new(9, 2, 8);
             verifier.written(3, 1, 2);
             verifier.check(3, &found);
             assert_eq!(verifier.examples.first().map(|e| e.fault), expected);
@@ -182,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_was_not_written_is_not_judged_but_a_foreign_sector_is() {
-        let mut verifier = Verifier::new(9, 8);
+        let mut verifier = Verifier::new(9, 2, 8);
         verifier.check(3, &[0; SECTOR]);
         verifier.check(3, &sector(3, 77, 8));
         verifier.written(4, 2, 1);

@@ -12,7 +12,9 @@ impl Outcome {
     pub fn is_good(&self) -> bool {
         let t = &self.trouble;
         let faults = self.verify.as_ref().is_some_and(|v| !v.faults.is_empty());
-        t.errors + t.refused + t.lost == 0 && !faults && self.completions() > 0
+        // A target that answers what nobody asked has failed a check of what it answers.
+        let strays = self.verify.is_some() && t.unexpected > 0;
+        t.errors + t.refused + t.lost + t.unsent == 0 && !faults && !strays && self.completions() > 0
     }
 
     /// Why it may not be what it seems.
@@ -23,6 +25,10 @@ impl Outcome {
             (
                 t.retransmits > 0,
                 format!("{} requests were sent again: frames or time were lost", t.retransmits),
+            ),
+            (
+                t.unsent > 0,
+                format!("{} requests were due and never sent: the rate is more than can be served", t.unsent),
             ),
             (
                 t.dropped > 0,

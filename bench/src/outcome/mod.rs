@@ -10,6 +10,7 @@ pub use latencies::{Latencies, Packed};
 
 /// What came of a load.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
+#[serde(default)]
 pub struct Outcome {
     /// What it is called in reports.
     pub name: String,
@@ -44,6 +45,7 @@ pub struct Outcome {
 
 /// How a load was set up.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
+#[serde(default)]
 pub struct Setup {
     /// The exports.
     pub exports: Vec<String>,
@@ -59,6 +61,10 @@ pub struct Setup {
     pub window: u16,
     /// Requests a second that were to be sent, in an open loop.
     pub rate: Option<f64>,
+    /// How they follow each other there: "constant", "poisson".
+    pub arrivals: Option<String>,
+    /// How long was sent before anything was counted, in seconds.
+    pub warm_up_s: f64,
     /// Threads that sent.
     pub threads: usize,
     /// Requests in flight that the export allows (the least, of several).
@@ -78,10 +84,14 @@ pub struct Condition {
 
 /// One direction of the data.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
+#[serde(default)]
 pub struct Side {
     /// From the time at which a request was meant to be sent, to its reply. In a
-    /// closed loop that is the time at which it was sent first.
+    /// closed loop that is the time at which it was sent first. Those that were
+    /// never answered are among them, with the time that they waited in vain.
     pub response: Latencies,
+    /// How many of them were never answered.
+    pub unanswered: u64,
     /// From the time at which it was sent first, to its reply: in an open loop
     /// this leaves out how long it had to wait before (coordinated omission).
     /// `None` in a closed loop, where it is the same.
@@ -90,6 +100,7 @@ pub struct Side {
 
 /// A stretch of time.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
+#[serde(default)]
 pub struct Interval {
     /// Where it begins, in seconds from the start.
     pub from_s: f64,
@@ -107,6 +118,7 @@ pub struct Interval {
 
 /// Counts of what should be zero.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
+#[serde(default)]
 pub struct Trouble {
     /// Requests that were sent again.
     pub retransmits: u64,
@@ -120,8 +132,11 @@ pub struct Trouble {
     pub errors: u64,
     /// Replies with the AoE error flag.
     pub refused: u64,
-    /// Requests that were never answered.
+    /// Requests that were sent, and never answered.
     pub lost: u64,
+    /// Requests of an open loop that were due, and never sent, since too many
+    /// others waited for their replies.
+    pub unsent: u64,
     /// Frames dropped on the generator's side.
     pub dropped: u64,
     /// What the last error was.
@@ -155,7 +170,7 @@ pub struct Cost {
 impl Outcome {
     /// Requests answered well.
     pub fn completions(&self) -> u64 {
-        self.reads.response.len() + self.writes.response.len()
+        self.reads.answered() + self.writes.answered()
     }
 
     /// Of those, how many a second.
@@ -178,5 +193,12 @@ impl Outcome {
     pub fn cost_per_request(&self) -> Option<(f64, f64)> {
         let each = |ns: u64| ns as f64 / self.completions().max(1) as f64;
         self.cost.map(|cost| (each(cost.user_ns), each(cost.system_ns)))
+    }
+}
+
+impl Side {
+    /// Requests answered well.
+    pub fn answered(&self) -> u64 {
+        self.response.len().saturating_sub(self.unanswered)
     }
 }

@@ -1,7 +1,9 @@
 //! A target in memory, with faults to order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Port, Received};
@@ -161,5 +163,85 @@ impl Port for FakeTarget {
 
     fn name(&self) -> &'static str {
         "fake"
+    }
+}
+
+/// A target that takes its time, on a clock that the test moves.
+pub struct SlowTarget {
+    inner: FakeTarget,
+    clock: Arc<Clock>,
+    /// When the nth request that comes now, from 0, is answered; `None`: never.
+    answers_at: Box<dyn FnMut(u64, u64) -> Option<u64> + Send>,
+    count: u64,
+    /// By time and number.
+    waiting: BTreeMap<(u64, u64), Vec<u8>>,
+}
+
+/// Time, and when something is to happen by itself.
+#[derive(Debug)]
+pub struct Clock {
+    /// Now.
+    pub now_ns: AtomicU64,
+    /// When the next reply arrives.
+    pub reply_ns: AtomicU64,
+}
+
+impl SlowTarget {
+    /// One that answers when this function says.
+    pub fn new(answers_at: impl FnMut(u64, u64) -> Option<u64> + Send + 'static) -> (Self, Arc<Clock>) {
+        let clock = Arc::new(Clock { now_ns: 0.into(), reply_ns: u64::MAX.into() });
+        let target = Self {
+            inner: FakeTarget::default(),
+            clock: Arc::clone(&clock),
+            answers_at: Box::new(answers_at),
+            count: 0,
+            waiting: BTreeMap::new(),
+        };
+        (target, clock)
+    }
+
+    fn tell_next(&self) {
+        let next = self.waiting.keys().next().map_or(u64::MAX, |&(at, _)| at);
+        self.clock.reply_ns.store(next, Ordering::Relaxed);
+    }
+}
+
+impl Port for SlowTarget {
+    fn send(&mut self, head: &[u8], data: &[u8]) -> io::Result<bool> {
+        self.inner.send(head, data)?;
+        let at = (self.answers_at)(self.clock.now_ns.load(Ordering::Relaxed), self.count);
+        for reply in self.inner.replies.drain(..) {
+            if let Some(at) = at {
+                self.waiting.insert((at, self.count), reply);
+            }
+        }
+        self.count += 1;
+        self.tell_next();
+        Ok(true)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize> {
+        let now_ns = self.clock.now_ns.load(Ordering::Relaxed);
+        let later = self.waiting.split_off(&(now_ns + 1, 0));
+        let arrived = std::mem::replace(&mut self.waiting, later);
+        arrived.values().for_each(|reply| each(Received::Flat(reply)));
+        self.tell_next();
+        Ok(arrived.len())
+    }
+
+    fn wait(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn dropped(&mut self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn name(&self) -> &'static str {
+        "slow"
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use xblade::link::Facts;
 use xblade::ring::{Frame, Memory};
 
@@ -14,17 +14,20 @@ use crate::args::PortKind;
 
 #[cfg(test)]
 pub mod fake;
+mod filter;
 mod packet;
+mod tags;
 mod xdp;
 
 pub use packet::{PacketPort, poll};
+pub use tags::{THREADS_MAX, Tags};
 pub use xdp::XdpPort;
 
 /// Frames moved in one step.
 pub const BATCH: usize = 64;
 
-/// Sends requests and receives what comes back.
-pub trait Port {
+/// Sends requests and receives what comes back. Lives on one thread at a time.
+pub trait Port: Send {
     /// Queues a frame, in two parts. `false` if there is no room now.
     fn send(&mut self, head: &[u8], data: &[u8]) -> io::Result<bool>;
 
@@ -91,19 +94,74 @@ impl<'a> Received<'a> {
 /// Opens a port of this kind, for this many requests in flight.
 pub fn open(interface: &Facts, kind: PortKind, window: u16) -> Result<Box<dyn Port>> {
     Ok(match kind {
-        PortKind::AfPacket => Box::new(PacketPort::open(interface)?),
-        PortKind::AfXdp => Box::new(XdpPort::open(interface, window)?),
+        PortKind::AfPacket => Box::new(PacketPort::open(interface, Tags::ALL)?),
+        PortKind::AfXdp => {
+            let port = XdpPort::open_all(interface, &[window])?.pop();
+            Box::new(port.context("no port was opened")?)
+        }
     })
 }
 
-/// Opens the port that was asked for, or else the fastest that works: AF_XDP
-/// needs a driver with native XDP.
-pub fn open_best(interface: &Facts, kind: Option<PortKind>, window: u16) -> Result<Box<dyn Port>> {
-    if let Some(kind) = kind {
-        return open(interface, kind, window);
+/// Asks something through the port of a thread.
+pub type Probe<'a> = &'a dyn Fn(usize, &mut dyn Port) -> Result<()>;
+
+/// Opens a port for each thread, on these interfaces and for so many requests in
+/// flight: of the kind that was asked for, or else the fastest that works.
+/// AF_XDP needs a driver with native XDP, and a queue for each thread.
+pub fn open_all(
+    on: &[&Facts],
+    windows: &[u16],
+    kind: Option<PortKind>,
+    probe: Probe<'_>,
+) -> Result<Vec<Box<dyn Port>>> {
+    match kind {
+        Some(PortKind::AfPacket) => open_packet(on),
+        Some(PortKind::AfXdp) => open_xdp(on, windows, probe),
+        None => open_xdp(on, windows, probe).or_else(|e| {
+            eprintln!("note: using af-packet, which is slower: {e:#}");
+            open_packet(on)
+        }),
     }
-    open(interface, PortKind::AfXdp, window).or_else(|e| {
-        eprintln!("note: using af-packet, which is slower: {e:#}");
-        open(interface, PortKind::AfPacket, window)
-    })
+}
+
+fn open_packet(on: &[&Facts]) -> Result<Vec<Box<dyn Port>>> {
+    let open = |(thread, interface): (usize, &&Facts)| -> Result<Box<dyn Port>> {
+        Ok(Box::new(PacketPort::open(interface, Tags::of(thread, on.len()))?))
+    };
+    on.iter().enumerate().map(open).collect()
+}
+
+/// The nth thread on an interface has its nth queue.
+fn open_xdp(on: &[&Facts], windows: &[u16], probe: Probe<'_>) -> Result<Vec<Box<dyn Port>>> {
+    let mut ports: Vec<Option<Box<dyn Port>>> = on.iter().map(|_| None).collect();
+    for interface in on {
+        let users: Vec<usize> =
+            (0..on.len()).filter(|&t| on.get(t).map(|i| i.index) == Some(interface.index)).collect();
+        if users.first().is_some_and(|&first| ports.get(first).is_some_and(Option::is_some)) {
+            continue;
+        }
+        if users.len() > interface.queues as usize {
+            bail!(
+                "{} has {} queues for {} threads, and each thread of af-xdp needs one: \
+                 use --port af-packet, or more interfaces, or fewer threads",
+                interface.name,
+                interface.queues,
+                users.len()
+            );
+        }
+        let own: Vec<u16> = users.iter().filter_map(|&thread| windows.get(thread).copied()).collect();
+        for (thread, port) in users.into_iter().zip(XdpPort::open_all(interface, &own)?) {
+            if let Some(place) = ports.get_mut(thread) {
+                *place = Some(Box::new(port));
+            }
+        }
+    }
+    let mut ports: Vec<Box<dyn Port>> = ports.into_iter().flatten().collect();
+    for (thread, port) in ports.iter_mut().enumerate() {
+        // Replies may come back to another queue, where nobody hears them.
+        probe(thread, port.as_mut()).with_context(|| {
+            format!("thread {thread} hears no replies on its queue of af-xdp (try --port af-packet)")
+        })?;
+    }
+    Ok(ports)
 }

@@ -10,12 +10,12 @@ use anyhow::{Context, Result};
 use xblade::link::Facts;
 use xblade::wire::ether::ETHERTYPE_AOE;
 
-use super::{BATCH, Port, Received};
+use super::{BATCH, Port, Received, Tags, filter};
 
 /// Bytes that may wait in the socket: a window of jumbo frames, many times.
 const SOCKET_BYTES: libc::c_int = 32 << 20;
 
-/// A raw socket that hears AoE on one interface.
+/// A raw socket that hears replies with its tags on one interface.
 pub struct PacketPort {
     socket: OwnedFd,
     outbox: Batch,
@@ -26,8 +26,17 @@ pub struct PacketPort {
 
 impl PacketPort {
     /// Opens it. Needs CAP_NET_RAW.
-    pub fn open(interface: &Facts) -> Result<Self> {
-        let socket = open_socket(interface).with_context(|| {
+    pub fn open(interface: &Facts, tags: Tags) -> Result<Self> {
+        Self::with_filter(interface, Some(tags))
+    }
+
+    /// One that hears all AoE.
+    pub fn open_to_all(interface: &Facts) -> Result<Self> {
+        Self::with_filter(interface, None)
+    }
+
+    fn with_filter(interface: &Facts, tags: Option<Tags>) -> Result<Self> {
+        let socket = open_socket(interface, tags).with_context(|| {
             format!("cannot open a raw socket on {} (run as root, or with CAP_NET_RAW)", interface.name)
         })?;
         // Room for the Ethernet header and two VLAN tags.
@@ -141,7 +150,7 @@ pub fn poll(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     }
 }
 
-fn open_socket(interface: &Facts) -> io::Result<OwnedFd> {
+fn open_socket(interface: &Facts, tags: Option<Tags>) -> io::Result<OwnedFd> {
     // Protocol 0: nothing arrives before the options are set and the socket is
     // bound to its interface.
     // SAFETY: a plain system call; the descriptor is checked below.
@@ -158,6 +167,9 @@ fn open_socket(interface: &Facts) -> io::Result<OwnedFd> {
     {
         set_option(&socket, libc::SOL_SOCKET, forced, SOCKET_BYTES)
             .or_else(|_| set_option(&socket, libc::SOL_SOCKET, plain, SOCKET_BYTES))?;
+    }
+    if let Some(tags) = tags {
+        filter::attach(socket.as_fd(), tags)?;
     }
     bind(&socket, interface)?;
     Ok(socket)
@@ -192,6 +204,10 @@ struct Batch {
     /// Whether `lens` is to be read back from `messages`.
     receiving: bool,
 }
+
+// SAFETY: the pointers in `vectors` and `messages` point into this batch's own
+// boxes, are set anew before each call, and are used in no other place.
+unsafe impl Send for Batch {}
 
 impl Batch {
     fn new(frame_bytes: usize) -> Self {

@@ -1,7 +1,8 @@
-//! AF_XDP: one socket on one receive queue, and the program that sends the
-//! replies there.
+//! AF_XDP: a socket on each receive queue that is used, and the program that
+//! sends the replies there.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,10 +14,6 @@ use xblade::ring::{self, Frame, Lane, TxFull, Wanted, XskRings, ZeroCopy};
 
 use super::{BATCH, Port, Received, packet};
 
-/// The queue that replies are expected on: NICs without a rule for AoE put all
-/// of it on the first.
-const QUEUE: u32 = 0;
-
 /// Bytes in a chunk of UMEM.
 const CHUNK: u32 = 4096;
 
@@ -26,17 +23,28 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/in
 pub struct XdpPort {
     lane: Lane<XskRings>,
     received: Vec<Frame>,
-    /// Detaches the program when it is dropped.
-    _program: Ebpf,
+    /// Detaches the program when the last one is dropped.
+    _program: Arc<Ebpf>,
 }
 
 impl XdpPort {
-    /// Loads the program, in the driver's mode, and opens the socket.
-    pub fn open(interface: &Facts, window: u16) -> Result<Self> {
+    /// Opens a socket on each of the first queues, for so many requests in flight
+    /// on each, and loads the program, in the driver's mode.
+    pub fn open_all(interface: &Facts, windows: &[u16]) -> Result<Vec<Self>> {
+        let mut lanes = Vec::new();
+        for (queue, &window) in (0..).zip(windows) {
+            lanes.push(Self::lane(interface, queue, window)?);
+        }
+        let program = Arc::new(attach(interface, &lanes)?);
+        let port = |lane| Self { lane, received: Vec::with_capacity(BATCH), _program: Arc::clone(&program) };
+        Ok(lanes.into_iter().map(port).collect())
+    }
+
+    fn lane(interface: &Facts, queue: u32, window: u16) -> Result<Lane<XskRings>> {
         let ring = ring_size(interface.mtu, window);
         let (rings, memory) = ring::open(&Wanted {
             interface: interface.name.clone(),
-            queue: QUEUE,
+            queue,
             chunks: 4 * ring,
             chunk_bytes: CHUNK,
             rx_ring: ring,
@@ -47,9 +55,7 @@ impl XdpPort {
             long_frames: true,
             busy_poll: None,
         })?;
-        let lane = Lane::new(rings, memory);
-        let program = attach(interface, &lane)?;
-        Ok(Self { lane, received: Vec::with_capacity(BATCH), _program: program })
+        Ok(Lane::new(rings, memory))
     }
 
     fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {
@@ -85,11 +91,14 @@ fn take_from<'a>(from: &mut &[u8], to: &'a mut [u8]) -> &'a mut [u8] {
     rest
 }
 
-fn attach(interface: &Facts, lane: &Lane<XskRings>) -> Result<Ebpf> {
+fn attach(interface: &Facts, lanes: &[Lane<XskRings>]) -> Result<Ebpf> {
     let mut ebpf = EbpfLoader::new().load(OBJECT).context("cannot load the XDP program")?;
     let map = ebpf.map_mut("lanes").context("the XDP program has no map `lanes`")?;
-    let fd = lane.fd().context("the lane has no socket")?;
-    XskMap::try_from(map)?.set(QUEUE, fd, 0).context("cannot enter the socket into the map")?;
+    let mut map = XskMap::try_from(map)?;
+    for (queue, lane) in (0..).zip(lanes) {
+        let fd = lane.fd().context("the lane has no socket")?;
+        map.set(queue, fd, 0).context("cannot enter the socket into the map")?;
+    }
     let program: &mut Xdp =
         ebpf.program_mut("initiator").context("the XDP program has no `initiator`")?.try_into()?;
     program.load().context("the kernel refused the XDP program")?;

@@ -126,5 +126,6 @@ fn setup() -> Setup {
         threads: 1,
         buffer_count: 64,
         seed: 12_345,
+        ..Setup::default()
     }
 }

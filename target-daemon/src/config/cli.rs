@@ -1,8 +1,14 @@
 //! The command line as clap reads it.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::Export;
+use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -15,6 +21,8 @@ Examples:
       xblade serve 0.1=disk.img -i eth1 -i eth2 --allow 52:54:00:00:00:01 --allow 52:54:00:00:00:02
   On isolated cores, never sleeping:
       xblade serve 0.1=disk.img -i eth1 --cores 2,3 --idle spin
+  By a file (docs/CONFIGURATION.md):
+      xblade serve --config /etc/xblade/xblade.toml
 
 On the other host: modprobe aoe; aoe-discover; aoe-stat; mkfs.ext4 /dev/etherd/e0.1
 
@@ -24,6 +32,10 @@ Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
 
 Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP looks at the sizes
 of all exports; SIGUSR1 prints counters and service times to standard error.";
+
+const CHECK_CODES: &str = "\
+Exit codes: 0 nothing is wrong; 2 the configuration file has to change;
+3 this machine has to change.";
 
 /// A build that can plant bugs says so.
 const VERSION: &str = if cfg!(feature = "plant") {
@@ -42,18 +54,99 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads a command line, of which the first word is the program.
+    ///
+    /// # Errors
+    ///
+    /// What clap has to say, also when it was asked for help; and a file beside
+    /// options that it would have to be merged with.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        if let Some(("serve", serve)) = matches.subcommand()
+            && let Some(other) = beside_the_file(serve)
+        {
+            let what = format!(
+                "--config and {other} are given: with --config everything comes from the file, so put it there, or \
+                 leave --config out"
+            );
+            return Err(command.error(ErrorKind::ArgumentConflict, what));
+        }
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// What was given beside a configuration file.
+fn beside_the_file(serve: &ArgMatches) -> Option<String> {
+    let given = |id: &str| serve.value_source(id) == Some(ValueSource::CommandLine);
+    if !given("config") {
+        return None;
+    }
+    let all = ServeArgs::augment_args(clap::Command::new("serve"));
+    let other = all.get_arguments().find(|arg| arg.get_id() != "config" && given(arg.get_id().as_str()))?;
+    Some(other.get_long().map_or("exports".to_owned(), |long| format!("--{long}")))
+}
+
 /// The subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Export files and block devices, in the foreground.
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve(Box<Serve>),
+    Serve(Box<ServeArgs>),
     /// Look at this machine: what xblade needs, and what would make it faster.
+    /// With --config: all that is wrong with a configuration file.
+    #[command(after_help = CHECK_CODES)]
     Check(Check),
+    /// Print a configuration as it takes effect, with every default.
+    Show(Show),
+    /// Make a configuration from that of another program.
+    #[command(subcommand)]
+    Import(Import),
+    /// Take the arguments of vblade, and serve. The same by the name that the
+    /// program is called by: a link to it with the name vblade.
+    #[command(disable_help_flag = true)]
+    Vblade {
+        /// [-b bufcnt] [-o offset] [-l length] [-d] [-s] [-r] [-m mac[,mac...]]
+        /// shelf slot netif filename
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        words: Vec<String>,
+    },
+}
+
+/// `xblade import`.
+#[derive(Subcommand, Debug)]
+pub enum Import {
+    /// From vblade: prints a configuration file, and to standard error what is
+    /// otherwise than with vblade.
+    Vblade {
+        /// Files that vblade's service reads, directories of them, or scripts
+        /// that call vblade. Without any: /etc/vblade.conf.d.
+        #[arg(value_name = "FILE|DIR")]
+        paths: Vec<PathBuf>,
+
+        /// A call of vblade, for example 'vblade -r 0 1 eth0 /dev/x'; repeat it
+        /// for more.
+        #[arg(long, value_name = "LINE")]
+        command: Vec<String>,
+    },
 }
 
 /// `xblade serve`.
 #[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Take everything from this file, and nothing from the command line.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Everything that the file would say.
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// What to serve, and how: the command line and the configuration file both
+/// become this.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct Serve {
     /// What to export, and where:
     /// SHELF.SLOT=PATH[,OPTION...]. Options: ro (refuse writes); offset=N,
@@ -64,20 +157,25 @@ pub struct Serve {
     /// sync=each|group (for store=direct: make each write stable by itself, or
     /// many together); trim=on|off (let hosts give space back; default: for
     /// devices, and for files with holes); pin (for store=mmap: lock it into
-    /// memory); huge (for store=mmap: on huge pages).
-    #[arg(required = true, value_name = "EXPORT")]
+    /// memory); huge (for store=mmap: on huge pages); allow=MAC (serve only this
+    /// initiator, rather than those of --allow; repeat it for more;
+    /// allow=everybody: all).
+    #[arg(required_unless_present = "config", value_name = "EXPORT")]
     pub exports: Vec<Export>,
 
-    /// Interface to serve on; repeat it for more.
-    #[arg(short, long = "interface", required = true, value_name = "IF")]
+    /// Interface to serve on; repeat it for more. A pattern ('storage*') names
+    /// all that it fits.
+    #[arg(short, long = "interface", required_unless_present = "config", value_name = "IF")]
     pub interfaces: Vec<String>,
 
     /// Requests that each initiator may have on the way, as advertised to it.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..))]
+    #[arg(long, value_name = "N", default_value_t = Self::default().buffer_count,
+        value_parser = clap::value_parser!(u16).range(i64::from(BUFFER_COUNT_MIN)..))]
     pub buffer_count: u16,
 
     /// Initiators to size the rings for, each with `--buffer-count` requests.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = Self::default().initiators,
+        value_parser = clap::value_parser!(u16).range(i64::from(INITIATORS_MIN)..))]
     pub initiators: u16,
 
     /// Serve only initiators with these MAC addresses; without it, all.
@@ -112,7 +210,7 @@ pub struct Serve {
 
     /// Look this often, in seconds, whether a file or device has another size;
     /// 0: only on SIGHUP, and when a host asks.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = Self::default().measure_every)]
     pub measure_every: u32,
 
     /// Do not ask the wire at start whether somebody else serves an address.
@@ -121,7 +219,7 @@ pub struct Serve {
 }
 
 /// Rings and UMEM, for each queue.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
 #[command(next_help_heading = "Rings")]
 pub struct RingOptions {
     /// Entries of the rx ring, a power of two. Default: holds every
@@ -138,7 +236,7 @@ pub struct RingOptions {
     pub umem_chunks: Option<u32>,
 
     /// Bytes in a chunk, 2048 or 4096.
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    #[arg(long, value_name = "BYTES", default_value_t = Self::default().chunk_bytes)]
     pub chunk_bytes: u32,
 
     /// Put UMEM on huge pages (reserve them in vm.nr_hugepages first).
@@ -151,8 +249,70 @@ pub struct RingOptions {
     pub busy_poll: Option<u32>,
 
     /// Frames in one busy poll.
-    #[arg(long, value_name = "FRAMES", default_value_t = 64, requires = "busy_poll")]
+    #[arg(long, value_name = "FRAMES", default_value_t = Self::default().busy_poll_budget, requires = "busy_poll")]
     pub busy_poll_budget: u32,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            exports: Vec::new(),
+            interfaces: Vec::new(),
+            buffer_count: 64,
+            initiators: 8,
+            allow: Vec::new(),
+            xdp_mode: XdpMode::default(),
+            zero_copy: AutoOff::default(),
+            multi_fragment: AutoOff::default(),
+            cores: Vec::new(),
+            idle: Idle::default(),
+            rings: RingOptions::default(),
+            measure_every: 5,
+            no_probe: false,
+        }
+    }
+}
+
+impl Default for RingOptions {
+    fn default() -> Self {
+        Self {
+            rx_ring: None,
+            tx_ring: None,
+            umem_chunks: None,
+            chunk_bytes: 4096,
+            huge_pages: false,
+            busy_poll: None,
+            busy_poll_budget: 64,
+        }
+    }
+}
+
+impl Serve {
+    /// With the list of all exports as the list of each that has none.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        for export in &mut self.exports {
+            export.allow.get_or_insert_with(|| self.allow.clone());
+        }
+        self
+    }
+
+    /// Who may use an export; empty for everybody.
+    pub fn allowed<'a>(&'a self, export: &'a Export) -> &'a [Mac] {
+        export.allow.as_deref().unwrap_or(&self.allow)
+    }
+
+    /// Who may use any export at all; empty for everybody.
+    pub fn allowed_somewhere(&self) -> Vec<Mac> {
+        let lists = || self.exports.iter().map(|export| self.allowed(export));
+        if lists().any(<[Mac]>::is_empty) {
+            return Vec::new();
+        }
+        let mut all: Vec<Mac> = lists().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
 }
 
 /// `xblade check`.
@@ -160,8 +320,24 @@ pub struct RingOptions {
 pub struct Check {
     /// Interface to look at; repeat it for more. Without it, all that could
     /// serve.
-    #[arg(short, long = "interface", value_name = "IF")]
+    #[arg(short, long = "interface", value_name = "IF", conflicts_with = "config")]
     pub interfaces: Vec<String>,
+
+    /// Look at this configuration file, and whether this machine fits it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `xblade show`.
+#[derive(Args, Clone, Debug)]
+pub struct Show {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// As JSON, rather than as a configuration file.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where the XDP program runs.

@@ -5,6 +5,10 @@ use std::str::FromStr;
 use super::size::{SizeError, parse_bytes};
 use crate::store::{Access, Durability, OpenOptions, Sync};
 use crate::wire::aoe::{Address, AddressError};
+use crate::wire::ether::{Mac, MacError};
+
+/// The word for an access list that keeps nobody out.
+pub(super) const EVERYBODY: &str = "everybody";
 
 /// One export, as asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,6 +17,9 @@ pub struct Export {
     pub address: Address,
     /// What is behind it.
     pub image: Image,
+    /// Who is answered: `None` for what holds for all exports, an empty list
+    /// for everybody.
+    pub allow: Option<Vec<Mac>>,
 }
 
 /// The store behind an export, as asked for.
@@ -39,7 +46,8 @@ pub enum ExportError {
     /// Unknown option.
     #[error(
         "'{option}' is not an option of an export (known: ro, offset=N, length=N, \
-         store=direct|file|mmap|null, durability=durable|volatile, sync=each|group, trim=on|off, pin, huge; \
+         store=direct|file|mmap|null, durability=durable|volatile, sync=each|group, trim=on|off, pin, huge, \
+         allow=MAC; \
          a path with a comma in it needs a link without one)"
     )]
     Option {
@@ -76,7 +84,7 @@ pub enum ExportError {
 
 /// Options as they stand, before they mean anything together.
 #[derive(Default)]
-struct Raw {
+pub(super) struct Raw {
     read_only: Option<()>,
     offset_bytes: Option<u64>,
     length_bytes: Option<u64>,
@@ -86,6 +94,7 @@ struct Raw {
     trim: Option<bool>,
     pin: Option<()>,
     huge: Option<()>,
+    pub(super) allow: Option<Vec<Mac>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,29 +116,44 @@ impl FromStr for Export {
         for option in parts {
             raw.set(option)?;
         }
-        Ok(Self { address, image: raw.image(path)? })
+        let allow = raw.allow.take();
+        Ok(Self { address, image: raw.image(path)?, allow })
     }
 }
 
 impl Raw {
-    fn set(&mut self, option: &str) -> Result<(), ExportError> {
+    /// Takes one option as it is written on the command line.
+    pub(super) fn set(&mut self, option: &str) -> Result<(), ExportError> {
         match option.split_once('=') {
             None if option == "ro" => once("ro", &mut self.read_only, ()),
             Some(("offset", v)) => once("offset", &mut self.offset_bytes, size("offset", v)?),
+            Some(("length", "auto")) => Ok(()),
             Some(("length", v)) => once("length", &mut self.length_bytes, length(v)?),
+            Some(("store", "auto")) => Ok(()),
             Some(("store", v)) => once("store", &mut self.store, store(v)?),
             Some(("durability", v)) => once("durability", &mut self.durability, durability(v)?),
+            Some(("sync", "auto")) => Ok(()),
             Some(("sync", v)) => once("sync", &mut self.sync, sync(v)?),
+            Some(("trim", "auto")) => Ok(()),
             Some(("trim", v)) => once("trim", &mut self.trim, trim(v)?),
             None if option == "pin" => once("pin", &mut self.pin, ()),
             None if option == "huge" => once("huge", &mut self.huge, ()),
+            Some(("allow", v)) => allow(v, &mut self.allow),
             _ => Err(ExportError::Option { option: option.to_owned() }),
         }
     }
 
-    fn image(self, path: &str) -> Result<Image, ExportError> {
-        self.check()?;
-        if self.store == Some(StoreKind::Null) {
+    /// Whether nothing is behind it.
+    pub(super) fn is_null(&self) -> bool {
+        self.store == Some(StoreKind::Null)
+    }
+
+    /// What they mean together.
+    pub(super) fn image(self, path: &str) -> Result<Image, ExportError> {
+        if let Some(error) = self.faults().into_iter().next() {
+            return Err(error);
+        }
+        if self.is_null() {
             let length_bytes = self.length_bytes.ok_or(ExportError::NullSize)?;
             return Ok(Image::Null { length_bytes });
         }
@@ -150,16 +174,21 @@ impl Raw {
         }))
     }
 
-    /// Whether every option that was given has a meaning beside the others.
-    fn check(&self) -> Result<(), ExportError> {
-        let given = self.given();
-        for (taken_away, with, remedy, options) in self.conflicts() {
-            let option = given.iter().find(|(name, _)| taken_away && options.contains(name));
-            if let Some((_, text)) = option {
-                return Err(ExportError::Meaningless { option: (*text).to_owned(), with, remedy });
+    /// Every option that was given and has no meaning beside the others, and
+    /// what is missing.
+    pub(super) fn faults(&self) -> Vec<ExportError> {
+        let mut faults: Vec<ExportError> = Vec::new();
+        let conflicts = self.conflicts();
+        for (name, text) in self.given() {
+            let takes_away = conflicts.iter().find(|(is_so, .., options)| *is_so && options.contains(&name));
+            if let Some((_, with, remedy, _)) = takes_away {
+                faults.push(ExportError::Meaningless { option: text.to_owned(), with, remedy });
             }
         }
-        Ok(())
+        if self.is_null() && self.length_bytes.is_none() {
+            faults.push(ExportError::NullSize);
+        }
+        faults
     }
 
     /// What takes the meaning of which options away: whether it is so, what it
@@ -168,7 +197,7 @@ impl Raw {
         const OUT: &str = "leave it out";
         const STORE: &str = "leave one of them out";
         let is = |access| self.store == Some(StoreKind::File(access));
-        let null = self.store == Some(StoreKind::Null);
+        let null = self.is_null();
         let volatile = self.durability == Some(Durability::Volatile);
         [
             (null, "store=null", OUT, &["ro", "offset", "durability", "sync", "trim", "pin", "huge"]),
@@ -270,6 +299,19 @@ fn trim(value: &str) -> Result<bool, ExportError> {
     }
 }
 
+/// One address more, or `everybody`, which leaves the list empty.
+fn allow(value: &str, list: &mut Option<Vec<Mac>>) -> Result<(), ExportError> {
+    let everybody = value == EVERYBODY;
+    if list.as_ref().is_some_and(|macs| everybody || macs.is_empty()) {
+        return Err(bad("allow", value, "give everybody, or one address each"));
+    }
+    let macs = list.get_or_insert_default();
+    if !everybody {
+        macs.push(value.parse().map_err(|e: MacError| bad("allow", value, &e.to_string()))?);
+    }
+    Ok(())
+}
+
 fn bad(option: &'static str, value: &str, remedy: &str) -> ExportError {
     ExportError::Value { option, value: value.to_owned(), remedy: remedy.to_owned() }
 }
@@ -328,8 +370,19 @@ mod tests {
                 "{options}"
             );
         }
+        let automatic = parse("0.1=/d,length=auto,store=auto,sync=auto,trim=auto").unwrap();
+        assert_eq!(automatic, parse("0.1=/d").unwrap());
         let null = parse("0.1=none,store=null,length=1G").unwrap();
         assert_eq!(null.image, Image::Null { length_bytes: 1 << 30 });
+    }
+
+    #[test]
+    fn an_export_has_a_list_of_its_own_or_none() {
+        let allow = |text| parse(text).unwrap().allow;
+        assert_eq!(allow("0.1=/d"), None);
+        assert_eq!(allow("0.1=/d,allow=everybody"), Some(vec![]));
+        let two = "0.1=/d,allow=02:00:00:00:00:01,allow=02:00:00:00:00:02";
+        assert_eq!(allow(two), Some(vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]));
     }
 
     #[test]
@@ -365,6 +418,8 @@ mod tests {
             ),
             ("0.1=/d,store=file,huge", "huge has no meaning with store=file"),
             ("0.1=/d,pin", "pin has no meaning with a store that may not be mapped"),
+            ("0.1=/d,allow=anybody", "allow=anybody is not possible"),
+            ("0.1=/d,allow=everybody,allow=02:00:00:00:00:01", "give everybody, or one address each"),
             ("4095.1=/d", "4095"),
             ("65535.1=/d", "65535"),
             ("0.255=/d", "255"),

@@ -1,11 +1,21 @@
-//! The command line, and the typed model that it becomes. Whatever is wrong is
-//! said here, in one line that names the value and the remedy, before anything
-//! is opened.
+//! The command line and the configuration file, and the typed model that they
+//! both become. Whatever is wrong is said here, with the value and the remedy,
+//! before anything is opened.
 
+mod bounds;
+mod clash;
 mod cli;
 mod export;
+mod file;
+mod show;
 mod size;
+mod vblade;
 
-pub use cli::{AutoOff, Check, Cli, Command, Idle, RingOptions, Serve, XdpMode};
+pub use bounds::{chunk_bytes, ring, umem_chunks};
+pub use clash::addresses_twice;
+pub use cli::{AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, XdpMode};
 pub use export::{Export, ExportError, Image};
+pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, load, parse};
+pub use show::{to_json, to_toml};
 pub use size::{SizeError, parse_bytes};
+pub use vblade::{Imported, Vblade, VbladeError, import};

@@ -119,7 +119,7 @@ fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve)
     }
     if live(now) && (changed || !live(&before)) {
         info!("{name}: MTU {}, announcing the exports", now.mtu);
-        team.announce(index, &options.allow);
+        team.announce(index, options);
     }
 }
 

@@ -14,18 +14,13 @@ use crate::wire::identify::{Names, Text};
 
 /// Opens and locks every store. Nothing stays open if one of them fails.
 pub fn open(options: &Serve) -> Result<Vec<Export>, Failure> {
-    let acl = Acl::new(options.allow.iter().copied());
-    let mut exports: Vec<Export> = Vec::new();
-    for wanted in &options.exports {
-        let address = wanted.address;
-        if exports.iter().any(|e| e.state.settings.address == address) {
-            return Err(Failure::request(format!(
-                "{address} is given twice: give each export its own address"
-            )));
-        }
-        exports.push(open_one(wanted, acl.clone())?);
+    let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
+    if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
+    {
+        return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
-    Ok(exports)
+    let acl = |export| Acl::new(options.allowed(export).iter().copied());
+    options.exports.iter().map(|wanted| open_one(wanted, acl(wanted))).collect()
 }
 
 fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {

@@ -6,7 +6,7 @@ use log::{info, warn};
 use super::failure::Failure;
 use super::plan;
 use crate::config::{self, Serve};
-use crate::link::{Facts, Mode, Program, XdpMode};
+use crate::link::{self, Facts, Mode, Program, XdpMode};
 use crate::ring::{self, Lane, Memory, Wanted, XskRings, ZeroCopy};
 use crate::shelf;
 
@@ -48,17 +48,8 @@ pub struct PlacedLane {
 /// cannot carry AoE.
 pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
     let mut interfaces: Vec<Interface> = Vec::new();
-    for name in &options.interfaces {
-        if interfaces.iter().any(|i| i.facts.name == *name) {
-            return Err(Failure::request(format!("interface {name} is given twice: give it once")));
-        }
-        let facts = Facts::read(name).map_err(|e| Failure::Request(Box::new(e)))?;
-        if facts.loopback {
-            return Err(Failure::request(format!(
-                "{name} is the loopback: AoE is Ethernet, so name the interface that the other hosts are on"
-            )));
-        }
-        shelf::check_mtu(facts.mtu).map_err(|e| Failure::request(format!("{name}: {e}")))?;
+    for name in names(&options.interfaces)? {
+        let facts = usable(&name)?;
         if !facts.up {
             warn!("{name} is down: bring it up with `ip link set {name} up`");
         }
@@ -70,6 +61,59 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
         interfaces.push(Interface { facts, program: None, presence: Presence::Here });
     }
     Ok(interfaces)
+}
+
+/// The names of the interfaces that are meant: a pattern stands for all that it
+/// fits, a name for itself.
+fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
+    let there = link::names().map_err(|e| Failure::machine("cannot list the interfaces", e))?;
+    let mut names: Vec<String> = Vec::new();
+    for one in wanted {
+        if wanted.iter().filter(|other| *other == one).count() > 1 {
+            return Err(Failure::request(format!("interface {one} is given twice: give it once")));
+        }
+        for name in fitting(one, &there)? {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The interfaces that a name or pattern stands for.
+pub fn fitting(wanted: &str, there: &[String]) -> Result<Vec<String>, Failure> {
+    if there.iter().any(|name| name == wanted) || !wanted.contains(['*', '?', '[']) {
+        return Ok(vec![wanted.to_owned()]);
+    }
+    let pattern = glob::Pattern::new(wanted).map_err(|e| {
+        Failure::request(format!("{wanted} is not a pattern: {}: write eth* or eth[01]", e.msg))
+    })?;
+    // The loopback and tunnels fit many patterns, and are never meant.
+    let is_ethernet = |name: &&String| Facts::read(name).is_ok_and(|facts| !facts.loopback);
+    let mut fitting: Vec<String> =
+        there.iter().filter(|name| pattern.matches(name)).filter(is_ethernet).cloned().collect();
+    fitting.sort();
+    if fitting.is_empty() {
+        let there = there.join(", ");
+        return Err(Failure::Machine(
+            format!("no Ethernet interface fits {wanted}: correct it, or make one (there are {there})")
+                .into(),
+        ));
+    }
+    Ok(fitting)
+}
+
+/// What is known of an interface, if it can carry AoE.
+pub fn usable(name: &str) -> Result<Facts, Failure> {
+    let facts = Facts::read(name).map_err(|e| Failure::Request(Box::new(e)))?;
+    if facts.loopback {
+        return Err(Failure::request(format!(
+            "{name} is the loopback: AoE is Ethernet, so name the interface that the other hosts are on"
+        )));
+    }
+    shelf::check_mtu(facts.mtu).map_err(|e| Failure::request(format!("{name}: {e}")))?;
+    Ok(facts)
 }
 
 /// Attaches the program to every interface and opens a lane for each queue.
@@ -93,7 +137,7 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
 }
 
 fn attach_program(facts: &Facts, options: &Serve) -> Result<Program, Failure> {
-    let acl: Vec<[u8; 6]> = options.allow.iter().map(|mac| mac.0).collect();
+    let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
     let program =
         Program::attach(facts, mode(facts, options)?, &acl).map_err(|e| Failure::Machine(Box::new(e)))?;
     let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();

@@ -1,10 +1,11 @@
-//! Assembly: from a command line to running workers, and back down.
+//! Assembly: from a configuration to running workers, and back down.
 
 mod check;
 mod claim;
 mod control;
 mod exports;
 mod failure;
+mod fit;
 mod interface;
 mod plan;
 mod sizes;
@@ -12,6 +13,7 @@ mod team;
 
 pub use check::check;
 pub use failure::Failure;
+pub use fit::misfits;
 
 use log::info;
 
@@ -48,10 +50,11 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
     let lanes = interface::attach(&mut interfaces, options)?;
     let team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
-        team.announce(interface, &options.allow);
+        team.announce(interface, options);
     }
     let count = addresses.len();
-    info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, options.interfaces.join(", "));
+    let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
+    info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
     let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
     let (report, left) = team.stop(&interfaces);
     control::say(&report);

@@ -3,7 +3,7 @@
 use core_affinity::CoreId;
 
 use super::failure::Failure;
-use crate::config::{AutoOff, Serve};
+use crate::config::{self, AutoOff, Serve};
 use crate::link::Facts;
 use crate::ring::{BusyPoll, Wanted, ZeroCopy};
 use crate::store::SECTOR_BYTES;
@@ -18,9 +18,6 @@ const LINK_HEADER: u32 = 14 + 8;
 /// Largest ring that is of use: more would only hold requests that their
 /// initiators have given up on.
 const RING_MAX: u32 = 1 << 14;
-
-/// Fewest chunks: as many as the smallest ring has entries.
-const CHUNKS_MIN: u32 = 64;
 
 /// Descriptors that a frame of this interface takes.
 pub fn descriptors_per_frame(mtu: u32, chunk_bytes: u32) -> u32 {
@@ -49,10 +46,7 @@ pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
 /// is lost, and a lost request stalls its initiator.
 pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failure> {
     let given = &options.rings;
-    if !matches!(given.chunk_bytes, 2048 | 4096) {
-        let bytes = given.chunk_bytes;
-        return Err(Failure::request(format!("--chunk-bytes {bytes} is not possible: give 2048 or 4096")));
-    }
+    config::chunk_bytes(given.chunk_bytes).map_err(impossible("--chunk-bytes", given.chunk_bytes))?;
     let rx_ring = ring_size("--rx-ring", given.rx_ring, descriptors_needed(options, facts))?;
     let tx_ring = ring_size("--tx-ring", given.tx_ring, rx_ring.into())?;
     Ok(Wanted {
@@ -79,11 +73,14 @@ fn descriptors_needed(options: &Serve, facts: &Facts) -> u64 {
 fn ring_size(name: &str, given: Option<u32>, needed: u64) -> Result<u32, Failure> {
     match given {
         None => Ok((needed.clamp(64, RING_MAX.into()) as u32).next_power_of_two()),
-        Some(size) if size.is_power_of_two() && (64..=1 << 16).contains(&size) => Ok(size),
-        Some(size) => Err(Failure::request(format!(
-            "{name} {size} is not possible: give a power of two from 64 to 65536"
-        ))),
+        Some(size) => config::ring(size).map_err(impossible(name, size)),
     }
+}
+
+/// A number that cannot be, and the remedy.
+fn impossible(name: &str, number: u32) -> impl Fn(&'static str) -> Failure {
+    let what = format!("{name} {number} is not possible");
+    move |remedy| Failure::request(format!("{what}: {remedy}"))
 }
 
 fn chunks(options: &Serve, rx_ring: u32, tx_ring: u32) -> Result<u32, Failure> {
@@ -91,13 +88,10 @@ fn chunks(options: &Serve, rx_ring: u32, tx_ring: u32) -> Result<u32, Failure> {
     let wanted = given.umem_chunks.unwrap_or(2 * (rx_ring + tx_ring));
     // Memory on huge pages comes, and goes, in whole ones.
     let step = if given.huge_pages { huge_page_bytes() / given.chunk_bytes } else { 1 };
-    let chunks = wanted.checked_next_multiple_of(step).filter(|n| n.checked_mul(given.chunk_bytes).is_some());
-    match chunks {
-        Some(chunks) if wanted >= CHUNKS_MIN => Ok(chunks),
-        _ => Err(Failure::request(format!(
-            "--umem-chunks {wanted} is not possible: give at least {CHUNKS_MIN}, and less than 4 GiB in all"
-        ))),
-    }
+    let impossible = impossible("--umem-chunks", wanted);
+    config::umem_chunks(wanted, given.chunk_bytes).map_err(&impossible)?;
+    let chunks = wanted.checked_next_multiple_of(step).unwrap_or(u32::MAX);
+    config::umem_chunks(chunks, given.chunk_bytes).map_err(impossible)
 }
 
 /// The size of a huge page where none is asked for: 2 MiB on most machines.

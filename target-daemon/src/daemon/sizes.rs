@@ -53,7 +53,7 @@ impl Sizes {
         }
         self.known = now;
         for interface in 0..interfaces {
-            team.announce(interface, &options.allow);
+            team.announce(interface, options);
         }
     }
 }

@@ -104,9 +104,14 @@ impl Team {
         Ok(team)
     }
 
-    /// Tells everybody on an interface about every export.
-    pub fn announce(&self, interface: usize, allow: &[Mac]) {
-        let audience = if allow.is_empty() { vec![Mac::BROADCAST] } else { allow.to_vec() };
+    /// Tells the hosts on an interface about the exports that they may use.
+    pub fn announce(&self, interface: usize, options: &Serve) {
+        let audience = options.exports.iter().flat_map(|export| {
+            let allowed = options.allowed(export);
+            let to = if allowed.is_empty() { &[Mac::BROADCAST][..] } else { allowed };
+            to.iter().map(|to| (export.address, *to))
+        });
+        let audience: Vec<(Address, Mac)> = audience.collect();
         let first = self.lanes.iter().find(|lane| lane.interface == interface);
         let member = first.and_then(|lane| self.members.get(usize::from(lane.worker)));
         if let Some(member) = member {

@@ -56,7 +56,7 @@ pub use faulty::Faulty;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions, Sync};
+pub use open::{Access, OpenOptions, Sync, examine};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ranges::{Extent, ranges, span};
 

@@ -222,6 +222,29 @@ impl Drop for Backing {
     }
 }
 
+/// Whether a store could be opened, as far as that shows without a lock and
+/// without opening anything for writing: whoever has it open now does not
+/// notice.
+///
+/// # Errors
+///
+/// What is in the way.
+pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
+    check_alignment(options)?;
+    let file = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
+    if !options.read_only {
+        let refused =
+            |e: rustix::io::Errno| OpenError::Unwritable { path: options.path.clone(), source: e.into() };
+        rustix::fs::access(&options.path, rustix::fs::Access::WRITE_OK).map_err(refused)?;
+    }
+    let system = |action| move |source| OpenError::system(&options.path, action, source);
+    extent(options, size_of(&file).map_err(system("measure"))?)?;
+    if file.metadata().map_err(system("examine"))?.file_type().is_block_device() {
+        check_device(options, &file)?;
+    }
+    Ok(())
+}
+
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
     let values = [("offset", options.offset_bytes), ("length", options.length_bytes.unwrap_or(SECTOR_BYTES))];
     for (name, bytes) in values {

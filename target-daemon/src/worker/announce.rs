@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::{Clock, OwnLane, Owner, SharedLane, Worker};
 use crate::ring::Rings;
-use crate::wire::aoe::{Command, Header, Role};
+use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{Body, FRAME_LEN_MIN, Request, query};
 
 impl<R: Rings> Worker<R> {
-    /// Tells everybody on an interface about every export: by a query that
-    /// nobody sent, from those who are to hear the answer.
-    pub fn announce(&mut self, interface: usize, audience: &[Mac], clock: &impl Clock) {
+    /// Tells hosts on an interface about exports, each about those that it may
+    /// use: by a query that nobody sent, from who is to hear the answer.
+    pub fn announce(&mut self, interface: usize, audience: &[(Address, Mac)], clock: &impl Clock) {
         let on_it = |own: &OwnLane<R>| {
             self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
         };
@@ -20,7 +20,7 @@ impl<R: Rings> Worker<R> {
         let now_ns = clock.now_ns();
         let directory = Arc::clone(&self.directory);
         for (address, owner) in directory.rows() {
-            for to in audience {
+            for (_, to) in audience.iter().filter(|(of, _)| of == address) {
                 let header = self.query_from(*to, at, address.shelf, address.slot);
                 self.announce_one(at, header, *owner, now_ns);
                 // One by one: the chunks of many would not be there at once.

@@ -33,12 +33,12 @@ const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 pub enum Order {
     /// Send a snapshot.
     Report(Sender<Snapshot>),
-    /// Announce all exports on an interface, to these.
+    /// Announce exports on an interface.
     Announce {
         /// Index of the interface.
         interface: usize,
-        /// Broadcast, or those on the list.
-        audience: Vec<Mac>,
+        /// Which, and to whom: everybody, or one of those on its list.
+        audience: Vec<(Address, Mac)>,
     },
     /// Look at the sizes of all stores.
     Measure,

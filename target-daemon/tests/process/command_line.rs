@@ -41,7 +41,10 @@ const REFUSED: &[Row] = &[
     ("0.1=%/a -i xbp0 --xdp-mode fast", 2, &["'fast'", "auto, native, generic"]),
     ("0.1=%/a -i xbp0 --cores two", 2, &["'two'", "--cores"]),
     ("0.1=%/a -i xbp0 --busy-poll-budget 8", 2, &["--busy-poll"]),
+    ("0.1=%/a --config %/a", 2, &["--config and exports are given", "leave --config out"]),
+    ("--config %/a -i xbp0", 2, &["--config and --interface are given"]),
     // Interfaces.
+    ("0.1=%/a -i storage*", 3, &["no Ethernet interface fits storage*", "there are lo, xbp0"]),
     ("0.1=%/a -i xbpnone", 2, &["`xbpnone` does not exist", "lo", "xbp0"]),
     ("0.1=%/a -i lo", 2, &["lo is the loopback", "the interface that the other hosts are on"]),
     ("0.1=%/a -i xbp0 -i xbp0", 2, &["xbp0 is given twice"]),
@@ -109,7 +112,8 @@ fn an_interface_that_carries_no_sector_is_refused() {
 #[test]
 fn help_names_options_signals_and_exit_codes() {
     for (arguments, parts) in [
-        ("--help", &["serve", "check"][..]),
+        ("--help", &["serve", "check", "show", "import", "vblade"][..]),
+        ("check --help", &["--config", "Exit codes"]),
         (
             "serve --help",
             &[

@@ -79,6 +79,13 @@ impl Daemon {
         daemon
     }
 
+    /// Starts `xblade serve --config` with this file and waits until it serves.
+    pub fn serve_file(space: &Space, file: &str) -> Self {
+        let daemon = Self::spawn(space, xblade(&format!("serve --config {file}")));
+        daemon.wait_for("ready:");
+        daemon
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -12,7 +12,7 @@ use crate::image::Dir;
 use crate::space::{OURS, Pair, may_run};
 
 /// A copy of the program where anybody can run it.
-fn public_copy(dir: &Dir) -> Command {
+pub fn public_copy(dir: &Dir) -> Command {
     let copy = dir.path().join("xblade");
     // Not by ourselves: a process that another test is just starting would have
     // the copy open for writing, and such a file cannot be run.

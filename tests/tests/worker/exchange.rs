@@ -2,6 +2,7 @@
 
 use xblade::store::FakeStore;
 use xblade::store::fake::Order;
+use xblade::wire::aoe::Address;
 use xblade::wire::{DropReason, ether};
 use xblade_tests::frame::{ATA, Ask, QUERY, SHELF_ANY, SLOT_ANY, ata, query, query_done};
 use xblade_tests::{BROADCAST, ExportPlan, FakeTarget, HOST, OTHER_HOST, Plan, TARGET_MAC, pattern};
@@ -83,17 +84,25 @@ fn a_broadcast_is_answered_by_every_owner_on_its_lane() {
 #[test]
 fn exports_are_announced_on_one_interface_to_those_who_are_to_hear() {
     let (mut target, _) = pair(Order::Submitted);
-    for (lane, audience) in [(0, vec![BROADCAST]), (2, vec![HOST, OTHER_HOST]), (3, vec![])] {
+    let rows = [
+        (0, vec![(DISK, BROADCAST), (SECOND, BROADCAST)]),
+        (2, vec![(DISK, HOST), (DISK, OTHER_HOST), (SECOND, HOST)]),
+        (1, vec![(SECOND, OTHER_HOST)]),
+        (3, vec![]),
+    ];
+    for (lane, told) in rows {
         let worker = [0, 1, 1, 0][lane];
-        let macs: Vec<_> = audience.iter().copied().map(ether::Mac).collect();
-        target.workers[worker].announce(lane, &macs, &target.clock);
+        let audience: Vec<_> = told
+            .iter()
+            .map(|((shelf, slot), to)| (Address { shelf: *shelf, slot: *slot }, ether::Mac(*to)))
+            .collect();
+        target.workers[worker].announce(lane, &audience, &target.clock);
         target.settle();
         let announcement = |to: &[u8; 6], from: (u16, u8)| {
             let unsent = on_lane(lane as u8, Ask { tag: 0, ..Ask::new(from, QUERY, []) }.from(*to));
             unsent.reply(from, &query_done(64, 16, 0, b""))
         };
-        let mut expected: Vec<_> =
-            audience.iter().flat_map(|to| [DISK, SECOND].map(|from| announcement(to, from))).collect();
+        let mut expected: Vec<_> = told.iter().map(|(from, to)| announcement(to, *from)).collect();
         let mut sent = target.sent(lane);
         sent.sort();
         expected.sort();

@@ -1,63 +1,73 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::aoe::{Address, Mac};
-use crate::args::Op;
+use crate::load::pattern::Pattern;
+use crate::load::plan::Area;
+use crate::load::resend::Resend;
+use crate::load::stage::{MS, ROUTE};
 use crate::load::stamp::Fault;
+use crate::load::worker::Worker;
+use crate::port::Tags;
 use crate::port::fake::{FakeTarget, Plant};
 
 const BLOCKS: u64 = 8;
 const SECTORS: u8 = 2;
-const MS: u64 = 1_000_000;
+const AREA: Area = Area { sectors: SECTORS, first: 0, blocks: BLOCKS };
 
-fn engine(op: Op, window: u16, count: u64) -> Engine {
-    let route = Route { from: Mac([2; 6]), to: Mac([4; 6]), address: Address { shelf: 7, slot: 3 } };
-    let plan = Plan::new(op, true, SECTORS, BLOCKS, 1).ending_after(count);
-    let mut engine =
-        Engine::new(route, SECTORS, plan, Flight::new(window, 10 * MS, 100 * MS), Tally::default());
-    engine.verifier = Some(Verifier::new(1, BLOCKS * u64::from(SECTORS)));
-    engine
+fn worker(target: FakeTarget, plan: Plan, window: u16) -> Worker {
+    let flight = Flight::new(window, Tags::ALL, 0, Resend::Doubling { timeout_ns: 10 * MS }, 100 * MS);
+    let mut engine = Engine::new(ROUTE, plan, Schedule::closed(), flight);
+    engine.verifier = Some(Verifier::new(1, 0, AREA.len()));
+    Worker { port: Box::new(target), engines: vec![engine], tally: Tally::new(false) }
+}
+
+fn plan(read_percent: u8, count: u64) -> Plan {
+    Plan::new(AREA, read_percent, Pattern::Sequential, 1).ending_after(count)
 }
 
 /// Steps to the end, a millisecond at a time.
-fn drive(engine: &mut Engine, target: &mut FakeTarget) {
+fn drive(worker: &mut Worker) {
     let mut now_ns = 0;
-    while !engine.finished() {
+    while !worker.finished(now_ns) {
         assert!(now_ns < 1000 * MS, "does not end");
-        engine.issue(target, now_ns).unwrap();
-        engine.collect(target, now_ns + MS / 2).unwrap();
-        engine.expire(target, now_ns).unwrap();
+        worker.issue(now_ns).unwrap();
+        worker.collect(now_ns + MS / 2).unwrap();
+        worker.expire(now_ns).unwrap();
         now_ns += MS;
     }
 }
 
 /// Writes every block `rounds` times, then reads every block once.
-fn write_and_sweep(rounds: u64, plants: &[(u64, Plant)]) -> Engine {
-    let mut target = FakeTarget::with(plants);
-    let mut engine = engine(Op::Write, 4, rounds * BLOCKS);
-    drive(&mut engine, &mut target);
-    engine.plan = Plan::sweep(SECTORS, BLOCKS);
-    drive(&mut engine, &mut target);
-    engine
+fn write_and_sweep(rounds: u64, plants: &[(u64, Plant)]) -> Worker {
+    let mut worker = worker(FakeTarget::with(plants), plan(0, rounds * BLOCKS), 4);
+    drive(&mut worker);
+    // Counted here: `Worker::sweep` does not count.
+    worker.engines[0].plan = Plan::sweep(AREA);
+    drive(&mut worker);
+    worker
 }
 
-fn failures(engine: &Engine) -> u64 {
-    engine.tally.trouble.errors + engine.tally.trouble.refused + engine.tally.trouble.lost
+fn failures(worker: &Worker) -> u64 {
+    worker.tally.trouble.errors + worker.tally.trouble.refused + worker.tally.trouble.lost
 }
 
-fn faults(engine: &Engine) -> Vec<Fault> {
-    engine.verifier.as_ref().unwrap().examples.iter().map(|example| example.fault).collect()
+fn verifier(worker: &Worker) -> &Verifier {
+    worker.engines[0].verifier.as_ref().unwrap()
+}
+
+fn faults(worker: &Worker) -> Vec<Fault> {
+    verifier(worker).examples.iter().map(|example| example.fault).collect()
 }
 
 #[test]
 fn a_good_target_is_found_good() {
     let engine = write_and_sweep(2, &[]);
-    let verifier = engine.verifier.as_ref().unwrap();
+    let verifier = verifier(&engine);
     assert_eq!(
         (verifier.checked, verifier.unchecked, verifier.faults.iter().sum::<u64>()),
         (BLOCKS * 2, 0, 0)
     );
-    assert_eq!((engine.tally.writes.len(), engine.tally.reads.len()), (2 * BLOCKS, BLOCKS));
+    assert_eq!((engine.tally.writes.response.len(), engine.tally.reads.response.len()), (2 * BLOCKS, BLOCKS));
     assert_eq!(failures(&engine), 0);
     assert_eq!(engine.tally.completions(), 3 * BLOCKS, "merged");
 }
@@ -111,57 +121,71 @@ fn planted_protocol_faults_are_counted() {
         let counts: Counts = (t.retransmits, t.late, t.duplicates, t.unexpected, t.errors, t.refused);
         assert_eq!(counts, expected, "{plant:?}");
         let answered = BLOCKS - expected.4 - expected.5;
-        assert_eq!((reads.len(), t.lost), (answered, 0), "{plant:?}");
+        assert_eq!((reads.response.len(), t.lost), (answered, 0), "{plant:?}");
     }
 }
 
 #[test]
 fn a_reply_to_an_earlier_copy_is_late_and_not_believed() {
-    let mut target = FakeTarget::default();
-    let mut engine = engine(Op::Read, 1, 1);
-    engine.issue(&mut target, 0).unwrap();
-    engine.expire(&mut target, 10 * MS).unwrap();
-    assert_eq!(engine.collect(&mut target, 11 * MS).unwrap(), 2);
-    assert_eq!(
-        (engine.tally.trouble.retransmits, engine.tally.trouble.late, engine.tally.completions()),
-        (1, 1, 1)
-    );
-    assert!(engine.tally.reads.max() >= 11 * MS, "counted from the first copy");
+    let mut worker = worker(FakeTarget::default(), plan(100, 1), 1);
+    worker.issue(0).unwrap();
+    worker.expire(10 * MS).unwrap();
+    assert_eq!(worker.collect(11 * MS).unwrap(), 2);
+    let tally = &worker.tally;
+    assert_eq!((tally.trouble.retransmits, tally.trouble.late, tally.completions()), (1, 1, 1));
+    assert!(tally.reads.response.max() >= 11 * MS, "counted from the first copy");
 }
 
 #[test]
-fn a_dead_target_is_given_up() {
+fn a_dead_target_is_given_up_and_what_waited_for_it_counts() {
     let silent: Vec<_> = (1..100).map(|n| (n, Plant::Silence)).collect();
-    let mut target = FakeTarget::with(&silent);
-    let mut engine = engine(Op::Read, 4, 4);
-    drive(&mut engine, &mut target);
-    assert_eq!((engine.tally.trouble.lost, engine.tally.completions()), (4, 0));
+    let mut worker = worker(FakeTarget::with(&silent), plan(100, 4), 4);
+    drive(&mut worker);
+    let tally = &worker.tally;
+    assert_eq!((tally.trouble.lost, tally.completions(), tally.reads.unanswered), (4, 0, 4));
+    assert!(tally.reads.response.min() >= 99 * MS);
 }
 
 #[test]
 fn the_window_is_filled_and_never_exceeded() {
-    let mut target = FakeTarget::default();
-    let mut engine = engine(Op::Read, 3, 100);
-    engine.issue(&mut target, 0).unwrap();
-    engine.issue(&mut target, 0).unwrap();
-    assert_eq!(engine.collect(&mut target, 1).unwrap(), 3);
+    let mut worker = worker(FakeTarget::default(), plan(100, 100), 3);
+    worker.issue(0).unwrap();
+    worker.issue(0).unwrap();
+    assert_eq!(worker.collect(1).unwrap(), 3);
 }
 
 #[test]
 fn a_checked_write_waits_for_the_one_before_it_on_the_same_sectors() {
-    let mut target = FakeTarget::default();
-    let mut engine = engine(Op::Write, 16, 100);
-    engine.issue(&mut target, 0).unwrap();
-    assert_eq!(engine.collect(&mut target, 1).unwrap() as u64, BLOCKS, "the ninth would meet the first");
+    let mut worker = worker(FakeTarget::default(), plan(0, 100), 16);
+    worker.issue(0).unwrap();
+    assert_eq!(worker.collect(1).unwrap() as u64, BLOCKS, "the ninth would meet the first");
 }
 
 #[test]
-fn mixed_load_on_a_good_target_has_no_faults() {
-    let mut target = FakeTarget::default();
-    let mut engine = engine(Op::Mixed, 4, 500);
-    engine.plan = Plan::new(Op::Mixed, false, SECTORS, BLOCKS, 5).ending_after(500);
-    drive(&mut engine, &mut target);
-    let verifier = engine.verifier.as_ref().unwrap();
-    assert_eq!(verifier.faults.iter().sum::<u64>(), 0);
-    assert!(verifier.checked > 300, "{}", verifier.checked);
+fn checked_loads_of_every_kind_have_no_faults_on_a_good_target() {
+    for pattern in ["random", "zipf", "hotspot", "sequential"] {
+        for open in [false, true] {
+            let plan = Plan::new(AREA, 50, pattern.parse().unwrap(), 5).ending_after(500);
+            let mut worker = worker(FakeTarget::default(), plan, 4);
+            if open {
+                worker.engines[0].schedule = Schedule::poisson(3000.0, 1);
+            }
+            drive(&mut worker);
+            worker.sweep();
+            drive(&mut worker);
+            let verifier = verifier(&worker);
+            assert_eq!(verifier.faults.iter().sum::<u64>(), 0, "{pattern}");
+            assert!(verifier.checked > 300, "{pattern}: {}", verifier.checked);
+        }
+    }
+}
+
+#[test]
+fn a_sweep_reads_everything_and_counts_nothing() {
+    let mut worker = worker(FakeTarget::default(), plan(0, BLOCKS), 4);
+    drive(&mut worker);
+    worker.sweep();
+    drive(&mut worker);
+    assert_eq!(verifier(&worker).checked, BLOCKS * u64::from(SECTORS));
+    assert_eq!((worker.tally.reads.response.len(), worker.tally.writes.response.len()), (0, BLOCKS));
 }

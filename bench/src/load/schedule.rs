@@ -1,0 +1,141 @@
+//! When requests are meant to start.
+//!
+//! In an open loop that is decided beforehand, and not by the target: a request
+//! that is due waits, and its waiting counts, while the window is full. In a
+//! closed loop each reply brings the next request, so a target that stalls is
+//! asked less often, and its stall is seen only by those who were there
+//! (coordinated omission).
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand_distr::{Distribution, Exp1};
+
+/// No end.
+pub const NEVER: u64 = u64::MAX;
+
+/// When requests start, and which of them count.
+#[derive(Debug)]
+pub struct Schedule {
+    arrivals: Arrivals,
+    /// What is due from then on counts, in nanoseconds,
+    pub from_ns: u64,
+    /// and nothing starts from then on.
+    pub end_ns: u64,
+}
+
+#[derive(Debug)]
+enum Arrivals {
+    /// Whenever there is room.
+    Closed,
+    /// At equal distances.
+    Constant { phase_ns: f64, gap_ns: f64, n: u64 },
+    /// At random distances that do not depend on each other.
+    Poisson { gap_ns: f64, next_ns: f64, random: SmallRng },
+}
+
+impl Schedule {
+    /// A closed loop.
+    pub fn closed() -> Self {
+        Self::new(Arrivals::Closed)
+    }
+
+    /// An open loop of `rate` requests a second at equal distances, the first
+    /// after this share of the first distance.
+    pub fn constant(rate: f64, phase: f64) -> Self {
+        let gap_ns = 1e9 / rate;
+        Self::new(Arrivals::Constant { phase_ns: phase * gap_ns, gap_ns, n: 0 })
+    }
+
+    /// An open loop of `rate` requests a second on average, as from many
+    /// initiators that know nothing of each other.
+    pub fn poisson(rate: f64, seed: u64) -> Self {
+        let (gap_ns, mut random) = (1e9 / rate, SmallRng::seed_from_u64(seed));
+        let next_ns = pause(gap_ns, &mut random);
+        Self::new(Arrivals::Poisson { gap_ns, next_ns, random })
+    }
+
+    fn new(arrivals: Arrivals) -> Self {
+        Self { arrivals, from_ns: 0, end_ns: NEVER }
+    }
+
+    /// The same, with a begin of what counts and an end.
+    pub fn between(mut self, from_ns: u64, end_ns: u64) -> Self {
+        (self.from_ns, self.end_ns) = (from_ns, end_ns);
+        self
+    }
+
+    /// Whether requests are due at times of their own.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.arrivals, Arrivals::Closed)
+    }
+
+    /// When the next request is due; `None` if that is not before the end.
+    pub fn next_ns(&self, now_ns: u64) -> Option<u64> {
+        let next_ns = match self.arrivals {
+            Arrivals::Closed => now_ns,
+            Arrivals::Constant { phase_ns, gap_ns, n } => (phase_ns + n as f64 * gap_ns) as u64,
+            Arrivals::Poisson { next_ns, .. } => next_ns as u64,
+        };
+        (next_ns < self.end_ns).then_some(next_ns)
+    }
+
+    /// The next request is asked.
+    pub fn advance(&mut self) {
+        match &mut self.arrivals {
+            Arrivals::Closed => {}
+            Arrivals::Constant { n, .. } => *n += 1,
+            Arrivals::Poisson { gap_ns, next_ns, random } => *next_ns += pause(*gap_ns, random),
+        }
+    }
+
+    /// Whether a request that was due then and is answered now counts.
+    pub fn counts(&self, due_ns: u64, now_ns: u64) -> bool {
+        if self.is_open() {
+            // Every one that was due does, however late its reply.
+            return due_ns >= self.from_ns;
+        }
+        (self.from_ns..self.end_ns).contains(&now_ns)
+    }
+}
+
+fn pause(gap_ns: f64, random: &mut SmallRng) -> f64 {
+    let exponential: f64 = Exp1.sample(random);
+    gap_ns * exponential
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(mut schedule: Schedule) -> Vec<u64> {
+        std::iter::from_fn(|| schedule.next_ns(0).inspect(|_| schedule.advance())).collect()
+    }
+
+    #[test]
+    fn a_constant_schedule_neither_drifts_nor_passes_its_end() {
+        let all = times(Schedule::constant(300_000.0, 0.5).between(0, 10_000_000_000));
+        assert_eq!(all.len(), 3_000_000);
+        assert_eq!((all[0], all[2_999_999]), (1666, 9_999_998_333));
+    }
+
+    #[test]
+    fn poisson_pauses_are_exponential() {
+        let all = times(Schedule::poisson(1000.0, 7).between(0, 200_000_000_000));
+        let n = all.len() as f64;
+        assert!((n / 200_000.0 - 1.0).abs() < 0.01, "{n} arrivals");
+        let pauses: Vec<f64> = all.windows(2).map(|w| (w[1] - w[0]) as f64 / 1e6).collect();
+        // Of an exponential distribution with mean 1: the share beyond x is exp(-x).
+        for x in [0.1, 1.0, 3.0] {
+            let share = pauses.iter().filter(|&&pause| pause > x).count() as f64 / n;
+            assert!((share - f64::exp(-x)).abs() < 0.01, "{share} beyond {x}");
+        }
+    }
+
+    #[test]
+    fn in_an_open_loop_what_was_due_counts_and_in_a_closed_one_what_is_answered() {
+        let open = Schedule::constant(1.0, 0.0).between(10, 20);
+        assert!(!open.counts(9, 15) && open.counts(10, 15) && open.counts(19, 1000));
+        let closed = Schedule::closed().between(10, 20);
+        assert!(closed.counts(9, 10) && !closed.counts(8, 9) && !closed.counts(19, 20));
+    }
+}

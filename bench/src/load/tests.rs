@@ -1,0 +1,186 @@
+//! Whether the response times of an open loop are true, on targets whose times
+//! are known exactly.
+
+#![allow(clippy::unwrap_used)]
+
+use super::ramp::{Goal, Judged, Limit, search};
+use super::resend::{Linux, Resend};
+use super::schedule::Schedule;
+use super::stage::{MS, S, Stage, US};
+use crate::outcome::Latencies;
+
+/// Within the precision of the histogram, and within 0.1 %.
+fn assert_us(latencies: &Latencies, quantile: f64, expected_us: f64) {
+    let got = latencies.us(quantile);
+    assert!((got / expected_us - 1.0).abs() < 0.001, "at {quantile}: {got} us, not {expected_us}");
+}
+
+/// 1000 requests a second for ten seconds.
+fn a_thousand_a_second() -> Schedule {
+    Schedule::constant(1000.0, 0.0).between(0, 10 * S)
+}
+
+/// Answers after 100 us, but not between the fifth second and the sixth.
+fn stalls_once(now_ns: u64, _: u64) -> Option<u64> {
+    Some(if (5 * S..6 * S).contains(&now_ns) { 6 * S } else { now_ns } + 100 * US)
+}
+
+#[test]
+fn a_constant_delay_is_every_percentile() {
+    let outcome = Stage::new(a_thousand_a_second(), 64).play(|now_ns, _| Some(now_ns + 100 * US));
+    assert_eq!(outcome.completions(), 10_000);
+    for quantile in [0.0, 0.5, 0.99, 1.0] {
+        assert_us(&outcome.reads.response, quantile, 100.0);
+        assert_us(outcome.reads.service.as_ref().unwrap(), quantile, 100.0);
+    }
+}
+
+#[test]
+fn a_late_answer_in_a_hundred_is_one_percent() {
+    let outcome = Stage::new(a_thousand_a_second(), 64)
+        .play(|now_ns, n| Some(now_ns + if n % 100 == 99 { 5 * MS } else { 100 * US }));
+    for (quantile, us) in [(0.5, 100.0), (0.9899, 100.0), (0.9901, 5000.0), (1.0, 5000.0)] {
+        assert_us(&outcome.reads.response, quantile, us);
+    }
+}
+
+#[test]
+fn a_stall_of_a_second_is_in_the_percentiles_of_an_open_loop() {
+    // A window that holds all: each of the thousand that are due in the stall is
+    // answered at its end, so a tenth of all waits from 1.1 ms to 1000.1 ms, evenly.
+    let outcome = Stage::new(a_thousand_a_second(), 2000).play(stalls_once);
+    assert_eq!((outcome.completions(), outcome.reads.unanswered), (10_000, 0));
+    for side in [&outcome.reads.response, outcome.reads.service.as_ref().unwrap()] {
+        for (quantile, us) in
+            [(0.5, 100.0), (0.9, 100.0), (0.95, 500_100.0), (0.99, 900_100.0), (0.999, 990_100.0)]
+        {
+            assert_us(side, quantile, us);
+        }
+        assert_us(side, 1.0, 1_000_100.0);
+    }
+}
+
+#[test]
+fn with_a_full_window_the_stall_is_in_the_response_and_hardly_in_the_service() {
+    let outcome = Stage::new(a_thousand_a_second(), 64).play(stalls_once);
+    // Each is sent when it is due and the one 64 before it has been answered.
+    let mut answered: Vec<u64> = Vec::new();
+    let mut responses: Vec<u64> = (0..10_000)
+        .map(|n: u64| {
+            let room_ns = n.checked_sub(64).map_or(0, |before| answered[before as usize]);
+            let sent_ns = room_ns.max(n * MS);
+            answered.push(stalls_once(sent_ns, n).unwrap());
+            answered[n as usize] - n * MS
+        })
+        .collect();
+    responses.sort_unstable();
+    for at in [5_000, 9_000, 9_500, 9_900, 9_990, 10_000] {
+        let (quantile, exact_us) = (at as f64 / 1e4, responses[at - 1] as f64 / 1e3);
+        assert_us(&outcome.reads.response, quantile, exact_us);
+    }
+    assert!(outcome.reads.response.us(0.99) > 900_000.0);
+    assert_us(outcome.reads.service.as_ref().unwrap(), 0.99, 100.0);
+}
+
+#[test]
+fn a_closed_loop_on_the_same_target_leaves_the_stall_out() {
+    let outcome = Stage::new(Schedule::closed().between(0, 10 * S), 1).play(stalls_once);
+    // One request alone has met the stall, of ninety thousand.
+    assert!(outcome.completions() > 89_000);
+    assert_us(&outcome.reads.response, 0.9999, 100.0);
+    assert_us(&outcome.reads.response, 1.0, 1_000_100.0);
+    assert!(outcome.reads.service.is_none());
+}
+
+#[test]
+fn a_target_that_stops_half_way_does_not_look_good() {
+    let stops = |now_ns, _| (now_ns < 5 * S).then_some(now_ns + 100 * US);
+    let outcome = Stage::new(a_thousand_a_second(), 64).play(stops);
+    let reads = &outcome.reads;
+    assert_eq!((reads.response.len(), reads.answered(), reads.unanswered), (10_000, 5_000, 5_000));
+    assert_eq!(outcome.trouble.lost + outcome.trouble.unsent, 5_000);
+    assert!(outcome.trouble.lost >= 64 && outcome.trouble.unsent > 4_000);
+    assert!(!outcome.is_good());
+    assert_us(&reads.response, 0.5, 100.0);
+    assert!(reads.response.us(0.501) >= 10_000_000.0, "the others waited for all the time there was");
+    assert!((outcome.iops() - 500.0).abs() < 1.0, "{}", outcome.iops());
+}
+
+#[test]
+fn a_rate_beyond_the_target_gives_the_rate_of_the_target() {
+    let mut free_ns = 0;
+    let outcome = Stage::new(Schedule::constant(2000.0, 0.0).between(0, 4 * S), 64).play(move |now_ns, _| {
+        free_ns = now_ns.max(free_ns) + MS;
+        Some(free_ns)
+    });
+    // Eight thousand in eight seconds; the last has waited for four of them.
+    assert_eq!((outcome.completions(), outcome.trouble.unsent), (8_000, 0));
+    assert!((outcome.iops() - 1000.0).abs() < 1.0, "{}", outcome.iops());
+    assert!((outcome.reads.response.us(1.0) / 4e6 - 1.0).abs() < 0.002);
+}
+
+#[test]
+fn what_was_due_in_the_warm_up_is_not_counted_however_late_its_answer() {
+    let schedule = Schedule::constant(1000.0, 0.0).between(2 * S, 10 * S);
+    let outcome = Stage::new(schedule, 4000)
+        .play(|now_ns, _| Some(if now_ns < 2 * S { 3 * S } else { now_ns + 100 * US }));
+    assert_eq!(outcome.completions(), 8_000);
+    assert_us(&outcome.reads.response, 1.0, 100.0);
+}
+
+/// A target that serves one request at a time, in 10 us.
+fn one_at_a_time() -> impl FnMut(u64, u64) -> Option<u64> + Send + 'static {
+    let mut free_ns = 0;
+    move |now_ns, _| {
+        free_ns = now_ns.max(free_ns) + 10 * US;
+        Some(free_ns)
+    }
+}
+
+/// The knee that is found with this limit, in thousands a second, and how often
+/// a rate was tried.
+fn knee(limit_us: f64, schedule: impl Fn(f64) -> Schedule) -> (f64, usize) {
+    let mut steps = 0;
+    let limit = Limit { us: limit_us, percentile: 99.0, seconds: 0.5 };
+    let found = search(&Goal { from: 1000.0, precision: 0.02 }, |rate| {
+        steps += 1;
+        let stage = Stage { give_up_ns: S, ..Stage::new(schedule(rate).between(0, S / 2), 64) };
+        Ok(Judged::new(&stage.play(one_at_a_time()), rate, &limit).good)
+    });
+    (found.unwrap().unwrap() / 1e3, steps)
+}
+
+#[test]
+fn the_knee_is_where_the_capacity_is() {
+    let (constant, steps) = knee(50.0, |rate| Schedule::constant(rate, 0.0));
+    assert!((98.0..100.5).contains(&constant) && steps < 20, "{constant} after {steps} steps");
+    // With random arrivals a queue of 100 us is there before the capacity is.
+    let (poisson, _) = knee(1000.0, |rate| Schedule::poisson(rate, 3));
+    assert!((95.0..100.5).contains(&poisson), "{poisson}");
+    let (tight, _) = knee(30.0, |rate| Schedule::poisson(rate, 3));
+    assert!((20.0..80.0).contains(&tight), "{tight}");
+}
+
+#[test]
+fn a_search_ends_whatever_the_target_is() {
+    let goal = Goal { from: 1000.0, precision: 0.02 };
+    assert_eq!(search(&goal, |_| Ok(false)).unwrap(), None);
+    assert!(search(&goal, |_| Ok(true)).unwrap().unwrap() > 1e8);
+    let below = search(&goal, |rate| Ok(rate < 10.0)).unwrap().unwrap();
+    assert!((9.5..10.0).contains(&below), "{below}");
+}
+
+#[test]
+fn linux_sends_again_what_is_late_on_a_busy_target() {
+    // Every thousandth reply takes 250 ms: after some thousand of 100 us, Linux
+    // finds that overdue at its next tick; a fixed wait of a second does not.
+    let slow = |now_ns, n| Some(now_ns + if n % 1000 == 999 { 250 * MS } else { 100 * US });
+    let stage =
+        |resend| Stage { resend, ..Stage::new(Schedule::constant(1000.0, 0.0).between(0, 20 * S), 64) };
+    let fixed = stage(Resend::Doubling { timeout_ns: S }).play(slow);
+    assert_eq!(fixed.trouble.retransmits, 0);
+    let linux = stage(Resend::Linux(Linux::new(64))).play(slow);
+    assert!((5..100).contains(&linux.trouble.retransmits), "{:?}", linux.trouble);
+    assert_eq!((linux.completions(), linux.trouble.lost), (20_000, 0));
+    assert!(linux.trouble.late + linux.trouble.unexpected > 0, "replies to earlier copies come, too");
+}

@@ -1,0 +1,180 @@
+//! Loads of every kind as a user runs them, on veth pairs in namespaces of their
+//! own. Needs root; says so on standard error, past the test harness, if it is not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod rig;
+
+use std::fs;
+use std::path::PathBuf;
+
+use rig::{BENCH, Rig, can_run};
+use serde_json::Value;
+
+/// Runs, and returns the outcomes, too.
+fn outcomes(rig: &Rig, args: &str) -> (Option<i32>, String, Vec<Value>) {
+    let json = rig.files.join("result.json");
+    let (code, text) = rig.bench(&format!("{args} --json {}", json.display()));
+    let all = fs::read(json).map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
+    let list = all.ok().and_then(|all| all["xblade-bench"].as_array().cloned());
+    (code, text, list.unwrap_or_default())
+}
+
+fn liar<'a>(address: &'a str, lie: &'a str) -> [&'a str; 8] {
+    [BENCH, "echo", "--interface", "xbbt", "--export", address, "--lie", lie]
+}
+
+#[test]
+fn every_lie_of_a_target_is_found_and_an_honest_one_passes() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    for (lie, said) in [
+        ("none", "no faults"),
+        ("lose", " lost"),
+        ("stale", " stale"),
+        ("wrong-tag", "not to any request of this run"),
+        ("wrong-lba", " wrong lba"),
+    ] {
+        for how in ["--count 6000", "--count 6000 --rate 20000 --arrivals poisson --threads 3 --runs 2"] {
+            let mut rig = Rig::new(1500);
+            rig.start_target(&[&liar("7.3", lie)[..], &["--size", "4096"]].concat());
+            let (code, text) = rig.bench(&format!(
+                "load --interface xbbi --export 7.3 --port af-packet --op mixed --verify --span 1024 {how}"
+            ));
+            assert_eq!(code, Some(if lie == "none" { 0 } else { 2 }), "{lie}, {how}: {text}");
+            assert!(text.contains(said), "{lie}, {how}: {text}");
+        }
+    }
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate_and_tells_runs_and_intervals_apart() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    let mut rig = Rig::new(1500);
+    rig.start_target(&liar("7.3", "none"));
+    let (code, text, runs) = outcomes(
+        &rig,
+        "load --interface xbbi --export 7.3 --port af-packet --rate 2000 --seconds 1 --warm-up 0.5 --runs 2 \
+         --interval 0.25 --pattern zipf:1.1 --seed 5",
+    );
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("median of 2"), "{text}");
+    assert_eq!(runs.len(), 2);
+    for (at, run) in runs.iter().enumerate() {
+        let number = |path: &str| run.pointer(path).and_then(Value::as_f64).unwrap();
+        assert!((0.999..1.5).contains(&number("/seconds")), "{}", number("/seconds"));
+        assert_eq!(number("/setup/rate"), 2000.0);
+        assert_eq!((number("/setup/warm_up_s"), number("/setup/seed")), (0.5, 5.0 + at as f64));
+        assert_eq!(run["setup"]["pattern"], "zipf 1.1");
+        assert!(!run["reads"]["service"].is_null());
+        let intervals = run["intervals"].as_array().unwrap();
+        assert!((4..=6).contains(&intervals.len()), "{} intervals", intervals.len());
+        assert!(text.contains("latency of 2000 requests"), "each that was due, and no other: {text}");
+    }
+}
+
+#[test]
+fn threads_and_exports_share_a_load_and_hear_only_their_own_replies() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    let mut rig = Rig::new(1500);
+    rig.start_target(&liar("7.3", "none"));
+    rig.start_target(&liar("7.4", "none"));
+    let (code, text) = rig.bench("discover --interface xbbi --json");
+    let told: Value = serde_json::from_str(&text).unwrap();
+    let addresses: Vec<_> = told.as_array().unwrap().iter().map(|one| one["export"].as_str()).collect();
+    assert_eq!((code, addresses), (Some(0), vec![Some("7.3"), Some("7.4")]), "{text}");
+    let load = "load --interface xbbi --port af-packet --op mixed --read-percent 20 --verify --span 2048";
+    for (exports, threads) in [("7.3", 4), ("7.3,7.4", 1), ("7.3,7.4", 3)] {
+        let (code, text, list) =
+            outcomes(&rig, &format!("{load} --export {exports} --threads {threads} --count 9000 --window 8"));
+        assert_eq!(code, Some(0), "{exports} over {threads}: {text}");
+        let outcome = list.first().unwrap();
+        assert_eq!(
+            (&outcome["trouble"]["unexpected"], &outcome["setup"]["threads"]),
+            (&0.into(), &threads.into())
+        );
+        assert!(text.contains("latency of 9000 requests") && text.contains("no faults"), "{text}");
+    }
+}
+
+#[test]
+fn a_queue_for_each_thread_or_a_clear_refusal() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    let load = "load --interface xbbi --export 7.3 --port af-xdp --threads 2 --count 4000";
+    let mut rig = Rig::new(1500);
+    rig.start_target(&[BENCH, "echo", "--interface", "xbbt", "--export", "7.3"]);
+    let (code, text) = rig.bench(load);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("xbbi has 1 queues for 2 threads") && text.contains("--port af-packet"), "{text}");
+
+    let xblade = PathBuf::from(BENCH).with_file_name("xblade");
+    if !xblade.exists() {
+        eprintln!("SKIPPED two queues: {} is not built", xblade.display());
+        return;
+    }
+    let mut rig = Rig::with_queues(1500, 2);
+    let file = rig.file(1 << 20);
+    let export = format!("7.3={file}");
+    rig.start_target(&[xblade.to_str().unwrap(), "serve", &export, "--interface", "xbbt"]);
+    let (code, text) = rig.bench(&format!("{load} --op mixed --verify"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("latency of 4000 requests"), "{text}");
+}
+
+#[test]
+fn no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers() {
+    if !can_run(&["ip", "nsenter", "vblade"]) {
+        return;
+    }
+    let mut rig = Rig::new(1500);
+    let file = rig.file(1 << 20);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
+    fs::write(&file, &bytes).unwrap();
+    rig.start_target(&["vblade", "-b", "16", "7", "3", "xbbt", &file]);
+    rig.start_target(&liar("7.4", "none"));
+    for way in [
+        "load --op write --rate 100",
+        "load --op mixed --read-percent 99 --threads 2",
+        "load --op write --pattern sequential --runs 2 --warm-up 1",
+        "ramp --op write --limit-us 1000",
+        "load --op write --span 2 --export 7.4",
+    ] {
+        let (code, text) = rig.bench(&format!("{way} --interface xbbi --export 7.3 --port af-packet"));
+        assert_eq!(code, Some(1), "{way}: {text}");
+        assert!(text.contains("export 7.3 holds") && text.contains("--destroy-data"), "{way}: {text}");
+    }
+    assert!(fs::read(&file).unwrap() == bytes, "nothing was written");
+
+    let window = "load --interface xbbi --export 7.4,7.3 --port af-packet --count 100 --window 17";
+    let (code, text) = rig.bench(window);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("export 7.3 takes 16") && text.contains("--beyond-buffer-count"), "{text}");
+    let (code, text) = rig.bench(&format!("{window} --beyond-buffer-count"));
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn a_ramp_finds_a_knee_and_keeps_every_step() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    let mut rig = Rig::new(1500);
+    rig.start_target(&liar("7.3", "none"));
+    let (code, text, steps) = outcomes(
+        &rig,
+        "ramp --interface xbbi --export 7.3 --port af-packet --seconds 0.1 --from-rate 2000 --precision 50 \
+         --limit-us 100000",
+    );
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("knee: ") && text.contains("/s asked"), "{text}");
+    assert_eq!(text.matches("/s asked").count(), steps.len());
+    assert_eq!(steps.first().unwrap()["setup"]["rate"], 2000.0);
+}

@@ -1,0 +1,162 @@
+//! Access lists: MAC addresses, and names for them. A name is a list in
+//! `[acl]`, or a host in /etc/ethers.
+
+use std::collections::HashMap;
+
+use super::item::Item;
+use super::keys;
+use crate::config::export::EVERYBODY;
+use crate::wire::ether::Mac;
+
+/// Hosts and their addresses, as in /etc/ethers: an address and a name on a
+/// line. What is neither is not for us.
+pub fn ethers(text: &str) -> HashMap<String, Mac> {
+    let host = |line: &str| {
+        let line = line.split('#').next().unwrap_or("");
+        let mut words = line.split_whitespace();
+        let (mac, name) = (words.next()?, words.next()?);
+        Some((name.to_owned(), of_ethers(mac)?))
+    };
+    text.lines().filter_map(host).collect()
+}
+
+/// As ethers(5) has it: a leading zero may be left out.
+fn of_ethers(text: &str) -> Option<Mac> {
+    let pairs: Vec<String> = text.split(':').map(|part| format!("{part:0>2}")).collect();
+    pairs.join(":").parse().ok()
+}
+
+/// The lists of a file.
+pub struct Acls<'a> {
+    lists: Vec<(&'a str, Vec<Item<'a>>)>,
+    ethers: &'a HashMap<String, Mac>,
+    resolved: HashMap<&'a str, Vec<Mac>>,
+}
+
+impl<'a> Acls<'a> {
+    /// Those in `[acl]`, if there is one. Notes what is wrong with them.
+    pub fn read(section: Option<Item<'a>>, ethers: &'a HashMap<String, Mac>) -> Self {
+        let entries = section.and_then(|section| section.entries()).unwrap_or_default();
+        let mut acls = Self { lists: Vec::new(), ethers, resolved: HashMap::new() };
+        for item in entries {
+            if item.key == EVERYBODY || item.key.parse::<Mac>().is_ok() {
+                let what = format!("{} cannot be the name of a list", item.key);
+                let _: Option<()> = item.refuse(what, "give it another name");
+            } else if let Some(list) = nobody(item, "[\"52:54:00:00:00:01\"]") {
+                acls.lists.push((item.key, list));
+            }
+        }
+        let names: Vec<&str> = acls.lists.iter().map(|(name, ..)| *name).collect();
+        for name in names {
+            acls.list(name, &mut Vec::new());
+        }
+        acls
+    }
+
+    /// Who is on a list with a name, and on the lists that it names. `path` are
+    /// the lists that led here.
+    fn list(&mut self, name: &'a str, path: &mut Vec<&'a str>) -> Vec<Mac> {
+        if let Some(known) = self.resolved.get(name) {
+            return known.clone();
+        }
+        let items =
+            self.lists.iter().find(|(n, ..)| *n == name).map_or(Vec::new(), |(.., items)| items.clone());
+        path.push(name);
+        let macs = items.into_iter().flat_map(|item| self.one(item, path)).collect::<Vec<_>>();
+        path.pop();
+        self.resolved.insert(name, macs.clone());
+        macs
+    }
+
+    /// Who an entry of a list stands for.
+    fn one(&mut self, item: Item<'a>, path: &mut Vec<&'a str>) -> Vec<Mac> {
+        let Some(text) = item.text("\"52:54:00:00:00:01\"") else { return Vec::new() };
+        if let Some(from) = path.iter().position(|name| *name == text) {
+            let mut names: Vec<&str> = path.iter().skip(from).copied().collect();
+            names.push(text);
+            let _: Option<()> = item.refuse(
+                format!("the list {text} contains itself: {}", names.join(" -> ")),
+                "take one of these names out of the list that has it",
+            );
+            return Vec::new();
+        }
+        if let Some((name, ..)) = self.lists.iter().find(|(name, ..)| *name == text) {
+            return self.list(name, path);
+        }
+        match text.parse::<Mac>() {
+            Ok(mac) if mac.is_multicast() || mac.is_zero() => item.refuse(
+                format!("{mac} is not the address of a host"),
+                "give the address that `ip link` shows on the host",
+            ),
+            Ok(mac) => Some(mac),
+            Err(_) => self.ethers.get(text).copied().or_else(|| self.unknown(item, text)),
+        }
+        .into_iter()
+        .collect()
+    }
+
+    fn unknown(&self, item: Item<'a>, text: &str) -> Option<Mac> {
+        if text == EVERYBODY {
+            return item
+                .refuse("everybody stands in a list", "write allow = \"everybody\", or leave it out here");
+        }
+        let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        if hex.len() == 12 && text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, '-' | '.' | ':')) {
+            let pairs: Vec<&str> = (0..12).step_by(2).filter_map(|at| hex.get(at..at + 2)).collect();
+            return item
+                .refuse(format!("{text} is not a MAC address"), format!("write \"{}\"", pairs.join(":")));
+        }
+        if text.contains(':') {
+            return item.refuse(
+                format!("{text} is not a MAC address"),
+                "write six pairs of hex digits, as in \"02:00:5e:10:00:01\"",
+            );
+        }
+        let known: Vec<&str> =
+            self.lists.iter().map(|(name, ..)| *name).chain(self.ethers.keys().map(String::as_str)).collect();
+        let remedy = match keys::meant(text, &known) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "make a list with this name in [acl], or a line in /etc/ethers".to_owned(),
+        };
+        item.refuse(format!("there is no list and no host with the name {text}"), remedy)
+    }
+
+    /// The value of `allow`: empty for everybody.
+    pub fn allow(&mut self, item: Item<'a>) -> Option<Vec<Mac>> {
+        if item.as_text() == Some(EVERYBODY) {
+            return Some(Vec::new());
+        }
+        let list = nobody(item, "[\"52:54:00:00:00:01\"]")?;
+        let macs: Vec<Mac> = list.into_iter().flat_map(|item| self.one(item, &mut Vec::new())).collect();
+        // Empty only after faults; it must not mean everybody.
+        (!macs.is_empty()).then_some(macs)
+    }
+}
+
+/// The entries of a list; one without any is a fault.
+fn nobody<'a>(item: Item<'a>, example: &str) -> Option<Vec<Item<'a>>> {
+    let list = item.list(example)?;
+    if list.is_empty() {
+        let remedy = if item.key == "allow" {
+            "name hosts, or write allow = \"everybody\""
+        } else {
+            "name hosts, or leave the list out"
+        };
+        return item.refuse(format!("{} names nobody", item.key), remedy);
+    }
+    Some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ethers_has_addresses_and_names() {
+        let text = "# hosts\n52:54:00:00:00:01 backup\n2:0:5e:10:0:1\tdb # old\nnonsense\n1:2 short\n\n";
+        let hosts = ethers(text);
+        assert_eq!(hosts.len(), 2);
+        assert_eq!(hosts.get("backup"), Some(&Mac([0x52, 0x54, 0, 0, 0, 1])));
+        assert_eq!(hosts.get("db"), Some(&Mac([2, 0, 0x5e, 0x10, 0, 1])));
+    }
+}

@@ -1,0 +1,262 @@
+//! Sections and their values, read one by one: what is wrong with one goes to
+//! the sink, and the next is read.
+
+use std::ops::RangeInclusive;
+
+use clap::ValueEnum;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Place, Sink};
+use super::keys;
+
+/// A value, and what it is the value of.
+#[derive(Clone, Copy)]
+pub struct Item<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// Whether it is one of a list.
+    is_one: bool,
+    value: &'a Spanned<DeValue<'a>>,
+    sink: &'a Sink,
+}
+
+impl<'a> Item<'a> {
+    /// Where it stands.
+    pub fn at(&self) -> Place {
+        self.value.span()
+    }
+
+    /// Notes a fault of it; `None`, for the caller to pass on.
+    pub fn refuse<T>(&self, message: impl Into<String>, remedy: impl Into<String>) -> Option<T> {
+        self.sink.put(Fault::value(self.at(), message, remedy));
+        None
+    }
+
+    /// A value that cannot be, and what can.
+    pub fn impossible<T>(&self, remedy: impl Into<String>) -> Option<T> {
+        let between = if self.is_one { "" } else { " =" };
+        self.refuse(format!("{}{between} {} is not possible", self.key, self.written()), remedy)
+    }
+
+    /// It is of another kind.
+    pub fn wrong_kind<T>(&self, wanted: &str, example: &str) -> Option<T> {
+        let given = kind(self.value.get_ref());
+        if self.is_one {
+            let message = format!("each of {} is {wanted}, and this is {given}", self.key);
+            return self.refuse(message, format!("write {example}"));
+        }
+        let message = format!("{} takes {wanted}, not {given}", self.key);
+        self.refuse(message, format!("write {} = {example}", self.key))
+    }
+
+    /// The value, as it would be written in one line.
+    pub fn written(&self) -> String {
+        match self.value.get_ref() {
+            DeValue::String(text) => format!("{:?}", text.as_ref()),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            DeValue::Boolean(yes) => yes.to_string(),
+            DeValue::Datetime(time) => time.to_string(),
+            DeValue::Array(_) => "[...]".to_owned(),
+            DeValue::Table(_) => "{...}".to_owned(),
+        }
+    }
+
+    /// The text, if it is one; notes nothing.
+    pub fn as_text(&self) -> Option<&'a str> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Some(text.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// The digits of a number, if it is one; notes nothing.
+    pub fn as_number(&self) -> Option<String> {
+        match self.value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// A text.
+    pub fn text(&self, example: &str) -> Option<&'a str> {
+        self.as_text().or_else(|| self.wrong_kind("text in quotes", example))
+    }
+
+    /// One of these words. Who writes true or false means on, or off.
+    pub fn one_of(&self, words: &[&str]) -> Option<&'a str> {
+        let meant = match self.value.get_ref() {
+            DeValue::Boolean(false) => words.iter().find(|word| **word == "off"),
+            DeValue::Boolean(true) => words.iter().find(|word| **word == "on"),
+            _ => None,
+        };
+        let example = format!("\"{}\"", meant.or(words.first()).unwrap_or(&""));
+        let text = self.text(&example)?;
+        if words.contains(&text) {
+            return Some(text);
+        }
+        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let (last, others) = quoted.split_last()?;
+        self.impossible(format!("give {} or {last}", others.join(", ")))
+    }
+
+    /// True or false.
+    pub fn boolean(&self) -> Option<bool> {
+        let no = match self.value.get_ref() {
+            DeValue::Boolean(yes) => return Some(*yes),
+            DeValue::String(text) => matches!(text.as_ref(), "false" | "no" | "off" | "0"),
+            DeValue::Integer(number) => number.as_str() == "0",
+            _ => false,
+        };
+        self.wrong_kind("true or false", if no { "false" } else { "true" })
+    }
+
+    /// A whole number within limits.
+    pub fn number(&self, range: RangeInclusive<u32>, example: &str) -> Option<u32> {
+        let Some(digits) = self.as_number() else {
+            let meant = self.as_text().filter(|text| text.parse::<u32>().is_ok()).unwrap_or(example);
+            return self.wrong_kind("a number", meant);
+        };
+        let within = digits.parse().ok().filter(|number| range.contains(number));
+        within.or_else(|| match range.end() {
+            &u32::MAX => self.impossible(format!("give a number of {} or more", range.start())),
+            end => self.impossible(format!("give {} to {end}", range.start())),
+        })
+    }
+
+    /// A word for nothing, or a number within limits.
+    pub fn number_or(&self, word: &str, range: RangeInclusive<u32>, example: &str) -> Option<Option<u32>> {
+        match self.as_text() {
+            Some(text) if text == word => Some(None),
+            Some(text) if text.parse::<u32>().is_err() => {
+                self.impossible(format!("give a number, or \"{word}\""))
+            }
+            _ => self.number(range, example).map(Some),
+        }
+    }
+
+    /// One of the words that the command line has.
+    pub fn word<T: ValueEnum>(&self) -> Option<T> {
+        let names: Vec<String> = T::value_variants()
+            .iter()
+            .filter_map(T::to_possible_value)
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        T::from_str(self.one_of(&names)?, false).ok()
+    }
+
+    /// A list; what is wrong with its values is for the caller to see.
+    pub fn list(&self, example: &str) -> Option<Vec<Item<'a>>> {
+        let is_text = example.starts_with("[\"");
+        let one = match self.value.get_ref() {
+            DeValue::String(_) if is_text => format!("[{}]", self.written()),
+            DeValue::Integer(_) if !is_text => format!("[{}]", self.written()),
+            _ => example.to_owned(),
+        };
+        self.as_list().or_else(|| self.wrong_kind("a list", &one))
+    }
+
+    /// A section, which may have these keys.
+    pub fn section(&self, name: &'a str, keys: &'static [&'static str]) -> Option<Section<'a>> {
+        match self.value.get_ref() {
+            DeValue::Table(table) => Some(Section::new(name, keys, table, self.at(), self.sink)),
+            _ => {
+                let message = format!("{} is a section, not {}", self.key, kind(self.value.get_ref()));
+                self.refuse(message, format!("write {name} on a line of its own, and its keys below"))
+            }
+        }
+    }
+
+    /// Its values, if it is a list; notes nothing.
+    pub fn as_list(&self) -> Option<Vec<Item<'a>>> {
+        match self.value.get_ref() {
+            DeValue::Array(list) => {
+                Some(list.iter().map(|value| Item { value, is_one: true, ..*self }).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is a section; notes nothing.
+    pub fn is_section(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
+    /// A section with keys of any name.
+    pub fn entries(&self) -> Option<Vec<Item<'a>>> {
+        match self.value.get_ref() {
+            DeValue::Table(table) => {
+                Some(table.iter().map(|(key, value)| key_item(key, value, self.sink)).collect())
+            }
+            _ => self.section("[acl]", &[]).map(|_| Vec::new()),
+        }
+    }
+}
+
+fn key_item<'a>(
+    key: &'a Spanned<std::borrow::Cow<'a, str>>,
+    value: &'a Spanned<DeValue<'a>>,
+    sink: &'a Sink,
+) -> Item<'a> {
+    Item { key: key.get_ref(), is_one: false, value, sink }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+/// The keys of a section that are still to be read.
+pub struct Section<'a> {
+    name: &'a str,
+    known: &'static [&'static str],
+    left: Vec<(Item<'a>, Place)>,
+    /// Where it begins.
+    pub at: Place,
+    /// Where faults go.
+    pub sink: &'a Sink,
+}
+
+impl<'a> Section<'a> {
+    /// All that is in a table.
+    pub fn new(
+        name: &'a str,
+        known: &'static [&'static str],
+        table: &'a DeTable<'a>,
+        at: Place,
+        sink: &'a Sink,
+    ) -> Self {
+        let left = table.iter().map(|(key, value)| (key_item(key, value, sink), key.span())).collect();
+        Self { name, known, left, at, sink }
+    }
+
+    /// The value of a key, if it is there.
+    pub fn take(&mut self, key: &str) -> Option<Item<'a>> {
+        debug_assert!(self.known.contains(&key), "{key} is not among the keys");
+        let at = self.left.iter().position(|(item, _)| item.key == key)?;
+        Some(self.left.remove(at).0)
+    }
+
+    /// Notes every key that nobody has asked for.
+    pub fn finish(self) {
+        for (item, at) in self.left {
+            let what = match self.name {
+                "" => format!("{} is not a key or section", item.key),
+                name => format!("{} is not a key of {name}", item.key),
+            };
+            self.sink.put(Fault::value(at, what, keys::remedy(item.key, self.name, self.known)));
+        }
+    }
+}

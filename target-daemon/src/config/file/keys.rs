@@ -1,0 +1,86 @@
+//! Every key that a file may have.
+
+/// The sections and their keys, in the order in which they are explained. The
+/// first are the keys before any section.
+pub const KEYS: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "interfaces",
+            "allow",
+            "measure-every",
+            "probe",
+            "export",
+            "workers",
+            "rings",
+            "xdp",
+            "limits",
+            "acl",
+        ],
+    ),
+    (
+        "[[export]]",
+        &[
+            "address",
+            "path",
+            "read-only",
+            "offset",
+            "length",
+            "store",
+            "durability",
+            "sync",
+            "trim",
+            "pin",
+            "huge",
+            "allow",
+        ],
+    ),
+    ("[workers]", &["cores", "idle"]),
+    (
+        "[rings]",
+        &["rx-ring", "tx-ring", "umem-chunks", "chunk-bytes", "huge-pages", "busy-poll", "busy-poll-budget"],
+    ),
+    ("[xdp]", &["mode", "zero-copy", "multi-fragment"]),
+    ("[limits]", &["buffer-count", "initiators"]),
+];
+
+/// What else people call a key.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("ro", "read-only"),
+    ("file", "path"),
+    ("filename", "path"),
+    ("device", "path"),
+    ("size", "length"),
+    ("shelf", "address"),
+    ("slot", "address"),
+    ("hosts", "allow"),
+    ("macs", "allow"),
+    ("cpus", "cores"),
+    ("netif", "interfaces"),
+    ("xdp-mode", "mode"),
+    ("no-probe", "probe"),
+];
+
+/// What to do about a key that this section does not have.
+pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
+    let key = key.replace('_', "-").to_lowercase();
+    if let Some(meant) = meant(&key, known) {
+        return format!("did you mean {meant}?");
+    }
+    let elsewhere = KEYS.iter().find(|(name, keys)| *name != section && keys.contains(&key.as_str()));
+    match elsewhere {
+        Some(("", _)) => "put it at the top of the file, before the first section".to_owned(),
+        Some((name, _)) => format!("put it under {name}, as {key}"),
+        None => format!("known are {}", known.join(", ")),
+    }
+}
+
+/// The word that was meant, if one is close.
+pub fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, key)| *key);
+    if let Some(key) = known.iter().find(|key| Some(**key) == other) {
+        return Some(key);
+    }
+    let near = known.iter().map(|key| (strsim::jaro_winkler(word, key), *key));
+    near.filter(|(nearness, _)| *nearness > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key)
+}

@@ -1,0 +1,129 @@
+//! The configuration file: TOML, read with the place of every value, so that
+//! all that is wrong is told at once.
+
+mod acl;
+mod export;
+mod fault;
+mod item;
+mod keys;
+mod sections;
+mod syntax;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use fault::{Fault, Faults, Place};
+pub use keys::KEYS;
+
+use super::Serve;
+use fault::Sink;
+
+/// Names of hosts.
+const ETHERS: &str = "/etc/ethers";
+
+/// A file that cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The system does not give it.
+    #[error("{}: cannot read the configuration: {source}: {remedy}", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// The answer of the system.
+        source: io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// It is not text.
+    #[error("{}:{line}: byte {byte:#04x} is not UTF-8: save the file as UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// The byte.
+        byte: u8,
+    },
+}
+
+/// What a file says, as far as it could be read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration. Complete only if there are no faults.
+    pub serve: Serve,
+    /// Where the paths of its exports stand.
+    pub paths: Vec<Place>,
+    /// Where its interfaces stand.
+    pub interfaces: Vec<Place>,
+    /// Where its cores stand.
+    pub cores: Vec<Place>,
+    /// All that is wrong.
+    pub faults: Faults,
+    name: String,
+    text: String,
+}
+
+impl Loaded {
+    /// The configuration, if nothing is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong.
+    pub fn complete(self) -> Result<Serve, Faults> {
+        if self.faults.is_empty() { Ok(self.serve) } else { Err(self.faults) }
+    }
+
+    /// Faults that were found elsewhere, as faults of this file.
+    pub fn tell(&self, faults: Vec<Fault>) -> Faults {
+        Faults::new(&self.name, &self.text, faults)
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+///
+/// It cannot be read, or is not text. All else is in [`Loaded::faults`].
+pub fn load(path: &Path) -> Result<Loaded, Unreadable> {
+    let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
+        Unreadable::NotText { path: path.to_owned(), line, byte: bytes.get(at).copied().unwrap_or(0) }
+    })?;
+    let ethers = fs::read_to_string(ETHERS).unwrap_or_default();
+    Ok(parse(&path.display().to_string(), &text, &ethers))
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Unreadable {
+    let remedy = match source.kind() {
+        io::ErrorKind::NotFound => "correct the path, or write the file (docs/CONFIGURATION.md)",
+        io::ErrorKind::PermissionDenied => "run xblade as root, or give read permission",
+        _ => "give a file",
+    };
+    Unreadable::System { path: path.to_owned(), source, remedy }
+}
+
+/// Reads the text of a file that is called so; `ethers` is the text of
+/// /etc/ethers.
+pub fn parse(name: &str, text: &str, ethers: &str) -> Loaded {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let sink = Sink::default();
+    let ethers = acl::ethers(ethers);
+    let read = sections::read(root.get_ref(), text, &ethers, &sink);
+    let mut faults = sink.into_inner();
+    faults.extend(errors.iter().map(|error| syntax::fault(text, root.get_ref(), error)));
+    Loaded {
+        serve: read.serve.settled(),
+        paths: read.paths,
+        interfaces: read.interfaces,
+        cores: read.cores,
+        faults: Faults::new(name, text, faults),
+        name: name.to_owned(),
+        text: text.to_owned(),
+    }
+}

@@ -1,0 +1,132 @@
+//! Text that is not TOML: what the parser says, in words for an operator.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue, Error};
+
+use super::fault::{Fault, Sort};
+
+/// What the parser found, and what else to do about it than it says.
+const WORDS: &[(&str, &str, &str)] = &[
+    ("string values must be quoted", "this text has no quotes", "write \"{}\""),
+    ("key with no value", "a key without a value", "write KEY = VALUE"),
+    ("unexpected leading zero", "a number does not begin with 0", "leave the zeros out"),
+    ("unexpected key or value", "something follows the value", "put each key on a line of its own"),
+    ("missing comma between array elements", "a comma is missing between two values", "write [VALUE, VALUE]"),
+    ("invalid basic string", "the quotes are not closed", "put \" at the end of the text"),
+    ("invalid literal string", "the quotes are not closed", "put ' at the end of the text"),
+    (
+        "missing escaped value",
+        "a \\ in text in double quotes needs a letter that it escapes",
+        "write \\\\ for a backslash, or put the text in single quotes",
+    ),
+    ("unclosed table", "the section's name is not closed", "put ] at its end"),
+    ("unclosed array table", "the section's name is not closed", "put ]] at its end"),
+    ("unclosed array", "the list is not closed", "put ] at its end"),
+    ("unclosed inline table", "the { is not closed", "put } at its end"),
+];
+
+/// A fault for what the parser found.
+pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Fault {
+    let at = error.span().unwrap_or(0..0);
+    let (what, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
+    if what == "duplicate key" {
+        return duplicate(text, at);
+    }
+    let mut sort = Sort::Syntax;
+    let mut place = at.clone();
+    if what.starts_with("unclosed") {
+        sort = Sort::Open;
+        // Where it was opened says more than where the file ends.
+        place = opened_at(root, at.end).unwrap_or(at.clone());
+    }
+    let given = text.get(at.clone()).unwrap_or("");
+    if let Some(c) = text.get(at.start..).and_then(|rest| rest.chars().next()).filter(is_unprintable) {
+        let message = format!("a character that cannot be shown (U+{:04X})", u32::from(c));
+        return Fault { sort, ..Fault::value(place, message, "leave it out") };
+    }
+    let (message, remedy) = match WORDS.iter().find(|(found, ..)| *found == what) {
+        Some(("string values must be quoted", ..)) if given.trim().is_empty() => {
+            ("there is no value".to_owned(), "write KEY = VALUE, or leave the line out".to_owned())
+        }
+        Some(("string values must be quoted", ..)) if is_boolean(text, at.start) => {
+            (format!("{given} is not true or false"), format!("write {}", boolean(given)))
+        }
+        Some((_, message, remedy)) => ((*message).to_owned(), remedy.replace("{}", given)),
+        None if what == "invalid boolean" => {
+            (format!("{given} is not true or false"), format!("write {}", boolean(given)))
+        }
+        None => (format!("this is not TOML: {what}"), remedy_for(expected)),
+    };
+    Fault { at: place, message, remedy, other: None, sort }
+}
+
+fn is_unprintable(c: &char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\r' | '\t')
+}
+
+/// Whether the key on this line takes true or false.
+fn is_boolean(text: &str, at: usize) -> bool {
+    let line = text.get(..at).and_then(|before| before.lines().last()).unwrap_or("");
+    let key = line.split('=').next().unwrap_or("").trim();
+    matches!(key, "read-only" | "pin" | "huge" | "probe" | "huge-pages")
+}
+
+/// What somebody meant who wrote yes or no.
+fn boolean(given: &str) -> &'static str {
+    let no = ["f", "n", "of"].iter().any(|start| given.to_lowercase().starts_with(start));
+    if no { "false" } else { "true" }
+}
+
+fn remedy_for(expected: &str) -> String {
+    match expected {
+        "" | "nothing" => "correct it (https://toml.io/en/v1.0.0 has the rules)".to_owned(),
+        expected => format!("write {expected} here"),
+    }
+}
+
+/// Where the list or inline table that ends here was opened.
+fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
+    root.values().find_map(|value| match value.get_ref() {
+        DeValue::Array(_) if value.span().end == end => Some(value.span().start..value.span().start + 1),
+        DeValue::Array(list) => list.iter().find_map(|one| match one.get_ref() {
+            DeValue::Table(table) => opened_at(table, end),
+            _ => None,
+        }),
+        DeValue::Table(table) => opened_at(table, end).or_else(|| {
+            (value.span().end == end && !table.is_empty()).then(|| value.span().start..value.span().start + 1)
+        }),
+        _ => None,
+    })
+}
+
+/// A key that stands twice. The parser does not say where the first is: it is
+/// on an earlier line of the same section, or the same section's name.
+fn duplicate(text: &str, at: Range<usize>) -> Fault {
+    let key = text.get(at.clone()).unwrap_or("").to_owned();
+    let line_start = text.get(..at.start).and_then(|before| before.rfind('\n')).map_or(0, |n| n + 1);
+    let own_line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    let is_section = own_line.trim_start().starts_with('[');
+    let mut first = None;
+    let mut start = 0;
+    for line in text.get(..line_start).unwrap_or("").split_inclusive('\n') {
+        let trimmed = line.trim_start();
+        let name = trimmed.trim_start_matches('[').trim_start();
+        let is_header = trimmed.starts_with('[');
+        let is_key = name.strip_prefix(&key).is_some_and(|rest| rest.trim_start().starts_with(['=', ']']));
+        if is_header && !is_section {
+            first = None;
+        } else if is_key && is_header == is_section && first.is_none() {
+            let from = start + line.len() - name.len();
+            first = Some(from..from + key.len());
+        }
+        start += line.len();
+    }
+    let remedy = if is_section { "make them one section" } else { "leave one of them out" };
+    let fault = Fault::value(at, format!("{key} is given twice"), remedy);
+    let fault = Fault { sort: Sort::Syntax, ..fault };
+    match first {
+        Some(first) => fault.with(first, "first here"),
+        None => fault,
+    }
+}

@@ -1,0 +1,145 @@
+//! A configuration as a file, with every default filled in.
+
+use toml::{Table, Value};
+
+use super::export::EVERYBODY;
+use super::{Export, Image, Serve};
+use crate::store::{Access, Durability, Sync};
+use crate::wire::ether::Mac;
+
+/// The text of a configuration file that means this.
+///
+/// # Errors
+///
+/// A path that is not text: no file can name it.
+pub fn to_toml(serve: &Serve) -> Result<String, toml::ser::Error> {
+    toml::to_string(&table(serve))
+}
+
+/// The same as JSON.
+///
+/// # Errors
+///
+/// None that is known.
+pub fn to_json(serve: &Serve) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(&table(serve))
+}
+
+fn table(serve: &Serve) -> Table {
+    let rings = &serve.rings;
+    let number = |given: Option<u32>, word: &str| given.map_or(Value::from(word), Value::from);
+    let mut polling = vec![("busy-poll", number(rings.busy_poll, "off"))];
+    if rings.busy_poll.is_some() {
+        polling.push(("busy-poll-budget", rings.busy_poll_budget.into()));
+    }
+    let sizes = [
+        ("rx-ring", number(rings.rx_ring, "auto")),
+        ("tx-ring", number(rings.tx_ring, "auto")),
+        ("umem-chunks", number(rings.umem_chunks, "auto")),
+        ("chunk-bytes", rings.chunk_bytes.into()),
+        ("huge-pages", rings.huge_pages.into()),
+    ];
+    let cores: Vec<Value> = serve.cores.iter().map(|core| Value::Integer(*core as i64)).collect();
+    section([
+        ("interfaces", serve.interfaces.clone().into()),
+        ("allow", allow(&serve.allow)),
+        ("measure-every", serve.measure_every.into()),
+        ("probe", (!serve.no_probe).into()),
+        ("workers", section([("cores", cores.into()), ("idle", word(serve.idle))]).into()),
+        ("rings", section(sizes.into_iter().chain(polling)).into()),
+        (
+            "xdp",
+            section([
+                ("mode", word(serve.xdp_mode)),
+                ("zero-copy", word(serve.zero_copy)),
+                ("multi-fragment", word(serve.multi_fragment)),
+            ])
+            .into(),
+        ),
+        (
+            "limits",
+            section([
+                ("buffer-count", i64::from(serve.buffer_count).into()),
+                ("initiators", i64::from(serve.initiators).into()),
+            ])
+            .into(),
+        ),
+        ("export", serve.exports.iter().map(export).collect::<Vec<Value>>().into()),
+    ])
+}
+
+fn section(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
+    rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The word of the command line.
+fn word<T: clap::ValueEnum>(value: T) -> Value {
+    value.to_possible_value().map_or_else(String::new, |word| word.get_name().to_owned()).into()
+}
+
+fn export(export: &Export) -> Value {
+    let mut rows = vec![("address", Value::from(export.address.to_string()))];
+    match &export.image {
+        Image::Null { length_bytes } => {
+            rows.extend([("store", "null".into()), ("length", size(*length_bytes))]);
+        }
+        Image::File(options) => rows.extend([
+            ("path", options.path.to_string_lossy().into_owned().into()),
+            ("read-only", options.read_only.into()),
+            ("offset", size(options.offset_bytes)),
+            ("length", options.length_bytes.map_or("auto".into(), size)),
+            ("store", store(options.access).into()),
+            ("durability", durability(options.durability).into()),
+            ("sync", sync(options.sync).into()),
+            ("trim", options.trim.map_or("auto", |on| if on { "on" } else { "off" }).into()),
+            ("pin", options.pin.into()),
+            ("huge", options.huge.into()),
+        ]),
+    }
+    if let Some(macs) = &export.allow {
+        rows.push(("allow", allow(macs)));
+    }
+    section(rows).into()
+}
+
+fn allow(macs: &[Mac]) -> Value {
+    if macs.is_empty() {
+        return EVERYBODY.into();
+    }
+    macs.iter().map(Mac::to_string).collect::<Vec<_>>().into()
+}
+
+fn store(access: Access) -> &'static str {
+    match access {
+        // The last is nothing that can be asked for.
+        Access::Fitting | Access::Descriptor => "auto",
+        Access::Direct => "direct",
+        Access::Cached => "file",
+        Access::Mapped => "mmap",
+    }
+}
+
+fn durability(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Durable => "durable",
+        Durability::Volatile => "volatile",
+    }
+}
+
+fn sync(sync: Sync) -> &'static str {
+    match sync {
+        Sync::Auto => "auto",
+        Sync::Each => "each",
+        Sync::Group => "group",
+    }
+}
+
+/// In the largest unit that it has whole, else in sectors.
+fn size(bytes: u64) -> Value {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = units.into_iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits));
+    match whole {
+        Some((unit, bits)) => format!("{}{unit}", bytes >> bits).into(),
+        None => Value::Integer((bytes / crate::store::SECTOR_BYTES) as i64),
+    }
+}

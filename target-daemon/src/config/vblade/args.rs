@@ -1,0 +1,285 @@
+//! The arguments of vblade: `[-b -d -s -r -m -o -l] shelf slot netif file`.
+
+use std::path::Path;
+
+use crate::config::bounds::BUFFER_COUNT_MIN;
+use crate::config::export::{ExportError, Raw};
+use crate::config::{Export, Image, Serve};
+use crate::wire::aoe::{Address, AddressError};
+use crate::wire::ether::Mac;
+
+const USAGE: &str =
+    "write [-b bufcnt] [-o offset] [-l length] [-d] [-s] [-r] [-m mac[,mac...]] shelf slot netif filename";
+
+/// One call of vblade.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vblade {
+    /// `-b`, as it was given.
+    pub buffer_count: Option<u16>,
+    /// `-d`: past the page cache.
+    pub direct: bool,
+    /// `-s`: a write is acknowledged when it is on stable storage.
+    pub stable: bool,
+    /// `-r`.
+    pub read_only: bool,
+    /// `-m`.
+    pub macs: Vec<Mac>,
+    /// `-o`, in sectors.
+    pub offset: Option<u64>,
+    /// `-l`, in sectors.
+    pub length: Option<u64>,
+    /// Shelf and slot.
+    pub address: Address,
+    /// The interface.
+    pub netif: String,
+    /// What is exported.
+    pub file: String,
+}
+
+/// What is wrong with arguments for vblade.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum VbladeError {
+    /// An option that vblade does not have.
+    #[error("-{0} is not an option of vblade: {USAGE}")]
+    Option(char),
+    /// An option without its value.
+    #[error("-{0} needs a value: {USAGE}")]
+    NoValue(char),
+    /// Too few words, or too many.
+    #[error("there are {0} words beside the options, and vblade takes 4: {USAGE}")]
+    Words(usize),
+    /// Not a number that fits.
+    #[error("{what} {text:?} is not possible: give a number from {min} to {max}")]
+    Number {
+        /// The argument.
+        what: &'static str,
+        /// Its value.
+        text: String,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// Not an address of a host.
+    #[error("-m {0:?} is not a MAC address: write 12 hex digits, with colons or without")]
+    Mac(String),
+    /// An address that cannot be served.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// An export that cannot be.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+}
+
+impl Vblade {
+    /// Reads the words after `vblade`, as getopt(3) does: options may stand
+    /// anywhere, several behind one dash, and a value in the same word.
+    pub fn parse(words: &[String]) -> Result<Self, VbladeError> {
+        let mut read = Self {
+            buffer_count: None,
+            direct: false,
+            stable: false,
+            read_only: false,
+            macs: Vec::new(),
+            offset: None,
+            length: None,
+            address: Address { shelf: 0, slot: 0 },
+            netif: String::new(),
+            file: String::new(),
+        };
+        let mut plain: Vec<&str> = Vec::new();
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            match word.strip_prefix('-') {
+                Some("-") => plain.extend(words.by_ref()),
+                Some(options) if !options.is_empty() => read.options(options, &mut words)?,
+                _ => plain.push(word),
+            }
+        }
+        let [shelf, slot, netif, file] = plain.as_slice() else {
+            return Err(VbladeError::Words(plain.len()));
+        };
+        let shelf = number("shelf", shelf, 0, u16::MAX.into())? as u16;
+        let slot = number("slot", slot, 0, u8::MAX.into())? as u8;
+        let address = Address::new(shelf, slot)?;
+        Ok(Self { address, netif: (*netif).to_owned(), file: (*file).to_owned(), ..read })
+    }
+
+    /// Options behind one dash; the last may have its value in the next word.
+    fn options<'a>(
+        &mut self,
+        options: &'a str,
+        words: &mut impl Iterator<Item = &'a str>,
+    ) -> Result<(), VbladeError> {
+        for (at, option) in options.char_indices() {
+            match option {
+                'd' => self.direct = true,
+                's' => self.stable = true,
+                'r' => self.read_only = true,
+                'b' | 'm' | 'o' | 'l' => {
+                    let rest = options.get(at + 1..).filter(|rest| !rest.is_empty());
+                    let value = rest.or_else(|| words.next()).ok_or(VbladeError::NoValue(option))?;
+                    return self.value(option, value);
+                }
+                other => return Err(VbladeError::Option(other)),
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, option: char, value: &str) -> Result<(), VbladeError> {
+        // As many sectors as AoE has addresses for.
+        const SECTORS_MAX: u64 = 1 << 48;
+        match option {
+            'b' => {
+                let count = number("-b", value, BUFFER_COUNT_MIN.into(), u16::MAX.into())?;
+                self.buffer_count = Some(count as u16);
+            }
+            'o' => self.offset = Some(number("-o", value, 0, SECTORS_MAX)?),
+            'l' => self.length = Some(number("-l", value, 1, SECTORS_MAX)?),
+            _ => {
+                for text in value.split(',') {
+                    self.macs.push(mac(text).ok_or_else(|| VbladeError::Mac(text.to_owned()))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same export of xblade. It is durable, whether `-s` was given or not.
+    pub fn export(&self) -> Result<Export, VbladeError> {
+        let mut raw = Raw::default();
+        let sectors = |name: &str, n: Option<u64>| n.map(|n| format!("{name}={n}"));
+        let options = [
+            self.read_only.then(|| "ro".to_owned()),
+            self.direct.then(|| "store=direct".to_owned()),
+            sectors("offset", self.offset),
+            sectors("length", self.length),
+        ];
+        for option in options.into_iter().flatten() {
+            raw.set(&option)?;
+        }
+        let image: Image = raw.image(&self.file)?;
+        let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
+        Ok(Export { address: self.address, image, allow })
+    }
+
+    /// What xblade serves when it is called as vblade.
+    pub fn serve(&self) -> Result<Serve, VbladeError> {
+        let exports = vec![self.export()?];
+        let mut serve = Serve { exports, interfaces: vec![self.netif.clone()], ..Serve::default() };
+        if let Some(count) = self.buffer_count {
+            serve.buffer_count = count;
+        }
+        Ok(serve.settled())
+    }
+
+    /// Whether vblade would have acknowledged writes from memory.
+    pub fn was_volatile(&self) -> bool {
+        !self.stable && !self.read_only
+    }
+
+    /// Whether a program with this name is to behave as vblade.
+    pub fn is_called(program: &Path) -> bool {
+        program.file_name().is_some_and(|name| name == "vblade" || name == "xblade-vblade")
+    }
+}
+
+/// In decimal, or in hex as C writes it. With a leading zero C takes it for
+/// octal in one place and for decimal in another: refused.
+fn number(what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, VbladeError> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let read = match digits {
+        Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok(),
+        Some(_) => None,
+        None if text.starts_with('+') || (text.len() > 1 && text.starts_with('0')) => None,
+        None => text.parse().ok(),
+    };
+    read.filter(|n| (min..=max).contains(n)).ok_or(VbladeError::Number {
+        what,
+        text: text.to_owned(),
+        min,
+        max,
+    })
+}
+
+fn mac(text: &str) -> Option<Mac> {
+    let digits: String = text.chars().filter(|c| *c != ':').collect();
+    let is_hex = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let pairs: Vec<&str> = (0..12).step_by(2).filter_map(|at| digits.get(at..at + 2)).collect();
+    is_hex.then(|| pairs.join(":").parse().ok()).flatten()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{Access, OpenOptions};
+
+    fn parse(line: &str) -> Result<Vblade, VbladeError> {
+        Vblade::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_stand_where_getopt_takes_them() {
+        let plain = parse("0 1 eth0 /d").unwrap();
+        assert_eq!((plain.address, plain.netif.as_str()), (Address { shelf: 0, slot: 1 }, "eth0"));
+        let full =
+            parse("-b 24 -d -s -r -m 525400000001,52:54:00:00:00:0A -o 8 -l 0x10 0 1 eth0 /d").unwrap();
+        for other in [
+            "-dsrb24 -o8 -l0x10 -m525400000001 -m 52:54:00:00:00:0a 0 1 eth0 /d",
+            "0 1 eth0 /d -s -d -r -o 8 -l 16 -b 24 -m 5254:0000:0001,52540000000a",
+            "-sdr -b24 -l 16 -o 8 -m 525400000001,52540000000A -- 0 1 eth0 /d",
+        ] {
+            assert_eq!(parse(other).unwrap(), full, "{other}");
+        }
+        let serve = full.serve().unwrap();
+        assert_eq!((serve.buffer_count, serve.interfaces), (24, vec!["eth0".to_owned()]));
+        let expected = OpenOptions {
+            read_only: true,
+            access: Access::Direct,
+            offset_bytes: 4096,
+            length_bytes: Some(8192),
+            ..OpenOptions::new("/d")
+        };
+        let export = serve.exports.first().unwrap();
+        assert_eq!(export.image, Image::File(expected));
+        assert_eq!(export.allow.as_deref().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_vblade_would_not_take_is_refused() {
+        for (line, part) in [
+            ("", "0 words"),
+            ("0 1 eth0", "3 words"),
+            ("0 1 eth0 /d /e", "5 words"),
+            ("-x 0 1 eth0 /d", "-x is not an option of vblade"),
+            ("0 1 eth0 /d -b", "-b needs a value"),
+            ("-b 1 0 1 eth0 /d", "-b \"1\" is not possible: give a number from 2"),
+            ("-o -8 0 1 eth0 /d", "-o \"-8\""),
+            ("-l 0 0 1 eth0 /d", "-l \"0\""),
+            ("-o 010 0 1 eth0 /d", "-o \"010\""),
+            ("-m 5254 0 1 eth0 /d", "-m \"5254\" is not a MAC address"),
+            ("-m 52:54:00:00:00:01, 0 1 eth0 /d", "-m \"\""),
+            ("65536 1 eth0 /d", "shelf \"65536\""),
+            ("4095 1 eth0 /d", "Linux initiators ignore it"),
+            ("0 255 eth0 /d", "every slot"),
+            ("0 256 eth0 /d", "slot \"256\""),
+        ] {
+            let message = parse(line).unwrap_err().to_string();
+            assert!(message.contains(part), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn it_goes_by_the_name_that_it_is_called_by() {
+        for (name, expected) in [
+            ("/usr/sbin/vblade", true),
+            ("xblade-vblade", true),
+            ("xblade", false),
+            ("/vblade/xblade", false),
+        ] {
+            assert_eq!(Vblade::is_called(Path::new(name)), expected, "{name}");
+        }
+    }
+}

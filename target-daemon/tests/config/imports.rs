@@ -1,0 +1,103 @@
+//! Configurations of vblade, and what becomes of them, word by word.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use xblade::config::{self, Imported};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/vblade")
+}
+
+/// With the directory left out of what is said.
+fn import(paths: &[&str], commands: &[&str]) -> Imported {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| directory().join(path)).collect();
+    let commands: Vec<String> = commands.iter().map(|line| (*line).to_owned()).collect();
+    let mut imported = config::import(&paths, &commands).unwrap();
+    let dir = format!("{}/", directory().display());
+    imported.text = imported.text.replace(&dir, "");
+    imported.remarks.iter_mut().for_each(|remark| *remark = remark.replace(&dir, ""));
+    imported
+}
+
+#[test]
+fn each_source_becomes_what_is_expected() {
+    let bless = std::env::var_os("XBLADE_BLESS").is_some();
+    let rows: [(&str, &[&str], &[&str]); 3] = [
+        ("service", &["conf.d"], &[]),
+        ("script", &["rc.local"], &[]),
+        (
+            "commands",
+            &[],
+            &[
+                "vblade -m 52:54:00:00:00:01 -o 0x10 0 1 eth0 /dev/sdb",
+                "-m 525400000002 -o 16 0 1 eth1 /dev/sdb",
+                "/usr/sbin/vblade 0 2 eth0 '/srv/it'\\''s \"here\"' -sd",
+                "0 1 eth0 /dev/sdc -r",
+            ],
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (name, paths, commands) in rows {
+        let imported = import(paths, commands);
+        let said = format!("{}--- standard error\n{}\n", imported.text, imported.remarks.join("\n"));
+        let expected = directory().join(format!("{name}.expected"));
+        if bless {
+            fs::write(&expected, &said).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != said {
+            wrong.push(format!("{name}:\n{said}"));
+        }
+        // Every remark is in the file, too.
+        for remark in &imported.remarks {
+            assert!(imported.text.contains(&format!("# {remark}\n")), "{remark}");
+        }
+    }
+    assert!(wrong.is_empty(), "not as expected (XBLADE_BLESS=1 accepts it):\n{}", wrong.join("\n\n"));
+}
+
+/// No word of a call is lost: it is in the configuration, or spoken of.
+#[test]
+fn nothing_is_dropped_in_silence() {
+    for (line, parts) in [
+        ("-b 32 0 1 eth0 /d", &["buffer-count = 32"][..]),
+        ("-o 5 -l 7 0 1 eth0 /d", &["offset = 5", "length = 7"]),
+        ("-r 0 1 eth0 /d", &["read-only = true"]),
+        ("-d -s 0 1 eth0 /d", &["store = \"direct\"", "# -s: a write"]),
+        ("-m 525400000001 0 1 eth9 /d", &["allow = [\"52:54:00:00:00:01\"]", "interfaces = [\"eth9\"]"]),
+        ("0 1 eth0 /d", &["address = \"0.1\"", "path = \"/d\"", "without -s vblade acknowledged"]),
+        ("nice -n 5 vblade 0 1 eth0 /d", &["'nice -n 5' is not carried over"]),
+        ("vblade 0 1 eth0 /d | tee log", &["'| tee log' is not carried over"]),
+    ] {
+        let imported = import(&[], &[line]);
+        for part in parts {
+            assert!(imported.text.contains(part), "{line}: {part}: {}", imported.text);
+        }
+        assert!(!imported.is_partial, "{line}");
+        assert!(config::parse("f", &imported.text, "").faults.is_empty(), "{}", imported.text);
+    }
+}
+
+#[test]
+fn the_program_prints_the_file_and_says_the_rest() {
+    let run = |words: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_xblade")).args(["import", "vblade"]).args(words).output();
+        let Output { status, stdout, stderr } = output.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    };
+    let (code, out, err) = run(&["--command", "vblade 0 1 eth0 /dev/sdb"]);
+    assert!(code == Some(0) && out.contains("[[export]]") && err.contains("without -s"), "{out}{err}");
+    let (code, out, err) = run(&["--command", "0 1 eth0 /a", "--command", "0 1 eth0 /b"]);
+    assert!(
+        code == Some(2) && out.contains("\"/b\"") && err.contains("address 0.1 is given twice"),
+        "{out}{err}"
+    );
+    let (code, _, err) = run(&["--command", "0 1 eth0 /a", "--command", "0 2 eth0 /dev/$DISK"]);
+    assert!(code == Some(2) && err.contains("a shell would expand it"), "{err}");
+    let (code, _, err) = run(&["/none/vblade.conf"]);
+    assert!(code == Some(2) && err.contains("/none/vblade.conf: cannot read it"), "{err}");
+    let (code, _, err) = run(&["/dev/null"]);
+    assert!(code == Some(2) && err.contains("no call of vblade was found"), "{err}");
+}

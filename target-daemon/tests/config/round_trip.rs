@@ -1,0 +1,155 @@
+//! What `show` prints means what was shown.
+
+use proptest::prelude::*;
+use xblade::config::{self, AutoOff, Export, Idle, Image, RingOptions, Serve, XdpMode};
+use xblade::store::{Access, Durability, OpenOptions, Sync};
+use xblade::wire::aoe::Address;
+use xblade::wire::ether::Mac;
+
+const SECTOR: u64 = 512;
+
+fn hosts() -> impl Strategy<Value = Vec<Mac>> {
+    prop::collection::vec(any::<[u8; 5]>().prop_map(|[a, b, c, d, e]| Mac([2, a, b, c, d, e])), 0..4)
+}
+
+/// Sizes that people give, and any others.
+fn bytes() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        (1u64..1 << 40).prop_map(|n| n * SECTOR),
+        (0u32..38, 1u64..100).prop_map(|(bits, n)| (n << bits) * SECTOR)
+    ]
+}
+
+fn path(n: usize) -> impl Strategy<Value = String> {
+    // Quotes, backslashes, line ends and what else text may hold.
+    "[^\u{0}]{0,12}".prop_map(move |odd| format!("/{n}/{odd}"))
+}
+
+fn file(n: usize) -> impl Strategy<Value = Image> {
+    let what = (path(n), prop_oneof![Just(0), bytes()], prop::option::of(bytes()), any::<[bool; 3]>());
+    let how = (0..4usize, 0..3usize, prop::option::of(any::<bool>()));
+    (what, how).prop_map(
+        |((path, offset_bytes, length_bytes, [read_only, pin, huge]), (access, sync, trim))| {
+            let access = [Access::Fitting, Access::Direct, Access::Cached, Access::Mapped][access];
+            let durability = if pin != huge { Durability::Volatile } else { Durability::Durable };
+            // Only what has a meaning together.
+            let syncs = !read_only
+                && durability == Durability::Durable
+                && matches!(access, Access::Fitting | Access::Direct);
+            Image::File(OpenOptions {
+                read_only,
+                offset_bytes,
+                length_bytes,
+                durability,
+                access,
+                sync: if syncs { [Sync::Auto, Sync::Each, Sync::Group][sync] } else { Sync::Auto },
+                trim: trim.filter(|_| !read_only),
+                pin: pin && access == Access::Mapped,
+                huge: huge && access == Access::Mapped,
+                ..OpenOptions::new(path)
+            })
+        },
+    )
+}
+
+fn export(n: usize) -> impl Strategy<Value = Export> {
+    let image = prop_oneof![4 => file(n), 1 => bytes().prop_map(|length_bytes| Image::Null { length_bytes })];
+    (image, hosts()).prop_map(move |(image, allow)| {
+        let address = Address { shelf: n as u16 * 300, slot: n as u8 };
+        Export { address, image, allow: Some(allow) }
+    })
+}
+
+fn rings() -> impl Strategy<Value = RingOptions> {
+    let ring = || prop::option::of((6u32..=16).prop_map(|bits| 1 << bits));
+    (
+        ring(),
+        ring(),
+        prop::option::of(64u32..1 << 19),
+        any::<[bool; 2]>(),
+        prop::option::of(any::<u32>()),
+        any::<u32>(),
+    )
+        .prop_map(|(rx_ring, tx_ring, umem_chunks, [large, huge_pages], busy_poll, budget)| {
+            RingOptions {
+                rx_ring,
+                tx_ring,
+                umem_chunks,
+                chunk_bytes: if large { 4096 } else { 2048 },
+                huge_pages,
+                busy_poll,
+                busy_poll_budget: if busy_poll.is_some() { budget } else { 64 },
+            }
+        })
+}
+
+fn serve() -> impl Strategy<Value = Serve> {
+    let exports = (1..6usize).prop_flat_map(|count| (0..count).map(export).collect::<Vec<_>>());
+    let names = prop::collection::btree_set("[a-z][a-z0-9.-]{0,13}[*?]?", 1..4);
+    let cores = prop::collection::btree_set(0..u32::MAX as usize, 0..4);
+    let words = (0..3usize, any::<[bool; 4]>());
+    let numbers = (2..=u16::MAX, 1..=u16::MAX, any::<u32>());
+    (exports, names, hosts(), cores, words, rings(), numbers).prop_map(
+        |(exports, names, allow, cores, (mode, [copy, fragment, spin, no_probe]), rings, numbers)| Serve {
+            exports,
+            interfaces: names.into_iter().collect(),
+            buffer_count: numbers.0,
+            initiators: numbers.1,
+            allow,
+            xdp_mode: [XdpMode::Auto, XdpMode::Native, XdpMode::Generic][mode],
+            zero_copy: if copy { AutoOff::Auto } else { AutoOff::Off },
+            multi_fragment: if fragment { AutoOff::Auto } else { AutoOff::Off },
+            cores: cores.into_iter().rev().collect(),
+            idle: if spin { Idle::Spin } else { Idle::Adaptive },
+            rings,
+            measure_every: numbers.2,
+            no_probe,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_means_what_was_shown(serve in serve()) {
+        let text = config::to_toml(&serve).unwrap();
+        match config::parse("shown", &text, "").complete() {
+            Ok(read) => prop_assert_eq!(read, serve, "{}", text),
+            Err(faults) => prop_assert!(false, "{}\n{}", text, faults),
+        }
+    }
+
+    /// Whatever is in a file, something is said of it, and nothing breaks.
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+        let told = config::parse("any", &text, "").complete();
+        prop_assert!(told.is_err(), "without an interface and an export");
+    }
+
+    /// Good files with a piece cut out or doubled.
+    #[test]
+    fn a_file_with_a_mistake_is_read_or_refused(serve in serve(), cut in any::<(prop::sample::Index, u8)>(), doubles in any::<bool>()) {
+        let text = config::to_toml(&serve).unwrap();
+        let chars: Vec<char> = text.chars().collect();
+        let from = cut.0.index(chars.len());
+        let to = (from + usize::from(cut.1)).min(chars.len());
+        let rest = if doubles { from } else { to };
+        let text: String = chars[..to - if doubles { 0 } else { to - from }].iter().chain(&chars[rest..]).collect();
+        if let Err(faults) = config::parse("cut", &text, "").complete() {
+            let told = faults.to_string();
+            prop_assert!(told.ends_with("fault") || told.ends_with("faults"));
+            prop_assert!(told.contains('^'), "a refusal without a place: {}", told);
+        }
+    }
+}
+
+#[test]
+fn json_has_the_same_keys() {
+    let text = "interfaces = ['eth1']\n[[export]]\naddress = '0.1'\npath = '/d'\n";
+    let serve = config::parse("f", text, "").complete().unwrap();
+    let json: serde_json::Value = serde_json::from_str(&config::to_json(&serve).unwrap()).unwrap();
+    assert_eq!(json["export"][0]["address"], "0.1");
+    assert_eq!(json["export"][0]["length"], "auto");
+    assert_eq!(json["limits"]["buffer-count"], 64);
+    assert_eq!(json["allow"], "everybody");
+    assert_eq!(json["export"][0]["allow"], "everybody");
+}

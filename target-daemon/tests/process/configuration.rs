@@ -1,0 +1,221 @@
+//! A configuration file in use: served, checked against the machine, shown.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use xblade::wire::ether::Mac;
+
+use crate::daemon::{Daemon, xblade};
+use crate::image::{Dir, sector};
+use crate::initiator::{Initiator, at};
+use crate::machine::public_copy;
+use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
+
+/// Writes a file of this text, with `%` for the directory.
+fn configuration(dir: &Dir, text: &str) -> String {
+    let path = dir.path().join("xblade.toml");
+    fs::write(&path, text.replace('%', &dir.path().display().to_string())).unwrap();
+    path.display().to_string()
+}
+
+fn run(pair: &Pair, arguments: &str) -> (Option<i32>, String, String) {
+    finish(pair, xblade(arguments))
+}
+
+fn finish(pair: &Pair, mut command: Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = pair.ours.run(move || command.output().unwrap());
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_file_is_served_as_the_command_line_would_be() {
+    if !may_run("a_file_is_served_as_the_command_line_would_be") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    dir.image("a", 64);
+    let file = configuration(
+        &dir,
+        "interfaces = ['*2', '*']\nprobe = false\n[workers]\ncores = [0]\n[xdp]\nmode = 'generic'\n\
+         [limits]\nbuffer-count = 16\n[[export]]\naddress = '0.1'\npath = '%/a'\noffset = 8\nlength = '8KiB'\n\
+         read-only = true\n",
+    );
+    let daemon = Daemon::spawn(&pair.ours, xblade(&format!("serve --config {file}")));
+    daemon.wait_for("ready: 1 export on xbp2, xbp0");
+    daemon.wait_for("XDP in generic mode");
+    daemon.wait_for("worker 0 runs on core 0");
+    for (ours, peer) in [(OURS, PEER), ("xbp2", "xbp3")] {
+        let mut host = Initiator::new(&pair.peer, peer, pair.ours.mac(ours));
+        assert_eq!(host.read(at(0, 1), 3, 1), sector(11), "from the offset on");
+        assert_eq!(host.identify(at(0, 1)).sectors, 16);
+        assert_eq!(host.query(at(0, 1), PATIENCE).unwrap().1.buffer_count, 16);
+        let tag = host.send_write(at(0, 1), 1, &sector(1));
+        assert_eq!(host.answer(tag).status & 1, 1, "it is read-only");
+    }
+    // A process that serves is no fault of the machine.
+    let (code, out, err) = run(&pair, &format!("check --config {file}"));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.ends_with("no faults: 1 export on *2, *\n"), "{out}");
+    daemon.stop().report().assert_sound();
+}
+
+#[test]
+fn each_export_is_for_the_hosts_on_its_own_list() {
+    if !may_run("each_export_is_for_the_hosts_on_its_own_list") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    dir.image("a", 8);
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    let (own, other) = (host.mac, Mac([2, 0, 0, 0, 0, 0x77]));
+    let export = |slot: u8, allow: &str| {
+        format!("[[export]]\naddress = '0.{slot}'\npath = '%/a'\nread-only = true\n{allow}\n")
+    };
+    let lists = format!("[acl]\nmine = ['{own}']\nboth = ['mine', '{other}']\n");
+    for (third, kernel) in [("allow = ['mine']", true), ("allow = 'everybody'", false)] {
+        let exports = [export(1, ""), export(2, "allow = ['both']"), export(3, third)].concat();
+        let top = format!("interfaces = ['{OURS}']\nprobe = false\nallow = ['{other}']\n");
+        let file = configuration(&dir, &format!("{top}{exports}{lists}"));
+        host.mac = own;
+        host.clear();
+        let daemon = Daemon::serve_file(&pair.ours, &file);
+        let mut told: Vec<_> = (0..4)
+            .map(|_| host.announcement(PATIENCE).unwrap())
+            .map(|told| (told.address, told.to))
+            .collect();
+        told.sort_unstable();
+        let last = if kernel { own } else { Mac::BROADCAST };
+        let mut expected = [(at(0, 1), other), (at(0, 2), own), (at(0, 2), other), (at(0, 3), last)];
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+        for (mac, served) in [(own, [false, true, true]), (other, [true, true, !kernel])] {
+            host.mac = mac;
+            for (slot, served) in (1..).zip(served) {
+                if served {
+                    assert_eq!(host.read(at(0, slot), 1, 1), sector(1), "{mac} at 0.{slot}");
+                } else {
+                    host.assert_silence(at(0, slot));
+                }
+            }
+        }
+        // Who is on no list is turned away in the kernel, if all have lists.
+        let before = daemon.report();
+        host.mac = Mac([2, 0, 0, 0, 0, 0x78]);
+        host.assert_silence(at(0, 1));
+        let after = daemon.report();
+        let came = after.sum("received") > before.sum("received");
+        assert_eq!(came, !kernel, "whether the question came to the rings");
+        daemon.stop().report().assert_sound();
+        pair.ours.until_detached(OURS);
+    }
+}
+
+#[test]
+fn faults_of_the_file_end_it_before_anything_else() {
+    if !may_run("faults_of_the_file_end_it_before_anything_else") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let file = configuration(
+        &dir,
+        "interfaces = ['xbp0']\n[[export]]\naddress = '0.1'\npath = '%/none'\nro = true\n",
+    );
+    for (arguments, parts) in [
+        ("serve", &[":5:1: ro is not a key", "did you mean read-only?"][..]),
+        ("show", &[":5:1: ro is not a key"]),
+        ("check", &[":5:1: ro is not a key", "On this machine:", ":4:8: ", "/none: no such file"]),
+    ] {
+        let (code, out, err) = run(&pair, &format!("{arguments} --config {file}"));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments}: {err}");
+        for part in parts {
+            assert!(err.contains(part), "{arguments}: {part}: {err}");
+        }
+    }
+    for (text, part) in [(&b"\xff"[..], ":1: byte 0xff is not UTF-8"), (b"interfaces = [", "not closed")] {
+        fs::write(&file, text).unwrap();
+        let (code, _, err) = run(&pair, &format!("serve --config {file}"));
+        assert!(code == Some(2) && err.contains(part), "{err}");
+    }
+    let (code, _, err) = run(&pair, "serve --config /none/xblade.toml");
+    assert!(code == Some(2) && err.contains("/none/xblade.toml: cannot read the configuration"), "{err}");
+}
+
+#[test]
+fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
+    if !may_run("what_on_the_machine_does_not_fit_is_told_with_its_place") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    dir.image("a", 8);
+    dir.image("empty", 0);
+    let exports = ["none", "", "empty", "a"]
+        .iter()
+        .zip(1..)
+        .map(|(name, slot)| format!("[[export]]\naddress = '0.{slot}'\npath = '%/{name}'\n"));
+    let exports: String = exports.collect();
+    let file = configuration(
+        &dir,
+        &format!(
+            "interfaces = ['xbp0', 'xbpnone', 'storage*', 'lo']\n{exports}offset = 6\nlength = 3\n\
+             [workers]\ncores = [0, 4711]\n"
+        ),
+    );
+    let (code, out, err) = run(&pair, &format!("check --config {file}"));
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{err}");
+    for part in [
+        "On this machine:",
+        ":1:23: interface `xbpnone` does not exist",
+        "= give one of those there are (",
+        ":1:34: no Ethernet interface fits storage*",
+        ":1:46: lo is the loopback",
+        ":4:8: ",
+        "/none: no such file",
+        ":7:8: ",
+        "/: is a directory",
+        "/empty: has 0 bytes",
+        "/a: offset 3072 + length 1536 lies beyond its end at 4096 bytes",
+        ":17:13: this process may not use a core 4711",
+        "8 faults",
+    ] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    // The same as an ordinary user, who may write nothing here and has no
+    // capabilities.
+    let text = "interfaces = ['xbp0']\n[[export]]\naddress = '0.1'\npath = '%/a'\n";
+    let file = configuration(&dir, text);
+    let mut command = public_copy(&dir);
+    command.args(["check", "--config", &file]).uid(65534).gid(65534);
+    let (code, _, err) = finish(&pair, command);
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains("lacks CAP_NET_ADMIN") && err.contains("/a: may not be written"), "{err}");
+}
+
+#[test]
+fn what_is_shown_can_be_served() {
+    if !may_run("what_is_shown_can_be_served") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    dir.image("a", 8);
+    let file = configuration(&dir, "interfaces = ['xbp0']\n[[export]]\naddress = '0.1'\npath = '%/a'\n");
+    let (code, shown, err) = run(&pair, &format!("show --config {file}"));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for part in
+        ["buffer-count = 64", "durability = \"durable\"", "rx-ring = \"auto\"", "allow = \"everybody\""]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let file = configuration(&dir, &shown);
+    let (_, again, _) = run(&pair, &format!("show --config {file}"));
+    assert_eq!(again, shown);
+    let (code, json, _) = run(&pair, &format!("show --json --config {file}"));
+    assert!(code == Some(0) && json.contains("\"buffer-count\": 64"), "{json}");
+    let daemon = Daemon::serve_file(&pair.ours, &file);
+    // What is in use by a process that serves it is no fault of the machine.
+    let (code, _, err) = run(&pair, &format!("check --config {file}"));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    daemon.stop();
+}
