@@ -83,7 +83,8 @@ def compare_hgrm(path, histogram):
 
 def compare_fio(side, histogram, what):
     """What result.json says of it."""
-    check(side["total_ios"] == histogram.get_total_count(), f"{what}: {side['total_ios']} requests")
+    total = side["total_ios"] + side["drop_ios"]
+    check(total == histogram.get_total_count(), f"{what}: {total} requests")
     values = cumulated(histogram)
     for percentile, value in side["clat_ns"]["percentile"].items():
         # A percentile that falls just on a count may be the next value's.

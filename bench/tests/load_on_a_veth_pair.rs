@@ -178,3 +178,33 @@ fn a_ramp_finds_a_knee_and_keeps_every_step() {
     assert_eq!(text.matches("/s asked").count(), steps.len());
     assert_eq!(steps.first().unwrap()["setup"]["rate"], 2000.0);
 }
+
+#[test]
+fn a_load_leaves_a_report_of_every_run_and_refuses_a_directory_of_others_before_it_begins() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    let mut rig = Rig::new(1500);
+    rig.start_target(&liar("7.3", "none"));
+    let directory = rig.files.join("report");
+    let load = format!(
+        "load --interface xbbi --export 7.3 --port af-packet --op mixed --seconds 0.5 --interval 0.1 --runs 2 --report {}",
+        directory.display()
+    );
+    for _ in 0..2 {
+        let (code, text) = rig.bench(&load);
+        assert_eq!(code, Some(0), "{text}");
+    }
+    let list = fs::read_to_string(directory.join("files.txt")).unwrap();
+    assert!(list.starts_with("xblade-bench report, complete\n"), "{list}");
+    let of = |end: &str| list.lines().filter(|name| name.ends_with(end)).count();
+    assert_eq!((of(".hlog"), of(".hgrm"), of(".svg"), of(".html")), (2, 4, 3, 1), "{list}");
+    let html = fs::read_to_string(directory.join("report.html")).unwrap();
+    assert!(html.contains("run 2 of 2") && html.contains("Figure 3."), "intervals are there, too");
+
+    fs::write(directory.join("notes"), "mine").unwrap();
+    let (code, text) = rig.bench(&load);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("notes") && !text.contains("latency of"), "before anything was sent: {text}");
+    assert_eq!(fs::read_to_string(directory.join("notes")).unwrap(), "mine");
+}

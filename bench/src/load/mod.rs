@@ -108,6 +108,7 @@ pub fn ramp(args: &RampArgs) -> Result<bool> {
 }
 
 fn bench<'a>(args: &'a LoadArgs, job: &'a Job) -> Result<Bench<'a>> {
+    args.report.as_deref().map_or(Ok(()), report::check)?;
     let ports = job.open_ports(args.port)?;
     Ok(Bench { args, job, ports, stop: signals::on_interrupt()?, done: 0 })
 }

@@ -71,6 +71,8 @@ impl Sum {
                 seconds: self.seconds,
                 reads: tally.reads.response.pack(),
                 writes: tally.writes.response.pack(),
+                unanswered_reads: tally.reads.unanswered,
+                unanswered_writes: tally.writes.unanswered,
                 resent: retransmits,
                 dropped,
             });

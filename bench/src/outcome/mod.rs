@@ -108,10 +108,14 @@ pub struct Interval {
     pub from_s: f64,
     /// How long it is.
     pub seconds: f64,
-    /// Response times of reads that were answered in it.
+    /// Response times of reads that were answered in it, or given up.
     pub reads: Packed,
     /// Of writes.
     pub writes: Packed,
+    /// How many of these reads were never answered.
+    pub unanswered_reads: u64,
+    /// How many of these writes.
+    pub unanswered_writes: u64,
     /// Requests that were sent again in it.
     pub resent: u64,
     /// Frames that were dropped in it, on the generator's side.

@@ -13,7 +13,7 @@ pub fn facts(outcome: &Outcome, told: &[Condition]) -> Vec<(String, String)> {
         ("exports", s.exports.join(", ")),
         ("port", format!("{}, {} thread{}", s.port, s.threads, if s.threads == 1 { "" } else { "s" })),
         ("started", started(outcome)),
-        ("sent for", format!("{} s", grouped(outcome.seconds, 2))),
+        ("sent for", format!("{} s{}", grouped(outcome.seconds, 2), warm_up(outcome))),
         ("generator idle", format!("{:.0} %", outcome.idle * 100.0)),
         ("trouble", trouble(outcome)),
     ];
@@ -48,10 +48,20 @@ fn load(outcome: &Outcome) -> String {
     let s = &outcome.setup;
     let size = bytes(u64::from(s.sectors) * 512);
     let loops = match s.rate {
-        Some(rate) => format!("open loop, {} a second, at most {} in flight", grouped(rate, 0), s.window),
+        Some(rate) => {
+            let arrivals = s.arrivals.as_ref().map_or(String::new(), |how| format!(" ({how})"));
+            format!("open loop, {} a second{arrivals}, at most {} in flight", grouped(rate, 0), s.window)
+        }
         None => format!("closed loop, {} in flight", s.window),
     };
     format!("{} {} of {size}, {loops}", s.pattern, s.op)
+}
+
+fn warm_up(outcome: &Outcome) -> String {
+    match outcome.setup.warm_up_s {
+        seconds if seconds > 0.0 => format!(", after {} s that did not count", grouped(seconds, 2)),
+        _ => String::new(),
+    }
 }
 
 /// When it began, if that is known.
@@ -73,6 +83,7 @@ fn trouble(outcome: &Outcome) -> String {
         (t.errors, "ATA errors"),
         (t.refused, "AoE errors"),
         (t.lost, "requests never answered"),
+        (t.unsent, "requests due and never sent"),
     ];
     let some: Vec<String> = all
         .iter()

@@ -38,6 +38,8 @@ pub fn mixed() -> Outcome {
     let mut mixed = outcome("xblade store=mmap", 1, [140, 60]);
     mixed.setup.op = "70 % read".to_owned();
     mixed.setup.rate = Some(800.0);
+    mixed.setup.arrivals = Some("poisson".to_owned());
+    mixed.setup.warm_up_s = 0.5;
     for side in [&mut mixed.reads, &mut mixed.writes] {
         let mut service = Latencies::default();
         for bucket in side.response.iter_recorded() {
@@ -106,11 +108,18 @@ fn outcome(name: &str, slowness: u64, each: [usize; 2]) -> Outcome {
             seconds: 0.25,
             reads: sides[0].pack(),
             writes: sides[1].pack(),
+            unanswered_reads: 0,
+            unanswered_writes: 0,
             resent: if quarter == 2 { slowness - 1 } else { 0 },
             dropped: if quarter == 3 { slowness / 3 } else { 0 },
         });
     }
-    all.trouble = Trouble { retransmits: slowness - 1, dropped: slowness / 3, ..Trouble::default() };
+    // The slow one gave up on a request in each of the first two quarters.
+    let lost = u64::from(slowness > 2);
+    all.intervals[..2].iter_mut().for_each(|interval| interval.unanswered_reads = lost);
+    all.reads.unanswered = 2 * lost;
+    all.trouble =
+        Trouble { lost: 2 * lost, retransmits: slowness - 1, dropped: slowness / 3, ..Trouble::default() };
     all.warnings = all.suspicions();
     all
 }

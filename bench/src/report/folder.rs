@@ -52,6 +52,11 @@ pub fn store(directory: &Path, files: &[File]) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Refuses a directory that [`store`] would refuse.
+pub fn check(directory: &Path) -> Result<()> {
+    if directory.exists() { ours(directory).map(|_| ()) } else { Ok(()) }
+}
+
 /// The files of an earlier report that are still there; an error if others are.
 fn ours(directory: &Path) -> Result<Vec<String>> {
     let failed = || format!("cannot read {}", directory.display());
@@ -136,6 +141,7 @@ mod tests {
             let path = place.0.join(name);
             fs::write(&path, text).unwrap();
             let error = store(&place.0, &[File::new("b", "2")]).unwrap_err().to_string();
+            assert_eq!(check(&place.0).unwrap_err().to_string(), error);
             assert!(error.contains(&format!("holds {name}")) && error.contains("--report"), "{error}");
             assert_eq!(
                 (place.names(), fs::read_to_string(&path).unwrap()),
@@ -143,7 +149,9 @@ mod tests {
             );
             fs::remove_file(path).unwrap();
         }
+        check(&place.0).unwrap();
         store(&place.0, &[File::new("b", "2")]).unwrap();
+        check(&place.0).unwrap();
         fs::write(place.0.join("notes"), "mine").unwrap();
         assert!(store(&place.0, &[File::new("c", "2")]).is_err());
         assert_eq!(place.names(), ["b", LIST, "notes"]);

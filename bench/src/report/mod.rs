@@ -44,6 +44,12 @@ pub fn write_all(document: &Document, directory: &Path) -> Result<Vec<PathBuf>> 
     folder::store(directory, &files(document)?)
 }
 
+/// Refuses a directory that [`write_all`] would refuse, before anything is measured in
+/// vain.
+pub fn check(directory: &Path) -> Result<()> {
+    folder::check(directory)
+}
+
 /// Every file, the ones that people and programs open first last.
 fn files(document: &Document) -> Result<Vec<File>> {
     let mut files = Vec::new();

@@ -44,7 +44,7 @@ fn compare(outcomes: &[Outcome]) -> Table {
 
 fn failed(outcome: &Outcome) -> u64 {
     let t = &outcome.trouble;
-    t.errors + t.refused + t.lost
+    t.errors + t.refused + t.lost + t.unsent
 }
 
 /// Times of one outcome: a row for reads and for writes, and in an open loop one

@@ -19,10 +19,10 @@ pub fn text(outcome: &Outcome) -> String {
     );
     let all = outcome.response();
     let mut table = Table::new(["", "IOPS", "MB/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us"]);
-    table.row(row(outcome, "all", &all));
+    table.row(row(outcome, "all", &all, outcome.completions()));
     for (name, side) in [("read", &outcome.reads), ("write", &outcome.writes)] {
         if (1..all.len()).contains(&side.response.len()) {
-            table.row(row(outcome, name, &side.response));
+            table.row(row(outcome, name, &side.response, side.answered()));
         }
     }
     out += &table.text();
@@ -30,8 +30,8 @@ pub fn text(outcome: &Outcome) -> String {
     out + &trouble(outcome)
 }
 
-fn row(outcome: &Outcome, name: &str, latencies: &Latencies) -> Vec<String> {
-    let share = latencies.len() as f64 / outcome.completions().max(1) as f64;
+fn row(outcome: &Outcome, name: &str, latencies: &Latencies, answered: u64) -> Vec<String> {
+    let share = answered as f64 / outcome.completions().max(1) as f64;
     let rates = [format!("{:.0}", outcome.iops() * share), format!("{:.1}", outcome.mb_per_s() * share)];
     let us = [0.5, 0.9, 0.99, 0.999].map(|quantile| latencies.us(quantile));
     let us = us.into_iter().chain([latencies.max_us()]).map(|us| format!("{us:.1}"));
@@ -41,8 +41,8 @@ fn row(outcome: &Outcome, name: &str, latencies: &Latencies) -> Vec<String> {
 fn trouble(outcome: &Outcome) -> String {
     let t = &outcome.trouble;
     let mut out = format!(
-        "\nretransmits {}  late {}  duplicates {}  unexpected {}  dropped {}  errors {}  refused {}  lost {}\n",
-        t.retransmits, t.late, t.duplicates, t.unexpected, t.dropped, t.errors, t.refused, t.lost
+        "\nretransmits {}  late {}  duplicates {}  unexpected {}  dropped {}  errors {}  refused {}  lost {}  unsent {}\n",
+        t.retransmits, t.late, t.duplicates, t.unexpected, t.dropped, t.errors, t.refused, t.lost, t.unsent
     );
     if let Some(error) = &t.last_error {
         out += &format!("last error: {error}\n");

@@ -11,22 +11,20 @@ use super::bins;
 const PERCENTILES: [f64; 17] =
     [1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
 
-/// Of which interval's requests?
-type Of = fn(&Interval) -> &Packed;
+/// Of which interval's requests? And how many of them were never answered.
+type Of = fn(&Interval) -> (&Packed, u64);
 
 /// Reads and writes.
 pub fn both(outcome: &Outcome) -> [Value; 2] {
-    let reads = direction(outcome, &outcome.reads, |interval| &interval.reads);
-    let writes = direction(outcome, &outcome.writes, |interval| &interval.writes);
-    let mut both = [reads, writes];
-    let first = usize::from(outcome.reads.response.is_empty());
-    both[first]["drop_ios"] = outcome.trouble.lost.into();
-    both
+    [
+        direction(outcome, &outcome.reads, |interval| (&interval.reads, interval.unanswered_reads)),
+        direction(outcome, &outcome.writes, |interval| (&interval.writes, interval.unanswered_writes)),
+    ]
 }
 
 /// What there was none of.
 pub fn none() -> Value {
-    direction(&Outcome::default(), &Side::default(), |interval| &interval.reads)
+    direction(&Outcome::default(), &Side::default(), |interval| (&interval.reads, 0))
 }
 
 /// Times of nothing.
@@ -37,7 +35,8 @@ pub fn no_times() -> Value {
 fn direction(outcome: &Outcome, side: &Side, of: Of) -> Value {
     let all = &side.response;
     let block = u64::from(outcome.setup.sectors) * 512;
-    let bytes = all.len() * block;
+    let answered = side.answered();
+    let bytes = answered * block;
     let per_second = |n: u64| n as f64 / outcome.seconds.max(1e-9);
     let some = !all.is_empty();
     let mut clat = of_histogram(all);
@@ -53,11 +52,11 @@ fn direction(outcome: &Outcome, side: &Side, of: Of) -> Value {
         "io_kbytes": bytes >> 10,
         "bw_bytes": per_second(bytes) as u64,
         "bw": per_second(bytes) as u64 >> 10,
-        "iops": per_second(all.len()),
+        "iops": per_second(answered),
         "runtime": if some { (outcome.seconds * 1e3).round() as u64 } else { 0 },
-        "total_ios": all.len(),
+        "total_ios": answered,
         "short_ios": 0,
-        "drop_ios": 0,
+        "drop_ios": side.unanswered,
         "slat_ns": wait(side),
         "clat_ns": clat,
         "lat_ns": of_histogram(all),
@@ -75,10 +74,11 @@ fn direction(outcome: &Outcome, side: &Side, of: Of) -> Value {
     })
 }
 
-/// How long requests waited before they were sent, where that is known.
+/// How long requests waited before they were sent, where that is known: not if some
+/// were never sent.
 fn wait(side: &Side) -> Value {
     match &side.service {
-        Some(service) if !service.is_empty() => {
+        Some(service) if !service.is_empty() && service.len() == side.response.len() => {
             times(0, 0, (side.response.mean() - service.mean()).max(0.0), 0.0, service.len())
         }
         _ => no_times(),
@@ -103,6 +103,10 @@ fn percentiles(all: &Histogram<u64>) -> Value {
     Value::Object(PERCENTILES.into_iter().map(one).collect::<Map<_, _>>())
 }
 
+fn rate((times, unanswered): (&Packed, u64), seconds: f64) -> f64 {
+    times.unpack().len().saturating_sub(unanswered) as f64 / seconds
+}
+
 /// Requests a second, by interval.
 struct Rates {
     min: f64,
@@ -118,7 +122,7 @@ impl Rates {
     fn new(intervals: &[Interval], of: Of) -> Self {
         let longest = intervals.iter().map(|interval| interval.seconds).fold(0.0, f64::max);
         let whole = intervals.iter().filter(|interval| interval.seconds > longest / 2.0);
-        let rates: Vec<f64> = whole.map(|i| of(i).unpack().len() as f64 / i.seconds).collect();
+        let rates: Vec<f64> = whole.map(|i| rate(of(i), i.seconds)).collect();
         if rates.is_empty() {
             return Self { min: 0.0, max: 0.0, mean: 0.0, deviation: 0.0, samples: 0 };
         }

@@ -8,7 +8,8 @@
 //!   wait before it was sent (of its extremes nothing is known: they are zero).
 //! - `usr_cpu` and `sys_cpu` are those of a watched target, in per cent of a core.
 //! - `iodepth_level` names the mean of requests in flight, by Little's law.
-//! - `drop_ios` are requests that were never answered, in the job's first direction.
+//! - `drop_ios` are requests that were never answered. They are among the times, with
+//!   that for which they waited in vain, and not among `total_ios`.
 
 mod bins;
 mod direction;
@@ -82,7 +83,7 @@ fn job(outcome: &Outcome, name: &str, group: usize) -> Value {
 /// As strings, like fio's.
 fn options(outcome: &Outcome, name: &str) -> Value {
     let s = &outcome.setup;
-    let (reads, all) = (outcome.reads.response.len(), outcome.completions());
+    let (reads, all) = (outcome.reads.answered(), outcome.completions());
     let random = if s.pattern == "sequential" { "" } else { "rand" };
     let both = (1..all).contains(&reads);
     let kind = match (both, reads > 0 || s.op == "read") {
@@ -158,6 +159,21 @@ mod tests {
         for share in ["latency_ns", "latency_us", "latency_ms"] {
             assert!(job[share].as_object().unwrap().len() >= 10);
         }
+    }
+
+    #[test]
+    fn requests_that_were_never_answered_are_times_and_no_throughput() {
+        let outcome = fixture::reads("vblade", 3);
+        let all = file(std::slice::from_ref(&outcome));
+        let read = &all["jobs"][0]["read"];
+        assert_eq!((&read["total_ios"], &read["drop_ios"]), (&313.into(), &2.into()));
+        assert_eq!((&read["iops"], &read["iops_max"]), (&313.0.into(), &356.into()));
+        assert_eq!(read["clat_ns"]["N"], 315);
+        assert_eq!(all["jobs"][0]["error"], 5);
+        let text = crate::report::text(&outcome);
+        let rate =
+            text.lines().find(|line| line.starts_with("all")).and_then(|line| line.split_whitespace().nth(1));
+        assert_eq!(rate, Some("313"), "{text}");
     }
 
     #[test]

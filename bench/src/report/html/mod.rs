@@ -38,9 +38,10 @@ pub fn html(document: &Document) -> String {
 }
 
 /// How to read it, at the end.
-const READING: &str = "Response times are those of requests that were answered well; three significant digits are \
-    kept. In an open loop they count from the time at which a request was meant to be sent, in a closed loop from \
-    the time at which it was sent first. 1 MB is 10⁶ bytes. The same figures are in result.json (also in the shape \
+const READING: &str = "Rates are those of requests that were answered well. Response times have three significant \
+    digits, and requests that were never answered are among them, with the time that they waited in vain. In an open \
+    loop they count from the time at which a request was meant to be sent, in a closed loop from the time at which it \
+    was sent first. 1 MB is 10⁶ bytes. The same figures are in result.json (also in the shape \
     of fio’s output), and the distributions in the .hgrm and .hlog files of HdrHistogram beside this file.";
 
 fn of_section(at: usize, section: &Section, title: &str, figures: &mut Figures) -> String {

@@ -54,8 +54,17 @@ pub fn dark_style() -> String {
     format!("@media screen and (prefers-color-scheme:dark){{{rules}}}")
 }
 
-/// By number, over and over.
+/// By number: colours again and again, each time with other dashes. The number is that
+/// of the colour.
 fn stroke(at: usize) -> (usize, Stroke) {
-    let at = at % STROKES.len();
-    (at, STROKES[at])
+    let n = STROKES.len();
+    let (color, dash) = (at % n, (at + at / n) % n);
+    (color, Stroke { dash: STROKES[dash].dash, ..STROKES[color] })
+}
+
+#[test]
+fn curves_look_different() {
+    let looks: std::collections::BTreeSet<_> =
+        (0..30).map(|at| (stroke(at).1.light, stroke(at).1.dash)).collect();
+    assert_eq!(looks.len(), 30);
 }

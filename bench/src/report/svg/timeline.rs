@@ -54,6 +54,7 @@ struct Step {
     from: f64,
     to: f64,
     times: Latencies,
+    answered: u64,
     resent: u64,
     dropped: u64,
 }
@@ -75,6 +76,7 @@ fn steps(intervals: &[Interval]) -> Vec<Step> {
 fn step(intervals: &[Interval]) -> Option<Step> {
     let (first, last) = (intervals.first()?, intervals.last()?);
     let mut times = Latencies::default();
+    let unanswered: u64 = intervals.iter().map(|i| i.unanswered_reads + i.unanswered_writes).sum();
     for interval in intervals {
         times.add(&interval.reads.unpack());
         times.add(&interval.writes.unpack());
@@ -82,6 +84,7 @@ fn step(intervals: &[Interval]) -> Option<Step> {
     Some(Step {
         from: first.from_s,
         to: last.from_s + last.seconds,
+        answered: times.len().saturating_sub(unanswered),
         times,
         resent: intervals.iter().map(|interval| interval.resent).sum(),
         dropped: intervals.iter().map(|interval| interval.dropped).sum(),
@@ -115,7 +118,7 @@ fn curve(over: Over, name: &str, style: usize, steps: &[Step]) -> Curve {
 /// There is no percentile of nothing.
 fn value(over: Over, step: &Step) -> Option<f64> {
     match over {
-        Over::Throughput => Some(step.times.len() as f64 / (step.to - step.from).max(1e-9)),
+        Over::Throughput => Some(step.answered as f64 / (step.to - step.from).max(1e-9)),
         Over::P99 => (!step.times.is_empty()).then(|| step.times.us(0.99)),
     }
 }
@@ -131,7 +134,7 @@ mod tests {
         let outcome = fixture::reads("vblade", 3);
         let curve = curve(Over::Throughput, "vblade", 0, &steps(&outcome.intervals));
         assert_eq!(curve.pieces.len(), 1);
-        assert_eq!(curve.pieces[0][2..4], [(0.25, 360.0), (0.5, 360.0)]);
+        assert_eq!(curve.pieces[0][2..4], [(0.25, 356.0), (0.5, 356.0)]);
         let marks: Vec<_> = curve.marks.iter().map(|mark| (mark.at.0, mark.text.as_str())).collect();
         assert_eq!(
             marks,
