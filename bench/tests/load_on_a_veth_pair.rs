@@ -199,6 +199,11 @@ fn a_load_leaves_a_report_of_every_run_and_refuses_a_directory_of_others_before_
     assert!(list.starts_with("xblade-bench report, complete\n"), "{list}");
     let of = |end: &str| list.lines().filter(|name| name.ends_with(end)).count();
     assert_eq!((of(".hlog"), of(".hgrm"), of(".svg"), of(".html")), (2, 4, 3, 1), "{list}");
+    let result: Value = serde_json::from_slice(&fs::read(directory.join("result.json")).unwrap()).unwrap();
+    for job in result["jobs"].as_array().unwrap() {
+        // Nothing is sent before the time counts from: it would be answered in no time.
+        assert!(job["read"]["lat_ns"]["min"].as_u64().unwrap() > 500, "{}", job["read"]["lat_ns"]);
+    }
     let html = fs::read_to_string(directory.join("report.html")).unwrap();
     assert!(html.contains("run 2 of 2") && html.contains("Figure 3."), "intervals are there, too");
 

@@ -87,6 +87,8 @@ impl Runner<'_> {
     /// Runs until everything is answered or given up.
     pub fn run(mut self) -> Result<(Worker, Ending)> {
         cores::pin(self.core)?;
+        // Before that all times are zero, and what is sent and answered would take none.
+        std::thread::sleep(self.times.start.saturating_duration_since(Instant::now()));
         let mut pace = Pace::new(self.times, self.worker.port.dropped().context(COUNTERS)?);
         self.load(&mut pace)?;
         let ended_ns = (pace.course.end_ns != NEVER).then_some(pace.course.end_ns);
