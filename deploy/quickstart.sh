@@ -3,13 +3,12 @@
 # builds it, makes two network namespaces joined by a veth pair, exports a 1 GiB
 # image from one through AF_XDP, and from the other finds it, and writes and reads
 # it with every sector verified. Then it measures xblade beside the ceiling of this
-# machine, and beside vblade if that is installed, and removes everything but the
-# report of that.
+# machine and beside vblade, and removes everything but the report of that.
 #
 # usage: sudo deploy/quickstart.sh
 #
 # Needs Debian 12 or Ubuntu 24.04 and Rust (rustup); installs the packages that
-# compiling needs (deploy/setup.sh build). Takes a minute when that is done, and
+# compiling needs, and vblade (deploy/setup.sh build bench). Takes a minute when that is done, and
 # may be run again at any time. Needs 1.1 GiB in $TMPDIR (default /var/tmp). The
 # report goes to $REPORT (default ./xblade-report-quick-TIME).
 set -euo pipefail
@@ -48,7 +47,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 step "packages and Rust"
-deploy/setup.sh build
+deploy/setup.sh build bench
 cargo_find
 
 step "building xblade and its load generator (a few minutes the first time)"

@@ -5,6 +5,7 @@
 # usage: deploy/setup.sh [--check] LIST...
 #
 #   LIST      build    to compile it (besides Rust, see rust-toolchain.toml)
+#             bench    what xblade is compared with
 #             test     to run every test, the VM with the Linux initiator included
 #   --check   install nothing: name what is missing, exit 1 if anything is
 #
@@ -16,6 +17,7 @@ set -euo pipefail
 # left out, gcc alone would have no C library headers: hence libc6-dev.
 BUILD='clang llvm libclang-dev gcc libc6-dev make m4 pkg-config
     libelf-dev zlib1g-dev libbpf-dev iproute2 git ca-certificates'
+BENCH='vblade fio iproute2 ethtool util-linux'
 # Ubuntu 24.04 has bpftool inside linux-tools-common.
 TEST='qemu-system-x86 busybox-static cpio kmod xz-utils zstd
     fio aoetools vblade e2fsprogs xfsprogs fdisk hdparm util-linux
@@ -50,12 +52,13 @@ for arg in "$@"; do
     case $arg in
         --check) check=yes ;;
         build) wanted+=" $BUILD" ;;
+        bench) wanted+=" $BENCH" ;;
         test) wanted+=" $TEST" ;;
         -h|--help) sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) die "unknown argument '$arg' (build, test, --check)" ;;
+        *) die "unknown argument '$arg' (build, bench, test, --check)" ;;
     esac
 done
-[ -n "$wanted" ] || die "which list? build, test or both"
+[ -n "$wanted" ] || die "which list? build, bench, test or several"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "setup: not Debian or Ubuntu; see that these are installed:" $wanted

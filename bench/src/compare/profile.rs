@@ -10,7 +10,7 @@ use super::case::CaseSpec;
 use super::target::{CustomTarget, Target};
 
 /// Those that are compiled in.
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("quick", include_str!("../../profiles/quick.toml")),
     ("latency", include_str!("../../profiles/latency.toml")),
     ("throughput", include_str!("../../profiles/throughput.toml")),
@@ -19,6 +19,8 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("boot-storm", include_str!("../../profiles/boot-storm.toml")),
     ("durable-writes", include_str!("../../profiles/durable-writes.toml")),
     ("soak", include_str!("../../profiles/soak.toml")),
+    ("table-memory", include_str!("../../profiles/table-memory.toml")),
+    ("table-disk", include_str!("../../profiles/table-disk.toml")),
 ];
 
 /// A profile.
