@@ -80,11 +80,19 @@ impl<'a> Bench<'a> {
         Ask { tag: self.tag, vlan: self.variant.vlan.to_vec(), ..Ask::new(to, command, argument) }
     }
 
-    /// Sends a frame and returns all that the target has to say to it: the
-    /// answers that come before that of a later request. Frames are answered
-    /// in order, so nobody has to wait for silence.
+    /// Sends a frame and returns all that the target has to say to it, without
+    /// waiting for silence: a worker sends what comes of a turn together, in any
+    /// order, so the frame has been answered, if it is, when a later request has,
+    /// and another one that was sent after the answer to that.
     pub fn exchange(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         self.target.send(frame);
+        let mut replies = self.until_answered(frame);
+        replies.extend(self.until_answered(frame));
+        replies
+    }
+
+    /// Sends a request of another host, and returns what comes before its answer.
+    fn until_answered(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         let argument = ata(0x20, 1, 1, &[]);
         self.tag += 1;
         let sentinel = Ask { tag: self.tag, ..Ask::new(SENTINEL, ATA, argument.clone()).from(SENTINEL_HOST) };
