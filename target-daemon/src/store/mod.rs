@@ -230,7 +230,8 @@ pub trait Store: Send {
 
     /// Does a read or a write at once, if that needs no waiting: then it needs no
     /// place in a queue and no completion, and its token means nothing. `None`:
-    /// nothing was done; submit it.
+    /// nothing was done; submit it. Not asked of a store with a descriptor
+    /// ([`Store::fd`]).
     fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
         let _ = op;
         None

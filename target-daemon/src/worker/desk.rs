@@ -257,7 +257,9 @@ impl Desk {
     fn at_once(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
         let export = self.shelf.get_mut(index)?;
         let lane = self.lanes.get(usize::from(pending.job.lane))?;
-        if pending.content.kind == Kind::Discard || !self.books.get(index)?.is_clear(span) {
+        // Who tells the end of its work by a descriptor does nothing at once.
+        let never = pending.content.kind == Kind::Discard || export.store.fd().is_some();
+        if never || !self.books.get(index)?.is_clear(span) {
             return None;
         }
         let result = export.store.now(&mut pending.op(NOBODYS, &lane.memory)?)?;
