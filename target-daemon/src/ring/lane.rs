@@ -172,14 +172,12 @@ impl<R: Rings> Lane<R> {
     /// what is going to be written behind it finds its memory in the cache then.
     pub fn warm(&mut self, frame: &mut Frame) {
         let short = |len: u16| frame.pieces() == 1 && len <= SHORT;
-        let Some((from, len)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
-        let Some(chunk) = self.pool.take(Place::User) else { return };
-        let mut warm = Frame::empty(self.memory.id());
-        warm.push(self.memory.start_of(chunk), len);
-        let (old, new) = (self.memory.piece(frame, 0), self.memory.piece_mut(&mut warm, 0));
-        if old.len() == new.len() {
-            new.copy_from_slice(old);
+        let Some((from, _)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
+        // Without one the frame stays where it is, which nobody needs to count.
+        if self.pool.count(Place::Free) == 0 {
+            return;
         }
+        let Ok(warm) = self.duplicate(frame) else { return };
         *frame = warm;
         // Cannot fail: the ledger gave it to the frame.
         let given = self.pool.give_cold(self.memory.chunk_of(from), Place::User);
