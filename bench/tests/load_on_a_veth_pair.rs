@@ -136,10 +136,7 @@ fn no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers() {
         return;
     }
     let mut rig = Rig::new(1500);
-    let file = rig.file(1 << 20);
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
-    fs::write(&file, &bytes).unwrap();
+    let (file, bytes) = rig.file_with_data(1 << 20);
     rig.start_target(&["vblade", "-b", "16", "7", "3", "xbbt", &file]);
     rig.start_target(&liar("7.4", "none"));
     for way in [

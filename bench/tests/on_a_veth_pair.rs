@@ -78,10 +78,7 @@ fn an_export_that_holds_data_is_not_written() {
         return;
     }
     let mut rig = Rig::new(1500);
-    let file = rig.file(1 << 20);
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
-    fs::write(&file, &bytes).unwrap();
+    let (file, bytes) = rig.file_with_data(1 << 20);
     rig.start_target(&["vblade", "-b", "64", "7", "3", "xbbt", &file]);
     let load = "load --interface xbbi --export 7.3 --op write --count 500";
     let (code, text) = rig.bench(load);

@@ -1,7 +1,7 @@
 //! What a target did in all rounds, as one outcome: one curve.
 
 use crate::conditions::condition;
-use crate::outcome::{Condition, Footprint, Interval, Outcome, Sample, Side, Trouble};
+use crate::outcome::{Condition, Footprint, Interval, Outcome, Sample};
 
 /// Joins the rounds of one target; nothing of none. Rates are those of all
 /// rounds together, and need not be the medians of tables.
@@ -26,9 +26,9 @@ fn add(all: &mut Outcome, more: &Outcome) {
     let later = |interval: &Interval| Interval { from_s: interval.from_s + from_s, ..interval.clone() };
     all.intervals.extend(more.intervals.iter().map(later));
     all.seconds += more.seconds;
-    add_side(&mut all.reads, &more.reads);
-    add_side(&mut all.writes, &more.writes);
-    add_trouble(&mut all.trouble, &more.trouble);
+    all.reads.add(&more.reads);
+    all.writes.add(&more.writes);
+    all.trouble.add(&more.trouble);
     if let (Some(all), Some(more)) = (&mut all.cost, &more.cost) {
         all.user_ns += more.user_ns;
         all.system_ns += more.system_ns;
@@ -39,27 +39,6 @@ fn add(all: &mut Outcome, more: &Outcome) {
         all.faults.extend(more.faults.iter().cloned());
         all.examples.extend(more.examples.iter().cloned());
     }
-}
-
-fn add_side(all: &mut Side, more: &Side) {
-    all.response.add(&more.response);
-    all.unanswered += more.unanswered;
-    if let (Some(all), Some(more)) = (&mut all.service, &more.service) {
-        all.add(more);
-    }
-}
-
-fn add_trouble(all: &mut Trouble, more: &Trouble) {
-    all.retransmits += more.retransmits;
-    all.late += more.late;
-    all.duplicates += more.duplicates;
-    all.unexpected += more.unexpected;
-    all.errors += more.errors;
-    all.refused += more.refused;
-    all.lost += more.lost;
-    all.unsent += more.unsent;
-    all.dropped += more.dropped;
-    all.last_error = all.last_error.take().or_else(|| more.last_error.clone());
 }
 
 /// What a target held over time.
@@ -87,7 +66,7 @@ fn footprint(sample: &Sample, several: bool) -> Option<Condition> {
 mod tests {
     use super::super::samples::fake;
     use super::*;
-    use crate::outcome::Cost;
+    use crate::outcome::{Cost, Trouble};
 
     fn sample(iops: f64, idle: f64) -> Sample {
         let mut sample = fake::sample(iops);

@@ -60,13 +60,8 @@ impl Tally {
 
     /// Adds another, of the same time or a later one.
     pub fn add(&mut self, other: &Self) {
-        for (to, from) in [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes)] {
-            to.response.add(&from.response);
-            to.unanswered += from.unanswered;
-            if let (Some(to), Some(from)) = (&mut to.service, &from.service) {
-                to.add(from);
-            }
-        }
+        self.reads.add(&other.reads);
+        self.writes.add(&other.writes);
         self.trouble.add(&other.trouble);
         self.last_ns = self.last_ns.max(other.last_ns);
     }
@@ -92,22 +87,6 @@ impl Took {
 }
 
 impl Trouble {
-    /// Adds those of another.
-    pub fn add(&mut self, other: &Self) {
-        self.retransmits += other.retransmits;
-        self.late += other.late;
-        self.duplicates += other.duplicates;
-        self.unexpected += other.unexpected;
-        self.errors += other.errors;
-        self.refused += other.refused;
-        self.lost += other.lost;
-        self.unsent += other.unsent;
-        self.dropped += other.dropped;
-        if other.last_error.is_some() {
-            self.last_error.clone_from(&other.last_error);
-        }
-    }
-
     /// Those that make a run bad, and no others.
     pub fn failures(&self) -> Self {
         Self {

@@ -4,6 +4,7 @@
 mod judgement;
 mod latencies;
 mod sample;
+mod sum;
 
 use serde::{Deserialize, Serialize};
 

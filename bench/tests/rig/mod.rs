@@ -83,6 +83,16 @@ impl Rig {
         path.to_str().unwrap().to_owned()
     }
 
+    /// A file that holds an ext4 file system, for who looks no further than its
+    /// signature; and its bytes.
+    pub fn file_with_data(&self, bytes: usize) -> (String, Vec<u8>) {
+        let path = self.file(bytes);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
+        fs::write(&path, &bytes).unwrap();
+        (path, bytes)
+    }
+
     pub fn bench(&self, args: &str) -> (Option<i32>, String) {
         let words: Vec<&str> = std::iter::once(BENCH).chain(args.split_whitespace()).collect();
         let output = self.command('i', &words).output().unwrap();
