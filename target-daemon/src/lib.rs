@@ -31,5 +31,7 @@ pub mod config;
 pub mod plant;
 /// Telling the processor what will be needed soon.
 pub(crate) mod prefetch;
+/// How a running daemon is asked and told: what there is to ask, and the answers.
+pub mod control;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

@@ -28,7 +28,16 @@ impl Daemon {
     /// environment, and lets it write to `log`.
     pub fn serve(space: &Space, arguments: &[String], environment: &[(&str, &str)], log: &Path) -> Self {
         let mut command = Command::new(xblade());
-        command.arg("serve").args(arguments).envs(environment.iter().copied());
+        command.arg("serve").args(arguments);
+        // Several run at once, and their exports have the same names.
+        if !arguments.iter().any(|argument| argument == "--config") {
+            for (option, value) in [("--control", "none"), ("--state", "none")] {
+                if !arguments.iter().any(|argument| argument == option) {
+                    command.args([option, value]);
+                }
+            }
+        }
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stderr(fs::File::create(log).expect("a log"));
         // Ctrl-C at a terminal is for the test, which then ends the daemon.
         command.process_group(0);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -21,8 +21,9 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("worker", &["ring", "wire", "command", "store", "shelf", "observe"]),
     // The typed model is made of the types of what it configures.
     ("config", &["wire", "store"]),
-    ("daemon", &["config", "link", "ring", "wire", "store", "shelf", "observe", "worker"]),
-    ("main", &["config", "daemon"]),
+    ("control", &["config", "link", "observe", "shelf", "store", "wire", "worker"]),
+    ("daemon", &["config", "control", "link", "ring", "wire", "store", "shelf", "observe", "worker"]),
+    ("main", &["config", "control", "daemon"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.

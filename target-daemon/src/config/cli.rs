@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::Export;
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
+use super::{Export, ServiceOptions};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -216,6 +216,10 @@ pub struct Serve {
     /// Do not ask the wire at start whether somebody else serves an address.
     #[arg(long)]
     pub no_probe: bool,
+
+    /// Control socket, metrics, state, rights.
+    #[command(flatten)]
+    pub service: ServiceOptions,
 }
 
 /// Rings and UMEM, for each queue.
@@ -269,6 +273,7 @@ impl Default for Serve {
             rings: RingOptions::default(),
             measure_every: 5,
             no_probe: false,
+            service: ServiceOptions::default(),
         }
     }
 }

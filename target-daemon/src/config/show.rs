@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::export::EVERYBODY;
-use super::{Export, Image, Serve};
+use super::{Export, Image, Serve, ServiceOptions};
 use crate::store::{Access, Durability, Sync};
 use crate::wire::ether::Mac;
 
@@ -64,12 +64,26 @@ fn table(serve: &Serve) -> Table {
             ])
             .into(),
         ),
+        ("service", service(&serve.service).into()),
         ("export", serve.exports.iter().map(export).collect::<Vec<Value>>().into()),
     ])
 }
 
 fn section(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
     rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn service(service: &ServiceOptions) -> Table {
+    let text = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
+    let mut rows = vec![("control", Value::from(service.control.to_string()))];
+    rows.extend(service.control_group.clone().map(|group| ("control-group", group.into())));
+    rows.extend([
+        ("metrics", service.metrics.to_string().into()),
+        ("state", service.state.to_string().into()),
+        ("sandbox", word(service.sandbox)),
+        ("folders", service.folders.iter().map(|folder| text(folder)).collect::<Vec<Value>>().into()),
+    ]);
+    section(rows)
 }
 
 /// The word of the command line.

@@ -3,6 +3,8 @@
 
 mod latency;
 mod report;
+mod tally;
 
 pub use latency::{Latency, Operation};
 pub use report::{Report, Section, bars};
+pub use tally::{Outcome, Tally};

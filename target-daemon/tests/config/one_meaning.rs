@@ -45,6 +45,14 @@ const ROWS: &[(&str, &str)] = &[
     ("--busy-poll 20 --busy-poll-budget 16", "[rings]\nbusy-poll-budget = 16\nbusy-poll = 20"),
     ("--buffer-count 2", "[limits]\nbuffer-count = 2"),
     ("--initiators 65535", "[limits]\ninitiators = 65535"),
+    ("--control /run/x --control-group disk", "[service]\ncontrol = '/run/x'\ncontrol-group = 'disk'"),
+    ("--control none --state none", "[service]\ncontrol = 'none'\nstate = 'none'\nmetrics = 'none'"),
+    (
+        "--metrics 127.0.0.1:9464 --state /var/lib/x",
+        "[service]\nmetrics = '127.0.0.1:9464'\nstate = '/var/lib/x'",
+    ),
+    ("--sandbox off", "[service]\nsandbox = 'off'"),
+    ("--folder /srv --folder /dev/vg", "[service]\nsandbox = 'on'\nfolders = ['/srv', '/dev/vg']"),
 ];
 
 /// Options of an export, with their commas, and its keys.

@@ -1,7 +1,7 @@
 //! What `show` prints means what was shown.
 
 use proptest::prelude::*;
-use xblade::config::{self, AutoOff, Export, Idle, Image, RingOptions, Serve, XdpMode};
+use xblade::config::{self, AutoOff, Export, Idle, Image, RingOptions, Serve, ServiceOptions, XdpMode};
 use xblade::store::{Access, Durability, OpenOptions, Sync};
 use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
@@ -104,6 +104,7 @@ fn serve() -> impl Strategy<Value = Serve> {
             rings,
             measure_every: numbers.2,
             no_probe,
+            service: ServiceOptions::default(),
         },
     )
 }

@@ -15,6 +15,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "rings",
             "xdp",
             "limits",
+            "service",
             "acl",
         ],
     ),
@@ -42,6 +43,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ),
     ("[xdp]", &["mode", "zero-copy", "multi-fragment"]),
     ("[limits]", &["buffer-count", "initiators"]),
+    ("[service]", &["control", "control-group", "metrics", "state", "sandbox", "folders"]),
 ];
 
 /// What else people call a key.

@@ -7,6 +7,7 @@ mod fault;
 mod item;
 mod keys;
 mod sections;
+mod service;
 mod syntax;
 
 use std::fs;

@@ -9,6 +9,7 @@ use super::export::{self, Draft};
 use super::fault::{Fault, Place, Sink};
 use super::item::{Item, Section};
 use super::keys::KEYS;
+use super::service;
 use crate::config::bounds::{self, BUFFER_COUNT_MIN, INITIATORS_MIN};
 use crate::config::{RingOptions, Serve};
 use crate::wire::ether::Mac;
@@ -44,6 +45,7 @@ pub fn read<'a>(root: &'a DeTable<'a>, text: &str, ethers: &'a HashMap<String, M
     rings(&mut top, &mut serve.rings);
     xdp(&mut top, &mut serve);
     limits(&mut top, &mut serve);
+    service::read(&mut top, keys("[service]"), &mut serve.service);
     top.finish();
     Read { serve, paths, interfaces, cores }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::bounds::BUFFER_COUNT_MIN;
 use crate::config::export::{ExportError, Raw};
-use crate::config::{Export, Image, Serve};
+use crate::config::{Export, Image, PathOrNone, Serve};
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::Mac;
 
@@ -168,6 +168,8 @@ impl Vblade {
     pub fn serve(&self) -> Result<Serve, VbladeError> {
         let exports = vec![self.export()?];
         let mut serve = Serve { exports, interfaces: vec![self.netif.clone()], ..Serve::default() };
+        // Several at once are usual.
+        serve.service.control = PathOrNone(Some(format!("/run/xblade/{}.sock", self.address).into()));
         if let Some(count) = self.buffer_count {
             serve.buffer_count = count;
         }

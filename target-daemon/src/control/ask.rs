@@ -1,0 +1,159 @@
+//! What the control thread can be asked for.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::overview::Overview;
+use crate::wire::aoe::Address;
+
+/// Asks that may wait for the control thread.
+const WAITING_MAX: usize = 64;
+
+/// Takes the answer to where it is awaited. Called once, from the control
+/// thread; it must not block.
+pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
+
+/// What a change has done, in words for people.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Changed {
+    /// One line each: "0.3 added: /srv/x.img (direct)". Empty: nothing had to
+    /// change.
+    pub lines: Vec<String>,
+}
+
+/// Why nothing was changed: one message that names the thing, the value and the
+/// remedy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// What was asked for is not possible as asked.
+    Request(String),
+    /// There is no such export.
+    Unknown(String),
+    /// This machine has to change first, or a store does not let go.
+    Machine(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(text) | Self::Unknown(text) | Self::Machine(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What the control thread can be asked for. A change takes effect as a whole
+/// or not at all, and its answer comes when it has.
+pub enum Ask {
+    /// All that there is to know.
+    Overview(Answer<Overview>),
+    /// The configuration as it is now.
+    Configuration(Answer<crate::config::Serve>),
+    /// Export one more, given as on the command line: `0.3=/srv/x.img,ro`.
+    Add {
+        /// The export.
+        export: Box<crate::config::Export>,
+        /// When it is served and announced, or why not.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
+    /// Stop serving one: what is under way is finished first.
+    Remove {
+        /// Which.
+        address: Address,
+        /// When its store is closed.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
+    /// Refuse writes from now on, or take them again.
+    ReadOnly {
+        /// Which.
+        address: Address,
+        /// Whether to refuse.
+        read_only: bool,
+        /// When it is so.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
+    /// Look at the size of an export now.
+    Resize {
+        /// Which.
+        address: Address,
+        /// When its size is known; the line tells it.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
+    /// Read the configuration file again.
+    Reload(Answer<Result<Changed, Refusal>>),
+    /// Take the reservation of an export away.
+    ClearReservation {
+        /// Which.
+        address: Address,
+        /// When it is gone, also from the state folder.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
+    /// Empty the mask list of an export: everybody on its list may use it again.
+    ClearMask {
+        /// Which.
+        address: Address,
+        /// When it is empty, also in the state folder.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
+}
+
+/// The end that asks. Clones ask the same thread.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    to: Sender<Ask>,
+    bell: Arc<OwnedFd>,
+}
+
+/// The end of the control thread. Its descriptor is readable when something may
+/// have been asked.
+#[derive(Debug)]
+pub struct Asked {
+    from: Receiver<Ask>,
+    bell: Arc<OwnedFd>,
+}
+
+/// Both ends.
+///
+/// # Errors
+///
+/// Those of `eventfd`.
+pub fn channel() -> io::Result<(Asker, Asked)> {
+    let (to, from) = bounded(WAITING_MAX);
+    let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    Ok((Asker { to, bell: Arc::clone(&bell) }, Asked { from, bell }))
+}
+
+impl Asker {
+    /// Asks. `false`: too much waits already, or the daemon ends; the answer
+    /// will not come.
+    #[must_use]
+    pub fn ask(&self, ask: Ask) -> bool {
+        let sent = self.to.try_send(ask).is_ok();
+        // Full means that it has been rung already.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        sent
+    }
+}
+
+impl Asked {
+    /// The next thing that was asked.
+    pub fn next(&self) -> Option<Ask> {
+        let next = self.from.try_recv().ok();
+        if next.is_none() {
+            let mut count = [0; 8];
+            let _ = rustix::io::read(&self.bell, &mut count);
+        }
+        // What came in between has rung the bell before it was read, or after.
+        next.or_else(|| self.from.try_recv().ok())
+    }
+}
+
+impl AsFd for Asked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
