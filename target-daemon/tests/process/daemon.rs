@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::space::{PATIENCE, Space};
 
+/// Several daemons run at once, and their exports have the same names.
+pub const NO_SERVICE: &str = "--control none --state none";
+
 /// `xblade` with these words as arguments.
 pub fn xblade(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
@@ -74,7 +77,7 @@ impl Daemon {
 
     /// Starts `xblade serve` with these arguments and waits until it serves.
     pub fn serve(space: &Space, arguments: &str) -> Self {
-        let daemon = Self::spawn(space, xblade(&format!("serve --no-probe {arguments}")));
+        let daemon = Self::spawn(space, xblade(&format!("serve --no-probe {NO_SERVICE} {arguments}")));
         daemon.wait_for("ready:");
         daemon
     }
