@@ -8,7 +8,7 @@ use crate::config::{self, Export, Image, Serve};
 use crate::control::{Ask, Changed, InterfaceView, Overview, Refusal};
 use crate::link::{Counter, XdpMode};
 use crate::wire::aoe::Address;
-use crate::worker::WithExports;
+use crate::worker::{Clear, WithExports};
 
 /// Answers one question.
 pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
@@ -20,8 +20,11 @@ pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
         Ask::ReadOnly { address, read_only, answer } => answer(set_read_only(address, read_only, served)),
         Ask::Resize { address, answer } => answer(resize(address, served, sizes)),
         Ask::Reload(answer) => answer(reload(served, sizes)),
-        Ask::ClearReservation { answer, .. } | Ask::ClearMask { answer, .. } => {
-            answer(Err(Refusal::Request("this is not possible yet: restart xblade".into())));
+        Ask::ClearReservation { address, answer } => {
+            answer(clear(address, Clear::Reservation, "has no reservation any more", served));
+        }
+        Ask::ClearMask { address, answer } => {
+            answer(clear(address, Clear::Mask, "has no mask list any more", served));
         }
     }
 }
@@ -134,6 +137,14 @@ fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Resul
             lines: vec![format!("{address}: {} now, was {}", in_words(after), in_words(before.unwrap_or(0)))],
         },
     })
+}
+
+fn clear(address: Address, what: Clear, words: &str, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+    known(address, served)?;
+    served.team.clear(address, what).map_err(Refusal::Machine)?;
+    let line = format!("{address} {words}");
+    log::info!("{line}");
+    Ok(Changed { lines: vec![line] })
 }
 
 fn size_of(address: Address, served: &Served<'_>) -> Option<u64> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use log::{info, warn};
 
 use super::failure::Failure;
+use super::keeper;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
@@ -28,7 +29,7 @@ pub fn open(options: &Serve) -> Result<Vec<Opened>, Failure> {
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
-    options.exports.iter().map(|wanted| open_one(wanted, acl(options, wanted))).collect()
+    options.exports.iter().map(|wanted| open_one(wanted, options)).collect()
 }
 
 /// Who may use an export.
@@ -36,9 +37,11 @@ pub fn acl(options: &Serve, export: &config::Export) -> Acl {
     Acl::new(options.allowed(export).iter().copied())
 }
 
-/// Opens and locks one store.
-pub fn open_one(wanted: &config::Export, acl: Acl) -> Result<Opened, Failure> {
-    let address = wanted.address;
+/// Opens and locks one store, and puts the state of the export in force that was
+/// kept.
+pub fn open_one(wanted: &config::Export, options: &Serve) -> Result<Opened, Failure> {
+    let (address, acl) = (wanted.address, acl(options, wanted));
+    let folder = options.service.state.0.as_deref();
     let (store, read_only, durability, path, way) = match &wanted.image {
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
@@ -68,7 +71,11 @@ pub fn open_one(wanted: &config::Export, acl: Acl) -> Result<Opened, Failure> {
         (sectors * SECTOR_BYTES) as f64 / 1048576.0,
         if geometry.discards { ", with TRIM" } else { "" }
     );
-    Ok(Opened { export: Export::new(settings, store), way })
+    let mut export = Export::new(settings, store);
+    if let Some(folder) = folder {
+        keeper::restore(&mut export, wanted, folder)?;
+    }
+    Ok(Opened { export, way })
 }
 
 /// How the bytes are reached, and how writes become stable.

@@ -8,6 +8,7 @@ mod exports;
 mod failure;
 mod fit;
 mod interface;
+mod keeper;
 mod plan;
 mod reload;
 mod roster;

@@ -164,7 +164,7 @@ fn path_of(export: &Export) -> String {
 
 fn open_all(wanted: &[&Export], options: &Serve) -> Result<Vec<(Export, Opened)>, Refusal> {
     let one = |export: &&Export| {
-        let opened = exports::open_one(export, exports::acl(options, export));
+        let opened = exports::open_one(export, options);
         opened.map(|opened| ((*export).clone(), opened))
     };
     wanted.iter().map(one).collect::<Result<_, _>>().map_err(|failure| {
@@ -176,7 +176,7 @@ fn open_all(wanted: &[&Export], options: &Serve) -> Result<Vec<(Export, Opened)>
 /// Back to what was served before.
 fn restore(team: &mut Team, old: &[Export], options: &Serve) {
     for export in old {
-        let again = exports::open_one(export, exports::acl(options, export));
+        let again = exports::open_one(export, options);
         if let Err(failure) = again.and_then(|opened| team.add(export, opened)) {
             error!("{} cannot be served any more: {failure}", export.address);
         }

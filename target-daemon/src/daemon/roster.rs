@@ -18,7 +18,7 @@ use crate::observe::{Operation, Outcome};
 use crate::shelf::Settings;
 use crate::store::Area;
 use crate::wire::aoe::Address;
-use crate::worker::{Directory, ExportSnapshot, Order, Owner, Seat, SharedLane};
+use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane};
 
 /// What the control thread knows of an export.
 #[derive(Clone, Debug)]
@@ -314,6 +314,24 @@ impl Team {
         let (to, from) = bounded(1);
         let member = self.members.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
         member.order(Order::MeasureOne(record.owner.export, to));
+        from.recv_timeout(PATIENCE).map_err(|_| hung())
+    }
+
+    /// Takes the reservation or the mask list of an export away.
+    ///
+    /// # Errors
+    ///
+    /// That is not on stable storage yet.
+    pub fn clear(&self, address: Address, what: Clear) -> Result<(), String> {
+        let hung = || {
+            format!(
+                "{address}: this is in force, but cannot be kept now: look at the disk with the state folder"
+            )
+        };
+        let record = self.roster.get(address).ok_or_else(hung)?;
+        let (to, from) = bounded(1);
+        let member = self.members.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
+        member.order(Order::Clear(record.owner.export, what, to));
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
 

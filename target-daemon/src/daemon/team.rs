@@ -11,6 +11,7 @@ use log::{info, warn};
 use super::exports::Opened;
 use super::failure::Failure;
 use super::interface::{Interface, PlacedLane};
+use super::keeper::Keeper;
 use super::plan;
 use super::roster::{Record, Roster};
 use crate::config::{self, Idle, Serve};
@@ -46,6 +47,7 @@ pub struct Team {
     pub(super) roster: Roster,
     /// Requests that may be under way for each export.
     pub(super) in_flight: u16,
+    keeper: Option<Keeper>,
 }
 
 /// What was not finished when the workers were stopped.
@@ -96,6 +98,7 @@ impl Team {
             directory: Arc::clone(&directory),
             roster,
             in_flight: plan::in_flight(options),
+            keeper: options.service.state.0.as_deref().map(Keeper::new).transpose()?,
         };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
         for (index, ((lanes, shelf), (exchange, waker))) in seats {
@@ -109,9 +112,15 @@ impl Team {
                 buffer_count: options.buffer_count,
                 in_flight: team.in_flight,
             };
-            let worker = Worker::new(parts).map_err(|e| Failure::machine("cannot make histograms", e))?;
+            let mut worker = Worker::new(parts).map_err(|e| Failure::machine("cannot make histograms", e))?;
+            if let Some(keeper) = &team.keeper {
+                worker.set_keeper(keeper.inbox());
+            }
             team.members.push(Member::start(worker, waker, index, cores.get(index).copied(), options)?);
         }
+        let inboxes = team.members.iter().map(|member| (member.orders.clone(), member.waker.clone()));
+        let inboxes = inboxes.collect();
+        team.keeper.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
         Ok(team)
     }
 
@@ -197,6 +206,10 @@ impl Team {
             warn!(
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
+        }
+        if let Some(keeper) = &mut self.keeper {
+            // It has the workers' inboxes, whose end is theirs.
+            keeper.stop();
         }
         let members = self.members.len();
         let ended = self.join();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::Worker;
+use super::desk::Clear;
 use super::directory::Directory;
+use super::keep::{Keep, Kept};
 use super::seat::{ExportSnapshot, Seat};
 use crate::ring::Rings;
 use crate::shelf::Settings;
@@ -39,6 +41,24 @@ impl<R: Rings> Worker<R> {
     /// Gives an export other settings.
     pub fn change(&mut self, index: u16, settings: Settings) {
         self.desk.change(index, settings);
+    }
+
+    /// What initiators set goes to this keeper from now on, and is acknowledged
+    /// when it is kept. Without one it is lost with the worker.
+    pub fn set_keeper(&mut self, keeper: Sender<Keep>) {
+        self.desk.set_keeper(self.index, keeper);
+    }
+
+    /// Takes a reservation or mask list away, and tells when that is on stable
+    /// storage.
+    pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) {
+        let unanswered = self.desk.clear(index, what, to);
+        self.done.extend(unanswered);
+    }
+
+    /// A state is on stable storage.
+    pub fn kept(&mut self, kept: Kept) {
+        self.desk.kept(kept, &mut self.done);
     }
 
     /// What an export tells of itself.

@@ -4,12 +4,15 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
+
 use super::book::Admitted;
 use super::content::Content;
 use super::directory::Directory;
 use super::history::{Found, History};
 use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
+use super::keep::{Keep, sets};
 use super::lanes::SharedLane;
 use super::seat::{NOBODYS, Seat};
 use super::stats::Stats;
@@ -20,7 +23,10 @@ use crate::store::{Area, Completion, Fault, Full, Kind, Span};
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe, ata};
 
+mod keeping;
 mod seating;
+
+pub use keeping::Clear;
 
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
@@ -38,6 +44,8 @@ pub struct Desk {
     next_number: u32,
     /// Whether a seat is to become free.
     some_leave: bool,
+    /// Who keeps what initiators set, and the index of this worker.
+    keeper: Option<(u16, Sender<Keep>)>,
     /// What has been under way.
     history: History,
     lanes: Arc<[SharedLane]>,
@@ -70,6 +78,7 @@ impl Desk {
             next_number: seats.len() as u32,
             seats,
             some_leave: false,
+            keeper: None,
             history: History::new(),
             lanes,
             directory,
@@ -114,7 +123,7 @@ impl Desk {
                 return Some(job.unanswered(Operation::Other));
             }
         };
-        let operation = operation_of(&request.body);
+        let (operation, sets) = (operation_of(&request.body), sets(&request.body));
         let seat = self.seats.get_mut(usize::from(job.export)).and_then(Option::as_mut);
         let Some(Seat { export, leaving: None, .. }) = seat else {
             // It has come by a directory that is not in force any more.
@@ -133,7 +142,11 @@ impl Desk {
                 stats.dropped(reason);
                 return Some(job.unanswered(operation));
             }
-            Action::Reply(reply) => return Some(reply_to(job, operation, reply, address, lane)),
+            Action::Reply(reply) => {
+                let index = job.export;
+                let done = reply_to(job, operation, reply, address, lane);
+                return if sets { self.reply_when_kept(index, done) } else { Some(done) };
+            }
             Action::Read { ata, sector, .. } => {
                 (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)
             }
@@ -173,7 +186,7 @@ impl Desk {
         }
         self.look_for_stuck(stats);
         if self.some_leave {
-            self.see_off();
+            self.see_off(done);
         }
     }
 
@@ -217,12 +230,12 @@ impl Desk {
 
     /// Requests that stores are working on, and those that wait for these.
     pub fn in_flight(&self) -> usize {
-        self.seats.iter().flatten().map(|seat| seat.book.len()).sum()
+        self.seats.iter().flatten().map(Seat::in_flight).sum()
     }
 
     /// The exports that have requests under way, and how many.
     pub fn unfinished(&self) -> impl Iterator<Item = (aoe::Address, usize)> + '_ {
-        let counts = self.seats.iter().flatten().map(|seat| (seat.address(), seat.book.len()));
+        let counts = self.seats.iter().flatten().map(|seat| (seat.address(), seat.in_flight()));
         counts.filter(|(_, count)| *count > 0)
     }
 

@@ -46,6 +46,14 @@ pub struct Done {
     pub lent_ns: u64,
 }
 
+impl Done {
+    /// The same, but it gets no reply.
+    #[must_use]
+    pub fn without_reply(self) -> Self {
+        Self { reply_len: None, outcome: Outcome::Unanswered, ..self }
+    }
+}
+
 impl Job {
     /// The end of this job: so long a reply.
     pub fn done(self, operation: Operation, outcome: Outcome, reply_len: Option<u32>) -> Done {

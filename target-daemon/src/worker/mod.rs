@@ -31,6 +31,7 @@ mod history;
 mod idle;
 mod inflight;
 mod job;
+mod keep;
 mod lanes;
 mod room;
 mod round;
@@ -40,9 +41,11 @@ mod stats;
 
 use std::sync::Arc;
 
+pub use desk::Clear;
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
 pub use idle::{Bed, IdlePolicy, Waker};
+pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
 pub use run::{Order, Snapshot, WithExports, run};
 pub use seat::{ExportSnapshot, Seat};

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::desk::Clear;
 use super::directory::Directory;
 use super::idle::{Bed, IdlePolicy, Waker};
+use super::keep::Kept;
 use super::seat::{ExportSnapshot, Seat};
 use super::stats::Stats;
 use super::{Clock, Worker};
@@ -58,6 +60,11 @@ pub enum Order {
     /// Give up the export at this index, as soon as nothing is under way for it.
     /// First every worker has a directory without it.
     LetGo(u16, Sender<Box<Seat>>),
+    /// Take a reservation or mask list of the export at this index away, and tell
+    /// when that is on stable storage.
+    Clear(u16, Clear, Sender<()>),
+    /// A state is on stable storage.
+    Kept(Kept),
     /// The export at this index has other settings from now on.
     Change(u16, Box<Settings>),
     /// Receive nothing more, finish what is under way.
@@ -154,6 +161,8 @@ impl<R: Rings> Worker<R> {
             }
             Order::LetGo(index, to) => self.let_go(index, to),
             Order::Change(index, settings) => self.change(index, *settings),
+            Order::Clear(index, what, to) => self.clear(index, what, to),
+            Order::Kept(kept) => self.kept(kept),
             Order::Report(..) | Order::Drain => {}
         }
     }

@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use super::book::Book;
 use super::directory::Directory;
 use super::job::Done;
+use super::keep::Parked;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::shelf::{Export, Settings, Shelf};
 use crate::store::{Area, Buffers, Geometry, Kind, Op};
@@ -33,6 +34,12 @@ pub struct Seat {
     pub(super) leaving: Option<Sender<Box<Seat>>>,
     /// Who wants to know its size when the look at it has ended.
     pub(super) wants_size: Option<Sender<u64>>,
+    /// Where its state is kept.
+    pub(super) key: String,
+    /// The revision of its state that is on stable storage.
+    pub(super) kept: u64,
+    /// Replies that wait for a later one.
+    pub(super) parked: Parked,
     /// No other seat of this worker has it, or had it.
     pub(super) number: u32,
 }
@@ -71,6 +78,8 @@ impl Seat {
         areas: &[Area],
     ) -> Result<Self, hdrhistogram::CreationError> {
         export.store.register(areas);
+        // What was restored is kept already.
+        let (kept, export_key) = (export.state.revision(), export.key.clone());
         Ok(Self {
             export,
             book: Book::new(in_flight),
@@ -79,6 +88,9 @@ impl Seat {
             tally: Tally::new()?,
             leaving: None,
             wants_size: None,
+            key: export_key,
+            kept,
+            parked: Parked::default(),
             number: 0,
         })
     }
@@ -106,6 +118,11 @@ impl Seat {
 
     pub(super) fn address(&self) -> Address {
         self.export.state.settings.address
+    }
+
+    /// Requests to it that have not been answered.
+    pub(super) fn in_flight(&self) -> usize {
+        self.book.len() + self.parked.len()
     }
 
     /// Whether its store has nothing to do, and nothing to tell.

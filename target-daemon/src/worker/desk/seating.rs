@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::super::directory::Directory;
 use super::super::job::Done;
+use super::super::keep::Waits;
 use super::super::seat::{ExportSnapshot, Seat};
 use super::Desk;
 use crate::shelf::Settings;
@@ -70,13 +71,18 @@ impl Desk {
     }
 
     /// Gives those away that were let go and have nothing under way.
-    pub(super) fn see_off(&mut self) {
+    pub(super) fn see_off(&mut self, done: &mut Vec<Done>) {
         self.some_leave = false;
         for place in &mut self.seats {
             match place {
                 Some(Seat { leaving: Some(to), .. }) => {
                     let to = to.clone();
-                    if let Some(seat) = place.take_if(|seat| seat.is_quiet()) {
+                    if let Some(mut seat) = place.take_if(|seat| seat.is_quiet()) {
+                        while let Some(waits) = seat.parked.any() {
+                            if let Waits::Reply(reply) = waits {
+                                done.push(reply.without_reply());
+                            }
+                        }
                         // Whoever asked may have stopped waiting: then its store
                         // is closed here.
                         let _ = to.try_send(Box::new(seat));
