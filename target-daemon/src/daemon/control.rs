@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
+use super::notify::Vigil;
 use super::sizes::Sizes;
 use super::team::Team;
 use crate::config::Serve;
@@ -27,6 +28,7 @@ pub fn run(
     signals: &Signals,
     events: &LinkEvents,
     options: &Serve,
+    vigil: &mut Vigil,
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
     let mut sizes = Sizes::new(team, options);
@@ -39,6 +41,7 @@ pub fn run(
         ];
         // An error (a signal) is a round like any other.
         let _ = poll(&mut fds, Some(&ROUND));
+        vigil.follow(team);
         if signals.take(&signals.end) {
             info!("stopping: finishing what is under way");
             return Ok(());

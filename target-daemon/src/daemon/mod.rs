@@ -7,6 +7,7 @@ mod exports;
 mod failure;
 mod fit;
 mod interface;
+mod notify;
 mod plan;
 mod sizes;
 mod team;
@@ -14,8 +15,6 @@ mod team;
 pub use check::check;
 pub use failure::Failure;
 pub use fit::misfits;
-
-use log::info;
 
 use crate::config::Serve;
 use crate::{link, plant};
@@ -34,6 +33,7 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
         log::warn!("planted: {bug:?}");
     }
     prepare()?;
+    let manager = notify::Manager::find();
     let signals = control::Signals::listen()?;
     let events =
         link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
@@ -54,8 +54,11 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
     }
     let count = addresses.len();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
-    info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
-    let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
+    let status = format!("{count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
+    let mut vigil = notify::Vigil::new(manager, &team, status);
+    vigil.follow(&team);
+    let outcome = control::run(&team, &mut interfaces, &signals, &events, options, &mut vigil);
+    vigil.manager.stopping();
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;
