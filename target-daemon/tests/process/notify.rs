@@ -10,7 +10,7 @@ use crate::daemon::{Daemon, xblade};
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, may_run};
+use crate::space::{OURS, PATIENCE, PEER, Pair, may_run, until};
 
 /// The watchdog's time: a few rounds of the control thread.
 const WATCHDOG: Duration = Duration::from_secs(4);
@@ -88,6 +88,44 @@ fn it_is_ready_when_it_answers_and_has_announced() {
     }
 }
 
+/// The first request that comes makes the only worker wait, before it has got round
+/// to the announcement.
+#[test]
+fn it_is_not_ready_before_the_announcement_went_out() {
+    if !may_run("it_is_not_ready_before_the_announcement_went_out") {
+        return;
+    }
+    let pair = Pair::new();
+    let waited = (0..10).any(|_| {
+        let dir = Dir::new();
+        let (manager, fuse) = (Manager::at_path(&dir), FuseFile::new(dir.path(), patterns(0, 4096, 0), false));
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        let export = format!("0.1={},store=mmap", fuse.path().display());
+        let command = xblade(&format!("serve --no-probe {export} -i {OURS} --cores 0"));
+        let daemon = manager.start(command, &pair);
+        // Gone first: what it holds keeps the daemon from ending.
+        let fuse = fuse;
+        // Its stores are open already.
+        daemon.wait_for("XDP in");
+        fuse.set(On::Read, Verdict::Hold);
+        until("the worker waits", || {
+            host.send_read(at(0, 1), 2048, 1);
+            fuse.held() > 0
+        });
+        let announced = host.announcement(Duration::from_millis(50)).is_some();
+        if !announced {
+            assert_eq!(manager.hear(Duration::from_millis(500)), None, "ready, and nothing announced");
+        }
+        fuse.set(On::Read, Verdict::Pass);
+        fuse.release();
+        manager.until("READY=1", "STOPPING");
+        assert!(announced || host.announcement(Duration::from_millis(1)).is_some());
+        daemon.stop();
+        !announced
+    });
+    assert!(waited, "the announcement was faster ten times");
+}
+
 #[test]
 fn a_daemon_that_does_not_start_is_not_ready() {
     if !may_run("a_daemon_that_does_not_start_is_not_ready") {
@@ -137,6 +175,8 @@ fn a_stuck_worker_starves_the_watchdog() {
     let exports = format!("0.1={},store=mmap 0.2=x,store=null,length=8", fuse.path().display());
     let command = xblade(&format!("serve --no-probe {exports} -i {OURS} --cores {cores}"));
     let daemon = manager.start(command, &pair);
+    // Gone first: what it holds keeps the daemon from ending.
+    let fuse = fuse;
     manager.until("READY=1", "WATCHDOG");
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     host.until_served(at(0, 1));
