@@ -25,6 +25,8 @@ mod kinds;
 mod access;
 #[path = "process/address.rs"]
 mod address;
+#[path = "process/changes.rs"]
+mod changes;
 #[path = "process/command_line.rs"]
 mod command_line;
 #[path = "process/configuration.rs"]
@@ -59,12 +61,16 @@ mod pauses;
 mod queues;
 #[path = "process/rig.rs"]
 mod rig;
+#[path = "process/settings.rs"]
+mod settings;
 #[path = "process/signals.rs"]
 mod signals;
 #[path = "process/space.rs"]
 mod space;
 #[path = "process/stall.rs"]
 mod stall;
+#[path = "process/state.rs"]
+mod state;
 #[path = "process/stores.rs"]
 mod stores;
 #[path = "process/traffic.rs"]

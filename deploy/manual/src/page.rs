@@ -4,11 +4,8 @@
 /// The page. The chapter's heading is left out: the name stands for it.
 pub fn from_markdown(name: &str, section: &str, what: &str, text: &str) -> String {
     let title = name.to_uppercase();
-    let mut page = format!(
-        ".TH {title} {section}\n.SH NAME\n{} \\- {}\n.SH DESCRIPTION\n",
-        escape(name),
-        escape(what)
-    );
+    let mut page =
+        format!(".TH {title} {section}\n.SH NAME\n{} \\- {}\n.SH DESCRIPTION\n", escape(name), escape(what));
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         if line.starts_with("```") || line.starts_with("    ") {
@@ -32,7 +29,10 @@ pub fn from_markdown(name: &str, section: &str, what: &str, text: &str) -> Strin
                 page += &table_row(&head, &cells(row));
             }
         } else if let Some(heading) = line.strip_prefix("## ") {
-            page += &format!(".SH \"{}\"\n", inline(heading).to_uppercase().replace("\\FB", "").replace("\\FR", ""));
+            page += &format!(
+                ".SH \"{}\"\n",
+                inline(heading).to_uppercase().replace("\\FB", "").replace("\\FR", "")
+            );
         } else if line.starts_with("# ") {
         } else if let Some(item) = line.strip_prefix("- ") {
             page += &format!(".IP \\(bu 2\n{}\n", inline(item));
@@ -81,7 +81,8 @@ fn inline(text: &str) -> String {
     plain += rest;
     let plain = plain.replace("**", "");
     let parts = plain.split('`').enumerate();
-    let bold = parts.map(|(at, part)| if at % 2 == 1 { format!("\\fB{}\\fR", escape(part)) } else { escape(part) });
+    let bold =
+        parts.map(|(at, part)| if at % 2 == 1 { format!("\\fB{}\\fR", escape(part)) } else { escape(part) });
     let text: String = bold.collect();
     // A dot or quote at the start of a line would be a request.
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::interface::Interface;
 use super::team::Team;
+use crate::config::Serve;
 
 /// The service manager, or nobody.
 ///
@@ -49,7 +51,6 @@ impl Manager {
 
     /// Another configuration is being taken over. [`Self::ready`] has to follow,
     /// also when it is not taken.
-    #[allow(dead_code, reason = "nothing reloads yet")]
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
@@ -94,12 +95,18 @@ fn watchdog() -> Option<Duration> {
     number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0).map(Duration::from_micros)
 }
 
+/// What is served, in a line.
+pub fn status(options: &Serve, interfaces: &[Interface]) -> String {
+    let count = options.exports.len();
+    let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
+    format!("{count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "))
+}
+
 /// What the control thread does for the service manager: tells it when all is
 /// ready, and feeds its watchdog.
 #[derive(Debug)]
 pub struct Vigil {
-    /// Whom it is done for.
-    pub manager: Manager,
+    manager: Manager,
     pulse: Pulse,
     status: String,
     ready: bool,
@@ -119,6 +126,23 @@ impl Vigil {
             self.manager.ready(&self.status);
         }
         self.pulse.follow(&self.manager, team.beats());
+    }
+
+    /// A reload begins; [`Self::reloaded`] has to follow.
+    pub fn reloading(&self) {
+        self.manager.reloading();
+    }
+
+    /// A reload has ended, well or not: what is served now is ready.
+    pub fn reloaded(&mut self, status: String, well: bool) {
+        let remark = if well { "" } else { "; the last reload was refused, see the log" };
+        self.manager.ready(&format!("{status}{remark}"));
+        self.status = status;
+    }
+
+    /// What is under way is finished, and then the process ends.
+    pub fn stopping(&self) {
+        self.manager.stopping();
     }
 }
 
@@ -173,6 +197,7 @@ impl Pulse {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

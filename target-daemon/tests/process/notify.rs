@@ -98,7 +98,8 @@ fn it_is_not_ready_before_the_announcement_went_out() {
     let pair = Pair::new();
     let waited = (0..10).any(|_| {
         let dir = Dir::new();
-        let (manager, fuse) = (Manager::at_path(&dir), FuseFile::new(dir.path(), patterns(0, 4096, 0), false));
+        let (manager, fuse) =
+            (Manager::at_path(&dir), FuseFile::new(dir.path(), patterns(0, 4096, 0), false));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         let export = format!("0.1={},store=mmap", fuse.path().display());
         let command = xblade(&format!("serve --no-probe {export} -i {OURS} --cores 0"));
@@ -136,6 +137,36 @@ fn a_daemon_that_does_not_start_is_not_ready() {
     let command = xblade(&format!("serve --no-probe 0.1=/nonexistent/file -i {OURS}"));
     assert_eq!(manager.start(command, &pair).ended().status.code(), Some(2));
     assert_eq!(manager.hear(Duration::ZERO), None);
+}
+
+/// As systemd demands it of Type=notify-reload: by SIGHUP, and with an end to it whether
+/// the file was taken or not.
+#[test]
+fn a_reload_is_told_with_its_beginning_and_end() {
+    if !may_run("a_reload_is_told_with_its_beginning_and_end") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let manager = Manager::at_path(&dir);
+    let file = dir.path().join("xblade.toml");
+    let export = |slot| format!("[[export]]\naddress = \"0.{slot}\"\nstore = \"null\"\nlength = 8\n");
+    let top = format!("interfaces = [\"{OURS}\"]\nprobe = false\n{}", export(1));
+    let top = format!("{top}[service]\nstate = \"none\"\n");
+    std::fs::write(&file, &top).unwrap();
+    let daemon = manager.start(xblade(&format!("serve --config {}", file.display())), &pair);
+    manager.until("READY=1", "WATCHDOG");
+    for (text, status) in [
+        (format!("{top}{}", export(2)), format!("2 exports on {OURS}")),
+        ("nonsense".to_owned(), format!("2 exports on {OURS}; the last reload was refused, see the log")),
+        (top.clone(), format!("1 export on {OURS}")),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        daemon.signal(libc::SIGHUP);
+        let began = manager.until("RELOADING=1", "READY");
+        assert!(began.contains("\nMONOTONIC_USEC="), "{began}");
+        assert_eq!(manager.until("READY=1", "STOPPING"), format!("READY=1\nSTATUS={status}"));
+    }
+    daemon.stop();
 }
 
 #[test]
