@@ -79,10 +79,10 @@ guide() {
 # guide_file NAME - a file of the guide: what is between the fences ```NAME and ```
 guide_file() { sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/{//!p}" /xbi/WALKTHROUGH.md; }
 
-is_mounted() { mountpoint -q "$1"; }
+is_mounted() { grep -q " $1 " /proc/mounts; }
 
-# known N - contents that both boots know, 3 MB for each N
-known() { head -c 3000000 < <(seq "$1"00000 99999999); }
+# known N - contents that both boots know, 1 MB
+known() { head -c 1000000 < <(seq "$1"00000 99999999); }
 
 write_known() { local n; for n in 1 2 3; do known $n >"$1/known$n"; done; }
 known_is_there() {

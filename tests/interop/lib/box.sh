@@ -4,7 +4,7 @@
 #
 # Images are in $RUN/srv, on a disk: in memory they would be served in another way.
 
-BOX_PID='' BOX_LOOP=''
+BOX_PID='' BOX_LOOP='' BOX_NODE=''
 
 # box_up - after net_up and links_up, for its /sys is that of the namespace
 box_up() {

@@ -26,7 +26,7 @@ target() {
 }
 
 # target_serves SHELF SLOT - asks the wire
-target_serves() { ip netns exec "$NS_H" python3 "$TOP/tests/package/ask.py" veth0 "$1" "$2" 5; }
+target_serves() { ip netns exec "$NS_H" python3 "$TOP/tests/package/ask.py" br0 "$1" "$2" 5; }
 
 target_stopped() { in_box systemctl stop xblade; ! in_box systemctl is-active xblade || lose "the service did not stop"; }
 target_starts() { in_box systemctl start xblade && in_box systemctl is-active xblade || lose "the service did not start"; }

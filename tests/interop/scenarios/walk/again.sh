@@ -24,10 +24,10 @@ guest() {
     step "an export grows"
     on_host grow
     guide 'aoe-revalidate e0.1'
-    wait_for 10 has_size e0.1 $((2 << 30))
+    wait_for 10 has_size e0.1 $((512 << 20))
     guide "echo ', +' | sfdisk --no-reread --force -N 1 /dev/etherd/e0.1"
     guide 'resize2fs /dev/etherd/e0.1p1'
-    [ "$(df -k /mnt/data | awk 'END {print $2}')" -gt 1800000 ] || fail "the file system did not grow: $(df -k /mnt/data)"
+    [ "$(df -k /mnt/data | awk 'END {print $2}')" -gt 400000 ] || fail "the file system did not grow: $(df -k /mnt/data)"
     known_is_there /mnt/data
     # What is acknowledged lasts. Then the plug is pulled.
     echo written >/mnt/data/last
@@ -76,4 +76,4 @@ on_upgrade() {
     [ "$before" != "$after" ]
 }
 
-on_grow() { target 'fallocate -l 2G /srv/xblade/data.img' && target 'systemctl reload xblade'; }
+on_grow() { target 'fallocate -l 512M /srv/xblade/data.img' && target 'systemctl reload xblade'; }

@@ -10,7 +10,7 @@ guest() {
     wait_up e0.1
     wait_up e0.2
     guide 'aoe-stat'
-    [ "$(size_of e0.1)" = $((1 << 30)) ] || fail "e0.1 has $(size_of e0.1) bytes"
+    [ "$(size_of e0.1)" = $((256 << 20)) ] || fail "e0.1 has $(size_of e0.1) bytes"
     step "a name in the config string"
     guide "aoecfg -c fset -s 'data of web-1' 0 1 eth1"
     guide 'aoecfg -c read 0 1 eth1'

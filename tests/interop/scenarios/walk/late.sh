@@ -44,6 +44,6 @@ on_second() {
 }
 
 on_remove() {
-    target 'systemctl disable --now xblade' && target 'apt purge xblade' || return
+    target 'systemctl disable --now xblade' && target 'dpkg --purge xblade' || return
     ! in_box test -e /etc/xblade -o -e /var/lib/xblade -o -e /usr/sbin/xblade
 }
