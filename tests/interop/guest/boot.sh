@@ -46,6 +46,8 @@ boot() {
         echo 1 >/proc/sys/net/ipv6/conf/eth$n/disable_ipv6
         ip link set eth$n mtu 9000 up
     done
+    # As for its root; two mounts at a time would have busybox load it twice.
+    modprobe ext4
     [ -e /etc/fstab ] || return 0
     for file in /etc/modules-load.d/*.conf; do
         while read -r module; do [ -z "$module" ] || modprobe "$module"; done <"$file"
@@ -73,7 +75,7 @@ guide() {
     grep -qxF "host# $1" /xbi/WALKTHROUGH.md || fail "the guide does not have: host# $1"
     tell_host "ran host# $1"
     say "host# $1"
-    bash -c "${1//eth1/eth0}" || fail "status $?: $1"
+    bash -c "$(sed -e s/eth1/eth0/g -e s/eth2/eth1/g <<<"$1")" || fail "status $?: $1"
 }
 
 # guide_file NAME - a file of the guide: what is between the fences ```NAME and ```

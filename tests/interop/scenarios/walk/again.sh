@@ -19,13 +19,13 @@ guest() {
     loaded restart
     step "the package is upgraded"
     loaded upgrade
-    grep -q . /tmp/cfg
 
     step "an export grows"
     on_host grow
     guide 'aoe-revalidate e0.1'
     wait_for 10 has_size e0.1 $((512 << 20))
     guide "echo ', +' | sfdisk --no-reread --force -N 1 /dev/etherd/e0.1"
+    guide 'partx -u /dev/etherd/e0.1'
     guide 'resize2fs /dev/etherd/e0.1p1'
     [ "$(df -k /mnt/data | awk 'END {print $2}')" -gt 400000 ] || fail "the file system did not grow: $(df -k /mnt/data)"
     known_is_there /mnt/data
