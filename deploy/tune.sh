@@ -79,7 +79,10 @@ compress() {
     printf '%s\n' "$out"
 }
 
-# shellcheck disable=SC2046,SC2086 # lists of numbers, split on purpose
+# shellcheck disable=SC2046 # a list of numbers, split on purpose
+normal() { compress $(expand "$1"); }
+
+# shellcheck disable=SC2046 # a list of numbers, split on purpose
 others_than() { compress $(comm -23 <(expand "$1" | tr ' ' '\n' | sort) <(expand "$2" | tr ' ' '\n' | sort) | sort -n); }
 
 # --- what there is, by kind: file, choice ("a [b] c"), list, mask, link, nic ---
@@ -87,15 +90,14 @@ others_than() { compress $(comm -23 <(expand "$1" | tr ' ' '\n' | sort) <(expand
 get() {
     local text
     case $1 in
-        link) ip -o link show dev "$interface" 2>/dev/null | sed -n 's/.* mtu \([0-9]*\).*/\1/p'; return ;;
+        link) { ip -o link show dev "$interface" 2>/dev/null || true; } | sed -n 's/.* mtu \([0-9]*\).*/\1/p'; return ;;
         nic) nic_get "$2"; return ;;
     esac
     text=$(cat "$2" 2>/dev/null) || return 0
     case $1 in
-        choice) sed -n 's/.*\[\(.*\)\].*/\1/p' <<<"$text" ;;
-        # shellcheck disable=SC2046 # a list of numbers
-        list) compress $(expand "$text") ;;
-        mask) text=${text//,/}; text=${text#"${text%%[!0]*}"}; printf '%s\n' "${text:-0}" ;;
+        choice) sed 's/.*\[\(.*\)\].*/\1/' <<<"$text" ;;
+        list) normal "$text" ;;
+        mask) text=${text#"${text%%[!0,]*}"}; printf '%s\n' "${text:-0}" ;;
         *) printf '%s\n' "$text" ;;
     esac
 }
@@ -108,21 +110,24 @@ put() {
     esac
 }
 
+# A driver that has no such thing has nothing to say.
+ask() { ethtool "$@" "$interface" 2>/dev/null || true; }
+
 # The second block of `ethtool -g` is what is set, the first what could be.
 nic_get() {
     case $1 in
-        rx|tx) ethtool -g "$interface" 2>/dev/null | awk -v key="${1^^}:" '/^Current/ {now = 1} now && $1 == key {print $2}' ;;
-        rx-most|tx-most) ethtool -g "$interface" 2>/dev/null | awk -v key="${1%-most}:" '/^Current/ {exit} tolower($1) == key {print $2}' ;;
-        adaptive-rx) ethtool -c "$interface" 2>/dev/null | sed -n 's/^Adaptive RX: \([a-z]*\).*/\1/p' ;;
-        rx-usecs) ethtool -c "$interface" 2>/dev/null | awk '$1 == "rx-usecs:" {print $2}' ;;
-        pause-rx|pause-tx) ethtool -a "$interface" 2>/dev/null | awk -v key="${1#pause-}:" 'tolower($1) == key {print $2}' ;;
-        rxvlan) ethtool -k "$interface" 2>/dev/null | awk '$1 == "rx-vlan-offload:" && $3 != "[fixed]" {print $2}' ;;
+        ring-rx|ring-tx) ask -g | awk -v key="${1#ring-}:" '/^Current/ {now = 1} now && tolower($1) == key {print $2}' ;;
+        most-rx|most-tx) ask -g | awk -v key="${1#most-}:" '/^Current/ {exit} tolower($1) == key {print $2}' ;;
+        adaptive-rx) ask -c | sed -n 's/^Adaptive RX: \([a-z]*\).*/\1/p' ;;
+        rx-usecs) ask -c | awk '$1 == "rx-usecs:" {print $2}' ;;
+        pause-rx|pause-tx) ask -a | awk -v key="${1#pause-}:" 'tolower($1) == key {print $2}' ;;
+        rxvlan) ask -k | awk '$1 == "rx-vlan-offload:" && $3 != "[fixed]" {print $2}' ;;
     esac | { grep -vx 'n/a' || true; }
 }
 
 nic_put() {
     case $1 in
-        rx|tx) ethtool -G "$interface" "$1" "$2" ;;
+        ring-rx|ring-tx) ethtool -G "$interface" "${1#ring-}" "$2" ;;
         adaptive-rx|rx-usecs) ethtool -C "$interface" "$1" "$2" ;;
         pause-rx|pause-tx) ethtool -A "$interface" "${1#pause-}" "$2" ;;
         rxvlan) ethtool -K "$interface" rxvlan "$2" ;;
@@ -195,11 +200,16 @@ setting() {
     fi
 }
 
-# As setting, for one place, where more is as good.
+# As setting, for one place, where more is as good, or less.
 at_least() {
     local now
     now=$(get "$2" "$5")
     if [[ $now =~ ^[0-9]+$ ]] && [ "$now" -ge "$3" ]; then line OK "$1" "$now"; else setting "$@"; fi
+}
+at_most() {
+    local now
+    now=$(get "$2" "$5")
+    if [[ $now =~ ^[0-9]+$ ]] && [ "$now" -le "$3" ]; then line OK "$1" "$now"; else setting "$@"; fi
 }
 
 # --- the settings, in the order of docs/TUNING.md ---
@@ -225,17 +235,17 @@ cpu() {
 }
 
 nic() {
-    local most
+    local most side
     if ! command -v ethtool >/dev/null; then
         line SKIP "rings, pause, ..." "ethtool is not installed: apt-get install ethtool"
     else
         for side in rx tx; do
-            most=$(nic_get $side-most)
+            most=$(nic_get most-$side)
             at_least "ring-$side" nic "$((${most:-0} > 0 && ${most:-0} < ring ? most : ring))" \
-                "a burst that finds it full is lost" $side
+                "a burst that finds it full is lost" ring-$side
         done
         setting adaptive-rx nic off "it guesses at how long an interrupt may wait" adaptive-rx
-        setting rx-usecs nic "$coalesce" "each microsecond is in every answer" rx-usecs
+        at_most rx-usecs nic "$coalesce" "each microsecond is in every answer" rx-usecs
         setting pause-rx nic on "the switch can say wait, rather than lose a reply" pause-rx
         setting pause-tx nic on "the NIC can say wait, rather than lose a request" pause-tx
         setting rxvlan nic off "the tag has to be in the frame: the reply needs it" rxvlan
@@ -245,6 +255,16 @@ nic() {
     else
         line OK mtu "$(get link mtu) (left alone without --mtu)"
     fi
+}
+
+# /sys may be that of another network namespace, with another interface of this
+# name: `nsenter --net` does not bring its own, `ip netns exec` does.
+is_here() {
+    local there
+    there=$(cat "$ROOT/sys/class/net/$interface/ifindex" 2>/dev/null) || there=none
+    [[ $(ip -o link show dev "$interface") != "$there:"* ]] || return 0
+    line SKIP "rps, xps, interrupts" "/sys does not show this $interface, but those of another network namespace"
+    return 1
 }
 
 steering() {
@@ -338,14 +358,28 @@ revert() {
     if [ -n "$left" ]; then printf '%s' "$left" | tac >"$STATE.new"; mv "$STATE.new" "$STATE"; else rm -f "$STATE"; fi
 }
 
+# The cores that were named, in the kernel's words; each has to be there.
+check_cores() {
+    local core there
+    there=" $(expand "$online")"
+    # shellcheck disable=SC2046 # a list of numbers
+    set -- $(expand "$cores")
+    [ $# -gt 0 ] || die "--cores $cores: a range goes from the lower number to the higher"
+    for core in "$@"; do
+        [[ $there == *" $core "* ]] || die "--cores $cores: there is no core $core (there are $online)"
+    done
+    cores=$(compress "$@")
+}
+
 if [ "$mode" = revert ]; then revert; exit $failed; fi
 ip link show dev "$interface" >/dev/null 2>&1 || die "there is no interface $interface: see \`ip link\`"
 online=$(cat "$ROOT/sys/devices/system/cpu/online" 2>/dev/null) || online=0-$(($(nproc --all) - 1))
-# shellcheck disable=SC2046 # a list of numbers
-[ -z "$cores" ] || cores=$(compress $(expand "$cores"))
+[ -z "$cores" ] || check_cores
 cpu
 nic
-steering
-interrupts
+if is_here; then
+    steering
+    interrupts
+fi
 boot
 exit $failed

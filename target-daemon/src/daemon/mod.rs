@@ -11,7 +11,7 @@ mod plan;
 mod sizes;
 mod team;
 
-pub use check::check;
+pub use check::{check, tuned};
 pub use failure::Failure;
 pub use fit::misfits;
 

@@ -58,7 +58,7 @@ impl From<Fault> for Stop {
 #[derive(Default)]
 struct Changes {
     added: Vec<Noted>,
-    replaced: Vec<Noted>,
+    removed: Vec<Noted>,
 }
 
 impl<D: Driver> Run<'_, D> {
@@ -146,7 +146,7 @@ impl<D: Driver> Run<'_, D> {
             below = below.or(Some(location)).filter(|_| wanted.len() > 1);
         }
         self.lines.extend(told);
-        self.take_away_others(&wanted)?;
+        self.take_away_others(&wanted, changes)?;
         Ok(())
     }
 
@@ -154,7 +154,7 @@ impl<D: Driver> Run<'_, D> {
         let same = self.record.rules.iter().copied().find(|noted| noted.matches == one.matches);
         if let Some(old) = same {
             self.take_away(old)?;
-            changes.replaced.push(old);
+            changes.removed.push(old);
         }
         let noted = self.insert(one, below)?;
         changes.added.push(noted);
@@ -199,13 +199,14 @@ impl<D: Driver> Run<'_, D> {
     }
 
     /// Rules of earlier runs that nobody wants any more.
-    fn take_away_others(&mut self, wanted: &[Wanted]) -> Result<(), Fault> {
+    fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Fault> {
         let is_wanted =
             |noted: &Noted| wanted.iter().any(|one| one.matches == noted.matches && one.queue == noted.queue);
         let others: Vec<Noted> =
             self.record.rules.iter().copied().filter(|noted| !is_wanted(noted)).collect();
         for noted in others {
             self.take_away(noted)?;
+            changes.removed.push(noted);
             self.lines
                 .push(format!("taken away, from an earlier run: {} to queue {}", noted.matches, noted.queue));
         }
@@ -226,13 +227,22 @@ impl<D: Driver> Run<'_, D> {
         for noted in changes.added {
             self.take_away_at(noted)?;
         }
-        for old in changes.replaced {
-            self.record.rules.push(old);
-            self.note()?;
-            let back = self.driver.insert(old.matches, old.queue, old.location);
-            back.map_err(|e| Fault::kernel(&self.wish.interface, "put a rule of an earlier run back", e))?;
-        }
-        Ok(())
+        changes.removed.into_iter().try_for_each(|old| self.put_back(old))
+    }
+
+    /// A rule of an earlier run, where it was, or where the driver likes.
+    fn put_back(&mut self, old: Noted) -> Result<(), Fault> {
+        let name = &self.wish.interface;
+        let what = "put a rule of an earlier run back";
+        let room = self.driver.room().map_err(|e| Fault::kernel(name, what, e))?;
+        let place = if room.driver_chooses { None } else { old.location };
+        self.record.rules.push(Noted { location: place, ..old });
+        self.note()?;
+        let back = self.driver.insert(old.matches, old.queue, place);
+        let location = back.map_err(|e| Fault::kernel(&self.wish.interface, what, e))?;
+        self.record.rules.pop();
+        self.record.rules.push(Noted { location: Some(location), ..old });
+        self.note()
     }
 
     /// As [`Self::take_away`], for a rule of this run, which the driver may have
