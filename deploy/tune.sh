@@ -95,7 +95,7 @@ get() {
     esac
     text=$(cat "$2" 2>/dev/null) || return 0
     case $1 in
-        choice) sed 's/.*\[\(.*\)\].*/\1/' <<<"$text" ;;
+        choice) text=${text##*[}; printf '%s\n' "${text%%]*}" ;;
         list) normal "$text" ;;
         mask) text=${text#"${text%%[!0,]*}"}; printf '%s\n' "${text:-0}" ;;
         *) printf '%s\n' "$text" ;;
