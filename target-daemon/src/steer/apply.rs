@@ -4,12 +4,14 @@
 //! What the driver refuses, or took otherwise than it was asked, takes all of
 //! that way out again, and the next one is tried. Rules of earlier runs go last,
 //! but for one that asks for the same frames: it goes right before its
-//! successor, and comes back if that cannot be.
+//! successor, and comes back if that cannot be. Some NICs refuse a rule only
+//! because of those that are there, so a way that was refused is tried once more
+//! without those of earlier runs.
 
 use super::driver::{Driver, is_full, refuses};
 use super::fault::Fault;
 use super::journal::{Journal, Noted, Record};
-use super::plan::{Before, does, look, one_queue};
+use super::plan::{Before, does, look, one_queue, settled};
 use super::way::{Wanted, Way, Wish, ways};
 use crate::link::{FlowRoom, FlowRule};
 
@@ -20,6 +22,9 @@ pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &Wish) -> Re
     }
     let lock = journal.lock()?;
     let Some(before) = look(driver, journal, wish)? else { return Ok(one_queue(wish)) };
+    if let Some(way) = settled(&before, wish) {
+        return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.told())]);
+    }
     let mut run = Run { driver, journal, wish, record: before.record.clone(), lines: Vec::new() };
     run.forget_what_is_gone(&before)?;
     run.switch_on(&before)?;
@@ -101,32 +106,49 @@ impl<D: Driver> Run<'_, D> {
     }
 
     fn first_way(&mut self) -> Result<(), Fault> {
+        let wish = (self.wish.queues.clone(), self.wish.hosts.clone());
         for way in ways(self.wish) {
-            let mut changes = Changes::default();
-            match self.take(way, &mut changes) {
-                Ok(()) => {
-                    self.lines.push(format!("way: {}", way.told()));
-                    return Ok(());
-                }
-                Err(stop) => {
-                    self.undo(changes)?;
-                    match stop {
-                        Stop::Refused => self.lines.push(format!("the driver refuses: {}", way.told())),
-                        Stop::Fault(fault) => return Err(fault),
-                    }
-                }
+            if self.attempt(way, false)? || (self.has_others(way) && self.attempt(way, true)?) {
+                self.lines.push(format!("way: {}", way.told()));
+                self.record.wished = Some(wish).filter(|_| !self.record.rules.is_empty());
+                return self.note();
             }
+            self.lines.push(format!("the driver refuses: {}", way.told()));
         }
         let (interface, driver) = (self.wish.interface.clone(), self.wish.driver.clone());
         Err(Fault::Refused { interface, driver })
     }
 
-    fn take(&mut self, way: Way, changes: &mut Changes) -> Result<(), Stop> {
+    /// Rules of earlier runs that this way has no use for.
+    fn has_others(&self, way: Way) -> bool {
         let wanted = way.rules(self.wish);
+        self.record.rules.iter().any(|noted| !is_wanted(noted, &wanted))
+    }
+
+    /// Whether the driver takes it; `cleared`: with the rules of earlier runs
+    /// taken away before.
+    fn attempt(&mut self, way: Way, cleared: bool) -> Result<bool, Fault> {
+        let mut changes = Changes::default();
+        let wanted = way.rules(self.wish);
+        let first = if cleared { self.take_away_others(&wanted, &mut changes) } else { Ok(()) };
+        match first.map_err(Stop::Fault).and_then(|()| self.take(&wanted, &mut changes)) {
+            Ok(()) => Ok(true),
+            Err(stop) => {
+                let interface = self.wish.interface.clone();
+                self.undo(changes).map_err(|fault| Fault::HalfWay { interface, fault: Box::new(fault) })?;
+                match stop {
+                    Stop::Refused => Ok(false),
+                    Stop::Fault(fault) => Err(fault),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Stop> {
         let mut told = Vec::new();
         // Where the least specific rule is: the others have to go before it.
         let mut below = None;
-        for one in &wanted {
+        for one in wanted {
             let there = self.rules()?;
             let found = there.iter().find(|rule| does(rule, one)).copied();
             let location = match found {
@@ -146,7 +168,7 @@ impl<D: Driver> Run<'_, D> {
             below = below.or(Some(location)).filter(|_| wanted.len() > 1);
         }
         self.lines.extend(told);
-        self.take_away_others(&wanted, changes)?;
+        self.take_away_others(wanted, changes)?;
         Ok(())
     }
 
@@ -200,10 +222,8 @@ impl<D: Driver> Run<'_, D> {
 
     /// Rules of earlier runs that nobody wants any more.
     fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Fault> {
-        let is_wanted =
-            |noted: &Noted| wanted.iter().any(|one| one.matches == noted.matches && one.queue == noted.queue);
         let others: Vec<Noted> =
-            self.record.rules.iter().copied().filter(|noted| !is_wanted(noted)).collect();
+            self.record.rules.iter().copied().filter(|noted| !is_wanted(noted, wanted)).collect();
         for noted in others {
             self.take_away(noted)?;
             changes.removed.push(noted);
@@ -264,6 +284,10 @@ impl<D: Driver> Run<'_, D> {
     fn note(&self) -> Result<(), Fault> {
         self.journal.store(&self.record)
     }
+}
+
+fn is_wanted(noted: &Noted, wanted: &[Wanted]) -> bool {
+    wanted.iter().any(|one| one.matches == noted.matches && one.queue == noted.queue)
 }
 
 /// Where the next rule goes: the last free place, before `below` if that is

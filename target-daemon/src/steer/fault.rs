@@ -90,6 +90,17 @@ pub enum Fault {
         /// The answer.
         source: io::Error,
     },
+    /// What was begun could not be finished, nor undone.
+    #[error(
+        "{fault}; some rules are not as they were before: `xblade steer -i {interface} --revert` takes back all that is \
+         xblade's"
+    )]
+    HalfWay {
+        /// The interface.
+        interface: String,
+        /// Why it could not be undone.
+        fault: Box<Fault>,
+    },
     /// The record of what was done.
     #[error("cannot {what} {}: {source}; nothing is changed without a record", path.display())]
     Journal {
@@ -111,7 +122,7 @@ impl Fault {
     /// this machine has to change; 1, anything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Interface(FactsError::Kernel { .. }) | Self::Kernel { .. } => 1,
+            Self::Interface(FactsError::Kernel { .. }) | Self::Kernel { .. } | Self::HalfWay { .. } => 1,
             Self::Interface(_) | Self::NoQueue { .. } | Self::NoHosts => 2,
             _ => 3,
         }

@@ -36,6 +36,8 @@ pub struct Record {
     pub switched_on: bool,
     /// Our rules.
     pub rules: Vec<Noted>,
+    /// What they were made for, when all of them were: queues and hosts.
+    pub wished: Option<(Vec<u32>, Vec<[u8; 6]>)>,
 }
 
 /// Where the record of one interface lies.
@@ -106,13 +108,20 @@ fn written(record: &Record) -> String {
         })
     };
     let rules: Vec<Value> = record.rules.iter().map(rule).collect();
-    format!("{:#}\n", json!({ "switched-on": record.switched_on, "rules": rules }))
+    let wished = record.wished.as_ref().map(|(queues, hosts)| json!({ "queues": queues, "hosts": hosts }));
+    let whole = json!({ "switched-on": record.switched_on, "rules": rules, "wished": wished });
+    format!("{whole:#}\n")
 }
 
 fn read(text: &str) -> Option<Record> {
     let whole: Value = serde_json::from_str(text).ok()?;
     let rules = whole.get("rules")?.as_array()?.iter().map(noted).collect::<Option<_>>()?;
-    Some(Record { switched_on: whole.get("switched-on")?.as_bool()?, rules })
+    let wished = optional(whole.get("wished")?, |value| {
+        let list = |name: &str| value.get(name)?.as_array();
+        let queues = list("queues")?.iter().map(number).collect::<Option<_>>()?;
+        Some((queues, list("hosts")?.iter().map(mac).collect::<Option<_>>()?))
+    });
+    Some(Record { switched_on: whole.get("switched-on")?.as_bool()?, rules, wished: wished? })
 }
 
 fn noted(value: &Value) -> Option<Noted> {

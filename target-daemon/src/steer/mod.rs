@@ -11,7 +11,7 @@
 //! Three things hold, whatever the driver does and wherever a run is cut off:
 //! a rule is in the journal before it is in the NIC, so `revert` finds it; a
 //! rule that is not in the journal is never touched; and an `apply` that fails
-//! leaves the rules that were there before.
+//! leaves the rules that were there before, or says that it could not.
 
 mod apply;
 mod driver;

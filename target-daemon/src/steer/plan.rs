@@ -2,7 +2,7 @@
 
 use super::driver::{Driver, refuses};
 use super::fault::{Fault, STILL};
-use super::journal::{Journal, Record};
+use super::journal::{Journal, Noted, Record};
 use super::way::{Wanted, Way, Wish, catches, known, ways};
 use crate::link::{FlowMatch, FlowRule, mac_text};
 
@@ -38,6 +38,23 @@ pub fn look(driver: &impl Driver, journal: &Journal, wish: &Wish) -> Result<Opti
     Ok(Some(Before { rules, record, is_on: driver.is_on().ok() }))
 }
 
+/// The way that an earlier run found for the same wish, if all of it is still
+/// there.
+pub fn settled(before: &Before, wish: &Wish) -> Option<Way> {
+    let same = |(queues, hosts): &(Vec<u32>, Vec<[u8; 6]>)| *queues == wish.queues && *hosts == wish.hosts;
+    if !before.record.wished.as_ref().is_some_and(same) {
+        return None;
+    }
+    let is_whole = |way: &Way| {
+        let wanted = way.rules(wish);
+        let noted =
+            |one: &Noted| wanted.iter().any(|rule| rule.matches == one.matches && rule.queue == one.queue);
+        wanted.iter().all(|one| before.rules.iter().any(|rule| does(rule, one)))
+            && before.record.rules.iter().all(noted)
+    };
+    ways(wish).into_iter().find(is_whole)
+}
+
 /// Whether a rule of the NIC does what one of these is wanted for.
 pub fn is_among(rule: &FlowRule, wanted: &[Wanted]) -> bool {
     wanted.iter().any(|one| does(rule, one))
@@ -61,14 +78,9 @@ pub fn plan(driver: &impl Driver, journal: &Journal, wish: &Wish) -> Result<Vec<
     let Some(before) = look(driver, journal, wish)? else { return Ok(one_queue(wish)) };
     let ways = ways(wish);
     let mut lines = Vec::new();
-    let done = ways.iter().find(|way| {
-        way.rules(wish).iter().all(|one| before.rules.iter().any(|rule| does(rule, one)))
-            && before.record.rules.iter().all(|noted| {
-                way.rules(wish).iter().any(|one| one.matches == noted.matches && one.queue == noted.queue)
-            })
-    });
+    let done = settled(&before, wish);
     let way = match (known(wish), done) {
-        (_, Some(way)) => *way,
+        (_, Some(way)) => way,
         (Some(Some(way)), None) => way,
         (Some(None), None) => {
             let name = &wish.driver;

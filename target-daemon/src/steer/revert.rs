@@ -18,6 +18,7 @@ pub fn revert(
     let lock = journal.lock()?;
     let mut record = journal.load()?;
     let mut lines = Vec::new();
+    record.wished = None;
     while let Some(noted) = record.rules.last().copied() {
         lines.push(take_away(driver, interface, noted)?);
         record.rules.pop();

@@ -36,6 +36,9 @@ pub struct Wanted {
 pub enum Way {
     /// EtherType and source, each host to its queue; the rest by EtherType.
     HostsOfType,
+    /// EtherType and source, and no rule for the rest: for NICs whose rules all
+    /// have to ask for the same fields.
+    HostsOfTypeAlone,
     /// Source alone, each host to its queue; the rest by EtherType.
     HostsAndType,
     /// Source alone.
@@ -51,14 +54,15 @@ impl Way {
     pub fn told(self) -> &'static str {
         match self {
             Self::HostsOfType => "AoE of each host to its queue, all other AoE to the first",
+            Self::HostsOfTypeAlone => {
+                "AoE of each host to its queue: the driver takes one kind of rule at a time, so other hosts come in \
+                 where the NIC likes"
+            }
             Self::HostsAndType => {
                 "everything from each host to its queue, other AoE to the first: the driver tells the hosts \
                  apart, but not by EtherType as well"
             }
-            Self::Hosts => {
-                "everything from each host to its queue: the driver knows hosts, but no EtherType, so other hosts \
-                 come in where the NIC likes"
-            }
+            Self::Hosts => "everything from each host to its queue; other hosts come in where the NIC likes",
             Self::Type => "all AoE to one queue, by its EtherType",
             Self::Destination => {
                 "everything that is sent to this interface to one queue: the driver has no rule by EtherType. Broadcasts \
@@ -78,6 +82,7 @@ impl Way {
         };
         match self {
             Self::HostsOfType => [vec![all], hosts(Some(AOE))].concat(),
+            Self::HostsOfTypeAlone => hosts(Some(AOE)),
             Self::HostsAndType => [vec![all], hosts(None)].concat(),
             Self::Hosts => hosts(None),
             Self::Type => vec![all],
@@ -90,21 +95,30 @@ fn by(destination: Option<[u8; 6]>, source: Option<[u8; 6]>, ether_type: Option<
     FlowMatch::Ether { destination, source, ether_type }
 }
 
+/// NICs with a filter for each field, rather than a table of rules: two fields in
+/// one rule may mean either, and the filter by EtherType goes before that by
+/// address, wherever their rules lie.
+const FILTERS_BY_FIELD: [&str; 2] = ["igb", "igc"];
+
 /// The ways to try, in their order.
 pub fn ways(wish: &Wish) -> Vec<Way> {
-    let hosts = [Way::HostsOfType, Way::HostsAndType, Way::Hosts];
-    let one = [Way::Type, Way::Destination];
-    let hosts = if wish.hosts.is_empty() { &[][..] } else { &hosts[..] };
-    [hosts, &one[..]].concat()
+    let by_field = FILTERS_BY_FIELD.contains(&wish.driver.as_str());
+    let hosts: &[Way] = match (wish.hosts.is_empty(), by_field) {
+        (true, _) => &[],
+        (false, true) => &[Way::Hosts],
+        (false, false) => &[Way::HostsOfType, Way::HostsOfTypeAlone, Way::HostsAndType, Way::Hosts],
+    };
+    [hosts, &[Way::Type, Way::Destination]].concat()
 }
 
 /// The first way that drivers of this name are known to take: `None` where
 /// nothing is known, `Some(None)` where it is known that there is none.
 pub fn known(wish: &Wish) -> Option<Option<Way>> {
-    let with_hosts = |way, otherwise| if wish.hosts.is_empty() { otherwise } else { way };
+    let with_hosts = |way| if wish.hosts.is_empty() { Way::Type } else { way };
     match wish.driver.as_str() {
-        "mlx5_core" | "ice" => Some(Some(with_hosts(Way::HostsOfType, Way::Type))),
-        "igc" => Some(Some(with_hosts(Way::HostsAndType, Way::Type))),
+        "mlx5_core" => Some(Some(with_hosts(Way::HostsOfType))),
+        "ice" => Some(Some(with_hosts(Way::HostsOfTypeAlone))),
+        "igb" | "igc" => Some(Some(with_hosts(Way::Hosts))),
         "iavf" => Some(Some(Way::Type)),
         "ixgbe" | "i40e" => Some(None),
         _ => None,

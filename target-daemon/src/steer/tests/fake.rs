@@ -16,6 +16,8 @@ pub struct Fake {
     pub is_on: bool,
     places: u32,
     chooses: bool,
+    /// All its rules have to ask for the same fields.
+    same_fields: bool,
     /// It says that it took a rule, and took another.
     pub lies: bool,
     /// Changes that were made to it.
@@ -35,6 +37,7 @@ impl Fake {
             is_on: true,
             places: 16,
             chooses: false,
+            same_fields: false,
             lies: false,
             changes: 0,
             dies_at: None,
@@ -74,6 +77,11 @@ impl Fake {
         Self::new(|_| false)
     }
 
+    /// Takes any rule that asks for the fields that the others ask for.
+    pub fn of_one_kind() -> Self {
+        Self { same_fields: true, ..Self::any() }
+    }
+
     pub fn with(mut self, rules: &[FlowRule]) -> Self {
         self.rules = rules.to_vec();
         self
@@ -105,6 +113,11 @@ impl Fake {
         let dead = self.dies_at.is_some_and(|at| self.changes > at);
         if dead { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(value) }
     }
+}
+
+fn fields(matches: FlowMatch) -> [bool; 3] {
+    let FlowMatch::Ether { destination, source, ether_type } = matches else { return [false; 3] };
+    [destination.is_some(), source.is_some(), ether_type.is_some()]
 }
 
 fn no(code: i32) -> io::Error {
@@ -139,6 +152,10 @@ impl Driver for Fake {
         self.change()?;
         if !self.is_on || !(self.takes)(matches) {
             return Err(no(libc::EOPNOTSUPP));
+        }
+        let others = self.rules.iter().filter(|rule| rule.matches != FlowMatch::Other);
+        if self.same_fields && others.into_iter().any(|rule| fields(rule.matches) != fields(matches)) {
+            return Err(no(libc::EINVAL));
         }
         if self.rules.len() as u32 >= self.places {
             return Err(no(libc::ENOSPC));

@@ -41,6 +41,7 @@ fn hosts_go_in_turn_to_the_queues_before_the_rule_for_the_rest() {
 fn hosts_are_told_apart_as_well_as_the_driver_can() {
     for (driver, host_type, rest) in [
         (Fake::any(), Some(0x88a2), Some(aoe())),
+        (Fake::of_one_kind(), Some(0x88a2), None),
         (Fake::by_one_field(), None, Some(aoe())),
         (Fake::by_mac(), None, None),
     ] {
@@ -56,6 +57,32 @@ fn hosts_are_told_apart_as_well_as_the_driver_can() {
     let mut bench = Bench::new(Fake::by_type());
     bench.apply(&spread()).unwrap();
     assert_eq!(bench.table(), [(aoe(), Some(2))]);
+}
+
+/// There the rule by EtherType would go first, and take all hosts to one queue.
+#[test]
+fn where_filters_are_by_field_hosts_are_told_apart_by_nothing_else() {
+    let wish = Wish { driver: "igc".into(), ..spread() };
+    let mut bench = Bench::new(Fake::any());
+    bench.apply(&wish).unwrap();
+    let table = bench.table();
+    assert_eq!(table.len(), 3);
+    let by_source = |rule: &(FlowMatch, Option<u32>)| {
+        matches!(rule.0, FlowMatch::Ether { destination: None, source: Some(_), ether_type: None })
+    };
+    assert!(table.iter().all(by_source), "{table:?}");
+}
+
+/// Our own rule for all AoE keeps this driver from taking those for hosts.
+#[test]
+fn rules_of_an_earlier_run_that_are_in_the_way_make_room() {
+    let mut bench = Bench::new(Fake::of_one_kind().with(&[ip_flow(3)]));
+    for wish in [to_queue(2), spread(), to_queue(2)] {
+        bench.apply(&wish).unwrap();
+        assert_eq!(bench.table().len(), if wish.hosts.is_empty() { 2 } else { 4 }, "{:?}", bench.table());
+    }
+    bench.revert().unwrap();
+    assert_eq!(bench.driver.rules, [ip_flow(3)]);
 }
 
 #[test]
@@ -93,8 +120,9 @@ fn twice_is_once() {
             let mut bench = Bench::new(driver.clone().with(&[ip_flow(15)]).switched_off());
             bench.apply(&wish).unwrap();
             let (rules, record) = (bench.driver.rules.clone(), bench.journal().load().unwrap());
+            let changes = bench.driver.changes;
             bench.apply(&wish).unwrap();
-            assert_eq!(bench.driver.rules, rules);
+            assert_eq!((&bench.driver.rules, bench.driver.changes), (&rules, changes));
             assert_eq!(bench.journal().load().unwrap(), record);
             let told = bench.plan(&wish).unwrap();
             assert!(!told.contains("would"), "{told}");
