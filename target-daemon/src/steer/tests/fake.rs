@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::panic::resume_unwind;
 
 use crate::link::{FlowMatch, FlowRoom, FlowRule};
 use crate::steer::driver::Driver;
@@ -22,8 +23,8 @@ pub struct Fake {
     pub lies: bool,
     /// Changes that were made to it.
     pub changes: u32,
-    /// From this change on it answers EIO to everything: the run was cut off.
-    pub dies_at: Option<u32>,
+    /// The run is cut off at this change: before it, or right after.
+    pub cut_at: Option<(u32, bool)>,
     /// EIO once.
     pub fails_at: Option<u32>,
     pub reads: Cell<u32>,
@@ -40,7 +41,7 @@ impl Fake {
             same_fields: false,
             lies: false,
             changes: 0,
-            dies_at: None,
+            cut_at: None,
             fails_at: None,
             reads: Cell::new(0),
         }
@@ -105,13 +106,17 @@ impl Fake {
     fn change(&mut self) -> io::Result<()> {
         let now = self.changes;
         self.changes += 1;
-        let dead = self.dies_at.is_some_and(|at| now >= at) || self.fails_at == Some(now);
-        if dead { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+        if self.cut_at == Some((now, false)) {
+            resume_unwind(Box::new("cut off"));
+        }
+        if self.fails_at == Some(now) { Err(no(libc::EIO)) } else { Ok(()) }
     }
 
-    fn answer<T>(&self, value: T) -> io::Result<T> {
-        let dead = self.dies_at.is_some_and(|at| self.changes > at);
-        if dead { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(value) }
+    fn changed<T>(&self, value: T) -> io::Result<T> {
+        if self.cut_at == Some((self.changes - 1, true)) {
+            resume_unwind(Box::new("cut off"));
+        }
+        Ok(value)
     }
 }
 
@@ -126,7 +131,7 @@ fn no(code: i32) -> io::Error {
 
 impl Driver for Fake {
     fn is_on(&self) -> io::Result<bool> {
-        self.answer(self.is_on)
+        Ok(self.is_on)
     }
 
     /// Forgets its rules when it is switched off, as real ones do.
@@ -136,16 +141,16 @@ impl Driver for Fake {
         if !on {
             self.rules.clear();
         }
-        Ok(())
+        self.changed(())
     }
 
     fn room(&self) -> io::Result<FlowRoom> {
-        self.answer(FlowRoom { places: self.places, driver_chooses: self.chooses })
+        Ok(FlowRoom { places: self.places, driver_chooses: self.chooses })
     }
 
     fn rules(&self) -> io::Result<Vec<FlowRule>> {
         self.reads.set(self.reads.get() + 1);
-        self.answer(self.rules.clone())
+        Ok(self.rules.clone())
     }
 
     fn insert(&mut self, matches: FlowMatch, queue: u32, location: Option<u32>) -> io::Result<u32> {
@@ -170,13 +175,13 @@ impl Driver for Fake {
         self.rules.retain(|rule| rule.location != location);
         let queue = if self.lies { 0 } else { queue };
         self.rules.push(FlowRule { location, matches, queue: Some(queue) });
-        Ok(location)
+        self.changed(location)
     }
 
     fn remove(&mut self, location: u32) -> io::Result<()> {
         self.change()?;
         let before = self.rules.len();
         self.rules.retain(|rule| rule.location != location);
-        if self.rules.len() < before { Ok(()) } else { Err(no(libc::ENOENT)) }
+        if self.rules.len() < before { self.changed(()) } else { Err(no(libc::ENOENT)) }
     }
 }

@@ -35,6 +35,13 @@ fn hosts_go_in_turn_to_the_queues_before_the_rule_for_the_rest() {
     let of = |host: usize| ether(None, Some(HOSTS[host]), Some(0x88a2));
     let expected = [(of(2), Some(2)), (of(1), Some(3)), (of(0), Some(2)), (aoe(), Some(2))];
     assert_eq!(bench.table(), expected);
+
+    // Also when the last place is free, but behind the rule for the rest.
+    let mut bench = Bench::new(Fake::any().with(&[ip_flow(15)]));
+    bench.apply(&to_queue(2)).unwrap();
+    bench.driver.rules.retain(|rule| *rule != ip_flow(15));
+    bench.apply(&spread()).unwrap();
+    assert_eq!(bench.table(), expected);
 }
 
 #[test]
@@ -109,6 +116,7 @@ fn one_queue_needs_nothing_and_asks_nothing() {
         assert!(told.contains("one receive queue") && told.contains("nothing to steer"), "{told}");
     }
     assert_eq!((bench.driver.changes, bench.driver.reads.get()), (0, 0));
+    assert!(!bench.directory.exists());
 }
 
 #[test]

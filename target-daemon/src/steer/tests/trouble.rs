@@ -1,5 +1,7 @@
 //! Full tables, rules of somebody else, lies, and runs that are cut off.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 
 #[test]
@@ -93,10 +95,10 @@ fn what_somebody_put_in_the_place_of_ours_stays() {
 fn rules_that_the_nic_has_forgotten_come_back() {
     let mut bench = Bench::new(Fake::any());
     bench.apply(&spread()).unwrap();
-    let before = bench.table();
+    let before = (bench.table(), bench.journal().load().unwrap());
     bench.driver.rules.clear();
     bench.apply(&spread()).unwrap();
-    assert_eq!(bench.table(), before);
+    assert_eq!((bench.table(), bench.journal().load().unwrap()), before);
     bench.revert().unwrap();
     assert_eq!(bench.table(), []);
 }
@@ -110,33 +112,55 @@ fn a_driver_that_takes_another_rule_than_it_was_asked_for_is_not_believed() {
     assert!(!bench.has_record());
 }
 
-/// Every prefix of a run: whatever it did, `revert` takes back, and no more.
+/// Every prefix of a run, the first one and one with another wish: whatever it
+/// did, `revert` takes back, and no more.
 #[test]
 fn a_run_that_is_cut_off_anywhere_can_be_taken_back_and_done_again() {
-    for driver in [Fake::any(), Fake::by_mac(), Fake::of_one_kind(), Fake::any().that_chooses()] {
-        let mut cut = 0;
-        loop {
-            let start = driver.clone().with(&[ip_flow(15)]).switched_off();
-            let mut bench = Bench::new(start.clone());
-            bench.driver.dies_at = Some(cut);
-            let ended = bench.apply(&spread());
-            bench.driver.dies_at = None;
-            let mut again = Bench::new(bench.driver.clone());
-            std::fs::create_dir_all(&again.directory).unwrap();
-            let record = bench.directory.join("steer-nic0.json");
-            let _ = std::fs::copy(record, again.directory.join("steer-nic0.json"));
-            again.apply(&spread()).unwrap();
-            for bench in [&mut bench, &mut again] {
-                bench.revert().unwrap();
-                assert_eq!(bench.driver.rules, start.rules, "cut at {cut}");
-                assert!(!bench.has_record(), "cut at {cut}");
-            }
-            if ended.is_ok() {
-                assert!(cut > 4, "only {cut} changes");
-                break;
-            }
-            cut += 1;
+    cut_everywhere(&Fake::any().switched_off(), None, &spread());
+    cut_everywhere(&Fake::any().with(&[ip_flow(15)]), Some(&spread()), &to_queue(1));
+    for driver in [Fake::by_mac(), Fake::of_one_kind(), Fake::any().that_chooses()] {
+        cut_everywhere(&driver.with(&[ip_flow(15)]), Some(&to_queue(1)), &spread());
+    }
+}
+
+fn cut_everywhere(start: &Fake, last: Option<&Wish>, next: &Wish) {
+    for (at, after) in (0..).flat_map(|at| [(at, false), (at, true)]) {
+        let mut bench = Bench::new(start.clone());
+        if let Some(last) = last {
+            bench.apply(last).unwrap();
         }
+        let at = bench.driver.changes + at;
+        bench.driver.cut_at = Some((at, after));
+        let ended = catch_unwind(AssertUnwindSafe(|| bench.apply(next)));
+        if ended.is_ok() && bench.driver.changes <= at {
+            assert!(at > 2, "only {at} changes");
+            return;
+        }
+        bench.driver.cut_at = None;
+        // Every other time it is done again before it is taken back.
+        if at % 2 == 0 {
+            bench.apply(next).unwrap();
+        }
+        bench.revert().unwrap();
+        assert_eq!((&bench.driver.rules, bench.driver.is_on), (&start.rules, start.is_on), "{at} {after}");
+        assert!(!bench.has_record(), "{at} {after}");
+    }
+}
+
+#[test]
+fn a_revert_that_is_cut_off_anywhere_can_be_done_again() {
+    for (at, after) in (0..5).flat_map(|at| [(at, false), (at, true)]) {
+        let mut bench = Bench::new(Fake::any().switched_off());
+        bench.apply(&spread()).unwrap();
+        bench.driver.cut_at = Some((bench.driver.changes + at, after));
+        assert!(catch_unwind(AssertUnwindSafe(|| bench.revert())).is_err());
+        bench.driver.cut_at = None;
+        bench.revert().unwrap();
+        assert_eq!(
+            (bench.table(), bench.driver.is_on, bench.has_record()),
+            (vec![], false, false),
+            "{at} {after}"
+        );
     }
 }
 
