@@ -138,7 +138,7 @@ fn cut_everywhere(start: &Fake, last: Option<&Wish>, next: &Wish) {
         }
         bench.driver.cut_at = None;
         // Every other time it is done again before it is taken back.
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             bench.apply(next).unwrap();
         }
         bench.revert().unwrap();
