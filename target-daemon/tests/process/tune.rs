@@ -300,3 +300,33 @@ fn wrong_options_are_refused() {
     }
     assert_eq!(bench.all(), before);
 }
+
+#[test]
+fn a_configuration_is_held_against_how_the_machine_is_tuned() {
+    if !may_run("a_configuration_is_held_against_how_the_machine_is_tuned") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let check = |rings: &str| {
+        let text = format!(
+            "interfaces = ['{OURS}']\n[[export]]\naddress = '0.1'\npath = '{image}'\n[workers]\ncores = [0]\n{rings}"
+        );
+        let file = dir.path().join("xblade.toml");
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
+        command.arg("check").arg("--config").arg(file);
+        let output = pair.ours.run(move || command.output().unwrap());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = check("");
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("cores 0 are") || told.contains("every one of 1 cores"), "{told}");
+    let reserved = fs::read_to_string("/proc/sys/vm/nr_hugepages").unwrap();
+    let (code, told) = check("[rings]\nhuge-pages = true\numem-chunks = 1000000\n");
+    if reserved.trim().parse::<u64>().unwrap() < 1024 {
+        assert_eq!(code, Some(3), "{told}");
+        assert!(told.contains("FIX   ") && told.contains("sysctl vm.nr_hugepages="), "{told}");
+    }
+    assert!(told.ends_with("no faults: 1 export on xbp0\n"), "{told}");
+}
