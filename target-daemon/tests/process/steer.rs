@@ -20,7 +20,7 @@ fn drivers_without_rules_are_told_of_plainly() {
     let pair = Pair::with("numrxqueues 4 numtxqueues 4");
     pair.ours.sh("ip link add xbpbr numrxqueues 4 type bridge && ip link add xbpifb numrxqueues 4 type ifb");
     pair.ours.sh("ip tuntap add xbptap mode tap multi_queue");
-    for (name, driver) in [(OURS, "veth"), ("xbpbr", "bridge"), ("xbpifb", "ifb")] {
+    for (name, driver) in [(OURS, "veth"), ("xbpbr", "bridge"), ("xbpifb", "ifb"), ("xbptap", "tun")] {
         for deed in
             ["--plan --queue 1", "--apply --queue 1", "--apply --from 02:00:00:00:00:01,02:00:00:00:00:02"]
         {
