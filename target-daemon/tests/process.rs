@@ -59,6 +59,8 @@ mod pauses;
 mod queues;
 #[path = "process/rig.rs"]
 mod rig;
+#[path = "process/settings.rs"]
+mod settings;
 #[path = "process/signals.rs"]
 mod signals;
 #[path = "process/space.rs"]
@@ -67,6 +69,8 @@ mod space;
 mod stall;
 #[path = "process/steer.rs"]
 mod steer;
+#[path = "process/state.rs"]
+mod state;
 #[path = "process/stores.rs"]
 mod stores;
 #[path = "process/traffic.rs"]
