@@ -11,7 +11,14 @@
 //! thread changes anything.
 
 mod ask;
+mod body;
+pub mod json;
 mod overview;
+mod routes;
+mod server;
+mod socket;
 
 pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use overview::{ExportView, InterfaceView, Overview};
+pub use server::{Handle, start};
+pub use socket::{BindError, Listener, bind};
