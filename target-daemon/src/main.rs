@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Vblade};
+use xblade::control::client;
 use xblade::daemon;
 
 /// The request cannot be fulfilled as it is.
@@ -32,7 +33,9 @@ fn main() -> ExitCode {
                 Err(MACHINE)
             }
         }
-        Command::Show(options) => show(&options),
+        Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
+        Command::Show(Show { config: None, reach }) => client::show(&reach),
+        Command::Ask(command) => client::run(&command),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade { words } => vblade(&words),
     };
@@ -143,9 +146,9 @@ fn check_file(path: &Path) -> Result<(), u8> {
     }
 }
 
-fn show(options: &Show) -> Result<(), u8> {
-    let serve = complete(&options.config)?;
-    let text = if options.json {
+fn show(path: &Path, json: bool) -> Result<(), u8> {
+    let serve = complete(path)?;
+    let text = if json {
         config::to_json(&serve).map_err(|e| e.to_string())
     } else {
         config::to_toml(&serve).map_err(|e| e.to_string())

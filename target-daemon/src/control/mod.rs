@@ -12,8 +12,11 @@
 
 mod ask;
 mod body;
+mod call;
+pub mod client;
 pub mod json;
 mod overview;
+mod print;
 mod routes;
 mod server;
 mod socket;

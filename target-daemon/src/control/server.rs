@@ -26,7 +26,7 @@ use super::socket::{Listener, SocketFile};
 use super::{Asker, routes};
 
 /// Clients at once. More wait to be accepted.
-const CONNECTIONS_MAX: usize = 128;
+const CONNECTIONS_MAX: usize = 256;
 
 /// Bytes of a request line and all headers.
 const HEADERS_BYTES_MAX: usize = 16 << 10;
