@@ -8,6 +8,8 @@
 mod api;
 #[path = "control/commands.rs"]
 mod commands;
+#[path = "control/daemon.rs"]
+mod daemon;
 #[path = "control/document.rs"]
 mod document;
 #[path = "control/fake.rs"]
@@ -23,3 +25,13 @@ mod robust;
 mod sample;
 #[path = "control/socket.rs"]
 mod socket;
+
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/initiator.rs"]
+mod initiator;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/daemon.rs"]
+mod process;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/space.rs"]
+mod space;

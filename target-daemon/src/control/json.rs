@@ -193,8 +193,6 @@ pub struct WorkerStats {
     pub counters: Counters,
     /// Frames without a reply, by reason.
     pub drops: Counters,
-    /// From the rx ring to the tx ring.
-    pub service: TimesByOperation,
 }
 
 /// What was counted for an export.
@@ -382,7 +380,6 @@ impl WorkerStats {
             worker: snapshot.worker,
             counters: counters(snapshot.stats.counters.rows()),
             drops: counters(snapshot.stats.drop_rows()),
-            service: times(&snapshot.stats.latency),
         }
     }
 }

@@ -64,7 +64,7 @@ fn status_and_stats_are_tables() {
     assert_line(&stats, &["0.1", "3", "1", "0", "0 B", "1.5 KiB"]);
     assert_line(&stats, &["OPERATION", "COUNT", "P50"]);
     assert_line(&stats, &["0.1", "service", "write", "3", "20.", "40"]);
-    assert_line(&stats, &["worker 0", "service", "read", "1", "12.3"]);
+    assert_line(&stats, &["0.1", "store", "write", "3", "10.", "20"]);
     // Headings and cells of a column end or begin at the same place.
     let heading = status.lines().find(|line| line.starts_with("EXPORT")).unwrap();
     let row = status.lines().find(|line| line.starts_with("0.1 ")).unwrap();

@@ -35,12 +35,18 @@ pub fn serve() -> Serve {
 }
 
 fn snapshot() -> Snapshot {
-    let mut stats = Stats::new().unwrap();
+    let mut stats = Stats::default();
     stats.dropped(DropReason::TooShort);
-    stats.served(Operation::Read, 12_300);
     stats.counters.media_faults = 3;
     let lane = Section { name: "lane 0".to_owned(), counters: vec![("kernel_rx_dropped", 5)] };
-    Snapshot { worker: 0, stats, lanes: vec![lane], drained: true, unfinished: Vec::new() }
+    Snapshot {
+        worker: 0,
+        stats,
+        exports: Vec::new(),
+        lanes: vec![lane],
+        drained: true,
+        unfinished: Vec::new(),
+    }
 }
 
 fn facts() -> Facts {

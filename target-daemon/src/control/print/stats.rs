@@ -21,9 +21,6 @@ pub fn stats(stats: &Stats) -> String {
     }
     let _ = write!(text, "\n{}", exports(&stats.exports));
     let mut rows = Table::new(columns());
-    for one in &stats.workers {
-        times(&mut rows, &format!("worker {}", one.worker), "service", &one.service);
-    }
     for one in &stats.exports {
         times(&mut rows, &one.address, "service", &one.service);
         times(&mut rows, &one.address, "store", &one.store);
@@ -78,7 +75,7 @@ fn exports(exports: &[ExportStats]) -> String {
 
 fn columns() -> [Column; 9] {
     [
-        Column::left("OF"),
+        Column::left("EXPORT"),
         Column::left("TIME"),
         Column::left("OPERATION"),
         Column::right("COUNT"),
@@ -91,11 +88,11 @@ fn columns() -> [Column; 9] {
 }
 
 /// In the order of the operations, not of their names.
-fn times(table: &mut Table<9>, of: &str, time: &str, all: &TimesByOperation) {
+fn times(table: &mut Table<9>, address: &str, time: &str, all: &TimesByOperation) {
     for operation in Operation::ALL {
         let Some(times) = all.get(operation.name()) else { continue };
         table.row([
-            of.to_owned(),
+            address.to_owned(),
             time.to_owned(),
             operation.name().to_owned(),
             times.count.to_string(),
