@@ -67,7 +67,7 @@ ls -lh "$work/disk.img"
 
 step "xblade serve 0.1=$work/disk.img --interface shelf"
 ip netns exec "$TARGET" "$bin/xblade" serve "0.1=$work/disk.img" --interface shelf \
-    --control "$work/xblade.sock" --state none 2>"$work/log" &
+    --control "$work/xblade.sock" --state "$work/state" 2>"$work/log" &
 daemon=$!
 for ((i = 0; i < 100; i++)); do
     grep -q 'ready:' "$work/log" && break

@@ -9,6 +9,12 @@
 //! Whoever listens to clients has no access to workers and exports. It puts an
 //! [`Ask`] into a bounded channel, and the control thread answers it: only that
 //! thread changes anything.
+//!
+//! ```text
+//! socket ──► server ──► routes ──► body       what clients send
+//!                          └────► json        what they are told
+//! client ──► call (one request) ──► print     the same for people
+//! ```
 
 mod ask;
 mod body;
