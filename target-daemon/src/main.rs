@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Vblade};
+use xblade::control::client;
 use xblade::daemon;
 use xblade::steer::{self, Asked, Deed};
 
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
             }
         }
         Command::Steer(options) => steer(options),
-        Command::Show(options) => show(&options),
+        Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
+        Command::Show(Show { config: None, reach }) => client::show(&reach),
+        Command::Ask(command) => client::run(&command),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade { words } => vblade(&words),
     };
@@ -169,9 +172,9 @@ fn steer(options: Steer) -> Result<(), u8> {
     }
 }
 
-fn show(options: &Show) -> Result<(), u8> {
-    let serve = complete(&options.config)?;
-    let text = if options.json {
+fn show(path: &Path, json: bool) -> Result<(), u8> {
+    let serve = complete(path)?;
+    let text = if json {
         config::to_json(&serve).map_err(|e| e.to_string())
     } else {
         config::to_toml(&serve).map_err(|e| e.to_string())

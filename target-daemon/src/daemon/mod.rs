@@ -24,8 +24,8 @@ use std::time::Instant;
 
 use log::info;
 
-use crate::config::Serve;
-use crate::control::channel;
+use crate::config::{Serve, ServiceOptions};
+use crate::control::{BindError, Listener, bind, channel, start};
 use crate::{link, plant};
 
 /// Serves until a signal comes, then drains and detaches.
@@ -51,6 +51,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         plan::check(options, &interface.facts)?;
     }
     plan::cores(options)?;
+    let socket = control_socket(&options.service)?;
     let exports = exports::open(options)?;
     let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
@@ -64,7 +65,9 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let count = addresses.len();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
-    let (_asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let server = socket.map(|socket| start(socket, asker.clone())).transpose();
+    let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
     let mut served = control::Served {
         team: &mut team,
         interfaces: &mut interfaces,
@@ -73,6 +76,9 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         since: Instant::now(),
     };
     let outcome = control::run(&mut served, &signals, &events, &asked);
+    // Who waits for an answer is told, and nobody asks any more.
+    drop(asked);
+    drop(server);
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;
@@ -83,6 +89,18 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         team::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
     Err(Failure::Run(format!("{what}: a store does not answer").into()))
+}
+
+/// The control socket, if there is to be one. Clients wait there until the
+/// daemon is ready.
+fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure> {
+    let Some(path) = &service.control.0 else { return Ok(None) };
+    let listener = bind(path, service.control_group.as_deref());
+    let sort = |error: BindError| match error.is_request() {
+        true => Failure::Request(error.into()),
+        false => Failure::Machine(error.into()),
+    };
+    listener.map(Some).map_err(sort)
 }
 
 /// What the process needs before anything else.
