@@ -6,6 +6,7 @@ use std::fs;
 
 use crate::config::Check;
 use crate::link::{self, Facts, XdpMode};
+use crate::privilege;
 use crate::shelf;
 
 /// XDP programs for frames in several fragments came with this kernel.
@@ -37,7 +38,16 @@ impl fmt::Display for Line {
 /// Looks at this machine and prints what it finds; returns whether xblade can
 /// serve here.
 pub fn check(options: &Check) -> bool {
-    let mut lines = vec![kernel(), capabilities(), locked_memory(), io_uring(), huge_pages(), cores()];
+    let mut lines = vec![
+        kernel(),
+        capabilities(),
+        locked_memory(),
+        io_uring(),
+        landlock(),
+        seccomp(),
+        huge_pages(),
+        cores(),
+    ];
     let wanted = if options.interfaces.is_empty() { candidates() } else { options.interfaces.clone() };
     if wanted.is_empty() {
         lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
@@ -94,6 +104,29 @@ fn io_uring() -> Line {
             "io_uring is switched off, so files are served by calls that wait: sysctl kernel.io_uring_disabled=0"
                 .into(),
         ),
+    }
+}
+
+/// Without it a process that was taken over may open other files.
+fn landlock() -> Line {
+    match privilege::landlock_abi() {
+        Some(abi) if abi < 4 => {
+            Line::Ok(format!("Landlock ABI {abi}: confines files; TCP too from Linux 6.7 on"))
+        }
+        Some(abi) => Line::Ok(format!("Landlock ABI {abi}")),
+        None => Line::Hint(
+            "no Landlock, so the sandbox does not confine files: boot with landlock in lsm=LIST, see \
+             /sys/kernel/security/lsm"
+                .into(),
+        ),
+    }
+}
+
+fn seccomp() -> Line {
+    if privilege::has_seccomp() {
+        Line::Ok("seccomp".into())
+    } else {
+        Line::Hint("no seccomp, so the sandbox does not filter system calls: use a kernel with it".into())
     }
 }
 

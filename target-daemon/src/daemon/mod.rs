@@ -8,12 +8,15 @@ mod failure;
 mod fit;
 mod interface;
 mod plan;
+mod sandbox;
 mod sizes;
 mod team;
 
 pub use check::check;
 pub use failure::Failure;
 pub use fit::misfits;
+
+use std::path::Path;
 
 use log::info;
 
@@ -24,12 +27,15 @@ use crate::{link, plant};
 ///
 /// The order matters: nothing touches the wire before every store is open and
 /// locked; nobody is told of an export before the rings are full; and the wire
-/// is asked before the XDP program takes the answers away.
+/// is asked before the XDP program takes the answers away. Rights are given up
+/// when all that needs them is done, and before there is a second thread.
+///
+/// `file` is the configuration file, if there is one.
 ///
 /// # Errors
 ///
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
-pub fn serve(options: &Serve) -> Result<(), Failure> {
+pub fn serve(options: &Serve, file: Option<&Path>) -> Result<(), Failure> {
     if let Some(bug) = plant::planted_everywhere() {
         log::warn!("planted: {bug:?}");
     }
@@ -48,6 +54,7 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
         claim::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
+    sandbox::enter(options, file)?;
     let team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
         team.announce(interface, options);

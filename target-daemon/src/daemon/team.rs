@@ -14,6 +14,7 @@ use super::plan;
 use crate::config::{Idle, Serve};
 use crate::link::Counter;
 use crate::observe::{Latency, Report, Section};
+use crate::privilege::{self, Role};
 use crate::shelf::{self, Export, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -242,6 +243,7 @@ impl Member {
                     warn!("worker {index} could not be pinned to core {}", core.id);
                 }
             }
+            privilege::enter(Role::Worker);
             worker::run(worker, &inbox, &bed, idle)
         };
         let thread = thread::Builder::new()
