@@ -145,6 +145,8 @@ pub(super) fn confine(reach: &Reach) -> io::Result<String> {
     if let Some(own) = own() {
         rules = rules.add_rule(PathBeneath::new(own, read)).map_err(io::Error::other)?;
     }
+    // `capability` has set it.
+    let rules = rules.no_new_privs(false);
     let status = rules.restrict_self().map_err(io::Error::other)?;
     let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
         return Err(io::Error::other("this kernel has none, or it is switched off"));

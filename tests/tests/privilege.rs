@@ -1,0 +1,339 @@
+//! What `xblade serve` may still do while it serves, tried from inside: a build
+//! for tests does as an intruder would (`XBLADE_ATTEMPT`), or leaves out a step
+//! of giving up rights (`XBLADE_LEFT_OUT`), which has to be noticed here.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xblade_tests::frame::{ATA, Ask, ata, ata_done};
+use xblade_tests::{Daemon, HOST, Link, PacketSocket, Scratch, may_run, pattern};
+
+const EXPORT: (u16, u8) = (0, 1);
+const SECTORS: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the kernel says to a call that is on no list.
+const NOT_PERMITTED: &str = "(os error 1)";
+/// What it says to a file that Landlock does not let through.
+const DENIED: &str = "(os error 13)";
+const DONE: &str = ": done";
+
+struct Rig {
+    link: Link,
+    socket: PacketSocket,
+    images: Scratch,
+    state: Scratch,
+    other: Scratch,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let link = Link::new(1500);
+        let socket = link.socket().expect("a raw socket");
+        let rig = Self { link, socket, images: Scratch::new(), state: Scratch::new(), other: Scratch::new() };
+        rig.images.file("a", &pattern(1, 0, SECTORS));
+        rig.images.file("neighbour", &pattern(2, 0, SECTORS));
+        rig.other.file("secret", b"secret");
+        rig.state.file("kept", b"kept");
+        rig
+    }
+
+    fn start(&self, environment: &[(&str, &str)], more: &[&str]) -> Daemon {
+        let image = self.images.path().join("a");
+        let state = self.state.path().display().to_string();
+        let mut arguments = vec![format!("0.1={}", image.display())];
+        let options = ["--interface", "xbc0", "--no-probe", "--state", &state];
+        arguments.extend(options.iter().chain(more).map(|text| (*text).to_owned()));
+        Daemon::serve(&self.link.target, &arguments, environment, &self.other.path().join("log"))
+    }
+
+    fn attempt(&self, what: &str, path: &Path, more: &[&str]) -> Daemon {
+        let path = path.display().to_string();
+        self.start(&[("XBLADE_ATTEMPT", what), ("XBLADE_ATTEMPT_PATH", &path)], more)
+    }
+
+    /// Writes a sector and reads it back: it serves.
+    fn assert_serves(&self, daemon: &mut Daemon, tag: u32) {
+        let bytes = pattern(tag as u8, 7, 1);
+        // To stable storage.
+        self.expect(daemon, tag * 2 + 1, ata(0x34, 7, 1, &bytes), &[]);
+        self.expect(daemon, tag * 2 + 2, ata(0x24, 7, 1, &[]), &bytes);
+    }
+
+    fn expect(&self, daemon: &mut Daemon, tag: u32, argument: Vec<u8>, data: &[u8]) {
+        let ask = Ask { tag, ..Ask::new(EXPORT, ATA, argument) }.from(HOST);
+        let expected = ask.reply(EXPORT, &ata_done(&ask.argument, 0x40, 0, data));
+        for _ in 0..20 {
+            self.socket.send(&ask.bytes()).expect("a frame");
+            while let Some(reply) = self.socket.receive(Duration::from_millis(250)).expect("a link") {
+                if reply.get(20..24) == Some(&tag.to_be_bytes()[..]) {
+                    assert!(reply == expected, "{reply:02x?}, not {expected:02x?}");
+                    return;
+                }
+            }
+            assert!(daemon.is_running(), "xblade ended");
+        }
+        panic!("no answer");
+    }
+}
+
+/// `/proc/PID/task/*/status` of a process: for each thread its lines.
+fn threads(daemon: &Daemon) -> Vec<BTreeMap<String, String>> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
+    let split = |text: String| {
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+    };
+    texts.map(split).collect()
+}
+
+/// What some thread may do and should not.
+fn faults(daemon: &Daemon) -> Vec<String> {
+    const NONE: &str = "0000000000000000";
+    let mut faults = Vec::new();
+    let threads = threads(daemon);
+    for thread in &threads {
+        let is_worker = thread["Name"].starts_with("worker");
+        // Three of all threads, and one that a worker enters by itself.
+        let filters = if is_worker { "4" } else { "3" };
+        for (line, expected) in [
+            ("CapEff", NONE),
+            ("CapPrm", NONE),
+            ("CapInh", NONE),
+            ("CapAmb", NONE),
+            ("CapBnd", NONE),
+            ("NoNewPrivs", "1"),
+            ("Seccomp", "2"),
+            ("Seccomp_filters", filters),
+        ] {
+            // Threads of the kernel for a worker's rings come and go.
+            let is_ours = is_worker || thread["Name"] == "xblade";
+            if thread[line] != expected && (is_ours || line != "Seccomp_filters") {
+                faults.push(format!("{}: {line} is {}, not {expected}", thread["Name"], thread[line]));
+            }
+        }
+    }
+    assert!(threads.iter().any(|thread| thread["Name"] == "worker-0"), "{threads:?}");
+    faults
+}
+
+#[test]
+fn no_thread_keeps_what_serving_does_not_need() {
+    if !may_run("no_thread_keeps_what_serving_does_not_need") {
+        return;
+    }
+    let rig = Rig::new();
+    let mut daemon = rig.start(&[], &[]);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+    assert_eq!(faults(&daemon), [""; 0]);
+    assert_eq!(daemon.said().matches("sandbox").count(), 1, "{}", daemon.said());
+    assert!(daemon.said().contains("sandbox: no capabilities, "), "{}", daemon.said());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0), "{}", daemon.said());
+}
+
+#[test]
+fn a_step_that_is_left_out_is_noticed() {
+    if !may_run("a_step_that_is_left_out_is_noticed") {
+        return;
+    }
+    let rig = Rig::new();
+    for (step, line) in [
+        ("no_new_privs", "NoNewPrivs"),
+        ("capabilities", "CapEff"),
+        ("bounding", "CapBnd"),
+        ("seccomp", "Seccomp"),
+        ("seccomp-of-threads", "Seccomp_filters"),
+    ] {
+        let mut daemon = rig.start(&[("XBLADE_LEFT_OUT", step)], &[]);
+        daemon.until_said("ready:");
+        let faults = faults(&daemon);
+        assert!(faults.iter().any(|fault| fault.contains(&format!(": {line} is"))), "{step}: {faults:?}");
+    }
+    let secret = rig.other.path().join("secret");
+    let secret = secret.to_str().unwrap();
+    for (left_out, outcome) in [("", DENIED), ("landlock", DONE)] {
+        let environment = [
+            ("XBLADE_LEFT_OUT", left_out),
+            ("XBLADE_ATTEMPT", "control:open"),
+            ("XBLADE_ATTEMPT_PATH", secret),
+        ];
+        let mut daemon = rig.start(&environment, &[]);
+        daemon.until_said("ready:");
+        assert!(daemon.said().contains(outcome), "{left_out}: {}", daemon.said());
+    }
+}
+
+#[test]
+fn the_sandbox_can_be_switched_off_with_one_warning() {
+    if !may_run("the_sandbox_can_be_switched_off_with_one_warning") {
+        return;
+    }
+    let rig = Rig::new();
+    let mut daemon = rig.start(&[], &["--sandbox", "off"]);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+    let said = daemon.said();
+    assert_eq!(said.matches("the sandbox is off").count(), 1, "{said}");
+    assert!(said.lines().any(|line| line.contains("WARN") && line.contains("the sandbox is off")), "{said}");
+    for thread in threads(&daemon) {
+        assert_eq!(thread["Seccomp"], "0", "{}", thread["Name"]);
+        assert_ne!(thread["CapEff"], "0000000000000000", "{}", thread["Name"]);
+    }
+}
+
+/// Tries each of these, and demands that the outcome is said and the daemon
+/// goes on serving.
+fn assert_outcomes(test: &str, attempts: &[(&str, PathBuf, &str)], rig: &Rig, more: &[&str]) {
+    for (tag, (what, path, outcome)) in attempts.iter().enumerate() {
+        let mut daemon = rig.attempt(what, path, more);
+        daemon.until_said("ready:");
+        daemon.until_said(&format!("attempt {what} by"));
+        let said = daemon.said();
+        let line = said.lines().find(|line| line.contains("attempt")).unwrap();
+        assert!(line.contains(outcome), "{test}: {} should be {outcome}: {line}", path.display());
+        rig.assert_serves(&mut daemon, tag as u32);
+        daemon.signal(libc::SIGTERM);
+        let ended = daemon.end_within(PATIENCE).and_then(|status| status.code());
+        assert_eq!(ended, Some(0), "{what}: {}", daemon.said());
+    }
+}
+
+fn nowhere() -> PathBuf {
+    PathBuf::new()
+}
+
+#[test]
+fn a_worker_opens_and_makes_nothing() {
+    let test = "a_worker_opens_and_makes_nothing";
+    if !may_run(test) {
+        return;
+    }
+    let rig = Rig::new();
+    let mut attempts: Vec<_> =
+        ["udp", "packet", "unix", "ring", "bpf", "kill", "executable", "fork", "thread"]
+            .map(|what| (format!("worker:{what}"), nowhere(), NOT_PERMITTED))
+            .into();
+    for path in [rig.images.path().join("a"), rig.other.path().join("secret"), "/etc/shadow".into()] {
+        attempts.push(("worker:open".to_owned(), path, NOT_PERMITTED));
+    }
+    let attempts: Vec<_> =
+        attempts.iter().map(|(what, path, outcome)| (what.as_str(), path.clone(), *outcome)).collect();
+    assert_outcomes(test, &attempts, &rig, &[]);
+}
+
+#[test]
+fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
+    let test = "the_control_thread_opens_what_may_be_exported_and_nothing_else";
+    if !may_run(test) {
+        return;
+    }
+    let (rig, folder) = (Rig::new(), Scratch::new());
+    let later = folder.file("later", &pattern(3, 0, SECTORS));
+    let linked = rig.other.file("linked", b"");
+    std::os::unix::fs::symlink(&linked, folder.path().join("link")).unwrap();
+    let folder = folder.path().to_str().unwrap().to_owned();
+    let secret = rig.other.path().join("secret");
+    let image = |name| rig.images.path().join(name);
+    let outside = format!(
+        "attempt control:may_open by Control: {} lies outside of the folders that xblade may open: add folders = \
+         [\"{}\"] to [service] and restart xblade",
+        secret.display(),
+        rig.other.path().display()
+    );
+    let attempts = [
+        ("control:write", image("a"), DONE),
+        ("control:write", image("neighbour"), DONE),
+        ("control:write", later.clone(), DONE),
+        // Where a link in the folder led to at the start.
+        ("control:write", linked, DONE),
+        ("control:create", image("new"), DENIED),
+        ("control:create", rig.state.path().join("new"), DONE),
+        ("control:write", rig.state.path().join("kept"), DONE),
+        ("control:open", secret.clone(), DENIED),
+        ("control:open", "/etc/shadow".into(), DENIED),
+        ("control:open", "/proc/1/environ".into(), DENIED),
+        ("control:open", "/proc/self/status".into(), DONE),
+        ("control:write", "/proc/self/mem".into(), DENIED),
+        ("control:open", "/dev/null".into(), DENIED),
+        ("control:open", "/sys/devices/system/cpu/possible".into(), DONE),
+        ("control:write", "/proc/sys/kernel/core_pattern".into(), DENIED),
+        ("control:may_open", image("neighbour"), DONE),
+        ("control:may_open", later, DONE),
+        ("control:may_open", "/not/there".into(), DONE),
+        ("control:may_open", secret, &outside),
+    ];
+    assert_outcomes(test, &attempts, &rig, &["--folder", &folder]);
+}
+
+#[test]
+fn the_control_thread_makes_rings_and_threads_and_no_other_sockets() {
+    let test = "the_control_thread_makes_rings_and_threads_and_no_other_sockets";
+    if !may_run(test) {
+        return;
+    }
+    let rig = Rig::new();
+    let attempts = [
+        ("control:ring", DONE),
+        ("control:thread", DONE),
+        ("control:unix", DONE),
+        ("control:udp", NOT_PERMITTED),
+        ("control:packet", NOT_PERMITTED),
+        ("control:bpf", NOT_PERMITTED),
+        ("control:kill", NOT_PERMITTED),
+        ("control:executable", NOT_PERMITTED),
+        ("control:fork", NOT_PERMITTED),
+    ]
+    .map(|(what, outcome)| (what, nowhere(), outcome));
+    assert_outcomes(test, &attempts, &rig, &[]);
+}
+
+#[test]
+fn a_helper_makes_neither_rings_nor_sockets() {
+    let test = "a_helper_makes_neither_rings_nor_sockets";
+    if !may_run(test) {
+        return;
+    }
+    let rig = Rig::new();
+    let attempts = [
+        ("helper:ring", nowhere(), NOT_PERMITTED),
+        ("helper:unix", nowhere(), NOT_PERMITTED),
+        ("helper:udp", nowhere(), NOT_PERMITTED),
+        ("helper:bpf", nowhere(), NOT_PERMITTED),
+        ("helper:fork", nowhere(), NOT_PERMITTED),
+        ("helper:thread", nowhere(), DONE),
+        ("helper:write", rig.state.path().join("kept"), DONE),
+        ("helper:open", rig.other.path().join("secret"), DENIED),
+    ];
+    assert_outcomes(test, &attempts, &rig, &[]);
+}
+
+#[test]
+fn what_only_an_intruder_calls_ends_the_process() {
+    if !may_run("what_only_an_intruder_calls_ends_the_process") {
+        return;
+    }
+    let rig = Rig::new();
+    for role in ["control", "worker", "helper"] {
+        for call in ["exec", "ptrace", "mount", "unshare", "module"] {
+            let what = format!("{role}:{call}");
+            let mut daemon = rig.attempt(&what, &nowhere(), &[]);
+            let status = daemon.end_within(PATIENCE).unwrap_or_else(|| panic!("{what} does not end it"));
+            assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status}: {}", daemon.said());
+            assert!(!status.core_dumped(), "{what}");
+        }
+    }
+    // Nothing of it is left: the next one serves.
+    let mut daemon = rig.start(&[], &[]);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+}
