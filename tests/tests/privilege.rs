@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
@@ -119,7 +120,17 @@ fn faults(daemon: &Daemon) -> Vec<String> {
         }
     }
     assert!(threads.iter().any(|thread| thread["Name"] == "worker-0"), "{threads:?}");
+    faults.extend(core_faults(daemon));
     faults
+}
+
+/// Whether the process would leave its memory in a file.
+fn core_faults(daemon: &Daemon) -> Option<String> {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    // The soft limit and the hard one.
+    let limits: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+    (limits != ["0", "0"]).then(|| format!("xblade: Core is {limits:?}"))
 }
 
 #[test]
@@ -134,9 +145,6 @@ fn no_thread_keeps_what_serving_does_not_need() {
     assert_eq!(faults(&daemon), [""; 0]);
     assert_eq!(daemon.said().matches("sandbox").count(), 1, "{}", daemon.said());
     assert!(daemon.said().contains("sandbox: no capabilities, "), "{}", daemon.said());
-    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     daemon.signal(libc::SIGTERM);
     assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0), "{}", daemon.said());
 }
@@ -151,6 +159,7 @@ fn a_step_that_is_left_out_is_noticed() {
         ("no_new_privs", "NoNewPrivs"),
         ("capabilities", "CapEff"),
         ("bounding", "CapBnd"),
+        ("limits", "Core"),
         ("seccomp", "Seccomp"),
         ("seccomp-of-threads", "Seccomp_filters"),
     ] {
@@ -242,6 +251,10 @@ fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
     let linked = rig.other.file("linked", b"");
     std::os::unix::fs::symlink(&linked, folder.path().join("link")).unwrap();
     let folder = folder.path().to_str().unwrap().to_owned();
+    // Only its folder matters here, and what is left in it.
+    let run = Scratch::new();
+    let socket = run.file("left", b"");
+    let control = run.path().join("socket").display().to_string();
     let secret = rig.other.path().join("secret");
     let image = |name| rig.images.path().join(name);
     let outside = format!(
@@ -267,12 +280,65 @@ fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
         ("control:open", "/dev/null".into(), DENIED),
         ("control:open", "/sys/devices/system/cpu/possible".into(), DONE),
         ("control:write", "/proc/sys/kernel/core_pattern".into(), DENIED),
+        ("control:remove", image("neighbour"), DENIED),
+        ("control:remove", socket.clone(), DONE),
         ("control:may_open", image("neighbour"), DONE),
         ("control:may_open", later, DONE),
         ("control:may_open", "/not/there".into(), DONE),
         ("control:may_open", secret, &outside),
     ];
-    assert_outcomes(test, &attempts, &rig, &["--folder", &folder]);
+    assert_outcomes(test, &attempts, &rig, &["--folder", &folder, "--control", &control]);
+}
+
+/// As `xblade export add` does, with rings, locks and all.
+#[test]
+fn stores_are_opened_in_the_sandbox() {
+    if !may_run("stores_are_opened_in_the_sandbox") {
+        return;
+    }
+    let (rig, elsewhere) = (Rig::new(), Scratch::new());
+    let disk = elsewhere.file("disk", &pattern(5, 0, 2048));
+    let device = LoopDevice::over(&disk);
+    let neighbour = rig.images.path().join("neighbour");
+    let ours = rig.images.path().join("a");
+    let denied = "Permission denied";
+    for (path, more, outcomes) in [
+        (&neighbour, &[][..], ["Direct", "Cached", "Mapped"]),
+        (&device.0, &["--folder", "/dev"], ["Direct", "Cached", "Mapped"]),
+        (&device.0, &[], [denied; 3]),
+        (&disk, &[], [denied; 3]),
+        // At once: it is known who has it.
+        (&ours, &[], ["another export of this process"; 3]),
+    ] {
+        let mut daemon = rig.start(&[("XBLADE_OPEN_LATER", path.to_str().unwrap())], more);
+        daemon.until_said("ready:");
+        let said = daemon.said();
+        let lines: Vec<_> = said.lines().filter(|line| line.contains("opened later")).collect();
+        assert_eq!(lines.len(), 3, "{said}");
+        for (line, outcome) in lines.iter().zip(outcomes) {
+            assert!(line.contains(outcome), "{} {more:?}: {line}, not {outcome}", path.display());
+        }
+        rig.assert_serves(&mut daemon, 1);
+        daemon.signal(libc::SIGTERM);
+        assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0));
+    }
+}
+
+/// A loop device over a file, with its name.
+struct LoopDevice(PathBuf);
+
+impl LoopDevice {
+    fn over(file: &Path) -> Self {
+        let made = Command::new("losetup").args(["--find", "--show"]).arg(file).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self(String::from_utf8(made.stdout).unwrap().trim().into())
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
 }
 
 #[test]

@@ -27,5 +27,22 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
         state: service.state.0.clone(),
         socket: service.control.0.clone(),
     };
-    privilege::give_up(&reach).map_err(|e| Failure::Run(e.into()))
+    privilege::give_up(&reach).map_err(|e| Failure::Run(e.into()))?;
+    #[cfg(feature = "plant")]
+    open_later();
+    Ok(())
+}
+
+/// For tests: opens, as a new export would, what the environment names.
+#[cfg(feature = "plant")]
+fn open_later() {
+    use crate::store::{self, Access, OpenOptions};
+    let Some(path) = std::env::var_os("XBLADE_OPEN_LATER") else { return };
+    for access in [Access::Direct, Access::Cached, Access::Mapped] {
+        let pin = access == Access::Mapped;
+        let opened = store::open(&OpenOptions { access, pin, ..OpenOptions::new(&path) });
+        let outcome =
+            opened.map_or_else(|e| super::failure::chain(&e), |opened| format!("{:?}", opened.access));
+        warn!("opened later, {access:?}: {outcome}");
+    }
 }

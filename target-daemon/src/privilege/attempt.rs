@@ -39,6 +39,7 @@ mod attempts {
         match what {
             "open" => std::fs::File::open(path).map(drop),
             "write" => std::fs::OpenOptions::new().write(true).open(path).map(drop),
+            "remove" => std::fs::remove_file(path),
             "create" => std::fs::File::create(path).map(drop),
             "may_open" => crate::privilege::may_open(path.as_ref()).map_err(io::Error::other),
             "thread" => std::thread::Builder::new().spawn(|| {}).map(drop),
