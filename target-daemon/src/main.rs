@@ -73,8 +73,8 @@ fn complete(path: &Path) -> Result<Serve, u8> {
     })
 }
 
-fn serve(options: &Serve, file: Option<&Path>) -> Result<(), u8> {
-    daemon::serve(options, file).map_err(|failure| {
+fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
+    daemon::serve(options, config).map_err(|failure| {
         log::error!("{failure}");
         failure.exit_code()
     })

@@ -1,5 +1,6 @@
 //! Assembly: from a configuration to running workers, and back down.
 
+mod answer;
 mod check;
 mod claim;
 mod control;
@@ -7,7 +8,10 @@ mod exports;
 mod failure;
 mod fit;
 mod interface;
+mod keeper;
 mod plan;
+mod reload;
+mod roster;
 mod sandbox;
 mod sizes;
 mod team;
@@ -17,10 +21,12 @@ pub use failure::Failure;
 pub use fit::misfits;
 
 use std::path::Path;
+use std::time::Instant;
 
 use log::info;
 
 use crate::config::Serve;
+use crate::control::channel;
 use crate::{link, plant};
 
 /// Serves until a signal comes, then drains and detaches.
@@ -30,12 +36,12 @@ use crate::{link, plant};
 /// is asked before the XDP program takes the answers away. Rights are given up
 /// when all that needs them is done, and before there is a second thread.
 ///
-/// `file` is the configuration file, if there is one.
+/// `config` is the file that the options came from: `xblade reload` reads it again.
 ///
 /// # Errors
 ///
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
-pub fn serve(options: &Serve, file: Option<&Path>) -> Result<(), Failure> {
+pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     if let Some(bug) = plant::planted_everywhere() {
         log::warn!("planted: {bug:?}");
     }
@@ -49,20 +55,28 @@ pub fn serve(options: &Serve, file: Option<&Path>) -> Result<(), Failure> {
     }
     plan::cores(options)?;
     let exports = exports::open(options)?;
-    let addresses: Vec<_> = exports.iter().map(|export| export.state.settings.address).collect();
+    let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
         claim::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
-    sandbox::enter(options, file)?;
-    let team = team::Team::start(lanes, exports, &interfaces, options)?;
+    sandbox::enter(options, config)?;
+    let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
     let count = addresses.len();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
-    let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
+    let (_asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let mut served = control::Served {
+        team: &mut team,
+        interfaces: &mut interfaces,
+        options: &mut options.clone(),
+        config,
+        since: Instant::now(),
+    };
+    let outcome = control::run(&mut served, &signals, &events, &asked);
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;

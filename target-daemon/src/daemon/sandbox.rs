@@ -5,12 +5,16 @@ use std::path::Path;
 use log::warn;
 
 use super::failure::Failure;
+use super::keeper;
 use crate::config::{Image, OnOff, Serve};
 use crate::privilege::{self, Reach};
 
 /// Gives it up, if that is asked for. Everything that needs rights has been set
 /// up, and no other thread has been started.
 pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failure> {
+    if let Some(state) = &options.service.state.0 {
+        keeper::make_folder(state)?;
+    }
     if options.service.sandbox == OnOff::Off {
         warn!("the sandbox is off: xblade keeps all rights that it was started with");
         return Ok(());
