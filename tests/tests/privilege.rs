@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use xblade_tests::frame::{ATA, Ask, ata, ata_done};
+use xblade_tests::frame::{ATA, Ask, QUERY, ata, ata_done, query, query_done};
 use xblade_tests::{Daemon, HOST, Link, PacketSocket, Scratch, may_run, pattern};
 
 const EXPORT: (u16, u8) = (0, 1);
@@ -47,8 +47,11 @@ impl Rig {
         let image = self.images.path().join("a");
         let state = self.state.path().display().to_string();
         let mut arguments = vec![format!("0.1={}", image.display())];
-        let options = ["--interface", "xbc0", "--no-probe", "--state", &state];
-        arguments.extend(options.iter().chain(more).map(|text| (*text).to_owned()));
+        arguments.extend(["--interface", "xbc0", "--no-probe"].map(str::to_owned));
+        if !more.contains(&"--state") {
+            arguments.extend(["--state".to_owned(), state]);
+        }
+        arguments.extend(more.iter().map(|text| (*text).to_owned()));
         Daemon::serve(&self.link.target, &arguments, environment, &self.other.path().join("log"))
     }
 
@@ -68,10 +71,14 @@ impl Rig {
     fn expect(&self, daemon: &mut Daemon, tag: u32, argument: Vec<u8>, data: &[u8]) {
         let ask = Ask { tag, ..Ask::new(EXPORT, ATA, argument) }.from(HOST);
         let expected = ask.reply(EXPORT, &ata_done(&ask.argument, 0x40, 0, data));
+        self.expect_reply(daemon, &ask, &expected);
+    }
+
+    fn expect_reply(&self, daemon: &mut Daemon, ask: &Ask, expected: &[u8]) {
         for _ in 0..20 {
             self.socket.send(&ask.bytes()).expect("a frame");
             while let Some(reply) = self.socket.receive(Duration::from_millis(250)).expect("a link") {
-                if reply.get(20..24) == Some(&tag.to_be_bytes()[..]) {
+                if reply.get(20..24) == Some(&ask.tag.to_be_bytes()[..]) {
                     assert!(reply == expected, "{reply:02x?}, not {expected:02x?}");
                     return;
                 }
@@ -99,9 +106,9 @@ fn faults(daemon: &Daemon) -> Vec<String> {
     let mut faults = Vec::new();
     let threads = threads(daemon);
     for thread in &threads {
-        let is_worker = thread["Name"].starts_with("worker");
-        // Three of all threads, and one that a worker enters by itself.
-        let filters = if is_worker { "4" } else { "3" };
+        let is_first = thread["Name"] == "xblade";
+        // Three of all threads, and one that each but the first enters by itself.
+        let filters = if is_first { "3" } else { "4" };
         for (line, expected) in [
             ("CapEff", NONE),
             ("CapPrm", NONE),
@@ -112,14 +119,14 @@ fn faults(daemon: &Daemon) -> Vec<String> {
             ("Seccomp", "2"),
             ("Seccomp_filters", filters),
         ] {
-            // Threads of the kernel for a worker's rings come and go.
-            let is_ours = is_worker || thread["Name"] == "xblade";
-            if thread[line] != expected && (is_ours || line != "Seccomp_filters") {
+            if thread[line] != expected {
                 faults.push(format!("{}: {line} is {}, not {expected}", thread["Name"], thread[line]));
             }
         }
     }
-    assert!(threads.iter().any(|thread| thread["Name"] == "worker-0"), "{threads:?}");
+    for name in ["worker-0", "keeper"] {
+        assert!(threads.iter().any(|thread| thread["Name"] == name), "{name}: {threads:?}");
+    }
     faults.extend(core_faults(daemon));
     faults
 }
@@ -321,6 +328,76 @@ fn stores_are_opened_in_the_sandbox() {
         rig.assert_serves(&mut daemon, 1);
         daemon.signal(libc::SIGTERM);
         assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0));
+    }
+}
+
+#[test]
+fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
+    if !may_run("a_reload_opens_neighbours_and_says_what_to_do_for_the_rest") {
+        return;
+    }
+    let (rig, folder) = (Rig::new(), Scratch::new());
+    let file = folder.path().join("xblade.toml");
+    let write = |second: Option<PathBuf>| {
+        let exports = [Some(rig.images.path().join("a")), second].into_iter().flatten().zip(1..);
+        let exports = exports.map(|(path, slot)| {
+            format!("[[export]]\naddress = \"0.{slot}\"\npath = \"{}\"\n", path.display())
+        });
+        let head =
+            "interfaces = [\"xbc0\"]\nprobe = false\n[service]\ncontrol = \"none\"\nstate = \"none\"\n";
+        // Another file in its place, as editors do it.
+        let next = folder.file("next", (head.to_owned() + &exports.collect::<String>()).as_bytes());
+        fs::rename(next, &file).unwrap();
+    };
+    write(None);
+    let arguments = ["--config".to_owned(), file.display().to_string()];
+    let log = rig.other.path().join("log");
+    let mut daemon = Daemon::serve(&rig.link.target, &arguments, &[], &log);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+    let secret = rig.other.path().join("secret");
+    write(Some(secret.clone()));
+    daemon.signal(libc::SIGHUP);
+    daemon.until_said(&format!("{} lies outside of the folders that xblade may open", secret.display()));
+    rig.assert_serves(&mut daemon, 2);
+    write(Some(rig.images.path().join("neighbour")));
+    daemon.signal(libc::SIGHUP);
+    daemon.until_said("0.2: ");
+    let ask = Ask { tag: 100, ..Ask::new((0, 2), ATA, ata(0x24, 3, 1, &[])) }.from(HOST);
+    let expected = ask.reply((0, 2), &ata_done(&ask.argument, 0x40, 0, &pattern(2, 3, 1)));
+    rig.expect_reply(&mut daemon, &ask, &expected);
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0), "{}", daemon.said());
+}
+
+#[test]
+fn states_are_kept_in_the_sandbox() {
+    if !may_run("states_are_kept_in_the_sandbox") {
+        return;
+    }
+    let rig = Rig::new();
+    // The folder is made at the start.
+    let state = rig.state.path().join("made");
+    for round in 1..=2u32 {
+        let mut daemon = rig.start(&[], &["--state", state.to_str().unwrap()]);
+        daemon.until_said("ready:");
+        // Written anew, then in place of another one.
+        for (tag, string) in [(round * 10, "one"), (round * 10 + 1, "another")] {
+            let ask = Ask { tag, ..Ask::new(EXPORT, QUERY, query(4, string.as_bytes())) }.from(HOST);
+            let expected = ask.reply(EXPORT, &query_done(64, 2, 4, string.as_bytes()));
+            rig.expect_reply(&mut daemon, &ask, &expected);
+            let files: Vec<_> = fs::read_dir(&state).unwrap().map(|file| file.unwrap().path()).collect();
+            assert_eq!(files.len(), 1, "{files:?}");
+            let text = fs::read_to_string(&files[0]).unwrap();
+            assert!(files[0].extension().is_some_and(|end| end == "state"), "{files:?}: {text}");
+        }
+        daemon.signal(libc::SIGTERM);
+        assert_eq!(
+            daemon.end_within(PATIENCE).and_then(|status| status.code()),
+            Some(0),
+            "{}",
+            daemon.said()
+        );
     }
 }
 
