@@ -29,15 +29,15 @@ const IOCTLS: &[u64] = &[
     FIONBIO,
     FIOCLEX,
     FIONREAD,
-    BLKSSZGET as u64,
-    BLKPBSZGET as u64,
+    BLKSSZGET,
+    BLKPBSZGET,
     BLKROGET,
     BLKGETSIZE64,
     BLKDISCARD,
     BLKZEROOUT,
-    SIOCETHTOOL as u64,
-    SIOCGIFNAME as u64,
-    SIOCGIFINDEX as u64,
+    SIOCETHTOOL,
+    SIOCGIFNAME,
+    SIOCGIFINDEX,
 ];
 
 // As in `linux/fs.h`.
