@@ -35,5 +35,7 @@ pub(crate) mod prefetch;
 pub mod control;
 /// What the process may still do while it serves: capabilities, files, system calls.
 pub mod privilege;
+/// Which receive queue of a NIC the frames of AoE go to.
+pub mod steer;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

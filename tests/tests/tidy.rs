@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -27,7 +27,8 @@ const IMPORTS: [(&str, &[&str]); 15] = [
         "daemon",
         &["config", "control", "link", "privilege", "ring", "wire", "store", "shelf", "observe", "worker"],
     ),
-    ("main", &["config", "control", "daemon"]),
+    ("steer", &["link"]),
+    ("main", &["config", "control", "daemon", "steer"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.

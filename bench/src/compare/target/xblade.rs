@@ -82,7 +82,10 @@ mod tests {
         let of = |case: &Case, more: &[String]| {
             words(Path::new("x"), "e".to_owned(), case, &end, 1, more).join(" ")
         };
-        assert_eq!(of(&case, &[]), "x serve e --control none --state none --interface i --cores 1 --buffer-count 200");
+        assert_eq!(
+            of(&case, &[]),
+            "x serve e --control none --state none --interface i --cores 1 --buffer-count 200"
+        );
         assert!(of(&Case { window: 1, ..case.clone() }, &[]).ends_with("--buffer-count 64"));
         let own = ["--buffer-count=7".to_owned()];
         assert!(of(&case, &own).ends_with("--cores 1 --buffer-count=7"));
