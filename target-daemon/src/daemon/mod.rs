@@ -12,6 +12,7 @@ mod keeper;
 mod plan;
 mod reload;
 mod roster;
+mod sandbox;
 mod sizes;
 mod team;
 
@@ -32,8 +33,10 @@ use crate::{link, plant};
 ///
 /// The order matters: nothing touches the wire before every store is open and
 /// locked; nobody is told of an export before the rings are full; and the wire
-/// is asked before the XDP program takes the answers away. `config` is the file
-/// that the options came from: `xblade reload` reads it again.
+/// is asked before the XDP program takes the answers away. Rights are given up
+/// when all that needs them is done, and before there is a second thread.
+///
+/// `config` is the file that the options came from: `xblade reload` reads it again.
 ///
 /// # Errors
 ///
@@ -58,6 +61,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         claim::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
+    sandbox::enter(options, config)?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
         team.announce(interface, options);

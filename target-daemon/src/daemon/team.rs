@@ -17,6 +17,7 @@ use super::roster::{Record, Roster};
 use crate::config::{self, Idle, Serve};
 use crate::link::Counter;
 use crate::observe::{Latency, Report, Section};
+use crate::privilege::{self, Role};
 use crate::shelf::{self, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -279,6 +280,7 @@ impl Member {
                     warn!("worker {index} could not be pinned to core {}", core.id);
                 }
             }
+            privilege::enter(Role::Worker);
             worker::run(worker, &inbox, &bed, idle)
         };
         let thread = thread::Builder::new()
