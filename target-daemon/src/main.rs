@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Vblade};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Vblade};
 use xblade::daemon;
+use xblade::steer::{self, Asked, Deed};
 
 /// The request cannot be fulfilled as it is.
 const REQUEST: u8 = 2;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
                 Err(MACHINE)
             }
         }
+        Command::Steer(options) => steer(options),
         Command::Show(options) => show(&options),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade { words } => vblade(&words),
@@ -135,13 +137,34 @@ fn check_file(path: &Path) -> Result<(), u8> {
         (false, _) => Err(REQUEST),
         (true, false) => Err(MACHINE),
         (true, true) => {
+            let is_tuned = daemon::tuned(&loaded.serve);
             let (exports, on) = (loaded.serve.exports.len(), loaded.serve.interfaces.join(", "));
             println!(
                 "{}: no faults: {exports} export{} on {on}",
                 path.display(),
                 if exports == 1 { "" } else { "s" }
             );
+            if is_tuned { Ok(()) } else { Err(MACHINE) }
+        }
+    }
+}
+
+fn steer(options: Steer) -> Result<(), u8> {
+    let deed = match (options.apply, options.revert) {
+        (true, _) => Deed::Apply,
+        (_, true) => Deed::Revert,
+        _ => Deed::Plan,
+    };
+    let queues = options.queue.map_or(options.queues, |queue| vec![queue]);
+    let hosts = options.from.iter().map(|mac| mac.0).collect();
+    match steer::steer(&Asked { interface: options.interface, deed, queues, hosts }) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| println!("{line}"));
             Ok(())
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            Err(fault.exit_code())
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -23,7 +23,8 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("config", &["wire", "store"]),
     ("control", &["config", "link", "observe", "shelf", "store", "wire", "worker"]),
     ("daemon", &["config", "control", "link", "ring", "wire", "store", "shelf", "observe", "worker"]),
-    ("main", &["config", "control", "daemon"]),
+    ("steer", &["link"]),
+    ("main", &["config", "control", "daemon", "steer"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.

@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::{Export, ServiceOptions};
+use super::{Export, ServiceOptions, Steer};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -98,6 +98,8 @@ pub enum Command {
     /// With --config: all that is wrong with a configuration file.
     #[command(after_help = CHECK_CODES)]
     Check(Check),
+    /// Have the NIC put AoE on receive queues of your choice.
+    Steer(Steer),
     /// Print a configuration as it takes effect, with every default.
     Show(Show),
     /// Make a configuration from that of another program.

@@ -16,7 +16,7 @@ mod roster;
 mod sizes;
 mod team;
 
-pub use check::check;
+pub use check::{check, tuned};
 pub use failure::Failure;
 pub use fit::misfits;
 
