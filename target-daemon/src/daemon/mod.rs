@@ -9,6 +9,7 @@ mod failure;
 mod fit;
 mod interface;
 mod keeper;
+mod notify;
 mod plan;
 mod reload;
 mod roster;
@@ -22,8 +23,6 @@ pub use fit::misfits;
 
 use std::path::Path;
 use std::time::Instant;
-
-use log::info;
 
 use crate::config::{Serve, ServiceOptions};
 use crate::control::{BindError, Listener, bind, channel, start};
@@ -46,6 +45,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         log::warn!("planted: {bug:?}");
     }
     prepare()?;
+    let manager = notify::Manager::find();
     let signals = control::Signals::listen()?;
     let events =
         link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
@@ -66,9 +66,8 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
-    let count = addresses.len();
-    let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
-    info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
+    let mut vigil = notify::Vigil::new(manager, &team, notify::status(options, &interfaces));
+    vigil.follow(&team);
     let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
     let server = socket.map(|socket| start(socket, asker.clone())).transpose();
     let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
@@ -79,10 +78,11 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         config,
         since: Instant::now(),
     };
-    let outcome = control::run(&mut served, &signals, &events, &asked);
+    let outcome = control::run(&mut served, &signals, &events, &asked, &mut vigil);
     // Who waits for an answer is told, and nobody asks any more.
     drop(asked);
     drop(server);
+    vigil.stopping();
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;

@@ -117,6 +117,7 @@ pub fn run<R: Rings>(
         if work > 0 {
             last_work = Instant::now();
         }
+        bed.beat();
         match orders.try_recv() {
             Ok(Order::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));

@@ -126,6 +126,5 @@ fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
         Ask::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),
         Ask::ClearMask { address, answer } => answer(one(address, "mask cleared")),
         // Not asked for by these clients.
-        Ask::Trace(_) => {}
     }
 }
