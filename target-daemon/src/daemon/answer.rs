@@ -19,6 +19,7 @@ pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
         Ask::Remove { address, answer } => answer(remove(address, served)),
         Ask::ReadOnly { address, read_only, answer } => answer(set_read_only(address, read_only, served)),
         Ask::Resize { address, answer } => answer(resize(address, served, sizes)),
+        Ask::Trace(tracer) => served.team.trace(tracer.as_ref()),
         Ask::Reload(answer) => answer(reload(served, sizes)),
         Ask::ClearReservation { address, answer } => {
             answer(clear(address, Clear::Reservation, "has no reservation any more", served));

@@ -17,7 +17,7 @@ use super::notify::{self, Vigil};
 use super::sizes::Sizes;
 use super::team::Team;
 use crate::config::Serve;
-use crate::control::Asked;
+use crate::control::{Ask, Asked};
 use crate::link::{self, Facts, LinkEvents};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -76,7 +76,16 @@ pub fn run(
             vigil.reloaded(notify::status(served.options, served.interfaces), well);
         }
         while let Some(ask) = asked.next() {
+            // The service manager is told as of a reload by signal; whether it went
+            // well, who asked is told.
+            let reloads = matches!(ask, Ask::Reload(_));
+            if reloads {
+                vigil.reloading();
+            }
             answer::answer(ask, served, &mut sizes);
+            if reloads {
+                vigil.reloaded(notify::status(served.options, served.interfaces), true);
+            }
         }
         served.team.see_off();
         sizes.follow(served.team, served.interfaces.len(), served.options);

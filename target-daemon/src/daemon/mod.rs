@@ -13,26 +13,29 @@ mod notify;
 mod plan;
 mod reload;
 mod roster;
+mod sandbox;
 mod sizes;
 mod team;
 
-pub use check::check;
+pub use check::{check, tuned};
 pub use failure::Failure;
 pub use fit::misfits;
 
 use std::path::Path;
 use std::time::Instant;
 
-use crate::config::Serve;
-use crate::control::channel;
+use crate::config::{Serve, ServiceOptions};
+use crate::control::{BindError, Listener, bind, channel, start};
 use crate::{link, plant};
 
 /// Serves until a signal comes, then drains and detaches.
 ///
 /// The order matters: nothing touches the wire before every store is open and
 /// locked; nobody is told of an export before the rings are full; and the wire
-/// is asked before the XDP program takes the answers away. `config` is the file
-/// that the options came from: `xblade reload` reads it again.
+/// is asked before the XDP program takes the answers away. Rights are given up
+/// when all that needs them is done, and before there is a second thread.
+///
+/// `config` is the file that the options came from: `xblade reload` reads it again.
 ///
 /// # Errors
 ///
@@ -51,19 +54,23 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         plan::check(options, &interface.facts)?;
     }
     plan::cores(options)?;
+    let socket = control_socket(&options.service)?;
     let exports = exports::open(options)?;
     let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
         claim::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
+    sandbox::enter(options, config)?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
     let mut vigil = notify::Vigil::new(manager, &team, notify::status(options, &interfaces));
     vigil.follow(&team);
-    let (_asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let server = socket.map(|socket| start(socket, asker.clone())).transpose();
+    let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
     let mut served = control::Served {
         team: &mut team,
         interfaces: &mut interfaces,
@@ -72,6 +79,9 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         since: Instant::now(),
     };
     let outcome = control::run(&mut served, &signals, &events, &asked, &mut vigil);
+    // Who waits for an answer is told, and nobody asks any more.
+    drop(asked);
+    drop(server);
     vigil.stopping();
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
@@ -83,6 +93,18 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         team::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
     Err(Failure::Run(format!("{what}: a store does not answer").into()))
+}
+
+/// The control socket, if there is to be one. Clients wait there until the
+/// daemon is ready.
+fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure> {
+    let Some(path) = &service.control.0 else { return Ok(None) };
+    let listener = bind(path, service.control_group.as_deref());
+    let sort = |error: BindError| match error.is_request() {
+        true => Failure::Request(error.into()),
+        false => Failure::Machine(error.into()),
+    };
+    listener.map(Some).map_err(sort)
 }
 
 /// What the process needs before anything else.

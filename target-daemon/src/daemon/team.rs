@@ -17,12 +17,13 @@ use super::roster::{Record, Roster};
 use crate::config::{self, Idle, Serve};
 use crate::link::Counter;
 use crate::observe::{Latency, Report, Section};
+use crate::privilege::{self, Role};
 use crate::shelf::{self, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Waker, WithExports,
-    Worker,
+    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Tracer, Waker,
+    WithExports, Worker,
 };
 
 /// An adaptive worker spins this long after its last frame. A sleeping worker
@@ -203,6 +204,13 @@ impl Team {
         self.members.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
     }
 
+    /// Has all workers tell of single requests and frames, or no more.
+    pub fn trace(&self, tracer: Option<&Tracer>) {
+        for member in &self.members {
+            member.order(Order::Trace(tracer.cloned()));
+        }
+    }
+
     /// What all workers have counted so far.
     pub fn report(&self, interfaces: &[Interface]) -> String {
         report(self.snapshots(WithExports::Yes), interfaces)
@@ -296,6 +304,7 @@ impl Member {
                     warn!("worker {index} could not be pinned to core {}", core.id);
                 }
             }
+            privilege::enter(Role::Worker);
             worker::run(worker, &inbox, &bed, idle)
         };
         let thread = thread::Builder::new()

@@ -18,6 +18,7 @@ mod random;
 mod sizes;
 mod sleep;
 mod stuck;
+mod trace;
 
 use xblade::store::{FakeStore, fake::Order};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
