@@ -79,7 +79,7 @@ guide() {
 }
 
 # guide_file NAME - a file of the guide: what is between the fences ```NAME and ```
-guide_file() { sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/{//!p}" /xbi/WALKTHROUGH.md; }
+guide_file() { awk -v name="$1" '/^```$/ {on = 0} on; $0 == "```" name {on = 1}' /xbi/WALKTHROUGH.md; }
 
 is_mounted() { grep -q " $1 " /proc/mounts; }
 

@@ -21,6 +21,7 @@ guest() {
     guide 'mkfs.ext4 -q -L fast /dev/etherd/e0.2'
     guide 'mkdir -p /mnt/data /mnt/fast'
     guide_file fstab >/etc/fstab
+    [ "$(wc -l </etc/fstab)" = 2 ] || fail "the guide's fstab: $(cat /etc/fstab)"
     guide 'mount /mnt/data'
     guide 'mount /mnt/fast'
     guide 'df -h /mnt/data /mnt/fast'
