@@ -33,5 +33,7 @@ pub mod plant;
 pub(crate) mod prefetch;
 /// How a running daemon is asked and told: what there is to ask, and the answers.
 pub mod control;
+/// `xblade top`: what a running daemon does, at a glance.
+pub mod top;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Vblade};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Top, Vblade};
 use xblade::daemon;
+use xblade::top::{self, TopError};
 
 /// The request cannot be fulfilled as it is.
 const REQUEST: u8 = 2;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             }
         }
         Command::Show(options) => show(&options),
+        Command::Top(options) => watch(&options),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade { words } => vblade(&words),
     };
@@ -74,6 +76,13 @@ fn serve(options: &Serve) -> Result<(), u8> {
     daemon::serve(options).map_err(|failure| {
         log::error!("{failure}");
         failure.exit_code()
+    })
+}
+
+fn watch(options: &Top) -> Result<(), u8> {
+    top::run(options).map_err(|error| {
+        eprintln!("error: {error}");
+        if matches!(error, TopError::NoTerminal) { REQUEST } else { 1 }
     })
 }
 

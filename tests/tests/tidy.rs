@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -22,8 +22,9 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     // The typed model is made of the types of what it configures.
     ("config", &["wire", "store"]),
     ("control", &["config", "link", "observe", "shelf", "store", "wire", "worker"]),
+    ("top", &["config", "control"]),
     ("daemon", &["config", "control", "link", "ring", "wire", "store", "shelf", "observe", "worker"]),
-    ("main", &["config", "control", "daemon"]),
+    ("main", &["config", "control", "daemon", "top"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.

@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::{Export, ServiceOptions};
+use super::{Export, ServiceOptions, Top};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -100,6 +100,9 @@ pub enum Command {
     Check(Check),
     /// Print a configuration as it takes effect, with every default.
     Show(Show),
+    /// Watch a running xblade: requests, throughput and service times of each
+    /// export. Keys: q quit, s sort, arrows scroll, p pause.
+    Top(Top),
     /// Make a configuration from that of another program.
     #[command(subcommand)]
     Import(Import),

@@ -10,6 +10,7 @@ mod file;
 mod service;
 mod show;
 mod size;
+mod top;
 mod vblade;
 
 pub use bounds::{chunk_bytes, ring, umem_chunks};
@@ -20,4 +21,5 @@ pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_toml};
 pub use size::{SizeError, parse_bytes};
+pub use top::Top;
 pub use vblade::{Imported, Vblade, VbladeError, import};

@@ -11,7 +11,9 @@
 //! thread changes anything.
 
 mod ask;
+pub mod metrics;
 mod overview;
+pub mod samples;
 
 pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use overview::{ExportView, InterfaceView, Overview};

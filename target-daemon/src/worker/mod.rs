@@ -42,7 +42,7 @@ pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
 pub use idle::{Bed, IdlePolicy, Waker};
 pub use lanes::SharedLane;
-pub use run::{Order, Snapshot, run};
+pub use run::{LanePlace, Order, Snapshot, run};
 pub use stats::{Counters, Stats};
 
 use self::desk::Desk;

@@ -1,5 +1,7 @@
 //! What one worker counts. Plain values: only the worker touches them.
 
+use std::time::Duration;
+
 use crate::observe::{Latency, Operation};
 use crate::store::{Fault, Kind};
 use crate::wire::DropReason;
@@ -13,6 +15,8 @@ pub struct Stats {
     pub counters: Counters,
     /// Service times.
     pub latency: Latency,
+    /// Time without anything to do, spinning or asleep.
+    pub idle: Duration,
 }
 
 /// Events of one worker.
@@ -121,6 +125,7 @@ impl Stats {
             drops: [0; DropReason::ALL.len()],
             counters: Counters::default(),
             latency: Latency::new()?,
+            idle: Duration::ZERO,
         })
     }
 

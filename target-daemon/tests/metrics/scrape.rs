@@ -1,0 +1,133 @@
+//! A real Prometheus, in a network namespace of its own: it scrapes, and every
+//! query of the dashboard and of the alert rules works.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::daemon::Daemon;
+use crate::http;
+use crate::image::Dir;
+use crate::initiator::{Initiator, at};
+use crate::queries::of_the_dashboard;
+use crate::space::{OURS, PEER, Pair, Space, may_run, until};
+use crate::tools::{alerts, has};
+
+/// Where it listens, inside its namespace.
+const WEB: &str = "127.0.0.1:19090";
+
+/// A running Prometheus with our rules.
+struct Prometheus<'a> {
+    space: &'a Space,
+    _process: Daemon,
+    _dir: Dir,
+}
+
+impl<'a> Prometheus<'a> {
+    /// Starts it in the namespace, where it scrapes this address each second.
+    fn new(space: &'a Space, target: SocketAddr) -> Self {
+        let dir = Dir::new();
+        let config = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n\
+             - {{job_name: xblade, static_configs: [{{targets: ['{target}']}}]}}\n",
+            alerts().canonicalize().unwrap().display()
+        );
+        let file = dir.path().join("prometheus.yml");
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+            .arg(format!("--web.listen-address={WEB}"));
+        let process = Daemon::spawn(space, command);
+        process.wait_for("Server is ready to receive web requests");
+        Self { space, _process: process, _dir: dir }
+    }
+
+    /// What the API answers below /api/v1/.
+    fn api(&self, path: &str) -> Value {
+        let request = format!("GET /api/v1/{path} HTTP/1.0\r\n\r\n");
+        let answer = self.space.run(move || {
+            let mut stream = TcpStream::connect(WEB).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    /// The samples of an instant query; panics if it is refused.
+    fn query(&self, text: &str) -> Vec<Value> {
+        let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let answer = self.api(&format!("query?query={encoded}"));
+        assert_eq!(answer["status"], "success", "{text}: {answer}");
+        answer["data"]["result"].as_array().unwrap().clone()
+    }
+
+    /// The value of a query with one sample; `None` without any.
+    fn value(&self, text: &str) -> Option<f64> {
+        let samples = self.query(text);
+        assert!(samples.len() <= 1, "{text}: {samples:?}");
+        Some(samples.first()?["value"][1].as_str().unwrap().parse().unwrap())
+    }
+
+    /// Waits until it has scraped three times, and evaluated every rule.
+    fn until_it_knows(&self) {
+        until("three scrapes", || {
+            self.value("count_over_time(xblade_uptime_seconds[1m])").is_some_and(|n| n >= 3.0)
+        });
+        let targets = self.api("targets");
+        let target = &targets["data"]["activeTargets"][0];
+        assert_eq!((&target["health"], &target["lastError"]), (&"up".into(), &"".into()), "{target}");
+        until("every rule was evaluated", || {
+            let rules = self.api("rules");
+            let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
+            assert_eq!(rules.len(), 11);
+            assert!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:?}");
+            rules.iter().all(|rule| rule["health"] == "ok")
+        });
+    }
+
+    /// Asks everything that the dashboard asks. What compares shows nothing when
+    /// all is well; the rest has something to show.
+    fn ask_as_the_dashboard(&self) {
+        for query in of_the_dashboard() {
+            let found = self.query(&query.text);
+            let compares = query.text.contains(" > ");
+            assert!(compares || !found.is_empty(), "nothing to show: {query:?}");
+        }
+    }
+}
+
+fn skip(test: &str) -> bool {
+    !may_run(test) || !has("prometheus", "--version", test)
+}
+
+#[test]
+fn prometheus_takes_every_metric_and_every_query() {
+    if skip("prometheus_takes_every_metric_and_every_query") {
+        return;
+    }
+    let space = Space::new();
+    let target = space.run(http::listener);
+    let prometheus = Prometheus::new(&space, target);
+    prometheus.until_it_knows();
+    prometheus.ask_as_the_dashboard();
+    for family in xblade::control::metrics::FAMILIES {
+        let name = match family.kind {
+            xblade::control::metrics::Kind::Histogram => format!("{}_bucket", family.name),
+            _ => family.queried(),
+        };
+        assert!(!prometheus.query(&name).is_empty(), "{name}");
+        // It has understood what each is.
+        let metadata = prometheus.api(&format!("targets/metadata?metric={}", family.name));
+        assert_eq!(metadata["data"][0]["type"], family.kind.name(), "{metadata}");
+        assert_eq!(metadata["data"][0]["help"], family.help, "{metadata}");
+    }
+    let stuck = prometheus.query("ALERTS{alertname=\"XbladeStoreStuck\"}");
+    assert_eq!(stuck.len(), 2, "the made-up exports are stuck: {stuck:?}");
+}
