@@ -24,7 +24,10 @@ fn main() -> ExitCode {
         .format_target(false)
         .init();
     let outcome = match cli.command {
-        Command::Serve(args) => configuration(*args).and_then(|options| serve(&options)),
+        Command::Serve(args) => {
+            let file = args.config.clone();
+            configuration(*args).and_then(|options| serve(&options, file.as_deref()))
+        }
         Command::Check(Check { config: Some(path), .. }) => check_file(&path),
         Command::Check(options) => {
             if daemon::check(&options) {
@@ -72,8 +75,8 @@ fn complete(path: &Path) -> Result<Serve, u8> {
     })
 }
 
-fn serve(options: &Serve) -> Result<(), u8> {
-    daemon::serve(options).map_err(|failure| {
+fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
+    daemon::serve(options, config).map_err(|failure| {
         log::error!("{failure}");
         failure.exit_code()
     })
@@ -98,7 +101,7 @@ fn vblade(words: &[String]) -> Result<(), u8> {
              `xblade serve` with durability=volatile does as vblade"
         );
     }
-    serve(&options)
+    serve(&options, None)
 }
 
 fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {

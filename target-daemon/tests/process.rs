@@ -25,6 +25,8 @@ mod kinds;
 mod access;
 #[path = "process/address.rs"]
 mod address;
+#[path = "process/changes.rs"]
+mod changes;
 #[path = "process/command_line.rs"]
 mod command_line;
 #[path = "process/configuration.rs"]

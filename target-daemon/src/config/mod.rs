@@ -19,7 +19,7 @@ pub use cli::{AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, Se
 pub use export::{Export, ExportError, Image};
 pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
-pub use show::{to_json, to_toml};
+pub use show::{to_json, to_table, to_toml};
 pub use size::{SizeError, parse_bytes};
 pub use top::Top;
 pub use vblade::{Imported, Vblade, VbladeError, import};

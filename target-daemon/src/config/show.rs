@@ -13,7 +13,7 @@ use crate::wire::ether::Mac;
 ///
 /// A path that is not text: no file can name it.
 pub fn to_toml(serve: &Serve) -> Result<String, toml::ser::Error> {
-    toml::to_string(&table(serve))
+    toml::to_string(&to_table(serve))
 }
 
 /// The same as JSON.
@@ -22,10 +22,11 @@ pub fn to_toml(serve: &Serve) -> Result<String, toml::ser::Error> {
 ///
 /// None that is known.
 pub fn to_json(serve: &Serve) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(&table(serve))
+    serde_json::to_string_pretty(&to_table(serve))
 }
 
-fn table(serve: &Serve) -> Table {
+/// What a configuration file that means this has in it.
+pub fn to_table(serve: &Serve) -> Table {
     let rings = &serve.rings;
     let number = |given: Option<u32>, word: &str| given.map_or(Value::from(word), Value::from);
     let mut polling = vec![("busy-poll", number(rings.busy_poll, "off"))];

@@ -3,16 +3,20 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Instant;
 
 use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
+use super::answer;
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
 use super::sizes::Sizes;
 use super::team::Team;
 use crate::config::Serve;
+use crate::control::Asked;
 use crate::link::{self, Facts, LinkEvents};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -20,22 +24,36 @@ use crate::wire::ether::Mac;
 /// How often the workers are looked after when nothing happens.
 const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// What is served, and by what.
+pub struct Served<'a> {
+    /// The workers.
+    pub team: &'a mut Team,
+    /// The interfaces.
+    pub interfaces: &'a mut [Interface],
+    /// The configuration that is in force.
+    pub options: &'a mut Serve,
+    /// The file that it came from.
+    pub config: Option<&'a Path>,
+    /// Since when.
+    pub since: Instant,
+}
+
 /// Runs until SIGTERM or SIGINT.
 pub fn run(
-    team: &Team,
-    interfaces: &mut [Interface],
+    served: &mut Served<'_>,
     signals: &Signals,
     events: &LinkEvents,
-    options: &Serve,
+    asked: &Asked,
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
-    let mut sizes = Sizes::new(team, options);
+    let mut sizes = Sizes::new(served.team, served.options);
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
             PollFd::new(&signals.report, PollFlags::IN),
             PollFd::new(&signals.look, PollFlags::IN),
             PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN),
         ];
         // An error (a signal) is a round like any other.
         let _ = poll(&mut fds, Some(&ROUND));
@@ -44,30 +62,37 @@ pub fn run(
             return Ok(());
         }
         if signals.take(&signals.report) {
-            say(&team.report(interfaces));
+            say(&served.team.report(served.interfaces));
         }
         if signals.take(&signals.look) {
+            if served.config.is_some() {
+                // What is wrong with it was logged.
+                let _ = answer::reload(served, &mut sizes);
+            }
             info!("looking at the sizes of all exports");
             sizes.look_now();
         }
-        sizes.follow(team, interfaces.len(), options);
+        while let Some(ask) = asked.next() {
+            answer::answer(ask, served, &mut sizes);
+        }
+        served.team.see_off();
+        sizes.follow(served.team, served.interfaces.len(), served.options);
         if events.drain().unwrap_or(true) {
-            for (index, interface) in interfaces.iter_mut().enumerate() {
-                follow(team, index, interface, options);
+            for (index, interface) in served.interfaces.iter_mut().enumerate() {
+                follow(served.team, index, interface, served.options);
             }
         }
-        for address in team.degraded() {
-            if !degraded.contains(&address) {
-                error!(
-                    "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, \
-                     and no more writes are taken until xblade is restarted. Check the disk and what is on it first; \
-                     no signal brings the writes back"
-                );
-                degraded.push(address);
-            }
+        let now = served.team.degraded();
+        for address in now.iter().filter(|address| !degraded.contains(*address)) {
+            error!(
+                "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, and no \
+                 more writes are taken until xblade is restarted. Check the disk and what is on it first; no signal \
+                 brings the writes back"
+            );
         }
-        stuck = tell_stuck(stuck, team.stuck());
-        if team.has_lost_a_member() {
+        degraded = now;
+        stuck = tell_stuck(stuck, served.team.stuck());
+        if served.team.has_lost_a_member() {
             return Err(Failure::Run("a worker ended unexpectedly: see the message above".into()));
         }
     }

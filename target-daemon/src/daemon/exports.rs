@@ -5,38 +5,55 @@ use std::path::Path;
 use log::{info, warn};
 
 use super::failure::Failure;
+use super::keeper;
 use crate::config::{self, Image, Serve};
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
-use crate::store::{self, Access, Durability, Holder, NullStore, OpenError, Opened, SECTOR_BYTES, Store};
+use crate::store::{self, Access, Durability, Holder, NullStore, OpenError, SECTOR_BYTES, Store};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
+/// An export with an open store, and what is told of it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The export.
+    pub export: Export,
+    /// How its bytes are reached, and writes made stable.
+    pub way: String,
+}
+
 /// Opens and locks every store. Nothing stays open if one of them fails.
-pub fn open(options: &Serve) -> Result<Vec<Export>, Failure> {
+pub fn open(options: &Serve) -> Result<Vec<Opened>, Failure> {
     let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
     if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
-    let acl = |export| Acl::new(options.allowed(export).iter().copied());
-    options.exports.iter().map(|wanted| open_one(wanted, acl(wanted))).collect()
+    options.exports.iter().map(|wanted| open_one(wanted, options)).collect()
 }
 
-fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
-    let address = wanted.address;
-    let (store, read_only, durability, what) = match &wanted.image {
+/// Who may use an export.
+pub fn acl(options: &Serve, export: &config::Export) -> Acl {
+    Acl::new(options.allowed(export).iter().copied())
+}
+
+/// Opens and locks one store, and puts the state of the export in force that was
+/// kept.
+pub fn open_one(wanted: &config::Export, options: &Serve) -> Result<Opened, Failure> {
+    let (address, acl) = (wanted.address, acl(options, wanted));
+    let folder = options.service.state.0.as_deref();
+    let (store, read_only, durability, path, way) = match &wanted.image {
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
-            (store, false, Durability::Volatile, "null".to_owned())
+            (store, false, Durability::Volatile, String::new(), "null".to_owned())
         }
         Image::File(options) => {
             let opened = store::open(options).map_err(failure)?;
             for warning in &opened.warnings {
                 warn!("{address}: {warning}");
             }
-            let what = format!("{} ({})", options.path.display(), way(&opened));
-            (opened.store, options.read_only, options.durability, what)
+            let (path, way) = (options.path.display().to_string(), way(&opened));
+            (opened.store, options.read_only, options.durability, path, way)
         }
     };
     let settings =
@@ -49,15 +66,20 @@ fn open_one(wanted: &config::Export, acl: Acl) -> Result<Export, Failure> {
         (false, Durability::Volatile) => "VOLATILE: a power cut may lose acknowledged writes",
     };
     info!(
-        "{address}: {what}, {sectors} sectors ({:.1} MiB), {mode}{}",
+        "{address}: {}, {sectors} sectors ({:.1} MiB), {mode}{}",
+        if path.is_empty() { way.clone() } else { format!("{path} ({way})") },
         (sectors * SECTOR_BYTES) as f64 / 1048576.0,
         if geometry.discards { ", with TRIM" } else { "" }
     );
-    Ok(Export::new(settings, store))
+    let mut export = Export::new(settings, store);
+    if let Some(folder) = folder {
+        keeper::restore(&mut export, wanted, folder)?;
+    }
+    Ok(Opened { export, way })
 }
 
 /// How the bytes are reached, and how writes become stable.
-fn way(opened: &Opened) -> String {
+fn way(opened: &store::Opened) -> String {
     let access = match opened.access {
         Access::Direct => "direct",
         Access::Cached => "through the page cache",

@@ -1,5 +1,6 @@
 //! Assembly: from a configuration to running workers, and back down.
 
+mod answer;
 mod check;
 mod claim;
 mod control;
@@ -7,7 +8,10 @@ mod exports;
 mod failure;
 mod fit;
 mod interface;
+mod keeper;
 mod plan;
+mod reload;
+mod roster;
 mod sizes;
 mod team;
 
@@ -15,21 +19,26 @@ pub use check::check;
 pub use failure::Failure;
 pub use fit::misfits;
 
+use std::path::Path;
+use std::time::Instant;
+
 use log::info;
 
 use crate::config::Serve;
+use crate::control::{channel, metrics};
 use crate::{link, plant};
 
 /// Serves until a signal comes, then drains and detaches.
 ///
 /// The order matters: nothing touches the wire before every store is open and
 /// locked; nobody is told of an export before the rings are full; and the wire
-/// is asked before the XDP program takes the answers away.
+/// is asked before the XDP program takes the answers away. `config` is the file
+/// that the options came from: `xblade reload` reads it again.
 ///
 /// # Errors
 ///
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
-pub fn serve(options: &Serve) -> Result<(), Failure> {
+pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     if let Some(bug) = plant::planted_everywhere() {
         log::warn!("planted: {bug:?}");
     }
@@ -42,20 +51,33 @@ pub fn serve(options: &Serve) -> Result<(), Failure> {
         plan::check(options, &interface.facts)?;
     }
     plan::cores(options)?;
+    let metrics = options.service.metrics.0.map(metrics::Listener::bind).transpose();
+    let metrics = metrics.map_err(|e| Failure::Machine(e.into()))?;
     let exports = exports::open(options)?;
-    let addresses: Vec<_> = exports.iter().map(|export| export.state.settings.address).collect();
+    let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
         claim::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
-    let team = team::Team::start(lanes, exports, &interfaces, options)?;
+    let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
     let count = addresses.len();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
-    let outcome = control::run(&team, &mut interfaces, &signals, &events, options);
+    let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    if let Some(listener) = metrics {
+        listener.start(asker.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
+    }
+    let mut served = control::Served {
+        team: &mut team,
+        interfaces: &mut interfaces,
+        options: &mut options.clone(),
+        config,
+        since: Instant::now(),
+    };
+    let outcome = control::run(&mut served, &signals, &events, &asked);
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;

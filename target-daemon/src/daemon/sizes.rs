@@ -22,9 +22,15 @@ pub struct Sizes {
 impl Sizes {
     /// Those of the start.
     pub fn new(team: &Team, options: &Serve) -> Self {
+        let mut sizes = Self { known: team.sizes(), period: None, looked: Instant::now(), is_due: false };
+        sizes.set_period(options);
+        sizes
+    }
+
+    /// Looks as often as the configuration says now.
+    pub fn set_period(&mut self, options: &Serve) {
         let period = Duration::from_secs(options.measure_every.into());
-        let period = (!period.is_zero()).then_some(period);
-        Self { known: team.sizes(), period, looked: Instant::now(), is_due: false }
+        self.period = (!period.is_zero()).then_some(period);
     }
 
     /// The next round looks at the stores.
@@ -43,7 +49,10 @@ impl Sizes {
         if now == self.known {
             return;
         }
-        for ((address, now), (_, before)) in now.iter().zip(&self.known).filter(|(a, b)| a != b) {
+        let before = |address| self.known.iter().find(|(known, _)| *known == address).map(|(_, size)| *size);
+        let changes = now.iter().filter_map(|(address, now)| Some((*address, *now, before(*address)?)));
+        let changes: Vec<_> = changes.filter(|(_, now, before)| now != before).collect();
+        for (address, now, before) in &changes {
             info!(
                 "{address}: {} now, was {}: hosts learn of it at once if they do not use it, else by \
                  `aoe-revalidate e{address}`",
@@ -52,6 +61,10 @@ impl Sizes {
             );
         }
         self.known = now;
+        if changes.is_empty() {
+            // Exports have come or gone.
+            return;
+        }
         for interface in 0..interfaces {
             team.announce(interface, options);
         }
@@ -60,7 +73,7 @@ impl Sizes {
 
 /// A size in the largest unit of which it has one; as it is, if it has no whole
 /// kibibyte.
-fn in_words(sectors: u64) -> String {
+pub fn in_words(sectors: u64) -> String {
     let bytes = sectors.saturating_mul(SECTOR_BYTES);
     let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
     let fitting = units.into_iter().find(|(_, bits)| bytes >> bits > 0);

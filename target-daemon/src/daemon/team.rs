@@ -8,17 +8,21 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use log::{info, warn};
 
+use super::exports::Opened;
 use super::failure::Failure;
 use super::interface::{Interface, PlacedLane};
+use super::keeper::Keeper;
 use super::plan;
-use crate::config::{Idle, Serve};
+use super::roster::{Record, Roster};
+use crate::config::{self, Idle, Serve};
 use crate::link::Counter;
 use crate::observe::{Latency, Report, Section};
-use crate::shelf::{self, Export, Shelf};
+use crate::shelf::{self, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Waker, Worker,
+    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Waker, WithExports,
+    Worker,
 };
 
 /// An adaptive worker spins this long after its last frame. A sleeping worker
@@ -27,7 +31,7 @@ use crate::worker::{
 const SPIN: Duration = Duration::from_micros(50);
 
 /// A worker that does not answer for this long is stuck in a store.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often they are asked whether they have.
 const DRAIN_ROUND: Duration = Duration::from_millis(1);
@@ -37,9 +41,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
 /// All workers.
 pub struct Team {
-    members: Vec<Member>,
-    lanes: Arc<[SharedLane]>,
-    directory: Arc<Directory>,
+    pub(super) members: Vec<Member>,
+    pub(super) lanes: Arc<[SharedLane]>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) roster: Roster,
+    /// Requests that may be under way for each export.
+    pub(super) in_flight: u16,
+    keeper: Option<Keeper>,
 }
 
 /// What was not finished when the workers were stopped.
@@ -51,7 +59,7 @@ pub struct Left {
     pub requests: usize,
 }
 
-struct Member {
+pub(super) struct Member {
     orders: Sender<Order>,
     waker: Waker,
     thread: Option<JoinHandle<Snapshot>>,
@@ -61,7 +69,7 @@ impl Team {
     /// Spreads lanes and exports over workers and starts their threads.
     pub fn start(
         lanes: Vec<PlacedLane>,
-        exports: Vec<Export>,
+        exports: Vec<Opened>,
         interfaces: &[Interface],
         options: &Serve,
     ) -> Result<Self, Failure> {
@@ -71,7 +79,7 @@ impl Team {
         let worker_of = |lane: &PlacedLane| (lane.queue as usize % workers) as u16;
         let shared: Arc<[SharedLane]> =
             lanes.iter().map(|lane| share(lane, worker_of(lane), interfaces)).collect();
-        let (shelves, directory) = distribute(exports, workers)?;
+        let (shelves, directory, roster) = distribute(exports, workers, options)?;
         let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
         for (id, lane) in lanes.into_iter().enumerate() {
             if let Some(group) = groups.get_mut(usize::from(worker_of(&lane))) {
@@ -84,8 +92,14 @@ impl Team {
             .collect();
         let exchange =
             Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
-        let mut team =
-            Self { members: Vec::new(), lanes: Arc::clone(&shared), directory: Arc::clone(&directory) };
+        let mut team = Self {
+            members: Vec::new(),
+            lanes: Arc::clone(&shared),
+            directory: Arc::clone(&directory),
+            roster,
+            in_flight: plan::in_flight(options),
+            keeper: options.service.state.0.as_deref().map(Keeper::new).transpose()?,
+        };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
         for (index, ((lanes, shelf), (exchange, waker))) in seats {
             let parts = Parts {
@@ -96,17 +110,28 @@ impl Team {
                 directory: Arc::clone(&directory),
                 exchange,
                 buffer_count: options.buffer_count,
-                in_flight: plan::in_flight(options),
+                in_flight: team.in_flight,
             };
-            let worker = Worker::new(parts).map_err(|e| Failure::machine("cannot make histograms", e))?;
+            let mut worker = Worker::new(parts).map_err(|e| Failure::machine("cannot make histograms", e))?;
+            if let Some(keeper) = &team.keeper {
+                worker.set_keeper(keeper.inbox());
+            }
             team.members.push(Member::start(worker, waker, index, cores.get(index).copied(), options)?);
         }
+        let inboxes = team.members.iter().map(|member| (member.orders.clone(), member.waker.clone()));
+        let inboxes = inboxes.collect();
+        team.keeper.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
         Ok(team)
     }
 
     /// Tells the hosts on an interface about the exports that they may use.
     pub fn announce(&self, interface: usize, options: &Serve) {
-        let audience = options.exports.iter().flat_map(|export| {
+        self.announce_some(interface, options, &options.exports);
+    }
+
+    /// Tells them about these exports.
+    pub fn announce_some(&self, interface: usize, options: &Serve, exports: &[config::Export]) {
+        let audience = exports.iter().flat_map(|export| {
             let allowed = options.allowed(export);
             let to = if allowed.is_empty() { &[Mac::BROADCAST][..] } else { allowed };
             to.iter().map(|to| (export.address, *to))
@@ -156,7 +181,7 @@ impl Team {
 
     /// What all workers have counted so far.
     pub fn report(&self, interfaces: &[Interface]) -> String {
-        report(self.snapshots(), interfaces)
+        report(self.snapshots(WithExports::Yes), interfaces)
     }
 
     /// Drains and ends all workers; returns their last report, and what a store
@@ -170,7 +195,7 @@ impl Team {
         // request from another one.
         let mut quiet = 0;
         while quiet < 2 && Instant::now() < deadline {
-            let snapshots = self.snapshots();
+            let snapshots = self.snapshots(WithExports::No);
             let drained = snapshots.len() == self.members.len() && snapshots.iter().all(|s| s.drained);
             quiet = if drained { quiet + 1 } else { 0 };
             if !drained {
@@ -181,6 +206,10 @@ impl Team {
             warn!(
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
+        }
+        if let Some(keeper) = &mut self.keeper {
+            // It has the workers' inboxes, whose end is theirs.
+            keeper.stop();
         }
         let members = self.members.len();
         let ended = self.join();
@@ -209,10 +238,11 @@ impl Team {
         ended.filter_map(|thread| thread.join().ok()).collect()
     }
 
-    fn snapshots(&self) -> Vec<Snapshot> {
+    /// What the workers have counted; without those that do not answer.
+    pub fn snapshots(&self, exports: WithExports) -> Vec<Snapshot> {
         let (to, from) = bounded(self.members.len());
         for member in &self.members {
-            member.order(Order::Report(to.clone()));
+            member.order(Order::Report(to.clone(), exports));
         }
         drop(to);
         let deadline = Instant::now() + PATIENCE;
@@ -251,11 +281,26 @@ impl Member {
         Ok(Self { orders, waker, thread: Some(thread) })
     }
 
-    fn order(&self, order: Order) {
+    /// As [`Self::order`], but waits for room: `false` if the worker does not
+    /// answer, or has ended.
+    pub(super) fn insist(&self, order: Order) -> bool {
+        self.waker.ring();
+        let sent = self.orders.send_timeout(order, PATIENCE).is_ok();
+        self.waker.ring();
+        sent
+    }
+
+    /// As [`Self::order`]: `false` if it was not taken.
+    pub(super) fn offer(&self, order: Order) -> bool {
+        let sent = self.orders.try_send(order).is_ok();
+        self.waker.ring();
+        sent
+    }
+
+    pub(super) fn order(&self, order: Order) {
         // Refused only by a worker that has ended or is stuck; both are
         // reported by whoever waits for the answer.
-        let _ = self.orders.try_send(order);
-        self.waker.ring();
+        let _ = self.offer(order);
     }
 }
 
@@ -272,32 +317,47 @@ fn share(placed: &PlacedLane, worker: u16, interfaces: &[Interface]) -> SharedLa
 }
 
 /// Deals the exports out, one by one, and notes who has which.
-fn distribute(exports: Vec<Export>, workers: usize) -> Result<(Vec<Shelf>, Arc<Directory>), Failure> {
+fn distribute(
+    exports: Vec<Opened>,
+    workers: usize,
+    options: &Serve,
+) -> Result<(Vec<Shelf>, Arc<Directory>, Roster), Failure> {
     let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
-    for (at, export) in exports.into_iter().enumerate() {
+    let mut ways = Vec::new();
+    for (at, Opened { export, way }) in exports.into_iter().enumerate() {
+        ways.push((export.state.settings.address, way));
         if let Some(shelf) = shelves.get_mut(at % workers) {
             shelf.insert(export).map_err(Failure::request)?;
         }
     }
+    let mut roster = Roster::new(workers);
     let mut rows = Vec::new();
     for (worker, shelf) in shelves.iter().enumerate() {
         for (index, export) in shelf.iter().enumerate() {
             let owner = Owner { worker: worker as u16, export: index as u16 };
-            rows.push((export.state.settings.address, owner));
+            let settings = &export.state.settings;
+            rows.push((settings.address, owner));
+            let wanted = options.exports.iter().find(|wanted| wanted.address == settings.address);
+            let way = ways.iter().find(|(address, _)| *address == settings.address);
+            if let (Some(wanted), Some((_, way))) = (wanted, way) {
+                roster.enter(Record::new(wanted, owner, way.clone(), settings.clone()));
+            }
         }
     }
     let directory = Directory::new(rows);
     for export in shelves.iter().flat_map(Shelf::iter) {
         directory.note_size(export.state.settings.address, export.state.geometry.sectors);
     }
-    Ok((shelves, Arc::new(directory)))
+    Ok((shelves, Arc::new(directory), roster))
 }
 
 fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface]) -> String {
-    let Ok(mut latency) = Latency::new() else { return String::new() };
+    let Ok(mut latency) = Latency::coarse() else { return String::new() };
     let mut sections: Vec<Section> = interfaces.iter().map(kernel_section).collect();
     for snapshot in snapshots {
-        latency.merge(&snapshot.stats.latency);
+        for export in &snapshot.exports {
+            latency.merge(&export.tally.service);
+        }
         let mut counters = snapshot.stats.counters.rows();
         counters.extend(snapshot.stats.drop_rows());
         sections.extend(snapshot.lanes);

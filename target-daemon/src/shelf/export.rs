@@ -9,13 +9,15 @@ pub struct Export {
     pub state: State,
     /// Its data.
     pub store: Box<dyn Store>,
+    /// Where its state is kept: for whoever keeps it.
+    pub key: String,
 }
 
 impl Export {
     /// An export of this store, as large as the store is now.
     pub fn new(settings: Settings, store: Box<dyn Store>) -> Self {
         let state = State::new(settings, store.geometry());
-        Self { state, store }
+        Self { state, store, key: String::new() }
     }
 
     /// Takes over the size that the store has found. Returns whether it has

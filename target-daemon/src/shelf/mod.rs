@@ -15,6 +15,7 @@ mod acl;
 mod export;
 mod limits;
 mod mac_list;
+mod saved;
 mod state;
 mod table;
 
@@ -25,5 +26,6 @@ pub use limits::{
     sectors_per_frame,
 };
 pub use mac_list::{ListFull, MacList};
+pub use saved::{Belongs, Saved, SavedError};
 pub use state::{Settings, State};
 pub use table::{Shelf, Taken};

@@ -125,6 +125,14 @@ impl State {
         self.revision += u64::from(changed);
     }
 
+    /// Takes everybody off the mask list.
+    pub fn clear_mask(&mut self) {
+        if !self.mask.is_empty() {
+            self.mask = MacList::default();
+            self.revision += 1;
+        }
+    }
+
     /// Who has reserved the export.
     pub fn reservation(&self) -> &[Mac] {
         self.reservation.as_slice()

@@ -28,6 +28,11 @@ impl Shelf {
         }
     }
 
+    /// All, by address.
+    pub fn into_exports(self) -> impl Iterator<Item = Export> {
+        self.exports.into_iter()
+    }
+
     /// The export with this index.
     pub fn get(&self, index: usize) -> Option<&Export> {
         self.exports.get(index)

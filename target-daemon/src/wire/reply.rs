@@ -37,6 +37,15 @@ impl Reply<'_> {
         FRAME_LEN_MIN.max(l2_len + aoe::HEADER_LEN + self.argument_len())
     }
 
+    /// Whether it tells of an error.
+    pub fn is_error(&self) -> bool {
+        match self {
+            Self::Ata(ata) | Self::AtaData { ata, .. } | Self::Identify(ata, _) => !ata.is_good(),
+            Self::Mask(reply) => matches!(reply, mask::Reply::Stopped { .. }),
+            Self::Refusal(_) | Self::Query(_) | Self::Reserve(_) => self.refusal().is_some(),
+        }
+    }
+
     fn argument_len(&self) -> usize {
         match self {
             Self::Refusal(_) => 0,

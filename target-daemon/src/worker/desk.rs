@@ -4,27 +4,32 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::book::{Admitted, Book};
+use crossbeam_channel::Sender;
+
+use super::book::Admitted;
 use super::content::Content;
 use super::directory::Directory;
 use super::history::{Found, History};
 use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
+use super::keep::{Keep, sets};
 use super::lanes::SharedLane;
+use super::seat::{NOBODYS, Seat};
 use super::stats::Stats;
 use crate::command::{self, Action};
-use crate::observe::Operation;
-use crate::shelf::{Export, Shelf};
-use crate::store::{Buffers, Completion, Fault, Full, Kind, Op, Span};
+use crate::observe::{Operation, Outcome};
+use crate::shelf::Shelf;
+use crate::store::{Area, Completion, Fault, Full, Kind, Span};
 use crate::wire::query::Advert;
-use crate::wire::{Body, Reply, Request, aoe, ata};
+use crate::wire::{Body, DropReason, Reply, Request, aoe, ata};
+
+mod keeping;
+mod seating;
+
+pub use keeping::Clear;
 
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
-
-/// The token of what is in no slab: a measurement that no request asked for. No
-/// request has it, for the slab has a place less than 16 bits can count.
-const NOBODYS: u32 = u32::MAX;
 
 /// How often stores that do not answer are looked for.
 const LOOK_EVERY_NS: u64 = 100_000_000;
@@ -32,14 +37,15 @@ const LOOK_EVERY_NS: u64 = 100_000_000;
 /// Exports, and what is being done for them.
 #[derive(Debug)]
 pub struct Desk {
-    /// Dropped before `lanes`, whose memory the stores may be working on.
-    shelf: Shelf,
-    /// What is under way for each.
-    books: Vec<Book>,
-    /// Exports whose size is being looked at, for nobody who asked on the wire.
-    measuring: Vec<bool>,
-    /// Exports whose store has done something at once in this turn.
-    used: Vec<bool>,
+    /// By the index that the directory gives them; some are free. Dropped before
+    /// `lanes`, whose memory the stores may be working on.
+    seats: Vec<Option<Seat>>,
+    /// The number of the next seat.
+    next_number: u32,
+    /// Whether a seat is to become free.
+    some_leave: bool,
+    /// Who keeps what initiators set, and the index of this worker.
+    keeper: Option<(u16, Sender<Keep>)>,
     /// What has been under way.
     history: History,
     lanes: Arc<[SharedLane]>,
@@ -55,26 +61,36 @@ pub struct Desk {
 
 impl Desk {
     /// A desk for these exports, with room for `in_flight` requests to each.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Seat::new`].
     pub fn new(
         shelf: Shelf,
         lanes: Arc<[SharedLane]>,
         directory: Arc<Directory>,
         buffer_count: u16,
         in_flight: u16,
-    ) -> Self {
-        Self {
-            books: shelf.iter().map(|_| Book::new(in_flight)).collect(),
-            measuring: vec![false; shelf.len()],
-            used: vec![false; shelf.len()],
+    ) -> Result<Self, hdrhistogram::CreationError> {
+        let areas: Vec<Area> = lanes.iter().map(SharedLane::area).collect();
+        let seats = Seat::row(shelf, in_flight, &areas)?;
+        Ok(Self {
+            next_number: seats.len() as u32,
+            seats,
+            some_leave: false,
+            keeper: None,
             history: History::new(),
-            shelf,
             lanes,
             directory,
             buffer_count,
             now_ns: 0,
             looked_ns: 0,
             scratch: [0; SCRATCH_BYTES],
-        }
+        })
+    }
+
+    fn seat(&self, index: u16) -> Option<&Seat> {
+        self.seats.get(usize::from(index))?.as_ref()
     }
 
     /// A round of the worker begins.
@@ -84,8 +100,8 @@ impl Desk {
 
     /// These sectors of an export will probably be read next.
     pub fn foresee(&self, export: u16, sector: u64, sectors: u64) {
-        if let Some(export) = self.shelf.get(usize::from(export)) {
-            export.store.foresee(sector, sectors);
+        if let Some(seat) = self.seat(export) {
+            seat.export.store.foresee(sector, sectors);
         }
     }
 
@@ -104,11 +120,16 @@ impl Desk {
             Ok(request) => request,
             Err(reason) => {
                 stats.dropped(reason);
-                return Some(job.done(Operation::Other, None));
+                return Some(job.unanswered(Operation::Other));
             }
         };
-        let operation = operation_of(&request.body);
-        let export = self.shelf.get_mut(usize::from(job.export))?;
+        let (operation, sets) = (operation_of(&request.body), sets(&request.body));
+        let seat = self.seats.get_mut(usize::from(job.export)).and_then(Option::as_mut);
+        let Some(Seat { export, leaving: None, .. }) = seat else {
+            // It has come by a directory that is not in force any more.
+            stats.dropped(DropReason::Address);
+            return Some(job.unanswered(operation));
+        };
         let address = export.state.settings.address;
         let advert = Advert {
             buffer_count: self.buffer_count,
@@ -119,9 +140,13 @@ impl Desk {
         {
             Action::Ignore(reason) => {
                 stats.dropped(reason);
-                return Some(job.done(operation, None));
+                return Some(job.unanswered(operation));
             }
-            Action::Reply(reply) => return Some(reply_to(job, operation, reply, address, lane)),
+            Action::Reply(reply) => {
+                let index = job.export;
+                let done = reply_to(job, operation, reply, address, lane);
+                return if sets { self.reply_when_kept(index, done) } else { Some(done) };
+            }
             Action::Read { ata, sector, .. } => {
                 (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)
             }
@@ -136,24 +161,22 @@ impl Desk {
         };
         let payload_offset = payload_offset as u16;
         let content = Content::of(kind, sector, bytes, &job.frame, payload_offset, &lane.memory);
-        self.admit(Pending { job, ata, content, payload_offset, operation }, stats)
+        self.admit(Pending { job, ata, content, payload_offset, operation, lent_ns: 0 }, stats)
     }
 
     /// Takes what the stores have finished and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
-        for index in 0..self.books.len() {
-            let used = self.used.get_mut(index).is_some_and(std::mem::take);
-            let quiet = self.books.get(index).is_none_or(|book| book.len() == 0);
-            if quiet && !used && self.measuring.get(index) != Some(&true) {
+        for index in 0..self.seats.len() {
+            let Some(Some(seat)) = self.seats.get_mut(index) else { continue };
+            let used = std::mem::take(&mut seat.used);
+            if !used && seat.is_quiet() {
                 continue;
             }
-            if let Some(export) = self.shelf.get_mut(index) {
-                export.store.kick();
-            }
-            while let Some(completion) = self.shelf.get_mut(index).and_then(|e| e.store.complete()) {
+            seat.export.store.kick();
+            while let Some(completion) = self.completion(index) {
                 self.complete(index, completion, done, stats);
                 // A synchronous store has them finished for the next `complete`.
-                while let Some(next) = self.books.get_mut(index).and_then(Book::next_ready) {
+                while let Some(next) = self.next_ready(index) {
                     if let Some(refused) = self.submit(index, next, stats) {
                         done.push(refused);
                         self.release_followers(index, next, done);
@@ -162,6 +185,17 @@ impl Desk {
             }
         }
         self.look_for_stuck(stats);
+        if self.some_leave {
+            self.see_off(done);
+        }
+    }
+
+    fn completion(&mut self, index: usize) -> Option<Completion> {
+        self.seats.get_mut(index)?.as_mut()?.export.store.complete()
+    }
+
+    fn next_ready(&mut self, index: usize) -> Option<u16> {
+        self.seats.get_mut(index)?.as_mut()?.book.next_ready()
     }
 
     /// Looks now and then for stores that do not answer.
@@ -170,66 +204,59 @@ impl Desk {
             return;
         }
         self.looked_ns = self.now_ns;
-        for (book, export) in self.books.iter_mut().zip(self.shelf.iter()) {
-            let (new, change) = book.look(self.now_ns);
+        for seat in self.seats.iter_mut().flatten() {
+            let (new, change) = seat.book.look(self.now_ns);
             stats.counters.stuck_operations += new;
             if let Some(stuck) = change {
-                self.directory.mark_stuck(export.state.settings.address, stuck);
+                self.directory.mark_stuck(seat.address(), stuck);
             }
         }
     }
 
     /// Whether a store has work of which no descriptor would tell the end.
     pub fn must_be_asked(&self) -> bool {
-        let mut exports = self.books.iter().zip(&self.measuring).zip(self.shelf.iter());
-        exports
-            .any(|((book, measuring), export)| (book.len() > 0 || *measuring) && export.store.fd().is_none())
+        self.seats.iter().flatten().any(|seat| !seat.is_quiet() && seat.export.store.fd().is_none())
     }
 
     /// What becomes readable when stores have finished something.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.shelf.iter().filter_map(|export| export.store.fd())
+        self.seats.iter().flatten().filter_map(|seat| seat.export.store.fd())
     }
 
-    /// Looks at the size of every store, but of those where the last look has not
-    /// ended: a disk that hangs is not asked again and again.
+    /// Looks at the size of every store.
     pub fn measure(&mut self) {
-        for (index, measuring) in self.measuring.iter_mut().enumerate() {
-            let Some(export) = self.shelf.get_mut(index) else { break };
-            let op = Op { token: NOBODYS, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
-            *measuring = *measuring || export.store.submit(op).is_ok();
-        }
+        self.seats.iter_mut().flatten().for_each(Seat::measure);
     }
 
     /// Requests that stores are working on, and those that wait for these.
     pub fn in_flight(&self) -> usize {
-        self.books.iter().map(Book::len).sum()
+        self.seats.iter().flatten().map(Seat::in_flight).sum()
     }
 
     /// The exports that have requests under way, and how many.
     pub fn unfinished(&self) -> impl Iterator<Item = (aoe::Address, usize)> + '_ {
-        let exports = self.books.iter().zip(self.shelf.iter());
-        let counts = exports.map(|(book, export)| (export.state.settings.address, book.len()));
+        let counts = self.seats.iter().flatten().map(|seat| (seat.address(), seat.in_flight()));
         counts.filter(|(_, count)| *count > 0)
     }
 
     /// Takes a request in, and gives it to the store unless it has to wait.
     fn admit(&mut self, mut pending: Pending, stats: &mut Stats) -> Option<Done> {
         let index = usize::from(pending.job.export);
-        let geometry = self.shelf.get(index)?.state.geometry;
-        let span = pending.content.span(geometry);
-        let book = self.books.get_mut(index)?;
+        let seat = self.seats.get_mut(index)?.as_mut()?;
+        let span = pending.content.span(seat.export.state.geometry);
         if let Some(span) = span.filter(|span| span.writes) {
-            if let Some(leader) = book.twin(&pending.content, span) {
+            if let Some(leader) = seat.book.twin(&pending.content, span) {
                 stats.counters.folded += 1;
-                let oldest = book.follow(leader, pending)?;
+                seat.tally.folded += 1;
+                let oldest = seat.book.follow(leader, pending)?;
                 stats.counters.followers_released += 1;
                 return Some(oldest.unanswered());
             }
-            match self.history.find(&pending.job, &pending.content, self.now_ns) {
+            match self.history.find(&pending.job, seat.number, &pending.content, self.now_ns) {
                 Found::New => {}
                 Found::Copy(result) => {
                     stats.counters.repeated += 1;
+                    seat.tally.repeated += 1;
                     return self.conclude(pending, result);
                 }
                 Found::Reused => stats.counters.tags_reused += 1,
@@ -238,10 +265,12 @@ impl Desk {
         if let Some(result) = span.and_then(|span| self.at_once(index, &mut pending, span)) {
             return self.ended(index, pending, result, stats);
         }
-        match self.books.get_mut(index)?.admit(pending, span) {
+        let seat = self.seats.get_mut(index)?.as_mut()?;
+        match seat.book.admit(pending, span) {
             Ok(Admitted::Runs(place)) => self.submit(index, place, stats),
             Ok(Admitted::Waits) => {
                 stats.counters.waited += 1;
+                seat.tally.waited += 1;
                 None
             }
             Err(SlabFull(pending)) => {
@@ -255,60 +284,61 @@ impl Desk {
     /// Has a request done that has to wait for nobody, if its store does that at
     /// once: then it never enters the book.
     fn at_once(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
-        let export = self.shelf.get_mut(index)?;
+        let seat = self.seats.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(pending.job.lane))?;
         // Who tells the end of its work by a descriptor does nothing at once.
-        let never = pending.content.kind == Kind::Discard || export.store.fd().is_some();
-        if never || !self.books.get(index)?.is_clear(span) {
+        let never = pending.content.kind == Kind::Discard || seat.export.store.fd().is_some();
+        if never || !seat.book.is_clear(span) {
             return None;
         }
-        let result = export.store.now(&mut pending.op(NOBODYS, &lane.memory)?)?;
-        if let Some(used) = self.used.get_mut(index) {
-            *used = true;
-        }
+        let result = seat.export.store.now(&mut pending.op(NOBODYS, &lane.memory)?)?;
+        seat.used = true;
+        pending.lent_ns = self.now_ns;
         Some(result)
     }
 
     /// Gives the operation of a request that may run to the store of export
     /// `index`.
     fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
-        let (book, export) = (self.books.get_mut(index)?, self.shelf.get_mut(index)?);
-        let lane = self.lanes.get(usize::from(book.get(place)?.job.lane))?;
-        let refused = match book.lend(place, &lane.memory, self.now_ns).map(|op| export.store.submit(op)) {
+        let seat = self.seats.get_mut(index)?.as_mut()?;
+        let lane = self.lanes.get(usize::from(seat.book.get(place)?.job.lane))?;
+        let lent = seat.book.lend(place, &lane.memory, self.now_ns);
+        let refused = match lent.map(|op| seat.export.store.submit(op)) {
             Some(Ok(())) => return None,
             Some(Err(Full(op))) => Some(op),
             None => None,
         };
         stats.counters.store_full += 1;
-        Some(book.give_up(place, refused)?.unanswered())
+        Some(seat.book.give_up(place, refused)?.unanswered())
     }
 
     /// The followers of a leader that is not executed.
     fn release_followers(&mut self, index: usize, leader: u16, done: &mut Vec<Done>) {
-        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(leader)) {
+        while let Some(follower) = self.next_follower(index, leader) {
             done.push(follower.unanswered());
         }
     }
 
+    fn next_follower(&mut self, index: usize, leader: u16) -> Option<Pending> {
+        self.seats.get_mut(index)?.as_mut()?.book.next_follower(leader)
+    }
+
     /// The store of export `index` has finished something.
     fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
-        let Some((book, export)) = self.books.get_mut(index).zip(self.shelf.get_mut(index)) else { return };
+        let Some(Some(seat)) = self.seats.get_mut(index) else { return };
         let Completion { token, result } = completion;
-        if token == NOBODYS
-            && let Some(measuring) = self.measuring.get_mut(index).filter(|measuring| **measuring)
-        {
-            *measuring = false;
-            return follow(export, &self.directory);
+        if token == NOBODYS && std::mem::take(&mut seat.measuring) {
+            return seat.follow_size(&self.directory);
         }
-        let Some(pending) = book.complete(token) else {
+        let Some(pending) = seat.book.complete(token) else {
             stats.counters.stale_completions += 1;
             return;
         };
         if pending.content.kind == Kind::Measure {
-            follow(export, &self.directory);
+            seat.follow_size(&self.directory);
         }
         done.extend(self.ended(index, pending, result, stats));
-        while let Some(follower) = self.books.get_mut(index).and_then(|b| b.next_follower(token as u16)) {
+        while let Some(follower) = self.next_follower(index, token as u16) {
             done.extend(self.answer(follower, result, stats));
         }
     }
@@ -323,10 +353,10 @@ impl Desk {
     ) -> Option<Done> {
         stats.completed(pending.content.kind, result);
         if result.is_err()
-            && let Some(export) = self.shelf.get(index)
-            && export.store.degraded().is_some()
+            && let Some(Some(seat)) = self.seats.get(index)
+            && seat.export.store.degraded().is_some()
         {
-            self.directory.mark_degraded(export.state.settings.address);
+            self.directory.mark_degraded(seat.address());
         }
         self.answer(pending, result, stats)
     }
@@ -334,11 +364,11 @@ impl Desk {
     /// As [`Self::conclude`], for a request that has been done.
     fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Done> {
         let Pending { job, content, .. } = &pending;
-        if content.kind.writes()
-            && result != Err(Fault::Transient)
-            && !self.history.record(job, content, result, self.now_ns)
-        {
-            stats.counters.tags_reused += 1;
+        if content.kind.writes() && result != Err(Fault::Transient) {
+            let number = self.seat(job.export)?.number;
+            if !self.history.record(job, number, content, result, self.now_ns) {
+                stats.counters.tags_reused += 1;
+            }
         }
         self.conclude(pending, result)
     }
@@ -349,17 +379,12 @@ impl Desk {
             // It may succeed the next time; an error would be final.
             return Some(pending.unanswered());
         }
-        let state = &self.shelf.get(usize::from(pending.job.export))?.state;
+        let state = &self.seat(pending.job.export)?.export.state;
         let lane = self.lanes.get(usize::from(pending.job.lane))?;
-        let reply = command::finish(&pending.ata, pending.content.kind, result, state);
-        Some(reply_to(pending.job, pending.operation, reply, state.settings.address, lane))
-    }
-}
-
-/// Takes over the size that a store has found.
-fn follow(export: &mut Export, directory: &Directory) {
-    if export.refresh() {
-        directory.note_size(export.state.settings.address, export.state.geometry.sectors);
+        let Pending { ata, content, operation, lent_ns, .. } = pending;
+        let reply = command::finish(&ata, content.kind, result, state);
+        let done = reply_to(pending.job, operation, reply, state.settings.address, lane);
+        Some(Done { bytes: content.bytes, lent_ns, ..done })
     }
 }
 
@@ -374,7 +399,8 @@ fn reply_to(
     let header = job.header;
     let first = lane.memory.piece_mut(&mut job.frame, 0);
     let len = reply.emit(&header, lane.mac(), from, first);
-    job.done(operation, len.map(|len| len as u32))
+    let outcome = if reply.is_error() { Outcome::Failed } else { Outcome::Done };
+    job.done(operation, outcome, len.map(|len| len as u32))
 }
 
 fn operation_of(body: &Body<'_>) -> Operation {

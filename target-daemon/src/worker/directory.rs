@@ -1,5 +1,6 @@
-//! Who owns which export: made once, shared by all workers, read only.
+//! Who owns which export: shared by all workers, read only.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::wire::aoe::{Address, Header};
@@ -13,70 +14,100 @@ pub struct Owner {
     pub export: u16,
 }
 
-/// All exports of all workers, by address.
+/// What the workers tell of an export; shared by all directories that have it.
 #[derive(Debug, Default)]
+struct Notes {
+    /// Takes no more writes after a fault.
+    degraded: AtomicBool,
+    /// Its size in sectors, if it was noted.
+    sectors: AtomicU64,
+    /// Its store does not answer.
+    stuck: AtomicBool,
+}
+
+/// All exports of all workers, by address. When exports come or go, another one
+/// takes its place.
+#[derive(Clone, Debug, Default)]
 pub struct Directory {
     /// Sorted by address.
     rows: Vec<(Address, Owner)>,
-    /// Whether the export of each row takes no more writes after a fault.
-    degraded: Vec<AtomicBool>,
-    /// The size of the export of each row in sectors, if it was noted.
-    sizes: Vec<AtomicU64>,
-    /// Whether the store of each does not answer.
-    stuck: Vec<AtomicBool>,
+    /// For each row.
+    notes: Vec<Arc<Notes>>,
 }
 
 impl Directory {
     /// A directory of these exports.
     pub fn new(mut rows: Vec<(Address, Owner)>) -> Self {
         rows.sort_unstable_by_key(|(address, _)| *address);
-        let flags = || rows.iter().map(|_| AtomicBool::new(false)).collect();
-        let sizes = rows.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { degraded: flags(), stuck: flags(), sizes, rows }
+        let notes = rows.iter().map(|_| Arc::default()).collect();
+        Self { rows, notes }
+    }
+
+    /// The same with one export more, or in another place.
+    #[must_use]
+    pub fn with(&self, address: Address, owner: Owner) -> Self {
+        let mut next = self.without(address);
+        let at = next.rows.partition_point(|(other, _)| *other < address);
+        next.rows.insert(at, (address, owner));
+        next.notes.insert(at, Arc::default());
+        next
+    }
+
+    /// The same without this export.
+    #[must_use]
+    pub fn without(&self, address: Address) -> Self {
+        let mut next = self.clone();
+        if let Some(at) = next.find_row(address) {
+            next.rows.remove(at);
+            next.notes.remove(at);
+        }
+        next
     }
 
     /// Notes that an export takes no more writes.
     pub fn mark_degraded(&self, address: Address) {
-        self.set(&self.degraded, address, true);
+        if let Some(notes) = self.notes_of(address) {
+            notes.degraded.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Notes that the store of an export does not answer, or does again.
     pub fn mark_stuck(&self, address: Address, stuck: bool) {
-        self.set(&self.stuck, address, stuck);
+        if let Some(notes) = self.notes_of(address) {
+            notes.stuck.store(stuck, Ordering::Relaxed);
+        }
     }
 
     /// The exports that take no more writes.
     pub fn degraded(&self) -> impl Iterator<Item = Address> + '_ {
-        self.marked(&self.degraded)
+        self.marked(|notes| &notes.degraded)
     }
 
     /// The exports whose stores do not answer.
     pub fn stuck(&self) -> impl Iterator<Item = Address> + '_ {
-        self.marked(&self.stuck)
+        self.marked(|notes| &notes.stuck)
     }
 
-    fn set(&self, flags: &[AtomicBool], address: Address, value: bool) {
-        if let Some(flag) = self.find_row(address).and_then(|at| flags.get(at)) {
-            flag.store(value, Ordering::Relaxed);
-        }
-    }
-
-    fn marked<'a>(&'a self, flags: &'a [AtomicBool]) -> impl Iterator<Item = Address> + 'a {
-        let marked = self.rows.iter().zip(flags).filter(|(_, flag)| flag.load(Ordering::Relaxed));
+    fn marked(&self, flag: fn(&Notes) -> &AtomicBool) -> impl Iterator<Item = Address> + '_ {
+        let marked = self.rows.iter().zip(&self.notes).filter(move |(_, n)| flag(n).load(Ordering::Relaxed));
         marked.map(|((address, _), _)| *address)
     }
 
     /// Notes the size of an export, for whoever tells the operator.
     pub fn note_size(&self, address: Address, sectors: u64) {
-        if let Some(size) = self.find_row(address).and_then(|at| self.sizes.get(at)) {
-            size.store(sectors, Ordering::Relaxed);
+        if let Some(notes) = self.notes_of(address) {
+            notes.sectors.store(sectors, Ordering::Relaxed);
         }
     }
 
     /// The sizes that were noted last, in sectors.
     pub fn sizes(&self) -> impl Iterator<Item = (Address, u64)> + '_ {
-        let sizes = self.sizes.iter().map(|size| size.load(Ordering::Relaxed));
+        let sizes = self.notes.iter().map(|notes| notes.sectors.load(Ordering::Relaxed));
         self.rows.iter().map(|(address, _)| *address).zip(sizes)
+    }
+
+    fn notes_of(&self, address: Address) -> Option<&Notes> {
+        self.find_row(address).and_then(|at| self.notes.get(at)).map(Arc::as_ref)
     }
 
     /// The owner of the export with this address.

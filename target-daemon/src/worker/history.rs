@@ -91,7 +91,9 @@ struct Record {
     /// As in `heads`: the one before it in its bucket.
     previous: u64,
     tag: u32,
-    export: u16,
+    /// The number of its seat: an export that takes the place of another has a
+    /// number of its own.
+    export: u32,
     result: Result<(), Fault>,
 }
 
@@ -111,12 +113,12 @@ impl History {
     }
 
     /// What is known of a write that has arrived.
-    pub fn find(&mut self, job: &Job, content: &Content, now_ns: u64) -> Found {
+    pub fn find(&mut self, job: &Job, export: u32, content: &Content, now_ns: u64) -> Found {
         let source = job.header.ether.src;
         let Some(initiator) = self.initiators.iter_mut().find(|i| i.source == source && i.believed) else {
             return Found::New;
         };
-        match initiator.newest(job.header.tag, job.export, now_ns) {
+        match initiator.newest(job.header.tag, export, now_ns) {
             _ if planted(Bug::NoHistory) => Found::New,
             None => Found::New,
             Some(record) if record.content == *content => Found::Copy(record.result),
@@ -129,14 +131,21 @@ impl History {
 
     /// A write was answered with this. Returns `false` if that shows that its
     /// initiator is not to be believed any more.
-    pub fn record(&mut self, job: &Job, content: &Content, result: Result<(), Fault>, now_ns: u64) -> bool {
+    pub fn record(
+        &mut self,
+        job: &Job,
+        export: u32,
+        content: &Content,
+        result: Result<(), Fault>,
+        now_ns: u64,
+    ) -> bool {
         self.uses += 1;
         let Some(initiator) = place(&mut self.initiators, job.header.ether.src) else { return true };
         initiator.used = self.uses;
         if !initiator.believed {
             return true;
         }
-        let (tag, export) = (job.header.tag, job.export);
+        let tag = job.header.tag;
         if initiator.newest(tag, export, now_ns).is_some_and(|record| record.content != *content) {
             initiator.believed = false;
             return false;
@@ -161,7 +170,7 @@ fn place(initiators: &mut [Initiator], source: Mac) -> Option<&mut Initiator> {
 
 impl Initiator {
     /// The newest record of a tag that is young enough.
-    fn newest(&self, tag: u32, export: u16, now_ns: u64) -> Option<&Record> {
+    fn newest(&self, tag: u32, export: u32, now_ns: u64) -> Option<&Record> {
         let oldest = self.first.max(self.records.saturating_sub(WRITES_MAX as u64));
         let mut next = *self.heads.get(bucket(tag))?;
         for _ in 0..CHAIN_MAX {
@@ -237,11 +246,11 @@ mod tests {
         }
 
         fn find(&mut self, from: (u8, u32), letter: u8) -> Found {
-            self.with(from, |history, job, now_ns| history.find(job, &content(letter), now_ns))
+            self.with(from, |history, job, now_ns| history.find(job, 0, &content(letter), now_ns))
         }
 
         fn record(&mut self, from: (u8, u32), letter: u8, result: Result<(), Fault>) -> bool {
-            self.with(from, |history, job, now_ns| history.record(job, &content(letter), result, now_ns))
+            self.with(from, |history, job, now_ns| history.record(job, 0, &content(letter), result, now_ns))
         }
 
         /// A write arrives and is answered.

@@ -85,16 +85,32 @@ impl Bed {
         stores: impl Iterator<Item = BorrowedFd<'a>>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let level = lanes.chain([waker.0.event.as_fd()]).map(|fd| (fd, epoll::EventFlags::IN));
-        let edge = stores.map(|fd| (fd, epoll::EventFlags::IN | epoll::EventFlags::ET));
-        for (source, flags) in level.chain(edge) {
-            match epoll::add(&epoll, source, epoll::EventData::new_u64(0), flags) {
-                // Exports may share a descriptor.
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(e) => return Err(e.into()),
-            }
+        let level = lanes.chain([waker.0.event.as_fd()]);
+        for source in level {
+            epoll::add(&epoll, source, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         }
-        Ok(Self { waker: waker.clone(), epoll })
+        let bed = Self { waker: waker.clone(), epoll };
+        for store in stores {
+            bed.watch(store)?;
+        }
+        Ok(bed)
+    }
+
+    /// From now on this store wakes the worker, too, until its descriptor is
+    /// closed.
+    pub fn add_store(&self, store: Option<BorrowedFd<'_>>) {
+        // Without it, the worker looks at the store each time that its longest
+        // sleep is over.
+        let _ = store.map(|store| self.watch(store));
+    }
+
+    fn watch(&self, store: BorrowedFd<'_>) -> io::Result<()> {
+        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        match epoll::add(&self.epoll, store, epoll::EventData::new_u64(0), edge) {
+            // Exports may share a descriptor.
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Sleeps until something wakes us, or `limit` is over. `ready` is asked

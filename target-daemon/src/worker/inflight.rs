@@ -21,6 +21,8 @@ pub struct Pending {
     pub payload_offset: u16,
     /// For the service times.
     pub operation: Operation,
+    /// When its store was given it; 0 if it was not.
+    pub lent_ns: u64,
 }
 
 impl Pending {
@@ -36,7 +38,7 @@ impl Pending {
 
     /// The end of a request that gets no reply: the initiator resends it.
     pub fn unanswered(self) -> Done {
-        self.job.done(self.operation, None)
+        self.job.unanswered(self.operation)
     }
 }
 
@@ -114,8 +116,9 @@ impl Slab {
         if u32::from(entry.generation) != token >> 16 {
             return None;
         }
-        entry.lent_ns.take()?;
-        let pending = entry.pending.take()?;
+        let lent_ns = entry.lent_ns.take()?;
+        let mut pending = entry.pending.take()?;
+        pending.lent_ns = lent_ns;
         self.free.push(index);
         Some(pending)
     }

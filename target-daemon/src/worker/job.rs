@@ -1,7 +1,7 @@
 //! What travels between the worker that received a request and the one that
 //! owns its export. Within one worker the same values are passed by hand.
 
-use crate::observe::Operation;
+use crate::observe::{Operation, Outcome};
 use crate::ring::Frame;
 use crate::wire::aoe::Header;
 
@@ -32,15 +32,46 @@ pub struct Done {
     pub lane: u16,
     /// Length of the reply; `None` for no reply.
     pub reply_len: Option<u32>,
-    /// For the service times.
+    /// For what is counted, with the four below.
     pub operation: Operation,
+    /// How it has ended.
+    pub outcome: Outcome,
+    /// The export, in its owner's shelf.
+    pub export: u16,
+    /// Length of its data.
+    pub bytes: u32,
     /// From the job.
     pub received_ns: u64,
+    /// When its store was given it; 0 if it was not.
+    pub lent_ns: u64,
+}
+
+impl Done {
+    /// The same, but it gets no reply.
+    #[must_use]
+    pub fn without_reply(self) -> Self {
+        Self { reply_len: None, outcome: Outcome::Unanswered, ..self }
+    }
 }
 
 impl Job {
-    /// The end of this job.
-    pub fn done(self, operation: Operation, reply_len: Option<u32>) -> Done {
-        Done { frame: self.frame, lane: self.lane, reply_len, operation, received_ns: self.received_ns }
+    /// The end of this job: so long a reply.
+    pub fn done(self, operation: Operation, outcome: Outcome, reply_len: Option<u32>) -> Done {
+        Done {
+            frame: self.frame,
+            lane: self.lane,
+            reply_len,
+            operation,
+            outcome: if reply_len.is_some() { outcome } else { Outcome::Unanswered },
+            export: self.export,
+            bytes: 0,
+            received_ns: self.received_ns,
+            lent_ns: 0,
+        }
+    }
+
+    /// The end of this job: no reply.
+    pub fn unanswered(self, operation: Operation) -> Done {
+        self.done(operation, Outcome::Unanswered, None)
     }
 }

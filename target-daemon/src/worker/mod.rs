@@ -21,6 +21,7 @@
 
 mod announce;
 mod book;
+mod changes;
 mod content;
 mod desk;
 mod directory;
@@ -30,19 +31,24 @@ mod history;
 mod idle;
 mod inflight;
 mod job;
+mod keep;
 mod lanes;
 mod room;
 mod round;
 mod run;
+mod seat;
 mod stats;
 
 use std::sync::Arc;
 
+pub use desk::Clear;
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
 pub use idle::{Bed, IdlePolicy, Waker};
+pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
-pub use run::{LanePlace, Order, Snapshot, run};
+pub use run::{LanePlace, Order, Snapshot, WithExports, run};
+pub use seat::{ExportSnapshot, Seat};
 pub use stats::{Counters, Stats};
 
 use self::desk::Desk;
@@ -51,7 +57,6 @@ use self::round::Round;
 use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
-use crate::store::Area;
 use crate::wire::aoe::Header;
 use crate::wire::{DropReason, Glance};
 
@@ -116,12 +121,8 @@ impl<R: Rings> Worker<R> {
     ///
     /// # Errors
     ///
-    /// Those of [`Stats::new`].
-    pub fn new(mut parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
-        let areas: Vec<Area> = parts.shared.iter().map(SharedLane::area).collect();
-        for export in parts.shelf.iter_mut() {
-            export.store.register(&areas);
-        }
+    /// Those of [`Seat::new`].
+    pub fn new(parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
         let own = |(id, lane)| OwnLane { id, lane, left: 0, unsent: 0 };
         Ok(Self {
             index: parts.index,
@@ -133,14 +134,14 @@ impl<R: Rings> Worker<R> {
                 Arc::clone(&parts.directory),
                 parts.buffer_count,
                 parts.in_flight,
-            ),
+            )?,
             lanes: parts.lanes.into_iter().map(own).collect(),
             shared: parts.shared,
             directory: parts.directory,
             exchange: parts.exchange,
             away: 0,
             round: Round::default(),
-            stats: Stats::new()?,
+            stats: Stats::default(),
         })
     }
 
@@ -156,18 +157,12 @@ impl<R: Rings> Worker<R> {
     /// The part of a turn that takes no new frames: what is under way comes to
     /// its end.
     pub fn settle(&mut self, clock: &impl Clock) -> usize {
-        let taken = self.take_over(clock);
+        let taken = self.take_over();
         self.desk.harvest(&mut self.done, &mut self.stats);
         let finished = self.finish(clock);
         self.send();
         self.refill();
         taken + finished
-    }
-
-    /// Looks at the sizes of all stores; what has changed is noted in the
-    /// [`Directory`].
-    pub fn measure(&mut self) {
-        self.desk.measure();
     }
 
     /// Whether requests are under way, here or at other workers.
@@ -330,12 +325,11 @@ impl<R: Rings> Worker<R> {
 
     /// Jobs that other workers received for our exports, and jobs of ours that
     /// they have finished.
-    fn take_over(&mut self, clock: &impl Clock) -> usize {
+    fn take_over(&mut self) -> usize {
         if self.exchange.is_empty() {
             self.round.jobs = 0;
             return 0;
         }
-        let now_ns = clock.now_ns();
         let mut taken = 0;
         while taken < self.round.jobs.min(BATCH)
             && let Some(job) = self.exchange.next_job()
@@ -349,7 +343,7 @@ impl<R: Rings> Worker<R> {
             && let Some(done) = self.exchange.next_done()
         {
             self.away -= 1;
-            self.reply(done, now_ns);
+            self.reply(done);
             back += 1;
         }
         taken + back
@@ -363,9 +357,10 @@ impl<R: Rings> Worker<R> {
         let mut finished = std::mem::take(&mut self.done);
         let n = finished.len();
         for done in finished.drain(..) {
+            self.desk.count(&done, now_ns);
             let worker = self.shared.get(usize::from(done.lane)).map_or(self.index, |lane| lane.worker);
             if worker == self.index {
-                self.reply(done, now_ns);
+                self.reply(done);
             } else {
                 // Refused only by a worker that has ended, and its memory with it.
                 let _ = self.exchange.give_back(worker, done);
@@ -376,7 +371,7 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Sends a reply, or releases the frame of a request that gets none.
-    fn reply(&mut self, done: Done, now_ns: u64) {
+    fn reply(&mut self, done: Done) {
         let Some(own) = self.lanes.iter_mut().find(|own| own.id == done.lane) else { return };
         let mut frame = done.frame;
         let Some(len) = done.reply_len else { return own.lane.release(frame) };
@@ -385,7 +380,7 @@ impl<R: Rings> Worker<R> {
             return own.lane.release(frame);
         }
         match own.lane.transmit(frame) {
-            Ok(()) => self.stats.served(done.operation, now_ns.saturating_sub(done.received_ns)),
+            Ok(()) => self.stats.counters.replies += 1,
             Err(TxFull(frame)) => {
                 self.stats.counters.tx_full += 1;
                 own.lane.release(frame);

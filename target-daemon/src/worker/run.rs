@@ -2,15 +2,21 @@
 //! way.
 
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::desk::Clear;
+use super::directory::Directory;
 use super::idle::{Bed, IdlePolicy, Waker};
+use super::keep::Kept;
+use super::seat::{ExportSnapshot, Seat};
 use super::stats::Stats;
 use super::{Clock, Worker};
 use crate::observe::Section;
 use crate::ring::Rings;
+use crate::shelf::Settings;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -31,8 +37,9 @@ const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 /// What the control thread asks of a worker.
 #[derive(Debug)]
 pub enum Order {
-    /// Send a snapshot.
-    Report(Sender<Snapshot>),
+    /// Send a snapshot, with or without the exports. With them it takes a moment,
+    /// in which nothing is served.
+    Report(Sender<Snapshot>, WithExports),
     /// Announce exports on an interface.
     Announce {
         /// Index of the interface.
@@ -42,8 +49,35 @@ pub enum Order {
     },
     /// Look at the sizes of all stores.
     Measure,
+    /// Look at the size of the export at this index, and tell it in sectors.
+    MeasureOne(u16, Sender<u64>),
+    /// Tell of the export at this index; nothing, if there is none.
+    Export(u16, Sender<Option<ExportSnapshot>>),
+    /// Other exports have come, or some have gone.
+    Directory(Arc<Directory>),
+    /// Take an export in, at an index that is free.
+    TakeIn(u16, Box<Seat>),
+    /// Give up the export at this index, as soon as nothing is under way for it.
+    /// First every worker has a directory without it.
+    LetGo(u16, Sender<Box<Seat>>),
+    /// Take a reservation or mask list of the export at this index away, and tell
+    /// when that is on stable storage.
+    Clear(u16, Clear, Sender<()>),
+    /// A state is on stable storage.
+    Kept(Kept),
+    /// The export at this index has other settings from now on.
+    Change(u16, Box<Settings>),
     /// Receive nothing more, finish what is under way.
     Drain,
+}
+
+/// Whether a snapshot is to have the exports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WithExports {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
 }
 
 /// What a worker has counted.
@@ -51,10 +85,12 @@ pub enum Order {
 pub struct Snapshot {
     /// Index of the worker.
     pub worker: u16,
-    /// Its counters and service times.
+    /// Its counters.
     pub stats: Stats,
     /// Since its thread runs: `stats.idle` is a part of it.
     pub elapsed: Duration,
+    /// Its exports, if they were asked for.
+    pub exports: Vec<ExportSnapshot>,
     /// What its lanes have counted.
     pub lanes: Vec<Section>,
     /// Which lanes these are.
@@ -86,8 +122,10 @@ pub fn run<R: Rings>(
     bed: &Bed,
     idle: IdlePolicy,
 ) -> Snapshot {
-    let clock = Monotonic(Instant::now());
-    let mut last_work = Instant::now();
+    // All workers count from one moment: they pass times on to each other.
+    let clock = Monotonic(*START.get_or_init(Instant::now));
+    let started = Instant::now();
+    let mut last_work = started;
     // How much of the time since the last work is in `stats.idle` already. The clock
     // is read for it only when there was nothing to do.
     let mut counted = Duration::ZERO;
@@ -99,14 +137,13 @@ pub fn run<R: Rings>(
             counted = Duration::ZERO;
         }
         match orders.try_recv() {
-            Ok(Order::Report(to)) => {
+            Ok(Order::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
                 // Nobody waits for it any more: nothing is lost.
-                let _ = to.send(worker.snapshot(drained, clock.0.elapsed()));
+                let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
             }
-            Ok(Order::Announce { interface, audience }) => worker.announce(interface, &audience, &clock),
-            Ok(Order::Measure) => worker.measure(),
             Ok(Order::Drain) => draining_since = Some(Instant::now()),
+            Ok(order) => worker.carry_out(order, bed, &clock),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
@@ -119,8 +156,10 @@ pub fn run<R: Rings>(
             Err(crossbeam_channel::TryRecvError::Empty) => {}
         }
     }
-    worker.snapshot(true, clock.0.elapsed())
+    worker.snapshot(true, WithExports::Yes, started.elapsed())
 }
+
+static START: OnceLock<Instant> = OnceLock::new();
 
 /// The clock of the machine, from some start.
 struct Monotonic(Instant);
@@ -132,6 +171,28 @@ impl Clock for Monotonic {
 }
 
 impl<R: Rings> Worker<R> {
+    /// Orders that are carried out at once.
+    fn carry_out(&mut self, order: Order, bed: &Bed, clock: &impl Clock) {
+        match order {
+            Order::Announce { interface, audience } => self.announce(interface, &audience, clock),
+            Order::Measure => self.measure(),
+            Order::MeasureOne(index, to) => self.desk.measure_one(index, to),
+            Order::Export(index, to) => {
+                let _ = to.send(self.export(index));
+            }
+            Order::Directory(directory) => self.set_directory(directory),
+            Order::TakeIn(index, seat) => {
+                bed.add_store(seat.fd());
+                self.take_in(index, *seat);
+            }
+            Order::LetGo(index, to) => self.let_go(index, to),
+            Order::Change(index, settings) => self.change(index, *settings),
+            Order::Clear(index, what, to) => self.clear(index, what, to),
+            Order::Kept(kept) => self.kept(kept),
+            Order::Report(..) | Order::Drain => {}
+        }
+    }
+
     /// A turn of a worker that ends: takes nothing new from the wire. Returns
     /// how much there was to do.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
@@ -186,7 +247,7 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    fn snapshot(&self, drained: bool, elapsed: Duration) -> Snapshot {
+    fn snapshot(&self, drained: bool, exports: WithExports, elapsed: Duration) -> Snapshot {
         let lanes = self.lanes.iter().map(|own| {
             let interface = self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface);
             let (counters, kernel) = (own.lane.counters(), own.lane.statistics().unwrap_or_default());
@@ -218,6 +279,7 @@ impl<R: Rings> Worker<R> {
             worker: self.index,
             stats: self.stats.clone(),
             elapsed,
+            exports: if exports == WithExports::Yes { self.desk.snapshots().collect() } else { Vec::new() },
             lanes: lanes.collect(),
             places,
             drained,

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use crate::observe::{Latency, Operation};
 use crate::store::{Fault, Kind};
 use crate::wire::DropReason;
 
-/// Counters and service times of one worker, since it started.
-#[derive(Clone, Debug)]
+/// Counters of one worker, since it started. Those of its exports are theirs
+/// ([`crate::observe::Tally`]).
+#[derive(Clone, Default, Debug)]
 pub struct Stats {
     /// Frames that got no reply, by reason.
     pub drops: [u64; DropReason::ALL.len()],
     /// The rest.
     pub counters: Counters,
-    /// Service times.
-    pub latency: Latency,
     /// Time without anything to do, spinning or asleep.
     pub idle: Duration,
 }
@@ -115,20 +113,6 @@ impl Counters {
 }
 
 impl Stats {
-    /// All zero.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Latency::new`].
-    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
-        Ok(Self {
-            drops: [0; DropReason::ALL.len()],
-            counters: Counters::default(),
-            latency: Latency::new()?,
-            idle: Duration::ZERO,
-        })
-    }
-
     /// Counts a frame that gets no reply.
     pub fn dropped(&mut self, reason: DropReason) {
         if let Some(n) = self.drops.get_mut(reason.index()) {
@@ -152,12 +136,6 @@ impl Stats {
             Err(Fault::Transient) => self.counters.transient_faults += 1,
             Err(Fault::ReadOnly | Fault::Range | Fault::System) => self.counters.other_faults += 1,
         }
-    }
-
-    /// Counts a request that was answered.
-    pub fn served(&mut self, operation: Operation, ns: u64) {
-        self.counters.replies += 1;
-        self.latency.record(operation, ns);
     }
 
     /// Drops by reason, for reports.

@@ -40,7 +40,7 @@ fn job(frame: Frame) -> Job {
 fn pending(frame: Frame, bytes: u32) -> Pending {
     let ata = ata::Request { flags: 0, feature: 0, count: 4, command: 0x24.into(), registers: [0; 6] };
     let content = Content { kind: Kind::Read, sector: 5, bytes, hash: 0 };
-    Pending { job: job(frame), ata, content, payload_offset: 36, operation: Operation::Read }
+    Pending { job: job(frame), ata, content, payload_offset: 36, operation: Operation::Read, lent_ns: 0 }
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn giving_back_never_fails_and_handing_over_may() {
     for tag in 0..3 {
         let job = second.next_job().unwrap();
         assert_eq!(job.header.tag, tag, "in order");
-        second.give_back(0, job.done(Operation::Other, None)).unwrap();
+        second.give_back(0, job.unanswered(Operation::Other)).unwrap();
     }
     assert!(second.next_job().is_none());
     while let Some(Done { frame, .. }) = first.next_done() {

@@ -58,7 +58,7 @@ pub fn interface(name: &str, index: u32) -> InterfaceView {
 }
 
 pub fn snapshot(worker: u16) -> Snapshot {
-    let mut stats = Stats::new().unwrap();
+    let mut stats = Stats::default();
     let base = u64::from(worker) * 10_000;
     for (at, n) in stats.drops.iter_mut().enumerate() {
         *n = base + 1_000 + at as u64;
@@ -76,6 +76,7 @@ pub fn snapshot(worker: u16) -> Snapshot {
     Snapshot {
         worker,
         stats,
+        exports: Vec::new(),
         elapsed: Duration::from_secs(10),
         lanes: vec![section(id), section(id + 1)],
         places: vec![

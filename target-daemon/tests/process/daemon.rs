@@ -9,10 +9,24 @@ use std::time::{Duration, Instant};
 
 use crate::space::{PATIENCE, Space};
 
+/// Several daemons run at once, and their exports have the same names.
+const NO_SERVICE: [&str; 4] = ["--control", "none", "--state", "none"];
+
+/// These arguments; to serve, without what daemons would share.
+fn words(arguments: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = arguments.split_whitespace().collect();
+    if words.first() == Some(&"serve") && !words.contains(&"--config") && !words.contains(&"--help") {
+        for option in NO_SERVICE.chunks(2).filter(|option| !arguments.contains(option[0])) {
+            words.splice(1..1, option.iter().copied());
+        }
+    }
+    words
+}
+
 /// `xblade` with these words as arguments.
 pub fn xblade(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
-    command.args(arguments.split_whitespace());
+    command.args(words(arguments));
     command
 }
 
@@ -22,7 +36,7 @@ pub fn xblade_after(setup: &str, arguments: &str) -> Command {
     let script = format!("{setup} && exec \"$0\" \"$@\"");
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-ec", &script, env!("CARGO_BIN_EXE_xblade")]);
-    command.args(arguments.split_whitespace());
+    command.args(words(arguments));
     command
 }
 

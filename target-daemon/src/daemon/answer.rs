@@ -1,0 +1,163 @@
+//! What the control thread answers.
+
+use super::control::Served;
+use super::interface::Presence;
+use super::reload;
+use super::sizes::{Sizes, in_words};
+use crate::config::{self, Export, Image, Serve};
+use crate::control::{Ask, Changed, InterfaceView, Overview, Refusal};
+use crate::link::{Counter, XdpMode};
+use crate::wire::aoe::Address;
+use crate::worker::{Clear, WithExports};
+
+/// Answers one question.
+pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
+    match ask {
+        Ask::Overview(answer) => answer(overview(served)),
+        Ask::Configuration(answer) => answer(served.options.clone()),
+        Ask::Add { export, answer } => answer(add(*export, served)),
+        Ask::Remove { address, answer } => answer(remove(address, served)),
+        Ask::ReadOnly { address, read_only, answer } => answer(set_read_only(address, read_only, served)),
+        Ask::Resize { address, answer } => answer(resize(address, served, sizes)),
+        Ask::Reload(answer) => answer(reload(served, sizes)),
+        Ask::ClearReservation { address, answer } => {
+            answer(clear(address, Clear::Reservation, "has no reservation any more", served));
+        }
+        Ask::ClearMask { address, answer } => {
+            answer(clear(address, Clear::Mask, "has no mask list any more", served));
+        }
+    }
+}
+
+/// All that there is to know.
+fn overview(served: &Served<'_>) -> Overview {
+    let interfaces = served.interfaces.iter().map(|interface| {
+        let program = interface.program.as_ref();
+        InterfaceView {
+            facts: interface.facts.clone(),
+            present: interface.presence == Presence::Here,
+            mode: if program.is_some_and(|p| p.mode() == XdpMode::Native) { "native" } else { "generic" },
+            counters: program.and_then(|p| p.counters().ok()).unwrap_or([0; Counter::COUNT]),
+        }
+    });
+    Overview {
+        up: served.since.elapsed(),
+        workers: served.team.snapshots(WithExports::No),
+        exports: served.team.views(),
+        interfaces: interfaces.collect(),
+    }
+}
+
+/// Reads the file again and puts it in force.
+pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes) -> Result<Changed, Refusal> {
+    let outcome = read_again(served).and_then(|next| {
+        let changed = reload::apply(served.team, served.interfaces, served.options, next)?;
+        sizes.set_period(served.options);
+        Ok(changed)
+    });
+    match &outcome {
+        Ok(changed) if changed.lines.is_empty() => log::info!("reloaded: nothing has changed"),
+        Ok(changed) => log::info!("reloaded: {} change(s)", changed.lines.len()),
+        Err(refusal) => log::error!("reload: {refusal}"),
+    }
+    outcome
+}
+
+fn read_again(served: &Served<'_>) -> Result<Serve, Refusal> {
+    let Some(path) = served.config else {
+        return Err(Refusal::Request(
+            "xblade was started without a configuration file: use `xblade export add` and `remove`, or start it with \
+             --config"
+                .into(),
+        ));
+    };
+    let loaded = config::load(path).map_err(|e| Refusal::Request(format!("nothing was changed: {e}")))?;
+    loaded.complete().map_err(|faults| Refusal::Request(format!("nothing was changed:\n{faults}")))
+}
+
+fn add(mut export: Export, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+    let address = export.address;
+    if served.team.roster.get(address).is_some() {
+        return Err(Refusal::Request(format!(
+            "{address} is served already: take another address, or remove it first"
+        )));
+    }
+    export.allow.get_or_insert_with(|| served.options.allow.clone());
+    let mut next = served.options.clone();
+    next.exports.push(export);
+    reload::apply(served.team, served.interfaces, served.options, next)
+}
+
+fn remove(address: Address, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+    known(address, served)?;
+    let mut next = served.options.clone();
+    next.exports.retain(|export| export.address != address);
+    reload::apply(served.team, served.interfaces, served.options, next)
+}
+
+/// Refuses writes at once, with the store as it is open; to take them again, a
+/// store that was opened read-only is opened anew.
+fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+    let mut settings = known(address, served)?;
+    let Some(export) = served.options.exports.iter_mut().find(|export| export.address == address) else {
+        return Err(unknown(address, served));
+    };
+    let Image::File(options) = &mut export.image else {
+        return Err(Refusal::Request(format!("{address} discards all writes: it has nothing to protect")));
+    };
+    if settings.read_only == read_only {
+        return Ok(Changed::default());
+    }
+    let was_opened_read_only = options.read_only;
+    if was_opened_read_only {
+        let mut next = served.options.clone();
+        for export in next.exports.iter_mut().filter(|export| export.address == address) {
+            if let Image::File(options) = &mut export.image {
+                options.read_only = read_only;
+            }
+        }
+        return reload::apply(served.team, served.interfaces, served.options, next);
+    }
+    settings.read_only = read_only;
+    let export = export.clone();
+    served.team.change(&export, settings);
+    let line = format!("{address} {}", if read_only { "refuses writes" } else { "takes writes" });
+    log::info!("{line}");
+    Ok(Changed { lines: vec![line] })
+}
+
+fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Result<Changed, Refusal> {
+    known(address, served)?;
+    let before = size_of(address, served);
+    let after = served.team.measure_one(address).map_err(Refusal::Machine)?;
+    sizes.follow(served.team, served.interfaces.len(), served.options);
+    Ok(match before == Some(after) {
+        true => Changed { lines: vec![format!("{address}: {}, as before", in_words(after))] },
+        false => Changed {
+            lines: vec![format!("{address}: {} now, was {}", in_words(after), in_words(before.unwrap_or(0)))],
+        },
+    })
+}
+
+fn clear(address: Address, what: Clear, words: &str, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+    known(address, served)?;
+    served.team.clear(address, what).map_err(Refusal::Machine)?;
+    let line = format!("{address} {words}");
+    log::info!("{line}");
+    Ok(Changed { lines: vec![line] })
+}
+
+fn size_of(address: Address, served: &Served<'_>) -> Option<u64> {
+    served.team.sizes().into_iter().find(|(other, _)| *other == address).map(|(_, size)| size)
+}
+
+fn known(address: Address, served: &Served<'_>) -> Result<crate::shelf::Settings, Refusal> {
+    let record = served.team.roster.get(address);
+    record.map(|record| record.settings.clone()).ok_or_else(|| unknown(address, served))
+}
+
+fn unknown(address: Address, served: &Served<'_>) -> Refusal {
+    let there: Vec<String> =
+        served.team.roster.records().map(|record| record.wanted.address.to_string()).collect();
+    Refusal::Unknown(format!("there is no export {address}: there are {}", there.join(", ")))
+}

@@ -1,0 +1,222 @@
+//! Another configuration in place of the one that is in force: as a whole, or
+//! not at all.
+
+use std::collections::BTreeMap;
+
+use log::{error, info, warn};
+
+use super::exports::{self, Opened};
+use super::interface::Interface;
+use super::team::Team;
+use crate::config::{self, Export, Image, Serve};
+use crate::control::{Changed, Refusal};
+use crate::wire::aoe::Address;
+
+/// What differs between two configurations.
+struct Difference {
+    /// Exports that are new, as they will be.
+    added: Vec<Export>,
+    /// Exports that are no more.
+    removed: Vec<Address>,
+    /// Exports whose store has to be opened anew: as they are, and will be.
+    reopened: Vec<(Export, Export)>,
+    /// Exports with other hosts or write protection.
+    changed: Vec<Export>,
+}
+
+/// Puts `next` in the place of `now`. Exports that are the same in both do not
+/// notice.
+///
+/// # Errors
+///
+/// Nothing has changed, and the message says why.
+pub fn apply(
+    team: &mut Team,
+    interfaces: &mut [Interface],
+    now: &mut Serve,
+    next: Serve,
+) -> Result<Changed, Refusal> {
+    refuse_what_needs_a_restart(now, &next)?;
+    let difference = compare(now, &next);
+    for export in difference.added.iter().chain(difference.reopened.iter().map(|(_, next)| next)) {
+        team.refuse_other_data(export)?;
+    }
+    // What lies in nobody's way is opened before anything changes.
+    let (free, blocked): (Vec<&Export>, Vec<&Export>) =
+        difference.added.iter().partition(|export| !is_in_the_way(export, &difference, now));
+    let opened = open_all(&free, &next)?;
+    // Hosts that are new may come before their exports do, not the other way
+    // round.
+    widen(interfaces, now, &next)?;
+    let mut lines = Vec::new();
+    let old: Vec<Export> = leaving(&difference, now);
+    for export in &old {
+        if !team.remove(export.address) {
+            warn!(
+                "{}: requests to it are still under way; it is closed when they have ended",
+                export.address
+            );
+        }
+    }
+    let reopened: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
+    let reopened = match open_all(&reopened, &next) {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            restore(team, &old, now);
+            narrow(interfaces, now);
+            return Err(refusal);
+        }
+    };
+    for (export, opened) in opened.into_iter().chain(reopened) {
+        let address = export.address;
+        let what = if difference.added.contains(&export) { "added" } else { "opened anew" };
+        let way = opened.way.clone();
+        match team.add(&export, opened) {
+            Ok(()) => lines.push(format!("{address} {what}: {} ({way})", path_of(&export))),
+            Err(failure) => error!("{address}: {failure}"),
+        }
+    }
+    for export in &difference.changed {
+        change(team, export, &next);
+        lines.push(format!("{} changed", export.address));
+    }
+    lines.extend(difference.removed.iter().map(|address| format!("{address} removed")));
+    *now = next;
+    narrow(interfaces, now);
+    let new: Vec<Export> = difference.added.iter().chain(&difference.changed).cloned().collect();
+    for index in 0..interfaces.len() {
+        team.announce_some(index, now, &new);
+    }
+    for line in &lines {
+        info!("{line}");
+    }
+    Ok(Changed { lines })
+}
+
+/// Everything but exports, hosts and the time between two looks at sizes.
+fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Refusal> {
+    let fixed = |serve: &Serve| {
+        let rest = Serve { exports: Vec::new(), allow: Vec::new(), measure_every: 0, ..serve.clone() };
+        config::to_table(&rest)
+    };
+    let (now, next) = (fixed(now), fixed(next));
+    let mut keys: Vec<String> = Vec::new();
+    for (key, value) in &next {
+        match (value.as_table(), now.get(key).and_then(|old| old.as_table())) {
+            (Some(new), Some(old)) => {
+                let differs = |name: &&String| new.get(*name) != old.get(*name);
+                let names: std::collections::BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+                keys.extend(names.iter().filter(|name| differs(name)).map(|name| format!("{key}.{name}")));
+            }
+            _ if now.get(key) != Some(value) => keys.push(key.clone()),
+            _ => {}
+        }
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::Request(format!(
+        "nothing was changed: {} cannot change while xblade runs: restart it (hosts wait that long and go on), or take \
+         the change back",
+        keys.join(", ")
+    )))
+}
+
+fn compare(now: &Serve, next: &Serve) -> Difference {
+    let by_address =
+        |serve: &Serve| serve.exports.iter().map(|e| (e.address, e.clone())).collect::<BTreeMap<_, _>>();
+    let (old, new) = (by_address(now), by_address(next));
+    let mut difference =
+        Difference { added: Vec::new(), removed: Vec::new(), reopened: Vec::new(), changed: Vec::new() };
+    difference.removed.extend(old.keys().filter(|address| !new.contains_key(address)));
+    for (address, export) in new {
+        match old.get(&address) {
+            None => difference.added.push(export),
+            Some(before) if before.image == export.image => {
+                let allow = |serve: &Serve, export: &Export| serve.allowed(export).to_vec();
+                if allow(now, before) != allow(next, &export) {
+                    difference.changed.push(export);
+                }
+            }
+            Some(before) => difference.reopened.push((before.clone(), export)),
+        }
+    }
+    difference
+}
+
+/// Whether its file belongs to an export that leaves first.
+fn is_in_the_way(export: &Export, difference: &Difference, now: &Serve) -> bool {
+    leaving(difference, now).iter().any(|other| path_of(other) == path_of(export))
+}
+
+/// Exports whose stores are closed, as they are now.
+fn leaving(difference: &Difference, now: &Serve) -> Vec<Export> {
+    let removed = now.exports.iter().filter(|export| difference.removed.contains(&export.address));
+    removed.chain(difference.reopened.iter().map(|(old, _)| old)).cloned().collect()
+}
+
+fn path_of(export: &Export) -> String {
+    match &export.image {
+        Image::File(options) => options.path.display().to_string(),
+        Image::Null { .. } => "null".into(),
+    }
+}
+
+fn open_all(wanted: &[&Export], options: &Serve) -> Result<Vec<(Export, Opened)>, Refusal> {
+    let one = |export: &&Export| {
+        let opened = exports::open_one(export, options);
+        opened.map(|opened| ((*export).clone(), opened))
+    };
+    wanted.iter().map(one).collect::<Result<_, _>>().map_err(|failure| {
+        let text = format!("nothing was changed: {failure}");
+        if failure.exit_code() == 2 { Refusal::Request(text) } else { Refusal::Machine(text) }
+    })
+}
+
+/// Back to what was served before.
+fn restore(team: &mut Team, old: &[Export], options: &Serve) {
+    for export in old {
+        let again = exports::open_one(export, options);
+        if let Err(failure) = again.and_then(|opened| team.add(export, opened)) {
+            error!("{} cannot be served any more: {failure}", export.address);
+        }
+    }
+}
+
+fn change(team: &mut Team, export: &Export, options: &Serve) {
+    let settings = team.roster.get(export.address).map(|record| record.settings.clone());
+    if let Some(mut settings) = settings {
+        settings.acl = exports::acl(options, export);
+        team.change(export, settings);
+    }
+}
+
+/// The XDP programs let everybody in whom either configuration admits.
+fn widen(interfaces: &mut [Interface], now: &Serve, next: &Serve) -> Result<(), Refusal> {
+    let (old, new) = (now.allowed_somewhere(), next.allowed_somewhere());
+    let both = if old.is_empty() || new.is_empty() { Vec::new() } else { [old, new].concat() };
+    set_acl(interfaces, both)
+}
+
+/// The XDP programs let in whom the configuration admits.
+fn narrow(interfaces: &mut [Interface], now: &Serve) {
+    // The workers look as well: it costs their time, and lets nobody in.
+    if let Err(refusal) = set_acl(interfaces, now.allowed_somewhere()) {
+        warn!("{refusal}");
+    }
+}
+
+fn set_acl(interfaces: &mut [Interface], mut macs: Vec<crate::wire::ether::Mac>) -> Result<(), Refusal> {
+    macs.sort_unstable();
+    macs.dedup();
+    let macs: Vec<[u8; 6]> = macs.into_iter().map(|mac| mac.0).collect();
+    for interface in interfaces {
+        if let Some(program) = &mut interface.program {
+            program.set_acl(&macs).map_err(|e| {
+                let text = super::failure::chain(&e);
+                Refusal::Machine(format!("nothing was changed: {}: {text}", interface.facts.name))
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! An export at its worker: its store, what is under way for it, and what was
+//! counted.
+
+use std::os::fd::BorrowedFd;
+
+use crossbeam_channel::Sender;
+
+use super::book::Book;
+use super::directory::Directory;
+use super::job::Done;
+use super::keep::Parked;
+use crate::observe::{Operation, Outcome, Tally};
+use crate::shelf::{Export, Settings, Shelf};
+use crate::store::{Area, Buffers, Geometry, Kind, Op};
+use crate::wire::aoe::Address;
+use crate::wire::ether::Mac;
+
+/// The token of what is in no slab: a measurement that no request asked for. No
+/// request has it, for the slab has a place less than 16 bits can count.
+pub(super) const NOBODYS: u32 = u32::MAX;
+
+/// An export, with all the memory that its worker needs for it.
+#[derive(Debug)]
+pub struct Seat {
+    pub(super) export: Export,
+    pub(super) book: Book,
+    /// Its size is being looked at, for nobody who asked on the wire.
+    pub(super) measuring: bool,
+    /// Its store has done something at once in this turn.
+    pub(super) used: bool,
+    pub(super) tally: Tally,
+    /// Who gets it when nothing is under way any more. Until then, what still
+    /// comes for it gets no answer.
+    pub(super) leaving: Option<Sender<Box<Seat>>>,
+    /// Who wants to know its size when the look at it has ended.
+    pub(super) wants_size: Option<Sender<u64>>,
+    /// Where its state is kept.
+    pub(super) key: String,
+    /// The revision of its state that is on stable storage.
+    pub(super) kept: u64,
+    /// Replies that wait for a later one.
+    pub(super) parked: Parked,
+    /// No other seat of this worker has it, or had it.
+    pub(super) number: u32,
+}
+
+/// What an export tells of itself.
+#[derive(Clone, Debug)]
+pub struct ExportSnapshot {
+    /// Where it answers.
+    pub address: Address,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// Its size.
+    pub geometry: Geometry,
+    /// Requests under way, and those that wait for these.
+    pub in_flight: usize,
+    /// The config string.
+    pub config: Vec<u8>,
+    /// The mask list.
+    pub mask: Vec<Mac>,
+    /// Who has reserved it.
+    pub reservation: Vec<Mac>,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+impl Seat {
+    /// A seat with room for so many requests. All memory is taken here, by who
+    /// calls, and the store is told of the areas that its buffers lie in.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Tally::new`].
+    pub fn new(
+        mut export: Export,
+        in_flight: u16,
+        areas: &[Area],
+    ) -> Result<Self, hdrhistogram::CreationError> {
+        export.store.register(areas);
+        // What was restored is kept already.
+        let (kept, export_key) = (export.state.revision(), export.key.clone());
+        Ok(Self {
+            export,
+            book: Book::new(in_flight),
+            measuring: false,
+            used: false,
+            tally: Tally::new()?,
+            leaving: None,
+            wants_size: None,
+            key: export_key,
+            kept,
+            parked: Parked::default(),
+            number: 0,
+        })
+    }
+
+    /// A seat for each export.
+    pub(super) fn row(
+        shelf: Shelf,
+        in_flight: u16,
+        areas: &[Area],
+    ) -> Result<Vec<Option<Self>>, hdrhistogram::CreationError> {
+        let numbered =
+            |(number, export)| Self::new(export, in_flight, areas).map(|seat| Some(Self { number, ..seat }));
+        (0..).zip(shelf.into_exports()).map(numbered).collect()
+    }
+
+    /// What becomes readable when its store may have finished something.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.export.store.fd()
+    }
+
+    /// The export, when nothing is under way for it any more.
+    pub fn into_export(self) -> Export {
+        self.export
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.export.state.settings.address
+    }
+
+    /// Requests to it that have not been answered.
+    pub(super) fn in_flight(&self) -> usize {
+        self.book.len() + self.parked.len()
+    }
+
+    /// Whether its store has nothing to do, and nothing to tell.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.book.len() == 0 && !self.measuring
+    }
+
+    /// Has its size looked at, unless the last look has not ended: a disk that
+    /// hangs is not asked again and again.
+    pub(super) fn measure(&mut self) {
+        let op = Op { token: NOBODYS, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+        self.measuring = self.measuring || self.export.store.submit(op).is_ok();
+    }
+
+    /// Takes over the size that its store has found.
+    pub(super) fn follow_size(&mut self, directory: &Directory) {
+        if self.export.refresh() {
+            directory.note_size(self.address(), self.export.state.geometry.sectors);
+        }
+        if let Some(to) = self.wants_size.take() {
+            // Whoever asked may have stopped waiting.
+            let _ = to.try_send(self.export.state.geometry.sectors);
+        }
+    }
+
+    /// Counts a request that was dealt with.
+    pub(super) fn count(&mut self, done: &Done, now_ns: u64) {
+        let Done { operation, outcome, .. } = *done;
+        self.tally.count(operation, outcome);
+        if done.lent_ns > 0 {
+            self.tally.store.record(operation, now_ns.saturating_sub(done.lent_ns));
+        }
+        if outcome == Outcome::Unanswered {
+            return;
+        }
+        self.tally.service.record(operation, now_ns.saturating_sub(done.received_ns));
+        match (operation, outcome) {
+            (Operation::Read, Outcome::Done) => self.tally.bytes_read += u64::from(done.bytes),
+            (Operation::Write, Outcome::Done) => self.tally.bytes_written += u64::from(done.bytes),
+            _ => {}
+        }
+    }
+
+    /// Other settings, of the same export.
+    pub(super) fn change(&mut self, settings: Settings) {
+        self.export.state.settings = settings;
+    }
+
+    pub(super) fn snapshot(&self) -> ExportSnapshot {
+        let state = &self.export.state;
+        ExportSnapshot {
+            address: self.address(),
+            read_only: state.settings.read_only,
+            geometry: state.geometry,
+            in_flight: self.book.len(),
+            config: state.config().to_vec(),
+            mask: state.mask().to_vec(),
+            reservation: state.reservation().to_vec(),
+            tally: self.tally.clone(),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A configuration that changes while its exports are used.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::daemon::Daemon;
+use crate::image::{Dir, pattern, sector};
+use crate::initiator::{Initiator, at};
+use crate::load::Load;
+use crate::space::{OURS, PEER, Pair, may_run};
+
+/// Reloads under load. All of them with `XBLADE_CHANGES=1000`.
+const RELOADS: usize = 50;
+
+/// A daemon with a file that can be changed.
+struct Rig {
+    pair: Pair,
+    dir: Dir,
+    daemon: Daemon,
+    file: PathBuf,
+}
+
+impl Rig {
+    /// `text` is what follows the interfaces; `%` is the directory, and there
+    /// are images a, b, c and d in it.
+    fn new(text: &str) -> Self {
+        let (pair, dir) = (Pair::new(), Dir::new());
+        for name in ["a", "b", "c", "d"] {
+            dir.image(name, 512);
+        }
+        let file = dir.path().join("xblade.toml");
+        write(&file, &dir, text);
+        let daemon = Daemon::serve_file(&pair.ours, &file.display().to_string());
+        Self { pair, dir, daemon, file }
+    }
+
+    fn host(&self) -> Initiator {
+        let mut host = Initiator::new(&self.pair.peer, PEER, self.pair.ours.mac(OURS));
+        host.until_served(at(0, 1));
+        host
+    }
+
+    /// Has the file read again; the line that says what came of it.
+    fn reload(&self, text: &str) -> String {
+        write(&self.file, &self.dir, text);
+        let mark = self.daemon.mark();
+        self.daemon.signal(libc::SIGHUP);
+        self.daemon.wait_for_after(mark, "reload")
+    }
+}
+
+fn write(file: &std::path::Path, dir: &Dir, text: &str) {
+    let head = format!(
+        "interfaces = [\"{OURS}\"]\nprobe = false\nmeasure-every = 0\n[service]\ncontrol = 'none'\nstate = 'none'\n"
+    );
+    // As a whole, so that the daemon never sees half of it.
+    let next = file.with_extension("next");
+    fs::write(&next, head + &text.replace('%', &dir.path().display().to_string())).unwrap();
+    fs::rename(&next, file).unwrap();
+}
+
+fn export(slot: usize, name: &str, more: &str) -> String {
+    format!("[[export]]\naddress = '0.{slot}'\npath = '%/{name}'\n{more}\n")
+}
+
+#[test]
+fn a_reload_changes_what_differs() {
+    if !may_run("a_reload_changes_what_differs") {
+        return;
+    }
+    let (a, b) = (export(1, "a", ""), export(2, "b", ""));
+    let rig = Rig::new(&a);
+    let mut host = rig.host();
+    assert!(rig.reload(&a).contains("nothing has changed"));
+
+    assert!(rig.reload(&(a.clone() + &b)).contains("1 change"));
+    let announced = host.announcement(Duration::from_secs(5)).expect("of the new export");
+    assert_eq!(announced.address, at(0, 2));
+    assert_eq!(host.read(at(0, 2), 5, 1), sector(5));
+    host.write(at(0, 2), 5, &pattern(5, 1));
+
+    rig.reload(&(a.clone() + &export(2, "b", "read-only = true")));
+    let tag = host.send_write(at(0, 2), 5, &pattern(5, 2));
+    assert_eq!(host.answer(tag).status, 0x41, "it is read-only now");
+    assert_eq!(host.read(at(0, 2), 5, 1), pattern(5, 1));
+    rig.reload(&(a.clone() + &b));
+    host.write(at(0, 2), 5, &pattern(5, 3));
+
+    rig.reload(&(a.clone() + &export(2, "b", "allow = ['02:00:00:00:00:09']")));
+    host.assert_silence(at(0, 2));
+    assert_eq!(host.read(at(0, 1), 5, 1), sector(5), "only the other one has a list");
+    rig.reload(&(a.clone() + &b));
+    assert_eq!(host.read(at(0, 2), 5, 1), pattern(5, 3));
+
+    rig.reload(&a);
+    host.assert_silence(at(0, 2));
+    // Its file is free, and may be served at another address.
+    rig.reload(&(a + &export(3, "b", "")));
+    assert_eq!(host.read(at(0, 3), 5, 1), pattern(5, 3));
+    rig.daemon.stop().report().assert_sound();
+}
+
+#[test]
+fn what_cannot_be_put_in_force_changes_nothing() {
+    if !may_run("what_cannot_be_put_in_force_changes_nothing") {
+        return;
+    }
+    let base = export(1, "a", "") + &export(2, "b", "");
+    let rig = Rig::new(&base);
+    let mut host = rig.host();
+    host.write(at(0, 2), 7, &pattern(7, 1));
+    let third = export(3, "c", "");
+    for (text, part) in [
+        // A fault of the file.
+        (base.clone() + "[[export]]\naddress = '0.3'\n", "has no path"),
+        // A file that is not there, beside one that could be served.
+        (base.clone() + &third + &export(4, "none", ""), "/none"),
+        // A size that the file does not have, of an export that is open.
+        (export(1, "a", "") + &export(2, "b", "offset = 0\nlength = '1GiB'") + &third, "nothing was changed"),
+        // What needs a restart.
+        (base.clone() + &third + "[limits]\nbuffer-count = 32\n", "limits.buffer-count"),
+        (base.clone() + &third + "[workers]\ncores = [0]\n", "workers.cores"),
+        // Other data, where hosts have written.
+        (export(1, "a", "") + &export(2, "d", "") + &third, "hosts use 0.2"),
+        (export(1, "a", "") + &export(2, "b", "offset = 8") + &third, "hosts use 0.2"),
+    ] {
+        let said = rig.reload(&text);
+        assert!(said.contains("nothing was changed"), "{text}\n{said}");
+        rig.daemon.wait_for(part);
+        assert_eq!(host.read(at(0, 2), 7, 1), pattern(7, 1), "{text}");
+        host.write(at(0, 1), 7, &pattern(7, 2));
+        host.assert_silence(at(0, 3));
+    }
+    // Removed, and given to other data while hosts may still write.
+    rig.reload(&export(1, "a", ""));
+    let said = rig.reload(&(export(1, "a", "") + &export(2, "d", "")));
+    assert!(said.contains("0.2 had other data"), "{said}");
+    // The same data may come back at once.
+    rig.reload(&base);
+    assert_eq!(host.read(at(0, 2), 7, 1), pattern(7, 1));
+    rig.daemon.stop().report().assert_sound();
+}
+
+/// A host that never sends anything again, so that a lost request is seen.
+fn load(rig: &Rig, slot: u8, end: &Arc<AtomicBool>) -> JoinHandle<u64> {
+    let mut host = Initiator::new(&rig.pair.peer, PEER, rig.pair.ours.mac(OURS));
+    host.until_served(at(0, slot));
+    let end = Arc::clone(end);
+    thread::spawn(move || {
+        let mut load = Load::new(host, at(0, slot), 8);
+        let mut answers = 0.0;
+        while !end.load(Ordering::Relaxed) {
+            let time = Duration::from_millis(100);
+            answers += load.run(time).rate * time.as_secs_f64();
+        }
+        load.finish();
+        answers as u64
+    })
+}
+
+#[test]
+fn reloads_lose_no_request_of_other_exports() {
+    if !may_run("reloads_lose_no_request_of_other_exports") {
+        return;
+    }
+    let reloads = std::env::var("XBLADE_CHANGES").map_or(RELOADS, |n| n.parse().expect("a number"));
+    let base = export(1, "a", "") + &export(2, "b", "durability = 'volatile'");
+    let rig = Rig::new(&base);
+    let end = Arc::new(AtomicBool::new(false));
+    let loads: Vec<_> = [1, 2].map(|slot| load(&rig, slot, &end)).into();
+    let mut host = rig.host();
+    for n in 0..reloads {
+        // Every fifth adds an export, the next one uses it, and one more takes it
+        // away; the others change nothing, or who may use it.
+        let text = match n % 5 {
+            1 | 2 => base.clone() + &export(3, "c", ""),
+            3 => base.clone() + &export(3, "c", "allow = ['02:00:00:00:00:09']"),
+            _ => base.clone(),
+        };
+        let said = rig.reload(&text);
+        assert!(said.contains("reloaded"), "{said}");
+        if n % 5 == 2 {
+            host.write(at(0, 3), 9, &pattern(9, n as u64));
+            assert_eq!(host.read(at(0, 3), 9, 1), pattern(9, n as u64));
+        }
+    }
+    end.store(true, Ordering::Relaxed);
+    for load in loads {
+        let answers = load.join().expect("no request was lost, and none failed");
+        assert!(answers > 20, "{answers} answers: there was no load");
+    }
+    let ended = rig.daemon.stop();
+    println!("{reloads} reloads, {} of them with another export", reloads.div_ceil(5));
+    ended.report().assert_sound();
+}
