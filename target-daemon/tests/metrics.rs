@@ -34,3 +34,5 @@ mod queries;
 mod scrape;
 #[path = "metrics/tools.rs"]
 mod tools;
+#[path = "metrics/top.rs"]
+mod top;

@@ -26,7 +26,7 @@ fn start(asker: Asker) -> SocketAddr {
     address
 }
 
-fn answer(asked: &Asked) {
+pub fn answer(asked: &Asked) {
     loop {
         let mut fds = [PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN)];
         poll(&mut fds, None).unwrap();

@@ -131,3 +131,100 @@ fn prometheus_takes_every_metric_and_every_query() {
     let stuck = prometheus.query("ALERTS{alertname=\"XbladeStoreStuck\"}");
     assert_eq!(stuck.len(), 2, "the made-up exports are stuck: {stuck:?}");
 }
+
+/// The sum over all series of a metric.
+fn sum(prometheus: &Prometheus<'_>, series: &str) -> f64 {
+    prometheus.value(&format!("sum({series})")).unwrap_or(0.0)
+}
+
+#[test]
+fn prometheus_watches_a_daemon() {
+    if skip("prometheus_watches_a_daemon") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 64);
+    let target: SocketAddr = "127.0.0.1:9464".parse().unwrap();
+    let arguments = format!("0.1={image} 0.2=x,store=null,length=8 -i {OURS} --metrics {target}");
+    let daemon = Daemon::serve(&pair.ours, &arguments);
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    let prometheus = Prometheus::new(&pair.ours, target);
+    prometheus.until_it_knows();
+    for lba in 0..20 {
+        assert_eq!(host.read(at(0, 1), lba, 1), crate::image::sector(lba));
+    }
+    for lba in 0..5 {
+        host.write(at(0, 1), lba, &[7; 512]);
+    }
+    // Nobody answers there: a frame without a reply.
+    host.send_read(at(9, 9), 0, 1);
+    let reads = r#"xblade_export_requests_total{export="0.1",operation="read",outcome="ok"}"#;
+    until("the reads are known", || sum(&prometheus, reads) >= 20.0);
+    until("the writes are known", || {
+        sum(&prometheus, r#"xblade_export_written_bytes_total{export="0.1"}"#) >= 5.0 * 512.0
+    });
+    until("the drop is known", || {
+        sum(&prometheus, r#"xblade_dropped_frames_total{where="worker",reason="address"}"#) >= 1.0
+    });
+    for (series, wanted) in [
+        (reads, 20.0),
+        (r#"xblade_export_requests_total{export="0.2",operation=~"read|write"}"#, 0.0),
+        (r#"xblade_export_requests_total{export="0.1",operation="write",outcome="ok"}"#, 5.0),
+        (r#"xblade_export_read_bytes_total{export="0.1"}"#, 20.0 * 512.0),
+        (r#"xblade_export_service_seconds_count{export="0.1",operation="read"}"#, 20.0),
+        (r#"xblade_export_service_seconds_bucket{export="0.1",operation="write",le="+Inf"}"#, 5.0),
+        (r#"xblade_export_store_seconds_count{export="0.1",operation="read"}"#, 20.0),
+        (r#"xblade_export_size_bytes{export="0.1"}"#, 64.0 * 512.0),
+        (r#"xblade_export_info{export="0.1",durability="durable",read_only="false"}"#, 1.0),
+        (r#"xblade_interface_up{interface="xbp0"}"#, 1.0),
+        ("xblade_inconsistencies_total", 0.0),
+        (r#"xblade_dropped_frames_total{where=~"ring|room"}"#, 0.0),
+        ("xblade_export_degraded + xblade_export_stuck", 0.0),
+    ] {
+        let found = sum(&prometheus, series);
+        assert!((found - wanted).abs() < 0.5, "{series}: {found}, not {wanted}");
+    }
+    assert!(sum(&prometheus, "xblade_received_frames_total") >= 26.0);
+    assert!(sum(&prometheus, "xblade_lane_free_chunks") > 0.0);
+    // A worker that sleeps most of the time is not busy.
+    until("two scrapes of the workers", || {
+        let busy = prometheus.value("max(rate(xblade_worker_busy_seconds_total[5s]))");
+        busy.is_some_and(|ratio| (0.0..0.5).contains(&ratio))
+    });
+    let clock = "sum(xblade_worker_busy_seconds_total + xblade_worker_idle_seconds_total) / \
+                 sum(xblade_uptime_seconds)";
+    let ratio =
+        prometheus.value(clock).unwrap() / sum(&prometheus, "count(xblade_worker_busy_seconds_total)");
+    assert!((0.9..1.5).contains(&ratio), "busy and idle add up to {ratio} of the uptime");
+    prometheus.ask_as_the_dashboard();
+    assert_eq!(prometheus.query("ALERTS").len(), 0);
+    // The link goes, and the alert is on its way.
+    pair.peer.sh(&format!("ip link set {PEER} down"));
+    until("the alert about the link", || {
+        !prometheus.query("ALERTS{alertname=\"XbladeInterfaceDown\",interface=\"xbp0\"}").is_empty()
+    });
+    daemon.stop();
+}
+
+#[test]
+fn a_busy_port_ends_the_start() {
+    if !may_run("a_busy_port_ends_the_start") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let arguments = format!("serve --no-probe 0.1={image} -i {OURS} --metrics 127.0.0.1:9464");
+    let first = pair.ours.run(|| std::net::TcpListener::bind("127.0.0.1:9464").unwrap());
+    let ended = Daemon::spawn(&pair.ours, crate::daemon::xblade(&arguments)).ended();
+    assert_eq!(ended.status.code(), Some(3), "{}", ended.text);
+    let errors: Vec<&str> = ended.text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{}", ended.text);
+    for part in ["cannot give metrics on 127.0.0.1:9464", "has port 9464", "--metrics"] {
+        assert!(errors[0].contains(part), "{part}: {}", ended.text);
+    }
+    pair.ours.until_detached(OURS);
+    drop(first);
+    let daemon = Daemon::spawn(&pair.ours, crate::daemon::xblade(&arguments));
+    daemon.wait_for("ready:");
+    daemon.stop();
+}
