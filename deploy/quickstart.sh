@@ -66,7 +66,8 @@ fallocate -l 1G "$work/disk.img" || die "no 1 GiB free in ${TMPDIR:-/var/tmp}: s
 ls -lh "$work/disk.img"
 
 step "xblade serve 0.1=$work/disk.img --interface shelf"
-ip netns exec "$TARGET" "$bin/xblade" serve "0.1=$work/disk.img" --interface shelf 2>"$work/log" &
+ip netns exec "$TARGET" "$bin/xblade" serve "0.1=$work/disk.img" --interface shelf \
+    --control "$work/xblade.sock" --state "$work/state" 2>"$work/log" &
 daemon=$!
 for ((i = 0; i < 100; i++)); do
     grep -q 'ready:' "$work/log" && break

@@ -59,12 +59,16 @@ mod pauses;
 mod queues;
 #[path = "process/rig.rs"]
 mod rig;
+#[path = "process/settings.rs"]
+mod settings;
 #[path = "process/signals.rs"]
 mod signals;
 #[path = "process/space.rs"]
 mod space;
 #[path = "process/stall.rs"]
 mod stall;
+#[path = "process/state.rs"]
+mod state;
 #[path = "process/stores.rs"]
 mod stores;
 #[path = "process/traffic.rs"]

@@ -176,6 +176,14 @@ impl FakeTarget {
         Self { workers, wires, wakers, directory, clock: TestClock::default(), replies }
     }
 
+    /// All workers go by this directory from now on.
+    pub fn publish(&mut self, directory: Directory) {
+        self.directory = Arc::new(directory);
+        for worker in &mut self.workers {
+            worker.set_directory(Arc::clone(&self.directory));
+        }
+    }
+
     /// A frame arrives at a lane; `false` if its rings had no room.
     pub fn deliver(&self, lane: usize, frame: &[u8]) -> bool {
         self.wires[lane].deliver(frame)

@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::export::EVERYBODY;
 use super::{Export, Image, Serve, ServiceOptions};
-use crate::store::{Access, Durability, Sync};
+use crate::store::{Access, Durability, OpenOptions, Sync};
 use crate::wire::ether::Mac;
 
 /// The text of a configuration file that means this.
@@ -105,8 +105,8 @@ fn export(export: &Export) -> Value {
             ("length", options.length_bytes.map_or("auto".into(), size)),
             ("store", store(options.access).into()),
             ("durability", durability(options.durability).into()),
-            ("sync", sync(options.sync).into()),
-            ("trim", options.trim.map_or("auto", |on| if on { "on" } else { "off" }).into()),
+            ("sync", if options.read_only { "auto" } else { sync(options.sync) }.into()),
+            ("trim", trim(options).into()),
             ("pin", options.pin.into()),
             ("huge", options.huge.into()),
         ]),
@@ -131,6 +131,15 @@ fn store(access: Access) -> &'static str {
         Access::Direct => "direct",
         Access::Cached => "file",
         Access::Mapped => "mmap",
+    }
+}
+
+/// Who refuses writes has neither, whatever it will do when it takes them again.
+fn trim(options: &OpenOptions) -> &'static str {
+    match options.trim {
+        Some(true) if !options.read_only => "on",
+        Some(false) if !options.read_only => "off",
+        _ => "auto",
     }
 }
 

@@ -10,6 +10,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::overview::Overview;
 use crate::wire::aoe::Address;
+use crate::worker::Tracer;
 
 /// Asks that may wait for the control thread.
 const WAITING_MAX: usize = 64;
@@ -83,6 +84,9 @@ pub enum Ask {
         /// When its size is known; the line tells it.
         answer: Answer<Result<Changed, Refusal>>,
     },
+    /// Tell of single requests and frames from now on; with `None` no more. One
+    /// can look at a time: the last.
+    Trace(Option<Tracer>),
     /// Read the configuration file again.
     Reload(Answer<Result<Changed, Refusal>>),
     /// Take the reservation of an export away.

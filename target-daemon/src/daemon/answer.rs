@@ -19,6 +19,7 @@ pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
         Ask::Remove { address, answer } => answer(remove(address, served)),
         Ask::ReadOnly { address, read_only, answer } => answer(set_read_only(address, read_only, served)),
         Ask::Resize { address, answer } => answer(resize(address, served, sizes)),
+        Ask::Trace(tracer) => served.team.trace(tracer.as_ref()),
         Ask::Reload(answer) => answer(reload(served, sizes)),
         Ask::ClearReservation { address, answer } => {
             answer(clear(address, Clear::Reservation, "has no reservation any more", served));
@@ -95,33 +96,28 @@ fn remove(address: Address, served: &mut Served<'_>) -> Result<Changed, Refusal>
     reload::apply(served.team, served.interfaces, served.options, next)
 }
 
-/// Refuses writes at once, with the store as it is open; to take them again, a
-/// store that was opened read-only is opened anew.
+/// Refuses writes at once, with the store as it is open; to take them again, the
+/// store is opened anew.
 fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> Result<Changed, Refusal> {
     let mut settings = known(address, served)?;
-    let Some(export) = served.options.exports.iter_mut().find(|export| export.address == address) else {
-        return Err(unknown(address, served));
-    };
-    let Image::File(options) = &mut export.image else {
+    let mut next = served.options.clone();
+    let export = next.exports.iter_mut().find(|export| export.address == address);
+    let Some(Export { image: Image::File(options), .. }) = export else {
         return Err(Refusal::Request(format!("{address} discards all writes: it has nothing to protect")));
     };
-    if settings.read_only == read_only {
+    if options.read_only == read_only {
         return Ok(Changed::default());
     }
-    let was_opened_read_only = options.read_only;
-    if was_opened_read_only {
-        let mut next = served.options.clone();
-        for export in next.exports.iter_mut().filter(|export| export.address == address) {
-            if let Image::File(options) = &mut export.image {
-                options.read_only = read_only;
-            }
-        }
+    options.read_only = read_only;
+    if !read_only {
         return reload::apply(served.team, served.interfaces, served.options, next);
     }
-    settings.read_only = read_only;
-    let export = export.clone();
-    served.team.change(&export, settings);
-    let line = format!("{address} {}", if read_only { "refuses writes" } else { "takes writes" });
+    settings.read_only = true;
+    if let Some(export) = next.exports.iter().find(|export| export.address == address) {
+        served.team.change(export, settings);
+    }
+    *served.options = next;
+    let line = format!("{address} refuses writes");
     log::info!("{line}");
     Ok(Changed { lines: vec![line] })
 }

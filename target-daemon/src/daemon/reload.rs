@@ -34,7 +34,7 @@ pub fn apply(
     team: &mut Team,
     interfaces: &mut [Interface],
     now: &mut Serve,
-    next: Serve,
+    mut next: Serve,
 ) -> Result<Changed, Refusal> {
     refuse_what_needs_a_restart(now, &next)?;
     let difference = compare(now, &next);
@@ -73,7 +73,12 @@ pub fn apply(
         let way = opened.way.clone();
         match team.add(&export, opened) {
             Ok(()) => lines.push(format!("{address} {what}: {} ({way})", path_of(&export))),
-            Err(failure) => error!("{address}: {failure}"),
+            Err(failure) => {
+                // Its worker hangs: that has come up since the stores were opened.
+                error!("{address} is not served: {failure}");
+                lines.push(format!("{address} is not served: {failure}"));
+                next.exports.retain(|other| other.address != address);
+            }
         }
     }
     for export in &difference.changed {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use log::warn;
 
 use super::exports::Opened;
@@ -241,13 +241,22 @@ impl Team {
             !members.get(*index).is_none_or(|member| member.offer(order))
         });
         let mut gone = Vec::new();
-        self.roster.leaving.retain(|leaving| match leaving.from.try_recv() {
+        self.roster.leaving.retain_mut(|leaving| match leaving.from.try_recv() {
             Ok(seat) => {
                 close(seat);
                 gone.push(leaving.owner);
                 false
             }
-            Err(_) => true,
+            Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Disconnected) => {
+                // Its worker did not even take the order.
+                let (to, from) = bounded(1);
+                leaving.from = from;
+                if let Some(member) = members.get(usize::from(leaving.owner.worker)) {
+                    member.offer(Order::LetGo(leaving.owner.export, to));
+                }
+                true
+            }
         });
         for owner in gone {
             self.roster.mark(owner, false);

@@ -21,8 +21,8 @@ use crate::shelf::{self, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Waker, WithExports,
-    Worker,
+    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Tracer, Waker,
+    WithExports, Worker,
 };
 
 /// An adaptive worker spins this long after its last frame. A sleeping worker
@@ -177,6 +177,13 @@ impl Team {
     /// Whether a worker has ended though nobody asked it to.
     pub fn has_lost_a_member(&self) -> bool {
         self.members.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
+    }
+
+    /// Has all workers tell of single requests and frames, or no more.
+    pub fn trace(&self, tracer: Option<&Tracer>) {
+        for member in &self.members {
+            member.order(Order::Trace(tracer.cloned()));
+        }
     }
 
     /// What all workers have counted so far.

@@ -120,7 +120,7 @@ impl Desk {
             Ok(request) => request,
             Err(reason) => {
                 stats.dropped(reason);
-                return Some(job.unanswered(Operation::Other));
+                return Some(job.dropped(Operation::Other, reason));
             }
         };
         let (operation, sets) = (operation_of(&request.body), sets(&request.body));
@@ -128,7 +128,7 @@ impl Desk {
         let Some(Seat { export, leaving: None, .. }) = seat else {
             // It has come by a directory that is not in force any more.
             stats.dropped(DropReason::Address);
-            return Some(job.unanswered(operation));
+            return Some(job.dropped(operation, DropReason::Address));
         };
         let address = export.state.settings.address;
         let advert = Advert {
@@ -140,7 +140,7 @@ impl Desk {
         {
             Action::Ignore(reason) => {
                 stats.dropped(reason);
-                return Some(job.unanswered(operation));
+                return Some(job.dropped(operation, reason));
             }
             Action::Reply(reply) => {
                 let index = job.export;

@@ -3,6 +3,7 @@
 
 use crate::observe::{Operation, Outcome};
 use crate::ring::Frame;
+use crate::wire::DropReason;
 use crate::wire::aoe::Header;
 
 /// A request on its way to the owner of its export.
@@ -36,6 +37,8 @@ pub struct Done {
     pub operation: Operation,
     /// How it has ended.
     pub outcome: Outcome,
+    /// Why it gets no reply, if that is for what it asks.
+    pub dropped: Option<DropReason>,
     /// The export, in its owner's shelf.
     pub export: u16,
     /// Length of its data.
@@ -63,11 +66,17 @@ impl Job {
             reply_len,
             operation,
             outcome: if reply_len.is_some() { outcome } else { Outcome::Unanswered },
+            dropped: None,
             export: self.export,
             bytes: 0,
             received_ns: self.received_ns,
             lent_ns: 0,
         }
+    }
+
+    /// The end of this job: it may not be answered.
+    pub fn dropped(self, operation: Operation, reason: DropReason) -> Done {
+        Done { dropped: Some(reason), ..self.unanswered(operation) }
     }
 
     /// The end of this job: no reply.

@@ -38,6 +38,7 @@ mod round;
 mod run;
 mod seat;
 mod stats;
+mod trace;
 
 use std::sync::Arc;
 
@@ -50,10 +51,12 @@ pub use lanes::SharedLane;
 pub use run::{LanePlace, Order, Snapshot, WithExports, run};
 pub use seat::{ExportSnapshot, Seat};
 pub use stats::{Counters, Stats};
+pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
 
 use self::desk::Desk;
 use self::job::{Done, Job};
 use self::round::Round;
+use self::trace::Tracing;
 use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
@@ -105,6 +108,7 @@ pub struct Worker<R> {
     away: usize,
     round: Round,
     stats: Stats,
+    tracing: Tracing,
 }
 
 struct OwnLane<R> {
@@ -142,6 +146,7 @@ impl<R: Rings> Worker<R> {
             away: 0,
             round: Round::default(),
             stats: Stats::default(),
+            tracing: Tracing::default(),
         })
     }
 
@@ -358,7 +363,11 @@ impl<R: Rings> Worker<R> {
         let n = finished.len();
         for done in finished.drain(..) {
             self.desk.count(&done, now_ns);
-            let worker = self.shared.get(usize::from(done.lane)).map_or(self.index, |lane| lane.worker);
+            let lane = self.shared.get(usize::from(done.lane));
+            if let Some(lane) = lane {
+                self.tracing.done(&done, &lane.memory, now_ns);
+            }
+            let worker = lane.map_or(self.index, |lane| lane.worker);
             if worker == self.index {
                 self.reply(done);
             } else {
@@ -410,6 +419,7 @@ impl<R: Rings> Worker<R> {
     fn drop_frame(&mut self, at: usize, frame: Frame, reason: DropReason) {
         self.stats.dropped(reason);
         if let Some(own) = self.lanes.get_mut(at) {
+            self.tracing.dropped(own.id, own.lane.memory(), &frame, reason);
             own.lane.release(frame);
         }
     }

@@ -13,6 +13,7 @@ use super::idle::{Bed, IdlePolicy, Waker};
 use super::keep::Kept;
 use super::seat::{ExportSnapshot, Seat};
 use super::stats::Stats;
+use super::trace::Tracer;
 use super::{Clock, Worker};
 use crate::observe::Section;
 use crate::ring::Rings;
@@ -65,6 +66,8 @@ pub enum Order {
     Clear(u16, Clear, Sender<()>),
     /// A state is on stable storage.
     Kept(Kept),
+    /// Tell of single requests and frames, or no more.
+    Trace(Option<Tracer>),
     /// The export at this index has other settings from now on.
     Change(u16, Box<Settings>),
     /// Receive nothing more, finish what is under way.
@@ -189,6 +192,7 @@ impl<R: Rings> Worker<R> {
             Order::Change(index, settings) => self.change(index, *settings),
             Order::Clear(index, what, to) => self.clear(index, what, to),
             Order::Kept(kept) => self.kept(kept),
+            Order::Trace(tracer) => self.trace(tracer),
             Order::Report(..) | Order::Drain => {}
         }
     }

@@ -69,6 +69,10 @@ impl Initiator {
         Self { socket, target, mac: Mac(mac), tags, next_tag: 1, heard: VecDeque::new() }
     }
 
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
     /// Tags from here on: several initiators on one interface hear each other's
     /// answers.
     pub fn set_next_tag(&mut self, tag: u32) {
@@ -229,7 +233,7 @@ impl Initiator {
     }
 
     /// The first response that is wanted, of those heard and those to come.
-    fn wait(&mut self, limit: Duration, wanted: impl Fn(&Response<'_>) -> bool) -> Option<Vec<u8>> {
+    pub fn wait(&mut self, limit: Duration, wanted: impl Fn(&Response<'_>) -> bool) -> Option<Vec<u8>> {
         let is_wanted = |frame: &Vec<u8>| Response::parse(frame).is_ok_and(|response| wanted(&response));
         if let Some(at) = self.heard.iter().position(is_wanted) {
             return self.heard.remove(at);

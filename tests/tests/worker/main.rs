@@ -2,6 +2,7 @@
 //! what is handed over, and what is random.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod changes;
 mod copies;
 mod data;
 mod drain;
@@ -17,6 +18,7 @@ mod random;
 mod sizes;
 mod sleep;
 mod stuck;
+mod trace;
 
 use xblade::store::{FakeStore, fake::Order};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};

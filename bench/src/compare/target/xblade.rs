@@ -35,7 +35,10 @@ pub fn words(
 ) -> Vec<String> {
     let fixed = [program.to_string_lossy().into_owned(), "serve".to_owned(), export];
     let (core, count) = (core.to_string(), case.buffer_count().to_string());
-    let place = ["--interface", end.interface, "--cores", &core].map(str::to_owned);
+    // One that serves in earnest may run beside it.
+    let alone = ["--control", "none", "--state", "none"];
+    let place = ["--interface", end.interface, "--cores", &core];
+    let place: Vec<String> = alone.into_iter().chain(place).map(str::to_owned).collect();
     // The user may have given one: then it is theirs.
     let count = ["--buffer-count".to_owned(), count];
     let count = if more.iter().any(|word| word.starts_with(&count[0])) { &[] } else { &count[..] };
@@ -79,7 +82,10 @@ mod tests {
         let of = |case: &Case, more: &[String]| {
             words(Path::new("x"), "e".to_owned(), case, &end, 1, more).join(" ")
         };
-        assert_eq!(of(&case, &[]), "x serve e --interface i --cores 1 --buffer-count 200");
+        assert_eq!(
+            of(&case, &[]),
+            "x serve e --control none --state none --interface i --cores 1 --buffer-count 200"
+        );
         assert!(of(&Case { window: 1, ..case.clone() }, &[]).ends_with("--buffer-count 64"));
         let own = ["--buffer-count=7".to_owned()];
         assert!(of(&case, &own).ends_with("--cores 1 --buffer-count=7"));

@@ -1,0 +1,131 @@
+//! What a worker tells of single requests and frames, to who wants to look.
+//!
+//! One request of so many, and every frame that is dropped. What nobody takes in
+//! time is not told: the channel is bounded, and a worker never waits.
+
+use crossbeam_channel::Sender;
+
+use super::Worker;
+use super::job::Done;
+use crate::observe::{Operation, Outcome};
+use crate::ring::{Frame, Memory, Rings};
+use crate::wire::DropReason;
+
+/// Most bytes of a frame that are told.
+pub const CAPTURE_MAX: usize = 256;
+
+/// Who looks, and at what.
+#[derive(Clone, Debug)]
+pub struct Tracer {
+    /// One request of so many; 0 for none.
+    pub every: u32,
+    /// Frames that get no answer.
+    pub dropped: bool,
+    /// Where they go.
+    pub to: Sender<Traced>,
+}
+
+/// What is told of a request or a frame.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    /// What has become of it.
+    pub what: What,
+    /// The lane that it came in on.
+    pub lane: u16,
+    /// Length of the frame in bytes.
+    pub len: u32,
+    /// How many of `bytes` are its own.
+    pub captured: u16,
+    /// How it begins: of a request that was answered, the answer.
+    pub bytes: [u8; CAPTURE_MAX],
+}
+
+/// What has become of a request or a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// It was dealt with.
+    Request {
+        /// What it asked for.
+        operation: Operation,
+        /// How it ended.
+        outcome: Outcome,
+        /// From the rx ring to now, in nanoseconds.
+        service_ns: u64,
+        /// What the store took of that; 0 if it was not asked.
+        store_ns: u64,
+    },
+    /// It was dropped.
+    Dropped(DropReason),
+}
+
+/// What a worker has of a [`Tracer`].
+#[derive(Debug, Default)]
+pub(super) struct Tracing {
+    tracer: Option<Tracer>,
+    /// Requests until the next one that is told.
+    left: u32,
+}
+
+impl Tracing {
+    /// Looks, or looks no more.
+    pub fn set(&mut self, tracer: Option<Tracer>) {
+        self.left = tracer.as_ref().map_or(0, |tracer| tracer.every);
+        self.tracer = tracer;
+    }
+
+    /// A request was dealt with.
+    #[inline]
+    pub fn done(&mut self, done: &Done, memory: &Memory, now_ns: u64) {
+        if self.tracer.is_some() {
+            self.look(done, memory, now_ns);
+        }
+    }
+
+    #[cold]
+    fn look(&mut self, done: &Done, memory: &Memory, now_ns: u64) {
+        if let Some(reason) = done.dropped {
+            return self.dropped(done.lane, memory, &done.frame, reason);
+        }
+        self.left = self.left.saturating_sub(1);
+        let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.every > 0 && self.left == 0) else {
+            return;
+        };
+        self.left = tracer.every;
+        let store_ns = if done.lent_ns > 0 { now_ns.saturating_sub(done.lent_ns) } else { 0 };
+        let what = What::Request {
+            operation: done.operation,
+            outcome: done.outcome,
+            service_ns: now_ns.saturating_sub(done.received_ns),
+            store_ns,
+        };
+        let len = done.reply_len.unwrap_or(done.frame.len() as u32);
+        tell(&tracer.to, what, done.lane, memory, &done.frame, len);
+    }
+
+    /// A frame is dropped.
+    #[inline]
+    pub fn dropped(&self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason) {
+        if let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.dropped) {
+            tell(&tracer.to, What::Dropped(reason), lane, memory, frame, frame.len() as u32);
+        }
+    }
+}
+
+#[cold]
+fn tell(to: &Sender<Traced>, what: What, lane: u16, memory: &Memory, frame: &Frame, len: u32) {
+    let piece = memory.piece(frame, 0);
+    let captured = piece.len().min(len as usize).min(CAPTURE_MAX);
+    let mut bytes = [0; CAPTURE_MAX];
+    if let (Some(to), Some(from)) = (bytes.get_mut(..captured), piece.get(..captured)) {
+        to.copy_from_slice(from);
+    }
+    // Who looks is too slow, or has gone: the worker does not wait.
+    let _ = to.try_send(Traced { what, lane, len, captured: captured as u16, bytes });
+}
+
+impl<R: Rings> Worker<R> {
+    /// Tells of requests and frames from now on, or no more.
+    pub fn trace(&mut self, tracer: Option<Tracer>) {
+        self.tracing.set(tracer);
+    }
+}

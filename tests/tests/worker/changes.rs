@@ -1,0 +1,183 @@
+//! Exports that come and go between two turns, and what is kept before it is
+//! acknowledged.
+
+use crossbeam_channel::bounded;
+use xblade::shelf::{Acl, Export, Settings};
+use xblade::store::fake::Order;
+use xblade::store::{Durability, FakeStore, Store};
+use xblade::wire::DropReason;
+use xblade::wire::aoe;
+use xblade::wire::identify::{Names, Text};
+use xblade::worker::{Clear, Kept, Owner, Seat};
+use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
+use xblade_tests::{Address, FakeTarget, pattern};
+
+use crate::{DISK, SECOND, good, read, release_all, store, target, write};
+
+fn seat(at: Address, store: impl Store + 'static) -> Seat {
+    let settings = Settings {
+        address: aoe::Address { shelf: at.0, slot: at.1 },
+        read_only: false,
+        durability: Durability::Durable,
+        names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
+        acl: Acl::default(),
+    };
+    Seat::new(Export::new(settings, Box::new(store)), 64, &[]).unwrap()
+}
+
+/// The export takes a seat of worker 0, and all workers know.
+fn add(target: &mut FakeTarget, at: Address, index: u16, store: &FakeStore) {
+    let owner = Owner { worker: 0, export: index };
+    target.workers[0].take_in(index, seat(at, store.clone()));
+    let directory = target.directory.with(aoe::Address { shelf: at.0, slot: at.1 }, owner);
+    target.publish(directory);
+}
+
+fn forget(target: &mut FakeTarget, at: Address) {
+    let directory = target.directory.without(aoe::Address { shelf: at.0, slot: at.1 });
+    target.publish(directory);
+}
+
+#[test]
+fn an_export_that_leaves_finishes_what_is_under_way() {
+    let (staying, leaving) = (store(Order::Submitted, 64), store(Order::Manual, 64));
+    let mut target = target(&staying, |_| {});
+    add(&mut target, SECOND, 3, &leaving);
+    let ask = write(SECOND, 1, 8, &pattern(2, 8, 1));
+    target.deliver(0, &ask.bytes());
+    target.round();
+    assert_eq!(leaving.pending().len(), 1);
+    forget(&mut target, SECOND);
+    let (to, from) = bounded(1);
+    target.workers[0].let_go(3, to);
+    target.settle();
+    assert!(from.try_recv().is_err(), "its store has not finished");
+    // Nothing new comes to it, and the other one does not notice.
+    target.deliver(0, &read(SECOND, 2, 0, 1).bytes());
+    let other = read(DISK, 3, 0, 1);
+    assert_eq!(target.exchange(0, &other.bytes()), [good(&other, &[0; 512])]);
+    release_all(&leaving);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&ask, &[])], "answered when it is done");
+    assert!(from.try_recv().is_ok());
+    assert_eq!(target.dropped(DropReason::Address), 1);
+    target.assert_at_rest();
+}
+
+/// A request that comes by a directory which is not in force any more meets an
+/// empty seat, or another export in it: neither takes it.
+#[test]
+fn a_request_for_an_export_that_is_gone_gets_no_answer() {
+    for next in [None, Some((7, 7))] {
+        let old = store(Order::Submitted, 64);
+        let mut target = target(&old, |plan| {
+            plan.lanes = vec![0, 1];
+            plan.workers = 2;
+        });
+        let (to, from) = bounded(1);
+        // Worker 1 hands it over; worker 0 takes it when the seat is free.
+        target.deliver(1, &write(DISK, 1, 8, &pattern(1, 8, 1)).bytes());
+        target.workers[1].turn(&target.clock);
+        target.workers[0].let_go(0, to);
+        target.workers[0].settle(&target.clock);
+        let new = store(Order::Submitted, 64);
+        if let Some(at) = next {
+            assert!(from.try_recv().is_ok(), "nothing was under way");
+            add(&mut target, at, 0, &new);
+        }
+        target.settle();
+        assert_eq!(target.sent(1), Vec::<Vec<u8>>::new());
+        assert!(old.executed().is_empty() && new.executed().is_empty());
+        target.assert_at_rest();
+    }
+}
+
+/// A write to the export that has the seat now is new, though one just like it
+/// was answered by the export that had it before.
+#[test]
+fn an_export_does_not_inherit_the_past_of_its_seat() {
+    let (old, new) = (store(Order::Submitted, 64), store(Order::Submitted, 64));
+    let mut target = target(&old, |_| {});
+    let ask = write(DISK, 77, 8, &pattern(1, 8, 1));
+    assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+    let (to, from) = bounded(1);
+    forget(&mut target, DISK);
+    target.workers[0].let_go(0, to);
+    target.settle();
+    drop(from.try_recv().unwrap());
+    add(&mut target, DISK, 0, &new);
+    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+    assert_eq!(new.executed().len(), 1, "it was taken for a copy");
+}
+
+#[test]
+fn what_is_set_is_acknowledged_when_it_is_kept() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, keeper) = bounded(4);
+    target.workers[0].set_keeper(to);
+    let ask = |tag, code, string: &[u8]| Ask { tag, ..Ask::new(DISK, QUERY, query(code, string)) };
+    let (set, seen) = (ask(1, 3, b"mail"), ask(2, 0, b""));
+    assert_eq!(target.exchange(0, &set.bytes()), Vec::<Vec<u8>>::new(), "not kept yet");
+    let done = |ask: &Ask, code| ask.reply(DISK, &query_done(64, 16, code, b"mail"));
+    assert_eq!(target.exchange(0, &seen.bytes()), [done(&seen, 0)], "reads go on");
+    let keep = keeper.try_recv().unwrap();
+    assert_eq!(keep.saved.config, b"mail");
+    // Sent again, for the host has had no answer: it waits as well.
+    let again = ask(3, 3, b"mail");
+    assert_eq!(target.exchange(0, &again.bytes()), Vec::<Vec<u8>>::new());
+    target.workers[0].kept(Kept { export: 0, number: keep.number + 1, revision: keep.revision });
+    target.settle();
+    assert_eq!(target.sent(0), Vec::<Vec<u8>>::new(), "another export was kept");
+    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    target.settle();
+    assert_eq!(target.sent(0), [done(&set, 3), done(&again, 3)]);
+    assert_eq!(target.exchange(0, &set.bytes()), [done(&set, 3)], "nothing new: at once");
+    target.assert_at_rest();
+}
+
+#[test]
+fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, _keeper) = bounded(4);
+    target.workers[0].set_keeper(to);
+    let ask = Ask::new(DISK, RESERVE, reserve(1, 1, &[mac(1)]));
+    assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+    forget(&mut target, DISK);
+    let (to, from) = bounded(1);
+    target.workers[0].let_go(0, to);
+    target.settle();
+    assert!(from.try_recv().is_ok());
+    assert_eq!(target.sent(0), Vec::<Vec<u8>>::new());
+    target.assert_at_rest();
+}
+
+#[test]
+fn a_full_keeper_is_asked_again_by_the_host() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, keeper) = bounded(1);
+    target.workers[0].set_keeper(to);
+    for number in 1..=3 {
+        let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(number)]));
+        assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+    }
+    let keep = keeper.try_recv().unwrap();
+    assert_eq!(keep.saved.reservation.len(), 1);
+    assert!(keeper.try_recv().is_err(), "there was room for one");
+    let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(3)]));
+    assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new(), "still not kept");
+    let keep = keeper.try_recv().unwrap();
+    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    target.settle();
+    assert_eq!(target.sent(0).len(), 2, "the first, and the one that was taken");
+    let (to, cleared) = bounded(1);
+    target.workers[0].clear(0, Clear::Reservation, to);
+    assert!(cleared.try_recv().is_err());
+    let keep = keeper.try_recv().unwrap();
+    assert!(keep.saved.reservation.is_empty());
+    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    assert!(cleared.try_recv().is_ok());
+    target.assert_at_rest();
+}
