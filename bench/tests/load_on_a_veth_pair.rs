@@ -124,7 +124,10 @@ fn a_queue_for_each_thread_or_a_clear_refusal() {
     let mut rig = Rig::with_queues(1500, 2);
     let file = rig.file(1 << 20);
     let export = format!("7.3={file}");
-    rig.start_target(&[xblade.to_str().unwrap(), "serve", &export, "--interface", "xbbt"]);
+    let alone = ["--control", "none", "--state", "none"];
+    rig.start_target(
+        &[&[xblade.to_str().unwrap(), "serve", &export, "--interface", "xbbt"][..], &alone].concat(),
+    );
     let (code, text) = rig.bench(&format!("{load} --op mixed --verify"));
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("latency of 4000 requests"), "{text}");

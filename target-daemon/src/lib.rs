@@ -33,6 +33,8 @@ pub mod plant;
 pub(crate) mod prefetch;
 /// How a running daemon is asked and told: what there is to ask, and the answers.
 pub mod control;
+/// Which receive queue of a NIC the frames of AoE go to.
+pub mod steer;
 /// `xblade top`: what a running daemon does, at a glance.
 pub mod top;
 /// Assembly: from a command line to running workers, and back down.

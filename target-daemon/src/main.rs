@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Top, Vblade};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Top, Vblade};
+use xblade::control::client;
 use xblade::daemon;
+use xblade::steer::{self, Asked, Deed};
 use xblade::top::{self, TopError};
 
 /// The request cannot be fulfilled as it is.
@@ -36,7 +38,10 @@ fn main() -> ExitCode {
                 Err(MACHINE)
             }
         }
-        Command::Show(options) => show(&options),
+        Command::Steer(options) => steer(options),
+        Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
+        Command::Show(Show { config: None, reach }) => client::show(&reach),
+        Command::Ask(command) => client::run(&command),
         Command::Top(options) => watch(&options),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade { words } => vblade(&words),
@@ -144,20 +149,41 @@ fn check_file(path: &Path) -> Result<(), u8> {
         (false, _) => Err(REQUEST),
         (true, false) => Err(MACHINE),
         (true, true) => {
+            let is_tuned = daemon::tuned(&loaded.serve);
             let (exports, on) = (loaded.serve.exports.len(), loaded.serve.interfaces.join(", "));
             println!(
                 "{}: no faults: {exports} export{} on {on}",
                 path.display(),
                 if exports == 1 { "" } else { "s" }
             );
-            Ok(())
+            if is_tuned { Ok(()) } else { Err(MACHINE) }
         }
     }
 }
 
-fn show(options: &Show) -> Result<(), u8> {
-    let serve = complete(&options.config)?;
-    let text = if options.json {
+fn steer(options: Steer) -> Result<(), u8> {
+    let deed = match (options.apply, options.revert) {
+        (true, _) => Deed::Apply,
+        (_, true) => Deed::Revert,
+        _ => Deed::Plan,
+    };
+    let queues = options.queue.map_or(options.queues, |queue| vec![queue]);
+    let hosts = options.from.iter().map(|mac| mac.0).collect();
+    match steer::steer(&Asked { interface: options.interface, deed, queues, hosts }) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            Err(fault.exit_code())
+        }
+    }
+}
+
+fn show(path: &Path, json: bool) -> Result<(), u8> {
+    let serve = complete(path)?;
+    let text = if json {
         config::to_json(&serve).map_err(|e| e.to_string())
     } else {
         config::to_toml(&serve).map_err(|e| e.to_string())

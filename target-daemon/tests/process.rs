@@ -67,9 +67,13 @@ mod signals;
 mod space;
 #[path = "process/stall.rs"]
 mod stall;
+#[path = "process/steer.rs"]
+mod steer;
 #[path = "process/state.rs"]
 mod state;
 #[path = "process/stores.rs"]
 mod stores;
 #[path = "process/traffic.rs"]
 mod traffic;
+#[path = "process/tune.rs"]
+mod tune;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -24,7 +24,8 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("control", &["config", "link", "observe", "shelf", "store", "wire", "worker"]),
     ("top", &["config", "control"]),
     ("daemon", &["config", "control", "link", "ring", "wire", "store", "shelf", "observe", "worker"]),
-    ("main", &["config", "control", "daemon", "top"]),
+    ("steer", &["link"]),
+    ("main", &["config", "control", "daemon", "steer", "top"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.

@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::{Export, ServiceOptions, Top};
+use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -98,11 +98,17 @@ pub enum Command {
     /// With --config: all that is wrong with a configuration file.
     #[command(after_help = CHECK_CODES)]
     Check(Check),
-    /// Print a configuration as it takes effect, with every default.
+    /// Have the NIC put AoE on receive queues of your choice.
+    Steer(Steer),
+    /// Print a configuration as it takes effect, with every default: that of a
+    /// running xblade, or with --config that in a file.
     Show(Show),
     /// Watch a running xblade: requests, throughput and service times of each
     /// export. Keys: q quit, s sort, arrows scroll, p pause.
     Top(Top),
+    /// What a running xblade is asked.
+    #[command(flatten)]
+    Ask(AskCommand),
     /// Make a configuration from that of another program.
     #[command(subcommand)]
     Import(Import),
@@ -339,13 +345,13 @@ pub struct Check {
 /// `xblade show`.
 #[derive(Args, Clone, Debug)]
 pub struct Show {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The configuration file; without it, the running xblade is asked.
+    #[arg(long, value_name = "FILE", conflicts_with = "control")]
+    pub config: Option<PathBuf>,
 
-    /// As JSON, rather than as a configuration file.
-    #[arg(long)]
-    pub json: bool,
+    /// Whom to ask, and as what to print it.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// Where the XDP program runs.

@@ -5,21 +5,25 @@
 mod bounds;
 mod clash;
 mod cli;
+mod client;
 mod export;
 mod file;
 mod service;
 mod show;
 mod size;
+mod steer;
 mod top;
 mod vblade;
 
 pub use bounds::{chunk_bytes, ring, umem_chunks};
 pub use clash::addresses_twice;
 pub use cli::{AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, XdpMode};
+pub use client::{AskCommand, ExportCommand, Listed, One, Reach};
 pub use export::{Export, ExportError, Image};
-pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, load, parse};
+pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use size::{SizeError, parse_bytes};
+pub use steer::Steer;
 pub use top::Top;
 pub use vblade::{Imported, Vblade, VbladeError, import};

@@ -9,11 +9,27 @@
 //! Whoever listens to clients has no access to workers and exports. It puts an
 //! [`Ask`] into a bounded channel, and the control thread answers it: only that
 //! thread changes anything.
+//!
+//! ```text
+//! socket ──► server ──► routes ──► body       what clients send
+//!                          └────► json        what they are told
+//! client ──► call (one request) ──► print     the same for people
+//! ```
 
 mod ask;
+mod body;
+mod call;
+pub mod client;
+pub mod json;
 pub mod metrics;
 mod overview;
+mod print;
+mod routes;
 pub mod samples;
+mod server;
+mod socket;
 
 pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use overview::{ExportView, InterfaceView, Overview};
+pub use server::{Handle, start};
+pub use socket::{BindError, Listener, bind};

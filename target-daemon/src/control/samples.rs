@@ -3,15 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
-use super::{Asker, ExportView, Overview, metrics};
+use super::{ExportView, Overview, metrics};
 use crate::observe::{Operation, Outcome};
 
 /// Where it is asked for.
@@ -86,18 +80,6 @@ pub struct ExportSample {
     /// Service times of reads and writes: the cells of the histogram that are
     /// not empty, each as the longest time in it, in nanoseconds, and how many.
     pub times: Vec<(u64, u64)>,
-}
-
-/// Answers [`PATH`].
-pub fn router(asker: Asker) -> Router {
-    Router::new().route(PATH, get(samples)).with_state(asker)
-}
-
-async fn samples(State(asker): State<Asker>) -> Response {
-    match metrics::overview(&asker).await {
-        Ok(overview) => Json(Sample::from(&overview)).into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
-    }
 }
 
 impl From<&Overview> for Sample {

@@ -15,7 +15,7 @@ mod roster;
 mod sizes;
 mod team;
 
-pub use check::check;
+pub use check::{check, tuned};
 pub use failure::Failure;
 pub use fit::misfits;
 
@@ -24,8 +24,8 @@ use std::time::Instant;
 
 use log::info;
 
-use crate::config::Serve;
-use crate::control::{channel, metrics};
+use crate::config::{Serve, ServiceOptions};
+use crate::control::{BindError, Listener, bind, channel, metrics, start};
 use crate::{link, plant};
 
 /// Serves until a signal comes, then drains and detaches.
@@ -51,6 +51,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         plan::check(options, &interface.facts)?;
     }
     plan::cores(options)?;
+    let socket = control_socket(&options.service)?;
     let metrics = options.service.metrics.0.map(metrics::Listener::bind).transpose();
     let metrics = metrics.map_err(|e| Failure::Machine(e.into()))?;
     let exports = exports::open(options)?;
@@ -67,6 +68,8 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
     info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
     let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let server = socket.map(|socket| start(socket, asker.clone())).transpose();
+    let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
     if let Some(listener) = metrics {
         listener.start(asker.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
     }
@@ -78,6 +81,9 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         since: Instant::now(),
     };
     let outcome = control::run(&mut served, &signals, &events, &asked);
+    // Who waits for an answer is told, and nobody asks any more.
+    drop(asked);
+    drop(server);
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;
@@ -88,6 +94,18 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         team::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
     Err(Failure::Run(format!("{what}: a store does not answer").into()))
+}
+
+/// The control socket, if there is to be one. Clients wait there until the
+/// daemon is ready.
+fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure> {
+    let Some(path) = &service.control.0 else { return Ok(None) };
+    let listener = bind(path, service.control_group.as_deref());
+    let sort = |error: BindError| match error.is_request() {
+        true => Failure::Request(error.into()),
+        false => Failure::Machine(error.into()),
+    };
+    listener.map(Some).map_err(sort)
 }
 
 /// What the process needs before anything else.

@@ -85,6 +85,94 @@ pub fn rx_vlan_offload(interface: &str) -> io::Result<bool> {
     Ok(flags.data & RXVLAN != 0)
 }
 
+/// `ETH_FLAG_NTUPLE`: rules that send frames to queues are switched on.
+const NTUPLE: u32 = 1 << 27;
+
+/// What `ETHTOOL_GFLAGS` tells of `ntuple`.
+pub fn ntuple(interface: &str) -> io::Result<bool> {
+    let mut flags = Value { command: 0x25, data: 0 };
+    ethtool(interface, &mut flags)?;
+    Ok(flags.data & NTUPLE != 0)
+}
+
+/// Switches `ntuple` by `ETHTOOL_SFLAGS`, which takes all flags at once.
+pub fn set_ntuple(interface: &str, on: bool) -> io::Result<()> {
+    let mut flags = Value { command: 0x25, data: 0 };
+    ethtool(interface, &mut flags)?;
+    flags.command = 0x26;
+    flags.data = if on { flags.data | NTUPLE } else { flags.data & !NTUPLE };
+    ethtool(interface, &mut flags)
+}
+
+/// What `ETHTOOL_GRXCLSRLCNT` tells: the number of rules, and whether the
+/// driver chooses where a new one goes.
+pub fn rule_count(interface: &str) -> io::Result<(u32, bool)> {
+    const CHOOSES: u64 = 1 << 31; // RX_CLS_LOC_SPECIAL
+    let mut rules = RxRules::<1>::asking(0x2e);
+    ethtool(interface, &mut rules)?;
+    Ok((rules.count, rules.data & CHOOSES != 0))
+}
+
+/// Most rules that [`rule_locations`] has room for: more than any NIC holds
+/// beside what it is made for.
+const LOCATIONS_MAX: usize = 16 * 1024;
+
+/// What `ETHTOOL_GRXCLSRLALL` tells: where the rules are, and the number of
+/// places.
+pub fn rule_locations(interface: &str) -> io::Result<(Vec<u32>, u64)> {
+    let mut rules = Box::new(RxRules::<LOCATIONS_MAX>::asking(0x30));
+    rules.count = LOCATIONS_MAX as u32; // how many it may write
+    ethtool(interface, &mut *rules)?;
+    let found = rules.locations.iter().take(rules.count as usize).copied();
+    Ok((found.collect(), rules.data))
+}
+
+/// What `ETHTOOL_GRXCLSRULE` tells of the rule at `location`.
+pub fn rule_at(interface: &str, location: u32) -> io::Result<FlowSpec> {
+    let mut rules = RxRules::<1>::asking(0x2f);
+    rules.spec.location = location;
+    ethtool(interface, &mut rules)?;
+    Ok(rules.spec)
+}
+
+/// Adds a rule by `ETHTOOL_SRXCLSRLINS`; returns where it is.
+pub fn insert_rule(interface: &str, spec: FlowSpec) -> io::Result<u32> {
+    let mut rules = RxRules::<1>::asking(0x32);
+    rules.spec = spec;
+    ethtool(interface, &mut rules)?;
+    Ok(rules.spec.location)
+}
+
+/// Takes the rule at `location` away by `ETHTOOL_SRXCLSRLDEL`.
+pub fn delete_rule(interface: &str, location: u32) -> io::Result<()> {
+    let mut rules = RxRules::<1>::asking(0x31);
+    rules.spec.location = location;
+    ethtool(interface, &mut rules)
+}
+
+/// What `ETHTOOL_GRINGPARAM` tells: entries of the receive ring, and the most
+/// that the NIC can have.
+pub fn rx_ring(interface: &str) -> io::Result<(u32, u32)> {
+    let mut words = Words::<9>::asking(0x10);
+    ethtool(interface, &mut words)?;
+    Ok((words.rest[4], words.rest[0]))
+}
+
+/// What `ETHTOOL_GCOALESCE` tells of receiving: microseconds and frames that an
+/// interrupt may wait for, and whether the NIC adapts them.
+pub fn rx_coalesce(interface: &str) -> io::Result<(u32, u32, bool)> {
+    let mut words = Words::<23>::asking(0x0e);
+    ethtool(interface, &mut words)?;
+    Ok((words.rest[0], words.rest[1], words.rest[9] != 0))
+}
+
+/// What `ETHTOOL_GPAUSEPARAM` tells: pause frames are obeyed, and sent.
+pub fn pause(interface: &str) -> io::Result<(bool, bool)> {
+    let mut words = Words::<4>::asking(0x12);
+    ethtool(interface, &mut words)?;
+    Ok((words.rest[1] != 0, words.rest[2] != 0))
+}
+
 /// Marks the structures of `linux/ethtool.h`.
 ///
 /// # Safety
@@ -120,6 +208,65 @@ struct Value {
     data: u32,
 }
 
+/// A structure of `N` 32-bit integers, of which the first is the command.
+#[repr(C)]
+struct Words<const N: usize> {
+    command: u32,
+    /// One word too many, which the kernel does not know of.
+    rest: [u32; N],
+}
+
+impl<const N: usize> Words<N> {
+    fn asking(command: u32) -> Self {
+        Self { command, rest: [0; N] }
+    }
+}
+
+/// `struct ethtool_rx_flow_spec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FlowSpec {
+    /// `*_FLOW`, with flags.
+    pub flow_type: u32,
+    /// Header fields and those of its extension.
+    pub value: [u8; 72],
+    /// The bits of `value` that count.
+    pub mask: [u8; 72],
+    /// The queue; all ones: drop.
+    pub cookie: u64,
+    /// Where in the table.
+    pub location: u32,
+}
+
+impl FlowSpec {
+    /// No rule at all.
+    pub const NONE: Self = Self { flow_type: 0, value: [0; 72], mask: [0; 72], cookie: 0, location: 0 };
+}
+
+/// `struct ethtool_rxnfc`, with room for `N` locations at its end.
+#[repr(C)]
+struct RxRules<const N: usize> {
+    command: u32,
+    flow_type: u32,
+    data: u64,
+    spec: FlowSpec,
+    count: u32,
+    locations: [u32; N],
+}
+
+impl<const N: usize> RxRules<N> {
+    fn asking(command: u32) -> Self {
+        Self { command, flow_type: 0, data: 0, spec: FlowSpec::NONE, count: 0, locations: [0; N] }
+    }
+}
+
+// SAFETY: whatever command is used with it has a structure of as many integers
+// as `N` says, and there is room for one more.
+unsafe impl<const N: usize> Ethtool for Words<N> {}
+// SAFETY: ethtool_rxnfc is 192 bytes of integers, what its end is padded with
+// included; the kernel writes no more locations behind it than `count`, which
+// is 0, or `N`.
+unsafe impl<const N: usize> Ethtool for RxRules<N> {}
 // SAFETY: ethtool_drvinfo is 196 bytes, all of them integers or characters.
 unsafe impl Ethtool for DriverInfo {}
 // SAFETY: ethtool_channels is nine 32-bit integers.
@@ -128,6 +275,7 @@ unsafe impl Ethtool for Channels {}
 unsafe impl Ethtool for Value {}
 
 const _: () = assert!(size_of::<DriverInfo>() == 196 && size_of::<Channels>() == 36);
+const _: () = assert!(size_of::<FlowSpec>() == 168 && size_of::<RxRules<1>>() == 192);
 
 fn ethtool<E: Ethtool>(interface: &str, argument: &mut E) -> io::Result<()> {
     // Any socket of the current network namespace serves.

@@ -145,7 +145,9 @@ fn prometheus_watches_a_daemon() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let target: SocketAddr = "127.0.0.1:9464".parse().unwrap();
-    let arguments = format!("0.1={image} 0.2=x,store=null,length=8 -i {OURS} --metrics {target}");
+    let socket = dir.path().join("control").display().to_string();
+    let service = format!("--metrics {target} --control {socket}");
+    let arguments = format!("0.1={image} 0.2=x,store=null,length=8 -i {OURS} {service}");
     let daemon = Daemon::serve(&pair.ours, &arguments);
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let prometheus = Prometheus::new(&pair.ours, target);
@@ -198,6 +200,10 @@ fn prometheus_watches_a_daemon() {
     assert!((0.9..1.5).contains(&ratio), "busy and idle add up to {ratio} of the uptime");
     prometheus.ask_as_the_dashboard();
     assert_eq!(prometheus.query("ALERTS").len(), 0);
+    let top = crate::top::top(&format!("--once --interval 0.2 --control {socket}"));
+    let said = String::from_utf8(top.stdout).unwrap();
+    let rows = ["0.1", "0.2"].map(|export| said.lines().filter(|line| line.starts_with(export)).count());
+    assert!(top.status.success() && rows == [1, 1], "{said}");
     // The link goes, and the alert is on its way.
     pair.peer.sh(&format!("ip link set {PEER} down"));
     until("the alert about the link", || {

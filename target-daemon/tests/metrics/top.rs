@@ -2,34 +2,23 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::mpsc::channel as pipe;
 use std::thread;
 
-use xblade::control::{channel, samples};
+use xblade::control::{bind, channel, start};
 
 use crate::http::answer;
 use crate::image::Dir;
 
-/// A control socket that answers for as long as the process lives.
-fn socket(dir: &Dir) -> PathBuf {
+/// A control socket that answers for as long as its value lives.
+fn socket(dir: &Dir) -> (PathBuf, impl Sized) {
     let (asker, asked) = channel().unwrap();
     thread::spawn(move || answer(&asked));
     let path = dir.path().join("control");
-    let (ready, is_ready) = pipe();
-    let at = path.clone();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::UnixListener::bind(at).unwrap();
-            ready.send(()).unwrap();
-            axum::serve(listener, samples::router(asker)).await.unwrap();
-        });
-    });
-    is_ready.recv().unwrap();
-    path
+    let server = start(bind(&path, None).unwrap(), asker).unwrap();
+    (path, server)
 }
 
-fn top(arguments: &str) -> Output {
+pub fn top(arguments: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
     command.arg("top").args(arguments.split_whitespace()).output().unwrap()
 }
@@ -37,7 +26,7 @@ fn top(arguments: &str) -> Output {
 #[test]
 fn top_prints_a_row_for_each_export() {
     let dir = Dir::new();
-    let path = socket(&dir);
+    let (path, _server) = socket(&dir);
     for (arguments, tables) in [("--once", 1), ("--batch 3", 3)] {
         let output = top(&format!("{arguments} --interval 0.1 --control {}", path.display()));
         let text = String::from_utf8(output.stdout).unwrap();

@@ -6,6 +6,7 @@ mod export;
 mod fault;
 mod item;
 mod keys;
+mod one;
 mod sections;
 mod service;
 mod syntax;
@@ -18,6 +19,7 @@ use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Place};
 pub use keys::KEYS;
+pub use one::export_from;
 
 use super::Serve;
 use fault::Sink;

@@ -15,7 +15,6 @@ mod text;
 
 pub(super) use daemon::drops;
 pub use family::{ALL as FAMILIES, Family, Kind};
-pub(super) use server::overview;
 pub use server::{BindError, Listener, router};
 pub use text::Format;
 

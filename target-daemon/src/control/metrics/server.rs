@@ -152,7 +152,7 @@ async fn metrics(State(asker): State<Asker>, headers: HeaderMap) -> Response {
 }
 
 /// Asks the control thread. An error says why there is no answer.
-pub async fn overview(asker: &Asker) -> Result<Overview, &'static str> {
+async fn overview(asker: &Asker) -> Result<Overview, &'static str> {
     let (to, answer) = oneshot::channel();
     if !asker.ask(Ask::Overview(Box::new(move |overview| drop(to.send(overview))))) {
         return Err("too much is asked at once, or xblade ends");

@@ -1,0 +1,91 @@
+//! The commands that ask a running xblade.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::service::CONTROL;
+use crate::wire::aoe::Address;
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  xblade export add 0.3=/srv/disk.img
+  xblade export add 0.4=/dev/vg/data,ro";
+
+/// Whom to ask, and how to tell the answer.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct Reach {
+    /// The control socket of the xblade to ask.
+    #[arg(long, value_name = "PATH", default_value = CONTROL)]
+    pub control: PathBuf,
+
+    /// Print the answer as JSON (docs/CONTROL.md).
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a running xblade is asked.
+#[derive(Subcommand, Clone, Debug)]
+pub enum AskCommand {
+    /// Tell what a running xblade serves, and how it is.
+    Status(Reach),
+    /// Tell what a running xblade has counted, and how long requests took.
+    Stats(Reach),
+    /// Change what a running xblade exports, until it is started again.
+    #[command(subcommand)]
+    Export(ExportCommand),
+    /// Have a running xblade read its configuration file again.
+    Reload(Reach),
+    /// Tell which hosts have reserved exports, or take a reservation away.
+    Reservations(Listed),
+    /// Tell which hosts exports are masked to, or take a mask away.
+    Masks(Listed),
+}
+
+/// `xblade export`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum ExportCommand {
+    /// Export one more file or device.
+    #[command(after_help = ADD_EXAMPLES)]
+    Add {
+        /// SHELF.SLOT=PATH[,OPTION...], as for `xblade serve`.
+        export: String,
+        /// Whom to ask.
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Stop serving an export: what is under way is finished first.
+    Remove(One),
+    /// Look at the size of an export now.
+    Resize(One),
+    /// Refuse writes to an export from now on.
+    ReadOnly {
+        /// Which export, and whom to ask.
+        #[command(flatten)]
+        one: One,
+        /// Take writes again.
+        #[arg(long)]
+        off: bool,
+    },
+}
+
+/// One export.
+#[derive(Args, Clone, Debug)]
+pub struct One {
+    /// Which export: SHELF.SLOT.
+    pub address: Address,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+/// Reservations or masks.
+#[derive(Args, Clone, Debug)]
+pub struct Listed {
+    /// Take away that of this export (SHELF.SLOT).
+    #[arg(long, value_name = "ADDRESS")]
+    pub clear: Option<Address>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub reach: Reach,
+}

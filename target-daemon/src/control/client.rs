@@ -1,0 +1,174 @@
+//! The commands that ask a running xblade: one request, one answer, told to
+//! people or as JSON.
+
+use std::io::Write;
+
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use super::call::{CallError, Client};
+use super::{json, print};
+use crate::config::{AskCommand, Export, ExportCommand, ExportError, Image, Listed, Reach};
+use crate::wire::aoe::Address;
+
+/// Asks, and prints the answer.
+///
+/// # Errors
+///
+/// The exit code, when the reason has been told.
+pub fn run(command: &AskCommand) -> Result<(), u8> {
+    match command {
+        AskCommand::Status(reach) => tell::<json::Status>(reach, "/v1/status", print::status),
+        AskCommand::Stats(reach) => tell::<json::Stats>(reach, "/v1/stats", print::stats),
+        AskCommand::Reload(reach) => change(reach, "POST", "/v1/reload", None),
+        AskCommand::Export(command) => export(command),
+        AskCommand::Reservations(Listed { clear: Some(address), reach }) => {
+            change(reach, "DELETE", &of(*address, "/reservation"), None)
+        }
+        AskCommand::Masks(Listed { clear: Some(address), reach }) => {
+            change(reach, "DELETE", &of(*address, "/mask"), None)
+        }
+        AskCommand::Reservations(Listed { clear: None, reach }) => {
+            listed(reach, print::reservations, |export| {
+                to_value(&json::Reservation {
+                    address: export.brief.address.clone(),
+                    reservation: export.reservation.clone(),
+                })
+            })
+        }
+        AskCommand::Masks(Listed { clear: None, reach }) => listed(reach, print::masks, |export| {
+            to_value(&json::Mask { address: export.brief.address.clone(), mask: export.mask.clone() })
+        }),
+    }
+}
+
+/// Prints the configuration of a running xblade.
+///
+/// # Errors
+///
+/// The exit code, when the reason has been told.
+pub fn show(reach: &Reach) -> Result<(), u8> {
+    let answer = call(reach, "GET", "/v1/config", None)?;
+    if reach.json {
+        return put(&text(&answer));
+    }
+    let table: Table = read(reach, &answer)?;
+    put(&toml::to_string(&table).map_err(|error| fail(&error.to_string(), 1))?)
+}
+
+fn export(command: &ExportCommand) -> Result<(), u8> {
+    match command {
+        ExportCommand::Add { export, reach } => {
+            let export = whole(export).map_err(|error| fail(&error, 2))?;
+            change(reach, "POST", "/v1/exports", Some(to_value(&json::Add { export })))
+        }
+        ExportCommand::Remove(one) => change(&one.reach, "DELETE", &of(one.address, ""), None),
+        ExportCommand::Resize(one) => change(&one.reach, "POST", &of(one.address, "/resize"), None),
+        ExportCommand::ReadOnly { one, off } => {
+            let body = to_value(&json::ReadOnly { read_only: !off });
+            change(&one.reach, "POST", &of(one.address, "/read-only"), Some(body))
+        }
+    }
+}
+
+/// The export with its path from the root: the daemon runs in another folder.
+fn whole(text: &str) -> Result<String, String> {
+    let export: Export = text.parse().map_err(|error: ExportError| error.to_string())?;
+    let Image::File(file) = export.image else { return Ok(text.to_owned()) };
+    let path =
+        std::path::absolute(&file.path).map_err(|error| format!("{}: {error}", file.path.display()))?;
+    let path = path.to_str().ok_or_else(|| format!("{}: is not UTF-8: give another path", path.display()))?;
+    if path.contains(',') {
+        return Err(format!("{path}: has a comma in it: give a link without one"));
+    }
+    let options = text.split_once(',').map_or_else(String::new, |(_, options)| format!(",{options}"));
+    Ok(format!("{}={path}{options}", export.address))
+}
+
+fn of(address: Address, what: &str) -> String {
+    format!("/v1/exports/{address}{what}")
+}
+
+fn tell<T: DeserializeOwned>(reach: &Reach, path: &str, words: fn(&T) -> String) -> Result<(), u8> {
+    let answer = call(reach, "GET", path, None)?;
+    if reach.json {
+        return put(&text(&answer));
+    }
+    put(&words(&read(reach, &answer)?))
+}
+
+fn listed(
+    reach: &Reach,
+    words: fn(&json::Exports) -> String,
+    value: fn(&json::Export) -> serde_json::Value,
+) -> Result<(), u8> {
+    let answer = call(reach, "GET", "/v1/exports", None)?;
+    let exports: json::Exports = read(reach, &answer)?;
+    if reach.json {
+        let all: Vec<_> = exports.exports.iter().map(value).collect();
+        return put(&serde_json::Value::from(all).to_string());
+    }
+    put(&words(&exports))
+}
+
+fn change(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Value>) -> Result<(), u8> {
+    let answer = call(reach, method, path, body)?;
+    if reach.json {
+        return put(&text(&answer));
+    }
+    put(&print::changed(&read(reach, &answer)?))
+}
+
+fn call(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Value>) -> Result<Vec<u8>, u8> {
+    let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+    Client::new(&reach.control)
+        .call(method, path, body)
+        .map_err(|error| fail(&error.to_string(), error.exit_code()))
+}
+
+fn read<T: DeserializeOwned>(reach: &Reach, answer: &[u8]) -> Result<T, u8> {
+    serde_json::from_slice(answer).map_err(|error| {
+        let error = CallError::Odd { path: reach.control.clone(), what: error.to_string() };
+        fail(&error.to_string(), error.exit_code())
+    })
+}
+
+fn to_value(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn text(answer: &[u8]) -> String {
+    String::from_utf8_lossy(answer).into_owned()
+}
+
+/// Whoever reads may have seen enough.
+fn put(text: &str) -> Result<(), u8> {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    Ok(())
+}
+
+fn fail(error: &str, code: u8) -> u8 {
+    let _ = writeln!(std::io::stderr(), "{error}");
+    code
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_an_export_is_made_whole() {
+        let here = std::env::current_dir().unwrap();
+        let rows = [
+            ("0.3=/srv/x", "0.3=/srv/x".to_owned()),
+            ("0.3=x,ro,offset=8", format!("0.3={}/x,ro,offset=8", here.display())),
+            ("0.3=a=b", format!("0.3={}/a=b", here.display())),
+            ("0.3=x,store=null,length=8", "0.3=x,store=null,length=8".to_owned()),
+        ];
+        for (given, expected) in rows {
+            assert_eq!(whole(given).unwrap(), expected);
+        }
+        assert!(whole("0.3").unwrap_err().contains("SHELF.SLOT=PATH"));
+    }
+}

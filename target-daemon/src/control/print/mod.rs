@@ -1,0 +1,97 @@
+//! Answers as text for people.
+
+mod stats;
+mod status;
+mod table;
+
+pub use stats::stats;
+pub use status::status;
+
+use super::json::{Changed, Export, Exports};
+use table::{Column, Table};
+
+/// What a change has done.
+pub fn changed(changed: &Changed) -> String {
+    if changed.changed.is_empty() {
+        return "nothing had to change".to_owned();
+    }
+    changed.changed.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// Who has reserved what.
+pub fn reservations(exports: &Exports) -> String {
+    listed(exports, "RESERVED BY", "nothing is reserved", |export| &export.reservation)
+}
+
+/// Which exports are kept for whom.
+pub fn masks(exports: &Exports) -> String {
+    listed(exports, "ONLY FOR", "no export is masked", |export| &export.mask)
+}
+
+fn listed(exports: &Exports, heading: &'static str, none: &str, list: fn(&Export) -> &Vec<String>) -> String {
+    let mut table = Table::new([Column::left("EXPORT"), Column::left(heading)]);
+    for export in exports.exports.iter().filter(|export| !list(export).is_empty()) {
+        table.row([export.brief.address.clone(), list(export).join(", ")]);
+    }
+    if table.is_empty() { none.to_owned() } else { table.to_string() }
+}
+
+/// Without what a terminal would act on.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A size in the largest unit of which it has one.
+fn size(bytes: u64) -> String {
+    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
+    match units.into_iter().find(|(_, bits)| bytes >> bits > 0) {
+        Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// How long, in its two largest units.
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// Nanoseconds as microseconds.
+fn micros(ns: u64) -> String {
+    format!("{:.1}", ns as f64 / 1_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_have_units() {
+        let sizes = [(0, "0 B"), (512, "512 B"), (1 << 20, "1.0 MiB"), (3 << 39, "1.5 TiB")];
+        for (bytes, words) in sizes {
+            assert_eq!(size(bytes), words);
+        }
+        let durations = [
+            (0, "0 s"),
+            (61, "1 min 1 s"),
+            (3_600, "1 h 0 min"),
+            (90_000, "1 d 1 h"),
+            (86_400 * 400, "400 d 0 h"),
+        ];
+        for (seconds, words) in durations {
+            assert_eq!(duration(seconds), words);
+        }
+    }
+
+    #[test]
+    fn nothing_reaches_a_terminal_that_it_would_act_on() {
+        let line = Changed { changed: vec!["0.1 added: /srv/\u{1b}[2Jx".to_owned()] };
+        assert_eq!(changed(&line), "0.1 added: /srv/\u{fffd}[2Jx");
+        assert_eq!(changed(&Changed { changed: Vec::new() }), "nothing had to change");
+    }
+}

@@ -1,0 +1,88 @@
+//! `xblade status`.
+
+use super::table::{Column, Table};
+use super::{duration, size};
+use crate::control::json::{Brief, Interface, Status};
+
+/// What is served, and how it is.
+pub fn status(status: &Status) -> String {
+    let Status { version, pid, uptime_seconds, .. } = status;
+    let head = format!("xblade {version}, process {pid}, up {}", duration(*uptime_seconds));
+    format!("{head}\n\n{}\n{}\n{}", interfaces(status), workers(status), exports(status))
+}
+
+fn interfaces(status: &Status) -> String {
+    let mut table = Table::new([
+        Column::left("INTERFACE"),
+        Column::left("LINK"),
+        Column::left("MAC"),
+        Column::right("MTU"),
+        Column::right("QUEUES"),
+        Column::left("DRIVER"),
+        Column::left("XDP"),
+    ]);
+    for one in &status.interfaces {
+        table.row([
+            one.name.clone(),
+            link(one).to_owned(),
+            one.mac.clone(),
+            one.mtu.to_string(),
+            one.queues.to_string(),
+            one.driver.clone(),
+            one.mode.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn link(interface: &Interface) -> &'static str {
+    match interface {
+        Interface { present: false, .. } => "gone",
+        Interface { up: false, .. } => "down",
+        Interface { carrier: false, .. } => "no carrier",
+        _ => "up",
+    }
+}
+
+fn workers(status: &Status) -> String {
+    let mut table = Table::new([Column::right("WORKER"), Column::right("LANES"), Column::left("EXPORTS")]);
+    for one in &status.workers {
+        table.row([one.worker.to_string(), one.lanes.len().to_string(), one.exports.join(" ")]);
+    }
+    table.to_string()
+}
+
+fn exports(status: &Status) -> String {
+    if status.exports.is_empty() {
+        return "nothing is exported\n".to_owned();
+    }
+    let mut table = Table::new([
+        Column::left("EXPORT"),
+        Column::left("STATE"),
+        Column::right("SIZE"),
+        Column::left("WRITES"),
+        Column::right("IN FLIGHT"),
+        Column::left("PATH"),
+        Column::left("REACHED"),
+    ]);
+    for one in &status.exports {
+        table.row([
+            one.address.clone(),
+            state(one).to_owned(),
+            size(one.size_bytes),
+            if one.read_only { "refused".to_owned() } else { one.durability.clone() },
+            one.in_flight.to_string(),
+            one.path.clone().unwrap_or_else(|| "-".to_owned()),
+            one.way.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn state(export: &Brief) -> &'static str {
+    match (export.stuck, export.degraded) {
+        (true, _) => "does not answer",
+        (false, true) => "degraded",
+        (false, false) => "good",
+    }
+}

@@ -1,0 +1,87 @@
+//! Columns that stand below each other.
+
+use std::fmt;
+
+/// A column.
+pub struct Column {
+    heading: &'static str,
+    to_the_right: bool,
+}
+
+impl Column {
+    /// Words: they begin below each other.
+    pub fn left(heading: &'static str) -> Self {
+        Self { heading, to_the_right: false }
+    }
+
+    /// Numbers: they end below each other.
+    pub fn right(heading: &'static str) -> Self {
+        Self { heading, to_the_right: true }
+    }
+}
+
+/// Rows under a heading.
+pub struct Table<const N: usize> {
+    columns: [Column; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// No rows.
+    pub fn new(columns: [Column; N]) -> Self {
+        Self { columns, rows: Vec::new() }
+    }
+
+    /// One row more.
+    pub fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells.map(|cell| super::printable(&cell)));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn line(&self, cells: [&str; N], widths: [usize; N], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = String::new();
+        for ((cell, column), width) in cells.iter().zip(&self.columns).zip(widths) {
+            let gap = if line.is_empty() { "" } else { "  " };
+            line += &match column.to_the_right {
+                true => format!("{gap}{cell:>width$}"),
+                false => format!("{gap}{cell:<width$}"),
+            };
+        }
+        writeln!(f, "{}", line.trim_end())
+    }
+}
+
+impl<const N: usize> fmt::Display for Table<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headings: [&str; N] = std::array::from_fn(|at| self.columns.get(at).map_or("", |c| c.heading));
+        let rows = || self.rows.iter().map(|row| row.each_ref().map(String::as_str));
+        let width = |at: usize| {
+            let cells =
+                rows().chain([headings]).filter_map(|row| row.get(at).map(|cell| cell.chars().count()));
+            cells.max().unwrap_or(0)
+        };
+        let widths: [usize; N] = std::array::from_fn(width);
+        self.line(headings, widths, f)?;
+        for row in rows() {
+            self.line(row, widths, f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let mut table = Table::new([Column::left("NAME"), Column::right("N"), Column::left("PATH")]);
+        table.row(["a".into(), "1000".into(), "/ä".into()]);
+        table.row(["longer".into(), "7".into(), String::new()]);
+        assert_eq!(table.to_string(), "NAME       N  PATH\na       1000  /ä\nlonger     7\n");
+    }
+}

@@ -1,0 +1,285 @@
+//! What can be asked over HTTP. docs/CONTROL.md is the reference.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+use super::json::{self, macs};
+use super::{Answer, Ask, Asker, Changed, ExportView, Overview, Refusal, body, samples};
+use crate::config;
+use crate::wire::aoe::Address;
+
+/// Bytes of the body of a request.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Time for the body of a request.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
+
+/// Time for an answer of the control thread.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The same, where something has to end first.
+const CHANGE_WITHIN: Duration = Duration::from_secs(40);
+
+/// Clients that the control thread has to answer at once: less than fit into its
+/// channel, so that there is room for others. The rest wait.
+const ASKING_MAX: usize = 32;
+
+/// The way to the control thread.
+#[derive(Clone)]
+struct Questions {
+    asker: Asker,
+    places: Arc<Semaphore>,
+}
+
+/// Why a request is not fulfilled.
+struct Error(StatusCode, String);
+
+type Answered = Result<Response, Error>;
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = json(&json::Error { error: self.1 });
+        *response.status_mut() = self.0;
+        response
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Request(text) => Self(StatusCode::BAD_REQUEST, text),
+            Refusal::Unknown(text) => Self(StatusCode::NOT_FOUND, text),
+            Refusal::Machine(text) => Self(StatusCode::CONFLICT, text),
+        }
+    }
+}
+
+/// Every route.
+pub fn router(asker: Asker) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/stats", get(stats))
+        .route(samples::PATH, get(sample))
+        .route("/v1/config", get(configuration))
+        .route("/v1/reload", post(reload))
+        .route("/v1/exports", get(exports).post(add))
+        .route("/v1/exports/{address}", get(export).delete(remove))
+        .route("/v1/exports/{address}/read-only", post(read_only))
+        .route("/v1/exports/{address}/resize", post(resize))
+        .route("/v1/exports/{address}/reservation", get(reservation).delete(clear_reservation))
+        .route("/v1/exports/{address}/mask", get(mask).delete(clear_mask))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Questions { asker, places: Arc::new(Semaphore::new(ASKING_MAX)) })
+}
+
+async fn status(State(to): State<Questions>) -> Answered {
+    Ok(json(&json::Status::of(&overview(&to).await?)))
+}
+
+async fn stats(State(to): State<Questions>) -> Answered {
+    Ok(json(&json::Stats::of(&overview(&to).await?)))
+}
+
+async fn sample(State(to): State<Questions>) -> Answered {
+    Ok(json(&samples::Sample::from(&overview(&to).await?)))
+}
+
+async fn configuration(State(to): State<Questions>) -> Answered {
+    let serve = ask(&to, ANSWER_WITHIN, Ask::Configuration).await?;
+    let text = config::to_json(&serve).map_err(|error| internal(&error))?;
+    Ok(document(text.into_bytes()))
+}
+
+async fn exports(State(to): State<Questions>) -> Answered {
+    let overview = overview(&to).await?;
+    Ok(json(&json::Exports { exports: overview.exports.iter().map(json::Export::of).collect() }))
+}
+
+async fn export(State(to): State<Questions>, At(address): At) -> Answered {
+    Ok(json(&json::Export::of(&view(&to, address).await?)))
+}
+
+async fn reservation(State(to): State<Questions>, At(address): At) -> Answered {
+    let reservation = macs(&view(&to, address).await?.reservation);
+    Ok(json(&json::Reservation { address: address.to_string(), reservation }))
+}
+
+async fn mask(State(to): State<Questions>, At(address): At) -> Answered {
+    let mask = macs(&view(&to, address).await?.mask);
+    Ok(json(&json::Mask { address: address.to_string(), mask }))
+}
+
+async fn add(State(to): State<Questions>, Body(bytes): Body) -> Answered {
+    let export = Box::new(body::export(&bytes).map_err(bad)?);
+    change(&to, |answer| Ask::Add { export, answer }).await
+}
+
+async fn remove(State(to): State<Questions>, At(address): At) -> Answered {
+    change(&to, |answer| Ask::Remove { address, answer }).await
+}
+
+async fn read_only(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
+    let read_only = body::read_only(&bytes).map_err(bad)?;
+    change(&to, |answer| Ask::ReadOnly { address, read_only, answer }).await
+}
+
+async fn resize(State(to): State<Questions>, At(address): At) -> Answered {
+    change(&to, |answer| Ask::Resize { address, answer }).await
+}
+
+async fn reload(State(to): State<Questions>) -> Answered {
+    change(&to, Ask::Reload).await
+}
+
+async fn clear_reservation(State(to): State<Questions>, At(address): At) -> Answered {
+    change(&to, |answer| Ask::ClearReservation { address, answer }).await
+}
+
+async fn clear_mask(State(to): State<Questions>, At(address): At) -> Answered {
+    change(&to, |answer| Ask::ClearMask { address, answer }).await
+}
+
+async fn unknown(uri: Uri) -> Error {
+    let what = format!("{}: there is nothing here: docs/CONTROL.md has every path", uri.path());
+    Error(StatusCode::NOT_FOUND, what)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Error {
+    let what = format!("{}: does not take {method}: docs/CONTROL.md says what it takes", uri.path());
+    Error(StatusCode::METHOD_NOT_ALLOWED, what)
+}
+
+/// Asks the control thread and waits for its answer.
+async fn ask<T: Send + 'static>(
+    to: &Questions,
+    within: Duration,
+    make: impl FnOnce(Answer<T>) -> Ask,
+) -> Result<T, Error> {
+    timeout(within, ask_and_wait(to, make)).await.unwrap_or_else(|_| {
+        Err(unavailable(&format!(
+            "no answer within {} s: a store may not answer. What was asked for may still happen: look at \
+             `xblade status` and the log",
+            within.as_secs()
+        )))
+    })
+}
+
+async fn ask_and_wait<T: Send + 'static>(
+    to: &Questions,
+    make: impl FnOnce(Answer<T>) -> Ask,
+) -> Result<T, Error> {
+    let ends = || unavailable("xblade ends: ask again when it has been started");
+    let place = Arc::clone(&to.places).acquire_owned().await.map_err(|_| ends())?;
+    let (send, receive) = oneshot::channel();
+    let answer = Box::new(move |value| {
+        // Taken until now, also if whoever asked is gone: the question was not.
+        drop(place);
+        let _ = send.send(value);
+    });
+    if !to.asker.ask(make(answer)) {
+        return Err(unavailable("xblade has too much to answer already, or ends: ask again in a moment"));
+    }
+    receive.await.map_err(|_| ends())
+}
+
+async fn change(to: &Questions, make: impl FnOnce(Answer<Result<Changed, Refusal>>) -> Ask) -> Answered {
+    let changed = ask(to, CHANGE_WITHIN, make).await??;
+    Ok(json(&json::Changed { changed: changed.lines }))
+}
+
+async fn overview(to: &Questions) -> Result<Overview, Error> {
+    ask(to, ANSWER_WITHIN, Ask::Overview).await
+}
+
+async fn view(to: &Questions, address: Address) -> Result<ExportView, Error> {
+    let exports = overview(to).await?.exports;
+    let there: Vec<String> = exports.iter().map(|export| export.address.to_string()).collect();
+    exports.into_iter().find(|export| export.address == address).ok_or_else(|| {
+        let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+        Error(
+            StatusCode::NOT_FOUND,
+            format!("{address}: is not exported: give one of those that are: {there}"),
+        )
+    })
+}
+
+fn bad(text: String) -> Error {
+    Error(StatusCode::BAD_REQUEST, text)
+}
+
+fn too_long() -> Error {
+    let text = format!("the body is longer than {BODY_BYTES_MAX} bytes: send one export at a time");
+    Error(StatusCode::PAYLOAD_TOO_LARGE, text)
+}
+
+fn unavailable(text: &str) -> Error {
+    Error(StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
+}
+
+fn internal(error: &impl std::fmt::Display) -> Error {
+    Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec_pretty(value) {
+        Ok(bytes) => document(bytes),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn document(mut bytes: Vec<u8>) -> Response {
+    bytes.push(b'\n');
+    ([(CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+/// The address in a path.
+struct At(Address);
+
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = text.map_err(|rejection| bad(rejection.body_text()))?;
+        text.parse().map(Self).map_err(|error: crate::wire::aoe::AddressError| bad(error.to_string()))
+    }
+}
+
+/// The body of a request.
+struct Body(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let length =
+            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length > BODY_BYTES_MAX as u64) {
+            return Err(too_long());
+        }
+        match timeout(BODY_WITHIN, Bytes::from_request(request, state)).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_long()),
+            Ok(Err(rejection)) => Err(bad(rejection.body_text())),
+            Err(_) => {
+                let text =
+                    format!("the body did not come within {} s: send it at once", BODY_WITHIN.as_secs());
+                Err(Error(StatusCode::REQUEST_TIMEOUT, text))
+            }
+        }
+    }
+}

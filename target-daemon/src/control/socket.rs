@@ -1,0 +1,162 @@
+//! The socket file: made so that it has its owner and rights from the first
+//! moment, and removed at the end.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Group;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+/// Rights of a folder that is made.
+const FOLDER_MODE: u32 = 0o755;
+
+/// Rights of the socket: owner and group may connect.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// No such group.
+    #[error(
+        "control-group = {0:?}: there is no such group: make it (groupadd --system {0}), name another one, or \
+         leave control-group out, and only root may use the socket"
+    )]
+    Group(String),
+    /// Somebody answers there.
+    #[error(
+        "{}: another xblade has this control socket: give this one another (--control PATH), or none (--control none)",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// Something else is there.
+    #[error("{}: is there and is no socket: remove it, or give another path (--control PATH)", .0.display())]
+    Foreign(PathBuf),
+    /// The path does not fit.
+    #[error("{}: is too long for a socket (at most 90 bytes): give a shorter path (--control PATH)", .0.display())]
+    TooLong(PathBuf),
+    /// The system refuses.
+    #[error("{}: cannot make the control socket: {what}: {source} (--control none for none)", path.display())]
+    System {
+        /// What failed.
+        what: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// The answer of the system.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    /// Whether what was asked for is wrong, rather than this machine.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::Group(_) | Self::Foreign(_) | Self::TooLong(_))
+    }
+}
+
+/// A socket that clients can connect to. Nobody answers yet: they wait.
+#[derive(Debug)]
+pub struct Listener {
+    /// Accepts.
+    pub(super) accept: UnixListener,
+    /// Removes the file.
+    pub(super) file: SocketFile,
+}
+
+/// The socket in the file system, which goes with its value.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: who has removed it and made another one has another.
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Longest path: sun_path, less what the first name has more.
+const PATH_MAX: usize = 90;
+
+/// Makes the socket, and its folder if there is none. One that a dead process
+/// has left is replaced.
+///
+/// # Errors
+///
+/// See [`BindError`].
+pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
+    let failed = |what| move |source: io::Error| BindError::System { what, path: path.to_owned(), source };
+    let group = group.map(gid).transpose()?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(BindError::Foreign(path.to_owned()));
+    };
+    if path.as_os_str().len() > PATH_MAX {
+        return Err(BindError::TooLong(path.to_owned()));
+    }
+    make_folder(folder).map_err(failed("its folder"))?;
+    is_free(path)?;
+    // Under another name first: it is there only with its rights.
+    let first = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let _ = fs::remove_file(&first);
+    let accept = UnixListener::bind(&first).map_err(failed("bind"))?;
+    let finish = || {
+        fs::set_permissions(&first, Permissions::from_mode(SOCKET_MODE))?;
+        if group.is_some() {
+            chown(&first, None, group)?;
+        }
+        accept.set_nonblocking(true)?;
+        let identity = identity(&first)?;
+        fs::rename(&first, path)?;
+        Ok(SocketFile { path: path.to_owned(), identity })
+    };
+    match finish() {
+        Ok(file) => Ok(Listener { accept, file }),
+        Err(error) => {
+            let _ = fs::remove_file(&first);
+            Err(failed("its rights")(error))
+        }
+    }
+}
+
+fn gid(name: &str) -> Result<u32, BindError> {
+    let group = Group::from_name(name).ok().flatten();
+    group.map(|group| group.gid.as_raw()).ok_or_else(|| BindError::Group(name.to_owned()))
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// The umask of who starts xblade has no say in it.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.exists() {
+        return Ok(());
+    }
+    DirBuilder::new().mode(FOLDER_MODE).recursive(true).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
+}
+
+/// Nothing is there, or a socket where nobody answers.
+fn is_free(path: &Path) -> Result<(), BindError> {
+    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !there.file_type().is_socket() {
+        return Err(BindError::Foreign(path.to_owned()));
+    }
+    // Not to wait: a daemon that hangs is a daemon.
+    let answered = SocketAddrUnix::new(path).and_then(|to| {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        connect(&socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?, &to)
+    });
+    match answered {
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
+        // Connected, or nobody accepts just now.
+        _ => Err(BindError::InUse(path.to_owned())),
+    }
+}

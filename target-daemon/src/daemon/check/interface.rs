@@ -1,0 +1,66 @@
+//! What an interface can do, and whether it can serve.
+
+use super::super::failure::chain;
+use super::Line;
+use crate::link::{Facts, XdpMode};
+use crate::shelf;
+
+/// Lines for the interface with this name.
+pub fn lines(name: &str) -> Vec<Line> {
+    let facts = match Facts::read(name) {
+        Ok(facts) => facts,
+        Err(e) => return vec![Line::Fix(chain(&e))],
+    };
+    if facts.loopback {
+        return vec![Line::Fix(format!(
+            "{name} is the loopback: name the interface that the other hosts are on"
+        ))];
+    }
+    let driver = if facts.driver.is_empty() { "unknown" } else { &facts.driver };
+    let mut lines =
+        vec![Line::Ok(format!("{name}: driver {driver}, {} queue(s), XDP {}", facts.queues, xdp(&facts)))];
+    lines.push(link_state(&facts));
+    lines.push(mtu(&facts));
+    if facts.rx_vlan_offload == Some(true) {
+        lines.push(Line::Hint(format!(
+            "{name}: the NIC takes VLAN tags out of frames; to serve tagged hosts: ethtool -K {name} rxvlan off"
+        )));
+    }
+    for (mode, id) in &facts.attached {
+        lines.push(Line::Fix(format!(
+            "{name}: XDP program {id} is attached already ({mode}): stop the program that did it, or see \
+             `bpftool prog show id {id}`"
+        )));
+    }
+    lines
+}
+
+fn xdp(facts: &Facts) -> String {
+    let Some(native) = facts.native else { return "generic (the driver tells nothing of native)".into() };
+    if !native {
+        return "generic only".into();
+    }
+    let yes = |known: Option<bool>| if known == Some(true) { "yes" } else { "no" };
+    format!("{}, jumbo frames {}, zero-copy {}", XdpMode::Native, yes(facts.rx_sg), yes(facts.zero_copy))
+}
+
+fn link_state(facts: &Facts) -> Line {
+    let name = &facts.name;
+    match (facts.up, facts.carrier) {
+        (true, true) => Line::Ok(format!("{name}: link is up")),
+        (true, false) => Line::Hint(format!("{name}: no carrier: check the cable and the other end")),
+        (false, _) => Line::Fix(format!("{name} is down: ip link set {name} up")),
+    }
+}
+
+fn mtu(facts: &Facts) -> Line {
+    let (name, mtu, sectors) = (&facts.name, facts.mtu, shelf::sectors_per_frame(facts.mtu));
+    match shelf::check_mtu(mtu) {
+        Err(e) => Line::Fix(format!("{name}: {e}")),
+        Ok(_) if sectors < 8 => Line::Hint(format!(
+            "{name}: MTU {mtu} carries {sectors} sector(s) a frame; 9000 on every host and switch carries 16: \
+             ip link set {name} mtu 9000"
+        )),
+        Ok(_) => Line::Ok(format!("{name}: MTU {mtu} carries {sectors} sectors a frame")),
+    }
+}

@@ -1,0 +1,63 @@
+//! What xblade needs of the kernel, and what this process may do.
+
+use std::fs;
+
+use super::Line;
+use crate::link;
+
+/// XDP programs for frames in several fragments came with this kernel.
+const KERNEL_MIN: (u32, u32) = (5, 18);
+
+/// AF_XDP sockets for frames in several fragments came with this one.
+const KERNEL_JUMBO: (u32, u32) = (6, 6);
+
+/// One line for each.
+pub fn lines() -> Vec<Line> {
+    vec![kernel(), capabilities(), locked_memory(), io_uring()]
+}
+
+fn kernel() -> Line {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let newer = "Debian 12 has one in bookworm-backports (linux-image-amd64)";
+    if version >= KERNEL_JUMBO {
+        Line::Ok(format!("kernel {release}"))
+    } else if version >= KERNEL_MIN {
+        Line::Hint(format!("kernel {release}: more than 4 sectors a frame need 6.6 or newer; {newer}"))
+    } else {
+        Line::Fix(format!("kernel {release} is too old: install 6.6 or newer; {newer}"))
+    }
+}
+
+fn capabilities() -> Line {
+    match link::missing_capabilities() {
+        Ok(missing) if missing.is_empty() => Line::Ok("capabilities".into()),
+        Ok(missing) => Line::Fix(format!("this process lacks {}: run as root", missing.join(", "))),
+        Err(e) => Line::Fix(format!("cannot read own capabilities: {e}")),
+    }
+}
+
+fn locked_memory() -> Line {
+    match link::raise_memlock() {
+        Ok(()) => Line::Ok("locked memory unlimited".into()),
+        // CAP_IPC_LOCK is among them.
+        Err(_) if link::missing_capabilities().is_ok_and(|missing| missing.is_empty()) => {
+            Line::Ok("locked memory: CAP_IPC_LOCK lifts the limit".into())
+        }
+        Err(e) => Line::Fix(format!("{e}")),
+    }
+}
+
+/// Without it a disk that hangs holds up the other exports of its worker.
+fn io_uring() -> Line {
+    match fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default().trim() {
+        "" | "0" => Line::Ok("io_uring".into()),
+        "1" => Line::Ok("io_uring, for root and the group in kernel.io_uring_group".into()),
+        _ => Line::Hint(
+            "io_uring is switched off, so files are served by calls that wait: sysctl kernel.io_uring_disabled=0"
+                .into(),
+        ),
+    }
+}

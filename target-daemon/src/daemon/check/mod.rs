@@ -1,0 +1,122 @@
+//! `xblade check`: what this machine has of what xblade needs, and how it is
+//! tuned, one line each, with the remedy where something is missing.
+
+mod cores;
+mod interface;
+mod machine;
+mod nic;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod tuning;
+
+use std::fmt;
+
+use crate::config::{Check, Idle, Serve};
+use crate::link::{self, Facts};
+use tree::Tree;
+
+use super::{interface::fitting, plan};
+
+/// One line of the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Line {
+    /// As it should be.
+    Ok(String),
+    /// It works, and could be better.
+    Hint(String),
+    /// It has to change before xblade can serve.
+    Fix(String),
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok(text) => write!(f, "OK    {text}"),
+            Self::Hint(text) => write!(f, "HINT  {text}"),
+            Self::Fix(text) => write!(f, "FIX   {text}"),
+        }
+    }
+}
+
+/// What the settings of a machine are held against.
+struct Wanted {
+    /// The workers' cores; empty: not known.
+    cores: Vec<usize>,
+    /// The workers never sleep.
+    spins: bool,
+    /// They poll the NIC.
+    polls: bool,
+    /// Requests that may be on the way at once.
+    requests: u64,
+    /// Bytes of UMEM on huge pages.
+    huge_bytes: u64,
+}
+
+impl Wanted {
+    /// What a configuration wants.
+    fn by(serve: &Serve, interfaces: &[Facts]) -> Self {
+        let umem = |facts: &Facts| {
+            let rings = plan::rings(serve, facts, 0).ok()?;
+            Some(u64::from(rings.chunks) * u64::from(rings.chunk_bytes) * u64::from(facts.queues))
+        };
+        let huge_bytes = interfaces.iter().filter_map(umem).sum();
+        Self {
+            cores: serve.cores.clone(),
+            spins: serve.idle == Idle::Spin,
+            polls: serve.rings.busy_poll.is_some(),
+            requests: u64::from(serve.initiators) * u64::from(serve.buffer_count),
+            huge_bytes: if serve.rings.huge_pages { huge_bytes } else { 0 },
+        }
+    }
+}
+
+/// Looks at this machine and prints what it finds; returns whether xblade can
+/// serve here.
+pub fn check(options: &Check) -> bool {
+    let mut lines = machine::lines();
+    let names = if options.interfaces.is_empty() { candidates() } else { options.interfaces.clone() };
+    if names.is_empty() {
+        lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
+    }
+    let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(&Serve::default(), &[]));
+    lines.extend(tuning::lines(&tree, &wanted));
+    for name in names {
+        lines.extend(interface::lines(&name));
+        if let Ok(facts) = Facts::read(&name) {
+            lines.extend(nic::lines(&tree, &wanted, &facts, &link::Nic::read(&name)));
+        }
+    }
+    print(&lines)
+}
+
+/// How this machine is tuned for a configuration that has no faults: prints it,
+/// and returns whether it can be served.
+pub fn tuned(serve: &Serve) -> bool {
+    let there = link::names().unwrap_or_default();
+    let names = serve.interfaces.iter().filter_map(|wanted| fitting(wanted, &there).ok()).flatten();
+    let interfaces: Vec<Facts> = names.filter_map(|name| Facts::read(&name).ok()).collect();
+    let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, &interfaces));
+    let mut lines = tuning::lines(&tree, &wanted);
+    for facts in &interfaces {
+        lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(&facts.name)));
+    }
+    print(&lines)
+}
+
+/// Prints them; returns whether none of them has to change.
+fn print(lines: &[Line]) -> bool {
+    for line in lines {
+        println!("{line}");
+    }
+    !lines.iter().any(|line| matches!(line, Line::Fix(_)))
+}
+
+/// Ethernet interfaces that are up.
+fn candidates() -> Vec<String> {
+    let names = link::names().unwrap_or_default();
+    names
+        .into_iter()
+        .filter(|name| Facts::read(name).is_ok_and(|facts| !facts.loopback && facts.up))
+        .collect()
+}

@@ -1,0 +1,304 @@
+//! Puts the rules into the NIC.
+//!
+//! For each way, the best first: note a rule, then insert it, and read it back.
+//! What the driver refuses, or took otherwise than it was asked, takes all of
+//! that way out again, and the next one is tried. Rules of earlier runs go last,
+//! but for one that asks for the same frames: it goes right before its
+//! successor, and comes back if that cannot be. Some NICs refuse a rule only
+//! because of those that are there, so a way that was refused is tried once more
+//! without those of earlier runs.
+
+use super::driver::{Driver, is_full, refuses};
+use super::fault::Fault;
+use super::journal::{Journal, Noted, Record};
+use super::plan::{Before, does, look, one_queue, settled};
+use super::way::{Wanted, Way, Wish, ways};
+use crate::link::{FlowRoom, FlowRule};
+
+/// Does what is wished for; returns the lines to print.
+pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &Wish) -> Result<Vec<String>, Fault> {
+    if wish.queue_count < 2 {
+        return Ok(one_queue(wish));
+    }
+    let lock = journal.lock()?;
+    let Some(before) = look(driver, journal, wish)? else { return Ok(one_queue(wish)) };
+    if let Some(way) = settled(&before, wish) {
+        return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.told())]);
+    }
+    let mut run = Run { driver, journal, wish, record: before.record.clone(), lines: Vec::new() };
+    run.forget_what_is_gone(&before)?;
+    run.switch_on(&before)?;
+    let outcome = run.first_way();
+    if outcome.is_err() {
+        run.switch_off_again(&before);
+    }
+    let lines = outcome.map(|()| run.lines);
+    drop(lock);
+    lines
+}
+
+struct Run<'a, D> {
+    driver: &'a mut D,
+    journal: &'a Journal,
+    wish: &'a Wish,
+    record: Record,
+    lines: Vec<String>,
+}
+
+/// Why a way was not taken.
+enum Stop {
+    /// The driver cannot: the next way may do.
+    Refused,
+    /// Nothing will do.
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What one way has changed, to be undone if it cannot be finished.
+#[derive(Default)]
+struct Changes {
+    added: Vec<Noted>,
+    removed: Vec<Noted>,
+}
+
+impl<D: Driver> Run<'_, D> {
+    /// Rules that were noted and are not in the NIC any more: the driver was
+    /// loaded again, or somebody took them away.
+    fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), Fault> {
+        self.record.rules.retain(|noted| before.rules.iter().any(|rule| noted.is(rule)));
+        self.note()
+    }
+
+    fn switch_on(&mut self, before: &Before) -> Result<(), Fault> {
+        if before.is_on != Some(false) {
+            return Ok(());
+        }
+        let was = std::mem::replace(&mut self.record.switched_on, true);
+        self.note()?;
+        match self.driver.switch(true) {
+            Ok(()) => self.lines.push(format!("rules switched on (ntuple) on {}", self.wish.interface)),
+            // Some drivers take rules without it; the first one will tell.
+            Err(error) if refuses(&error) => {
+                self.record.switched_on = was;
+                self.note()?;
+            }
+            Err(error) => return Err(Fault::kernel(&self.wish.interface, "switch rules on", error)),
+        }
+        Ok(())
+    }
+
+    /// Only what this run has switched on, and only if no rule is left.
+    fn switch_off_again(&mut self, before: &Before) {
+        let by_us = self.record.switched_on && !before.record.switched_on;
+        if by_us
+            && self.driver.rules().is_ok_and(|rules| rules.is_empty())
+            && self.driver.switch(false).is_ok()
+        {
+            self.record.switched_on = false;
+            // The record says more than is true then, which `revert` survives.
+            let _ = self.note();
+        }
+    }
+
+    fn first_way(&mut self) -> Result<(), Fault> {
+        let wish = (self.wish.queues.clone(), self.wish.hosts.clone());
+        for way in ways(self.wish) {
+            if self.attempt(way, false)? || (self.has_others(way) && self.attempt(way, true)?) {
+                self.lines.push(format!("way: {}", way.told()));
+                self.record.wished = Some(wish).filter(|_| !self.record.rules.is_empty());
+                return self.note();
+            }
+            self.lines.push(format!("the driver refuses: {}", way.told()));
+        }
+        let (interface, driver) = (self.wish.interface.clone(), self.wish.driver.clone());
+        Err(Fault::Refused { interface, driver })
+    }
+
+    /// Rules of earlier runs that this way has no use for.
+    fn has_others(&self, way: Way) -> bool {
+        let wanted = way.rules(self.wish);
+        self.record.rules.iter().any(|noted| !is_wanted(noted, &wanted))
+    }
+
+    /// Whether the driver takes it; `cleared`: with the rules of earlier runs
+    /// taken away before.
+    fn attempt(&mut self, way: Way, cleared: bool) -> Result<bool, Fault> {
+        let mut changes = Changes::default();
+        let wanted = way.rules(self.wish);
+        let first = if cleared { self.take_away_others(&wanted, &mut changes) } else { Ok(()) };
+        match first.map_err(Stop::Fault).and_then(|()| self.take(&wanted, &mut changes)) {
+            Ok(()) => Ok(true),
+            Err(stop) => {
+                let interface = self.wish.interface.clone();
+                self.undo(changes).map_err(|fault| Fault::HalfWay { interface, fault: Box::new(fault) })?;
+                match stop {
+                    Stop::Refused => Ok(false),
+                    Stop::Fault(fault) => Err(fault),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Stop> {
+        let mut told = Vec::new();
+        // Where the least specific rule is: the others have to go before it.
+        let mut below = None;
+        for one in wanted {
+            let there = self.rules()?;
+            let found = there.iter().find(|rule| does(rule, one)).copied();
+            let location = match found {
+                Some(rule) => {
+                    told.push(format!(
+                        "is there: rule {}, {} to queue {}",
+                        rule.location, one.matches, one.queue
+                    ));
+                    rule.location
+                }
+                None => {
+                    let location = self.add(one, below, changes)?;
+                    told.push(format!("added: rule {location}, {} to queue {}", one.matches, one.queue));
+                    location
+                }
+            };
+            below = below.or(Some(location)).filter(|_| wanted.len() > 1);
+        }
+        self.lines.extend(told);
+        self.take_away_others(wanted, changes)?;
+        Ok(())
+    }
+
+    fn add(&mut self, one: &Wanted, below: Option<u32>, changes: &mut Changes) -> Result<u32, Stop> {
+        let same = self.record.rules.iter().copied().find(|noted| noted.matches == one.matches);
+        if let Some(old) = same {
+            self.take_away(old)?;
+            changes.removed.push(old);
+        }
+        let noted = self.insert(one, below)?;
+        changes.added.push(noted);
+        let there = self.rules()?;
+        // A driver that took something else than it was asked for.
+        if !there.iter().any(|rule| noted.is(rule)) {
+            return Err(Stop::Refused);
+        }
+        Ok(noted.location.unwrap_or_default())
+    }
+
+    /// Notes a rule, inserts it, and notes where it is.
+    fn insert(&mut self, one: &Wanted, below: Option<u32>) -> Result<Noted, Stop> {
+        let name = &self.wish.interface;
+        let room = self.driver.room().map_err(|e| Fault::kernel(name, "read the room for rules", e))?;
+        let place = place(room, &self.rules()?, below);
+        let location = place.map_err(|()| Fault::Full { interface: name.clone() })?;
+        let mut noted = Noted { matches: one.matches, queue: one.queue, location };
+        self.record.rules.push(noted);
+        self.note()?;
+        match self.driver.insert(one.matches, one.queue, location) {
+            Ok(location) => {
+                noted.location = Some(location);
+                self.record.rules.pop();
+                self.record.rules.push(noted);
+                self.note()?;
+                Ok(noted)
+            }
+            Err(error) => {
+                self.record.rules.pop();
+                self.note()?;
+                let interface = self.wish.interface.clone();
+                Err(match error {
+                    error if refuses(&error) => Stop::Refused,
+                    error if is_full(&error) => Fault::Full { interface }.into(),
+                    error => {
+                        Fault::kernel(&interface, format!("add a rule for {}", one.matches), error).into()
+                    }
+                })
+            }
+        }
+    }
+
+    /// Rules of earlier runs that nobody wants any more.
+    fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Fault> {
+        let others: Vec<Noted> =
+            self.record.rules.iter().copied().filter(|noted| !is_wanted(noted, wanted)).collect();
+        for noted in others {
+            self.take_away(noted)?;
+            changes.removed.push(noted);
+            self.lines
+                .push(format!("taken away, from an earlier run: {} to queue {}", noted.matches, noted.queue));
+        }
+        Ok(())
+    }
+
+    /// From the NIC, then from the record; only if it is still the one noted.
+    fn take_away(&mut self, noted: Noted) -> Result<(), Fault> {
+        if let Some(rule) = self.rules()?.iter().find(|rule| noted.is(rule)) {
+            let what = || format!("take rule {} away", rule.location);
+            self.driver.remove(rule.location).map_err(|e| Fault::kernel(&self.wish.interface, what(), e))?;
+        }
+        self.record.rules.retain(|one| *one != noted);
+        self.note()
+    }
+
+    fn undo(&mut self, changes: Changes) -> Result<(), Fault> {
+        for noted in changes.added {
+            self.take_away_at(noted)?;
+        }
+        changes.removed.into_iter().try_for_each(|old| self.put_back(old))
+    }
+
+    /// A rule of an earlier run, where it was, or where the driver likes.
+    fn put_back(&mut self, old: Noted) -> Result<(), Fault> {
+        let name = &self.wish.interface;
+        let what = "put a rule of an earlier run back";
+        let room = self.driver.room().map_err(|e| Fault::kernel(name, what, e))?;
+        let place = if room.driver_chooses { None } else { old.location };
+        self.record.rules.push(Noted { location: place, ..old });
+        self.note()?;
+        let back = self.driver.insert(old.matches, old.queue, place);
+        let location = back.map_err(|e| Fault::kernel(&self.wish.interface, what, e))?;
+        self.record.rules.pop();
+        self.record.rules.push(Noted { location: Some(location), ..old });
+        self.note()
+    }
+
+    /// As [`Self::take_away`], for a rule of this run, which the driver may have
+    /// changed: the place was free before, so what lies there is of this run.
+    fn take_away_at(&mut self, noted: Noted) -> Result<(), Fault> {
+        let there = self.rules()?;
+        if let Some(rule) = there.iter().find(|rule| Some(rule.location) == noted.location) {
+            let name = &self.wish.interface;
+            self.driver.remove(rule.location).map_err(|e| Fault::kernel(name, "take a rule away", e))?;
+        }
+        self.record.rules.retain(|one| *one != noted);
+        self.note()
+    }
+
+    fn rules(&self) -> Result<Vec<FlowRule>, Fault> {
+        self.driver.rules().map_err(|e| Fault::kernel(&self.wish.interface, "read the rules", e))
+    }
+
+    fn note(&self) -> Result<(), Fault> {
+        self.journal.store(&self.record)
+    }
+}
+
+fn is_wanted(noted: &Noted, wanted: &[Wanted]) -> bool {
+    wanted.iter().any(|one| one.matches == noted.matches && one.queue == noted.queue)
+}
+
+/// Where the next rule goes: the last free place, before `below` if that is
+/// given; `None` where the driver chooses. An error if there is none.
+fn place(room: FlowRoom, there: &[FlowRule], below: Option<u32>) -> Result<Option<u32>, ()> {
+    if room.driver_chooses {
+        return Ok(None);
+    }
+    // A driver that does not tell how many has some.
+    let places = if room.places == 0 { 16 } else { room.places };
+    let end = below.map_or(places, |below| below.min(places));
+    let is_free = |place: &u32| there.iter().all(|rule| rule.location != *place);
+    (0..end).rev().find(is_free).map(Some).ok_or(())
+}

@@ -1,0 +1,115 @@
+//! `xblade steer`: which receive queue of a NIC the frames of AoE go to.
+//!
+//! ```text
+//! Wish (queues, hosts) ──► Way: sets of rules, the best first
+//!                            │ plan: what would be done
+//!                            │ apply: the first way that the driver takes
+//!                            ▼
+//!                       Journal (/run/xblade/steer-IF.json) ──► revert
+//! ```
+//!
+//! Three things hold, whatever the driver does and wherever a run is cut off:
+//! a rule is in the journal before it is in the NIC, so `revert` finds it; a
+//! rule that is not in the journal is never touched; and an `apply` that fails
+//! leaves the rules that were there before, or says that it could not.
+
+mod apply;
+mod driver;
+mod fault;
+mod journal;
+mod plan;
+mod revert;
+#[cfg(test)]
+mod tests;
+mod way;
+
+use std::path::Path;
+
+pub use driver::{Driver, NicDriver};
+pub use fault::Fault;
+pub use way::Wish;
+
+use crate::link::{Facts, mac_text};
+
+use journal::Journal;
+
+/// Where it is recorded what was done.
+pub const DIRECTORY: &str = "/run/xblade";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Tell what would be done, and change nothing.
+    Plan,
+    /// Do it.
+    Apply,
+    /// Take back what was done.
+    Revert,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The interface.
+    pub interface: String,
+    /// What to do.
+    pub deed: Deed,
+    /// The queues to use; empty: queue 0, or all if hosts are named.
+    pub queues: Vec<u32>,
+    /// The hosts to spread over the queues.
+    pub hosts: Vec<[u8; 6]>,
+}
+
+/// Does what is asked for on this machine; returns the lines to print.
+///
+/// # Errors
+///
+/// A [`Fault`], after which the rules are those from before.
+pub fn steer(asked: &Asked) -> Result<Vec<String>, Fault> {
+    let mut driver = NicDriver::of(&asked.interface);
+    let mut journal = Journal::of(Path::new(DIRECTORY), &asked.interface);
+    if asked.deed == Deed::Revert {
+        // Also when the interface has changed since.
+        return revert::revert(&mut driver, &mut journal, &asked.interface);
+    }
+    let facts = Facts::read(&asked.interface)?;
+    let wish = wish(asked, &facts)?;
+    let about = about(&facts);
+    let rest = match asked.deed {
+        Deed::Plan => plan::plan(&driver, &journal, &wish)?,
+        _ => apply::apply(&mut driver, &mut journal, &wish)?,
+    };
+    Ok(std::iter::once(about).chain(rest).collect())
+}
+
+fn about(facts: &Facts) -> String {
+    let driver = if facts.driver.is_empty() { "unknown" } else { &facts.driver };
+    format!("{}: driver {driver}, {} receive queue(s), {}", facts.name, facts.queues, mac_text(facts.mac))
+}
+
+/// What is asked for, with what was left open.
+fn wish(asked: &Asked, facts: &Facts) -> Result<Wish, Fault> {
+    let queues = match (asked.queues.as_slice(), asked.hosts.is_empty()) {
+        ([], true) => vec![0],
+        ([], false) => (0..facts.queues).collect(),
+        (queues, _) => queues.to_vec(),
+    };
+    if let Some(queue) = queues.iter().find(|queue| **queue >= facts.queues) {
+        return Err(Fault::NoQueue {
+            interface: facts.name.clone(),
+            queue: *queue,
+            last: facts.queues.saturating_sub(1),
+        });
+    }
+    if queues.len() > 1 && asked.hosts.is_empty() {
+        return Err(Fault::NoHosts);
+    }
+    Ok(Wish {
+        interface: facts.name.clone(),
+        driver: facts.driver.clone(),
+        mac: facts.mac,
+        queue_count: facts.queues,
+        queues,
+        hosts: asked.hosts.clone(),
+    })
+}

@@ -1,0 +1,97 @@
+//! Steering over drivers that are made up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fake;
+mod outcomes;
+mod trouble;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::fault::Fault;
+use super::journal::Journal;
+use super::way::Wish;
+use super::{apply, plan, revert};
+use crate::link::{FlowMatch, FlowRule};
+use fake::Fake;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
+const HOSTS: [[u8; 6]; 3] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 3]];
+
+fn ether(destination: Option<[u8; 6]>, source: Option<[u8; 6]>, ether_type: Option<u16>) -> FlowMatch {
+    FlowMatch::Ether { destination, source, ether_type }
+}
+
+fn aoe() -> FlowMatch {
+    ether(None, None, Some(0x88a2))
+}
+
+/// A rule of somebody else, which has nothing to do with AoE.
+fn ip_flow(location: u32) -> FlowRule {
+    FlowRule { location, matches: FlowMatch::Other, queue: Some(1) }
+}
+
+/// A driver, and a directory for the record that goes with it.
+struct Bench {
+    driver: Fake,
+    directory: PathBuf,
+}
+
+impl Bench {
+    fn new(driver: Fake) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("xblade-steer-{}-{number}", std::process::id()));
+        Self { driver, directory }
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::of(&self.directory, "nic0")
+    }
+
+    fn plan(&self, wish: &Wish) -> Result<String, Fault> {
+        Ok(plan::plan(&self.driver, &self.journal(), wish)?.join("\n"))
+    }
+
+    fn apply(&mut self, wish: &Wish) -> Result<String, Fault> {
+        let mut journal = self.journal();
+        Ok(apply::apply(&mut self.driver, &mut journal, wish)?.join("\n"))
+    }
+
+    fn revert(&mut self) -> Result<String, Fault> {
+        let mut journal = self.journal();
+        Ok(revert::revert(&mut self.driver, &mut journal, "nic0")?.join("\n"))
+    }
+
+    fn has_record(&self) -> bool {
+        self.directory.join("steer-nic0.json").exists()
+    }
+
+    /// Where frames go, in the order of the table.
+    fn table(&self) -> Vec<(FlowMatch, Option<u32>)> {
+        let mut rules = self.driver.rules.clone();
+        rules.sort_by_key(|rule| rule.location);
+        rules.into_iter().map(|rule| (rule.matches, rule.queue)).collect()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn to_queue(queue: u32) -> Wish {
+    Wish {
+        interface: "nic0".into(),
+        driver: "fake".into(),
+        mac: MAC,
+        queue_count: 4,
+        queues: vec![queue],
+        hosts: Vec::new(),
+    }
+}
+
+fn spread() -> Wish {
+    Wish { queues: vec![2, 3], hosts: HOSTS.to_vec(), ..to_queue(2) }
+}

@@ -1,0 +1,187 @@
+//! A driver in memory.
+
+use std::cell::Cell;
+use std::io;
+use std::panic::resume_unwind;
+
+use crate::link::{FlowMatch, FlowRoom, FlowRule};
+use crate::steer::driver::Driver;
+
+/// Which rules it takes.
+type Takes = fn(FlowMatch) -> bool;
+
+#[derive(Clone)]
+pub struct Fake {
+    takes: Takes,
+    pub rules: Vec<FlowRule>,
+    pub is_on: bool,
+    places: u32,
+    chooses: bool,
+    /// All its rules have to ask for the same fields.
+    same_fields: bool,
+    /// It says that it took a rule, and took another.
+    pub lies: bool,
+    /// Changes that were made to it.
+    pub changes: u32,
+    /// The run is cut off at this change: before it, or right after.
+    pub cut_at: Option<(u32, bool)>,
+    /// EIO once.
+    pub fails_at: Option<u32>,
+    pub reads: Cell<u32>,
+}
+
+impl Fake {
+    fn new(takes: Takes) -> Self {
+        Self {
+            takes,
+            rules: Vec::new(),
+            is_on: true,
+            places: 16,
+            chooses: false,
+            same_fields: false,
+            lies: false,
+            changes: 0,
+            cut_at: None,
+            fails_at: None,
+            reads: Cell::new(0),
+        }
+    }
+
+    /// Takes any rule by the Ethernet header.
+    pub fn any() -> Self {
+        Self::new(|_| true)
+    }
+
+    /// Takes rules by EtherType alone.
+    pub fn by_type() -> Self {
+        Self::new(|matches| {
+            matches!(matches, FlowMatch::Ether { destination: None, source: None, ether_type: Some(_) })
+        })
+    }
+
+    /// Takes rules by one MAC address and nothing else.
+    pub fn by_mac() -> Self {
+        Self::new(|matches| matches!(matches, FlowMatch::Ether { ether_type: None, .. }))
+    }
+
+    /// Takes rules by one field.
+    pub fn by_one_field() -> Self {
+        Self::new(|matches| {
+            let FlowMatch::Ether { destination, source, ether_type } = matches else { return false };
+            [destination.is_some(), source.is_some(), ether_type.is_some()].iter().filter(|is| **is).count()
+                == 1
+        })
+    }
+
+    /// Has a table, and takes nothing that has to do with Ethernet.
+    pub fn refuses() -> Self {
+        Self::new(|_| false)
+    }
+
+    /// Takes any rule that asks for the fields that the others ask for.
+    pub fn of_one_kind() -> Self {
+        Self { same_fields: true, ..Self::any() }
+    }
+
+    pub fn with(mut self, rules: &[FlowRule]) -> Self {
+        self.rules = rules.to_vec();
+        self
+    }
+
+    pub fn places(mut self, places: u32) -> Self {
+        self.places = places;
+        self
+    }
+
+    pub fn switched_off(mut self) -> Self {
+        self.is_on = false;
+        self
+    }
+
+    pub fn that_chooses(mut self) -> Self {
+        self.chooses = true;
+        self
+    }
+
+    fn change(&mut self) -> io::Result<()> {
+        let now = self.changes;
+        self.changes += 1;
+        if self.cut_at == Some((now, false)) {
+            resume_unwind(Box::new("cut off"));
+        }
+        if self.fails_at == Some(now) { Err(no(libc::EIO)) } else { Ok(()) }
+    }
+
+    fn changed<T>(&self, value: T) -> io::Result<T> {
+        if self.cut_at == Some((self.changes - 1, true)) {
+            resume_unwind(Box::new("cut off"));
+        }
+        Ok(value)
+    }
+}
+
+fn fields(matches: FlowMatch) -> [bool; 3] {
+    let FlowMatch::Ether { destination, source, ether_type } = matches else { return [false; 3] };
+    [destination.is_some(), source.is_some(), ether_type.is_some()]
+}
+
+fn no(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+impl Driver for Fake {
+    fn is_on(&self) -> io::Result<bool> {
+        Ok(self.is_on)
+    }
+
+    /// Forgets its rules when it is switched off, as real ones do.
+    fn switch(&mut self, on: bool) -> io::Result<()> {
+        self.change()?;
+        self.is_on = on;
+        if !on {
+            self.rules.clear();
+        }
+        self.changed(())
+    }
+
+    fn room(&self) -> io::Result<FlowRoom> {
+        Ok(FlowRoom { places: self.places, driver_chooses: self.chooses })
+    }
+
+    fn rules(&self) -> io::Result<Vec<FlowRule>> {
+        self.reads.set(self.reads.get() + 1);
+        Ok(self.rules.clone())
+    }
+
+    fn insert(&mut self, matches: FlowMatch, queue: u32, location: Option<u32>) -> io::Result<u32> {
+        self.change()?;
+        if !self.is_on || !(self.takes)(matches) {
+            return Err(no(libc::EOPNOTSUPP));
+        }
+        let others = self.rules.iter().filter(|rule| rule.matches != FlowMatch::Other);
+        if self.same_fields && others.into_iter().any(|rule| fields(rule.matches) != fields(matches)) {
+            return Err(no(libc::EINVAL));
+        }
+        if self.rules.len() as u32 >= self.places {
+            return Err(no(libc::ENOSPC));
+        }
+        let taken = |place: u32| self.rules.iter().any(|rule| rule.location == place);
+        let location = match location {
+            Some(location) => location,
+            None => (0..self.places).find(|place| !taken(*place)).ok_or_else(|| no(libc::ENOSPC))?,
+        };
+        assert!(location < self.places, "a place that is not there");
+        // As real drivers do: the new one takes the place of the old.
+        self.rules.retain(|rule| rule.location != location);
+        let queue = if self.lies { 0 } else { queue };
+        self.rules.push(FlowRule { location, matches, queue: Some(queue) });
+        self.changed(location)
+    }
+
+    fn remove(&mut self, location: u32) -> io::Result<()> {
+        self.change()?;
+        let before = self.rules.len();
+        self.rules.retain(|rule| rule.location != location);
+        if self.rules.len() < before { self.changed(()) } else { Err(no(libc::ENOENT)) }
+    }
+}

@@ -1,0 +1,37 @@
+//! How a running xblade is asked and told: the server on the control socket
+//! before a control thread that is made up, and the commands before the real
+//! program.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(target_os = "linux")]
+
+#[path = "control/api.rs"]
+mod api;
+#[path = "control/commands.rs"]
+mod commands;
+#[path = "control/daemon.rs"]
+mod daemon;
+#[path = "control/document.rs"]
+mod document;
+#[path = "control/fake.rs"]
+mod fake;
+#[path = "control/http.rs"]
+mod http;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/image.rs"]
+mod image;
+#[path = "control/robust.rs"]
+mod robust;
+#[path = "control/sample.rs"]
+mod sample;
+#[path = "control/socket.rs"]
+mod socket;
+
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/initiator.rs"]
+mod initiator;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/daemon.rs"]
+mod process;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/space.rs"]
+mod space;

@@ -1,0 +1,214 @@
+//! The commands, before a control thread that is made up.
+
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::fake::Fake;
+use crate::image::Dir;
+
+/// A user with no rights here.
+const NOBODY: u32 = 65_534;
+
+/// Exit code, what it printed, and what it said was wrong.
+type Said = (i32, String, String);
+
+fn command(socket: &Path, words: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
+    command.args(words.split_whitespace()).arg("--control").arg(socket);
+    command
+}
+
+fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn run(fake: &Fake, words: &str) -> Said {
+    said(&mut command(&fake.path, words))
+}
+
+#[track_caller]
+fn good(fake: &Fake, words: &str) -> String {
+    let (code, out, err) = run(fake, words);
+    assert_eq!((code, err.as_str()), (0, ""), "{words}: {out}");
+    out
+}
+
+/// A line with these words, whatever stands between them.
+#[track_caller]
+fn assert_line(text: &str, words: &[&str]) {
+    let has = |line: &str| {
+        words.iter().try_fold(line, |rest, word| rest.split_once(word).map(|(_, rest)| rest)).is_some()
+    };
+    assert!(text.lines().any(has), "no line with {words:?} in:\n{text}");
+}
+
+#[test]
+fn status_and_stats_are_tables() {
+    let fake = Fake::new();
+    let status = good(&fake, "status");
+    assert_line(&status, &["xblade ", "up 1 h 1 min"]);
+    assert_line(&status, &["INTERFACE", "LINK", "MAC", "MTU"]);
+    assert_line(&status, &["eth1", "up", "02:00:00:00:01:00", "9000", "1", "veth", "native"]);
+    assert_line(&status, &["0.1", "good", "1.0 MiB", "durable", "4", "/srv/x", "direct, one sync"]);
+    assert_line(&status, &["0.2", "degraded", "4.0 KiB", "refused", "0", "-"]);
+    let stats = good(&fake, "stats");
+    assert_line(&stats, &["redirected", "21"]);
+    assert_line(&stats, &["kernel-rx-dropped", "5"]);
+    assert_line(&stats, &["media-faults", "3"]);
+    assert!(!stats.contains("no-socket"), "zeros are left out: {stats}");
+    assert_line(&stats, &["0.1", "3", "1", "0", "0 B", "1.5 KiB"]);
+    assert_line(&stats, &["OPERATION", "COUNT", "P50"]);
+    assert_line(&stats, &["0.1", "service", "write", "3", "20.", "40"]);
+    assert_line(&stats, &["0.1", "store", "write", "3", "10.", "20"]);
+    // Headings and cells of a column end or begin at the same place.
+    let heading = status.lines().find(|line| line.starts_with("EXPORT")).unwrap();
+    let row = status.lines().find(|line| line.starts_with("0.1 ")).unwrap();
+    assert_eq!(heading.find("PATH"), row.find("/srv/x"));
+}
+
+#[test]
+fn json_is_that_of_the_socket() {
+    let fake = Fake::new();
+    for (words, uri) in [("status", "status"), ("stats", "stats"), ("show", "config")] {
+        let out = good(&fake, &format!("{words} --json"));
+        let expected = crate::http::get(&fake.path, &format!("/v1/{uri}")).json();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), expected, "{words}");
+    }
+    let out: serde_json::Value = serde_json::from_str(&good(&fake, "reservations --json")).unwrap();
+    assert_eq!(out[0], serde_json::json!({"address": "0.1", "reservation": ["02:00:00:00:00:01"]}));
+    let out: serde_json::Value = serde_json::from_str(&good(&fake, "masks --json")).unwrap();
+    assert_eq!(out[1], serde_json::json!({"address": "0.2", "mask": []}));
+    let out: serde_json::Value = serde_json::from_str(&good(&fake, "reload --json")).unwrap();
+    assert_eq!(out, serde_json::json!({"changed": []}));
+}
+
+#[test]
+fn show_prints_a_configuration_file() {
+    let fake = Fake::new();
+    let text = good(&fake, "show");
+    assert_eq!(text.trim_end(), xblade::config::to_toml(&crate::sample::serve()).unwrap().trim_end());
+    let loaded = xblade::config::parse("shown", &text, "");
+    assert!(loaded.faults.is_empty(), "{}", loaded.faults);
+    assert_eq!(loaded.serve, crate::sample::serve());
+}
+
+#[test]
+fn changes_are_made_and_told() {
+    let fake = Fake::new();
+    let rows = [
+        ("export add 0.3=/srv/y,ro", "0.3 added"),
+        ("export remove 0.1", "0.1 removed"),
+        ("export resize 0.1", "0.1 measured"),
+        ("export read-only 0.1", "0.1 read-only"),
+        ("export read-only 0.1 --off", "0.1 takes writes"),
+        ("reservations --clear 0.1", "0.1 reservation cleared"),
+        ("masks --clear 0.1", "0.1 mask cleared"),
+    ];
+    for (words, expected) in rows {
+        let out = good(&fake, words);
+        assert!(out.starts_with(expected), "{words}: {out}");
+        assert_eq!(out.trim_end(), fake.last());
+    }
+    assert_eq!(good(&fake, "reload"), "nothing had to change\n");
+    assert_eq!(fake.last(), "reloaded");
+    assert_line(&good(&fake, "reservations"), &["0.1", "02:00:00:00:00:01"]);
+    assert_line(&good(&fake, "masks"), &["EXPORT", "ONLY FOR"]);
+}
+
+/// The daemon runs in another folder than the one who asks.
+#[test]
+fn a_path_is_that_of_the_caller() {
+    let fake = Fake::new();
+    let out = said(command(&fake.path, "export add 0.3=disk.img,ro").current_dir(fake.dir())).1;
+    let path = fake.dir().canonicalize().unwrap().join("disk.img");
+    assert!(out.contains(&format!("{path:?}")), "{out}");
+}
+
+#[test]
+fn refusals_are_one_line_with_an_exit_code() {
+    let fake = Fake::new();
+    let rows = [
+        ("export add 0.1=/srv/y", 2, "give another address"),
+        ("export add 0.3=", 2, "SHELF.SLOT=PATH"),
+        ("export add 0.3=/srv/y,rw", 2, "'rw' is not an option"),
+        ("export remove 0.9", 2, "give 0.1 or 0.2"),
+        ("export remove 4095.0", 2, "take 0 to 4094"),
+        ("export resize 0.2", 3, "repair it"),
+        ("masks --clear 0.9", 2, "give 0.1 or 0.2"),
+    ];
+    for (words, code, part) in rows {
+        let said = run(&fake, words);
+        assert!(said.0 == code && said.2.contains(part) && said.1.is_empty(), "{words}: {said:?}");
+    }
+}
+
+#[test]
+fn nobody_there_is_said_with_the_remedy() {
+    let dir = Dir::new();
+    let path = dir.path().join("xblade.sock");
+    let absent = said(&mut command(&path, "status"));
+    assert!(absent.0 == 3 && absent.2.contains("xblade does not run"), "{absent:?}");
+    assert!(absent.2.contains(path.to_str().unwrap()) && absent.2.contains("--control"), "{absent:?}");
+    drop(UnixListener::bind(&path).unwrap());
+    let dead = said(&mut command(&path, "status"));
+    assert!(dead.0 == 3 && dead.2.contains("xblade has ended"), "{dead:?}");
+}
+
+#[test]
+fn an_answer_that_is_none_is_said() {
+    let dir = Dir::new();
+    let path = dir.path().join("xblade.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let other = std::thread::spawn(move || {
+        for answer in ["SSH-2.0\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", ""] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+        }
+    });
+    for part in ["cannot ask", "does not understand", "cannot ask"] {
+        let said = said(&mut command(&path, "status"));
+        assert!(said.0 == 1 && said.2.contains(part) && said.2.lines().count() == 1, "{said:?}");
+    }
+    other.join().unwrap();
+}
+
+#[test]
+fn a_daemon_that_hangs_is_told_of() {
+    let dir = Dir::new();
+    let path = dir.path().join("xblade.sock");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let before = std::time::Instant::now();
+    let said = said(&mut command(&path, "status"));
+    assert!(said.0 == 1 && said.2.contains("no answer within 15 s"), "{said:?}");
+    assert!(before.elapsed() < Duration::from_secs(40));
+}
+
+#[test]
+fn who_may_not_is_told_who_may() {
+    // SAFETY: takes no arguments and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("SKIPPED: needs root: who_may_not_is_told_who_may");
+        return;
+    }
+    let (plain, shared) = (Fake::new(), Fake::of_group("daemon"));
+    let daemon = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid.as_raw();
+    // Where everybody can reach it.
+    let program = plain.dir().join("xblade");
+    std::fs::copy(env!("CARGO_BIN_EXE_xblade"), &program).unwrap();
+    let status = |fake: &Fake, group: u32| {
+        let mut command = Command::new(&program);
+        said(command.args(["status", "--control"]).arg(&fake.path).current_dir("/").uid(NOBODY).gid(group))
+    };
+    let refused = status(&plain, NOBODY);
+    assert!(refused.0 == 3 && refused.2.contains("run this as root\n"), "{refused:?}");
+    let refused = status(&shared, NOBODY);
+    assert!(refused.0 == 3 && refused.2.contains("as a member of the group daemon"), "{refused:?}");
+    let served = status(&shared, daemon);
+    assert!(served.0 == 0 && served.1.contains("0.1"), "{served:?}");
+}

@@ -1,0 +1,267 @@
+//! The commands, before the real program on a veth pair.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::http;
+use crate::image::{Dir, Image, pattern, sector};
+use crate::initiator::{Initiator, at};
+use crate::process::{Daemon, xblade};
+use crate::space::{OURS, PEER, Pair, may_run};
+
+/// A daemon with a control socket, and a host.
+struct Rig {
+    host: Initiator,
+    daemon: Daemon,
+    socket: PathBuf,
+    first: Image,
+    dir: Dir,
+    pair: Pair,
+}
+
+impl Rig {
+    /// Serves image `a` at 0.1; there is an image `b`, too.
+    fn new() -> Self {
+        let (pair, dir) = (Pair::new(), Dir::new());
+        let first = dir.image("a", 64);
+        dir.image("b", 128);
+        let socket = dir.path().join("xblade.sock");
+        let arguments = format!("0.1={first} -i {OURS} --measure-every 0 --control {}", socket.display());
+        let daemon = Daemon::serve(&pair.ours, &arguments);
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 1));
+        Self { host, daemon, socket, first, dir, pair }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Exit code, output and errors of a command.
+    fn run(&self, words: &str) -> (i32, String, String) {
+        run(&self.socket, words)
+    }
+
+    #[track_caller]
+    fn good(&self, words: &str) -> String {
+        let (code, out, err) = self.run(words);
+        assert_eq!((code, err.as_str()), (0, ""), "{words}: {out}");
+        out
+    }
+
+    /// The same as JSON.
+    #[track_caller]
+    fn json(&self, words: &str) -> Value {
+        serde_json::from_str(&self.good(&format!("{words} --json"))).unwrap()
+    }
+
+    fn end(self) {
+        self.daemon.stop().report().assert_sound();
+        assert!(!self.socket.exists(), "the socket is left");
+    }
+}
+
+fn run(socket: &Path, words: &str) -> (i32, String, String) {
+    let output = xblade(words).arg("--control").arg(socket).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_running_daemon_tells_what_it_serves_and_has_counted() {
+    if !may_run("a_running_daemon_tells_what_it_serves_and_has_counted") {
+        return;
+    }
+    let mut rig = Rig::new();
+    for lba in 0..10 {
+        rig.host.write(at(0, 1), lba, &pattern(lba, 1));
+        rig.host.read(at(0, 1), lba, 1);
+    }
+    let status = rig.json("status");
+    assert_eq!(status["pid"], rig.daemon.pid());
+    let interface = &status["interfaces"][0];
+    assert_eq!(
+        (&interface["name"], &interface["up"], &interface["present"]),
+        (&OURS.into(), &true.into(), &true.into())
+    );
+    assert_eq!(interface["mac"], rig.pair.ours.mac(OURS).to_string());
+    let export = &status["exports"][0];
+    assert_eq!((&export["address"], &export["size-bytes"]), (&"0.1".into(), &32768.into()));
+    assert_eq!(export["path"], rig.first.path().display().to_string());
+    assert_eq!(status["workers"][0]["exports"], serde_json::json!(["0.1"]));
+    let stats = rig.json("stats");
+    let export = &stats["exports"][0];
+    assert_eq!(
+        (&export["requests"]["read"]["ok"], &export["requests"]["write"]["ok"]),
+        (&10.into(), &10.into())
+    );
+    assert_eq!((&export["bytes-read"], &export["bytes-written"]), (&5120.into(), &5120.into()));
+    for times in ["service", "store"] {
+        for operation in ["read", "write"] {
+            let of = &export[times][operation];
+            assert_eq!(of["count"], 10, "{times} {operation}: {of}");
+            assert!(
+                of["p50-ns"].as_u64() > Some(0) && of["p50-ns"].as_u64() <= of["max-ns"].as_u64(),
+                "{of}"
+            );
+        }
+    }
+    assert!(stats["interfaces"][0]["counters"]["redirected"].as_u64() >= Some(20), "{stats}");
+    assert!(stats["lanes"][0]["counters"]["received"].as_u64() >= Some(20), "{stats}");
+    let text = rig.good("status");
+    assert!(text.contains("0.1") && text.contains("32.0 KiB") && text.contains("good"), "{text}");
+    assert!(rig.good("stats").contains("service"));
+    // What is shown can be served.
+    let loaded = xblade::config::parse("shown", &rig.good("show"), "");
+    assert!(loaded.faults.is_empty(), "{}", loaded.faults);
+    assert_eq!(loaded.serve.exports[0].address, at(0, 1));
+    assert_eq!(loaded.serve.interfaces, [OURS]);
+    rig.end();
+}
+
+#[test]
+fn exports_come_and_go_by_commands() {
+    if !may_run("exports_come_and_go_by_commands") {
+        return;
+    }
+    let mut rig = Rig::new();
+    let b = rig.path("b");
+    let out = rig.good(&format!("export add 0.2={b}"));
+    assert!(out.contains("0.2 added") && out.contains(&b), "{out}");
+    rig.host.until_served(at(0, 2));
+    assert_eq!(rig.host.read(at(0, 2), 100, 1), sector(100));
+    let (code, _, err) = rig.run(&format!("export add 0.2={b}"));
+    assert!(code == 2 && err.contains("0.2 is served already"), "{err}");
+    let (code, _, err) = rig.run(&format!("export add 0.3={}", rig.path("none")));
+    assert!(code != 0 && err.contains("none"), "{code}: {err}");
+
+    rig.good("export read-only 0.2");
+    let tag = rig.host.send_write(at(0, 2), 5, &pattern(5, 1));
+    assert_eq!(rig.host.answer(tag).status, 0x41, "it is read-only now");
+    assert_eq!(rig.json("status")["exports"][1]["read-only"], true);
+    rig.good("export read-only 0.2 --off");
+    rig.host.write(at(0, 2), 5, &pattern(5, 2));
+
+    rig.first.resize(256);
+    let out = rig.good("export resize 0.1");
+    assert!(out.contains("128.0 KiB now, was 32.0 KiB"), "{out}");
+    assert_eq!(rig.host.identify(at(0, 1)).sectors, 256);
+
+    assert!(rig.good("export remove 0.2").contains("0.2 removed"));
+    rig.host.assert_silence(at(0, 2));
+    let (code, _, err) = rig.run("export remove 0.2");
+    assert!(code == 2 && err.contains("no export 0.2"), "{err}");
+    assert_eq!(rig.json("status")["exports"].as_array().map(Vec::len), Some(1));
+    let (code, _, err) = rig.run("reload");
+    assert!(code == 2 && err.contains("without a configuration file"), "{err}");
+    rig.end();
+}
+
+#[test]
+fn a_reload_by_command_takes_the_file() {
+    if !may_run("a_reload_by_command_takes_the_file") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let (a, b) = (dir.image("a", 64), dir.image("b", 64));
+    let (file, socket) = (dir.path().join("xblade.toml"), dir.path().join("xblade.sock"));
+    let head = format!(
+        "interfaces = ['{OURS}']\nprobe = false\n[service]\nstate = 'none'\ncontrol = '{}'\n",
+        socket.display()
+    );
+    let one = |address: &str, image: &Image| format!("[[export]]\naddress = '{address}'\npath = '{image}'\n");
+    fs::write(&file, head.clone() + &one("0.1", &a)).unwrap();
+    let daemon = Daemon::serve_file(&pair.ours, &file.display().to_string());
+    assert_eq!(run(&socket, "reload"), (0, "nothing had to change\n".to_owned(), String::new()));
+    fs::write(&file, head.clone() + &one("0.1", &a) + &one("0.2", &b)).unwrap();
+    let (code, out, err) = run(&socket, "reload");
+    assert!(code == 0 && out.contains("0.2 added"), "{out}{err}");
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 2));
+    fs::write(&file, head + "[[export]]\naddress = '0.1'\n").unwrap();
+    let (code, _, err) = run(&socket, "reload");
+    assert!(code == 2 && err.contains("nothing was changed") && err.contains("has no path"), "{err}");
+    assert_eq!(host.read(at(0, 2), 7, 1), sector(7));
+    daemon.stop().report().assert_sound();
+}
+
+#[test]
+fn a_second_daemon_does_not_take_the_socket() {
+    if !may_run("a_second_daemon_does_not_take_the_socket") {
+        return;
+    }
+    let rig = Rig::new();
+    let other = Pair::new();
+    let serve =
+        format!("serve 0.2={} -i {OURS} --no-probe --control {}", rig.path("b"), rig.socket.display());
+    let refused = Daemon::spawn(&other.ours, xblade(&serve)).ended();
+    assert_eq!(refused.status.code(), Some(3), "{}", refused.text);
+    assert!(refused.text.contains("another xblade has this control socket"), "{}", refused.text);
+    assert!(refused.text.contains(&rig.socket.display().to_string()), "{}", refused.text);
+    // Nothing of it is left, and the first one goes on.
+    assert_eq!(rig.json("status")["exports"][0]["address"], "0.1");
+    rig.end();
+}
+
+#[test]
+fn one_that_was_killed_leaves_nothing_in_the_way() {
+    if !may_run("one_that_was_killed_leaves_nothing_in_the_way") {
+        return;
+    }
+    let rig = Rig::new();
+    let Rig { daemon, socket, first, pair, dir: _dir, .. } = rig;
+    daemon.end_by(libc::SIGKILL);
+    let (code, _, err) = run(&socket, "status");
+    assert!(code == 3 && err.contains("xblade has ended"), "{err}");
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={first} -i {OURS} --control {}", socket.display()));
+    assert_eq!(run(&socket, "status").0, 0);
+    daemon.stop();
+    let (code, _, err) = run(&socket, "status");
+    assert!(code == 3 && err.contains("xblade does not run"), "{err}");
+}
+
+/// Clients that do what they should not, while a host reads and writes.
+#[test]
+fn frames_are_served_whatever_clients_do() {
+    if !may_run("frames_are_served_whatever_clients_do") {
+        return;
+    }
+    let mut rig = Rig::new();
+    let idle: Vec<_> = (0..200).map(|_| http::connect(&rig.socket)).collect();
+    for round in 1..=20 {
+        http::raw(&rig.socket, &vec![0; 200_000]);
+        http::raw(&rig.socket, format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(200_000)).as_bytes());
+        http::raw(
+            &rig.socket,
+            format!(
+                "POST /v1/exports HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n{}",
+                "y".repeat(999_999)
+            )
+            .as_bytes(),
+        );
+        rig.host.write(at(0, 1), round, &pattern(round, round));
+        assert_eq!(rig.host.read(at(0, 1), round, 1), pattern(round, round));
+        assert_eq!(http::get(&rig.socket, "/v1/status").status, 200);
+    }
+    drop(idle);
+    rig.end();
+}
+
+#[test]
+fn what_hosts_have_set_is_told_and_taken_away() {
+    if !may_run("what_hosts_have_set_is_told_and_taken_away") {
+        return;
+    }
+    let rig = Rig::new();
+    assert!(rig.good("reservations").contains("nothing is reserved"));
+    assert!(rig.good("masks").contains("no export is masked"));
+    assert!(rig.good("masks --clear 0.1").contains("0.1"));
+    assert!(rig.good("reservations --clear 0.1").contains("0.1"));
+    let (code, _, err) = rig.run("reservations --clear 0.9");
+    assert!(code == 2 && err.contains("no export 0.9"), "{err}");
+    let lines = rig.daemon.wait_for("asked by uid 0");
+    assert!(lines.contains("DELETE /v1/exports/0.1/mask"), "{lines}");
+    rig.end();
+}

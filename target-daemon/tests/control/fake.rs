@@ -1,0 +1,129 @@
+//! A control thread that is made up.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use xblade::control::{self, Ask, Asked, Changed, Handle, Refusal};
+
+use crate::image::Dir;
+use crate::sample;
+
+/// The server on a socket in a folder of its own, and who answers it.
+pub struct Fake {
+    pub path: PathBuf,
+    /// What it was asked for, in words.
+    pub asked: Arc<Mutex<Vec<String>>>,
+    server: Option<Handle>,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    dir: Dir,
+}
+
+impl Fake {
+    /// One that answers.
+    pub fn new() -> Self {
+        Self::with(None, answer)
+    }
+
+    /// One that answers nobody, and keeps what it was asked.
+    pub fn silent() -> Self {
+        let kept = Mutex::new(Vec::new());
+        Self::with(None, move |ask, _| kept.lock().unwrap().push(ask))
+    }
+
+    /// One that nobody may ask but for a group.
+    pub fn of_group(group: &str) -> Self {
+        Self::with(Some(group), answer)
+    }
+
+    fn with(group: Option<&str>, mut act: impl FnMut(Ask, &Mutex<Vec<String>>) + Send + 'static) -> Self {
+        let dir = Dir::new();
+        let path = dir.path().join("run/xblade.sock");
+        let (asker, from) = control::channel().unwrap();
+        let server = Some(control::start(control::bind(&path, group).unwrap(), asker).unwrap());
+        let (asked, end) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (log, ends) = (Arc::clone(&asked), Arc::clone(&end));
+        let thread = thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                wait(&from);
+                while let Some(ask) = from.next() {
+                    act(ask, &log);
+                }
+            }
+        });
+        Self { path, asked, server, end, thread: Some(thread), dir }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The last thing that it was asked for.
+    pub fn last(&self) -> String {
+        self.asked.lock().unwrap().last().cloned().expect("asked for something")
+    }
+
+    /// The control thread ends; the server goes on.
+    pub fn end_control_thread(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join).expect("ended once").unwrap();
+    }
+
+    /// The server ends.
+    pub fn end_server(&mut self) {
+        drop(self.server.take());
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn wait(asked: &Asked) {
+    let mut fds = [PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN)];
+    let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 }));
+}
+
+/// 0.1 and 0.2 are there; 0.2 does not let go.
+fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
+    let note = |text: String| {
+        log.lock().unwrap().push(text.clone());
+        text
+    };
+    let done = |text: String| Ok(Changed { lines: vec![note(text)] });
+    let one = |address: xblade::wire::aoe::Address, what: &str| {
+        let line = note(format!("{address} {what}"));
+        match address.slot {
+            1 => Ok(Changed { lines: vec![line] }),
+            2 => Err(Refusal::Machine(format!("{address}: its store does not let go: repair it"))),
+            _ => Err(Refusal::Unknown(format!("{address}: is not exported: give 0.1 or 0.2"))),
+        }
+    };
+    match ask {
+        Ask::Overview(answer) => answer(sample::overview()),
+        Ask::Configuration(answer) => answer(sample::serve()),
+        Ask::Add { export, answer } if export.address.slot == 1 => {
+            answer(Err(Refusal::Request("0.1 is exported already: give another address".to_owned())));
+        }
+        Ask::Add { export, answer } => answer(done(format!("{} added: {:?}", export.address, export.image))),
+        Ask::Remove { address, answer } => answer(one(address, "removed")),
+        Ask::ReadOnly { address, read_only, answer } => {
+            answer(one(address, if read_only { "read-only" } else { "takes writes" }));
+        }
+        Ask::Resize { address, answer } => answer(one(address, "measured")),
+        Ask::Trace(_) => {}
+        Ask::Reload(answer) => {
+            note("reloaded".to_owned());
+            answer(Ok(Changed::default()));
+        }
+        Ask::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),
+        Ask::ClearMask { address, answer } => answer(one(address, "mask cleared")),
+    }
+}
