@@ -71,7 +71,7 @@ pub fn router(asker: Asker) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/stats", get(stats))
-        .route(samples::PATH, get(sample))
+        .route("/v1/samples", get(sample))
         .route("/v1/config", get(configuration))
         .route("/v1/reload", post(reload))
         .route("/v1/exports", get(exports).post(add))
