@@ -21,7 +21,11 @@ BENCH='vblade fio iproute2 ethtool util-linux'
 # Ubuntu 24.04 has bpftool inside linux-tools-common.
 TEST='qemu-system-x86 busybox-static cpio kmod xz-utils zstd
     fio aoetools vblade e2fsprogs xfsprogs fdisk hdparm util-linux
-    systemd man-db iproute2 ethtool tcpdump python3 python3-venv valgrind bpftool|linux-tools-common'
+    systemd man-db iproute2 ethtool tcpdump python3 python3-venv valgrind bpftool|linux-tools-common
+    prometheus python3-prometheus-client'
+
+# Packages among these that would start a service.
+SERVICES='prometheus'
 
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
@@ -70,9 +74,34 @@ entries=$(missing $wanted)
 [ $check = no ] || die "missing packages:" $entries
 [ "$(id -u)" = 0 ] || die "missing packages:" $entries "(run: sudo $0 $*)"
 
+# Installs packages, of which none may start a service, now or at the next boot: the
+# tests need the programs only. Debian starts what it installs unless policy-rc.d says
+# no; one that is there already is the machine's own decision (containers have one).
+# What runs afterwards all the same is stopped.
+install_without_services() {
+    local policy=/usr/sbin/policy-rc.d ours='' service was=''
+    for service in $SERVICES; do installed "$service" && was+=" $service "; done
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+        ours=yes
+    fi
+    local status=0
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
+    [ -z "$ours" ] || rm -f $policy
+    for service in $SERVICES; do
+        # Whoever had it before wants it to run.
+        if [[ $was != *" $service "* ]] && installed "$service"; then
+            invoke-rc.d --quiet "$service" stop >/dev/null 2>&1 || true
+            update-rc.d "$service" disable >/dev/null 2>&1 || true
+        fi
+    done
+    return $status
+}
+
 echo "setup: reading the package lists"
 apt-get update -qq
 packages=()
 for entry in $entries; do packages+=("$(choose "$entry")"); done
 echo "setup: installing ${packages[*]}"
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+install_without_services "${packages[@]}"

@@ -37,5 +37,7 @@ pub mod control;
 pub mod privilege;
 /// Which receive queue of a NIC the frames of AoE go to.
 pub mod steer;
+/// `xblade top`: what a running daemon does, at a glance.
+pub mod top;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Vblade};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Top, Vblade};
 use xblade::control::client;
 use xblade::daemon;
 use xblade::steer::{self, Asked, Deed};
+use xblade::top::{self, TopError};
 
 /// The request cannot be fulfilled as it is.
 const REQUEST: u8 = 2;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
         Command::Show(Show { config: None, reach }) => client::show(&reach),
         Command::Ask(command) => client::run(&command),
+        Command::Top(options) => watch(&options),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade { words } => vblade(&words),
     };
@@ -82,6 +84,13 @@ fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
     daemon::serve(options, config).map_err(|failure| {
         log::error!("{failure}");
         failure.exit_code()
+    })
+}
+
+fn watch(options: &Top) -> Result<(), u8> {
+    top::run(options).map_err(|error| {
+        eprintln!("error: {error}");
+        if matches!(error, TopError::NoTerminal) { REQUEST } else { 1 }
     })
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -27,8 +27,9 @@ const IMPORTS: [(&str, &[&str]); 16] = [
         "daemon",
         &["config", "control", "link", "privilege", "ring", "wire", "store", "shelf", "observe", "worker"],
     ),
+    ("top", &["config", "control"]),
     ("steer", &["link"]),
-    ("main", &["config", "control", "daemon", "steer"]),
+    ("main", &["config", "control", "daemon", "steer", "top"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.

@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::{AskCommand, Export, Reach, ServiceOptions, Steer};
+use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -103,6 +103,9 @@ pub enum Command {
     /// Print a configuration as it takes effect, with every default: that of a
     /// running xblade, or with --config that in a file.
     Show(Show),
+    /// Watch a running xblade: requests, throughput and service times of each
+    /// export. Keys: q quit, s sort, arrows scroll, p pause.
+    Top(Top),
     /// What a running xblade is asked.
     #[command(flatten)]
     Ask(AskCommand),

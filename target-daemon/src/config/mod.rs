@@ -12,6 +12,7 @@ mod service;
 mod show;
 mod size;
 mod steer;
+mod top;
 mod vblade;
 
 pub use bounds::{chunk_bytes, ring, umem_chunks};
@@ -24,4 +25,5 @@ pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions}
 pub use show::{to_json, to_table, to_toml};
 pub use size::{SizeError, parse_bytes};
 pub use steer::Steer;
+pub use top::Top;
 pub use vblade::{Imported, Vblade, VbladeError, import};

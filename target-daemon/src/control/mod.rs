@@ -21,9 +21,11 @@ mod body;
 mod call;
 pub mod client;
 pub mod json;
+pub mod metrics;
 mod overview;
 mod print;
 mod routes;
+pub mod samples;
 mod server;
 mod socket;
 

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::json::{self, macs};
-use super::{Answer, Ask, Asker, Changed, ExportView, Overview, Refusal, body};
+use super::{Answer, Ask, Asker, Changed, ExportView, Overview, Refusal, body, samples};
 use crate::config;
 use crate::wire::aoe::Address;
 
@@ -71,6 +71,7 @@ pub fn router(asker: Asker) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/stats", get(stats))
+        .route("/v1/samples", get(sample))
         .route("/v1/config", get(configuration))
         .route("/v1/reload", post(reload))
         .route("/v1/exports", get(exports).post(add))
@@ -91,6 +92,10 @@ async fn status(State(to): State<Questions>) -> Answered {
 
 async fn stats(State(to): State<Questions>) -> Answered {
     Ok(json(&json::Stats::of(&overview(&to).await?)))
+}
+
+async fn sample(State(to): State<Questions>) -> Answered {
+    Ok(json(&samples::Sample::from(&overview(&to).await?)))
 }
 
 async fn configuration(State(to): State<Questions>) -> Answered {

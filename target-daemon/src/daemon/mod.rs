@@ -25,7 +25,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::config::{Serve, ServiceOptions};
-use crate::control::{BindError, Listener, bind, channel, start};
+use crate::control::{BindError, Listener, bind, channel, metrics, start};
 use crate::{link, plant};
 
 /// Serves until a signal comes, then drains and detaches.
@@ -55,6 +55,8 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     }
     plan::cores(options)?;
     let socket = control_socket(&options.service)?;
+    let metrics = options.service.metrics.0.map(metrics::Listener::bind).transpose();
+    let metrics = metrics.map_err(|e| Failure::Machine(e.into()))?;
     let exports = exports::open(options)?;
     let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
@@ -71,6 +73,9 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
     let server = socket.map(|socket| start(socket, asker.clone())).transpose();
     let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
+    if let Some(listener) = metrics {
+        listener.start(asker.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
+    }
     let mut served = control::Served {
         team: &mut team,
         interfaces: &mut interfaces,

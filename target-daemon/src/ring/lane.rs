@@ -298,6 +298,11 @@ impl<R: Rings> Lane<R> {
         self.pool.count(Place::Tx)
     }
 
+    /// Chunks that are free.
+    pub fn chunks_free(&self) -> u32 {
+        self.pool.count(Place::Free)
+    }
+
     /// Checks that every chunk is accounted for, given how many are in frames
     /// that the caller holds.
     pub fn check(&self, held: u32) -> Result<(), Imbalance> {

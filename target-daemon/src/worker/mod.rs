@@ -48,7 +48,7 @@ pub use exchange::Exchange;
 pub use idle::{Bed, IdlePolicy, Waker};
 pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
-pub use run::{Order, Snapshot, WithExports, run};
+pub use run::{LanePlace, Order, Snapshot, WithExports, run};
 pub use seat::{ExportSnapshot, Seat};
 pub use stats::{Counters, Stats};
 pub use trace::{CAPTURE_MAX, Traced, Tracer, What};

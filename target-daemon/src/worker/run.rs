@@ -90,14 +90,31 @@ pub struct Snapshot {
     pub worker: u16,
     /// Its counters.
     pub stats: Stats,
+    /// Since its thread runs: `stats.idle` is a part of it.
+    pub elapsed: Duration,
     /// Its exports, if they were asked for.
     pub exports: Vec<ExportSnapshot>,
     /// What its lanes have counted.
     pub lanes: Vec<Section>,
+    /// Which lanes these are.
+    pub places: Vec<LanePlace>,
     /// Whether nothing is under way here that is worth waiting for.
     pub drained: bool,
     /// Exports whose stores have not finished so many requests.
     pub unfinished: Vec<(Address, usize)>,
+}
+
+/// Which lane it is, and what it has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LanePlace {
+    /// Its index among all lanes.
+    pub id: u16,
+    /// Index of its interface.
+    pub interface: usize,
+    /// Chunks in its UMEM.
+    pub chunks: u32,
+    /// Those that are free: with the kernel they are not.
+    pub free: u32,
 }
 
 /// Runs a worker on this thread until it is told to stop, or its orders end.
@@ -110,31 +127,40 @@ pub fn run<R: Rings>(
 ) -> Snapshot {
     // All workers count from one moment: they pass times on to each other.
     let clock = Monotonic(*START.get_or_init(Instant::now));
-    let mut last_work = Instant::now();
+    let started = Instant::now();
+    let mut last_work = started;
+    // How much of the time since the last work is in `stats.idle` already. The clock
+    // is read for it only when there was nothing to do.
+    let mut counted = Duration::ZERO;
     let mut draining_since: Option<Instant> = None;
     loop {
         let work = if draining_since.is_none() { worker.turn(&clock) } else { worker.drain(&clock) };
         if work > 0 {
             last_work = Instant::now();
+            counted = Duration::ZERO;
         }
         bed.beat();
         match orders.try_recv() {
             Ok(Order::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
                 // Nobody waits for it any more: nothing is lost.
-                let _ = to.send(worker.snapshot(drained, exports));
+                let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
             }
             Ok(Order::Drain) => draining_since = Some(Instant::now()),
             Ok(order) => worker.carry_out(order, bed, &clock),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
-                worker.rest(last_work.elapsed(), idle, bed, orders);
+                let quiet = last_work.elapsed();
+                let slept = worker.rest(quiet, idle, bed, orders);
+                let quiet = if slept { last_work.elapsed() } else { quiet };
+                worker.stats.idle += quiet.saturating_sub(counted);
+                counted = quiet;
             }
             Err(crossbeam_channel::TryRecvError::Empty) => {}
         }
     }
-    worker.snapshot(true, WithExports::Yes)
+    worker.snapshot(true, WithExports::Yes, started.elapsed())
 }
 
 static START: OnceLock<Instant> = OnceLock::new();
@@ -196,11 +222,15 @@ impl<R: Rings> Worker<R> {
         Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.desk.fds())
     }
 
-    /// Spins, or sleeps until something happens.
-    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &Bed, orders: &Receiver<Order>) {
-        let IdlePolicy::Adaptive { spin } = idle else { return std::hint::spin_loop() };
+    /// Spins, or sleeps until something happens: true.
+    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &Bed, orders: &Receiver<Order>) -> bool {
+        let IdlePolicy::Adaptive { spin } = idle else {
+            std::hint::spin_loop();
+            return false;
+        };
         if quiet < spin || self.desk.must_be_asked() {
-            return std::hint::spin_loop();
+            std::hint::spin_loop();
+            return false;
         }
         if self.stats.counters.sleeps.is_multiple_of(AUDIT_EVERY) {
             self.audit();
@@ -210,6 +240,7 @@ impl<R: Rings> Worker<R> {
         self.stats.counters.sleeps += 1;
         bed.sleep(limit, || !orders.is_empty() || !self.exchange.is_empty());
         self.round.slept = true;
+        true
     }
 
     /// When nothing is under way, every chunk must be at home or with the
@@ -221,7 +252,7 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    fn snapshot(&self, drained: bool, exports: WithExports) -> Snapshot {
+    fn snapshot(&self, drained: bool, exports: WithExports, elapsed: Duration) -> Snapshot {
         let lanes = self.lanes.iter().map(|own| {
             let interface = self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface);
             let (counters, kernel) = (own.lane.counters(), own.lane.statistics().unwrap_or_default());
@@ -241,12 +272,21 @@ impl<R: Rings> Worker<R> {
                 ],
             }
         });
+        let places = self.lanes.iter().map(|own| LanePlace {
+            id: own.id,
+            interface: self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface),
+            chunks: own.lane.memory().chunks(),
+            free: own.lane.chunks_free(),
+        });
+        let places = places.collect();
         let unfinished = self.desk.unfinished().collect();
         Snapshot {
             worker: self.index,
             stats: self.stats.clone(),
+            elapsed,
             exports: if exports == WithExports::Yes { self.desk.snapshots().collect() } else { Vec::new() },
             lanes: lanes.collect(),
+            places,
             drained,
             unfinished,
         }

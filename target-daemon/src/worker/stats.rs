@@ -1,5 +1,7 @@
 //! What one worker counts. Plain values: only the worker touches them.
 
+use std::time::Duration;
+
 use crate::store::{Fault, Kind};
 use crate::wire::DropReason;
 
@@ -11,6 +13,8 @@ pub struct Stats {
     pub drops: [u64; DropReason::ALL.len()],
     /// The rest.
     pub counters: Counters,
+    /// Time without anything to do, spinning or asleep.
+    pub idle: Duration,
 }
 
 /// Events of one worker.

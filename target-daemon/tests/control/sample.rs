@@ -44,6 +44,8 @@ fn snapshot() -> Snapshot {
         stats,
         exports: Vec::new(),
         lanes: vec![lane],
+        elapsed: std::time::Duration::from_secs(60),
+        places: Vec::new(),
         drained: true,
         unfinished: Vec::new(),
     }

@@ -1,0 +1,75 @@
+//! The terminal: keys and the clock.
+
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::rates::between;
+use super::source::Samples;
+use super::view::View;
+use super::{TopError, rates::Rates};
+use crate::control::samples::Sample;
+
+/// Draws until its user ends it. The terminal is as before afterwards, however
+/// it ends.
+pub fn run(samples: &mut impl Samples, interval: Duration) -> Result<(), TopError> {
+    // Before the terminal is taken: who mistypes the path reads why.
+    let mut before = samples.sample()?;
+    let mut view = View::default();
+    view.update(between(None, &before));
+    let mut terminal = ratatui::try_init()?;
+    let outcome = (|| {
+        let mut next = Instant::now() + interval;
+        loop {
+            terminal.draw(|frame| view.draw(frame))?;
+            if event::poll(next.saturating_duration_since(Instant::now()))?
+                && let Event::Key(key) = event::read()?
+                && !obey(&mut view, key)
+            {
+                return Ok(());
+            }
+            if Instant::now() >= next {
+                next = Instant::now() + interval;
+                if !view.is_paused() {
+                    refresh(&mut view, samples, &mut before);
+                }
+            }
+        }
+    })();
+    ratatui::restore();
+    outcome
+}
+
+fn refresh(view: &mut View, samples: &mut impl Samples, before: &mut Sample) {
+    match samples.sample() {
+        Ok(now) => {
+            let rates: Rates = between(Some(before), &now);
+            *before = now;
+            view.update(rates);
+        }
+        Err(e) => view.complain(e.to_string()),
+    }
+}
+
+/// Does what a key says; false: ends.
+pub fn obey(view: &mut View, key: KeyEvent) -> bool {
+    if key.kind == KeyEventKind::Release {
+        return true;
+    }
+    match key.code {
+        KeyCode::Char('q') | KeyCode::Esc => return false,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return false,
+        KeyCode::Char('s') => view.sort(),
+        KeyCode::Char('p') => view.pause(),
+        KeyCode::Up => view.scroll(-1),
+        KeyCode::Down => view.scroll(1),
+        KeyCode::PageUp => view.turn(-1),
+        KeyCode::PageDown => view.turn(1),
+        _ => {}
+    }
+    true
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

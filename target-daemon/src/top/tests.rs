@@ -1,0 +1,191 @@
+//! The display as its user sees it, on a terminal of memory.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::time::Duration;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::*;
+use crate::control::samples::{ExportSample, InterfaceSample, WorkerSample};
+use crate::top::source::Unreachable;
+use crate::top::{Socket, batch};
+
+/// The same daemon, second by second.
+struct Fake {
+    seconds: u64,
+    exports: u8,
+}
+
+impl Samples for Fake {
+    fn sample(&mut self) -> Result<Sample, Unreachable> {
+        self.seconds += 1;
+        let exports = (1..=self.exports).map(|slot| export(slot, self.seconds));
+        Ok(Sample {
+            up_ns: (90_000 + self.seconds) * 1_000_000_000,
+            workers: vec![WorkerSample {
+                worker: 0,
+                busy_ns: self.seconds * 930_000_000,
+                idle_ns: self.seconds * 70_000_000,
+            }],
+            interfaces: vec![
+                InterfaceSample { name: "eth1".into(), up: true, mtu: 9000, mode: "native".into() },
+                InterfaceSample { name: "eth2".into(), up: false, mtu: 1500, mode: "generic".into() },
+            ],
+            drops: [("ring".to_owned(), self.seconds * 4), ("xdp".to_owned(), 9)].into(),
+            exports: exports.collect(),
+        })
+    }
+}
+
+/// The higher the slot, the more reads, fewer writes, and slower.
+fn export(slot: u8, seconds: u64) -> ExportSample {
+    let n = u64::from(slot);
+    ExportSample {
+        export: format!("0.{slot}"),
+        reads: seconds * n * 100,
+        writes: seconds * 50,
+        bytes_read: seconds * n * 100 * 4096,
+        bytes_written: seconds * 50 * 4096,
+        waited: seconds,
+        in_flight: 40 - n,
+        degraded: slot == 2,
+        read_only: slot == 3,
+        reserved: slot == 3,
+        times: vec![(n * 10_000, seconds * 98), (n * 2_000_000, seconds * 2)],
+        ..ExportSample::default()
+    }
+}
+
+/// A view with the rates of one second.
+fn view(exports: u8) -> View {
+    let mut fake = Fake { seconds: 0, exports };
+    let before = fake.sample().unwrap();
+    let mut view = View::default();
+    view.update(between(Some(&before), &fake.sample().unwrap()));
+    view
+}
+
+fn drawn(view: &mut View, width: u16, height: u16) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| view.draw(frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    (0..height)
+        .map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned())
+        .collect()
+}
+
+fn press(view: &mut View, code: KeyCode) -> bool {
+    obey(view, KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+/// First words of the rows.
+fn addresses(view: &mut View) -> Vec<String> {
+    let lines = drawn(view, 110, 9);
+    lines[4..8].iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect()
+}
+
+#[test]
+fn it_shows_what_happened() {
+    let lines = drawn(&mut view(3), 110, 9);
+    let expected = [
+        "xblade   up 1 d 01:00:02   3 exports, sorted by address   of the last 1.0 s",
+        "eth1 up native MTU 9000   eth2 DOWN generic MTU 1500",
+        "dropped/s: ring 4.0, xdp 0   busy: 0: 93 %",
+        "export      read/s  write/s    rMB/s    wMB/s      p50      p99    p99.9 inflight   wait/s flags",
+        "0.1            100       50      0.4      0.2   10.0us   2.00ms   2.00ms       39      1.0 -",
+        "0.2            200       50      0.8      0.2   20.0us   4.00ms   4.00ms       38      1.0 degraded",
+        "0.3            300       50      1.2      0.2   30.0us   6.00ms   6.00ms       37      1.0 ro,reserved",
+        "",
+        "q quit   s sort   up/down, PgUp/PgDn scroll   p pause",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn s_sorts_by_one_column_after_the_other() {
+    let mut view = view(3);
+    for (order, first) in [
+        ("address", ["0.1", "0.2", "0.3"]),
+        ("requests", ["0.3", "0.2", "0.1"]),
+        ("MB/s", ["0.3", "0.2", "0.1"]),
+        ("p99", ["0.3", "0.2", "0.1"]),
+        ("in flight", ["0.1", "0.2", "0.3"]),
+        ("address", ["0.1", "0.2", "0.3"]),
+    ] {
+        assert_eq!(addresses(&mut view)[..3], first, "{order}");
+        assert!(drawn(&mut view, 110, 9)[0].contains(&format!("sorted by {order} ")), "{order}");
+        assert!(press(&mut view, KeyCode::Char('s')));
+    }
+}
+
+#[test]
+fn arrows_scroll_and_stop_at_both_ends() {
+    let mut view = view(10);
+    assert_eq!(addresses(&mut view), ["0.1", "0.2", "0.3", "0.4"]);
+    press(&mut view, KeyCode::Up);
+    assert_eq!(addresses(&mut view)[0], "0.1");
+    press(&mut view, KeyCode::Down);
+    assert_eq!(addresses(&mut view), ["0.2", "0.3", "0.4", "0.5"]);
+    press(&mut view, KeyCode::PageDown);
+    assert_eq!(addresses(&mut view)[0], "0.6");
+    for _ in 0..30 {
+        press(&mut view, KeyCode::Down);
+    }
+    assert_eq!(addresses(&mut view), ["0.7", "0.8", "0.9", "0.10"]);
+    press(&mut view, KeyCode::PageUp);
+    assert_eq!(addresses(&mut view)[0], "0.3");
+}
+
+#[test]
+fn keys_end_and_pause() {
+    let mut view = view(1);
+    assert!(!press(&mut view, KeyCode::Char('q')));
+    assert!(!obey(&mut view, KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
+    assert!(press(&mut view, KeyCode::Char('c')), "without control it means nothing");
+    assert!(press(&mut view, KeyCode::Char('p')));
+    assert!(view.is_paused() && drawn(&mut view, 110, 9)[0].ends_with("PAUSED"));
+    assert!(press(&mut view, KeyCode::Char('p')));
+    assert!(!view.is_paused());
+}
+
+#[test]
+fn a_daemon_that_went_away_is_told_above_the_last_rows() {
+    let mut view = view(1);
+    let mut before = Sample::default();
+    refresh(&mut view, &mut Socket::new("/nonexistent/sock".into()), &mut before);
+    let lines = drawn(&mut view, 110, 9);
+    assert!(lines[1].starts_with("cannot ask xblade at /nonexistent/sock"), "{lines:?}");
+    assert!(lines[4].starts_with("0.1 "), "{lines:?}");
+    refresh(&mut view, &mut Fake { seconds: 5, exports: 1 }, &mut before);
+    assert!(drawn(&mut view, 110, 9)[1].starts_with("eth1 up"), "and it is back");
+}
+
+#[test]
+fn no_terminal_is_too_small() {
+    let mut view = view(10);
+    for width in [0, 1, 7, 40, 300] {
+        for height in [0, 1, 2, 3, 4, 5, 50] {
+            if width > 0 && height > 0 {
+                drawn(&mut view, width, height);
+                press(&mut view, KeyCode::PageDown);
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_for_scripts_have_the_same_words() {
+    let mut text = Vec::new();
+    batch(&mut Fake { seconds: 0, exports: 2 }, Duration::from_millis(1), 2, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words.len(), 7, "two intervals, an empty line between them: {text}");
+    assert!(
+        words.iter().enumerate().all(|(at, words)| words.len() == if at == 3 { 0 } else { 11 }),
+        "{text}"
+    );
+    assert_eq!(words[0], words[4]);
+    assert_eq!(words[5], ["0.1", "100", "50", "0.4", "0.2", "10.0us", "2.00ms", "2.00ms", "39", "1.0", "-"]);
+}

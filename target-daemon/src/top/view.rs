@@ -1,0 +1,182 @@
+//! What the terminal shows, and what keys do: no terminal in here.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Text};
+use ratatui::widgets::{Paragraph, Row as Cells, Table};
+
+use super::plain::{COLUMNS, cells, count};
+use super::rates::{Rates, Row};
+
+/// Lines above the table, and the one below.
+const HEAD: u16 = 3;
+const FOOT: u16 = 1;
+
+/// What the rows are sorted by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Order {
+    /// As they come: by shelf and slot.
+    #[default]
+    Address,
+    /// Most requests first.
+    Requests,
+    /// Most bytes first.
+    Bytes,
+    /// Longest p99 first.
+    Latency,
+    /// Most under way first.
+    InFlight,
+}
+
+impl Order {
+    fn next(self) -> Self {
+        match self {
+            Self::Address => Self::Requests,
+            Self::Requests => Self::Bytes,
+            Self::Bytes => Self::Latency,
+            Self::Latency => Self::InFlight,
+            Self::InFlight => Self::Address,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Requests => "requests",
+            Self::Bytes => "MB/s",
+            Self::Latency => "p99",
+            Self::InFlight => "in flight",
+        }
+    }
+
+    /// What is largest comes first.
+    fn weight(self, row: &Row) -> f64 {
+        match self {
+            Self::Address => 0.0,
+            Self::Requests => row.reads + row.writes,
+            Self::Bytes => row.bytes_read + row.bytes_written,
+            Self::Latency => row.percentiles.map_or(0.0, |[_, p99, _]| p99.as_secs_f64()),
+            Self::InFlight => row.in_flight as f64,
+        }
+    }
+}
+
+/// The state of the display.
+#[derive(Debug, Default)]
+pub struct View {
+    rates: Option<Rates>,
+    trouble: Option<String>,
+    order: Order,
+    first: usize,
+    page: usize,
+    paused: bool,
+}
+
+impl View {
+    /// Whether new samples are wanted.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Shows these from now on.
+    pub fn update(&mut self, rates: Rates) {
+        self.trouble = None;
+        self.rates = Some(rates);
+    }
+
+    /// Says what is wrong, above what was known before.
+    pub fn complain(&mut self, trouble: String) {
+        self.trouble = Some(trouble);
+    }
+
+    /// Stops, or goes on.
+    pub fn pause(&mut self) {
+        self.paused = !self.paused;
+    }
+
+    /// Sorts by the next column.
+    pub fn sort(&mut self) {
+        self.order = self.order.next();
+        self.first = 0;
+    }
+
+    /// Moves by so many rows, up if negative.
+    pub fn scroll(&mut self, rows: isize) {
+        self.first = self.first.saturating_add_signed(rows);
+    }
+
+    /// Moves by so many screens, up if negative.
+    pub fn turn(&mut self, pages: isize) {
+        self.scroll(pages.saturating_mul(self.page.max(1).cast_signed()));
+    }
+
+    /// Draws it all.
+    pub fn draw(&mut self, frame: &mut Frame<'_>) {
+        let areas =
+            Layout::vertical([Constraint::Length(HEAD), Constraint::Min(1), Constraint::Length(FOOT)]);
+        let [head, middle, foot] = areas.areas(frame.area());
+        frame.render_widget(Paragraph::new(self.head()), head);
+        let keys = "q quit   s sort   up/down, PgUp/PgDn scroll   p pause";
+        frame.render_widget(Paragraph::new(keys), foot);
+        let Some(rates) = &self.rates else { return };
+        self.page = usize::from(middle.height.saturating_sub(1));
+        self.first = self.first.min(rates.exports.len().saturating_sub(self.page));
+        let mut rows: Vec<&Row> = rates.exports.iter().collect();
+        // Stable: what weighs the same stays by address.
+        rows.sort_by(|a, b| self.order.weight(b).total_cmp(&self.order.weight(a)));
+        let shown = rows.into_iter().skip(self.first).take(self.page);
+        frame.render_widget(table(shown), middle);
+    }
+
+    fn head(&self) -> Text<'_> {
+        let Some(rates) = &self.rates else {
+            return self.trouble.as_deref().unwrap_or("waiting for the first sample").into();
+        };
+        let paused = if self.paused { "   PAUSED" } else { "" };
+        let title = format!(
+            "xblade   up {}   {} exports, sorted by {}   of the last {:.1} s{paused}",
+            age(rates.up.as_secs()),
+            rates.exports.len(),
+            self.order.name(),
+            rates.span.as_secs_f64()
+        );
+        let interfaces = rates.interfaces.iter().map(|interface| {
+            let state = if interface.up { "up" } else { "DOWN" };
+            format!("{} {state} {} MTU {}", interface.name, interface.mode, interface.mtu)
+        });
+        let drops = rates.drops.iter().map(|(place, rate)| format!("{place} {}", count(*rate)));
+        let busy = rates.busy.iter().map(|(worker, share)| format!("{worker}: {:.0} %", share * 100.0));
+        let second = self.trouble.clone().unwrap_or_else(|| joined(interfaces, "   "));
+        let third = format!("dropped/s: {}   busy: {}", joined(drops, ", "), joined(busy, ", "));
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        Text::from(vec![Line::styled(title, bold), second.into(), third.into()])
+    }
+}
+
+fn joined(parts: impl Iterator<Item = String>, by: &str) -> String {
+    parts.collect::<Vec<_>>().join(by)
+}
+
+fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> Table<'a> {
+    let widths = COLUMNS.iter().enumerate().map(|(at, _)| match at {
+        0 => Constraint::Length(9),
+        10 => Constraint::Min(8),
+        _ => Constraint::Length(8),
+    });
+    let line = |cells: [String; 11]| {
+        Cells::new(cells.into_iter().enumerate().map(|(at, cell)| {
+            let text = Text::from(cell);
+            if (1..10).contains(&at) { text.right_aligned() } else { text }
+        }))
+    };
+    let header = line(COLUMNS.map(str::to_owned)).style(Style::new().add_modifier(Modifier::REVERSED));
+    Table::new(rows.map(|row| line(cells(row))), widths).header(header)
+}
+
+/// 2 d 03:04:05
+fn age(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let days = if days > 0 { format!("{days} d ") } else { String::new() };
+    format!("{days}{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}

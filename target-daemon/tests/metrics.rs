@@ -1,0 +1,38 @@
+//! The metrics: their text, their documentation, the listener, and what
+//! Prometheus and its `promtool` make of all of it.
+//!
+//! What needs root or `prometheus` says so and passes without; with
+//! `XBLADE_TESTS_STRICT=1` in the environment it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg(target_os = "linux")]
+
+#[path = "common/overview.rs"]
+mod overview;
+
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/daemon.rs"]
+mod daemon;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/image.rs"]
+mod image;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/initiator.rs"]
+mod initiator;
+#[allow(dead_code, reason = "shared with the tests of the process")]
+#[path = "process/space.rs"]
+mod space;
+
+#[path = "metrics/document.rs"]
+mod document;
+#[path = "metrics/exposition.rs"]
+mod exposition;
+#[path = "metrics/http.rs"]
+mod http;
+#[path = "metrics/queries.rs"]
+mod queries;
+#[path = "metrics/scrape.rs"]
+mod scrape;
+#[path = "metrics/tools.rs"]
+mod tools;
+#[path = "metrics/top.rs"]
+mod top;
