@@ -65,7 +65,10 @@ boot() {
 }
 
 # The driver's own log of resent requests and stray responses.
-log_driver() { cat /dev/etherd/err >/tmp/aoe-err & }
+log_driver() {
+    cat /dev/etherd/err >/tmp/aoe-err &
+    err_log=$!
+}
 
 # --- the guide ---
 

@@ -26,10 +26,15 @@ guest() {
     guide 'umount /mnt/data /mnt/fast'
     run fsck.ext4 -f -n /dev/etherd/e0.1p1
     run fsck.ext4 -f -n /dev/etherd/e0.2
+    # Who reads the driver's log holds the driver.
+    kill "$err_log"
+    wait_for 5 released
     guide 'modprobe -r aoe'
     on_host remove
     no_errors
 }
+
+released() { [ -z "$(ls "/proc/$err_log/fd" 2>/dev/null)" ]; }
 
 both_known() {
     case $(attribute e0.1 netif) in *eth0*eth1* | *eth1*eth0*) return ;; esac
