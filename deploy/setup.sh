@@ -21,7 +21,7 @@ BENCH='vblade fio iproute2 ethtool util-linux'
 # Ubuntu 24.04 has bpftool inside linux-tools-common.
 TEST='qemu-system-x86 busybox-static cpio kmod xz-utils zstd
     fio aoetools vblade e2fsprogs xfsprogs fdisk hdparm util-linux
-    iproute2 ethtool tcpdump python3 python3-venv valgrind bpftool|linux-tools-common
+    systemd man-db iproute2 ethtool tcpdump python3 python3-venv valgrind bpftool|linux-tools-common
     prometheus python3-prometheus-client'
 
 # Packages among these that would start a service.

@@ -33,6 +33,8 @@ pub mod plant;
 pub(crate) mod prefetch;
 /// How a running daemon is asked and told: what there is to ask, and the answers.
 pub mod control;
+/// What the process may still do while it serves: capabilities, files, system calls.
+pub mod privilege;
 /// Which receive queue of a NIC the frames of AoE go to.
 pub mod steer;
 /// `xblade top`: what a running daemon does, at a glance.

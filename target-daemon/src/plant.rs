@@ -59,6 +59,11 @@ mod imp {
         })
     }
 
+    /// Whether `XBLADE_LEFT_OUT` names this step of giving up rights.
+    pub fn left_out(step: &str) -> bool {
+        std::env::var("XBLADE_LEFT_OUT").is_ok_and(|name| name == step)
+    }
+
     /// Plants a bug in this thread, in place of the one that was there.
     pub fn plant(bug: Option<Bug>) {
         HERE.set(bug);
@@ -76,6 +81,12 @@ mod imp {
     /// Whether this bug is planted: never.
     #[inline(always)]
     pub fn planted(_: super::Bug) -> bool {
+        false
+    }
+
+    /// Whether a step of giving up rights is left out: never.
+    #[inline(always)]
+    pub fn left_out(_: &str) -> bool {
         false
     }
 

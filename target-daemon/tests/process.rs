@@ -49,6 +49,8 @@ mod link_changes;
 mod load;
 #[path = "process/machine.rs"]
 mod machine;
+#[path = "process/notify.rs"]
+mod notify;
 #[path = "process/occupied.rs"]
 mod occupied;
 #[path = "process/options.rs"]

@@ -53,6 +53,11 @@ impl Daemon {
         Self { child, log: log.to_owned() }
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written so far.
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -16,21 +16,27 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     // Whoever has a place for a bug may name it.
     ("plant", &[]),
     ("prefetch", &[]),
+    ("privilege", &[]),
     ("shelf", &["wire", "store"]),
     ("command", &["wire", "shelf", "store"]),
     ("worker", &["ring", "wire", "command", "store", "shelf", "observe"]),
     // The typed model is made of the types of what it configures.
     ("config", &["wire", "store"]),
-    ("control", &["config", "link", "observe", "shelf", "store", "wire", "worker"]),
+    ("control", &["config", "link", "observe", "privilege", "shelf", "store", "wire", "worker"]),
     ("top", &["config", "control"]),
-    ("daemon", &["config", "control", "link", "ring", "wire", "store", "shelf", "observe", "worker"]),
+    (
+        "daemon",
+        &["config", "control", "link", "privilege", "ring", "wire", "store", "shelf", "observe", "worker"],
+    ),
     ("steer", &["link"]),
     ("main", &["config", "control", "daemon", "steer", "top"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.
-const UNSAFE_HOMES: [&str; 18] = [
+const UNSAFE_HOMES: [&str; 20] = [
     "prefetch.rs",
+    "privilege/attempt.rs",
+    "privilege/seccomp.rs",
     "ring/fake.rs",
     "ring/memory.rs",
     "ring/open.rs",

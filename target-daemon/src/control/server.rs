@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use super::socket::{Listener, SocketFile};
 use super::{Asker, routes};
+use crate::privilege::{self, Role};
 
 /// Clients at once. More wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
@@ -61,7 +62,10 @@ pub fn start(listener: Listener, asker: Asker) -> io::Result<Handle> {
         let _inside = runtime.enter();
         UnixListener::from_std(accept)?
     };
-    let body = move || run(&runtime, listener, asker, stopped);
+    let body = move || {
+        privilege::enter(Role::Helper);
+        run(&runtime, listener, asker, stopped);
+    };
     let thread = thread::Builder::new().name("control-api".to_owned()).spawn(body)?;
     Ok(Handle { stop: Some(stop), thread: Some(thread), _file: file })
 }

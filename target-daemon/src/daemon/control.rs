@@ -13,10 +13,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use super::answer;
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
+use super::notify::{self, Vigil};
 use super::sizes::Sizes;
 use super::team::Team;
 use crate::config::Serve;
-use crate::control::Asked;
+use crate::control::{Ask, Asked};
 use crate::link::{self, Facts, LinkEvents};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -44,6 +45,7 @@ pub fn run(
     signals: &Signals,
     events: &LinkEvents,
     asked: &Asked,
+    vigil: &mut Vigil,
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
     let mut sizes = Sizes::new(served.team, served.options);
@@ -57,6 +59,7 @@ pub fn run(
         ];
         // An error (a signal) is a round like any other.
         let _ = poll(&mut fds, Some(&ROUND));
+        vigil.follow(served.team);
         if signals.take(&signals.end) {
             info!("stopping: finishing what is under way");
             return Ok(());
@@ -65,15 +68,24 @@ pub fn run(
             say(&served.team.report(served.interfaces));
         }
         if signals.take(&signals.look) {
-            if served.config.is_some() {
-                // What is wrong with it was logged.
-                let _ = answer::reload(served, &mut sizes);
-            }
+            vigil.reloading();
+            // What is wrong with it was logged.
+            let well = served.config.is_none() || answer::reload(served, &mut sizes).is_ok();
             info!("looking at the sizes of all exports");
             sizes.look_now();
+            vigil.reloaded(notify::status(served.options, served.interfaces), well);
         }
         while let Some(ask) = asked.next() {
+            // The service manager is told as of a reload by signal; whether it went
+            // well, who asked is told.
+            let reloads = matches!(ask, Ask::Reload(_));
+            if reloads {
+                vigil.reloading();
+            }
             answer::answer(ask, served, &mut sizes);
+            if reloads {
+                vigil.reloaded(notify::status(served.options, served.interfaces), true);
+            }
         }
         served.team.see_off();
         sizes.follow(served.team, served.interfaces.len(), served.options);

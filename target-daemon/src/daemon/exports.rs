@@ -7,6 +7,7 @@ use log::{info, warn};
 use super::failure::Failure;
 use super::keeper;
 use crate::config::{self, Image, Serve};
+use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
 use crate::store::{self, Access, Durability, Holder, NullStore, OpenError, SECTOR_BYTES, Store};
@@ -48,6 +49,7 @@ pub fn open_one(wanted: &config::Export, options: &Serve) -> Result<Opened, Fail
             (store, false, Durability::Volatile, String::new(), "null".to_owned())
         }
         Image::File(options) => {
+            privilege::may_open(&options.path).map_err(Failure::request)?;
             let opened = store::open(options).map_err(failure)?;
             for warning in &opened.warnings {
                 warn!("{address}: {warning}");

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::failure::Failure;
 use crate::config::{self, Image};
+use crate::privilege::{self, Role};
 use crate::shelf::{Belongs, Export, Saved};
 use crate::worker::{Keep, Kept, Order, Waker};
 
@@ -37,10 +38,7 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper of the states in this folder, which is made if it is not there.
     pub fn new(folder: &Path) -> Result<Self, Failure> {
-        fs::create_dir_all(folder).map_err(|e| {
-            let what = format!("{}: cannot make the folder for state", folder.display());
-            Failure::machine(&what, format!("{e}: give another one by --state, or none"))
-        })?;
+        make_folder(folder)?;
         let (to, from) = bounded(WAITING_MAX);
         Ok(Self { to, from, folder: folder.to_owned(), end: bounded(1), thread: None })
     }
@@ -53,7 +51,10 @@ impl Keeper {
     /// Begins to write, and to tell the workers.
     pub fn start(&mut self, workers: Vec<(Sender<Order>, Waker)>) -> Result<(), Failure> {
         let (from, end, folder) = (self.from.clone(), self.end.1.clone(), self.folder.clone());
-        let body = move || run(&from, &end, &folder, &workers);
+        let body = move || {
+            privilege::enter(Role::Helper);
+            run(&from, &end, &folder, &workers);
+        };
         let thread = thread::Builder::new().name("keeper".into()).spawn(body);
         self.thread = Some(thread.map_err(|e| Failure::machine("cannot start a thread", e))?);
         Ok(())
@@ -67,6 +68,14 @@ impl Keeper {
             let _ = thread.join();
         }
     }
+}
+
+/// Makes the folder for states, if it is not there.
+pub fn make_folder(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|e| {
+        let what = format!("{}: cannot make the folder for state", folder.display());
+        Failure::machine(&what, format!("{e}: give another one by --state, or none"))
+    })
 }
 
 fn run(from: &Receiver<Keep>, end: &Receiver<()>, folder: &Path, workers: &[(Sender<Order>, Waker)]) {

@@ -9,9 +9,11 @@ mod failure;
 mod fit;
 mod interface;
 mod keeper;
+mod notify;
 mod plan;
 mod reload;
 mod roster;
+mod sandbox;
 mod sizes;
 mod team;
 
@@ -22,8 +24,6 @@ pub use fit::misfits;
 use std::path::Path;
 use std::time::Instant;
 
-use log::info;
-
 use crate::config::{Serve, ServiceOptions};
 use crate::control::{BindError, Listener, bind, channel, metrics, start};
 use crate::{link, plant};
@@ -32,8 +32,10 @@ use crate::{link, plant};
 ///
 /// The order matters: nothing touches the wire before every store is open and
 /// locked; nobody is told of an export before the rings are full; and the wire
-/// is asked before the XDP program takes the answers away. `config` is the file
-/// that the options came from: `xblade reload` reads it again.
+/// is asked before the XDP program takes the answers away. Rights are given up
+/// when all that needs them is done, and before there is a second thread.
+///
+/// `config` is the file that the options came from: `xblade reload` reads it again.
 ///
 /// # Errors
 ///
@@ -43,6 +45,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         log::warn!("planted: {bug:?}");
     }
     prepare()?;
+    let manager = notify::Manager::find();
     let signals = control::Signals::listen()?;
     let events =
         link::LinkEvents::open().map_err(|e| Failure::machine("cannot listen for link changes", e))?;
@@ -60,13 +63,13 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         claim::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
+    sandbox::enter(options, config)?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
-    let count = addresses.len();
-    let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
-    info!("ready: {count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
+    let mut vigil = notify::Vigil::new(manager, &team, notify::status(options, &interfaces));
+    vigil.follow(&team);
     let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
     let server = socket.map(|socket| start(socket, asker.clone())).transpose();
     let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
@@ -80,10 +83,11 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         config,
         since: Instant::now(),
     };
-    let outcome = control::run(&mut served, &signals, &events, &asked);
+    let outcome = control::run(&mut served, &signals, &events, &asked, &mut vigil);
     // Who waits for an answer is told, and nobody asks any more.
     drop(asked);
     drop(server);
+    vigil.stopping();
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;

@@ -17,6 +17,7 @@ use super::roster::{Record, Roster};
 use crate::config::{self, Idle, Serve};
 use crate::link::Counter;
 use crate::observe::{Latency, Report, Section};
+use crate::privilege::{self, Role};
 use crate::shelf::{self, Shelf};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -174,6 +175,30 @@ impl Team {
         self.directory.stuck().collect()
     }
 
+    /// How often each worker has turned.
+    pub fn beats(&self) -> Vec<u64> {
+        self.members.iter().map(|member| member.waker.beats()).collect()
+    }
+
+    /// Whether all have done what was asked of them so far, and what others
+    /// asked of them meanwhile; waits for that a while.
+    pub fn has_settled(&self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        // Twice: an announcement may be made by one worker and sent by another.
+        (0..2).all(|_| {
+            let before = self.beats();
+            let settled = || {
+                let turned = self.beats().iter().zip(&before).all(|(now, before)| *now > before + 1);
+                turned && self.members.iter().all(|member| member.orders.is_empty())
+            };
+            while !settled() && Instant::now() < deadline {
+                self.members.iter().for_each(|member| member.waker.ring());
+                thread::sleep(DRAIN_ROUND);
+            }
+            settled()
+        })
+    }
+
     /// Whether a worker has ended though nobody asked it to.
     pub fn has_lost_a_member(&self) -> bool {
         self.members.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
@@ -279,6 +304,7 @@ impl Member {
                     warn!("worker {index} could not be pinned to core {}", core.id);
                 }
             }
+            privilege::enter(Role::Worker);
             worker::run(worker, &inbox, &bed, idle)
         };
         let thread = thread::Builder::new()

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -37,7 +37,13 @@ pub struct Waker(Arc<Bell>);
 struct Bell {
     asleep: AtomicBool,
     event: OwnedFd,
+    beats: Beats,
 }
+
+/// Counted at each turn, so away from what other workers look at.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Beats(AtomicU64);
 
 impl Waker {
     /// A waker for one worker.
@@ -47,7 +53,7 @@ impl Waker {
     /// Those of `eventfd`.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self(Arc::new(Bell { asleep: AtomicBool::new(false), event })))
+        Ok(Self(Arc::new(Bell { asleep: AtomicBool::new(false), event, beats: Beats::default() })))
     }
 
     /// Wakes the worker if it sleeps. A system call only then.
@@ -55,6 +61,12 @@ impl Waker {
         if self.0.asleep.swap(false, Ordering::SeqCst) {
             self.ring();
         }
+    }
+
+    /// How often the worker has turned: more within each 100 ms, unless it is
+    /// stuck.
+    pub fn beats(&self) -> u64 {
+        self.0.beats.0.load(Ordering::Acquire)
     }
 
     /// Wakes the worker in any case.
@@ -113,11 +125,18 @@ impl Bed {
         }
     }
 
+    /// The worker has turned once more.
+    pub fn beat(&self) {
+        // Nobody else counts here.
+        let beats = &self.waker.0.beats.0;
+        beats.store(beats.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
     /// Sleeps until something wakes us, or `limit` is over. `ready` is asked
     /// once more when the others can see that we sleep: what they sent before
     /// that rang no bell.
     pub fn sleep(&self, limit: Duration, ready: impl Fn() -> bool) {
-        let Bell { asleep, event } = &*self.waker.0;
+        let Bell { asleep, event, .. } = &*self.waker.0;
         asleep.store(true, Ordering::SeqCst);
         if !ready() {
             let timeout = Timespec { tv_sec: 0, tv_nsec: limit.min(SLEEP_MAX).subsec_nanos().into() };

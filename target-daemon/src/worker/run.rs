@@ -139,6 +139,7 @@ pub fn run<R: Rings>(
             last_work = Instant::now();
             counted = Duration::ZERO;
         }
+        bed.beat();
         match orders.try_recv() {
             Ok(Order::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));

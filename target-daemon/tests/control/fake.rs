@@ -125,5 +125,6 @@ fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
         }
         Ask::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),
         Ask::ClearMask { address, answer } => answer(one(address, "mask cleared")),
+        // Not asked for by these clients.
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::text::Format;
 use crate::control::{Ask, Asker, Overview};
+use crate::privilege::{self, Role};
 
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS_MAX: usize = 8;
@@ -103,6 +104,7 @@ impl Listener {
     pub fn start(self, asker: Asker) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("xblade-metrics".into()).spawn(move || {
+            privilege::enter(Role::Helper);
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(self.socket) {
                     Ok(socket) => accept(socket, router(asker)).await,

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::Line;
 use crate::link;
+use crate::privilege;
 
 /// XDP programs for frames in several fragments came with this kernel.
 const KERNEL_MIN: (u32, u32) = (5, 18);
@@ -13,7 +14,7 @@ const KERNEL_JUMBO: (u32, u32) = (6, 6);
 
 /// One line for each.
 pub fn lines() -> Vec<Line> {
-    vec![kernel(), capabilities(), locked_memory(), io_uring()]
+    vec![kernel(), capabilities(), locked_memory(), io_uring(), landlock(), seccomp()]
 }
 
 fn kernel() -> Line {
@@ -59,5 +60,28 @@ fn io_uring() -> Line {
             "io_uring is switched off, so files are served by calls that wait: sysctl kernel.io_uring_disabled=0"
                 .into(),
         ),
+    }
+}
+
+/// Without it a process that was taken over may open other files.
+fn landlock() -> Line {
+    match privilege::landlock_abi() {
+        Some(abi) if abi < 4 => {
+            Line::Ok(format!("Landlock ABI {abi}: confines files; TCP too from Linux 6.7 on"))
+        }
+        Some(abi) => Line::Ok(format!("Landlock ABI {abi}")),
+        None => Line::Hint(
+            "no Landlock, so the sandbox does not confine files: boot with landlock in lsm=LIST, see \
+             /sys/kernel/security/lsm"
+                .into(),
+        ),
+    }
+}
+
+fn seccomp() -> Line {
+    if privilege::has_seccomp() {
+        Line::Ok("seccomp".into())
+    } else {
+        Line::Hint("no seccomp, so the sandbox does not filter system calls: use a kernel with it".into())
     }
 }

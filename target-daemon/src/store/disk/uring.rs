@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Instant;
 
+use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
@@ -201,8 +202,38 @@ fn make_ring(file: RawFd) -> io::Result<(IoUring, OwnedFd)> {
     let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     ring.submitter().register_files(&[file])?;
     ring.submitter().register_eventfd(bell.as_raw_fd())?;
+    restrict(&ring);
     Ok((ring, bell))
 }
+
+/// Leaves the ring what this store does with it, from the moment on when it is
+/// enabled. A kernel without restrictions has rings all the same.
+fn restrict(ring: &IoUring) {
+    if crate::plant::left_out("restrictions") {
+        return;
+    }
+    let opcodes = [
+        opcode::Read::CODE,
+        opcode::Write::CODE,
+        opcode::ReadFixed::CODE,
+        opcode::WriteFixed::CODE,
+        opcode::Fsync::CODE,
+        opcode::Fallocate::CODE,
+        opcode::Statx::CODE,
+    ];
+    let flags = (squeue::Flags::FIXED_FILE | squeue::Flags::ASYNC).bits();
+    let mut restrictions: Vec<Restriction> = opcodes.map(Restriction::sqe_op).into();
+    restrictions.extend(REGISTER_OPS.map(Restriction::register_op));
+    restrictions.push(Restriction::sqe_flags_allowed(flags));
+    if let Err(e) = ring.submitter().register_restrictions(&mut restrictions) {
+        log::debug!("io_uring restrictions: {e}");
+    }
+}
+
+/// What is registered after a ring is enabled, by the numbers of the kernel's
+/// `io_uring_register_op`: buffers, their end, the end of files, and the limit
+/// of kernel threads.
+const REGISTER_OPS: [u8; 4] = [0, 1, 3, 19];
 
 /// A ring with all that this kernel can do.
 fn best_ring() -> io::Result<IoUring> {
@@ -220,10 +251,17 @@ fn best_ring() -> io::Result<IoUring> {
         Err(e) if e.raw_os_error() != Some(libc::EINVAL) => return Err(e),
         Err(_) => {}
     }
-    let cooperative =
-        IoUring::builder().setup_cqsize(2 * ENTRIES).setup_coop_taskrun().setup_taskrun_flag().build(ENTRIES);
+    // Disabled here and below only so that it can be restricted.
+    let cooperative = IoUring::builder()
+        .setup_cqsize(2 * ENTRIES)
+        .setup_r_disabled()
+        .setup_coop_taskrun()
+        .setup_taskrun_flag()
+        .build(ENTRIES);
     match cooperative {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => IoUring::new(ENTRIES),
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+            IoUring::builder().setup_r_disabled().build(ENTRIES)
+        }
         ring => ring,
     }
 }
@@ -313,5 +351,49 @@ impl Drop for Uring {
 impl std::fmt::Debug for Uring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Uring").field("backing", &self.backing).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    /// The ring of a store, enabled, on a file without a name.
+    fn ring() -> (IoUring, OwnedFd, File) {
+        let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
+        let file = rustix::fs::open(std::env::temp_dir(), flags, rustix::fs::Mode::RUSR).unwrap();
+        let (ring, bell) = make_ring(file.as_raw_fd()).unwrap();
+        ring.submitter().register_enable_rings().unwrap();
+        (ring, bell, file.into())
+    }
+
+    fn outcome(ring: &mut IoUring, entry: &squeue::Entry) -> i32 {
+        // SAFETY: the entries of the tests name no memory but constants.
+        unsafe { ring.submission().push(entry) }.unwrap();
+        ring.submit_and_wait(1).unwrap();
+        ring.completion().next().unwrap().result()
+    }
+
+    #[test]
+    fn a_ring_does_what_its_store_does_and_nothing_else() {
+        let (mut ring, _bell, _file) = ring();
+        let sync = opcode::Fsync::new(FILE).flags(types::FsyncFlags::DATASYNC).build();
+        assert_eq!(outcome(&mut ring, &sync), 0);
+        assert_eq!(outcome(&mut ring, &sync.flags(squeue::Flags::ASYNC)), 0);
+        let others = [
+            opcode::Nop::new().build(),
+            opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), c"/etc/passwd".as_ptr()).build(),
+            opcode::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).build(),
+            opcode::Fsync::new(FILE).build().flags(squeue::Flags::IO_DRAIN),
+        ];
+        for entry in &others {
+            assert_eq!(outcome(&mut ring, entry), -libc::EACCES, "{entry:?}");
+        }
+        let submitter = ring.submitter();
+        submitter.register_iowq_max_workers(&mut [BLOCKING_MAX, 0]).unwrap();
+        let more = submitter.register_files_update(0, &[-1]).unwrap_err();
+        assert_eq!(more.raw_os_error(), Some(libc::EACCES));
+        submitter.unregister_files().unwrap();
     }
 }

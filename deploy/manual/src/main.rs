@@ -1,0 +1,47 @@
+//! Writes the manual pages and shell completions of xblade into a folder:
+//! `xblade-manual FOLDER`. What they say comes from the command line's own
+//! definition, and from docs/CONFIGURATION.md.
+
+mod page;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use xblade::config::Cli;
+
+/// What `xblade.toml(5)` is made of.
+const CONFIGURATION: &str = include_str!("../../../docs/CONFIGURATION.md");
+
+fn main() -> Result<()> {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let [folder] = arguments.as_slice() else { bail!("usage: xblade-manual FOLDER") };
+    let folder = Path::new(folder);
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    pages(&command, folder)?;
+    let text = page::from_markdown("xblade.toml", "5", "what xblade serves, and how", CONFIGURATION);
+    fs::write(folder.join("xblade.toml.5"), text)?;
+    for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
+        clap_complete::generate_to(shell, &mut Cli::command(), "xblade", folder)?;
+    }
+    Ok(())
+}
+
+/// A page for a command, and for each of its own.
+fn pages(command: &Command, folder: &Path) -> Result<()> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let mut text = Vec::new();
+    // Under NAME it has to be the name of the page, which `man` finds it by.
+    let named = command.clone().name(&*String::leak(name.clone()));
+    clap_mangen::Man::new(named).title(name.to_uppercase()).section("8").render(&mut text)?;
+    let path = folder.join(format!("{name}.8"));
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+        .try_for_each(|sub| pages(sub, folder))
+}

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Makes the Debian package.
+#
+# usage: deploy/package.sh [--profile NAME] [--no-build] [--revision N] [--output FOLDER]
+#
+#   --profile NAME    cargo's profile of what is in it (release)
+#   --no-build        of what has been built with that profile already
+#   --revision N      the last part of the version (1)
+#   --output FOLDER   where to put it (target/debian)
+#
+# Installs cargo-deb in target/tools. The build needs the packages of
+# "deploy/setup.sh build", which it installs when root runs it. Prints the
+# package's path last. Under sudo it compiles as the user who called it.
+set -euo pipefail
+TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
+cd "$TOP"
+CARGO_DEB_VERSION=3.8.0
+
+profile=release build=yes revision=1
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TOP/target}
+output=$CARGO_TARGET_DIR/debian
+while [ $# -gt 0 ]; do
+    case $1 in
+        --profile|--revision|--output)
+            [ $# -gt 1 ] || { echo "package: $1 needs a value (see --help)" >&2; exit 2; }
+            declare "${1#--}=$2"
+            shift ;;
+        --no-build) build=no ;;
+        -h|--help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "package: unknown argument '$1' (see --help)" >&2; exit 2 ;;
+    esac
+    shift
+done
+[[ $revision =~ ^[0-9A-Za-z.+~]+$ ]] || { echo "package: --revision $revision: letters, digits and .+~ only" >&2; exit 2; }
+
+. deploy/lib/cargo.sh
+cargo_find >/dev/null
+say() { printf 'package: %s\n' "$*" >&2; }
+
+deb=$CARGO_TARGET_DIR/tools/bin/cargo-deb
+if [ "$("$deb" --version 2>/dev/null | tail -1)" != "cargo-deb $CARGO_DEB_VERSION" ]; then
+    say "installing cargo-deb $CARGO_DEB_VERSION in target/tools"
+    # Without optimisation: it runs for seconds, and compiles for minutes. In a target
+    # directory of its own, which cargo removes afterwards.
+    as_user env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug --force \
+        --root "$CARGO_TARGET_DIR/tools" "cargo-deb@$CARGO_DEB_VERSION"
+fi
+
+if [ $build = yes ]; then
+    if [ "$(id -u)" = 0 ]; then deploy/setup.sh build; else deploy/setup.sh --check build; fi
+    say "compiling with the profile $profile"
+    as_user cargo build --quiet --locked --profile "$profile" -p xblade -p xblade-bench -p xblade-manual
+fi
+# Where cargo puts the profile dev.
+folder=$CARGO_TARGET_DIR/${profile/#dev/debug}
+for program in xblade xblade-bench xblade-manual; do
+    [ -x "$folder/$program" ] || { echo "package: no $folder/$program: leave out --no-build" >&2; exit 1; }
+done
+if "$folder/xblade" --version | grep -q plant; then
+    echo "package: $folder/xblade can plant bugs, and is for tests only: build it again" >&2
+    [ "${XBLADE_PACKAGE_TEST:-}" = 1 ] || exit 1
+fi
+
+say "writing manual pages and completions"
+as_user rm -rf "$folder/manual"
+as_user "$folder/xblade-manual" "$folder/manual"
+as_user ln -sf xblade "$folder/xblade-vblade"
+say "packing"
+as_user mkdir -p "$output"
+quick=()
+[ "$profile" = release ] || quick=(--fast)
+as_user "$deb" -p xblade --manifest-path Cargo.toml --no-build --profile "$profile" --strip "${quick[@]}" --quiet \
+    --deb-revision "$revision" --output "$output"
+echo

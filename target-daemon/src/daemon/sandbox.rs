@@ -1,0 +1,52 @@
+//! Giving up what serving does not need.
+
+use std::path::Path;
+
+use log::warn;
+
+use super::failure::Failure;
+use super::keeper;
+use crate::config::{Image, OnOff, Serve};
+use crate::privilege::{self, Reach};
+
+/// Gives it up, if that is asked for. Everything that needs rights has been set
+/// up, and no other thread has been started.
+pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failure> {
+    if let Some(state) = &options.service.state.0 {
+        keeper::make_folder(state)?;
+    }
+    if options.service.sandbox == OnOff::Off {
+        warn!("the sandbox is off: xblade keeps all rights that it was started with");
+        return Ok(());
+    }
+    let service = &options.service;
+    let exports = options.exports.iter().filter_map(|export| match &export.image {
+        Image::File(file) => Some(file.path.clone()),
+        Image::Null { .. } => None,
+    });
+    let reach = Reach {
+        exports: exports.collect(),
+        folders: service.folders.clone(),
+        configuration: configuration.map(Path::to_owned),
+        state: service.state.0.clone(),
+        socket: service.control.0.clone(),
+    };
+    privilege::give_up(&reach).map_err(|e| Failure::Run(e.into()))?;
+    #[cfg(feature = "plant")]
+    open_later();
+    Ok(())
+}
+
+/// For tests: opens, as a new export would, what the environment names.
+#[cfg(feature = "plant")]
+fn open_later() {
+    use crate::store::{self, Access, OpenOptions};
+    let Some(path) = std::env::var_os("XBLADE_OPEN_LATER") else { return };
+    for access in [Access::Direct, Access::Cached, Access::Mapped] {
+        let pin = access == Access::Mapped;
+        let opened = store::open(&OpenOptions { access, pin, ..OpenOptions::new(&path) });
+        let outcome =
+            opened.map_or_else(|e| super::failure::chain(&e), |opened| format!("{:?}", opened.access));
+        warn!("opened later, {access:?}: {outcome}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Capabilities: none stay.
+//!
+//! Nothing needs one that happens later. The program is detached by closing its
+//! link; rings, sockets and maps are used through descriptors; locked memory is
+//! unlimited by then; a thread may choose its own cores.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use log::warn;
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities, set_no_new_privs,
+};
+
+use crate::plant;
+
+/// Before this kernel maps of a program took CAP_BPF, also by their descriptors,
+/// where `kernel.unprivileged_bpf_disabled` is set, as it is by default.
+const MAPS_NEED_NOTHING: (u32, u32) = (5, 19);
+
+/// The control thread has kept one, which threads that it starts leave.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// Drops what this thread has, and says what it did.
+pub(super) fn drop_all() -> &'static str {
+    if plant::left_out("no_new_privs") {
+        warn!("left out: no_new_privs");
+    } else if let Err(error) = set_no_new_privs(true) {
+        warn!("no_new_privs: {error}");
+    }
+    if plant::left_out("capabilities") {
+        return "capabilities left out";
+    }
+    if !plant::left_out("bounding") {
+        drop_bounding();
+    }
+    // Older than Linux 4.3 there are none.
+    let _ = clear_ambient_capability_set();
+    let maps = older_than(MAPS_NEED_NOTHING);
+    KEPT.store(maps, Ordering::Relaxed);
+    let kept = if maps { CapabilitySet::BPF } else { CapabilitySet::empty() };
+    match (leave(kept), maps) {
+        (Ok(()), false) => "no capabilities",
+        (Ok(()), true) => "CAP_BPF only, for this kernel",
+        (Err(error), _) => {
+            warn!("capabilities: {error}");
+            "capabilities kept"
+        }
+    }
+}
+
+/// Drops what the control thread kept.
+pub(super) fn leave_none() {
+    if KEPT.load(Ordering::Relaxed)
+        && let Err(error) = leave(CapabilitySet::empty())
+    {
+        warn!("capabilities: {error}");
+    }
+}
+
+fn leave(kept: CapabilitySet) -> Result<(), Errno> {
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets)
+}
+
+/// Takes CAP_SETPCAP. Without it the set stays, and means nothing: with
+/// no_new_privs no program gets anything from it.
+fn drop_bounding() {
+    for number in 0..u64::BITS {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Ok(()) => {}
+            // There are no more.
+            Err(Errno::INVAL) => return,
+            Err(error) => {
+                log::debug!("bounding set: {error}");
+                return;
+            }
+        }
+    }
+}
+
+fn older_than(version: (u32, u32)) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    is_older(&release, version)
+}
+
+fn is_older(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_compared_by_number() {
+        for (release, older) in [
+            ("5.18.0-rc1", true),
+            ("5.19.0", false),
+            ("6.1.0-18-amd64", false),
+            ("4.20.1", true),
+            ("10.0", false),
+            ("?", false),
+        ] {
+            assert_eq!(is_older(release, MAPS_NEED_NOTHING), older, "{release}");
+        }
+    }
+}

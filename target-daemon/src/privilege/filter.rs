@@ -1,0 +1,134 @@
+//! Which system calls a thread may make (seccomp).
+//!
+//! What is on no list fails with EPERM, and the kernel's log tells of it: the
+//! code that made the call gets an error, as from a full disk, and nothing that
+//! was acknowledged is lost. What only an intruder calls ends the process, which
+//! is as safe for the data as a power cut.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::OnceLock;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+
+use super::calls::{self, Call, Only};
+use super::seccomp;
+use crate::plant;
+
+/// A kind of thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Opens stores, follows the interfaces, starts the other threads.
+    Control,
+    /// Moves frames and runs requests: opens nothing.
+    Worker,
+    /// Answers questions over sockets that are open, or keeps files.
+    Helper,
+}
+
+/// Made once, when the control thread is confined.
+struct Programs {
+    worker: BpfProgram,
+    helper: BpfProgram,
+}
+
+static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+
+/// Confines the control thread, and all that it will start.
+pub(super) fn confine() -> io::Result<()> {
+    if plant::left_out("seccomp") {
+        return Ok(());
+    }
+    let control = allowing(&[calls::EVERY, calls::HELPER, calls::CONTROL])?;
+    let worker = allowing(&[calls::EVERY, calls::WORKER])?;
+    let helper = allowing(&[calls::EVERY, calls::HELPER])?;
+    let deadly = refusing(calls::DEADLY, SeccompAction::KillProcess)?;
+    // The C library then uses the older call, whose flags a filter can see.
+    let missing = refusing(&[libc::SYS_clone3], SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))?;
+    seccomp::install(&control, true)?;
+    seccomp::install(&deadly, true)?;
+    seccomp::install(&missing, false)?;
+    // Set once: there is one process.
+    let _ = PROGRAMS.set(Programs { worker, helper });
+    Ok(())
+}
+
+/// Leaves this thread what its role needs.
+pub(super) fn enter(role: Role) -> io::Result<()> {
+    let Some(programs) = PROGRAMS.get() else { return Ok(()) };
+    if plant::left_out("seccomp-of-threads") {
+        return Ok(());
+    }
+    match role {
+        Role::Control => Ok(()),
+        Role::Worker => seccomp::install(&programs.worker, true),
+        Role::Helper => seccomp::install(&programs.helper, true),
+    }
+}
+
+fn allowing(lists: &[&[Call]]) -> io::Result<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for (number, only) in lists.iter().flat_map(|list| list.iter()) {
+        rules.insert(*number, only_if(only)?);
+    }
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    compile(rules, refused, SeccompAction::Allow)
+}
+
+fn refusing(numbers: &[i64], action: SeccompAction) -> io::Result<BpfProgram> {
+    let rules = numbers.iter().map(|number| (*number, Vec::new())).collect();
+    compile(rules, SeccompAction::Allow, action)
+}
+
+fn compile(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    mismatch: SeccompAction,
+    matching: SeccompAction,
+) -> io::Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    SeccompFilter::new(rules, mismatch, matching, arch)
+        .and_then(BpfProgram::try_from)
+        .map_err(io::Error::other)
+}
+
+/// The rules for one call; none means that it is allowed in any case.
+fn only_if(only: &Only) -> io::Result<Vec<SeccompRule>> {
+    let one = |at, operator, value| {
+        SeccompCondition::new(at, SeccompCmpArgLen::Dword, operator, value)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .map_err(io::Error::other)
+    };
+    match *only {
+        Only::Always => Ok(Vec::new()),
+        Only::OneOf(at, values) => values.iter().map(|value| one(at, SeccompCmpOp::Eq, *value)).collect(),
+        Only::Without(at, bits) => Ok(vec![one(at, SeccompCmpOp::MaskedEq(bits), 0)?]),
+        Only::With(at, bits) => Ok(vec![one(at, SeccompCmpOp::MaskedEq(bits), bits)?]),
+        Only::OnOurselves(at) => Ok(vec![one(at, SeccompCmpOp::Eq, std::process::id().into())?]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn every_list_becomes_a_filter() {
+        for lists in [[calls::EVERY, calls::WORKER], [calls::EVERY, calls::HELPER]] {
+            // The kernel takes 4096 instructions.
+            let length = allowing(&lists).unwrap().len();
+            assert!((100..2000).contains(&length), "{length}");
+        }
+        refusing(calls::DEADLY, SeccompAction::KillProcess).unwrap();
+    }
+
+    #[test]
+    fn what_kills_is_on_no_list() {
+        for (number, _) in [calls::EVERY, calls::WORKER, calls::HELPER, calls::CONTROL].concat() {
+            assert!(!calls::DEADLY.contains(&number), "{number}");
+        }
+    }
+}

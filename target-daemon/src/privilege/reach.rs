@@ -1,0 +1,249 @@
+//! Which files and devices the process may open from now on (Landlock). What is
+//! open stays open.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, Scope,
+};
+use rustix::fs::{Mode, OFlags};
+
+use crate::plant;
+
+/// What is asked for; an older kernel gives less.
+const WANTED: ABI = ABI::V6;
+
+/// What the process will have to reach.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// The files and devices of the exports: these, and for a file its folder,
+    /// so that its neighbours can be exported later.
+    pub exports: Vec<PathBuf>,
+    /// Folders whose files and devices may be exported later.
+    pub folders: Vec<PathBuf>,
+    /// A file that is read again, also when another one has taken its place.
+    pub configuration: Option<PathBuf>,
+    /// The folder in which files are made, replaced and removed.
+    pub state: Option<PathBuf>,
+    /// A socket that is removed at the end.
+    pub socket: Option<PathBuf>,
+}
+
+/// What the running program reads besides: the serial numbers of new exports,
+/// names of hosts, the processors, what is known of a disk.
+const READ: [&str; 3] = ["/etc/machine-id", "/etc/ethers", "/sys/devices"];
+
+/// A file here does not make its folder ours.
+const SHARED: [&str; 12] =
+    ["/", "/boot", "/etc", "/home", "/media", "/mnt", "/root", "/run", "/tmp", "/usr", "/var", "/var/tmp"];
+
+/// Nor one anywhere below.
+const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Where exports may be, if that is restricted.
+static PLACES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// Kept open, so that the kernel knows the folder of this process by the same
+/// inode for ever: the rule is for the inode.
+static OWN: OnceLock<OwnedFd> = OnceLock::new();
+
+/// A file that may not be opened.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct Outside {
+    /// As it was given.
+    pub path: PathBuf,
+    /// Where that leads to.
+    pub real: PathBuf,
+}
+
+impl fmt::Display for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, real } = self;
+        path.display().fmt(f)?;
+        if path != real {
+            write!(f, " (that is {})", real.display())?;
+        }
+        let folder = real.parent().unwrap_or(real);
+        write!(
+            f,
+            " lies outside of the folders that xblade may open: add folders = [{:?}] to [service] and restart xblade",
+            folder.display().to_string()
+        )
+    }
+}
+
+/// Whether a file or device may be exported, as far as the folders go. One that
+/// does not exist may: whoever opens it says so.
+///
+/// # Errors
+///
+/// It lies elsewhere; the error says what to do.
+pub fn may_open(path: &Path) -> Result<(), Outside> {
+    PLACES.get().map_or(Ok(()), |places| lies_in(path, places))
+}
+
+fn lies_in(path: &Path, places: &[PathBuf]) -> Result<(), Outside> {
+    let Ok(real) = path.canonicalize() else { return Ok(()) };
+    if places.iter().any(|place| real.starts_with(place)) {
+        return Ok(());
+    }
+    Err(Outside { path: path.to_owned(), real })
+}
+
+/// The folder of a file, unless that is everybody's; then the file alone.
+fn place(path: &Path) -> PathBuf {
+    let Ok(real) = path.canonicalize() else { return path.to_owned() };
+    match real.parent() {
+        Some(folder)
+            if !SHARED.iter().any(|shared| folder == Path::new(shared))
+                && !SYSTEM.iter().any(|system| folder.starts_with(system)) =>
+        {
+            folder.to_owned()
+        }
+        _ => real,
+    }
+}
+
+/// Confines this thread and those that it will start, and says how.
+pub(super) fn confine(reach: &Reach) -> io::Result<String> {
+    if plant::left_out("landlock") {
+        return Ok("Landlock left out".to_owned());
+    }
+    let serve = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let keep = AccessFs::ReadFile
+        | AccessFs::WriteFile
+        | AccessFs::ReadDir
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile
+        | AccessFs::Truncate;
+    let places: Vec<PathBuf> = reach
+        .exports
+        .iter()
+        .map(|path| place(path))
+        .chain(reach.folders.iter().map(|folder| folder.canonicalize().unwrap_or(folder.clone())))
+        .collect();
+
+    let mut rules = ruleset()?;
+    for path in places.iter().chain(linked(&reach.folders).iter()) {
+        rules = allow(rules, path, serve)?;
+    }
+    for path in reach.configuration.iter().map(|path| place(path)).chain(READ.map(PathBuf::from)) {
+        rules = allow(rules, &path, read)?;
+    }
+    if let Some(state) = &reach.state {
+        rules = allow(rules, state, keep)?;
+    }
+    if let Some(folder) = reach.socket.as_deref().and_then(Path::parent) {
+        rules = allow(rules, folder, AccessFs::RemoveFile.into())?;
+    }
+    if let Some(own) = own() {
+        rules = rules.add_rule(PathBeneath::new(own, read)).map_err(io::Error::other)?;
+    }
+    // `capability` has set it.
+    let rules = rules.no_new_privs(false);
+    let status = rules.restrict_self().map_err(io::Error::other)?;
+    let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
+        return Err(io::Error::other("this kernel has none, or it is switched off"));
+    };
+    let places = places.into_iter().chain(linked(&reach.folders)).collect();
+    // Set once: there is one process.
+    let _ = PLACES.set(places);
+    Ok(described(effective_abi))
+}
+
+fn described(abi: ABI) -> String {
+    let number = abi as i32;
+    let tcp = if number >= ABI::V4 as i32 { ", no new TCP" } else { "" };
+    let signals = if number >= ABI::V6 as i32 { ", no signals to others" } else { "" };
+    format!("Landlock ABI {number} (files{tcp}{signals})")
+}
+
+fn ruleset() -> io::Result<RulesetCreated> {
+    // A service manager may listen at an abstract address.
+    let notifies =
+        std::env::var_os("NOTIFY_SOCKET").is_some_and(|to| to.as_encoded_bytes().starts_with(b"@"));
+    let scopes = if notifies { Scope::Signal.into() } else { Scope::from_all(WANTED) };
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(WANTED))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(WANTED)))
+        .and_then(|rules| rules.scope(scopes))
+        .and_then(Ruleset::create)
+        .map_err(io::Error::other)
+}
+
+/// What is not there now cannot be reached later.
+fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
+    let Ok(fd) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
+        log::debug!("sandbox: {} is not there", path.display());
+        return Ok(rules);
+    };
+    let is_folder = rustix::fs::fstat(&fd).is_ok_and(|facts| facts.st_mode & libc::S_IFMT == libc::S_IFDIR);
+    let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
+    rules.add_rule(PathBeneath::new(fd, access)).map_err(io::Error::other)
+}
+
+fn own() -> Option<&'static OwnedFd> {
+    if OWN.get().is_none()
+        && let Ok(fd) = rustix::fs::open("/proc/self", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    {
+        let _ = OWN.set(fd);
+    }
+    OWN.get()
+}
+
+/// Where the links in these folders lead to: those of volume managers are links
+/// to devices, and a rule is for what is at the end of a link.
+fn linked(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let entries = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    links
+        .filter_map(|link| link.path().canonicalize().ok())
+        .filter(|real| real.metadata().is_ok_and(|facts| !facts.is_dir()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_everybodys_does_not_come_with_its_file() {
+        for (path, expected) in [
+            ("/etc/hostname", "/etc/hostname"),
+            ("/dev/null", "/dev/null"),
+            ("/proc/self/status", "/proc/self/status"),
+            ("/usr/bin/env", "/usr/bin"),
+            ("/not/there", "/not/there"),
+        ] {
+            let expected = Path::new(expected).canonicalize().unwrap_or(expected.into());
+            assert_eq!(place(Path::new(path)), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_told_with_its_folder() {
+        let places = [PathBuf::from("/usr/bin"), PathBuf::from("/dev/null")];
+        for inside in ["/usr/bin/env", "/dev/null", "/not/there"] {
+            assert_eq!(lies_in(Path::new(inside), &places), Ok(()), "{inside}");
+        }
+        let outside = lies_in(Path::new("/dev/zero"), &places).unwrap_err().to_string();
+        assert_eq!(
+            outside,
+            "/dev/zero lies outside of the folders that xblade may open: add folders = [\"/dev\"] to [service] and \
+             restart xblade"
+        );
+        // A link is judged by where it leads to.
+        let link = std::env::temp_dir().join(format!("xblade-reach-{}", std::process::id()));
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        let outside = lies_in(&link, &[std::env::temp_dir().canonicalize().unwrap()]);
+        std::fs::remove_file(&link).unwrap();
+        assert!(outside.unwrap_err().to_string().contains("(that is /dev/zero)"));
+    }
+}

@@ -1,0 +1,225 @@
+//! What the service manager is told, by a socket as it gives one.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::daemon::{Daemon, xblade};
+use crate::fuse::{FuseFile, On, Verdict};
+use crate::image::{Dir, pattern, patterns};
+use crate::initiator::{Initiator, at};
+use crate::space::{OURS, PATIENCE, PEER, Pair, may_run, until};
+
+/// The watchdog's time: a few rounds of the control thread.
+const WATCHDOG: Duration = Duration::from_secs(4);
+
+/// The end of a service manager that listens.
+struct Manager {
+    socket: UnixDatagram,
+    /// Its name, if it has a path.
+    name: String,
+}
+
+impl Manager {
+    fn bind(address: &SocketAddr, name: String) -> Self {
+        let socket = UnixDatagram::bind_addr(address).unwrap();
+        Self { socket, name }
+    }
+
+    fn at_path(dir: &Dir) -> Self {
+        let path = dir.path().join("notify");
+        Self::bind(&SocketAddr::from_pathname(&path).unwrap(), path.display().to_string())
+    }
+
+    /// The command with what a service manager adds to its environment.
+    fn start(&self, mut command: Command, pair: &Pair) -> Daemon {
+        command.env("NOTIFY_SOCKET", &self.name);
+        command.env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+        Daemon::spawn(&pair.ours, command)
+    }
+
+    /// The next message, if one comes in time.
+    fn hear(&self, limit: Duration) -> Option<String> {
+        self.socket.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).unwrap();
+        let mut bytes = [0; 1024];
+        let len = self.socket.recv(&mut bytes).ok()?;
+        Some(String::from_utf8(bytes[..len].to_vec()).unwrap())
+    }
+
+    /// Waits for a message that begins so; none of the others may begin as `never`.
+    fn until(&self, wanted: &str, never: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let message = self.hear(left).unwrap_or_else(|| panic!("{wanted} did not come"));
+            if message.starts_with(wanted) {
+                return message;
+            }
+            assert!(!message.starts_with(never), "{message} came before {wanted}");
+        }
+    }
+}
+
+fn null() -> Command {
+    xblade(&format!("serve --no-probe 0.1=x,store=null,length=8 -i {OURS}"))
+}
+
+#[test]
+fn it_is_ready_when_it_answers_and_has_announced() {
+    if !may_run("it_is_ready_when_it_answers_and_has_announced") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    for round in 0..5 {
+        let manager = Manager::at_path(&dir);
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        let daemon = manager.start(null(), &pair);
+        let ready = manager.until("READY=1", "WATCHDOG");
+        assert_eq!(ready, format!("READY=1\nSTATUS=1 export on {OURS}"));
+        // What has been sent is here already: nothing else is waited for.
+        assert!(host.announcement(Duration::from_millis(1)).is_some(), "round {round}: ready, not announced");
+        assert!(host.query(at(0, 1), PATIENCE).is_some());
+        daemon.signal(libc::SIGTERM);
+        manager.until("STOPPING=1", "READY");
+        assert_eq!(daemon.ended().status.code(), Some(0));
+        std::fs::remove_file(dir.path().join("notify")).unwrap();
+    }
+}
+
+/// The first request that comes makes the only worker wait, before it has got round
+/// to the announcement.
+#[test]
+fn it_is_not_ready_before_the_announcement_went_out() {
+    if !may_run("it_is_not_ready_before_the_announcement_went_out") {
+        return;
+    }
+    let pair = Pair::new();
+    let waited = (0..10).any(|_| {
+        let dir = Dir::new();
+        let (manager, fuse) =
+            (Manager::at_path(&dir), FuseFile::new(dir.path(), patterns(0, 4096, 0), false));
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        let export = format!("0.1={},store=mmap", fuse.path().display());
+        let command = xblade(&format!("serve --no-probe {export} -i {OURS} --cores 0"));
+        let daemon = manager.start(command, &pair);
+        // Gone first: what it holds keeps the daemon from ending.
+        let fuse = fuse;
+        // Its stores are open already.
+        daemon.wait_for("XDP in");
+        fuse.set(On::Read, Verdict::Hold);
+        until("the worker waits", || {
+            host.send_read(at(0, 1), 2048, 1);
+            fuse.held() > 0
+        });
+        let announced = host.announcement(Duration::from_millis(50)).is_some();
+        if !announced {
+            assert_eq!(manager.hear(Duration::from_millis(500)), None, "ready, and nothing announced");
+        }
+        fuse.set(On::Read, Verdict::Pass);
+        fuse.release();
+        manager.until("READY=1", "STOPPING");
+        assert!(announced || host.announcement(Duration::from_millis(1)).is_some());
+        daemon.stop();
+        !announced
+    });
+    assert!(waited, "the announcement was faster ten times");
+}
+
+#[test]
+fn a_daemon_that_does_not_start_is_not_ready() {
+    if !may_run("a_daemon_that_does_not_start_is_not_ready") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let manager = Manager::at_path(&dir);
+    let command = xblade(&format!("serve --no-probe 0.1=/nonexistent/file -i {OURS}"));
+    assert_eq!(manager.start(command, &pair).ended().status.code(), Some(2));
+    assert_eq!(manager.hear(Duration::ZERO), None);
+}
+
+/// As systemd demands it of Type=notify-reload: by SIGHUP, and with an end to it whether
+/// the file was taken or not.
+#[test]
+fn a_reload_is_told_with_its_beginning_and_end() {
+    if !may_run("a_reload_is_told_with_its_beginning_and_end") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let manager = Manager::at_path(&dir);
+    let file = dir.path().join("xblade.toml");
+    let export = |slot| format!("[[export]]\naddress = \"0.{slot}\"\nstore = \"null\"\nlength = 8\n");
+    let top = format!("interfaces = [\"{OURS}\"]\nprobe = false\n{}", export(1));
+    let top = format!("{top}[service]\nstate = \"none\"\n");
+    std::fs::write(&file, &top).unwrap();
+    let daemon = manager.start(xblade(&format!("serve --config {}", file.display())), &pair);
+    manager.until("READY=1", "WATCHDOG");
+    for (text, status) in [
+        (format!("{top}{}", export(2)), format!("2 exports on {OURS}")),
+        ("nonsense".to_owned(), format!("2 exports on {OURS}; the last reload was refused, see the log")),
+        (top.clone(), format!("1 export on {OURS}")),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        daemon.signal(libc::SIGHUP);
+        let began = manager.until("RELOADING=1", "READY");
+        assert!(began.contains("\nMONOTONIC_USEC="), "{began}");
+        assert_eq!(manager.until("READY=1", "STOPPING"), format!("READY=1\nSTATUS={status}"));
+    }
+    daemon.stop();
+}
+
+#[test]
+fn the_watchdog_is_fed_while_it_serves_and_while_it_is_idle() {
+    if !may_run("the_watchdog_is_fed_while_it_serves_and_while_it_is_idle") {
+        return;
+    }
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("xblade-test-{}-{number}", std::process::id());
+    // An abstract name is one of a network namespace: that of the daemon.
+    let pair = Pair::new();
+    let bound = name.clone();
+    let manager = pair
+        .ours
+        .run(move || Manager::bind(&SocketAddr::from_abstract_name(&bound).unwrap(), format!("@{bound}")));
+    let daemon = manager.start(null(), &pair);
+    manager.until("READY=1", "WATCHDOG");
+    for _ in 0..3 {
+        let came = manager.hear(WATCHDOG).expect("nothing within the watchdog's time");
+        assert_eq!(came, "WATCHDOG=1");
+    }
+    daemon.stop();
+}
+
+/// A mapped store makes its worker wait; the other worker and the control thread
+/// go on, and nevertheless nothing feeds the watchdog.
+#[test]
+fn a_stuck_worker_starves_the_watchdog() {
+    if !may_run("a_stuck_worker_starves_the_watchdog") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let manager = Manager::at_path(&dir);
+    let fuse = FuseFile::new(dir.path(), patterns(0, 64, 0), false);
+    let cores = if std::thread::available_parallelism().unwrap().get() < 2 { "0" } else { "0,1" };
+    let exports = format!("0.1={},store=mmap 0.2=x,store=null,length=8", fuse.path().display());
+    let command = xblade(&format!("serve --no-probe {exports} -i {OURS} --cores {cores}"));
+    let daemon = manager.start(command, &pair);
+    // Gone first: what it holds keeps the daemon from ending.
+    let fuse = fuse;
+    manager.until("READY=1", "WATCHDOG");
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 1));
+    manager.until("WATCHDOG=1", "STOPPING");
+    fuse.set(On::Write, Verdict::Hold);
+    let tag = host.send_write(at(0, 1), 0, &pattern(0, 1));
+    fuse.until_held(1);
+    // One more may be for a turn before that.
+    let first = manager.hear(WATCHDOG / 2);
+    assert_eq!(manager.hear(WATCHDOG), None, "fed while a worker was stuck, after {first:?}");
+    fuse.release();
+    host.answer(tag);
+    manager.until("WATCHDOG=1", "STOPPING");
+    daemon.stop();
+}

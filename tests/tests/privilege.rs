@@ -1,0 +1,482 @@
+//! What `xblade serve` may still do while it serves, tried from inside: a build
+//! for tests does as an intruder would (`XBLADE_ATTEMPT`), or leaves out a step
+//! of giving up rights (`XBLADE_LEFT_OUT`), which has to be noticed here.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use xblade_tests::frame::{ATA, Ask, QUERY, ata, ata_done, query, query_done};
+use xblade_tests::{Daemon, HOST, Link, PacketSocket, Scratch, may_run, pattern};
+
+const EXPORT: (u16, u8) = (0, 1);
+const SECTORS: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the kernel says to a call that is on no list.
+const NOT_PERMITTED: &str = "(os error 1)";
+/// What it says to a file that Landlock does not let through.
+const DENIED: &str = "(os error 13)";
+const DONE: &str = ": done";
+
+struct Rig {
+    link: Link,
+    socket: PacketSocket,
+    images: Scratch,
+    state: Scratch,
+    other: Scratch,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let link = Link::new(1500);
+        let socket = link.socket().expect("a raw socket");
+        let rig = Self { link, socket, images: Scratch::new(), state: Scratch::new(), other: Scratch::new() };
+        rig.images.file("a", &pattern(1, 0, SECTORS));
+        rig.images.file("neighbour", &pattern(2, 0, SECTORS));
+        rig.other.file("secret", b"secret");
+        rig.state.file("kept", b"kept");
+        rig
+    }
+
+    fn start(&self, environment: &[(&str, &str)], more: &[&str]) -> Daemon {
+        let image = self.images.path().join("a");
+        let state = self.state.path().display().to_string();
+        let mut arguments = vec![format!("0.1={}", image.display())];
+        arguments.extend(["--interface", "xbc0", "--no-probe"].map(str::to_owned));
+        if !more.contains(&"--state") {
+            arguments.extend(["--state".to_owned(), state]);
+        }
+        arguments.extend(more.iter().map(|text| (*text).to_owned()));
+        Daemon::serve(&self.link.target, &arguments, environment, &self.other.path().join("log"))
+    }
+
+    fn attempt(&self, what: &str, path: &Path, more: &[&str]) -> Daemon {
+        let path = path.display().to_string();
+        self.start(&[("XBLADE_ATTEMPT", what), ("XBLADE_ATTEMPT_PATH", &path)], more)
+    }
+
+    /// Writes a sector and reads it back: it serves.
+    fn assert_serves(&self, daemon: &mut Daemon, tag: u32) {
+        let bytes = pattern(tag as u8, 7, 1);
+        // To stable storage.
+        self.expect(daemon, tag * 2 + 1, ata(0x34, 7, 1, &bytes), &[]);
+        self.expect(daemon, tag * 2 + 2, ata(0x24, 7, 1, &[]), &bytes);
+    }
+
+    fn expect(&self, daemon: &mut Daemon, tag: u32, argument: Vec<u8>, data: &[u8]) {
+        let ask = Ask { tag, ..Ask::new(EXPORT, ATA, argument) }.from(HOST);
+        let expected = ask.reply(EXPORT, &ata_done(&ask.argument, 0x40, 0, data));
+        self.expect_reply(daemon, &ask, &expected);
+    }
+
+    fn expect_reply(&self, daemon: &mut Daemon, ask: &Ask, expected: &[u8]) {
+        for _ in 0..20 {
+            self.socket.send(&ask.bytes()).expect("a frame");
+            while let Some(reply) = self.socket.receive(Duration::from_millis(250)).expect("a link") {
+                if reply.get(20..24) == Some(&ask.tag.to_be_bytes()[..]) {
+                    assert!(reply == expected, "{reply:02x?}, not {expected:02x?}");
+                    return;
+                }
+            }
+            assert!(daemon.is_running(), "xblade ended");
+        }
+        panic!("no answer");
+    }
+}
+
+/// `/proc/PID/task/*/status` of a process: for each thread its lines.
+fn threads(daemon: &Daemon) -> Vec<BTreeMap<String, String>> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
+    let split = |text: String| {
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+    };
+    texts.map(split).collect()
+}
+
+/// What some thread may do and should not.
+fn faults(daemon: &Daemon) -> Vec<String> {
+    const NONE: &str = "0000000000000000";
+    let mut faults = Vec::new();
+    let threads = threads(daemon);
+    for thread in &threads {
+        let is_first = thread["Name"] == "xblade";
+        // Three of all threads, and one that each but the first enters by itself.
+        let filters = if is_first { "3" } else { "4" };
+        for (line, expected) in [
+            ("CapEff", NONE),
+            ("CapPrm", NONE),
+            ("CapInh", NONE),
+            ("CapAmb", NONE),
+            ("CapBnd", NONE),
+            ("NoNewPrivs", "1"),
+            ("Seccomp", "2"),
+            ("Seccomp_filters", filters),
+        ] {
+            if thread[line] != expected {
+                faults.push(format!("{}: {line} is {}, not {expected}", thread["Name"], thread[line]));
+            }
+        }
+    }
+    for name in ["worker-0", "keeper"] {
+        assert!(threads.iter().any(|thread| thread["Name"] == name), "{name}: {threads:?}");
+    }
+    faults.extend(core_faults(daemon));
+    faults
+}
+
+/// Whether the process would leave its memory in a file.
+fn core_faults(daemon: &Daemon) -> Option<String> {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    // The soft limit and the hard one.
+    let limits: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+    (limits != ["0", "0"]).then(|| format!("xblade: Core is {limits:?}"))
+}
+
+#[test]
+fn no_thread_keeps_what_serving_does_not_need() {
+    if !may_run("no_thread_keeps_what_serving_does_not_need") {
+        return;
+    }
+    let rig = Rig::new();
+    let mut daemon = rig.start(&[], &[]);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+    assert_eq!(faults(&daemon), [""; 0]);
+    assert_eq!(daemon.said().matches("sandbox").count(), 1, "{}", daemon.said());
+    assert!(daemon.said().contains("sandbox: no capabilities, "), "{}", daemon.said());
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0), "{}", daemon.said());
+}
+
+#[test]
+fn a_step_that_is_left_out_is_noticed() {
+    if !may_run("a_step_that_is_left_out_is_noticed") {
+        return;
+    }
+    let rig = Rig::new();
+    for (step, line) in [
+        ("no_new_privs", "NoNewPrivs"),
+        ("capabilities", "CapEff"),
+        ("bounding", "CapBnd"),
+        ("limits", "Core"),
+        ("seccomp", "Seccomp"),
+        ("seccomp-of-threads", "Seccomp_filters"),
+    ] {
+        let mut daemon = rig.start(&[("XBLADE_LEFT_OUT", step)], &[]);
+        daemon.until_said("ready:");
+        let faults = faults(&daemon);
+        assert!(faults.iter().any(|fault| fault.contains(&format!(": {line} is"))), "{step}: {faults:?}");
+    }
+    let secret = rig.other.path().join("secret");
+    let secret = secret.to_str().unwrap();
+    for (left_out, outcome) in [("", DENIED), ("landlock", DONE)] {
+        let environment = [
+            ("XBLADE_LEFT_OUT", left_out),
+            ("XBLADE_ATTEMPT", "control:open"),
+            ("XBLADE_ATTEMPT_PATH", secret),
+        ];
+        let mut daemon = rig.start(&environment, &[]);
+        daemon.until_said("ready:");
+        assert!(daemon.said().contains(outcome), "{left_out}: {}", daemon.said());
+    }
+}
+
+#[test]
+fn the_sandbox_can_be_switched_off_with_one_warning() {
+    if !may_run("the_sandbox_can_be_switched_off_with_one_warning") {
+        return;
+    }
+    let rig = Rig::new();
+    let mut daemon = rig.start(&[], &["--sandbox", "off"]);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+    let said = daemon.said();
+    assert_eq!(said.matches("the sandbox is off").count(), 1, "{said}");
+    assert!(said.lines().any(|line| line.contains("WARN") && line.contains("the sandbox is off")), "{said}");
+    for thread in threads(&daemon) {
+        assert_eq!(thread["Seccomp"], "0", "{}", thread["Name"]);
+        assert_ne!(thread["CapEff"], "0000000000000000", "{}", thread["Name"]);
+    }
+}
+
+/// Tries each of these, and demands that the outcome is said and the daemon
+/// goes on serving.
+fn assert_outcomes(test: &str, attempts: &[(&str, PathBuf, &str)], rig: &Rig, more: &[&str]) {
+    for (tag, (what, path, outcome)) in attempts.iter().enumerate() {
+        let mut daemon = rig.attempt(what, path, more);
+        daemon.until_said("ready:");
+        daemon.until_said(&format!("attempt {what} by"));
+        let said = daemon.said();
+        let line = said.lines().find(|line| line.contains("attempt")).unwrap();
+        assert!(line.contains(outcome), "{test}: {} should be {outcome}: {line}", path.display());
+        rig.assert_serves(&mut daemon, tag as u32);
+        daemon.signal(libc::SIGTERM);
+        let ended = daemon.end_within(PATIENCE).and_then(|status| status.code());
+        assert_eq!(ended, Some(0), "{what}: {}", daemon.said());
+    }
+}
+
+fn nowhere() -> PathBuf {
+    PathBuf::new()
+}
+
+#[test]
+fn a_worker_opens_and_makes_nothing() {
+    let test = "a_worker_opens_and_makes_nothing";
+    if !may_run(test) {
+        return;
+    }
+    let rig = Rig::new();
+    let mut attempts: Vec<_> =
+        ["udp", "packet", "unix", "ring", "bpf", "kill", "executable", "fork", "thread"]
+            .map(|what| (format!("worker:{what}"), nowhere(), NOT_PERMITTED))
+            .into();
+    for path in [rig.images.path().join("a"), rig.other.path().join("secret"), "/etc/shadow".into()] {
+        attempts.push(("worker:open".to_owned(), path, NOT_PERMITTED));
+    }
+    let attempts: Vec<_> =
+        attempts.iter().map(|(what, path, outcome)| (what.as_str(), path.clone(), *outcome)).collect();
+    assert_outcomes(test, &attempts, &rig, &[]);
+}
+
+#[test]
+fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
+    let test = "the_control_thread_opens_what_may_be_exported_and_nothing_else";
+    if !may_run(test) {
+        return;
+    }
+    let (rig, folder) = (Rig::new(), Scratch::new());
+    let later = folder.file("later", &pattern(3, 0, SECTORS));
+    let linked = rig.other.file("linked", b"");
+    std::os::unix::fs::symlink(&linked, folder.path().join("link")).unwrap();
+    let folder = folder.path().to_str().unwrap().to_owned();
+    // Only its folder matters here, and what is left in it.
+    let run = Scratch::new();
+    let socket = run.file("left", b"");
+    let control = run.path().join("socket").display().to_string();
+    let secret = rig.other.path().join("secret");
+    let image = |name| rig.images.path().join(name);
+    let outside = format!(
+        "attempt control:may_open by Control: {} lies outside of the folders that xblade may open: add folders = \
+         [\"{}\"] to [service] and restart xblade",
+        secret.display(),
+        rig.other.path().display()
+    );
+    let attempts = [
+        ("control:write", image("a"), DONE),
+        ("control:write", image("neighbour"), DONE),
+        ("control:write", later.clone(), DONE),
+        // Where a link in the folder led to at the start.
+        ("control:write", linked, DONE),
+        ("control:create", image("new"), DENIED),
+        ("control:create", rig.state.path().join("new"), DONE),
+        ("control:write", rig.state.path().join("kept"), DONE),
+        ("control:open", secret.clone(), DENIED),
+        ("control:open", "/etc/shadow".into(), DENIED),
+        ("control:open", "/proc/1/environ".into(), DENIED),
+        ("control:open", "/proc/self/status".into(), DONE),
+        ("control:write", "/proc/self/mem".into(), DENIED),
+        ("control:open", "/dev/null".into(), DENIED),
+        ("control:open", "/sys/devices/system/cpu/possible".into(), DONE),
+        ("control:write", "/proc/sys/kernel/core_pattern".into(), DENIED),
+        ("control:remove", image("neighbour"), DENIED),
+        ("control:remove", socket.clone(), DONE),
+        ("control:may_open", image("neighbour"), DONE),
+        ("control:may_open", later, DONE),
+        ("control:may_open", "/not/there".into(), DONE),
+        ("control:may_open", secret, &outside),
+    ];
+    assert_outcomes(test, &attempts, &rig, &["--folder", &folder, "--control", &control]);
+}
+
+/// As `xblade export add` does, with rings, locks and all.
+#[test]
+fn stores_are_opened_in_the_sandbox() {
+    if !may_run("stores_are_opened_in_the_sandbox") {
+        return;
+    }
+    let (rig, elsewhere) = (Rig::new(), Scratch::new());
+    let disk = elsewhere.file("disk", &pattern(5, 0, 2048));
+    let device = LoopDevice::over(&disk);
+    let neighbour = rig.images.path().join("neighbour");
+    let ours = rig.images.path().join("a");
+    let denied = "Permission denied";
+    for (path, more, outcomes) in [
+        (&neighbour, &[][..], ["Direct", "Cached", "Mapped"]),
+        (&device.0, &["--folder", "/dev"], ["Direct", "Cached", "Mapped"]),
+        (&device.0, &[], [denied; 3]),
+        (&disk, &[], [denied; 3]),
+        // At once: it is known who has it.
+        (&ours, &[], ["another export of this process"; 3]),
+    ] {
+        let mut daemon = rig.start(&[("XBLADE_OPEN_LATER", path.to_str().unwrap())], more);
+        daemon.until_said("ready:");
+        let said = daemon.said();
+        let lines: Vec<_> = said.lines().filter(|line| line.contains("opened later")).collect();
+        assert_eq!(lines.len(), 3, "{said}");
+        for (line, outcome) in lines.iter().zip(outcomes) {
+            assert!(line.contains(outcome), "{} {more:?}: {line}, not {outcome}", path.display());
+        }
+        rig.assert_serves(&mut daemon, 1);
+        daemon.signal(libc::SIGTERM);
+        assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0));
+    }
+}
+
+#[test]
+fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
+    if !may_run("a_reload_opens_neighbours_and_says_what_to_do_for_the_rest") {
+        return;
+    }
+    let (rig, folder) = (Rig::new(), Scratch::new());
+    let file = folder.path().join("xblade.toml");
+    let write = |second: Option<PathBuf>| {
+        let exports = [Some(rig.images.path().join("a")), second].into_iter().flatten().zip(1..);
+        let exports = exports.map(|(path, slot)| {
+            format!("[[export]]\naddress = \"0.{slot}\"\npath = \"{}\"\n", path.display())
+        });
+        let head =
+            "interfaces = [\"xbc0\"]\nprobe = false\n[service]\ncontrol = \"none\"\nstate = \"none\"\n";
+        // Another file in its place, as editors do it.
+        let next = folder.file("next", (head.to_owned() + &exports.collect::<String>()).as_bytes());
+        fs::rename(next, &file).unwrap();
+    };
+    write(None);
+    let arguments = ["--config".to_owned(), file.display().to_string()];
+    let log = rig.other.path().join("log");
+    let mut daemon = Daemon::serve(&rig.link.target, &arguments, &[], &log);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+    let secret = rig.other.path().join("secret");
+    write(Some(secret.clone()));
+    daemon.signal(libc::SIGHUP);
+    daemon.until_said(&format!("{} lies outside of the folders that xblade may open", secret.display()));
+    rig.assert_serves(&mut daemon, 2);
+    write(Some(rig.images.path().join("neighbour")));
+    daemon.signal(libc::SIGHUP);
+    daemon.until_said("0.2: ");
+    let ask = Ask { tag: 100, ..Ask::new((0, 2), ATA, ata(0x24, 3, 1, &[])) }.from(HOST);
+    let expected = ask.reply((0, 2), &ata_done(&ask.argument, 0x40, 0, &pattern(2, 3, 1)));
+    rig.expect_reply(&mut daemon, &ask, &expected);
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0), "{}", daemon.said());
+}
+
+#[test]
+fn states_are_kept_in_the_sandbox() {
+    if !may_run("states_are_kept_in_the_sandbox") {
+        return;
+    }
+    let rig = Rig::new();
+    // The folder is made at the start.
+    let state = rig.state.path().join("made");
+    for round in 1..=2u32 {
+        let mut daemon = rig.start(&[], &["--state", state.to_str().unwrap()]);
+        daemon.until_said("ready:");
+        // Written anew, then in place of another one.
+        for (tag, string) in [(round * 10, "one"), (round * 10 + 1, "another")] {
+            let ask = Ask { tag, ..Ask::new(EXPORT, QUERY, query(4, string.as_bytes())) }.from(HOST);
+            let expected = ask.reply(EXPORT, &query_done(64, 2, 4, string.as_bytes()));
+            rig.expect_reply(&mut daemon, &ask, &expected);
+            let files: Vec<_> = fs::read_dir(&state).unwrap().map(|file| file.unwrap().path()).collect();
+            assert_eq!(files.len(), 1, "{files:?}");
+            let text = fs::read_to_string(&files[0]).unwrap();
+            assert!(files[0].extension().is_some_and(|end| end == "state"), "{files:?}: {text}");
+        }
+        daemon.signal(libc::SIGTERM);
+        assert_eq!(
+            daemon.end_within(PATIENCE).and_then(|status| status.code()),
+            Some(0),
+            "{}",
+            daemon.said()
+        );
+    }
+}
+
+/// A loop device over a file, with its name.
+struct LoopDevice(PathBuf);
+
+impl LoopDevice {
+    fn over(file: &Path) -> Self {
+        let made = Command::new("losetup").args(["--find", "--show"]).arg(file).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self(String::from_utf8(made.stdout).unwrap().trim().into())
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn the_control_thread_makes_rings_and_threads_and_no_other_sockets() {
+    let test = "the_control_thread_makes_rings_and_threads_and_no_other_sockets";
+    if !may_run(test) {
+        return;
+    }
+    let rig = Rig::new();
+    let attempts = [
+        ("control:ring", DONE),
+        ("control:thread", DONE),
+        ("control:unix", DONE),
+        ("control:udp", NOT_PERMITTED),
+        ("control:packet", NOT_PERMITTED),
+        ("control:bpf", NOT_PERMITTED),
+        ("control:kill", NOT_PERMITTED),
+        ("control:executable", NOT_PERMITTED),
+        ("control:fork", NOT_PERMITTED),
+    ]
+    .map(|(what, outcome)| (what, nowhere(), outcome));
+    assert_outcomes(test, &attempts, &rig, &[]);
+}
+
+#[test]
+fn a_helper_makes_neither_rings_nor_sockets() {
+    let test = "a_helper_makes_neither_rings_nor_sockets";
+    if !may_run(test) {
+        return;
+    }
+    let rig = Rig::new();
+    let attempts = [
+        ("helper:ring", nowhere(), NOT_PERMITTED),
+        ("helper:unix", nowhere(), NOT_PERMITTED),
+        ("helper:udp", nowhere(), NOT_PERMITTED),
+        ("helper:bpf", nowhere(), NOT_PERMITTED),
+        ("helper:fork", nowhere(), NOT_PERMITTED),
+        ("helper:thread", nowhere(), DONE),
+        ("helper:write", rig.state.path().join("kept"), DONE),
+        ("helper:open", rig.other.path().join("secret"), DENIED),
+    ];
+    assert_outcomes(test, &attempts, &rig, &[]);
+}
+
+#[test]
+fn what_only_an_intruder_calls_ends_the_process() {
+    if !may_run("what_only_an_intruder_calls_ends_the_process") {
+        return;
+    }
+    let rig = Rig::new();
+    for role in ["control", "worker", "helper"] {
+        for call in ["exec", "ptrace", "mount", "unshare", "module"] {
+            let what = format!("{role}:{call}");
+            let mut daemon = rig.attempt(&what, &nowhere(), &[]);
+            let status = daemon.end_within(PATIENCE).unwrap_or_else(|| panic!("{what} does not end it"));
+            assert_eq!(status.signal(), Some(libc::SIGSYS), "{what}: {status}: {}", daemon.said());
+            assert!(!status.core_dumped(), "{what}");
+        }
+    }
+    // Nothing of it is left: the next one serves.
+    let mut daemon = rig.start(&[], &[]);
+    daemon.until_said("ready:");
+    rig.assert_serves(&mut daemon, 1);
+}
