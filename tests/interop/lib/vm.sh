@@ -6,6 +6,8 @@
 # and in the end "exit STATUS".
 
 VM_PID=''
+# A folder: what the guest has on a disk of its own, as files below / (none).
+VM_DISK=''
 
 vm_alive() { [ -n "$VM_PID" ] && kill -0 "$VM_PID" 2>/dev/null; }
 
@@ -16,6 +18,7 @@ vm_start() {
     mkdir -p "$guest/xbi"
     cp "$HERE/guest/init" "$guest/init"
     cp -r "$HERE/guest/lib.sh" "$HERE/scenarios" "$guest/xbi/"
+    [ -z "$VM_DISK" ] || cp -r "$VM_DISK/." "$guest/"
     # The kernel unpacks one archive over the other.
     { cat "$CACHE/guest/initramfs.cpio"; root_archive "$guest"; } >"$RUN/initrd"
     mkfifo "$RUN/ctl.in" "$RUN/ctl.out"
