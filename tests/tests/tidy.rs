@@ -23,11 +23,15 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     // The typed model is made of the types of what it configures.
     ("config", &["wire", "store"]),
     ("control", &["config", "link", "observe", "privilege", "shelf", "store", "wire", "worker"]),
+    ("top", &["config", "control"]),
     (
         "daemon",
         &["config", "control", "link", "privilege", "ring", "wire", "store", "shelf", "observe", "worker"],
     ),
+<<<<<<< HEAD
     ("top", &["config", "control"]),
+=======
+>>>>>>> metrics
     ("steer", &["link"]),
     ("main", &["config", "control", "daemon", "steer", "top"]),
 ];
