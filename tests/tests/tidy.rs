@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -28,10 +28,6 @@ const IMPORTS: [(&str, &[&str]); 17] = [
         "daemon",
         &["config", "control", "link", "privilege", "ring", "wire", "store", "shelf", "observe", "worker"],
     ),
-<<<<<<< HEAD
-    ("top", &["config", "control"]),
-=======
->>>>>>> metrics
     ("steer", &["link"]),
     ("main", &["config", "control", "daemon", "steer", "top"]),
 ];
