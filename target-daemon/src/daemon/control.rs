@@ -93,6 +93,11 @@ pub fn run(
             for (index, interface) in served.interfaces.iter_mut().enumerate() {
                 follow(served.team, index, interface, served.options);
             }
+            if vigil.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
+                // Attaching to it takes rights that are given up.
+                info!("ending, so that the service manager starts xblade anew, with all interfaces");
+                return Ok(());
+            }
         }
         let now = served.team.degraded();
         for address in now.iter().filter(|address| !degraded.contains(*address)) {

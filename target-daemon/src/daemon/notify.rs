@@ -44,6 +44,11 @@ impl Manager {
         Self { socket: None, watchdog: None }
     }
 
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Everything is served; `status` is what `systemctl status` shows.
     pub fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
@@ -138,6 +143,11 @@ impl Vigil {
         let remark = if well { "" } else { "; the last reload was refused, see the log" };
         self.manager.ready(&format!("{status}{remark}"));
         self.status = status;
+    }
+
+    /// Whether somebody starts the process again when it ends.
+    pub fn restarts(&self) -> bool {
+        self.manager.is_there()
     }
 
     /// What is under way is finished, and then the process ends.

@@ -10,7 +10,7 @@ use crate::daemon::{Daemon, xblade};
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, may_run, until};
+use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run, until};
 
 /// The watchdog's time: a few rounds of the control thread.
 const WATCHDOG: Duration = Duration::from_secs(4);
@@ -221,5 +221,33 @@ fn a_stuck_worker_starves_the_watchdog() {
     fuse.release();
     host.answer(tag);
     manager.until("WATCHDOG=1", "STOPPING");
+    daemon.stop();
+}
+
+/// Rights to serve an interface anew are given up, so the service manager has to
+/// start the process again.
+#[test]
+fn an_interface_that_is_back_ends_the_service_to_be_started_anew() {
+    if !may_run("an_interface_that_is_back_ends_the_service_to_be_started_anew") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    let (manager, image) = (Manager::at_path(&dir), dir.image("a", 8));
+    let serve = || xblade(&format!("serve --no-probe 0.1={image} -i {OURS} -i xbp2"));
+    let daemon = manager.start(serve(), &pair);
+    manager.until("READY=1", "STOPPING=1");
+    pair.ours.sh(&format!("ip link del {OURS}"));
+    daemon.wait_for(&format!("{OURS} is gone"));
+    let mut other = Initiator::new(&pair.peer, "xbp3", pair.ours.mac("xbp2"));
+    other.write(at(0, 1), 2, &pattern(2, 1));
+    join((&pair.ours, OURS), (&pair.peer, PEER), "");
+    manager.until("STOPPING=1", "READY=1");
+    let ended = daemon.ended();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.text);
+    let daemon = manager.start(serve(), &pair);
+    manager.until("READY=1", "STOPPING=1");
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    assert_eq!(host.read(at(0, 1), 2, 1), pattern(2, 1), "served on the one that is back");
     daemon.stop();
 }

@@ -5,7 +5,7 @@ use xblade::observe::{Operation, Outcome};
 use xblade::store::fake::Order;
 use xblade::wire::DropReason;
 use xblade::worker::{Tracer, What};
-use xblade_tests::frame::Ask;
+use xblade_tests::frame::{Ask, QUERY, query};
 
 use crate::{DISK, good, read, store, target};
 
@@ -27,12 +27,10 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
         assert_eq!(usize::try_from(traced.len).unwrap(), reply.len());
         assert_eq!(traced.bytes[..traced.captured.into()], reply[..256]);
     }
-    // Not for us, and nothing that we understand: told by the worker, and by
-    // the desk.
+    // Not for us, and not what is asked for: told by the worker, and by the desk.
     let stranger = read((9, 9), 8, 0, 1).bytes();
-    let mut short = Ask::new(DISK, 0, vec![]).bytes();
-    short.truncate(26);
-    for (frame, reason) in [(stranger, DropReason::Address), (short, DropReason::TooShort)] {
+    let other = Ask::new(DISK, QUERY, query(1, b"other")).bytes();
+    for (frame, reason) in [(stranger, DropReason::Address), (other, DropReason::ConfigMismatch)] {
         assert!(target.exchange(0, &frame).is_empty());
         let traced = told.try_recv().unwrap();
         assert_eq!(traced.what, What::Dropped(reason));

@@ -169,7 +169,8 @@ impl Vblade {
         let exports = vec![self.export()?];
         let mut serve = Serve { exports, interfaces: vec![self.netif.clone()], ..Serve::default() };
         // Several at once are usual.
-        serve.service.control = PathOrNone(Some(format!("/run/xblade/{}.sock", self.address).into()));
+        let socket = format!("/run/xblade/{}-{}.sock", self.address, self.netif);
+        serve.service.control = PathOrNone(Some(socket.into()));
         if let Some(count) = self.buffer_count {
             serve.buffer_count = count;
         }
