@@ -18,7 +18,7 @@ use crate::observe::{Operation, Outcome};
 use crate::shelf::Settings;
 use crate::store::Area;
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane};
+use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane, WithExports};
 
 /// What the control thread knows of an export.
 #[derive(Clone, Debug)]
@@ -278,6 +278,7 @@ impl Team {
         if let Some(member) = self.members.get(usize::from(owner.worker)) {
             member.insist(Order::Change(owner.export, Box::new(settings)));
         }
+        self.has_taken_effect();
     }
 
     /// Every worker goes by this directory from now on.
@@ -290,6 +291,13 @@ impl Team {
                 self.roster.behind.push(index);
             }
         }
+        self.has_taken_effect();
+    }
+
+    /// Waits until every worker that answers has carried out its orders: who
+    /// asked for a change is told of it when the next frame sees it.
+    fn has_taken_effect(&self) {
+        self.snapshots(WithExports::No);
     }
 
     /// All exports, each asked for by itself: a worker serves in between.
