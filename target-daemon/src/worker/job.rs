@@ -41,7 +41,7 @@ pub struct Done {
     pub dropped: Option<DropReason>,
     /// The export, in its owner's shelf.
     pub export: u16,
-    /// Length of its data.
+    /// Length of its data; of a request that gets no answer, of the whole frame.
     pub bytes: u32,
     /// From the job.
     pub received_ns: u64,
@@ -81,6 +81,7 @@ impl Job {
 
     /// The end of this job: no reply.
     pub fn unanswered(self, operation: Operation) -> Done {
-        self.done(operation, Outcome::Unanswered, None)
+        let bytes = self.request_len;
+        Done { bytes, ..self.done(operation, Outcome::Unanswered, None) }
     }
 }

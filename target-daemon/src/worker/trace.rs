@@ -84,7 +84,7 @@ impl Tracing {
     #[cold]
     fn look(&mut self, done: &Done, memory: &Memory, now_ns: u64) {
         if let Some(reason) = done.dropped {
-            return self.dropped(done.lane, memory, &done.frame, reason);
+            return self.tell_dropped(done.lane, memory, &done.frame, reason, done.bytes);
         }
         self.left = self.left.saturating_sub(1);
         let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.every > 0 && self.left == 0) else {
@@ -98,15 +98,23 @@ impl Tracing {
             service_ns: now_ns.saturating_sub(done.received_ns),
             store_ns,
         };
-        let len = done.reply_len.unwrap_or(done.frame.len() as u32);
+        // The frame itself may be longer: it has room for a reply.
+        let len = done.reply_len.unwrap_or(done.bytes);
         tell(&tracer.to, what, done.lane, memory, &done.frame, len);
     }
 
     /// A frame is dropped.
     #[inline]
     pub fn dropped(&self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason) {
+        if self.tracer.is_some() {
+            self.tell_dropped(lane, memory, frame, reason, frame.len() as u32);
+        }
+    }
+
+    #[cold]
+    fn tell_dropped(&self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason, len: u32) {
         if let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.dropped) {
-            tell(&tracer.to, What::Dropped(reason), lane, memory, frame, frame.len() as u32);
+            tell(&tracer.to, What::Dropped(reason), lane, memory, frame, len);
         }
     }
 }
