@@ -43,7 +43,7 @@ fn a_file_is_served_as_the_command_line_would_be() {
          [limits]\nbuffer-count = 16\n[[export]]\naddress = '0.1'\npath = '%/a'\noffset = 8\nlength = '8KiB'\n\
          read-only = true\n",
     );
-    let daemon = Daemon::spawn(&pair.ours, xblade(&format!("serve --config {file}")));
+    let daemon = Daemon::serve_file(&pair.ours, &file);
     daemon.wait_for("ready: 1 export on xbp2, xbp0");
     daemon.wait_for("XDP in generic mode");
     daemon.wait_for("worker 0 runs on core 0");
@@ -200,7 +200,11 @@ fn what_is_shown_can_be_served() {
     }
     let (pair, dir) = (Pair::new(), Dir::new());
     dir.image("a", 8);
-    let file = configuration(&dir, "interfaces = ['xbp0']\n[[export]]\naddress = '0.1'\npath = '%/a'\n");
+    let file = configuration(
+        &dir,
+        "interfaces = ['xbp0']\n[[export]]\naddress = '0.1'\npath = '%/a'\n\
+         [service]\ncontrol = 'none'\nstate = 'none'\n",
+    );
     let (code, shown, err) = run(&pair, &format!("show --config {file}"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
     for part in

@@ -30,6 +30,15 @@ pub fn xblade(arguments: &str) -> Command {
     command
 }
 
+/// Has a configuration file without a section for it share nothing with other
+/// daemons.
+pub fn leave_alone(file: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    if !text.contains("[service]") {
+        std::fs::write(file, text + "\n[service]\ncontrol = 'none'\nstate = 'none'\n").unwrap();
+    }
+}
+
 /// `xblade`, started in a mount namespace of its own after `setup`, a shell
 /// script that may mount.
 pub fn xblade_after(setup: &str, arguments: &str) -> Command {
@@ -95,6 +104,7 @@ impl Daemon {
 
     /// Starts `xblade serve --config` with this file and waits until it serves.
     pub fn serve_file(space: &Space, file: &str) -> Self {
+        leave_alone(file);
         let daemon = Self::spawn(space, xblade(&format!("serve --config {file}")));
         daemon.wait_for("ready:");
         daemon

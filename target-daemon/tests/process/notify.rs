@@ -151,7 +151,7 @@ fn a_reload_is_told_with_its_beginning_and_end() {
     let file = dir.path().join("xblade.toml");
     let export = |slot| format!("[[export]]\naddress = \"0.{slot}\"\nstore = \"null\"\nlength = 8\n");
     let top = format!("interfaces = [\"{OURS}\"]\nprobe = false\n{}", export(1));
-    let top = format!("{top}[service]\nstate = \"none\"\n");
+    let top = format!("{top}[service]\nstate = \"none\"\ncontrol = \"none\"\n");
     std::fs::write(&file, &top).unwrap();
     let daemon = manager.start(xblade(&format!("serve --config {}", file.display())), &pair);
     manager.until("READY=1", "WATCHDOG");
