@@ -106,8 +106,9 @@ fn it_is_not_ready_before_the_announcement_went_out() {
         let daemon = manager.start(command, &pair);
         // Gone first: what it holds keeps the daemon from ending.
         let fuse = fuse;
-        // Its stores are open already.
-        daemon.wait_for("XDP in");
+        // Its store is open, and nothing attached yet: a request that waits in the
+        // ring when the worker starts holds it before it can announce anything.
+        daemon.wait_for(" sectors (");
         fuse.set(On::Read, Verdict::Hold);
         until("the worker waits", || {
             host.send_read(at(0, 1), 2048, 1);
