@@ -23,7 +23,7 @@ pub use export::{Export, ExportError, Image};
 pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
-pub use size::{SizeError, parse_bytes};
+pub use size::{SizeError, in_largest_unit, parse_bytes};
 pub use steer::Steer;
 pub use top::Top;
 pub use vblade::{Imported, Vblade, VbladeError, import};

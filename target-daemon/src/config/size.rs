@@ -23,6 +23,14 @@ const UNITS: [(&str, u64); 17] = [
     ("PB", 1_000_000_000_000_000),
 ];
 
+/// A number of bytes in the largest binary unit of which it has one; `None` below
+/// a kibibyte.
+pub fn in_largest_unit(bytes: u64) -> Option<String> {
+    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
+    let (unit, bits) = units.into_iter().find(|(_, bits)| bytes >> bits > 0)?;
+    Some(format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)))
+}
+
 /// What is wrong with a size.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SizeError {

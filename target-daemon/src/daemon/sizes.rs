@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use log::info;
 
 use super::team::Team;
-use crate::config::Serve;
+use crate::config::{Serve, in_largest_unit};
 use crate::store::SECTOR_BYTES;
 use crate::wire::aoe::Address;
 
@@ -75,12 +75,7 @@ impl Sizes {
 /// kibibyte.
 pub fn in_words(sectors: u64) -> String {
     let bytes = sectors.saturating_mul(SECTOR_BYTES);
-    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
-    let fitting = units.into_iter().find(|(_, bits)| bytes >> bits > 0);
-    match fitting {
-        Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)),
-        None => format!("{bytes} bytes"),
-    }
+    in_largest_unit(bytes).unwrap_or_else(|| format!("{bytes} bytes"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub use stats::stats;
 pub use status::status;
 
 use super::json::{Changed, Export, Exports};
+use crate::config::in_largest_unit;
 use table::{Column, Table};
 
 /// What a change has done.
@@ -43,11 +44,7 @@ fn printable(text: &str) -> String {
 
 /// A size in the largest unit of which it has one.
 fn size(bytes: u64) -> String {
-    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
-    match units.into_iter().find(|(_, bits)| bytes >> bits > 0) {
-        Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)),
-        None => format!("{bytes} B"),
-    }
+    in_largest_unit(bytes).unwrap_or_else(|| format!("{bytes} B"))
 }
 
 /// How long, in its two largest units.
