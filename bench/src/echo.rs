@@ -46,7 +46,7 @@ pub fn run(args: &EchoArgs) -> Result<()> {
 }
 
 fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
-    let (rings, memory) = ring::open(&Wanted {
+    let lane = ring::open(&Wanted {
         interface: facts.name.clone(),
         queue: 0,
         chunks: 4 * ring,
@@ -59,7 +59,6 @@ fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
         long_frames: true,
         busy_poll: None,
     })?;
-    let lane = Lane::new(rings, memory);
     let mut program = Program::attach(facts, Mode::Auto, &[])?;
     program.register(0, &lane.fd().context("the lane has no socket")?)?;
     Ok((lane, program))
@@ -207,8 +206,7 @@ mod tests {
 
     /// What the echo, with 16 sectors a frame, answers to a frame.
     fn answer_to(request: &[u8]) -> Option<Vec<u8>> {
-        let (rings, memory, wire) = FakeRings::new(64, 4096, 16).unwrap();
-        let mut lane = Lane::new(rings, memory);
+        let (mut lane, wire) = FakeRings::open(64, 4096, 16).unwrap();
         let text = |t| Text::new(t);
         let echo = Echo {
             own: OURS,

@@ -8,7 +8,8 @@
 //!          access list?  ─no─► XDP_DROP + the counter of the reason
 //!                │ yes
 //!                ▼
-//!          lanes[rx queue] ─socket─► XDP_REDIRECT    ─none─► XDP_PASS
+//!          a socket of its queue: that of the export's owner, else the first
+//!                │ socket ─► XDP_REDIRECT                 │ none ─► XDP_PASS
 //! ```
 //!
 //! The program is `src/xblade.bpf.c`; `src/xblade.h` is the C side of the types
@@ -20,9 +21,12 @@ pub static OBJECT: &[u8] = &ALIGNED.bytes;
 /// Name of the program in [`OBJECT`], and in the kernel's lists.
 pub const PROGRAM: &str = "xblade";
 
-/// XSKMAP, RX queue index (`u32`) → AF_XDP socket. Set its entries to the
-/// number of queues before loading.
+/// XSKMAP, [`first_lane`] of an RX queue, or one more for each worker (`u32`) →
+/// AF_XDP socket. Set its entries to [`lanes`] before loading.
 pub const LANES: &str = "lanes";
+/// Hash, shelf × 256 + slot (`u32`) → worker that owns the export (`u32`).
+/// Read only where [`Settings::workers`] is not 0.
+pub const OWNERS: &str = "owners";
 /// Per-CPU array, [`Counter`] as `u32` → `u64`.
 pub const COUNTERS: &str = "counters";
 /// Hash, source MAC (`[u8; 6]`) → `u8` of any value: presence is what counts.
@@ -34,12 +38,27 @@ pub const SETTINGS: &str = "settings";
 /// Entries that the map [`ACL`] can hold.
 pub const ACL_MAX: usize = 4096;
 
+/// Entries that the map [`OWNERS`] can hold: frames for other exports go to the
+/// first socket of their queue.
+pub const OWNERS_MAX: usize = 4096;
+
+/// Entries of the map [`LANES`].
+pub const fn lanes(queues: u32, workers: u8) -> u32 {
+    first_lane(queues, workers)
+}
+
+/// The entry of [`LANES`] for the first socket of a queue; those of the workers
+/// follow.
+pub const fn first_lane(queue: u32, workers: u8) -> u32 {
+    queue * (1 + workers as u32)
+}
+
 /// Indices into the map [`COUNTERS`]. Each AoE frame adds one to exactly one;
 /// of several faults the first in this order is the one counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
-    /// Handed to the socket of its queue.
+    /// Handed to a socket of its queue.
     Redirected,
     /// Passed to the stack, because its queue has no socket.
     NoSocket,
@@ -108,13 +127,16 @@ pub struct Settings {
     pub own: [u8; 6],
     /// Whether sources must be in the map [`ACL`].
     pub acl_on: bool,
+    /// How many sockets a queue may have besides its first: one for each worker.
+    /// May not change, for the indices in [`LANES`] follow from it.
+    pub workers: u8,
 }
 
 impl Settings {
     /// The value of entry 0 of the map [`SETTINGS`].
     pub const fn to_bytes(self) -> [u8; 8] {
         let [a, b, c, d, e, f] = self.own;
-        [a, b, c, d, e, f, self.acl_on as u8, 0]
+        [a, b, c, d, e, f, self.acl_on as u8, self.workers]
     }
 }
 
@@ -160,14 +182,15 @@ mod tests {
             .filter_map(|line| line.trim().strip_prefix("__u8 "))
             .map(|line| line.split_once(';').unwrap().0)
             .collect();
-        assert_eq!(fields, ["own[6]", "acl_on", "reserved"]);
-        let settings = Settings { own: [1, 2, 3, 4, 5, 6], acl_on: true };
-        assert_eq!(settings.to_bytes(), [1, 2, 3, 4, 5, 6, 1, 0]);
+        assert_eq!(fields, ["own[6]", "acl_on", "workers"]);
+        let settings = Settings { own: [1, 2, 3, 4, 5, 6], acl_on: true, workers: 7 };
+        assert_eq!(settings.to_bytes(), [1, 2, 3, 4, 5, 6, 1, 7]);
     }
 
     #[test]
-    fn acl_size_mirrors_the_header() {
+    fn sizes_mirror_the_header() {
         assert_eq!(between(HEADER, "#define XBLADE_ACL_MAX ", "\n"), ACL_MAX.to_string());
+        assert_eq!(between(HEADER, "#define XBLADE_OWNERS_MAX ", "\n"), OWNERS_MAX.to_string());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/* The XDP program: AoE requests for us go to the socket of their queue, AoE
+/* The XDP program: AoE requests for us go to a socket of their queue, AoE
  * frames that no target may answer are dropped here, before they cost a ring
  * slot, and every other frame goes to the stack untouched and uncounted.
  *
@@ -15,18 +15,29 @@
 #define AOE_RESPONSE 0x08
 #define TAGS_MAX     2
 
-/* Follows the EtherType. Every field after the first byte is user space's. */
+/* Follows the EtherType. What is not named here is user space's. */
 struct aoe_header {
 	__u8 version_flags;
-	__u8 rest[9];
+	__u8 error;
+	__u8 shelf[2]; /* big endian */
+	__u8 slot;
+	__u8 rest[5];
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, 64); /* user space sets the number of queues */
+	__uint(max_entries, 64); /* user space sets it: queues * (1 + workers) */
 	__type(key, __u32);
 	__type(value, __u32);
 } lanes SEC(".maps");
+
+/* shelf << 8 | slot -> worker: who owns the export. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, XBLADE_OWNERS_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} owners SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -99,6 +110,21 @@ static __always_inline __u64 address(const __u8 *bytes)
 	return value;
 }
 
+/* To the socket that the owner of the export has on this queue, or else to the
+ * first of the queue. The helper's own lookup tells whether there is one. */
+static __always_inline int redirect(const struct aoe_header *aoe, __u32 queue,
+				    __u32 workers)
+{
+	__u32 first = queue * (1 + workers);
+	__u32 address = aoe->shelf[0] << 16 | aoe->shelf[1] << 8 | aoe->slot;
+	const __u32 *owner = workers ? bpf_map_lookup_elem(&owners, &address) : NULL;
+
+	if (owner && *owner < workers &&
+	    bpf_redirect_map(&lanes, first + 1 + *owner, XDP_PASS) == XDP_REDIRECT)
+		return XDP_REDIRECT;
+	return bpf_redirect_map(&lanes, first, XDP_PASS);
+}
+
 SEC("xdp.frags")
 int xblade(struct xdp_md *ctx)
 {
@@ -139,8 +165,7 @@ int xblade(struct xdp_md *ctx)
 	if (set.acl_on && !bpf_map_lookup_elem(&acl, eth->h_source))
 		return drop(XBLADE_ACL);
 
-	/* The helper's own lookup tells whether the queue has a socket. */
-	action = bpf_redirect_map(&lanes, ctx->rx_queue_index, XDP_PASS);
+	action = redirect(aoe, ctx->rx_queue_index, set.workers);
 	return count(action == XDP_REDIRECT ? XBLADE_REDIRECTED : XBLADE_NO_SOCKET, action);
 }
 

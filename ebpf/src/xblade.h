@@ -8,7 +8,7 @@
  * them. The drops stand in the order in which they are looked for, so a frame
  * with several faults is counted under the first. */
 enum xblade_counter {
-	XBLADE_REDIRECTED,	 /* handed to the socket of its queue */
+	XBLADE_REDIRECTED,	 /* handed to a socket of its queue */
 	XBLADE_NO_SOCKET,	 /* passed to the stack: its queue has no socket */
 	XBLADE_SHORT,		 /* dropped: ends before its AoE header does */
 	XBLADE_VERSION,		 /* dropped: AoE version other than 1 */
@@ -26,9 +26,10 @@ enum xblade_counter {
 struct xblade_settings {
 	__u8 own[6]; /* our MAC address */
 	__u8 acl_on; /* not 0: sources must be in the map `acl` */
-	__u8 reserved;
+	__u8 workers; /* each queue may have so many sockets besides its first */
 };
 
 #define XBLADE_ACL_MAX 4096
+#define XBLADE_OWNERS_MAX 4096
 
 #endif

@@ -23,6 +23,9 @@ const ROUNDS_MAX: usize = 100_000;
 pub struct Plan {
     /// The worker of each lane.
     pub lanes: Vec<u16>,
+    /// Whether they are sockets on one queue, which share chunks, fill and
+    /// completion ring. One worker each, that of the exports whose frames it gets.
+    pub one_queue: bool,
     /// Number of workers.
     pub workers: u16,
     /// Chunks in the memory of each lane.
@@ -75,6 +78,7 @@ impl Plan {
     pub fn new(exports: Vec<ExportPlan>) -> Self {
         Self {
             lanes: vec![0],
+            one_queue: false,
             workers: 1,
             chunks: 1024,
             chunk_bytes: 4096,
@@ -137,19 +141,24 @@ pub struct FakeTarget {
     replies: Vec<VecDeque<Vec<u8>>>,
 }
 
+/// The lanes of a plan, each with its far end.
+fn lanes(plan: &Plan) -> Vec<(Lane<FakeRings>, FakeWire)> {
+    let several = |lanes| FakeRings::open_several(lanes, plan.chunks, plan.chunk_bytes, plan.ring);
+    let queues = if plan.one_queue { vec![plan.lanes.len()] } else { vec![1; plan.lanes.len()] };
+    queues.into_iter().flat_map(|lanes| several(lanes).expect("a possible shape")).collect()
+}
+
 impl FakeTarget {
     /// Workers as planned.
     pub fn new(plan: Plan) -> Self {
         let sectors = sectors_per_frame(plan.mtu);
         let (mut wires, mut shared) = (Vec::new(), Vec::new());
         let mut own: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
-        for (id, &worker) in plan.lanes.iter().enumerate() {
-            let (rings, memory, wire) =
-                FakeRings::new(plan.chunks, plan.chunk_bytes, plan.ring).expect("a possible shape");
-            let lane = SharedLane::new(memory.clone(), id, worker, SECTORS_PER_FRAME_MAX);
-            lane.update(ether::Mac(lane_mac(id)), sectors);
-            shared.push(lane);
-            own[usize::from(worker)].push((id as u16, Lane::new(rings, memory)));
+        for (id, (&worker, (lane, wire))) in plan.lanes.iter().zip(lanes(&plan)).enumerate() {
+            let place = SharedLane::new(lane.memory().clone(), id, worker, SECTORS_PER_FRAME_MAX);
+            place.update(ether::Mac(lane_mac(id)), sectors);
+            shared.push(place);
+            own[usize::from(worker)].push((id as u16, lane));
             wires.push(wire);
         }
         let shared: Arc<[_]> = shared.into();

@@ -17,9 +17,9 @@ pub struct LaneBatch {
 impl LaneBatch {
     /// A lane of the usual shape.
     pub fn new() -> Self {
-        let (rings, memory, wire) = FakeRings::new(1024, 4096, 256).expect("a possible shape");
+        let (lane, wire) = FakeRings::open(1024, 4096, 256).expect("a possible shape");
         Self {
-            lane: Lane::new(rings, memory),
+            lane,
             wire,
             frame: frames::frame(&frames::transfer(READ, 1, 8, 8), 0),
             batch: Vec::with_capacity(BATCH),

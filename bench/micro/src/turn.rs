@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use xblade::ring::{FakeRings, FakeWire, Lane};
+use xblade::ring::{FakeRings, FakeWire};
 use xblade::shelf::{Export, SECTORS_PER_FRAME_MAX, Shelf};
 use xblade::store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
 use xblade::wire::Request;
@@ -131,8 +131,8 @@ impl Clock for Steps {
 
 fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     const CHUNKS: u32 = 1024;
-    let (rings, memory, wire) = FakeRings::new(CHUNKS, 4096, 256).expect("a possible shape");
-    let shared = SharedLane::new(memory.clone(), 0, 0, SECTORS_PER_FRAME_MAX);
+    let (lane, wire) = FakeRings::open(CHUNKS, 4096, 256).expect("a possible shape");
+    let shared = SharedLane::new(lane.memory().clone(), 0, 0, SECTORS_PER_FRAME_MAX);
     shared.update(TARGET, ADVERT.sectors_per_frame);
     let mut shelf = Shelf::default();
     shelf.insert(Export::new(frames::settings(), store)).expect("a free address");
@@ -140,7 +140,7 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     let (exchange, _) = ends.pop().expect("one end");
     let parts = Parts {
         index: 0,
-        lanes: vec![(0, Lane::new(rings, memory))],
+        lanes: vec![(0, lane)],
         shared: Arc::new([shared]),
         shelf,
         directory: Arc::new(Directory::new(vec![(EXPORT, Owner { worker: 0, export: 0 })])),

@@ -42,7 +42,7 @@ impl XdpPort {
 
     fn lane(interface: &Facts, queue: u32, window: u16) -> Result<Lane<XskRings>> {
         let ring = ring_size(interface.mtu, window);
-        let (rings, memory) = ring::open(&Wanted {
+        Ok(ring::open(&Wanted {
             interface: interface.name.clone(),
             queue,
             chunks: 4 * ring,
@@ -54,8 +54,7 @@ impl XdpPort {
             multi_fragment: true,
             long_frames: true,
             busy_poll: None,
-        })?;
-        Ok(Lane::new(rings, memory))
+        })?)
     }
 
     fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {

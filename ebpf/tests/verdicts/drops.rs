@@ -64,7 +64,7 @@ fn of_several_faults_the_first_in_the_enum_is_counted() {
         return;
     }
     let xdp = Xdp::load();
-    xdp.set(Settings { own: OWN, acl_on: true });
+    xdp.set(Settings { own: OWN, acl_on: true, workers: 0 });
     let body = |flags| [flags, 0, 0, 7, 3, 1, 0, 0, 0, 0];
     let far = [0x02, 0, 0, 0, 0, 0x09];
     let rows = [
@@ -93,7 +93,7 @@ fn the_access_list_holds_for_requests_and_discovery() {
     xdp.allow(HOST);
     let off = request(OWN, stranger, &[]);
     expect(&xdp, "list off", &off, XDP_REDIRECT, Some(Counter::Redirected));
-    xdp.set(Settings { own: OWN, acl_on: true });
+    xdp.set(Settings { own: OWN, acl_on: true, workers: 0 });
     for tags in TAG_STACKS {
         for to in [OWN, BROADCAST] {
             let listed = request(to, HOST, tags);
@@ -112,7 +112,7 @@ fn a_changed_address_is_obeyed_at_once() {
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     let new = [0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee];
-    xdp.set(Settings { own: new, acl_on: false });
+    xdp.set(Settings { own: new, acl_on: false, workers: 0 });
     expect(&xdp, "new", &request(new, HOST, &[]), XDP_REDIRECT, Some(Counter::Redirected));
     expect(&xdp, "old", &request(OWN, HOST, &[]), XDP_DROP, Some(Counter::Destination));
     expect(&xdp, "from new", &request(BROADCAST, new, &[]), XDP_DROP, Some(Counter::SourceOwn));

@@ -3,11 +3,18 @@
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, ObjectBuilder, ProgramInput};
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use xblade_ebpf::{ACL, COUNTERS, Counter, LANES, OBJECT, PROGRAM, SETTINGS, Settings};
+use xblade_ebpf::{
+    ACL, COUNTERS, Counter, LANES, OBJECT, OWNERS, PROGRAM, SETTINGS, Settings, first_lane, lanes,
+};
 
 pub const OWN: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 pub const HOST: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 pub const BROADCAST: [u8; 6] = [0xff; 6];
+
+/// What the map of lanes has room for; [`Xdp::load`] says that there are no
+/// workers to choose from.
+pub const QUEUES: u32 = 2;
+pub const WORKERS: u8 = 3;
 
 pub const CTAG: u16 = 0x8100;
 pub const STAG: u16 = 0x88a8;
@@ -54,10 +61,10 @@ impl Xdp {
     pub fn load() -> Self {
         let mut open = ObjectBuilder::default().open_memory(OBJECT).unwrap();
         for mut map in open.maps_mut().filter(|map| map.name() == LANES) {
-            map.set_max_entries(2).unwrap();
+            map.set_max_entries(lanes(QUEUES, WORKERS)).unwrap();
         }
         let xdp = Self { object: open.load().unwrap() };
-        xdp.set(Settings { own: OWN, acl_on: false });
+        xdp.set(Settings { own: OWN, acl_on: false, workers: 0 });
         xdp
     }
 
@@ -73,6 +80,12 @@ impl Xdp {
 
     pub fn allow(&self, source: [u8; 6]) {
         self.map(ACL).update(&source, &[1], MapFlags::ANY).unwrap();
+    }
+
+    /// An export has this owner now.
+    pub fn own(&self, (shelf, slot): (u16, u8), worker: u32) {
+        let key = u32::from(shelf) << 8 | u32::from(slot);
+        self.map(OWNERS).update(&key.to_ne_bytes(), &worker.to_ne_bytes(), MapFlags::ANY).unwrap();
     }
 
     pub fn counters(&self) -> [u64; Counter::COUNT] {
@@ -147,12 +160,18 @@ pub fn with_flags(tags: &[u16], version_flags: u8) -> Vec<u8> {
 
 /// Gives queue 0 an AF_XDP socket, for as long as the returned fd lives.
 pub fn socket_on_queue_0(xdp: &Xdp) -> OwnedFd {
+    socket_at(xdp, first_lane(0, 0))
+}
+
+/// Puts an AF_XDP socket at this entry of the map of lanes, for as long as the
+/// returned fd lives.
+pub fn socket_at(xdp: &Xdp, lane: u32) -> OwnedFd {
     // SAFETY: no pointers; the result is checked before it is used.
     let raw = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     assert!(raw >= 0, "AF_XDP socket: {}", std::io::Error::last_os_error());
     // SAFETY: a fresh descriptor that nothing else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };
     let value = socket.as_raw_fd().to_ne_bytes();
-    xdp.map(LANES).update(&[0; 4], &value, MapFlags::ANY).unwrap();
+    xdp.map(LANES).update(&lane.to_ne_bytes(), &value, MapFlags::ANY).unwrap();
     socket
 }

@@ -3,4 +3,5 @@
 
 mod drops;
 mod harness;
+mod owners;
 mod passes;

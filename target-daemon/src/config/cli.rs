@@ -213,6 +213,12 @@ pub struct Serve {
     #[arg(long, value_enum, default_value_t)]
     pub idle: Idle,
 
+    /// Which queues have a socket for each worker, so that frames go straight to
+    /// the owner of their export: the first of each interface (auto), all, or
+    /// none (off).
+    #[arg(long, value_enum, default_value_t)]
+    pub spread: Spread,
+
     /// Sizes of rings and UMEM.
     #[command(flatten)]
     pub rings: RingOptions,
@@ -279,6 +285,7 @@ impl Default for Serve {
             multi_fragment: AutoOff::default(),
             cores: Vec::new(),
             idle: Idle::default(),
+            spread: Spread::default(),
             rings: RingOptions::default(),
             measure_every: 5,
             no_probe: false,
@@ -384,4 +391,16 @@ pub enum Idle {
     Adaptive,
     /// Never sleeps: for isolated cores.
     Spin,
+}
+
+/// Which queues have a socket for each worker.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spread {
+    /// The first of each interface.
+    #[default]
+    Auto,
+    /// All of them.
+    All,
+    /// None: a frame for another worker is handed over.
+    Off,
 }

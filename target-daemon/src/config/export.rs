@@ -10,6 +10,9 @@ use crate::wire::ether::{Mac, MacError};
 /// The word for an access list that keeps nobody out.
 pub(super) const EVERYBODY: &str = "everybody";
 
+/// More workers than any machine has cores for.
+pub(super) const WORKERS_MAX: u16 = 1024;
+
 /// One export, as asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Export {
@@ -20,6 +23,8 @@ pub struct Export {
     /// Who is answered: `None` for what holds for all exports, an empty list
     /// for everybody.
     pub allow: Option<Vec<Mac>>,
+    /// The worker that is to have it; without one, whoever is next.
+    pub worker: Option<u16>,
 }
 
 /// The store behind an export, as asked for.
@@ -47,7 +52,7 @@ pub enum ExportError {
     #[error(
         "'{option}' is not an option of an export (known: ro, offset=N, length=N, \
          store=direct|file|mmap|null, durability=durable|volatile, sync=each|group, trim=on|off, pin, huge, \
-         allow=MAC; \
+         allow=MAC, worker=N; \
          a path with a comma in it needs a link without one)"
     )]
     Option {
@@ -95,6 +100,7 @@ pub(super) struct Raw {
     pin: Option<()>,
     huge: Option<()>,
     pub(super) allow: Option<Vec<Mac>>,
+    pub(super) worker: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,8 +122,8 @@ impl FromStr for Export {
         for option in parts {
             raw.set(option)?;
         }
-        let allow = raw.allow.take();
-        Ok(Self { address, image: raw.image(path)?, allow })
+        let (allow, worker) = (raw.allow.take(), raw.worker);
+        Ok(Self { address, image: raw.image(path)?, allow, worker })
     }
 }
 
@@ -139,6 +145,8 @@ impl Raw {
             None if option == "pin" => once("pin", &mut self.pin, ()),
             None if option == "huge" => once("huge", &mut self.huge, ()),
             Some(("allow", v)) => allow(v, &mut self.allow),
+            Some(("worker", "auto")) => Ok(()),
+            Some(("worker", v)) => once("worker", &mut self.worker, worker(v)?),
             _ => Err(ExportError::Option { option: option.to_owned() }),
         }
     }
@@ -299,6 +307,11 @@ fn trim(value: &str) -> Result<bool, ExportError> {
     }
 }
 
+fn worker(value: &str) -> Result<u16, ExportError> {
+    let number = || value.parse().ok().filter(|worker| *worker < WORKERS_MAX);
+    number().ok_or_else(|| bad("worker", value, "give the number of a worker, from 0, or auto"))
+}
+
 /// One address more, or `everybody`, which leaves the list empty.
 fn allow(value: &str, list: &mut Option<Vec<Mac>>) -> Result<(), ExportError> {
     let everybody = value == EVERYBODY;
@@ -386,6 +399,14 @@ mod tests {
     }
 
     #[test]
+    fn an_export_may_name_its_worker() {
+        let worker = |text| parse(text).unwrap().worker;
+        assert_eq!(worker("0.1=/d"), None);
+        assert_eq!(worker("0.1=/d,worker=auto"), None);
+        assert_eq!(worker("0.1=x,store=null,length=1G,worker=3"), Some(3));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let rows = [
             ("disk.img", "not an export"),
@@ -399,6 +420,8 @@ mod tests {
             ("0.1=/d,sync=all", "sync=all is not possible: give each or group"),
             ("0.1=/d,trim=yes", "trim=yes is not possible: give on or off"),
             ("0.1=/d,pin=1", "'pin=1' is not an option"),
+            ("0.1=/d,worker=first", "worker=first is not possible: give the number of a worker, from 0"),
+            ("0.1=/d,worker=1024", "worker=1024 is not possible"),
             ("0.1=/d,trim=on,trim=off", "trim is given twice"),
             ("0.1=/d,durability=yes", "durable or volatile"),
             ("0.1=/d,ro,ro", "ro is given twice"),

@@ -17,7 +17,9 @@ mod vblade;
 
 pub use bounds::{chunk_bytes, ring, umem_chunks};
 pub use clash::addresses_twice;
-pub use cli::{AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, XdpMode};
+pub use cli::{
+    AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
+};
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach};
 pub use export::{Export, ExportError, Image};
 pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, export_from, load, parse};

@@ -46,7 +46,11 @@ pub fn to_table(serve: &Serve) -> Table {
         ("allow", allow(&serve.allow)),
         ("measure-every", serve.measure_every.into()),
         ("probe", (!serve.no_probe).into()),
-        ("workers", section([("cores", cores.into()), ("idle", word(serve.idle))]).into()),
+        (
+            "workers",
+            section([("cores", cores.into()), ("idle", word(serve.idle)), ("spread", word(serve.spread))])
+                .into(),
+        ),
         ("rings", section(sizes.into_iter().chain(polling)).into()),
         (
             "xdp",
@@ -114,6 +118,7 @@ fn export(export: &Export) -> Value {
     if let Some(macs) = &export.allow {
         rows.push(("allow", allow(macs)));
     }
+    rows.push(("worker", export.worker.map_or("auto".into(), |worker| i64::from(worker).into())));
     section(rows).into()
 }
 

@@ -6,8 +6,8 @@ use log::{info, warn};
 use super::failure::Failure;
 use super::plan;
 use crate::config::{self, Serve};
-use crate::link::{self, Facts, Mode, Program, XdpMode};
-use crate::ring::{self, Lane, Memory, Wanted, XskRings, ZeroCopy};
+use crate::link::{self, Facts, Mode, Owned, Program, XdpMode};
+use crate::ring::{self, LANES_MAX, Lane, Wanted, XskRings, ZeroCopy};
 use crate::shelf;
 
 /// An interface that is served.
@@ -36,12 +36,10 @@ pub enum Presence {
 pub struct PlacedLane {
     /// The lane.
     pub lane: Lane<XskRings>,
-    /// Its memory, for the other workers.
-    pub memory: Memory,
     /// Index of its interface.
     pub interface: usize,
-    /// Its queue.
-    pub queue: u32,
+    /// Index of the worker that polls it.
+    pub worker: usize,
 }
 
 /// Reads the facts of every interface that was named, and refuses those that
@@ -116,30 +114,71 @@ pub fn usable(name: &str) -> Result<Facts, Failure> {
     Ok(facts)
 }
 
-/// Attaches the program to every interface and opens a lane for each queue.
+/// Attaches the program to every interface and opens the lanes of each queue:
+/// one, or one for each worker.
 pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<PlacedLane>, Failure> {
+    let workers = plan::workers(options, interfaces.iter().map(|interface| interface.facts.queues));
     let mut lanes = Vec::new();
     for (index, interface) in interfaces.iter_mut().enumerate() {
-        let mut program = attach_program(&interface.facts, options)?;
+        let mut program = attach_program(&interface.facts, options, workers)?;
         for queue in 0..interface.facts.queues {
-            let wanted = wanted(options, &interface.facts, &program, queue)?;
-            let (rings, memory) = ring::open(&wanted).map_err(|e| Failure::Machine(Box::new(e)))?;
-            describe(&wanted, &rings);
-            let lane = Lane::new(rings, memory.clone());
-            // The socket has its chunks before the first frame can come.
-            let fd = lane.fd().ok_or_else(|| Failure::machine("the rings", "have no socket"))?;
-            program.register(queue, &fd).map_err(|e| Failure::Machine(Box::new(e)))?;
-            lanes.push(PlacedLane { lane, memory, interface: index, queue });
+            for (worker, lane) in open_queue(options, &interface.facts, &mut program, queue, workers)? {
+                lanes.push(PlacedLane { lane, interface: index, worker });
+            }
         }
         interface.program = Some(program);
     }
     Ok(lanes)
 }
 
-fn attach_program(facts: &Facts, options: &Serve) -> Result<Program, Failure> {
+/// The lanes of a queue, each with its worker. Every frame of the queue reaches
+/// the first, but for those of exports whose owner has another.
+fn open_queue(
+    options: &Serve,
+    facts: &Facts,
+    program: &mut Program,
+    queue: u32,
+    workers: usize,
+) -> Result<Vec<(usize, Lane<XskRings>)>, Failure> {
+    let wanted = wanted(options, facts, program, queue)?;
+    let sockets = plan::sockets(options, queue, workers);
+    let lanes = ring::open_several(&wanted, sockets).map_err(|e| Failure::Machine(Box::new(e)))?;
+    let mut placed = Vec::new();
+    for (at, lane) in lanes.into_iter().enumerate() {
+        let worker = (queue as usize + at) % workers;
+        // The socket has its chunks before the first frame can come.
+        let fd = lane.fd().ok_or_else(|| Failure::machine("the rings", "have no socket"))?;
+        let registered = match at {
+            0 => program.register(queue, &fd),
+            _ => program.register_for(worker as u8, queue, &fd),
+        };
+        registered.map_err(|e| Failure::Machine(Box::new(e)))?;
+        if at == 0 {
+            describe(&wanted, lane.rings(), sockets);
+        }
+        placed.push((worker, lane));
+    }
+    Ok(placed)
+}
+
+/// Has the programs send frames to the workers that own the exports: where they
+/// cannot, another worker receives the frame, and passes it on.
+pub fn direct(interfaces: &mut [Interface], owners: &[Owned]) {
+    for interface in interfaces {
+        let Some(program) = &mut interface.program else { continue };
+        if let Err(e) = program.set_owners(owners.iter().copied()) {
+            let why = super::failure::chain(&e);
+            warn!("{}: frames for some exports take a way round: {why}", interface.facts.name);
+        }
+    }
+}
+
+fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Program, Failure> {
     let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
-    let program =
-        Program::attach(facts, mode(facts, options)?, &acl).map_err(|e| Failure::Machine(Box::new(e)))?;
+    // Of one worker there is nothing to choose.
+    let workers = if plan::sockets(options, 0, workers) > 1 { workers.min(LANES_MAX) as u8 } else { 0 };
+    let program = Program::attach_for(facts, mode(facts, options)?, &acl, workers)
+        .map_err(|e| Failure::Machine(Box::new(e)))?;
     let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
     info!(
         "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {} sectors a frame",
@@ -193,7 +232,7 @@ fn wanted(options: &Serve, facts: &Facts, program: &Program, queue: u32) -> Resu
     Ok(wanted)
 }
 
-fn describe(wanted: &Wanted, rings: &XskRings) {
+fn describe(wanted: &Wanted, rings: &XskRings, sockets: usize) {
     if wanted.multi_fragment && !rings.multi_fragment() {
         warn!(
             "{}: this kernel gives AF_XDP no frames in several fragments, so a frame carries 4 sectors at most: \
@@ -202,9 +241,10 @@ fn describe(wanted: &Wanted, rings: &XskRings) {
         );
     }
     info!(
-        "{} queue {}: {} rings, rx {}, tx {}, UMEM {} chunks of {} bytes",
+        "{} queue {}: {}{} rings, rx {}, tx {}, UMEM {} chunks of {} bytes",
         wanted.interface,
         wanted.queue,
+        if sockets > 1 { format!("{sockets} sockets, ") } else { String::new() },
         if rings.zero_copy() { "zero-copy" } else { "copy-mode" },
         wanted.rx_ring,
         wanted.tx_ring,

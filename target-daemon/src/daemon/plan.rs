@@ -3,10 +3,11 @@
 use core_affinity::CoreId;
 
 use super::failure::Failure;
-use crate::config::{self, AutoOff, Serve};
+use crate::config::{self, AutoOff, Serve, Spread};
 use crate::link::Facts;
 use crate::ring::{BusyPoll, Wanted, ZeroCopy};
 use crate::store::SECTOR_BYTES;
+use crate::wire::aoe::Address;
 
 /// In front of every received frame this much of a chunk stays free: 256 bytes
 /// are the kernel's, the rest aligns its sectors (`ring`).
@@ -62,6 +63,39 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failu
         long_frames: descriptors_per_frame(facts.mtu, given.chunk_bytes) > 1,
         busy_poll: given.busy_poll.map(|micros| BusyPoll { micros, budget: given.busy_poll_budget }),
     })
+}
+
+/// How many workers there are, over interfaces with so many queues each: one for
+/// each core that was named, or else one for each queue.
+pub fn workers(options: &Serve, queues: impl Iterator<Item = u32>) -> usize {
+    match options.cores.len() {
+        0 => queues.max().unwrap_or(1).max(1) as usize,
+        cores => cores,
+    }
+}
+
+/// An export names a worker that there is not.
+pub fn no_such_worker(address: Address, worker: usize, workers: usize) -> Failure {
+    let there = match workers {
+        1 => "there is only worker 0".to_owned(),
+        _ => format!("there are workers 0 to {}", workers - 1),
+    };
+    Failure::request(format!(
+        "{address}: worker {worker} is not possible: {there} (one for each core that is named, or else for each \
+         queue)"
+    ))
+}
+
+/// How many sockets a queue gets: one, or one for each worker, so that the XDP
+/// program can take frames to the owner of their export. Each costs every turn
+/// of its worker a look, so by default only the first queue has them: that is
+/// where NICs put what they cannot tell apart.
+pub fn sockets(options: &Serve, queue: u32, workers: usize) -> usize {
+    match options.spread {
+        Spread::All => workers,
+        Spread::Auto if queue == 0 => workers,
+        Spread::Auto | Spread::Off => 1,
+    }
 }
 
 /// What all expected initiators may send at once.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use log::{error, info, warn};
 
 use super::exports::{self, Opened};
-use super::interface::Interface;
+use super::interface::{self, Interface};
 use super::team::Team;
 use crate::config::{self, Export, Image, Serve};
 use crate::control::{Changed, Refusal};
@@ -39,6 +39,7 @@ pub fn apply(
     refuse_what_needs_a_restart(now, &next)?;
     let difference = compare(now, &next);
     for export in difference.added.iter().chain(difference.reopened.iter().map(|(_, next)| next)) {
+        team.refuse_no_worker(export)?;
         team.refuse_other_data(export)?;
     }
     // What lies in nobody's way is opened before anything changes.
@@ -88,6 +89,8 @@ pub fn apply(
     lines.extend(difference.removed.iter().map(|address| format!("{address} removed")));
     *now = next;
     narrow(interfaces, now);
+    // Before hosts hear of them.
+    interface::direct(interfaces, &team.owners());
     let new: Vec<Export> = difference.added.iter().chain(&difference.changed).cloned().collect();
     for index in 0..interfaces.len() {
         team.announce_some(index, now, &new);
@@ -138,6 +141,10 @@ fn compare(now: &Serve, next: &Serve) -> Difference {
         match old.get(&address) {
             None => difference.added.push(export),
             Some(before) if before.image == export.image => {
+                if before.worker != export.worker {
+                    difference.reopened.push((before.clone(), export));
+                    continue;
+                }
                 let allow = |serve: &Serve, export: &Export| serve.allowed(export).to_vec();
                 if allow(now, before) != allow(next, &export) {
                     difference.changed.push(export);

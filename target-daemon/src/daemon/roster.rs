@@ -11,6 +11,7 @@ use log::warn;
 
 use super::exports::Opened;
 use super::failure::Failure;
+use super::plan;
 use super::team::{PATIENCE, Team};
 use crate::config::{self, Image};
 use crate::control::{ExportView, Refusal};
@@ -129,10 +130,12 @@ impl Roster {
         }
     }
 
-    /// A free place at the worker with the fewest exports.
-    fn free_place(&self) -> Option<Owner> {
+    /// A free place at this worker, or else at the one with the fewest exports.
+    fn free_place(&self, wanted: Option<u16>) -> Option<Owner> {
         let count = |row: &Vec<bool>| row.iter().filter(|taken| **taken).count();
-        let (worker, row) = self.taken.iter().enumerate().min_by_key(|(_, row)| count(row))?;
+        let may_have = |worker: usize| wanted.is_none_or(|wanted| usize::from(wanted) == worker);
+        let rows = self.taken.iter().enumerate().filter(|(worker, _)| may_have(*worker));
+        let (worker, row) = rows.min_by_key(|(_, row)| count(row))?;
         let index = row.iter().position(|taken| !taken).unwrap_or(row.len());
         Some(Owner { worker: worker as u16, export: u16::try_from(index).ok()? })
     }
@@ -169,6 +172,21 @@ impl Team {
         }
     }
 
+    /// Refuses a worker that there is not.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn refuse_no_worker(&self, export: &config::Export) -> Result<(), Refusal> {
+        match export.worker.map(usize::from).filter(|worker| *worker >= self.members.len()) {
+            None => Ok(()),
+            Some(worker) => {
+                let failure = plan::no_such_worker(export.address, worker, self.members.len());
+                Err(Refusal::Request(format!("nothing was changed: {failure}")))
+            }
+        }
+    }
+
     /// Serves one export more.
     ///
     /// # Errors
@@ -178,7 +196,10 @@ impl Team {
         let Opened { export, way } = opened;
         let settings = export.state.settings.clone();
         let sectors = export.state.geometry.sectors;
-        let owner = self.roster.free_place().ok_or_else(|| Failure::request("there are 65535 exports"))?;
+        let owner = self
+            .roster
+            .free_place(wanted.worker)
+            .ok_or_else(|| Failure::request("there are 65535 exports"))?;
         let areas: Vec<Area> = self.lanes.iter().map(SharedLane::area).collect();
         let seat = Seat::new(export, self.in_flight, &areas)
             .map_err(|e| Failure::machine("cannot make histograms", e))?;

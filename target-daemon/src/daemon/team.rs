@@ -15,7 +15,7 @@ use super::keeper::Keeper;
 use super::plan;
 use super::roster::{Record, Roster};
 use crate::config::{self, Idle, Serve};
-use crate::link::Counter;
+use crate::link::{Counter, Owned};
 use crate::observe::{Latency, Report, Section};
 use crate::privilege::{self, Role};
 use crate::shelf::{self, Shelf};
@@ -74,16 +74,13 @@ impl Team {
         interfaces: &[Interface],
         options: &Serve,
     ) -> Result<Self, Failure> {
-        let queues = interfaces.iter().map(|i| i.facts.queues as usize).max().unwrap_or(1);
-        let workers = if options.cores.is_empty() { queues } else { options.cores.len() };
+        let workers = plan::workers(options, interfaces.iter().map(|i| i.facts.queues));
         let cores = plan::cores(options)?;
-        let worker_of = |lane: &PlacedLane| (lane.queue as usize % workers) as u16;
-        let shared: Arc<[SharedLane]> =
-            lanes.iter().map(|lane| share(lane, worker_of(lane), interfaces)).collect();
+        let shared: Arc<[SharedLane]> = lanes.iter().map(|lane| share(lane, interfaces)).collect();
         let (shelves, directory, roster) = distribute(exports, workers, options)?;
         let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
         for (id, lane) in lanes.into_iter().enumerate() {
-            if let Some(group) = groups.get_mut(usize::from(worker_of(&lane))) {
+            if let Some(group) = groups.get_mut(lane.worker) {
                 group.push((id as u16, lane.lane));
             }
         }
@@ -123,6 +120,13 @@ impl Team {
         let inboxes = inboxes.collect();
         team.keeper.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
         Ok(team)
+    }
+
+    /// Which worker has which export.
+    pub fn owners(&self) -> Vec<Owned> {
+        let rows = self.directory.rows().iter();
+        rows.map(|(address, owner)| Owned { shelf: address.shelf, slot: address.slot, worker: owner.worker })
+            .collect()
     }
 
     /// Tells the hosts on an interface about the exports that they may use.
@@ -337,19 +341,21 @@ impl Member {
     }
 }
 
-fn share(placed: &PlacedLane, worker: u16, interfaces: &[Interface]) -> SharedLane {
+fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
+    let memory = placed.lane.memory();
     let sectors_max = match placed.lane.rings().multi_fragment() {
         true => shelf::SECTORS_PER_FRAME_MAX,
-        false => plan::sectors_in_chunk(placed.memory.chunk_capacity()),
+        false => plan::sectors_in_chunk(memory.chunk_capacity()),
     };
-    let shared = SharedLane::new(placed.memory.clone(), placed.interface, worker, sectors_max);
+    let shared = SharedLane::new(memory.clone(), placed.interface, placed.worker as u16, sectors_max);
     if let Some(interface) = interfaces.get(placed.interface) {
         shared.update(Mac(interface.facts.mac), shelf::sectors_per_frame(interface.facts.mtu));
     }
     shared
 }
 
-/// Deals the exports out, one by one, and notes who has which.
+/// Gives each export to the worker that was named for it, or to the next one,
+/// and notes who has which.
 fn distribute(
     exports: Vec<Opened>,
     workers: usize,
@@ -358,10 +364,12 @@ fn distribute(
     let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
     let mut ways = Vec::new();
     for (at, Opened { export, way }) in exports.into_iter().enumerate() {
-        ways.push((export.state.settings.address, way));
-        if let Some(shelf) = shelves.get_mut(at % workers) {
-            shelf.insert(export).map_err(Failure::request)?;
-        }
+        let address = export.state.settings.address;
+        ways.push((address, way));
+        let wanted = options.exports.iter().find(|wanted| wanted.address == address);
+        let worker = wanted.and_then(|wanted| wanted.worker).map_or(at % workers, usize::from);
+        let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
+        shelf.insert(export).map_err(Failure::request)?;
     }
     let mut roster = Roster::new(workers);
     let mut rows = Vec::new();

@@ -1,10 +1,13 @@
 //! The maps through which user space steers the XDP program and reads it.
 
+use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
-use xblade_ebpf::{ACL, ACL_MAX, COUNTERS, Counter, LANES, SETTINGS, Settings};
+use xblade_ebpf::{
+    ACL, ACL_MAX, COUNTERS, Counter, LANES, OWNERS, OWNERS_MAX, SETTINGS, Settings, first_lane,
+};
 
 /// A map of the running program could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +28,24 @@ pub enum MapError {
     },
 }
 
+/// An export, and the worker that owns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// Its shelf.
+    pub shelf: u16,
+    /// Its slot.
+    pub slot: u8,
+    /// The index of its worker.
+    pub worker: u16,
+}
+
 /// The maps of one loaded program.
 pub(super) struct Maps {
     lanes: XskMap<MapData>,
+    owners: HashMap<MapData, u32, u32>,
+    /// What is in `owners`.
+    owned: BTreeMap<u32, u32>,
+    workers: u8,
     counters: PerCpuArray<MapData, u64>,
     acl: HashMap<MapData, [u8; 6], u8>,
     settings: Array<MapData, [u8; 8]>,
@@ -35,9 +53,12 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Takes them out of the loaded object.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+    pub(super) fn take(ebpf: &mut Ebpf, workers: u8) -> Result<Self, MapError> {
         Ok(Self {
             lanes: take(ebpf, LANES)?,
+            owners: take(ebpf, OWNERS)?,
+            owned: BTreeMap::new(),
+            workers,
             counters: take(ebpf, COUNTERS)?,
             acl: take(ebpf, ACL)?,
             settings: take(ebpf, SETTINGS)?,
@@ -46,12 +67,36 @@ impl Maps {
 
     /// [`super::Program::register`].
     pub(super) fn register(&mut self, queue: u32, socket: RawFd) -> Result<(), MapError> {
-        self.lanes.set(queue, socket, 0).map_err(kernel(LANES))
+        self.lanes.set(first_lane(queue, self.workers), socket, 0).map_err(kernel(LANES))
+    }
+
+    /// [`super::Program::register_for`].
+    pub(super) fn register_for(&mut self, worker: u8, queue: u32, socket: RawFd) -> Result<(), MapError> {
+        let lane = first_lane(queue, self.workers) + 1 + u32::from(worker);
+        self.lanes.set(lane, socket, 0).map_err(kernel(LANES))
+    }
+
+    /// [`super::Program::set_owners`].
+    pub(super) fn set_owners(&mut self, owners: impl Iterator<Item = Owned>) -> Result<(), MapError> {
+        let row = |owned: Owned| (u32::from(owned.shelf) << 8 | u32::from(owned.slot), owned.worker.into());
+        let wanted: BTreeMap<u32, u32> = owners.map(row).take(OWNERS_MAX).collect();
+        let gone: Vec<u32> = self.owned.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+        for key in gone {
+            self.owners.remove(&key).map_err(kernel(OWNERS))?;
+            self.owned.remove(&key);
+        }
+        for (key, worker) in wanted {
+            if self.owned.get(&key) != Some(&worker) {
+                self.owners.insert(key, worker, 0).map_err(kernel(OWNERS))?;
+                self.owned.insert(key, worker);
+            }
+        }
+        Ok(())
     }
 
     /// [`super::Program::unregister`].
     pub(super) fn unregister(&mut self, queue: u32) -> Result<(), MapError> {
-        self.lanes.unset(queue).map_err(kernel(LANES))
+        self.lanes.unset(first_lane(queue, self.workers)).map_err(kernel(LANES))
     }
 
     /// [`super::Program::counters`].

@@ -29,7 +29,7 @@ pub use events::LinkEvents;
 pub use facts::{Facts, FactsError, XdpMode};
 pub use flow::{FlowMatch, FlowRoom, FlowRule, FlowTable, mac_text};
 pub use limits::{MemlockError, missing_capabilities, raise_memlock};
-pub use maps::MapError;
+pub use maps::{MapError, Owned};
 pub use nic::Nic;
 pub use occupant::Occupant;
 pub use packet::PacketSocket;

@@ -7,12 +7,12 @@ use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpError, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use xblade_ebpf::{Counter, LANES, OBJECT, PROGRAM, Settings};
+use xblade_ebpf::{Counter, LANES, OBJECT, PROGRAM, Settings, lanes};
 
 use super::attach_error::AttachError;
 use super::facts::{Facts, XdpMode, attached};
 use super::limits::missing_capabilities;
-use super::maps::{MapError, Maps};
+use super::maps::{MapError, Maps, Owned};
 use super::occupant::Occupant;
 use super::sys;
 
@@ -48,14 +48,28 @@ impl Program {
     /// [`Self::register`] names a socket for their queue.
     ///
     /// Never replaces a program that is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AttachError`].
     pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]]) -> Result<Self, AttachError> {
+        Self::attach_for(facts, mode, acl, 0)
+    }
+
+    /// As [`Self::attach`], for queues on which each of so many workers may have
+    /// a socket of its own: [`Self::register_for`] and [`Self::set_owners`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AttachError`].
+    pub fn attach_for(facts: &Facts, mode: Mode, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
         if facts.loopback {
             return Err(AttachError::Loopback { name: facts.name.clone() });
         }
         refuse_if_occupied(facts)?;
-        let mut ebpf = load(facts.queues)?;
-        let mut maps = Maps::take(&mut ebpf)?;
-        let mut settings = Settings { own: facts.mac, acl_on: false };
+        let mut ebpf = load(lanes(facts.queues, workers))?;
+        let mut maps = Maps::take(&mut ebpf, workers)?;
+        let mut settings = Settings { own: facts.mac, acl_on: false, workers };
         maps.set(&settings)?;
         maps.set_acl(&mut settings, acl)?;
         let (link, mode, native_refusal) = attach(&mut ebpf, facts, mode)?;
@@ -67,6 +81,18 @@ impl Program {
     /// when the socket closes.
     pub fn register(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
         self.maps.register(queue, socket.as_raw_fd())
+    }
+
+    /// As [`Self::register`], but only frames for exports of this worker go to
+    /// `socket`; the others go to the one that was registered for all.
+    pub fn register_for(&mut self, worker: u8, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
+        self.maps.register_for(worker, queue, socket.as_raw_fd())
+    }
+
+    /// Says which worker owns which export; of more than fit the map, the first.
+    /// One that is not named is nobody's.
+    pub fn set_owners(&mut self, owners: impl Iterator<Item = Owned>) -> Result<(), MapError> {
+        self.maps.set_owners(owners)
     }
 
     /// Frames of `queue` go to the stack from now on.
@@ -127,10 +153,10 @@ fn refuse_if_occupied(facts: &Facts) -> Result<(), AttachError> {
     }
 }
 
-/// Loads the object into the kernel, its lanes map as large as `queues`.
-fn load(queues: u32) -> Result<Ebpf, AttachError> {
+/// Loads the object into the kernel, with room for so many lanes.
+fn load(lanes: u32) -> Result<Ebpf, AttachError> {
     let load = || -> Result<Ebpf, EbpfError> {
-        let mut ebpf = EbpfLoader::new().map_max_entries(LANES, queues).load(OBJECT)?;
+        let mut ebpf = EbpfLoader::new().map_max_entries(LANES, lanes).load(OBJECT)?;
         program(&mut ebpf)?.load()?;
         Ok(ebpf)
     };

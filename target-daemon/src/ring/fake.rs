@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Descriptor, Memory, RingStatistics, Rings};
+use super::{Descriptor, Lane, Memory, RingStatistics, Rings, Supply};
 
 /// The room in front of every received frame, as with the kernel's rings.
 const HEADROOM: u32 = 476;
@@ -17,100 +17,113 @@ const HEADROOM: u32 = 476;
 #[derive(Debug)]
 pub struct FakeRings {
     state: Arc<Mutex<State>>,
+    socket: usize,
+}
+
+/// The fill and completion ring of [`FakeRings`].
+#[derive(Debug)]
+pub struct FakeSupply {
+    state: Arc<Mutex<State>>,
 }
 
 /// The other end of [`FakeRings`]: the network and the kernel.
 #[derive(Clone, Debug)]
 pub struct FakeWire {
     state: Arc<Mutex<State>>,
+    socket: usize,
     memory: Memory,
 }
 
-#[derive(Debug, Default)]
+/// A queue, and the sockets on it.
+#[derive(Debug)]
 struct State {
-    fill_size: u32,
-    tx_size: usize,
+    ring_size: usize,
     fill: VecDeque<u64>,
-    rx: VecDeque<Descriptor>,
-    tx: VecDeque<Descriptor>,
     completion: VecDeque<u64>,
-    sent: VecDeque<Vec<u8>>,
-    statistics: RingStatistics,
+    sockets: Vec<Socket>,
     down: bool,
 }
 
+#[derive(Debug, Default)]
+struct Socket {
+    rx: VecDeque<Descriptor>,
+    tx: VecDeque<Descriptor>,
+    sent: VecDeque<Vec<u8>>,
+    statistics: RingStatistics,
+}
+
 impl FakeRings {
-    /// Rings over fresh memory: `chunks` chunks of `chunk_bytes`, fill and tx
+    /// A lane over fresh memory: `chunks` chunks of `chunk_bytes`, fill and tx
     /// rings with `ring_size` entries. `None` for a shape that `Memory` refuses.
-    pub fn new(chunks: u32, chunk_bytes: u32, ring_size: u32) -> Option<(Self, Memory, FakeWire)> {
+    pub fn open(chunks: u32, chunk_bytes: u32, ring_size: u32) -> Option<(Lane<Self>, FakeWire)> {
+        Self::open_several(1, chunks, chunk_bytes, ring_size)?.pop()
+    }
+
+    /// As [`Self::open`]: lanes that share memory, fill and completion ring, as
+    /// those of several sockets on one queue do, with a wire for each.
+    pub fn open_several(
+        lanes: usize,
+        chunks: u32,
+        chunk_bytes: u32,
+        ring_size: u32,
+    ) -> Option<Vec<(Lane<Self>, FakeWire)>> {
         let area = Area::new(chunks.checked_mul(chunk_bytes)? as usize)?;
         let base = area.0;
         // SAFETY: `area` is that large, lives in the `Arc`, and is reached
         // through this `Memory` only.
         let memory = unsafe { Memory::new(base, chunks, chunk_bytes, HEADROOM, Arc::new(area)) }?;
-        let state = State { fill_size: ring_size, tx_size: ring_size as usize, ..State::default() };
-        let state = Arc::new(Mutex::new(state));
-        let wire = FakeWire { state: Arc::clone(&state), memory: memory.clone() };
-        Some((Self { state }, memory, wire))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = Arc::new(Mutex::new(State {
+            ring_size: ring_size as usize,
+            fill: VecDeque::new(),
+            completion: VecDeque::new(),
+            sockets: (0..lanes).map(|_| Socket::default()).collect(),
+            down: false,
+        }));
+        let wire = |socket| FakeWire { state: Arc::clone(&state), socket, memory: memory.clone() };
+        let wires: Vec<FakeWire> = (0..lanes).map(wire).collect();
+        let rings = (0..lanes).map(|socket| Self { state: Arc::clone(&state), socket }).collect();
+        let lanes = Lane::open(rings, FakeSupply { state: Arc::clone(&state) }, &memory);
+        Some(lanes.into_iter().zip(wires).collect())
     }
 }
 
 impl Rings for FakeRings {
+    type Supply = FakeSupply;
+
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
-        let mut state = self.lock();
-        let n = out.len().min(state.rx.len());
-        for (to, from) in out.iter_mut().zip(state.rx.drain(..n)) {
-            *to = from;
-        }
-        n
+        with(&self.state, self.socket, |_, socket| {
+            let n = out.len().min(socket.rx.len());
+            for (to, from) in out.iter_mut().zip(socket.rx.drain(..n)) {
+                *to = from;
+            }
+            n
+        })
     }
 
     fn waiting(&mut self) -> usize {
-        self.lock().rx.len()
-    }
-
-    fn fill(&mut self, addrs: &[u64]) -> usize {
-        let mut state = self.lock();
-        if state.fill.len() + addrs.len() > state.fill_size as usize {
-            return 0;
-        }
-        state.fill.extend(addrs);
-        addrs.len()
+        with(&self.state, self.socket, |_, socket| socket.rx.len())
     }
 
     fn transmit(&mut self, descriptors: &[Descriptor]) -> usize {
-        let mut state = self.lock();
-        if state.tx.len() + descriptors.len() > state.tx_size {
-            return 0;
-        }
-        state.tx.extend(descriptors);
-        descriptors.len()
+        with(&self.state, self.socket, |shared, socket| {
+            if socket.tx.len() + descriptors.len() > shared.ring_size {
+                return 0;
+            }
+            socket.tx.extend(descriptors);
+            descriptors.len()
+        })
     }
 
-    fn complete(&mut self, out: &mut [u64]) -> usize {
-        let mut state = self.lock();
-        let n = out.len().min(state.completion.len());
-        for (to, from) in out.iter_mut().zip(state.completion.drain(..n)) {
-            *to = from;
-        }
-        n
-    }
-
-    fn kick(&mut self) -> io::Result<u32> {
-        let state = self.lock();
-        Ok(if state.down { state.tx.len() as u32 } else { 0 })
-    }
-
-    fn fill_size(&self) -> u32 {
-        self.lock().fill_size
+    fn kick(&mut self, _fill_asks: bool) -> io::Result<u32> {
+        Ok(with(
+            &self.state,
+            self.socket,
+            |shared, socket| if shared.down { socket.tx.len() as u32 } else { 0 },
+        ))
     }
 
     fn statistics(&self) -> io::Result<RingStatistics> {
-        Ok(self.lock().statistics)
+        Ok(with(&self.state, self.socket, |_, socket| socket.statistics))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -118,70 +131,119 @@ impl Rings for FakeRings {
     }
 }
 
+impl Supply for FakeSupply {
+    fn fill(&mut self, addrs: &[u64]) -> usize {
+        let mut state = lock(&self.state);
+        if state.fill.len() + addrs.len() > state.ring_size {
+            return 0;
+        }
+        state.fill.extend(addrs);
+        addrs.len()
+    }
+
+    fn complete(&mut self, out: &mut [u64]) -> usize {
+        let mut state = lock(&self.state);
+        let n = out.len().min(state.completion.len());
+        for (to, from) in out.iter_mut().zip(state.completion.drain(..n)) {
+            *to = from;
+        }
+        n
+    }
+
+    fn fill_size(&self) -> u32 {
+        lock(&self.state).ring_size as u32
+    }
+
+    fn asks(&self) -> bool {
+        false
+    }
+}
+
 impl FakeWire {
     /// A frame arrives. Spread over as many chunks as it takes; dropped and
     /// counted, like in the kernel, if the fill ring has too few.
     pub fn deliver(&self, frame: &[u8]) -> bool {
-        let mut state = self.lock();
-        let capacity = self.memory.chunk_capacity();
-        let pieces = frame.chunks(capacity).count().max(1);
-        if state.fill.len() < pieces {
-            state.statistics.fill_ring_empty += 1;
-            return false;
-        }
-        for (at, bytes) in frame.chunks(capacity).enumerate() {
-            let Some(addr) = state.fill.pop_front() else {
+        with(&self.state, self.socket, |shared, socket| {
+            let capacity = self.memory.chunk_capacity();
+            let pieces = frame.chunks(capacity).count().max(1);
+            if shared.fill.len() < pieces {
+                socket.statistics.fill_ring_empty += 1;
                 return false;
-            };
-            self.memory.kernel_write(addr as u32, bytes);
-            state.rx.push_back(Descriptor { addr, len: bytes.len() as u32, more: at + 1 < pieces });
-        }
-        true
+            }
+            for (at, bytes) in frame.chunks(capacity).enumerate() {
+                let Some(addr) = shared.fill.pop_front() else {
+                    return false;
+                };
+                self.memory.kernel_write(addr as u32, bytes);
+                socket.rx.push_back(Descriptor { addr, len: bytes.len() as u32, more: at + 1 < pieces });
+            }
+            true
+        })
     }
 
     /// A descriptor of the caller's making appears in the rx ring.
     pub fn deliver_descriptor(&self, descriptor: Descriptor) {
-        self.lock().rx.push_back(descriptor);
+        with(&self.state, self.socket, |_, socket| socket.rx.push_back(descriptor));
     }
 
     /// An address of the caller's making appears in the completion ring.
     pub fn complete_address(&self, addr: u64) {
-        self.lock().completion.push_back(addr);
+        lock(&self.state).completion.push_back(addr);
     }
 
     /// The next address that the kernel would receive into.
     pub fn take_fill(&self) -> Option<u64> {
-        self.lock().fill.pop_front()
+        lock(&self.state).fill.pop_front()
     }
 
     /// Whether the link is down: queued frames stay in the tx ring.
     pub fn set_down(&self, down: bool) {
-        self.lock().down = down;
+        lock(&self.state).down = down;
     }
 
     /// The next frame that was sent; its chunks are completed.
     pub fn sent(&self) -> Option<Vec<u8>> {
-        let mut state = self.lock();
-        if !state.down {
-            self.send_all(&mut state);
-        }
-        state.sent.pop_front()
+        with(&self.state, self.socket, |shared, socket| {
+            if !shared.down {
+                self.send_all(shared, socket);
+            }
+            socket.sent.pop_front()
+        })
     }
 
-    fn send_all(&self, state: &mut State) {
+    fn send_all(&self, shared: &mut Shared<'_>, socket: &mut Socket) {
         let mut frame = Vec::new();
-        while let Some(descriptor) = state.tx.pop_front() {
+        while let Some(descriptor) = socket.tx.pop_front() {
             frame.extend(self.memory.kernel_read(descriptor.addr as u32, descriptor.len));
-            state.completion.push_back(descriptor.addr);
+            shared.completion.push_back(descriptor.addr);
             if !descriptor.more {
-                state.sent.push_back(std::mem::take(&mut frame));
+                socket.sent.push_back(std::mem::take(&mut frame));
             }
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// What the sockets of a queue share.
+struct Shared<'a> {
+    ring_size: usize,
+    fill: &'a mut VecDeque<u64>,
+    completion: &'a mut VecDeque<u64>,
+    down: bool,
+}
+
+/// Does something with what is shared and with one socket.
+fn with<T>(state: &Mutex<State>, socket: usize, act: impl FnOnce(&mut Shared<'_>, &mut Socket) -> T) -> T {
+    let mut state = lock(state);
+    let State { ring_size, fill, completion, sockets, down } = &mut *state;
+    let mut shared = Shared { ring_size: *ring_size, fill, completion, down: *down };
+    match sockets.get_mut(socket) {
+        Some(socket) => act(&mut shared, socket),
+        None => act(&mut shared, &mut Socket::default()),
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Zeroed, page-aligned memory.

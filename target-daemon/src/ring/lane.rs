@@ -1,10 +1,14 @@
-//! A lane: one receive queue with its socket, seen as a source and sink of
-//! owned frames.
+//! A lane: a socket on a receive queue, seen as a source and sink of owned
+//! frames.
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
-use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Memory, Place, Pool, RingStatistics, Rings};
+use super::ledger::{Holder, LANES_MAX, Ledger, Place};
+use super::pool::Pool;
+use super::stock::Stock;
+use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Memory, RingStatistics, Rings};
 
 /// What a lane counts, since it was opened.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -48,36 +52,44 @@ enum Chain {
     Skip,
 }
 
-/// One receive queue with its socket, its UMEM and its ledger.
+/// A socket on a receive queue, alone there or with others of its UMEM.
 #[derive(Debug)]
-pub struct Lane<R> {
+pub struct Lane<R: Rings> {
     rings: R,
     memory: Memory,
     pool: Pool,
+    stock: Arc<Stock<R::Supply>>,
     chain: Chain,
     outbox: Vec<Descriptor>,
-    fill_target: u32,
+    /// The kernel wants to be told that the fill ring has entries.
+    fill_asks: bool,
     counters: LaneCounters,
 }
 
 impl<R: Rings> Lane<R> {
-    /// A lane over rings that share `memory`, with the fill ring full.
-    ///
-    /// At most half of the chunks wait for the kernel, so that a reply that is
-    /// longer than its request finds chunks to grow into.
-    pub fn new(rings: R, memory: Memory) -> Self {
-        let chunks = memory.chunks();
-        let mut lane = Self {
-            fill_target: rings.fill_size().min(chunks / 2),
-            rings,
-            memory,
-            pool: Pool::new(chunks),
-            chain: Chain::Start,
-            outbox: Vec::with_capacity(BATCH),
-            counters: LaneCounters::default(),
+    /// A lane for each of the rings, which have one `supply` and one `memory`,
+    /// with the fill ring full. No lane for more than [`LANES_MAX`].
+    pub(super) fn open(rings: Vec<R>, supply: R::Supply, memory: &Memory) -> Vec<Self> {
+        let (chunks, lanes) = (memory.chunks(), rings.len().min(LANES_MAX));
+        let Some(first) = Holder::lane(0) else { return Vec::new() };
+        let ledger = Arc::new(Ledger::new(chunks, lanes, first));
+        let stock = Arc::new(Stock::new(supply, chunks, lanes));
+        let lane = |(index, rings)| {
+            let mut lane = Self {
+                rings,
+                memory: memory.clone(),
+                pool: Pool::new(Arc::clone(&ledger), Holder::lane(index)?),
+                stock: Arc::clone(&stock),
+                chain: Chain::Start,
+                outbox: Vec::with_capacity(BATCH),
+                fill_asks: false,
+                counters: LaneCounters::default(),
+            };
+            // The first fills the ring, and shares the rest.
+            lane.refill();
+            Some(lane)
         };
-        lane.refill();
-        lane
+        rings.into_iter().enumerate().map_while(lane).collect()
     }
 
     /// The memory that this lane's frames live in.
@@ -174,7 +186,7 @@ impl<R: Rings> Lane<R> {
         let short = |len: u16| frame.pieces() == 1 && len <= SHORT;
         let Some((from, _)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
         // Without one the frame stays where it is, which nobody needs to count.
-        if self.pool.count(Place::Free) == 0 {
+        if self.pool.free() == 0 {
             return;
         }
         let Ok(warm) = self.duplicate(frame) else { return };
@@ -247,64 +259,36 @@ impl<R: Rings> Lane<R> {
     /// many pieces still wait, because the link is down or busy.
     pub fn flush(&mut self) -> io::Result<u32> {
         self.post();
-        Ok(self.rings.kick()? + self.outbox.len() as u32)
+        let fill_asks = std::mem::take(&mut self.fill_asks);
+        Ok(self.rings.kick(fill_asks)? + self.outbox.len() as u32)
     }
 
-    /// Takes back the chunks of frames that have been sent.
+    /// Takes back the chunks of frames that have been sent, by this lane or by
+    /// others of its queue.
     pub fn reclaim(&mut self) {
-        let mut addrs = [0; BATCH];
-        loop {
-            let n = self.rings.complete(&mut addrs);
-            for &addr in addrs.iter().take(n) {
-                let known = self.chunk_at(addr).map(|c| self.pool.give(c, Place::Tx));
-                if known != Some(Ok(())) {
-                    self.counters.bad_completions += 1;
-                }
-            }
-            if n < BATCH {
-                break;
-            }
+        if self.sending() > 0 {
+            self.counters.bad_completions += self.stock.reclaim(&mut self.pool, &self.memory);
         }
     }
 
     /// Hands free chunks to the kernel for receiving.
     pub fn refill(&mut self) {
-        loop {
-            let missing = self.fill_target.saturating_sub(self.pool.count(Place::Fill));
-            let mut addrs = [0; BATCH];
-            let mut n = 0;
-            for addr in addrs.iter_mut().take(missing as usize) {
-                let Some(chunk) = self.pool.take(Place::Fill) else {
-                    break;
-                };
-                *addr = self.memory.start_of(chunk).into();
-                n += 1;
-            }
-            let addrs = addrs.get(..n).unwrap_or(&[]);
-            if n == 0 {
-                return;
-            }
-            if self.rings.fill(addrs) == 0 {
-                for &addr in addrs {
-                    self.free(addr as u32, Place::Fill);
-                }
-                return;
-            }
-        }
+        self.fill_asks |= self.stock.refill(&mut self.pool, &self.memory);
     }
 
-    /// Frames handed to the kernel and not yet seen as sent.
+    /// Chunks of frames that were handed to the kernel and are not yet seen as
+    /// sent, by this lane or by others of its queue.
     pub fn sending(&self) -> u32 {
-        self.pool.count(Place::Tx)
+        self.pool.ledger().sending()
     }
 
-    /// Chunks that are free.
+    /// Chunks that are free for this lane.
     pub fn chunks_free(&self) -> u32 {
-        self.pool.count(Place::Free)
+        self.pool.free() + self.stock.free()
     }
 
-    /// Checks that every chunk is accounted for, given how many are in frames
-    /// that the caller holds.
+    /// Checks that every chunk of this lane is accounted for, given how many are
+    /// in frames that the caller holds.
     pub fn check(&self, held: u32) -> Result<(), Imbalance> {
         let partial = match &self.chain {
             Chain::Grow(frame) => frame.pieces() as u32,
@@ -345,7 +329,7 @@ impl<R: Rings> Lane<R> {
     /// Checks a descriptor against the area and the ledger, and takes its chunk
     /// over from the kernel.
     fn claim(&mut self, descriptor: Descriptor) -> Option<u32> {
-        let chunk = self.chunk_at(descriptor.addr)?;
+        let chunk = self.memory.chunk_at(descriptor.addr)?;
         let addr = descriptor.addr as u32;
         if descriptor.len > self.memory.room_at(addr) {
             return None;
@@ -362,12 +346,10 @@ impl<R: Rings> Lane<R> {
         }
     }
 
-    fn chunk_at(&self, addr: u64) -> Option<u32> {
-        let chunk = self.memory.chunk_of(u32::try_from(addr).ok()?);
-        (chunk < self.memory.chunks()).then_some(chunk)
-    }
-
     fn grow(&mut self, frame: &mut Frame) -> Result<u32, NoChunks> {
+        if self.pool.free() == 0 {
+            self.stock.draw(&mut self.pool);
+        }
         if frame.pieces() < FRAGMENTS_MAX
             && let Some(chunk) = self.pool.take(Place::User)
         {

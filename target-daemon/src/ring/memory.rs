@@ -93,6 +93,12 @@ impl Memory {
         addr >> self.chunk_shift
     }
 
+    /// The chunk that an address lies in, if that is in the area.
+    pub(super) fn chunk_at(&self, addr: u64) -> Option<u32> {
+        let chunk = self.chunk_of(u32::try_from(addr).ok()?);
+        (chunk < self.chunks()).then_some(chunk)
+    }
+
     /// Where a frame starts in a chunk taken from the free list.
     pub(super) fn start_of(&self, chunk: u32) -> u32 {
         (chunk << self.chunk_shift) + self.headroom

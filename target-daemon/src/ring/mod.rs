@@ -11,30 +11,34 @@
 //!
 //! A chunk of UMEM is in exactly one place at any time: free, with the kernel
 //! for receiving (`Fill`), in a [`Frame`] that somebody owns (`User`), or with
-//! the kernel for sending (`Tx`). [`Pool`] keeps that ledger and checks every
+//! the kernel for sending (`Tx`). The ledger keeps that and checks every
 //! move in release builds too, so a descriptor that the kernel, a driver or a
 //! bug made up is counted and refused, never followed.
 //!
 //! [`Lane`] is the same code over both [`Rings`]: [`XskRings`] (the kernel) and
-//! [`FakeRings`] (memory).
+//! [`FakeRings`] (memory). Several lanes on one queue share its UMEM, fill ring
+//! and completion ring (`stock`).
 
 mod fake;
 mod frame;
 mod lane;
+mod ledger;
 mod memory;
 mod open;
 mod pool;
 mod rings;
+mod stock;
 mod xsk;
 
 pub use fake::{FakeRings, FakeWire};
 pub use frame::{FRAGMENTS_MAX, Frame};
 pub use lane::{Lane, LaneCounters, NoChunks, TxFull};
+pub use ledger::LANES_MAX;
 pub use memory::Memory;
-pub use open::{BusyPoll, OpenError, Wanted, ZeroCopy, open};
-pub use pool::{Imbalance, Place, Pool};
-pub use rings::{Descriptor, RingStatistics, Rings};
-pub use xsk::XskRings;
+pub use open::{BusyPoll, OpenError, Wanted, ZeroCopy, open, open_several};
+pub use pool::Imbalance;
+pub use rings::{Descriptor, RingStatistics, Rings, Supply};
+pub use xsk::{XskRings, XskSupply};
 
 /// Most descriptors moved between a ring and user space in one step. Large
 /// enough to share the cost of a kick, small enough to stay in the L1 cache.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig, UmemConfig};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 
-use super::Memory;
-use super::xsk::{BoundMode, KernelQueues, XskRings};
+use super::ledger::LANES_MAX;
+use super::xsk::{BoundMode, XskRings, XskSupply};
+use super::{Lane, Memory};
 
 /// How long a bind is repeated while the kernel still tears down the socket
 /// that was bound before (13–20 ms after a close, and for as long as one of its
@@ -124,18 +125,43 @@ pub enum OpenError {
     },
 }
 
-/// Opens and binds a socket. The XDP program is not touched.
-pub fn open(wanted: &Wanted) -> Result<(XskRings, Memory), OpenError> {
+/// Opens and binds a socket, and fills its rings. The XDP program is not touched.
+///
+/// # Errors
+///
+/// Those of [`OpenError`].
+pub fn open(wanted: &Wanted) -> Result<Lane<XskRings>, OpenError> {
+    let lane = open_several(wanted, 1)?.pop();
+    lane.ok_or_else(|| bind_error(wanted, io::Error::other("there is no socket")))
+}
+
+/// As [`open`], but `sockets` of them, which share UMEM, fill ring and completion
+/// ring; each has an rx and a tx ring of its own. Which of them receives a frame
+/// is for the XDP program to say.
+///
+/// # Errors
+///
+/// Those of [`OpenError`].
+pub fn open_several(wanted: &Wanted, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
     let (umem, homes) = make_umem(wanted)?;
     let memory = memory_of(&umem, &homes, wanted)?;
-    let (socket, mode) = bind(&umem, wanted)?;
-    let (tx, rx, Some((fill, completion))) = socket else {
+    let homes: Arc<[FrameDesc]> = homes.into();
+    let ((tx, rx, own), mode) = bind(&umem, wanted)?;
+    let Some((fill, completion)) = own else {
         return Err(bind_error(wanted, io::Error::other("the UMEM has no rings of its own")));
     };
-    let queues = KernelQueues { rx, tx, fill, completion };
-    let rings = XskRings::new(queues, umem, homes, mode, wanted);
-    set_options(&rings, wanted)?;
-    Ok((rings, memory))
+    let supply = XskSupply::new(fill, completion, Arc::clone(&homes), wanted);
+    let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&homes), mode, wanted);
+    let mut all = vec![rings((tx, rx))];
+    for _ in 1..sockets.min(LANES_MAX) {
+        // They are of the mode of the first, whatever is asked for here.
+        let (tx, rx, _) = bind_once(&umem, wanted, BindFlags::empty()).map_err(|e| bind_error(wanted, e))?;
+        all.push(rings((tx, rx)));
+    }
+    for rings in &all {
+        set_options(rings, wanted)?;
+    }
+    Ok(Lane::open(all, supply, &memory))
 }
 
 fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
@@ -237,8 +263,9 @@ fn bind_once(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues
         .build();
     let interface: Interface =
         wanted.interface.parse().map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    // SAFETY: the UMEM is fresh, so no other socket of it shares this
-    // interface and queue; a socket of another UMEM there makes the bind fail.
+    // SAFETY: libxdp attaches no program, which is what has to hold where a
+    // socket of this UMEM has this interface and queue already; a socket of
+    // another UMEM there makes the bind fail.
     unsafe { Socket::new(config, umem, &interface, wanted.queue) }.map_err(|e| source_of(&e))
 }
 

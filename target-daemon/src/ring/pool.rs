@@ -1,23 +1,12 @@
-//! The ledger of chunks: who has each one, checked at every move.
+//! A lane's chunks: its free list, and its moves in the ledger.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 
-/// Where a chunk is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Place {
-    /// On the free list.
-    Free,
-    /// With the kernel for receiving: fill ring, NIC, rx ring.
-    Fill,
-    /// In a `Frame`.
-    User,
-    /// With the kernel for sending: tx ring, NIC, completion ring.
-    Tx,
-}
+use super::ledger::{Holder, Ledger, Misplaced, Place};
 
-/// Chunks by place, and the free list.
+/// The free chunks of a lane, and what it has in frames.
 ///
 /// ```text
 /// for the kernel ◄── [ not touched lately … used a moment ago ] ──► for frames
@@ -28,14 +17,10 @@ pub enum Place {
 /// so that is put where a reply has been sent from just now.
 #[derive(Debug)]
 pub struct Pool {
-    places: Vec<Place>,
+    ledger: Arc<Ledger>,
+    holder: Holder,
     free: VecDeque<u32>,
-    counts: [u32; 4],
 }
-
-/// A chunk was not where a move expected it, or does not exist.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Misplaced;
 
 /// The books do not balance: a frame was dropped, or a chunk is listed twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,27 +32,28 @@ pub struct Imbalance {
 }
 
 impl Pool {
-    /// All chunks free.
-    pub fn new(chunks: u32) -> Self {
-        Self {
-            places: vec![Place::Free; chunks as usize],
-            free: (0..chunks).rev().collect(),
-            counts: [chunks, 0, 0, 0],
-        }
+    /// The pool of a lane, with the chunks that the ledger says are free and its
+    /// own.
+    pub fn new(ledger: Arc<Ledger>, holder: Holder) -> Self {
+        let mut free = VecDeque::with_capacity(ledger.total() as usize);
+        free.extend((0..ledger.total()).rev().filter(|chunk| ledger.is_free(*chunk, holder)));
+        Self { ledger, holder, free }
     }
 
     /// A free chunk, moved to `to`: for the kernel one that has not been touched
     /// for long, else one that was used last.
     pub fn take(&mut self, to: Place) -> Option<u32> {
         let chunk = if to == Place::Fill { self.free.pop_front() } else { self.free.pop_back() }?;
-        self.set(chunk, Place::Free, to);
+        // Cannot fail: what is on our list is ours, and free.
+        let shifted = self.shift(chunk, Place::Free, to);
+        debug_assert!(shifted.is_ok());
         Some(chunk)
     }
 
     /// A chunk back on the free list. Refused if it is not in `from`.
     pub fn give(&mut self, chunk: u32, from: Place) -> Result<(), Misplaced> {
         self.shift(chunk, from, Place::Free)?;
-        // Never grows: at most `chunks` entries, each at most once.
+        // Never grows: at most all chunks, each at most once.
         self.free.push_back(chunk);
         Ok(())
     }
@@ -82,47 +68,48 @@ impl Pool {
 
     /// Moves a chunk between two places that are not the free list.
     pub fn shift(&mut self, chunk: u32, from: Place, to: Place) -> Result<(), Misplaced> {
-        if self.places.get(chunk as usize) != Some(&from) {
-            return Err(Misplaced);
-        }
-        self.set(chunk, from, to);
+        self.ledger.shift(chunk, self.holder, from, to)
+    }
+
+    /// A chunk that was everybody's is ours.
+    pub fn adopt(&mut self, chunk: u32) -> Result<(), Misplaced> {
+        self.ledger.pass(chunk, Holder::NOBODY, self.holder)?;
+        self.free.push_front(chunk);
         Ok(())
     }
 
-    /// Chunks in a place.
-    pub fn count(&self, place: Place) -> u32 {
-        self.counts.get(place as usize).copied().unwrap_or(0)
+    /// A free chunk that has not been touched for long, for everybody.
+    pub fn part_with(&mut self) -> Option<u32> {
+        let chunk = self.free.pop_front()?;
+        // Cannot fail: what is on our list is ours, and free.
+        let passed = self.ledger.pass(chunk, self.holder, Holder::NOBODY);
+        debug_assert!(passed.is_ok());
+        Some(chunk)
     }
 
-    /// All chunks.
-    pub fn total(&self) -> u32 {
-        self.places.len() as u32
+    /// Free chunks of this lane.
+    pub fn free(&self) -> u32 {
+        self.free.len() as u32
+    }
+
+    /// What all lanes of the UMEM have in common.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Counts every chunk and compares with the books and with what the caller
-    /// knows: how many chunks are in frames that it holds.
+    /// knows: how many chunks are in frames that it holds. What the kernel has
+    /// is compared only where no other lane shares it and moves it meanwhile.
     pub fn check(&self, held: u32) -> Result<(), Imbalance> {
-        let mut counted = [0; 4];
-        for &place in &self.places {
-            if let Some(n) = counted.get_mut(place as usize) {
-                *n += 1;
-            }
-        }
-        let [_, fill, _, tx] = self.counts;
-        let expected = [self.free.len() as u32, fill, held, tx];
+        let [free, fill, user, tx] = [Place::Free, Place::Fill, Place::User, Place::Tx]
+            .map(|place| self.ledger.count(place, self.holder));
+        let kernel = match self.ledger.lanes() {
+            1 => (self.ledger.filled(), self.ledger.sending()),
+            _ => (fill, tx),
+        };
+        let counted = [free, fill, user, tx];
+        let expected = [self.free(), kernel.0, held, kernel.1];
         if counted == expected { Ok(()) } else { Err(Imbalance { counted, expected }) }
-    }
-
-    fn set(&mut self, chunk: u32, from: Place, to: Place) {
-        if let Some(place) = self.places.get_mut(chunk as usize) {
-            *place = to;
-        }
-        if let Some(n) = self.counts.get_mut(from as usize) {
-            *n = n.saturating_sub(1);
-        }
-        if let Some(n) = self.counts.get_mut(to as usize) {
-            *n += 1;
-        }
     }
 }
 
@@ -137,9 +124,14 @@ impl fmt::Display for Imbalance {
 mod tests {
     use super::*;
 
+    fn pool(chunks: u32) -> Pool {
+        let lane = Holder::lane(0).unwrap();
+        Pool::new(Arc::new(Ledger::new(chunks, 1, lane)), lane)
+    }
+
     #[test]
     fn a_chunk_is_in_one_place_at_a_time() {
-        let mut pool = Pool::new(2);
+        let mut pool = pool(2);
         let a = pool.take(Place::Fill).unwrap();
         assert_eq!(pool.shift(a, Place::Tx, Place::User), Err(Misplaced));
         assert_eq!(pool.shift(a, Place::Fill, Place::User), Ok(()));
@@ -152,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_dropped_frame_is_an_imbalance() {
-        let mut pool = Pool::new(4);
+        let mut pool = pool(4);
         pool.take(Place::User).unwrap();
         assert_eq!(pool.check(1), Ok(()));
         let imbalance = pool.check(0).unwrap_err();
@@ -161,7 +153,7 @@ mod tests {
 
     #[test]
     fn frames_get_what_was_used_last_and_the_kernel_what_was_not_touched() {
-        let mut pool = Pool::new(5);
+        let mut pool = pool(5);
         let [used, untouched] = [Place::User, Place::Fill].map(|to| pool.take(to).unwrap());
         pool.give(used, Place::User).unwrap();
         pool.give_cold(untouched, Place::Fill).unwrap();
@@ -172,8 +164,39 @@ mod tests {
 
     #[test]
     fn an_empty_pool_gives_nothing() {
-        let mut pool = Pool::new(1);
+        let mut pool = pool(1);
         assert!(pool.take(Place::User).is_some());
         assert!(pool.take(Place::User).is_none());
+    }
+
+    #[test]
+    fn a_chunk_of_one_lane_is_not_the_other_ones_to_move() {
+        let [a, b] = [0, 1].map(|index| Holder::lane(index).unwrap());
+        let ledger = Arc::new(Ledger::new(2, 2, a));
+        let (mut first, mut second) = (Pool::new(Arc::clone(&ledger), a), Pool::new(Arc::clone(&ledger), b));
+        let chunk = first.take(Place::User).unwrap();
+        assert_eq!(second.give(chunk, Place::User), Err(Misplaced), "in a frame of the first");
+        assert_eq!(second.adopt(chunk), Err(Misplaced), "not free");
+        first.give(chunk, Place::User).unwrap();
+        assert_eq!(second.adopt(chunk), Err(Misplaced), "free, and the first one's");
+        let passed = first.part_with().unwrap();
+        second.adopt(passed).unwrap();
+        assert_eq!(second.adopt(passed), Err(Misplaced), "adopted twice");
+        assert_eq!((first.free(), second.free()), (1, 1));
+        assert_eq!((first.check(0), second.check(0)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn what_the_kernel_has_is_received_by_one_lane_only() {
+        let [a, b] = [0, 1].map(|index| Holder::lane(index).unwrap());
+        let ledger = Arc::new(Ledger::new(1, 2, a));
+        let (mut first, mut second) = (Pool::new(Arc::clone(&ledger), a), Pool::new(Arc::clone(&ledger), b));
+        let chunk = first.take(Place::Fill).unwrap();
+        assert_eq!(second.shift(chunk, Place::Fill, Place::User), Ok(()));
+        assert_eq!(first.shift(chunk, Place::Fill, Place::User), Err(Misplaced));
+        second.shift(chunk, Place::User, Place::Tx).unwrap();
+        assert_eq!((ledger.filled(), ledger.sending()), (0, 1));
+        first.give(chunk, Place::Tx).unwrap();
+        assert_eq!((ledger.filled(), ledger.sending(), first.free()), (0, 0, 1));
     }
 }

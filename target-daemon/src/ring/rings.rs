@@ -1,4 +1,4 @@
-//! The four rings of an AF_XDP socket, as plain descriptors.
+//! The rings of an AF_XDP socket, as plain descriptors.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -32,38 +32,49 @@ pub struct RingStatistics {
     pub tx_ring_empty: u64,
 }
 
-/// Rings that move descriptors: the kernel's or a fake's.
+/// The rx and tx ring of a socket: the kernel's or a fake's.
 ///
-/// The caller (`Lane`) keeps the ledger: an address goes to `fill` or `tx` only
-/// when its chunk is not with the kernel already.
+/// The caller (`Lane`) keeps the ledger: an address goes to `transmit` only when
+/// its chunk is not with the kernel already.
 pub trait Rings {
+    /// The fill and completion ring that go with them.
+    type Supply: Supply;
+
     /// Takes received descriptors; returns how many.
     fn receive(&mut self, out: &mut [Descriptor]) -> usize;
 
     /// How many received descriptors wait.
     fn waiting(&mut self) -> usize;
 
-    /// Hands chunks to the kernel for receiving: all of `addrs`, or none.
-    /// Returns how many.
-    fn fill(&mut self, addrs: &[u64]) -> usize;
-
     /// Queues descriptors for sending: all of them, or none. Returns how many.
     fn transmit(&mut self, descriptors: &[Descriptor]) -> usize;
 
-    /// Takes addresses that the kernel has finished sending; returns how many.
-    fn complete(&mut self, out: &mut [u64]) -> usize;
-
-    /// Makes the kernel send what is queued and look at the fill ring, where it
-    /// asks for that. An interface that is down is not an error. Returns how
+    /// Makes the kernel send what is queued, and look at the fill ring if that
+    /// asks for it. An interface that is down is not an error. Returns how
     /// many descriptors the kernel has not taken yet; kick again for those.
-    fn kick(&mut self) -> io::Result<u32>;
-
-    /// Entries that the fill ring has.
-    fn fill_size(&self) -> u32;
+    fn kick(&mut self, fill_asks: bool) -> io::Result<u32>;
 
     /// The kernel's counters.
     fn statistics(&self) -> io::Result<RingStatistics>;
 
     /// What to wait on for received frames; `None` for a fake.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// The fill and completion ring of a UMEM at a queue. All sockets there share
+/// them, so one thread at a time uses them (`Stock`), and, as with `Rings`, an
+/// address goes to `fill` only when its chunk is not with the kernel already.
+pub trait Supply {
+    /// Hands chunks to the kernel for receiving: all of `addrs`, or none.
+    /// Returns how many.
+    fn fill(&mut self, addrs: &[u64]) -> usize;
+
+    /// Takes addresses that the kernel has finished sending; returns how many.
+    fn complete(&mut self, out: &mut [u64]) -> usize;
+
+    /// Entries that the fill ring has.
+    fn fill_size(&self) -> u32;
+
+    /// Whether the kernel wants to be told when the fill ring has entries.
+    fn asks(&self) -> bool;
 }

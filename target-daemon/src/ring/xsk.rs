@@ -3,10 +3,11 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
-use super::{BATCH, Descriptor, RingStatistics, Rings, Wanted};
+use super::{BATCH, Descriptor, RingStatistics, Rings, Supply, Wanted};
 
 /// Most `sendto` calls in one kick; what is left goes with the next one.
 const KICKS_MAX: u32 = 64;
@@ -18,56 +19,70 @@ pub(super) struct BoundMode {
     pub(super) multi_fragment: bool,
 }
 
-/// The kernel's rings of one socket.
+/// The kernel's rx and tx ring of one socket.
 ///
 /// Field order is drop order: the queues hold the socket, which holds the UMEM.
 #[derive(Debug)]
 pub struct XskRings {
     rx: RxQueue,
     tx: TxQueue,
-    fill: FillQueue,
-    completion: CompQueue,
     umem: Umem,
     /// A descriptor for each chunk, at the address behind the headroom.
-    homes: Vec<FrameDesc>,
+    homes: Arc<[FrameDesc]>,
     /// The last descriptor received in each chunk whose frame did not start
     /// there: xsk-rs makes no descriptor for an address of ours.
     strays: Vec<FrameDesc>,
     chunk_shift: u32,
-    fill_size: u32,
     tx_size: u32,
     mode: BoundMode,
     busy_poll: bool,
     scratch: [FrameDesc; BATCH],
 }
 
-/// The four queues of a socket.
-pub(super) struct KernelQueues {
-    pub(super) rx: RxQueue,
-    pub(super) tx: TxQueue,
-    pub(super) fill: FillQueue,
-    pub(super) completion: CompQueue,
+/// The kernel's fill and completion ring of a UMEM at a queue.
+#[derive(Debug)]
+pub struct XskSupply {
+    fill: FillQueue,
+    completion: CompQueue,
+    homes: Arc<[FrameDesc]>,
+    chunk_shift: u32,
+    fill_size: u32,
+    scratch: [FrameDesc; BATCH],
+}
+
+impl XskSupply {
+    pub(super) fn new(
+        fill: FillQueue,
+        completion: CompQueue,
+        homes: Arc<[FrameDesc]>,
+        wanted: &Wanted,
+    ) -> Self {
+        Self {
+            fill,
+            completion,
+            homes,
+            chunk_shift: wanted.chunk_bytes.trailing_zeros(),
+            fill_size: wanted.rx_ring,
+            scratch: [FrameDesc::default(); BATCH],
+        }
+    }
 }
 
 impl XskRings {
     pub(super) fn new(
-        queues: KernelQueues,
+        (tx, rx): (TxQueue, RxQueue),
         umem: Umem,
-        homes: Vec<FrameDesc>,
+        homes: Arc<[FrameDesc]>,
         mode: BoundMode,
         wanted: &Wanted,
     ) -> Self {
-        let KernelQueues { rx, tx, fill, completion } = queues;
         Self {
             rx,
             tx,
-            fill,
-            completion,
             umem,
-            strays: homes.clone(),
+            strays: homes.to_vec(),
             homes,
             chunk_shift: wanted.chunk_bytes.trailing_zeros(),
-            fill_size: wanted.rx_ring,
             tx_size: wanted.tx_ring,
             mode,
             busy_poll: wanted.busy_poll.is_some(),
@@ -107,6 +122,8 @@ impl XskRings {
 }
 
 impl Rings for XskRings {
+    type Supply = XskSupply;
+
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         let wanted = out.len().min(BATCH);
         let Some(scratch) = self.scratch.get_mut(..wanted) else {
@@ -134,21 +151,6 @@ impl Rings for XskRings {
         self.rx.nb_avail_exact() as usize
     }
 
-    fn fill(&mut self, addrs: &[u64]) -> usize {
-        let mut descs = [FrameDesc::default(); BATCH];
-        let mut n = 0;
-        for (to, addr) in descs.iter_mut().zip(addrs) {
-            let Some(home) = self.homes.get((addr >> self.chunk_shift) as usize) else {
-                return 0;
-            };
-            *to = *home;
-            n += 1;
-        }
-        // SAFETY: the addresses belong to this UMEM, and `Lane`'s ledger hands
-        // out only chunks that neither the kernel nor a frame has.
-        unsafe { self.fill.produce(descs.get(..n).unwrap_or(&[])) }
-    }
-
     fn transmit(&mut self, descriptors: &[Descriptor]) -> usize {
         let mut descs = [FrameDesc::default(); BATCH];
         let mut n = 0;
@@ -164,21 +166,8 @@ impl Rings for XskRings {
         unsafe { self.tx.produce(descs.get(..n).unwrap_or(&[])) }
     }
 
-    fn complete(&mut self, out: &mut [u64]) -> usize {
-        let wanted = out.len().min(BATCH);
-        let Some(scratch) = self.scratch.get_mut(..wanted) else {
-            return 0;
-        };
-        // SAFETY: the descriptors that are overwritten are copies.
-        let n = unsafe { self.completion.consume(scratch) };
-        for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
-            *to = desc.addr() as u64;
-        }
-        n
-    }
-
-    fn kick(&mut self) -> io::Result<u32> {
-        if self.busy_poll || self.fill.needs_wakeup() {
+    fn kick(&mut self, fill_asks: bool) -> io::Result<u32> {
+        if self.busy_poll || fill_asks {
             self.rx.poll(0)?;
         }
         let mut queued = self.tx_size - self.tx.nb_free_exact();
@@ -197,10 +186,6 @@ impl Rings for XskRings {
         Ok(queued)
     }
 
-    fn fill_size(&self) -> u32 {
-        self.fill_size
-    }
-
     fn statistics(&self) -> io::Result<RingStatistics> {
         let s = self.rx.fd().xdp_statistics()?;
         Ok(RingStatistics {
@@ -216,5 +201,43 @@ impl Rings for XskRings {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the socket stays open as long as `rx`, which is borrowed.
         Some(unsafe { BorrowedFd::borrow_raw(self.rx.fd().as_raw_fd()) })
+    }
+}
+
+impl Supply for XskSupply {
+    fn fill(&mut self, addrs: &[u64]) -> usize {
+        let mut descs = [FrameDesc::default(); BATCH];
+        let mut n = 0;
+        for (to, addr) in descs.iter_mut().zip(addrs) {
+            let Some(home) = self.homes.get((addr >> self.chunk_shift) as usize) else {
+                return 0;
+            };
+            *to = *home;
+            n += 1;
+        }
+        // SAFETY: the addresses belong to this UMEM, and `Lane`'s ledger hands
+        // out only chunks that neither the kernel nor a frame has.
+        unsafe { self.fill.produce(descs.get(..n).unwrap_or(&[])) }
+    }
+
+    fn complete(&mut self, out: &mut [u64]) -> usize {
+        let wanted = out.len().min(BATCH);
+        let Some(scratch) = self.scratch.get_mut(..wanted) else {
+            return 0;
+        };
+        // SAFETY: the descriptors that are overwritten are copies.
+        let n = unsafe { self.completion.consume(scratch) };
+        for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
+            *to = desc.addr() as u64;
+        }
+        n
+    }
+
+    fn fill_size(&self) -> u32 {
+        self.fill_size
+    }
+
+    fn asks(&self) -> bool {
+        self.fill.needs_wakeup()
     }
 }

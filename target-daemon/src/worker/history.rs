@@ -231,8 +231,8 @@ mod tests {
 
     impl Desk {
         fn new() -> Self {
-            let (rings, memory, _wire) = FakeRings::new(64, 2048, 16).unwrap();
-            Self { history: History::new(), lane: Lane::new(rings, memory), now_ns: 0 }
+            let (lane, _wire) = FakeRings::open(64, 2048, 16).unwrap();
+            Self { history: History::new(), lane, now_ns: 0 }
         }
 
         fn with<T>(&mut self, (host, tag): (u8, u32), act: impl FnOnce(&mut History, &Job, u64) -> T) -> T {

@@ -67,7 +67,7 @@ use crate::wire::{DropReason, Glance};
 pub const FIRMWARE: u16 = 1;
 
 /// What a worker is made of.
-pub struct Parts<R> {
+pub struct Parts<R: Rings> {
     /// Its index among the workers.
     pub index: u16,
     /// Its lanes, with their index among all lanes.
@@ -93,7 +93,7 @@ pub trait Clock {
 }
 
 /// One thread's share of the work.
-pub struct Worker<R> {
+pub struct Worker<R: Rings> {
     index: u16,
     lanes: Vec<OwnLane<R>>,
     shared: Arc<[SharedLane]>,
@@ -111,7 +111,7 @@ pub struct Worker<R> {
     tracing: Tracing,
 }
 
-struct OwnLane<R> {
+struct OwnLane<R: Rings> {
     id: u16,
     lane: Lane<R>,
     /// Descriptors of this round that have not been received yet.
@@ -427,7 +427,7 @@ impl<R: Rings> Worker<R> {
 
 /// Most requests that can be finished in one turn: each has a chunk at least,
 /// of any lane.
-fn done_max<R>(parts: &Parts<R>) -> usize {
+fn done_max<R: Rings>(parts: &Parts<R>) -> usize {
     parts.shared.iter().map(|lane| lane.memory.chunks() as usize).sum()
 }
 

@@ -28,8 +28,7 @@ fn header(command: Command, tags: Tags) -> Header {
 }
 
 fn lane() -> Lane<FakeRings> {
-    let (rings, memory, _wire) = FakeRings::new(64, 2048, 16).unwrap();
-    Lane::new(rings, memory)
+    FakeRings::open(64, 2048, 16).unwrap().0
 }
 
 fn job(frame: Frame) -> Job {
@@ -113,8 +112,8 @@ fn tokens_of_the_past_are_strangers() {
 fn contents_do_not_depend_on_pieces() {
     let data: Vec<u8> = (0..5000u32).map(|at| (at % 251) as u8).collect();
     let hash = |chunk_bytes: u32, offset: u16, data: &[u8]| {
-        let (rings, memory, _wire) = FakeRings::new(64, chunk_bytes, 16).unwrap();
-        let mut lane = Lane::new(rings, memory.clone());
+        let (mut lane, _wire) = FakeRings::open(64, chunk_bytes, 16).unwrap();
+        let memory = lane.memory().clone();
         let mut frame = lane.allocate(usize::from(offset) + data.len()).unwrap();
         let mut at = 0;
         for piece in 0..frame.pieces() {

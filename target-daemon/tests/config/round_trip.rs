@@ -1,7 +1,9 @@
 //! What `show` prints means what was shown.
 
 use proptest::prelude::*;
-use xblade::config::{self, AutoOff, Export, Idle, Image, RingOptions, Serve, ServiceOptions, XdpMode};
+use xblade::config::{
+    self, AutoOff, Export, Idle, Image, RingOptions, Serve, ServiceOptions, Spread, XdpMode,
+};
 use xblade::store::{Access, Durability, OpenOptions, Sync};
 use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
@@ -54,9 +56,9 @@ fn file(n: usize) -> impl Strategy<Value = Image> {
 
 fn export(n: usize) -> impl Strategy<Value = Export> {
     let image = prop_oneof![4 => file(n), 1 => bytes().prop_map(|length_bytes| Image::Null { length_bytes })];
-    (image, hosts()).prop_map(move |(image, allow)| {
+    (image, hosts(), prop::option::of(0u16..1024)).prop_map(move |(image, allow, worker)| {
         let address = Address { shelf: n as u16 * 300, slot: n as u8 };
-        Export { address, image, allow: Some(allow) }
+        Export { address, image, allow: Some(allow), worker }
     })
 }
 
@@ -87,24 +89,27 @@ fn serve() -> impl Strategy<Value = Serve> {
     let exports = (1..6usize).prop_flat_map(|count| (0..count).map(export).collect::<Vec<_>>());
     let names = prop::collection::btree_set("[a-z][a-z0-9.-]{0,13}[*?]?", 1..4);
     let cores = prop::collection::btree_set(0..u32::MAX as usize, 0..4);
-    let words = (0..3usize, any::<[bool; 4]>());
+    let words = (0..3usize, 0..3usize, any::<[bool; 4]>());
     let numbers = (2..=u16::MAX, 1..=u16::MAX, any::<u32>());
     (exports, names, hosts(), cores, words, rings(), numbers).prop_map(
-        |(exports, names, allow, cores, (mode, [copy, fragment, spin, no_probe]), rings, numbers)| Serve {
-            exports,
-            interfaces: names.into_iter().collect(),
-            buffer_count: numbers.0,
-            initiators: numbers.1,
-            allow,
-            xdp_mode: [XdpMode::Auto, XdpMode::Native, XdpMode::Generic][mode],
-            zero_copy: if copy { AutoOff::Auto } else { AutoOff::Off },
-            multi_fragment: if fragment { AutoOff::Auto } else { AutoOff::Off },
-            cores: cores.into_iter().rev().collect(),
-            idle: if spin { Idle::Spin } else { Idle::Adaptive },
-            rings,
-            measure_every: numbers.2,
-            no_probe,
-            service: ServiceOptions::default(),
+        |(exports, names, allow, cores, (mode, spread, [copy, fragment, spin, no_probe]), rings, numbers)| {
+            Serve {
+                exports,
+                interfaces: names.into_iter().collect(),
+                buffer_count: numbers.0,
+                initiators: numbers.1,
+                allow,
+                xdp_mode: [XdpMode::Auto, XdpMode::Native, XdpMode::Generic][mode],
+                zero_copy: if copy { AutoOff::Auto } else { AutoOff::Off },
+                multi_fragment: if fragment { AutoOff::Auto } else { AutoOff::Off },
+                cores: cores.into_iter().rev().collect(),
+                idle: if spin { Idle::Spin } else { Idle::Adaptive },
+                spread: [Spread::Auto, Spread::All, Spread::Off][spread],
+                rings,
+                measure_every: numbers.2,
+                no_probe,
+                service: ServiceOptions::default(),
+            }
         },
     )
 }

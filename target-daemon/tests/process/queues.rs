@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, Image, patterns};
 use crate::initiator::{Initiator, at};
 use crate::space::{OURS, PEER, Pair, may_run, skipped};
@@ -29,15 +29,20 @@ struct Row {
     handing: usize,
 }
 
-const ROWS: [Row; 5] = [
-    Row { queues: 2, mtu: 1500, options: "--xdp-mode native", busy: 2, handing: 2 },
-    Row { queues: 2, mtu: 9000, options: "--xdp-mode native", busy: 2, handing: 2 },
+const ROWS: [Row; 9] = [
+    // What comes in on the first queue goes straight to the owner.
+    Row { queues: 2, mtu: 1500, options: "--xdp-mode native", busy: 3, handing: 1 },
+    Row { queues: 2, mtu: 9000, options: "--xdp-mode native", busy: 3, handing: 1 },
+    Row { queues: 2, mtu: 9000, options: "--xdp-mode native --spread all", busy: 4, handing: 0 },
+    Row { queues: 2, mtu: 1500, options: "--xdp-mode native --spread off", busy: 2, handing: 2 },
     // There a veth forgets the queue: all of it is 0.
-    Row { queues: 2, mtu: 9000, options: "--xdp-mode generic --idle spin", busy: 1, handing: 1 },
+    Row { queues: 2, mtu: 9000, options: "--xdp-mode generic --idle spin", busy: 2, handing: 0 },
+    Row { queues: 2, mtu: 9000, options: "--xdp-mode generic --spread off", busy: 1, handing: 1 },
     // One worker for both queues.
     Row { queues: 2, mtu: 1500, options: "--cores 0", busy: 2, handing: 0 },
     // A worker without a queue has exports all the same.
-    Row { queues: 1, mtu: 1500, options: "--cores 0,1", busy: 1, handing: 1 },
+    Row { queues: 1, mtu: 9000, options: "--cores 0,1", busy: 2, handing: 0 },
+    Row { queues: 1, mtu: 1500, options: "--cores 0,1 --spread off", busy: 1, handing: 1 },
 ];
 
 #[test]
@@ -83,7 +88,10 @@ fn requests_on_the_wrong_queue_reach_their_export() {
         let received = report.each("lane", "received");
         assert_eq!(received.len(), busy, "{options}: {report:?}");
         assert!(received.iter().all(|frames| *frames > ROUNDS), "{options}: {received:?}");
-        assert_eq!(report.each("worker", "handed_over").len(), handing, "{options}: {report:?}");
+        // One worker announces the exports of all.
+        let announced = u64::from(EXPORTS);
+        let handed = report.each("worker", "handed_over").into_iter().filter(|frames| *frames > announced);
+        assert_eq!(handed.count(), handing, "{options}: {report:?}");
         let wanted = 2 * ROUNDS * u64::from(EXPORTS);
         assert_eq!((report.sum("reads"), report.sum("writes")), (wanted, wanted), "{report:?}");
     }
@@ -101,7 +109,7 @@ fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
     }
     let pair = Pair::new();
     let exports = "1.0=x,store=null,length=8 1.1=x,store=null,length=8";
-    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1"));
+    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1 --spread off"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
@@ -118,6 +126,42 @@ fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
     let report = daemon.stop().report();
     assert_eq!(report.sum("handed_over"), 22, "{report:?}");
     assert!(report.sum("sleeps") > 20, "{report:?}");
+}
+
+#[test]
+fn an_export_goes_to_the_worker_that_it_names_and_its_frames_too() {
+    let name = "an_export_goes_to_the_worker_that_it_names_and_its_frames_too";
+    if !may_run(name) {
+        return;
+    }
+    if thread::available_parallelism().unwrap().get() < 2 {
+        skipped(name, "needs two CPUs");
+        return;
+    }
+    let pair = Pair::new();
+    let dir = Dir::new();
+    let socket = dir.path().join("control.sock");
+    let null = |slot, worker| format!("1.{slot}=x,store=null,length=8,worker={worker}");
+    let exports = format!("{} {} {}", null(0, 1), null(1, 1), null(2, 0));
+    let control = format!("--control {}", socket.display());
+    let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS} --cores 0,1 {control}"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    for slot in [0, 1, 1, 2] {
+        host.read(at(1, slot), 0, 1);
+    }
+    let add = xblade(&format!("export add {} {control}", null(3, 1))).output().unwrap();
+    assert!(add.status.success(), "{add:?}");
+    let refused = xblade(&format!("export add {} {control}", null(4, 2))).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("there are workers 0 to 1"), "{said}");
+    for _ in 0..8 {
+        host.read(at(1, 3), 0, 1);
+    }
+    let report = daemon.stop().report();
+    report.assert_sound();
+    let mut received = report.each("lane", "received");
+    received.sort_unstable();
+    assert_eq!(received, [1, 11], "{report:?}");
 }
 
 /// Where the load of a CPU goes in each round.

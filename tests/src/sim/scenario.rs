@@ -11,6 +11,8 @@ pub(super) struct Scenario {
     pub(super) workers: u16,
     /// The worker of each lane.
     pub(super) lanes: Vec<u16>,
+    /// The lanes share a queue, and with it their chunks.
+    pub(super) one_queue: bool,
     pub(super) mtu: u32,
     pub(super) chunks: u32,
     pub(super) chunk_bytes: u32,
@@ -103,6 +105,7 @@ impl Scenario {
             pause_every_ns: rng.hits(6_000).then(|| rng.between(50_000_000, 600_000_000)),
             crash,
             crash_at_end: rng.hits(5_000),
+            one_queue: rng.hits(4_000),
         }
     }
 

@@ -8,7 +8,7 @@ use super::fault::{Fault, Place, Sink};
 use super::item::{Item, Section};
 use super::keys::KEYS;
 use crate::config::clash;
-use crate::config::export::{ExportError, Raw};
+use crate::config::export::{ExportError, Raw, WORKERS_MAX};
 use crate::config::{Export, Image};
 use crate::wire::aoe::Address;
 
@@ -18,6 +18,7 @@ pub struct Draft {
     /// What is behind it, and where its path stands.
     image: Option<(Image, Place)>,
     allow: Option<Vec<crate::wire::ether::Mac>>,
+    worker: Option<u16>,
 }
 
 impl Draft {
@@ -25,7 +26,7 @@ impl Draft {
     pub fn finish(self) -> Option<(Export, Place)> {
         let (address, _) = self.address?;
         let (image, at) = self.image?;
-        Some((Export { address, image, allow: self.allow }, at))
+        Some((Export { address, image, allow: self.allow, worker: self.worker }, at))
     }
 }
 
@@ -78,8 +79,9 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> Draft {
         good = false;
         sink.put(meaningless(&error, &places, &header));
     }
+    let worker = raw.worker;
     let image = image(raw, path, &header, sink).filter(|_| good);
-    Draft { address, image, allow }
+    Draft { address, image, allow, worker }
 }
 
 /// Keys, and the options of the command line that they are.
@@ -93,6 +95,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("trim", "trim"),
     ("pin", "pin"),
     ("huge", "huge"),
+    ("worker", "worker"),
 ];
 
 /// The option as the command line has it; `None` if it is switched off.
@@ -107,6 +110,8 @@ fn written(key: &str, option: &str, item: Item<'_>) -> Option<String> {
                 Some(format!("{option}={size}"))
             }
         },
+        "worker" if item.as_text() == Some("auto") => Some("worker=auto".to_owned()),
+        "worker" => item.number(0..=u32::from(WORKERS_MAX) - 1, "0").map(|worker| format!("worker={worker}")),
         _ => Some(format!("{option}={}", item.one_of(words(key))?)),
     }
 }

@@ -34,9 +34,10 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "pin",
             "huge",
             "allow",
+            "worker",
         ],
     ),
-    ("[workers]", &["cores", "idle"]),
+    ("[workers]", &["cores", "idle", "spread"]),
     (
         "[rings]",
         &["rx-ring", "tx-ring", "umem-chunks", "chunk-bytes", "huge-pages", "busy-poll", "busy-poll-budget"],

@@ -139,6 +139,7 @@ fn workers(top: &mut Section<'_>, serve: &mut Serve) -> Vec<Place> {
         }
     }
     set(section.take("idle").and_then(|item| item.word()), &mut serve.idle);
+    set(section.take("spread").and_then(|item| item.word()), &mut serve.spread);
     section.finish();
     places
 }

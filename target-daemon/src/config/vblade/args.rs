@@ -161,7 +161,7 @@ impl Vblade {
         }
         let image: Image = raw.image(&self.file)?;
         let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
-        Ok(Export { address: self.address, image, allow })
+        Ok(Export { address: self.address, image, allow, worker: None })
     }
 
     /// What xblade serves when it is called as vblade.

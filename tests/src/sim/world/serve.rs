@@ -25,6 +25,7 @@ impl World {
         });
         let plan = Plan {
             lanes: self.scenario.lanes.clone(),
+            one_queue: self.scenario.one_queue,
             workers: self.scenario.workers,
             chunks: self.scenario.chunks,
             chunk_bytes: self.scenario.chunk_bytes,

@@ -1,0 +1,167 @@
+//! The ledger of a UMEM: who has each chunk.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// Where a chunk is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Place {
+    /// On a free list: that of a lane, or the one that all lanes share.
+    Free,
+    /// With the kernel for receiving: fill ring, NIC, rx ring.
+    Fill,
+    /// In a `Frame` of a lane.
+    User,
+    /// With the kernel for sending: tx ring, NIC, completion ring.
+    Tx,
+}
+
+/// Whose list or frame it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holder(u8);
+
+impl Holder {
+    /// Nobody's: on the free list that all lanes share.
+    pub const NOBODY: Self = Self(0);
+
+    /// The lane at this index among those of the UMEM, if it has so many.
+    pub fn lane(index: usize) -> Option<Self> {
+        (index < LANES_MAX).then(|| Self(index as u8 + 1))
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.0).wrapping_sub(1)
+    }
+}
+
+/// Most lanes that may share a UMEM: place and holder of a chunk fit a byte.
+pub const LANES_MAX: usize = 63;
+
+/// A chunk was not where a move expected it, or does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Misplaced;
+
+/// Where each chunk of a UMEM is, for all lanes that share it.
+///
+/// A chunk is moved by one thread at a time: by the lane that holds it, or by
+/// who holds the lock of the fill and completion rings. Only the kernel says
+/// who receives one, so that move is the one that two might try.
+#[derive(Debug)]
+pub struct Ledger {
+    chunks: Box<[AtomicU8]>,
+    books: Box<[Books]>,
+    filled: AtomicU32,
+    completed: AtomicU32,
+}
+
+/// What one lane has counted; nobody else writes to it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Books {
+    received: AtomicU32,
+    posted: AtomicU32,
+}
+
+impl Ledger {
+    /// All chunks free, and held by this lane.
+    pub fn new(chunks: u32, lanes: usize, first: Holder) -> Self {
+        let free = code(Place::Free, first);
+        Self {
+            chunks: (0..chunks).map(|_| AtomicU8::new(free)).collect(),
+            books: (0..lanes).map(|_| Books::default()).collect(),
+            filled: AtomicU32::new(0),
+            completed: AtomicU32::new(0),
+        }
+    }
+
+    /// All chunks.
+    pub fn total(&self) -> u32 {
+        self.chunks.len() as u32
+    }
+
+    /// Lanes that share them.
+    pub fn lanes(&self) -> usize {
+        self.books.len()
+    }
+
+    /// Chunks with the kernel for receiving.
+    pub fn filled(&self) -> u32 {
+        // In this order nothing is received that was not filled before.
+        let received = self.sum(|books| &books.received);
+        self.filled.load(Ordering::Acquire).wrapping_sub(received)
+    }
+
+    /// Chunks with the kernel for sending.
+    pub fn sending(&self) -> u32 {
+        let completed = self.completed.load(Ordering::Acquire);
+        self.sum(|books| &books.posted).wrapping_sub(completed)
+    }
+
+    /// Moves a chunk of, or to, this holder. Refused if it is not in `from`.
+    pub fn shift(&self, chunk: u32, holder: Holder, from: Place, to: Place) -> Result<(), Misplaced> {
+        let place = self.chunks.get(chunk as usize).ok_or(Misplaced)?;
+        let (before, after) = (code(from, holder), code(to, holder));
+        if from == Place::Fill {
+            place
+                .compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed)
+                .map_err(|_| Misplaced)?;
+        } else if place.load(Ordering::Acquire) == before {
+            place.store(after, Ordering::Release);
+        } else {
+            return Err(Misplaced);
+        }
+        let books = self.books.get(holder.index());
+        match from {
+            Place::Fill => step(books.map(|books| &books.received)),
+            Place::Tx => step(Some(&self.completed)),
+            Place::Free | Place::User => {}
+        }
+        match to {
+            Place::Fill => step(Some(&self.filled)),
+            Place::Tx => step(books.map(|books| &books.posted)),
+            Place::Free | Place::User => {}
+        }
+        Ok(())
+    }
+
+    /// Passes a free chunk on. Refused if it is not free, and `from`'s.
+    pub fn pass(&self, chunk: u32, from: Holder, to: Holder) -> Result<(), Misplaced> {
+        let place = self.chunks.get(chunk as usize).ok_or(Misplaced)?;
+        if place.load(Ordering::Acquire) != code(Place::Free, from) {
+            return Err(Misplaced);
+        }
+        place.store(code(Place::Free, to), Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether a chunk is free, and this holder's.
+    pub fn is_free(&self, chunk: u32, holder: Holder) -> bool {
+        let free = code(Place::Free, holder);
+        self.chunks.get(chunk as usize).is_some_and(|place| place.load(Ordering::Acquire) == free)
+    }
+
+    /// Counts the chunks in a place, of this holder.
+    pub fn count(&self, place: Place, holder: Holder) -> u32 {
+        let wanted = code(place, holder);
+        self.chunks.iter().filter(|at| at.load(Ordering::Relaxed) == wanted).count() as u32
+    }
+
+    fn sum(&self, of: impl Fn(&Books) -> &AtomicU32) -> u32 {
+        self.books.iter().fold(0, |sum, books| sum.wrapping_add(of(books).load(Ordering::Acquire)))
+    }
+}
+
+/// Place and holder in a byte. What the kernel has is nobody's.
+fn code(place: Place, holder: Holder) -> u8 {
+    match place {
+        Place::Fill | Place::Tx => place as u8,
+        Place::Free | Place::User => holder.0 << 2 | place as u8,
+    }
+}
+
+/// Adds one to a counter that one thread at a time writes.
+fn step(counter: Option<&AtomicU32>) {
+    if let Some(counter) = counter {
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+}
