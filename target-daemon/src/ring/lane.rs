@@ -60,6 +60,8 @@ pub struct Lane<R: Rings> {
     pool: Pool,
     stock: Arc<Stock<R::Supply>>,
     chain: Chain,
+    /// Chunks taken over from the kernel, and not yet noted.
+    claimed: u32,
     outbox: Vec<Descriptor>,
     /// The kernel wants to be told that the fill ring has entries.
     fill_asks: bool,
@@ -81,6 +83,7 @@ impl<R: Rings> Lane<R> {
                 pool: Pool::new(Arc::clone(&ledger), Holder::lane(index)?),
                 stock: Arc::clone(&stock),
                 chain: Chain::Start,
+                claimed: 0,
                 outbox: Vec::with_capacity(BATCH),
                 fill_asks: false,
                 counters: LaneCounters::default(),
@@ -148,6 +151,7 @@ impl<R: Rings> Lane<R> {
             }
         }
         self.counters.received += (out.len() - before) as u64;
+        self.pool.note_received(std::mem::take(&mut self.claimed));
         taken
     }
 
@@ -242,6 +246,7 @@ impl<R: Rings> Lane<R> {
             return Err(TxFull(frame));
         }
         let pieces = frame.pieces();
+        let before = self.outbox.len();
         for at in 0..pieces {
             let Some((addr, len)) = frame.piece(at) else {
                 break;
@@ -251,6 +256,7 @@ impl<R: Rings> Lane<R> {
                 self.outbox.push(Descriptor { addr: addr.into(), len: len.into(), more });
             }
         }
+        self.pool.note_posted((self.outbox.len() - before) as u32);
         self.counters.transmitted += 1;
         Ok(())
     }
@@ -335,6 +341,7 @@ impl<R: Rings> Lane<R> {
             return None;
         }
         self.pool.shift(chunk, Place::Fill, Place::User).ok()?;
+        self.claimed += 1;
         Some(addr)
     }
 

@@ -98,6 +98,7 @@ impl Ledger {
     }
 
     /// Moves a chunk of, or to, this holder. Refused if it is not in `from`.
+    #[inline]
     pub fn shift(&self, chunk: u32, holder: Holder, from: Place, to: Place) -> Result<(), Misplaced> {
         let place = self.chunks.get(chunk as usize).ok_or(Misplaced)?;
         let (before, after) = (code(from, holder), code(to, holder));
@@ -110,18 +111,35 @@ impl Ledger {
         } else {
             return Err(Misplaced);
         }
-        let books = self.books.get(holder.index());
-        match from {
-            Place::Fill => step(books.map(|books| &books.received)),
-            Place::Tx => step(Some(&self.completed)),
-            Place::Free | Place::User => {}
-        }
-        match to {
-            Place::Fill => step(Some(&self.filled)),
-            Place::Tx => step(books.map(|books| &books.posted)),
-            Place::Free | Place::User => {}
-        }
         Ok(())
+    }
+
+    /// So many chunks more are with the kernel for receiving. Say so before they
+    /// are, with the lock of the fill ring.
+    pub fn note_filled(&self, chunks: u32) {
+        add(&self.filled, chunks);
+    }
+
+    /// So many chunks more have been sent. Say so with the lock of the completion
+    /// ring.
+    pub fn note_completed(&self, chunks: u32) {
+        add(&self.completed, chunks);
+    }
+
+    /// So many chunks more are no longer with the kernel for receiving.
+    #[inline]
+    pub fn note_received(&self, holder: Holder, chunks: u32) {
+        if let Some(books) = self.books.get(holder.index()) {
+            add(&books.received, chunks);
+        }
+    }
+
+    /// So many chunks more are with the kernel for sending. Say so before they are.
+    #[inline]
+    pub fn note_posted(&self, holder: Holder, chunks: u32) {
+        if let Some(books) = self.books.get(holder.index()) {
+            add(&books.posted, chunks);
+        }
     }
 
     /// Passes a free chunk on. Refused if it is not free, and `from`'s.
@@ -152,6 +170,7 @@ impl Ledger {
 }
 
 /// Place and holder in a byte. What the kernel has is nobody's.
+#[inline]
 fn code(place: Place, holder: Holder) -> u8 {
     match place {
         Place::Fill | Place::Tx => place as u8,
@@ -159,9 +178,8 @@ fn code(place: Place, holder: Holder) -> u8 {
     }
 }
 
-/// Adds one to a counter that one thread at a time writes.
-fn step(counter: Option<&AtomicU32>) {
-    if let Some(counter) = counter {
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-    }
+/// Adds to a counter that one thread at a time writes.
+#[inline]
+fn add(counter: &AtomicU32, more: u32) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Release);
 }

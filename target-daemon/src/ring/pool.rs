@@ -40,8 +40,21 @@ impl Pool {
         Self { ledger, holder, free }
     }
 
+    /// So many chunks were received: no longer with the kernel.
+    #[inline]
+    pub fn note_received(&self, chunks: u32) {
+        self.ledger.note_received(self.holder, chunks);
+    }
+
+    /// So many chunks are going to be sent.
+    #[inline]
+    pub fn note_posted(&self, chunks: u32) {
+        self.ledger.note_posted(self.holder, chunks);
+    }
+
     /// A free chunk, moved to `to`: for the kernel one that has not been touched
     /// for long, else one that was used last.
+    #[inline]
     pub fn take(&mut self, to: Place) -> Option<u32> {
         let chunk = if to == Place::Fill { self.free.pop_front() } else { self.free.pop_back() }?;
         // Cannot fail: what is on our list is ours, and free.
@@ -51,6 +64,7 @@ impl Pool {
     }
 
     /// A chunk back on the free list. Refused if it is not in `from`.
+    #[inline]
     pub fn give(&mut self, chunk: u32, from: Place) -> Result<(), Misplaced> {
         self.shift(chunk, from, Place::Free)?;
         // Never grows: at most all chunks, each at most once.
@@ -60,6 +74,7 @@ impl Pool {
 
     /// As [`Self::give`], for a chunk that is best received into again, since
     /// little of it was touched.
+    #[inline]
     pub fn give_cold(&mut self, chunk: u32, from: Place) -> Result<(), Misplaced> {
         self.shift(chunk, from, Place::Free)?;
         self.free.push_front(chunk);
@@ -67,6 +82,7 @@ impl Pool {
     }
 
     /// Moves a chunk between two places that are not the free list.
+    #[inline]
     pub fn shift(&mut self, chunk: u32, from: Place, to: Place) -> Result<(), Misplaced> {
         self.ledger.shift(chunk, self.holder, from, to)
     }
@@ -159,6 +175,7 @@ mod tests {
         pool.give_cold(untouched, Place::Fill).unwrap();
         assert_eq!(pool.give_cold(untouched, Place::Fill), Err(Misplaced), "freed twice");
         assert_eq!((pool.take(Place::User), pool.take(Place::Fill)), (Some(used), Some(untouched)));
+        pool.ledger().note_filled(1);
         assert_eq!(pool.check(1), Ok(()));
     }
 
@@ -192,11 +209,15 @@ mod tests {
         let ledger = Arc::new(Ledger::new(1, 2, a));
         let (mut first, mut second) = (Pool::new(Arc::clone(&ledger), a), Pool::new(Arc::clone(&ledger), b));
         let chunk = first.take(Place::Fill).unwrap();
+        ledger.note_filled(1);
         assert_eq!(second.shift(chunk, Place::Fill, Place::User), Ok(()));
         assert_eq!(first.shift(chunk, Place::Fill, Place::User), Err(Misplaced));
+        second.note_received(1);
         second.shift(chunk, Place::User, Place::Tx).unwrap();
+        second.note_posted(1);
         assert_eq!((ledger.filled(), ledger.sending()), (0, 1));
         first.give(chunk, Place::Tx).unwrap();
+        ledger.note_completed(1);
         assert_eq!((ledger.filled(), ledger.sending(), first.free()), (0, 0, 1));
     }
 }

@@ -51,17 +51,19 @@ impl<S: Supply> Stock<S> {
     /// Takes back the chunks of frames that have been sent. Returns how many
     /// addresses were not of such a frame.
     pub fn reclaim(&self, pool: &mut Pool, memory: &Memory) -> u64 {
-        let mut strange = 0;
+        let (mut seen, mut strange) = (0, 0);
         let mut addrs = [0; BATCH];
         let mut shared = self.lock();
         loop {
             let n = shared.supply.complete(&mut addrs);
             for &addr in addrs.iter().take(n) {
                 let given = memory.chunk_at(addr).map(|chunk| pool.give(chunk, Place::Tx));
-                strange += u64::from(given != Some(Ok(())));
+                strange += u32::from(given != Some(Ok(())));
             }
+            seen += n as u32;
             if n < BATCH {
-                return strange;
+                pool.ledger().note_completed(seen - strange);
+                return strange.into();
             }
         }
     }
@@ -114,7 +116,9 @@ impl<S: Supply> Stock<S> {
             n += 1;
         }
         let addrs = addrs.get(..n).unwrap_or(&[]);
+        pool.ledger().note_filled(n as u32);
         if n > 0 && shared.supply.fill(addrs) == 0 {
+            pool.note_received(n as u32);
             for &addr in addrs {
                 // Cannot fail: taken above.
                 let given = pool.give(memory.chunk_of(addr as u32), Place::Fill);

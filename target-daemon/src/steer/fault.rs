@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::link::{FactsError, FlowRule};
 
 /// What remains when a NIC cannot steer.
-pub const STILL: &str = "xblade serves all the same: it takes requests on whatever queue they come in, and its workers share the exports";
+pub const STILL: &str = "xblade serves all the same: it takes requests on whatever queue they come in, and its XDP program takes them to the worker that owns the export";
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]

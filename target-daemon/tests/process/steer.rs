@@ -27,7 +27,10 @@ fn drivers_without_rules_are_told_of_plainly() {
             let (code, out, err) = run(&pair, &format!("steer -i {name} {deed}"));
             assert_eq!((code, out.as_str()), (Some(3), ""), "{name}: {err}");
             let why = format!("{name}: driver `{driver}` has no rules for receive queues");
-            assert!(err.contains(&why) && err.contains("its workers share the exports"), "{err}");
+            assert!(
+                err.contains(&why) && err.contains("takes them to the worker that owns the export"),
+                "{err}"
+            );
         }
         let (code, out, err) = run(&pair, &format!("steer -i {name} --revert"));
         assert_eq!((code, err.as_str()), (Some(0), ""));

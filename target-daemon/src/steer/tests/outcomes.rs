@@ -101,7 +101,7 @@ fn a_driver_that_refuses_is_left_as_it_was_and_that_is_said() {
             assert_eq!(fault.exit_code(), 3);
             let text = fault.to_string();
             assert!(text.contains("takes no rule by EtherType and none by MAC"), "{text}");
-            assert!(text.contains("its workers share the exports"), "{text}");
+            assert!(text.contains("takes them to the worker that owns the export"), "{text}");
             assert_eq!((bench.table(), bench.driver.is_on), (vec![], driver.is_on));
             assert!(!bench.has_record());
         }
