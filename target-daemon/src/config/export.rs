@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::hint;
 use super::size::{SizeError, parse_bytes};
 use crate::store::{Access, Durability, OpenOptions, Sync};
 use crate::wire::aoe::{Address, AddressError};
@@ -45,10 +46,8 @@ pub enum ExportError {
     Address(#[from] AddressError),
     /// Unknown option.
     #[error(
-        "'{option}' is not an option of an export (known: ro, offset=N, length=N, \
-         store=direct|file|mmap|null, durability=durable|volatile, sync=each|group, trim=on|off, pin, huge, \
-         allow=MAC; \
-         a path with a comma in it needs a link without one)"
+        "'{option}' is not an option of an export{} (known: {}; a path with a comma in it needs a link without one)",
+        hint::instead_of(option), hint::KNOWN.join(", ")
     )]
     Option {
         /// As given.
@@ -390,8 +389,12 @@ mod tests {
         let rows = [
             ("disk.img", "not an export"),
             ("0.1=", "not an export"),
-            ("0.1=/d,readonly", "'readonly' is not an option"),
-            ("0.1=/d,ro=1", "'ro=1' is not an option"),
+            (
+                "0.1=/d,readonly",
+                "'readonly' is not an option of an export, did you mean `ro`? (known: ro, offset=N,",
+            ),
+            ("0.1=/d,ro=1", "'ro=1' is not an option of an export, did you mean `ro`?"),
+            ("0.1=/d,rw", "'rw' is not an option of an export (known: "),
             ("0.1=/d,,ro", "'' is not an option"),
             ("0.1=/d,offset=100B", "not a multiple of 512"),
             ("0.1=/d,length=0", "at least one sector"),
@@ -424,6 +427,7 @@ mod tests {
             ("65535.1=/d", "65535"),
             ("0.255=/d", "255"),
             ("a.1=/d", "a.1"),
+            ("e0.1=/d", "write the address as 0.1"),
         ];
         for (text, part) in rows {
             let message = parse(text).unwrap_err().to_string();
