@@ -71,9 +71,8 @@ fn a_file_without_write_permission_is_offered_read_only() {
     ] {
         chmod(&path, mode);
         let message = as_nobody(|| refusal(&options));
-        // SAFETY: takes no arguments and cannot fail.
-        let user =
-            format!("may not be {what} by the user of this process, uid {}", unsafe { libc::geteuid() });
+        let uid = rustix::process::geteuid().as_raw();
+        let user = format!("may not be {what} by the user of this process, uid {uid}");
         assert!(message.contains(&user) && message.contains(&format!("{why}{remedy}")), "{message}");
     }
 }
