@@ -25,13 +25,12 @@ mod watch;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 use args::{Args, Command};
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    match run(&Args::parse().command) {
+    match run(&Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit()).command) {
         Ok(true) => ExitCode::SUCCESS,
         // Measured, but requests failed or data was wrong.
         Ok(false) => ExitCode::from(2),

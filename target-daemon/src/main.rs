@@ -8,7 +8,7 @@ use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs
 use xblade::control::client;
 use xblade::daemon;
 use xblade::steer::{self, Asked, Deed};
-use xblade::top::{self, TopError};
+use xblade::top;
 
 /// The request cannot be fulfilled as it is.
 const REQUEST: u8 = 2;
@@ -89,8 +89,8 @@ fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
 
 fn watch(options: &Top) -> Result<(), u8> {
     top::run(options).map_err(|error| {
-        eprintln!("error: {error}");
-        if matches!(error, TopError::NoTerminal) { REQUEST } else { 1 }
+        eprintln!("{error}");
+        error.exit_code()
     })
 }
 

@@ -265,8 +265,8 @@ fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
     let secret = rig.other.path().join("secret");
     let image = |name| rig.images.path().join(name);
     let outside = format!(
-        "attempt control:may_open by Control: {} lies outside of the folders that xblade may open: add folders = \
-         [\"{}\"] to [service] and restart xblade",
+        "attempt control:may_open by Control: {} lies outside of the folders that xblade may open: restart xblade \
+         with --folder {}",
         secret.display(),
         rig.other.path().display()
     );
@@ -358,7 +358,11 @@ fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
     let secret = rig.other.path().join("secret");
     write(Some(secret.clone()));
     daemon.signal(libc::SIGHUP);
-    daemon.until_said(&format!("{} lies outside of the folders that xblade may open", secret.display()));
+    daemon.until_said(&format!(
+        "{} lies outside of the folders that xblade may open: add folders = [\"{}\"] to [service]",
+        secret.display(),
+        rig.other.path().display()
+    ));
     rig.assert_serves(&mut daemon, 2);
     write(Some(rig.images.path().join("neighbour")));
     daemon.signal(libc::SIGHUP);

@@ -49,7 +49,7 @@ pub enum ResendKind {
 #[derive(clap::Args, Clone, Debug)]
 pub struct LoadArgs {
     /// Interface to send from; several as a list.
-    #[arg(long, value_name = "IF", value_delimiter = ',', required = true)]
+    #[arg(short, long, value_name = "IF", value_delimiter = ',', required = true)]
     pub interface: Vec<String>,
     /// Export to load; several as a list.
     #[arg(long, value_name = "SHELF.SLOT", value_delimiter = ',', required = true)]

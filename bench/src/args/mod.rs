@@ -4,7 +4,9 @@ mod compare;
 mod load;
 mod report;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
@@ -19,6 +21,21 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// Reads a command line, of which the first word is the program.
+    ///
+    /// # Errors
+    ///
+    /// What clap has to say, also when it was asked for help.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(&words);
+        let matches = matches.map_err(|error| xblade::config::interface_meant(error, &command, &words))?;
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// What to do.
@@ -42,7 +59,7 @@ pub enum Command {
 #[derive(clap::Args, Debug)]
 pub struct DiscoverArgs {
     /// Interface to ask on.
-    #[arg(long, value_name = "IF")]
+    #[arg(short, long, value_name = "IF")]
     pub interface: String,
     /// How long to wait for answers, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500)]
@@ -56,7 +73,7 @@ pub struct DiscoverArgs {
 #[derive(clap::Args, Debug)]
 pub struct EchoArgs {
     /// Interface to answer on.
-    #[arg(long, value_name = "IF")]
+    #[arg(short, long, value_name = "IF")]
     pub interface: String,
     /// Address to answer at.
     #[arg(long, value_name = "SHELF.SLOT", default_value = "0.1")]
@@ -97,4 +114,30 @@ pub enum Lie {
     WrongTag,
     /// Some reads bring other sectors than those asked for.
     WrongLba,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Args, clap::Error> {
+        Args::read(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_interface_has_a_short_form_and_a_hint() {
+        for command in
+            ["discover", "echo", "load --export 0.1", "ramp --export 0.1 --limit-us 100 --percentile 99"]
+        {
+            let line = format!("xblade-bench {command}");
+            for short in [format!("{line} -i eth1"), format!("{line} --interface eth1")] {
+                assert!(read(&short).is_ok(), "{short}: {:?}", read(&short).err().map(|e| e.to_string()));
+            }
+            let said = read(&format!("{line} --netif eth1"))
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
+            assert!(said.contains("'--interface'"), "{said}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
+use super::hint;
 use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
 use crate::wire::ether::Mac;
 
@@ -63,7 +64,13 @@ impl Cli {
     /// options that it would have to be merged with.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(words)?;
+        let words: Vec<OsString> = words.into_iter().collect();
+        let matches = match command.try_get_matches_from_mut(&words) {
+            Ok(matches) => matches,
+            // Help and version are errors, too.
+            Err(error) if !error.use_stderr() => return Err(error),
+            Err(error) => return Err(hint::better(error, &mut command, &words)),
+        };
         if let Some(("serve", serve)) = matches.subcommand()
             && let Some(other) = beside_the_file(serve)
         {

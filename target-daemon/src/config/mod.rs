@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod export;
 mod file;
+mod hint;
 mod service;
 mod show;
 mod size;
@@ -23,6 +24,7 @@ pub use cli::{
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach};
 pub use export::{Export, ExportError, Image};
 pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, export_from, load, parse};
+pub use hint::interface as interface_meant;
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use size::{SizeError, in_largest_unit, parse_bytes};

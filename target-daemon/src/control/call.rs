@@ -1,7 +1,7 @@
 //! One request to the control socket of a running xblade.
 
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,8 +36,16 @@ pub enum CallError {
     /// A socket, and nobody.
     #[error("{}: nobody answers: xblade has ended, and left this socket behind: start it again", .0.display())]
     Dead(PathBuf),
+    /// Something else.
+    #[error("{}: is a {kind}, not the control socket of an xblade: give that (--control PATH)", path.display())]
+    NoSocket {
+        /// What was given.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
     /// It is for others.
-    #[error("{}: you may not use this socket: run this as root{}", path.display(), or_in(group.as_deref()))]
+    #[error("{}: you may not use this socket: run this as root (sudo), or {}", path.display(), or_in(group.as_deref()))]
     Forbidden {
         /// The socket.
         path: PathBuf,
@@ -82,7 +90,12 @@ pub enum CallError {
 }
 
 fn or_in(group: Option<&str>) -> String {
-    group.map_or_else(String::new, |group| format!(", or as a member of the group {group}"))
+    match group {
+        Some(group) => format!("as a member of the group {group} (usermod -aG {group} USER, and log in again)"),
+        None => "have xblade give it to a group (control-group = \"xblade\" under [service], or --control-group) that \
+                 you are in"
+            .to_owned(),
+    }
 }
 
 impl CallError {
@@ -91,6 +104,7 @@ impl CallError {
         match self {
             Self::Absent(_) | Self::Dead(_) | Self::Forbidden { .. } => 3,
             Self::Refused { status, .. } if *status == StatusCode::CONFLICT => 3,
+            Self::NoSocket { .. } => 2,
             Self::Refused { status, .. } if status.is_client_error() => 2,
             Self::Slow { .. } | Self::Broken { .. } | Self::Odd { .. } | Self::Refused { .. } => 1,
         }
@@ -161,6 +175,9 @@ impl<'a> Client<'a> {
 
     fn unreachable(&self, error: &io::Error) -> CallError {
         let path = self.path.to_owned();
+        if let Some(kind) = other_kind(&path) {
+            return CallError::NoSocket { path, kind };
+        }
         match error.kind() {
             ErrorKind::NotFound => CallError::Absent(path),
             ErrorKind::ConnectionRefused => CallError::Dead(path),
@@ -172,6 +189,12 @@ impl<'a> Client<'a> {
     fn broken(&self, error: &dyn std::error::Error) -> CallError {
         CallError::Broken { path: self.path.to_owned(), what: error.to_string() }
     }
+}
+
+/// What is there, if it is no socket.
+fn other_kind(path: &Path) -> Option<&'static str> {
+    let kind = path.metadata().ok()?.file_type();
+    (!kind.is_socket()).then_some(if kind.is_dir() { "folder" } else { "file" })
 }
 
 /// The group of a socket, unless it is that of root.

@@ -30,6 +30,7 @@ mod server;
 mod socket;
 
 pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
+pub use call::{CallError, Client};
 pub use overview::{ExportView, InterfaceView, Overview};
 pub use server::{Handle, start};
 pub use socket::{BindError, Listener, bind};

@@ -11,6 +11,8 @@ use nix::unistd::Group;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use crate::config::CONTROL;
+
 /// Rights of a folder that is made.
 const FOLDER_MODE: u32 = 0o755;
 
@@ -28,8 +30,10 @@ pub enum BindError {
     Group(String),
     /// Somebody answers there.
     #[error(
-        "{}: another xblade has this control socket: give this one another (--control PATH), or none (--control none)",
-        .0.display()
+        "{}: another xblade has this control socket: one xblade serves all exports of an interface, so add yours to \
+         it (`xblade export add SHELF.SLOT=PATH{}`); for an interface of its own give this one another socket \
+         (--control PATH), or none (--control none)",
+        .0.display(), at(.0)
     )]
     InUse(PathBuf),
     /// Something else is there.
@@ -48,6 +52,11 @@ pub enum BindError {
         /// The answer of the system.
         source: io::Error,
     },
+}
+
+/// What whoever asks there has to say besides.
+fn at(path: &Path) -> String {
+    if path == Path::new(CONTROL) { String::new() } else { format!(" --control {}", path.display()) }
 }
 
 impl BindError {

@@ -15,19 +15,38 @@ pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
     match ask {
         Ask::Overview(answer) => answer(overview(served)),
         Ask::Configuration(answer) => answer(served.options.clone()),
-        Ask::Add { export, answer } => answer(add(*export, served)),
-        Ask::Remove { address, answer } => answer(remove(address, served)),
-        Ask::ReadOnly { address, read_only, answer } => answer(set_read_only(address, read_only, served)),
-        Ask::Resize { address, answer } => answer(resize(address, served, sizes)),
+        Ask::Add { export, answer } => {
+            let address = export.address;
+            answer(logged("export add", address, add(*export, served)));
+        }
+        Ask::Remove { address, answer } => answer(logged("export remove", address, remove(address, served))),
+        Ask::ReadOnly { address, read_only, answer } => {
+            let what = if read_only { "export read-only" } else { "export read-only --off" };
+            answer(logged(what, address, set_read_only(address, read_only, served)));
+        }
+        Ask::Resize { address, answer } => {
+            answer(logged("export resize", address, resize(address, served, sizes)));
+        }
         Ask::Trace(tracer) => served.team.trace(tracer.as_ref()),
         Ask::Reload(answer) => answer(reload(served, sizes)),
         Ask::ClearReservation { address, answer } => {
-            answer(clear(address, Clear::Reservation, "has no reservation any more", served));
+            let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
+            answer(logged("reservations --clear", address, outcome));
         }
         Ask::ClearMask { address, answer } => {
-            answer(clear(address, Clear::Mask, "has no mask list any more", served));
+            let outcome = clear(address, Clear::Mask, "has no mask list any more", served);
+            answer(logged("masks --clear", address, outcome));
         }
     }
+}
+
+/// A refusal is in the log as well: who asked may not be who looks for the
+/// reason. What was done is told where it is done.
+fn logged(what: &str, address: Address, outcome: Result<Changed, Refusal>) -> Result<Changed, Refusal> {
+    if let Err(refusal) = &outcome {
+        log::warn!("{what} {address} was refused: {refusal}");
+    }
+    outcome
 }
 
 /// All that there is to know.

@@ -40,9 +40,9 @@ pub fn acl(options: &Serve, export: &config::Export) -> Acl {
 
 /// Opens and locks one store, and puts the state of the export in force that was
 /// kept.
-pub fn open_one(wanted: &config::Export, options: &Serve) -> Result<Opened, Failure> {
-    let (address, acl) = (wanted.address, acl(options, wanted));
-    let folder = options.service.state.0.as_deref();
+pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
+    let (address, acl) = (wanted.address, acl(all, wanted));
+    let folder = all.service.state.0.as_deref();
     let (store, read_only, durability, path, way) = match &wanted.image {
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
@@ -50,7 +50,10 @@ pub fn open_one(wanted: &config::Export, options: &Serve) -> Result<Opened, Fail
         }
         Image::File(options) => {
             privilege::may_open(&options.path).map_err(Failure::request)?;
-            let opened = store::open(options).map_err(failure)?;
+            let opened = store::open(options).map_err(|error| match twin(&error, wanted, all) {
+                Some(other) => Failure::request(exported_twice(&options.path, other)),
+                None => failure(error),
+            })?;
             for warning in &opened.warnings {
                 warn!("{address}: {warning}");
             }
@@ -78,6 +81,30 @@ pub fn open_one(wanted: &config::Export, options: &Serve) -> Result<Opened, Fail
         keeper::restore(&mut export, wanted, folder)?;
     }
     Ok(Opened { export, way })
+}
+
+/// The other export that has the bytes, where one of ours has them.
+fn twin<'a>(error: &OpenError, wanted: &config::Export, all: &'a Serve) -> Option<&'a config::Export> {
+    let OpenError::Locked { holder: Holder::Ourselves, .. } = error else { return None };
+    let Image::File(ours) = &wanted.image else { return None };
+    all.exports.iter().filter(|other| other.address != wanted.address).find(|other| match &other.image {
+        Image::File(theirs) => store::in_conflict(ours, theirs),
+        Image::Null { .. } => false,
+    })
+}
+
+fn exported_twice(path: &Path, other: &config::Export) -> String {
+    let theirs = match &other.image {
+        Image::File(options) => options.path.as_path(),
+        Image::Null { .. } => path,
+    };
+    let name = if theirs == path { String::new() } else { format!(" ({})", theirs.display()) };
+    format!(
+        "{}: is exported already, at {}{name}: give another file, make both read-only, or give them an offset and \
+         length so that they do not overlap",
+        path.display(),
+        other.address
+    )
 }
 
 /// How the bytes are reached, and how writes become stable.

@@ -51,11 +51,6 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
         if !facts.up {
             warn!("{name} is down: bring it up with `ip link set {name} up`");
         }
-        if facts.rx_vlan_offload == Some(true) {
-            info!(
-                "{name}: VLAN tags are taken out by the NIC; to serve tagged hosts: ethtool -K {name} rxvlan off"
-            );
-        }
         interfaces.push(Interface { facts, program: None, presence: Presence::Here });
     }
     Ok(interfaces)

@@ -73,9 +73,28 @@ impl Keeper {
 /// Makes the folder for states, if it is not there.
 pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|e| {
+        if let Some(failure) = no_folder(folder, &e) {
+            return failure;
+        }
         let what = format!("{}: cannot make the folder for state", folder.display());
         Failure::machine(&what, format!("{e}: give another one by --state, or none"))
     })
+}
+
+/// Where a file is in the place of the folder: what was asked for is wrong, and
+/// not this machine.
+fn no_folder(folder: &Path, error: &io::Error) -> Option<Failure> {
+    let file = match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            folder.ancestors().find(|at| at.exists() && !at.is_dir())?
+        }
+        _ => return None,
+    };
+    Some(Failure::request(format!(
+        "{}: is a file, and state is kept in a folder: give a folder (--state FOLDER; in a configuration file \
+         state = \"FOLDER\" under [service]), or none",
+        file.display()
+    )))
 }
 
 fn run(from: &Receiver<Keep>, end: &Receiver<()>, folder: &Path, workers: &[(Sender<Order>, Waker)]) {
@@ -151,7 +170,7 @@ pub fn restore(export: &mut Export, wanted: &config::Export, folder: &Path) -> R
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(refused(&path, wanted, &e)),
+        Err(e) => return Err(no_folder(folder, &e).unwrap_or_else(|| refused(&path, wanted, &e))),
     };
     let saved = Saved::parse(&text, &of).map_err(|e| refused(&path, wanted, &e))?;
     saved.restore(&mut export.state).map_err(|_| refused(&path, wanted, &"a list in it is too long"))?;

@@ -9,6 +9,10 @@ use xblade_ebpf::PROGRAM;
 
 use super::facts::XdpMode;
 
+/// What to do rather than to start a second xblade.
+const ADD: &str = "one xblade serves all exports of an interface, so add yours to it (`xblade export add \
+                   SHELF.SLOT=PATH`)";
+
 /// An XDP program that was on an interface before us. `Display` is one line:
 /// what it is, who holds it, how to remove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub struct Occupant {
 
 impl Occupant {
     /// Finds out about program `id`. Whatever cannot be learnt stays out.
-    pub(super) fn of(interface: &str, mode: XdpMode, id: u32) -> Self {
+    pub fn of(interface: &str, mode: XdpMode, id: u32) -> Self {
         Self {
             interface: interface.to_owned(),
             mode,
@@ -66,7 +70,7 @@ impl Occupant {
             _ => "`bpftool link detach id` on its link, see `bpftool link show`".to_owned(),
         };
         match stop {
-            Some(stop) if self.is_xblade() => stop,
+            Some(stop) if self.is_xblade() => format!("{ADD}, or {stop}"),
             Some(stop) => format!("{stop} or run {command}"),
             None => format!("run {command}"),
         }
@@ -179,7 +183,8 @@ mod tests {
             (
                 occupant(Some("xblade"), &[4], &[(77, "xblade")]),
                 "interface `eth7` is served by another xblade (program id 12, native mode, held \
-                 by xblade, process 77): stop process 77",
+                 by xblade, process 77): one xblade serves all exports of an interface, so add yours to it \
+                 (`xblade export add SHELF.SLOT=PATH`), or stop process 77",
             ),
         ];
         for (occupant, line) in rows {

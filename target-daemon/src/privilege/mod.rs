@@ -13,10 +13,12 @@ mod filter;
 mod limits;
 mod reach;
 mod seccomp;
+mod user;
 
 pub use filter::Role;
 pub use reach::{Outside, Reach, may_open};
 pub use seccomp::{is_present as has_seccomp, landlock_abi};
+pub use user::as_user;
 
 use std::io;
 

@@ -45,8 +45,9 @@ const SHARED: [&str; 12] =
 /// Nor one anywhere below.
 const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Where exports may be, if that is restricted.
-static PLACES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+/// Where exports may be, if that is restricted, and whether a configuration file
+/// says so.
+static PLACES: OnceLock<(Vec<PathBuf>, bool)> = OnceLock::new();
 
 /// Kept open, so that the kernel knows the folder of this process by the same
 /// inode for ever: the rule is for the inode.
@@ -59,21 +60,23 @@ pub struct Outside {
     pub path: PathBuf,
     /// Where that leads to.
     pub real: PathBuf,
+    /// Whether this process has a configuration file to write the remedy into.
+    pub configured: bool,
 }
 
 impl fmt::Display for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, real } = self;
+        let Self { path, real, configured } = self;
         path.display().fmt(f)?;
         if path != real {
             write!(f, " (that is {})", real.display())?;
         }
-        let folder = real.parent().unwrap_or(real);
-        write!(
-            f,
-            " lies outside of the folders that xblade may open: add folders = [{:?}] to [service] and restart xblade",
-            folder.display().to_string()
-        )
+        let folder = real.parent().unwrap_or(real).display().to_string();
+        f.write_str(" lies outside of the folders that xblade may open: ")?;
+        match configured {
+            true => write!(f, "add folders = [{folder:?}] to [service] and restart xblade"),
+            false => write!(f, "restart xblade with --folder {folder}"),
+        }
     }
 }
 
@@ -84,15 +87,15 @@ impl fmt::Display for Outside {
 ///
 /// It lies elsewhere; the error says what to do.
 pub fn may_open(path: &Path) -> Result<(), Outside> {
-    PLACES.get().map_or(Ok(()), |places| lies_in(path, places))
+    PLACES.get().map_or(Ok(()), |(places, configured)| lies_in(path, places, *configured))
 }
 
-fn lies_in(path: &Path, places: &[PathBuf]) -> Result<(), Outside> {
+fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), Outside> {
     let Ok(real) = path.canonicalize() else { return Ok(()) };
     if places.iter().any(|place| real.starts_with(place)) {
         return Ok(());
     }
-    Err(Outside { path: path.to_owned(), real })
+    Err(Outside { path: path.to_owned(), real, configured })
 }
 
 /// The folder of a file, unless that is everybody's; then the file alone.
@@ -153,7 +156,7 @@ pub(super) fn confine(reach: &Reach) -> io::Result<String> {
     };
     let places = places.into_iter().chain(linked(&reach.folders)).collect();
     // Set once: there is one process.
-    let _ = PLACES.set(places);
+    let _ = PLACES.set((places, reach.configuration.is_some()));
     Ok(described(effective_abi))
 }
 
@@ -231,18 +234,20 @@ mod tests {
     fn a_file_elsewhere_is_told_with_its_folder() {
         let places = [PathBuf::from("/usr/bin"), PathBuf::from("/dev/null")];
         for inside in ["/usr/bin/env", "/dev/null", "/not/there"] {
-            assert_eq!(lies_in(Path::new(inside), &places), Ok(()), "{inside}");
+            assert_eq!(lies_in(Path::new(inside), &places, true), Ok(()), "{inside}");
         }
-        let outside = lies_in(Path::new("/dev/zero"), &places).unwrap_err().to_string();
-        assert_eq!(
-            outside,
-            "/dev/zero lies outside of the folders that xblade may open: add folders = [\"/dev\"] to [service] and \
-             restart xblade"
-        );
+        for (configured, remedy) in [
+            (true, "add folders = [\"/dev\"] to [service] and restart xblade"),
+            (false, "restart xblade with --folder /dev"),
+        ] {
+            let outside = lies_in(Path::new("/dev/zero"), &places, configured).unwrap_err().to_string();
+            let expected = format!("/dev/zero lies outside of the folders that xblade may open: {remedy}");
+            assert_eq!(outside, expected);
+        }
         // A link is judged by where it leads to.
         let link = std::env::temp_dir().join(format!("xblade-reach-{}", std::process::id()));
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
-        let outside = lies_in(&link, &[std::env::temp_dir().canonicalize().unwrap()]);
+        let outside = lies_in(&link, &[std::env::temp_dir().canonicalize().unwrap()], true);
         std::fs::remove_file(&link).unwrap();
         assert!(outside.unwrap_err().to_string().contains("(that is /dev/zero)"));
     }

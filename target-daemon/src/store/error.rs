@@ -1,6 +1,9 @@
 //! Why a store was not opened, and what to know about one that was.
 
+use std::fmt;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Access;
@@ -11,8 +14,7 @@ use super::lock::Holder;
 #[non_exhaustive]
 pub enum OpenError {
     /// Nothing is there.
-    #[error("{}: no such file: correct the path, or create it with `truncate -s \
-             SIZE`", path.display())]
+    #[error("{}: {}", path.display(), missing(path))]
     Missing {
         /// The file.
         path: PathBuf,
@@ -26,20 +28,23 @@ pub enum OpenError {
         kind: &'static str,
     },
     /// It may not be read.
-    #[error("{}: may not be read: give read permission to the user of this \
-             process", path.display())]
+    #[error("{}: may not be read by {denied}: give that user read permission", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
+        /// Who may not.
+        denied: Denied,
         /// The answer of the system.
         source: io::Error,
     },
     /// It may be read but not written.
-    #[error("{}: may not be written: give write permission, or export it with \
-             `ro`", path.display())]
+    #[error("{}: may not be written{}: give write permission, or export it with \
+             `ro`", path.display(), by(denied.as_ref()))]
     Unwritable {
         /// The file.
         path: PathBuf,
+        /// Who may not; `None`: nobody may, for the medium is read-only.
+        denied: Option<Denied>,
         /// The answer of the system.
         source: io::Error,
     },
@@ -167,6 +172,55 @@ pub enum OpenError {
         /// The answer of the system.
         source: io::Error,
     },
+}
+
+/// What to do where nothing is.
+fn missing(path: &Path) -> &'static str {
+    // Of what is below it, this alone holds files.
+    let is_device = path.starts_with("/dev") && !path.starts_with("/dev/shm");
+    if is_device {
+        "no such device: correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, \
+         `lvs` the logical volumes, and `vgchange -ay` activates these)"
+    } else {
+        "no such file: correct the path, or create it with `truncate -s SIZE`"
+    }
+}
+
+fn by(denied: Option<&Denied>) -> String {
+    denied.map_or_else(String::new, |denied| format!(" by {denied}"))
+}
+
+/// Whom the permissions of a file keep out, and what they are. By numbers: the
+/// names may be out of reach.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denied {
+    uid: u32,
+    /// Owner, group and mode; `None` where a folder on the way is closed.
+    file: Option<(u32, u32, u32)>,
+}
+
+impl Denied {
+    /// This process, by the file at this path.
+    pub(super) fn at(path: &Path) -> Self {
+        let file = fs::metadata(path).ok().map(|facts| (facts.uid(), facts.gid(), facts.mode() & 0o7777));
+        Self { uid: rustix::process::geteuid().as_raw(), file }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the user of this process, uid {}", self.uid)?;
+        // In the sandbox, or on NFS.
+        if self.uid == 0 {
+            f.write_str(", whom permissions bind here")?;
+        }
+        match self.file {
+            Some((owner, group, mode)) => {
+                write!(f, " (the file has owner {owner}, group {group}, mode {mode:04o})")
+            }
+            None => f.write_str(" (a folder on the way is closed to it)"),
+        }
+    }
 }
 
 impl OpenError {

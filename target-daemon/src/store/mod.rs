@@ -50,13 +50,13 @@ use crate::plant::{Bug, planted};
 pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use choose::{Opened, open};
 pub use completed::QUEUE_MAX;
-pub use error::{OpenError, Warning};
+pub use error::{Denied, OpenError, Warning};
 pub use fake::FakeStore;
 pub use faulty::Faulty;
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions, Sync, examine};
+pub use open::{Access, OpenOptions, Sync, examine, in_conflict};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ranges::{Extent, ranges, span};
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::device;
 use super::discard;
+use super::error::Denied;
 use super::lock::{self, Claim, Refused};
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
@@ -233,8 +234,7 @@ pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
     check_alignment(options)?;
     let file = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
     if !options.read_only {
-        let refused =
-            |e: rustix::io::Errno| OpenError::Unwritable { path: options.path.clone(), source: e.into() };
+        let refused = |e: rustix::io::Errno| unwritable(options, e.into());
         rustix::fs::access(&options.path, rustix::fs::Access::WRITE_OK).map_err(refused)?;
     }
     let system = |action| move |source| OpenError::system(&options.path, action, source);
@@ -243,6 +243,23 @@ pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
         check_device(options, &file)?;
     }
     Ok(())
+}
+
+/// Whether two exports would be of the same bytes of the same file or device, and
+/// one of them may write.
+pub fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
+    let identity = |options: &OpenOptions| {
+        let facts = fs::metadata(&options.path).ok()?;
+        let is_device = facts.file_type().is_block_device();
+        Some(if is_device { (is_device, 0, facts.rdev()) } else { (is_device, facts.dev(), facts.ino()) })
+    };
+    let end = |options: &OpenOptions| {
+        options.length_bytes.map_or(u64::MAX, |length| options.offset_bytes.saturating_add(length))
+    };
+    !(a.read_only && b.read_only)
+        && a.offset_bytes < end(b)
+        && b.offset_bytes < end(a)
+        && identity(a).is_some_and(|ours| Some(ours) == identity(b))
 }
 
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
@@ -290,12 +307,18 @@ fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
             if !options.read_only && File::open(&path).is_ok() =>
         {
-            OpenError::Unwritable { path, source }
+            unwritable(options, source)
         }
-        ErrorKind::PermissionDenied => OpenError::Unreadable { path, source },
+        ErrorKind::PermissionDenied => OpenError::Unreadable { denied: Denied::at(&path), path, source },
         ErrorKind::ResourceBusy => OpenError::Busy { path },
         _ => OpenError::System { path, action: "open", source },
     }
+}
+
+fn unwritable(options: &OpenOptions, source: io::Error) -> OpenError {
+    let path = options.path.clone();
+    let denied = (source.kind() == ErrorKind::PermissionDenied).then(|| Denied::at(&path));
+    OpenError::Unwritable { path, denied, source }
 }
 
 fn claim(options: &OpenOptions, facts: &Metadata) -> Result<Arc<Claim>, OpenError> {
@@ -334,7 +357,7 @@ fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
     // Opening a read-only device for writing succeeds; its writes would fail.
     if device.read_only && !options.read_only {
         let source = io::Error::from_raw_os_error(libc::EROFS);
-        return Err(OpenError::Unwritable { path, source });
+        return Err(unwritable(options, source));
     }
     if !(SECTOR_BYTES as u32..=BLOCK_MAX).contains(&device.logical_bytes) {
         return Err(OpenError::SectorSize { path, bytes: device.logical_bytes });

@@ -12,20 +12,21 @@ mod source;
 mod view;
 
 pub use rates::{Rates, Row, between};
-pub use source::{Samples, Socket, Unreachable};
+pub use source::{Samples, Socket};
 pub use view::View;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use crate::config::Top;
+use crate::control::CallError;
 
 /// Why it ends otherwise than by its user.
 #[derive(Debug, thiserror::Error)]
 pub enum TopError {
     /// Nobody answers.
     #[error(transparent)]
-    Unreachable(#[from] Unreachable),
+    Unreachable(#[from] CallError),
     /// No terminal to draw on.
     #[error(
         "standard output is not a terminal: use --once, or --batch N, for lines that another program can read"
@@ -34,6 +35,17 @@ pub enum TopError {
     /// The terminal or the pipe has a fault.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
+}
+
+impl TopError {
+    /// The exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreachable(error) => error.exit_code(),
+            Self::NoTerminal => 2,
+            Self::Output(_) => 1,
+        }
+    }
 }
 
 /// Runs until its user ends it, or the lines that were asked for are printed.

@@ -8,8 +8,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
+use crate::control::CallError;
 use crate::control::samples::{ExportSample, InterfaceSample, WorkerSample};
-use crate::top::source::Unreachable;
 use crate::top::{Socket, batch};
 
 /// The same daemon, second by second.
@@ -19,7 +19,7 @@ struct Fake {
 }
 
 impl Samples for Fake {
-    fn sample(&mut self) -> Result<Sample, Unreachable> {
+    fn sample(&mut self) -> Result<Sample, CallError> {
         self.seconds += 1;
         let exports = (1..=self.exports).map(|slot| export(slot, self.seconds));
         Ok(Sample {
@@ -156,7 +156,7 @@ fn a_daemon_that_went_away_is_told_above_the_last_rows() {
     let mut before = Sample::default();
     refresh(&mut view, &mut Socket::new("/nonexistent/sock".into()), &mut before);
     let lines = drawn(&mut view, 110, 9);
-    assert!(lines[1].starts_with("cannot ask xblade at /nonexistent/sock"), "{lines:?}");
+    assert!(lines[1].starts_with("/nonexistent/sock: there is no such socket"), "{lines:?}");
     assert!(lines[4].starts_with("0.1 "), "{lines:?}");
     refresh(&mut view, &mut Fake { seconds: 5, exports: 1 }, &mut before);
     assert!(drawn(&mut view, 110, 9)[1].starts_with("eth1 up"), "and it is back");

@@ -47,7 +47,10 @@ fn every_message_has_all_its_parts() {
         let (last, heads) = heads.split_last().unwrap();
         assert_eq!(*last, lines.len() - 1, "{}", path.display());
         let count = heads.len();
-        assert_eq!(lines[*last], format!("xblade.toml: {count} fault{}", if count == 1 { "" } else { "s" }));
+        let total = format!("xblade.toml: {count} fault{}", if count == 1 { "" } else { "s" });
+        // Where the text cannot be read, not all can be known.
+        let hides = "; others may show when these are corrected";
+        assert_eq!(lines[*last].trim_end_matches(hides), total);
         for (n, head) in heads.iter().enumerate() {
             let block = &lines[*head..*heads.get(n + 1).unwrap_or(last)];
             let place: Vec<&str> = block[0].splitn(4, ':').collect();

@@ -157,6 +157,12 @@ fn nobody_there_is_said_with_the_remedy() {
     drop(UnixListener::bind(&path).unwrap());
     let dead = said(&mut command(&path, "status"));
     assert!(dead.0 == 3 && dead.2.contains("xblade has ended"), "{dead:?}");
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    for (name, kind) in [("file", "is a file, not"), ("", "is a folder, not")] {
+        let other = said(&mut command(&dir.path().join(name), "status"));
+        assert!(other.0 == 2 && other.2.contains(kind) && other.2.contains("--control"), "{other:?}");
+        assert!(!other.2.contains("has ended"), "{other:?}");
+    }
 }
 
 #[test]
@@ -206,9 +212,11 @@ fn who_may_not_is_told_who_may() {
         said(command.args(["status", "--control"]).arg(&fake.path).current_dir("/").uid(NOBODY).gid(group))
     };
     let refused = status(&plain, NOBODY);
-    assert!(refused.0 == 3 && refused.2.contains("run this as root\n"), "{refused:?}");
+    let remedy = ["run this as root (sudo)", "control-group = \"xblade\"", "--control-group"];
+    assert!(refused.0 == 3 && remedy.iter().all(|part| refused.2.contains(part)), "{refused:?}");
     let refused = status(&shared, NOBODY);
-    assert!(refused.0 == 3 && refused.2.contains("as a member of the group daemon"), "{refused:?}");
+    assert!(refused.0 == 3 && refused.2.contains("as a member of the group daemon (usermod"), "{refused:?}");
+    assert!(refused.2.contains("run this as root (sudo)"), "{refused:?}");
     let served = status(&shared, daemon);
     assert!(served.0 == 0 && served.1.contains("0.1"), "{served:?}");
 }

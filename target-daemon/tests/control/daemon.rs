@@ -136,6 +136,21 @@ fn exports_come_and_go_by_commands() {
     assert!(code == 2 && err.contains("0.2 is served already"), "{err}");
     let (code, _, err) = rig.run(&format!("export add 0.3={}", rig.path("none")));
     assert!(code != 0 && err.contains("none"), "{code}: {err}");
+    let (code, _, err) = rig.run(&format!("export add 0.3={}", rig.path("a")));
+    assert!(code == 2 && err.contains("/a: is exported already, at 0.1: "), "{code}: {err}");
+    // Of another folder, and of another user: root is bound by permissions now.
+    let (code, _, err) = rig.run("export add 0.3=/dev/zero");
+    assert!(code == 2 && err.contains("restart xblade with --folder /dev"), "{code}: {err}");
+    let secret = rig.dir.image("secret", 8).path().to_owned();
+    std::os::unix::fs::chown(&secret, Some(65534), Some(7)).unwrap();
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (code, _, err) = rig.run(&format!("export add 0.3={}", secret.display()));
+    let who = "/secret: may not be read by the user of this process, uid 0, whom permissions bind here (the file has \
+               owner 65534, group 7, mode 0600): give that user read permission";
+    assert!(code == 3 && err.contains(who), "{code}: {err}");
+    // Refusals are in the log as well.
+    rig.daemon.wait_for("WARN ] export add 0.2 was refused: 0.2 is served already");
+    rig.daemon.wait_for("WARN ] export add 0.3 was refused: nothing was changed: /dev/zero lies outside");
 
     rig.good("export read-only 0.2");
     let tag = rig.host.send_write(at(0, 2), 5, &pattern(5, 1));
@@ -153,6 +168,15 @@ fn exports_come_and_go_by_commands() {
     rig.host.assert_silence(at(0, 2));
     let (code, _, err) = rig.run("export remove 0.2");
     assert!(code == 2 && err.contains("no export 0.2"), "{err}");
+    for what in ["export resize", "export read-only", "reservations --clear", "masks --clear"] {
+        assert_eq!(rig.run(&format!("{what} 0.2")).0, 2, "{what}");
+    }
+    for what in ["remove", "resize", "read-only"].map(|what| format!("export {what}")) {
+        rig.daemon.wait_for(&format!("{what} 0.2 was refused: there is no export 0.2: there are 0.1"));
+    }
+    for what in ["reservations", "masks"] {
+        rig.daemon.wait_for(&format!("{what} --clear 0.2 was refused: there is no export 0.2"));
+    }
     assert_eq!(rig.json("status")["exports"].as_array().map(Vec::len), Some(1));
     let (code, _, err) = rig.run("reload");
     assert!(code == 2 && err.contains("without a configuration file"), "{err}");
@@ -199,7 +223,8 @@ fn a_second_daemon_does_not_take_the_socket() {
     let refused = Daemon::spawn(&other.ours, xblade(&serve)).ended();
     assert_eq!(refused.status.code(), Some(3), "{}", refused.text);
     assert!(refused.text.contains("another xblade has this control socket"), "{}", refused.text);
-    assert!(refused.text.contains(&rig.socket.display().to_string()), "{}", refused.text);
+    let remedy = format!("`xblade export add SHELF.SLOT=PATH --control {}`", rig.socket.display());
+    assert!(refused.text.contains(&remedy), "{}", refused.text);
     // Nothing of it is left, and the first one goes on.
     assert_eq!(rig.json("status")["exports"][0]["address"], "0.1");
     rig.end();

@@ -53,6 +53,7 @@ fn one_that_somebody_has_is_refused_and_left_alone() {
     assert!(matches!(said, BindError::InUse(_)) && !said.is_request());
     let said = said.to_string();
     assert!(said.contains(fake.path.to_str().unwrap()) && said.contains("--control none"), "{said}");
+    assert!(said.contains("one xblade serves all exports of an interface"), "{said}");
     assert_eq!(get(&fake.path, "/v1/status").status, 200);
 }
 

@@ -1,5 +1,7 @@
 //! `xblade top` over a socket, with made-up answers.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::thread;
@@ -45,11 +47,33 @@ fn top_prints_a_row_for_each_export() {
 }
 
 #[test]
+fn top_says_that_it_does_not_understand() {
+    let dir = Dir::new();
+    let path = dir.path().join("control");
+    let listener = UnixListener::bind(&path).unwrap();
+    let other = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+    });
+    let output = top(&format!("--once --control {}", path.display()));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("does not understand") && said.contains("of the same version?"), "{said}");
+    other.join().unwrap();
+}
+
+#[test]
 fn top_says_what_is_wrong() {
     let dir = Dir::new();
     let nobody = dir.path().join("nobody").display().to_string();
     for (arguments, code, parts) in [
-        (format!("--once --control {nobody}"), 1, ["cannot ask xblade at", "--control"]),
+        (
+            format!("--once --control {nobody}"),
+            3,
+            ["there is no such socket: xblade does not run", "--control"],
+        ),
+        (format!("--once --control {}", dir.path().display()), 2, ["is a folder", "--control"]),
         ("--interval 0".to_owned(), 2, ["'0' is not a number of seconds", "take 0.1 to 3600"]),
         ("--interval soon".to_owned(), 2, ["'soon'", "0.1 to 3600"]),
         ("--batch 0".to_owned(), 2, ["--batch", "1.."]),

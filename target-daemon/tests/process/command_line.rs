@@ -20,6 +20,10 @@ const REFUSED: &[Row] = &[
     ("0.255=%/a -i xbp0", 2, &["slot 255", "take 0 to 254"]),
     ("%/a -i xbp0", 2, &["is not an export", "SHELF.SLOT=PATH"]),
     ("0.1=%/a,rw -i xbp0", 2, &["'rw' is not an option of an export", "ro, offset=N"]),
+    ("0.1=%/a,readonly -i xbp0", 2, &["'readonly' is not an option of an export, did you mean `ro`?"]),
+    ("e0.1=%/a -i xbp0", 2, &["\"e0.1\" is the name that hosts have for it: write the address as 0.1"]),
+    ("0 1 xbp0 %/a", 2, &["`xblade vblade 0 1 xbp0 ", "`xblade serve 0.1=", "/a --interface xbp0`"]),
+    ("0.1=%/a --netif xbp0", 2, &["unexpected argument '--netif'", "'--interface'"]),
     ("0.1=x,store=null -i xbp0", 2, &["store=null needs a size", "length=1GiB"]),
     ("0.1=%/a,length=1.5G -i xbp0", 2, &["'1.5G' is not a size", "1MiB"]),
     ("0.1=%/a,offset=100B -i xbp0", 2, &["offset=100B", "not a multiple of 512"]),
@@ -59,13 +63,19 @@ const REFUSED: &[Row] = &[
     ("0.1=%/a -i xbp0 --cores 0,0", 2, &["--cores", "0 is given twice"]),
     // Exports.
     ("0.1=%/a 0.1=%/b -i xbp0", 2, &["0.1 is given twice", "its own address"]),
-    ("0.1=%/a 0.2=%/a -i xbp0", 2, &["/a: is locked by another export of this process", "do not overlap"]),
+    ("0.1=%/a 0.2=%/a -i xbp0", 2, &["/a: is exported already, at 0.1: ", "do not overlap"]),
+    (
+        "0.1=%/a 0.2=%/b 0.3=%/link -i xbp0",
+        2,
+        &["/link: is exported already, at 0.1 (", "/a): give another file"],
+    ),
     (
         "0.1=%/a,length=20 0.2=%/a,offset=19,length=20 -i xbp0",
         2,
-        &["/a: is locked by another export of this process", "do not overlap"],
+        &["/a: is exported already, at 0.1: ", "do not overlap"],
     ),
     ("0.1=%/none -i xbp0", 2, &["/none: no such file", "truncate -s"]),
+    ("0.1=/dev/none/data -i xbp0", 2, &["/dev/none/data: no such device", "lsblk", "lvs", "vgchange -ay"]),
     ("0.1=% -i xbp0", 2, &["is a directory", "regular file or a block device"]),
     ("0.1=/dev/null -i xbp0", 2, &["/dev/null: is a character device"]),
     ("0.1=%/empty -i xbp0", 2, &["/empty: has 0 bytes", "at least one sector"]),
@@ -84,6 +94,7 @@ fn what_cannot_work_is_refused_in_one_line() {
         dir.image(name, 64);
     }
     dir.image("empty", 0);
+    std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
     for (arguments, code, parts) in REFUSED {
         let arguments = arguments.replace('%', &dir.path().display().to_string());
         let ended = Daemon::spawn(&pair.ours, xblade(&format!("serve {arguments}"))).ended();

@@ -1,12 +1,14 @@
 //! A configuration file in use: served, checked against the machine, shown.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use xblade::wire::ether::Mac;
 
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{Daemon, xblade, xblade_after};
 use crate::image::{Dir, sector};
 use crate::initiator::{Initiator, at};
 use crate::machine::public_copy;
@@ -191,6 +193,64 @@ fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
     let (code, _, err) = finish(&pair, command);
     assert_eq!(code, Some(3), "{err}");
     assert!(err.contains("lacks CAP_NET_ADMIN") && err.contains("/a: may not be written"), "{err}");
+}
+
+#[test]
+fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
+    if !may_run("what_the_user_of_the_service_may_not_open_is_told_and_no_fault") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let on = dir.path().to_owned();
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (name, owner, group, mode) in [
+        ("own", 4321, 0, 0o600),
+        ("grouped", 0, 4322, 0o660),
+        ("readable", 0, 0, 0o644),
+        ("secret", 0, 0, 0o600),
+    ] {
+        let path = dir.image(name, 8).path().to_owned();
+        chown(&path, Some(owner), Some(group)).unwrap();
+        chmod(&path, mode);
+    }
+    let exports: String = (1..)
+        .zip(["own", "grouped", "readable", "secret", "readable"])
+        .map(|(slot, name)| {
+            let more = if slot == 5 { "read-only = true\noffset = 4\n" } else { "length = 4\n" };
+            format!("[[export]]\naddress = '0.{slot}'\npath = '%/{name}'\n{more}")
+        })
+        .collect();
+    let file = configuration(&dir, &format!("interfaces = ['{OURS}']\n{exports}"));
+    // A machine with that user, who is in a second group.
+    let user = "xblade:x:4321:4321::/:/bin/false";
+    let at = on.display();
+    let setup = format!(
+        "cp /etc/passwd /etc/group {at} && echo {user} >>{at}/passwd && echo more:x:4322:xblade >>{at}/group && \
+         mount --bind {at}/passwd /etc/passwd && mount --bind {at}/group /etc/group"
+    );
+    let check = || {
+        let (code, out, err) = finish(&pair, xblade_after(&setup, &format!("check --config {file}")));
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+        out.lines().filter(|line| line.starts_with("WARN")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    chmod(&on, 0o755);
+    let who = "the service, as the user xblade, could not";
+    let end = ", if this configuration is for the service";
+    let row = |slot, what, name: &str, rights| {
+        let path = format!("{at}/{name}");
+        format!(
+            "WARN  0.{slot}: {who} {what} {path}: chown xblade {path}, or setfacl -m u:xblade:{rights} {path}{end}"
+        )
+    };
+    assert_eq!(check(), [row(3, "write", "readable", "rw"), row(4, "read", "secret", "rw")]);
+    chmod(&on, 0o700);
+    let warnings = check();
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    let folder = format!(", for {at} is closed to it: setfacl -m u:xblade:x {at}, or move the file{end}");
+    assert!(warnings.iter().all(|line| line.ends_with(&folder)), "{warnings:?}");
+    // Nothing of it where there is no such user.
+    let (code, out, _) = run(&pair, &format!("check --config {file}"));
+    assert!(code == Some(0) && !out.contains("WARN"), "{out}");
 }
 
 #[test]

@@ -30,9 +30,24 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     for mode in ["auto", "native", "generic"] {
         let command = xblade(&format!("serve 0.2={b} -i {OURS} --xdp-mode {mode}"));
         let second = Daemon::spawn(&pair.ours, command).ended();
-        assert_refused(mode, &second, 3, &[&named, &holder, "stop process"]);
+        assert_refused(
+            mode,
+            &second,
+            3,
+            &[&named, &holder, "`xblade export add SHELF.SLOT=PATH`", "stop process"],
+        );
         assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
     }
+    // Who looks what is in the way is told that nothing is.
+    let command = xblade(&format!("check --interface {OURS}"));
+    let looked = pair.ours.run(move || {
+        let mut command = command;
+        command.output().unwrap()
+    });
+    let said = String::from_utf8(looked.stdout).unwrap();
+    let line = format!("OK    {OURS}: an xblade serves on it already, {holder}: ");
+    assert!(said.contains(&line) && said.contains("`xblade export add SHELF.SLOT=PATH`"), "{said}");
+    assert!(!said.lines().any(|line| line.starts_with("FIX") && line.contains("XDP program")), "{said}");
     // The same file, even on an interface of its own.
     let second = Daemon::spawn(&pair.peer, xblade(&format!("serve 0.2={a} -i {PEER}"))).ended();
     assert_refused("same file", &second, 3, &["/a: is locked by", &holder]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use xblade::wire::ether::Mac;
 
+use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, sector};
 use crate::initiator::{Initiator, at};
@@ -75,6 +76,24 @@ fn what_was_acknowledged_is_there_after_a_sudden_end() {
     host.assert_silence(at(0, 2));
     daemon.stop().report().assert_sound();
     assert_eq!(rig.files().len(), 2, "{:?}", rig.files());
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_named() {
+    if !may_run("a_file_in_the_place_of_the_folder_is_named") {
+        return;
+    }
+    let rig = Rig::new();
+    let image = &rig.images[0];
+    for below in ["", "/below", "/far/below"] {
+        let state = format!("{image}{below}");
+        let serve = format!("serve --no-probe 0.1={image} -i {OURS} --state {state}");
+        let ended = Daemon::spawn(&rig.pair.ours, xblade(&serve)).ended();
+        let parts =
+            [&format!("{image}: is a file, and state is kept in a folder"), "--state FOLDER", "[service]"];
+        assert_refused(&state, &ended, 2, &parts);
+        assert!(!ended.text.contains("remove the file"), "that would be the image: {}", ended.text);
+    }
 }
 
 #[test]

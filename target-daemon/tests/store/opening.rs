@@ -1,5 +1,6 @@
 //! What is refused, with which words, and what is only remarked.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use xblade::store::{Access, OpenOptions, Warning};
@@ -15,6 +16,8 @@ fn a_refusal_names_the_file_the_value_and_the_remedy() {
     let plain = |path: PathBuf| OpenOptions::new(path);
     let rows: Vec<(OpenOptions, &[&str])> = vec![
         (plain(scratch.path("none")), &["no such file", "truncate -s"]),
+        (plain("/dev/none/lv".into()), &["no such device", "lsblk", "lvs", "vgchange -ay"]),
+        (plain("/dev/shm/xblade-none".into()), &["no such file", "truncate -s"]),
         (plain(scratch.path("f").join("below")), &["cannot open"]),
         (plain(scratch.path("")), &["is a directory", "regular file or a block device"]),
         (plain("/dev/null".into()), &["is a character device"]),
@@ -35,6 +38,10 @@ fn a_refusal_names_the_file_the_value_and_the_remedy() {
             assert!(message.contains(part), "{message:?} should say {part:?}");
         }
         assert!(!message.contains('\n'), "{message:?} is more than a line");
+        assert!(
+            !message.contains("device: ") || !message.contains("truncate"),
+            "{message:?}: makes no device"
+        );
     }
 }
 
@@ -48,17 +55,30 @@ fn make_fifo(path: &Path) {
 fn a_file_without_write_permission_is_offered_read_only() {
     let scratch = Scratch::new();
     let path = scratch.file("f", &[0; 8192]);
-    let write = "may not be written: give write permission, or export it with `ro`";
-    for (mode, options, part) in [
-        (0o444, OpenOptions::new(&path), write),
-        (0o000, OpenOptions::new(&path), "may not be read"),
-        (0o000, read_only(&path), "may not be read"),
+    let below = scratch.path("closed");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(below.join("f"), [0; 8192]).unwrap();
+    chmod(&below, 0o000);
+    let ids = std::fs::metadata(&path).map(|facts| (facts.uid(), facts.gid())).unwrap();
+    let (write, read) = ("give write permission, or export it with `ro`", "give that user read permission");
+    let file = |mode| format!("(the file has owner {}, group {}, mode {mode}): ", ids.0, ids.1);
+    let folder = "(a folder on the way is closed to it): ".to_owned();
+    for (mode, options, what, why, remedy) in [
+        (0o444, OpenOptions::new(&path), "written", file("0444"), write),
+        (0o000, OpenOptions::new(&path), "read", file("0000"), read),
+        (0o000, read_only(&path), "read", file("0000"), read),
+        (0o644, OpenOptions::new(below.join("f")), "read", folder, read),
     ] {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        std::fs::set_permissions(&path, mode).unwrap();
+        chmod(&path, mode);
         let message = as_nobody(|| refusal(&options));
-        assert!(message.contains(part), "{message}");
+        let uid = rustix::process::geteuid().as_raw();
+        let user = format!("may not be {what} by the user of this process, uid {uid}");
+        assert!(message.contains(&user) && message.contains(&format!("{why}{remedy}")), "{message}");
     }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Runs `act` without root's privilege to ignore permissions; only for files,

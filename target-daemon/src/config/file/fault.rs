@@ -172,7 +172,9 @@ impl fmt::Display for Faults {
             self.tell(fault, f)?;
         }
         let count = self.faults.len();
-        write!(f, "{}: {count} fault{}", self.name, if count == 1 { "" } else { "s" })
+        write!(f, "{}: {count} fault{}", self.name, if count == 1 { "" } else { "s" })?;
+        let hides = self.faults.iter().any(|fault| matches!(fault.sort, Sort::Syntax | Sort::Open));
+        f.write_str(if hides { "; others may show when these are corrected" } else { "" })
     }
 }
 
@@ -216,5 +218,13 @@ mod tests {
         assert_eq!(told(vec![value(4), value(0), Fault::missing(2..2, "m", "r")]), [0, 2, 4]);
         assert_eq!(told(vec![syntax(2), value(2), value(4), Fault::missing(6..6, "m", "r")]), [2, 4]);
         assert_eq!(told(vec![open(2), value(0), value(4), syntax(6)]), [0, 2]);
+        for (fault, more) in [(value(0), false), (syntax(0), true), (open(0), true)] {
+            let told = Faults::new("f", text, vec![fault]).to_string();
+            assert_eq!(
+                told.ends_with("f: 1 fault; others may show when these are corrected"),
+                more,
+                "{told}"
+            );
+        }
     }
 }

@@ -66,7 +66,7 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 
 /// What to do about a key that this section does not have.
 pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
-    let key = key.replace('_', "-").to_lowercase();
+    let key = plain(key);
     if let Some(meant) = meant(&key, known) {
         return format!("did you mean {meant}?");
     }
@@ -76,6 +76,11 @@ pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
         Some((name, _)) => format!("put it under {name}, as {key}"),
         None => format!("known are {}", known.join(", ")),
     }
+}
+
+/// A key as ours are written.
+pub fn plain(key: &str) -> String {
+    key.replace('_', "-").to_lowercase()
 }
 
 /// The word that was meant, if one is close.

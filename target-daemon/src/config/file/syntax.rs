@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::fault::{Fault, Sort};
+use super::keys::{self, KEYS};
 
 /// What the parser found, and what else to do about it than it says.
 const WORDS: &[(&str, &str, &str)] = &[
@@ -49,13 +50,11 @@ pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Fault {
         Some(("string values must be quoted", ..)) if given.trim().is_empty() => {
             ("there is no value".to_owned(), "write KEY = VALUE, or leave the line out".to_owned())
         }
-        Some(("string values must be quoted", ..)) if is_boolean(text, at.start) => {
-            (format!("{given} is not true or false"), format!("write {}", boolean(given)))
+        Some(("string values must be quoted", ..)) if is_boolean(key_of(text, at.start)) => {
+            no_boolean(key_of(text, at.start), given)
         }
         Some((_, message, remedy)) => ((*message).to_owned(), remedy.replace("{}", given)),
-        None if what == "invalid boolean" => {
-            (format!("{given} is not true or false"), format!("write {}", boolean(given)))
-        }
+        None if what == "invalid boolean" => no_boolean(key_of(text, at.start), given),
         None => (format!("this is not TOML: {what}"), remedy_for(expected)),
     };
     Fault { at: place, message, remedy, other: None, sort }
@@ -65,11 +64,42 @@ fn is_unprintable(c: &char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\r' | '\t')
 }
 
-/// Whether the key on this line takes true or false.
-fn is_boolean(text: &str, at: usize) -> bool {
+/// Keys that take true or false.
+const BOOLEANS: [&str; 5] = ["read-only", "pin", "huge", "probe", "huge-pages"];
+
+/// The key of the value that stands here.
+fn key_of(text: &str, at: usize) -> &str {
     let line = text.get(..at).and_then(|before| before.lines().last()).unwrap_or("");
-    let key = line.split('=').next().unwrap_or("").trim();
-    matches!(key, "read-only" | "pin" | "huge" | "probe" | "huge-pages")
+    line.split('=').next().unwrap_or("").trim()
+}
+
+/// The key that takes true or false, and is this one or was meant by it.
+fn meant(key: &str) -> Option<&'static str> {
+    let is_known = KEYS.iter().any(|(_, keys)| keys.contains(&key));
+    let known = BOOLEANS.into_iter().find(|boolean| *boolean == key);
+    known.or_else(|| if is_known { None } else { keys::meant(&keys::plain(key), &BOOLEANS) })
+}
+
+fn is_boolean(key: &str) -> bool {
+    meant(key).is_some()
+}
+
+/// What is wrong where true or false should be, and what to write. A key that is
+/// none is told along with it: one line has one fault.
+fn no_boolean(key: &str, given: &str) -> (String, String) {
+    let message = format!("{given} is not true or false");
+    match meant(key) {
+        Some(meant) if meant != key => {
+            // no-probe = yes
+            let value = if keys::plain(key).starts_with("no-") { contrary(given) } else { boolean(given) };
+            (format!("{key} is not a key, and {message}"), format!("write {meant} = {value}"))
+        }
+        _ => (message, format!("write {}", boolean(given))),
+    }
+}
+
+fn contrary(given: &str) -> &'static str {
+    if boolean(given) == "true" { "false" } else { "true" }
 }
 
 /// What somebody meant who wrote yes or no.
@@ -122,9 +152,14 @@ fn duplicate(text: &str, at: Range<usize>) -> Fault {
         }
         start += line.len();
     }
-    let remedy = if is_section { "make them one section" } else { "leave one of them out" };
-    let fault = Fault::value(at, format!("{key} is given twice"), remedy);
-    let fault = Fault { sort: Sort::Syntax, ..fault };
+    let fault = if is_section && key == "export" {
+        // The keys below it are taken for more of the first: they follow from this.
+        let remedy = "write [[export]], in two brackets, above each of them";
+        Fault { sort: Sort::Open, ..Fault::value(at, "[export] is one of several", remedy) }
+    } else {
+        let remedy = if is_section { "make them one section" } else { "leave one of them out" };
+        Fault { sort: Sort::Syntax, ..Fault::value(at, format!("{key} is given twice"), remedy) }
+    };
     match first {
         Some(first) => fault.with(first, "first here"),
         None => fault,

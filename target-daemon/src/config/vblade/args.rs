@@ -149,6 +149,15 @@ impl Vblade {
     /// The same export of xblade. It is durable, whether `-s` was given or not.
     pub fn export(&self) -> Result<Export, VbladeError> {
         let mut raw = Raw::default();
+        for option in self.options_of_export() {
+            raw.set(&option)?;
+        }
+        let image: Image = raw.image(&self.file)?;
+        let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
+        Ok(Export { address: self.address, image, allow, worker: None })
+    }
+
+    fn options_of_export(&self) -> Vec<String> {
         let sectors = |name: &str, n: Option<u64>| n.map(|n| format!("{name}={n}"));
         let options = [
             self.read_only.then(|| "ro".to_owned()),
@@ -156,12 +165,28 @@ impl Vblade {
             sectors("offset", self.offset),
             sectors("length", self.length),
         ];
-        for option in options.into_iter().flatten() {
-            raw.set(&option)?;
+        options.into_iter().flatten().collect()
+    }
+
+    /// The arguments of `xblade serve` for the same, as for a shell; `None` where
+    /// the name of the file cannot be written there.
+    pub fn as_serve(&self) -> Option<String> {
+        if self.file.contains(',') {
+            return None;
         }
-        let image: Image = raw.image(&self.file)?;
-        let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
-        Ok(Export { address: self.address, image, allow, worker: None })
+        let mut export = format!("{}={}", self.address, self.file);
+        for option in self.options_of_export() {
+            export = format!("{export},{option}");
+        }
+        let mut words = vec![export, "--interface".to_owned(), self.netif.clone()];
+        if let Some(count) = self.buffer_count {
+            words.extend(["--buffer-count".to_owned(), count.to_string()]);
+        }
+        if !self.macs.is_empty() {
+            let macs: Vec<String> = self.macs.iter().map(Mac::to_string).collect();
+            words.extend(["--allow".to_owned(), macs.join(",")]);
+        }
+        super::for_a_shell(&words)
     }
 
     /// What xblade serves when it is called as vblade.

@@ -7,3 +7,14 @@ mod import;
 
 pub use args::{Vblade, VbladeError};
 pub use import::{Imported, import};
+
+/// Words as for a shell, and without quotes where a reader needs none: shlex would
+/// quote each =. `None` where a word has a zero byte in it.
+pub fn for_a_shell(words: &[String]) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
+    let quoted = |word: &String| match word.is_empty() || !word.chars().all(is_plain) {
+        true => shlex::try_quote(word).ok().map(std::borrow::Cow::into_owned),
+        false => Some(word.clone()),
+    };
+    words.iter().map(quoted).collect::<Option<Vec<_>>>().map(|words| words.join(" "))
+}

@@ -2,7 +2,7 @@
 
 use super::super::failure::chain;
 use super::Line;
-use crate::link::{Facts, XdpMode};
+use crate::link::{Facts, Occupant, XdpMode};
 use crate::shelf;
 
 /// Lines for the interface with this name.
@@ -27,12 +27,22 @@ pub fn lines(name: &str) -> Vec<Line> {
         )));
     }
     for (mode, id) in &facts.attached {
-        lines.push(Line::Fix(format!(
-            "{name}: XDP program {id} is attached already ({mode}): stop the program that did it, or see \
-             `bpftool prog show id {id}`"
-        )));
+        lines.push(occupied(&Occupant::of(name, *mode, *id)));
     }
     lines
+}
+
+/// What is there already, and whether it is in the way.
+fn occupied(occupant: &Occupant) -> Line {
+    if !occupant.is_xblade() {
+        return Line::Fix(occupant.to_string());
+    }
+    let by = occupant.holders.first().map(|(pid, _)| format!(", process {pid}")).unwrap_or_default();
+    Line::Ok(format!(
+        "{}: an xblade serves on it already{by}: `xblade status` tells what, `xblade export add SHELF.SLOT=PATH` \
+         adds to it",
+        occupant.interface
+    ))
 }
 
 fn xdp(facts: &Facts) -> String {

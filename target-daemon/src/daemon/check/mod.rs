@@ -5,6 +5,7 @@ mod cores;
 mod interface;
 mod machine;
 mod nic;
+mod service;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -25,6 +26,8 @@ enum Line {
     Ok(String),
     /// It works, and could be better.
     Hint(String),
+    /// It may be wrong: that depends on what is meant.
+    Warn(String),
     /// It has to change before xblade can serve.
     Fix(String),
 }
@@ -34,6 +37,7 @@ impl fmt::Display for Line {
         match self {
             Self::Ok(text) => write!(f, "OK    {text}"),
             Self::Hint(text) => write!(f, "HINT  {text}"),
+            Self::Warn(text) => write!(f, "WARN  {text}"),
             Self::Fix(text) => write!(f, "FIX   {text}"),
         }
     }
@@ -97,7 +101,8 @@ pub fn tuned(serve: &Serve) -> bool {
     let names = serve.interfaces.iter().filter_map(|wanted| fitting(wanted, &there).ok()).flatten();
     let interfaces: Vec<Facts> = names.filter_map(|name| Facts::read(&name).ok()).collect();
     let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, &interfaces));
-    let mut lines = tuning::lines(&tree, &wanted);
+    let mut lines = service::lines(serve);
+    lines.extend(tuning::lines(&tree, &wanted));
     for facts in &interfaces {
         lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(&facts.name)));
     }

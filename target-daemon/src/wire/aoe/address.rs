@@ -20,6 +20,9 @@ pub enum AddressError {
     /// Not two numbers.
     #[error("{0:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)")]
     Form(String),
+    /// What hosts call it.
+    #[error("{0:?} is the name that hosts have for it: write the address as {1}")]
+    Name(String, Address),
     /// The shelf that Linux takes for unset switches.
     #[error("shelf 4095 cannot be used, Linux initiators ignore it: take 0 to 4094 or 4096 to 65534")]
     ShelfUnset,
@@ -48,16 +51,25 @@ impl FromStr for Address {
 
     /// `SHELF.SLOT` in decimal, within the limits of [`Address::new`].
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let refused = || AddressError::Form(text.to_owned());
-        let (shelf, slot) = text.split_once('.').ok_or_else(refused)?;
-        // `parse` would take a sign, too.
-        if text.contains('+') {
-            return Err(refused());
+        if let Some((shelf, slot)) = numbers(text) {
+            return Self::new(shelf, slot);
         }
-        let shelf = shelf.parse().map_err(|_| refused())?;
-        let slot = slot.parse().map_err(|_| refused())?;
-        Self::new(shelf, slot)
+        // Of a device: /dev/etherd/e7.0.
+        let name = text.strip_prefix("/dev/etherd/").unwrap_or(text).strip_prefix('e');
+        match name.and_then(numbers) {
+            Some((shelf, slot)) => Err(AddressError::Name(text.to_owned(), Self::new(shelf, slot)?)),
+            None => Err(AddressError::Form(text.to_owned())),
+        }
     }
+}
+
+fn numbers(text: &str) -> Option<(u16, u8)> {
+    let (shelf, slot) = text.split_once('.')?;
+    // `parse` would take a sign, too.
+    if text.contains('+') {
+        return None;
+    }
+    Some((shelf.parse().ok()?, slot.parse().ok()?))
 }
 
 impl fmt::Display for Address {
@@ -88,7 +100,11 @@ mod tests {
             ("1.2.3", "SHELF.SLOT"),
             ("+1.2", "SHELF.SLOT"),
             ("-1.2", "SHELF.SLOT"),
-            ("e1.2", "SHELF.SLOT"),
+            ("e1.2", "\"e1.2\" is the name that hosts have for it: write the address as 1.2"),
+            ("/dev/etherd/e1.2", "write the address as 1.2"),
+            ("e1", "\"e1\" is not an address: write SHELF.SLOT"),
+            ("e4095.2", "Linux initiators ignore it"),
+            ("ee1.2", "SHELF.SLOT"),
         ] {
             let error = bad.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(reason), "{bad}: {error}");

@@ -1,0 +1,122 @@
+//! Exports as they stand on a command line.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn parse(text: &str) -> Result<Export, ExportError> {
+    text.parse()
+}
+
+#[test]
+fn the_plain_form_is_durable_and_whole() {
+    let export = parse("7.14=/srv/a disk.img").unwrap();
+    assert_eq!(export.address.to_string(), "7.14");
+    assert_eq!(export.image, Image::File(OpenOptions::new("/srv/a disk.img")));
+}
+
+#[test]
+fn every_option() {
+    let rows = [
+        (
+            "ro,offset=2048,length=1GiB,store=mmap,durability=volatile,pin,huge",
+            OpenOptions {
+                read_only: true,
+                offset_bytes: 1 << 20,
+                length_bytes: Some(1 << 30),
+                durability: Durability::Volatile,
+                access: Access::Mapped,
+                pin: true,
+                huge: true,
+                ..OpenOptions::new("/d")
+            },
+        ),
+        (
+            "store=direct,sync=each,trim=on",
+            OpenOptions {
+                access: Access::Direct,
+                sync: Sync::Each,
+                trim: Some(true),
+                ..OpenOptions::new("/d")
+            },
+        ),
+        (
+            "sync=group,trim=off,durability=durable",
+            OpenOptions { sync: Sync::Group, trim: Some(false), ..OpenOptions::new("/d") },
+        ),
+        ("store=file", OpenOptions { access: Access::Cached, ..OpenOptions::new("/d") }),
+    ];
+    for (options, expected) in rows {
+        assert_eq!(parse(&format!("0.1=/d,{options}")).unwrap().image, Image::File(expected), "{options}");
+    }
+    let automatic = parse("0.1=/d,length=auto,store=auto,sync=auto,trim=auto").unwrap();
+    assert_eq!(automatic, parse("0.1=/d").unwrap());
+    let null = parse("0.1=none,store=null,length=1G").unwrap();
+    assert_eq!(null.image, Image::Null { length_bytes: 1 << 30 });
+}
+
+#[test]
+fn an_export_has_a_list_of_its_own_or_none() {
+    let allow = |text| parse(text).unwrap().allow;
+    assert_eq!(allow("0.1=/d"), None);
+    assert_eq!(allow("0.1=/d,allow=everybody"), Some(vec![]));
+    let two = "0.1=/d,allow=02:00:00:00:00:01,allow=02:00:00:00:00:02";
+    assert_eq!(allow(two), Some(vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]));
+}
+
+#[test]
+fn an_export_may_name_its_worker() {
+    let worker = |text| parse(text).unwrap().worker;
+    assert_eq!(worker("0.1=/d"), None);
+    assert_eq!(worker("0.1=/d,worker=auto"), None);
+    assert_eq!(worker("0.1=x,store=null,length=1G,worker=3"), Some(3));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let rows = [
+        ("disk.img", "not an export"),
+        ("0.1=", "not an export"),
+        (
+            "0.1=/d,readonly",
+            "'readonly' is not an option of an export, did you mean `ro`? (known: ro, offset=N,",
+        ),
+        ("0.1=/d,ro=1", "'ro=1' is not an option of an export, did you mean `ro`?"),
+        ("0.1=/d,rw", "'rw' is not an option of an export (known: "),
+        ("0.1=/d,,ro", "'' is not an option"),
+        ("0.1=/d,offset=100B", "not a multiple of 512"),
+        ("0.1=/d,length=0", "at least one sector"),
+        ("0.1=/d,store=disk", "give direct, file, mmap or null"),
+        ("0.1=/d,sync=all", "sync=all is not possible: give each or group"),
+        ("0.1=/d,trim=yes", "trim=yes is not possible: give on or off"),
+        ("0.1=/d,pin=1", "'pin=1' is not an option"),
+        ("0.1=/d,worker=first", "worker=first is not possible: give the number of a worker, from 0"),
+        ("0.1=/d,worker=1024", "worker=1024 is not possible"),
+        ("0.1=/d,trim=on,trim=off", "trim is given twice"),
+        ("0.1=/d,durability=yes", "durable or volatile"),
+        ("0.1=/d,ro,ro", "ro is given twice"),
+        ("0.1=x,store=null", "needs a size"),
+        ("0.1=x,store=null,length=1G,ro", "ro has no meaning"),
+        ("0.1=x,store=null,length=1G,trim=off", "trim=off has no meaning with store=null"),
+        ("0.1=x,store=null,length=1G,sync=each", "sync=each has no meaning with store=null"),
+        ("0.1=x,store=null,length=1G,pin", "pin has no meaning with store=null"),
+        ("0.1=/d,ro,trim=on", "trim=on has no meaning with ro: leave it out"),
+        ("0.1=/d,sync=group,ro", "sync=group has no meaning with ro"),
+        ("0.1=/d,sync=each,durability=volatile", "no meaning with durability=volatile: leave one"),
+        ("0.1=/d,store=mmap,sync=each", "no meaning with store=mmap: leave it out, or give store=direct"),
+        ("0.1=/d,store=file,sync=each", "no meaning with store=file"),
+        ("0.1=/d,store=direct,pin", "pin has no meaning with store=direct: leave it out, or give store=mmap"),
+        ("0.1=/d,store=file,huge", "huge has no meaning with store=file"),
+        ("0.1=/d,pin", "pin has no meaning with a store that may not be mapped"),
+        ("0.1=/d,allow=anybody", "allow=anybody is not possible"),
+        ("0.1=/d,allow=everybody,allow=02:00:00:00:00:01", "give everybody, or one address each"),
+        ("4095.1=/d", "4095"),
+        ("65535.1=/d", "65535"),
+        ("0.255=/d", "255"),
+        ("a.1=/d", "a.1"),
+        ("e0.1=/d", "write the address as 0.1"),
+    ];
+    for (text, part) in rows {
+        let message = parse(text).unwrap_err().to_string();
+        assert!(message.contains(part), "{text}: {message}");
+    }
+}

@@ -1,0 +1,186 @@
+//! What somebody meant who wrote it as other programs, or hosts, have it.
+
+use std::ffi::OsString;
+
+use clap::Command;
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+
+use super::Vblade;
+use super::vblade::for_a_shell;
+
+/// Names that other programs have for `--interface`.
+const INTERFACE: [&str; 7] = ["--netif", "--iface", "--ifname", "--if", "--dev", "--device", "--nic"];
+
+/// What other programs, and the configuration file, have for an option of an
+/// export.
+const OPTIONS: [(&str, &str); 13] = [
+    ("readonly", "ro"),
+    ("read-only", "ro"),
+    ("r", "ro"),
+    ("size", "length=N"),
+    ("start", "offset=N"),
+    ("direct", "store=direct"),
+    ("file", "store=file"),
+    ("mmap", "store=mmap"),
+    ("null", "store=null"),
+    ("durable", "durability=durable"),
+    ("volatile", "durability=volatile"),
+    ("discard", "trim=on"),
+    ("mac", "allow=MAC"),
+];
+
+/// The options of an export.
+pub(super) const KNOWN: [&str; 11] = [
+    "ro",
+    "offset=N",
+    "length=N",
+    "store=direct|file|mmap|null",
+    "durability=durable|volatile",
+    "sync=each|group",
+    "trim=on|off",
+    "pin",
+    "huge",
+    "allow=MAC",
+    "worker=N",
+];
+
+/// The words that say so, after the name of what is no option of an export.
+pub(super) fn instead_of(given: &str) -> String {
+    option(given).map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
+}
+
+/// The option of an export that was meant, if one is close.
+fn option(given: &str) -> Option<&'static str> {
+    let name = given.split('=').next().unwrap_or("").to_lowercase().replace('_', "-");
+    let other = OPTIONS.iter().find(|(other, _)| *other == name).map(|(_, meant)| *meant);
+    let near = |known: &&str| {
+        let bare = known.split('=').next().unwrap_or(known);
+        // "rw" is near to "ro", and its contrary.
+        bare == name || (bare.len() > 3 && strsim::jaro_winkler(&name, bare) > 0.85)
+    };
+    other.or_else(|| KNOWN.iter().copied().find(near))
+}
+
+/// The error of a command line, with what was meant, if that shows.
+pub(super) fn better(error: Error, command: &mut Command, words: &[OsString]) -> Error {
+    if let Some(call) = vblade(words) {
+        let (given, serve) = call;
+        let what = format!(
+            "these are the arguments of vblade: write `xblade vblade {given}`, or, as xblade has it, `xblade serve \
+             {serve}`"
+        );
+        return command.error(ErrorKind::InvalidValue, what);
+    }
+    interface(error, command, words)
+}
+
+/// The error of a command line, with `--interface` where that was meant.
+pub fn interface(mut error: Error, command: &Command, words: &[OsString]) -> Error {
+    let is_interface = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(name)) if INTERFACE.contains(&name.as_str())
+    );
+    if error.kind() == ErrorKind::UnknownArgument && is_interface && has_interface(command, words) {
+        error.insert(ContextKind::SuggestedArg, ContextValue::String("--interface".to_owned()));
+    }
+    error
+}
+
+/// Whether the subcommand has that option.
+fn has_interface(command: &Command, words: &[OsString]) -> bool {
+    let subcommand = words.get(1).and_then(|name| command.find_subcommand(name));
+    subcommand.is_some_and(|one| one.get_arguments().any(|arg| arg.get_long() == Some("interface")))
+}
+
+/// A call of vblade, with `xblade` or `xblade serve` in the place of its name:
+/// its arguments, and those of `xblade serve` for the same. Options of xblade may
+/// stand beside the four words that vblade takes.
+fn vblade(words: &[OsString]) -> Option<(String, String)> {
+    let words = words.iter().skip(1).map(|word| word.to_str().map(str::to_owned));
+    let words: Vec<String> = words.collect::<Option<_>>()?;
+    let (words, is_serve) = match words.strip_prefix(&["serve".to_owned()]) {
+        Some(rest) => (rest, true),
+        None => (words.as_slice(), false),
+    };
+    let four = words.windows(4).filter(|_| is_serve);
+    let mut calls = std::iter::once(words).chain(four);
+    let (given, call) = calls.find_map(|words| Some((words, Vblade::parse(words).ok()?)))?;
+    Some((for_a_shell(given)?, call.as_serve()?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::config::Cli;
+
+    use super::*;
+
+    #[test]
+    fn an_option_of_others_is_recognised() {
+        for (given, meant) in [
+            ("readonly", Some("ro")),
+            ("read_only=true", Some("ro")),
+            ("RO", Some("ro")),
+            ("ro=1", Some("ro")),
+            ("rw", None),
+            ("size=8", Some("length=N")),
+            ("lenght=8", Some("length=N")),
+            ("mmap", Some("store=mmap")),
+            ("volatile", Some("durability=volatile")),
+            ("durabilty=durable", Some("durability=durable|volatile")),
+            ("pin=1", Some("pin")),
+            ("", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(option(given), meant, "{given}");
+        }
+    }
+
+    fn said(line: &str) -> String {
+        let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        error.to_string()
+    }
+
+    #[test]
+    fn arguments_of_vblade_are_recognised() {
+        for (line, vblade, serve) in [
+            ("xblade 0 1 eth0 a.img", "0 1 eth0 a.img", "0.1=a.img --interface eth0`"),
+            ("xblade serve 0 1 eth0 a$.img", "0 1 eth0 'a$.img'", "'0.1=a$.img' --interface eth0`"),
+            (
+                "xblade serve --no-probe 0 1 eth0 a.img --xdp-mode generic",
+                "0 1 eth0 a.img",
+                "0.1=a.img --interface eth0`",
+            ),
+            (
+                "xblade -r -b 24 -o 8 -l 16 -d -m 525400000001 7 2 eth0 /d",
+                "-r -b 24 -o 8 -l 16 -d -m 525400000001 7 2 eth0 /d",
+                "7.2=/d,ro,store=direct,offset=8,length=16 --interface eth0 --buffer-count 24 --allow \
+                 52:54:00:00:00:01`",
+            ),
+        ] {
+            let said = said(line);
+            let both = format!("`xblade vblade {vblade}`, or, as xblade has it, `xblade serve {serve}");
+            assert!(said.contains(&both), "{line}: {said}");
+        }
+        for other in
+            ["xblade serve 0 1 eth0", "xblade serve 0.1=a b", "xblade 4095 1 eth0 a", "xblade check 0 1 e a"]
+        {
+            assert!(!said(other).contains("vblade:"), "{other}");
+        }
+    }
+
+    #[test]
+    fn names_of_others_for_the_interface_get_a_hint() {
+        for given in INTERFACE.iter().chain(&["--interfaces"]) {
+            for command in ["serve 0.1=a", "check", "steer --plan"] {
+                let said = said(&format!("xblade {command} {given} eth0"));
+                assert!(
+                    said.contains("'--interface'") || said.contains("'--interface <IF>'"),
+                    "{given}: {said}"
+                );
+            }
+        }
+        assert!(!said("xblade status --iface eth0").contains("--interface"));
+    }
+}
