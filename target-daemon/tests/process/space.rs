@@ -82,6 +82,11 @@ impl Space {
         self.run(move || Facts::read(name).unwrap())
     }
 
+    /// Moves an interface into another namespace.
+    pub fn give(&self, name: &str, to: &Self) {
+        self.sh(&format!("ip link set {name} netns {}", to.tid));
+    }
+
     pub fn mac(&self, name: &'static str) -> Mac {
         Mac(self.facts(name).mac)
     }
@@ -106,10 +111,9 @@ impl Drop for Space {
 pub fn join(a: (&Space, &str), b: (&Space, &str), options: &str) {
     let ((a, a_name), (b, b_name)) = (a, b);
     a.sh(&format!(
-        "ip link add {a_name} {options} type veth peer name {b_name} {options} &&
-         ip link set {b_name} netns {} && ip link set {a_name} up",
-        b.tid
+        "ip link add {a_name} {options} type veth peer name {b_name} {options} && ip link set {a_name} up"
     ));
+    a.give(b_name, b);
     b.sh(&format!("ip link set {b_name} up"));
     // A carrier is not enough: until the kernel has noticed it, it drops what
     // is sent.
