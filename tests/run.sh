@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2317 # stages call functions by their names
 # Runs every test, from the formatting to a VM with the real Linux initiator.
 #
 # usage: sudo tests/run.sh [--quick]
@@ -22,7 +23,7 @@ quick=no
 for arg in "$@"; do
     case $arg in
         --quick) quick=yes ;;
-        -h|--help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        -h|--help) sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
         *) echo "unknown argument '$arg' (see --help)" >&2; exit 2 ;;
     esac
 done
@@ -97,6 +98,7 @@ trap 'give_back "$LOG_DIR"' EXIT
 
 stage packages packages; needed
 stage format as_user cargo fmt --all --check
+stage shell tests/lib/check-shell
 stage clippy as_user cargo clippy --workspace --all-targets --quiet -- -D warnings
 stage dependencies deny
 stage build build; needed

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xblade::link::{Facts, Mode, Program};
-use xblade::ring::{self, BATCH, Frame, Lane, Memory, Rings, TxFull, Wanted, XskRings, ZeroCopy};
+use xblade::ring::{BATCH, Frame, Lane, Memory, Rings, TxFull, XskRings};
 use xblade::wire::aoe::{Command, Header};
 use xblade::wire::ether::Mac;
 use xblade::wire::identify::{Identity, Names, Text};
@@ -46,19 +46,7 @@ pub fn run(args: &EchoArgs) -> Result<()> {
 }
 
 fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
-    let lane = ring::open(&Wanted {
-        interface: facts.name.clone(),
-        queue: 0,
-        chunks: 4 * ring,
-        chunk_bytes: 4096,
-        rx_ring: ring,
-        tx_ring: ring,
-        huge_pages: false,
-        zero_copy: ZeroCopy::Auto,
-        multi_fragment: true,
-        long_frames: true,
-        busy_poll: None,
-    })?;
+    let lane = port::lane(facts, 0, ring)?;
     let mut program = Program::attach(facts, Mode::Auto, &[])?;
     program.register(0, &lane.fd().context("the lane has no socket")?)?;
     Ok((lane, program))

@@ -19,6 +19,9 @@ mod http;
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/image.rs"]
 mod image;
+#[allow(dead_code, reason = "shared with the tests of the metrics")]
+#[path = "common/overview.rs"]
+mod overview;
 #[path = "control/robust.rs"]
 mod robust;
 #[path = "control/sample.rs"]

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What is to be true of the package, scene by scene. Runs as root in the overlay.
-cd /opt/xblade-test
+cd /opt/xblade-test || exit
 UNIT=/usr/lib/systemd/system/xblade.service
 CONFIG=/etc/xblade/xblade.toml
 passed=0
@@ -89,12 +89,13 @@ trap '[ -z "$loop" ] || losetup -d $loop 2>/dev/null' EXIT
 if [ -n "$loop" ]; then
     # With the group and mode that Debian's udev gives to disks.
     node=/opt/xblade-test/sdx
+    # shellcheck disable=SC2046 # two numbers
     mknod -m 660 $node b $(stat -c '0x%t 0x%T' "$loop")
     chgrp disk $node
 fi
 {
     printf 'interfaces = ["xbt0"]\n[[export]]\naddress = "7.1"\npath = "/srv/image"\n'
-    [ -z "$loop" ] || printf '[[export]]\naddress = "7.2"\npath = "%s"\n' $node
+    [ -z "$loop" ] || printf '[[export]]\naddress = "7.2"\npath = "%s"\n' "$node"
 } >$CONFIG
 xblade check --config $CONFIG >/dev/null || die "xblade check"
 start || die "it did not start: $status, $(cat /run/log)"

@@ -5,7 +5,7 @@ work=$1 scripts=$2
 mount -t tmpfs xblade-over "$work/over"
 mkdir "$work/over/"{upper,work}
 mount -t overlay xblade-root -o "lowerdir=/,upperdir=$work/over/upper,workdir=$work/over/work" "$work/root"
-cd "$work/root"
+cd "$work/root" || exit
 mount -t proc proc proc
 mount --rbind /dev dev
 mount -t sysfs -o ro sysfs sys

@@ -55,6 +55,13 @@ impl Rig {
         Daemon::serve(&self.link.target, &arguments, environment, &self.other.path().join("log"))
     }
 
+    /// As [`Self::start`], and waits until it serves.
+    fn serve(&self, environment: &[(&str, &str)], more: &[&str]) -> Daemon {
+        let mut daemon = self.start(environment, more);
+        daemon.until_said("ready:");
+        daemon
+    }
+
     fn attempt(&self, what: &str, path: &Path, more: &[&str]) -> Daemon {
         let path = path.display().to_string();
         self.start(&[("XBLADE_ATTEMPT", what), ("XBLADE_ATTEMPT_PATH", &path)], more)
@@ -87,6 +94,14 @@ impl Rig {
         }
         panic!("no answer");
     }
+}
+
+/// Stops it as a service manager does.
+#[track_caller]
+fn assert_ends_well(daemon: &mut Daemon) {
+    daemon.signal(libc::SIGTERM);
+    let ended = daemon.end_within(PATIENCE).and_then(|status| status.code());
+    assert_eq!(ended, Some(0), "{}", daemon.said());
 }
 
 /// `/proc/PID/task/*/status` of a process: for each thread its lines.
@@ -146,14 +161,12 @@ fn no_thread_keeps_what_serving_does_not_need() {
         return;
     }
     let rig = Rig::new();
-    let mut daemon = rig.start(&[], &[]);
-    daemon.until_said("ready:");
+    let mut daemon = rig.serve(&[], &[]);
     rig.assert_serves(&mut daemon, 1);
     assert_eq!(faults(&daemon), [""; 0]);
     assert_eq!(daemon.said().matches("sandbox").count(), 1, "{}", daemon.said());
     assert!(daemon.said().contains("sandbox: no capabilities, "), "{}", daemon.said());
-    daemon.signal(libc::SIGTERM);
-    assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0), "{}", daemon.said());
+    assert_ends_well(&mut daemon);
 }
 
 #[test]
@@ -170,8 +183,7 @@ fn a_step_that_is_left_out_is_noticed() {
         ("seccomp", "Seccomp"),
         ("seccomp-of-threads", "Seccomp_filters"),
     ] {
-        let mut daemon = rig.start(&[("XBLADE_LEFT_OUT", step)], &[]);
-        daemon.until_said("ready:");
+        let daemon = rig.serve(&[("XBLADE_LEFT_OUT", step)], &[]);
         let faults = faults(&daemon);
         assert!(faults.iter().any(|fault| fault.contains(&format!(": {line} is"))), "{step}: {faults:?}");
     }
@@ -183,8 +195,7 @@ fn a_step_that_is_left_out_is_noticed() {
             ("XBLADE_ATTEMPT", "control:open"),
             ("XBLADE_ATTEMPT_PATH", secret),
         ];
-        let mut daemon = rig.start(&environment, &[]);
-        daemon.until_said("ready:");
+        let daemon = rig.serve(&environment, &[]);
         assert!(daemon.said().contains(outcome), "{left_out}: {}", daemon.said());
     }
 }
@@ -195,8 +206,7 @@ fn the_sandbox_can_be_switched_off_with_one_warning() {
         return;
     }
     let rig = Rig::new();
-    let mut daemon = rig.start(&[], &["--sandbox", "off"]);
-    daemon.until_said("ready:");
+    let mut daemon = rig.serve(&[], &["--sandbox", "off"]);
     rig.assert_serves(&mut daemon, 1);
     let said = daemon.said();
     assert_eq!(said.matches("the sandbox is off").count(), 1, "{said}");
@@ -218,9 +228,7 @@ fn assert_outcomes(test: &str, attempts: &[(&str, PathBuf, &str)], rig: &Rig, mo
         let line = said.lines().find(|line| line.contains("attempt")).unwrap();
         assert!(line.contains(outcome), "{test}: {} should be {outcome}: {line}", path.display());
         rig.assert_serves(&mut daemon, tag as u32);
-        daemon.signal(libc::SIGTERM);
-        let ended = daemon.end_within(PATIENCE).and_then(|status| status.code());
-        assert_eq!(ended, Some(0), "{what}: {}", daemon.said());
+        assert_ends_well(&mut daemon);
     }
 }
 
@@ -317,8 +325,7 @@ fn stores_are_opened_in_the_sandbox() {
         // At once: it is known who has it.
         (&ours, &[], ["another export of this process"; 3]),
     ] {
-        let mut daemon = rig.start(&[("XBLADE_OPEN_LATER", path.to_str().unwrap())], more);
-        daemon.until_said("ready:");
+        let mut daemon = rig.serve(&[("XBLADE_OPEN_LATER", path.to_str().unwrap())], more);
         let said = daemon.said();
         let lines: Vec<_> = said.lines().filter(|line| line.contains("opened later")).collect();
         assert_eq!(lines.len(), 3, "{said}");
@@ -326,8 +333,7 @@ fn stores_are_opened_in_the_sandbox() {
             assert!(line.contains(outcome), "{} {more:?}: {line}, not {outcome}", path.display());
         }
         rig.assert_serves(&mut daemon, 1);
-        daemon.signal(libc::SIGTERM);
-        assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0));
+        assert_ends_well(&mut daemon);
     }
 }
 
@@ -370,8 +376,7 @@ fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
     let ask = Ask { tag: 100, ..Ask::new((0, 2), ATA, ata(0x24, 3, 1, &[])) }.from(HOST);
     let expected = ask.reply((0, 2), &ata_done(&ask.argument, 0x40, 0, &pattern(2, 3, 1)));
     rig.expect_reply(&mut daemon, &ask, &expected);
-    daemon.signal(libc::SIGTERM);
-    assert_eq!(daemon.end_within(PATIENCE).and_then(|status| status.code()), Some(0), "{}", daemon.said());
+    assert_ends_well(&mut daemon);
 }
 
 #[test]
@@ -383,8 +388,7 @@ fn states_are_kept_in_the_sandbox() {
     // The folder is made at the start.
     let state = rig.state.path().join("made");
     for round in 1..=2u32 {
-        let mut daemon = rig.start(&[], &["--state", state.to_str().unwrap()]);
-        daemon.until_said("ready:");
+        let mut daemon = rig.serve(&[], &["--state", state.to_str().unwrap()]);
         // Written anew, then in place of another one.
         for (tag, string) in [(round * 10, "one"), (round * 10 + 1, "another")] {
             let ask = Ask { tag, ..Ask::new(EXPORT, QUERY, query(4, string.as_bytes())) }.from(HOST);
@@ -395,13 +399,7 @@ fn states_are_kept_in_the_sandbox() {
             let text = fs::read_to_string(&files[0]).unwrap();
             assert!(files[0].extension().is_some_and(|end| end == "state"), "{files:?}: {text}");
         }
-        daemon.signal(libc::SIGTERM);
-        assert_eq!(
-            daemon.end_within(PATIENCE).and_then(|status| status.code()),
-            Some(0),
-            "{}",
-            daemon.said()
-        );
+        assert_ends_well(&mut daemon);
     }
 }
 
@@ -480,7 +478,6 @@ fn what_only_an_intruder_calls_ends_the_process() {
         }
     }
     // Nothing of it is left: the next one serves.
-    let mut daemon = rig.start(&[], &[]);
-    daemon.until_said("ready:");
+    let mut daemon = rig.serve(&[], &[]);
     rig.assert_serves(&mut daemon, 1);
 }

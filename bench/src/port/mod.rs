@@ -21,7 +21,7 @@ mod xdp;
 
 pub use packet::{PacketPort, poll};
 pub use tags::{THREADS_MAX, Tags};
-pub use xdp::XdpPort;
+pub use xdp::{XdpPort, lane};
 
 /// Frames moved in one step.
 pub const BATCH: usize = 64;

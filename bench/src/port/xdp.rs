@@ -33,28 +33,11 @@ impl XdpPort {
     pub fn open_all(interface: &Facts, windows: &[u16]) -> Result<Vec<Self>> {
         let mut lanes = Vec::new();
         for (queue, &window) in (0..).zip(windows) {
-            lanes.push(Self::lane(interface, queue, window)?);
+            lanes.push(lane(interface, queue, ring_size(interface.mtu, window))?);
         }
         let program = Arc::new(attach(interface, &lanes)?);
         let port = |lane| Self { lane, received: Vec::with_capacity(BATCH), _program: Arc::clone(&program) };
         Ok(lanes.into_iter().map(port).collect())
-    }
-
-    fn lane(interface: &Facts, queue: u32, window: u16) -> Result<Lane<XskRings>> {
-        let ring = ring_size(interface.mtu, window);
-        Ok(ring::open(&Wanted {
-            interface: interface.name.clone(),
-            queue,
-            chunks: 4 * ring,
-            chunk_bytes: CHUNK,
-            rx_ring: ring,
-            tx_ring: ring,
-            huge_pages: false,
-            zero_copy: ZeroCopy::Auto,
-            multi_fragment: true,
-            long_frames: true,
-            busy_poll: None,
-        })?)
     }
 
     fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {
@@ -69,6 +52,23 @@ impl XdpPort {
         }
         Some(frame)
     }
+}
+
+/// A socket on a receive queue, with rings of so many entries.
+pub fn lane(interface: &Facts, queue: u32, entries: u32) -> Result<Lane<XskRings>> {
+    Ok(ring::open(&Wanted {
+        interface: interface.name.clone(),
+        queue,
+        chunks: 4 * entries,
+        chunk_bytes: CHUNK,
+        rx_ring: entries,
+        tx_ring: entries,
+        huge_pages: false,
+        zero_copy: ZeroCopy::Auto,
+        multi_fragment: true,
+        long_frames: true,
+        busy_poll: None,
+    })?)
 }
 
 /// Entries for twice the frames of a window. Not more than it takes: all chunks

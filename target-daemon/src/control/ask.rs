@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, eventfd};
@@ -110,6 +111,7 @@ pub enum Ask {
 pub struct Asker {
     to: Sender<Ask>,
     bell: Arc<OwnedFd>,
+    end: End,
 }
 
 /// The end of the control thread. Its descriptor is readable when something may
@@ -118,6 +120,26 @@ pub struct Asker {
 pub struct Asked {
     from: Receiver<Ask>,
     bell: Arc<OwnedFd>,
+    end: End,
+}
+
+/// What is left in the channel when nobody answers any more would keep who asked
+/// waiting: both sides throw it away.
+#[derive(Clone, Debug)]
+struct End {
+    come: Arc<AtomicBool>,
+    left: Receiver<Ask>,
+}
+
+impl End {
+    /// Nothing stays in the channel, if the end has come.
+    fn clear(&self) -> bool {
+        let come = self.come.load(Ordering::SeqCst);
+        if come {
+            self.left.try_iter().for_each(drop);
+        }
+        come
+    }
 }
 
 /// Both ends.
@@ -128,7 +150,8 @@ pub struct Asked {
 pub fn channel() -> io::Result<(Asker, Asked)> {
     let (to, from) = bounded(WAITING_MAX);
     let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
-    Ok((Asker { to, bell: Arc::clone(&bell) }, Asked { from, bell }))
+    let end = End { come: Arc::default(), left: from.clone() };
+    Ok((Asker { to, bell: Arc::clone(&bell), end: end.clone() }, Asked { from, bell, end }))
 }
 
 impl Asker {
@@ -139,7 +162,16 @@ impl Asker {
         let sent = self.to.try_send(ask).is_ok();
         // Full means that it has been rung already.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-        sent
+        // Looked at after sending: one of both sides sees what the other has done.
+        sent && !self.end.clear()
+    }
+}
+
+/// Who waits for an answer is told that there will be none.
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.end.come.store(true, Ordering::SeqCst);
+        self.end.clear();
     }
 }
 
@@ -159,5 +191,42 @@ impl Asked {
 impl AsFd for Asked {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// An ask, and whether it was thrown away.
+    fn ask() -> (Ask, Arc<()>) {
+        let alive = Arc::new(());
+        let held = Arc::clone(&alive);
+        (Ask::Reload(Box::new(move |_| drop(held))), alive)
+    }
+
+    #[test]
+    fn nothing_waits_for_a_thread_that_has_ended() {
+        let (asker, asked) = channel().unwrap();
+        let ((before, waits), (after, refused)) = (ask(), ask());
+        assert!(asker.ask(before));
+        assert_eq!(Arc::strong_count(&waits), 2);
+        drop(asked);
+        assert_eq!(Arc::strong_count(&waits), 1);
+        assert!(!asker.ask(after));
+        assert_eq!(Arc::strong_count(&refused), 1);
+    }
+
+    #[test]
+    fn nothing_that_is_asked_at_the_end_is_left() {
+        for _ in 0..200 {
+            let (asker, asked) = channel().unwrap();
+            let end = std::thread::spawn(move || drop(asked));
+            let asks: Vec<_> = (0..20).map(|_| ask()).collect();
+            let alive: Vec<_> = asks.into_iter().map(|(one, alive)| (asker.ask(one), alive)).collect();
+            end.join().unwrap();
+            assert!(alive.iter().all(|(_, alive)| Arc::strong_count(alive) == 1));
+        }
     }
 }

@@ -16,9 +16,10 @@ use super::interface::{Interface, Presence};
 use super::notify::{self, Vigil};
 use super::sizes::Sizes;
 use super::team::Team;
+use super::unserved::Unserved;
 use crate::config::Serve;
 use crate::control::{Ask, Asked};
-use crate::link::{self, Facts, LinkEvents};
+use crate::link::{self, Changes, Facts, LinkEvents};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -39,6 +40,13 @@ pub struct Served<'a> {
     pub since: Instant,
 }
 
+impl Served<'_> {
+    /// In a line.
+    fn status(&self, unserved: &Unserved) -> String {
+        notify::status(self.options, self.interfaces, &unserved.names())
+    }
+}
+
 /// Runs until SIGTERM or SIGINT.
 pub fn run(
     served: &mut Served<'_>,
@@ -49,6 +57,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
     let mut sizes = Sizes::new(served.team, served.options);
+    let mut unserved = Unserved::default();
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
@@ -73,7 +82,7 @@ pub fn run(
             let well = served.config.is_none() || answer::reload(served, &mut sizes).is_ok();
             info!("looking at the sizes of all exports");
             sizes.look_now();
-            vigil.reloaded(notify::status(served.options, served.interfaces), well);
+            vigil.reloaded(served.status(&unserved), well);
         }
         while let Some(ask) = asked.next() {
             // The service manager is told as of a reload by signal; whether it went
@@ -84,20 +93,26 @@ pub fn run(
             }
             answer::answer(ask, served, &mut sizes);
             if reloads {
-                vigil.reloaded(notify::status(served.options, served.interfaces), true);
+                vigil.reloaded(served.status(&unserved), true);
             }
         }
         served.team.see_off();
         sizes.follow(served.team, served.interfaces.len(), served.options);
-        if events.drain().unwrap_or(true) {
+        let changes = events.drain().unwrap_or(Changes { any: true, removed: Vec::new() });
+        let mut remark = false;
+        if changes.any {
             for (index, interface) in served.interfaces.iter_mut().enumerate() {
-                follow(served.team, index, interface, served.options);
+                follow(served.team, index, interface, &changes, served.options);
             }
+            remark = unserved.look(&served.options.interfaces, served.interfaces);
             if vigil.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
                 // Attaching to it takes rights that are given up.
                 info!("ending, so that the service manager starts xblade anew, with all interfaces");
                 return Ok(());
             }
+        }
+        if unserved.tell() || remark {
+            vigil.remark(served.status(&unserved));
         }
         let now = served.team.degraded();
         for address in now.iter().filter(|address| !degraded.contains(*address)) {
@@ -134,7 +149,12 @@ pub fn say(text: &str) {
 
 /// Reads the facts of an interface again and passes on what has changed. It is
 /// known by its index: its name may change.
-fn follow(team: &Team, index: usize, interface: &mut Interface, options: &Serve) {
+fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Changes, options: &Serve) {
+    // One that was away, in another network namespace, has lost its sockets: also if
+    // it has its index again.
+    if interface.presence != Presence::Here || changes.removed.contains(&interface.facts.index) {
+        return lose(interface);
+    }
     let Ok(name) = link::name_of(interface.facts.index) else { return };
     let Some(name) = name else { return lose(interface) };
     let Ok(now) = Facts::read(&name) else { return };
@@ -177,7 +197,7 @@ fn lose(interface: &mut Interface) {
         Presence::Here => {}
         Presence::Gone => warn!("{name} is gone, and not served any more: restart xblade when it is back"),
         Presence::Replaced => {
-            warn!("{name} is back as another interface, which is not served: restart xblade to serve it");
+            warn!("{name} is back, but not served: restart xblade to serve it (systemctl restart xblade)");
         }
     }
 }

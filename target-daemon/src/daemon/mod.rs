@@ -16,6 +16,7 @@ mod roster;
 mod sandbox;
 mod sizes;
 mod team;
+mod unserved;
 
 pub use check::{check, tuned};
 pub use failure::Failure;
@@ -69,7 +70,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
-    let mut vigil = notify::Vigil::new(manager, &team, notify::status(options, &interfaces));
+    let mut vigil = notify::Vigil::new(manager, &team, notify::status(options, &interfaces, &[]));
     vigil.follow(&team);
     let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
     let server = socket.map(|socket| start(socket, asker.clone())).transpose();

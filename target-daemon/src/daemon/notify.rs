@@ -54,6 +54,11 @@ impl Manager {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
+    /// `status` is what `systemctl status` shows from now on.
+    fn status(&self, status: &str) {
+        self.tell(&format!("STATUS={status}"));
+    }
+
     /// Another configuration is being taken over. [`Self::ready`] has to follow,
     /// also when it is not taken.
     pub fn reloading(&self) {
@@ -100,11 +105,15 @@ fn watchdog() -> Option<Duration> {
     number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0).map(Duration::from_micros)
 }
 
-/// What is served, in a line.
-pub fn status(options: &Serve, interfaces: &[Interface]) -> String {
+/// What is served, and on what it is not, in a line.
+pub fn status(options: &Serve, interfaces: &[Interface], unserved: &[&str]) -> String {
     let count = options.exports.len();
     let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
-    format!("{count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "))
+    let served = format!("{count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
+    if unserved.is_empty() {
+        return served;
+    }
+    format!("{served}; not served until a restart: {}", unserved.join(", "))
 }
 
 /// What the control thread does for the service manager: tells it when all is
@@ -114,13 +123,15 @@ pub struct Vigil {
     manager: Manager,
     pulse: Pulse,
     status: String,
+    /// Whether the last reload was taken.
+    well: bool,
     ready: bool,
 }
 
 impl Vigil {
     /// `status` is told when all is ready.
     pub fn new(manager: Manager, team: &Team, status: String) -> Self {
-        Self { manager, pulse: Pulse::new(team.beats()), status, ready: false }
+        Self { manager, pulse: Pulse::new(team.beats()), status, well: true, ready: false }
     }
 
     /// One round. All is ready when the first announcement has gone out.
@@ -140,9 +151,21 @@ impl Vigil {
 
     /// A reload has ended, well or not: what is served now is ready.
     pub fn reloaded(&mut self, status: String, well: bool) {
-        let remark = if well { "" } else { "; the last reload was refused, see the log" };
-        self.manager.ready(&format!("{status}{remark}"));
+        (self.status, self.well) = (status, well);
+        self.manager.ready(&self.line());
+    }
+
+    /// What is served is as before, and what is to be said of it is not.
+    pub fn remark(&mut self, status: String) {
         self.status = status;
+        if self.ready {
+            self.manager.status(&self.line());
+        }
+    }
+
+    fn line(&self) -> String {
+        let remark = if self.well { "" } else { "; the last reload was refused, see the log" };
+        format!("{}{remark}", self.status)
     }
 
     /// Whether somebody starts the process again when it ends.

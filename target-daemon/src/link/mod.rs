@@ -25,7 +25,7 @@ mod program;
 mod sys;
 
 pub use attach_error::AttachError;
-pub use events::LinkEvents;
+pub use events::{Changes, LinkEvents};
 pub use facts::{Facts, FactsError, XdpMode};
 pub use flow::{FlowMatch, FlowRoom, FlowRule, FlowTable, mac_text};
 pub use limits::{MemlockError, missing_capabilities, raise_memlock};
@@ -44,6 +44,15 @@ pub use xblade_ebpf::{ACL_MAX, Counter};
 /// Those of the netlink socket.
 pub fn name_of(index: u32) -> std::io::Result<Option<String>> {
     Ok(netlink::interfaces()?.into_iter().find(|i| i.index == index).map(|i| i.name))
+}
+
+/// Index and name of every interface in this network namespace.
+///
+/// # Errors
+///
+/// Those of the netlink socket.
+pub fn all() -> std::io::Result<Vec<(u32, String)>> {
+    Ok(netlink::interfaces()?.into_iter().map(|interface| (interface.index, interface.name)).collect())
 }
 
 /// Names of the interfaces in this network namespace.

@@ -8,7 +8,7 @@ fn what_there_is_to_know_is_told() {
     let fake = Fake::new();
     let status = get(&fake.path, "/v1/status").json();
     assert_eq!((&status["uptime-seconds"], &status["pid"]), (&3700.into(), &std::process::id().into()));
-    assert_eq!(status["interfaces"][0]["mac"], "02:00:00:00:01:00");
+    assert_eq!(status["interfaces"][0]["mac"], "02:00:00:00:00:03");
     assert_eq!(status["workers"][0]["exports"], serde_json::json!(["0.1", "0.2"]));
     assert_eq!(status["exports"][0]["size-bytes"], 1 << 20);
     assert_eq!(status["exports"][1]["path"], serde_json::Value::Null);

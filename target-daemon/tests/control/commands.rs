@@ -53,7 +53,7 @@ fn status_and_stats_are_tables() {
     let status = good(&fake, "status");
     assert_line(&status, &["xblade ", "up 1 h 1 min"]);
     assert_line(&status, &["INTERFACE", "LINK", "MAC", "MTU"]);
-    assert_line(&status, &["eth1", "up", "02:00:00:00:01:00", "9000", "1", "veth", "native"]);
+    assert_line(&status, &["eth1", "up", "02:00:00:00:00:03", "9000", "2", "veth", "native"]);
     assert_line(&status, &["0.1", "good", "1.0 MiB", "durable", "4", "/srv/x", "direct, one sync"]);
     assert_line(&status, &["0.2", "degraded", "4.0 KiB", "refused", "0", "-"]);
     let stats = good(&fake, "stats");

@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use xblade::config::{Export, Serve};
 use xblade::control::{ExportView, InterfaceView, Overview};
-use xblade::link::{Counter, Facts};
+use xblade::link::Counter;
 use xblade::observe::{Operation, Outcome, Section, Tally};
 use xblade::store::{Durability, Geometry};
 use xblade::wire::DropReason;
-use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
 use xblade::worker::{Snapshot, Stats};
 
-pub const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
+use crate::overview as full;
 
-pub fn at(slot: u8) -> Address {
-    Address { shelf: 0, slot }
-}
+pub const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
 pub fn overview() -> Overview {
     let mut counters = [0; Counter::COUNT];
@@ -25,7 +22,7 @@ pub fn overview() -> Overview {
         up: Duration::from_secs(3_700),
         workers: vec![snapshot()],
         exports: vec![export(1), nothing(2)],
-        interfaces: vec![InterfaceView { facts: facts(), present: true, mode: "native", counters }],
+        interfaces: vec![InterfaceView { counters, ..full::interface("eth1", 3) }],
     }
 }
 
@@ -34,41 +31,13 @@ pub fn serve() -> Serve {
     Serve { exports, interfaces: vec!["eth1".to_owned()], ..Serve::default() }.settled()
 }
 
+/// Few counters: those that are zero are not shown.
 fn snapshot() -> Snapshot {
     let mut stats = Stats::default();
     stats.dropped(DropReason::TooShort);
     stats.counters.media_faults = 3;
     let lane = Section { name: "lane 0".to_owned(), counters: vec![("kernel_rx_dropped", 5)] };
-    Snapshot {
-        worker: 0,
-        stats,
-        exports: Vec::new(),
-        lanes: vec![lane],
-        elapsed: std::time::Duration::from_secs(60),
-        places: Vec::new(),
-        drained: true,
-        unfinished: Vec::new(),
-    }
-}
-
-fn facts() -> Facts {
-    Facts {
-        name: "eth1".to_owned(),
-        index: 3,
-        mac: [2, 0, 0, 0, 1, 0],
-        mtu: 9000,
-        queues: 1,
-        driver: "veth".to_owned(),
-        up: true,
-        carrier: true,
-        loopback: false,
-        native: Some(true),
-        rx_sg: Some(true),
-        zero_copy: None,
-        zero_copy_segments: 1,
-        rx_vlan_offload: None,
-        attached: Vec::new(),
-    }
+    Snapshot { stats, lanes: vec![lane], ..full::snapshot(0) }
 }
 
 pub fn export(slot: u8) -> ExportView {
@@ -81,20 +50,16 @@ pub fn export(slot: u8) -> ExportView {
     tally.count(Operation::Write, Outcome::Failed);
     (tally.bytes_read, tally.bytes_written, tally.folded) = (0, 1536, 2);
     ExportView {
-        address: at(slot),
         path: Some("/srv/x".into()),
-        way: "direct, one sync for a group of writes".to_owned(),
         worker: 0,
-        read_only: false,
-        durability: Durability::Durable,
         geometry: Geometry { discards: true, ..Geometry::new(2048, 4096) },
-        degraded: false,
         stuck: false,
         in_flight: 4,
         config: b"kept for\xff\x1b".to_vec(),
         mask: vec![HOST],
         reservation: vec![HOST],
         tally,
+        ..full::export(0, slot)
     }
 }
 

@@ -188,6 +188,92 @@ fn a_renamed_interface_is_served_and_followed() {
     daemon.stop();
 }
 
+/// It comes back with its index, and without what the kernel had tied to it.
+#[test]
+fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
+    if !may_run("an_interface_that_was_in_another_namespace_is_not_taken_for_served") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    let image = dir.image("a", 8);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} -i xbp2"));
+    let index = pair.ours.facts(OURS).index;
+    // Both ways before the daemon looks, and then with time for a look in between.
+    for stopped in [true, false] {
+        let mark = daemon.mark();
+        if stopped {
+            daemon.signal(libc::SIGSTOP);
+        }
+        pair.ours.give(OURS, &pair.peer);
+        if !stopped {
+            daemon.wait_for_after(mark, &format!("{OURS} is gone"));
+        }
+        pair.peer.give(OURS, &pair.ours);
+        pair.ours.sh(&format!("ip link set {OURS} up"));
+        daemon.signal(libc::SIGCONT);
+        let line = daemon.wait_for_after(mark, &format!("{OURS} is back"));
+        assert!(line.contains("systemctl restart xblade"), "{line}");
+        assert_eq!(pair.ours.facts(OURS).index, index);
+    }
+    Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).assert_silence(at(0, 1));
+    Initiator::new(&pair.peer, "xbp3", pair.ours.mac("xbp2")).until_served(at(0, 1));
+    daemon.stop();
+}
+
+#[test]
+fn an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart() {
+    if !may_run("an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let arguments = format!("0.1={image} -i xbp[0-9]");
+    let daemon = Daemon::serve(&pair.ours, &arguments);
+    pair.ours.sh("ip link add xbq2 type veth peer name xbq4");
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    let line = daemon.wait_for("xbp2 fits xbp[0-9], but came after the start");
+    assert!(line.contains("WARN") && line.contains("systemctl restart xblade"), "{line}");
+    // What happens to it later is its own business.
+    pair.ours.sh("ip link set xbp2 mtu 2000");
+    pair.ours.sh(&format!("ip link set {OURS} mtu 2000"));
+    daemon.wait_for(&format!("{OURS}: MTU 2000"));
+    let mut late = Initiator::new(&pair.peer, "xbp3", pair.ours.mac("xbp2"));
+    late.assert_silence(at(0, 1));
+    Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).until_served(at(0, 1));
+    let mark = daemon.mark();
+    // One that would keep a restart from serving anything.
+    pair.ours.sh("ip link add xbp5 mtu 200 type veth peer name xbq5");
+    let line = daemon.wait_for_after(mark, "xbp5 fits xbp[0-9]");
+    assert!(line.contains("a restart would be refused: xbp5: "), "{line}");
+    let mark = daemon.mark();
+    pair.ours.sh("ip link del xbp5");
+    daemon.wait_for_after(mark, "xbp5, which was not served, is gone");
+    let text = daemon.stop().text;
+    assert_eq!(text.matches("xbp2 fits").count(), 1, "{text}");
+    assert!(!text.contains("xbq"), "nobody wants these: {text}");
+    let daemon = Daemon::serve(&pair.ours, &arguments);
+    late.until_served(at(0, 1));
+    daemon.stop();
+}
+
+/// An interface is known by its index, and what is to be served by its name.
+#[test]
+fn another_interface_under_the_name_of_a_renamed_one_is_told_of() {
+    if !may_run("another_interface_under_the_name_of_a_renamed_one_is_told_of") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    pair.ours.sh(&format!("ip link set {OURS} down && ip link set {OURS} name xbp9 && ip link set xbp9 up"));
+    daemon.wait_for(&format!("{OURS} is called xbp9 now"));
+    pair.ours.sh(&format!("ip link add {OURS} type veth peer name xbp4"));
+    daemon.wait_for(&format!("{OURS} is to be served, but came after the start"));
+    Initiator::new(&pair.peer, PEER, pair.ours.mac("xbp9")).until_served(at(0, 1));
+    daemon.stop();
+}
+
 #[test]
 fn the_only_interface_may_go_and_the_process_lives() {
     if !may_run("the_only_interface_may_go_and_the_process_lives") {

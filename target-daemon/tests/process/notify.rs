@@ -252,3 +252,23 @@ fn an_interface_that_is_back_ends_the_service_to_be_started_anew() {
     assert_eq!(host.read(at(0, 1), 2, 1), pattern(2, 1), "served on the one that is back");
     daemon.stop();
 }
+
+/// A restart disturbs all hosts, and nobody may need it.
+#[test]
+fn an_interface_that_comes_later_is_shown_and_ends_nothing() {
+    if !may_run("an_interface_that_comes_later_is_shown_and_ends_nothing") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let manager = Manager::at_path(&dir);
+    let command = xblade("serve --no-probe 0.1=x,store=null,length=8 -i xbp[0-9]");
+    let mut daemon = manager.start(command, &pair);
+    manager.until("READY=1", "STATUS");
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    let shown = manager.until("STATUS=", "STOPPING");
+    assert_eq!(shown, format!("STATUS=1 export on {OURS}; not served until a restart: xbp2"));
+    pair.ours.sh("ip link del xbp2");
+    assert_eq!(manager.until("STATUS=", "STOPPING"), format!("STATUS=1 export on {OURS}"));
+    assert!(daemon.lives());
+    daemon.stop();
+}

@@ -175,6 +175,16 @@ fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
     }
 }
 
+/// A loop device of so many bytes on a file system that holds 1 MiB; in the order
+/// in which they have to go.
+fn overcommitted(bytes: u64) -> (Loop, Mounted, Scratch) {
+    let scratch = Scratch::new();
+    let mounted = Mounted::new(scratch.path("m"), &["-t", "tmpfs", "-o", "size=1m", "none"]);
+    let image = mounted.path("image");
+    truncate_new(&image, bytes);
+    (Loop::new(&image, &[]), mounted, scratch)
+}
+
 /// A disk that fails only the flush, and then is well again: the second
 /// `fdatasync` returns success, though the data never reached the disk.
 #[test]
@@ -185,12 +195,7 @@ fn a_flush_that_failed_once_is_not_trusted_again() {
     let Some(_alone) = root("a_flush_that_failed_once_is_not_trusted_again") else {
         return;
     };
-    let scratch = Scratch::new();
-    let mounted = Mounted::new(scratch.path("m"), &["-t", "tmpfs", "-o", "size=1m", "none"]);
-    // The loop device is larger than what its file system can hold.
-    let image = mounted.path("image");
-    truncate_new(&image, 4 << 20);
-    let device = Loop::new(&image, &[]);
+    let (device, _mounted, _scratch) = overcommitted(4 << 20);
     let mut store = open(&volatile(device.path()));
     for index in 0..512 {
         write(&mut *store, index * 8, &pattern(index as u8, 4096)).unwrap();
@@ -211,12 +216,7 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
     let Some(_alone) = root("a_group_whose_sync_fails_is_not_acknowledged") else {
         return;
     };
-    let scratch = Scratch::new();
-    let mounted = Mounted::new(scratch.path("m"), &["-t", "tmpfs", "-o", "size=1m", "none"]);
-    // The loop device is larger than what its file system can hold.
-    let image = mounted.path("image");
-    truncate_new(&image, 8 << 20);
-    let device = Loop::new(&image, &[]);
+    let (device, _mounted, _scratch) = overcommitted(8 << 20);
     let mut store = open(&OpenOptions::new(device.path()));
     let mut memory = vec![0x5a; 8192];
     // More than fits, in one group, so that its one sync has to fail.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # First process of the storage host: waits, and takes the orphans. Run by
 # tests/package/stage.sh in the overlay, in the place of the scenes of that test.
-cd /opt/xblade-test
+cd /opt/xblade-test || exit
 mkdir -p /run/systemd/system /usr/local/sbin /srv/xblade
 # A container's way to say that services are not to be started, which here they are.
 rm -f /usr/sbin/policy-rc.d

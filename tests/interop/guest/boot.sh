@@ -41,7 +41,7 @@ bring() {
 }
 
 boot() {
-    local n file module device folder type options pass
+    local n file module device folder options pass
     for n in 0 1; do
         echo 1 >/proc/sys/net/ipv6/conf/eth$n/disable_ipv6
         ip link set eth$n mtu 9000 up
@@ -55,7 +55,7 @@ boot() {
     [ -c /dev/etherd/discover ] || { say "boot: no aoe driver"; return 0; }
     log_driver
     aoe-discover
-    while read -r device folder type options pass; do
+    while read -r device folder _ options pass; do
         if [[ ,$options, == *,nofail,* ]]; then
             bring "$device" "$folder" "$options" "$pass" &
         else
@@ -67,6 +67,7 @@ boot() {
 # The driver's own log of resent requests and stray responses.
 log_driver() {
     cat /dev/etherd/err >/tmp/aoe-err &
+    # shellcheck disable=SC2034 # scenarios/walk/late.sh ends it
     err_log=$!
 }
 

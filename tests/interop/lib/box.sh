@@ -41,6 +41,7 @@ box_disk() {
     if BOX_LOOP=$(losetup --find --show "$RUN/disk" 2>/dev/null); then
         # As Debian's udev leaves it to the group disk; outside of /dev, which is not ours.
         BOX_NODE=/opt/xblade-test/volume
+        # shellcheck disable=SC2046 # two numbers
         in_box mknod -m 660 $BOX_NODE b $(stat -c '0x%t 0x%T' "$BOX_LOOP")
         in_box chgrp disk $BOX_NODE
     else

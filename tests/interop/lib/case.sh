@@ -16,6 +16,7 @@
 
 # case_settings SCENARIO - its settings, over the defaults
 case_settings() {
+    # shellcheck disable=SC2034 # run and lib/target.sh go by them
     EXPORTS='0.1=64M' MTUS=1500 INTERFACES=1 QUEUES=1 TIMEOUT=120 DROPS=none
     # shellcheck source=/dev/null
     . "$HERE/scenarios/$1.sh"
@@ -26,6 +27,7 @@ case_settings() {
 case_run() {
     local problem='' drops='' frames='' console
     WORK=$(mktemp -d "$RUN/case.XXXXXX")
+    # shellcheck disable=SC2034 # lib/target.sh counts in them
     CPU_USER=0 CPU_SYSTEM=0
     case_settings "$1"
     console=$(vm_console_size)
@@ -45,6 +47,7 @@ case_run() {
 
 # The steps of case_run; the first that fails sets $problem.
 case_steps() {
+    # shellcheck disable=SC2086 # a list of words
     exports_make $EXPORTS && links_up "$INTERFACES" "$2" "$QUEUES" ||
         { problem="could not set the case up"; return; }
     case_host prepare || { problem="prepare failed"; return; }

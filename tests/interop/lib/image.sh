@@ -28,6 +28,7 @@ image_ready() {
         echo "$stamp" >"$CACHE/guest.new/stamp"
         mv "$CACHE/guest.new" "$CACHE/guest"
     fi
+    # shellcheck disable=SC2034 # run prints it
     GUEST_KERNEL=$(cat "$CACHE/guest/version")
 }
 

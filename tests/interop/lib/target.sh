@@ -11,10 +11,12 @@
 
 target_start() {
     local interfaces='' n printed
+    # shellcheck disable=SC2153 # a setting of the scenario
     for ((n = 0; n < INTERFACES; n++)); do interfaces+=" --interface aoe$n"; done
     rm -f "$WORK/target.status" "$WORK/target.pid"
     printed=$(stat -c %s "$LOG/target.log")
     {
+        # shellcheck disable=SC2016 # for the inner shell
         EXPORT_ARGS=$EXPORT_ARGS INTERFACE_ARGS=$interfaces XBLADE=$XBLADE RUST_LOG=info \
             ip netns exec "$NS_T" bash -c 'echo $$ >"$1/target.pid"; cd "$1"; exec bash -c "$2"' - "$WORK" "$TARGET_CMD"
         echo $? >"$WORK/target.status"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # The walk-through: the host was cut off and is up again, the target comes later.
 INTERFACES=2
 TIMEOUT=120
