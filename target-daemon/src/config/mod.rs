@@ -18,7 +18,7 @@ mod vblade;
 pub use bounds::{chunk_bytes, ring, umem_chunks};
 pub use clash::addresses_twice;
 pub use cli::{AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, XdpMode};
-pub use client::{AskCommand, ExportCommand, Listed, One, Reach};
+pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
 pub use export::{Export, ExportError, Image};
 pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};

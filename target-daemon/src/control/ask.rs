@@ -84,9 +84,17 @@ pub enum Ask {
         /// When its size is known; the line tells it.
         answer: Answer<Result<Changed, Refusal>>,
     },
-    /// Tell of single requests and frames from now on; with `None` no more. One
-    /// can look at a time: the last.
-    Trace(Option<Tracer>),
+    /// Tell of single requests and frames from now on. One can look at a time: the
+    /// last.
+    Trace {
+        /// Of what, and to whom.
+        tracer: Tracer,
+        /// When the workers have been told; the interface of each lane, by the
+        /// index of the lane.
+        answer: Answer<Vec<String>>,
+    },
+    /// Tell of single requests and frames no more.
+    EndTrace,
     /// Read the configuration file again.
     Reload(Answer<Result<Changed, Refusal>>),
     /// Take the reservation of an export away.
