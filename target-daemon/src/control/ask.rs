@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, eventfd};
@@ -117,7 +118,7 @@ pub enum Ask {
 #[derive(Clone, Debug)]
 pub struct Asker {
     to: Sender<Ask>,
-    bell: Arc<OwnedFd>,
+    bell: Arc<Bell>,
 }
 
 /// The end of the control thread. Its descriptor is readable when something may
@@ -125,7 +126,15 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct Asked {
     from: Receiver<Ask>,
-    bell: Arc<OwnedFd>,
+    bell: Arc<Bell>,
+}
+
+/// What both ends have.
+#[derive(Debug)]
+struct Bell {
+    fd: OwnedFd,
+    /// Nobody answers any more.
+    ended: AtomicBool,
 }
 
 /// Both ends.
@@ -135,7 +144,8 @@ pub struct Asked {
 /// Those of `eventfd`.
 pub fn channel() -> io::Result<(Asker, Asked)> {
     let (to, from) = bounded(WAITING_MAX);
-    let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+    let bell = Arc::new(Bell { fd, ended: AtomicBool::new(false) });
     Ok((Asker { to, bell: Arc::clone(&bell) }, Asked { from, bell }))
 }
 
@@ -146,8 +156,9 @@ impl Asker {
     pub fn ask(&self, ask: Ask) -> bool {
         let sent = self.to.try_send(ask).is_ok();
         // Full means that it has been rung already.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-        sent
+        let _ = rustix::io::write(&self.bell.fd, &1u64.to_ne_bytes());
+        // Sent too late to be taken out: see the end of `Asked`.
+        sent && !self.bell.ended.load(Ordering::SeqCst)
     }
 }
 
@@ -157,7 +168,7 @@ impl Asked {
         let next = self.from.try_recv().ok();
         if next.is_none() {
             let mut count = [0; 8];
-            let _ = rustix::io::read(&self.bell, &mut count);
+            let _ = rustix::io::read(&self.bell.fd, &mut count);
         }
         // What came in between has rung the bell before it was read, or after.
         next.or_else(|| self.from.try_recv().ok())
@@ -166,6 +177,30 @@ impl Asked {
 
 impl AsFd for Asked {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.bell.fd.as_fd()
+    }
+}
+
+impl Drop for Asked {
+    /// The channel would keep what waits in it, and who asked would wait for an answer.
+    fn drop(&mut self) {
+        self.bell.ended.store(true, Ordering::SeqCst);
+        while self.from.try_recv().is_ok() {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_asked_is_told_of_the_end() {
+        let (asker, asked) = channel().unwrap();
+        let (answer, answered) = std::sync::mpsc::channel();
+        assert!(asker.ask(Ask::Overview(Box::new(move |_| answer.send(()).unwrap()))));
+        drop(asked);
+        assert!(answered.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Disconnected));
+        assert!(!asker.ask(Ask::EndTrace));
     }
 }
