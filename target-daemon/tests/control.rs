@@ -28,6 +28,10 @@ mod robust;
 mod sample;
 #[path = "control/socket.rs"]
 mod socket;
+#[path = "control/trace.rs"]
+mod trace;
+#[path = "control/traced.rs"]
+mod traced;
 
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/initiator.rs"]

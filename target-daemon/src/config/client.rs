@@ -12,6 +12,21 @@ Examples:
   xblade export add 0.3=/srv/disk.img
   xblade export add 0.4=/dev/vg/data,ro";
 
+const TRACE_HELP: &str = "\
+Without --every, --dropped and --pcap: one request of 100, and dropped frames.
+
+Each worker tells one of so many of its requests, whatever export they are for:
+--export picks from these. Requests are never held up: what comes faster than
+it is read is not told, but counted. One can trace at a time.
+
+Frames that the XDP program drops in the kernel never reach a worker, and are not
+seen here: `xblade stats` counts them, by interface and reason.
+
+Examples:
+  xblade trace --every 1 --export 0.1 --count 100
+  xblade trace --dropped --pcap dropped.pcap
+  xblade trace --pcap - | tcpdump -r - -e -xx";
+
 /// Whom to ask, and how to tell the answer.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct Reach {
@@ -40,6 +55,42 @@ pub enum AskCommand {
     Reservations(Listed),
     /// Tell which hosts exports are masked to, or take a mask away.
     Masks(Listed),
+    /// Look at single requests of a running xblade, and at frames that it dropped.
+    #[command(after_help = TRACE_HELP)]
+    Trace(Trace),
+}
+
+/// `xblade trace`.
+#[derive(Args, Clone, Debug)]
+pub struct Trace {
+    /// Tell one request of so many; 1: each.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: Option<u32>,
+
+    /// Tell frames that were dropped, and why.
+    #[arg(long)]
+    pub dropped: bool,
+
+    /// Only what is for this export (SHELF.SLOT).
+    #[arg(long, value_name = "ADDRESS")]
+    pub export: Option<Address>,
+
+    /// End after so many requests and frames.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: Option<u32>,
+
+    /// Write dropped frames, the first 256 bytes of each, to this file, for tcpdump
+    /// or Wireshark; -: to standard output, and nothing else. Means --dropped.
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+
+    /// Whom to ask.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// `xblade export`.

@@ -21,7 +21,7 @@ pub use clash::addresses_twice;
 pub use cli::{
     AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
 };
-pub use client::{AskCommand, ExportCommand, Listed, One, Reach};
+pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
 pub use export::{Export, ExportError, Image};
 pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, export_from, load, parse};
 pub use hint::interface as interface_meant;

@@ -85,9 +85,17 @@ pub enum Ask {
         /// When its size is known; the line tells it.
         answer: Answer<Result<Changed, Refusal>>,
     },
-    /// Tell of single requests and frames from now on; with `None` no more. One
-    /// can look at a time: the last.
-    Trace(Option<Tracer>),
+    /// Tell of single requests and frames from now on. One can look at a time: the
+    /// last.
+    Trace {
+        /// Of what, and to whom.
+        tracer: Tracer,
+        /// When the workers have been told; the interface of each lane, by the
+        /// index of the lane.
+        answer: Answer<Vec<String>>,
+    },
+    /// Tell of single requests and frames no more.
+    EndTrace,
     /// Read the configuration file again.
     Reload(Answer<Result<Changed, Refusal>>),
     /// Take the reservation of an export away.
@@ -110,8 +118,7 @@ pub enum Ask {
 #[derive(Clone, Debug)]
 pub struct Asker {
     to: Sender<Ask>,
-    bell: Arc<OwnedFd>,
-    end: End,
+    bell: Arc<Bell>,
 }
 
 /// The end of the control thread. Its descriptor is readable when something may
@@ -119,27 +126,15 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct Asked {
     from: Receiver<Ask>,
-    bell: Arc<OwnedFd>,
-    end: End,
+    bell: Arc<Bell>,
 }
 
-/// What is left in the channel when nobody answers any more would keep who asked
-/// waiting: both sides throw it away.
-#[derive(Clone, Debug)]
-struct End {
-    come: Arc<AtomicBool>,
-    left: Receiver<Ask>,
-}
-
-impl End {
-    /// Nothing stays in the channel, if the end has come.
-    fn clear(&self) -> bool {
-        let come = self.come.load(Ordering::SeqCst);
-        if come {
-            self.left.try_iter().for_each(drop);
-        }
-        come
-    }
+/// What both ends have.
+#[derive(Debug)]
+struct Bell {
+    fd: OwnedFd,
+    /// Nobody answers any more.
+    ended: AtomicBool,
 }
 
 /// Both ends.
@@ -149,9 +144,9 @@ impl End {
 /// Those of `eventfd`.
 pub fn channel() -> io::Result<(Asker, Asked)> {
     let (to, from) = bounded(WAITING_MAX);
-    let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
-    let end = End { come: Arc::default(), left: from.clone() };
-    Ok((Asker { to, bell: Arc::clone(&bell), end: end.clone() }, Asked { from, bell, end }))
+    let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+    let bell = Arc::new(Bell { fd, ended: AtomicBool::new(false) });
+    Ok((Asker { to, bell: Arc::clone(&bell) }, Asked { from, bell }))
 }
 
 impl Asker {
@@ -161,17 +156,9 @@ impl Asker {
     pub fn ask(&self, ask: Ask) -> bool {
         let sent = self.to.try_send(ask).is_ok();
         // Full means that it has been rung already.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-        // Looked at after sending: one of both sides sees what the other has done.
-        sent && !self.end.clear()
-    }
-}
-
-/// Who waits for an answer is told that there will be none.
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.end.come.store(true, Ordering::SeqCst);
-        self.end.clear();
+        let _ = rustix::io::write(&self.bell.fd, &1u64.to_ne_bytes());
+        // Sent too late to be taken out: see the end of `Asked`.
+        sent && !self.bell.ended.load(Ordering::SeqCst)
     }
 }
 
@@ -181,7 +168,7 @@ impl Asked {
         let next = self.from.try_recv().ok();
         if next.is_none() {
             let mut count = [0; 8];
-            let _ = rustix::io::read(&self.bell, &mut count);
+            let _ = rustix::io::read(&self.bell.fd, &mut count);
         }
         // What came in between has rung the bell before it was read, or after.
         next.or_else(|| self.from.try_recv().ok())
@@ -190,7 +177,15 @@ impl Asked {
 
 impl AsFd for Asked {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.bell.fd.as_fd()
+    }
+}
+
+impl Drop for Asked {
+    /// The channel would keep what waits in it, and who asked would wait for an answer.
+    fn drop(&mut self) {
+        self.bell.ended.store(true, Ordering::SeqCst);
+        while self.from.try_recv().is_ok() {}
     }
 }
 
@@ -199,34 +194,13 @@ impl AsFd for Asked {
 mod tests {
     use super::*;
 
-    /// An ask, and whether it was thrown away.
-    fn ask() -> (Ask, Arc<()>) {
-        let alive = Arc::new(());
-        let held = Arc::clone(&alive);
-        (Ask::Reload(Box::new(move |_| drop(held))), alive)
-    }
-
     #[test]
-    fn nothing_waits_for_a_thread_that_has_ended() {
+    fn who_has_asked_is_told_of_the_end() {
         let (asker, asked) = channel().unwrap();
-        let ((before, waits), (after, refused)) = (ask(), ask());
-        assert!(asker.ask(before));
-        assert_eq!(Arc::strong_count(&waits), 2);
+        let (answer, answered) = std::sync::mpsc::channel();
+        assert!(asker.ask(Ask::Overview(Box::new(move |_| answer.send(()).unwrap()))));
         drop(asked);
-        assert_eq!(Arc::strong_count(&waits), 1);
-        assert!(!asker.ask(after));
-        assert_eq!(Arc::strong_count(&refused), 1);
-    }
-
-    #[test]
-    fn nothing_that_is_asked_at_the_end_is_left() {
-        for _ in 0..200 {
-            let (asker, asked) = channel().unwrap();
-            let end = std::thread::spawn(move || drop(asked));
-            let asks: Vec<_> = (0..20).map(|_| ask()).collect();
-            let alive: Vec<_> = asks.into_iter().map(|(one, alive)| (asker.ask(one), alive)).collect();
-            end.join().unwrap();
-            assert!(alive.iter().all(|(_, alive)| Arc::strong_count(alive) == 1));
-        }
+        assert!(answered.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Disconnected));
+        assert!(!asker.ask(Ask::EndTrace));
     }
 }

@@ -1,4 +1,5 @@
-//! One request to the control socket of a running xblade.
+//! One request to the control socket of a running xblade, and its answer: as a whole,
+//! or line by line.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -6,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use nix::unistd::{Gid, Group};
 use tokio::net::UnixStream;
-use tokio::runtime;
-use tokio::time::timeout;
+use tokio::runtime::{self, Runtime};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::json;
 
@@ -23,6 +24,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// The same for a change.
 const CHANGE_WITHIN: Duration = Duration::from_secs(45);
+
+/// Longest line of an answer that comes line by line, in bytes.
+const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -130,29 +134,45 @@ impl<'a> Client<'a> {
     /// See [`CallError`].
     pub fn call(&self, method: &str, uri: &str, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
         let limit = if method == "GET" { ANSWER_WITHIN } else { CHANGE_WITHIN };
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|error| self.broken(&error))?;
-        let (status, bytes) = runtime.block_on(async {
-            let answer = timeout(limit, self.exchange(method, uri, body)).await;
-            answer.unwrap_or_else(|_| Err(CallError::Slow { path: self.path.to_owned(), limit }))
-        })?;
-        if status.is_success() {
-            return Ok(bytes);
-        }
-        let message =
-            serde_json::from_slice::<json::Error>(&bytes).map_or_else(|_| status.to_string(), |e| e.error);
-        Err(CallError::Refused { status, message })
+        let runtime = self.runtime()?;
+        let answer = self.within(limit, async {
+            let answer = self.begin(method, uri, body).await?;
+            self.whole(answer).await
+        });
+        accepted(runtime.block_on(answer)?)
     }
 
-    async fn exchange(
+    /// Asks for what comes line by line.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn lines(&self, uri: &str) -> Result<Lines<'a>, CallError> {
+        let runtime = self.runtime()?;
+        let answer = runtime.block_on(self.within(ANSWER_WITHIN, self.begin("GET", uri, Vec::new())))?;
+        if !answer.status().is_success() {
+            accepted(runtime.block_on(self.within(ANSWER_WITHIN, self.whole(answer)))?)?;
+            return Err(self.odd("a success that is none".to_owned()));
+        }
+        Ok(Lines { client: *self, runtime, body: answer.into_body(), read: Vec::new() })
+    }
+
+    fn runtime(&self) -> Result<Runtime, CallError> {
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        runtime.map_err(|error| self.broken(&error))
+    }
+
+    async fn within<T>(
         &self,
-        method: &str,
-        uri: &str,
-        body: Vec<u8>,
-    ) -> Result<(StatusCode, Vec<u8>), CallError> {
+        limit: Duration,
+        answer: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let slow = |_| Err(CallError::Slow { path: self.path.to_owned(), limit });
+        timeout(limit, answer).await.unwrap_or_else(slow)
+    }
+
+    /// Sends a request; the answer without its body.
+    async fn begin(&self, method: &str, uri: &str, body: Vec<u8>) -> Result<Response<Incoming>, CallError> {
         let stream = UnixStream::connect(self.path).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
@@ -167,10 +187,17 @@ impl<'a> Client<'a> {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| self.broken(&error))?;
-        let answer = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
+        sender.send_request(request).await.map_err(|error| self.broken(&error))
+    }
+
+    async fn whole(&self, answer: Response<Incoming>) -> Result<(StatusCode, Vec<u8>), CallError> {
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|error| self.broken(&error))?;
         Ok((status, body.to_bytes().to_vec()))
+    }
+
+    fn odd(&self, what: String) -> CallError {
+        CallError::Odd { path: self.path.to_owned(), what }
     }
 
     fn unreachable(&self, error: &io::Error) -> CallError {
@@ -195,6 +222,62 @@ impl<'a> Client<'a> {
 fn other_kind(path: &Path) -> Option<&'static str> {
     let kind = path.metadata().ok()?.file_type();
     (!kind.is_socket()).then_some(if kind.is_dir() { "folder" } else { "file" })
+}
+
+/// The body of an answer, unless it is a refusal.
+fn accepted((status, bytes): (StatusCode, Vec<u8>)) -> Result<Vec<u8>, CallError> {
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    let message =
+        serde_json::from_slice::<json::Error>(&bytes).map_or_else(|_| status.to_string(), |e| e.error);
+    Err(CallError::Refused { status, message })
+}
+
+/// An answer that comes line by line.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    client: Client<'a>,
+    runtime: Runtime,
+    body: Incoming,
+    /// What has come of lines that were not given out.
+    read: Vec<u8>,
+}
+
+impl Lines<'_> {
+    /// The next line, with its end. `None` when nothing more comes, or the time is
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn next(&mut self, until: Option<Instant>) -> Result<Option<Vec<u8>>, CallError> {
+        let mut seen = 0;
+        loop {
+            let unseen = self.read.get(seen..).unwrap_or_default();
+            if let Some(at) = unseen.iter().position(|byte| *byte == b'\n') {
+                let rest = self.read.split_off(seen + at + 1);
+                return Ok(Some(std::mem::replace(&mut self.read, rest)));
+            }
+            seen = self.read.len();
+            if seen > LINE_BYTES_MAX {
+                return Err(self.client.odd(format!("a line of more than {LINE_BYTES_MAX} bytes")));
+            }
+            let Some(frame) = self.frame(until) else { return Ok(None) };
+            let frame = frame.map_err(|error| self.client.broken(&error))?;
+            self.read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    }
+
+    fn frame(&mut self, until: Option<Instant>) -> Option<hyper::Result<Frame<Bytes>>> {
+        let Self { runtime, body, .. } = self;
+        runtime.block_on(async {
+            match until {
+                Some(until) => timeout_at(until, body.frame()).await.ok().flatten(),
+                None => body.frame().await,
+            }
+        })
+    }
 }
 
 /// The group of a socket, unless it is that of root.

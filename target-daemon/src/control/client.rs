@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::call::{CallError, Client};
-use super::{json, print};
+use super::{json, print, trace};
 use crate::config::{AskCommand, Export, ExportCommand, ExportError, Image, Listed, Reach};
 use crate::wire::aoe::Address;
 
@@ -20,6 +20,7 @@ pub fn run(command: &AskCommand) -> Result<(), u8> {
     match command {
         AskCommand::Status(reach) => tell::<json::Status>(reach, "/v1/status", print::status),
         AskCommand::Stats(reach) => tell::<json::Stats>(reach, "/v1/stats", print::stats),
+        AskCommand::Trace(options) => trace::run(options),
         AskCommand::Reload(reach) => change(reach, "POST", "/v1/reload", None),
         AskCommand::Export(command) => export(command),
         AskCommand::Reservations(Listed { clear: Some(address), reach }) => {
@@ -147,7 +148,8 @@ fn put(text: &str) -> Result<(), u8> {
     Ok(())
 }
 
-fn fail(error: &str, code: u8) -> u8 {
+/// Tells what is wrong; the exit code.
+pub(super) fn fail(error: &str, code: u8) -> u8 {
     let _ = writeln!(std::io::stderr(), "{error}");
     code
 }

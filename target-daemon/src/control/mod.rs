@@ -12,13 +12,15 @@
 //!
 //! ```text
 //! socket ──► server ──► routes ──► body       what clients send
-//!                          └────► json        what they are told
+//!                          ├────► json        what they are told
+//!                          └────► trace       what they are told as it happens
 //! client ──► call (one request) ──► print     the same for people
 //! ```
 
 mod ask;
 mod body;
 mod call;
+mod caller;
 pub mod client;
 pub mod json;
 pub mod metrics;
@@ -28,6 +30,7 @@ mod routes;
 pub mod samples;
 mod server;
 mod socket;
+mod trace;
 
 pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use call::{CallError, Client};

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body as AnswerBody, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
+use super::caller::Caller;
 use super::json::{self, macs};
-use super::{Answer, Ask, Asker, Changed, ExportView, Overview, Refusal, body, samples};
+use super::{Answer, Ask, Asker, Changed, ExportView, Overview, Refusal, body, samples, trace};
 use crate::config;
 use crate::wire::aoe::Address;
 
@@ -41,6 +42,7 @@ const ASKING_MAX: usize = 32;
 struct Questions {
     asker: Asker,
     places: Arc<Semaphore>,
+    tracing: trace::Place,
 }
 
 /// Why a request is not fulfilled.
@@ -74,6 +76,7 @@ pub fn router(asker: Asker) -> Router {
         .route("/v1/samples", get(sample))
         .route("/v1/config", get(configuration))
         .route("/v1/reload", post(reload))
+        .route("/v1/trace", get(traced))
         .route("/v1/exports", get(exports).post(add))
         .route("/v1/exports/{address}", get(export).delete(remove))
         .route("/v1/exports/{address}/read-only", post(read_only))
@@ -83,7 +86,11 @@ pub fn router(asker: Asker) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Questions { asker, places: Arc::new(Semaphore::new(ASKING_MAX)) })
+        .with_state(Questions {
+            asker,
+            places: Arc::new(Semaphore::new(ASKING_MAX)),
+            tracing: trace::Place::default(),
+        })
 }
 
 async fn status(State(to): State<Questions>) -> Answered {
@@ -151,6 +158,18 @@ async fn clear_reservation(State(to): State<Questions>, At(address): At) -> Answ
 
 async fn clear_mask(State(to): State<Questions>, At(address): At) -> Answered {
     change(&to, |answer| Ask::ClearMask { address, answer }).await
+}
+
+async fn traced(State(to): State<Questions>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
+    let wish = trace::Wish::parse(uri.query().unwrap_or_default()).map_err(bad)?;
+    let place = to.tracing.take(&caller.who).map_err(|other| {
+        let text = format!("{other} traces already, and one can at a time: end that, or wait for its end");
+        Error(StatusCode::CONFLICT, text)
+    })?;
+    let (stream, tracer) = trace::Stream::new(wish, to.asker.clone(), place, caller.deadline);
+    let interfaces = ask(&to, ANSWER_WITHIN, |answer| Ask::Trace { tracer, answer }).await?;
+    let lines = AnswerBody::new(stream.on(interfaces));
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
 async fn unknown(uri: Uri) -> Error {

@@ -20,10 +20,11 @@ use log::{info, warn};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use super::caller::{Caller, Deadline};
 use super::socket::{Listener, SocketFile};
-use super::{Asker, routes};
+use super::{Asker, routes, trace};
 use crate::privilege::{self, Role};
 
 /// Clients at once. More wait to be accepted.
@@ -35,7 +36,8 @@ const HEADERS_BYTES_MAX: usize = 16 << 10;
 /// Time for a request line and all headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Time for a connection as a whole: longer than the longest answer.
+/// Time for a connection as a whole: longer than the longest answer. A stream has
+/// other limits.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 
 /// Pause where no connection can be accepted: too many files are open.
@@ -111,11 +113,13 @@ async fn connection(stream: UnixStream, router: Router, _place: OwnedSemaphorePe
         |_| "somebody".to_owned(),
         |peer| format!("uid {}, process {}", peer.uid(), peer.pid().unwrap_or(0)),
     );
+    let caller = Caller { who, deadline: Deadline::after(CONNECTION_WITHIN) };
     let inner = TowerToHyperService::new(router);
-    let service = service_fn(|request: Request<Incoming>| {
-        if ![Method::GET, Method::HEAD].contains(request.method()) {
-            info!("asked by {who}: {} {}", request.method(), request.uri().path().escape_debug());
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if is_logged(&request) {
+            info!("asked by {}: {} {}", caller.who, request.method(), request.uri().path().escape_debug());
         }
+        request.extensions_mut().insert(caller.clone());
         inner.call(request)
     });
     let connection = http1::Builder::new()
@@ -125,5 +129,10 @@ async fn connection(stream: UnixStream, router: Router, _place: OwnedSemaphorePe
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // A client that goes away, or sends what is no HTTP, is its own affair.
-    let _ = timeout(CONNECTION_WITHIN, connection).await;
+    let _ = caller.deadline.within(connection).await;
+}
+
+/// Whether it changes something, or sees what hosts do.
+fn is_logged(request: &Request<Incoming>) -> bool {
+    ![Method::GET, Method::HEAD].contains(request.method()) || request.uri().path() == trace::PATH
 }

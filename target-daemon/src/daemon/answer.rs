@@ -27,7 +27,15 @@ pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
         Ask::Resize { address, answer } => {
             answer(logged("export resize", address, resize(address, served, sizes)));
         }
-        Ask::Trace(tracer) => served.team.trace(tracer.as_ref()),
+        Ask::Trace { tracer, answer } => {
+            served.team.trace(Some(&tracer));
+            log::info!("a trace has begun");
+            answer(interfaces_of_lanes(served));
+        }
+        Ask::EndTrace => {
+            served.team.trace(None);
+            log::info!("the trace has ended");
+        }
         Ask::Reload(answer) => answer(reload(served, sizes)),
         Ask::ClearReservation { address, answer } => {
             let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
@@ -47,6 +55,12 @@ fn logged(what: &str, address: Address, outcome: Result<Changed, Refusal>) -> Re
         log::warn!("{what} {address} was refused: {refusal}");
     }
     outcome
+}
+
+/// The interface of each lane, by the index of the lane.
+fn interfaces_of_lanes(served: &Served<'_>) -> Vec<String> {
+    let name = |index: usize| served.interfaces.get(index).map(|interface| interface.facts.name.clone());
+    served.team.lanes.iter().map(|lane| name(lane.interface).unwrap_or_default()).collect()
 }
 
 /// All that there is to know.

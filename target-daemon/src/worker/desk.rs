@@ -144,7 +144,8 @@ impl Desk {
             }
             Action::Reply(reply) => {
                 let index = job.export;
-                let done = reply_to(job, operation, reply, address, lane);
+                let asked = if let Body::Ata { ata, .. } = request.body { Some(ata) } else { None };
+                let done = Done { asked, ..reply_to(job, operation, reply, address, lane) };
                 return if sets { self.reply_when_kept(index, done) } else { Some(done) };
             }
             Action::Read { ata, sector, .. } => {
@@ -384,7 +385,7 @@ impl Desk {
         let Pending { ata, content, operation, lent_ns, .. } = pending;
         let reply = command::finish(&ata, content.kind, result, state);
         let done = reply_to(pending.job, operation, reply, state.settings.address, lane);
-        Some(Done { bytes: content.bytes, lent_ns, ..done })
+        Some(Done { asked: Some(ata), bytes: content.bytes, lent_ns, ..done })
     }
 }
 

@@ -38,7 +38,7 @@ impl Pending {
 
     /// The end of a request that gets no reply: the initiator resends it.
     pub fn unanswered(self) -> Done {
-        self.job.unanswered(self.operation)
+        Done { asked: Some(self.ata), ..self.job.unanswered(self.operation) }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::observe::{Operation, Outcome};
 use crate::ring::Frame;
 use crate::wire::DropReason;
 use crate::wire::aoe::Header;
+use crate::wire::ata;
 
 /// A request on its way to the owner of its export.
 #[derive(Debug)]
@@ -33,8 +34,11 @@ pub struct Done {
     pub lane: u16,
     /// Length of the reply; `None` for no reply.
     pub reply_len: Option<u32>,
-    /// For what is counted, with the four below.
+    /// For what is counted, with those below.
     pub operation: Operation,
+    /// The same in full, if it was an ATA command, for who looks at single
+    /// requests: nothing else depends on it.
+    pub asked: Option<ata::Request>,
     /// How it has ended.
     pub outcome: Outcome,
     /// Why it gets no reply, if that is for what it asks.
@@ -65,6 +69,7 @@ impl Job {
             lane: self.lane,
             reply_len,
             operation,
+            asked: None,
             outcome: if reply_len.is_some() { outcome } else { Outcome::Unanswered },
             dropped: None,
             export: self.export,

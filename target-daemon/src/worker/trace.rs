@@ -1,15 +1,19 @@
 //! What a worker tells of single requests and frames, to who wants to look.
 //!
 //! One request of so many, and every frame that is dropped. What nobody takes in
-//! time is not told: the channel is bounded, and a worker never waits.
+//! time is not told, but counted: the channel is bounded, and a worker never waits.
 
-use crossbeam_channel::Sender;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crossbeam_channel::{Sender, TrySendError};
 
 use super::Worker;
 use super::job::Done;
 use crate::observe::{Operation, Outcome};
 use crate::ring::{Frame, Memory, Rings};
-use crate::wire::DropReason;
+use crate::wire::{DropReason, ata};
 
 /// Most bytes of a frame that are told.
 pub const CAPTURE_MAX: usize = 256;
@@ -23,6 +27,22 @@ pub struct Tracer {
     pub dropped: bool,
     /// Where they go.
     pub to: Sender<Traced>,
+    /// How many found no room there.
+    pub missed: Arc<AtomicU64>,
+}
+
+impl Tracer {
+    /// Tells, or counts that it could not. `false`: nobody looks any more.
+    pub fn tell(&self, traced: Traced) -> bool {
+        match self.to.try_send(traced) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
 }
 
 /// What is told of a request or a frame.
@@ -30,6 +50,8 @@ pub struct Tracer {
 pub struct Traced {
     /// What has become of it.
     pub what: What,
+    /// When.
+    pub at: SystemTime,
     /// The lane that it came in on.
     pub lane: u16,
     /// Length of the frame in bytes.
@@ -47,6 +69,8 @@ pub enum What {
     Request {
         /// What it asked for.
         operation: Operation,
+        /// The same in full, if it was an ATA command: a reply does not repeat it.
+        asked: Option<ata::Request>,
         /// How it ended.
         outcome: Outcome,
         /// From the rx ring to now, in nanoseconds.
@@ -91,44 +115,51 @@ impl Tracing {
             return;
         };
         self.left = tracer.every;
-        let store_ns = if done.lent_ns > 0 { now_ns.saturating_sub(done.lent_ns) } else { 0 };
+        let service_ns = now_ns.saturating_sub(done.received_ns);
+        // The round that it was given to the store in had begun before it came.
+        let store_ns = if done.lent_ns > 0 { now_ns.saturating_sub(done.lent_ns).min(service_ns) } else { 0 };
         let what = What::Request {
             operation: done.operation,
+            asked: done.asked,
             outcome: done.outcome,
-            service_ns: now_ns.saturating_sub(done.received_ns),
+            service_ns,
             store_ns,
         };
         // The frame itself may be longer: it has room for a reply.
         let len = done.reply_len.unwrap_or(done.bytes);
-        tell(&tracer.to, what, done.lane, memory, &done.frame, len);
+        self.tell(what, done.lane, memory, &done.frame, len);
     }
 
     /// A frame is dropped.
     #[inline]
-    pub fn dropped(&self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason) {
+    pub fn dropped(&mut self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason) {
         if self.tracer.is_some() {
             self.tell_dropped(lane, memory, frame, reason, frame.len() as u32);
         }
     }
 
     #[cold]
-    fn tell_dropped(&self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason, len: u32) {
-        if let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.dropped) {
-            tell(&tracer.to, What::Dropped(reason), lane, memory, frame, len);
+    fn tell_dropped(&mut self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason, len: u32) {
+        if self.tracer.as_ref().is_some_and(|tracer| tracer.dropped) {
+            self.tell(What::Dropped(reason), lane, memory, frame, len);
         }
     }
-}
 
-#[cold]
-fn tell(to: &Sender<Traced>, what: What, lane: u16, memory: &Memory, frame: &Frame, len: u32) {
-    let piece = memory.piece(frame, 0);
-    let captured = piece.len().min(len as usize).min(CAPTURE_MAX);
-    let mut bytes = [0; CAPTURE_MAX];
-    if let (Some(to), Some(from)) = (bytes.get_mut(..captured), piece.get(..captured)) {
-        to.copy_from_slice(from);
+    #[cold]
+    fn tell(&mut self, what: What, lane: u16, memory: &Memory, frame: &Frame, len: u32) {
+        let piece = memory.piece(frame, 0);
+        let captured = piece.len().min(len as usize).min(CAPTURE_MAX);
+        let mut bytes = [0; CAPTURE_MAX];
+        if let (Some(to), Some(from)) = (bytes.get_mut(..captured), piece.get(..captured)) {
+            to.copy_from_slice(from);
+        }
+        let at = SystemTime::now();
+        let traced = Traced { what, at, lane, len, captured: captured as u16, bytes };
+        if !self.tracer.as_ref().is_some_and(|tracer| tracer.tell(traced)) {
+            // Whatever has become of the order to look no more.
+            self.set(None);
+        }
     }
-    // Who looks is too slow, or has gone: the worker does not wait.
-    let _ = to.try_send(Traced { what, lane, len, captured: captured as u16, bytes });
 }
 
 impl<R: Rings> Worker<R> {

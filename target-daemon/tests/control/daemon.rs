@@ -12,10 +12,10 @@ use crate::process::{Daemon, xblade};
 use crate::space::{OURS, PEER, Pair, may_run};
 
 /// A daemon with a control socket, and a host.
-struct Rig {
-    host: Initiator,
-    daemon: Daemon,
-    socket: PathBuf,
+pub struct Rig {
+    pub host: Initiator,
+    pub daemon: Daemon,
+    pub socket: PathBuf,
     first: Image,
     dir: Dir,
     pair: Pair,
@@ -23,7 +23,7 @@ struct Rig {
 
 impl Rig {
     /// Serves image `a` at 0.1; there is an image `b`, too.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (pair, dir) = (Pair::new(), Dir::new());
         let first = dir.image("a", 64);
         dir.image("b", 128);
@@ -35,7 +35,7 @@ impl Rig {
         Self { host, daemon, socket, first, dir, pair }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
@@ -45,7 +45,7 @@ impl Rig {
     }
 
     #[track_caller]
-    fn good(&self, words: &str) -> String {
+    pub fn good(&self, words: &str) -> String {
         let (code, out, err) = self.run(words);
         assert_eq!((code, err.as_str()), (0, ""), "{words}: {out}");
         out
@@ -57,7 +57,7 @@ impl Rig {
         serde_json::from_str(&self.good(&format!("{words} --json"))).unwrap()
     }
 
-    fn end(self) {
+    pub fn end(self) {
         self.daemon.stop().report().assert_sound();
         assert!(!self.socket.exists(), "the socket is left");
     }

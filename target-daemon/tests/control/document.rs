@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::fake::Fake;
 use crate::http::get;
+use crate::sample;
+use crate::trace::Watcher;
 
 /// Values below these are counters, by names of their own.
 const MAPS: [&str; 5] = ["counters", "drops", "requests", "service", "store"];
@@ -42,6 +44,11 @@ fn fields() -> BTreeSet<String> {
     for uri in ["status", "stats", "exports", "exports/0.1/reservation", "exports/0.1/mask"] {
         keys(&get(&fake.path, &format!("/v1/{uri}")).json(), &mut found);
     }
+    let mut trace = Watcher::new(&fake.path, "");
+    for _ in sample::traced() {
+        keys(&trace.line(), &mut found);
+    }
+    found.insert("missed".to_owned());
     found
 }
 

@@ -35,6 +35,18 @@ impl Fake {
         Self::with(None, move |ask, _| kept.lock().unwrap().push(ask))
     }
 
+    /// One that, whenever somebody looks, tells so many requests at once, as workers
+    /// do: it waits for nobody.
+    pub fn telling(requests: u32) -> Self {
+        Self::with(None, move |ask, log| {
+            let Ask::Trace { tracer, answer: to } = ask else { return answer(ask, log) };
+            to(vec!["eth0".to_owned(), "eth1".to_owned()]);
+            let [request, _] = sample::traced();
+            let looked_at = (0..requests).filter(|_| tracer.tell(request.clone())).count();
+            log.lock().unwrap().push(format!("told {looked_at}"));
+        })
+    }
+
     /// One that nobody may ask but for a group.
     pub fn of_group(group: &str) -> Self {
         Self::with(Some(group), answer)
@@ -65,6 +77,17 @@ impl Fake {
     /// The last thing that it was asked for.
     pub fn last(&self) -> String {
         self.asked.lock().unwrap().last().cloned().expect("asked for something")
+    }
+
+    /// Waits until it has been asked for this, or has noted it.
+    #[track_caller]
+    pub fn until(&self, noted: &str) {
+        crate::space::until(noted, || self.asked.lock().unwrap().iter().any(|line| line == noted));
+    }
+
+    /// How often it was asked for this.
+    pub fn times(&self, noted: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|line| *line == noted).count()
     }
 
     /// The control thread ends; the server goes on.
@@ -118,7 +141,18 @@ fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
             answer(one(address, if read_only { "read-only" } else { "takes writes" }));
         }
         Ask::Resize { address, answer } => answer(one(address, "measured")),
-        Ask::Trace(_) => {}
+        Ask::Trace { tracer, answer } => {
+            note(format!("traces: one of {}, dropped: {}", tracer.every, tracer.dropped));
+            answer(vec!["eth0".to_owned(), "eth1".to_owned()]);
+            let [request, dropped] = sample::traced();
+            if tracer.every > 0 {
+                tracer.tell(request);
+            }
+            if tracer.dropped {
+                tracer.tell(dropped);
+            }
+        }
+        Ask::EndTrace => drop(note("traces no more".to_owned())),
         Ask::Reload(answer) => {
             note("reloaded".to_owned());
             answer(Ok(Changed::default()));

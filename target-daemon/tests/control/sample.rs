@@ -1,15 +1,16 @@
 //! What a control thread might tell: every list has something in it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use xblade::config::{Export, Serve};
 use xblade::control::{ExportView, InterfaceView, Overview};
 use xblade::link::Counter;
 use xblade::observe::{Operation, Outcome, Section, Tally};
 use xblade::store::{Durability, Geometry};
-use xblade::wire::DropReason;
-use xblade::wire::ether::Mac;
-use xblade::worker::{Snapshot, Stats};
+use xblade::wire::aoe::{Address, Command, Header, Role};
+use xblade::wire::ether::{Ether, Mac, Tags};
+use xblade::wire::{DropReason, Reply, ata};
+use xblade::worker::{CAPTURE_MAX, Snapshot, Stats, Traced, What};
 
 use crate::overview as full;
 
@@ -78,4 +79,26 @@ fn nothing(slot: u8) -> ExportView {
         tally: Tally::new().unwrap(),
         ..export(slot)
     }
+}
+
+/// A read of 2 sectors from 8 that failed, on lane 1, and on lane 0 a frame of 60 bytes
+/// for nobody.
+pub fn traced() -> [Traced; 2] {
+    let ether = Ether { dst: Mac([2, 0, 0, 0, 1, 0]), src: HOST, tags: Tags::NONE };
+    let header = Header { ether, role: Role::Request, shelf: 0, slot: 1, command: Command::Ata, tag: 42 };
+    let registers = ata::Request::registers_of(8);
+    let asked = ata::Request { flags: 0, feature: 0, count: 2, command: 0x24.into(), registers };
+    let reply = Reply::Ata(asked.reply(ata::status::ERROR, ata::error::UNCORRECTABLE));
+    let mut answer = [0; CAPTURE_MAX];
+    let len = reply.emit(&header, ether.dst, Address { shelf: 0, slot: 1 }, &mut answer).unwrap();
+    let operation = Operation::Read;
+    let (asked, outcome) = (Some(asked), Outcome::Failed);
+    let done = What::Request { operation, asked, outcome, service_ns: 9_000, store_ns: 7_000 };
+    let mut stray = [0; CAPTURE_MAX];
+    Header { slot: 9, command: Command::Unknown(7), ..header }.emit(&mut stray).unwrap();
+    let traced = |what, lane, bytes, len: usize| {
+        let at = SystemTime::UNIX_EPOCH + Duration::new(1_767_323_045, 678);
+        Traced { what, at, lane, len: len as u32, captured: len as u16, bytes }
+    };
+    [traced(done, 1, answer, len), traced(What::Dropped(DropReason::Address), 0, stray, 60)]
 }

@@ -1,20 +1,29 @@
 //! What is told of single requests and frames.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crossbeam_channel::bounded;
 use xblade::observe::{Operation, Outcome};
 use xblade::store::fake::Order;
-use xblade::wire::DropReason;
-use xblade::worker::{Tracer, What};
+use xblade::wire::{DropReason, ata};
+use xblade::worker::{Traced, Tracer, What};
 use xblade_tests::frame::{Ask, QUERY, query};
 
-use crate::{DISK, good, read, store, target};
+use crate::{DISK, SECTORS, good, read, store, target, write};
+
+/// Who looks at one request of so many, and counts what was missed here.
+fn tracer(every: u32, dropped: bool, to: crossbeam_channel::Sender<Traced>) -> (Tracer, Arc<AtomicU64>) {
+    let missed = Arc::<AtomicU64>::default();
+    (Tracer { every, dropped, to, missed: Arc::clone(&missed) }, missed)
+}
 
 #[test]
 fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, told) = bounded(16);
-    target.workers[0].trace(Some(Tracer { every: 3, dropped: true, to }));
+    target.workers[0].trace(Some(tracer(3, true, to).0));
     for tag in 1..=7 {
         let ask = read(DISK, tag, 0, 1);
         assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
@@ -44,20 +53,59 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     target.assert_at_rest();
 }
 
-/// A worker does not wait for who looks.
+/// A worker does not wait for who looks, but counts.
 #[test]
 fn what_nobody_takes_is_not_told() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, told) = bounded(1);
-    target.workers[0].trace(Some(Tracer { every: 1, dropped: false, to }));
+    let (tracer, missed) = tracer(1, false, to);
+    target.workers[0].trace(Some(tracer));
     for tag in 1..=5 {
         let ask = read(DISK, tag, 0, 1);
         assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     }
     assert!(told.try_recv().is_ok() && told.try_recv().is_err());
+    assert_eq!(missed.load(Ordering::Relaxed), 4);
     drop(told);
     let ask = read(DISK, 9, 0, 1);
     assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    target.assert_at_rest();
+}
+
+/// A reply does not say what was asked: how many sectors, by which command.
+#[test]
+fn what_a_host_has_asked_for_is_told_with_the_answer() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, told) = bounded(16);
+    target.workers[0].trace(Some(tracer(1, true, to).0));
+    // The last one is beyond the end: no store is asked.
+    let asks = [write(DISK, 1, 7, &[1; 1024]), read(DISK, 2, 9, 2), read(DISK, 3, SECTORS, 2)];
+    let rows = [(0x34, 7, Outcome::Done), (0x24, 9, Outcome::Done), (0x24, SECTORS, Outcome::Failed)];
+    for (ask, (opcode, lba, expected)) in asks.iter().zip(rows) {
+        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        let What::Request { asked: Some(asked), outcome, .. } = told.try_recv().unwrap().what else {
+            panic!("not told");
+        };
+        assert_eq!((asked.command, asked.lba(), asked.count), (ata::Command::from(opcode), lba, 2));
+        assert_eq!(outcome, expected);
+    }
+    target.assert_at_rest();
+}
+
+/// The order to end may be lost: a worker that is held up takes none.
+#[test]
+fn a_worker_ends_by_itself_when_nobody_looks_any_more() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, told) = bounded(16);
+    let (tracer, held) = tracer(1, true, to);
+    target.workers[0].trace(Some(tracer));
+    drop(told);
+    assert_eq!(Arc::strong_count(&held), 2);
+    let ask = read(DISK, 1, 0, 1);
+    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    assert_eq!(Arc::strong_count(&held), 1, "the worker has let go");
     target.assert_at_rest();
 }

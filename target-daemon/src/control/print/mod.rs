@@ -3,9 +3,11 @@
 mod stats;
 mod status;
 mod table;
+mod trace;
 
 pub use stats::stats;
 pub use status::status;
+pub use trace::{HEADING as TRACE_HEADING, line as trace_line};
 
 use super::json::{Changed, Export, Exports};
 use crate::config::in_largest_unit;

@@ -1,0 +1,88 @@
+//! Who has sent a request, and for how long its connection may last.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+/// How often is looked whether a deadline has come nearer.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Who has sent a request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// In words: "uid 0, process 4711".
+    pub who: String,
+    /// Until when its connection may last.
+    pub deadline: Deadline,
+}
+
+/// Until when a connection may last. Who streams moves it as long as the client takes
+/// what it is sent.
+#[derive(Clone, Debug)]
+pub struct Deadline(watch::Sender<Instant>);
+
+impl Deadline {
+    /// In so much time from now.
+    pub fn after(time: Duration) -> Self {
+        Self(watch::Sender::new(Instant::now() + time))
+    }
+
+    /// Moves it to so much time from now. One that is nearer than before may be
+    /// noticed 5 s late.
+    pub fn set(&self, time: Duration) {
+        self.0.send_replace(Instant::now() + time);
+    }
+
+    /// When it is now.
+    pub fn when(&self) -> Instant {
+        *self.0.borrow()
+    }
+
+    /// What comes out of the future; `None` if that has not come by the deadline.
+    pub async fn within<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(future);
+        loop {
+            let look = self.when().min(Instant::now() + LOOK_EVERY);
+            match timeout_at(look, &mut future).await {
+                Ok(outcome) => return Some(outcome),
+                Err(_) if self.when() > Instant::now() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_deadline_ends_what_does_not_move_it() {
+        let ended = run(async { Deadline::after(SOON).within(std::future::pending::<()>()).await });
+        assert_eq!(ended, None);
+    }
+
+    #[test]
+    fn a_deadline_that_is_moved_on_ends_nothing() {
+        let ended = run(async {
+            let deadline = Deadline::after(SOON);
+            let stream = async {
+                deadline.set(Duration::from_secs(600));
+                tokio::time::sleep(3 * SOON).await;
+                deadline.set(Duration::from_secs(600));
+                7
+            };
+            deadline.within(stream).await
+        });
+        assert_eq!(ended, Some(7));
+    }
+}

@@ -1,0 +1,101 @@
+//! `xblade trace`: a line a request. Its columns are as wide as what is usual in
+//! them, since nobody knows what will come.
+
+use super::{micros, printable};
+use crate::control::trace::{Line, Told};
+
+/// Over the columns of [`line`].
+pub const HEADING: &str = "TIME              INTERFACE  LANE  HOST               EXPORT  COMMAND          LBA  SECTORS  \
+                           TAG       SERVICE-US  STORE-US  OUTCOME";
+
+/// One line.
+pub fn line(line: &Line) -> String {
+    let told = match line {
+        Line::Told(told) => told,
+        Line::Missed(missed) => {
+            return format!(
+                "{} more were not told, for they came faster than they are read: give a greater --every",
+                missed.missed
+            );
+        }
+    };
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let time = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), micros);
+    let line = format!(
+        "{:<16}  {:<9}  {:>4}  {:<17}  {:<6}  {:<8}  {:>10}  {:>7}  {:<8}  {:>10}  {:>8}  {}",
+        time_of_day(&told.time),
+        told.interface,
+        told.lane,
+        text(&told.host),
+        text(&told.address),
+        text(&told.command),
+        number(told.lba),
+        number(told.sectors.map(u64::from)),
+        told.tag.map_or_else(|| "-".to_owned(), |tag| format!("{tag:08x}")),
+        time(told.service_ns),
+        time(told.store_ns),
+        outcome(told),
+    );
+    printable(&line)
+}
+
+/// Of a date with nanoseconds, the time with microseconds.
+fn time_of_day(time: &str) -> String {
+    let of_day = time.split_once('T').map_or(time, |(_, of_day)| of_day);
+    of_day.get(..15).map_or_else(|| of_day.to_owned(), |of_day| format!("{of_day}Z"))
+}
+
+fn outcome(told: &Told) -> String {
+    match (&told.dropped, &told.outcome, &told.code) {
+        (Some(reason), ..) => {
+            format!("dropped: {reason}, {} bytes", told.length.unwrap_or(0))
+        }
+        (None, Some(outcome), Some(code)) => format!("{outcome} {code}"),
+        (None, outcome, _) => outcome.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stands_under_its_heading() {
+        let read = Told {
+            time: "2026-01-02T03:04:05.000678901Z".to_owned(),
+            interface: "eth1".to_owned(),
+            lane: 1,
+            host: Some("52:54:00:00:00:01".to_owned()),
+            address: Some("0.1".to_owned()),
+            command: Some("read".to_owned()),
+            lba: Some(2048),
+            sectors: Some(16),
+            tag: Some(0x2a),
+            outcome: Some("ok".to_owned()),
+            service_ns: Some(81_250),
+            store_ns: Some(70_000),
+            ..Told::default()
+        };
+        let dropped = Told {
+            time: read.time.clone(),
+            interface: "eth\u{1b}".to_owned(),
+            dropped: Some("too-short".to_owned()),
+            length: Some(17),
+            ..Told::default()
+        };
+        let failed =
+            Told { outcome: Some("error".to_owned()), code: Some("ata-0x10".to_owned()), ..read.clone() };
+        let of = |told| line(&Line::Told(Box::new(told)));
+        assert_eq!(
+            [HEADING.to_owned(), of(read), of(failed), of(dropped)].join("\n"),
+            "\
+TIME              INTERFACE  LANE  HOST               EXPORT  COMMAND          LBA  SECTORS  TAG       SERVICE-US  STORE-US  OUTCOME
+03:04:05.000678Z  eth1          1  52:54:00:00:00:01  0.1     read            2048       16  0000002a        81.2      70.0  ok
+03:04:05.000678Z  eth1          1  52:54:00:00:00:01  0.1     read            2048       16  0000002a        81.2      70.0  error ata-0x10
+03:04:05.000678Z  eth\u{fffd}          0  -                  -       -                  -        -  -                  -         -  dropped: too-short, 17 bytes"
+        );
+        let missed = serde_json::from_str(r#"{"missed": 3}"#).map(|missed| line(&missed));
+        assert!(missed.as_ref().is_ok_and(|text| text.starts_with("3 more were not told")), "{missed:?}");
+    }
+}
