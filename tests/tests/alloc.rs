@@ -3,12 +3,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use xblade::store::fake::Order;
 use xblade::store::{
     Completion, Durability, FakeStore, Full, Geometry, MmapStore, NullStore, Op, OpenOptions, Store,
 };
-use xblade::worker::Counters;
+use xblade::worker::{Counters, Tracer};
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, Scratch, pattern};
 
@@ -161,6 +163,19 @@ fn whatever_is_asked_allocates_nothing_with_several_workers_too() {
     events(&mut target, 2, &others(), 1000, 0);
     assert_eq!(events(&mut target, 2, &others(), 5000, 0), 0, "allocations and releases");
     assert!(target.count(|counters| counters.handed_over) > 1000);
+    target.assert_at_rest();
+}
+
+#[test]
+fn a_trace_allocates_nothing_whether_it_finds_room_or_not() {
+    let scratch = Scratch::new();
+    let mut target = FakeTarget::new(Plan::new(exports(&scratch)));
+    let (to, told) = crossbeam_channel::bounded(2000);
+    let missed = Arc::<AtomicU64>::default();
+    target.workers[0].trace(Some(Tracer { every: 1, dropped: true, to, missed: Arc::clone(&missed) }));
+    events(&mut target, 1, &others(), 1000, 0);
+    assert_eq!(events(&mut target, 1, &others(), 5000, 0), 0, "allocations and releases");
+    assert!(told.is_full() && missed.load(Ordering::Relaxed) > 3000);
     target.assert_at_rest();
 }
 
