@@ -2,11 +2,16 @@
 # Makes the Debian package.
 #
 # usage: deploy/package.sh [--profile NAME] [--no-build] [--revision N] [--output FOLDER]
+#                          [--maintainer "NAME <ADDRESS>"]
 #
 #   --profile NAME    cargo's profile of what is in it (release)
 #   --no-build        of what has been built with that profile already
 #   --revision N      the last part of the version (1)
 #   --output FOLDER   where to put it (target/debian)
+#   --maintainer "NAME <ADDRESS>"
+#                     who answers for the package ("$DEBFULLNAME <$DEBEMAIL>"). Without
+#                     it the package names an address that reaches nobody, which is
+#                     good for machines of your own, and which lintian refuses
 #
 # Installs cargo-deb in target/tools. The build needs the packages of
 # "deploy/setup.sh build", which it installs when root runs it. Prints the
@@ -19,9 +24,10 @@ CARGO_DEB_VERSION=3.8.0
 profile=release build=yes revision=1
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TOP/target}
 output=$CARGO_TARGET_DIR/debian
+maintainer=${DEBEMAIL:+${DEBFULLNAME:-$DEBEMAIL} <$DEBEMAIL>}
 while [ $# -gt 0 ]; do
     case $1 in
-        --profile|--revision|--output)
+        --profile|--revision|--output|--maintainer)
             [ $# -gt 1 ] || { echo "package: $1 needs a value (see --help)" >&2; exit 2; }
             declare "${1#--}=$2"
             shift ;;
@@ -32,6 +38,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 [[ $revision =~ ^[0-9A-Za-z.+~]+$ ]] || { echo "package: --revision $revision: letters, digits and .+~ only" >&2; exit 2; }
+[[ -z $maintainer || $maintainer =~ ^[^\<\>,]+\ \<[^\ \<\>@]+@[^\ \<\>@]+\>$ ]] ||
+    { echo "package: the maintainer '$maintainer' is no \"NAME <ADDRESS>\"" >&2; exit 2; }
 
 . deploy/lib/cargo.sh
 cargo_find >/dev/null
@@ -67,8 +75,9 @@ as_user "$folder/xblade-manual" "$folder/manual"
 as_user ln -sf xblade "$folder/xblade-vblade"
 say "packing"
 as_user mkdir -p "$output"
-quick=()
-[ "$profile" = release ] || quick=(--fast)
-as_user "$deb" -p xblade --manifest-path Cargo.toml --no-build --profile "$profile" --strip "${quick[@]}" --quiet \
+more=()
+[ "$profile" = release ] || more+=(--fast)
+[ -z "$maintainer" ] || more+=(--maintainer "$maintainer")
+as_user "$deb" -p xblade --manifest-path Cargo.toml --no-build --profile "$profile" --strip "${more[@]}" --quiet \
     --deb-revision "$revision" --output "$output"
 echo

@@ -1,54 +1,7 @@
-//! xblade-bench: finds, loads and measures ATA-over-Ethernet targets.
-//!
-//! ```text
-//! discover ─┐                    ┌─ af-packet ─┐
-//! load ─────┼─► requests (aoe) ──┤    port     ├──► export
-//! compare ──┘   runs load        └─ af-xdp ────┘
-//!               against xblade, vblade and echo in turn
-//! ```
-
-mod aoe;
-mod args;
-mod compare;
-mod conditions;
-mod cores;
-mod discover;
-mod echo;
-mod export;
-mod load;
-mod outcome;
-mod port;
-mod report;
-mod signals;
-mod watch;
+//! The program: all of it is in the library, from which its manual pages are made too.
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-
-use args::{Args, Command};
-
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    match run(&Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit()).command) {
-        Ok(true) => ExitCode::SUCCESS,
-        // Measured, but requests failed or data was wrong.
-        Ok(false) => ExitCode::from(2),
-        Err(e) => {
-            eprintln!("xblade-bench: {e:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// `false` if something was measured and found wrong.
-fn run(command: &Command) -> Result<bool> {
-    match command {
-        Command::Discover(args) => discover::run(args).map(|()| true),
-        Command::Load(args) => load::run(args),
-        Command::Ramp(args) => load::ramp(args),
-        Command::Echo(args) => echo::run(args).map(|()| true),
-        Command::Compare(args) => compare::run(args),
-        Command::Report(args) => report::again(args).map(|()| true),
-    }
+    xblade_bench::main()
 }

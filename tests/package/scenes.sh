@@ -57,7 +57,8 @@ stop() {
 dpkg -i xblade_*-1_*.deb >/run/dpkg 2>&1 || die "dpkg -i: $(cat /run/dpkg)"
 grep -q 'serves nothing yet' /run/dpkg || die "nothing said of the configuration: $(cat /run/dpkg)"
 there /usr/sbin/xblade /usr/bin/xblade-bench /usr/sbin/xblade-vblade /usr/sbin/xblade-vbladed $UNIT /etc/xblade \
-    /usr/share/doc/xblade/examples/xblade.toml /usr/share/man/man8/xblade-serve.8 /usr/share/man/man5/xblade.toml.5
+    /usr/share/doc/xblade/examples/xblade.toml /usr/share/man/man8/xblade-serve.8 /usr/share/man/man5/xblade.toml.5 \
+    /usr/share/man/man1/xblade-bench.1 /usr/share/man/man1/xblade-bench-load.1
 gone $CONFIG
 id -nG xblade | grep -qw disk || die "xblade is not in the group disk: $(id xblade)"
 there /etc/systemd/system/multi-user.target.wants/xblade.service
@@ -65,12 +66,14 @@ there /etc/systemd/system/multi-user.target.wants/xblade.service
 [ "$status" = 77 ] || die "status $status without a configuration: $(cat /run/log)"
 ok "a fresh installation is enabled, and serves nothing"
 
+[ "$(dpkg-query -W -f '${Maintainer}' xblade)" = "The tests <tests@xblade.example>" ] || die "the maintainer is not who made the package"
 xblade --version >/dev/null
 { xblade-vblade 2>&1 || true; } | grep -q 'shelf' || die "xblade-vblade is not vblade"
-bash -n /usr/share/bash-completion/completions/xblade
+for program in xblade xblade-bench; do bash -n /usr/share/bash-completion/completions/$program; done
 [ "$(dpkg-divert --list '*xblade*')" = "" ] && ! dpkg -S /usr/sbin/vbladed 2>/dev/null | grep -q '^xblade' || die "takes files of vblade"
 man -l /usr/share/man/man5/xblade.toml.5 2>/run/man | grep -q control-group || die "xblade.toml(5): $(cat /run/man)"
 [ ! -s /run/man ] || die "xblade.toml(5): $(cat /run/man)"
+man -l /usr/share/man/man1/xblade-bench-load.1 2>/run/man | grep -q -- --resend || die "xblade-bench-load(1): $(cat /run/man)"
 ok "programs, completions and manual pages work"
 
 out=$(systemd-analyze verify $UNIT 2>&1) || true
