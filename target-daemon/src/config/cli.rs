@@ -221,8 +221,8 @@ pub struct Serve {
     pub idle: Idle,
 
     /// Which queues have a socket for each worker, so that frames go straight to
-    /// the owner of their export: the first of each interface (auto), all, or
-    /// none (off).
+    /// the owner of their export: the first of each interface, from Linux 6.18 on
+    /// (auto), all, or none (off).
     #[arg(long, value_enum, default_value_t)]
     pub spread: Spread,
 

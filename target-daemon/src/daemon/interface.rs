@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::plan;
 use crate::config::{self, Serve};
 use crate::link::{self, Facts, Mode, Owned, Program, XdpMode};
-use crate::ring::{self, LANES_MAX, Lane, Wanted, XskRings, ZeroCopy};
+use crate::ring::{self, Lane, Wanted, XskRings, ZeroCopy};
 use crate::shelf;
 
 /// An interface that is served.
@@ -116,6 +116,8 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
     let mut lanes = Vec::new();
     for (index, interface) in interfaces.iter_mut().enumerate() {
         let mut program = attach_program(&interface.facts, options, workers)?;
+        // Before the first frame, so that all of an export take one way.
+        direct_one(&mut program, &interface.facts.name, &plan::owners(options, workers));
         for queue in 0..interface.facts.queues {
             for (worker, lane) in open_queue(options, &interface.facts, &mut program, queue, workers)? {
                 lanes.push(PlacedLane { lane, interface: index, worker });
@@ -135,9 +137,11 @@ fn open_queue(
     queue: u32,
     workers: usize,
 ) -> Result<Vec<(usize, Lane<XskRings>)>, Failure> {
-    let wanted = wanted(options, facts, program, queue)?;
-    let sockets = plan::sockets(options, queue, workers);
+    let sockets = plan::sockets(options, queue, workers, link::kernel());
+    let wanted = wanted(options, facts, program, queue, sockets)?;
     let lanes = ring::open_several(&wanted, sockets).map_err(|e| Failure::Machine(Box::new(e)))?;
+    // The kernel may have had it otherwise.
+    let sockets = lanes.len();
     let mut placed = Vec::new();
     for (at, lane) in lanes.into_iter().enumerate() {
         let worker = (queue as usize + at) % workers;
@@ -160,18 +164,22 @@ fn open_queue(
 /// cannot, another worker receives the frame, and passes it on.
 pub fn direct(interfaces: &mut [Interface], owners: &[Owned]) {
     for interface in interfaces {
-        let Some(program) = &mut interface.program else { continue };
-        if let Err(e) = program.set_owners(owners.iter().copied()) {
-            let why = super::failure::chain(&e);
-            warn!("{}: frames for some exports take a way round: {why}", interface.facts.name);
+        if let Some(program) = &mut interface.program {
+            direct_one(program, &interface.facts.name, owners);
         }
+    }
+}
+
+fn direct_one(program: &mut Program, name: &str, owners: &[Owned]) {
+    if let Err(e) = program.set_owners(owners.iter().copied()) {
+        warn!("{name}: frames for some exports take a way round: {}", super::failure::chain(&e));
     }
 }
 
 fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Program, Failure> {
     let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
     // Of one worker there is nothing to choose.
-    let workers = if plan::sockets(options, 0, workers) > 1 { workers.min(LANES_MAX) as u8 } else { 0 };
+    let workers = if plan::sockets(options, 0, workers, link::kernel()) > 1 { workers as u8 } else { 0 };
     let program = Program::attach_for(facts, mode(facts, options)?, &acl, workers)
         .map_err(|e| Failure::Machine(Box::new(e)))?;
     let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
@@ -215,8 +223,14 @@ fn mode(facts: &Facts, options: &Serve) -> Result<Mode, Failure> {
     }
 }
 
-fn wanted(options: &Serve, facts: &Facts, program: &Program, queue: u32) -> Result<Wanted, Failure> {
-    let mut wanted = plan::rings(options, facts, queue)?;
+fn wanted(
+    options: &Serve,
+    facts: &Facts,
+    program: &Program,
+    queue: u32,
+    sockets: usize,
+) -> Result<Wanted, Failure> {
+    let mut wanted = plan::rings(options, facts, queue, sockets)?;
     let segments = plan::descriptors_per_frame(facts.mtu, wanted.chunk_bytes);
     let zero_copy = program.mode() == XdpMode::Native
         && facts.zero_copy != Some(false)

@@ -66,7 +66,6 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
-    interface::direct(&mut interfaces, &team.owners());
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }

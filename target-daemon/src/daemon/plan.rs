@@ -4,8 +4,8 @@ use core_affinity::CoreId;
 
 use super::failure::Failure;
 use crate::config::{self, AutoOff, Serve, Spread};
-use crate::link::Facts;
-use crate::ring::{BusyPoll, Wanted, ZeroCopy};
+use crate::link::{self, Facts, Owned};
+use crate::ring::{BusyPoll, LANES_MAX, Wanted, ZeroCopy};
 use crate::store::SECTOR_BYTES;
 use crate::wire::aoe::Address;
 
@@ -28,7 +28,8 @@ pub fn descriptors_per_frame(mtu: u32, chunk_bytes: u32) -> u32 {
 /// Refuses sizes that cannot be, before anything is opened, and remarks on
 /// those that are small.
 pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
-    let rx_ring = rings(options, facts, 0)?.rx_ring;
+    check_spread(options, link::kernel())?;
+    let rx_ring = rings(options, facts, 0, 1)?.rx_ring;
     let needed = descriptors_needed(options, facts);
     if u64::from(rx_ring) < needed.min(RING_MAX.into()) {
         log::warn!(
@@ -44,8 +45,9 @@ pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
 
 /// What to open for a queue of an interface. By default the rx ring holds all
 /// that the expected initiators may send at once: a request that finds it full
-/// is lost, and a lost request stalls its initiator.
-pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failure> {
+/// is lost, and a lost request stalls its initiator. Several sockets share the
+/// chunks, and each may hold as many as its rx ring has entries.
+pub fn rings(options: &Serve, facts: &Facts, queue: u32, sockets: usize) -> Result<Wanted, Failure> {
     let given = &options.rings;
     config::chunk_bytes(given.chunk_bytes).map_err(impossible("--chunk-bytes", given.chunk_bytes))?;
     let rx_ring = ring_size("--rx-ring", given.rx_ring, descriptors_needed(options, facts))?;
@@ -53,7 +55,7 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32) -> Result<Wanted, Failu
     Ok(Wanted {
         interface: facts.name.clone(),
         queue,
-        chunks: chunks(options, rx_ring, tx_ring)?,
+        chunks: chunks(options, rx_ring * sockets as u32, tx_ring)?,
         chunk_bytes: given.chunk_bytes,
         rx_ring,
         tx_ring,
@@ -89,13 +91,46 @@ pub fn no_such_worker(address: Address, worker: usize, workers: usize) -> Failur
 /// How many sockets a queue gets: one, or one for each worker, so that the XDP
 /// program can take frames to the owner of their export. Each costs every turn
 /// of its worker a look, so by default only the first queue has them: that is
-/// where NICs put what they cannot tell apart.
-pub fn sockets(options: &Serve, queue: u32, workers: usize) -> usize {
+/// where NICs put what they cannot tell apart. More workers than may share a UMEM
+/// have one socket between them.
+pub fn sockets(options: &Serve, queue: u32, workers: usize, kernel: (u32, u32)) -> usize {
     match options.spread {
+        _ if workers > LANES_MAX => 1,
         Spread::All => workers,
-        Spread::Auto if queue == 0 => workers,
+        Spread::Auto if queue == 0 && kernel >= KERNEL_SHARES => workers,
         Spread::Auto | Spread::Off => 1,
     }
+}
+
+/// Older kernels may complete, or receive into, a chunk of another socket that
+/// shares the queue (copy mode; mended in 6.16 to 6.18, and not in all kernels that
+/// are maintained): data would go wrong.
+const KERNEL_SHARES: (u32, u32) = (6, 18);
+
+/// Refuses to share queues where the kernel cannot.
+fn check_spread(options: &Serve, (major, minor): (u32, u32)) -> Result<(), Failure> {
+    if options.spread != Spread::All || (major, minor) >= KERNEL_SHARES {
+        return Ok(());
+    }
+    Err(Failure::request(format!(
+        "--spread all needs Linux 6.18, and this is {major}.{minor}: older kernels mix up the chunks of sockets that \
+         share a queue: leave it out, or install a newer kernel"
+    )))
+}
+
+/// The worker of the export at this place, if it is the one that it names, or else
+/// the next in turn.
+pub fn worker_of(export: Option<&config::Export>, at: usize, workers: usize) -> usize {
+    export.and_then(|export| export.worker).map_or(at % workers, usize::from)
+}
+
+/// Who will own which export.
+pub fn owners(options: &Serve, workers: usize) -> Vec<Owned> {
+    let owned = |(at, export): (usize, &config::Export)| {
+        let Address { shelf, slot } = export.address;
+        Owned { shelf, slot, worker: worker_of(Some(export), at, workers) as u16 }
+    };
+    options.exports.iter().enumerate().map(owned).collect()
 }
 
 /// What all expected initiators may send at once.
@@ -117,9 +152,10 @@ fn impossible(name: &str, number: u32) -> impl Fn(&'static str) -> Failure {
     move |remedy| Failure::request(format!("{what}: {remedy}"))
 }
 
-fn chunks(options: &Serve, rx_ring: u32, tx_ring: u32) -> Result<u32, Failure> {
+/// For so many received descriptors and so many sent ones.
+fn chunks(options: &Serve, received: u32, sent: u32) -> Result<u32, Failure> {
     let given = &options.rings;
-    let wanted = given.umem_chunks.unwrap_or(2 * (rx_ring + tx_ring));
+    let wanted = given.umem_chunks.unwrap_or(2 * (received + sent));
     // Memory on huge pages comes, and goes, in whole ones.
     let step = if given.huge_pages { huge_page_bytes() / given.chunk_bytes } else { 1 };
     let impossible = impossible("--umem-chunks", wanted);
@@ -188,6 +224,32 @@ mod tests {
     fn a_chunk_has_room_for_whole_powers_of_two() {
         for (capacity, sectors) in [(3840, 4), (1792, 2), (8192 + 44, 16), (100, 1)] {
             assert_eq!(sectors_in_chunk(capacity), sectors, "{capacity}");
+        }
+    }
+
+    #[test]
+    fn queues_are_shared_only_where_the_kernel_keeps_chunks_apart() {
+        let of = |spread| Serve { spread, ..Serve::default() };
+        for (spread, queue, workers, kernel, expected) in [
+            (Spread::Auto, 0, 4, (6, 18), 4),
+            (Spread::Auto, 0, 4, (7, 0), 4),
+            (Spread::Auto, 1, 4, (6, 18), 1),
+            (Spread::Auto, 0, 4, (6, 17), 1),
+            (Spread::Auto, 0, 4, (0, 0), 1),
+            (Spread::All, 1, 4, (6, 18), 4),
+            (Spread::Off, 0, 4, (6, 18), 1),
+            (Spread::All, 0, 63, (6, 18), 63),
+            (Spread::All, 0, 64, (6, 18), 1),
+        ] {
+            assert_eq!(
+                sockets(&of(spread), queue, workers, kernel),
+                expected,
+                "{spread:?} {queue} {kernel:?}"
+            );
+        }
+        assert!(check_spread(&of(Spread::All), (6, 17)).is_err());
+        for (spread, kernel) in [(Spread::All, (6, 18)), (Spread::Auto, (6, 1)), (Spread::Off, (6, 1))] {
+            assert!(check_spread(&of(spread), kernel).is_ok());
         }
     }
 

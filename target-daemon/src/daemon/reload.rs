@@ -65,6 +65,7 @@ pub fn apply(
         Err(refusal) => {
             restore(team, &old, now);
             narrow(interfaces, now);
+            interface::direct(interfaces, &team.owners());
             return Err(refusal);
         }
     };

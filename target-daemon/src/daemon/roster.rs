@@ -17,7 +17,6 @@ use crate::config::{self, Image};
 use crate::control::{ExportView, Refusal};
 use crate::observe::{Operation, Outcome};
 use crate::shelf::Settings;
-use crate::store::Area;
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane, WithExports};
 
@@ -200,7 +199,7 @@ impl Team {
             .roster
             .free_place(wanted.worker)
             .ok_or_else(|| Failure::request("there are 65535 exports"))?;
-        let areas: Vec<Area> = self.lanes.iter().map(SharedLane::area).collect();
+        let areas = SharedLane::areas(&self.lanes);
         let seat = Seat::new(export, self.in_flight, &areas)
             .map_err(|e| Failure::machine("cannot make histograms", e))?;
         let member = self.members.get(usize::from(owner.worker));

@@ -367,7 +367,7 @@ fn distribute(
         let address = export.state.settings.address;
         ways.push((address, way));
         let wanted = options.exports.iter().find(|wanted| wanted.address == address);
-        let worker = wanted.and_then(|wanted| wanted.worker).map_or(at % workers, usize::from);
+        let worker = plan::worker_of(wanted, at, workers);
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
         shelf.insert(export).map_err(Failure::request)?;
     }

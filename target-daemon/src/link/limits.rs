@@ -54,6 +54,13 @@ fn missing(effective: u64) -> Vec<&'static str> {
     NEEDED.iter().filter(|(_, any)| lacks(any)).map(|(name, _)| *name).collect()
 }
 
+/// Major and minor number of the kernel that runs; zeros if it does not tell.
+pub fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -28,7 +28,7 @@ pub use attach_error::AttachError;
 pub use events::{Changes, LinkEvents};
 pub use facts::{Facts, FactsError, XdpMode};
 pub use flow::{FlowMatch, FlowRoom, FlowRule, FlowTable, mac_text};
-pub use limits::{MemlockError, missing_capabilities, raise_memlock};
+pub use limits::{MemlockError, kernel, missing_capabilities, raise_memlock};
 pub use maps::{MapError, Owned};
 pub use nic::Nic;
 pub use occupant::Occupant;

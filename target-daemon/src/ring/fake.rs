@@ -154,6 +154,11 @@ impl Supply for FakeSupply {
         lock(&self.state).ring_size as u32
     }
 
+    fn fill_room(&mut self) -> u32 {
+        let state = lock(&self.state);
+        (state.ring_size - state.fill.len()) as u32
+    }
+
     fn asks(&self) -> bool {
         false
     }
@@ -161,13 +166,18 @@ impl Supply for FakeSupply {
 
 impl FakeWire {
     /// A frame arrives. Spread over as many chunks as it takes; dropped and
-    /// counted, like in the kernel, if the fill ring has too few.
+    /// counted, like in the kernel, if the fill ring has too few, or the rx ring
+    /// no room.
     pub fn deliver(&self, frame: &[u8]) -> bool {
         with(&self.state, self.socket, |shared, socket| {
             let capacity = self.memory.chunk_capacity();
             let pieces = frame.chunks(capacity).count().max(1);
             if shared.fill.len() < pieces {
                 socket.statistics.fill_ring_empty += 1;
+                return false;
+            }
+            if socket.rx.len() + pieces > shared.ring_size {
+                socket.statistics.rx_ring_full += 1;
                 return false;
             }
             for (at, bytes) in frame.chunks(capacity).enumerate() {

@@ -300,7 +300,8 @@ impl<R: Rings> Lane<R> {
             Chain::Grow(frame) => frame.pieces() as u32,
             Chain::Start | Chain::Skip => 0,
         };
-        self.pool.check(held + partial)
+        self.pool.check(held + partial)?;
+        self.stock.check(self.pool.ledger())
     }
 
     fn accept(&mut self, descriptor: Descriptor) -> Option<Frame> {

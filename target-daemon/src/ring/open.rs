@@ -137,7 +137,8 @@ pub fn open(wanted: &Wanted) -> Result<Lane<XskRings>, OpenError> {
 
 /// As [`open`], but `sockets` of them, which share UMEM, fill ring and completion
 /// ring; each has an rx and a tx ring of its own. Which of them receives a frame
-/// is for the XDP program to say.
+/// is for the XDP program to say. Fewer where the kernel cannot keep their frames
+/// apart: zero-copy mode with frames longer than a chunk has one.
 ///
 /// # Errors
 ///
@@ -152,6 +153,10 @@ pub fn open_several(wanted: &Wanted, sockets: usize) -> Result<Vec<Lane<XskRings
     };
     let supply = XskSupply::new(fill, completion, Arc::clone(&homes), wanted);
     let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&homes), mode, wanted);
+    // Of several sockets in zero-copy mode the kernel takes descriptors one by one in
+    // turn, and the driver would send pieces of different frames as one
+    // (xsk_tx_peek_desc, Linux 6.18).
+    let sockets = if mode.zero_copy && mode.multi_fragment { 1 } else { sockets };
     let mut all = vec![rings((tx, rx))];
     for _ in 1..sockets.min(LANES_MAX) {
         // They are of the mode of the first, whatever is asked for here.

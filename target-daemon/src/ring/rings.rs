@@ -75,6 +75,9 @@ pub trait Supply {
     /// Entries that the fill ring has.
     fn fill_size(&self) -> u32;
 
+    /// How many of them are free.
+    fn fill_room(&mut self) -> u32;
+
     /// Whether the kernel wants to be told when the fill ring has entries.
     fn asks(&self) -> bool;
 }

@@ -11,19 +11,26 @@
 //! chunks, so no lane waits for another to wake up. A lane alone finds the lock
 //! open always.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::ledger::Place;
-use super::pool::Pool;
+use super::ledger::{Holder, Ledger, Place};
+use super::pool::{Imbalance, Pool};
 use super::rings::Supply;
 use super::{BATCH, Memory};
+
+/// Most free chunks that a lane with others beside it keeps for itself: some
+/// batches.
+const KEEP_MAX: u32 = 4 * BATCH as u32;
 
 /// What the lanes of a queue share.
 #[derive(Debug)]
 pub struct Stock<S> {
     shared: Mutex<Shared<S>>,
-    /// Chunks that should wait for the kernel to receive into.
-    fill_target: u32,
+    /// Most chunks with the kernel for receiving: in the fill ring, or received
+    /// and not looked at. Of the latter each lane may have as many as its rx ring
+    /// holds, and the fill ring is full all the same: a worker that stands still
+    /// leaves the others what they need.
+    fill_max: u32,
     /// Free chunks that a lane keeps for itself; what it has above is for all.
     keep: u32,
 }
@@ -38,14 +45,17 @@ struct Shared<S> {
 impl<S: Supply> Stock<S> {
     /// The stock of `lanes` lanes over `chunks` chunks.
     ///
-    /// At most half of the chunks wait for the kernel, so that a reply that is
-    /// longer than its request finds chunks to grow into; the rest is the lanes',
-    /// in equal parts.
+    /// At most half of the chunks are with the kernel for receiving, so that a
+    /// reply that is longer than its request finds chunks to grow into; the rest is
+    /// for frames.
     pub fn new(supply: S, chunks: u32, lanes: usize) -> Self {
-        let fill_target = supply.fill_size().min(chunks / 2);
-        let keep = (chunks - fill_target) / (lanes.max(1) as u32);
+        let lanes = lanes.max(1) as u32;
+        let fill_max = supply.fill_size().saturating_mul(lanes).min(chunks / 2);
+        let part = (chunks - fill_max) / lanes;
+        // What a lane keeps while it sleeps is lost to the others.
+        let keep = if lanes > 1 { part.min(KEEP_MAX) } else { part };
         let free = Vec::with_capacity(chunks as usize);
-        Self { shared: Mutex::new(Shared { supply, free }), fill_target, keep }
+        Self { shared: Mutex::new(Shared { supply, free }), fill_max, keep }
     }
 
     /// Takes back the chunks of frames that have been sent. Returns how many
@@ -71,7 +81,9 @@ impl<S: Supply> Stock<S> {
     /// Hands free chunks to the kernel for receiving, and shares what the lane
     /// has too many of. Returns whether the kernel wants to be told.
     pub fn refill(&self, pool: &mut Pool, memory: &Memory) -> bool {
-        let mut shared = self.lock();
+        let idle = pool.ledger().filled() >= self.fill_max && pool.free() <= self.keep;
+        // With nothing to do, another lane may go first.
+        let Some(mut shared) = (if idle { self.try_lock() } else { Some(self.lock()) }) else { return false };
         while self.fill_some(&mut shared, pool, memory) {}
         while pool.free() > self.keep
             && let Some(chunk) = pool.part_with()
@@ -93,6 +105,16 @@ impl<S: Supply> Stock<S> {
         }
     }
 
+    /// Checks that the chunks that are nobody's are as many as the ledger says.
+    pub fn check(&self, ledger: &Ledger) -> Result<(), Imbalance> {
+        let shared = self.lock();
+        let (counted, listed) = (ledger.count(Place::Free, Holder::NOBODY), shared.free.len() as u32);
+        if counted == listed {
+            return Ok(());
+        }
+        Err(Imbalance { counted: [counted, 0, 0, 0], expected: [listed, 0, 0, 0] })
+    }
+
     /// Free chunks that are nobody's.
     pub fn free(&self) -> u32 {
         self.lock().free.len() as u32
@@ -100,7 +122,7 @@ impl<S: Supply> Stock<S> {
 
     /// Fills a batch; `false` if nothing was missing, or nothing to be had.
     fn fill_some(&self, shared: &mut Shared<S>, pool: &mut Pool, memory: &Memory) -> bool {
-        let missing = self.fill_target.saturating_sub(pool.ledger().filled());
+        let missing = self.fill_max.saturating_sub(pool.ledger().filled()).min(shared.supply.fill_room());
         let mut addrs = [0; BATCH];
         let mut n = 0;
         for addr in addrs.iter_mut().take(missing as usize) {
@@ -127,6 +149,14 @@ impl<S: Supply> Stock<S> {
             return false;
         }
         n > 0
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Shared<S>>> {
+        match self.shared.try_lock() {
+            Ok(shared) => Some(shared),
+            Err(TryLockError::Poisoned(shared)) => Some(shared.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {

@@ -237,6 +237,10 @@ impl Supply for XskSupply {
         self.fill_size
     }
 
+    fn fill_room(&mut self) -> u32 {
+        self.fill.nb_free_exact()
+    }
+
     fn asks(&self) -> bool {
         self.fill.needs_wakeup()
     }

@@ -19,7 +19,7 @@ use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::{Operation, Outcome};
 use crate::shelf::Shelf;
-use crate::store::{Area, Completion, Fault, Full, Kind, Span};
+use crate::store::{Completion, Fault, Full, Kind, Span};
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe, ata};
 
@@ -72,7 +72,7 @@ impl Desk {
         buffer_count: u16,
         in_flight: u16,
     ) -> Result<Self, hdrhistogram::CreationError> {
-        let areas: Vec<Area> = lanes.iter().map(SharedLane::area).collect();
+        let areas = SharedLane::areas(&lanes);
         let seats = Seat::row(shelf, in_flight, &areas)?;
         Ok(Self {
             next_number: seats.len() as u32,

@@ -33,9 +33,17 @@ impl SharedLane {
     }
 
     /// Where its frames' bytes lie, for the stores.
-    pub fn area(&self) -> Area {
+    fn area(&self) -> Area {
         let (base, bytes) = self.memory.extent();
         Area { base, bytes }
+    }
+
+    /// The areas of all lanes, each once: several may share one.
+    pub fn areas(lanes: &[Self]) -> Vec<Area> {
+        let mut areas: Vec<Area> = lanes.iter().map(Self::area).collect();
+        areas.sort_unstable_by_key(|area| area.base);
+        areas.dedup_by_key(|area| area.base);
+        areas
     }
 
     /// The interface has another address or MTU now.

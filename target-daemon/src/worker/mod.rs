@@ -165,8 +165,9 @@ impl<R: Rings> Worker<R> {
         let taken = self.take_over();
         self.desk.harvest(&mut self.done, &mut self.stats);
         let finished = self.finish(clock);
-        self.send();
+        // First: it may turn out that the kernel has to be told.
         self.refill();
+        self.send();
         taken + finished
     }
 
@@ -426,9 +427,13 @@ impl<R: Rings> Worker<R> {
 }
 
 /// Most requests that can be finished in one turn: each has a chunk at least,
-/// of any lane.
+/// of any memory.
 fn done_max<R: Rings>(parts: &Parts<R>) -> usize {
-    parts.shared.iter().map(|lane| lane.memory.chunks() as usize).sum()
+    let mut memories: Vec<_> =
+        parts.shared.iter().map(|lane| (lane.memory.extent(), lane.memory.chunks())).collect();
+    memories.sort_unstable();
+    memories.dedup();
+    memories.iter().map(|(_, chunks)| *chunks as usize).sum()
 }
 
 #[cfg(test)]

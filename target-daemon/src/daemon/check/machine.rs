@@ -20,8 +20,7 @@ pub fn lines() -> Vec<Line> {
 fn kernel() -> Line {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let version = link::kernel();
     let newer = "Debian 12 has one in bookworm-backports (linux-image-amd64)";
     if version >= KERNEL_JUMBO {
         Line::Ok(format!("kernel {release}"))

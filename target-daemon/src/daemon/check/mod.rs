@@ -61,7 +61,18 @@ impl Wanted {
     /// What a configuration wants.
     fn by(serve: &Serve, interfaces: &[Facts]) -> Self {
         let umem = |facts: &Facts| {
-            let rings = plan::rings(serve, facts, 0).ok()?;
+            let rings = plan::rings(
+                serve,
+                facts,
+                0,
+                plan::sockets(
+                    serve,
+                    0,
+                    plan::workers(serve, [facts.queues].into_iter()),
+                    crate::link::kernel(),
+                ),
+            )
+            .ok()?;
             Some(u64::from(rings.chunks) * u64::from(rings.chunk_bytes) * u64::from(facts.queues))
         };
         let huge_bytes = interfaces.iter().filter_map(umem).sum();

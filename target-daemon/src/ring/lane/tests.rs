@@ -358,6 +358,34 @@ fn what_one_lane_has_held_reaches_the_others_again() {
 }
 
 #[test]
+fn a_lane_that_stands_still_does_not_keep_the_others_from_receiving() {
+    let mut lanes = several(3, 512);
+    while lanes[1].1.deliver(&pattern(60)) || lanes[2].1.deliver(&pattern(60)) {
+        lanes[0].0.refill();
+    }
+    for round in 0..1000 {
+        let (lane, wire) = &mut lanes[0];
+        assert!(wire.deliver(&pattern(60)), "round {round}: nothing to receive into");
+        for mut frame in receive(lane) {
+            lane.resize(&mut frame, 8228).unwrap();
+            lane.transmit(frame).unwrap();
+        }
+        lane.flush().unwrap();
+        while wire.sent().is_some() {}
+        lane.reclaim();
+        lane.refill();
+    }
+    for (lane, _) in &mut lanes[1..] {
+        let mut frames = Vec::new();
+        while lane.receive(&mut frames) > 0 {}
+        assert_eq!(frames.len(), 64, "as many as the rx ring holds");
+        frames.into_iter().for_each(|frame| lane.release(frame));
+        lane.refill();
+    }
+    all_at_rest(&lanes, 512);
+}
+
+#[test]
 fn a_chunk_that_the_kernel_gives_to_two_lanes_is_one_frame() {
     let mut lanes = several(2, 16);
     let addr = lanes[0].1.take_fill().unwrap();
