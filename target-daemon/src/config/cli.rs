@@ -9,7 +9,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
 use super::hint;
-use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
+use super::{AskCommand, Export, Image, Reach, ServiceOptions, Steer, Top};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -321,6 +321,12 @@ impl Serve {
     pub fn settled(mut self) -> Self {
         for export in &mut self.exports {
             export.allow.get_or_insert_with(|| self.allow.clone());
+            // What is added, kept or shown later is compared with the whole path.
+            if let Image::File(options) = &mut export.image
+                && let Ok(whole) = std::path::absolute(&options.path)
+            {
+                options.path = whole;
+            }
         }
         self
     }

@@ -34,9 +34,14 @@ pub enum CallError {
     /// No socket there.
     #[error(
         "{}: there is no such socket: xblade does not run (start it), or has its control socket elsewhere \
-         (--control PATH)", .0.display()
+         (--control PATH{})", path.display(), among(others)
     )]
-    Absent(PathBuf),
+    Absent {
+        /// The one that was looked for.
+        path: PathBuf,
+        /// Those that are in its folder.
+        others: Vec<PathBuf>,
+    },
     /// A socket, and nobody.
     #[error("{}: nobody answers: xblade has ended, and left this socket behind: start it again", .0.display())]
     Dead(PathBuf),
@@ -106,7 +111,7 @@ impl CallError {
     /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Absent(_) | Self::Dead(_) | Self::Forbidden { .. } => 3,
+            Self::Absent { .. } | Self::Dead(_) | Self::Forbidden { .. } => 3,
             Self::Refused { status, .. } if *status == StatusCode::CONFLICT => 3,
             Self::NoSocket { .. } => 2,
             Self::Refused { status, .. } if status.is_client_error() => 2,
@@ -206,7 +211,7 @@ impl<'a> Client<'a> {
             return CallError::NoSocket { path, kind };
         }
         match error.kind() {
-            ErrorKind::NotFound => CallError::Absent(path),
+            ErrorKind::NotFound => CallError::Absent { others: beside(&path), path },
             ErrorKind::ConnectionRefused => CallError::Dead(path),
             ErrorKind::PermissionDenied => CallError::Forbidden { group: group_of(&path), path },
             _ => self.broken(error),
@@ -277,6 +282,29 @@ impl Lines<'_> {
                 None => body.frame().await,
             }
         })
+    }
+}
+
+/// The sockets in the folder of one that is not there, in order.
+fn beside(path: &Path) -> Vec<PathBuf> {
+    let entries = path.parent().and_then(|folder| folder.read_dir().ok());
+    let sockets = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));
+    let mut sockets: Vec<PathBuf> = sockets.map(|entry| entry.path()).collect();
+    sockets.sort();
+    sockets
+}
+
+fn among(others: &[PathBuf]) -> String {
+    match others {
+        [] => String::new(),
+        others => {
+            let names: Vec<String> = others.iter().map(|other| other.display().to_string()).collect();
+            format!("; there is {}", names.join(", "))
+        }
     }
 }
 

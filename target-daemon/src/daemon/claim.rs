@@ -8,7 +8,7 @@ use log::{info, warn};
 
 use super::failure::Failure;
 use super::interface::Interface;
-use crate::link::PacketSocket;
+use crate::link::{self, Facts, Listener, PacketSocket};
 use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{Body, Request, Response, query};
@@ -26,6 +26,7 @@ const TAG: u32 = 0xfb1a_de00;
 /// Fails if anybody on one of the interfaces answers at one of the addresses.
 pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Failure> {
     for interface in interfaces {
+        warn_of_listeners(&interface.facts);
         if interface.facts.up && interface.facts.carrier {
             probe_one(interface, addresses)?;
         } else {
@@ -36,6 +37,18 @@ pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+/// Whoever takes AoE by a packet socket hears nothing while the XDP program takes
+/// it, and does not answer the probe, for that does not come from outside.
+fn warn_of_listeners(facts: &Facts) {
+    for Listener { pid, name } in link::listeners(facts.index) {
+        warn!(
+            "{}: process {pid} ({name}) of this host takes AoE there, too: it hears nothing while xblade serves, and \
+             answers hosts again when xblade ends: if it is a target, as vblade is, end it now",
+            facts.name
+        );
+    }
 }
 
 fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure> {

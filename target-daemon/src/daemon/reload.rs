@@ -51,6 +51,8 @@ pub fn apply(
     widen(interfaces, now, &next)?;
     let mut lines = Vec::new();
     let old: Vec<Export> = leaving(&difference, now);
+    let used: Vec<Address> =
+        difference.removed.iter().copied().filter(|address| team.is_used(*address)).collect();
     for export in &old {
         if !team.remove(export.address) {
             warn!(
@@ -87,7 +89,10 @@ pub fn apply(
         change(team, export, &next);
         lines.push(format!("{} changed", export.address));
     }
-    lines.extend(difference.removed.iter().map(|address| format!("{address} removed")));
+    lines.extend(difference.removed.iter().map(|address| match used.contains(address) {
+        true => format!("{address} removed: hosts have used it, and wait for it up to 180 s"),
+        false => format!("{address} removed"),
+    }));
     *now = next;
     narrow(interfaces, now);
     // Before hosts hear of them.

@@ -182,7 +182,7 @@ fn missing(path: &Path) -> &'static str {
         "no such device: correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, \
          `lvs` the logical volumes, and `vgchange -ay` activates these)"
     } else {
-        "no such file: correct the path, or create it with `truncate -s SIZE`"
+        "no such file: correct the path, or create it with `fallocate -l SIZE`"
     }
 }
 

@@ -60,6 +60,9 @@ pub enum VbladeError {
         /// The most.
         max: u64,
     },
+    /// vblade has none of several letters.
+    #[error("{0} is not an option of vblade: {USAGE}")]
+    Long(String),
     /// Not an address of a host.
     #[error("-m {0:?} is not a MAC address: write 12 hex digits, with colons or without")]
     Mac(String),
@@ -92,6 +95,7 @@ impl Vblade {
         while let Some(word) = words.next() {
             match word.strip_prefix('-') {
                 Some("-") => plain.extend(words.by_ref()),
+                Some(long) if long.starts_with('-') => return Err(VbladeError::Long(word.to_owned())),
                 Some(options) if !options.is_empty() => read.options(options, &mut words)?,
                 _ => plain.push(word),
             }
@@ -282,6 +286,7 @@ mod tests {
             ("0 1 eth0", "3 words"),
             ("0 1 eth0 /d /e", "5 words"),
             ("-x 0 1 eth0 /d", "-x is not an option of vblade"),
+            ("--help", "--help is not an option of vblade: "),
             ("0 1 eth0 /d -b", "-b needs a value"),
             ("-b 1 0 1 eth0 /d", "-b \"1\" is not possible: give a number from 2"),
             ("-o -8 0 1 eth0 /d", "-o \"-8\""),
