@@ -225,7 +225,7 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     let user = "xblade:x:4321:4321::/:/bin/false";
     let at = on.display();
     let setup = format!(
-        "cp /etc/passwd /etc/group {at} && echo {user} >>{at}/passwd && echo more:x:4322:xblade >>{at}/group && \
+        "grep -v ^xblade: /etc/passwd >{at}/passwd && cp /etc/group {at} && echo {user} >>{at}/passwd && echo more:x:4322:xblade >>{at}/group && \
          mount --bind {at}/passwd /etc/passwd && mount --bind {at}/group /etc/group"
     );
     let check = || {
