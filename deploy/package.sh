@@ -78,6 +78,7 @@ as_user mkdir -p "$output"
 more=()
 [ "$profile" = release ] || more+=(--fast)
 [ -z "$maintainer" ] || more+=(--maintainer "$maintainer")
-as_user "$deb" -p xblade --manifest-path Cargo.toml --no-build --profile "$profile" --strip "${more[@]}" --quiet \
-    --deb-revision "$revision" --output "$output"
-echo
+made=$(as_user "$deb" -p xblade --manifest-path Cargo.toml --no-build --profile "$profile" --strip "${more[@]}" --quiet \
+    --deb-revision "$revision" --output "$output")
+[ -f "$made" ] || { echo "package: cargo-deb says '$made', and that is no file" >&2; exit 1; }
+printf '%s\n' "$made"

@@ -31,8 +31,8 @@ Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
 2 wrong command line; 3 a condition on this machine has to change first
 (`xblade check` names it); 4 somebody else already serves the address.
 
-Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP looks at the sizes
-of all exports; SIGUSR1 prints counters and service times to standard error.";
+Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP reads the file of
+--config again and looks at the sizes of all exports; SIGUSR1 prints counters and service times to standard error.";
 
 const CHECK_CODES: &str = "\
 Exit codes: 0 nothing is wrong; 2 the configuration file has to change;
@@ -175,7 +175,7 @@ pub struct Serve {
     /// devices, and for files with holes); pin (for store=mmap: lock it into
     /// memory); huge (for store=mmap: on huge pages); allow=MAC (serve only this
     /// initiator, rather than those of --allow; repeat it for more;
-    /// allow=everybody: all).
+    /// allow=everybody: all); worker=N (which worker serves it, from 0).
     #[arg(required_unless_present = "config", value_name = "EXPORT")]
     pub exports: Vec<Export>,
 
