@@ -74,7 +74,7 @@ const REFUSED: &[Row] = &[
         2,
         &["/a: is exported already, at 0.1: ", "do not overlap"],
     ),
-    ("0.1=%/none -i xbp0", 2, &["/none: no such file", "truncate -s"]),
+    ("0.1=%/none -i xbp0", 2, &["/none: no such file", "fallocate -l"]),
     ("0.1=/dev/none/data -i xbp0", 2, &["/dev/none/data: no such device", "lsblk", "lvs", "vgchange -ay"]),
     ("0.1=% -i xbp0", 2, &["is a directory", "regular file or a block device"]),
     ("0.1=/dev/null -i xbp0", 2, &["/dev/null: is a character device"]),

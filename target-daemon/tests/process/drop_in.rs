@@ -63,7 +63,7 @@ fn what_vblade_would_not_take_is_refused_in_one_line() {
     for (arguments, code, parts) in [
         ("", 2, &["0 words beside the options", "shelf slot netif filename"][..]),
         ("-x 0 1 xbp0 /d", 2, &["-x is not an option of vblade"]),
-        ("--help", 2, &["-- is not an option of vblade", "shelf slot netif filename"]),
+        ("--help", 2, &["--help is not an option of vblade", "shelf slot netif filename"]),
         ("4095 0 xbp0 /d", 2, &["Linux initiators ignore it"]),
         ("0 1 xbpnone /d", 2, &["`xbpnone` does not exist"]),
         ("0 1 xbp0 /none/d", 2, &["/none/d: no such file"]),
