@@ -15,9 +15,9 @@ fn a_refusal_names_the_file_the_value_and_the_remedy() {
     make_fifo(&fifo);
     let plain = |path: PathBuf| OpenOptions::new(path);
     let rows: Vec<(OpenOptions, &[&str])> = vec![
-        (plain(scratch.path("none")), &["no such file", "truncate -s"]),
+        (plain(scratch.path("none")), &["no such file", "fallocate -l"]),
         (plain("/dev/none/lv".into()), &["no such device", "lsblk", "lvs", "vgchange -ay"]),
-        (plain("/dev/shm/xblade-none".into()), &["no such file", "truncate -s"]),
+        (plain("/dev/shm/xblade-none".into()), &["no such file", "fallocate -l"]),
         (plain(scratch.path("f").join("below")), &["cannot open"]),
         (plain(scratch.path("")), &["is a directory", "regular file or a block device"]),
         (plain("/dev/null".into()), &["is a character device"]),
