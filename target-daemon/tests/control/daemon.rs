@@ -164,7 +164,7 @@ fn exports_come_and_go_by_commands() {
     assert!(out.contains("128.0 KiB now, was 32.0 KiB"), "{out}");
     assert_eq!(rig.host.identify(at(0, 1)).sectors, 256);
 
-    assert!(rig.good("export remove 0.2").contains("0.2 removed"));
+    assert!(rig.good("export remove 0.2").contains("0.2 removed: hosts have used it, and wait"));
     rig.host.assert_silence(at(0, 2));
     let (code, _, err) = rig.run("export remove 0.2");
     assert!(code == 2 && err.contains("no export 0.2"), "{err}");
@@ -180,6 +180,10 @@ fn exports_come_and_go_by_commands() {
     assert_eq!(rig.json("status")["exports"].as_array().map(Vec::len), Some(1));
     let (code, _, err) = rig.run("reload");
     assert!(code == 2 && err.contains("without a configuration file"), "{err}");
+    // Who looks elsewhere is told where it is.
+    let (code, _, err) = run(&rig.dir.path().join("nobody"), "status");
+    let there = format!("(--control PATH; there is {})", rig.socket.display());
+    assert!(code == 3 && err.contains(&there), "{code}: {err}");
     rig.end();
 }
 
@@ -289,4 +293,30 @@ fn what_hosts_have_set_is_told_and_taken_away() {
     let lines = rig.daemon.wait_for("asked by uid 0");
     assert!(lines.contains("DELETE /v1/exports/0.1/mask"), "{lines}");
     rig.end();
+}
+
+/// Where it was started from is no part of what an export is.
+#[test]
+fn an_export_with_a_relative_path_is_the_same_as_with_the_whole_one() {
+    if !may_run("an_export_with_a_relative_path_is_the_same_as_with_the_whole_one") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 64);
+    let socket = dir.path().join("xblade.sock");
+    let mut command = xblade(&format!("serve --no-probe 0.1=a -i {OURS} --control {}", socket.display()));
+    command.current_dir(dir.path());
+    let daemon = Daemon::spawn(&pair.ours, command);
+    daemon.wait_for("ready:");
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
+    let (code, shown, _) = run(&socket, "show");
+    assert!(code == 0 && shown.contains(&format!("path = \"{image}\"")), "{shown}");
+    for words in ["export remove 0.1".to_owned(), format!("export add 0.1={image}")] {
+        let (code, _, err) = run(&socket, &words);
+        assert_eq!((code, err.as_str()), (0, ""), "{words}");
+    }
+    host.until_served(at(0, 1));
+    assert_eq!(host.read(at(0, 1), 4, 1), sector(4));
+    daemon.stop().report().assert_sound();
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use xblade::link::{Facts, PacketSocket};
 use xblade::ring::{self, Wanted, ZeroCopy};
 
 use crate::command_line::assert_refused;
@@ -53,6 +54,28 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     assert_refused("same file", &second, 3, &["/a: is locked by", &holder]);
     assert_eq!(host.read(at(0, 1), 4, 1), sector(4));
     first.stop().report().assert_sound();
+}
+
+/// As a vblade that was forgotten has it: silent while xblade serves, and answering
+/// again when it ends.
+#[test]
+fn who_listens_for_aoe_on_the_same_interface_is_named() {
+    if !may_run("who_listens_for_aoe_on_the_same_interface_is_named") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let a = dir.image("a", 8);
+    let serve = || {
+        let daemon = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={a} -i {OURS}")));
+        daemon.wait_for("ready:");
+        daemon.stop().text
+    };
+    assert!(!serve().contains("takes AoE there, too"), "only its own socket was there");
+    let other = pair.ours.run(|| PacketSocket::open(Facts::read(OURS).unwrap().index).unwrap());
+    let said = serve();
+    let line = format!("WARN ] {OURS}: process {} (", std::process::id());
+    assert!(said.contains(&line) && said.contains("takes AoE there, too"), "{said}");
+    drop(other);
 }
 
 #[test]
