@@ -32,7 +32,8 @@ Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
 (`xblade check` names it); 4 somebody else already serves the address.
 
 Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP reads the file of
---config again and looks at the sizes of all exports; SIGUSR1 prints counters and service times to standard error.";
+--config again and looks at the sizes of all exports; SIGUSR1 prints counters
+and service times to standard error.";
 
 const CHECK_CODES: &str = "\
 Exit codes: 0 nothing is wrong; 2 the configuration file has to change;

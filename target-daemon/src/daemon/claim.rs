@@ -8,7 +8,7 @@ use log::{info, warn};
 
 use super::failure::Failure;
 use super::interface::Interface;
-use crate::link::{self, Facts, Listener, PacketSocket};
+use crate::link::{self, Facts, PacketSocket};
 use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{Body, Request, Response, query};
@@ -42,7 +42,7 @@ pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Fail
 /// Whoever takes AoE by a packet socket hears nothing while the XDP program takes
 /// it, and does not answer the probe, for that does not come from outside.
 fn warn_of_listeners(facts: &Facts) {
-    for Listener { pid, name } in link::listeners(facts.index) {
+    for (pid, name) in link::listeners(facts.index) {
         warn!(
             "{}: process {pid} ({name}) of this host takes AoE there, too: it hears nothing while xblade serves, and \
              answers hosts again when xblade ends: if it is a target, as vblade is, end it now",

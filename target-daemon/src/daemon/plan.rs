@@ -133,6 +133,16 @@ pub fn owners(options: &Serve, workers: usize) -> Vec<Owned> {
     options.exports.iter().enumerate().map(owned).collect()
 }
 
+/// Bytes of UMEM for all queues of an interface.
+pub fn umem_bytes(options: &Serve, facts: &Facts, workers: usize) -> Result<u64, Failure> {
+    let kernel = link::kernel();
+    let of = |queue| {
+        let wanted = rings(options, facts, queue, sockets(options, queue, workers, kernel))?;
+        Ok(u64::from(wanted.chunks) * u64::from(wanted.chunk_bytes))
+    };
+    (0..facts.queues).map(of).sum()
+}
+
 /// What all expected initiators may send at once.
 fn descriptors_needed(options: &Serve, facts: &Facts) -> u64 {
     let requests = u64::from(options.initiators) * u64::from(options.buffer_count);

@@ -1,25 +1,23 @@
 //! Who else on this host takes AoE frames: packet sockets, as vblade has one.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::processes;
 
 /// The protocol, as `/proc/net/packet` writes it.
 const AOE: &str = "88a2";
 
-/// A process with a packet socket for AoE.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listener {
-    /// Its id; 0 if it cannot be seen from here.
-    pub pid: u32,
-    /// Its name.
-    pub name: String,
-}
-
-/// Who has a packet socket for AoE on the interface with this index, or on all.
-/// Nobody, if the kernel does not tell.
-pub fn listeners(interface: u32) -> Vec<Listener> {
+/// Id and name of each process that has a packet socket for AoE on the interface
+/// with this index, or on all; nobody, if the kernel does not tell.
+pub fn listeners(interface: u32) -> Vec<(u32, String)> {
     let text = fs::read_to_string("/proc/thread-self/net/packet").unwrap_or_default();
-    sockets(&text, interface).into_iter().map(owner).collect()
+    let sockets: Vec<PathBuf> =
+        sockets(&text, interface).iter().map(|inode| format!("socket:[{inode}]").into()).collect();
+    if sockets.is_empty() {
+        return Vec::new();
+    }
+    processes::with("fd", |fd| fs::read_link(fd).is_ok_and(|to| sockets.contains(&to)))
 }
 
 /// The inodes of the sockets: `sk RefCnt Type Proto Iface R Rmem User Inode`.
@@ -31,20 +29,6 @@ fn sockets(text: &str, interface: u32) -> Vec<u64> {
         (*protocol == AOE && (index == interface || index == 0)).then(|| inode.parse().ok())?
     };
     text.lines().filter_map(inode).collect()
-}
-
-fn owner(inode: u64) -> Listener {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let has_it = |pid: &u32| {
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        open.filter_map(|fd| fs::metadata(fd.path()).ok()).any(|file| file.ino() == inode)
-    };
-    let pid = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(has_it);
-    let name = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
-    Listener {
-        pid: pid.unwrap_or(0),
-        name: name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned()),
-    }
 }
 
 #[cfg(test)]

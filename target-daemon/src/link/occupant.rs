@@ -8,6 +8,7 @@ use aya::programs::{loaded_links, loaded_programs};
 use xblade_ebpf::PROGRAM;
 
 use super::facts::XdpMode;
+use super::processes;
 
 /// What to do rather than to start a second xblade.
 const ADD: &str = "one xblade serves all exports of an interface, so add yours to it (`xblade export add \
@@ -112,27 +113,12 @@ fn links_of(id: u32) -> Vec<u32> {
 
 /// Processes with a descriptor of the program or of a link to it.
 fn holders_of(id: u32) -> Vec<(u32, String)> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let holds = |pid: &u32| {
-        let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
-            return false;
-        };
-        fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok()).any(|info| mentions(&info, id))
-    };
-    pids.filter(holds).map(|pid| (pid, command_of(pid))).collect()
+    processes::with("fdinfo", |fd| fs::read_to_string(fd).is_ok_and(|info| mentions(&info, id)))
 }
 
 /// Whether an fdinfo text names program `id`.
 fn mentions(info: &str, id: u32) -> bool {
     info.lines().filter_map(|line| line.strip_prefix("prog_id:")).any(|value| value.trim().parse() == Ok(id))
-}
-
-fn command_of(pid: u32) -> String {
-    let command = fs::read_to_string(format!("/proc/{pid}/comm"));
-    command.map_or_else(|_| "?".to_owned(), |text| text.trim_end().to_owned())
 }
 
 #[cfg(test)]

@@ -355,11 +355,8 @@ impl<R: Rings> Lane<R> {
     }
 
     fn grow(&mut self, frame: &mut Frame) -> Result<u32, NoChunks> {
-        if self.pool.free() == 0 {
-            self.stock.draw(&mut self.pool);
-        }
         if frame.pieces() < FRAGMENTS_MAX
-            && let Some(chunk) = self.pool.take(Place::User)
+            && let Some(chunk) = self.take()
         {
             let addr = self.memory.start_of(chunk);
             frame.push(addr, 0);
@@ -367,6 +364,14 @@ impl<R: Rings> Lane<R> {
         }
         self.counters.no_chunks += 1;
         Err(NoChunks)
+    }
+
+    /// A free chunk of ours, or else of those that are nobody's.
+    fn take(&mut self) -> Option<u32> {
+        if self.pool.free() == 0 {
+            self.stock.draw(&mut self.pool);
+        }
+        self.pool.take(Place::User)
     }
 
     fn free(&mut self, addr: u32, from: Place) {

@@ -48,11 +48,7 @@ const ROWS: [Row; 9] = [
 #[test]
 fn requests_on_the_wrong_queue_reach_their_export() {
     let name = "requests_on_the_wrong_queue_reach_their_export";
-    if !may_run(name) {
-        return;
-    }
-    if thread::available_parallelism().unwrap().get() < 2 {
-        skipped(name, "needs two CPUs");
+    if !may_run_on_two(name) {
         return;
     }
     for Row { queues, mtu, options, busy, handing } in ROWS {
@@ -100,11 +96,7 @@ fn requests_on_the_wrong_queue_reach_their_export() {
 #[test]
 fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
     let name = "a_worker_that_sleeps_is_woken_for_a_request_handed_to_it";
-    if !may_run(name) {
-        return;
-    }
-    if thread::available_parallelism().unwrap().get() < 2 {
-        skipped(name, "needs two CPUs");
+    if !may_run_on_two(name) {
         return;
     }
     let pair = Pair::new();
@@ -131,11 +123,7 @@ fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
 #[test]
 fn an_export_goes_to_the_worker_that_it_names_and_its_frames_too() {
     let name = "an_export_goes_to_the_worker_that_it_names_and_its_frames_too";
-    if !may_run(name) {
-        return;
-    }
-    if thread::available_parallelism().unwrap().get() < 2 {
-        skipped(name, "needs two CPUs");
+    if !may_run_on_two(name) {
         return;
     }
     let pair = Pair::new();
@@ -162,6 +150,11 @@ fn an_export_goes_to_the_worker_that_it_names_and_its_frames_too() {
     let mut received = report.each("lane", "received");
     received.sort_unstable();
     assert_eq!(received, [1, 11], "{report:?}");
+}
+
+/// Whether this test may run: as root, on two CPUs.
+fn may_run_on_two(test: &str) -> bool {
+    may_run(test) && (thread::available_parallelism().unwrap().get() >= 2 || skipped(test, "needs two CPUs"))
 }
 
 /// Where the load of a CPU goes in each round.

@@ -60,21 +60,8 @@ struct Wanted {
 impl Wanted {
     /// What a configuration wants.
     fn by(serve: &Serve, interfaces: &[Facts]) -> Self {
-        let umem = |facts: &Facts| {
-            let rings = plan::rings(
-                serve,
-                facts,
-                0,
-                plan::sockets(
-                    serve,
-                    0,
-                    plan::workers(serve, [facts.queues].into_iter()),
-                    crate::link::kernel(),
-                ),
-            )
-            .ok()?;
-            Some(u64::from(rings.chunks) * u64::from(rings.chunk_bytes) * u64::from(facts.queues))
-        };
+        let workers = plan::workers(serve, interfaces.iter().map(|facts| facts.queues));
+        let umem = |facts: &Facts| plan::umem_bytes(serve, facts, workers).ok();
         let huge_bytes = interfaces.iter().filter_map(umem).sum();
         Self {
             cores: serve.cores.clone(),

@@ -83,10 +83,7 @@ fn a_lane_that_stands_still_does_not_keep_the_others_from_receiving() {
             lane.resize(&mut frame, 8228).unwrap();
             lane.transmit(frame).unwrap();
         }
-        lane.flush().unwrap();
-        while wire.sent().is_some() {}
-        lane.reclaim();
-        lane.refill();
+        at_rest(lane, wire);
     }
     for (lane, _) in &mut lanes[1..] {
         let mut frames = Vec::new();
@@ -172,26 +169,14 @@ proptest! {
     /// As above, for lanes that share a queue; and in the end each gets its share.
     #[test]
     fn chunks_of_a_shared_queue_are_conserved(
-        steps in prop::collection::vec((0usize..3, 0u8..6, any::<u64>(), any::<u32>(), any::<bool>()), 0..200)
+        steps in prop::collection::vec((0usize..3, step()), 0..200)
     ) {
         let mut lanes = several(3, 64);
         let mut held: [Vec<Frame>; 3] = Default::default();
-        for (at, what, a, b, more) in steps {
+        for (at, step) in steps {
             let (lane, wire) = &mut lanes[at];
             let held = &mut held[at];
-            match what {
-                0 => { wire.deliver(&pattern(b as usize % 20_000)); }
-                1 => wire.deliver_descriptor(Descriptor { addr: a % (70 * 2048), len: b % 2200, more }),
-                2 => { let mut frames = Vec::new(); lane.receive(&mut frames); held.extend(frames); }
-                3 => if let Some(mut frame) = held.pop() {
-                    let _ = lane.resize(&mut frame, b as usize % 9100);
-                    lane.release(frame);
-                },
-                4 => if let Some(frame) = held.pop() && let Err(TxFull(frame)) = lane.transmit(frame) {
-                    held.push(frame);
-                },
-                _ => { lane.flush().unwrap(); while wire.sent().is_some() {} lane.reclaim(); lane.refill(); }
-            }
+            act(lane, wire, held, step);
             let pieces: usize = held.iter().map(Frame::pieces).sum();
             prop_assert!(lane.check(pieces as u32).is_ok());
         }
@@ -201,10 +186,7 @@ proptest! {
             in_frames += match &lane.chain { Chain::Grow(frame) => frame.pieces() as u32, _ => 0 };
         }
         for (lane, wire) in &mut lanes {
-            lane.flush().unwrap();
-            while wire.sent().is_some() {}
-            lane.reclaim();
-            lane.refill();
+            at_rest(lane, wire);
         }
         let ledger = lanes[0].0.pool.ledger();
         let own: u32 = lanes.iter().map(|(lane, _)| lane.pool.free()).sum();
