@@ -10,7 +10,7 @@ use crate::daemon::{Daemon, xblade};
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run, until};
+use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
 
 /// The watchdog's time: a few rounds of the control thread.
 const WATCHDOG: Duration = Duration::from_secs(4);
@@ -110,10 +110,12 @@ fn it_is_not_ready_before_the_announcement_went_out() {
         // ring when the worker starts holds it before it can announce anything.
         daemon.wait_for(" sectors (");
         fuse.set(On::Read, Verdict::Hold);
-        until("the worker waits", || {
+        // Without a pause: a request has to be there when the worker first looks.
+        let end = Instant::now() + PATIENCE;
+        while fuse.held() == 0 {
+            assert!(Instant::now() < end, "the worker does not wait");
             host.send_read(at(0, 1), 2048, 1);
-            fuse.held() > 0
-        });
+        }
         let announced = host.announcement(Duration::from_millis(50)).is_some();
         if !announced {
             assert_eq!(manager.hear(Duration::from_millis(500)), None, "ready, and nothing announced");
