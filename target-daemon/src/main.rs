@@ -149,14 +149,14 @@ fn check_file(path: &Path) -> Result<(), u8> {
         (false, _) => Err(REQUEST),
         (true, false) => Err(MACHINE),
         (true, true) => {
-            let is_tuned = daemon::tuned(&loaded.serve);
+            let is_fit = daemon::check_for(&loaded.serve, path);
             let (exports, on) = (loaded.serve.exports.len(), loaded.serve.interfaces.join(", "));
             println!(
                 "{}: no faults: {exports} export{} on {on}",
                 path.display(),
                 if exports == 1 { "" } else { "s" }
             );
-            if is_tuned { Ok(()) } else { Err(MACHINE) }
+            if is_fit { Ok(()) } else { Err(MACHINE) }
         }
     }
 }

@@ -158,14 +158,16 @@ fn is_free(path: &Path) -> Result<(), BindError> {
     if !there.file_type().is_socket() {
         return Err(BindError::Foreign(path.to_owned()));
     }
+    if is_answered(path) { Err(BindError::InUse(path.to_owned())) } else { Ok(()) }
+}
+
+/// Whether a process listens on this socket.
+pub fn is_answered(path: &Path) -> bool {
     // Not to wait: a daemon that hangs is a daemon.
     let answered = SocketAddrUnix::new(path).and_then(|to| {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         connect(&socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?, &to)
     });
-    match answered {
-        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(()),
-        // Connected, or nobody accepts just now.
-        _ => Err(BindError::InUse(path.to_owned())),
-    }
+    // Connected, or nobody accepts just now.
+    !matches!(answered, Err(Errno::CONNREFUSED | Errno::NOENT))
 }

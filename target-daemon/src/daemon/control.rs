@@ -101,10 +101,12 @@ pub fn run(
         let changes = events.drain().unwrap_or(Changes { any: true, removed: Vec::new() });
         let mut remark = false;
         if changes.any {
+            let before = served.status(&unserved);
             for (index, interface) in served.interfaces.iter_mut().enumerate() {
                 follow(served.team, index, interface, &changes, served.options);
             }
-            remark = unserved.look(&served.options.interfaces, served.interfaces);
+            unserved.look(&served.options.interfaces, served.interfaces);
+            remark = served.status(&unserved) != before;
             if vigil.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
                 // Attaching to it takes rights that are given up.
                 info!("ending, so that the service manager starts xblade anew, with all interfaces");
@@ -175,11 +177,10 @@ fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Change
     if changed {
         team.update(index, Mac(now.mac), now.mtu);
     }
-    let live = |facts: &Facts| facts.up && facts.carrier;
-    if live(now) != live(&before) {
-        info!("{name}: link is {}", if live(now) { "up" } else { "down" });
+    if now.is_live() != before.is_live() {
+        info!("{name}: link is {}", if now.is_live() { "up" } else { "down" });
     }
-    if live(now) && (changed || !live(&before)) {
+    if now.is_live() && (changed || !before.is_live()) {
         info!("{name}: MTU {}, announcing the exports", now.mtu);
         team.announce(index, options);
     }

@@ -2,9 +2,12 @@
 //! can be served. Opens nothing for writing, locks nothing and attaches
 //! nothing, so a process that serves does not notice.
 
+use std::path::Path;
+
 use super::failure::{Failure, chain};
 use super::interface;
 use crate::config::{Fault, Image, Loaded, Place};
+use crate::control::{self, metrics};
 use crate::link;
 use crate::store;
 
@@ -14,6 +17,7 @@ pub fn misfits(loaded: &Loaded) -> (Vec<Fault>, Vec<String>) {
     let mut faults = interfaces(loaded);
     faults.extend(exports(loaded));
     faults.extend(cores(loaded));
+    faults.extend(metrics(loaded));
     let missing = link::missing_capabilities().map_err(|e| format!("cannot read own capabilities: {e}"));
     let everywhere = match missing {
         Ok(missing) if missing.is_empty() => None,
@@ -68,6 +72,18 @@ fn remedy_last(error: &store::OpenError) -> String {
         }
         _ => text,
     }
+}
+
+/// Where an xblade answers on the control socket, it is the one that serves by this
+/// file, and has the address.
+fn metrics(loaded: &Loaded) -> Option<Fault> {
+    let service = &loaded.serve.service;
+    let (address, at) = (service.metrics.0?, loaded.metrics.as_ref()?);
+    if service.control.0.as_ref().is_some_and(|path| control::is_answered(Path::new(path))) {
+        return None;
+    }
+    let error = metrics::Listener::bind(address).err()?;
+    Some(Fault::value(at.clone(), error.what(), error.remedy()))
 }
 
 fn cores(loaded: &Loaded) -> Vec<Fault> {

@@ -18,7 +18,7 @@ mod sizes;
 mod team;
 mod unserved;
 
-pub use check::{check, tuned};
+pub use check::{check, check_for};
 pub use failure::Failure;
 pub use fit::misfits;
 

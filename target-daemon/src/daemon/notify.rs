@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::interface::Interface;
+use super::interface::{Interface, Presence};
 use super::team::Team;
 use crate::config::Serve;
 
@@ -108,12 +108,22 @@ fn watchdog() -> Option<Duration> {
 /// What is served, and on what it is not, in a line.
 pub fn status(options: &Serve, interfaces: &[Interface], unserved: &[&str]) -> String {
     let count = options.exports.len();
-    let names: Vec<&str> = interfaces.iter().map(|interface| interface.facts.name.as_str()).collect();
+    let names: Vec<String> = interfaces.iter().map(named).collect();
     let served = format!("{count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
     if unserved.is_empty() {
         return served;
     }
     format!("{served}; not served until a restart: {}", unserved.join(", "))
+}
+
+/// Its name, and why no host can be reached over it.
+fn named(interface: &Interface) -> String {
+    let name = &interface.facts.name;
+    match interface.presence {
+        Presence::Here if interface.facts.is_live() => name.clone(),
+        Presence::Here => format!("{name} (down)"),
+        Presence::Gone | Presence::Replaced => format!("{name} (gone)"),
+    }
 }
 
 /// What the control thread does for the service manager: tells it when all is

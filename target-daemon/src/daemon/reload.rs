@@ -10,6 +10,7 @@ use super::interface::{self, Interface};
 use super::team::Team;
 use crate::config::{self, Export, Image, Serve};
 use crate::control::{Changed, Refusal};
+use crate::link;
 use crate::wire::aoe::Address;
 
 /// What differs between two configurations.
@@ -36,6 +37,7 @@ pub fn apply(
     now: &mut Serve,
     mut next: Serve,
 ) -> Result<Changed, Refusal> {
+    refuse_no_interface(now, &next)?;
     refuse_what_needs_a_restart(now, &next)?;
     let difference = compare(now, &next);
     for export in difference.added.iter().chain(difference.reopened.iter().map(|(_, next)| next)) {
@@ -105,6 +107,19 @@ pub fn apply(
         info!("{line}");
     }
     Ok(Changed { lines })
+}
+
+/// A restart would not help, and leave hosts without their disks.
+fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Refusal> {
+    let there = link::names().unwrap_or_default();
+    let new = next.interfaces.iter().filter(|name| !now.interfaces.contains(name));
+    for wanted in new {
+        let names = interface::fitting(wanted, &there);
+        let usable =
+            names.and_then(|names| names.iter().try_for_each(|name| interface::usable(name).map(drop)));
+        usable.map_err(|failure| Refusal::Request(format!("nothing was changed: {failure}")))?;
+    }
+    Ok(())
 }
 
 /// Everything but exports, hosts and the time between two looks at sizes.

@@ -74,6 +74,13 @@ pub struct Facts {
     pub attached: Vec<(XdpMode, u32)>,
 }
 
+impl Facts {
+    /// Whether frames can come and go.
+    pub fn is_live(&self) -> bool {
+        self.up && self.carrier
+    }
+}
+
 /// Why there are no [`Facts`].
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {

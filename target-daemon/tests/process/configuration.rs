@@ -1,6 +1,7 @@
 //! A configuration file in use: served, checked against the machine, shown.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -162,9 +163,11 @@ fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
         &dir,
         &format!(
             "interfaces = ['xbp0', 'xbpnone', 'storage*', 'lo']\n{exports}offset = 6\nlength = 3\n\
-             [workers]\ncores = [0, 4711]\n"
+             [workers]\ncores = [0, 4711]\n[service]\nmetrics = '127.0.0.1:9464'\n"
         ),
     );
+    pair.ours.sh("ip link set lo up");
+    let _taken = pair.ours.run(|| TcpListener::bind("127.0.0.1:9464").unwrap());
     let (code, out, err) = run(&pair, &format!("check --config {file}"));
     assert_eq!((code, out.as_str()), (Some(3), ""), "{err}");
     for part in [
@@ -180,7 +183,9 @@ fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
         "/empty: has 0 bytes",
         "/a: offset 3072 + length 1536 lies beyond its end at 4096 bytes",
         ":17:13: this process may not use a core 4711",
-        "8 faults",
+        ":19:11: cannot give metrics on 127.0.0.1:9464: Address already in use",
+        "= Another process has port 9464",
+        "9 faults",
     ] {
         assert!(err.contains(part), "{part}: {err}");
     }
@@ -245,9 +250,13 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     assert_eq!(check(), [row(3, "write", "readable", "rw"), row(4, "read", "secret", "rw")]);
     chmod(&on, 0o700);
     let warnings = check();
-    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    assert_eq!(warnings.len(), 6, "{warnings:?}");
     let folder = format!(", for {at} is closed to it: setfacl -m u:xblade:x {at}, or move the file{end}");
     assert!(warnings.iter().all(|line| line.ends_with(&folder)), "{warnings:?}");
+    chmod(&on, 0o755);
+    chmod(Path::new(&file), 0o600);
+    let own = format!("WARN  {who} read {file}: chgrp xblade {file} && chmod g+r {file}{end}");
+    assert_eq!(check()[0], own);
     // Nothing of it where there is no such user.
     let (code, out, _) = run(&pair, &format!("check --config {file}"));
     assert!(code == Some(0) && !out.contains("WARN"), "{out}");
@@ -263,7 +272,7 @@ fn what_is_shown_can_be_served() {
     let file = configuration(
         &dir,
         "interfaces = ['xbp0']\n[[export]]\naddress = '0.1'\npath = '%/a'\n\
-         [service]\ncontrol = 'none'\nstate = 'none'\n",
+         [service]\ncontrol = '%/control'\nmetrics = '127.0.0.1:9464'\nstate = 'none'\n",
     );
     let (code, shown, err) = run(&pair, &format!("show --config {file}"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -277,9 +286,53 @@ fn what_is_shown_can_be_served() {
     assert_eq!(again, shown);
     let (code, json, _) = run(&pair, &format!("show --json --config {file}"));
     assert!(code == Some(0) && json.contains("\"buffer-count\": 64"), "{json}");
+    pair.ours.sh("ip link set lo up");
     let daemon = Daemon::serve_file(&pair.ours, &file);
     // What is in use by a process that serves it is no fault of the machine.
-    let (code, _, err) = run(&pair, &format!("check --config {file}"));
+    let (code, out, err) = run(&pair, &format!("check --config {file}"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
+    // All that is looked at without a file is looked at.
+    let (_, plain, _) = run(&pair, &format!("check --interface {OURS}"));
+    for line in plain.lines().filter(|line| line.contains(OURS) || line.contains("kernel ")) {
+        assert!(out.contains(line), "{line}: {out}");
+    }
     daemon.stop();
+}
+
+/// A restart would end with the same message, and hosts would have no disks.
+#[test]
+fn a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart() {
+    if !may_run("a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
+    let rest = "probe = false\n[[export]]\naddress = '0.1'\nstore = 'null'\nlength = 8\n\
+                [service]\ncontrol = 'none'\nstate = 'none'\n";
+    let file = configuration(&dir, &format!("interfaces = ['{OURS}']\n{rest}"));
+    let daemon = Daemon::serve_file(&pair.ours, &file);
+    for (name, said) in [
+        ("xbpnone", "interface `xbpnone` does not exist"),
+        ("lo", "lo is the loopback"),
+        ("none*", "no Ethernet interface fits none*"),
+        ("xbp2", "interfaces cannot change while xblade runs: restart it"),
+    ] {
+        configuration(&dir, &format!("interfaces = ['{OURS}', '{name}']\n{rest}"));
+        daemon.signal(libc::SIGHUP);
+        daemon.wait_for(&format!("nothing was changed: {said}"));
+    }
+    daemon.stop();
+}
+
+#[test]
+fn the_loopback_is_refused_and_not_looked_at() {
+    if !may_run("the_loopback_is_refused_and_not_looked_at") {
+        return;
+    }
+    let pair = Pair::new();
+    let (code, out, _) = run(&pair, "check --interface lo");
+    let of_it: Vec<&str> =
+        out.lines().filter(|line| line.contains("lo: ") || line.contains("lo is")).collect();
+    assert_eq!(of_it, ["FIX   lo is the loopback: name the interface that the other hosts are on"]);
+    assert_eq!(code, Some(3));
 }

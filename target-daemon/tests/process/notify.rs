@@ -130,6 +130,29 @@ fn it_is_not_ready_before_the_announcement_went_out() {
     assert!(waited, "the announcement was faster ten times");
 }
 
+/// It serves when the link is there; who looks is not to think that hosts see it now.
+#[test]
+fn a_link_that_is_down_is_told_of() {
+    if !may_run("a_link_that_is_down_is_told_of") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let manager = Manager::at_path(&dir);
+    let peer = |to: &str| pair.peer.sh(&format!("ip link set {PEER} {to}"));
+    peer("down");
+    let daemon = manager.start(null(), &pair);
+    let ready = manager.until("READY=1", "WATCHDOG");
+    assert_eq!(ready, format!("READY=1\nSTATUS=1 export on {OURS} (down)"));
+    daemon.wait_for(&format!("ready: 1 export on {OURS} (down)"));
+    peer("up");
+    assert_eq!(manager.until("STATUS=", "STOPPING"), format!("STATUS=1 export on {OURS}"));
+    peer("down");
+    assert_eq!(manager.until("STATUS=", "STOPPING"), format!("STATUS=1 export on {OURS} (down)"));
+    pair.ours.sh(&format!("ip link del {OURS}"));
+    assert_eq!(manager.until("STATUS=", "STOPPING"), format!("STATUS=1 export on {OURS} (gone)"));
+    daemon.stop();
+}
+
 #[test]
 fn a_daemon_that_does_not_start_is_not_ready() {
     if !may_run("a_daemon_that_does_not_start_is_not_ready") {

@@ -63,6 +63,8 @@ pub struct Loaded {
     pub interfaces: Vec<Place>,
     /// Where its cores stand.
     pub cores: Vec<Place>,
+    /// Where the address for metrics stands, if it does.
+    pub metrics: Option<Place>,
     /// All that is wrong.
     pub faults: Faults,
     name: String,
@@ -104,7 +106,9 @@ pub fn load(path: &Path) -> Result<Loaded, Unreadable> {
 
 fn unreadable(path: &Path, source: io::Error) -> Unreadable {
     let remedy = match source.kind() {
-        io::ErrorKind::NotFound => "correct the path, or write the file (docs/CONFIGURATION.md)",
+        io::ErrorKind::NotFound => {
+            "correct the path, or write the file (man xblade.toml, or docs/CONFIGURATION.md)"
+        }
         io::ErrorKind::PermissionDenied => "run xblade as root, or give read permission",
         _ => "give a file",
     };
@@ -125,6 +129,7 @@ pub fn parse(name: &str, text: &str, ethers: &str) -> Loaded {
         paths: read.paths,
         interfaces: read.interfaces,
         cores: read.cores,
+        metrics: read.metrics,
         faults: Faults::new(name, text, faults),
         name: name.to_owned(),
         text: text.to_owned(),

@@ -23,6 +23,7 @@ pub struct Read {
     pub paths: Vec<Place>,
     pub interfaces: Vec<Place>,
     pub cores: Vec<Place>,
+    pub metrics: Option<Place>,
 }
 
 /// Reads the whole file; notes what is wrong.
@@ -45,9 +46,9 @@ pub fn read<'a>(root: &'a DeTable<'a>, text: &str, ethers: &'a HashMap<String, M
     rings(&mut top, &mut serve.rings);
     xdp(&mut top, &mut serve);
     limits(&mut top, &mut serve);
-    service::read(&mut top, keys("[service]"), &mut serve.service);
+    let metrics = service::read(&mut top, keys("[service]"), &mut serve.service);
     top.finish();
-    Read { serve, paths, interfaces, cores }
+    Read { serve, paths, interfaces, cores, metrics }
 }
 
 fn keys(name: &str) -> &'static [&'static str] {

@@ -2,21 +2,28 @@
 
 use std::path::Path;
 
+use super::fault::Place;
 use super::item::{Item, Section};
 use crate::config::{AddrOrNone, PathOrNone, ServiceOptions};
 
-/// Reads the section, if it is there.
-pub fn read(top: &mut Section<'_>, keys: &'static [&'static str], service: &mut ServiceOptions) {
-    let Some(mut section) = top.take("service").and_then(|item| item.section("[service]", keys)) else {
-        return;
-    };
+/// Reads the section, if it is there. Returns where the address for metrics stands.
+pub fn read(
+    top: &mut Section<'_>,
+    keys: &'static [&'static str],
+    service: &mut ServiceOptions,
+) -> Option<Place> {
+    let mut section = top.take("service").and_then(|item| item.section("[service]", keys))?;
+    let mut metrics = None;
     if let Some(at) = section.take("control").and_then(|item| path(item, "\"/run/xblade/xblade.sock\"")) {
         service.control = at;
     }
     service.control_group =
         section.take("control-group").and_then(|item| item.text("\"xblade\"")).map(str::to_owned);
-    if let Some(at) = section.take("metrics").and_then(address) {
-        service.metrics = at;
+    if let Some(item) = section.take("metrics") {
+        metrics = Some(item.at());
+        if let Some(at) = address(item) {
+            service.metrics = at;
+        }
     }
     if let Some(at) = section.take("state").and_then(|item| path(item, "\"/var/lib/xblade\"")) {
         service.state = at;
@@ -28,6 +35,7 @@ pub fn read(top: &mut Section<'_>, keys: &'static [&'static str], service: &mut 
         service.folders.extend(path(one, "\"/srv\"").and_then(|folder| folder.0));
     }
     section.finish();
+    metrics
 }
 
 fn path(item: Item<'_>, example: &str) -> Option<PathOrNone> {

@@ -44,26 +44,35 @@ const PAGE: &str = "<!doctype html><title>xblade</title><h1>xblade</h1>\
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot give metrics on {address}: {source}{}", remedy(.source.kind(), *.address))]
+#[error("{}. {}", self.what(), self.remedy())]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
 }
 
-fn remedy(kind: io::ErrorKind, address: SocketAddr) -> String {
-    match kind {
-        io::ErrorKind::AddrInUse => format!(
-            ". Another process has port {}: give a free one (metrics in the section [service], --metrics), or stop \
-             that process (ss -ltnp names it)",
-            address.port()
-        ),
-        io::ErrorKind::AddrNotAvailable => {
-            format!(". No interface has the address {}: give one that is there, or 127.0.0.1", address.ip())
+impl BindError {
+    /// What is wrong.
+    pub fn what(&self) -> String {
+        format!("cannot give metrics on {}: {}", self.address, self.source)
+    }
+
+    /// What to do.
+    pub fn remedy(&self) -> String {
+        let address = self.address;
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "Another process has port {}: give a free one (metrics in the section [service], --metrics), or stop \
+                 that process (ss -ltnp names it)",
+                address.port()
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                format!("No interface has the address {}: give one that is there, or 127.0.0.1", address.ip())
+            }
+            io::ErrorKind::PermissionDenied => {
+                "Ports below 1024 need a right of their own: give a higher one".into()
+            }
+            _ => "Give another address (metrics in the section [service], --metrics), or none".into(),
         }
-        io::ErrorKind::PermissionDenied => {
-            ". Ports below 1024 need a right of their own: give a higher one".into()
-        }
-        _ => ". Give another address (metrics in the section [service], --metrics), or none".into(),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use super::super::failure::chain;
 use super::Line;
-use crate::link::{Facts, Occupant, XdpMode};
+use crate::link::{Facts, FactsError, Occupant, XdpMode};
 use crate::shelf;
 
 /// Lines for the interface with this name.
-pub fn lines(name: &str) -> Vec<Line> {
-    let facts = match Facts::read(name) {
+pub fn lines(name: &str, facts: &Result<Facts, FactsError>) -> Vec<Line> {
+    let facts = match facts {
         Ok(facts) => facts,
-        Err(e) => return vec![Line::Fix(chain(&e))],
+        Err(e) => return vec![Line::Fix(chain(e))],
     };
     if facts.loopback {
         return vec![Line::Fix(format!(
@@ -18,9 +18,9 @@ pub fn lines(name: &str) -> Vec<Line> {
     }
     let driver = if facts.driver.is_empty() { "unknown" } else { &facts.driver };
     let mut lines =
-        vec![Line::Ok(format!("{name}: driver {driver}, {} queue(s), XDP {}", facts.queues, xdp(&facts)))];
-    lines.push(link_state(&facts));
-    lines.push(mtu(&facts));
+        vec![Line::Ok(format!("{name}: driver {driver}, {} queue(s), XDP {}", facts.queues, xdp(facts)))];
+    lines.push(link_state(facts));
+    lines.push(mtu(facts));
     if facts.rx_vlan_offload == Some(true) {
         lines.push(Line::Hint(format!(
             "{name}: the NIC takes VLAN tags out of frames; to serve tagged hosts: ethtool -K {name} rxvlan off"

@@ -12,6 +12,7 @@ mod tree;
 mod tuning;
 
 use std::fmt;
+use std::path::Path;
 
 use crate::config::{Check, Idle, Serve};
 use crate::link::{self, Facts};
@@ -81,30 +82,36 @@ pub fn check(options: &Check) -> bool {
     if names.is_empty() {
         lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
     }
-    let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(&Serve::default(), &[]));
-    lines.extend(tuning::lines(&tree, &wanted));
-    for name in names {
-        lines.extend(interface::lines(&name));
-        if let Ok(facts) = Facts::read(&name) {
-            lines.extend(nic::lines(&tree, &wanted, &facts, &link::Nic::read(&name)));
-        }
-    }
+    lines.extend(tuning(&names, &Serve::default(), &[]));
     print(&lines)
 }
 
-/// How this machine is tuned for a configuration that has no faults: prints it,
-/// and returns whether it can be served.
-pub fn tuned(serve: &Serve) -> bool {
+/// The same for the configuration in a file, which has no faults: held against
+/// what it wants, and with what the user of the service may not open.
+pub fn check_for(serve: &Serve, file: &Path) -> bool {
     let there = link::names().unwrap_or_default();
     let names = serve.interfaces.iter().filter_map(|wanted| fitting(wanted, &there).ok()).flatten();
-    let interfaces: Vec<Facts> = names.filter_map(|name| Facts::read(&name).ok()).collect();
-    let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, &interfaces));
-    let mut lines = service::lines(serve);
-    lines.extend(tuning::lines(&tree, &wanted));
-    for facts in &interfaces {
-        lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(&facts.name)));
-    }
+    let names: Vec<String> = names.collect();
+    let interfaces: Vec<Facts> = names.iter().filter_map(|name| Facts::read(name).ok()).collect();
+    let mut lines = machine::lines();
+    lines.extend(service::lines(serve, file));
+    lines.extend(tuning(&names, serve, &interfaces));
     print(&lines)
+}
+
+/// How the machine and these interfaces are tuned for what is to be served on
+/// `known` ones; none: on any.
+fn tuning(names: &[String], serve: &Serve, known: &[Facts]) -> Vec<Line> {
+    let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, known));
+    let mut lines = tuning::lines(&tree, &wanted);
+    for name in names {
+        let facts = Facts::read(name);
+        lines.extend(interface::lines(name, &facts));
+        if let Some(facts) = facts.ok().filter(|facts| !facts.loopback) {
+            lines.extend(nic::lines(&tree, &wanted, &facts, &link::Nic::read(name)));
+        }
+    }
+    lines
 }
 
 /// Prints them; returns whether none of them has to change.

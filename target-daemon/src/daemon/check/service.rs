@@ -1,6 +1,8 @@
 //! Whether the user that the service runs as may open what is exported. Who
 //! checks a file is mostly root, who may open everything.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::Line;
@@ -11,39 +13,55 @@ use crate::store::{self, OpenError, OpenOptions};
 /// `User=` of the unit.
 const USER: &str = "xblade";
 
-/// A line for each export that the user of the service may not open. The file may
-/// be meant for another one: so none of them is a fault.
-pub fn lines(serve: &Serve) -> Vec<Line> {
-    let all = || serve.exports.iter().filter_map(|export| refused(export, USER)).collect();
+/// A line for the configuration file and for each export that the user of the
+/// service may not open. They may be meant for another one: so none is a fault.
+pub fn lines(serve: &Serve, file: &Path) -> Vec<Line> {
+    let all = || {
+        let exports = serve.exports.iter().filter_map(refused);
+        unreadable(file).into_iter().chain(exports).collect()
+    };
     privilege::as_user(USER, all).unwrap_or_default()
 }
 
 /// As that user.
-fn refused(export: &Export, user: &str) -> Option<Line> {
+fn unreadable(file: &Path) -> Option<Line> {
+    let error = File::open(file).err()?;
+    (error.kind() == ErrorKind::PermissionDenied).then(|| {
+        let path = file.display();
+        warn("", "read", file, &format!("chgrp {USER} {path} && chmod g+r {path}"))
+    })
+}
+
+/// As that user.
+fn refused(export: &Export) -> Option<Line> {
     let Image::File(options) = &export.image else { return None };
     let what = match store::examine(options) {
         Err(OpenError::Unreadable { .. }) => "read",
         Err(OpenError::Unwritable { .. }) => "write",
         _ => return None,
     };
-    let path = options.path.display();
-    let (why, remedy) = match closed_folder(&options.path) {
+    let (path, rights) = (options.path.display(), rights(options));
+    let remedy = format!("chown {USER} {path}, or setfacl -m u:{USER}:{rights} {path}");
+    Some(warn(&format!("{}: ", export.address), what, &options.path, &remedy))
+}
+
+/// As that user; `remedy` is for a file that can be got at.
+fn warn(of: &str, what: &str, path: &Path, remedy: &str) -> Line {
+    let (why, remedy) = match closed_folder(path) {
         Some(folder) => {
             let folder = folder.display();
             (
                 format!(", for {folder} is closed to it"),
-                format!("setfacl -m u:{user}:x {folder}, or move the file"),
+                format!("setfacl -m u:{USER}:x {folder}, or move the file"),
             )
         }
-        None => {
-            (String::new(), format!("chown {user} {path}, or setfacl -m u:{user}:{} {path}", rights(options)))
-        }
+        None => (String::new(), remedy.to_owned()),
     };
-    Some(Line::Warn(format!(
-        "{}: the service, as the user {user}, could not {what} {path}{why}: {remedy}, if this configuration is for \
-         the service",
-        export.address
-    )))
+    Line::Warn(format!(
+        "{of}the service, as the user {USER}, could not {what} {}{why}: {remedy}, if this configuration is for the \
+         service",
+        path.display()
+    ))
 }
 
 fn rights(options: &OpenOptions) -> &'static str {
