@@ -82,7 +82,8 @@ fn complete(path: &Path) -> Result<Serve, u8> {
 
 fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
     daemon::serve(options, config).map_err(|failure| {
-        log::error!("{failure}");
+        // As clap says what is wrong with a command line, whatever RUST_LOG shows.
+        eprintln!("error: {failure}");
         failure.exit_code()
     })
 }
@@ -97,7 +98,7 @@ fn watch(options: &Top) -> Result<(), u8> {
 fn vblade(words: &[String]) -> Result<(), u8> {
     let read = Vblade::parse(words).and_then(|vblade| Ok((vblade.serve()?, vblade.was_volatile())));
     let (options, was_volatile) = read.map_err(|error| {
-        log::error!("{error}");
+        eprintln!("error: {error}");
         REQUEST
     })?;
     if was_volatile {

@@ -28,8 +28,8 @@ Examples:
 On the other host: modprobe aoe; aoe-discover; aoe-stat; mkfs.ext4 /dev/etherd/e0.1
 
 Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
-2 wrong command line; 3 a condition on this machine has to change first
-(`xblade check` names it); 4 somebody else already serves the address.
+2 wrong command line; 3 this machine has to change first, or has no such
+interface, file or core (`xblade check` names it); 4 somebody else already serves the address.
 
 Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP reads the file of
 --config again and looks at the sizes of all exports; SIGUSR1 prints counters
@@ -65,7 +65,7 @@ impl Cli {
     /// options that it would have to be merged with.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
-        let words: Vec<OsString> = words.into_iter().collect();
+        let words = hint::control_last(words.into_iter().collect());
         let matches = match command.try_get_matches_from_mut(&words) {
             Ok(matches) => matches,
             // Help and version are errors, too.

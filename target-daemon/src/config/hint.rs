@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-use super::Vblade;
 use super::vblade::for_a_shell;
+use super::{Vblade, tip};
 
 /// Names that other programs have for `--interface`.
 const INTERFACE: [&str; 7] = ["--netif", "--iface", "--ifname", "--if", "--dev", "--device", "--nic"];
@@ -71,7 +71,7 @@ pub(super) fn better(error: Error, command: &mut Command, words: &[OsString]) ->
         );
         return command.error(ErrorKind::InvalidValue, what);
     }
-    interface(error, command, words)
+    tip::add(interface(error, command, words), command, words)
 }
 
 /// The error of a command line, with `--interface` where that was meant.
@@ -88,8 +88,31 @@ pub fn interface(mut error: Error, command: &Command, words: &[OsString]) -> Err
 
 /// Whether the subcommand has that option.
 fn has_interface(command: &Command, words: &[OsString]) -> bool {
-    let subcommand = words.get(1).and_then(|name| command.find_subcommand(name));
-    subcommand.is_some_and(|one| one.get_arguments().any(|arg| arg.get_long() == Some("interface")))
+    let name = words.get(1).and_then(|name| name.to_str());
+    name.and_then(|name| subcommand(command, name))
+        .is_some_and(|one| one.get_arguments().any(|arg| arg.get_long() == Some("interface")))
+}
+
+/// The subcommand of that name.
+pub(super) fn subcommand<'a>(command: &'a Command, name: &str) -> Option<&'a Command> {
+    command.get_subcommands().find(|one| one.get_name() == name)
+}
+
+/// The words, with `--control` behind the command if it is before: that is where the
+/// commands have it.
+pub(super) fn control_last(mut words: Vec<OsString>) -> Vec<OsString> {
+    let first = words.get(1).and_then(|word| word.to_str()).unwrap_or("");
+    let count = match first {
+        "--control" => 2,
+        _ if first.starts_with("--control=") => 1,
+        _ => 0,
+    };
+    // With nothing behind it there is no command.
+    if words.len() > 1 + count {
+        let moved: Vec<OsString> = words.drain(1..1 + count).collect();
+        words.extend(moved);
+    }
+    words
 }
 
 /// A call of vblade, with `xblade` or `xblade serve` in the place of its name:
@@ -168,6 +191,58 @@ mod tests {
         {
             assert!(!said(other).contains("vblade:"), "{other}");
         }
+    }
+
+    #[test]
+    fn words_at_a_wrong_place_get_a_tip() {
+        for (line, tip) in [
+            ("serve 0.1=a eth1", "--interface eth1"),
+            ("serve 0.1=a lo -i eth1", "--interface lo"),
+            ("check eth1", "--interface eth1"),
+            ("steer --plan eth1", "--interface eth1"),
+            ("serve x.toml", "--config x.toml"),
+            ("check /etc/x.toml", "--config /etc/x.toml"),
+            ("show x.toml", "--config x.toml"),
+            ("serve 0.2=b.img, ro -i eth1", "0.2=b.img,ro"),
+            ("export add 0.2=b.img,offset=8, ro", "0.2=b.img,offset=8,ro"),
+            ("serve 0.2 b.img -i eth1", "0.2=b.img"),
+            ("serve -i eth1 0.1=a 0.2 b.img", "0.2=b.img"),
+            ("export add 0.2 b.img", "0.2=b.img"),
+        ] {
+            let said = said(&format!("xblade {line}"));
+            assert!(said.contains("tip: ") && said.contains(&format!("'{tip}'")), "{line}: {said}");
+        }
+        for other in [
+            "serve disk.img -i eth1",
+            "serve disk -i eth1",
+            "serve /dev/sdb",
+            "serve src",
+            "serve 0.1 -i eth1",
+            "export remove 0.1 b.img",
+            "export resize 0.1 eth1",
+            "status x.toml",
+            "status eth1",
+        ] {
+            let said = said(&format!("xblade {other}"));
+            assert!(!said.contains("tip: "), "{other}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_control_socket_may_be_named_before_the_command() {
+        for (line, expected) in [
+            ("xblade --control /p status", "xblade status --control /p"),
+            ("xblade --control=/p export add 0.1=a", "xblade export add 0.1=a --control=/p"),
+            ("xblade status --control /p", "xblade status --control /p"),
+            ("xblade --control status", "xblade --control status"),
+            ("xblade --control=/p", "xblade --control=/p"),
+            ("xblade", "xblade"),
+        ] {
+            let words = control_last(line.split_whitespace().map(OsString::from).collect());
+            assert_eq!(words.join(std::ffi::OsStr::new(" ")), *expected, "{line}");
+        }
+        assert!(Cli::read("xblade --control /p top".split(' ').map(OsString::from)).is_ok());
+        assert!(said("xblade --control /p").contains("--control"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod service;
 mod show;
 mod size;
 mod steer;
+mod tip;
 mod top;
 mod vblade;
 

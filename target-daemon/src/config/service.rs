@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::{AddrParseError, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -43,12 +43,26 @@ impl fmt::Display for PathOrNone {
     }
 }
 
-impl FromStr for AddrOrNone {
-    type Err = AddrParseError;
+/// Not an address to listen on.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("give an address with its port, as {}, or none", with_port(.0))]
+pub struct AddrError(String);
 
-    fn from_str(text: &str) -> Result<Self, AddrParseError> {
-        if text == NONE { Ok(Self(None)) } else { text.parse().map(|addr| Self(Some(addr))) }
+impl FromStr for AddrOrNone {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        if text == NONE {
+            return Ok(Self(None));
+        }
+        text.parse().map(|addr| Self(Some(addr))).map_err(|_| AddrError(text.to_owned()))
     }
+}
+
+/// This machine alone, with the port that was given, if one was.
+fn with_port(text: &str) -> String {
+    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    format!("127.0.0.1:{}", port.unwrap_or(9464))
 }
 
 impl fmt::Display for AddrOrNone {

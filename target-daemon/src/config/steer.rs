@@ -19,9 +19,9 @@ Examples:
 Needs a driver with rules for Ethernet frames (ethtool -N); docs/TUNING.md says
 which have them. What was done is in /run/xblade/steer-IF.json.
 
-Exit codes: 0 done, or nothing to do; 1 the kernel failed; 2 wrong command line,
-no such queue or interface; 3 the driver cannot, is full, or has a rule of
-somebody else for the same frames: nothing was changed.";
+Exit codes: 0 done, or nothing to do; 1 the kernel failed; 2 wrong command line;
+3 there is no such interface or queue, or the driver cannot, is full, or has a rule
+of somebody else for the same frames: nothing was changed.";
 
 /// `xblade steer`.
 #[derive(Args, Clone, Debug)]

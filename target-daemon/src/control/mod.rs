@@ -36,4 +36,4 @@ pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use call::{CallError, Client};
 pub use overview::{ExportView, InterfaceView, Overview};
 pub use server::{Handle, start};
-pub use socket::{BindError, Listener, bind, is_answered};
+pub use socket::{BindError, Listener, bind, is_answered, socket_of};

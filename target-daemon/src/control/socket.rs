@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::config::CONTROL;
+use crate::link;
 
 /// Rights of a folder that is made.
 const FOLDER_MODE: u32 = 0o755;
@@ -112,7 +113,7 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
     make_folder(folder).map_err(failed("its folder"))?;
     is_free(path)?;
     // Under another name first: it is there only with its rights.
-    let first = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let first = folder.join(first_name(&name.to_string_lossy()));
     let _ = fs::remove_file(&first);
     let accept = UnixListener::bind(&first).map_err(failed("bind"))?;
     let finish = || {
@@ -132,6 +133,25 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
             Err(failed("its rights")(error))
         }
     }
+}
+
+/// The name that a socket has until it has its rights, and by which the kernel knows it
+/// for ever.
+fn first_name(name: &str) -> String {
+    format!(".{name}.{}", std::process::id())
+}
+
+/// The path of the socket that was bound to this one, if it is such a name.
+fn renamed(first: &Path) -> Option<PathBuf> {
+    let (name, pid) = first.file_name()?.to_str()?.strip_prefix('.')?.rsplit_once('.')?;
+    pid.parse::<u32>().ok()?;
+    Some(first.with_file_name(name))
+}
+
+/// The control socket of the xblade that runs as this process; `None` if it has none, or
+/// that may not be seen.
+pub fn socket_of(pid: u32) -> Option<PathBuf> {
+    link::unix_listeners(pid).iter().filter_map(|first| renamed(first)).find(|path| path.exists())
 }
 
 fn gid(name: &str) -> Result<u32, BindError> {
@@ -170,4 +190,21 @@ pub fn is_answered(path: &Path) -> bool {
     });
     // Connected, or nobody accepts just now.
     !matches!(answered, Err(Errno::CONNREFUSED | Errno::NOENT))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_known_by_its_first_name() {
+        for name in ["xblade.sock", "0.1-eth1.sock", "x"] {
+            let path = Path::new("/run/xblade").join(name);
+            assert_eq!(renamed(&path.with_file_name(first_name(name))).unwrap(), path);
+        }
+        for other in ["/run/xblade.sock", "/run/.xblade.sock", "/"] {
+            assert_eq!(renamed(Path::new(other)), None, "{other}");
+        }
+    }
 }

@@ -122,18 +122,15 @@ fn way(opened: &store::Opened) -> String {
     }
 }
 
-/// Whether to correct the command line, or something on this machine.
+/// Whether to correct the command line, or something on this machine: what is not there,
+/// or is not as it has to be.
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{Busy, Locked, NoRing, NotHuge, SectorSize, System, Unpinnable, Unreadable, Unwritable};
+    use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, Unaligned};
     match &error {
-        Locked { holder: Holder::Ourselves, .. } => Failure::Request(Box::new(error)),
-        Busy { .. } | Locked { .. } | SectorSize { .. } | NoRing { .. } | System { .. } => {
-            Failure::Machine(Box::new(error))
-        }
-        NotHuge { .. } | Unpinnable { .. } | Unreadable { .. } | Unwritable { .. } => {
-            Failure::Machine(Box::new(error))
-        }
-        _ => Failure::Request(Box::new(error)),
+        Locked { holder: Holder::Ourselves, .. } | Unaligned { .. } => Failure::Request(Box::new(error)),
+        // An option that has to go.
+        CannotTrim { .. } | NotDirect { .. } | NotDurable { .. } => Failure::Request(Box::new(error)),
+        _ => Failure::Machine(Box::new(error)),
     }
 }
 

@@ -9,9 +9,10 @@ use crate::wire::ether::Mac;
 /// Why the daemon ended or did not start.
 #[derive(Debug)]
 pub enum Failure {
-    /// What was asked for is not possible as asked.
+    /// What was asked for is not possible as asked, whatever the machine.
     Request(Box<dyn Error + Send + Sync>),
-    /// Something on this machine has to change first.
+    /// Something on this machine has to change first, or is not there, so that it may
+    /// be the name of it that is wrong: as `xblade check` has it.
     Machine(Box<dyn Error + Send + Sync>),
     /// The process may not do what it needs to.
     Privilege {

@@ -6,7 +6,8 @@ use log::{info, warn};
 use super::failure::Failure;
 use super::plan;
 use crate::config::{self, Serve};
-use crate::link::{self, Facts, Mode, Owned, Program, XdpMode};
+use crate::control;
+use crate::link::{self, AttachError, Facts, Mode, Owned, Program, XdpMode};
 use crate::ring::{self, Lane, Wanted, XskRings, ZeroCopy};
 use crate::shelf;
 
@@ -84,28 +85,28 @@ pub fn fitting(wanted: &str, there: &[String]) -> Result<Vec<String>, Failure> {
     })?;
     // The loopback and tunnels fit many patterns, and are never meant.
     let is_ethernet = |name: &&String| Facts::read(name).is_ok_and(|facts| !facts.loopback);
-    let mut fitting: Vec<String> =
-        there.iter().filter(|name| pattern.matches(name)).filter(is_ethernet).cloned().collect();
+    let ethernet: Vec<String> = there.iter().filter(is_ethernet).cloned().collect();
+    let mut fitting: Vec<String> = ethernet.iter().filter(|name| pattern.matches(name)).cloned().collect();
     fitting.sort();
     if fitting.is_empty() {
-        let there = there.join(", ");
-        return Err(Failure::Machine(
-            format!("no Ethernet interface fits {wanted}: correct it, or make one (there are {there})")
-                .into(),
-        ));
+        let there = if ethernet.is_empty() { "none".to_owned() } else { ethernet.join(", ") };
+        let what =
+            format!("no Ethernet interface fits {wanted}: correct it, or make one (there are {there})");
+        return Err(Failure::Machine(what.into()));
     }
     Ok(fitting)
 }
 
 /// What is known of an interface, if it can carry AoE.
 pub fn usable(name: &str) -> Result<Facts, Failure> {
-    let facts = Facts::read(name).map_err(|e| Failure::Request(Box::new(e)))?;
+    let facts = Facts::read(name).map_err(|e| Failure::Machine(Box::new(e)))?;
     if facts.loopback {
-        return Err(Failure::request(format!(
-            "{name} is the loopback: AoE is Ethernet, so name the interface that the other hosts are on"
-        )));
+        return Err(Failure::machine(
+            &format!("{name} is the loopback"),
+            "AoE is Ethernet, so name the interface that the other hosts are on",
+        ));
     }
-    shelf::check_mtu(facts.mtu).map_err(|e| Failure::request(format!("{name}: {e}")))?;
+    shelf::check_mtu(facts.mtu).map_err(|e| Failure::machine(name, e))?;
     Ok(facts)
 }
 
@@ -181,7 +182,7 @@ fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Prog
     // Of one worker there is nothing to choose.
     let workers = if plan::sockets(options, 0, workers, link::kernel()) > 1 { workers as u8 } else { 0 };
     let program = Program::attach_for(facts, mode(facts, options)?, &acl, workers)
-        .map_err(|e| Failure::Machine(Box::new(e)))?;
+        .map_err(|e| Failure::Machine(Box::new(advised(e))))?;
     let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
     info!(
         "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {} sectors a frame",
@@ -194,6 +195,29 @@ fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Prog
         shelf::sectors_per_frame(facts.mtu),
     );
     Ok(program)
+}
+
+/// The error, with what to do where it is an xblade that serves the interface.
+fn advised(mut error: AttachError) -> AttachError {
+    if let AttachError::Occupied(occupant) = &mut error
+        && occupant.is_xblade()
+    {
+        occupant.advice = Some(instead_of_a_second(&occupant.holders));
+    }
+    error
+}
+
+/// What to do rather than to start a second xblade, where these processes are the first.
+fn instead_of_a_second(holders: &[(u32, String)]) -> String {
+    const ADD: &str = "one xblade serves all exports of an interface, so add yours to it (`xblade export add \
+                       SHELF.SLOT=PATH";
+    match holders.iter().find_map(|(pid, _)| control::socket_of(*pid)) {
+        Some(path) => format!("{ADD} --control {}`)", path.display()),
+        None if holders.is_empty() => format!("{ADD}`, with its `--control PATH`)"),
+        None => "one xblade serves all exports of an interface, and that one has no control socket to add yours by: \
+                 give both to one `xblade serve`"
+            .to_owned(),
+    }
 }
 
 /// A driver that gives XDP only whole frames cannot give it jumbo frames in

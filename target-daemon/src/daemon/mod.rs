@@ -105,12 +105,16 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
 /// daemon is ready.
 fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure> {
     let Some(path) = &service.control.0 else { return Ok(None) };
-    let listener = bind(path, service.control_group.as_deref());
+    // Whole, for others: in the log, and in the kernel's list of sockets.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let listener = bind(&path, service.control_group.as_deref());
     let sort = |error: BindError| match error.is_request() {
         true => Failure::Request(error.into()),
         false => Failure::Machine(error.into()),
     };
-    listener.map(Some).map_err(sort)
+    let listener = listener.map_err(sort)?;
+    log::info!("control socket {}", path.display());
+    Ok(Some(listener))
 }
 
 /// What the process needs before anything else.

@@ -189,10 +189,10 @@ pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
     for wanted in &options.cores {
         let Some(core) = there.iter().find(|core| core.id == *wanted) else {
             let ids: Vec<String> = there.iter().map(|core| core.id.to_string()).collect();
-            return Err(Failure::request(format!(
-                "--cores {wanted}: there is no such core for this process (there are {})",
-                ids.join(", ")
-            )));
+            return Err(Failure::machine(
+                &format!("--cores {wanted}"),
+                format!("there is no such core for this process (there are {})", ids.join(", ")),
+            ));
         };
         if cores.contains(core) {
             return Err(Failure::request(format!(

@@ -89,7 +89,7 @@ pub enum FactsError {
     Missing {
         /// The name asked for.
         name: String,
-        /// The names that do exist.
+        /// The names that do exist, without the loopback.
         there: Vec<String>,
     },
     /// Its addresses are not MAC addresses.
@@ -150,7 +150,8 @@ impl Facts {
 }
 
 fn find(all: Vec<Interface>, name: &str) -> Result<Interface, FactsError> {
-    let there = all.iter().map(|link| link.name.clone()).collect();
+    let others = all.iter().filter(|link| link.kind != ARPHRD_LOOPBACK);
+    let there = others.map(|link| link.name.clone()).collect();
     let found = all.into_iter().find(|link| link.name == name);
     found.ok_or_else(|| FactsError::Missing { name: name.to_owned(), there })
 }
@@ -187,9 +188,12 @@ mod tests {
 
     #[test]
     fn a_missing_interface_is_told_with_those_there_are() {
-        let text = Facts::read("xblnone0").unwrap_err().to_string();
-        assert!(text.starts_with("interface `xblnone0` does not exist: there are "), "{text}");
-        assert!(text.contains("lo"), "{text}");
+        let link = |name: &str, kind| Interface { name: name.into(), kind, ..Interface::default() };
+        let all = [link("lo", ARPHRD_LOOPBACK), link("eth1", ARPHRD_ETHER), link("eth2", ARPHRD_ETHER)];
+        for (count, there) in [(3, "eth1, eth2"), (2, "eth1"), (1, "none")] {
+            let text = find(all[..count].to_vec(), "eth3").unwrap_err().to_string();
+            assert_eq!(text, format!("interface `eth3` does not exist: there are {there}"));
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who else on this host takes AoE frames: packet sockets, as vblade has one.
+//! Sockets of other processes of this host: those that take AoE frames, as vblade has
+//! one, and where an xblade can be asked.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,6 +19,30 @@ pub fn listeners(interface: u32) -> Vec<(u32, String)> {
         return Vec::new();
     }
     processes::with("fd", |fd| fs::read_link(fd).is_ok_and(|to| sockets.contains(&to)))
+}
+
+/// The unix sockets that a process listens on, by the whole paths that they were bound
+/// to; none, if the kernel does not tell.
+pub fn unix_listeners(pid: u32) -> Vec<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let own: Vec<PathBuf> = fds.filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+    let is_own = |inode: u64| own.contains(&format!("socket:[{inode}]").into());
+    text.lines()
+        .filter_map(listening)
+        .filter(|(inode, _)| is_own(*inode))
+        .map(|(_, path)| path.into())
+        .collect()
+}
+
+/// Inode and path, if the socket listens: `Num RefCount Protocol Flags Type St Inode Path`.
+fn listening(line: &str) -> Option<(u64, &str)> {
+    const ACCEPTS: u32 = 0x1_0000;
+    let path = line.get(line.find('/')?..)?;
+    let words: Vec<&str> = line.split_whitespace().take(7).collect();
+    let [_, _, _, flags, _, _, inode] = words.as_slice() else { return None };
+    let listens = u32::from_str_radix(flags, 16).ok()? & ACCEPTS != 0;
+    Some((inode.parse().ok()?, path)).filter(|_| listens)
 }
 
 /// The inodes of the sockets: `sk RefCnt Type Proto Iface R Rmem User Inode`.
@@ -45,5 +70,21 @@ mod tests {
                     odd\n";
         assert_eq!(sockets(text, 7), [4711, 4714]);
         assert!(sockets("", 7).is_empty());
+    }
+
+    #[test]
+    fn unix_sockets_that_listen_are_found_by_their_paths() {
+        for (line, expected) in [
+            (
+                "00000000d6896114: 00000002 00000000 00010000 0001 01   162 /run/a b.sock",
+                Some((162, "/run/a b.sock")),
+            ),
+            ("00000000d6896114: 00000003 00000000 00000000 0001 03 984163 /run/a", None),
+            ("00000000d6896114: 00000002 00000000 00010000 0001 01 984163 @abstract", None),
+            ("00000000d6896114: 00000002 00000000 00010000 0001 01 984163", None),
+            ("Num       RefCount Protocol Flags    Type St Inode Path", None),
+        ] {
+            assert_eq!(listening(line), expected, "{line}");
+        }
     }
 }

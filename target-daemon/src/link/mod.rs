@@ -31,7 +31,7 @@ pub use events::{Changes, LinkEvents};
 pub use facts::{Facts, FactsError, XdpMode};
 pub use flow::{FlowMatch, FlowRoom, FlowRule, FlowTable, mac_text};
 pub use limits::{MemlockError, kernel, missing_capabilities, raise_memlock};
-pub use listeners::listeners;
+pub use listeners::{listeners, unix_listeners};
 pub use maps::{MapError, Owned};
 pub use nic::Nic;
 pub use occupant::Occupant;

@@ -10,10 +10,6 @@ use xblade_ebpf::PROGRAM;
 use super::facts::XdpMode;
 use super::processes;
 
-/// What to do rather than to start a second xblade.
-const ADD: &str = "one xblade serves all exports of an interface, so add yours to it (`xblade export add \
-                   SHELF.SLOT=PATH`)";
-
 /// An XDP program that was on an interface before us. `Display` is one line:
 /// what it is, who holds it, how to remove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +28,8 @@ pub struct Occupant {
     /// Processes that hold it open: id and command. Empty when pinned, when
     /// attached without a link, or without the privilege to look.
     pub holders: Vec<(u32, String)>,
+    /// What to do rather than to remove it, from whoever knows.
+    pub advice: Option<String>,
 }
 
 impl Occupant {
@@ -44,6 +42,7 @@ impl Occupant {
             name: name_of(id),
             links: links_of(id),
             holders: holders_of(id),
+            advice: None,
         }
     }
 
@@ -71,7 +70,8 @@ impl Occupant {
             _ => "`bpftool link detach id` on its link, see `bpftool link show`".to_owned(),
         };
         match stop {
-            Some(stop) if self.is_xblade() => format!("{ADD}, or {stop}"),
+            // It removes its program itself.
+            Some(stop) if self.is_xblade() => stop,
             Some(stop) => format!("{stop} or run {command}"),
             None => format!("run {command}"),
         }
@@ -94,7 +94,8 @@ impl fmt::Display for Occupant {
         for (pid, command) in &self.holders {
             write!(to, ", held by {command}, process {pid}")?;
         }
-        write!(to, "): {}", self.remedy())
+        let advice = self.advice.as_ref().map(|advice| format!("{advice}, or ")).unwrap_or_default();
+        write!(to, "): {advice}{}", self.remedy())
     }
 }
 
@@ -134,6 +135,7 @@ mod tests {
             name: name.map(Into::into),
             links: links.to_vec(),
             holders: holders.iter().map(|(pid, name)| (*pid, (*name).into())).collect(),
+            advice: None,
         }
     }
 
@@ -169,8 +171,15 @@ mod tests {
             (
                 occupant(Some("xblade"), &[4], &[(77, "xblade")]),
                 "interface `eth7` is served by another xblade (program id 12, native mode, held \
-                 by xblade, process 77): one xblade serves all exports of an interface, so add yours to it \
-                 (`xblade export add SHELF.SLOT=PATH`), or stop process 77",
+                 by xblade, process 77): stop process 77",
+            ),
+            (
+                Occupant {
+                    advice: Some("add to it".into()),
+                    ..occupant(Some("xblade"), &[4], &[(77, "xblade")])
+                },
+                "interface `eth7` is served by another xblade (program id 12, native mode, held \
+                 by xblade, process 77): add to it, or stop process 77",
             ),
         ];
         for (occupant, line) in rows {

@@ -123,7 +123,7 @@ impl Fault {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interface(FactsError::Kernel { .. }) | Self::Kernel { .. } | Self::HalfWay { .. } => 1,
-            Self::Interface(_) | Self::NoQueue { .. } | Self::NoHosts => 2,
+            Self::NoHosts => 2,
             _ => 3,
         }
     }

@@ -73,8 +73,7 @@ pub enum OpenError {
         size: u64,
     },
     /// Less than one sector to export.
-    #[error("{}: has {bytes} bytes from offset {offset} on: at least one sector \
-             of 512 is needed", path.display())]
+    #[error("{}: {}", path.display(), too_small(path, *offset, *bytes))]
     TooSmall {
         /// The file.
         path: PathBuf,
@@ -176,14 +175,26 @@ pub enum OpenError {
 
 /// What to do where nothing is.
 fn missing(path: &Path) -> &'static str {
-    // Of what is below it, this alone holds files.
-    let is_device = path.starts_with("/dev") && !path.starts_with("/dev/shm");
-    if is_device {
+    if is_device(path) {
         "no such device: correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, \
          `lvs` the logical volumes, and `vgchange -ay` activates these)"
     } else {
         "no such file: correct the path, or create it with `fallocate -l SIZE`"
     }
+}
+
+/// Why there is nothing to export.
+fn too_small(path: &Path, offset: u64, bytes: u64) -> String {
+    if offset == 0 && bytes == 0 && !is_device(path) {
+        return format!("is empty: give it a size, for example `fallocate -l 10G {}`", path.display());
+    }
+    format!("has {bytes} bytes from offset {offset} on: at least one sector of 512 is needed")
+}
+
+/// By where it is.
+fn is_device(path: &Path) -> bool {
+    // Of what is below /dev, this alone holds files.
+    path.starts_with("/dev") && !path.starts_with("/dev/shm")
 }
 
 fn by(denied: Option<&Denied>) -> String {

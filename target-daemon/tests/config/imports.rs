@@ -95,7 +95,13 @@ fn the_program_prints_the_file_and_says_the_rest() {
         "{out}{err}"
     );
     let (code, _, err) = run(&["--command", "0 1 eth0 /a", "--command", "0 2 eth0 /dev/$DISK"]);
-    assert!(code == Some(2) && err.contains("a shell would expand it"), "{err}");
+    assert!(
+        code == Some(2)
+            && err.contains(
+                "a shell would expand /dev/$DISK, which is not done here: write what it stands for"
+            ),
+        "{err}"
+    );
     let (code, _, err) = run(&["/none/vblade.conf"]);
     assert!(code == Some(2) && err.contains("/none/vblade.conf: cannot read it"), "{err}");
     let (code, _, err) = run(&["/dev/null"]);

@@ -223,7 +223,7 @@ fn a_busy_port_ends_the_start() {
     let first = pair.ours.run(|| std::net::TcpListener::bind("127.0.0.1:9464").unwrap());
     let ended = Daemon::spawn(&pair.ours, crate::daemon::xblade(&arguments)).ended();
     assert_eq!(ended.status.code(), Some(3), "{}", ended.text);
-    let errors: Vec<&str> = ended.text.lines().filter(|line| line.contains("ERROR")).collect();
+    let errors: Vec<&str> = ended.text.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{}", ended.text);
     for part in ["cannot give metrics on 127.0.0.1:9464", "has port 9464", "--metrics"] {
         assert!(errors[0].contains(part), "{part}: {}", ended.text);

@@ -24,6 +24,12 @@ const REFUSED: &[Row] = &[
     ("e0.1=%/a -i xbp0", 2, &["\"e0.1\" is the name that hosts have for it: write the address as 0.1"]),
     ("0 1 xbp0 %/a", 2, &["`xblade vblade 0 1 xbp0 ", "`xblade serve 0.1=", "/a --interface xbp0`"]),
     ("0.1=%/a --netif xbp0", 2, &["unexpected argument '--netif'", "'--interface'"]),
+    ("0.1=%/a xbp0", 2, &["'xbp0' is not an export", "tip: ", "'--interface xbp0'"]),
+    ("0.1=%/a, ro -i xbp0", 2, &["tip: an export is one word, without a space: '0.1=", "/a,ro'"]),
+    ("0.1 %/a -i xbp0", 2, &["tip: an export is one word, with '=' in it: '0.1=", "/a'"]),
+    ("x.toml", 2, &["'x.toml' is not an export", "'--config x.toml'"]),
+    ("0.1=%/a -i xbp0 --metrics 9464", 2, &["'9464'", "--metrics", "as 127.0.0.1:9464, or none"]),
+    ("0.1=%/a -i xbp0 --metrics here", 2, &["'here'", "as 127.0.0.1:9464, or none"]),
     ("0.1=x,store=null -i xbp0", 2, &["store=null needs a size", "length=1GiB"]),
     ("0.1=%/a,length=1.5G -i xbp0", 2, &["'1.5G' is not a size", "1MiB"]),
     ("0.1=%/a,offset=100B -i xbp0", 2, &["offset=100B", "not a multiple of 512"]),
@@ -48,9 +54,9 @@ const REFUSED: &[Row] = &[
     ("0.1=%/a --config %/a", 2, &["--config and exports are given", "leave --config out"]),
     ("--config %/a -i xbp0", 2, &["--config and --interface are given"]),
     // Interfaces.
-    ("0.1=%/a -i storage*", 3, &["no Ethernet interface fits storage*", "there are lo, xbp0"]),
-    ("0.1=%/a -i xbpnone", 2, &["`xbpnone` does not exist", "lo", "xbp0"]),
-    ("0.1=%/a -i lo", 2, &["lo is the loopback", "the interface that the other hosts are on"]),
+    ("0.1=%/a -i storage*", 3, &["no Ethernet interface fits storage*", "(there are xbp0)"]),
+    ("0.1=%/a -i xbpnone", 3, &["`xbpnone` does not exist: there are xbp0"]),
+    ("0.1=%/a -i lo", 3, &["lo is the loopback", "the interface that the other hosts are on"]),
     ("0.1=%/a -i xbp0 -i xbp0", 2, &["xbp0 is given twice"]),
     // Sizes and cores.
     ("0.1=%/a -i xbp0 --chunk-bytes 1000", 2, &["--chunk-bytes 1000", "2048 or 4096"]),
@@ -59,7 +65,7 @@ const REFUSED: &[Row] = &[
     ("0.1=%/a -i xbp0 --umem-chunks 0", 2, &["--umem-chunks 0", "at least"]),
     ("0.1=%/a -i xbp0 --umem-chunks 1", 2, &["--umem-chunks 1", "at least"]),
     ("0.1=%/a -i xbp0 --umem-chunks 4000000000", 2, &["--umem-chunks 4000000000", "4 GiB"]),
-    ("0.1=%/a -i xbp0 --cores 0,4711", 2, &["--cores 4711", "no such core", "there are 0"]),
+    ("0.1=%/a -i xbp0 --cores 0,4711", 3, &["--cores 4711", "no such core", "there are 0"]),
     ("0.1=%/a -i xbp0 --cores 0,0", 2, &["--cores", "0 is given twice"]),
     // Exports.
     ("0.1=%/a 0.1=%/b -i xbp0", 2, &["0.1 is given twice", "its own address"]),
@@ -74,14 +80,14 @@ const REFUSED: &[Row] = &[
         2,
         &["/a: is exported already, at 0.1: ", "do not overlap"],
     ),
-    ("0.1=%/none -i xbp0", 2, &["/none: no such file", "fallocate -l"]),
-    ("0.1=/dev/none/data -i xbp0", 2, &["/dev/none/data: no such device", "lsblk", "lvs", "vgchange -ay"]),
-    ("0.1=% -i xbp0", 2, &["is a directory", "regular file or a block device"]),
-    ("0.1=/dev/null -i xbp0", 2, &["/dev/null: is a character device"]),
-    ("0.1=%/empty -i xbp0", 2, &["/empty: has 0 bytes", "at least one sector"]),
-    ("0.1=%/a,offset=64 -i xbp0", 2, &["/a: has 0 bytes from offset 32768"]),
-    ("0.1=%/a,offset=60,length=5 -i xbp0", 2, &["lies beyond its end at 32768 bytes"]),
-    ("0.1=%/a,offset=281474976710656 -i xbp0", 2, &["/a: has 0 bytes from offset"]),
+    ("0.1=%/none -i xbp0", 3, &["/none: no such file", "fallocate -l"]),
+    ("0.1=/dev/none/data -i xbp0", 3, &["/dev/none/data: no such device", "lsblk", "lvs", "vgchange -ay"]),
+    ("0.1=% -i xbp0", 3, &["is a directory", "regular file or a block device"]),
+    ("0.1=/dev/null -i xbp0", 3, &["/dev/null: is a character device"]),
+    ("0.1=%/empty -i xbp0", 3, &["/empty: is empty: give it a size, for example `fallocate -l 10G /"]),
+    ("0.1=%/a,offset=64 -i xbp0", 3, &["/a: has 0 bytes from offset 32768"]),
+    ("0.1=%/a,offset=60,length=5 -i xbp0", 3, &["lies beyond its end at 32768 bytes"]),
+    ("0.1=%/a,offset=281474976710656 -i xbp0", 3, &["/a: has 0 bytes from offset"]),
 ];
 
 #[test]
@@ -115,7 +121,7 @@ fn an_interface_that_carries_no_sector_is_refused() {
     let image = dir.image("a", 8);
     pair.mtu(533);
     let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={image} -i {OURS}"))).ended();
-    assert_refused("MTU 533", &refused, 2, &["xbp0: an MTU of 533 has no room", "at least 534"]);
+    assert_refused("MTU 533", &refused, 3, &["xbp0: an MTU of 533 has no room", "at least 534"]);
     pair.mtu(534);
     Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
 }
@@ -149,15 +155,18 @@ fn help_names_options_signals_and_exit_codes() {
     }
 }
 
-/// Clap appends where to look for help; everybody else has one line to say, and
-/// what came before it are facts about what was found.
+/// One line, `error: ` and what is wrong, in the last place: what comes before it are
+/// facts about what was found. Clap appends where to look for help.
 pub fn assert_refused(what: &str, ended: &Ended, code: i32, parts: &[&str]) {
     let Ended { status, text } = ended;
     assert_eq!(status.code(), Some(code), "{what}: {text}");
     assert!(!text.contains("panicked"), "{what}: {text}");
-    let errors: Vec<&str> = text.lines().filter(|l| l.contains("ERROR") || l.starts_with("error:")).collect();
-    assert_eq!(errors.len(), 1, "{what}: {text}");
-    let said = if text.starts_with("error:") { text.replace('\n', " ") } else { errors[0].to_owned() };
+    assert!(!text.contains("ERROR"), "{what}: {text}");
+    let errors = text.lines().filter(|line| line.starts_with("error: ")).count();
+    assert_eq!(errors, 1, "{what}: {text}");
+    let said: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+    assert!(said.len() == 1 || text.starts_with("error: "), "{what}: {text}");
+    let said = said.join(" ");
     for part in parts {
         assert!(said.contains(part), "{what}: {part:?} is not in: {said}");
     }

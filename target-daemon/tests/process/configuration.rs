@@ -180,7 +180,7 @@ fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
         "/none: no such file",
         ":7:8: ",
         "/: is a directory",
-        "/empty: has 0 bytes",
+        "/empty: is empty",
         "/a: offset 3072 + length 1536 lies beyond its end at 4096 bytes",
         ":17:13: this process may not use a core 4711",
         ":19:11: cannot give metrics on 127.0.0.1:9464: Address already in use",

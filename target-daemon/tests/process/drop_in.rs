@@ -1,10 +1,10 @@
-//! The program in place of vblade.
+//! The program in place of vblade. Each call has an address of its own: its control socket
+//! has a name by that, in a folder that all tests share.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use xblade::wire::ether::Mac;
 
@@ -12,7 +12,7 @@ use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, may_run, until};
+use crate::space::{OURS, PATIENCE, PEER, Pair, Space, may_run, until};
 
 #[test]
 fn it_takes_the_arguments_of_vblade() {
@@ -46,9 +46,9 @@ fn it_takes_the_arguments_of_vblade() {
         daemon.stop().report().assert_sound();
         pair.ours.until_detached(OURS);
     }
-    let daemon = Daemon::spawn(&pair.ours, xblade(&format!("vblade -rs 0 1 {OURS} {image}")));
+    let daemon = Daemon::spawn(&pair.ours, xblade(&format!("vblade -rs 7 4 {OURS} {image}")));
     daemon.wait_for("ready:");
-    let tag = host.send_write(at(0, 1), 1, &pattern(1, 7));
+    let tag = host.send_write(at(7, 4), 1, &pattern(1, 7));
     assert_eq!(host.answer(tag).status & 1, 1, "read-only");
     let ended = daemon.stop();
     assert!(!ended.text.contains("page cache; xblade"), "{}", ended.text);
@@ -64,9 +64,15 @@ fn what_vblade_would_not_take_is_refused_in_one_line() {
         ("", 2, &["0 words beside the options", "shelf slot netif filename"][..]),
         ("-x 0 1 xbp0 /d", 2, &["-x is not an option of vblade"]),
         ("--help", 2, &["--help is not an option of vblade", "shelf slot netif filename"]),
+        (
+            "-r xbp0 6 1 a.img",
+            2,
+            &["the order of the arguments is shelf slot netif filename: write `6 1 xbp0 a.img`"],
+        ),
+        ("6 1 a.img xbp0", 2, &["filename: write `6 1 xbp0 a.img`"]),
         ("4095 0 xbp0 /d", 2, &["Linux initiators ignore it"]),
-        ("0 1 xbpnone /d", 2, &["`xbpnone` does not exist"]),
-        ("0 1 xbp0 /none/d", 2, &["/none/d: no such file"]),
+        ("6 1 xbpnone /d", 3, &["`xbpnone` does not exist"]),
+        ("6 1 xbp0 /none/d", 3, &["/none/d: no such file"]),
     ] {
         let ended = Daemon::spawn(&pair.ours, xblade(&format!("vblade {arguments}"))).ended();
         assert_refused(arguments, &ended, code, parts);
@@ -102,34 +108,110 @@ impl Drop for Processes {
     }
 }
 
+/// `vbladed`, in a folder with a program in place of the one that writes to the
+/// system's log.
+struct Vbladed {
+    place: String,
+    processes: Processes,
+}
+
+impl Vbladed {
+    fn new(dir: &Dir) -> Self {
+        let place = dir.path().display().to_string();
+        let logger = dir.path().join("logger");
+        // With words after `--`: one line of those.
+        let text = format!("#!/bin/sh\n{{ [ $# -gt 2 ] && echo \"$4\" || exec cat; }} >>'{place}/log'\n");
+        fs::write(&logger, text).unwrap();
+        fs::set_permissions(&logger, fs::Permissions::from_mode(0o755)).unwrap();
+        // All that it starts has the folder in its command line, or ends with what has.
+        Self { processes: Processes(place.clone()), place }
+    }
+
+    fn start(&self, space: &Space, level: Option<&str>, arguments: &[&str]) -> Output {
+        self.start_by(env!("CARGO_BIN_EXE_xblade"), space, level, arguments)
+    }
+
+    fn start_by(&self, program: &str, space: &Space, level: Option<&str>, arguments: &[&str]) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/vbladed");
+        let path = format!("{}:{}", self.place, std::env::var("PATH").unwrap());
+        let mut command = Command::new(script);
+        command.env("PATH", path).env("XBLADE", program).env_remove("RUST_LOG");
+        command.envs(level.map(|level| ("RUST_LOG", level))).args(arguments);
+        space.run(move || command.output().unwrap())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(format!("{}/log", self.place)).unwrap_or_default()
+    }
+
+    fn until_ended(&self) {
+        until("they have ended", || self.processes.pids().is_empty());
+    }
+}
+
 #[test]
 fn vbladed_serves_in_the_background_and_logs() {
     if !may_run("vbladed_serves_in_the_background_and_logs") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
-    dir.image("an image", 8);
-    let place = dir.path().display().to_string();
-    // In place of the system's log.
-    let logger = dir.path().join("logger");
-    fs::write(&logger, format!("#!/bin/sh\nexec cat >'{place}/log'\n")).unwrap();
-    fs::set_permissions(&logger, fs::Permissions::from_mode(0o755)).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/vbladed");
-    let processes = Processes(place.clone());
-    let path = format!("{place}:{}", std::env::var("PATH").unwrap());
-    let mut command = Command::new(&script);
-    command.env("PATH", path).env("XBLADE", env!("CARGO_BIN_EXE_xblade")).env_remove("RUST_LOG");
-    command.args(["0", "1", OURS, &format!("{place}/an image")]).arg0("vbladed");
-    let status = pair.ours.run(move || command.status().unwrap());
-    assert!(status.success(), "it returns at once");
-    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
-    host.until_served(at(0, 1));
-    assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
-    let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
-    until("the log has it", || log().contains("ready: 1 export on xbp0"));
-    processes.signal(libc::SIGTERM);
-    until("they have ended", || processes.pids().is_empty());
-    pair.ours.until_detached(OURS);
-    let output = Command::new(&script).args(["0", "1"]).output().unwrap();
-    assert!(output.status.code() == Some(1) && output.stderr.starts_with(b"usage: vbladed"));
+    let image = dir.image("an image", 8).to_string();
+    let vbladed = Vbladed::new(&dir);
+    // Also where the line that it waits for would not be logged.
+    for level in [None, Some("warn/nothing")] {
+        let started = vbladed.start(&pair.ours, level, &["0", "1", OURS, &image]);
+        assert!(started.status.success() && started.stderr.is_empty(), "{started:?}: {}", vbladed.log());
+        // It is ready, and all that it has said is in the log, in order.
+        let log = vbladed.log();
+        assert!(log.lines().last().unwrap().contains("] ready: 1 export on xbp0"), "{log}");
+        assert_eq!(log.contains("0.1: "), level.is_none(), "{log}");
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 1));
+        assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
+        vbladed.processes.signal(libc::SIGTERM);
+        vbladed.until_ended();
+        pair.ours.until_detached(OURS);
+        fs::remove_file(dir.path().join("log")).unwrap();
+    }
+}
+
+#[test]
+fn vbladed_says_why_nothing_is_served() {
+    if !may_run("vbladed_says_why_nothing_is_served") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let (a, b) = (dir.image("a", 8).to_string(), dir.image("b", 8).to_string());
+    let vbladed = Vbladed::new(&dir);
+    let refused = |arguments: &[&str], code, part: &str| {
+        let Output { status, stderr, .. } = vbladed.start(&pair.ours, None, arguments);
+        let said = String::from_utf8(stderr).unwrap();
+        assert!(status.code() == Some(code) && said.contains(part), "{status}, {said}");
+        said
+    };
+    for (arguments, code, part) in [
+        (["5", "1", OURS, &format!("{a}.none")], 3, "/a.none: no such file"),
+        (["5", "1", "xbpnone", &a], 3, "`xbpnone` does not exist"),
+        (["4095", "1", OURS, &a], 2, "shelf 4095"),
+    ] {
+        let said = refused(&arguments, code, part);
+        assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+        vbladed.until_ended();
+        let log = vbladed.log();
+        assert!(log.contains(&said) && log.ends_with(&format!("exit code {code}\n")), "{log}");
+        fs::remove_file(dir.path().join("log")).unwrap();
+    }
+    let first = Daemon::serve(&pair.ours, &format!("0.1={a} -i {OURS}"));
+    let said = refused(&["5", "2", OURS, &b], 3, "`xbp0` is served by another xblade");
+    assert!(said.starts_with("error: "), "{said}");
+    first.stop();
+    vbladed.until_ended();
+    // Killed, it says nothing.
+    let ended = dir.path().join("ended");
+    fs::write(&ended, "#!/bin/sh\nkill -9 $$\n").unwrap();
+    fs::set_permissions(&ended, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = vbladed.start_by(&ended.display().to_string(), &pair.ours, None, &["0", "1", OURS, &a]);
+    assert_eq!(output.status.code(), Some(137));
+    assert_eq!(output.stderr, b"vbladed: xblade has ended: `journalctl -t vbladed` tells why\n");
+    assert!(refused(&["0", "1"], 1, "usage: vbladed").starts_with("usage"));
 }

@@ -161,7 +161,7 @@ fn a_daemon_that_does_not_start_is_not_ready() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let manager = Manager::at_path(&dir);
     let command = xblade(&format!("serve --no-probe 0.1=/nonexistent/file -i {OURS}"));
-    assert_eq!(manager.start(command, &pair).ended().status.code(), Some(2));
+    assert_eq!(manager.start(command, &pair).ended().status.code(), Some(3));
     assert_eq!(manager.hear(Duration::ZERO), None);
 }
 

@@ -31,12 +31,9 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     for mode in ["auto", "native", "generic"] {
         let command = xblade(&format!("serve 0.2={b} -i {OURS} --xdp-mode {mode}"));
         let second = Daemon::spawn(&pair.ours, command).ended();
-        assert_refused(
-            mode,
-            &second,
-            3,
-            &[&named, &holder, "`xblade export add SHELF.SLOT=PATH`", "stop process"],
-        );
+        let parts =
+            [&named, &holder, "has no control socket to add yours by: give both to one", "stop process"];
+        assert_refused(mode, &second, 3, &parts);
         assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
     }
     // Who looks what is in the way is told that nothing is.
@@ -54,6 +51,32 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     assert_refused("same file", &second, 3, &["/a: is locked by", &holder]);
     assert_eq!(host.read(at(0, 1), 4, 1), sector(4));
     first.stop().report().assert_sound();
+}
+
+/// The command that the second is told adds its export to the first, as it stands.
+#[test]
+fn a_second_instance_is_told_how_to_ask_the_first() {
+    if !may_run("a_second_instance_is_told_how_to_ask_the_first") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let (a, b) = (dir.image("a", 8), dir.image("b", 8));
+    let usual = format!("serve 9.1={a} -i {OURS} --control {}/a.sock", dir.path().display());
+    for (slot, first) in [(2, usual), (3, format!("vblade 9 1 {OURS} {a}"))] {
+        let first = Daemon::spawn(&pair.ours, xblade(&first));
+        let socket = first.wait_for("control socket /").rsplit_once(' ').unwrap().1.to_owned();
+        first.wait_for("ready:");
+        let second = Daemon::spawn(&pair.ours, xblade(&format!("vblade 9 {slot} {OURS} {b}"))).ended();
+        let command = format!("xblade export add SHELF.SLOT=PATH --control {socket}");
+        assert_refused(&socket, &second, 3, &[&format!("(`{command}`), or stop process {}", first.pid())]);
+        let command = command.replace("SHELF.SLOT=PATH", &format!("9.{slot}={b}"));
+        let output = xblade(command.strip_prefix("xblade ").unwrap()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        assert_eq!(host.read(at(9, slot), 3, 1), sector(3));
+        first.stop();
+        pair.ours.until_detached(OURS);
+    }
 }
 
 /// As a vblade that was forgotten has it: silent while xblade serves, and answering

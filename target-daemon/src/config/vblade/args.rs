@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::order;
 use crate::config::bounds::BUFFER_COUNT_MIN;
 use crate::config::export::{ExportError, Raw};
 use crate::config::{Export, Image, PathOrNone, Serve};
@@ -48,6 +49,9 @@ pub enum VbladeError {
     /// Too few words, or too many.
     #[error("there are {0} words beside the options, and vblade takes 4: {USAGE}")]
     Words(usize),
+    /// In another order.
+    #[error("the order of the arguments is shelf slot netif filename: write `{0}`")]
+    Order(String),
     /// Not a number that fits.
     #[error("{what} {text:?} is not possible: give a number from {min} to {max}")]
     Number {
@@ -100,13 +104,18 @@ impl Vblade {
                 _ => plain.push(word),
             }
         }
-        let [shelf, slot, netif, file] = plain.as_slice() else {
+        let Ok(four) = <[&str; 4]>::try_from(plain.as_slice()) else {
             return Err(VbladeError::Words(plain.len()));
         };
+        let is_number = |word: &str| number("", word, 0, u64::MAX).is_ok();
+        if let Some(meant) = order::meant(&four, is_number) {
+            return Err(VbladeError::Order(meant.join(" ")));
+        }
+        let [shelf, slot, netif, file] = four;
         let shelf = number("shelf", shelf, 0, u16::MAX.into())? as u16;
         let slot = number("slot", slot, 0, u8::MAX.into())? as u8;
         let address = Address::new(shelf, slot)?;
-        Ok(Self { address, netif: (*netif).to_owned(), file: (*file).to_owned(), ..read })
+        Ok(Self { address, netif: netif.to_owned(), file: file.to_owned(), ..read })
     }
 
     /// Options behind one dash; the last may have its value in the next word.
@@ -285,6 +294,8 @@ mod tests {
             ("", "0 words"),
             ("0 1 eth0", "3 words"),
             ("0 1 eth0 /d /e", "5 words"),
+            ("-r eth0 0 1 /d", "shelf slot netif filename: write `0 1 eth0 /d`"),
+            ("0 1 /d eth0", "shelf slot netif filename: write `0 1 eth0 /d`"),
             ("-x 0 1 eth0 /d", "-x is not an option of vblade"),
             ("--help", "--help is not an option of vblade: "),
             ("0 1 eth0 /d -b", "-b needs a value"),

@@ -98,8 +98,14 @@ impl Found {
         }
         if arguments.iter().any(|word| is_expanded(word)) {
             self.is_partial = true;
-            let what =
-                format!("'{}' is left out: a shell would expand it, which is not done here", words.join(" "));
+            let expanded: Vec<&str> =
+                arguments.iter().map(String::as_str).filter(|word| is_expanded(word)).collect();
+            let what = format!(
+                "'{}' is left out: a shell would expand {}, which is not done here: write what it stands for in its \
+                 place, or give the call so by --command",
+                words.join(" "),
+                expanded.join(" and ")
+            );
             self.remark(source, what);
         } else {
             self.push(source, arguments);
@@ -112,7 +118,10 @@ impl Found {
             match word.split_once('=') {
                 Some((name, value)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
                     if is_expanded(value) {
-                        let what = format!("{name}={value}: a shell would expand it, which is not done here");
+                        let what = format!(
+                            "{name}={value}: a shell would expand it, which is not done here: write what it stands \
+                             for in its place"
+                        );
                         self.remark(source.to_owned(), what);
                     }
                     let value = value.trim_end_matches(';');

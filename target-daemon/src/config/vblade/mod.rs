@@ -4,9 +4,11 @@
 mod args;
 mod files;
 mod import;
+mod order;
 
 pub use args::{Vblade, VbladeError};
 pub use import::{Imported, import};
+pub(super) use order::is_interface;
 
 /// Words as for a shell, and without quotes where a reader needs none: shlex would
 /// quote each =. `None` where a word has a zero byte in it.
