@@ -102,6 +102,8 @@ def system_calls(unit):
             return {word}
         listed = subprocess.run(["systemd-analyze", "syscall-filter", word], check=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+        # systemd 255 (Ubuntu 24.04) colours groups, whoever reads.
+        listed = re.sub("\x1b\\[[0-9;]*m", "", listed)
         names = [line.strip() for line in listed.splitlines()[1:] if line.startswith("    ")]
         return set().union(*(expand(name) for name in names if not name.startswith("#")))
 

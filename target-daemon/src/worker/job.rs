@@ -59,6 +59,17 @@ impl Done {
     pub fn without_reply(self) -> Self {
         Self { reply_len: None, outcome: Outcome::Unanswered, ..self }
     }
+
+    /// How long it took, from the rx ring to now.
+    pub fn service_ns(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.received_ns)
+    }
+
+    /// What its store took of that; `None` if it was not asked.
+    pub fn store_ns(&self, now_ns: u64) -> Option<u64> {
+        // The round in which it was lent had begun before it was received.
+        (self.lent_ns > 0).then(|| now_ns.saturating_sub(self.lent_ns.max(self.received_ns)))
+    }
 }
 
 impl Job {

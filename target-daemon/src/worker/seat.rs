@@ -152,13 +152,13 @@ impl Seat {
     pub(super) fn count(&mut self, done: &Done, now_ns: u64) {
         let Done { operation, outcome, .. } = *done;
         self.tally.count(operation, outcome);
-        if done.lent_ns > 0 {
-            self.tally.store.record(operation, now_ns.saturating_sub(done.lent_ns));
-        }
         if outcome == Outcome::Unanswered {
             return;
         }
-        self.tally.service.record(operation, now_ns.saturating_sub(done.received_ns));
+        self.tally.service.record(operation, done.service_ns(now_ns));
+        if let Some(ns) = done.store_ns(now_ns) {
+            self.tally.store.record(operation, ns);
+        }
         match (operation, outcome) {
             (Operation::Read, Outcome::Done) => self.tally.bytes_read += u64::from(done.bytes),
             (Operation::Write, Outcome::Done) => self.tally.bytes_written += u64::from(done.bytes),

@@ -115,15 +115,12 @@ impl Tracing {
             return;
         };
         self.left = tracer.every;
-        let service_ns = now_ns.saturating_sub(done.received_ns);
-        // The round that it was given to the store in had begun before it came.
-        let store_ns = if done.lent_ns > 0 { now_ns.saturating_sub(done.lent_ns).min(service_ns) } else { 0 };
         let what = What::Request {
             operation: done.operation,
             asked: done.asked,
             outcome: done.outcome,
-            service_ns,
-            store_ns,
+            service_ns: done.service_ns(now_ns),
+            store_ns: done.store_ns(now_ns).unwrap_or(0),
         };
         // The frame itself may be longer: it has room for a reply.
         let len = done.reply_len.unwrap_or(done.bytes);

@@ -108,6 +108,13 @@ fn a_running_daemon_tells_what_it_serves_and_has_counted() {
             );
         }
     }
+    // A part of the whole, each time.
+    for operation in ["read", "write"] {
+        for key in ["p50-ns", "p99-ns", "max-ns"] {
+            let [store, service] = ["store", "service"].map(|times| export[times][operation][key].as_u64());
+            assert!(store.is_some() && store <= service, "{operation} {key}: {export}");
+        }
+    }
     assert!(stats["interfaces"][0]["counters"]["redirected"].as_u64() >= Some(20), "{stats}");
     assert!(stats["lanes"][0]["counters"]["received"].as_u64() >= Some(20), "{stats}");
     let text = rig.good("status");
