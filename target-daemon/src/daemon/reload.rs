@@ -35,6 +35,17 @@ pub fn apply(
     team: &mut Team,
     interfaces: &mut [Interface],
     now: &mut Serve,
+    next: Serve,
+) -> Result<Changed, Refusal> {
+    let changed = change_over(team, interfaces, now, next);
+    team.roster.has_changed();
+    changed
+}
+
+fn change_over(
+    team: &mut Team,
+    interfaces: &mut [Interface],
+    now: &mut Serve,
     mut next: Serve,
 ) -> Result<Changed, Refusal> {
     refuse_no_interface(now, &next)?;

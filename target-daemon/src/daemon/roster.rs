@@ -15,7 +15,7 @@ use super::plan;
 use super::team::{PATIENCE, Team};
 use crate::config::{self, Image};
 use crate::control::{ExportView, Refusal};
-use crate::observe::{Operation, Outcome};
+use crate::observe::{Latency, Operation, Outcome, Tally};
 use crate::shelf::Settings;
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane, WithExports};
@@ -52,6 +52,11 @@ pub struct Roster {
     graves: Vec<Grave>,
     /// Workers that have not taken the newest directory yet.
     behind: Vec<usize>,
+    /// What exports had counted that went in the change that is under way: one that
+    /// comes at the same address goes on from there.
+    left: BTreeMap<Address, Tally>,
+    /// Service times of exports that are gone.
+    past: Option<Latency>,
 }
 
 /// An export that was used, and is gone.
@@ -90,6 +95,27 @@ impl Roster {
             leaving: Vec::new(),
             graves: Vec::new(),
             behind: Vec::new(),
+            left: BTreeMap::new(),
+            past: None,
+        }
+    }
+
+    /// Service times of exports that are not served any more.
+    pub fn past(&self) -> Option<&Latency> {
+        self.past.as_ref()
+    }
+
+    /// The change is made: who went and did not come back is gone.
+    pub fn has_changed(&mut self) {
+        for tally in std::mem::take(&mut self.left).into_values() {
+            self.bury(&tally);
+        }
+    }
+
+    fn bury(&mut self, tally: &Tally) {
+        match &mut self.past {
+            Some(past) => past.merge(&tally.service),
+            None => self.past = Some(tally.service.clone()),
         }
     }
 
@@ -202,6 +228,10 @@ impl Team {
         let areas = SharedLane::areas(&self.lanes);
         let seat = Seat::new(export, self.in_flight, &areas)
             .map_err(|e| Failure::machine("cannot make histograms", e))?;
+        let seat = match self.roster.left.remove(&wanted.address) {
+            Some(tally) => seat.counting_from(tally),
+            None => seat,
+        };
         let member = self.members.get(usize::from(owner.worker));
         if !member.is_some_and(|member| member.insist(Order::TakeIn(owner.export, Box::new(seat)))) {
             let text = format!("worker {} does not answer: a store of it hangs", owner.worker);
@@ -232,6 +262,7 @@ impl Team {
         match from.recv_timeout(PATIENCE) {
             Ok(seat) => {
                 self.roster.mark(owner, false);
+                self.roster.left.insert(address, seat.tally().clone());
                 close(seat)
             }
             Err(_) => {
@@ -263,8 +294,8 @@ impl Team {
         let mut gone = Vec::new();
         self.roster.leaving.retain_mut(|leaving| match leaving.from.try_recv() {
             Ok(seat) => {
+                gone.push((leaving.owner, seat.tally().clone()));
                 close(seat);
-                gone.push(leaving.owner);
                 false
             }
             Err(TryRecvError::Empty) => true,
@@ -278,8 +309,9 @@ impl Team {
                 true
             }
         });
-        for owner in gone {
+        for (owner, tally) in gone {
             self.roster.mark(owner, false);
+            self.roster.bury(&tally);
         }
     }
 

@@ -217,7 +217,7 @@ impl Team {
 
     /// What all workers have counted so far.
     pub fn report(&self, interfaces: &[Interface]) -> String {
-        report(self.snapshots(WithExports::Yes), interfaces)
+        report(self.snapshots(WithExports::Yes), interfaces, self.roster.past())
     }
 
     /// Drains and ends all workers; returns their last report, and what a store
@@ -254,7 +254,7 @@ impl Team {
             warn!("{address}: {count} request(s) not finished: their initiators will resend them");
             left.requests += count;
         }
-        (report(ended, interfaces), left)
+        (report(ended, interfaces, self.roster.past()), left)
     }
 
     /// Ends the workers and returns their last snapshots. A worker that is
@@ -392,8 +392,13 @@ fn distribute(
     Ok((shelves, Arc::new(directory), roster))
 }
 
-fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface]) -> String {
+/// `past`: service times of exports that are gone; the workers still count their
+/// requests.
+fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface], past: Option<&Latency>) -> String {
     let Ok(mut latency) = Latency::coarse() else { return String::new() };
+    if let Some(past) = past {
+        latency.merge(past);
+    }
     let mut sections: Vec<Section> = interfaces.iter().map(kernel_section).collect();
     for snapshot in snapshots {
         for export in &snapshot.exports {

@@ -111,6 +111,16 @@ impl Seat {
         self.export.store.fd()
     }
 
+    /// What was counted.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same, which goes on counting from there.
+    pub fn counting_from(self, tally: Tally) -> Self {
+        Self { tally, ..self }
+    }
+
     /// The export, when nothing is under way for it any more.
     pub fn into_export(self) -> Export {
         self.export

@@ -163,7 +163,12 @@ fn exports_come_and_go_by_commands() {
     let tag = rig.host.send_write(at(0, 2), 5, &pattern(5, 1));
     assert_eq!(rig.host.answer(tag).status, 0x41, "it is read-only now");
     assert_eq!(rig.json("status")["exports"][1]["read-only"], true);
+    // Its store is opened anew, and it is the same export.
+    let counted = |rig: &Rig| rig.json("stats")["exports"][1].clone();
+    let before = counted(&rig);
     rig.good("export read-only 0.2 --off");
+    assert_eq!(counted(&rig), before);
+    assert_eq!(before["requests"]["write"]["error"], 1);
     rig.host.write(at(0, 2), 5, &pattern(5, 2));
 
     rig.first.resize(256);
@@ -171,7 +176,11 @@ fn exports_come_and_go_by_commands() {
     assert!(out.contains("128.0 KiB now, was 32.0 KiB"), "{out}");
     assert_eq!(rig.host.identify(at(0, 1)).sectors, 256);
 
+    let served = |rig: &Rig, what| rig.daemon.report().each("service time", what);
+    let before = ["read", "write"].map(|what| served(&rig, what));
+    assert_eq!(before[1], [2]);
     assert!(rig.good("export remove 0.2").contains("0.2 removed: hosts have used it, and wait"));
+    assert_eq!(["read", "write"].map(|what| served(&rig, what)), before, "they were served");
     rig.host.assert_silence(at(0, 2));
     let (code, _, err) = rig.run("export remove 0.2");
     assert!(code == 2 && err.contains("no export 0.2"), "{err}");

@@ -215,7 +215,10 @@ impl Report {
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                [name, value] if line.starts_with("  ") => {
+                // Of service times, how many there are.
+                [name, value, rest @ ..]
+                    if line.starts_with("  ") && (rest.is_empty() || section.starts_with("service time")) =>
+                {
                     if let Ok(value) = value.parse() {
                         rows.push((section.clone(), (*name).to_owned(), value));
                     }
