@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
-use xblade::link::Facts;
+use xblade::link::{Facts, Occupant};
 
 use crate::aoe::{Address, Mac};
 use crate::args::{DiscoverArgs, PortKind};
@@ -45,9 +45,25 @@ pub fn run(args: &DiscoverArgs) -> Result<()> {
         eprintln!("warning: {warning}");
     }
     if exports.is_empty() {
-        eprintln!("nobody answered on {} within {} ms", interface.name, args.wait_ms);
+        let name = &interface.name;
+        let what = format!("nobody answered on {name} within {} ms: {}", args.wait_ms, remedy(&interface));
+        return Err(anyhow!(what));
     }
     Ok(())
+}
+
+fn remedy(interface: &Facts) -> String {
+    let name = &interface.name;
+    let is_served = |(mode, id): &(_, _)| Occupant::of(name, *mode, *id).is_xblade();
+    if !interface.is_live() {
+        format!("it is down (ip link set {name} up; the cable, the other end)")
+    } else if interface.attached.iter().any(is_served) {
+        "an xblade serves on it, and does not see what this host sends: ask from another host; here, `xblade status` \
+         tells what is served"
+            .to_owned()
+    } else {
+        "is it the segment and VLAN of the target, and does that serve on it?".to_owned()
+    }
 }
 
 impl Told {

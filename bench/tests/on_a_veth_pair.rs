@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 mod rig;
 
-use rig::{BENCH, Rig, can_run, sh};
+use rig::{BENCH, Rig, can_run, ip, sh};
 
 #[test]
 fn the_echo_is_found_and_answers_through_both_ports() {
@@ -42,6 +42,32 @@ fn the_echo_is_found_and_answers_through_both_ports() {
         assert_eq!(code, Some(1));
         assert!(text.contains("export 7.4: no answer"), "{text}");
     }
+}
+
+#[test]
+fn where_nobody_answers_there_is_a_reason_to_look_into() {
+    if !can_run(&["ip", "nsenter"]) {
+        return;
+    }
+    let mut rig = Rig::new(1500);
+    let discover = |rig: &Rig, end: char, interface: &str| {
+        let done = rig.command(end, &[BENCH, "discover", "--interface", interface]).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let (code, text) = discover(&rig, 'i', "xbbi");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("nobody answered on xbbi") && text.contains("segment and VLAN"), "{text}");
+    rig.start_target(&[BENCH, "echo", "--interface", "xbbt", "--export", "7.3"]);
+    let end = Instant::now() + Duration::from_secs(10);
+    while discover(&rig, 'i', "xbbi").0 != Some(0) {
+        assert!(Instant::now() < end, "the echo does not answer");
+    }
+    let (code, text) = discover(&rig, 't', "xbbt");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("an xblade serves on it") && text.contains("from another host"), "{text}");
+    ip(&format!("-n {}t link set xbbt down", rig.name));
+    let (code, text) = discover(&rig, 'i', "xbbi");
+    assert!(code == Some(1) && text.contains("it is down (ip link set xbbi up"), "{text}");
 }
 
 #[test]

@@ -20,7 +20,36 @@ pub struct Opened {
     /// The export.
     pub export: Export,
     /// How its bytes are reached, and writes made stable.
-    pub way: String,
+    pub way: Way,
+}
+
+/// How the bytes of a store are reached, and writes made stable.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    access: &'static str,
+    stable: &'static str,
+}
+
+impl Way {
+    fn of(opened: &store::Opened) -> Self {
+        let access = match opened.access {
+            Access::Direct => "direct",
+            Access::Cached => "through the page cache",
+            Access::Mapped => "mapped",
+            Access::Descriptor | Access::Fitting => "through the page cache, waiting",
+        };
+        let stable = match opened.stable {
+            Stable::Later => "",
+            Stable::Each => ", each write made stable",
+            Stable::Group => ", one sync for a group of writes",
+        };
+        Self { access, stable }
+    }
+
+    /// In words; of writes nothing, where there are none.
+    pub fn told(self, read_only: bool) -> String {
+        format!("{}{}", self.access, if read_only { "" } else { self.stable })
+    }
 }
 
 /// Opens and locks every store. Nothing stays open if one of them fails.
@@ -46,7 +75,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     let (store, read_only, durability, path, way) = match &wanted.image {
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
-            (store, false, Durability::Volatile, String::new(), "null".to_owned())
+            (store, false, Durability::Volatile, String::new(), Way { access: "null", stable: "" })
         }
         Image::File(options) => {
             privilege::may_open(&options.path).map_err(Failure::request)?;
@@ -57,10 +86,11 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
             for warning in &opened.warnings {
                 warn!("{address}: {warning}");
             }
-            let (path, way) = (options.path.display().to_string(), way(&opened));
+            let (path, way) = (options.path.display().to_string(), Way::of(&opened));
             (opened.store, options.read_only, options.durability, path, way)
         }
     };
+    let told = way.told(read_only);
     let settings =
         Settings { address, read_only, durability, names: names(address, &wanted.image, durability), acl };
     let geometry = store.geometry();
@@ -72,7 +102,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     };
     info!(
         "{address}: {}, {sectors} sectors ({:.1} MiB), {mode}{}",
-        if path.is_empty() { way.clone() } else { format!("{path} ({way})") },
+        if path.is_empty() { told } else { format!("{path} ({told})") },
         (sectors * SECTOR_BYTES) as f64 / 1048576.0,
         if geometry.discards { ", with TRIM" } else { "" }
     );
@@ -105,21 +135,6 @@ fn exported_twice(path: &Path, other: &config::Export) -> String {
         path.display(),
         other.address
     )
-}
-
-/// How the bytes are reached, and how writes become stable.
-fn way(opened: &store::Opened) -> String {
-    let access = match opened.access {
-        Access::Direct => "direct",
-        Access::Cached => "through the page cache",
-        Access::Mapped => "mapped",
-        Access::Descriptor | Access::Fitting => "through the page cache, waiting",
-    };
-    match opened.stable {
-        Stable::Later => access.to_owned(),
-        Stable::Each => format!("{access}, each write made stable"),
-        Stable::Group => format!("{access}, one sync for a group of writes"),
-    }
 }
 
 /// Whether to correct the command line, or something on this machine: what is not there,

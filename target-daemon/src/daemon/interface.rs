@@ -208,7 +208,7 @@ fn advised(mut error: AttachError) -> AttachError {
 }
 
 /// What to do rather than to start a second xblade, where these processes are the first.
-fn instead_of_a_second(holders: &[(u32, String)]) -> String {
+pub(super) fn instead_of_a_second(holders: &[(u32, String)]) -> String {
     const ADD: &str = "one xblade serves all exports of an interface, so add yours to it (`xblade export add \
                        SHELF.SLOT=PATH";
     match holders.iter().find_map(|(pid, _)| control::socket_of(*pid)) {

@@ -87,7 +87,7 @@ fn change_over(
     for (export, opened) in opened.into_iter().chain(reopened) {
         let address = export.address;
         let what = if difference.added.contains(&export) { "added" } else { "opened anew" };
-        let way = opened.way.clone();
+        let way = opened.way.told(opened.export.state.settings.read_only);
         match team.add(&export, opened) {
             Ok(()) => lines.push(format!("{address} {what}: {} ({way})", path_of(&export))),
             Err(failure) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use log::warn;
 
-use super::exports::Opened;
+use super::exports::{Opened, Way};
 use super::failure::Failure;
 use super::plan;
 use super::team::{PATIENCE, Team};
@@ -28,14 +28,14 @@ pub struct Record {
     /// Who has it.
     pub owner: Owner,
     /// How its bytes are reached.
-    pub way: String,
+    pub way: Way,
     /// What its worker was told.
     pub settings: Settings,
 }
 
 impl Record {
     /// The record of an export.
-    pub fn new(wanted: &config::Export, owner: Owner, way: String, settings: Settings) -> Self {
+    pub fn new(wanted: &config::Export, owner: Owner, way: Way, settings: Settings) -> Self {
         Self { wanted: wanted.clone(), owner, way, settings }
     }
 }
@@ -431,7 +431,7 @@ fn view(record: &Record, snapshot: ExportSnapshot, degraded: bool, stuck: bool) 
             Image::File(options) => Some(options.path.clone()),
             Image::Null { .. } => None,
         },
-        way: record.way.clone(),
+        way: record.way.told(snapshot.read_only),
         worker: record.owner.worker,
         read_only: snapshot.read_only,
         durability: record.settings.durability,

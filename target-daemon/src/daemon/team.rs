@@ -381,7 +381,7 @@ fn distribute(
             let wanted = options.exports.iter().find(|wanted| wanted.address == settings.address);
             let way = ways.iter().find(|(address, _)| *address == settings.address);
             if let (Some(wanted), Some((_, way))) = (wanted, way) {
-                roster.enter(Record::new(wanted, owner, way.clone(), settings.clone()));
+                roster.enter(Record::new(wanted, owner, *way, settings.clone()));
             }
         }
     }

@@ -321,6 +321,11 @@ fn a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart()
         daemon.signal(libc::SIGHUP);
         daemon.wait_for(&format!("nothing was changed: {said}"));
     }
+    // Root has given up its rights over files of others.
+    chown(&file, Some(65534), None).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for("though it is root: give the file to root (chown root FILE)");
     daemon.stop();
 }
 

@@ -18,6 +18,7 @@ mod random;
 mod sizes;
 mod sleep;
 mod stuck;
+mod times;
 mod trace;
 
 use xblade::store::{FakeStore, fake::Order};

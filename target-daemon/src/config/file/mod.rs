@@ -109,6 +109,11 @@ fn unreadable(path: &Path, source: io::Error) -> Unreadable {
         io::ErrorKind::NotFound => {
             "correct the path, or write the file (man xblade.toml, or docs/CONFIGURATION.md)"
         }
+        // A root that has given up its rights reloads it.
+        io::ErrorKind::PermissionDenied if rustix::process::geteuid().is_root() => {
+            "permissions bind this process, though it is root: give the file to root (chown root FILE), or let all read \
+             it (chmod a+r FILE)"
+        }
         io::ErrorKind::PermissionDenied => "run xblade as root, or give read permission",
         _ => "give a file",
     };

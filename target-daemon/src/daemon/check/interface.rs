@@ -1,6 +1,7 @@
 //! What an interface can do, and whether it can serve.
 
 use super::super::failure::chain;
+use super::super::interface::instead_of_a_second;
 use super::Line;
 use crate::link::{Facts, FactsError, Occupant, XdpMode};
 use crate::shelf;
@@ -39,9 +40,9 @@ fn occupied(occupant: &Occupant) -> Line {
     }
     let by = occupant.holders.first().map(|(pid, _)| format!(", process {pid}")).unwrap_or_default();
     Line::Ok(format!(
-        "{}: an xblade serves on it already{by}: `xblade status` tells what, `xblade export add SHELF.SLOT=PATH` \
-         adds to it",
-        occupant.interface
+        "{}: an xblade serves on it already{by}: {}",
+        occupant.interface,
+        instead_of_a_second(&occupant.holders)
     ))
 }
 

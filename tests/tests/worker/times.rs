@@ -1,0 +1,87 @@
+//! How long requests took: what the store took is a part of the whole.
+
+use std::cell::Cell;
+
+use crossbeam_channel::bounded;
+use xblade::observe::Operation;
+use xblade::ring::BATCH;
+use xblade::store::Kind;
+use xblade::store::fake::Order;
+use xblade::worker::{Clock, Tracer, What};
+use xblade_tests::{FakeTarget, pattern};
+
+use crate::{DISK, read, release_all, send, store, target, write};
+
+const MICROSECOND: u64 = 1_000;
+
+/// A clock that goes on by a microsecond whenever it is looked at.
+struct Ticking(Cell<u64>);
+
+impl Clock for Ticking {
+    fn now_ns(&self) -> u64 {
+        self.0.set(self.0.get() + MICROSECOND);
+        self.0.get()
+    }
+}
+
+/// Service and store time of each request, as a trace tells them, in the order
+/// of their ends.
+fn told(target: &mut FakeTarget, act: impl FnOnce(&mut FakeTarget)) -> Vec<(u64, u64)> {
+    let (to, told) = bounded(1024);
+    target.workers[0].trace(Some(Tracer { every: 1, dropped: false, to, missed: Default::default() }));
+    act(target);
+    let times = told.try_iter().map(|traced| match traced.what {
+        What::Request { service_ns, store_ns, .. } => (service_ns, store_ns),
+        What::Dropped(reason) => panic!("{reason:?}"),
+    });
+    times.collect()
+}
+
+/// Frames of one round are received in several turns, each later than the last:
+/// what came with the last of them was not at the store since the first.
+#[test]
+fn a_store_takes_no_time_before_its_request_came() {
+    for at_once in [&[][..], &[Kind::Read]] {
+        let store = store(Order::Submitted, 512);
+        store.set_at_once(at_once);
+        let mut target = target(&store, |plan| plan.in_flight = 512);
+        let asks = 3 * BATCH;
+        for tag in 0..asks {
+            assert!(target.deliver(0, &read(DISK, tag as u32, 0, 1).bytes()));
+        }
+        let clock = Ticking(Cell::new(0));
+        let times = told(&mut target, |target| while target.workers[0].turn(&clock) > 0 {});
+        assert_eq!(times.len(), asks);
+        for (service_ns, store_ns) in times {
+            // The clock is read when it comes and when it goes.
+            assert_eq!((service_ns, store_ns), (MICROSECOND, MICROSECOND), "at once: {at_once:?}");
+        }
+        let tally = target.workers[0].export(0).unwrap().tally;
+        let (service, store) = (tally.service.of(Operation::Read), tally.store.of(Operation::Read));
+        let (service, store) = (service.unwrap(), store.unwrap());
+        assert_eq!((service.len(), store.len()), (asks as u64, asks as u64));
+        for share in [0.0, 0.5, 0.99, 1.0] {
+            let (service, store) = (service.value_at_quantile(share), store.value_at_quantile(share));
+            assert!(store <= service, "at once: {at_once:?}: {store} ns of {service} ns, {share}");
+        }
+        target.assert_at_rest();
+    }
+}
+
+/// A request that waits for another one is not at the store meanwhile.
+#[test]
+fn waiting_is_no_time_of_the_store() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    let times = told(&mut target, |target| {
+        target.clock.0.set(MICROSECOND);
+        send(target, &[write(DISK, 1, 0, &pattern(1, 0, 1)), write(DISK, 2, 0, &pattern(2, 0, 1))]);
+        for _ in 0..2 {
+            target.clock.0.set(target.clock.0.get() + 5 * MICROSECOND);
+            release_all(&store);
+            target.settle();
+        }
+    });
+    assert_eq!(times, [(5 * MICROSECOND, 5 * MICROSECOND), (10 * MICROSECOND, 5 * MICROSECOND)]);
+    target.assert_at_rest();
+}
