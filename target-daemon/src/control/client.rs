@@ -2,6 +2,8 @@
 //! people or as JSON.
 
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use toml::Table;
@@ -55,6 +57,14 @@ pub fn show(reach: &Reach) -> Result<(), u8> {
     }
     let table: Table = read(reach, &answer)?;
     put(&toml::to_string(&table).map_err(|error| fail(&error.to_string(), 1))?)
+}
+
+/// Where the xblade that answers on this socket gives its metrics; `None` if it does not,
+/// or nobody answers.
+pub fn metrics_of(control: &Path) -> Option<SocketAddr> {
+    let answer = Client::new(control).call("GET", "/v1/config", Vec::new()).ok()?;
+    let config: Table = serde_json::from_slice(&answer).ok()?;
+    config.get("service")?.get("metrics")?.as_str()?.parse().ok()
 }
 
 fn export(command: &ExportCommand) -> Result<(), u8> {

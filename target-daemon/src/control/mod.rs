@@ -34,6 +34,7 @@ mod trace;
 
 pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use call::{CallError, Client};
+pub use client::metrics_of;
 pub use overview::{ExportView, InterfaceView, Overview};
 pub use server::{Handle, start};
-pub use socket::{BindError, Listener, bind, is_answered, socket_of};
+pub use socket::{BindError, Listener, bind, socket_of};

@@ -182,7 +182,7 @@ fn is_free(path: &Path) -> Result<(), BindError> {
 }
 
 /// Whether a process listens on this socket.
-pub fn is_answered(path: &Path) -> bool {
+fn is_answered(path: &Path) -> bool {
     // Not to wait: a daemon that hangs is a daemon.
     let answered = SocketAddrUnix::new(path).and_then(|to| {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

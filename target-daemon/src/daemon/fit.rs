@@ -2,8 +2,6 @@
 //! can be served. Opens nothing for writing, locks nothing and attaches
 //! nothing, so a process that serves does not notice.
 
-use std::path::Path;
-
 use super::failure::{Failure, chain};
 use super::interface;
 use crate::config::{Fault, Image, Loaded, Place};
@@ -74,12 +72,12 @@ fn remedy_last(error: &store::OpenError) -> String {
     }
 }
 
-/// Where an xblade answers on the control socket, it is the one that serves by this
-/// file, and has the address.
+/// The xblade that serves by this file, if there is one, may have the address already.
 fn metrics(loaded: &Loaded) -> Option<Fault> {
     let service = &loaded.serve.service;
     let (address, at) = (service.metrics.0?, loaded.metrics.as_ref()?);
-    if service.control.0.as_ref().is_some_and(|path| control::is_answered(Path::new(path))) {
+    let running = service.control.0.as_deref().and_then(control::metrics_of);
+    if running == Some(address) {
         return None;
     }
     let error = metrics::Listener::bind(address).err()?;

@@ -10,6 +10,7 @@ mod fit;
 mod interface;
 mod keeper;
 mod notify;
+mod past;
 mod plan;
 mod reload;
 mod roster;

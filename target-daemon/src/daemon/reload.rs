@@ -38,7 +38,7 @@ pub fn apply(
     next: Serve,
 ) -> Result<Changed, Refusal> {
     let changed = change_over(team, interfaces, now, next);
-    team.roster.has_changed();
+    team.roster.past.has_changed();
     changed
 }
 

@@ -11,11 +11,12 @@ use log::warn;
 
 use super::exports::{Opened, Way};
 use super::failure::Failure;
+use super::past::Past;
 use super::plan;
 use super::team::{PATIENCE, Team};
 use crate::config::{self, Image};
 use crate::control::{ExportView, Refusal};
-use crate::observe::{Latency, Operation, Outcome, Tally};
+use crate::observe::{Operation, Outcome};
 use crate::shelf::Settings;
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane, WithExports};
@@ -52,11 +53,8 @@ pub struct Roster {
     graves: Vec<Grave>,
     /// Workers that have not taken the newest directory yet.
     behind: Vec<usize>,
-    /// What exports had counted that went in the change that is under way: one that
-    /// comes at the same address goes on from there.
-    left: BTreeMap<Address, Tally>,
-    /// Service times of exports that are gone.
-    past: Option<Latency>,
+    /// What those had counted that are not served any more.
+    pub past: Past,
 }
 
 /// An export that was used, and is gone.
@@ -95,27 +93,16 @@ impl Roster {
             leaving: Vec::new(),
             graves: Vec::new(),
             behind: Vec::new(),
-            left: BTreeMap::new(),
-            past: None,
+            past: Past::default(),
         }
     }
 
-    /// Service times of exports that are not served any more.
-    pub fn past(&self) -> Option<&Latency> {
-        self.past.as_ref()
-    }
-
-    /// The change is made: who went and did not come back is gone.
-    pub fn has_changed(&mut self) {
-        for tally in std::mem::take(&mut self.left).into_values() {
-            self.bury(&tally);
-        }
-    }
-
-    fn bury(&mut self, tally: &Tally) {
-        match &mut self.past {
-            Some(past) => past.merge(&tally.service),
-            None => self.past = Some(tally.service.clone()),
+    /// The workers have ended: what left them last is gone.
+    pub fn close(&mut self) {
+        for leaving in &self.leaving {
+            if let Ok(seat) = leaving.from.try_recv() {
+                self.past.bury(seat.tally());
+            }
         }
     }
 
@@ -228,7 +215,7 @@ impl Team {
         let areas = SharedLane::areas(&self.lanes);
         let seat = Seat::new(export, self.in_flight, &areas)
             .map_err(|e| Failure::machine("cannot make histograms", e))?;
-        let seat = match self.roster.left.remove(&wanted.address) {
+        let seat = match self.roster.past.take(wanted.address) {
             Some(tally) => seat.counting_from(tally),
             None => seat,
         };
@@ -262,7 +249,7 @@ impl Team {
         match from.recv_timeout(PATIENCE) {
             Ok(seat) => {
                 self.roster.mark(owner, false);
-                self.roster.left.insert(address, seat.tally().clone());
+                self.roster.past.leave(address, seat.tally().clone());
                 close(seat)
             }
             Err(_) => {
@@ -311,7 +298,7 @@ impl Team {
         });
         for (owner, tally) in gone {
             self.roster.mark(owner, false);
-            self.roster.bury(&tally);
+            self.roster.past.bury(&tally);
         }
     }
 

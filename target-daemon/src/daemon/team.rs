@@ -217,7 +217,7 @@ impl Team {
 
     /// What all workers have counted so far.
     pub fn report(&self, interfaces: &[Interface]) -> String {
-        report(self.snapshots(WithExports::Yes), interfaces, self.roster.past())
+        report(self.snapshots(WithExports::Yes), interfaces, self.roster.past.service())
     }
 
     /// Drains and ends all workers; returns their last report, and what a store
@@ -254,7 +254,8 @@ impl Team {
             warn!("{address}: {count} request(s) not finished: their initiators will resend them");
             left.requests += count;
         }
-        (report(ended, interfaces, self.roster.past()), left)
+        self.roster.close();
+        (report(ended, interfaces, self.roster.past.service()), left)
     }
 
     /// Ends the workers and returns their last snapshots. A worker that is

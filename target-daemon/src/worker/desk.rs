@@ -186,9 +186,6 @@ impl Desk {
             }
         }
         self.look_for_stuck(stats);
-        if self.some_leave {
-            self.see_off(done);
-        }
     }
 
     fn completion(&mut self, index: usize) -> Option<Completion> {

@@ -164,7 +164,11 @@ impl<R: Rings> Worker<R> {
     pub fn settle(&mut self, clock: &impl Clock) -> usize {
         let taken = self.take_over();
         self.desk.harvest(&mut self.done, &mut self.stats);
-        let finished = self.finish(clock);
+        let mut finished = self.finish(clock);
+        // Now that all of theirs is counted.
+        if self.desk.see_off(&mut self.done) {
+            finished += self.finish(clock);
+        }
         // First: it may turn out that the kernel has to be told.
         self.refill();
         self.send();

@@ -291,6 +291,12 @@ fn what_is_shown_can_be_served() {
     // What is in use by a process that serves it is no fault of the machine.
     let (code, out, err) = run(&pair, &format!("check --config {file}"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
+    // But not a port that somebody else has.
+    let _taken = pair.ours.run(|| TcpListener::bind("127.0.0.1:9465").unwrap());
+    let other = dir.path().join("other.toml");
+    fs::write(&other, fs::read_to_string(&file).unwrap().replace(":9464", ":9465")).unwrap();
+    let (code, _, err) = run(&pair, &format!("check --config {}", other.display()));
+    assert!(code == Some(3) && err.contains("cannot give metrics on 127.0.0.1:9465"), "{err}");
     // All that is looked at without a file is looked at.
     let (_, plain, _) = run(&pair, &format!("check --interface {OURS}"));
     for line in plain.lines().filter(|line| line.contains(OURS) || line.contains("kernel ")) {
@@ -340,4 +346,22 @@ fn the_loopback_is_refused_and_not_looked_at() {
         out.lines().filter(|line| line.contains("lo: ") || line.contains("lo is")).collect();
     assert_eq!(of_it, ["FIX   lo is the loopback: name the interface that the other hosts are on"]);
     assert_eq!(code, Some(3));
+}
+
+/// It can be served, and who takes the cable for plugged in is warned.
+#[test]
+fn an_interface_that_is_down_is_shown_once() {
+    if !may_run("an_interface_that_is_down_is_shown_once") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    pair.ours.sh(&format!("ip link set {OURS} down"));
+    let export = "[[export]]\naddress = '0.1'\nstore = 'null'\nlength = 8\n";
+    let file = configuration(&dir, &format!("interfaces = ['xb*', '*p0']\n{export}"));
+    for words in [format!("check --config {file}"), format!("check --interface {OURS}")] {
+        let (code, out, err) = run(&pair, &words);
+        assert_eq!(code, Some(0), "{out}{err}");
+        let line = format!("WARN  {OURS} is down, so no host reaches it: ip link set {OURS} up");
+        assert_eq!(out.lines().filter(|one| *one == line).count(), 1, "{out}");
+    }
 }

@@ -2,6 +2,7 @@
 //! acknowledged.
 
 use crossbeam_channel::bounded;
+use xblade::observe::{Operation, Outcome};
 use xblade::shelf::{Acl, Export, Settings};
 use xblade::store::fake::Order;
 use xblade::store::{Durability, FakeStore, Store};
@@ -59,7 +60,9 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
     release_all(&leaving);
     target.settle();
     assert_eq!(target.sent(0), [good(&ask, &[])], "answered when it is done");
-    assert!(from.try_recv().is_ok());
+    let tally = from.try_recv().unwrap().tally().clone();
+    assert_eq!(tally.requests(Operation::Write, Outcome::Done), 1, "the last is counted, too");
+    assert_eq!(tally.service.of(Operation::Write).unwrap().len(), 1);
     assert_eq!(target.dropped(DropReason::Address), 1);
     target.assert_at_rest();
 }
@@ -148,7 +151,9 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
     let (to, from) = bounded(1);
     target.workers[0].let_go(0, to);
     target.settle();
-    assert!(from.try_recv().is_ok());
+    let tally = from.try_recv().unwrap().tally().clone();
+    let unanswered = Operation::ALL.iter().map(|one| tally.requests(*one, Outcome::Unanswered)).sum::<u64>();
+    assert_eq!(unanswered, 1);
     assert_eq!(target.sent(0), Vec::<Vec<u8>>::new());
     target.assert_at_rest();
 }

@@ -60,7 +60,7 @@ fn link_state(facts: &Facts) -> Line {
     match (facts.up, facts.carrier) {
         (true, true) => Line::Ok(format!("{name}: link is up")),
         (true, false) => Line::Hint(format!("{name}: no carrier: check the cable and the other end")),
-        (false, _) => Line::Fix(format!("{name} is down: ip link set {name} up")),
+        (false, _) => Line::Warn(format!("{name} is down, so no host reaches it: ip link set {name} up")),
     }
 }
 

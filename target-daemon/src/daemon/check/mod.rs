@@ -11,6 +11,7 @@ mod tests;
 mod tree;
 mod tuning;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -91,7 +92,8 @@ pub fn check(options: &Check) -> bool {
 pub fn check_for(serve: &Serve, file: &Path) -> bool {
     let there = link::names().unwrap_or_default();
     let names = serve.interfaces.iter().filter_map(|wanted| fitting(wanted, &there).ok()).flatten();
-    let names: Vec<String> = names.collect();
+    // Several patterns may fit one.
+    let names: Vec<String> = names.collect::<BTreeSet<_>>().into_iter().collect();
     let interfaces: Vec<Facts> = names.iter().filter_map(|name| Facts::read(name).ok()).collect();
     let mut lines = machine::lines();
     lines.extend(service::lines(serve, file));

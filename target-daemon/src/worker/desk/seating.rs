@@ -70,9 +70,12 @@ impl Desk {
         }
     }
 
-    /// Gives those away that were let go and have nothing under way.
-    pub(super) fn see_off(&mut self, done: &mut Vec<Done>) {
-        self.some_leave = false;
+    /// Gives those away that were let go and have nothing under way. Returns whether
+    /// requests were let go with them.
+    pub fn see_off(&mut self, done: &mut Vec<Done>) -> bool {
+        if !std::mem::take(&mut self.some_leave) {
+            return false;
+        }
         for place in &mut self.seats {
             match place {
                 Some(Seat { leaving: Some(to), .. }) => {
@@ -80,7 +83,10 @@ impl Desk {
                     if let Some(mut seat) = place.take_if(|seat| seat.is_quiet()) {
                         while let Some(waits) = seat.parked.any() {
                             if let Waits::Reply(reply) = waits {
-                                done.push(reply.without_reply());
+                                let unanswered = reply.without_reply();
+                                // No answer, no time.
+                                seat.count(&unanswered, 0);
+                                done.push(unanswered);
                             }
                         }
                         // Whoever asked may have stopped waiting: then its store
@@ -93,5 +99,6 @@ impl Desk {
                 _ => continue,
             }
         }
+        !done.is_empty()
     }
 }
