@@ -97,4 +97,5 @@ cores=$(nproc)
 (cd "$caller" && "$bin/xblade-bench" compare --profile quick --generator-core 0 \
     --target-core $((cores > 1 ? 1 : 0)) ${REPORT:+--report "$REPORT"})
 
-step "done: everything made here is removed, but the report"
+step "done: everything made here is removed, but the report, target/ and the packages"
+echo "rm -r xblade-report-quick-* target    # takes those; packages: /var/log/apt/history.log names them"
