@@ -98,4 +98,4 @@ cores=$(nproc)
     --target-core $((cores > 1 ? 1 : 0)) ${REPORT:+--report "$REPORT"})
 
 step "done: everything made here is removed, but the report, target/ and the packages"
-echo "rm -r xblade-report-quick-* target    # takes those; packages: /var/log/apt/history.log names them"
+echo "rm -r ${REPORT:-$caller/xblade-report-quick-*} $TOP/target    # takes those; /var/log/apt/history.log names the packages"
