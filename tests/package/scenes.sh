@@ -107,6 +107,9 @@ python3 ask.py xbt1 7 1 5 || die "7.1 is not served: $(cat /run/log)"
 [ "$(stat -c %U /proc/$service)" = xblade ] || die "runs as $(stat -c %U /proc/$service)"
 ! grep -qi 'warn\|denied\|not permitted' /run/log || die "it complains: $(cat /run/log)"
 [ "$(awk '/^Seccomp:/ {print $2}' /proc/$service/status)" = 2 ] || die "no system call filter"
+# Its program has no name, for want of CAP_PERFMON, and is known nevertheless.
+xblade check --config $CONFIG >/run/check 2>&1 || die "a check beside it: $(grep -v '^OK\|^HINT' /run/check)"
+grep -q 'OK .*xbt0: an xblade serves on it already' /run/check || die "is not known: $(grep xbt0 /run/check)"
 ok "it serves from within its sandbox${loop:+, a block device too}"
 
 ### An upgrade does not end what serves; the configuration stays as it was.

@@ -48,12 +48,21 @@ impl Occupant {
 
     /// Whether it is an xblade's.
     pub fn is_xblade(&self) -> bool {
-        self.name.as_deref() == Some(PROGRAM)
+        match &self.name {
+            Some(name) => name == PROGRAM,
+            // aya names programs where it may try that with one for a tracepoint, which
+            // takes CAP_PERFMON: the service has not got it.
+            None => self.holders.iter().any(|(_, command)| command.starts_with(PROGRAM)),
+        }
     }
 
     /// What the operator can do about it.
     fn remedy(&self) -> String {
         let stop = self.holders.first().map(|(pid, _)| format!("stop process {pid}"));
+        // It removes its program itself.
+        if let Some(stop) = stop.as_ref().filter(|_| self.is_xblade()) {
+            return stop.clone();
+        }
         // Without a name we may not look at programs, nor then at links.
         if self.name.is_none() && self.links.is_empty() {
             let look = format!("`bpftool prog show id {}`, as root, tells what it is", self.id);
@@ -70,8 +79,6 @@ impl Occupant {
             _ => "`bpftool link detach id` on its link, see `bpftool link show`".to_owned(),
         };
         match stop {
-            // It removes its program itself.
-            Some(stop) if self.is_xblade() => stop,
             Some(stop) => format!("{stop} or run {command}"),
             None => format!("run {command}"),
         }
@@ -82,7 +89,7 @@ impl fmt::Display for Occupant {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { interface, mode, id, .. } = self;
         match &self.name {
-            Some(_) if self.is_xblade() => {
+            _ if self.is_xblade() => {
                 write!(to, "interface `{interface}` is served by another xblade")?;
             }
             Some(name) => {
@@ -158,15 +165,25 @@ mod tests {
                  may be another xblade's, `bpftool prog show id 12`, as root, tells what it is",
             ),
             (
-                occupant(None, &[], &[(77, "xblade")]),
+                occupant(None, &[], &[(77, "loader")]),
                 "interface `eth7` already runs an XDP program (program id 12, native mode, held \
-                 by xblade, process 77): stop process 77, `bpftool prog show id 12`, as root, \
+                 by loader, process 77): stop process 77, `bpftool prog show id 12`, as root, \
                  tells what it is",
             ),
             (
                 occupant(None, &[4, 5], &[]),
                 "interface `eth7` already runs an XDP program (program id 12, native mode): run \
                  `bpftool link detach id` on its link, see `bpftool link show`",
+            ),
+            (
+                occupant(None, &[4], &[(77, "xblade")]),
+                "interface `eth7` is served by another xblade (program id 12, native mode, held \
+                 by xblade, process 77): stop process 77",
+            ),
+            (
+                occupant(Some("fw"), &[4], &[(77, "xblade")]),
+                "interface `eth7` already runs the XDP program `fw` (program id 12, native mode, \
+                 held by xblade, process 77): stop process 77 or run `bpftool link detach id 4`",
             ),
             (
                 occupant(Some("xblade"), &[4], &[(77, "xblade")]),

@@ -22,7 +22,7 @@ fn a_refusal_names_the_file_the_value_and_the_remedy() {
         (plain(scratch.path("")), &["is a directory", "regular file or a block device"]),
         (plain("/dev/null".into()), &["is a character device"]),
         (plain(fifo), &["is a FIFO"]),
-        (plain(scratch.file("empty", &[])), &["has 0 bytes", "at least one sector"]),
+        (plain(scratch.file("empty", &[])), &["is empty", "fallocate -l 10G /"]),
         (plain(scratch.file("short", &[0; 511])), &["has 511 bytes"]),
         (extent(&file, 100, None), &["offset 100 is not a multiple of 512"]),
         (extent(&file, 512, Some(700)), &["length 700 is not a multiple of 512"]),
