@@ -62,7 +62,8 @@ fn remedy(interface: &Facts) -> String {
          tells what is served"
             .to_owned()
     } else {
-        "is it the segment and VLAN of the target, and does that serve on it?".to_owned()
+        "is it the segment and VLAN of the target, does that serve on it, and does its list of hosts (allow) have \
+         this one?".to_owned()
     }
 }
 

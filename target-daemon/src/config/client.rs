@@ -46,7 +46,8 @@ pub enum AskCommand {
     Status(Reach),
     /// Tell what a running xblade has counted, and how long requests took.
     Stats(Reach),
-    /// Change what a running xblade exports, until it is started again.
+    /// Change what a running xblade exports, until it is started again or reads its file
+    /// again (`xblade reload`).
     #[command(subcommand)]
     Export(ExportCommand),
     /// Have a running xblade read its configuration file again.

@@ -67,6 +67,13 @@ pub fn acl(options: &Serve, export: &config::Export) -> Acl {
     Acl::new(options.allowed(export).iter().copied())
 }
 
+/// Whether the store of an export could be opened, as far as that shows without doing it.
+pub fn examine(wanted: &config::Export) -> Result<(), Failure> {
+    let Image::File(options) = &wanted.image else { return Ok(()) };
+    privilege::may_open(&options.path).map_err(Failure::request)?;
+    store::examine(options).map_err(failure)
+}
+
 /// Opens and locks one store, and puts the state of the export in force that was
 /// kept.
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use log::{error, info, warn};
 
 use super::exports::{self, Opened};
+use super::failure::Failure;
 use super::interface::{self, Interface};
 use super::team::Team;
 use crate::config::{self, Export, Image, Serve};
@@ -59,6 +60,9 @@ fn change_over(
     let (free, blocked): (Vec<&Export>, Vec<&Export>) =
         difference.added.iter().partition(|export| !is_in_the_way(export, &difference, now));
     let opened = open_all(&free, &next)?;
+    let later: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
+    // What cannot be opened is not closed for that.
+    later.iter().try_for_each(|export| exports::examine(export)).map_err(refusal)?;
     // Hosts that are new may come before their exports do, not the other way
     // round.
     widen(interfaces, now, &next)?;
@@ -74,14 +78,13 @@ fn change_over(
             );
         }
     }
-    let reopened: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
-    let reopened = match open_all(&reopened, &next) {
+    let reopened = match open_all(&later, &next) {
         Ok(opened) => opened,
         Err(refusal) => {
-            restore(team, &old, now);
+            let lost = restore(team, &old, now);
             narrow(interfaces, now);
             interface::direct(interfaces, &team.owners());
-            return Err(refusal);
+            return Err(with_lost(refusal, &lost));
         }
     };
     for (export, opened) in opened.into_iter().chain(reopened) {
@@ -211,20 +214,44 @@ fn open_all(wanted: &[&Export], options: &Serve) -> Result<Vec<(Export, Opened)>
         let opened = exports::open_one(export, options);
         opened.map(|opened| ((*export).clone(), opened))
     };
-    wanted.iter().map(one).collect::<Result<_, _>>().map_err(|failure| {
-        let text = format!("nothing was changed: {failure}");
-        if failure.exit_code() == 2 { Refusal::Request(text) } else { Refusal::Machine(text) }
-    })
+    wanted.iter().map(one).collect::<Result<_, _>>().map_err(refusal)
 }
 
-/// Back to what was served before.
-fn restore(team: &mut Team, old: &[Export], options: &Serve) {
+fn refusal(failure: Failure) -> Refusal {
+    let text = format!("{UNCHANGED}{failure}");
+    if failure.exit_code() == 2 { Refusal::Request(text) } else { Refusal::Machine(text) }
+}
+
+/// What a refusal begins with.
+const UNCHANGED: &str = "nothing was changed: ";
+
+/// Back to what was served before. Returns what that did not bring back: it is no part of
+/// the configuration any more, so that the next reload tries it again.
+fn restore(team: &mut Team, old: &[Export], now: &mut Serve) -> Vec<Address> {
+    let mut lost = Vec::new();
     for export in old {
-        let again = exports::open_one(export, options);
+        let again = exports::open_one(export, now);
         if let Err(failure) = again.and_then(|opened| team.add(export, opened)) {
             error!("{} cannot be served any more: {failure}", export.address);
+            lost.push(export.address);
         }
     }
+    now.exports.retain(|export| !lost.contains(&export.address));
+    lost
+}
+
+/// A refusal that did not leave all as it was.
+fn with_lost(refusal: Refusal, lost: &[Address]) -> Refusal {
+    if lost.is_empty() {
+        return refusal;
+    }
+    let why = refusal.to_string();
+    let lost: Vec<String> = lost.iter().map(Address::to_string).collect();
+    Refusal::Machine(format!(
+        "{}; and what was served at {} could not be opened again, and is NOT SERVED: see the log, correct it, and reload",
+        why.strip_prefix(UNCHANGED).unwrap_or(&why),
+        lost.join(", ")
+    ))
 }
 
 fn change(team: &mut Team, export: &Export, options: &Serve) {

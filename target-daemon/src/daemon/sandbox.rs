@@ -20,6 +20,12 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
         return Ok(());
     }
     let service = &options.service;
+    for folder in service.folders.iter().filter(|folder| !folder.is_dir()) {
+        let folder = folder.display();
+        warn!(
+            "--folder {folder}: there is no such folder, so nothing can be added from it: make it, and restart xblade"
+        );
+    }
     let exports = options.exports.iter().filter_map(|export| match &export.image {
         Image::File(file) => Some(file.path.clone()),
         Image::Null { .. } => None,

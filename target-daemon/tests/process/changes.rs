@@ -1,17 +1,18 @@
 //! A configuration that changes while its exports are used.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
 use crate::load::Load;
-use crate::space::{OURS, PEER, Pair, may_run};
+use crate::space::{OURS, PEER, Pair, join, may_run};
 
 /// Reloads under load. All of them with `XBLADE_CHANGES=1000`.
 const RELOADS: usize = 50;
@@ -144,6 +145,64 @@ fn what_cannot_be_put_in_force_changes_nothing() {
     // The same data may come back at once.
     rig.reload(&base);
     assert_eq!(host.read(at(0, 2), 7, 1), pattern(7, 1));
+    rig.daemon.stop().report().assert_sound();
+}
+
+/// Its store would have to be closed first: then there would be none.
+#[test]
+fn an_export_that_cannot_be_opened_anew_goes_on_as_it_is() {
+    if !may_run("an_export_that_cannot_be_opened_anew_goes_on_as_it_is") {
+        return;
+    }
+    let rig = Rig::new(&(export(1, "a", "") + &export(2, "b", "")));
+    let mut host = rig.host();
+    let (path, moved) = (rig.dir.path().join("b"), rig.dir.path().join("moved"));
+    let mut refused = |more: &str, why: &str| {
+        let said = rig.reload(&(export(1, "a", "") + &export(2, "b", more)));
+        assert!(said.contains("nothing was changed") && said.contains(why), "{said}");
+        host.write(at(0, 2), 7, &pattern(7, 1));
+        assert_eq!(host.read(at(0, 2), 7, 1), pattern(7, 1));
+    };
+    fs::rename(&path, &moved).unwrap();
+    refused("read-only = true", "/b: no such file");
+    fs::rename(&moved, &path).unwrap();
+    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0);
+    refused("store = 'mmap'", "/b: may not be read");
+    mode(0o400);
+    refused("store = 'mmap'", "/b: may not be written");
+    mode(0o600);
+    let said = rig.reload(&(export(1, "a", "") + &export(2, "b", "read-only = true")));
+    assert!(!said.contains("nothing was changed"), "{said}");
+    rig.daemon.stop().report().assert_sound();
+}
+
+/// Its file was moved, and what was to be served in its place cannot be opened.
+#[test]
+fn an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back() {
+    if !may_run("an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back") {
+        return;
+    }
+    let base = export(1, "a", "") + &export(2, "b", "");
+    let rig = Rig::new(&base);
+    let mut host = rig.host();
+    let (path, moved) = (rig.dir.path().join("b"), rig.dir.path().join("moved"));
+    fs::rename(&path, &moved).unwrap();
+    // Somebody else has it: that shows only when it is opened.
+    join((&rig.pair.ours, "xbp2"), (&rig.pair.peer, "xbp3"), "");
+    let c = rig.dir.path().join("c");
+    let other = format!("serve --no-probe --control none --state none 5.5={} -i xbp2", c.display());
+    let other = Daemon::spawn(&rig.pair.ours, xblade(&other));
+    other.wait_for("ready: ");
+    let said = rig.reload(&(export(1, "a", "") + &export(2, "c", "")));
+    assert!(said.contains("what was served at 0.2 could not be opened again, and is NOT SERVED"), "{said}");
+    assert!(!said.contains("nothing was changed"), "{said}");
+    host.assert_silence(at(0, 2));
+    assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
+    other.stop();
+    fs::rename(&moved, &path).unwrap();
+    rig.reload(&base);
+    assert_eq!(host.read(at(0, 2), 3, 1), sector(3));
     rig.daemon.stop().report().assert_sound();
 }
 

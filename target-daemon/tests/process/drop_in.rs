@@ -173,6 +173,13 @@ fn vbladed_serves_in_the_background_and_logs() {
         pair.ours.until_detached(OURS);
         fs::remove_file(dir.path().join("log")).unwrap();
     }
+    // Ready, but for the link.
+    pair.peer.sh(&format!("ip link set {PEER} down"));
+    let started = vbladed.start(&pair.ours, None, &["0", "1", OURS, &image]);
+    let said = String::from_utf8(started.stderr).unwrap();
+    assert!(started.status.success() && said.starts_with("vbladed: the link is down: "), "{said}");
+    vbladed.processes.signal(libc::SIGTERM);
+    vbladed.until_ended();
 }
 
 #[test]

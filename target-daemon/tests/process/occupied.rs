@@ -43,7 +43,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
         command.output().unwrap()
     });
     let said = String::from_utf8(looked.stdout).unwrap();
-    let line = format!("OK    {OURS}: an xblade serves on it already, {holder}: ");
+    let line = format!("OK    {OURS}: an xblade serves on it already, {holder} (");
     assert!(said.contains(&line) && said.contains("one xblade serves all exports of an interface"), "{said}");
     assert!(!said.lines().any(|line| line.starts_with("FIX") && line.contains("XDP program")), "{said}");
     // The same file, even on an interface of its own.

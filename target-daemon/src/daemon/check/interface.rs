@@ -40,7 +40,7 @@ fn occupied(occupant: &Occupant) -> Line {
     }
     let by = occupant.holders.first().map(|(pid, _)| format!(", process {pid}")).unwrap_or_default();
     Line::Ok(format!(
-        "{}: an xblade serves on it already{by}: {}",
+        "{}: an xblade serves on it already{by} (`xblade reload` puts a changed file of its own in force): {}",
         occupant.interface,
         instead_of_a_second(&occupant.holders)
     ))
