@@ -208,6 +208,9 @@ mod tests {
             ("serve 0.2 b.img -i eth1", "0.2=b.img"),
             ("serve -i eth1 0.1=a 0.2 b.img", "0.2=b.img"),
             ("export add 0.2 b.img", "0.2=b.img"),
+            ("export list", "xblade status"),
+            ("export rw 0.1", "xblade export read-only --off"),
+            ("check 0.1=a -i eth1", "--config FILE"),
         ] {
             let said = said(&format!("xblade {line}"));
             assert!(said.contains("tip: ") && said.contains(&format!("'{tip}'")), "{line}: {said}");

@@ -13,10 +13,21 @@ use crate::wire::aoe::Address;
 /// The error, with a tip where it shows what was meant.
 pub(super) fn add(mut error: Error, command: &Command, words: &[OsString]) -> Error {
     let odd = word(&error).and_then(|odd| Odd::find(odd, command, words));
-    if let Some(tip) = odd.and_then(|odd| odd.tip()) {
+    if let Some(tip) = odd.and_then(|odd| odd.tip()).or_else(|| other_command(&error)) {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error
+}
+
+/// What a command is called here.
+fn other_command(error: &Error) -> Option<String> {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let meant = match given.as_str() {
+        "list" | "ls" | "show" | "status" | "stat" => "the exports are listed by 'xblade status'",
+        "read-write" | "rw" | "writable" => "writes are taken again by 'xblade export read-only --off'",
+        _ => return None,
+    };
+    Some(meant.to_owned())
 }
 
 /// The word that clap found odd: one too many, or an export that is none.
@@ -39,6 +50,7 @@ struct Odd<'a> {
     options: Vec<&'a str>,
     /// Whether the subcommand takes exports.
     takes_exports: bool,
+    is_check: bool,
     /// Whether an interface is given in its own place.
     has_interface: bool,
 }
@@ -55,6 +67,7 @@ impl<'a> Odd<'a> {
             before: plain(at - 1),
             after: plain(at + 1),
             options: subcommand.get_arguments().filter_map(clap::Arg::get_long).collect(),
+            is_check: matches!(words.get(1), Some(&"check")),
             takes_exports: matches!(words.get(1..3), Some(["serve", _] | ["export", "add"])),
             has_interface: words.iter().any(|word| word.starts_with("-i") || word.starts_with("--interface")),
         })
@@ -73,6 +86,9 @@ impl<'a> Odd<'a> {
                     return Some(format!("an export is one word, with '=' in it: '{first}={second}'"));
                 }
             }
+        }
+        if self.is_check && self.word.contains('=') {
+            return Some("exports are checked as a file names them: '--config FILE'".to_owned());
         }
         if self.options.contains(&"config") && self.word.ends_with(".toml") {
             return Some(format!("a configuration file is given with its option: '--config {}'", self.word));

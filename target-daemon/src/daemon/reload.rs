@@ -12,6 +12,7 @@ use super::team::Team;
 use crate::config::{self, Export, Image, Serve};
 use crate::control::{Changed, Refusal};
 use crate::link;
+use crate::store::Durability;
 use crate::wire::aoe::Address;
 
 /// What differs between two configurations.
@@ -90,7 +91,13 @@ fn change_over(
     for (export, opened) in opened.into_iter().chain(reopened) {
         let address = export.address;
         let what = if difference.added.contains(&export) { "added" } else { "opened anew" };
-        let way = opened.way.told(opened.export.state.settings.read_only);
+        let settings = &opened.export.state.settings;
+        let risk = if settings.durability == Durability::Volatile && !settings.read_only {
+            ", VOLATILE"
+        } else {
+            ""
+        };
+        let way = opened.way.told(settings.read_only) + risk;
         match team.add(&export, opened) {
             Ok(()) => lines.push(format!("{address} {what}: {} ({way})", path_of(&export))),
             Err(failure) => {

@@ -162,6 +162,10 @@ fn exports_come_and_go_by_commands() {
     rig.daemon.wait_for("WARN ] export add 0.2 was refused: 0.2 is served already");
     rig.daemon.wait_for("WARN ] export add 0.3 was refused: nothing was changed: /dev/zero lies outside");
 
+    let out = rig.good(&format!("export add 0.4={},durability=volatile", rig.dir.image("v", 8)));
+    assert!(out.contains(", VOLATILE)"), "{out}");
+    rig.good("export remove 0.4");
+
     rig.good("export read-only 0.2");
     let tag = rig.host.send_write(at(0, 2), 5, &pattern(5, 1));
     assert_eq!(rig.host.answer(tag).status, 0x41, "it is read-only now");
