@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use xblade::link::{Facts, Occupant};
 
@@ -46,8 +46,7 @@ pub fn run(args: &DiscoverArgs) -> Result<()> {
     }
     if exports.is_empty() {
         let name = &interface.name;
-        let what = format!("nobody answered on {name} within {} ms: {}", args.wait_ms, remedy(&interface));
-        return Err(anyhow!(what));
+        bail!("nobody answered on {name} within {} ms: {}", args.wait_ms, remedy(&interface));
     }
     Ok(())
 }
@@ -63,7 +62,8 @@ fn remedy(interface: &Facts) -> String {
             .to_owned()
     } else {
         "is it the segment and VLAN of the target, does that serve on it, and does its list of hosts (allow) have \
-         this one?".to_owned()
+         this one?"
+            .to_owned()
     }
 }
 

@@ -101,12 +101,10 @@ pub fn run(
         let changes = events.drain().unwrap_or(Changes { any: true, removed: Vec::new() });
         let mut remark = false;
         if changes.any {
-            let before = served.status(&unserved);
             for (index, interface) in served.interfaces.iter_mut().enumerate() {
-                follow(served.team, index, interface, &changes, served.options);
+                remark |= follow(served.team, index, interface, &changes, served.options);
             }
-            unserved.look(&served.options.interfaces, served.interfaces);
-            remark = served.status(&unserved) != before;
+            remark |= unserved.look(&served.options.interfaces, served.interfaces);
             if vigil.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
                 // Attaching to it takes rights that are given up.
                 info!("ending, so that the service manager starts xblade anew, with all interfaces");
@@ -150,16 +148,16 @@ pub fn say(text: &str) {
 }
 
 /// Reads the facts of an interface again and passes on what has changed. It is
-/// known by its index: its name may change.
-fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Changes, options: &Serve) {
+/// known by its index: its name may change. Returns whether it is shown otherwise now.
+fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Changes, options: &Serve) -> bool {
     // One that was away, in another network namespace, has lost its sockets: also if
     // it has its index again.
     if interface.presence != Presence::Here || changes.removed.contains(&interface.facts.index) {
         return lose(interface);
     }
-    let Ok(name) = link::name_of(interface.facts.index) else { return };
+    let Ok(name) = link::name_of(interface.facts.index) else { return false };
     let Some(name) = name else { return lose(interface) };
-    let Ok(now) = Facts::read(&name) else { return };
+    let Ok(now) = Facts::read(&name) else { return false };
     if name != interface.facts.name {
         info!("{} is called {name} now", interface.facts.name);
     }
@@ -184,15 +182,16 @@ fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Change
         info!("{name}: MTU {}, announcing the exports", now.mtu);
         team.announce(index, options);
     }
+    now.is_live() != before.is_live() || now.name != before.name
 }
 
 /// Says once that an interface has been removed, and once that another one has
-/// taken its name.
-fn lose(interface: &mut Interface) {
+/// taken its name. Returns whether it said so.
+fn lose(interface: &mut Interface) -> bool {
     let name = &interface.facts.name;
     let presence = if Facts::read(name).is_ok() { Presence::Replaced } else { Presence::Gone };
     if std::mem::replace(&mut interface.presence, presence) == presence {
-        return;
+        return false;
     }
     match presence {
         Presence::Here => {}
@@ -201,6 +200,7 @@ fn lose(interface: &mut Interface) {
             warn!("{name} is back, but not served: restart xblade to serve it (systemctl restart xblade)");
         }
     }
+    true
 }
 
 /// Signals as readable ends of pipes: nothing runs in a signal handler.

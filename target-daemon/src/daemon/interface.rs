@@ -59,7 +59,7 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
 
 /// The names of the interfaces that are meant: a pattern stands for all that it
 /// fits, a name for itself.
-fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
+pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
     let there = link::names().map_err(|e| Failure::machine("cannot list the interfaces", e))?;
     let mut names: Vec<String> = Vec::new();
     for one in wanted {

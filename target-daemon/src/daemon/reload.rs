@@ -60,7 +60,7 @@ fn change_over(
     // What lies in nobody's way is opened before anything changes.
     let (free, blocked): (Vec<&Export>, Vec<&Export>) =
         difference.added.iter().partition(|export| !is_in_the_way(export, &difference, now));
-    let opened = open_all(&free, &next)?;
+    let opened = open_all(&free, &next).map_err(refusal)?;
     let later: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
     // What cannot be opened is not closed for that.
     later.iter().try_for_each(|export| exports::examine(export)).map_err(refusal)?;
@@ -81,11 +81,11 @@ fn change_over(
     }
     let reopened = match open_all(&later, &next) {
         Ok(opened) => opened,
-        Err(refusal) => {
+        Err(failure) => {
             let lost = restore(team, &old, now);
             narrow(interfaces, now);
             interface::direct(interfaces, &team.owners());
-            return Err(with_lost(refusal, &lost));
+            return Err(if lost.is_empty() { refusal(failure) } else { with_lost(&failure, &lost) });
         }
     };
     for (export, opened) in opened.into_iter().chain(reopened) {
@@ -216,21 +216,18 @@ fn path_of(export: &Export) -> String {
     }
 }
 
-fn open_all(wanted: &[&Export], options: &Serve) -> Result<Vec<(Export, Opened)>, Refusal> {
+fn open_all(wanted: &[&Export], options: &Serve) -> Result<Vec<(Export, Opened)>, Failure> {
     let one = |export: &&Export| {
         let opened = exports::open_one(export, options);
         opened.map(|opened| ((*export).clone(), opened))
     };
-    wanted.iter().map(one).collect::<Result<_, _>>().map_err(refusal)
+    wanted.iter().map(one).collect()
 }
 
 fn refusal(failure: Failure) -> Refusal {
-    let text = format!("{UNCHANGED}{failure}");
+    let text = format!("nothing was changed: {failure}");
     if failure.exit_code() == 2 { Refusal::Request(text) } else { Refusal::Machine(text) }
 }
-
-/// What a refusal begins with.
-const UNCHANGED: &str = "nothing was changed: ";
 
 /// Back to what was served before. Returns what that did not bring back: it is no part of
 /// the configuration any more, so that the next reload tries it again.
@@ -248,15 +245,11 @@ fn restore(team: &mut Team, old: &[Export], now: &mut Serve) -> Vec<Address> {
 }
 
 /// A refusal that did not leave all as it was.
-fn with_lost(refusal: Refusal, lost: &[Address]) -> Refusal {
-    if lost.is_empty() {
-        return refusal;
-    }
-    let why = refusal.to_string();
+fn with_lost(failure: &Failure, lost: &[Address]) -> Refusal {
     let lost: Vec<String> = lost.iter().map(Address::to_string).collect();
     Refusal::Machine(format!(
-        "{}; and what was served at {} could not be opened again, and is NOT SERVED: see the log, correct it, and reload",
-        why.strip_prefix(UNCHANGED).unwrap_or(&why),
+        "{failure}; and what was served at {} could not be opened again, and is NOT SERVED: see the log, correct it, \
+         and reload",
         lost.join(", ")
     ))
 }

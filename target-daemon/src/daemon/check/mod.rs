@@ -11,7 +11,6 @@ mod tests;
 mod tree;
 mod tuning;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -19,7 +18,7 @@ use crate::config::{Check, Idle, Serve};
 use crate::link::{self, Facts};
 use tree::Tree;
 
-use super::{interface::fitting, plan};
+use super::{interface::names, plan};
 
 /// One line of the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,10 +60,9 @@ struct Wanted {
 
 impl Wanted {
     /// What a configuration wants.
-    fn by(serve: &Serve, interfaces: &[Facts]) -> Self {
-        let workers = plan::workers(serve, interfaces.iter().map(|facts| facts.queues));
-        let umem = |facts: &Facts| plan::umem_bytes(serve, facts, workers).ok();
-        let huge_bytes = interfaces.iter().filter_map(umem).sum();
+    fn by<'a, I: Iterator<Item = &'a Facts>>(serve: &Serve, interfaces: impl Fn() -> I) -> Self {
+        let workers = plan::workers(serve, interfaces().map(|facts| facts.queues));
+        let huge_bytes = interfaces().filter_map(|facts| plan::umem_bytes(serve, facts, workers).ok()).sum();
         Self {
             cores: serve.cores.clone(),
             spins: serve.idle == Idle::Spin,
@@ -83,34 +81,31 @@ pub fn check(options: &Check) -> bool {
     if names.is_empty() {
         lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
     }
-    lines.extend(tuning(&names, &Serve::default(), &[]));
+    lines.extend(tuning(&names, &Serve::default()));
     print(&lines)
 }
 
 /// The same for the configuration in a file, which has no faults: held against
 /// what it wants, and with what the user of the service may not open.
 pub fn check_for(serve: &Serve, file: &Path) -> bool {
-    let there = link::names().unwrap_or_default();
-    let names = serve.interfaces.iter().filter_map(|wanted| fitting(wanted, &there).ok()).flatten();
-    // Several patterns may fit one.
-    let names: Vec<String> = names.collect::<BTreeSet<_>>().into_iter().collect();
-    let interfaces: Vec<Facts> = names.iter().filter_map(|name| Facts::read(name).ok()).collect();
+    // That they can be found was looked at with the faults.
+    let names = names(&serve.interfaces).unwrap_or_default();
     let mut lines = machine::lines();
     lines.extend(service::lines(serve, file));
-    lines.extend(tuning(&names, serve, &interfaces));
+    lines.extend(tuning(&names, serve));
     print(&lines)
 }
 
-/// How the machine and these interfaces are tuned for what is to be served on
-/// `known` ones; none: on any.
-fn tuning(names: &[String], serve: &Serve, known: &[Facts]) -> Vec<Line> {
+/// How the machine and these interfaces are tuned for what is to be served.
+fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
+    let interfaces: Vec<_> = names.iter().map(|name| (name, Facts::read(name))).collect();
+    let known = || interfaces.iter().filter_map(|(_, facts)| facts.as_ref().ok());
     let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, known));
     let mut lines = tuning::lines(&tree, &wanted);
-    for name in names {
-        let facts = Facts::read(name);
-        lines.extend(interface::lines(name, &facts));
-        if let Some(facts) = facts.ok().filter(|facts| !facts.loopback) {
-            lines.extend(nic::lines(&tree, &wanted, &facts, &link::Nic::read(name)));
+    for (name, facts) in &interfaces {
+        lines.extend(interface::lines(name, facts));
+        if let Some(facts) = facts.as_ref().ok().filter(|facts| !facts.loopback) {
+            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(name)));
         }
     }
     lines
