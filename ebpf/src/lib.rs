@@ -140,6 +140,38 @@ impl Settings {
     }
 }
 
+/// When a frame arrived: what the program puts directly before the first byte of
+/// each frame that goes to a socket, as XDP metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Nanoseconds of CLOCK_MONOTONIC, read when the driver was polled: that is not
+    /// when the frame came in over the wire.
+    pub ns: u64,
+}
+
+impl Stamp {
+    /// Length in bytes.
+    pub const LEN: usize = 16;
+
+    /// The stamp in these bytes; `None` if they are anything else.
+    pub fn parse(bytes: [u8; Self::LEN]) -> Option<Self> {
+        let both = u128::from_ne_bytes(bytes);
+        let (first, second) = (both as u64, (both >> 64) as u64);
+        let (ns, check) = if cfg!(target_endian = "little") { (first, second) } else { (second, first) };
+        (check == !ns).then_some(Self { ns })
+    }
+
+    /// The bytes of a stamp.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let (a, b) = (self.ns.to_ne_bytes(), (!self.ns).to_ne_bytes());
+        let mut bytes = [0; Self::LEN];
+        let (first, second) = bytes.split_at_mut(8);
+        first.copy_from_slice(&a);
+        second.copy_from_slice(&b);
+        bytes
+    }
+}
+
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized> {
     bytes: T,
@@ -185,6 +217,26 @@ mod tests {
         assert_eq!(fields, ["own[6]", "acl_on", "workers"]);
         let settings = Settings { own: [1, 2, 3, 4, 5, 6], acl_on: true, workers: 7 };
         assert_eq!(settings.to_bytes(), [1, 2, 3, 4, 5, 6, 1, 7]);
+    }
+
+    #[test]
+    fn stamps_mirror_the_header() {
+        let fields: Vec<&str> = between(HEADER, "struct xblade_stamp {", "};")
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("__u64 "))
+            .map(|line| line.split_once(';').unwrap().0)
+            .collect();
+        assert_eq!(fields, ["ns", "check"]);
+        let stamp = Stamp { ns: 0x0102_0304_0506_0708 };
+        let bytes = stamp.to_bytes();
+        assert_eq!(bytes[..8], stamp.ns.to_ne_bytes());
+        assert_eq!(Stamp::parse(bytes), Some(stamp));
+        assert_eq!(Stamp::parse([0; Stamp::LEN]), None, "a chunk that was cleared");
+        for byte in 0..Stamp::LEN {
+            let mut other = bytes;
+            other[byte] ^= 1;
+            assert_eq!(Stamp::parse(other), None);
+        }
     }
 
     #[test]

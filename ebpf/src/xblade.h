@@ -29,6 +29,13 @@ struct xblade_settings {
 	__u8 workers; /* each queue may have so many sockets besides its first */
 };
 
+/* The metadata of each frame that goes to a socket: it lies directly before the
+ * frame's first byte. `check` tells it from whatever else lies there. */
+struct xblade_stamp {
+	__u64 ns; /* CLOCK_MONOTONIC, when the driver was polled */
+	__u64 check; /* ~ns */
+};
+
 #define XBLADE_ACL_MAX 4096
 #define XBLADE_OWNERS_MAX 4096
 

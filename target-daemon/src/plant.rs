@@ -14,8 +14,10 @@ pub enum Bug {
     NoFolding,
     /// A copy of a completed write is executed once more.
     NoHistory,
-    /// A write that may have waited while its resend was executed is executed.
-    NoGapRule,
+    /// A write is executed although one that arrived later has been answered.
+    NoArrivalOrder,
+    /// A write is executed although one that its tag says to be newer has been answered.
+    NoTagOrder,
     /// A sync that failed counts as one that succeeded.
     SwallowedSyncError,
     /// One sector too many is taken for a part of the export.
@@ -26,12 +28,13 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeStable,
         Self::NoOverlapGuard,
         Self::NoFolding,
         Self::NoHistory,
-        Self::NoGapRule,
+        Self::NoArrivalOrder,
+        Self::NoTagOrder,
         Self::SwallowedSyncError,
         Self::OffByOneAtEnd,
         Self::AoeErrorForMedium,

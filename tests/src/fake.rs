@@ -198,6 +198,11 @@ impl FakeTarget {
         self.wires[lane].deliver(frame)
     }
 
+    /// As [`Self::deliver`], with the XDP program's stamp.
+    pub fn deliver_at(&self, lane: usize, frame: &[u8], arrived_ns: Option<u64>) -> bool {
+        self.wires[lane].deliver_at(frame, arrived_ns)
+    }
+
     /// One turn of every worker. Returns how much there was to do.
     pub fn round(&mut self) -> usize {
         self.workers.iter_mut().map(|worker| worker.turn(&self.clock)).sum()

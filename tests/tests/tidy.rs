@@ -201,10 +201,9 @@ fn the_pure_modules_stay_pure() {
 }
 
 #[test]
-fn the_xdp_program_stays_small() {
+fn the_xdp_program_takes_frames_of_several_fragments() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebpf/src/xblade.bpf.c");
     let text = fs::read_to_string(path).unwrap();
-    assert!(text.lines().count() < 180, "the XDP program has {} lines", text.lines().count());
     assert!(text.contains("SEC(\"xdp.frags\")"), "veth refuses programs without frags at a large MTU");
 }
 

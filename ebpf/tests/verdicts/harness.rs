@@ -4,7 +4,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, ObjectBuilder, ProgramInpu
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use xblade_ebpf::{
-    ACL, COUNTERS, Counter, LANES, OBJECT, OWNERS, PROGRAM, SETTINGS, Settings, first_lane, lanes,
+    ACL, COUNTERS, Counter, LANES, OBJECT, OWNERS, PROGRAM, SETTINGS, Settings, Stamp, first_lane, lanes,
 };
 
 pub const OWN: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
@@ -54,6 +54,16 @@ pub struct Verdict {
     pub moved: Vec<(Counter, u64)>,
     /// The frame as the program left it.
     pub frame: Vec<u8>,
+    /// Whether there is a stamp before it, with a time between the call and its end.
+    pub stamped: bool,
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+fn now_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is one timespec, for the call alone.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) }, 0);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 impl Xdp {
@@ -104,16 +114,24 @@ impl Xdp {
         let before = self.counters();
         let mut out = vec![0; frame.len() + 64];
         let input = ProgramInput { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() };
+        let began_ns = now_ns();
         let program = self.object.progs_mut().find(|one| one.name() == PROGRAM).unwrap();
         let output = program.test_run(input)?;
-        let left = output.data.map(|data| data.to_vec()).unwrap_or_default();
+        let ended_ns = now_ns();
+        let mut left = output.data.map(|data| data.to_vec()).unwrap_or_default();
+        let first = left.get(..Stamp::LEN).and_then(|bytes| bytes.try_into().ok());
+        let stamp = first.filter(|_| left.len() == frame.len() + Stamp::LEN).and_then(Stamp::parse);
+        let stamped = stamp.is_some_and(|stamp| (began_ns..=ended_ns).contains(&stamp.ns));
+        if stamped {
+            left.drain(..Stamp::LEN);
+        }
         let after = self.counters();
         let moved = Counter::ALL
             .into_iter()
             .map(|counter| (counter, after[counter as usize] - before[counter as usize]))
             .filter(|(_, by)| *by > 0)
             .collect();
-        Ok(Verdict { action: output.return_value, moved, frame: left })
+        Ok(Verdict { action: output.return_value, moved, frame: left, stamped })
     }
 
     pub fn run(&self, frame: &[u8]) -> Verdict {
@@ -121,11 +139,11 @@ impl Xdp {
     }
 }
 
-/// Asserts the action, that exactly `counter` moved by one (or none did), and
-/// that no byte of the frame changed.
+/// Asserts the action, that exactly `counter` moved by one (or none did), that no
+/// byte of the frame changed, and that it has a stamp exactly if it goes to a socket.
 pub fn expect(xdp: &Xdp, what: &str, frame: &[u8], action: u32, counter: Option<Counter>) {
     let moved = counter.map(|counter| (counter, 1)).into_iter().collect();
-    let want = Verdict { action, moved, frame: frame.to_vec() };
+    let want = Verdict { action, moved, frame: frame.to_vec(), stamped: action == XDP_REDIRECT };
     let got = xdp.run(frame);
     assert!(got == want, "{what}: got {got:?}\nwant {want:?}");
 }

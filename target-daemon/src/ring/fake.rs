@@ -7,6 +7,8 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use xblade_ebpf::Stamp;
+
 use super::{Descriptor, Lane, Memory, RingStatistics, Rings, Supply};
 
 /// The room in front of every received frame, as with the kernel's rings.
@@ -169,6 +171,11 @@ impl FakeWire {
     /// counted, like in the kernel, if the fill ring has too few, or the rx ring
     /// no room.
     pub fn deliver(&self, frame: &[u8]) -> bool {
+        self.deliver_at(frame, None)
+    }
+
+    /// As [`Self::deliver`], with the XDP program's stamp.
+    pub fn deliver_at(&self, frame: &[u8], arrived_ns: Option<u64>) -> bool {
         with(&self.state, self.socket, |shared, socket| {
             let capacity = self.memory.chunk_capacity();
             let pieces = frame.chunks(capacity).count().max(1);
@@ -185,6 +192,9 @@ impl FakeWire {
                     return false;
                 };
                 self.memory.kernel_write(addr as u32, bytes);
+                if let (0, Some(ns)) = (at, arrived_ns) {
+                    self.memory.kernel_write(addr as u32 - Stamp::LEN as u32, &Stamp { ns }.to_bytes());
+                }
                 socket.rx.push_back(Descriptor { addr, len: bytes.len() as u32, more: at + 1 < pieces });
             }
             true

@@ -20,11 +20,13 @@ pub struct Frame {
     count: u8,
     /// Which `Memory` the addresses belong to.
     memory: u16,
+    /// When it arrived; 0 if nothing says so.
+    arrived_ns: u64,
 }
 
 impl Frame {
     pub(super) fn empty(memory: u16) -> Self {
-        Self { addrs: [0; FRAGMENTS_MAX], lens: [0; FRAGMENTS_MAX], count: 0, memory }
+        Self { addrs: [0; FRAGMENTS_MAX], lens: [0; FRAGMENTS_MAX], count: 0, memory, arrived_ns: 0 }
     }
 
     /// Adds a piece; `false` if the frame has no room for one more.
@@ -62,6 +64,16 @@ impl Frame {
 
     pub(super) fn memory_id(&self) -> u16 {
         self.memory
+    }
+
+    /// When the driver that received it was polled, in nanoseconds of CLOCK_MONOTONIC:
+    /// the XDP program's stamp. `None` where frames carry none.
+    pub fn arrived_ns(&self) -> Option<u64> {
+        (self.arrived_ns > 0).then_some(self.arrived_ns)
+    }
+
+    pub(super) fn set_arrived(&mut self, ns: Option<u64>) {
+        self.arrived_ns = ns.unwrap_or(0);
     }
 
     /// Number of pieces.

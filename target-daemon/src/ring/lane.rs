@@ -15,6 +15,8 @@ use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Memory, RingStat
 pub struct LaneCounters {
     /// Frames received whole.
     pub received: u64,
+    /// Those of them that came without the XDP program's stamp.
+    pub unstamped: u64,
     /// Frames queued for sending.
     pub transmitted: u64,
     /// Rx descriptors out of bounds, or for a chunk that the kernel did not have.
@@ -212,9 +214,10 @@ impl<R: Rings> Lane<R> {
         }
     }
 
-    /// A copy of a frame.
+    /// A copy of a frame, with its time of arrival.
     pub fn duplicate(&mut self, frame: &Frame) -> Result<Frame, NoChunks> {
         let mut copy = Frame::empty(self.memory.id());
+        copy.set_arrived(frame.arrived_ns());
         for at in 0..frame.pieces() {
             let Ok(addr) = self.grow(&mut copy) else {
                 self.release(copy);
@@ -311,7 +314,11 @@ impl<R: Rings> Lane<R> {
             return None;
         };
         let mut frame = match std::mem::replace(&mut self.chain, Chain::Start) {
-            Chain::Start => Frame::empty(self.memory.id()),
+            Chain::Start => {
+                let mut frame = Frame::empty(self.memory.id());
+                frame.set_arrived(self.memory.take_stamp(addr));
+                frame
+            }
             Chain::Grow(frame) => frame,
             Chain::Skip => {
                 self.free(addr, Place::User);
@@ -330,6 +337,7 @@ impl<R: Rings> Lane<R> {
             self.chain = Chain::Grow(frame);
             return None;
         }
+        self.counters.unstamped += u64::from(frame.arrived_ns().is_none());
         Some(frame)
     }
 

@@ -5,6 +5,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use xblade_ebpf::Stamp;
+
 use super::Frame;
 use crate::prefetch;
 
@@ -112,6 +114,25 @@ impl Memory {
     /// Has the first bytes at an address brought into the cache.
     pub(super) fn prefetch(&self, addr: u32) {
         prefetch::bytes(self.base.as_ptr().wrapping_add(addr as usize), 1);
+    }
+
+    /// Takes the stamp of a frame that was received at this address: the XDP program
+    /// put it directly before the frame. It is cleared, so that a chunk whose next
+    /// frame comes without a stamp does not show this one again. No payload ever lies
+    /// there: all frames in a chunk start at one address or behind it.
+    ///
+    /// Call with an address that the ledger has just taken over from the kernel.
+    pub(super) fn take_stamp(&self, addr: u32) -> Option<u64> {
+        let offset = addr & (self.chunk_bytes() - 1);
+        if offset < Stamp::LEN as u32 || addr >= self.bytes {
+            return None;
+        }
+        // SAFETY: the bytes lie in the chunk of `addr`, which is in the area; the
+        // chunk is the caller's, and no frame covers what lies before its first byte.
+        let place = unsafe { self.base.add(addr as usize - Stamp::LEN) }.cast::<[u8; Stamp::LEN]>();
+        // SAFETY: as above; an array of bytes has no alignment and no invalid value.
+        let bytes = unsafe { place.replace([0; Stamp::LEN]) };
+        Stamp::parse(bytes).map(|stamp| stamp.ns)
     }
 
     /// A piece of a frame; empty if the frame has no such piece.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::answered::{Found, Recorded};
 use super::book::Admitted;
 use super::content::Content;
 use super::directory::Directory;
-use super::history::{Found, History};
 use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
 use super::keep::{Keep, sets};
@@ -46,8 +46,6 @@ pub struct Desk {
     some_leave: bool,
     /// Who keeps what initiators set, and the index of this worker.
     keeper: Option<(u16, Sender<Keep>)>,
-    /// What has been under way.
-    history: History,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     buffer_count: u16,
@@ -79,7 +77,6 @@ impl Desk {
             seats,
             some_leave: false,
             keeper: None,
-            history: History::new(),
             lanes,
             directory,
             buffer_count,
@@ -125,11 +122,14 @@ impl Desk {
         };
         let (operation, sets) = (operation_of(&request.body), sets(&request.body));
         let seat = self.seats.get_mut(usize::from(job.export)).and_then(Option::as_mut);
-        let Some(Seat { export, leaving: None, .. }) = seat else {
+        let Some(Seat { export, answered, leaving: None, .. }) = seat else {
             // It has come by a directory that is not in force any more.
             stats.dropped(DropReason::Address);
             return Some(job.dropped(operation, DropReason::Address));
         };
+        if let Body::Ata { ata, .. } = request.body {
+            answered.observe(&job, ata.command == ata::Command::Identify, self.now_ns);
+        }
         let address = export.state.settings.address;
         let advert = Advert {
             buffer_count: self.buffer_count,
@@ -178,7 +178,7 @@ impl Desk {
                 self.complete(index, completion, done, stats);
                 // A synchronous store has them finished for the next `complete`.
                 while let Some(next) = self.next_ready(index) {
-                    if let Some(refused) = self.submit(index, next, stats) {
+                    if let Some(refused) = self.submit_waiting(index, next, stats) {
                         done.push(refused);
                         self.release_followers(index, next, done);
                     }
@@ -250,14 +250,18 @@ impl Desk {
                 stats.counters.followers_released += 1;
                 return Some(oldest.unanswered());
             }
-            match self.history.find(&pending.job, seat.number, &pending.content, self.now_ns) {
+            match seat.answered.find(&pending.job, &pending.content, self.now_ns) {
                 Found::New => {}
                 Found::Copy(result) => {
                     stats.counters.repeated += 1;
                     seat.tally.repeated += 1;
                     return self.conclude(pending, result);
                 }
-                Found::Reused => stats.counters.tags_reused += 1,
+                Found::TagReused => stats.counters.tags_reused += 1,
+            }
+            if seat.is_overtaken(&pending, self.now_ns) {
+                stats.counters.late_writes += 1;
+                return Some(pending.unanswered());
             }
         }
         if let Some(result) = span.and_then(|span| self.at_once(index, &mut pending, span)) {
@@ -293,6 +297,19 @@ impl Desk {
         seat.used = true;
         pending.lent_ns = self.now_ns;
         Some(result)
+    }
+
+    /// As [`Self::submit`], for a request that has waited: what it waited for may have
+    /// been a newer write.
+    fn submit_waiting(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
+        let now_ns = self.now_ns;
+        let seat = self.seats.get_mut(index)?.as_mut()?;
+        let pending = seat.book.get(place)?;
+        if !pending.content.kind.writes() || !seat.is_overtaken(pending, now_ns) {
+            return self.submit(index, place, stats);
+        }
+        stats.counters.late_writes += 1;
+        Some(seat.book.give_up(place, None)?.unanswered())
     }
 
     /// Gives the operation of a request that may run to the store of export
@@ -363,9 +380,12 @@ impl Desk {
     fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Done> {
         let Pending { job, content, .. } = &pending;
         if content.kind.writes() && result != Err(Fault::Transient) {
-            let number = self.seat(job.export)?.number;
-            if !self.history.record(job, number, content, result, self.now_ns) {
-                stats.counters.tags_reused += 1;
+            let now_ns = self.now_ns;
+            let seat = self.seats.get_mut(usize::from(job.export))?.as_mut()?;
+            match seat.answered.record(job, content, result, now_ns) {
+                Recorded::Kept => {}
+                Recorded::TagReused => stats.counters.tags_reused += 1,
+                Recorded::NoPlace => stats.counters.not_remembered += 1,
             }
         }
         self.conclude(pending, result)

@@ -23,6 +23,20 @@ pub struct Job {
     pub request_len: u32,
     /// When it was received, in nanoseconds of the worker's clock.
     pub received_ns: u64,
+    /// When it arrived, and who received it.
+    pub arrival: Arrival,
+}
+
+/// When a request arrived: at the driver that was polled for it. Two bounds, in
+/// nanoseconds of the worker's clock, which are one where the frame carries a stamp.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// Not before this.
+    pub earliest_ns: u64,
+    /// Not after this.
+    pub latest_ns: u64,
+    /// The worker that received it.
+    pub worker: u16,
 }
 
 /// A request that was dealt with, on its way back to its lane.

@@ -1,6 +1,6 @@
 //! What every worker knows of every lane, its own and the others'.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::ring::Memory;
 use crate::store::Area;
@@ -21,7 +21,6 @@ pub struct SharedLane {
     pub sectors_max: u8,
     mac: AtomicU64,
     sectors_per_frame: AtomicU8,
-    used: AtomicBool,
 }
 
 impl SharedLane {
@@ -29,7 +28,7 @@ impl SharedLane {
     /// [`Self::update`].
     pub fn new(memory: Memory, interface: usize, worker: u16, sectors_max: u8) -> Self {
         let (mac, sectors_per_frame) = (AtomicU64::new(0), AtomicU8::new(1));
-        Self { memory, interface, worker, sectors_max, mac, sectors_per_frame, used: AtomicBool::new(false) }
+        Self { memory, interface, worker, sectors_max, mac, sectors_per_frame }
     }
 
     /// Where its frames' bytes lie, for the stores.
@@ -52,18 +51,6 @@ impl SharedLane {
         let [a, b, c, d, e, f] = mac.0;
         self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
         self.sectors_per_frame.store(sectors_per_frame.min(self.sectors_max), Ordering::Relaxed);
-    }
-
-    /// A frame has come in on it.
-    pub fn mark_used(&self) {
-        if !self.is_used() {
-            self.used.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a frame has ever come in on it.
-    pub fn is_used(&self) -> bool {
-        self.used.load(Ordering::Relaxed)
     }
 
     /// The address of the interface.

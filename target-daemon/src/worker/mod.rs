@@ -20,6 +20,7 @@
 //! `FakeRings` the whole worker runs deterministically, without root.
 
 mod announce;
+mod answered;
 mod book;
 mod changes;
 mod content;
@@ -27,7 +28,6 @@ mod desk;
 mod directory;
 mod exchange;
 mod followers;
-mod history;
 mod idle;
 mod inflight;
 mod job;
@@ -38,10 +38,12 @@ mod round;
 mod run;
 mod seat;
 mod stats;
+mod tag_order;
 mod trace;
 
 use std::sync::Arc;
 
+pub use answered::AnsweredWrites;
 pub use desk::Clear;
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
@@ -57,7 +59,6 @@ use self::desk::Desk;
 use self::job::{Done, Job};
 use self::round::Round;
 use self::trace::Tracing;
-use crate::plant::{Bug, planted};
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
 use crate::wire::aoe::Header;
@@ -212,9 +213,6 @@ impl<R: Rings> Worker<R> {
             let taken = own.lane.receive_up_to(own.left, &mut batch);
             own.left = if taken == 0 { 0 } else { own.left.saturating_sub(taken) };
             received += taken;
-            if let Some(shared) = self.shared.get(usize::from(own.id)) {
-                shared.mark_used();
-            }
             let now_ns = clock.now_ns();
             let mut frames = batch.drain(..);
             while let Some(frame) = frames.next() {
@@ -299,6 +297,7 @@ impl<R: Rings> Worker<R> {
                 return own.lane.release(frame);
             }
         }
+        let arrival = self.round.arrival(&frame, now_ns, self.index, owner.worker);
         let job = Job {
             frame,
             header,
@@ -306,17 +305,8 @@ impl<R: Rings> Worker<R> {
             export: owner.export,
             request_len: request_len as u32,
             received_ns: now_ns,
+            arrival,
         };
-        if owner.worker != self.index
-            && self.round.late
-            && round::other_lane_used(&self.shared, self.index)
-            && !planted(Bug::NoGapRule)
-            && room::is_write(&job.header, own.lane.memory().piece(&job.frame, 0))
-        {
-            // It may have waited while the owner executed its resend and more.
-            self.stats.counters.late_writes += 1;
-            return own.lane.release(job.frame);
-        }
         if owner.worker == self.index {
             self.done.extend(self.desk.execute(job, &mut self.stats));
             return;

@@ -25,13 +25,6 @@ pub fn for_reply(header: &Header, first: &[u8], sectors_per_frame: u8) -> usize 
     length.max(FRAME_LEN_MIN)
 }
 
-/// Whether the request that starts in `first` is an ATA write.
-pub fn is_write(header: &Header, first: &[u8]) -> bool {
-    let request = Request::parse(header, first, first.len());
-    matches!(request, Ok(Request { body: Body::Ata { ata, .. }, .. })
-        if ata.command.direction() == ata::Direction::Write)
-}
-
 fn data(header: &Header, first: &[u8], sectors_per_frame: u8) -> usize {
     let Ok(Request { body: Body::Ata { ata, .. }, .. }) = Request::parse(header, first, first.len()) else {
         return 0;

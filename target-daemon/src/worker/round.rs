@@ -1,26 +1,35 @@
 //! Rounds: what waits when one begins is executed before anything that arrives
 //! later.
 
-use super::lanes::SharedLane;
+use super::job::Arrival;
 use super::{Clock, Worker};
-use crate::ring::Rings;
-
-/// A frame that may have waited this long is late: meanwhile its host may have
-/// sent it again, over a lane of another worker. Half of the 100 ms at which
-/// Linux looks for requests to send again; shorter, and a store that takes its
-/// time to sync would starve the exports of other workers.
-const LATE_NS: u64 = 50_000_000;
+use crate::ring::{Frame, Rings};
 
 /// What is executed before anything that arrives later.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     began_ns: u64,
+    /// When the round before it began.
+    previous_ns: u64,
     /// Jobs of other workers that have not been taken over yet.
     pub jobs: usize,
-    /// Its frames may have waited for longer than [`LATE_NS`].
-    pub late: bool,
-    /// The worker has slept since it began.
-    pub slept: bool,
+}
+
+impl Round {
+    /// When a frame of this round arrived that `worker` received at `received_ns`, for
+    /// an export of `owner`.
+    ///
+    /// Without a stamp it has arrived since the last round began, for that took all that
+    /// waited then. To the worker itself the beginning of this one is as good: what its
+    /// own rounds take in order needs no other proof.
+    pub fn arrival(&self, frame: &Frame, received_ns: u64, worker: u16, owner: u16) -> Arrival {
+        let (earliest_ns, latest_ns) = match frame.arrived_ns().filter(|ns| *ns <= received_ns) {
+            Some(ns) => (ns, ns),
+            None if owner == worker => (self.began_ns, received_ns),
+            None => (self.previous_ns, received_ns),
+        };
+        Arrival { earliest_ns, latest_ns, worker }
+    }
 }
 
 impl<R: Rings> Worker<R> {
@@ -31,18 +40,15 @@ impl<R: Rings> Worker<R> {
     /// that waits on one lane cannot be executed after a newer one of the same
     /// host to the same sectors: the host sends that when the first one, or its
     /// resend on another lane, has been acknowledged, which is in this round at
-    /// the earliest.
+    /// the earliest. Between lanes of several workers their owner compares when
+    /// writes arrived (`answered.rs`).
     pub(super) fn begin_round(&mut self, clock: &impl Clock) {
         if self.round.jobs > 0 || self.lanes.iter().any(|own| own.left > 0) {
             return;
         }
-        let now_ns = clock.now_ns();
-        let waited_ns = now_ns.saturating_sub(self.round.began_ns);
-        // A frame that ends a sleep has not waited for us.
-        let slept = std::mem::take(&mut self.round.slept);
-        self.round.late = waited_ns > LATE_NS && !slept;
-        self.round.began_ns = now_ns;
-        self.desk.set_time(now_ns);
+        self.round.previous_ns = self.round.began_ns;
+        self.round.began_ns = clock.now_ns();
+        self.desk.set_time(self.round.began_ns);
         self.round.jobs = self.exchange.jobs_waiting();
         for own in &mut self.lanes {
             own.left = own.lane.waiting();
@@ -57,10 +63,4 @@ impl<R: Rings> Worker<R> {
         self.desk.set_time(clock.now_ns());
         self.round.jobs = self.exchange.jobs_waiting();
     }
-}
-
-/// Whether hosts reach us on lanes of other workers, too. Where all frames come
-/// in on one worker's lanes, no request can overtake another.
-pub(super) fn other_lane_used(lanes: &[SharedLane], worker: u16) -> bool {
-    lanes.iter().any(|lane| lane.worker != worker && lane.is_used())
 }

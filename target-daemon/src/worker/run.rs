@@ -2,10 +2,11 @@
 //! way.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::desk::Clear;
 use super::directory::Directory;
@@ -125,8 +126,7 @@ pub fn run<R: Rings>(
     bed: &Bed,
     idle: IdlePolicy,
 ) -> Snapshot {
-    // All workers count from one moment: they pass times on to each other.
-    let clock = Monotonic(*START.get_or_init(Instant::now));
+    let clock = Monotonic;
     let started = Instant::now();
     let mut last_work = started;
     // How much of the time since the last work is in `stats.idle` already. The clock
@@ -163,14 +163,13 @@ pub fn run<R: Rings>(
     worker.snapshot(true, WithExports::Yes, started.elapsed())
 }
 
-static START: OnceLock<Instant> = OnceLock::new();
-
-/// The clock of the machine, from some start.
-struct Monotonic(Instant);
+/// CLOCK_MONOTONIC, by which the XDP program stamps frames, too.
+struct Monotonic;
 
 impl Clock for Monotonic {
     fn now_ns(&self) -> u64 {
-        self.0.elapsed().as_nanos() as u64
+        let now = clock_gettime(ClockId::Monotonic);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
 }
 
@@ -239,7 +238,6 @@ impl<R: Rings> Worker<R> {
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
         bed.sleep(limit, || !orders.is_empty() || !self.exchange.is_empty());
-        self.round.slept = true;
         true
     }
 
@@ -260,6 +258,7 @@ impl<R: Rings> Worker<R> {
                 name: format!("lane {} (interface {interface}, worker {})", own.id, self.index),
                 counters: vec![
                     ("received", counters.received),
+                    ("unstamped", counters.unstamped),
                     ("transmitted", counters.transmitted),
                     ("too_long", counters.too_long),
                     ("bad_descriptors", counters.bad_descriptors),

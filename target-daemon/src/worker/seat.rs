@@ -5,8 +5,10 @@ use std::os::fd::BorrowedFd;
 
 use crossbeam_channel::Sender;
 
+use super::answered::AnsweredWrites;
 use super::book::Book;
 use super::directory::Directory;
+use super::inflight::Pending;
 use super::job::Done;
 use super::keep::Parked;
 use crate::observe::{Operation, Outcome, Tally};
@@ -24,6 +26,7 @@ pub(super) const NOBODYS: u32 = u32::MAX;
 pub struct Seat {
     pub(super) export: Export,
     pub(super) book: Book,
+    pub(super) answered: AnsweredWrites,
     /// Its size is being looked at, for nobody who asked on the wire.
     pub(super) measuring: bool,
     /// Its store has done something at once in this turn.
@@ -83,6 +86,7 @@ impl Seat {
         Ok(Self {
             export,
             book: Book::new(in_flight),
+            answered: AnsweredWrites::new(),
             measuring: false,
             used: false,
             tally: Tally::new()?,
@@ -121,9 +125,14 @@ impl Seat {
         Self { tally, ..self }
     }
 
-    /// The export, when nothing is under way for it any more.
-    pub fn into_export(self) -> Export {
-        self.export
+    /// The same, with the writes that were answered at its address before.
+    pub fn remembering(self, answered: AnsweredWrites) -> Self {
+        Self { answered, ..self }
+    }
+
+    /// What was answered for it, when nothing is under way for it any more.
+    pub fn take_answered(&mut self) -> AnsweredWrites {
+        std::mem::take(&mut self.answered)
     }
 
     pub(super) fn address(&self) -> Address {
@@ -145,6 +154,11 @@ impl Seat {
     pub(super) fn measure(&mut self) {
         let op = Op { token: NOBODYS, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
         self.measuring = self.measuring || self.export.store.submit(op).is_ok();
+    }
+
+    /// Whether a write may not be executed any more, for a newer one has been answered.
+    pub(super) fn is_overtaken(&self, pending: &Pending, now_ns: u64) -> bool {
+        self.answered.is_overtaken(&pending.job, &pending.content, now_ns)
     }
 
     /// Takes over the size that its store has found.

@@ -54,9 +54,11 @@ pub struct Counters {
     pub handed_over: u64,
     /// Requests dropped because the owner's channel was full.
     pub hand_over_full: u64,
-    /// Writes for another worker's export, dropped because they may have waited
-    /// for too long.
+    /// Writes dropped because an overlapping one that was sent later had been answered,
+    /// or may have been.
     pub late_writes: u64,
+    /// Writes answered to hosts for which their export had no place to remember them.
+    pub not_remembered: u64,
     /// Requests dropped because too many were in flight.
     pub slab_full: u64,
     /// Requests dropped because the store's queue was full.
@@ -99,6 +101,7 @@ impl Counters {
             ("handed_over", self.handed_over),
             ("hand_over_full", self.hand_over_full),
             ("late_writes", self.late_writes),
+            ("not_remembered", self.not_remembered),
             ("slab_full", self.slab_full),
             ("store_full", self.store_full),
             ("no_chunks", self.no_chunks),

@@ -75,6 +75,8 @@ struct Host {
     dead: bool,
     /// Nothing is heard from it until then.
     silent_until_ns: u64,
+    /// Requests that it has sent since the target started.
+    sent_in_start: u32,
     /// Last delivery on its link to, and from, each lane.
     to_lane_ns: Vec<u64>,
     from_lane_ns: Vec<u64>,

@@ -1,15 +1,17 @@
-//! The order of one host's writes over several lanes of one worker.
+//! The order of one host's writes over several lanes, of one worker and of two.
 //!
 //! Linux sends a write again, over another interface, when a reply is late. If
 //! the first copy still waits on its lane when the second one has been
 //! acknowledged and newer data been written, executing it would bring the old
 //! data back.
 
+use xblade::store::FakeStore;
 use xblade::store::fake::Order;
-use xblade_tests::pattern;
+use xblade_tests::frame::Ask;
+use xblade_tests::{FakeTarget, pattern};
 
 use crate::exchange::{on_lane, pair};
-use crate::{DISK, SECOND, read, store, target, write};
+use crate::{DISK, SECOND, read, release_all, store, target, write};
 
 /// A backlog of several batches on lane 0 with the write at its end, the resend
 /// on lane 1, and the newer write as soon as the resend is acknowledged.
@@ -45,31 +47,183 @@ fn a_write_that_waits_does_not_overwrite_a_newer_one() {
     }
 }
 
-/// A worker that did not look at its lanes for a while cannot know how long a
-/// write for another worker's export has waited: it is dropped, for the host to
-/// send again. Reads, and writes for exports of its own, are served.
-#[test]
-pub fn a_write_that_may_have_waited_is_not_handed_over() {
-    for (waited_ms, handed) in [(0, true), (40, true), (60, false), (5_000, false)] {
-        let (mut target, stores) = pair(Order::Submitted);
-        // Hosts come in on lanes of both workers.
-        target.exchange(1, &on_lane(1, read(SECOND, 9, 0, 1)).bytes());
-        let now = target.clock.0.get();
-        target.clock.0.set(now + waited_ms * 1_000_000);
-        let data = pattern(4, 3, 1);
-        target.deliver(0, &write(SECOND, 1, 3, &data).bytes());
-        target.deliver(0, &write(DISK, 2, 3, &data).bytes());
-        target.deliver(0, &read(SECOND, 3, 9, 1).bytes());
-        target.settle();
-        assert_eq!(stores[1].bytes()[3 * 512..][..512] == data[..], handed, "{waited_ms} ms");
-        assert_eq!(target.count(|c| c.late_writes), u64::from(!handed), "{waited_ms} ms");
-        assert_eq!(stores[0].bytes()[3 * 512..][..512], data[..], "its own export");
-        assert_eq!(target.sent(0).len(), if handed { 3 } else { 2 }, "{waited_ms} ms");
-        // The next round is in time again.
-        target.deliver(0, &write(SECOND, 4, 3, &data).bytes());
-        target.settle();
-        assert_eq!(stores[1].bytes()[3 * 512..][..512], data[..], "{waited_ms} ms, sent again");
-        target.sent(0);
-        target.assert_at_rest();
+/// The race of two workers: an old write waits on the lane of one that gets no time.
+/// Its resend and a newer write come in on the other's lane, which owns the export.
+struct Race {
+    target: FakeTarget,
+    store: FakeStore,
+    stamped: bool,
+    now_ns: u64,
+}
+
+impl Race {
+    fn new(order: Order, stamped: bool) -> Self {
+        let (target, [_, store]) = pair(order);
+        let mut race = Self { target, store, stamped, now_ns: 0 };
+        // Both workers have turned once.
+        race.pass(1_000_000_000);
+        race.target.round();
+        race
     }
+
+    fn pass(&mut self, ns: u64) {
+        self.now_ns += ns;
+        self.target.clock.0.set(self.now_ns);
+    }
+
+    /// A write of [`SECOND`] arrives, now.
+    fn deliver(&mut self, lane: usize, ask: &Ask) {
+        let arrived_ns = self.stamped.then_some(self.now_ns);
+        assert!(self.target.deliver_at(lane, &on_lane(lane as u8, ask.clone()).bytes(), arrived_ns));
+        self.pass(10_000);
+    }
+
+    /// The worker that owns the export, alone.
+    fn owner_runs(&mut self) {
+        for _ in 0..4 {
+            self.pass(1_000);
+            self.target.workers[1].turn(&self.target.clock);
+        }
+    }
+
+    fn both_run(&mut self) {
+        self.pass(1_000);
+        self.target.settle();
+    }
+
+    fn late(&self) -> u64 {
+        self.target.count(|c| c.late_writes)
+    }
+
+    fn sector(&self) -> Vec<u8> {
+        self.store.bytes()[..512].to_vec()
+    }
+}
+
+/// However long or short the pause was, with stamps and without.
+#[test]
+pub fn a_write_that_waited_at_another_worker_does_not_overwrite_a_newer_one() {
+    let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    for (waited_ns, stamped) in [1_000, 1_000_000, 49_000_000, 60_000_000, 5_000_000_000]
+        .into_iter()
+        .flat_map(|ns| [(ns, true), (ns, false)])
+    {
+        let mut race = Race::new(Order::Submitted, stamped);
+        race.deliver(0, &write(SECOND, 1, 0, &old));
+        race.pass(waited_ns);
+        race.deliver(1, &write(SECOND, 2, 0, &old));
+        race.owner_runs();
+        assert_eq!(race.target.sent(1).len(), 1, "the resend is answered");
+        race.deliver(1, &write(SECOND, 3, 0, &new));
+        race.owner_runs();
+        assert_eq!(race.target.sent(1).len(), 1, "so is the newer write");
+        race.both_run();
+        assert_eq!(race.sector(), new, "after {waited_ns} ns, stamped: {stamped}");
+        assert_eq!(race.target.sent(0), [] as [Vec<u8>; 0], "the old one gets no answer");
+        assert_eq!(race.late(), 1);
+        // The host sends it again, if it still waits for it: that is a newer write.
+        race.deliver(0, &write(SECOND, 4, 0, &old));
+        race.both_run();
+        assert_eq!((race.target.sent(0).len(), race.sector()), (1, old.clone()));
+        race.target.assert_at_rest();
+    }
+}
+
+/// What waited for long, and for which nothing newer was answered, is executed.
+#[test]
+fn a_write_that_waited_alone_is_executed() {
+    let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    for stamped in [true, false] {
+        let mut race = Race::new(Order::Submitted, stamped);
+        race.deliver(0, &write(SECOND, 1, 0, &old));
+        race.pass(5_000_000_000);
+        race.deliver(1, &write(SECOND, 2, 40, &new));
+        race.owner_runs();
+        race.both_run();
+        assert_eq!((race.sector(), race.late()), (old.clone(), 0), "stamped: {stamped}");
+        assert_eq!((race.target.sent(0).len(), race.target.sent(1).len()), (1, 1));
+        race.target.assert_at_rest();
+    }
+}
+
+/// Two writes on one lane of a worker that hands them over: their order is known.
+#[test]
+fn writes_over_one_lane_are_not_late_after_each_other() {
+    for stamped in [true, false] {
+        let mut race = Race::new(Order::Submitted, stamped);
+        for tag in 1..=200 {
+            race.deliver(0, &write(SECOND, tag, 0, &pattern(tag as u8, 0, 1)));
+            if tag % 7 == 0 {
+                race.both_run();
+            }
+        }
+        race.both_run();
+        assert_eq!((race.sector(), race.late()), (pattern(200, 0, 1), 0), "stamped: {stamped}");
+        assert_eq!(race.target.sent(0).len(), 200);
+        race.target.assert_at_rest();
+    }
+}
+
+/// The newer write is still under way when the old one comes, which waits for it, and
+/// is late when that has been answered.
+#[test]
+pub fn a_write_that_waits_for_a_newer_one_is_late_afterwards() {
+    let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    for stamped in [true, false] {
+        let mut race = Race::new(Order::Manual, stamped);
+        race.deliver(0, &write(SECOND, 1, 0, &old));
+        race.deliver(1, &write(SECOND, 3, 0, &new));
+        race.owner_runs();
+        race.both_run();
+        assert_eq!(race.target.count(|c| c.waited), 1, "the old one waits for the new one");
+        release_all(&race.store);
+        race.both_run();
+        assert_eq!((race.sector(), race.late()), (new.clone(), 1), "stamped: {stamped}");
+        assert!(race.store.pending().is_empty());
+        race.target.assert_at_rest();
+    }
+}
+
+/// A stamp that lies in the future is none.
+#[test]
+fn a_stamp_from_the_future_is_not_believed() {
+    let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    let mut race = Race::new(Order::Submitted, true);
+    let ask = on_lane(0, write(SECOND, 1, 0, &old));
+    assert!(race.target.deliver_at(0, &ask.bytes(), Some(u64::MAX / 2)));
+    race.deliver(1, &write(SECOND, 2, 0, &old));
+    race.owner_runs();
+    race.deliver(1, &write(SECOND, 3, 0, &new));
+    race.owner_runs();
+    race.both_run();
+    assert_eq!((race.sector(), race.late()), (new, 1));
+}
+
+/// A tag of a Linux host.
+fn linux(counter: u32, clock: u32) -> u32 {
+    (counter & 0x7fff) << 16 | clock & 0xffff
+}
+
+/// The network, or the ring of a NIC, holds a write back; one worker alone.
+#[test]
+pub fn a_write_that_the_network_delays_is_late_by_its_tag() {
+    let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    target.clock.0.set(10_000_000_000);
+    for n in 0..40 {
+        let ask = write(DISK, linux(n, n), 64 + u64::from(n), &pattern(3, 0, 1));
+        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+    }
+    let held_back = write(DISK, linux(40, 40), 0, &old);
+    for ask in [write(DISK, linux(41, 70), 0, &old), write(DISK, linux(42, 70), 0, &new)] {
+        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+    }
+    assert_eq!(target.exchange(0, &held_back.bytes()), [] as [Vec<u8>; 0]);
+    assert_eq!(store.bytes()[..512], new[..]);
+    assert_eq!(target.count(|c| c.late_writes), 1);
+    // Held back as well, and harmless: nothing newer was written there.
+    let harmless = write(DISK, linux(39, 40), 300, &old);
+    assert_eq!(target.exchange(0, &harmless.bytes()).len(), 1);
+    target.assert_at_rest();
 }

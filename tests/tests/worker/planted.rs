@@ -78,8 +78,19 @@ fn without_history() {
 }
 
 #[test]
-fn without_the_gap_rule() {
-    caught(Bug::NoGapRule, &[crate::order::a_write_that_may_have_waited_is_not_handed_over]);
+fn without_the_order_of_arrival() {
+    caught(
+        Bug::NoArrivalOrder,
+        &[
+            crate::order::a_write_that_waited_at_another_worker_does_not_overwrite_a_newer_one,
+            crate::order::a_write_that_waits_for_a_newer_one_is_late_afterwards,
+        ],
+    );
+}
+
+#[test]
+fn without_the_order_of_tags() {
+    caught(Bug::NoTagOrder, &[crate::order::a_write_that_the_network_delays_is_late_by_its_tag]);
 }
 
 #[test]

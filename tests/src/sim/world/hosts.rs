@@ -10,6 +10,9 @@ use crate::{Address, Mac, TARGET_MAC};
 
 /// ATA error: no such sector.
 const NOT_FOUND: u8 = 0x10;
+/// After so many requests the target knows a Linux host by its tags, losses included,
+/// and does not take IDENTIFY for a reboot any more.
+const KNOWN: u32 = 40;
 /// Sectors that most operations go to.
 const HOT: u64 = 16;
 
@@ -29,6 +32,7 @@ impl World {
                 linux,
                 dead: false,
                 silent_until_ns: 0,
+                sent_in_start: 0,
                 to_lane_ns: vec![0; lanes],
                 from_lane_ns: vec![0; lanes],
             });
@@ -65,12 +69,14 @@ impl World {
     fn draw_op(&mut self, host: usize) -> Op {
         let export = self.hosts[host].linux.export;
         let sectors = self.scenario.exports[export].sectors;
+        let is_known = self.hosts[host].sent_in_start >= KNOWN;
         let rng = &mut self.rng;
         let what = match rng.below(1000) {
             0..420 => What::Read,
             420..940 => What::Write,
             940..960 => What::Flush,
-            960..970 => What::Identify,
+            960..970 if is_known => What::Identify,
+            960..970 => What::Query,
             970..980 => What::Query,
             980..990 => What::Mask,
             _ => What::Reserve,
@@ -119,6 +125,7 @@ impl World {
     /// Sends what the window lets out.
     pub(super) fn send_all(&mut self, host: usize) {
         while let Some(sending) = self.hosts[host].linux.next_frame(self.now_ns) {
+            self.hosts[host].sent_in_start += 1;
             let moment = self.next_moment();
             let op = &mut self.ops[sending.op as usize];
             op.copies += 1;

@@ -38,6 +38,7 @@ impl World {
         target.clock.0.set(self.now_ns);
         self.target = Some(target);
         self.starts += 1;
+        self.hosts.iter_mut().for_each(|host| host.sent_in_start = 0);
         self.trace.note(self.now_ns, "start", &[self.starts.into()]);
         self.refusing.fill(None);
         self.turns.fill(Turns { next_ns: self.now_ns + 1, paused_until_ns: 0 });

@@ -1,0 +1,510 @@
+//! Writes of one export that have been answered: the memory behind two rules.
+//!
+//! **A late write is not executed.** A write may wait where the target cannot see it:
+//! in the ring of a lane whose worker gets no time, in a NIC, in a switch. Meanwhile
+//! its host sends it again over another path, has its answer, and writes something
+//! newer to the same sectors. When the old one comes at last, it must not land on the
+//! newer. So a write is dropped, for its host to send again, if an overlapping write
+//! that its host sent later has been answered. Two things say what was sent later:
+//!
+//! - *The host's tags*, where they are in an order ([`TagOrder`]). All addresses of one
+//!   host are judged as one: that they belong together shows in their tags, too.
+//! - *The arrival*, between lanes of different workers: what has arrived before a write
+//!   of the same host that was answered, was sent before it. For one worker's own lanes
+//!   the passes over them keep the order (`round.rs`). It is taken from the XDP
+//!   program's stamp, or from the pass in which the frame was found ([`Arrival`]).
+//!
+//! Where the records do not reach back far enough to tell, the write is dropped as well:
+//! a resend costs time, and an old write data.
+//!
+//! **A copy is not executed again.** The network may deliver a frame twice. An exact
+//! copy (the same source, tag, sectors and data) of a write that was answered within
+//! the horizon is answered as that one was. This holds only for hosts that do not use a
+//! tag again for another write within that time. One that does is seen doing it:
+//! whichever write is remembered last for a tag is compared when the next one arrives,
+//! and once more when that has been answered, for two may be under way together.
+//!
+//! IDENTIFY ends what is remembered of a host for copies and tags: a host that has
+//! booted sends it before it writes, and may begin with the tags of its last boot. If
+//! its tags are in an order and go on in it, it has not booted.
+//!
+//! Bounded: [`SOURCES_MAX`] addresses an export, of each [`WRITES_MAX`] writes. An
+//! address that wrote within the horizon keeps its place; of one that finds none nothing
+//! is remembered but when its last write arrived. Memory is reserved with the export,
+//! and used as addresses write.
+//!
+//! ```text
+//! heads  [tag's bucket] ──► newest ──► older ──► older than the ring reaches: the end
+//! ring   [ … 4096 records, each with the distance to the one before it in its bucket … ]
+//! ```
+
+use super::content::Content;
+use super::job::{Arrival, Job};
+use super::tag_order::{Fit, HORIZON_NS, TagOrder, is_before, may_be_ordered};
+use crate::plant::{Bug, planted};
+use crate::store::{Fault, Kind, SECTOR_BYTES};
+use crate::wire::ether::Mac;
+
+/// Source addresses that are remembered of an export.
+pub const SOURCES_MAX: usize = 16;
+
+/// Writes that are remembered of each. A power of two.
+pub const WRITES_MAX: usize = 4096;
+
+/// Records of one bucket that are looked at. A host whose tags share a bucket on
+/// purpose would slow down others.
+const CHAIN_MAX: usize = 64;
+
+/// Turns that two addresses have to take in one order before they count as one host.
+const SAME_HOST: u8 = 16;
+
+/// What is known of a write that has arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Nothing: it is to be executed.
+    New,
+    /// It is a copy of one that was answered with this.
+    Copy(Result<(), Fault>),
+    /// Its tag was used for another write: it is to be executed, and copies of its
+    /// source are not looked for any more.
+    TagReused,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recorded {
+    /// It is there.
+    Kept,
+    /// As [`Found::TagReused`].
+    TagReused,
+    /// There is no place for its source.
+    NoPlace,
+}
+
+/// What was answered to whom, of one export.
+#[derive(Debug)]
+pub struct AnsweredWrites {
+    sources: Vec<Source>,
+    /// How many of these are in use; the others have their memory only.
+    used: usize,
+    /// For each source and bucket: the number of the newest record, plus 1; 0 for none.
+    heads: Vec<u64>,
+    latest: LatestArrivals,
+    /// When the last write arrived that is not remembered.
+    unremembered_ns: u64,
+    /// Whose request was the last that came in order.
+    last_host: usize,
+}
+
+/// One address that writes.
+#[derive(Debug)]
+struct Source {
+    mac: Mac,
+    /// When its last write was answered.
+    last_ns: u64,
+    /// It uses no tag twice, as far as is known.
+    unique_tags: bool,
+    /// The source with the order of its host: itself, until it is known to belong to
+    /// another.
+    host: usize,
+    order: TagOrder,
+    /// The host whose order its tags have followed, and how often in a row.
+    follows: (usize, u8),
+    /// Records ever made here. Record *n* lies at *n* modulo the ring's size.
+    records: u64,
+    /// The first record that a copy may be of.
+    copies_from: u64,
+    /// The first record whose tag is in order with those of now.
+    order_from: u64,
+    ring: Vec<Record>,
+}
+
+/// A write that was answered.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    sector: u64,
+    hash: u64,
+    answered_ns: u64,
+    /// When it arrived at the latest, and the latest of this and all before it.
+    arrived_ns: u64,
+    newest_arrived_ns: u64,
+    tag: u32,
+    /// The tag that was sent last, of this and all before it in the same order.
+    newest_tag: u32,
+    bytes: u32,
+    /// Distance to the record before it in its bucket; 0 for none.
+    back: u32,
+    /// The worker that received it.
+    worker: u16,
+    kind: Kind,
+    result: Result<(), Fault>,
+}
+
+/// When the last answered write arrived: the last of all, and the last that another
+/// worker than that one received.
+#[derive(Clone, Copy, Default, Debug)]
+struct LatestArrivals {
+    ns: u64,
+    worker: u16,
+    others_ns: u64,
+}
+
+impl LatestArrivals {
+    fn add(&mut self, arrival: Arrival) {
+        let ns = arrival.latest_ns;
+        if arrival.worker == self.worker {
+            self.ns = self.ns.max(ns);
+        } else if ns > self.ns {
+            *self = Self { ns, worker: arrival.worker, others_ns: self.ns };
+        } else {
+            self.others_ns = self.others_ns.max(ns);
+        }
+    }
+
+    /// The last that another worker received.
+    fn beside(&self, worker: u16) -> u64 {
+        if worker == self.worker { self.others_ns } else { self.ns }
+    }
+}
+
+impl Default for AnsweredWrites {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AnsweredWrites {
+    /// Remembers nothing yet. All memory is reserved here.
+    pub fn new() -> Self {
+        Self {
+            sources: (0..SOURCES_MAX).map(Source::unused).collect(),
+            used: 0,
+            heads: vec![0; SOURCES_MAX * WRITES_MAX],
+            latest: LatestArrivals::default(),
+            unremembered_ns: 0,
+            last_host: 0,
+        }
+    }
+
+    /// An ATA request has arrived: its tag says something, and IDENTIFY says more.
+    pub fn observe(&mut self, job: &Job, is_identify: bool, now_ns: u64) {
+        let tag = job.header.tag;
+        let Some(at) = self.find_source(job.header.ether.src) else { return };
+        let Some(host) = self.sources.get(at).map(|source| source.host) else { return };
+        let Some(order) = self.sources.get_mut(host).map(|source| &mut source.order) else { return };
+        let fit = if may_be_ordered(tag) { order.observe(tag, now_ns) } else { Fit::Older };
+        let restarted = is_identify && order.may_have_restarted(tag, fit);
+        match fit {
+            _ if restarted => self.begin_anew(host),
+            Fit::Newer if host != self.last_host => self.takes_turns(host, tag, now_ns),
+            Fit::Newer | Fit::Older => {}
+            Fit::First => self.members(host).for_each(|source| source.order_from = source.records),
+            Fit::Misfit => self.dissolve(host),
+        }
+    }
+
+    /// A host may have booted.
+    fn begin_anew(&mut self, host: usize) {
+        for source in self.members(host) {
+            source.order.restart();
+            source.unique_tags = true;
+            source.copies_from = source.records;
+            source.order_from = source.records;
+        }
+    }
+
+    /// What is known of a write that has arrived.
+    pub fn find(&mut self, job: &Job, content: &Content, now_ns: u64) -> Found {
+        if planted(Bug::NoHistory) {
+            return Found::New;
+        }
+        let Some(at) = self.find_source(job.header.ether.src) else { return Found::New };
+        match self.newest_with(at, job.header.tag, now_ns) {
+            None => Found::New,
+            Some(record) if record.is(content) => Found::Copy(record.result),
+            Some(_) => {
+                self.tag_was_reused(at);
+                Found::TagReused
+            }
+        }
+    }
+
+    /// Whether an overlapping write that was sent later has been answered, or may have
+    /// been: then this one is not to be executed.
+    pub fn is_overtaken(&self, job: &Job, content: &Content, now_ns: u64) -> bool {
+        let Arrival { earliest_ns, worker, .. } = job.arrival;
+        let by_arrival = self.latest.beside(worker) > earliest_ns && !planted(Bug::NoArrivalOrder);
+        let tag = job.header.tag;
+        let host = self.find_source(job.header.ether.src).and_then(|at| self.ordered_host(at, tag));
+        if !by_arrival && host.is_none() {
+            return false;
+        }
+        if by_arrival && self.unremembered_ns > earliest_ns {
+            return true;
+        }
+        let late = Late { content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
+        let used = self.sources.iter().take(self.used);
+        used.into_iter().any(|source| source.has_later(&late, host == Some(source.host)))
+    }
+
+    /// The host whose order the tag of a request from this source is in.
+    fn ordered_host(&self, at: usize, tag: u32) -> Option<usize> {
+        let host = self.sources.get(at)?.host;
+        let believed = self.sources.get(host)?.order.is_believed();
+        (believed && may_be_ordered(tag) && !planted(Bug::NoTagOrder)).then_some(host)
+    }
+
+    /// A write was answered with this.
+    pub fn record(
+        &mut self,
+        job: &Job,
+        content: &Content,
+        result: Result<(), Fault>,
+        now_ns: u64,
+    ) -> Recorded {
+        self.latest.add(job.arrival);
+        let Some(at) = self.place(job.header.ether.src, now_ns) else {
+            self.unremembered_ns = self.unremembered_ns.max(job.arrival.latest_ns);
+            return Recorded::NoPlace;
+        };
+        let tag = job.header.tag;
+        let reused = self.newest_with(at, tag, now_ns).is_some_and(|record| !record.is(content));
+        if reused {
+            self.tag_was_reused(at);
+        }
+        let Some(head) = self.heads.get_mut(at * WRITES_MAX + bucket(tag)) else { return Recorded::NoPlace };
+        let Some(source) = self.sources.get_mut(at) else { return Recorded::NoPlace };
+        let number = source.records;
+        let before = std::mem::replace(head, number + 1);
+        source.last_ns = now_ns;
+        source.push(Record {
+            sector: content.sector,
+            hash: content.hash as u64,
+            answered_ns: now_ns,
+            arrived_ns: job.arrival.latest_ns,
+            newest_arrived_ns: job.arrival.latest_ns,
+            tag,
+            newest_tag: tag,
+            bytes: content.bytes,
+            back: before.checked_sub(1).map_or(0, |before| (number - before).min(u32::MAX.into()) as u32),
+            worker: job.arrival.worker,
+            kind: content.kind,
+            result,
+        });
+        if reused { Recorded::TagReused } else { Recorded::Kept }
+    }
+
+    fn find_source(&self, mac: Mac) -> Option<usize> {
+        self.sources.iter().take(self.used).position(|source| source.mac == mac)
+    }
+
+    /// The place of a source: its own, a free one, or that of one that has not written
+    /// within the horizon.
+    fn place(&mut self, mac: Mac, now_ns: u64) -> Option<usize> {
+        if let Some(at) = self.find_source(mac) {
+            return Some(at);
+        }
+        let at = if self.used < SOURCES_MAX {
+            self.used += 1;
+            self.used - 1
+        } else {
+            let idle = |source: &Source| now_ns.saturating_sub(source.last_ns) > HORIZON_NS;
+            let (at, oldest) = self.sources.iter().enumerate().min_by_key(|(_, source)| source.last_ns)?;
+            if !idle(oldest) {
+                return None;
+            }
+            let arrived_ns = oldest.newest().map_or(0, |record| record.newest_arrived_ns);
+            self.unremembered_ns = self.unremembered_ns.max(arrived_ns);
+            at
+        };
+        self.dissolve(at);
+        self.heads.get_mut(at * WRITES_MAX..(at + 1) * WRITES_MAX)?.fill(0);
+        self.sources.get_mut(at)?.begin(mac, at);
+        Some(at)
+    }
+
+    /// The newest record of a tag that a copy may be of.
+    fn newest_with(&self, at: usize, tag: u32, now_ns: u64) -> Option<&Record> {
+        let source = self.sources.get(at).filter(|source| source.unique_tags)?;
+        let mut number = self.heads.get(at * WRITES_MAX + bucket(tag))?.checked_sub(1)?;
+        for _ in 0..CHAIN_MAX {
+            let record = source.record(number).filter(|_| number >= source.copies_from)?;
+            if now_ns.saturating_sub(record.answered_ns) > HORIZON_NS {
+                return None;
+            }
+            if record.tag == tag {
+                return Some(record);
+            }
+            number = number.checked_sub(record.back.into()).filter(|_| record.back > 0)?;
+        }
+        None
+    }
+
+    fn tag_was_reused(&mut self, at: usize) {
+        if let Some(source) = self.sources.get_mut(at) {
+            source.unique_tags = false;
+        }
+    }
+
+    /// All sources of one host.
+    fn members(&mut self, host: usize) -> impl Iterator<Item = &mut Source> {
+        self.sources.iter_mut().filter(move |source| source.host == host)
+    }
+
+    /// The sources of a host are hosts of their own again, in no order with before.
+    fn dissolve(&mut self, host: usize) {
+        for (at, source) in self.sources.iter_mut().enumerate().filter(|(_, source)| source.host == host) {
+            if at != host {
+                source.order = TagOrder::default();
+            }
+            source.host = at;
+            source.follows = (at, 0);
+            source.order_from = source.records;
+        }
+    }
+
+    /// A request of this host came in order, after one of another. Those of one host
+    /// with several interfaces take turns in one order, which no two hosts do.
+    fn takes_turns(&mut self, host: usize, tag: u32, now_ns: u64) {
+        let last = std::mem::replace(&mut self.last_host, host);
+        let Some(other) = self.sources.get_mut(last) else { return };
+        let followed = other.order.is_followed_by(tag);
+        if !followed && other.follows.0 == host {
+            other.follows.1 = 0;
+        }
+        let Some(source) = self.sources.get_mut(host) else { return };
+        source.follows = match source.follows {
+            (other, times) if followed && other == last => (last, times.saturating_add(1)),
+            _ => (last, u8::from(followed)),
+        };
+        if source.follows.1 < SAME_HOST || !source.order.is_believed() {
+            return;
+        }
+        source.follows.1 = 0;
+        self.members(host).for_each(|source| source.host = last);
+        self.last_host = last;
+        if let Some(leader) = self.sources.get_mut(last) {
+            leader.order.observe(tag, now_ns);
+        }
+    }
+}
+
+/// A write that may be late, and what to compare.
+struct Late<'a> {
+    content: &'a Content,
+    /// When it arrived at the earliest, if the arrival is to be compared.
+    by_arrival: Option<u64>,
+    worker: u16,
+    tag: u32,
+    now_ns: u64,
+}
+
+impl Source {
+    fn unused(at: usize) -> Self {
+        Self {
+            mac: Mac::default(),
+            last_ns: 0,
+            unique_tags: false,
+            host: at,
+            order: TagOrder::default(),
+            follows: (at, 0),
+            records: 0,
+            copies_from: 0,
+            order_from: 0,
+            ring: Vec::with_capacity(WRITES_MAX),
+        }
+    }
+
+    /// Another address has this place now. Its memory stays.
+    fn begin(&mut self, mac: Mac, at: usize) {
+        (self.mac, self.unique_tags, self.order) = (mac, true, TagOrder::default());
+        (self.host, self.follows) = (at, (at, 0));
+        (self.records, self.copies_from, self.order_from) = (0, 0, 0);
+        self.ring.clear();
+    }
+
+    fn record(&self, number: u64) -> Option<&Record> {
+        let there = number < self.records && self.records - number <= WRITES_MAX as u64;
+        self.ring.get(number as usize % WRITES_MAX).filter(|_| there)
+    }
+
+    fn newest(&self) -> Option<&Record> {
+        self.record(self.records.checked_sub(1)?)
+    }
+
+    fn push(&mut self, mut record: Record) {
+        if let Some(before) = self.newest() {
+            record.newest_arrived_ns = record.newest_arrived_ns.max(before.newest_arrived_ns);
+            let recent = record.answered_ns.saturating_sub(before.answered_ns) <= HORIZON_NS;
+            let in_order = recent && self.records > self.order_from && may_be_ordered(before.newest_tag);
+            if in_order && !(may_be_ordered(record.tag) && is_before(before.newest_tag, record.tag)) {
+                record.newest_tag = before.newest_tag;
+            }
+        }
+        match self.ring.get_mut(self.records as usize % WRITES_MAX) {
+            Some(old) => *old = record,
+            // The ring grows to its size, within its memory.
+            None => self.ring.push(record),
+        }
+        self.records += 1;
+    }
+
+    /// Whether a write that overlaps this one and was sent later is among the records,
+    /// or may have been among those that are gone. From the newest record back, as far
+    /// as there can be one.
+    fn has_later(&self, late: &Late<'_>, same_order: bool) -> bool {
+        let mut same_order = same_order;
+        let mut number = self.records;
+        while let Some(before) = number.checked_sub(1) {
+            number = before;
+            same_order &= number >= self.order_from;
+            if !same_order && late.by_arrival.is_none() {
+                return false;
+            }
+            let Some(record) = self.record(number) else { return true };
+            let young = late.now_ns.saturating_sub(record.answered_ns) <= HORIZON_NS;
+            same_order &= young && is_later(late.tag, record.newest_tag);
+            let arrived_later = late.by_arrival.filter(|ns| record.newest_arrived_ns > *ns);
+            if !same_order && arrived_later.is_none() {
+                return false;
+            }
+            let later = same_order && is_later(late.tag, record.tag)
+                || record.worker != late.worker && arrived_later.is_some_and(|ns| record.arrived_ns > ns);
+            if later && record.overlaps(late.content) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Whether the second tag is of a request that was sent after the first one.
+fn is_later(tag: u32, other: u32) -> bool {
+    may_be_ordered(other) && is_before(tag, other)
+}
+
+impl Record {
+    /// Whether it is of a write that does just the same.
+    fn is(&self, content: &Content) -> bool {
+        let Content { kind, sector, bytes, hash } = *content;
+        (self.kind, self.sector, self.bytes, self.hash) == (kind, sector, bytes, hash as u64)
+    }
+
+    /// Whether both touch a sector. The ranges of a discard are in its data, so it
+    /// counts as everything.
+    fn overlaps(&self, content: &Content) -> bool {
+        let end = |sector: u64, bytes: u32| sector.saturating_add(u64::from(bytes) / SECTOR_BYTES);
+        if self.kind == Kind::Discard || content.kind == Kind::Discard {
+            return true;
+        }
+        self.sector < end(content.sector, content.bytes) && content.sector < end(self.sector, self.bytes)
+    }
+}
+
+/// Fibonacci hashing: the upper bits depend on all bits of the tag.
+fn bucket(tag: u32) -> usize {
+    (tag.wrapping_mul(0x9E37_79B9) >> (u32::BITS - WRITES_MAX.ilog2())) as usize
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::ring::{FakeRings, Lane};
+use crate::wire::aoe::{Command, Header, Role};
+use crate::wire::ether::{Ether, Tags};
+
+const OK: Result<(), Fault> = Ok(());
+const SECOND: u64 = 1_000_000_000;
+
+/// What was answered, and requests without an end.
+struct Memory {
+    answered: AnsweredWrites,
+    lane: Lane<FakeRings>,
+    now_ns: u64,
+}
+
+/// A write: who sends it with which tag, and when it arrives at which worker.
+#[derive(Clone, Copy)]
+struct From {
+    host: u8,
+    tag: u32,
+    arrived_ns: u64,
+    worker: u16,
+}
+
+fn from(host: u8, tag: u32) -> From {
+    From { host, tag, arrived_ns: 0, worker: 0 }
+}
+
+impl From {
+    fn at(self, arrived_ns: u64, worker: u16) -> Self {
+        Self { arrived_ns, worker, ..self }
+    }
+}
+
+fn content(letter: u8) -> Content {
+    Content { kind: Kind::Write, sector: 8, bytes: 512, hash: letter.into() }
+}
+
+fn sectors(sector: u64, count: u32) -> Content {
+    Content { kind: Kind::Write, sector, bytes: count * 512, hash: 1 }
+}
+
+impl Memory {
+    fn new() -> Self {
+        let (lane, _wire) = FakeRings::open(64, 2048, 16).unwrap();
+        Self { answered: AnsweredWrites::new(), lane, now_ns: 100 * SECOND }
+    }
+
+    fn with<T>(&mut self, from: From, act: impl FnOnce(&mut AnsweredWrites, &Job, u64) -> T) -> T {
+        let ether = Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, from.host]), tags: Tags::NONE };
+        let (role, command) = (Role::Request, Command::Ata);
+        let header = Header { ether, role, shelf: 0, slot: 0, command, tag: from.tag };
+        let frame = self.lane.allocate(60).unwrap();
+        let (earliest_ns, latest_ns, worker) = (from.arrived_ns, from.arrived_ns, from.worker);
+        let arrival = Arrival { earliest_ns, latest_ns, worker };
+        let job = Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns: 0, arrival };
+        let result = act(&mut self.answered, &job, self.now_ns);
+        self.lane.release(job.frame);
+        result
+    }
+
+    fn find(&mut self, from: From, letter: u8) -> Found {
+        self.with(from, |answered, job, now_ns| answered.find(job, &content(letter), now_ns))
+    }
+
+    fn record(&mut self, from: From, letter: u8, result: Result<(), Fault>) -> Recorded {
+        self.with(from, |answered, job, now_ns| answered.record(job, &content(letter), result, now_ns))
+    }
+
+    /// A write arrives and is answered.
+    fn write(&mut self, from: From, letter: u8) {
+        assert_eq!(self.find(from, letter), Found::New);
+        assert_eq!(self.record(from, letter, OK), Recorded::Kept);
+    }
+
+    /// A write to these sectors arrives, is executed and answered.
+    fn answer(&mut self, from: From, content: Content) {
+        self.observe(from);
+        assert!(!self.is_overtaken(from, content));
+        self.with(from, |answered, job, now_ns| answered.record(job, &content, OK, now_ns));
+    }
+
+    fn observe(&mut self, from: From) {
+        self.with(from, |answered, job, now_ns| answered.observe(job, false, now_ns));
+    }
+
+    fn is_overtaken(&mut self, from: From, content: Content) -> bool {
+        self.with(from, |answered, job, now_ns| answered.is_overtaken(job, &content, now_ns))
+    }
+
+    /// As [`Self::is_overtaken`], for a request whose tag is seen now.
+    fn arrives_late(&mut self, from: From, content: Content) -> bool {
+        self.observe(from);
+        self.is_overtaken(from, content)
+    }
+
+    fn identify(&mut self, from: From) {
+        self.with(from, |answered, job, now_ns| answered.observe(job, true, now_ns));
+    }
+}
+
+#[test]
+fn an_exact_copy_is_known_with_its_answer() {
+    let mut memory = Memory::new();
+    assert_eq!(memory.find(from(1, 5), b'A'), Found::New);
+    assert_eq!(memory.record(from(1, 5), b'A', Err(Fault::NoSpace)), Recorded::Kept);
+    memory.write(from(1, 6), b'B');
+    assert_eq!(memory.find(from(1, 5), b'A'), Found::Copy(Err(Fault::NoSpace)));
+    assert_eq!(memory.find(from(1, 6), b'B'), Found::Copy(OK));
+    assert_eq!(memory.find(from(1, 7), b'A'), Found::New, "another tag");
+    assert_eq!(memory.find(from(2, 5), b'A'), Found::New, "another host");
+}
+
+#[test]
+fn a_tag_for_two_writes_ends_the_search_for_copies() {
+    let mut memory = Memory::new();
+    memory.write(from(1, 5), b'A');
+    memory.write(from(2, 5), b'A');
+    assert_eq!(memory.find(from(1, 5), b'B'), Found::TagReused);
+    assert_eq!(memory.record(from(1, 5), b'B', OK), Recorded::Kept);
+    assert_eq!(memory.find(from(1, 5), b'A'), Found::New);
+    assert_eq!(memory.find(from(2, 5), b'A'), Found::Copy(OK), "the other host is believed");
+}
+
+/// Two writes with one tag under way together are seen when both have been
+/// answered, in whichever order.
+#[test]
+fn two_at_once_with_one_tag_end_the_search_for_copies() {
+    let mut memory = Memory::new();
+    assert_eq!(memory.find(from(1, 5), b'A'), Found::New);
+    assert_eq!(memory.find(from(1, 5), b'B'), Found::New);
+    assert_eq!(memory.record(from(1, 5), b'B', OK), Recorded::Kept);
+    assert_eq!(memory.record(from(1, 5), b'A', OK), Recorded::TagReused);
+    for letter in [b'A', b'B', b'C'] {
+        assert_eq!(memory.find(from(1, 5), letter), Found::New);
+    }
+}
+
+#[test]
+fn four_seconds_are_the_horizon() {
+    let mut memory = Memory::new();
+    memory.write(from(1, 5), b'A');
+    memory.now_ns += HORIZON_NS;
+    assert_eq!(memory.find(from(1, 5), b'A'), Found::Copy(OK));
+    memory.now_ns += 1;
+    assert_eq!(memory.find(from(1, 5), b'A'), Found::New);
+    memory.write(from(1, 5), b'B');
+    assert_eq!(memory.find(from(1, 5), b'B'), Found::Copy(OK), "a tag may be used again by then");
+}
+
+/// A host that boots begins with the same tags, and may write the same data.
+#[test]
+fn identify_ends_what_is_remembered_of_its_host() {
+    let mut memory = Memory::new();
+    memory.write(from(1, 4), b'A');
+    memory.write(from(1, 5), b'B');
+    memory.write(from(2, 4), b'A');
+    memory.identify(from(1, 3));
+    memory.write(from(1, 4), b'A');
+    assert_eq!(memory.find(from(1, 4), b'A'), Found::Copy(OK), "of the write after it");
+    assert_eq!(memory.find(from(2, 4), b'A'), Found::Copy(OK), "the other host has not booted");
+}
+
+/// Nor is a Linux host late after its last boot, whatever its clock shows; and one that
+/// has not booted is remembered.
+#[test]
+fn a_linux_host_has_booted_if_its_tags_begin_anew() {
+    for clock in [5, 600, 2_000, 4_000, 40_000] {
+        let mut memory = Memory::new();
+        linux(&mut memory, 1, 1_000);
+        memory.identify(from(1, tag(2, clock)));
+        assert!(!memory.arrives_late(from(1, tag(3, clock)), sectors(0, 8_000)), "clock {clock}");
+    }
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 1_000);
+    memory.identify(from(1, tag(now, now)));
+    assert!(memory.arrives_late(from(1, tag(now - 2, now - 2)), sectors(8 * 999, 8)));
+    let copy = sectors(8 * 998, 8);
+    let found = memory.with(from(1, tag(998, 998)), |a, job, now_ns| a.find(job, &copy, now_ns));
+    assert_eq!(found, Found::Copy(OK));
+}
+
+#[test]
+fn sources_that_write_keep_their_places() {
+    let mut memory = Memory::new();
+    for turn in 0..4 {
+        for host in 1..=SOURCES_MAX as u8 {
+            memory.write(from(host, turn), host);
+        }
+    }
+    assert_eq!(memory.record(from(99, 1), b'A', OK), Recorded::NoPlace);
+    for host in 1..=SOURCES_MAX as u8 {
+        for turn in 0..4 {
+            assert_eq!(memory.find(from(host, turn), host), Found::Copy(OK), "host {host}");
+        }
+    }
+    // All but one have been silent for longer than the horizon.
+    memory.now_ns += HORIZON_NS;
+    memory.write(from(1, 77), 1);
+    memory.now_ns += 1;
+    memory.write(from(99, 1), b'A');
+    assert_eq!(memory.find(from(99, 1), b'A'), Found::Copy(OK));
+    assert_eq!(memory.find(from(1, 77), 1), Found::Copy(OK));
+    assert_eq!(memory.find(from(99, 0), 2), Found::New, "what was there before is not its own");
+}
+
+/// The last 4096 writes are remembered, whatever their tags, and no others.
+#[test]
+fn the_ring_comes_round() {
+    for step in [1u32, 0x10000, 0x10001, 0x9E37_79B9] {
+        let mut memory = Memory::new();
+        let total = 3 * WRITES_MAX as u32 + 5;
+        for n in 0..total {
+            memory.write(from(1, n.wrapping_mul(step)), n as u8);
+        }
+        for n in 0..total {
+            let known = n >= total - WRITES_MAX as u32;
+            let expected = if known { Found::Copy(OK) } else { Found::New };
+            assert_eq!(memory.find(from(1, n.wrapping_mul(step)), n as u8), expected, "step {step:#x}, {n}");
+        }
+    }
+}
+
+/// What another worker received earlier may not be executed after what overlaps it and
+/// arrived later; all else may.
+#[test]
+fn what_arrived_before_an_answered_write_is_late() {
+    let mut memory = Memory::new();
+    memory.answer(from(1, 1).at(1_000, 0), sectors(8, 8));
+    let late =
+        |memory: &mut Memory, at, worker, content| memory.is_overtaken(from(1, 2).at(at, worker), content);
+    assert!(late(&mut memory, 999, 1, sectors(8, 8)));
+    assert!(late(&mut memory, 999, 1, sectors(15, 1)) && late(&mut memory, 999, 1, sectors(0, 9)));
+    assert!(!late(&mut memory, 999, 1, sectors(16, 8)) && !late(&mut memory, 999, 1, sectors(0, 8)));
+    assert!(!late(&mut memory, 1_000, 1, sectors(8, 8)), "at the same time");
+    assert!(!late(&mut memory, 999, 0, sectors(8, 8)), "the same worker keeps the order by itself");
+    // Whoever wrote it: a host may have several addresses.
+    memory.answer(from(2, 1).at(2_000, 1), sectors(100, 8));
+    assert!(late(&mut memory, 1_500, 0, sectors(107, 1)));
+    assert!(!late(&mut memory, 1_500, 0, sectors(8, 8)));
+    // A discard is everything, on either side.
+    let discard = Content { kind: Kind::Discard, sector: 0, bytes: 512, hash: 3 };
+    assert!(late(&mut memory, 1_500, 0, discard));
+    memory.answer(from(2, 2).at(3_000, 1), discard);
+    assert!(late(&mut memory, 2_500, 0, sectors(1 << 40, 1)));
+}
+
+/// Where the records do not reach back, nobody can know.
+#[test]
+fn what_arrived_before_the_records_begin_is_late() {
+    let mut memory = Memory::new();
+    let total = WRITES_MAX as u64 + 10;
+    for n in 0..total {
+        memory.answer(from(1, n as u32).at(1_000 + n, 0), sectors(8 * n, 8));
+    }
+    let elsewhere = sectors(1 << 30, 1);
+    let newest = 1_000 + total - 1;
+    let oldest = newest - (WRITES_MAX as u64 - 1);
+    assert!(!memory.is_overtaken(from(1, 0).at(oldest, 1), elsewhere));
+    assert!(memory.is_overtaken(from(1, 0).at(oldest - 1, 1), elsewhere));
+    // Likewise after a write of a source that has no place.
+    let mut memory = Memory::new();
+    for host in 0..SOURCES_MAX as u8 {
+        memory.write(from(host, 1).at(1_000, 0), b'A');
+    }
+    assert_eq!(memory.record(from(99, 1).at(2_000, 0), b'B', OK), Recorded::NoPlace);
+    assert!(memory.is_overtaken(from(1, 2).at(1_999, 1), elsewhere));
+    assert!(!memory.is_overtaken(from(1, 2).at(2_000, 1), elsewhere));
+    // And after one whose place was given away.
+    memory.now_ns += HORIZON_NS + 1;
+    for host in 1..SOURCES_MAX as u8 {
+        memory.write(from(host, 2).at(2_500, 0), b'C');
+    }
+    memory.answered.unremembered_ns = 0;
+    memory.write(from(98, 1).at(3_000, 0), b'D');
+    assert!(memory.is_overtaken(from(1, 3).at(999, 1), elsewhere));
+}
+
+fn tag(counter: u32, clock: u32) -> u32 {
+    (counter & 0x7fff) << 16 | clock & 0xffff
+}
+
+/// A Linux host has sent so many requests, 4 ms apart; returns its clock.
+fn linux(memory: &mut Memory, host: u8, requests: u32) -> u32 {
+    for n in 0..requests {
+        memory.now_ns += SECOND / 250;
+        memory.answer(from(host, tag(n, n)), sectors(8 * u64::from(n), 8));
+    }
+    requests
+}
+
+/// Within one worker, and whenever it arrives: the tag tells.
+#[test]
+fn what_a_tag_says_to_be_older_is_late() {
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 100);
+    memory.answer(from(1, tag(now + 1, now)), sectors(8, 8));
+    assert!(memory.arrives_late(from(1, tag(now, now)), sectors(8, 8)));
+    assert!(memory.arrives_late(from(1, tag(50, 50)), sectors(15, 1)));
+    assert!(!memory.arrives_late(from(1, tag(50, 50)), sectors(2_000, 1)), "no overlap");
+    assert!(!memory.arrives_late(from(2, tag(50, 50)), sectors(8, 8)), "another host");
+    assert!(!memory.arrives_late(from(1, 0x8000_0000), sectors(8, 8)), "a tool's tag is in no order");
+    assert!(!memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
+    assert!(!memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)), "the same one");
+}
+
+/// The order of tags holds within the horizon, and only for what is remembered.
+#[test]
+fn an_older_tag_is_late_for_as_long_as_it_can_be_compared() {
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 2_000);
+    // 2,000 ticks of 4 ms: the first are out of the horizon, and so are not compared.
+    assert!(memory.arrives_late(from(1, tag(1_500, 1_500)), sectors(8 * 1_501, 8)));
+    assert!(!memory.arrives_late(from(1, tag(100, 100)), sectors(8 * 101, 8)));
+    // So many at once that the ring comes round within the horizon: nobody can know.
+    for n in 0..WRITES_MAX as u32 + 10 {
+        memory.answer(from(1, tag(now + n, now)), sectors(1 << 20, 1));
+    }
+    assert!(memory.arrives_late(from(1, tag(now - 1, now - 1)), sectors(1 << 30, 1)));
+}
+
+/// A host with two interfaces sends over both in one order: an old write over one is
+/// late after a newer one over the other.
+#[test]
+fn two_addresses_of_one_host_are_judged_together() {
+    let mut memory = Memory::new();
+    for n in 0..100 {
+        memory.now_ns += SECOND / 250;
+        memory.answer(from(1 + (n % 2) as u8, tag(n, n)), sectors(8 * u64::from(n), 8));
+    }
+    memory.answer(from(1, tag(101, 100)), sectors(8, 8));
+    assert!(memory.arrives_late(from(2, tag(100, 100)), sectors(8, 8)));
+    // One of them boots: both begin anew.
+    memory.identify(from(2, tag(1, 99)));
+    assert!(!memory.arrives_late(from(1, tag(99, 100)), sectors(8, 8)));
+}
+
+/// Two hosts are two hosts, also where their counters happen to be close.
+#[test]
+fn two_hosts_are_not_judged_together() {
+    for offset in [0, 1, 50, 5_000, 32_767] {
+        let mut memory = Memory::new();
+        for n in 0..1_000u32 {
+            memory.now_ns += SECOND / 250;
+            // The first sends two for one of the second.
+            memory.answer(from(1, tag(2 * n, n)), sectors(16, 8));
+            memory.answer(from(1, tag(2 * n + 1, n)), sectors(16, 8));
+            memory.answer(from(2, tag(n + offset, n)), sectors(16, 8));
+            let hosts: Vec<usize> = memory.answered.sources.iter().take(2).map(|s| s.host).collect();
+            assert_eq!(hosts, [0, 1], "offset {offset}, request {n}");
+        }
+    }
+}
+
+#[test]
+fn the_last_arrivals_of_other_workers_are_known() {
+    let mut latest = LatestArrivals::default();
+    let mut all = Vec::new();
+    for (ns, worker) in [(5, 1), (3, 2), (9, 1), (7, 3), (11, 2), (10, 1), (12, 2), (2, 4)] {
+        latest.add(Arrival { earliest_ns: 0, latest_ns: ns, worker });
+        all.push((ns, worker));
+        for worker in 0..6 {
+            let expected = all.iter().filter(|(_, w)| *w != worker).map(|(ns, _)| *ns).max().unwrap_or(0);
+            assert_eq!(latest.beside(worker), expected, "{all:?}, beside {worker}");
+        }
+    }
+}
