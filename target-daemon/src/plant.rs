@@ -18,6 +18,8 @@ pub enum Bug {
     NoArrivalOrder,
     /// A write is executed although one that its tag says to be newer has been answered.
     NoTagOrder,
+    /// A copy of a request that set something is executed once more.
+    NoSetHistory,
     /// A sync that failed counts as one that succeeded.
     SwallowedSyncError,
     /// One sector too many is taken for a part of the export.
@@ -28,13 +30,14 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AckBeforeStable,
         Self::NoOverlapGuard,
         Self::NoFolding,
         Self::NoHistory,
         Self::NoArrivalOrder,
         Self::NoTagOrder,
+        Self::NoSetHistory,
         Self::SwallowedSyncError,
         Self::OffByOneAtEnd,
         Self::AoeErrorForMedium,

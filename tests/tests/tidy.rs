@@ -1,5 +1,5 @@
 //! Rules of the source tree that a compiler does not check: who may import
-//! whom, where `unsafe` may live, how long a file may grow.
+//! whom, and where `unsafe` may live.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -55,9 +55,6 @@ const UNSAFE_HOMES: [&str; 20] = [
     "link/sys.rs",
     "worker/inflight.rs",
 ];
-
-/// A file longer than this is two files.
-const LINES_MAX: usize = 450;
 
 /// Modules whose code runs for every frame: no I/O but what they exist for.
 const NO_SYSTEM_CALLS: [&str; 3] = ["wire", "command", "shelf"];
@@ -162,14 +159,6 @@ fn unsafe_code_stays_at_home() {
         assert!(source_root().join(home).exists(), "{home} is on the list and does not exist");
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-#[test]
-fn files_stay_short() {
-    for (name, text) in sources() {
-        let lines = text.lines().count();
-        assert!(lines <= LINES_MAX, "{name} has {lines} lines, more than {LINES_MAX}: split it");
-    }
 }
 
 #[test]

@@ -101,6 +101,25 @@ pub fn execute<'a>(request: &Request<'_>, state: &'a mut State, advert: Advert) 
     }
 }
 
+/// What a copy of a request that has set something is answered with: what is in force
+/// now. Nothing is set.
+pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> Action<'a> {
+    if let Err(reason) = state.admit(request.header.ether.src) {
+        return Action::Ignore(reason);
+    }
+    Action::Reply(match request.body {
+        Body::Query(query) => {
+            let (code, string) = (query.code(), state.config());
+            Reply::Query(wire::query::Reply { code, advert, string, refusal: None })
+        }
+        Body::Mask(_) => Reply::Mask(wire::mask::Reply::List { code: 1, macs: state.mask() }),
+        Body::Reserve(reserve) => {
+            Reply::Reserve(wire::reserve::Reply { code: reserve.code(), macs: state.reservation() })
+        }
+        Body::Ata { .. } | Body::Unknown(_) => return refuse(aoe::Error::Command),
+    })
+}
+
 fn refuse<'a>(error: aoe::Error) -> Action<'a> {
     Action::Reply(Reply::Refusal(error))
 }

@@ -21,6 +21,7 @@
 
 mod announce;
 mod answered;
+mod answered_sets;
 mod book;
 mod changes;
 mod content;
@@ -43,7 +44,6 @@ mod trace;
 
 use std::sync::Arc;
 
-pub use answered::AnsweredWrites;
 pub use desk::Clear;
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
@@ -51,8 +51,9 @@ pub use idle::{Bed, IdlePolicy, Waker};
 pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
 pub use run::{LanePlace, Order, Snapshot, WithExports, run};
-pub use seat::{ExportSnapshot, Seat};
+pub use seat::{Answered, ExportSnapshot, Seat};
 pub use stats::{Counters, Stats};
+pub use tag_order::HORIZON_NS;
 pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
 
 use self::desk::Desk;

@@ -95,6 +95,26 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
     }
 }
 
+/// An export is reopened: what was answered before is known after it.
+#[test]
+fn a_copy_is_known_after_its_export_was_reopened() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (old, new) = (write(DISK, 1, 0, &pattern(1, 0, 1)), write(DISK, 2, 0, &pattern(2, 0, 1)));
+    for ask in [&old, &new] {
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(ask, &[])]);
+    }
+    let (to, from) = bounded(1);
+    target.workers[0].let_go(0, to);
+    target.settle();
+    let answered = from.try_recv().unwrap().take_answered();
+    target.workers[0].take_in(0, seat(DISK, store.clone()).remembering(answered));
+    assert_eq!(target.exchange(0, &old.bytes()), [good(&old, &[])]);
+    assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "answered again, and not executed");
+    assert_eq!(target.count(|c| c.repeated), 1);
+    target.assert_at_rest();
+}
+
 /// A write to the export that has the seat now is new, though one just like it
 /// was answered by the export that had it before.
 #[test]
