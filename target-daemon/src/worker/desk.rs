@@ -136,9 +136,12 @@ impl Desk {
             firmware: super::FIRMWARE,
             sectors_per_frame: lane.sectors_per_frame(),
         };
-        let (ata, kind, sector, payload_offset) = match command::execute(&request, &mut export.state, advert)
-        {
+        let action = command::execute(&request, &mut export.state, advert, lane.reply_limit());
+        let (ata, kind, sector, payload_offset) = match action {
             Action::Ignore(reason) => {
+                if let (DropReason::ReplyTooLong, Body::Ata { ata, .. }) = (reason, &request.body) {
+                    lane.note_too_long(address, ata.count.max(1));
+                }
                 stats.dropped(reason);
                 return Some(job.dropped(operation, reason));
             }
