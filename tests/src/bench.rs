@@ -150,8 +150,9 @@ impl<'a> Bench<'a> {
             after[reason.index()] -= 1;
         }
         let names = DropReason::ALL.map(DropReason::name);
-        let told =
-            |counts: [u64; DropReason::ALL.len()]| names.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+        let told = |counts: [u64; DropReason::ALL.len()]| {
+            names.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect::<Vec<_>>()
+        };
         assert_eq!(told(after), told(before), "drop counters (less {reasons:?}) after {}", hex(frame));
     }
 

@@ -89,12 +89,7 @@ fn read<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a> {
     Action::Read { ata, sector: ata.lba(), count: ata.count }
 }
 
-fn write<'a>(
-    ata: Request,
-    payload_offset: usize,
-    payload_len: usize,
-    state: &State,
-) -> Action<'a> {
+fn write<'a>(ata: Request, payload_offset: usize, payload_len: usize, state: &State) -> Action<'a> {
     if state.settings.read_only {
         return fail(ata, error::ABORT);
     }

@@ -117,7 +117,8 @@ impl SharedLane {
     /// The last such read since the last call: its export, and how many sectors it
     /// asked for.
     pub fn take_too_long(&self) -> Option<(Address, u8)> {
-        let [noted, _, _, _, sectors, high, low, slot] = self.too_long.swap(0, Ordering::Relaxed).to_be_bytes();
+        let [noted, _, _, _, sectors, high, low, slot] =
+            self.too_long.swap(0, Ordering::Relaxed).to_be_bytes();
         (noted != 0).then_some((Address { shelf: u16::from_be_bytes([high, low]), slot }, sectors))
     }
 }
@@ -152,7 +153,11 @@ mod tests {
         {
             let shared = SharedLane::new(lane.memory().clone(), 0, 0, multi_fragment);
             shared.update(Mac([2; 6]), mtu);
-            assert_eq!((shared.sectors_per_frame(), shared.reply_limit().now), (advertised, now), "MTU {mtu}");
+            assert_eq!(
+                (shared.sectors_per_frame(), shared.reply_limit().now),
+                (advertised, now),
+                "MTU {mtu}"
+            );
         }
     }
 

@@ -251,6 +251,7 @@ fn room_holds_every_reply() {
             }
         }
     }
-    let expected = [18 + 10 + 12 + 17 * 512, 18 + 10 + 8 + 1024, 18 + 10 + 4 + 1440, 18 + 10 + 2 + 1440, 60, 60];
+    let expected =
+        [18 + 10 + 12 + 17 * 512, 18 + 10 + 8 + 1024, 18 + 10 + 4 + 1440, 18 + 10 + 2 + 1440, 60, 60];
     assert_eq!(longest, expected, "the longest reply to each command was met");
 }
