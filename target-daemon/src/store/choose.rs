@@ -59,7 +59,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         let Some(taken) = backing.take() else { break };
         match attempt(taken, options, access) {
             Ok((store, stable)) => {
-                usage.settle(access)?;
+                warnings.extend(usage.settle(access)?);
                 return Ok(Opened { store, warnings, access, stable });
             }
             Err((back, why)) => (backing, refusal) = (back, Some(why)),

@@ -328,6 +328,20 @@ pub enum Warning {
         /// What was in the way.
         why: String,
     },
+    /// Another export of the file is reached otherwise, on other pages.
+    #[error("{}: is reached by {}, and another export of this file ({}) by {}: where the file system caches more \
+             than a page at once (XFS; ext4 from Linux 6.16 on), both may come to take no more writes: give both the \
+             same store=, or a file each", path.display(), option(*access), other.display(), option(*other_access))]
+    TwoWays {
+        /// The file.
+        path: PathBuf,
+        /// How it is reached.
+        access: Access,
+        /// The file of the other export.
+        other: PathBuf,
+        /// How that is reached.
+        other_access: Access,
+    },
     /// Durable writes are as durable as memory.
     #[error("{}: lies in memory: its writes do not survive a restart of this host, \
              so export it as volatile, or move it to a disk", path.display())]

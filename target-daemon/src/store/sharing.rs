@@ -21,7 +21,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::mapping::page_bytes;
-use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, choose};
+use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, Warning, choose};
 
 /// Loop devices over loop devices that are followed.
 const LEVELS_MAX: usize = 8;
@@ -184,7 +184,7 @@ impl Expected {
     /// common with it, or is the same bytes.
     pub fn check_beside(&self, first: &Self) -> Result<(), OpenError> {
         let (ours, theirs) = (&self.location, &first.location);
-        if ours.base != theirs.base || self.options.read_only && first.options.read_only {
+        if !self.may_disturb(first) {
             return Ok(());
         }
         let (path, other) = (self.options.path.clone(), Box::new(first.options.clone()));
@@ -194,12 +194,20 @@ impl Expected {
             return Err(OpenError::SameBytes { path, other });
         }
         let (access, other_access) = (self.access, first.access);
-        if ours.cache(access) != theirs.cache(other_access)
-            && ours.pages(access).meets(theirs.pages(other_access))
-        {
+        if self.is_by_another_way_than(first) && ours.pages(access).meets(theirs.pages(other_access)) {
             return Err(OpenError::SharedPage { path, access, other, other_access, same_file });
         }
         Ok(())
+    }
+
+    /// Whether both are of one file, and one of them may write.
+    fn may_disturb(&self, other: &Self) -> bool {
+        self.location.base == other.location.base && !(self.options.read_only && other.options.read_only)
+    }
+
+    /// The same, and they do not go through the same caches.
+    fn is_by_another_way_than(&self, other: &Self) -> bool {
+        self.may_disturb(other) && self.location.cache(self.access) != other.location.cache(other.access)
     }
 }
 
@@ -226,17 +234,28 @@ impl Use {
     ///
     /// # Errors
     ///
-    /// Those of [`Expected::check_beside`], with any that is open.
-    pub(super) fn settle(self: &Arc<Self>, access: Access) -> Result<(), OpenError> {
+    /// Those of [`Expected::check_beside`], with any that is open. Returns what the
+    /// operator should know of one that is reached otherwise, on other pages.
+    pub(super) fn settle(self: &Arc<Self>, access: Access) -> Result<Option<Warning>, OpenError> {
         let mut uses = USES.lock().unwrap_or_else(PoisonError::into_inner);
         uses.retain(|other| other.strong_count() > 0);
         let ours = Expected { options: self.options.clone(), location: self.location, access };
+        let mut warning = None;
         for other in uses.iter().filter_map(Weak::upgrade) {
-            other.settled.get().map_or(Ok(()), |first| ours.check_beside(first))?;
+            let Some(first) = other.settled.get() else { continue };
+            ours.check_beside(first)?;
+            if ours.is_by_another_way_than(first) {
+                warning = Some(Warning::TwoWays {
+                    path: ours.options.path.clone(),
+                    access,
+                    other: first.options.path.clone(),
+                    other_access: first.access,
+                });
+            }
         }
         // Set once: an engine is chosen once.
         let _ = self.settled.set(ours);
         uses.push(Arc::downgrade(self));
-        Ok(())
+        Ok(warning)
     }
 }

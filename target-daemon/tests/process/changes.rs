@@ -138,7 +138,7 @@ fn two_ways_into_one_page_are_not_put_in_force() {
         host.write(at(0, 2), lba.min(7), &pattern(lba, 2));
     }
     // Both at once is another matter.
-    assert!(rig.reload(&parts("file", "file")).contains("2 changes"));
+    assert!(rig.reload(&parts("file", "file")).contains("2 change(s)"));
     assert_eq!(host.read(at(0, 2), 7, 1), pattern(8, 2));
     rig.daemon.stop().report().assert_sound();
 }

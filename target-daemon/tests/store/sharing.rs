@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use xblade::store::{Access, Expected, OpenError, OpenOptions, open};
+use xblade::store::{Access, Expected, OpenError, OpenOptions, Warning, open};
 
 use crate::fixture::{Alone, Scratch, root};
 use crate::media::{Loop, Mounted, command};
@@ -107,6 +107,24 @@ fn two_ways_must_not_meet_in_a_page() {
     let message = open(&low).map(|_held| open(&rest).map(drop).unwrap_err().to_string()).unwrap();
     for part in ["by store=file", "by store=direct", "share a page of 4096 bytes", "multiples of 4096"] {
         assert!(message.contains(part), "{message}");
+    }
+}
+
+/// Reading ahead may fill a folio that lies on both sides of the border.
+#[test]
+fn two_ways_into_one_file_are_a_warning_even_between_pages() {
+    let Some(disk) = Disk::new("two_ways_into_one_file_are_a_warning_even_between_pages") else { return };
+    let file = disk.file();
+    for (first, second, expected) in [
+        (Access::Direct, Access::Cached, true),
+        (Access::Mapped, Access::Direct, true),
+        (Access::Direct, Access::Direct, false),
+        (Access::Mapped, Access::Cached, false),
+    ] {
+        let _held = open(&part(&file, first, 0, PAGE)).unwrap();
+        let opened = open(&part(&file, second, PAGE, PAGE)).unwrap();
+        let warned = opened.warnings.iter().any(|warning| matches!(warning, Warning::TwoWays { .. }));
+        assert_eq!(warned, expected, "{first:?}, {second:?}: {:?}", opened.warnings);
     }
 }
 
