@@ -181,6 +181,30 @@ fn a_loop_device_is_a_way_into_its_file() {
     }
 }
 
+/// The first partition of a loop device, made without a partition table.
+struct Partition<'a>(&'a Loop);
+
+impl<'a> Partition<'a> {
+    fn new(device: &'a Loop, start: u64, sectors: u64) -> Self {
+        // One that a test has left behind.
+        let _ = command("delpart", &[device.name(), "1"]);
+        command("addpart", &[device.name(), "1", &start.to_string(), &sectors.to_string()]).unwrap();
+        Self(device)
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        format!("{}p1", self.0.name()).into()
+    }
+}
+
+impl Drop for Partition<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = command("delpart", &[self.0.name(), "1"]) {
+            eprintln!("{error}");
+        }
+    }
+}
+
 /// The kernel itself keeps exports of a disk and of a partition of it apart; a
 /// partition of a loop device is a part of its file as well.
 #[test]
@@ -188,21 +212,11 @@ fn a_partition_of_a_loop_device_is_a_part_of_its_file() {
     let Some(disk) = Disk::new("a_partition_of_a_loop_device_is_a_part_of_its_file") else { return };
     let file = disk.file();
     let device = Loop::new(&file, &[]);
-    // From sector 9 on, 100 sectors.
-    if command(
-        "sh",
-        &["-c", &format!("echo '9 100' | sfdisk -q --no-tell-kernel {0} && partx -a {0}", device.name())],
-    )
-    .is_err()
-    {
-        eprintln!("this kernel has no partitions of loop devices");
-        return;
-    }
-    let partition = std::path::PathBuf::from(format!("{}p1", device.name()));
+    let partition = Partition::new(&device, 9, 100);
+    let partition = partition.path();
     let above = part(&partition, Access::Direct, 0, 8 * 512);
     for (sector, refused) in [(7, false), (8, true), (9, true), (16, true), (17, true), (24, false)] {
         let below = part(&file, Access::Direct, sector * 512, 512);
         assert_eq!(is_refused(&above, &below), refused, "sector {sector}");
     }
-    command("partx", &["-d", device.name()]).unwrap();
 }
