@@ -41,6 +41,11 @@ impl Variant {
         if self.mtu < 9000 { 2 } else { 16 }
     }
 
+    /// Sectors that a frame has room for, whatever is advertised.
+    pub fn sectors_fitting(self) -> u8 {
+        if self.mtu < 9000 { 2 } else { 17 }
+    }
+
     /// Longest frame, without its tags, that any link lets pass: some count
     /// the tags as part of the MTU.
     pub fn frame_len_max(self) -> usize {
@@ -151,8 +156,9 @@ impl<'a> Bench<'a> {
             after[reason.index()] -= 1;
         }
         let names = DropReason::ALL.map(DropReason::name);
-        let told =
-            |counts: [u64; 12]| names.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+        let told = |counts: [u64; DropReason::ALL.len()]| {
+            names.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect::<Vec<_>>()
+        };
         assert_eq!(told(after), told(before), "drop counters (less {reasons:?}) after {}", hex(frame));
     }
 

@@ -145,7 +145,7 @@ impl Desk {
             sectors_per_frame: lane.sectors_per_frame(),
         };
         let action = match known {
-            Known::New => command::execute(&request, &mut export.state, advert),
+            Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit()),
             Known::CopyOfDone => {
                 stats.counters.repeated += 1;
                 command::in_force(&request, &export.state, advert)
@@ -157,6 +157,9 @@ impl Desk {
         };
         let (ata, kind, sector, payload_offset) = match action {
             Action::Ignore(reason) => {
+                if let (DropReason::ReplyTooLong, Body::Ata { ata, .. }) = (reason, &request.body) {
+                    lane.note_too_long(address, ata.count.max(1));
+                }
                 stats.dropped(reason);
                 return Some(job.dropped(operation, reason));
             }

@@ -289,7 +289,7 @@ impl<R: Rings> Worker<R> {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let request_len = frame.len();
         let first = own.lane.memory().piece(&frame, 0);
-        let sectors = self.shared.get(usize::from(own.id)).map_or(0, SharedLane::sectors_per_frame);
+        let sectors = self.shared.get(usize::from(own.id)).map_or(0, |shared| shared.reply_limit().now);
         let room = room::for_reply(&header, first, sectors).max(request_len);
         if room > request_len {
             own.lane.warm(&mut frame);
