@@ -135,7 +135,7 @@ fn histories_show_planted_bugs() {
 /// anybody, but is seen by what the disk was asked to do.
 #[test]
 fn every_planted_bug_is_found() {
-    for bug in Bug::ALL {
+    for bug in Bug::ALL.into_iter().filter(|bug| !Bug::STATE.contains(bug)) {
         let seeds = seeds_to_find(bug, true);
         let most = if bug == Bug::NoGapRule { SEEDS } else { 200 };
         assert!(seeds <= most, "{bug:?} took {seeds} seeds");
