@@ -20,6 +20,7 @@
 //! `FakeRings` the whole worker runs deterministically, without root.
 
 mod announce;
+mod asleep;
 mod book;
 mod changes;
 mod content;
