@@ -26,11 +26,15 @@ pub enum Bug {
     OffByOneAtEnd,
     /// A fault of the medium is told by an AoE error.
     AoeErrorForMedium,
+    /// The file of a state takes its place before it is stable.
+    NoStateFileSync,
+    /// A state counts as kept before its folder is stable.
+    NoStateFolderSync,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::AckBeforeStable,
         Self::NoOverlapGuard,
         Self::NoFolding,
@@ -41,7 +45,13 @@ impl Bug {
         Self::SwallowedSyncError,
         Self::OffByOneAtEnd,
         Self::AoeErrorForMedium,
+        Self::NoStateFileSync,
+        Self::NoStateFolderSync,
     ];
+
+    /// Those in what keeps the state of exports. Only power cuts show them
+    /// (`tests/tests/crash.rs`): the simulation has no state folder.
+    pub const STATE: [Self; 2] = [Self::NoStateFileSync, Self::NoStateFolderSync];
 }
 
 #[cfg(feature = "plant")]

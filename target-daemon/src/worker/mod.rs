@@ -22,6 +22,7 @@
 mod announce;
 mod answered;
 mod answered_sets;
+mod asleep;
 mod book;
 mod changes;
 mod content;

@@ -145,6 +145,11 @@ impl Seat {
         Self { answered, ..self }
     }
 
+    /// The export, when nothing is under way for it any more.
+    pub fn into_export(self) -> Export {
+        self.export
+    }
+
     /// What was answered for it, when nothing is under way for it any more.
     pub fn take_answered(&mut self) -> Answered {
         std::mem::replace(&mut self.answered, Answered::new())
