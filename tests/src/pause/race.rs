@@ -9,14 +9,14 @@
 use std::time::{Duration, Instant};
 
 use super::case::{Case, Who};
-use super::cores::{Ahead, Cores};
+use super::cores::Cores;
 use super::host::{Extent, Hosts, OpId, place, value_of};
 use super::stop::{Freezer, Stopped, Target};
 use super::wire::{Lane, Way};
 use crate::crash::random::Random;
 
 /// How long a worker that wakes late gets no core, at most.
-const LATE_MAX: Duration = Duration::from_millis(30);
+const LATE_MAX: Duration = Duration::from_millis(50);
 
 /// When the resend is sent once more while a worker wakes late.
 const RESEND_LATE: Duration = Duration::from_millis(3);
@@ -127,10 +127,8 @@ pub fn run(case: &Case, subject: &Subject<'_>, hosts: &mut Hosts, random: &mut R
     let mut b = race.answer(a);
     race.hosts.wait(begin + case.hold, None);
     if case.wakes_late {
-        let ahead = Ahead::of_all().expect("SCHED_FIFO for the thread that sends");
         drop(stopped);
         b = race.during_late_wake_up(a, b);
-        drop(ahead);
         subject.free();
     } else {
         drop(stopped);
@@ -188,8 +186,8 @@ impl<'a> Race<'a> {
         self.hosts.is_done(a).then(|| self.hosts.write(Way::New, self.newer))
     }
 
-    /// The target goes on, but one worker has no core: this thread, which
-    /// never waits for anything, is on it.
+    /// The target goes on, but one worker has no core: this thread, which goes
+    /// ahead of it and never waits for anything here, is on it.
     fn during_late_wake_up(&mut self, a: OpId, mut b: Option<OpId>) -> Option<OpId> {
         self.hosts.spins = true;
         let end = Instant::now() + LATE_MAX;

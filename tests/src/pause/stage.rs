@@ -59,8 +59,9 @@ pub fn run(
     if options.who.contains(&Who::Cgroup) && stage.freezer.is_none() {
         report.skip("frozen control groups: this machine has none that this process may make".to_owned());
     }
-    let may_go_ahead = Ahead::of_all().map(drop);
-    if let Err(error) = &may_go_ahead {
+    // Where workers never sleep, this thread would wait for its turn as well.
+    let ahead = Ahead::of_all();
+    if let Err(error) = &ahead {
         report.skip(format!("workers that wake late: no SCHED_FIFO ({error})"));
     }
     stage.warm_up(setup);
@@ -84,7 +85,7 @@ pub fn run(
         if case.who == Who::Cgroup && subject.freezer.is_none() {
             continue;
         }
-        case.wakes_late &= may_go_ahead.is_ok();
+        case.wakes_late &= ahead.is_ok();
         let outcome = race::run(&case, &subject, &mut stage.hosts, random);
         report.add(&case, &outcome);
         if let Outcome::Stale(what) = &outcome
@@ -110,9 +111,11 @@ impl Stage {
         let spaces = [Space::with_mounts(), Space::new()];
         let names = link(&spaces, setup);
         let exports = options.exports();
-        let owners: Vec<_> =
-            exports.iter().map(|_| random.within(0..setup.workers as u64) as usize).collect();
         let spreads = random.within(0..2) == 0;
+        // If the first queue spreads, the last worker has the other one, so an
+        // export of its own would have no lane of another worker with two queues.
+        let last = setup.workers - usize::from(spreads && setup.workers == 2);
+        let owners: Vec<_> = exports.iter().map(|_| random.within(0..last as u64) as usize).collect();
         let mut arguments: Vec<String> = (0..)
             .zip(exports.iter().zip(&owners))
             .map(|(slot, (kind, owner))| export(slot, *kind, *owner, &folders))
