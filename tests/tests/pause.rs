@@ -50,5 +50,5 @@ fn without_the_rule_most_pauses_of_several_workers_lose() {
     let options = Options { plant: Some(RULE_OFF.into()), workers: vec![2], ..Options::new(60, 1) };
     let report = pauses(&options);
     assert!(report.all.stale * 2 > report.all.pauses, "the pauses show little: {}", report.line());
-    assert!(report.unexplained >= report.all.stale, "the histories do not show it: {}", report.line());
+    assert!(report.unexplained > 0, "the histories do not show it: {}", report.line());
 }

@@ -4,6 +4,7 @@
 //! ```text
 //! xblade-pause --pauses 10000
 //! xblade-pause --pauses 500 --workers 2 --who thread --plant NoGapRule
+//! xblade-pause --pauses 100 --vm qmp.sock --tap tap0,tap1 --stores mmap
 //! ```
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use xblade_tests::pause::case::{Durability, Idle, Store, Tags, Who};
+use xblade_tests::pause::vm::{self, Vm};
 use xblade_tests::pause::{Options, remove_leftovers, run};
 
 /// Stops `xblade serve` while a write waits on one lane, has its resend and a
@@ -57,6 +59,15 @@ struct Cli {
     /// The longest pause, in milliseconds.
     #[arg(long, default_value_t = 300)]
     longest: u64,
+    /// Stop the VM that listens for QMP here, rather than a daemon of our own.
+    #[arg(long, value_name = "SOCKET", requires = "tap")]
+    vm: Option<PathBuf>,
+    /// The taps of the VM's interfaces, with two queues each.
+    #[arg(long, value_delimiter = ',')]
+    tap: Vec<String>,
+    /// The most sectors of a request to the VM, a power of two.
+    #[arg(long, default_value_t = 2)]
+    sectors: u8,
     /// Where files on a disk go.
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -85,7 +96,10 @@ fn main() -> std::io::Result<ExitCode> {
         stop,
     };
     remove_leftovers(&options);
-    let report = run(&options);
+    let report = match cli.vm {
+        Some(qmp) => vm::run(&options, &Vm { qmp, taps: cli.tap, sectors_max: cli.sectors })?,
+        None => run(&options),
+    };
     eprintln!();
     println!("{}\n{report}", report.table());
     if !report.shows_something() {

@@ -16,6 +16,9 @@ pub enum Who {
     Thread,
     /// A frozen control group.
     Cgroup,
+    /// The VM that it runs in, by QMP.
+    #[value(skip)]
+    Vm,
 }
 
 /// What an idle worker does.
@@ -77,8 +80,12 @@ impl Shape {
 
     /// First sector and sectors, within a place: of the older write, and of the
     /// newer one.
-    pub fn extents(self) -> [(u64, u8); 2] {
+    pub fn extents(self, sectors_max: u8) -> [(u64, u8); 2] {
         match self {
+            Self::Same if sectors_max < 12 => [(8, 2), (8, 2)],
+            Self::Partial if sectors_max < 12 => [(8, 2), (9, 2)],
+            Self::Larger if sectors_max < 12 => [(8, 1), (7, 2)],
+            Self::Smaller if sectors_max < 12 => [(8, 2), (9, 1)],
             Self::Same => [(8, 4), (8, 4)],
             Self::Partial => [(6, 6), (9, 8)],
             Self::Larger => [(8, 1), (4, 12)],
@@ -96,6 +103,8 @@ pub struct Setup {
     pub interfaces: usize,
     /// `--idle`.
     pub idle: Idle,
+    /// The most sectors of a request.
+    pub sectors_max: u8,
 }
 
 impl Setup {
@@ -149,7 +158,7 @@ impl Case {
 
     /// Each of its properties.
     pub fn values(&self) -> [String; 10] {
-        let Setup { workers, interfaces, idle } = self.setup;
+        let Setup { workers, interfaces, idle, .. } = self.setup;
         let ms = self.hold.as_millis();
         [
             lower(&self.who),

@@ -79,6 +79,9 @@ pub struct Hosts {
     pub is_loaded: bool,
     /// Whether this thread keeps its core while it waits.
     pub spins: bool,
+    /// Those that send: indices in [`Tags::ALL`].
+    senders: Vec<usize>,
+    sectors_max: u8,
     seed: u64,
     random: Random,
     began: Instant,
@@ -93,14 +96,17 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Hosts of so many exports.
-    pub fn new(wire: Wire, exports: usize, seed: u64) -> Self {
+    /// Those that make tags so, of so many exports, with this many sectors in a
+    /// request, a power of two.
+    pub fn new(wire: Wire, tags: &[Tags], exports: usize, sectors_max: u8, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let counters = Tags::ALL.map(|_| (0..exports).map(|_| random.draw() as u32).collect()).to_vec();
         Self {
             wire,
             is_loaded: false,
             spins: false,
+            senders: tags.iter().map(|tags| *tags as usize).collect(),
+            sectors_max,
             seed,
             random,
             began: Instant::now(),
@@ -111,6 +117,11 @@ impl Hosts {
             next_background: Instant::now(),
             resends: 0,
         }
+    }
+
+    /// The hosts: indices in [`Tags::ALL`].
+    pub fn senders(&self) -> &[usize] {
+        &self.senders
     }
 
     /// Sends a write.
@@ -184,10 +195,11 @@ impl Hosts {
         self.settle();
         let mut wrong = Vec::new();
         for export in 0..self.counters[0].len() {
-            for lba in (0..SECTORS).step_by(16) {
-                let of = |op: &Op| op.is_write && op.extent.export == export && op.touches(lba, 16);
+            for lba in (0..SECTORS).step_by(usize::from(self.sectors_max)) {
+                let count = self.sectors_max;
+                let of = |op: &Op| op.is_write && op.extent.export == export && op.touches(lba, count.into());
                 if self.ops.iter().any(of) {
-                    let extent = Extent { host: 0, export, lba, count: 16 };
+                    let extent = Extent { host: self.senders[0], export, lba, count };
                     let op = self.read(Way::New, extent);
                     assert!(self.until_done(Way::New, op), "a read is not answered");
                 }
@@ -243,7 +255,7 @@ impl Hosts {
         let tag = self.next_tag(host, export);
         let interface = self.wire.interface(way);
         let ask = Ask { tag, dst: target(interface), ..Ask::new(address(export), ATA, argument) };
-        self.wire.send(way, &ask.from(mac(host, interface)).bytes());
+        self.wire.send(way, ask.from(mac(host, interface)).bytes());
         tag
     }
 
@@ -274,8 +286,8 @@ impl Hosts {
             return;
         }
         if self.flights.iter().filter(|flight| flight.is_background).count() < BACKGROUND_WINDOW {
-            let count = self.random.within(1..5);
-            let host = self.random.within(0..Tags::ALL.len() as u64) as usize;
+            let count = self.random.within(1..5).min(self.sectors_max.into());
+            let host = self.senders[self.random.within(0..self.senders.len() as u64) as usize];
             let lba = host as u64 * BACKGROUND_SECTORS + self.random.within(0..BACKGROUND_SECTORS - count);
             let export = self.random.within(0..self.counters[host].len() as u64) as usize;
             let is_write = self.random.within(0..5) < 3;

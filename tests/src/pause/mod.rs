@@ -15,10 +15,13 @@
 pub mod case;
 mod cores;
 mod host;
+mod qmp;
 mod race;
 mod report;
 mod stage;
+mod steer;
 mod stop;
+pub mod vm;
 mod wire;
 
 use std::path::PathBuf;
@@ -92,7 +95,12 @@ impl Options {
         let mut all = Vec::new();
         for &workers in &self.workers {
             for &interfaces in &self.interfaces {
-                all.extend(self.idle.iter().map(|&idle| Setup { workers, interfaces, idle }));
+                all.extend(self.idle.iter().map(|&idle| Setup {
+                    workers,
+                    interfaces,
+                    idle,
+                    sectors_max: 16,
+                }));
             }
         }
         all

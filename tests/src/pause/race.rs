@@ -11,15 +11,23 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Who};
 use super::cores::Cores;
 use super::host::{Extent, Hosts, OpId, place, value_of};
+use super::qmp::Qmp;
 use super::stop::{Freezer, Stopped, Target};
 use super::wire::{Lane, Way};
 use crate::crash::random::Random;
+use crate::sim::value::Value;
 
 /// How long a worker that wakes late gets no core, at most.
 const LATE_MAX: Duration = Duration::from_millis(50);
 
+/// The same in a VM, which is emulated.
+const LATE_IN_VM_MAX: Duration = Duration::from_millis(300);
+
 /// When the resend is sent once more while a worker wakes late.
 const RESEND_LATE: Duration = Duration::from_millis(3);
+
+/// The same in a VM.
+const RESEND_LATE_IN_VM: Duration = Duration::from_millis(30);
 
 /// The longest time from the writes before a pause to the pause.
 const SETTLE_MAX_US: u64 = 3000;
@@ -39,12 +47,16 @@ pub enum Outcome {
 pub struct Subject<'a> {
     /// Its process.
     pub pid: u32,
-    /// The threads of its workers.
+    /// The threads of its workers, or the processors of its VM.
     pub workers: &'a [i32],
-    /// Where they may run.
+    /// Other threads that must go on when a worker wakes late.
+    pub others: &'a [i32],
+    /// Where all these may run.
     pub cores: &'a [Cores],
     /// Its control group.
     pub freezer: Option<&'a Freezer>,
+    /// Its VM.
+    pub vm: Option<&'a Qmp>,
     /// The worker of each export.
     pub owners: &'a [usize],
     /// Frames on the first queue of an interface go to the owner at once.
@@ -84,21 +96,26 @@ impl Subject<'_> {
             }
             Who::Thread => Target::Thread(self.workers[old]),
             Who::Cgroup => Target::Group(self.freezer.expect("a control group that freezes")),
+            Who::Vm => Target::Vm(self.vm.expect("a VM")),
         };
         Stopped::new(target).unwrap_or_else(|error| panic!("stopping {target:?}: {error}"))
     }
 
-    /// Leaves this worker no core but the one that is not its.
+    fn threads(&self) -> impl Iterator<Item = i32> {
+        self.workers.iter().chain(self.others).copied()
+    }
+
+    /// Leaves this worker one core only, and all others the rest.
     fn crowd(&self, late: usize, core: usize, all: Cores) {
-        for (worker, tid) in self.workers.iter().enumerate() {
-            let cores = if worker == late { Cores::one(core) } else { all.without(core) };
-            cores.give(*tid).expect("a thread of the daemon");
+        for (at, tid) in self.threads().enumerate() {
+            let cores = if at == late { Cores::one(core) } else { all.without(core) };
+            cores.give(tid).expect("a thread of the target");
         }
     }
 
     fn free(&self) {
-        for (tid, cores) in self.workers.iter().zip(self.cores) {
-            cores.give(*tid).expect("a thread of the daemon");
+        for (tid, cores) in self.threads().zip(self.cores) {
+            cores.give(tid).expect("a thread of the target");
         }
     }
 }
@@ -142,7 +159,7 @@ pub fn run(case: &Case, subject: &Subject<'_>, hosts: &mut Hosts, random: &mut R
         return Outcome::None;
     }
     let told = |what: String| format!("{what} (old lane {old:?} of worker {old_worker}, new lane {new:?})");
-    match race.look(before, a, b) {
+    match race.look(&before, a, b) {
         Ok(()) => Outcome::Good,
         Err(what) => Outcome::Stale(told(what)),
     }
@@ -153,32 +170,54 @@ struct Race<'a> {
     hosts: &'a mut Hosts,
     older: Extent,
     newer: Extent,
+    /// Every sector of both.
     whole: Extent,
+    sectors_max: u8,
+    /// How long a worker that wakes late has no core, and when the resend is
+    /// sent once more meanwhile.
+    late: (Duration, Duration),
 }
 
 impl<'a> Race<'a> {
     fn new(case: &Case, hosts: &'a mut Hosts, random: &mut Random) -> Self {
+        let sectors_max = case.setup.sectors_max;
         let host = case.tags as usize;
         let place = place(host, random);
         let extent = |(lba, count)| Extent { host, export: case.export, lba: place + lba, count };
-        let [older, newer] = case.shape.extents().map(extent);
+        let [older, newer] = case.shape.extents(sectors_max).map(extent);
         let lba = older.lba.min(newer.lba);
         let end = |extent: Extent| extent.lba + u64::from(extent.count);
         let whole = Extent { lba, count: (end(older).max(end(newer)) - lba) as u8, ..older };
-        Self { hosts, older, newer, whole }
+        let late = match case.who {
+            Who::Vm => (LATE_IN_VM_MAX, RESEND_LATE_IN_VM),
+            _ => (LATE_MAX, RESEND_LATE),
+        };
+        Self { hosts, older, newer, whole, sectors_max, late }
+    }
+
+    /// All of it, in requests.
+    fn parts(&self) -> Vec<Extent> {
+        let (whole, most) = (self.whole, self.sectors_max);
+        let offsets = (0..whole.count).step_by(usize::from(most));
+        let part = |at| Extent { lba: whole.lba + u64::from(at), count: most.min(whole.count - at), ..whole };
+        offsets.map(part).collect()
     }
 
     /// Writes all of it, over both lanes, so that both are known to be open.
-    fn prepare(&mut self) -> Option<OpId> {
-        let mut last = None;
+    /// What each sector holds then.
+    fn prepare(&mut self) -> Option<Vec<Value>> {
+        let mut before = Vec::new();
         for way in [Way::New, Way::Old] {
-            let op = self.hosts.write(way, self.whole);
-            if !self.hosts.until_done(way, op) {
-                return None;
+            before.clear();
+            for part in self.parts() {
+                let op = self.hosts.write(way, part);
+                if !self.hosts.until_done(way, op) {
+                    return None;
+                }
+                before.extend(vec![value_of(op); usize::from(part.count)]);
             }
-            last = Some(op);
         }
-        last
+        Some(before)
     }
 
     /// Sends the newer write, if the older one has been acknowledged.
@@ -189,12 +228,13 @@ impl<'a> Race<'a> {
     /// The target goes on, but one worker has no core: this thread, which goes
     /// ahead of it and never waits for anything here, is on it.
     fn during_late_wake_up(&mut self, a: OpId, mut b: Option<OpId>) -> Option<OpId> {
+        let (late_max, resend) = self.late;
         self.hosts.spins = true;
-        let end = Instant::now() + LATE_MAX;
-        self.hosts.wait(end.min(Instant::now() + RESEND_LATE), Some(a));
+        let end = Instant::now() + late_max;
+        self.hosts.wait(end.min(Instant::now() + resend), Some(a));
         while !self.hosts.is_done(a) && Instant::now() < end {
             self.hosts.resend(Way::New, a);
-            self.hosts.wait(end.min(Instant::now() + RESEND_LATE), Some(a));
+            self.hosts.wait(end.min(Instant::now() + resend), Some(a));
         }
         b = b.or_else(|| self.answer(a));
         if let Some(b) = b {
@@ -206,25 +246,28 @@ impl<'a> Race<'a> {
 
     /// Reads what is there. The read comes over the old lane, so it is executed
     /// after what has waited there.
-    fn look(&mut self, before: OpId, a: OpId, b: OpId) -> Result<(), String> {
-        let read = self.hosts.read(Way::Old, self.whole);
-        assert!(self.hosts.until_done(Way::Old, read), "a read is not answered");
+    fn look(&mut self, before: &[Value], a: OpId, b: OpId) -> Result<(), String> {
+        let mut found = Vec::new();
+        for part in self.parts() {
+            let read = self.hosts.read(Way::Old, part);
+            assert!(self.hosts.until_done(Way::Old, read), "a read is not answered");
+            found.extend(self.hosts.values(read));
+        }
         let is_in = |extent: Extent, lba| extent.lba <= lba && lba < extent.lba + u64::from(extent.count);
-        for (lba, found) in (self.whole.lba..).zip(self.hosts.values(read)) {
+        for (lba, (found, before)) in (self.whole.lba..).zip(found.into_iter().zip(before)) {
             let expected = match () {
-                () if is_in(self.newer, lba) => b,
-                () if is_in(self.older, lba) => a,
-                () => before,
+                () if is_in(self.newer, lba) => value_of(b),
+                () if is_in(self.older, lba) => value_of(a),
+                () => *before,
             };
-            if *found != value_of(expected) {
+            if found != expected {
                 let name = |value| match value {
                     _ if value == value_of(a) => "the older write",
                     _ if value == value_of(b) => "the newer write",
-                    _ if value == value_of(before) => "what was there before",
+                    _ if value == *before => "what was there before",
                     _ => "something else",
                 };
-                let (found, expected) = (name(*found), name(value_of(expected)));
-                return Err(format!("sector {lba} holds {found}, not {expected}"));
+                return Err(format!("sector {lba} holds {}, not {}", name(found), name(expected)));
             }
         }
         Ok(())

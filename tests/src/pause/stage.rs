@@ -59,12 +59,6 @@ pub fn run(
     if options.who.contains(&Who::Cgroup) && stage.freezer.is_none() {
         report.skip("frozen control groups: this machine has none that this process may make".to_owned());
     }
-    // Where workers never sleep, this thread would wait for its turn as well.
-    let ahead = Ahead::of_all();
-    if let Err(error) = &ahead {
-        report.skip(format!("workers that wake late: no SCHED_FIFO ({error})"));
-    }
-    stage.warm_up(setup);
     let pid = stage.daemon.id();
     let threads = workers(pid);
     assert_eq!(threads.len(), setup.workers, "xblade has another number of workers");
@@ -72,11 +66,33 @@ pub fn run(
     let subject = Subject {
         pid,
         workers: &threads,
+        others: &[],
         cores: &cores.expect("threads of the daemon"),
         freezer: stage.freezer.as_ref(),
+        vm: None,
         owners: &stage.owners,
         spreads: stage.spreads,
     };
+    go_through(options, setup, rows, &subject, &mut stage.hosts, random, report);
+    assert!(stage.daemon.is_running(), "xblade has ended");
+}
+
+/// Has a target go through these pauses, and explains in the end what it holds.
+pub fn go_through(
+    options: &Options,
+    setup: Setup,
+    rows: impl Iterator<Item = Row>,
+    subject: &Subject<'_>,
+    hosts: &mut Hosts,
+    random: &mut Random,
+    report: &mut Report,
+) {
+    // Where workers never sleep, this thread would wait for its turn as well.
+    let ahead = Ahead::of_all();
+    if let Err(error) = &ahead {
+        report.skip(format!("workers that wake late: no SCHED_FIFO ({error})"));
+    }
+    warm_up(hosts, setup, subject.owners.len());
     for row in rows {
         if options.stop.load(Ordering::Relaxed) {
             break;
@@ -86,7 +102,7 @@ pub fn run(
             continue;
         }
         case.wakes_late &= ahead.is_ok();
-        let outcome = race::run(&case, &subject, &mut stage.hosts, random);
+        let outcome = race::run(&case, subject, hosts, random);
         report.add(&case, &outcome);
         if let Outcome::Stale(what) = &outcome
             && options.verbose
@@ -98,10 +114,30 @@ pub fn run(
             eprint!("\r{} ", report.line());
         }
     }
-    let unexplained = stage.hosts.explain();
+    let unexplained = hosts.explain();
     report.add_unexplained(&format!("{setup:?}"), unexplained);
-    report.resends += stage.hosts.resends;
-    assert!(stage.daemon.is_running(), "xblade has ended");
+    report.resends += hosts.resends;
+}
+
+/// Has every export answer every host over every lane.
+fn warm_up(hosts: &mut Hosts, setup: Setup, exports: usize) {
+    let end = Instant::now() + OPEN_MAX;
+    for interface in 0..setup.interfaces {
+        for queue in 0..setup.queues() {
+            let lane = Lane { interface, queue };
+            hosts.wire.aim(lane, lane).expect("masks of queues");
+            for export in 0..exports {
+                for turn in 0..WARM_UP {
+                    let host = hosts.senders()[turn % hosts.senders().len()];
+                    let extent = Extent { host, export, lba: 0, count: 1 };
+                    let op = hosts.read(Way::New, extent);
+                    while !hosts.until_done(Way::New, op) {
+                        assert!(Instant::now() < end, "the target does not answer over {lane:?}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Stage {
@@ -139,28 +175,8 @@ impl Stage {
         let freezer = options.who.contains(&Who::Cgroup).then(|| Freezer::new(daemon.id())).flatten();
         let hosts: Vec<_> = names.into_iter().map(|(_, host)| host).collect();
         let wire = Wire::open(&spaces[0], &hosts, setup.queues()).expect("sockets on all interfaces");
-        let hosts = Hosts::new(wire, exports.len(), random.draw());
+        let hosts = Hosts::new(wire, &options.tags, exports.len(), setup.sectors_max, random.draw());
         Self { hosts, daemon, freezer, owners, spreads, _spaces: spaces, _folders: folders }
-    }
-
-    /// Has every export answer every host over every lane.
-    fn warm_up(&mut self, setup: Setup) {
-        let end = Instant::now() + OPEN_MAX;
-        for interface in 0..setup.interfaces {
-            for queue in 0..setup.queues() {
-                let lane = Lane { interface, queue };
-                self.hosts.wire.aim(lane, lane).expect("masks of queues");
-                for export in 0..self.owners.len() {
-                    for turn in 0..WARM_UP {
-                        let extent = Extent { host: turn % 2, export, lba: 0, count: 1 };
-                        let op = self.hosts.read(Way::New, extent);
-                        while !self.hosts.until_done(Way::New, op) {
-                            assert!(Instant::now() < end, "the target does not answer over {lane:?}");
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
+use super::qmp::Qmp;
+
 /// How the folders of control groups begin.
 const PREFIX: &str = "xblade-pause-";
 
@@ -21,6 +23,8 @@ pub enum Target<'a> {
     Thread(i32),
     /// A control group, by its freezer.
     Group(&'a Freezer),
+    /// A VM, by QMP.
+    Vm(&'a Qmp),
 }
 
 /// Something that is stopped. It goes on when this is dropped.
@@ -51,6 +55,7 @@ impl<'a> Stopped<'a> {
                 until(|| freezer.is_frozen())?;
                 Ok(stopped)
             }
+            Target::Vm(qmp) => qmp.execute("stop").map(|_| Self(target)),
         }
     }
 }
@@ -62,6 +67,7 @@ impl Drop for Stopped<'_> {
             Target::Process(pid) => signal(pid, libc::SIGCONT),
             Target::Thread(tid) => ptrace(libc::PTRACE_DETACH, tid),
             Target::Group(freezer) => freezer.write(freezer.kind.off),
+            Target::Vm(qmp) => qmp.execute("cont").map(drop),
         };
     }
 }

@@ -19,6 +19,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use super::cores::Cores;
+use super::steer;
 use crate::{PacketSocket, Space};
 
 /// An interface and one of its queues.
@@ -39,11 +40,18 @@ pub enum Way {
     New,
 }
 
+/// How a frame finds its queue.
+enum Steering {
+    /// By the core that sends it: the mask of each queue of each interface.
+    Cores(Vec<Vec<File>>),
+    /// By its length: see [`super::steer`].
+    Length,
+}
+
 /// The host's side of all links.
 pub struct Wire {
     sockets: Vec<PacketSocket>,
-    /// The mask of each queue of each interface.
-    masks: Vec<Vec<File>>,
+    steering: Steering,
     lanes: [Lane; 2],
     /// What this thread may run on, and does again in the end.
     all: Cores,
@@ -55,18 +63,33 @@ impl Wire {
     /// Opens `names`, in the namespace of the host, which has to have mounts of
     /// its own.
     pub fn open(host: &Space, names: &[String], queues: usize) -> io::Result<Self> {
-        let all = Cores::of(0)?;
-        let [new, old, ..] = all.list()[..] else {
-            return Err(io::Error::other("two cores are needed, one for each way"));
-        };
         // What is under /sys/class/net is that of whoever mounted it.
         host.sh("mount -t sysfs sysfs /sys");
         let names = names.to_vec();
         let opened =
             host.run(move || names.iter().map(|name| open(name, queues)).collect::<io::Result<Vec<_>>>());
         let (sockets, masks) = opened?.into_iter().unzip();
+        Self::new(sockets, Steering::Cores(masks))
+    }
+
+    /// Opens the taps of a VM, with two queues each, in the namespace of this
+    /// thread.
+    pub fn over_taps(names: &[String]) -> io::Result<Self> {
+        let open = |name: &String| {
+            steer::by_length(name)?;
+            PacketSocket::open(name)
+        };
+        let sockets: io::Result<_> = names.iter().map(open).collect();
+        Self::new(sockets?, Steering::Length)
+    }
+
+    fn new(sockets: Vec<PacketSocket>, steering: Steering) -> io::Result<Self> {
+        let all = Cores::of(0)?;
+        let [new, old, ..] = all.list()[..] else {
+            return Err(io::Error::other("two cores are needed, one for each way"));
+        };
         let lane = Lane { interface: 0, queue: 0 };
-        Ok(Self { sockets, masks, lanes: [lane; 2], all, cores: [old, new], at: Cell::new(Way::New) })
+        Ok(Self { sockets, steering, lanes: [lane; 2], all, cores: [old, new], at: Cell::new(Way::New) })
     }
 
     /// The core that sends this way.
@@ -82,7 +105,8 @@ impl Wire {
     /// Lets each way go to one lane.
     pub fn aim(&mut self, old: Lane, new: Lane) -> io::Result<()> {
         self.lanes = [old, new];
-        for (interface, queues) in self.masks.iter().enumerate() {
+        let masks = if let Steering::Cores(masks) = &self.steering { &masks[..] } else { &[] };
+        for (interface, queues) in masks.iter().enumerate() {
             for (queue, file) in queues.iter().enumerate() {
                 let is = |way: Way| self.lanes[way as usize] == Lane { interface, queue };
                 let ways = [Way::Old, Way::New].into_iter().filter(|way| is(*way));
@@ -104,11 +128,16 @@ impl Wire {
     }
 
     /// Sends a frame. One that cannot be sent is as good as lost on the way.
-    pub fn send(&self, way: Way, frame: &[u8]) {
+    pub fn send(&self, way: Way, mut frame: Vec<u8>) {
         if way != self.at.get() {
             self.turn_to(way).expect("a core of ours");
         }
-        let _ = self.sockets[self.interface(way)].send(frame);
+        let Lane { interface, queue } = self.lanes[way as usize];
+        if matches!(self.steering, Steering::Length) {
+            frame.resize(frame.len().max(60), 0);
+            frame.resize(frame.len() + (frame.len() + queue) % 2, 0);
+        }
+        let _ = self.sockets[interface].send(&frame);
     }
 
     fn turn_to(&self, way: Way) -> io::Result<()> {
