@@ -13,7 +13,7 @@ boot() {
     for n in 0 1; do
         echo 1 >/proc/sys/net/ipv6/conf/eth$n/disable_ipv6
         ip link set eth$n up
-        arguments+=(--interface eth$n)
+        arguments+=(--interface "eth$n")
     done
     for kind in durable volatile; do
         dd if=/dev/zero of=/tmp/$slot.img bs=1M count=1 2>/dev/null

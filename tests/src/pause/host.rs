@@ -85,6 +85,8 @@ pub struct Hosts {
     seed: u64,
     random: Random,
     began: Instant,
+    /// Jiffies at the beginning, and in a second.
+    jiffies: (u32, u32),
     /// Counters of tags, of each host and export.
     counters: Vec<Vec<u32>>,
     now: Moment,
@@ -100,6 +102,8 @@ impl Hosts {
     /// request, a power of two.
     pub fn new(wire: Wire, tags: &[Tags], exports: usize, sectors_max: u8, seed: u64) -> Self {
         let mut random = Random::new(seed);
+        let hz = [100, 250, 1000][random.within(0..3) as usize];
+        let jiffies = (random.draw() as u32, hz);
         let counters = Tags::ALL.map(|_| (0..exports).map(|_| random.draw() as u32).collect()).to_vec();
         Self {
             wire,
@@ -110,6 +114,7 @@ impl Hosts {
             seed,
             random,
             began: Instant::now(),
+            jiffies,
             counters,
             now: 0,
             ops: Vec::new(),
@@ -122,6 +127,11 @@ impl Hosts {
     /// The hosts: indices in [`Tags::ALL`].
     pub fn senders(&self) -> &[usize] {
         &self.senders
+    }
+
+    /// Jiffies in a second, in the tags that have them.
+    pub fn hz(&self) -> u32 {
+        self.jiffies.1
     }
 
     /// Sends a write.
@@ -264,10 +274,11 @@ impl Hosts {
         *counter = counter.wrapping_add(1);
         match Tags::ALL[host] {
             Tags::Plain => *counter,
-            // As the driver makes them: 15 bits counted, jiffies of 4 ms below.
+            // As the driver makes them: 15 bits counted, 16 bits of jiffies below.
             Tags::Linux => {
-                let jiffies = (self.began.elapsed().as_millis() / 4) as u32;
-                (*counter & 0x7fff) << 16 | jiffies & 0xffff
+                let (first, hz) = self.jiffies;
+                let passed = (self.began.elapsed().as_millis() * u128::from(hz) / 1000) as u32;
+                (*counter & 0x7fff) << 16 | first.wrapping_add(passed) & 0xffff
             }
         }
     }

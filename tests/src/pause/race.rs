@@ -158,7 +158,8 @@ pub fn run(case: &Case, subject: &Subject<'_>, hosts: &mut Hosts, random: &mut R
     if !race.hosts.until_done(Way::New, b) {
         return Outcome::None;
     }
-    let told = |what: String| format!("{what} (old lane {old:?} of worker {old_worker}, new lane {new:?})");
+    let hz = race.hosts.hz();
+    let told = |what| format!("{what} (old lane {old:?} of worker {old_worker}, new lane {new:?}, HZ {hz})");
     match race.look(&before, a, b) {
         Ok(()) => Outcome::Good,
         Err(what) => Outcome::Stale(told(what)),
