@@ -32,6 +32,7 @@ use std::time::Duration;
 use ledger::{Checked, Wrong};
 
 pub use stage::remove_leftovers;
+pub(crate) use stage::{in_memory, remove_left_folders};
 
 /// What to do.
 #[derive(Clone, Debug)]

@@ -101,10 +101,15 @@ impl<'a> Stage<'a> {
 /// names them.
 pub fn remove_leftovers(options: &Options) {
     let parents = [options.folder.clone(), Some(std::env::temp_dir()), Some(in_memory())];
-    for parent in parents.into_iter().flatten() {
+    remove_left_folders(PREFIX, parents.into_iter().flatten());
+}
+
+/// The same for folders with this prefix.
+pub fn remove_left_folders(prefix: &str, parents: impl Iterator<Item = PathBuf>) {
+    for parent in parents {
         for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').nth(1));
+            let process = name.to_str().and_then(|name| name.strip_prefix(prefix)?.split('-').nth(1));
             let Some(process) = process else { continue };
             if !Path::new("/proc").join(process).exists() {
                 eprintln!("removing {}, left behind by process {process}", entry.path().display());
