@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use super::failure::Failure;
 use super::keeper;
+use super::quarantine;
 use crate::config::{self, Image, Serve};
 use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
-use crate::store::{self, Access, Durability, Holder, NullStore, OpenError, SECTOR_BYTES, Store};
+use crate::store::{
+    self, Access, Data, Durability, Holder, Identity, NullStore, OpenError, OpenFile, SECTOR_BYTES, Store,
+};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -21,6 +24,26 @@ pub struct Opened {
     pub export: Export,
     /// How its bytes are reached, and writes made stable.
     pub way: Way,
+    /// Where its bytes are.
+    pub source: Source,
+}
+
+/// Where the bytes of an export are.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Which data it is.
+    pub data: Data,
+    /// The file or device, if there is one.
+    pub file: Option<OpenFile>,
+}
+
+/// An export that is not served, for hosts have used other data at its address.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The export.
+    pub wanted: config::Export,
+    /// Why, with what to do.
+    pub why: String,
 }
 
 /// How the bytes of a store are reached, and writes made stable.
@@ -52,14 +75,37 @@ impl Way {
     }
 }
 
-/// Opens and locks every store. Nothing stays open if one of them fails.
-pub fn open(options: &Serve) -> Result<Vec<Opened>, Failure> {
+/// Opens and locks every store. Nothing stays open if one of them fails. An export at
+/// whose address hosts have used other data is left out, and told of.
+///
+/// # Errors
+///
+/// One cannot be opened, or there is nothing left to serve.
+pub fn open(options: &Serve) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
     let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
     if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
-    options.exports.iter().map(|wanted| open_one(wanted, options)).collect()
+    let (mut opened, mut refused) = (Vec::new(), Vec::new());
+    for wanted in &options.exports {
+        let one = open_one(wanted, options)?;
+        let kept = quarantine::check_kept(wanted, &one.source.data, options.service.state.0.as_deref());
+        match kept {
+            Err(why) if wanted.force => warn!("{} is forced: {why}", wanted.address),
+            Err(why) => {
+                error!("{} is NOT SERVED: {why}", wanted.address);
+                refused.push(Refused { wanted: wanted.clone(), why });
+                continue;
+            }
+            Ok(()) => {}
+        }
+        opened.push(one);
+    }
+    match (opened.is_empty(), refused.first()) {
+        (true, Some(Refused { why, .. })) => Err(Failure::Machine(why.clone().into())),
+        _ => Ok((opened, refused)),
+    }
 }
 
 /// Who may use an export.
@@ -79,10 +125,12 @@ pub fn examine(wanted: &config::Export) -> Result<(), Failure> {
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
     let folder = all.service.state.0.as_deref();
-    let (store, read_only, durability, path, way) = match &wanted.image {
+    let (store, read_only, durability, path, way, source) = match &wanted.image {
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
-            (store, false, Durability::Volatile, String::new(), Way { access: "null", stable: "" })
+            let data = Data { identity: Identity::null(), offset_bytes: 0 };
+            let (way, source) = (Way { access: "null", stable: "" }, Source { data, file: None });
+            (store, false, Durability::Volatile, String::new(), way, source)
         }
         Image::File(options) => {
             privilege::may_open(&options.path).map_err(Failure::request)?;
@@ -94,7 +142,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
                 warn!("{address}: {warning}");
             }
             let (path, way) = (options.path.display().to_string(), Way::of(&opened));
-            (opened.store, options.read_only, options.durability, path, way)
+            let source = Source { data: opened.data, file: Some(opened.file) };
+            (opened.store, options.read_only, options.durability, path, way, source)
         }
     };
     let told = way.told(read_only);
@@ -115,9 +164,9 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     );
     let mut export = Export::new(settings, store);
     if let Some(folder) = folder {
-        keeper::restore(&mut export, wanted, folder)?;
+        keeper::restore(&mut export, wanted, &source.data, folder)?;
     }
-    Ok(Opened { export, way })
+    Ok(Opened { export, way, source })
 }
 
 /// The other export that has the bytes, where one of ours has them.

@@ -1,6 +1,7 @@
 //! The workers: who owns which lane and export, their threads, and what is
 //! asked of all of them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use super::interface::{Interface, PlacedLane};
 use super::keeper::Keeper;
 use super::plan;
 use super::roster::{Record, Roster};
+use super::watch::Watcher;
 use crate::config::{self, Idle, Serve};
 use crate::link::{Counter, Owned};
 use crate::observe::{Latency, Report, Section};
@@ -49,6 +51,7 @@ pub struct Team {
     /// Requests that may be under way for each export.
     pub(super) in_flight: u16,
     keeper: Option<Keeper>,
+    pub(super) watcher: Watcher,
 }
 
 /// What was not finished when the workers were stopped.
@@ -97,6 +100,7 @@ impl Team {
             roster,
             in_flight: plan::in_flight(options),
             keeper: options.service.state.0.as_deref().map(Keeper::new).transpose()?,
+            watcher: Watcher::start()?,
         };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
         for (index, ((lanes, shelf), (exchange, waker))) in seats {
@@ -120,6 +124,16 @@ impl Team {
         let inboxes = inboxes.collect();
         team.keeper.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
         Ok(team)
+    }
+
+    /// Who keeps what hosts set, and the data that they use.
+    pub(super) fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
+    }
+
+    /// Where that is kept.
+    pub(super) fn state_folder(&self) -> Option<&Path> {
+        self.keeper.as_ref().map(Keeper::folder)
     }
 
     /// Which worker has which export.
@@ -364,9 +378,9 @@ fn distribute(
 ) -> Result<(Vec<Shelf>, Arc<Directory>, Roster), Failure> {
     let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
     let mut ways = Vec::new();
-    for (at, Opened { export, way }) in exports.into_iter().enumerate() {
+    for (at, Opened { export, way, source }) in exports.into_iter().enumerate() {
         let address = export.state.settings.address;
-        ways.push((address, way));
+        ways.push((address, (way, source)));
         let wanted = options.exports.iter().find(|wanted| wanted.address == address);
         let worker = plan::worker_of(wanted, at, workers);
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
@@ -381,8 +395,8 @@ fn distribute(
             rows.push((settings.address, owner));
             let wanted = options.exports.iter().find(|wanted| wanted.address == settings.address);
             let way = ways.iter().find(|(address, _)| *address == settings.address);
-            if let (Some(wanted), Some((_, way))) = (wanted, way) {
-                roster.enter(Record::new(wanted, owner, *way, settings.clone()));
+            if let (Some(wanted), Some((_, (way, source)))) = (wanted, way) {
+                roster.enter(Record::new(wanted, owner, *way, source.clone(), settings.clone()));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Which engine a file or device gets.
 
 use super::disk::{DiskStore, Shape, Stable, Uring};
+use super::identity::{Data, OpenFile};
 use super::medium::{self, Cache};
 use super::open::Backing;
 use super::{
@@ -18,6 +19,10 @@ pub struct Opened {
     pub access: Access,
     /// How its writes become stable.
     pub stable: Stable,
+    /// Which data it is.
+    pub data: Data,
+    /// The file or device.
+    pub file: OpenFile,
 }
 
 /// Opens, locks and measures what `options` describe, and puts an engine over
@@ -38,6 +43,7 @@ pub struct Opened {
 pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     let backing = Backing::open(options)?;
     let mut warnings = backing.warnings().to_vec();
+    let (data, file) = (backing.data(), backing.open_file(options));
     let rule: &[Access] = match options.access {
         Access::Fitting if remarks::is_resident(backing.file()) => &[Access::Mapped],
         Access::Fitting => &[Access::Direct, Access::Cached, Access::Descriptor],
@@ -54,7 +60,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         }
         let Some(taken) = backing.take() else { break };
         match attempt(taken, options, access) {
-            Ok((store, stable)) => return Ok(Opened { store, warnings, access, stable }),
+            Ok((store, stable)) => return Ok(Opened { store, warnings, access, stable, data, file }),
             Err((back, why)) => (backing, refusal) = (back, Some(why)),
         }
     }
