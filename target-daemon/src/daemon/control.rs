@@ -124,6 +124,7 @@ pub fn run(
         }
         let now = served.team.degraded();
         for address in now.iter().filter(|address| !degraded.contains(*address)) {
+            served.team.note_failed(*address);
             error!(
                 "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, and no \
                  more writes are taken until xblade is restarted, or `xblade export recover {address} --reason TEXT` is \

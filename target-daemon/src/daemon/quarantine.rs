@@ -109,6 +109,13 @@ impl Team {
         self.roster.quarantine.used.insert(address, used);
     }
 
+    /// A sync of the file of this export has failed.
+    pub fn note_failed(&mut self, address: Address) {
+        if let Some(identity) = self.roster.get(address).map(|record| record.source.data.identity.clone()) {
+            self.roster.quarantine.fail(&identity, Fault::Media);
+        }
+    }
+
     /// Which data hosts have used at this address, if any.
     ///
     /// # Errors

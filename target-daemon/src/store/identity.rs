@@ -136,7 +136,8 @@ fn partuuid(folder: &Path) -> Option<String> {
 
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
-    let text = text.trim();
+    // Of a loop device over a file without a name.
+    let text = text.trim().trim_end_matches(" (deleted)");
     (!text.is_empty()).then(|| text.to_owned())
 }
 
