@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::closing::Removed;
 use super::control::Served;
 use super::exports::Refused;
-use super::interface::Presence;
+use super::interface::{Presence, names_of};
 use super::quarantine;
 use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
@@ -128,11 +128,11 @@ fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Result<Changed, R
 
 /// What is to be served without what was not served so far, and still may not be.
 fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve, Vec<Refused>) {
-    let folder = next.service.state.0.clone();
+    let (folder, interfaces) = (next.service.state.0.clone(), names_of(served.interfaces));
     let still = |export: &Export| {
         let was = served.refused.iter().any(|refused| refused.wanted.address == export.address);
         let data = quarantine::data_of(export).filter(|_| was && !force && !export.force)?;
-        quarantine::check_kept(export, &data, folder.as_deref()).err()
+        quarantine::check_kept(export, &data, folder.as_deref(), &interfaces).err()
     };
     let refused = next
         .exports

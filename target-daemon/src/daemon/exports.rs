@@ -81,16 +81,17 @@ impl Way {
 /// # Errors
 ///
 /// One cannot be opened, or there is nothing left to serve.
-pub fn open(options: &Serve) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
+pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
     let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
     if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
     let (mut opened, mut refused) = (Vec::new(), Vec::new());
+    let folder = options.service.state.0.as_deref();
     for wanted in &options.exports {
         let one = open_one(wanted, options)?;
-        let kept = quarantine::check_kept(wanted, &one.source.data, options.service.state.0.as_deref());
+        let kept = quarantine::check_kept(wanted, &one.source.data, folder, interfaces);
         match kept {
             Err(why) if wanted.force => warn!("{} is forced: {why}", wanted.address),
             Err(why) => {

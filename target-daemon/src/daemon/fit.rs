@@ -4,7 +4,6 @@
 
 use super::failure::{Failure, chain};
 use super::interface;
-use super::keeper;
 use super::quarantine;
 use crate::config::{Fault, Image, Loaded, Place};
 use crate::control::{self, metrics};
@@ -55,17 +54,15 @@ fn in_order(text: &str) -> String {
 }
 
 fn exports(loaded: &Loaded) -> Vec<Fault> {
+    let interfaces = interface::names(&loaded.serve.interfaces).unwrap_or_default();
     let one = |(export, at): (&crate::config::Export, &Place)| {
         let Image::File(options) = &export.image else { return None };
         if let Err(error) = store::examine(options) {
             return Some(fault(at, &remedy_last(&error)));
         }
-        // Of an address at which hosts have used other data.
-        let folder = loaded.serve.service.state.0.as_deref()?;
-        let used = keeper::used(folder, export.address).ok()??;
-        let is_other = quarantine::data_of(export).is_some_and(|data| !used.data.is_same(&data));
-        (is_other && !export.force)
-            .then(|| fault(at, &quarantine::other_data(&used, export.address, Some(folder))))
+        let data = quarantine::data_of(export).filter(|_| !export.force)?;
+        let folder = loaded.serve.service.state.0.as_deref();
+        quarantine::check_kept(export, &data, folder, &interfaces).err().map(|why| fault(at, &why))
     };
     loaded.serve.exports.iter().zip(&loaded.paths).filter_map(one).collect()
 }

@@ -38,17 +38,19 @@ pub struct Keeper {
     from: Receiver<Keep>,
     used: (Sender<Belongs>, Receiver<Belongs>),
     folder: PathBuf,
+    /// Those that are served on: another xblade may serve the address on others.
+    interfaces: Vec<String>,
     end: (Sender<()>, Receiver<()>),
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
     /// A keeper of the states in this folder, which is made if it is not there.
-    pub fn new(folder: &Path) -> Result<Self, Failure> {
+    pub fn new(folder: &Path, interfaces: Vec<String>) -> Result<Self, Failure> {
         make_folder(folder)?;
         let (to, from) = bounded(WAITING_MAX);
         let used = unbounded();
-        Ok(Self { to, from, used, folder: folder.to_owned(), end: bounded(1), thread: None })
+        Ok(Self { to, from, used, folder: folder.to_owned(), interfaces, end: bounded(1), thread: None })
     }
 
     /// Where workers send their states.
@@ -61,6 +63,15 @@ impl Keeper {
         &self.folder
     }
 
+    /// What was kept of the data that hosts have used at an address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`used`].
+    pub fn used(&self, address: Address) -> Result<Vec<Belongs>, String> {
+        used(&self.folder, address, &self.interfaces)
+    }
+
     /// Keeps which data hosts use at an address.
     pub fn keep_used(&self, used: Belongs) {
         // It cannot be full, and ends last.
@@ -70,10 +81,10 @@ impl Keeper {
     /// Begins to write, and to tell the workers.
     pub fn start(&mut self, workers: Vec<(Sender<Order>, Waker)>) -> Result<(), Failure> {
         let (from, end, folder) = (self.from.clone(), self.end.1.clone(), self.folder.clone());
-        let used = self.used.1.clone();
+        let (used, interfaces) = (self.used.1.clone(), self.interfaces.clone());
         let body = move || {
             privilege::enter(Role::Helper);
-            run(&from, &used, &end, &folder, &workers);
+            run(&from, (&used, &interfaces), &end, &folder, &workers);
         };
         let thread = thread::Builder::new().name("keeper".into()).spawn(body);
         self.thread = Some(thread.map_err(|e| Failure::machine("cannot start a thread", e))?);
@@ -119,7 +130,7 @@ fn no_folder(folder: &Path, error: &io::Error) -> Option<Failure> {
 
 fn run(
     from: &Receiver<Keep>,
-    used: &Receiver<Belongs>,
+    (used, interfaces): (&Receiver<Belongs>, &[String]),
     end: &Receiver<()>,
     folder: &Path,
     workers: &[(Sender<Order>, Waker)],
@@ -144,7 +155,7 @@ fn run(
         unwritten.extend(used.try_iter().map(|used| (used.address, used)));
         let failed_before = failing;
         failing = false;
-        unwritten.retain(|address, used| match replace(folder, &used_file(*address), &used.to_text()) {
+        unwritten.retain(|address, used| match keep_used(folder, interfaces, used) {
             Ok(()) => false,
             Err(e) => {
                 if !failed_before {
@@ -277,29 +288,38 @@ fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<F
     Ok(at.map(|at| found.swap_remove(at)))
 }
 
-/// Which data hosts have last used at an address, as far as that was kept.
+/// Which data hosts have last used at an address, on each of these interfaces, as far as
+/// that was kept.
 ///
 /// # Errors
 ///
 /// It cannot be read; in words, with what to do.
-pub fn used(folder: &Path, address: Address) -> Result<Option<Belongs>, String> {
-    let path = folder.join(used_file(address));
-    let refused = |why: &dyn std::fmt::Display| {
-        format!(
-            "{}: cannot read which data hosts have used at {address}: {why}: remove the file if the data is right",
-            path.display()
-        )
+pub fn used(folder: &Path, address: Address, interfaces: &[String]) -> Result<Vec<Belongs>, String> {
+    let one = |interface: &String| {
+        let path = folder.join(used_file(address, interface));
+        let refused = |why: &dyn std::fmt::Display| {
+            format!(
+                "{}: cannot read which data hosts have used at {address}: {why}: remove the file if the data is right",
+                path.display()
+            )
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => Some(Belongs::parse(&text).map_err(|e| refused(&e))),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+            Err(e) => Some(Err(refused(&e))),
+        }
     };
-    match fs::read_to_string(&path) {
-        Ok(text) => Belongs::parse(&text).map(Some).map_err(|e| refused(&e)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(e) => Err(refused(&e)),
-    }
+    interfaces.iter().filter_map(one).collect()
 }
 
-/// Where that is kept.
-pub fn used_file(address: Address) -> String {
-    format!("{address}.used")
+fn keep_used(folder: &Path, interfaces: &[String], used: &Belongs) -> io::Result<()> {
+    let mut names = interfaces.iter().map(|interface| used_file(used.address, interface));
+    names.try_for_each(|name| replace(folder, &name, &used.to_text()))
+}
+
+/// Where that is kept; with `*` for an interface, of all of them.
+pub fn used_file(address: Address, interface: &str) -> String {
+    format!("{address}-{interface}.used")
 }
 
 fn refused(path: &Path, wanted: &config::Export, why: &dyn std::fmt::Display) -> Failure {

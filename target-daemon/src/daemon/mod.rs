@@ -62,7 +62,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let socket = control_socket(&options.service)?;
     let metrics = options.service.metrics.0.map(metrics::Listener::bind).transpose();
     let metrics = metrics.map_err(|e| Failure::Machine(e.into()))?;
-    let (exports, refused) = exports::open(options)?;
+    let (exports, refused) = exports::open(options, &interface::names_of(&interfaces))?;
     let mut options = options.clone();
     options.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
     let options = &options;
@@ -73,10 +73,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
-    for export in &options.exports {
-        // What cannot be read was told of, or forced.
-        let _ = team.used_at(export.address);
-    }
+    team.load_all_used();
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }

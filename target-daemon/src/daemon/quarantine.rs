@@ -60,7 +60,7 @@ pub fn data_of(export: &Export) -> Option<Data> {
 /// Why an export may not have its address: hosts have used other data there.
 pub fn other_data(used: &Belongs, address: Address, folder: Option<&Path>) -> String {
     let kept = folder.map_or_else(String::new, |folder| {
-        format!(" (kept in {})", folder.join(keeper::used_file(address)).display())
+        format!(" (kept in {})", folder.join(keeper::used_file(address, "*")).display())
     });
     format!(
         "{address} had other data, {}{kept}, and hosts that have used it may still write to it: give the new data \
@@ -75,16 +75,30 @@ pub fn other_data(used: &Belongs, address: Address, folder: Option<&Path>) -> St
 /// # Errors
 ///
 /// In words, with what to do.
-pub fn check_kept(wanted: &Export, data: &Data, folder: Option<&Path>) -> Result<(), String> {
+pub fn check_kept(
+    wanted: &Export,
+    data: &Data,
+    folder: Option<&Path>,
+    interfaces: &[String],
+) -> Result<(), String> {
     let Some(folder) = folder else { return Ok(()) };
-    match keeper::used(folder, wanted.address) {
-        Ok(Some(used)) if !used.data.is_same(data) => Err(other_data(&used, wanted.address, Some(folder))),
-        Ok(_) => Ok(()),
-        Err(why) => Err(why),
+    let used = keeper::used(folder, wanted.address, interfaces)?;
+    match used.iter().find(|used| !used.data.is_same(data)) {
+        Some(used) => Err(other_data(used, wanted.address, Some(folder))),
+        None => Ok(()),
     }
 }
 
 impl Team {
+    /// The same for all exports.
+    pub fn load_all_used(&mut self) {
+        let all = self.roster.records().map(|record| (record.wanted.address, record.source.data.clone()));
+        for (address, data) in all.collect::<Vec<_>>() {
+            // What cannot be read was told of, or forced.
+            let _ = self.load_used(address, &data);
+        }
+    }
+
     /// Notes which exports hosts have begun to use.
     pub fn note_used(&mut self) {
         let used: Vec<Address> = self.directory.used().collect();
@@ -116,19 +130,21 @@ impl Team {
         }
     }
 
-    /// Which data hosts have used at this address, if any.
+    /// Takes over what was kept of the data that hosts have used at this address.
     ///
     /// # Errors
     ///
-    /// What was kept cannot be read; in words, with what to do.
-    pub fn used_at(&mut self, address: Address) -> Result<Option<&Belongs>, String> {
-        if !self.roster.quarantine.used.contains_key(&address)
-            && let Some(folder) = self.state_folder()
-            && let Some(used) = keeper::used(folder, address)?
-        {
-            self.roster.quarantine.used.insert(address, used);
+    /// It cannot be read; in words, with what to do.
+    pub fn load_used(&mut self, address: Address, data: &Data) -> Result<(), String> {
+        if self.roster.quarantine.used.contains_key(&address) {
+            return Ok(());
         }
-        Ok(self.roster.quarantine.used.get(&address))
+        let mut kept = self.keeper().map_or_else(|| Ok(Vec::new()), |keeper| keeper.used(address))?;
+        let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
+        if other < kept.len() {
+            self.roster.quarantine.used.insert(address, kept.swap_remove(other));
+        }
+        Ok(())
     }
 
     /// Refuses to give an address to other data than hosts have used at it.
@@ -151,10 +167,11 @@ impl Team {
             self.note_use_of(address);
         }
         let folder = self.state_folder().map(Path::to_owned);
-        let why = match self.used_at(address) {
-            Ok(Some(used)) if !used.data.is_same(data) => other_data(used, address, folder.as_deref()),
-            Ok(_) => return Ok(()),
-            Err(why) => why,
+        let loaded = self.load_used(address, data);
+        let why = match (loaded, self.roster.quarantine.used.get(&address)) {
+            (Err(why), _) => why,
+            (Ok(()), Some(used)) if !used.data.is_same(data) => other_data(used, address, folder.as_deref()),
+            (Ok(()), _) => return Ok(()),
         };
         if force {
             warn!("{address} is forced: {why}");

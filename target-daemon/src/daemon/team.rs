@@ -11,7 +11,7 @@ use log::{info, warn};
 
 use super::exports::Opened;
 use super::failure::Failure;
-use super::interface::{Interface, PlacedLane};
+use super::interface::{Interface, PlacedLane, names_of};
 use super::keeper::Keeper;
 use super::plan;
 use super::roster::{Record, Roster};
@@ -93,13 +93,15 @@ impl Team {
             .collect();
         let exchange =
             Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+        let keeper = options.service.state.0.as_deref();
+        let keeper = keeper.map(|folder| Keeper::new(folder, names_of(interfaces)));
         let mut team = Self {
             members: Vec::new(),
             lanes: Arc::clone(&shared),
             directory: Arc::clone(&directory),
             roster,
             in_flight: plan::in_flight(options),
-            keeper: options.service.state.0.as_deref().map(Keeper::new).transpose()?,
+            keeper: keeper.transpose()?,
             watcher: Watcher::start()?,
         };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();

@@ -87,7 +87,8 @@ impl Rig {
 
     /// The record of which data hosts use at 0.1 names this path.
     fn until_used(&self, name: &str) {
-        let (file, path) = (self.path("state/0.1.used"), self.path(name).display().to_string());
+        let (file, path) =
+            (self.path(&format!("state/0.1-{OURS}.used")), self.path(name).display().to_string());
         until("kept which data is used", || fs::read_to_string(&file).is_ok_and(|text| text.contains(&path)));
     }
 }
@@ -148,7 +149,7 @@ fn a_start_with_other_data_leaves_that_export_out() {
     rig.relink("b");
     rig.start(exports);
     let line = rig.daemon().wait_for("0.1 is NOT SERVED");
-    assert!(line.contains("ERROR") && line.contains("0.1.used") && line.contains("force"), "{line}");
+    assert!(line.contains("ERROR") && line.contains("/state/0.1-*.used") && line.contains("force"), "{line}");
     rig.host.assert_silence(at(0, 1));
     assert_eq!(rig.host.read(at(0, 2), 5, 1), pattern(5, 2));
     let status = rig.good("status");
@@ -420,11 +421,11 @@ fn a_record_that_cannot_be_read_is_not_guessed_at() {
     rig.host.write(at(0, 1), 5, &pattern(5, 1));
     rig.until_used("a");
     rig.stop();
-    let file = rig.path("state/0.1.used");
+    let file = rig.path(&format!("state/0.1-{OURS}.used"));
     damage(&file);
     rig.start(exports);
     let line = rig.daemon().wait_for("0.1 is NOT SERVED");
-    assert!(line.contains("0.1.used") && line.contains("remove the file"), "{line}");
+    assert!(line.contains(".used") && line.contains("remove the file"), "{line}");
     rig.stop();
     fs::remove_file(&file).unwrap();
     rig.start(exports);
