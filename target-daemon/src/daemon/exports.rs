@@ -35,6 +35,8 @@ pub struct Source {
     pub data: Data,
     /// The file or device, if there is one.
     pub file: Option<OpenFile>,
+    /// Whether hosts may have written to it, also if writes are refused now.
+    pub is_writable: bool,
 }
 
 /// An export that is not served, for hosts have used other data at its address.
@@ -130,7 +132,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
             let data = Data { identity: Identity::null(), offset_bytes: 0 };
-            let (way, source) = (Way { access: "null", stable: "" }, Source { data, file: None });
+            let (way, source) =
+                (Way { access: "null", stable: "" }, Source { data, file: None, is_writable: true });
             (store, false, Durability::Volatile, String::new(), way, source)
         }
         Image::File(options) => {
@@ -143,7 +146,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
                 warn!("{address}: {warning}");
             }
             let (path, way) = (options.path.display().to_string(), Way::of(&opened));
-            let source = Source { data: opened.data, file: Some(opened.file) };
+            let is_writable = !options.read_only;
+            let source = Source { data: opened.data, file: Some(opened.file), is_writable };
             (opened.store, options.read_only, options.durability, path, way, source)
         }
     };

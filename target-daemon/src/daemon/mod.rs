@@ -99,6 +99,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     drop(asked);
     drop(server);
     vigil.stopping();
+    team.note_used();
     team.tell_of_nameless();
     let (report, left) = team.stop(&interfaces);
     control::say(&report);

@@ -195,7 +195,7 @@ impl Team {
         let Some(record) = self.roster.get(address) else { return Ok(()) };
         let looked = record.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
         let is_nameless = looked.unwrap_or(record.replaced).is_some_and(|replaced| replaced.is_nameless);
-        if !is_nameless || record.settings.read_only {
+        if !is_nameless || !record.source.is_writable {
             return Ok(());
         }
         let rescue = rescue(record);

@@ -213,7 +213,7 @@ impl Team {
         }
         let Some(record) = self.roster.records.remove(&address) else { return Removed::Closed };
         let owner = record.owner;
-        let file = record.source.file.filter(|_| sync && !record.settings.read_only);
+        let file = record.source.file.filter(|_| sync && record.source.is_writable);
         let last = LastSync { identity: record.source.data.identity, file };
         self.publish(self.directory.without(address));
         let (to, from) = bounded(1);

@@ -107,7 +107,7 @@ impl Team {
 
     /// Says, at the end, which files are gone with the process.
     pub fn tell_of_nameless(&self) {
-        for record in self.roster.records().filter(|record| !record.settings.read_only) {
+        for record in self.roster.records().filter(|record| record.source.is_writable) {
             if record
                 .source
                 .file
@@ -143,9 +143,9 @@ pub fn replaced(record: &Record) -> String {
         );
     }
     let after = if replaced.is_taken { "take what is there now" } else { "find nothing" };
-    let then = match record.settings.read_only {
-        true => "put the right file there, and reload".to_owned(),
-        false => format!(
+    let then = match record.source.is_writable {
+        false => "put the right file there, and remove and add the export".to_owned(),
+        true => format!(
             "what hosts write goes to a file without a name, and is lost when xblade ends: {}, put the copy in its \
              place, and remove and add {address} with --force",
             rescue(record)

@@ -243,6 +243,7 @@ fn a_replaced_image_is_told_of_and_not_closed_unasked() {
     assert_eq!(rig.host.read(at(0, 1), 5, 1), pattern(5, 1), "it is served on");
     // To take writes again opens the file anew.
     rig.good("export read-only 0.1");
+    rig.refused("export remove 0.1", 3, "the file of 0.1 has no name any more");
     rig.refused("export read-only 0.1 --off", 2, "hosts use 0.1, and would write to other data");
 
     let (moved, back) = (rig.path("moved"), rig.path("c"));
