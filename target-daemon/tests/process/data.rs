@@ -13,6 +13,7 @@ use crate::daemon::{Daemon, xblade};
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns, sector};
 use crate::initiator::{Initiator, at};
+use crate::media::Loop;
 use crate::rig::{ABORTED, GOOD, result};
 use crate::space::{OURS, PEER, Pair, may_run, until};
 
@@ -439,4 +440,48 @@ fn damage(file: &Path) {
     let last = bytes.len() - 4;
     bytes[last] ^= 1;
     fs::write(file, bytes).unwrap();
+}
+
+/// The number of a device is another one after a restart, and may be that of another disk.
+#[test]
+fn a_device_is_known_by_what_it_is_and_not_by_its_number() {
+    if !may_run("a_device_is_known_by_what_it_is_and_not_by_its_number") {
+        return;
+    }
+    let exports = "0.1=%/device 0.2=%/c";
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let images = ["a", "b", "c"].map(|name| dir.image(name, 64));
+    let lead_to = |device: &Loop| {
+        let _ = fs::remove_file(dir.path().join("device"));
+        symlink(device.path(), dir.path().join("device")).unwrap();
+    };
+    let serve = || Daemon::serve(&pair.ours, &arguments(&dir, exports));
+    let host = || {
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 2));
+        host
+    };
+    let device = Loop::new(images[0].path(), &[]);
+    lead_to(&device);
+    let daemon = serve();
+    host().write(at(0, 1), 5, &pattern(5, 1));
+    let record = dir.path().join(format!("state/0.1-{OURS}.used"));
+    until("kept which data is used", || record.exists());
+    daemon.stop();
+    drop(device);
+
+    // Most likely by the same number.
+    let other = Loop::new(images[1].path(), &[]);
+    lead_to(&other);
+    let daemon = serve();
+    daemon.wait_for("0.1 is NOT SERVED");
+    host().assert_silence(at(0, 1));
+    daemon.stop();
+
+    let again = Loop::new(images[0].path(), &[]);
+    assert_ne!(again.path(), other.path());
+    lead_to(&again);
+    let daemon = serve();
+    assert_eq!(host().read(at(0, 1), 5, 1), pattern(5, 1));
+    daemon.stop().report().assert_sound();
 }
