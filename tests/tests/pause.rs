@@ -9,7 +9,7 @@ use xblade_tests::may_run;
 use xblade_tests::pause::{Options, Report, remove_leftovers, run};
 
 /// The bug that switches off the rule under test.
-const RULE_OFF: &str = "NoGapRule";
+const RULE_OFF: &str = "NoArrivalOrder";
 
 /// Both tests want all cores for themselves.
 static ALONE: Mutex<()> = Mutex::new(());

@@ -10,7 +10,8 @@ use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use super::answer;
+use super::answer::{self, Awaited};
+use super::exports::Refused;
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
 use super::notify::{self, Vigil};
@@ -39,6 +40,10 @@ pub struct Served<'a> {
     pub config: Option<&'a Path>,
     /// Since when.
     pub since: Instant,
+    /// Exports that are configured and not served.
+    pub refused: Vec<Refused>,
+    /// Who waits for an export to be closed.
+    pub awaited: Vec<Awaited>,
 }
 
 impl Served<'_> {
@@ -81,7 +86,7 @@ pub fn run(
         if signals.take(&signals.look) {
             vigil.reloading();
             // What is wrong with it was logged.
-            let well = served.config.is_none() || answer::reload(served, &mut sizes).is_ok();
+            let well = served.config.is_none() || answer::reload(served, &mut sizes, false).is_ok();
             info!("looking at the sizes of all exports");
             sizes.look_now();
             vigil.reloaded(served.status(&unserved), well);
@@ -89,7 +94,7 @@ pub fn run(
         while let Some(ask) = asked.next() {
             // The service manager is told as of a reload by signal; whether it went
             // well, who asked is told.
-            let reloads = matches!(ask, Ask::Reload(_));
+            let reloads = matches!(ask, Ask::Reload { .. });
             if reloads {
                 vigil.reloading();
             }
@@ -98,7 +103,10 @@ pub fn run(
                 vigil.reloaded(served.status(&unserved), true);
             }
         }
-        served.team.see_off();
+        let closed = served.team.see_off();
+        answer::answer_awaited(served, &closed);
+        served.team.note_used();
+        served.team.watch_files();
         sizes.follow(served.team, served.interfaces.len(), served.options);
         too_long.warn(served.team, served.interfaces);
         let changes = events.drain().unwrap_or(Changes { any: true, removed: Vec::new() });
@@ -119,10 +127,11 @@ pub fn run(
         }
         let now = served.team.degraded();
         for address in now.iter().filter(|address| !degraded.contains(*address)) {
+            served.team.note_failed(*address);
             error!(
                 "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, and no \
-                 more writes are taken until xblade is restarted. Check the disk and what is on it first; no signal \
-                 brings the writes back"
+                 more writes are taken until xblade is restarted, or `xblade export recover {address} --reason TEXT` is \
+                 given. Check the disk and what is on it first; no signal brings the writes back, and no reload"
             );
         }
         degraded = now;

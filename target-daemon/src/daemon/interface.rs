@@ -57,6 +57,11 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
     Ok(interfaces)
 }
 
+/// Their names.
+pub fn names_of(interfaces: &[Interface]) -> Vec<String> {
+    interfaces.iter().map(|interface| interface.facts.name.clone()).collect()
+}
+
 /// The names of the interfaces that are meant: a pattern stands for all that it
 /// fits, a name for itself.
 pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {

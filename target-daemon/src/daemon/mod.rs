@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod claim;
+mod closing;
 mod control;
 mod exports;
 mod failure;
@@ -12,6 +13,7 @@ mod keeper;
 mod notify;
 mod past;
 mod plan;
+mod quarantine;
 mod reload;
 mod roster;
 mod sandbox;
@@ -19,6 +21,7 @@ mod sizes;
 mod team;
 mod too_long;
 mod unserved;
+mod watch;
 
 pub use check::{check, check_for};
 pub use failure::Failure;
@@ -60,7 +63,10 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let socket = control_socket(&options.service)?;
     let metrics = options.service.metrics.0.map(metrics::Listener::bind).transpose();
     let metrics = metrics.map_err(|e| Failure::Machine(e.into()))?;
-    let exports = exports::open(options)?;
+    let (exports, refused) = exports::open(options, &interface::names_of(&interfaces))?;
+    let mut options = options.clone();
+    options.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
+    let options = &options;
     let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
         claim::probe(&interfaces, &addresses)?;
@@ -68,6 +74,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
+    team.load_all_used();
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
@@ -83,6 +90,8 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         team: &mut team,
         interfaces: &mut interfaces,
         options: &mut options.clone(),
+        refused,
+        awaited: Vec::new(),
         config,
         since: Instant::now(),
     };
@@ -91,6 +100,8 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     drop(asked);
     drop(server);
     vigil.stopping();
+    team.note_used();
+    team.tell_of_nameless();
     let (report, left) = team.stop(&interfaces);
     control::say(&report);
     outcome?;

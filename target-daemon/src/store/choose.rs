@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use super::disk::{DiskStore, Shape, Stable, Uring};
+use super::identity::{Data, OpenFile};
 use super::medium::{self, Cache};
 use super::open::{Backing, extent, size_of};
 use super::{
@@ -20,6 +21,10 @@ pub struct Opened {
     pub access: Access,
     /// How its writes become stable.
     pub stable: Stable,
+    /// Which data it is.
+    pub data: Data,
+    /// The file or device.
+    pub file: OpenFile,
 }
 
 /// Opens, locks and measures what `options` describe, and puts an engine over
@@ -41,6 +46,7 @@ pub struct Opened {
 pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     let backing = Backing::open(options)?;
     let mut warnings = backing.warnings().to_vec();
+    let (data, file) = (backing.data(), backing.open_file(options));
     let rule: &[Access] = match options.access {
         Access::Fitting if remarks::is_resident(backing.file()) => &[Access::Mapped],
         Access::Fitting => &[Access::Direct, Access::Cached, Access::Descriptor],
@@ -60,7 +66,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         match attempt(taken, options, access) {
             Ok((store, stable)) => {
                 warnings.extend(usage.settle(access)?);
-                return Ok(Opened { store, warnings, access, stable });
+                return Ok(Opened { store, warnings, access, stable, data, file });
             }
             Err((back, why)) => (backing, refusal) = (back, Some(why)),
         }

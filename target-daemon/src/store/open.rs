@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::device;
 use super::discard;
 use super::error::Denied;
+use super::identity::{Data, Identity, OpenFile};
 use super::lock::{self, Claim, Refused};
 use super::sharing::Use;
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
@@ -103,7 +104,7 @@ impl OpenOptions {
 /// An open, locked and measured extent of a file or block device.
 #[derive(Debug)]
 pub(super) struct Backing {
-    file: File,
+    file: Arc<File>,
     _claim: Option<Arc<Claim>>,
     usage: Arc<Use>,
     offset: u64,
@@ -148,7 +149,7 @@ impl Backing {
             physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX),
             discards: discard::is_wanted(options, &file, size)?,
             warnings: remarks::on(options, &file, size),
-            file,
+            file: Arc::new(file),
         })
     }
 
@@ -159,6 +160,17 @@ impl Backing {
     /// Known to others for as long as it is open.
     pub(super) fn usage(&self) -> Arc<Use> {
         Arc::clone(&self.usage)
+    }
+
+    /// The data of the extent.
+    pub(super) fn data(&self) -> Data {
+        Data { identity: Identity::of(&self.file), offset_bytes: self.offset }
+    }
+
+    /// The file with the path that led to it. While there is one, the file stays
+    /// open.
+    pub(super) fn open_file(&self, options: &OpenOptions) -> OpenFile {
+        OpenFile::new(Arc::clone(&self.file), &options.path)
     }
 
     /// Whether it is a block device.
@@ -251,6 +263,12 @@ pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
         check_device(options, &file)?;
     }
     Ok(())
+}
+
+/// The data that a path leads to now; `None`: to none that can be read.
+pub fn data(options: &OpenOptions) -> Option<Data> {
+    let file = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
+    Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
 }
 
 /// Whether two exports would be of the same bytes of the same file or device, and

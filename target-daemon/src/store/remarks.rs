@@ -63,9 +63,20 @@ fn wants_stable_writes(options: &OpenOptions) -> bool {
 }
 
 fn file_system(file: &File) -> Option<libc::c_long> {
+    statfs(file).map(|facts| facts.f_type as libc::c_long)
+}
+
+/// The id that a file system gives itself.
+pub(super) fn file_system_id(file: &File) -> Option<[u32; 2]> {
+    let id = statfs(file)?.f_fsid;
+    // SAFETY: an `fsid_t` is two `int`.
+    Some(unsafe { std::mem::transmute::<libc::fsid_t, [u32; 2]>(id) })
+}
+
+fn statfs(file: &File) -> Option<libc::statfs> {
     // SAFETY: all-zero is a valid `statfs`.
     let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: a valid descriptor, and a structure for the call to fill.
     let result = unsafe { libc::fstatfs(file.as_raw_fd(), &mut facts) };
-    (result == 0).then_some(facts.f_type as libc::c_long)
+    (result == 0).then_some(facts)
 }

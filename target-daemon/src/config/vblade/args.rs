@@ -167,7 +167,7 @@ impl Vblade {
         }
         let image: Image = raw.image(&self.file)?;
         let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
-        Ok(Export { address: self.address, image, allow, worker: None })
+        Ok(Export { address: self.address, image, allow, worker: None, force: false })
     }
 
     fn options_of_export(&self) -> Vec<String> {

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::{Check, Idle, Serve};
+use crate::control::replaced_in;
 use crate::link::{self, Facts};
 use tree::Tree;
 
@@ -92,8 +93,21 @@ pub fn check_for(serve: &Serve, file: &Path) -> bool {
     let names = names(&serve.interfaces).unwrap_or_default();
     let mut lines = machine::lines();
     lines.extend(service::lines(serve, file));
+    lines.extend(replaced(serve));
     lines.extend(tuning(&names, serve));
     print(&lines)
+}
+
+/// Files of the xblade that serves by this file that are not at their paths any more.
+fn replaced(serve: &Serve) -> Vec<Line> {
+    let Some(control) = &serve.service.control.0 else { return Vec::new() };
+    let tell = |(address, path): (String, String)| {
+        Line::Warn(format!(
+            "{address}: the xblade that runs serves another file than what is at {path} now, and a restart would take \
+             that: its log says what to do"
+        ))
+    };
+    replaced_in(control).into_iter().map(tell).collect()
 }
 
 /// How the machine and these interfaces are tuned for what is to be served.
