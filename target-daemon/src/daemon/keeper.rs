@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{error, info};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::failure::Failure;
+use super::failure::{Failure, is_out_of_files};
 use crate::config::{self, Image};
 use crate::privilege::{self, Role};
 use crate::shelf::{Belongs, Export, Saved};
@@ -170,6 +170,10 @@ pub fn restore(export: &mut Export, wanted: &config::Export, folder: &Path) -> R
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if is_out_of_files(&e) => {
+            let what = format!("{}: cannot read the state of {}", path.display(), wanted.address);
+            return Err(Failure::machine(&what, e));
+        }
         Err(e) => return Err(no_folder(folder, &e).unwrap_or_else(|| refused(&path, wanted, &e))),
     };
     let saved = Saved::parse(&text, &of).map_err(|e| refused(&path, wanted, &e))?;

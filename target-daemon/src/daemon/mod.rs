@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use crate::config::{Serve, ServiceOptions};
 use crate::control::{BindError, Listener, bind, channel, metrics, start};
-use crate::{link, plant};
+use crate::{link, logging, plant, privilege};
 
 /// Serves until a signal comes, then drains and detaches.
 ///
@@ -43,6 +43,7 @@ use crate::{link, plant};
 ///
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
 pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
+    privilege::ignore_signals_of_io();
     if let Some(bug) = plant::planted_everywhere() {
         log::warn!("planted: {bug:?}");
     }
@@ -66,6 +67,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
+    logging::start().map_err(|e| Failure::machine("cannot start a thread", e))?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
@@ -91,7 +93,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     drop(server);
     vigil.stopping();
     let (report, left) = team.stop(&interfaces);
-    control::say(&report);
+    logging::say(&report);
     outcome?;
     let what = match left {
         team::Left { workers: 0, requests: 0 } => return Ok(()),
@@ -129,6 +131,10 @@ fn prepare() -> Result<(), Failure> {
     // cannot be raised, the rings say whether that matters.
     if let Err(e) = link::raise_memlock() {
         log::debug!("{e}");
+    }
+    privilege::raise_files();
+    for limit in privilege::unwanted_limits() {
+        log::warn!("{limit}");
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub struct Opened {
 ///
 /// An [`OpenError`] that names the file and the remedy.
 pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
-    let backing = Backing::open(options)?;
+    let mut backing = Backing::open(options)?;
     let mut warnings = backing.warnings().to_vec();
     let rule: &[Access] = match options.access {
         Access::Fitting if remarks::is_resident(backing.file()) => &[Access::Mapped],
@@ -46,16 +46,15 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         Access::Mapped => &[Access::Mapped],
         Access::Descriptor => &[Access::Descriptor],
     };
-    let mut backing = Some(backing);
     let mut refusal = None;
     for &access in rule {
         if let Some(why) = refusal.take() {
             warnings.push(Warning::Fallback { path: options.path.clone(), access, why: reason(&why) });
         }
-        let Some(taken) = backing.take() else { break };
-        match attempt(taken, options, access) {
+        match attempt(backing, options, access) {
             Ok((store, stable)) => return Ok(Opened { store, warnings, access, stable }),
-            Err((back, why)) => (backing, refusal) = (back, Some(why)),
+            Err((Some(back), why)) => (backing, refusal) = (back, Some(why)),
+            Err((None, why)) => return Err(why),
         }
     }
     Err(refusal.unwrap_or(OpenError::Missing { path: options.path.clone() }))
@@ -93,6 +92,8 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
         let undone = dio::disable(backing.file());
         let path = options.path.clone();
         match undone {
+            // Of another way there would be as little room for.
+            Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(&path)),
             Ok(()) => (Some(backing), OpenError::NoRing { path, source }),
             Err(source) => {
                 backing.unlock();

@@ -35,6 +35,7 @@ pub mod faulty;
 mod lock;
 mod mapping;
 mod medium;
+mod memory;
 mod mmap;
 mod null;
 mod open;

@@ -93,3 +93,26 @@ fn a_file_that_cannot_be_written_is_served_only_read_only() {
     assert!(daemon.wait_for("0.1: ").contains("read-only"));
     daemon.stop();
 }
+
+/// What an export takes at most is not there under the soft limit.
+#[test]
+fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
+    if !may_run("the_soft_limit_of_open_files_is_raised_before_stores_are_opened") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let exports: Vec<String> = (0..40).map(|n| format!("0.{n}={}", dir.image(&n.to_string(), 8))).collect();
+    let serve = format!("serve --no-probe {} -i {OURS}", exports.join(" "));
+    let daemon = Daemon::spawn(&pair.ours, xblade_after("ulimit -S -n 48", &serve));
+    daemon.wait_for("ready: 40 exports");
+    let ended = daemon.stop();
+    assert!(!ended.text.contains("is served through"), "{}", ended.text);
+    // The hard limit is named with the remedy, and nothing is served in another way.
+    for limit in 100..124 {
+        let command = xblade_after(&format!("ulimit -n {limit}"), &format!("{serve} --state {}", dir.path().display()));
+        let ended = Daemon::spawn(&pair.ours, command).ended();
+        let named = format!("this process may have {limit} files open");
+        assert_refused("ulimit -n", &ended, 3, &[&named, "raise the hard limit (ulimit -Hn, LimitNOFILE="]);
+        assert!(!ended.text.contains("is served through"), "{}", ended.text);
+    }
+}

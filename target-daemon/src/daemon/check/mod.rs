@@ -98,14 +98,14 @@ pub fn check_for(serve: &Serve, file: &Path) -> bool {
 
 /// How the machine and these interfaces are tuned for what is to be served.
 fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
-    let interfaces: Vec<_> = names.iter().map(|name| (name, Facts::read(name))).collect();
-    let known = || interfaces.iter().filter_map(|(_, facts)| facts.as_ref().ok());
+    let interfaces: Vec<_> = names.iter().map(|name| Facts::read(name)).collect();
+    let known = || interfaces.iter().filter_map(|facts| facts.as_ref().ok());
     let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, known));
     let mut lines = tuning::lines(&tree, &wanted);
-    for (name, facts) in &interfaces {
-        lines.extend(interface::lines(name, facts));
+    for facts in &interfaces {
+        lines.extend(interface::lines(facts));
         if let Some(facts) = facts.as_ref().ok().filter(|facts| !facts.loopback) {
-            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(name)));
+            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(&facts.name)));
         }
     }
     lines
@@ -121,9 +121,9 @@ fn print(lines: &[Line]) -> bool {
 
 /// Ethernet interfaces that are up.
 fn candidates() -> Vec<String> {
-    let names = link::names().unwrap_or_default();
-    names
-        .into_iter()
+    let all = link::all().unwrap_or_default();
+    all.into_iter()
+        .map(|one| one.name)
         .filter(|name| Facts::read(name).is_ok_and(|facts| !facts.loopback && facts.up))
         .collect()
 }
