@@ -144,7 +144,10 @@ fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
     for (upper, lower) in link::pairs(&indexes).map_err(failed)? {
         if let (Some(upper), Some(lower)) = (interfaces.get(upper), interfaces.get(lower)) {
             let (upper, lower) = (&upper.facts.name, &lower.facts.name);
-            info!("{upper} lies on {lower}: requests that hosts send to everybody are answered on {lower} alone");
+            warn!(
+                "{upper} lies on {lower}, and both are to be served: the XDP program on {lower} takes what arrives \
+                 there, so no host reaches {upper} that way: leave one of them out"
+            );
         }
     }
     link::lowest_first(&indexes).map_err(failed)

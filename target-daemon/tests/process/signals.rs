@@ -189,7 +189,8 @@ fn a_log_that_nobody_reads_stops_nothing() {
         return;
     }
     for reads_again in [false, true] {
-        let (pair, dir) = (Pair::new(), Dir::new());
+        // Each has its lines in a report.
+        let (pair, dir) = (Pair::with("numrxqueues 8 numtxqueues 8"), Dir::new());
         let image = dir.image("a", 8);
         let mut command = xblade(&format!("serve --no-probe 0.1={image} -i {OURS}"));
         let (mut read, write) = std::io::pipe().unwrap();
@@ -205,8 +206,8 @@ fn a_log_that_nobody_reads_stops_nothing() {
             // SAFETY: no pointers; the child is ours and not reaped yet.
             assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
         };
-        // Some 2 KiB each: more than the pipe takes, and more than waits.
-        for _ in 0..1000 {
+        // A report for each: more than the pipe takes, and more than may wait.
+        for _ in 0..1500 {
             signal(libc::SIGUSR1);
             thread::sleep(Duration::from_millis(2));
         }

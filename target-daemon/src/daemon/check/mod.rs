@@ -76,7 +76,7 @@ impl Wanted {
 /// Looks at this machine and prints what it finds; returns whether xblade can
 /// serve here.
 pub fn check(options: &Check) -> bool {
-    let mut lines = machine::lines();
+    let mut lines = machine::lines(0);
     let names = if options.interfaces.is_empty() { candidates() } else { options.interfaces.clone() };
     if names.is_empty() {
         lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
@@ -90,7 +90,7 @@ pub fn check(options: &Check) -> bool {
 pub fn check_for(serve: &Serve, file: &Path) -> bool {
     // That they can be found was looked at with the faults.
     let names = names(&serve.interfaces).unwrap_or_default();
-    let mut lines = machine::lines();
+    let mut lines = machine::lines(serve.exports.len());
     lines.extend(service::lines(serve, file));
     lines.extend(tuning(&names, serve));
     print(&lines)
