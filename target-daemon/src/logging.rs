@@ -269,7 +269,10 @@ mod tests {
         queue.push(b"after");
         let rest = text(&mut queue);
         let [.., notice, after] = rest.as_slice() else { unreachable!() };
-        assert!(notice.ends_with("Z WARN ] 8 log lines were dropped: nobody read standard error\n"), "{notice}");
+        assert!(
+            notice.ends_with("Z WARN ] 8 log lines were dropped: nobody read standard error\n"),
+            "{notice}"
+        );
         assert_eq!(after, "after");
         assert!(queue.is_idle() && queue.bytes == 0);
     }

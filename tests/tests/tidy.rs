@@ -28,7 +28,16 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     (
         "daemon",
         &[
-            "config", "control", "link", "logging", "privilege", "ring", "wire", "store", "shelf", "observe",
+            "config",
+            "control",
+            "link",
+            "logging",
+            "privilege",
+            "ring",
+            "wire",
+            "store",
+            "shelf",
+            "observe",
             "worker",
         ],
     ),

@@ -77,7 +77,8 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     if !is_out_of_files(error) {
         return text;
     }
-    let limit = getrlimit(Resource::Nofile).current.map_or("any number of".to_owned(), |limit| limit.to_string());
+    let limit =
+        getrlimit(Resource::Nofile).current.map_or("any number of".to_owned(), |limit| limit.to_string());
     format!(
         "{text}: this process may have {limit} files open: raise the hard limit (ulimit -Hn, LimitNOFILE= of the \
          service; sysctl fs.file-max for the machine), or serve fewer exports"

@@ -134,7 +134,8 @@ fn interface(body: &[u8]) -> Option<Interface> {
             IFLA_LINK_NETNSID => is_elsewhere = true,
             // The other end of a pair is not below it.
             IFLA_LINKINFO => {
-                is_elsewhere |= attributes(value).any(|(kind, value)| kind == IFLA_INFO_KIND && text(value) == "veth");
+                is_elsewhere |=
+                    attributes(value).any(|(kind, value)| kind == IFLA_INFO_KIND && text(value) == "veth");
             }
             IFLA_PROP_LIST => {
                 let names = attributes(value).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
@@ -211,7 +212,8 @@ mod tests {
         body.extend(attribute(IFLA_NUM_RX_QUEUES, &4_u32.to_ne_bytes()));
         body.extend(attribute(IFLA_LINK, &3_u32.to_ne_bytes()));
         body.extend(attribute(IFLA_MASTER, &9_u32.to_ne_bytes()));
-        let names = [attribute(IFLA_ALT_IFNAME, b"enp7s0\0"), attribute(IFLA_ALT_IFNAME, b"storage\0")].concat();
+        let names =
+            [attribute(IFLA_ALT_IFNAME, b"enp7s0\0"), attribute(IFLA_ALT_IFNAME, b"storage\0")].concat();
         body.extend(attribute(IFLA_PROP_LIST | 0x8000, &names));
         message(RTM_NEWLINK, &body)
     }
@@ -243,9 +245,10 @@ mod tests {
         assert!(vlan.lies_on(&nic) && bridge.lies_on(&nic));
         assert!(!nic.lies_on(&vlan) && !nic.lies_on(&bridge) && !vlan.lies_on(&bridge));
         // The other end of a pair, or one in another namespace, is not below.
-        for apart in
-            [attribute(IFLA_LINK_NETNSID, &[0; 4]), attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"veth\0"))]
-        {
+        for apart in [
+            attribute(IFLA_LINK_NETNSID, &[0; 4]),
+            attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"veth\0")),
+        ] {
             let mut message = new_link();
             message.extend(apart);
             assert_eq!(interface(&message[HEADER..]).unwrap().lower, 0);

@@ -19,14 +19,22 @@ const UNWANTED: [(Resource, &str, &str, &str, &str); 4] = [
     ),
     (Resource::As, "RLIMIT_AS", "-v", "LimitAS", "bytes: rings and mappings may not fit"),
     (Resource::Data, "RLIMIT_DATA", "-d", "LimitDATA", "bytes: rings may not fit"),
-    (Resource::Cpu, "RLIMIT_CPU", "-t", "LimitCPU", "seconds: after so much work the kernel ends the process"),
+    (
+        Resource::Cpu,
+        "RLIMIT_CPU",
+        "-t",
+        "LimitCPU",
+        "seconds: after so much work the kernel ends the process",
+    ),
 ];
 
 /// The limits that are set and get in the way of serving, each with its value and the remedy.
 pub fn unwanted_limits() -> Vec<String> {
     let one = |(resource, name, option, line, effect): (Resource, &str, &str, &str, &str)| {
         let limit = getrlimit(resource).current?;
-        Some(format!("{name} is {limit} {effect}: ulimit {option} unlimited, or {line}=infinity for the service"))
+        Some(format!(
+            "{name} is {limit} {effect}: ulimit {option} unlimited, or {line}=infinity for the service"
+        ))
     };
     UNWANTED.into_iter().filter_map(one).collect()
 }

@@ -54,7 +54,10 @@ fn of_file(file: &File, layers: u32) -> Option<Below> {
     }
     // btrfs has a number of its own for each volume: its mount names a device.
     let number = match libc::major(facts.dev()) {
-        0 => fs::metadata(source(&mount(file)?)?).ok().filter(|facts| facts.file_type().is_block_device())?.rdev(),
+        0 => fs::metadata(source(&mount(file)?)?)
+            .ok()
+            .filter(|facts| facts.file_type().is_block_device())?
+            .rdev(),
         _ => facts.dev(),
     };
     let device = folder(number)?;
@@ -110,7 +113,8 @@ fn name(device: &Path) -> PathBuf {
 fn mount(file: &File) -> Option<String> {
     let facts = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
     let list = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let is_ours = |line: &&str| line.split(' ').next().and_then(|id| id.parse().ok()) == Some(facts.stx_mnt_id);
+    let is_ours =
+        |line: &&str| line.split(' ').next().and_then(|id| id.parse().ok()) == Some(facts.stx_mnt_id);
     list.lines().find(is_ours).map(str::to_owned)
 }
 

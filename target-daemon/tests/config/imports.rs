@@ -128,7 +128,9 @@ fn calls_within_other_commands_are_found_or_told() {
         assert_eq!((is_there, exports, imported.is_partial), expected, "{line}: {:#?}", imported.remarks);
     }
     // What only speaks of vblade starts none.
-    for line in ["echo \"starting vblade\"", "logger vblade", "[Unit]\nDescription=vblade", "rm /run/vblade.pid"] {
+    for line in
+        ["echo \"starting vblade\"", "logger vblade", "[Unit]\nDescription=vblade", "rm /run/vblade.pid"]
+    {
         let path = std::env::temp_dir().join(format!("xblade-import-harmless-{}", std::process::id()));
         fs::write(&path, format!("vblade 0 1 eth1 /dev/vg/a\n{line}\n")).unwrap();
         let imported = config::import(std::slice::from_ref(&path), &[]).unwrap();

@@ -258,7 +258,8 @@ fn a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing() {
     }
     let (pair, dir) = (Pair::new(), Dir::new());
     let [direct, file, mmap, small] =
-        [("direct", SECTORS), ("file", SECTORS), ("mmap", SECTORS), ("small", 64)].map(|(name, n)| dir.image(name, n));
+        [("direct", SECTORS), ("file", SECTORS), ("mmap", SECTORS), ("small", 64)]
+            .map(|(name, n)| dir.image(name, n));
     // In 512 bytes: the second half of the files is out of reach.
     let setup = format!("ulimit -f {}", SECTORS / 2);
     let arguments = format!(
@@ -266,7 +267,10 @@ fn a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing() {
     );
     let daemon = Daemon::spawn(&pair.ours, xblade_after(&setup, &arguments));
     let line = daemon.wait_for("RLIMIT_FSIZE");
-    assert!(line.contains(&format!("is {} bytes", SECTORS * 256)) && line.contains("ulimit -f unlimited"), "{line}");
+    assert!(
+        line.contains(&format!("is {} bytes", SECTORS * 256)) && line.contains("ulimit -f unlimited"),
+        "{line}"
+    );
     daemon.wait_for("ready:");
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     for slot in 1..=3 {

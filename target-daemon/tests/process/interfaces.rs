@@ -118,8 +118,10 @@ fn interfaces_that_lie_on_each_other_are_served_in_any_order() {
     }
     // Where another process serves the upper one, both are named.
     let _daemon = Daemon::serve(&pair.ours, &format!("0.1={image},ro -i xbp2"));
-    let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve --no-probe 0.2={image},ro -i {OURS}"))).ended();
-    let below = format!("interface `{OURS}` lies below `xbp2`, and the kernel takes no XDP program below another: ");
+    let refused =
+        Daemon::spawn(&pair.ours, xblade(&format!("serve --no-probe 0.2={image},ro -i {OURS}"))).ended();
+    let below =
+        format!("interface `{OURS}` lies below `xbp2`, and the kernel takes no XDP program below another: ");
     assert_refused("below", &refused, 3, &[&below, "`xbp2` is served by another xblade", "stop process"]);
     let checked = pair.ours.run(|| xblade(&format!("check -i {OURS}")).output().unwrap());
     let text = String::from_utf8(checked.stdout).unwrap();

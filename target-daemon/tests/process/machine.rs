@@ -109,7 +109,8 @@ fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
     assert!(!ended.text.contains("is served through"), "{}", ended.text);
     // The hard limit is named with the remedy, and nothing is served in another way.
     for limit in 100..124 {
-        let command = xblade_after(&format!("ulimit -n {limit}"), &format!("{serve} --state {}", dir.path().display()));
+        let command =
+            xblade_after(&format!("ulimit -n {limit}"), &format!("{serve} --state {}", dir.path().display()));
         let ended = Daemon::spawn(&pair.ours, command).ended();
         let named = format!("this process may have {limit} files open");
         assert_refused("ulimit -n", &ended, 3, &[&named, "raise the hard limit (ulimit -Hn, LimitNOFILE="]);
@@ -140,12 +141,16 @@ fn limits_that_get_in_the_way_are_named_by_a_check() {
     assert!(!text.contains("RLIMIT_"), "{text}");
     let dir = Dir::new();
     let file = dir.path().join("xblade.toml");
-    let export = |n: u8| format!("[[export]]\naddress = '0.{n}'\npath = '{}'\n", dir.image(&n.to_string(), 8));
+    let export =
+        |n: u8| format!("[[export]]\naddress = '0.{n}'\npath = '{}'\n", dir.image(&n.to_string(), 8));
     let exports: String = (0..40).map(export).collect();
     fs::write(&file, format!("interfaces = ['{OURS}']\n{exports}")).unwrap();
     let pair = Pair::new();
     let mut command = xblade_after("ulimit -n 200", &format!("check --config {}", file.display()));
     let output = pair.ours.run(move || command.output().unwrap());
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("WARN  open files: RLIMIT_NOFILE is 200, and 40 exports take up to 256: "), "{text}");
+    assert!(
+        text.contains("WARN  open files: RLIMIT_NOFILE is 200, and 40 exports take up to 256: "),
+        "{text}"
+    );
 }

@@ -222,8 +222,13 @@ fn a_log_that_nobody_reads_stops_nothing() {
             signal(libc::SIGTERM);
             assert_eq!(child.wait().unwrap().code(), Some(0));
             text = reader.join().unwrap();
-            let places = ["ready:", "service time", " log lines were dropped: nobody read standard error", "stopping:"]
-                .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part:?} in {} bytes", text.len())));
+            let places = [
+                "ready:",
+                "service time",
+                " log lines were dropped: nobody read standard error",
+                "stopping:",
+            ]
+            .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part:?} in {} bytes", text.len())));
             assert!(places.is_sorted(), "{places:?}");
             assert!(text[places[3]..].contains("service time"), "the last report is whole");
         } else {

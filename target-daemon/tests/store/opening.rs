@@ -158,8 +158,12 @@ fn memory_is_found_below_overlays_loop_devices_and_file_systems() {
 
     let (upper, work) = (folder("up per"), folder("work"));
     std::fs::create_dir(scratch.path("lower")).unwrap();
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", scratch.path("lower").display(), upper.display(), work.display());
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        scratch.path("lower").display(),
+        upper.display(),
+        work.display()
+    );
     let overlay = Mounted::new(scratch.path("overlay"), &["-t", "overlay", "none", "-o", &options]);
     let path = overlay.path("f");
     std::fs::write(&path, [1; 8192]).unwrap();
@@ -200,7 +204,8 @@ fn a_disk_in_compressed_memory_is_memory() {
     set("disksize", "4M").unwrap();
     // Where nobody makes the nodes of devices.
     let scratch = Scratch::new();
-    let (node, device) = (scratch.path("node"), std::fs::read_to_string(format!("/sys/block/zram{number}/dev")));
+    let (node, device) =
+        (scratch.path("node"), std::fs::read_to_string(format!("/sys/block/zram{number}/dev")));
     let numbers = device.unwrap();
     let (major, minor) = numbers.trim().split_once(':').unwrap();
     command("mknod", &[node.to_str().unwrap(), "b", major, minor]).unwrap();

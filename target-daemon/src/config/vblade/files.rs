@@ -31,8 +31,20 @@ const NEEDED: [&str; 4] = ["shelf", "slot", "netif", "filename"];
 
 /// Keys of a unit that may name vblade and start nothing.
 const HARMLESS: [&str; 14] = [
-    "After", "Alias", "Also", "Before", "BindsTo", "Conflicts", "Description", "Documentation", "PartOf", "Requires",
-    "RequiredBy", "SyslogIdentifier", "WantedBy", "Wants",
+    "After",
+    "Alias",
+    "Also",
+    "Before",
+    "BindsTo",
+    "Conflicts",
+    "Description",
+    "Documentation",
+    "PartOf",
+    "Requires",
+    "RequiredBy",
+    "SyslogIdentifier",
+    "WantedBy",
+    "Wants",
 ];
 
 /// What these are given is printed, and not run.
@@ -172,7 +184,8 @@ impl Found {
                 None => begins_call(rest.get(at..).unwrap_or_default()),
                 Some(_) => 0,
             };
-            let Some((at, name)) = (0..rest.len()).map(|at| (at, begins(at))).find(|(_, name)| *name > 0) else {
+            let Some((at, name)) = (0..rest.len()).map(|at| (at, begins(at))).find(|(_, name)| *name > 0)
+            else {
                 break;
             };
             let end = end_of_words(rest, at + name);
@@ -182,7 +195,9 @@ impl Found {
             rest = rest.get(end..).unwrap_or_default();
             is_in = true;
         }
-        let is_named = |token: &Token| token.word.as_deref().is_some_and(|word| mentions(word) && assignment(word).is_none());
+        let is_named = |token: &Token| {
+            token.word.as_deref().is_some_and(|word| mentions(word) && assignment(word).is_none())
+        };
         if is_in || rest.iter().any(is_named) {
             self.around(source, line, rest, depth);
             is_in = true;
@@ -254,7 +269,11 @@ impl Found {
         if others.iter().any(|token| token.word.is_some()) {
             let text = match settings {
                 0 => raw(line, tokens).to_owned(),
-                _ => others.iter().map(|token| raw(line, std::slice::from_ref(token))).collect::<Vec<_>>().join(" "),
+                _ => others
+                    .iter()
+                    .map(|token| raw(line, std::slice::from_ref(token)))
+                    .collect::<Vec<_>>()
+                    .join(" "),
             };
             self.remarks.insert(before, (source.to_owned(), format!("'{text}' is not carried over")));
         }
