@@ -143,7 +143,7 @@ fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
 
 #[test]
 fn memory_is_found_below_overlays_loop_devices_and_file_systems() {
-    if access() != Access::Cached {
+    if access() != Access::Mapped {
         return;
     }
     let Some(_alone) = root("memory_is_found_below_overlays_loop_devices_and_file_systems") else { return };
@@ -194,7 +194,7 @@ fn memory_is_found_below_overlays_loop_devices_and_file_systems() {
 
 #[test]
 fn a_disk_in_compressed_memory_is_memory() {
-    if access() != Access::Cached {
+    if access() != Access::Mapped {
         return;
     }
     let Some(_alone) = root("a_disk_in_compressed_memory_is_memory") else { return };
