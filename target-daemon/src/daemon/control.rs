@@ -1,6 +1,6 @@
 //! The control thread: signals, and interfaces and stores that change.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -22,6 +22,7 @@ use super::unserved::Unserved;
 use crate::config::Serve;
 use crate::control::{Ask, Asked};
 use crate::link::{self, Changes, Facts, LinkEvents};
+use crate::logging;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -81,7 +82,7 @@ pub fn run(
             return Ok(());
         }
         if signals.take(&signals.report) {
-            say(&served.team.report(served.interfaces));
+            logging::say(&served.team.report(served.interfaces));
         }
         if signals.take(&signals.look) {
             vigil.reloading();
@@ -151,12 +152,6 @@ fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
         info!("{address}: the store answers again");
     }
     now
-}
-
-/// Writes a report to standard error. That nobody may be listening there any
-/// more is no reason to stop serving, and `eprint` would panic.
-pub fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Reads the facts of an interface again and passes on what has changed. It is

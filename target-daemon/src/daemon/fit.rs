@@ -35,7 +35,7 @@ fn fault(at: &Place, text: &str) -> Fault {
 }
 
 fn interfaces(loaded: &Loaded) -> Vec<Fault> {
-    let there = link::names().unwrap_or_default();
+    let there = link::all().unwrap_or_default();
     let one = |(wanted, at): (&String, &Place)| {
         let names = match interface::fitting(wanted, &there) {
             Ok(names) => names,

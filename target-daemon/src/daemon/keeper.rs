@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use log::{error, info};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::failure::Failure;
+use super::failure::{Failure, is_out_of_files};
 use crate::config::{self, Image};
 use crate::plant::{Bug, planted};
 use crate::privilege::{self, Role};
@@ -263,7 +263,7 @@ fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<F
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(no_folder(folder, &e).unwrap_or_else(|| refused(folder, wanted, &e))),
+        Err(e) => return Err(no_folder(folder, &e).unwrap_or_else(|| unreadable(folder, wanted, e))),
     };
     let prefix = format!("{}-", of.address);
     let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
@@ -272,7 +272,7 @@ fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<F
     let (mut found, mut broken) = (Vec::new(), None);
     for name in names {
         let path = folder.join(&name);
-        let text = fs::read_to_string(&path).map_err(|e| refused(&path, wanted, &e))?;
+        let text = fs::read_to_string(&path).map_err(|e| unreadable(&path, wanted, e))?;
         match Saved::parse(&text) {
             Ok((belongs, saved)) => found.push(Found { name, belongs, saved }),
             Err(e) => broken = Some(refused(&path, wanted, &e)),
@@ -292,6 +292,16 @@ fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<F
         |found: &Found| !known(found) && real(&found.belongs.path).is_some_and(|p| Some(p) == real(&of.path));
     let at = found.iter().position(by_path).or_else(|| found.iter().position(by_link));
     Ok(at.map(|at| found.swap_remove(at)))
+}
+
+/// The state of an export cannot be read; for want of descriptors, that says nothing of
+/// the file.
+fn unreadable(path: &Path, wanted: &config::Export, error: io::Error) -> Failure {
+    if is_out_of_files(&error) {
+        let what = format!("{}: cannot read the state of {}", path.display(), wanted.address);
+        return Failure::machine(&what, error);
+    }
+    refused(path, wanted, &error)
 }
 
 /// Which data hosts have last used at an address, on each of these interfaces, as far as

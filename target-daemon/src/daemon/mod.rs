@@ -32,7 +32,7 @@ use std::time::Instant;
 
 use crate::config::{Serve, ServiceOptions};
 use crate::control::{BindError, Listener, bind, channel, metrics, start};
-use crate::{link, plant};
+use crate::{link, logging, plant, privilege};
 
 /// Serves until a signal comes, then drains and detaches.
 ///
@@ -47,6 +47,7 @@ use crate::{link, plant};
 ///
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
 pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
+    privilege::ignore_signals_of_io();
     if let Some(bug) = plant::planted_everywhere() {
         log::warn!("planted: {bug:?}");
     }
@@ -73,6 +74,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
+    logging::start().map_err(|e| Failure::machine("cannot start a thread", e))?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
     team.load_all_used();
     for interface in 0..interfaces.len() {
@@ -103,7 +105,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     team.note_used();
     team.tell_of_nameless();
     let (report, left) = team.stop(&interfaces);
-    control::say(&report);
+    logging::say(&report);
     outcome?;
     let what = match left {
         team::Left { workers: 0, requests: 0 } => return Ok(()),
@@ -141,6 +143,10 @@ fn prepare() -> Result<(), Failure> {
     // cannot be raised, the rings say whether that matters.
     if let Err(e) = link::raise_memlock() {
         log::debug!("{e}");
+    }
+    privilege::raise_files();
+    for limit in privilege::unwanted_limits() {
+        log::warn!("{limit}");
     }
     Ok(())
 }

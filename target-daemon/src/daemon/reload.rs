@@ -171,7 +171,7 @@ fn change_over(
 
 /// A restart would not help, and leave hosts without their disks.
 fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Refusal> {
-    let there = link::names().unwrap_or_default();
+    let there = link::all().unwrap_or_default();
     let new = next.interfaces.iter().filter(|name| !now.interfaces.contains(name));
     for wanted in new {
         let names = interface::fitting(wanted, &there);

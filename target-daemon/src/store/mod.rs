@@ -37,6 +37,7 @@ mod identity;
 mod lock;
 mod mapping;
 mod medium;
+mod memory;
 mod mmap;
 mod null;
 mod open;

@@ -3,13 +3,14 @@
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::device;
 use super::discard;
-use super::error::Denied;
+use super::error::{Denied, files_max};
 use super::identity::{Data, Identity, OpenFile};
 use super::lock::{self, Claim, Refused};
 use super::sharing::Use;
@@ -18,6 +19,10 @@ use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 /// The largest write unit worth telling, and the largest sector of a device
 /// that can be served: a page.
 const BLOCK_MAX: u32 = 4096;
+
+/// Descriptors that no export takes: for the program and its rings, for those who ask,
+/// for state, and for the rest of this export.
+const FILES_KEPT: u64 = 64;
 
 /// What to open, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,6 +128,10 @@ impl Backing {
         check_alignment(options)?;
         let system = |action| move |source| OpenError::system(&options.path, action, source);
         let file = open_file(options)?;
+        // The kernel gives the lowest number that is free.
+        if file.as_raw_fd() as u64 + FILES_KEPT > files_max() {
+            return Err(OpenError::too_many_files(&options.path));
+        }
         let facts = file.metadata().map_err(system("examine"))?;
         let is_device = facts.file_type().is_block_device();
         let claim = if is_device { Some(claim(options, &facts)?) } else { None };
@@ -337,7 +346,7 @@ fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
         }
         ErrorKind::PermissionDenied => OpenError::Unreadable { denied: Denied::at(&path), path, source },
         ErrorKind::ResourceBusy => OpenError::Busy { path },
-        _ => OpenError::System { path, action: "open", source },
+        _ => OpenError::system(&path, "open", source),
     }
 }
 

@@ -77,7 +77,7 @@ impl Wanted {
 /// Looks at this machine and prints what it finds; returns whether xblade can
 /// serve here.
 pub fn check(options: &Check) -> bool {
-    let mut lines = machine::lines();
+    let mut lines = machine::lines(0);
     let names = if options.interfaces.is_empty() { candidates() } else { options.interfaces.clone() };
     if names.is_empty() {
         lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
@@ -91,7 +91,7 @@ pub fn check(options: &Check) -> bool {
 pub fn check_for(serve: &Serve, file: &Path) -> bool {
     // That they can be found was looked at with the faults.
     let names = names(&serve.interfaces).unwrap_or_default();
-    let mut lines = machine::lines();
+    let mut lines = machine::lines(serve.exports.len());
     lines.extend(service::lines(serve, file));
     lines.extend(replaced(serve));
     lines.extend(tuning(&names, serve));
@@ -112,14 +112,14 @@ fn replaced(serve: &Serve) -> Vec<Line> {
 
 /// How the machine and these interfaces are tuned for what is to be served.
 fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
-    let interfaces: Vec<_> = names.iter().map(|name| (name, Facts::read(name))).collect();
-    let known = || interfaces.iter().filter_map(|(_, facts)| facts.as_ref().ok());
+    let interfaces: Vec<_> = names.iter().map(|name| Facts::read(name)).collect();
+    let known = || interfaces.iter().filter_map(|facts| facts.as_ref().ok());
     let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, known));
     let mut lines = tuning::lines(&tree, &wanted);
-    for (name, facts) in &interfaces {
-        lines.extend(interface::lines(name, facts));
+    for facts in &interfaces {
+        lines.extend(interface::lines(facts));
         if let Some(facts) = facts.as_ref().ok().filter(|facts| !facts.loopback) {
-            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(name)));
+            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(&facts.name)));
         }
     }
     lines
@@ -135,9 +135,9 @@ fn print(lines: &[Line]) -> bool {
 
 /// Ethernet interfaces that are up.
 fn candidates() -> Vec<String> {
-    let names = link::names().unwrap_or_default();
-    names
-        .into_iter()
+    let all = link::all().unwrap_or_default();
+    all.into_iter()
+        .map(|one| one.name)
         .filter(|name| Facts::read(name).is_ok_and(|facts| !facts.loopback && facts.up))
         .collect()
 }
