@@ -154,6 +154,7 @@ impl Stamp {
     pub const LEN: usize = 16;
 
     /// The stamp in these bytes; `None` if they are anything else.
+    #[inline]
     pub fn parse(bytes: [u8; Self::LEN]) -> Option<Self> {
         let both = u128::from_ne_bytes(bytes);
         let (first, second) = (both as u64, (both >> 64) as u64);

@@ -131,8 +131,10 @@ impl Memory {
         // chunk is the caller's, and no frame covers what lies before its first byte.
         let place = unsafe { self.base.add(addr as usize - Stamp::LEN) }.cast::<[u8; Stamp::LEN]>();
         // SAFETY: as above; an array of bytes has no alignment and no invalid value.
-        let bytes = unsafe { place.replace([0; Stamp::LEN]) };
-        Stamp::parse(bytes).map(|stamp| stamp.ns)
+        let stamp = Stamp::parse(unsafe { place.read() })?;
+        // SAFETY: as above.
+        unsafe { place.write([0; Stamp::LEN]) };
+        Some(stamp.ns)
     }
 
     /// A piece of a frame; empty if the frame has no such piece.

@@ -77,6 +77,17 @@ pub enum Found {
     TagReused,
 }
 
+/// What a request is, as far as its tag is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Observed {
+    /// IDENTIFY.
+    Identify,
+    /// A read: there are many.
+    Read,
+    /// Anything else.
+    Other,
+}
+
 /// What became of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recorded {
@@ -101,6 +112,14 @@ pub struct AnsweredWrites {
     unremembered_ns: u64,
     /// Whose request was the last that came in order.
     last_host: usize,
+    /// The source that was looked for last.
+    last_source: usize,
+    /// An address of which is known whether its tags are in order. If they are, its reads
+    /// say nothing more; if not, nothing does but IDENTIFY.
+    settled: Option<Mac>,
+    settled_in_order: bool,
+    /// Any address was found to belong to the host of another.
+    joined: bool,
 }
 
 /// When the last answered write arrived: the last of all, and the last that another
@@ -140,23 +159,44 @@ impl AnsweredWrites {
             latest: LatestArrivals::default(),
             unremembered_ns: 0,
             last_host: 0,
+            last_source: 0,
+            settled: None,
+            settled_in_order: false,
+            joined: false,
         }
     }
 
     /// An ATA request has arrived: its tag says something, and IDENTIFY says more.
-    pub fn observe(&mut self, job: &Job, is_identify: bool, now_ns: u64) {
+    #[inline]
+    pub fn observe(&mut self, job: &Job, kind: Observed, now_ns: u64) {
+        // Most requests of most hosts, so it costs next to nothing.
+        let says_more = kind == Observed::Identify || kind == Observed::Other && self.settled_in_order;
+        if !says_more && self.settled == Some(job.header.ether.src) {
+            return;
+        }
+        self.observe_tag(job, kind, now_ns);
+    }
+
+    fn observe_tag(&mut self, job: &Job, kind: Observed, now_ns: u64) {
         let tag = job.header.tag;
         let Some(at) = self.place(job.header.ether.src, false, now_ns) else { return };
         let Some(host) = self.sources.get(at).map(|source| source.host) else { return };
         let Some(order) = self.sources.get_mut(host).map(|source| &mut source.order) else { return };
         let fit = if may_be_ordered(tag) { order.observe(tag, now_ns) } else { Fit::Older };
-        let restarted = is_identify && order.may_have_restarted(tag, fit);
+        let restarted = kind == Observed::Identify && order.may_have_restarted(tag, fit);
+        self.settled = order.is_settled().then_some(job.header.ether.src);
+        self.settled_in_order = order.is_believed();
         match fit {
             _ if restarted => self.begin_anew(host),
             Fit::Newer if host != self.last_host => self.takes_turns(host, tag, now_ns),
             Fit::Newer | Fit::Older => {}
             Fit::First => self.members(host).for_each(|source| source.order_from = source.records),
-            Fit::Misfit => self.dissolve(host),
+            Fit::Misfit if self.joined => self.dissolve(host),
+            Fit::Misfit => {
+                if let Some(source) = self.sources.get_mut(host) {
+                    source.order_from = source.records;
+                }
+            }
         }
     }
 
@@ -188,17 +228,32 @@ impl AnsweredWrites {
 
     /// Whether an overlapping write that was sent later has been answered, or may have
     /// been: then this one is not to be executed.
-    pub fn is_overtaken(&self, job: &Job, content: &Content, now_ns: u64) -> bool {
-        let Arrival { earliest_ns, worker, .. } = job.arrival;
+    pub fn is_overtaken(&self, job: &Job, arrival: Arrival, content: &Content, now_ns: u64) -> bool {
+        let Arrival { earliest_ns, worker, .. } = arrival;
         let by_arrival = self.latest.beside(worker) > earliest_ns && !planted(Bug::NoArrivalOrder);
         let tag = job.header.tag;
         let host = self.find_source(job.header.ether.src).and_then(|at| self.ordered_host(at, tag));
         if !by_arrival && host.is_none() {
             return false;
         }
+        self.has_later(job, arrival, content, (by_arrival, host), now_ns)
+    }
+
+    /// As [`Self::is_overtaken`], for one that may be.
+    #[inline(never)]
+    fn has_later(
+        &self,
+        job: &Job,
+        arrival: Arrival,
+        content: &Content,
+        (by_arrival, host): (bool, Option<usize>),
+        now_ns: u64,
+    ) -> bool {
+        let Arrival { earliest_ns, worker, .. } = arrival;
         if by_arrival && self.unremembered_ns > earliest_ns {
             return true;
         }
+        let tag = job.header.tag;
         let late = Late { content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
         let used = self.sources.iter().take(self.used);
         used.into_iter().any(|source| source.has_later(&late, host == Some(source.host)))
@@ -215,13 +270,14 @@ impl AnsweredWrites {
     pub fn record(
         &mut self,
         job: &Job,
+        arrival: Arrival,
         content: &Content,
         result: Result<(), Fault>,
         now_ns: u64,
     ) -> Recorded {
-        self.latest.add(job.arrival);
+        self.latest.add(arrival);
         let Some(at) = self.place(job.header.ether.src, true, now_ns) else {
-            self.unremembered_ns = self.unremembered_ns.max(job.arrival.latest_ns);
+            self.unremembered_ns = self.unremembered_ns.max(arrival.latest_ns);
             return Recorded::NoPlace;
         };
         let tag = job.header.tag;
@@ -237,20 +293,25 @@ impl AnsweredWrites {
             sector: content.sector,
             hash: content.hash as u64,
             answered_ns: now_ns,
-            arrived_ns: job.arrival.latest_ns,
-            newest_arrived_ns: job.arrival.latest_ns,
+            arrived_ns: arrival.latest_ns,
+            newest_arrived_ns: arrival.latest_ns,
             tag,
             newest_tag: tag,
             bytes: content.bytes,
             back: before.checked_sub(1).map_or(0, |before| (number - before).min(u32::MAX.into()) as u32),
-            worker: job.arrival.worker,
+            worker: arrival.worker,
             kind: content.kind,
             result,
         });
         if reused { Recorded::TagReused } else { Recorded::Kept }
     }
 
+    #[inline]
     fn find_source(&self, mac: Mac) -> Option<usize> {
+        let last = self.last_source;
+        if last < self.used && self.sources.get(last).is_some_and(|source| source.mac == mac) {
+            return Some(last);
+        }
         self.sources.iter().take(self.used).position(|source| source.mac == mac)
     }
 
@@ -261,10 +322,12 @@ impl AnsweredWrites {
             Some(at) => at,
             None => self.new_place(mac, writes, now_ns)?,
         };
+        self.last_source = at;
         self.sources.get_mut(at)?.heard_ns = now_ns;
         Some(at)
     }
 
+    #[cold]
     fn new_place(&mut self, mac: Mac, writes: bool, now_ns: u64) -> Option<usize> {
         let at = if self.used < SOURCES_MAX {
             self.used += 1;
@@ -343,6 +406,7 @@ impl AnsweredWrites {
             return;
         }
         source.follows.1 = 0;
+        self.joined = true;
         self.members(host).for_each(|source| source.host = last);
         self.last_host = last;
         if let Some(leader) = self.sources.get_mut(last) {

@@ -129,15 +129,22 @@ impl Desk {
             stats.dropped(DropReason::Address);
             return Some(job.dropped(operation, DropReason::Address));
         };
-        if let Body::Ata { ata, .. } = request.body {
-            let is_identify = ata.command == ata::Command::Identify;
-            answered.writes.observe(&job, is_identify, self.now_ns);
-            if is_identify {
-                answered.sets.identified(job.header.ether.src);
+        let now_ns = self.now_ns;
+        let hash = match request.body {
+            Body::Ata { ata, .. } => {
+                answered.observe(&job, ata.command, now_ns);
+                0
             }
-        }
-        let hash = if sets { xxh3_64(head.get(job.header.argument_offset()..).unwrap_or(&[])) } else { 0 };
-        let known = if sets { answered.sets.find(&job, hash, self.now_ns) } else { Known::New };
+            // Behind the request is room for the reply, with anything in it.
+            _ if sets => {
+                xxh3_64(head.get(job.header.argument_offset()..job.request_len as usize).unwrap_or(&[]))
+            }
+            _ => 0,
+        };
+        let known = match sets {
+            true => answered.sets.find(&job, job.arrival(lane.worker), hash, now_ns),
+            false => Known::New,
+        };
         let address = export.state.settings.address;
         let advert = Advert {
             buffer_count: self.buffer_count,
@@ -166,7 +173,8 @@ impl Desk {
             Action::Reply(reply) => {
                 let index = job.export;
                 if sets && known == Known::New {
-                    answered.sets.record(&job, hash, reply.is_error(), self.now_ns);
+                    let arrival = job.arrival(lane.worker);
+                    answered.sets.record(&job, arrival, hash, reply.is_error(), now_ns);
                 }
                 let asked = if let Body::Ata { ata, .. } = request.body { Some(ata) } else { None };
                 let done = Done { asked, ..reply_to(job, operation, reply, address, lane) };
@@ -286,7 +294,8 @@ impl Desk {
                 }
                 Found::TagReused => stats.counters.tags_reused += 1,
             }
-            if seat.is_overtaken(&pending, self.now_ns) {
+            let worker = self.lanes.get(usize::from(pending.job.lane))?.worker;
+            if seat.is_overtaken(&pending, worker, self.now_ns) {
                 stats.counters.late_writes += 1;
                 return Some(pending.unanswered());
             }
@@ -332,7 +341,8 @@ impl Desk {
         let now_ns = self.now_ns;
         let seat = self.seats.get_mut(index)?.as_mut()?;
         let pending = seat.book.get(place)?;
-        if !pending.content.kind.writes() || !seat.is_overtaken(pending, now_ns) {
+        let worker = self.lanes.get(usize::from(pending.job.lane))?.worker;
+        if !pending.content.kind.writes() || !seat.is_overtaken(pending, worker, now_ns) {
             return self.submit(index, place, stats);
         }
         stats.counters.late_writes += 1;
@@ -407,9 +417,9 @@ impl Desk {
     fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Done> {
         let Pending { job, content, .. } = &pending;
         if content.kind.writes() && result != Err(Fault::Transient) {
-            let now_ns = self.now_ns;
+            let arrival = job.arrival(self.lanes.get(usize::from(job.lane))?.worker);
             let seat = self.seats.get_mut(usize::from(job.export))?.as_mut()?;
-            match seat.answered.writes.record(job, content, result, now_ns) {
+            match seat.answered.writes.record(job, arrival, content, result, self.now_ns) {
                 Recorded::Kept => {}
                 Recorded::TagReused => stats.counters.tags_reused += 1,
                 Recorded::NoPlace => stats.counters.not_remembered += 1,

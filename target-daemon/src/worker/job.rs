@@ -23,8 +23,8 @@ pub struct Job {
     pub request_len: u32,
     /// When it was received, in nanoseconds of the worker's clock.
     pub received_ns: u64,
-    /// When it arrived, and who received it.
-    pub arrival: Arrival,
+    /// When it arrived at the earliest, if its frame has no stamp.
+    pub since_ns: u64,
 }
 
 /// When a request arrived: at the driver that was polled for it. Two bounds, in
@@ -87,6 +87,15 @@ impl Done {
 }
 
 impl Job {
+    /// When it arrived, at this worker.
+    pub fn arrival(&self, worker: u16) -> Arrival {
+        let (earliest_ns, latest_ns) = match self.frame.arrived_ns() {
+            Some(ns) => (ns, ns),
+            None => (self.since_ns, self.received_ns),
+        };
+        Arrival { earliest_ns, latest_ns, worker }
+    }
+
     /// The end of this job: so long a reply.
     pub fn done(self, operation: Operation, outcome: Outcome, reply_len: Option<u32>) -> Done {
         Done {

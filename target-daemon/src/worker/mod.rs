@@ -299,7 +299,10 @@ impl<R: Rings> Worker<R> {
                 return own.lane.release(frame);
             }
         }
-        let arrival = self.round.arrival(&frame, now_ns, self.index, owner.worker);
+        if frame.arrived_ns().is_some_and(|ns| ns > now_ns) {
+            // No stamp of the XDP program.
+            frame.set_arrived(None);
+        }
         let job = Job {
             frame,
             header,
@@ -307,7 +310,7 @@ impl<R: Rings> Worker<R> {
             export: owner.export,
             request_len: request_len as u32,
             received_ns: now_ns,
-            arrival,
+            since_ns: self.round.since_ns(owner.worker == self.index),
         };
         if owner.worker == self.index {
             self.done.extend(self.desk.execute(job, &mut self.stats));

@@ -1,9 +1,8 @@
 //! Rounds: what waits when one begins is executed before anything that arrives
 //! later.
 
-use super::job::Arrival;
 use super::{Clock, Worker};
-use crate::ring::{Frame, Rings};
+use crate::ring::Rings;
 
 /// What is executed before anything that arrives later.
 #[derive(Debug, Default)]
@@ -16,19 +15,14 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// When a frame of this round arrived that `worker` received at `received_ns`, for
-    /// an export of `owner`.
+    /// When a frame of this round without a stamp arrived at the earliest: it is for an
+    /// export of this worker's own, or of another's.
     ///
-    /// Without a stamp it has arrived since the last round began, for that took all that
-    /// waited then. To the worker itself the beginning of this one is as good: what its
-    /// own rounds take in order needs no other proof.
-    pub fn arrival(&self, frame: &Frame, received_ns: u64, worker: u16, owner: u16) -> Arrival {
-        let (earliest_ns, latest_ns) = match frame.arrived_ns().filter(|ns| *ns <= received_ns) {
-            Some(ns) => (ns, ns),
-            None if owner == worker => (self.began_ns, received_ns),
-            None => (self.previous_ns, received_ns),
-        };
-        Arrival { earliest_ns, latest_ns, worker }
+    /// It has arrived since the last round began, for that took all that waited then. To
+    /// the worker itself the beginning of this one is as good: what its own rounds take in
+    /// order needs no other proof.
+    pub fn since_ns(&self, is_own: bool) -> u64 {
+        if is_own { self.began_ns } else { self.previous_ns }
     }
 }
 

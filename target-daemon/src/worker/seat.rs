@@ -5,17 +5,18 @@ use std::os::fd::BorrowedFd;
 
 use crossbeam_channel::Sender;
 
-use super::answered::AnsweredWrites;
+use super::answered::{AnsweredWrites, Observed};
 use super::answered_sets::AnsweredSets;
 use super::book::Book;
 use super::directory::Directory;
 use super::inflight::Pending;
-use super::job::Done;
+use super::job::{Done, Job};
 use super::keep::Parked;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::shelf::{Export, Settings, Shelf};
 use crate::store::{Area, Buffers, Fault, Geometry, Kind, Op};
 use crate::wire::aoe::Address;
+use crate::wire::ata;
 use crate::wire::ether::Mac;
 
 /// The token of what is in no slab: a measurement that no request asked for. No
@@ -59,6 +60,20 @@ pub struct Answered {
 impl Answered {
     fn new() -> Self {
         Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new() }
+    }
+
+    /// An ATA request has arrived.
+    #[inline]
+    pub(super) fn observe(&mut self, job: &Job, command: ata::Command, now_ns: u64) {
+        let kind = match command {
+            ata::Command::Identify => Observed::Identify,
+            _ if command.direction() == ata::Direction::Read => Observed::Read,
+            _ => Observed::Other,
+        };
+        if kind == Observed::Identify {
+            self.sets.identified(job.header.ether.src);
+        }
+        self.writes.observe(job, kind, now_ns);
     }
 }
 
@@ -182,8 +197,9 @@ impl Seat {
     }
 
     /// Whether a write may not be executed any more, for a newer one has been answered.
-    pub(super) fn is_overtaken(&self, pending: &Pending, now_ns: u64) -> bool {
-        self.answered.writes.is_overtaken(&pending.job, &pending.content, now_ns)
+    pub(super) fn is_overtaken(&self, pending: &Pending, worker: u16, now_ns: u64) -> bool {
+        let Pending { job, content, .. } = pending;
+        self.answered.writes.is_overtaken(job, job.arrival(worker), content, now_ns)
     }
 
     /// Takes over the size that its store has found.

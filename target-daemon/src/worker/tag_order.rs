@@ -25,6 +25,9 @@ pub const HORIZON_NS: u64 = 4_000_000_000;
 /// Requests in a row that have to look like those of Linux before a tag is believed.
 const BELIEVED: u8 = 16;
 
+/// After so many misfits in a row the tags of a host are in no order.
+const UNORDERED: u8 = 64;
+
 /// Ticks that a request may be older than the newest one, or newer: what fits the
 /// horizon at 1000 ticks a second, and a pause of the target on top.
 const OLDER_MAX: i16 = 4_096;
@@ -43,6 +46,8 @@ pub struct TagOrder {
     newest: u32,
     newest_ns: u64,
     confidence: u8,
+    /// Requests in a row that no Linux host would have sent so.
+    misfits: u8,
 }
 
 /// How a request fits those before it.
@@ -70,11 +75,13 @@ impl TagOrder {
             Some(Fit::Newer) => {
                 (self.newest, self.newest_ns) = (tag, now_ns);
                 self.confidence = self.confidence.saturating_add(1);
+                self.misfits = 0;
                 Fit::Newer
             }
             Some(fit) => fit,
             None => {
-                *self = Self { newest: tag, newest_ns: now_ns, confidence: 0 };
+                let misfits = self.misfits.saturating_add(1);
+                *self = Self { newest: tag, newest_ns: now_ns, confidence: 0, misfits };
                 Fit::Misfit
             }
         }
@@ -92,6 +99,11 @@ impl TagOrder {
         self.confidence >= BELIEVED
     }
 
+    /// Whether it is known what kind of host this is: then its reads say nothing more.
+    pub fn is_settled(&self) -> bool {
+        self.is_believed() || self.misfits >= UNORDERED
+    }
+
     /// Whether a host whose IDENTIFY has this tag, which fitted so, may have booted
     /// since its last request. One whose tags go on in their order has not; one that
     /// has counts from 0.
@@ -102,7 +114,7 @@ impl TagOrder {
 
     /// The host begins anew, with any tag: the next one is the first of an order.
     pub fn restart(&mut self) {
-        self.newest_ns = 0;
+        (self.newest_ns, self.misfits) = (0, 0);
     }
 }
 

@@ -6,7 +6,7 @@ use super::content::Content;
 use super::directory::{Directory, Owner};
 use super::exchange::Exchange;
 use super::inflight::{Pending, Slab};
-use super::job::{Arrival, Done, Job};
+use super::job::{Done, Job};
 use super::room;
 use crate::command::{self, Action};
 use crate::observe::Operation;
@@ -33,8 +33,7 @@ fn lane() -> Lane<FakeRings> {
 
 fn job(frame: Frame) -> Job {
     let header = header(Command::Ata, Tags::NONE);
-    let arrival = Arrival { earliest_ns: 0, latest_ns: 0, worker: 0 };
-    Job { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0, arrival }
+    Job { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
 }
 
 fn pending(frame: Frame, bytes: u32) -> Pending {

@@ -54,9 +54,8 @@ impl Memory {
         let (role, command) = (Role::Request, Command::Ata);
         let header = Header { ether, role, shelf: 0, slot: 0, command, tag: from.tag };
         let frame = self.lane.allocate(60).unwrap();
-        let (earliest_ns, latest_ns, worker) = (from.arrived_ns, from.arrived_ns, from.worker);
-        let arrival = Arrival { earliest_ns, latest_ns, worker };
-        let job = Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns: 0, arrival };
+        let (received_ns, since_ns) = (from.arrived_ns, from.arrived_ns);
+        let job = Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns, since_ns };
         let result = act(&mut self.answered, &job, self.now_ns);
         self.lane.release(job.frame);
         result
@@ -67,7 +66,9 @@ impl Memory {
     }
 
     fn record(&mut self, from: From, letter: u8, result: Result<(), Fault>) -> Recorded {
-        self.with(from, |answered, job, now_ns| answered.record(job, &content(letter), result, now_ns))
+        self.with(from, |answered, job, now_ns| {
+            answered.record(job, job.arrival(from.worker), &content(letter), result, now_ns)
+        })
     }
 
     /// A write arrives and is answered.
@@ -80,15 +81,19 @@ impl Memory {
     fn answer(&mut self, from: From, content: Content) {
         self.observe(from);
         assert!(!self.is_overtaken(from, content));
-        self.with(from, |answered, job, now_ns| answered.record(job, &content, OK, now_ns));
+        self.with(from, |answered, job, now_ns| {
+            answered.record(job, job.arrival(from.worker), &content, OK, now_ns)
+        });
     }
 
     fn observe(&mut self, from: From) {
-        self.with(from, |answered, job, now_ns| answered.observe(job, false, now_ns));
+        self.with(from, |answered, job, now_ns| answered.observe(job, Observed::Other, now_ns));
     }
 
     fn is_overtaken(&mut self, from: From, content: Content) -> bool {
-        self.with(from, |answered, job, now_ns| answered.is_overtaken(job, &content, now_ns))
+        self.with(from, |answered, job, now_ns| {
+            answered.is_overtaken(job, job.arrival(from.worker), &content, now_ns)
+        })
     }
 
     /// As [`Self::is_overtaken`], for a request whose tag is seen now.
@@ -98,7 +103,7 @@ impl Memory {
     }
 
     fn identify(&mut self, from: From) {
-        self.with(from, |answered, job, now_ns| answered.observe(job, true, now_ns));
+        self.with(from, |answered, job, now_ns| answered.observe(job, Observed::Identify, now_ns));
     }
 }
 
