@@ -13,11 +13,10 @@
 //! export of a partition   ─► [cache of the partition] ────────────────► disk
 //! ```
 //!
-//! Each block device has a cache of its own, of its own bytes: a partition does not go
-//! through that of its disk, nor one partition through that of another. So exports of
-//! two partitions may be reached in different ways; those of a partition and of its
-//! disk (which the kernel does not give to two), or of a loop device and of its file
-//! behind the end of the device, only if neither goes past a cache of the other's bytes.
+//! Each block device has a cache of its own, of its own bytes only. That of a partition
+//! is shared with no other partition, nor with the disk, so exports of two partitions
+//! may be reached in different ways. The same bytes by two devices are in two caches
+//! that do not know of each other: they are refused in any way.
 //!
 //! A file is known by its device and inode: links and bind mounts lead to the same.
 //! The file below a loop device and the disk around a partition are looked up in
