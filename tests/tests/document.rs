@@ -1,35 +1,169 @@
-//! docs/PROTOCOL.md names, for every row, a rule that sees it kept on a link.
+//! What the documents name is there: files, and for every row of docs/PROTOCOL.md the
+//! tests and the rules that see it kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use xblade_tests::rules;
 
 /// Rows that no frame shows.
 const NO_FRAME: [&str; 4] = ["P-HDR-12", "P-ADR-3", "P-ADR-4", "P-QRY-11"];
 
-/// The last cell of every row, by id.
-fn rows() -> HashMap<String, Vec<String>> {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md")).unwrap();
-    let rows = text.lines().filter(|line| line.starts_with("| P-")).map(|line| {
-        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let names = cells.last().unwrap().split('`').skip(1).step_by(2).map(str::to_owned);
-        (cells[0].to_owned(), names.collect())
-    });
-    rows.collect()
+/// Folders of the tree that documents name paths in.
+const FOLDERS: [&str; 5] = ["target-daemon", "tests", "ebpf", "bench", "deploy"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(root().join(&path)).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()))
+}
+
+struct Row {
+    id: String,
+    file: String,
+    test: String,
+    /// What is in the last cell.
+    wire: Vec<String>,
+}
+
+fn rows() -> Vec<Row> {
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let &[_, id, rule, file, test, wire, _] = cells.as_slice() else {
+            panic!("six bars, not more or less: {line}")
+        };
+        assert!(!rule.is_empty(), "{id} says something");
+        let name = |cell: &str| cell.trim_matches('`').to_owned();
+        let wire = wire.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        Row { id: id.to_owned(), file: name(file), test: name(test), wire }
+    };
+    let rows: Vec<_> =
+        text("docs/PROTOCOL.md").lines().filter(|line| line.starts_with("| P-")).map(row).collect();
+    assert!(rows.len() > 50, "the tables were found");
+    rows
+}
+
+/// The source of a test: the file of its module, or of the one around it.
+fn source_of(modules: &[&str]) -> String {
+    let base = if modules[0] == "tests" { "tests" } else { "target-daemon/src" };
+    let file = |modules: &[&str]| root().join(base).join(modules.join("/")).with_extension("rs");
+    let found = [file(modules), file(&modules[..modules.len() - 1])];
+    found.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_default()
+}
+
+/// Whether it has this function, as a test.
+fn has_test(source: &str, name: &str) -> bool {
+    source.split_once(&format!("fn {name}(")).is_some_and(|(before, _)| {
+        let mut above = before.lines().rev().map(str::trim).skip_while(|line| line.is_empty());
+        above.find(|line| !line.starts_with("//")) == Some("#[test]")
+    })
+}
+
+/// Whether the code of a module of the library names another one.
+fn imports(module: &str, other: &str) -> bool {
+    let below = format!("target-daemon/src/{module}/");
+    let rust = |path: &&String| path.starts_with(&below) && path.ends_with(".rs");
+    paths().iter().filter(rust).any(|path| text(path).contains(&format!("crate::{other}")))
+}
+
+/// All files and folders of the tree.
+fn paths() -> HashSet<String> {
+    fn walk(folder: &Path, root: &Path, found: &mut HashSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.starts_with('.') || name == "target" {
+                continue;
+            }
+            found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            if path.is_dir() {
+                walk(&path, root, found);
+            }
+        }
+    }
+    let mut found = HashSet::new();
+    walk(&root(), &root(), &mut found);
+    found
+}
+
+/// Paths of the tree that a line of a document names: in backticks also without the
+/// folders before them (`worker/desk.rs`), in an example of commands from the top only.
+fn named_paths<'a>(line: &'a str, modules: &HashSet<String>) -> Vec<&'a str> {
+    let is_example = line.starts_with("    ");
+    let spans: Vec<_> = if is_example { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
+    let words = spans.into_iter().flat_map(str::split_whitespace);
+    let words = words.map(|word| word.trim_matches(|c: char| ".,;()'\"".contains(c)));
+    let is_path = |word: &&str| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+        let first = word.split('/').next().unwrap();
+        let known = FOLDERS.contains(&first) || !is_example && modules.contains(first);
+        plain && (word.contains('/') && known || word.ends_with(".rs") && !is_example)
+    };
+    words.filter(is_path).collect()
+}
+
+#[test]
+fn every_path_in_the_documents_exists() {
+    let paths = paths();
+    let in_library =
+        |path: &String| Some(path.strip_prefix("target-daemon/src/")?.split_once('/')?.0.to_owned());
+    let modules: HashSet<_> = paths.iter().filter_map(in_library).collect();
+    let mut documents: Vec<_> = paths
+        .iter()
+        .filter(|path| {
+            path.ends_with(".md") && path.rsplit_once('/').is_none_or(|(folder, _)| folder == "docs")
+        })
+        .collect();
+    documents.sort();
+    let (mut seen, mut missing) = (0, Vec::new());
+    for document in documents {
+        for (number, line) in text(document).lines().enumerate() {
+            for path in named_paths(line, &modules) {
+                let whole = path.trim_end_matches('/');
+                let ends = |other: &String| {
+                    other.strip_suffix(whole).is_some_and(|head| head.is_empty() || head.ends_with('/'))
+                };
+                seen += 1;
+                if !paths.iter().any(ends) {
+                    missing.push(format!("{document}:{}: {path}", number + 1));
+                }
+            }
+        }
+    }
+    assert!(seen > 200, "only {seen} paths were found");
+    assert!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
+}
+
+/// A test sees what its module is made of: the file of the rule is in the same one, or
+/// in one that it imports.
+#[test]
+fn every_row_names_a_file_and_a_test_that_can_see_it() {
+    let mut seen = HashSet::new();
+    for Row { id, file, test, .. } in rows() {
+        assert!(seen.insert(id.clone()), "{id} is there twice");
+        assert!(root().join("target-daemon/src").join(&file).is_file(), "{id}: {file}");
+        let path: Vec<_> = test.split("::").collect();
+        let (name, modules) = path.split_last().unwrap();
+        assert!(has_test(&source_of(modules), name), "{id}: no test {test}");
+        let (of_test, of_file) = (modules[0], file.split('/').next().unwrap());
+        let sees = of_test == "tests" || of_test == of_file || imports(of_test, of_file);
+        assert!(sees, "{id}: {test} cannot see {file}");
+    }
 }
 
 #[test]
 fn every_row_names_rules_that_claim_it() {
-    let rows = rows();
-    assert!(rows.len() > 50, "the tables were found");
     let rules: HashMap<_, _> = rules::all().into_iter().map(|rule| (rule.name, rule.ids)).collect();
     let real = include_str!("real.rs");
-    for (id, names) in &rows {
-        assert_eq!(names.is_empty(), NO_FRAME.contains(&id.as_str()), "{id}: {names:?}");
-        for name in names {
+    for Row { id, wire, .. } in rows() {
+        assert_eq!(wire.is_empty(), NO_FRAME.contains(&id.as_str()), "{id}: {wire:?}");
+        for name in &wire {
             match name.strip_prefix("real::") {
-                Some(test) => assert!(real.contains(&format!("fn {test}()")), "{id}: {name}"),
+                Some(test) => assert!(has_test(real, test), "{id}: {name}"),
                 None => {
                     let claims = rules.get(name.as_str()).unwrap_or_else(|| panic!("{id}: no rule {name}"));
                     assert!(claims.contains(&id.as_str()), "{name} does not claim {id}");
@@ -41,13 +175,13 @@ fn every_row_names_rules_that_claim_it() {
 
 #[test]
 fn every_rule_claims_rows_that_exist() {
-    let rows = rows();
+    let rows: HashSet<_> = rows().into_iter().map(|row| row.id).collect();
     let mut names = HashSet::new();
     for rule in rules::all() {
         assert!(names.insert(rule.name), "{} is there twice", rule.name);
         assert!(!rule.ids.is_empty(), "{} claims a row", rule.name);
         for id in rule.ids {
-            assert!(rows.contains_key(*id), "{} claims {id}", rule.name);
+            assert!(rows.contains(*id), "{} claims {id}", rule.name);
         }
     }
 }

@@ -4,7 +4,6 @@
 
 mod addressing;
 mod ata;
-mod document;
 mod finish;
 mod mask;
 mod properties;

@@ -154,8 +154,8 @@ pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Fa
         Some(format!("{} ({})", export.address, other.path.display()))
     };
     let (path, text) = match error {
-        OpenError::SharedPage { path, access, other, other_access, same_file } => {
-            (path, store::shared_page(*access, &name(other)?, *other_access, *same_file))
+        OpenError::TwoWays { path, access, other, other_access } => {
+            (path, store::two_ways(*access, &name(other)?, *other_access))
         }
         OpenError::SameBytes { path, other } => (path, store::same_bytes(&name(other)?)),
         _ => return None,
@@ -241,12 +241,12 @@ fn exported_twice(path: &Path, other: &config::Export) -> String {
 /// Whether to correct the command line, or something on this machine: what is not there,
 /// or is not as it has to be.
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, SameBytes, SharedPage, Unaligned};
+    use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, SameBytes, TwoWays, Unaligned};
     match &error {
         Locked { holder: Holder::Ourselves, .. } | Unaligned { .. } => Failure::Request(Box::new(error)),
         // An option that has to go.
         CannotTrim { .. } | NotDirect { .. } | NotDurable { .. } => Failure::Request(Box::new(error)),
-        SharedPage { .. } | SameBytes { .. } => Failure::Request(Box::new(error)),
+        TwoWays { .. } | SameBytes { .. } => Failure::Request(Box::new(error)),
         _ => Failure::Machine(Box::new(error)),
     }
 }

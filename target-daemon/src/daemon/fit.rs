@@ -16,7 +16,7 @@ use crate::store::{self, Expected};
 pub fn misfits(loaded: &Loaded) -> (Vec<Fault>, Vec<String>) {
     let mut faults = interfaces(loaded);
     faults.extend(files(loaded));
-    faults.extend(shared_pages(loaded));
+    faults.extend(two_ways(loaded));
     faults.extend(cores(loaded));
     faults.extend(metrics(loaded));
     let missing = link::missing_capabilities().map_err(|e| format!("cannot read own capabilities: {e}"));
@@ -70,7 +70,7 @@ fn files(loaded: &Loaded) -> Vec<Fault> {
 }
 
 /// Exports of one file that would be reached in different ways.
-fn shared_pages(loaded: &Loaded) -> Vec<Fault> {
+fn two_ways(loaded: &Loaded) -> Vec<Fault> {
     let expected = |export: &crate::config::Export| match &export.image {
         Image::File(options) => Expected::of(options),
         Image::Null { .. } => None,

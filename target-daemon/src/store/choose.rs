@@ -63,7 +63,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         }
         match attempt(backing, options, access) {
             Ok((store, stable)) => {
-                warnings.extend(usage.settle(access)?);
+                usage.settle(access)?;
                 return Ok(Opened { store, warnings, access, stable, data, file });
             }
             Err((Some(back), why)) => (backing, refusal) = (back, Some(why)),

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Resource, getrlimit};
 
 use super::lock::Holder;
-use super::mapping::page_bytes;
 use super::{Access, OpenOptions};
 
 /// Why a store could not be opened. Each message names the file and the remedy.
@@ -117,11 +116,9 @@ pub enum OpenError {
         /// Who has it.
         holder: Holder,
     },
-    /// Another export of this process is reached otherwise, and has a part of a page
-    /// in common with it.
-    #[error("{}: {}", path.display(), shared_page(*access, &other.path.display().to_string(), *other_access,
-            *same_file))]
-    SharedPage {
+    /// Another export of this process is of the same file, and reached otherwise.
+    #[error("{}: {}", path.display(), two_ways(*access, &other.path.display().to_string(), *other_access))]
+    TwoWays {
         /// The file.
         path: PathBuf,
         /// How it is reached.
@@ -130,8 +127,6 @@ pub enum OpenError {
         other: Box<OpenOptions>,
         /// How that is reached.
         other_access: Access,
-        /// Whether both are of one file or device; else one is below the other.
-        same_file: bool,
     },
     /// Another export of this process has the same bytes, by another device.
     #[error("{}: {}", path.display(), same_bytes(&other.path.display().to_string()))]
@@ -209,16 +204,14 @@ pub enum OpenError {
     },
 }
 
-/// Why two exports cannot be served together, in which each would undo what the
-/// other one writes.
-pub fn shared_page(access: Access, other: &str, other_access: Access, same_file: bool) -> String {
-    let page = page_bytes();
+/// Why two exports of one file cannot be served together of which one goes past a
+/// cache of the other.
+pub fn two_ways(access: Access, other: &str, other_access: Access) -> String {
     let (way, other_way) = (option(access), option(other_access));
-    let together = if same_file { "" } else { "the same file or device and " };
     format!(
-        "is reached by {way}, and {other} by {other_way}, and they share a page of {page} bytes, in which each would \
-         undo what the other writes: give both {together}the same store=, or give them an offset and length that are \
-         multiples of {page}"
+        "is reached by {way}, and {other} by {other_way}: both are of one file, and one goes past a page cache that \
+         the other goes through, so that writes would fail or be undone: give both the same path and the same store=, \
+         or a file each"
     )
 }
 
@@ -350,20 +343,6 @@ pub enum Warning {
         access: Access,
         /// What was in the way.
         why: String,
-    },
-    /// Another export of the file is reached otherwise, on other pages.
-    #[error("{}: is reached by {}, and another export of this file ({}) by {}: where the file system caches more \
-             than a page at once (XFS; ext4 from Linux 6.16 on), both may come to take no more writes: give both the \
-             same store=, or a file each", path.display(), option(*access), other.display(), option(*other_access))]
-    TwoWays {
-        /// The file.
-        path: PathBuf,
-        /// How it is reached.
-        access: Access,
-        /// The file of the other export.
-        other: PathBuf,
-        /// How that is reached.
-        other_access: Access,
     },
     /// Durable writes are as durable as memory.
     #[error("{}: lies in memory{}: its writes do not survive a restart of this host, \

@@ -54,7 +54,7 @@ use crate::plant::{Bug, planted};
 pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use choose::{Opened, open};
 pub use completed::QUEUE_MAX;
-pub use error::{Denied, OpenError, Warning, same_bytes, shared_page};
+pub use error::{Denied, OpenError, Warning, same_bytes, two_ways};
 pub use fake::FakeStore;
 pub use faulty::Faulty;
 pub use identity::{Data, Identity, OpenFile, Replaced};

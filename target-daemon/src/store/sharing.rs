@@ -1,15 +1,22 @@
-//! Two exports that reach one page of one file by different ways.
+//! Two exports that reach one file by different ways.
 //!
-//! A page in a cache holds bytes of every export that lies in it. An export that
-//! writes past that cache, or through another one, does not change them there:
-//! the next write of the page puts the old bytes back, or the kernel finds that it
-//! cannot drop the page, and reports to both a failed sync. So two such exports of
-//! one file must not meet in a page, if one of them may be written.
+//! A cache holds bytes of every export of its file. An export that writes past that
+//! cache does not change them there: the next write of the page puts the old bytes
+//! back, or the kernel finds that it cannot drop the page, and reports a failed sync
+//! to both. That no page belongs to both is not enough: the kernel caches more than a
+//! page at once, and reading ahead brings in what lies beyond the border. So two
+//! exports of one file, of which one may be written, must go through the same caches.
 //!
 //! ```text
-//! export of a file       ─► [cache of the file] ─────────────────────► file
+//! export of a file        ─► [cache of the file] ─────────────────────► file
 //! export of a loop device ─► [cache of the device] ─► [cache of the file] ─► file
+//! export of a partition   ─► [cache of the partition] ────────────────► disk
 //! ```
+//!
+//! Each block device has a cache of its own, of its own bytes only. That of a partition
+//! is shared with no other partition, nor with the disk, so exports of two partitions
+//! may be reached in different ways. The same bytes by two devices are in two caches
+//! that do not know of each other: they are refused in any way.
 //!
 //! A file is known by its device and inode: links and bind mounts lead to the same.
 //! The file below a loop device and the disk around a partition are looked up in
@@ -20,8 +27,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use super::mapping::page_bytes;
-use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, Warning, choose};
+use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, choose};
 
 /// Loop devices over loop devices that are followed.
 const LEVELS_MAX: usize = 8;
@@ -54,15 +60,6 @@ impl Range {
         self.start < other.end && other.start < self.end
     }
 
-    /// All pages that it has a part of.
-    fn in_pages(self) -> Self {
-        let page = page_bytes();
-        Self {
-            start: self.start - self.start % page,
-            end: self.end.checked_next_multiple_of(page).unwrap_or(u64::MAX),
-        }
-    }
-
     /// The same bytes in the file below, where those of the device are these.
     fn in_lower(self, device: Self) -> Self {
         let shift = |at: u64| device.start.saturating_add(at).min(device.end);
@@ -70,52 +67,49 @@ impl Range {
     }
 }
 
+/// A page cache, and the bytes of [`Location::base`] that it is a cache of.
+#[derive(Clone, Copy, Debug)]
+struct Cache {
+    of: Id,
+    bytes: Range,
+}
+
 /// Where the bytes of an export lie.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 struct Location {
-    /// What was opened.
-    opened: Id,
     /// What holds the bytes: the opened file or device itself, or what is below it.
     base: Id,
     /// The bytes in `base`.
     bytes: Range,
-    /// The bytes in `base` that are written back together with them: past the cache
-    /// of the opened file, and through it.
-    direct: Range,
-    cached: Range,
-    /// The first cache below that of the opened file.
-    lower_cache: Option<Id>,
+    /// The caches on the way down. The first one is that of what was opened, which
+    /// [`Access::Direct`] goes past.
+    caches: Vec<Cache>,
 }
 
 impl Location {
     fn of(options: &OpenOptions, facts: &fs::Metadata) -> Self {
-        let opened = Id::of(facts);
+        let whole = Range { start: 0, end: u64::MAX };
         let start = options.offset_bytes;
         let end = options.length_bytes.map_or(u64::MAX, |length| start.saturating_add(length));
-        let bytes = Range { start, end };
-        let (direct, cached) = (bytes, bytes.in_pages());
-        let mut found = Self { opened, base: opened, bytes, direct, cached, lower_cache: None };
+        let (mut base, mut bytes) = (Id::of(facts), Range { start, end });
+        let mut caches = vec![Cache { of: base, bytes: whole }];
         for _ in 0..LEVELS_MAX {
-            let Id::Device(number) = found.base else { break };
+            let Id::Device(number) = base else { break };
             let Some(lower) = lower(number) else { break };
-            found.bytes = found.bytes.in_lower(lower.bytes);
-            for pages in [&mut found.direct, &mut found.cached] {
-                let there = pages.in_lower(lower.bytes);
-                *pages = if lower.is_cached { there.in_pages() } else { there };
+            base = lower.id;
+            bytes = bytes.in_lower(lower.bytes);
+            for cache in &mut caches {
+                cache.bytes = cache.bytes.in_lower(lower.bytes);
             }
-            found.base = lower.id;
-            found.lower_cache = found.lower_cache.or(lower.is_cached.then_some(lower.id));
+            if lower.is_cached {
+                caches.push(Cache { of: base, bytes: whole });
+            }
         }
-        found
+        Self { base, bytes, caches }
     }
 
-    /// The first cache that this way to the bytes goes through.
-    fn cache(&self, access: Access) -> Option<Id> {
-        if access == Access::Direct { self.lower_cache } else { Some(self.opened) }
-    }
-
-    fn pages(&self, access: Access) -> Range {
-        if access == Access::Direct { self.direct } else { self.cached }
+    fn opened(&self) -> Option<Id> {
+        self.caches.first().map(|cache| cache.of)
     }
 }
 
@@ -180,34 +174,36 @@ impl Expected {
     ///
     /// # Errors
     ///
-    /// It could not, for that is reached otherwise, and has a part of a page in
-    /// common with it, or is the same bytes.
+    /// It could not: both are of one file, one of them may write, and they do not go
+    /// through the same caches, or are the same bytes by different devices.
     pub fn check_beside(&self, first: &Self) -> Result<(), OpenError> {
         let (ours, theirs) = (&self.location, &first.location);
-        if !self.may_disturb(first) {
+        if ours.base != theirs.base || (self.options.read_only && first.options.read_only) {
             return Ok(());
         }
         let (path, other) = (self.options.path.clone(), Box::new(first.options.clone()));
-        let same_file = ours.opened == theirs.opened;
         // Of one file the locks see to that.
-        if !same_file && ours.bytes.meets(theirs.bytes) {
+        if ours.opened() != theirs.opened() && ours.bytes.meets(theirs.bytes) {
             return Err(OpenError::SameBytes { path, other });
         }
-        let (access, other_access) = (self.access, first.access);
-        if self.is_by_another_way_than(first) && ours.pages(access).meets(theirs.pages(other_access)) {
-            return Err(OpenError::SharedPage { path, access, other, other_access, same_file });
+        if self.goes_past_a_cache_of(first) || first.goes_past_a_cache_of(self) {
+            let (access, other_access) = (self.access, first.access);
+            return Err(OpenError::TwoWays { path, access, other, other_access });
         }
         Ok(())
     }
 
-    /// Whether both are of one file, and one of them may write.
-    fn may_disturb(&self, other: &Self) -> bool {
-        self.location.base == other.location.base && !(self.options.read_only && other.options.read_only)
+    /// The caches that it goes through.
+    fn caches(&self) -> &[Cache] {
+        let past = usize::from(self.access == Access::Direct);
+        self.location.caches.get(past..).unwrap_or_default()
     }
 
-    /// The same, and they do not go through the same caches.
-    fn is_by_another_way_than(&self, other: &Self) -> bool {
-        self.may_disturb(other) && self.location.cache(self.access) != other.location.cache(other.access)
+    /// Whether the other one goes through a cache that may hold bytes of this one,
+    /// which does not.
+    fn goes_past_a_cache_of(&self, other: &Self) -> bool {
+        let is_ours = |cache: &Cache| self.caches().iter().any(|ours| ours.of == cache.of);
+        other.caches().iter().any(|cache| cache.bytes.meets(self.location.bytes) && !is_ours(cache))
     }
 }
 
@@ -234,28 +230,17 @@ impl Use {
     ///
     /// # Errors
     ///
-    /// Those of [`Expected::check_beside`], with any that is open. Returns what the
-    /// operator should know of one that is reached otherwise, on other pages.
-    pub(super) fn settle(self: &Arc<Self>, access: Access) -> Result<Option<Warning>, OpenError> {
+    /// Those of [`Expected::check_beside`], with any that is open.
+    pub(super) fn settle(self: &Arc<Self>, access: Access) -> Result<(), OpenError> {
         let mut uses = USES.lock().unwrap_or_else(PoisonError::into_inner);
         uses.retain(|other| other.strong_count() > 0);
-        let ours = Expected { options: self.options.clone(), location: self.location, access };
-        let mut warning = None;
+        let ours = Expected { options: self.options.clone(), location: self.location.clone(), access };
         for other in uses.iter().filter_map(Weak::upgrade) {
-            let Some(first) = other.settled.get() else { continue };
-            ours.check_beside(first)?;
-            if ours.is_by_another_way_than(first) {
-                warning = Some(Warning::TwoWays {
-                    path: ours.options.path.clone(),
-                    access,
-                    other: first.options.path.clone(),
-                    other_access: first.access,
-                });
-            }
+            other.settled.get().map_or(Ok(()), |first| ours.check_beside(first))?;
         }
         // Set once: an engine is chosen once.
         let _ = self.settled.set(ours);
         uses.push(Arc::downgrade(self));
-        Ok(warning)
+        Ok(())
     }
 }

@@ -36,7 +36,7 @@ pub mod reserve;
 
 pub use drop_reason::DropReason;
 pub use glance::Glance;
-pub use initiator::{Response, announce};
+pub use initiator::Response;
 pub use reply::Reply;
 pub use request::{Body, Request};
 

@@ -108,20 +108,20 @@ fn a_reload_changes_what_differs() {
 }
 
 #[test]
-fn two_ways_into_one_page_are_not_put_in_force() {
-    if !may_run("two_ways_into_one_page_are_not_put_in_force") {
+fn two_ways_into_one_file_are_not_put_in_force() {
+    if !may_run("two_ways_into_one_file_are_not_put_in_force") {
         return;
     }
     let parts = |one: &str, other: &str| {
-        export(1, "a", &format!("length = 9\nstore = '{one}'"))
-            + &export(2, "a", &format!("offset = 9\nlength = 8\nstore = '{other}'"))
+        export(1, "a", &format!("length = 16\nstore = '{one}'"))
+            + &export(2, "a", &format!("offset = 16\nlength = 8\nstore = '{other}'"))
     };
     let rig = Rig::new(&parts("direct", "direct"));
     let mut host = rig.host();
     let said = rig.reload(&parts("direct", "file"));
     assert!(said.contains("nothing was changed"), "{said}");
     for part in
-        ["0.2 (", "/a): is reached by store=file, and 0.1 (", "/a) by store=direct, and they share a page"]
+        ["0.2 (", "/a): is reached by store=file, and 0.1 (", "/a) by store=direct: both are of one file"]
     {
         assert!(said.contains(part), "{said}");
     }
@@ -131,7 +131,7 @@ fn two_ways_into_one_page_are_not_put_in_force() {
     let looked = rig.pair.ours.run(move || { looked }.output().unwrap());
     let err = String::from_utf8(looked.stderr).unwrap();
     assert!(!looked.status.success() && err.contains("is reached by store=file, and 0.1 ("), "{err}");
-    assert!(err.contains("first here") && err.to_lowercase().contains("give both the same store="), "{err}");
+    assert!(err.contains("first here") && err.to_lowercase().contains("give both the same path"), "{err}");
     // Both are served as they were.
     for lba in [8, 0] {
         host.write(at(0, 1), lba, &pattern(lba, 1));

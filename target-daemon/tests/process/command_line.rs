@@ -81,14 +81,14 @@ const REFUSED: &[Row] = &[
         &["/a: is exported already, at 0.1: ", "do not overlap"],
     ),
     (
-        "0.1=%/a,length=9,store=direct 0.2=%/link,offset=9,length=8,store=file -i xbp0",
+        "0.1=%/a,length=16,store=direct 0.2=%/link,offset=16,length=8,store=file -i xbp0",
         2,
-        &["0.2 (", "/link): is reached by store=file, and 0.1 (", "/a) by store=direct", "multiples of 4096"],
+        &["0.2 (", "/link): is reached by store=file, and 0.1 (", "/a) by store=direct", "the same store="],
     ),
     (
         "0.1=%/a,length=9,store=mmap 0.2=%/a,offset=9,length=8,store=direct -i xbp0",
         2,
-        &["0.2 (", "/a): is reached by store=direct, and 0.1 (", "give both the same store="],
+        &["0.2 (", "/a): is reached by store=direct, and 0.1 (", "a file each"],
     ),
     ("0.1=%/none -i xbp0", 3, &["/none: no such file", "fallocate -l"]),
     ("0.1=/dev/none/data -i xbp0", 3, &["/dev/none/data: no such device", "lsblk", "lvs", "vgchange -ay"]),

@@ -1,9 +1,9 @@
-//! Two ways into one page of one file are refused.
+//! Two ways into one file are refused.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use xblade::store::{Access, Expected, OpenError, OpenOptions, Warning, open};
+use xblade::store::{Access, Expected, OpenError, OpenOptions, open};
 
 use crate::fixture::{Alone, Scratch, root};
 use crate::media::{Loop, Mounted, command};
@@ -54,7 +54,7 @@ fn is_refused(first: &OpenOptions, second: &OpenOptions) -> bool {
         (Err(opened), Err(looked)) => {
             assert_eq!(opened.to_string(), looked.to_string());
             let text = opened.to_string();
-            assert!(matches!(opened, OpenError::SharedPage { .. } | OpenError::SameBytes { .. }), "{text}");
+            assert!(matches!(opened, OpenError::TwoWays { .. } | OpenError::SameBytes { .. }), "{text}");
             for path in [&first.path, &second.path] {
                 assert!(text.contains(path.to_str().unwrap()), "{text}");
             }
@@ -68,63 +68,43 @@ fn is_refused(first: &OpenOptions, second: &OpenOptions) -> bool {
 }
 
 #[test]
-fn two_ways_must_not_meet_in_a_page() {
-    let Some(disk) = Disk::new("two_ways_must_not_meet_in_a_page") else { return };
+fn two_ways_into_one_file_are_refused() {
+    let Some(disk) = Disk::new("two_ways_into_one_file_are_refused") else { return };
     let file = disk.file();
     let (direct, cached, mapped, fitting) = (Access::Direct, Access::Cached, Access::Mapped, Access::Fitting);
     let waiting = Access::Descriptor;
-    for (border, first, second, refused) in [
-        (PAGE + 512, direct, cached, true),
-        (PAGE + 512, cached, direct, true),
-        (PAGE + 512, direct, mapped, true),
-        (PAGE + 512, direct, waiting, true),
-        // What was chosen counts: on a disk, past the page cache.
-        (PAGE + 512, fitting, cached, true),
-        (PAGE + 512, mapped, fitting, true),
-        (PAGE + 512, fitting, direct, false),
-        (PAGE + 512, direct, direct, false),
-        // One cache.
-        (PAGE + 512, cached, mapped, false),
-        (PAGE + 512, cached, waiting, false),
-        // Between pages.
-        (2 * PAGE, direct, cached, false),
-        (2 * PAGE, mapped, direct, false),
-    ] {
-        let low = part(&file, first, 0, border);
-        let high = part(&file, second, border, 8 * PAGE);
-        assert_eq!(is_refused(&low, &high), refused, "{first:?}, {second:?} from {border} on");
-        let (low, high) = (part(&file, second, 0, border), part(&file, first, border, 8 * PAGE));
-        assert_eq!(is_refused(&high, &low), refused, "{first:?} from {border} on, {second:?}");
+    // In a page, between pages, and far from each other: reading ahead goes beyond a page.
+    for (end, start) in [(PAGE + 512, PAGE + 512), (2 * PAGE, 2 * PAGE), (PAGE, 200 * PAGE)] {
+        for (first, second, refused) in [
+            (direct, cached, true),
+            (direct, mapped, true),
+            (direct, waiting, true),
+            // What was chosen counts: on a disk, past the page cache.
+            (fitting, cached, true),
+            (fitting, mapped, true),
+            (fitting, direct, false),
+            (direct, direct, false),
+            // One cache.
+            (cached, mapped, false),
+            (cached, waiting, false),
+        ] {
+            for (one, other) in [(first, second), (second, first)] {
+                let (low, high) = (part(&file, one, 0, end), part(&file, other, start, 8 * PAGE));
+                let what = format!("{one:?} up to {end}, {other:?} from {start} on");
+                assert_eq!(is_refused(&low, &high), refused, "{what}");
+                assert_eq!(is_refused(&high, &low), refused, "{what}, in the other order");
+            }
+        }
     }
     let read_only = |options: OpenOptions| OpenOptions { read_only: true, ..options };
     let (low, high) = (part(&file, direct, 0, 512), part(&file, cached, 512, 512));
     assert!(!is_refused(&read_only(low.clone()), &read_only(high.clone())), "neither writes");
     assert!(is_refused(&read_only(low.clone()), &high));
     assert!(is_refused(&low, &read_only(high)));
-    // It follows the size of the file, so it has the last page as well.
     let rest = OpenOptions { access: cached, offset_bytes: 512, ..OpenOptions::new(&file) };
-    assert!(is_refused(&low, &rest));
     let message = open(&low).map(|_held| open(&rest).map(drop).unwrap_err().to_string()).unwrap();
-    for part in ["by store=file", "by store=direct", "share a page of 4096 bytes", "multiples of 4096"] {
+    for part in ["by store=file", "by store=direct", "the same path and the same store=, or a file each"] {
         assert!(message.contains(part), "{message}");
-    }
-}
-
-/// Reading ahead may fill a folio that lies on both sides of the border.
-#[test]
-fn two_ways_into_one_file_are_a_warning_even_between_pages() {
-    let Some(disk) = Disk::new("two_ways_into_one_file_are_a_warning_even_between_pages") else { return };
-    let file = disk.file();
-    for (first, second, expected) in [
-        (Access::Direct, Access::Cached, true),
-        (Access::Mapped, Access::Direct, true),
-        (Access::Direct, Access::Direct, false),
-        (Access::Mapped, Access::Cached, false),
-    ] {
-        let _held = open(&part(&file, first, 0, PAGE)).unwrap();
-        let opened = open(&part(&file, second, PAGE, PAGE)).unwrap();
-        let warned = opened.warnings.iter().any(|warning| matches!(warning, Warning::TwoWays { .. }));
-        assert_eq!(warned, expected, "{first:?}, {second:?}: {:?}", opened.warnings);
     }
 }
 
@@ -140,7 +120,7 @@ fn links_and_bind_mounts_lead_to_the_same_file() {
     for other in [soft, hard, bind.path("f")] {
         let (low, high) = (part(&file, Access::Direct, 0, 512), part(&other, Access::Cached, 512, 512));
         assert!(is_refused(&low, &high), "{}", other.display());
-        let high = part(&other, Access::Cached, PAGE, PAGE);
+        let high = part(&other, Access::Direct, 512, 512);
         assert!(!is_refused(&low, &high), "{}", other.display());
     }
 }
@@ -152,54 +132,56 @@ fn a_loop_device_is_a_way_into_its_file() {
     let Some(disk) = Disk::new("a_loop_device_is_a_way_into_its_file") else { return };
     let file = disk.file();
     let (direct, cached) = (Access::Direct, Access::Cached);
-    let first = PAGE + 512;
-    for (direct_io, of_device, of_file, refused) in [
-        ("off", direct, direct, true),
-        ("off", direct, cached, false),
-        ("off", cached, cached, true),
-        ("off", cached, direct, true),
-        ("on", direct, direct, false),
-        ("on", direct, cached, true),
-        ("on", cached, direct, true),
+    // Beside the device's part of the file, and behind it.
+    for (direct_io, of_device, of_file, beside, behind) in [
+        ("off", direct, direct, true, true),
+        ("off", direct, cached, false, false),
+        // Its own cache is of its own bytes only.
+        ("off", cached, cached, true, false),
+        ("off", cached, direct, true, true),
+        ("on", direct, direct, false, false),
+        ("on", direct, cached, true, true),
+        ("on", cached, direct, true, false),
     ] {
         // It starts a page into the file.
         let direct_io = format!("--direct-io={direct_io}");
         let device = Loop::new(&file, &[&direct_io, "--offset", "4096", "--sizelimit", "65536"]);
-        let above = part(device.path(), of_device, 0, first);
-        let (beside, beyond) = (PAGE + first, 3 * PAGE);
-        let below = part(&file, of_file, beside, PAGE);
+        let above = part(device.path(), of_device, 0, PAGE);
         let what = format!("{direct_io}: {of_device:?} over {of_file:?}");
-        assert_eq!(is_refused(&above, &below), refused, "{what}");
-        assert_eq!(is_refused(&below, &above), refused, "{what}");
-        assert!(!is_refused(&above, &part(&file, of_file, beyond, PAGE)), "{what}, between pages");
+        for start in [2 * PAGE, 3 * PAGE] {
+            let below = part(&file, of_file, start, PAGE);
+            assert_eq!(is_refused(&above, &below), beside, "{what}, from {start} on");
+            assert_eq!(is_refused(&below, &above), beside, "{what}, from {start} on");
+        }
         // The same bytes, in any way.
         let same = part(&file, of_file, PAGE, 512);
         assert!(is_refused(&above, &same), "{what}, same bytes");
-        // Behind the end of the device.
         let whole = OpenOptions { access: of_device, ..OpenOptions::new(device.path()) };
-        assert!(!is_refused(&whole, &part(&file, of_file, PAGE + 65536, PAGE)), "{what}, behind its end");
+        let beyond = part(&file, of_file, PAGE + 65536, PAGE);
+        assert_eq!(is_refused(&whole, &beyond), behind, "{what}, behind its end");
     }
 }
 
-/// The first partition of a loop device, made without a partition table.
-struct Partition<'a>(&'a Loop);
+/// A partition of a loop device, made without a partition table.
+struct Partition<'a>(&'a Loop, u32);
 
 impl<'a> Partition<'a> {
-    fn new(device: &'a Loop, start: u64, sectors: u64) -> Self {
+    fn new(device: &'a Loop, number: u32, start: u64, sectors: u64) -> Self {
         // One that a test has left behind.
-        let _ = command("delpart", &[device.name(), "1"]);
-        command("addpart", &[device.name(), "1", &start.to_string(), &sectors.to_string()]).unwrap();
-        Self(device)
+        let _ = command("delpart", &[device.name(), &number.to_string()]);
+        let numbers = [number.into(), start, sectors].map(|number| number.to_string());
+        command("addpart", &[device.name(), &numbers[0], &numbers[1], &numbers[2]]).unwrap();
+        Self(device, number)
     }
 
     fn path(&self) -> std::path::PathBuf {
-        format!("{}p1", self.0.name()).into()
+        format!("{}p{}", self.0.name(), self.1).into()
     }
 }
 
 impl Drop for Partition<'_> {
     fn drop(&mut self) {
-        if let Err(error) = command("delpart", &[self.0.name(), "1"]) {
+        if let Err(error) = command("delpart", &[self.0.name(), &self.1.to_string()]) {
             eprintln!("{error}");
         }
     }
@@ -211,12 +193,28 @@ impl Drop for Partition<'_> {
 fn a_partition_of_a_loop_device_is_a_part_of_its_file() {
     let Some(disk) = Disk::new("a_partition_of_a_loop_device_is_a_part_of_its_file") else { return };
     let file = disk.file();
-    let device = Loop::new(&file, &[]);
-    let partition = Partition::new(&device, 9, 100);
+    let device = Loop::new(&file, &["--direct-io=on"]);
+    let partition = Partition::new(&device, 1, 16, 100);
     let partition = partition.path();
     let above = part(&partition, Access::Direct, 0, 8 * 512);
-    for (sector, refused) in [(7, false), (8, true), (9, true), (16, true), (17, true), (24, false)] {
+    for (sector, refused) in [(15, false), (16, true), (23, true), (24, false)] {
         let below = part(&file, Access::Direct, sector * 512, 512);
         assert_eq!(is_refused(&above, &below), refused, "sector {sector}");
+        let below = part(&file, Access::Cached, sector * 512, 512);
+        assert!(is_refused(&above, &below), "sector {sector}, through the cache");
     }
+}
+
+/// Each has a cache of its own.
+#[test]
+fn two_partitions_may_be_reached_in_different_ways() {
+    let Some(disk) = Disk::new("two_partitions_may_be_reached_in_different_ways") else { return };
+    let device = Loop::new(&disk.file(), &[]);
+    let (first, second) = (Partition::new(&device, 1, 9, 100), Partition::new(&device, 2, 109, 100));
+    let whole =
+        |partition: &Partition<'_>, access| OpenOptions { access, ..OpenOptions::new(partition.path()) };
+    assert!(!is_refused(&whole(&first, Access::Direct), &whole(&second, Access::Cached)));
+    let (low, high) =
+        (part(&first.path(), Access::Direct, 0, 512), part(&first.path(), Access::Cached, 8192, 512));
+    assert!(is_refused(&low, &high), "one partition");
 }
