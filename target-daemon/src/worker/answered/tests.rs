@@ -393,6 +393,32 @@ fn two_hosts_are_not_judged_together() {
     }
 }
 
+/// Two hosts behind one address, one of which is behind by its clock and writes less: its
+/// writes are late again and again until it shows, which takes no longer than that of a
+/// path that is lost.
+#[test]
+fn a_host_that_shares_its_address_is_not_locked_out() {
+    for (hz, lag, each_second) in [(1000, 2_000, 3_000), (250, 1_000, 3_000), (1000, 3_900, 20_000)] {
+        let mut memory = Memory::new();
+        let start_ns = memory.now_ns;
+        let mut last_done_ns = 0;
+        for n in 0..each_second * 20 {
+            let since_ns = u64::from(n) * SECOND / u64::from(each_second);
+            memory.now_ns = start_ns + since_ns;
+            let clock = (since_ns * hz / SECOND) as u32;
+            memory.answer(from(1, tag(n, clock + lag)), sectors(1_000 + 8 * u64::from(n), 8));
+            if n % (each_second / 10) == 0 {
+                let second = from(1, tag(7_000 + n / (each_second / 10), clock));
+                if !memory.arrives_late(second, sectors(8, 8)) {
+                    memory.answer(second, sectors(8, 8));
+                    last_done_ns = since_ns;
+                }
+                assert!(since_ns - last_done_ns < 2 * SECOND, "{hz} Hz, lag {lag}, after {since_ns} ns");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_last_arrivals_of_other_workers_are_known() {
     let mut latest = LatestArrivals::default();
