@@ -29,8 +29,8 @@
 //! its tags are in an order and go on in it, it has not booted.
 //!
 //! Bounded: [`SOURCES_MAX`] addresses an export, of each [`WRITES_MAX`] writes. An
-//! address that has written, and was heard of within the horizon, keeps its place; of one
-//! that finds none nothing is remembered but when its last write arrived. Memory is
+//! address that has written, and was heard of within the horizon, keeps its place. The
+//! writes of all that find none share one more ring, for the arrival only. Memory is
 //! reserved with the export, and used as addresses write.
 //!
 //! ```text
@@ -53,6 +53,12 @@ pub const SOURCES_MAX: usize = 16;
 
 /// Writes that are remembered of each. A power of two.
 pub const WRITES_MAX: usize = 4096;
+
+/// Where the writes of addresses are that have no place.
+const OTHERS: usize = SOURCES_MAX;
+
+/// No host: no place has this index.
+const NO_HOST: usize = usize::MAX;
 
 /// Records of one bucket that are looked at. A host whose tags share a bucket on
 /// purpose would slow down others.
@@ -95,7 +101,7 @@ pub enum Recorded {
     Kept,
     /// As [`Found::TagReused`].
     TagReused,
-    /// There is no place for its source.
+    /// There is no place for its source: it is there for the arrival only.
     NoPlace,
 }
 
@@ -108,9 +114,11 @@ pub struct AnsweredWrites {
     /// For each source and bucket: the number of the newest record, plus 1; 0 for none.
     heads: Vec<u64>,
     latest: LatestArrivals,
-    /// When the last write arrived that is not remembered.
+    /// When the last write arrived that is not remembered: of a source whose place was
+    /// given away.
     unremembered_ns: u64,
-    /// Whose request was the last that came in order.
+    /// Whose request was the last that came in order; [`NO_HOST`] if its order has begun
+    /// anew since.
     last_host: usize,
     /// The source that was looked for last.
     last_source: usize,
@@ -153,12 +161,12 @@ impl AnsweredWrites {
     /// Remembers nothing yet. All memory is reserved here.
     pub fn new() -> Self {
         Self {
-            sources: (0..SOURCES_MAX).map(Source::unused).collect(),
+            sources: (0..=OTHERS).map(Source::unused).collect(),
             used: 0,
             heads: vec![0; SOURCES_MAX * WRITES_MAX],
             latest: LatestArrivals::default(),
             unremembered_ns: 0,
-            last_host: 0,
+            last_host: NO_HOST,
             last_source: 0,
             settled: None,
             settled_in_order: false,
@@ -186,6 +194,10 @@ impl AnsweredWrites {
         let restarted = kind == Observed::Identify && order.may_have_restarted(tag, fit);
         self.settled = order.is_settled().then_some(job.header.ether.src);
         self.settled_in_order = order.is_believed();
+        if (restarted || matches!(fit, Fit::First | Fit::Misfit)) && self.last_host == host {
+            // What follows this tag follows nothing.
+            self.last_host = NO_HOST;
+        }
         match fit {
             _ if restarted => self.begin_anew(host),
             Fit::Newer if host != self.last_host => self.takes_turns(host, tag, now_ns),
@@ -255,8 +267,7 @@ impl AnsweredWrites {
         }
         let tag = job.header.tag;
         let late = Late { content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
-        let used = self.sources.iter().take(self.used);
-        used.into_iter().any(|source| source.has_later(&late, host == Some(source.host)))
+        self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host)))
     }
 
     /// The host whose order the tag of a request from this source is in.
@@ -276,19 +287,18 @@ impl AnsweredWrites {
         now_ns: u64,
     ) -> Recorded {
         self.latest.add(arrival);
-        let Some(at) = self.place(job.header.ether.src, true, now_ns) else {
-            self.unremembered_ns = self.unremembered_ns.max(arrival.latest_ns);
-            return Recorded::NoPlace;
-        };
+        let place = self.place(job.header.ether.src, true, now_ns);
+        let at = place.unwrap_or(OTHERS);
         let tag = job.header.tag;
         let reused = self.newest_with(at, tag, now_ns).is_some_and(|record| !record.is(content));
         if reused {
             self.tag_was_reused(at);
         }
-        let Some(head) = self.heads.get_mut(at * WRITES_MAX + bucket(tag)) else { return Recorded::NoPlace };
         let Some(source) = self.sources.get_mut(at) else { return Recorded::NoPlace };
         let number = source.records;
-        let before = std::mem::replace(head, number + 1);
+        // The others have no buckets.
+        let head = self.heads.get_mut(at * WRITES_MAX + bucket(tag));
+        let before = head.map_or(0, |head| std::mem::replace(head, number + 1));
         source.push(Record {
             sector: content.sector,
             hash: content.hash as u64,
@@ -303,7 +313,11 @@ impl AnsweredWrites {
             kind: content.kind,
             result,
         });
-        if reused { Recorded::TagReused } else { Recorded::Kept }
+        match place {
+            None => Recorded::NoPlace,
+            Some(_) if reused => Recorded::TagReused,
+            Some(_) => Recorded::Kept,
+        }
     }
 
     #[inline]
@@ -335,7 +349,8 @@ impl AnsweredWrites {
         } else {
             let silent = |source: &Source| now_ns.saturating_sub(source.heard_ns) > HORIZON_NS;
             let may_go = |source: &Source| silent(source) || writes && source.records == 0;
-            let sources = self.sources.iter().enumerate().filter(|(_, source)| may_go(source));
+            let sources =
+                self.sources.iter().take(SOURCES_MAX).enumerate().filter(|(_, source)| may_go(source));
             sources.min_by_key(|(_, source)| source.heard_ns)?.0
         };
         self.dissolve(at);

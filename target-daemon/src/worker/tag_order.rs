@@ -16,7 +16,8 @@
 //! switch or the ring of a NIC has delivered them in the other order, which nothing
 //! at the target can know. Other initiators number their requests otherwise. So a
 //! host is judged by its tags only after they have behaved like this for a while,
-//! and no longer once they do not.
+//! and no longer once they do not. Nor are they believed where two hosts share an
+//! address, for the one whose clock is behind would be late with all that it writes.
 
 /// A host that was silent for this long may have booted again, and starts both
 /// counter and clock anew. Also: how long networks hold a frame.
@@ -48,6 +49,40 @@ pub struct TagOrder {
     confidence: u8,
     /// Requests in a row that no Linux host would have sent so.
     misfits: u8,
+    behind: Behind,
+    /// Two hosts use this address: their tags are in no order with each other.
+    is_shared: bool,
+}
+
+/// Requests that are as far behind the newest ones as each other.
+#[derive(Clone, Copy, Default, Debug)]
+struct Behind {
+    newest: u32,
+    lag: i16,
+    since_ns: u64,
+    times: u8,
+}
+
+/// Two hosts behind one address, as of virtual machines, have counters and clocks of
+/// their own. Where the clocks are so far apart that it matters, and no further than
+/// those of one host may be, the requests of one come behind those of the other, always
+/// by the same time. What a network delays does not, or not for so long.
+const BEHIND_TICKS: i16 = 64;
+const BEHIND_TIMES: u8 = 4;
+const BEHIND_NS: u64 = 1_000_000_000;
+
+impl Behind {
+    /// A request came that was sent so many ticks before the newest one. Returns whether
+    /// it is of another host.
+    fn add(&mut self, tag: u32, lag: i16, now_ns: u64) -> bool {
+        let near = (lag - self.lag).abs() <= self.lag / 8 + BEHIND_TICKS / 4;
+        if self.times > 0 && near && is_before(self.newest, tag) {
+            (self.newest, self.times) = (tag, self.times.saturating_add(1));
+        } else {
+            *self = Self { newest: tag, lag, since_ns: now_ns, times: 1 };
+        }
+        self.times >= BEHIND_TIMES && now_ns.saturating_sub(self.since_ns) >= BEHIND_NS
+    }
 }
 
 /// How a request fits those before it.
@@ -78,13 +113,26 @@ impl TagOrder {
                 self.misfits = 0;
                 Fit::Newer
             }
-            Some(fit) => fit,
+            Some(fit) => {
+                let lag = ticks(tag, self.newest);
+                if lag < BEHIND_TICKS || !self.behind.add(tag, lag, now_ns) {
+                    return fit;
+                }
+                self.begin(tag, now_ns);
+                self.is_shared = true;
+                Fit::Misfit
+            }
             None => {
                 let misfits = self.misfits.saturating_add(1);
-                *self = Self { newest: tag, newest_ns: now_ns, confidence: 0, misfits };
+                self.begin(tag, now_ns);
+                self.misfits = misfits;
                 Fit::Misfit
             }
         }
+    }
+
+    fn begin(&mut self, tag: u32, now_ns: u64) {
+        *self = Self { newest: tag, newest_ns: now_ns, is_shared: self.is_shared, ..Self::default() };
     }
 
     /// Whether a request with this tag would directly follow the newest one, though it
@@ -96,7 +144,7 @@ impl TagOrder {
 
     /// Whether tags of this host say in which order its requests were sent.
     pub fn is_believed(&self) -> bool {
-        self.confidence >= BELIEVED
+        self.confidence >= BELIEVED && !self.is_shared
     }
 
     /// Whether it is known what kind of host this is: then its reads say nothing more.
@@ -114,7 +162,7 @@ impl TagOrder {
 
     /// The host begins anew, with any tag: the next one is the first of an order.
     pub fn restart(&mut self) {
-        (self.newest_ns, self.misfits) = (0, 0);
+        (self.newest_ns, self.misfits, self.is_shared) = (0, 0, false);
     }
 }
 
@@ -242,6 +290,45 @@ mod tests {
             let mut order = linux(5_000, 300);
             assert_eq!(order.observe(wrong, NOW_NS), Fit::Misfit, "{wrong:#x}");
             assert!(!order.is_believed());
+        }
+    }
+
+    /// Two hosts with one address, at 1000 ticks a second: one sends every 10 ms, the
+    /// other, whose clock is behind, every 300 ms.
+    #[test]
+    fn two_hosts_with_one_address_are_found_out() {
+        for lag in [100, 500, 4_000] {
+            let mut order = linux(5_000, 20_000);
+            let mut found_ms = None;
+            for ms in 0..20_000 {
+                let now_ns = NOW_NS + u64::from(ms) * 1_000_000;
+                if ms % 10 == 0 {
+                    order.observe(tag(5_000 + ms / 10, 20_000 + ms), now_ns);
+                }
+                if ms % 300 == 7 {
+                    order.observe(tag(100 + ms / 300, 20_000 + ms - lag), now_ns);
+                }
+                if found_ms.is_none() && order.is_shared {
+                    found_ms = Some(ms);
+                }
+                assert!(found_ms.is_none() || !order.is_believed());
+            }
+            assert!(found_ms.is_some_and(|ms| ms < 2_000), "lag {lag}: {found_ms:?}");
+        }
+    }
+
+    /// One host, of which the network delays many requests, each by another time.
+    #[test]
+    fn delayed_requests_are_not_taken_for_another_host() {
+        let mut order = linux(5_000, 20_000);
+        for n in 0..20_000u32 {
+            let now_ns = NOW_NS + u64::from(n) * 1_000_000;
+            order.observe(tag(5_000 + n, 20_000 + n), now_ns);
+            if n % 100 == 50 {
+                let late = n.wrapping_mul(0x9E37_79B9) >> 21;
+                order.observe(tag((5_000 + n).saturating_sub(late), 20_000 + n - late), now_ns);
+            }
+            assert!(order.is_believed(), "request {n}");
         }
     }
 

@@ -5,8 +5,11 @@
 //! acknowledged and newer data been written, executing it would bring the old
 //! data back.
 
+use std::cell::Cell;
+
 use xblade::store::FakeStore;
 use xblade::store::fake::Order;
+use xblade::worker::Clock;
 use xblade_tests::frame::Ask;
 use xblade_tests::{FakeTarget, pattern};
 
@@ -225,5 +228,43 @@ pub fn a_write_that_the_network_delays_is_late_by_its_tag() {
     // Held back as well, and harmless: nothing newer was written there.
     let harmless = write(DISK, linux(39, 40), 300, &old);
     assert_eq!(target.exchange(0, &harmless.bytes()).len(), 1);
+    target.assert_at_rest();
+}
+
+/// A clock that shows a pause of the worker when it is read for the second time: then
+/// this arrives.
+struct Interrupted<'a> {
+    reads: Cell<u64>,
+    arrives: &'a dyn Fn(),
+}
+
+impl Clock for Interrupted<'_> {
+    fn now_ns(&self) -> u64 {
+        let reads = self.reads.get() + 1;
+        self.reads.set(reads);
+        if reads == 2 {
+            (self.arrives)();
+        }
+        if reads < 2 { 1_000_000_000 } else { 1_005_000_000 }
+    }
+}
+
+/// Else the round has what came to a lane that was counted after the pause, and not what
+/// came earlier to one that was counted before it.
+#[test]
+fn a_count_that_was_interrupted_is_taken_again() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |plan| plan.lanes = vec![0, 0]);
+    let asks = [write(DISK, 1, 0, &pattern(1, 0, 1)), on_lane(1, write(DISK, 2, 0, &pattern(1, 0, 1)))];
+    let mut workers = std::mem::take(&mut target.workers);
+    let arrives = || {
+        for (lane, ask) in asks.iter().enumerate() {
+            assert!(target.deliver(lane, &ask.bytes()));
+        }
+    };
+    let clock = Interrupted { reads: Cell::new(0), arrives: &arrives };
+    workers[0].turn(&clock);
+    target.workers = workers;
+    assert_eq!((target.sent(0).len(), target.sent(1).len()), (1, 1), "both are of this round");
     target.assert_at_rest();
 }

@@ -266,22 +266,46 @@ fn what_arrived_before_the_records_begin_is_late() {
     let oldest = newest - (WRITES_MAX as u64 - 1);
     assert!(!memory.is_overtaken(from(1, 0).at(oldest, 1), elsewhere));
     assert!(memory.is_overtaken(from(1, 0).at(oldest - 1, 1), elsewhere));
-    // Likewise after a write of a source that has no place.
+    // And after a write of a source whose place was given away.
     let mut memory = Memory::new();
     for host in 0..SOURCES_MAX as u8 {
         memory.write(from(host, 1).at(1_000, 0), b'A');
     }
-    assert_eq!(memory.record(from(99, 1).at(2_000, 0), b'B', OK), Recorded::NoPlace);
-    assert!(memory.is_overtaken(from(1, 2).at(1_999, 1), elsewhere));
-    assert!(!memory.is_overtaken(from(1, 2).at(2_000, 1), elsewhere));
-    // And after one whose place was given away.
     memory.now_ns += HORIZON_NS + 1;
     for host in 1..SOURCES_MAX as u8 {
         memory.write(from(host, 2).at(2_500, 0), b'C');
     }
-    memory.answered.unremembered_ns = 0;
     memory.write(from(98, 1).at(3_000, 0), b'D');
     assert!(memory.is_overtaken(from(1, 3).at(999, 1), elsewhere));
+}
+
+/// However much the hosts write that have no place: only what overlaps that is late.
+#[test]
+fn hosts_without_a_place_do_not_make_the_writes_of_others_late() {
+    let mut memory = Memory::new();
+    for host in 0..SOURCES_MAX as u8 {
+        memory.write(from(host, 1).at(1_000, 0), b'A');
+    }
+    for n in 0..WRITES_MAX as u64 {
+        let source = from(99 + (n % 50) as u8, n as u32).at(10_000 + n, (n % 2) as u16);
+        let content = sectors(1_000 + 8 * n, 8);
+        let recorded = memory.with(source, |answered, job, now_ns| {
+            answered.record(job, job.arrival(source.worker), &content, OK, now_ns)
+        });
+        assert_eq!(recorded, Recorded::NoPlace);
+        assert!(!memory.is_overtaken(from(1, 2).at(10_000 - 1, 0), sectors(8, 8)), "write {n}");
+    }
+    // Number 200 arrived at worker 0.
+    let overlapping = sectors(1_000 + 8 * 200, 1);
+    assert!(memory.is_overtaken(from(1, 2).at(10_199, 1), overlapping));
+    assert!(!memory.is_overtaken(from(1, 2).at(10_200, 1), overlapping));
+    assert!(!memory.is_overtaken(from(1, 2).at(10_199, 0), overlapping), "the same worker");
+    assert!(!memory.is_overtaken(from(1, 2).at(9_999, 1), sectors(8, 8)));
+    let last = from(99, 9).at(20_000, 0);
+    memory.with(last, |answered, job, now_ns| {
+        answered.record(job, job.arrival(last.worker), &overlapping, OK, now_ns)
+    });
+    assert!(memory.is_overtaken(from(1, 2).at(9_999, 1), sectors(8, 8)), "the first is not known any more");
 }
 
 fn tag(counter: u32, clock: u32) -> u32 {
@@ -385,6 +409,23 @@ fn a_host_is_known_by_what_it_reads() {
     assert!(memory.arrives_late(from(1, tag(41, 41)), sectors(8, 8)), "and not that of a writer");
 }
 
+/// A host that wants to be judged together with another goes on where that one is, and
+/// then back by a tag that no order has.
+#[test]
+fn a_host_cannot_join_another_by_going_back() {
+    let mut memory = Memory::new();
+    memory.answer(from(2, tag(1, 1)), sectors(1 << 20, 1));
+    let now = linux(&mut memory, 1, 100);
+    for n in now..now + 100 {
+        memory.answer(from(1, tag(n, n)), sectors(8, 8));
+        for (counter, clock) in [(n + 100, n), (n, n), (n + 100, n + 30_000), (n, n)] {
+            memory.observe(from(2, tag(counter, clock)));
+        }
+        let hosts: Vec<usize> = memory.answered.sources.iter().take(2).map(|s| s.host).collect();
+        assert_eq!(hosts, [0, 1], "request {n}");
+    }
+}
+
 /// Two hosts are two hosts, also where their counters happen to be close.
 #[test]
 fn two_hosts_are_not_judged_together() {
@@ -398,6 +439,32 @@ fn two_hosts_are_not_judged_together() {
             memory.answer(from(2, tag(n + offset, n)), sectors(16, 8));
             let hosts: Vec<usize> = memory.answered.sources.iter().take(2).map(|s| s.host).collect();
             assert_eq!(hosts, [0, 1], "offset {offset}, request {n}");
+        }
+    }
+}
+
+/// Two hosts behind one address, one of which is behind by its clock and writes less: its
+/// writes are late again and again until it shows, which takes no longer than that of a
+/// path that is lost.
+#[test]
+fn a_host_that_shares_its_address_is_not_locked_out() {
+    for (hz, lag, each_second) in [(1000, 2_000, 3_000), (250, 1_000, 3_000), (1000, 3_900, 20_000)] {
+        let mut memory = Memory::new();
+        let start_ns = memory.now_ns;
+        let mut last_done_ns = 0;
+        for n in 0..each_second * 20 {
+            let since_ns = u64::from(n) * SECOND / u64::from(each_second);
+            memory.now_ns = start_ns + since_ns;
+            let clock = (since_ns * hz / SECOND) as u32;
+            memory.answer(from(1, tag(n, clock + lag)), sectors(1_000 + 8 * u64::from(n), 8));
+            if n % (each_second / 10) == 0 {
+                let second = from(1, tag(7_000 + n / (each_second / 10), clock));
+                if !memory.arrives_late(second, sectors(8, 8)) {
+                    memory.answer(second, sectors(8, 8));
+                    last_done_ns = since_ns;
+                }
+                assert!(since_ns - last_done_ns < 2 * SECOND, "{hz} Hz, lag {lag}, after {since_ns} ns");
+            }
         }
     }
 }
