@@ -18,6 +18,7 @@ use super::seat::{NOBODYS, Seat};
 use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::{Operation, Outcome};
+use crate::plant::{Bug, planted};
 use crate::shelf::Shelf;
 use crate::store::{Completion, Fault, Full, Kind, Span};
 use crate::wire::query::Advert;
@@ -305,7 +306,8 @@ impl Desk {
         let now_ns = self.now_ns;
         let seat = self.seats.get_mut(index)?.as_mut()?;
         let pending = seat.book.get(place)?;
-        if !pending.content.kind.writes() || !seat.is_overtaken(pending, now_ns) {
+        let late = seat.is_overtaken(pending, now_ns) && !planted(Bug::NoSecondLook);
+        if !pending.content.kind.writes() || !late {
             return self.submit(index, place, stats);
         }
         stats.counters.late_writes += 1;

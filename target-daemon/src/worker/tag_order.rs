@@ -94,9 +94,11 @@ impl TagOrder {
 
     /// Whether a host whose IDENTIFY has this tag, which fitted so, may have booted
     /// since its last request. One whose tags go on in their order has not; one that
-    /// has counts from 0.
+    /// has counts from 0. So does one whose counter has come round, or has just begun,
+    /// and a copy of its IDENTIFY, or one that was late, is not another one: that is
+    /// only a little behind the newest.
     pub fn may_have_restarted(&self, tag: u32, fit: Fit) -> bool {
-        let counts_from_0 = tag >> 16 < RESTARTED;
+        let counts_from_0 = tag >> 16 < RESTARTED && steps(self.newest, tag) < -LATE_STEPS;
         !self.is_believed() || fit == Fit::Older && counts_from_0
     }
 
@@ -113,6 +115,9 @@ const NEXT_STEPS: i16 = 256;
 /// Requests that a host may have sent, most of them IDENTIFY again, before one of them
 /// arrives after a restart.
 const RESTARTED: u32 = 256;
+
+/// How far an IDENTIFY that is late, or a copy, may be behind the newest request.
+const LATE_STEPS: i16 = 4_096;
 
 /// Whether a tag is of the kind that can be in an order.
 pub fn may_be_ordered(tag: u32) -> bool {
@@ -222,6 +227,21 @@ mod tests {
         order.restart();
         assert_eq!(order.observe(tag(1, 299), NOW_NS), Fit::First);
         assert_eq!(order.observe(tag(2, 299), NOW_NS), Fit::Newer);
+    }
+
+    /// Also where the counter has just begun, or has come round.
+    #[test]
+    fn a_copy_of_an_identify_is_no_restart() {
+        for counter in [3, 255, 300, 2_000] {
+            let mut order = linux(counter, 300);
+            for old in [tag(counter - 1, 299), tag(counter - 1, 290), tag(0, 298)] {
+                let fit = order.observe(old, NOW_NS);
+                assert!(!order.may_have_restarted(old, fit), "{old:#x} after {counter}: {fit:?}");
+            }
+        }
+        let mut order = linux(5_000, 300);
+        let fit = order.observe(tag(1, 290), NOW_NS);
+        assert!(order.may_have_restarted(tag(1, 290), fit), "{fit:?}");
     }
 
     #[test]

@@ -1,19 +1,32 @@
 //! The network: it delays, loses and repeats. On one link, first deliveries
-//! keep their order and come sooner than anything is sent again: against a
-//! first delivery that comes after its own resend and a newer write, AoE has
-//! no means.
+//! keep their order and come sooner than anything is sent again, but for those
+//! that are late. A request of any kind may be late that comes from a host whose
+//! tags tell the order of its requests, once the target has seen enough of them,
+//! and which alone writes to its export: of what other hosts have written in the
+//! meantime, tags tell nothing.
 
 use std::rc::Rc;
 
 use super::super::history::{Ended, What};
-use super::super::initiator::Sending;
-use super::{Copy, Event, Sent, Tag, World};
+use super::super::initiator::{Sending, Tags};
+use super::{Copy, Event, Host, Sent, Tag, World};
+use crate::FakeTarget;
+
+/// Whether a copy of a set that was answered is not executed again: then copies of
+/// sets may come late, as those of writes.
+pub(super) const SETS_ARE_REMEMBERED: bool = false;
 
 /// Copies that come up to so much later.
 const DUPLICATE_MAX_NS: u64 = 40_000_000;
 /// Old frames come again up to this old; with the longest pause of a worker
 /// that makes a second.
 const REPLAY_MAX_NS: u64 = 700_000_000;
+/// Replies to a host until the target knows the order of its tags, with room to spare;
+/// and until it knows that its two addresses are those of one host.
+const KNOWN: u32 = 40;
+const BOTH_KNOWN: u32 = 150;
+/// How late a first delivery may be.
+const LATE_MAX_NS: u64 = 300_000_000;
 /// Writes after which an old frame does not come again.
 const REPLAY_WRITES_MAX: usize = 1000;
 
@@ -22,32 +35,60 @@ impl World {
     pub(super) fn send(&mut self, host: usize, sending: Sending) {
         let Sending { op, tag, lane, .. } = sending;
         let bytes = self.frame_of(host, sending);
-        let known = Tag { op, lane, delivered: 0, replies: 0, answered: false };
-        self.tags.insert((host, tag), known);
+        let unknown = || Tag { op, lane, delivered: 0, replies: 0, answered: false };
+        self.tags.entry((host, tag)).or_insert_with(unknown);
         self.trace.note(self.now_ns, "send", &[host as u64, op.into(), tag.into(), lane as u64]);
-        let sent = Rc::new(Sent { host, op, tag, lane, bytes, sent_ns: self.now_ns, start: self.starts });
+        let (sent_ns, start, boot) = (self.now_ns, self.starts, self.hosts[host].boots);
+        let sent = Rc::new(Sent { host, op, tag, lane, bytes, sent_ns, start, boot });
         let (loss, duplicates) = (self.scenario.network.loss, self.scenario.network.duplicates);
         if self.is_lost(host, loss) {
             self.marks.hit("request lost");
             return;
+        }
+        let what = self.ops[op as usize].what;
+        let late_first = self.scenario.network.late_first;
+        if self.may_be_late(host, what) && self.rng.hits(late_first) {
+            let at_ns = self.now_ns + self.rng.between(1_000_000, LATE_MAX_NS);
+            return self.at(at_ns, Event::ToLane { sent, copy: Copy::Late });
         }
         let delay_ns = self.delay_ns();
         let link = &mut self.hosts[host].to_lane_ns[lane];
         *link = (*link + 1).max(self.now_ns + delay_ns);
         let at_ns = *link;
         self.at(at_ns, Event::ToLane { sent: Rc::clone(&sent), copy: Copy::First });
+        if !SETS_ARE_REMEMBERED && matches!(what, What::Set(_)) {
+            return;
+        }
         if self.rng.hits(duplicates) {
             let longest = self.rng.pick(&[50_000, DUPLICATE_MAX_NS]);
             let later_ns = at_ns + self.rng.between(1_000, longest);
             self.at(later_ns, Event::ToLane { sent: Rc::clone(&sent), copy: Copy::Duplicate });
         }
         self.replay();
-        if self.ops[op as usize].what == What::Write {
+        if matches!(what, What::Write | What::Discard | What::Set(_)) {
             self.past.push_back(sent);
             if self.past.len() > REPLAY_WRITES_MAX {
                 self.past.pop_front();
             }
         }
+    }
+
+    /// Whether a first delivery may come later than what the host sends after it.
+    fn may_be_late(&self, host: usize, what: What) -> bool {
+        let Host { linux, in_order, .. } = &self.hosts[host];
+        let alone = self.hosts.iter().filter(|other| other.linux.export == linux.export).count() == 1;
+        let two = linux.macs.iter().any(|mac| *mac != linux.macs[0]);
+        let known = if !two {
+            KNOWN
+        } else if self.scenario.initiators[host].window == 1 {
+            BOTH_KNOWN
+        } else {
+            u32::MAX
+        };
+        matches!(what, What::Read | What::Write | What::Discard)
+            && linux.tags == Tags::Linux
+            && alone
+            && *in_order >= known
     }
 
     /// An old write comes once more.
@@ -67,24 +108,32 @@ impl World {
             self.marks.hit("request to a target that is down");
             return self.trace.note(self.now_ns, "nobody", &numbers);
         }
-        if copy != Copy::First && !self.may_come_again(sent) {
+        let first = matches!(copy, Copy::First | Copy::Late);
+        // Tags say nothing any more of what was sent before a start or a boot.
+        let old = sent.start != self.starts || sent.boot != self.hosts[sent.host].boots;
+        if !first && !self.may_come_again(sent) || copy != Copy::First && old {
             return;
         }
-        let delivered = self.target.as_ref().is_some_and(|target| target.deliver(sent.lane, &sent.bytes));
+        let stamp = self.scenario.stamped[sent.lane].then_some(self.now_ns);
+        let deliver = |target: &FakeTarget| target.deliver_at(sent.lane, &sent.bytes, stamp);
+        let delivered = self.target.as_ref().is_some_and(deliver);
         self.trace.note(self.now_ns, if delivered { "arrive" } else { "overrun" }, &numbers);
         if !delivered {
             return self.marks.hit("ring full");
         }
         let Some(tag) = self.tags.get_mut(&(sent.host, sent.tag)) else { return };
         tag.delivered += 1;
+        let ended = self.ops[sent.op as usize].ended != Ended::NotYet;
         match copy {
             Copy::First => {}
+            Copy::Late if ended => self.marks.hit("first delivery later than its resend"),
+            Copy::Late => self.marks.hit("late first delivery"),
             Copy::Duplicate if tag.answered => self.marks.hit("duplicate of an answered request"),
             Copy::Duplicate => self.marks.hit("duplicate of a request under way"),
             Copy::Replay => self.marks.hit("replay of an old write"),
         }
         let op = &mut self.ops[sent.op as usize];
-        if copy != Copy::First && !tag.answered {
+        if !first && !tag.answered {
             op.copies += 1;
         }
         if !tag.answered && !op.in_service {
@@ -100,7 +149,7 @@ impl World {
     fn may_come_again(&self, sent: &Sent) -> bool {
         let answered = self.tags.get(&(sent.host, sent.tag)).is_some_and(|tag| tag.answered);
         let under_way = self.ops[sent.op as usize].ended == Ended::NotYet;
-        sent.start == self.starts && self.now_ns - sent.sent_ns < REPLAY_MAX_NS && (answered || under_way)
+        self.now_ns - sent.sent_ns < REPLAY_MAX_NS && (answered || under_way)
     }
 
     /// A reply leaves for an initiator.
