@@ -109,6 +109,7 @@ stage "instruction counts" as_user bench/counts/run
 stage package tests/package/run
 if [ $quick = no ]; then
     stage VM env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/run
+    stage "pauses of a VM" env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/pauses
     stage walk-through tests/interop/walkthrough
 fi
 finish

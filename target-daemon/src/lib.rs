@@ -31,6 +31,8 @@ pub mod config;
 pub mod plant;
 /// Telling the processor what will be needed soon.
 pub(crate) mod prefetch;
+/// Locks and atomics.
+pub(crate) mod sync;
 /// How a running daemon is asked and told: what there is to ask, and the answers.
 pub mod control;
 /// What the process may still do while it serves: capabilities, files, system calls.

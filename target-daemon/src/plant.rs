@@ -32,17 +32,23 @@ pub enum Bug {
     DiscardLocksOneSector,
     /// The size that a store has found is not taken over.
     KeepsOldSize,
+    /// A copy of a request that set something is executed once more.
+    NoSetHistory,
     /// A sync that failed counts as one that succeeded.
     SwallowedSyncError,
     /// One sector too many is taken for a part of the export.
     OffByOneAtEnd,
     /// A fault of the medium is told by an AoE error.
     AoeErrorForMedium,
+    /// The file of a state takes its place before it is stable.
+    NoStateFileSync,
+    /// A state counts as kept before its folder is stable.
+    NoStateFolderSync,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeStable,
         Self::NoOverlapGuard,
         Self::NoFolding,
@@ -56,10 +62,17 @@ impl Bug {
         Self::ForgetsNothingOnIdentify,
         Self::DiscardLocksOneSector,
         Self::KeepsOldSize,
+        Self::NoSetHistory,
         Self::SwallowedSyncError,
         Self::OffByOneAtEnd,
         Self::AoeErrorForMedium,
+        Self::NoStateFileSync,
+        Self::NoStateFolderSync,
     ];
+
+    /// Those in what keeps the state of exports. Only power cuts show them
+    /// (`tests/tests/crash.rs`): the simulation has no state folder.
+    pub const STATE: [Self; 2] = [Self::NoStateFileSync, Self::NoStateFolderSync];
 }
 
 #[cfg(feature = "plant")]

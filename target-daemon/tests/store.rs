@@ -40,3 +40,5 @@ mod locking;
 mod medium;
 #[path = "store/opening.rs"]
 mod opening;
+#[path = "store/sharing.rs"]
+mod sharing;

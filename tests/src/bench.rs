@@ -1,5 +1,6 @@
 //! Asks a target and judges the answers.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use xblade::wire::DropReason;
@@ -40,6 +41,11 @@ impl Variant {
         if self.mtu < 9000 { 2 } else { 16 }
     }
 
+    /// Sectors that a frame has room for, whatever is advertised.
+    pub fn sectors_fitting(self) -> u8 {
+        if self.mtu < 9000 { 2 } else { 17 }
+    }
+
     /// Longest frame, without its tags, that any link lets pass: some count
     /// the tags as part of the MTU.
     pub fn frame_len_max(self) -> usize {
@@ -54,13 +60,19 @@ pub struct Bench<'a> {
     pub stand: &'a Stand,
     /// How it is reached.
     pub variant: Variant,
-    tag: u32,
+}
+
+/// A tag that no request of this process had: a target that has just answered one with
+/// this tag would take another for its copy.
+fn next_tag() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0x0001_0000);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl<'a> Bench<'a> {
     /// A bench for a target that serves this stand.
     pub fn new(target: &'a mut dyn Target, stand: &'a Stand, variant: Variant) -> Self {
-        Self { target, stand, variant, tag: 0x0001_0000 }
+        Self { target, stand, variant }
     }
 
     /// Sectors that a frame may carry.
@@ -76,8 +88,7 @@ impl<'a> Bench<'a> {
 
     /// A request with the tags of this bench, and a tag of its own.
     pub fn ask(&mut self, to: Address, command: u8, argument: impl Into<Vec<u8>>) -> Ask {
-        self.tag += 1;
-        Ask { tag: self.tag, vlan: self.variant.vlan.to_vec(), ..Ask::new(to, command, argument) }
+        Ask { tag: next_tag(), vlan: self.variant.vlan.to_vec(), ..Ask::new(to, command, argument) }
     }
 
     /// Sends a frame and returns all that the target has to say to it, without
@@ -94,8 +105,8 @@ impl<'a> Bench<'a> {
     /// Sends a request of another host, and returns what comes before its answer.
     fn until_answered(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         let argument = ata(0x20, 1, 1, &[]);
-        self.tag += 1;
-        let sentinel = Ask { tag: self.tag, ..Ask::new(SENTINEL, ATA, argument.clone()).from(SENTINEL_HOST) };
+        let sentinel =
+            Ask { tag: next_tag(), ..Ask::new(SENTINEL, ATA, argument.clone()).from(SENTINEL_HOST) };
         self.target.send(&sentinel.bytes());
         let end = sentinel.reply(SENTINEL, &ata_done(&argument, 0x40, 0, &pattern(SENTINEL.1, 1, 1)));
         let mut replies = Vec::new();
@@ -145,8 +156,9 @@ impl<'a> Bench<'a> {
             after[reason.index()] -= 1;
         }
         let names = DropReason::ALL.map(DropReason::name);
-        let told =
-            |counts: [u64; 12]| names.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+        let told = |counts: [u64; DropReason::ALL.len()]| {
+            names.into_iter().zip(counts).filter(|(_, n)| *n > 0).collect::<Vec<_>>()
+        };
         assert_eq!(told(after), told(before), "drop counters (less {reasons:?}) after {}", hex(frame));
     }
 

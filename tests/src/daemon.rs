@@ -66,12 +66,20 @@ impl Daemon {
     /// Waits until it has written this; panics if it ends before or takes too
     /// long.
     pub fn until_said(&mut self, text: &str) {
+        assert!(self.says(text), "xblade ended and had not said '{text}'");
+    }
+
+    /// Whether it writes this before it ends; panics if it takes too long.
+    pub fn says(&mut self, text: &str) -> bool {
         let end = Instant::now() + START_MAX;
         while !self.said().contains(text) {
-            assert!(self.is_running(), "xblade ended and had not said '{text}'");
+            if !self.is_running() {
+                return false;
+            }
             assert!(Instant::now() < end, "xblade did not say '{text}'");
             thread::sleep(Duration::from_millis(2));
         }
+        true
     }
 
     /// Whether it still runs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xblade::ring::{FakeRings, FakeWire, Lane};
-use xblade::shelf::{Acl, Export, SECTORS_PER_FRAME_MAX, Settings, Shelf, sectors_per_frame};
+use xblade::shelf::{Acl, Export, Settings, Shelf};
 use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
@@ -151,12 +151,11 @@ fn lanes(plan: &Plan) -> Vec<(Lane<FakeRings>, FakeWire)> {
 impl FakeTarget {
     /// Workers as planned.
     pub fn new(plan: Plan) -> Self {
-        let sectors = sectors_per_frame(plan.mtu);
         let (mut wires, mut shared) = (Vec::new(), Vec::new());
         let mut own: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
         for (id, (&worker, (lane, wire))) in plan.lanes.iter().zip(lanes(&plan)).enumerate() {
-            let place = SharedLane::new(lane.memory().clone(), id, worker, SECTORS_PER_FRAME_MAX);
-            place.update(ether::Mac(lane_mac(id)), sectors);
+            let place = SharedLane::new(lane.memory().clone(), id, worker, true);
+            place.update(ether::Mac(lane_mac(id)), plan.mtu);
             shared.push(place);
             own[usize::from(worker)].push((id as u16, lane));
             wires.push(wire);

@@ -5,6 +5,7 @@
 //! rules ─► Bench ─► Target
 //!                       └─► VethTarget: `xblade serve` behind a veth pair; needs root
 //! crash ─► Link, Daemon                 the same, to be killed and to have its power cut
+//! pause ─► Wire, Daemon                 the same over several lanes, stopped for a moment
 //! ```
 //!
 //! The [`rules`] of the protocol are written once and run on both. Their
@@ -25,6 +26,7 @@ mod fake;
 pub mod frame;
 mod link;
 mod packet;
+pub mod pause;
 pub mod rules;
 mod scratch;
 pub mod sim;

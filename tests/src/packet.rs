@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Longer than any frame.
@@ -42,6 +42,12 @@ impl PacketSocket {
         socket.option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, on)?;
         socket.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER_BYTES)?;
         Ok(socket)
+    }
+
+    /// Frames go straight to the driver, through the queue of the core that
+    /// they are sent from.
+    pub fn bypass_queueing(&self) -> io::Result<()> {
+        self.option(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
     }
 
     /// Sends a frame, VLAN tags and all.
@@ -101,6 +107,12 @@ impl PacketSocket {
         // SAFETY: the value is an `int` and outlives the call.
         check(unsafe { libc::setsockopt(self.0.as_raw_fd(), level, option, (&raw const value).cast(), 4) })
             .map(|_| ())
+    }
+}
+
+impl AsRawFd for PacketSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
 

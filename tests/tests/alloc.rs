@@ -235,7 +235,7 @@ fn requests_in_each_others_way_allocate_nothing() {
     store.0.set_block_bytes(4096);
     let mut target = FakeTarget::new(Plan::new(vec![ExportPlan::new(SLOW, store)]));
     // 17 batches go round: by then what was answered is forgotten.
-    let pause_ns = 2_000_000_000;
+    let pause_ns = 300_000_000;
     // The rings in memory grow until they have held the largest burst.
     events(&mut target, 1, &in_each_others_way(), 5000, pause_ns);
     assert_eq!(

@@ -3,8 +3,9 @@
 //! longer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use xblade::plant::Bug;
 use xblade_tests::crash::disk::FileSystem;
-use xblade_tests::crash::{Options, Report, kill, power, remove_leftovers};
+use xblade_tests::crash::{Options, Report, kill, power, remove_leftovers, state};
 use xblade_tests::may_run;
 
 /// Says what came out; the test runner shows it when the test fails.
@@ -73,5 +74,45 @@ fn an_acknowledgement_before_the_sync_is_caught() {
         let options = Options { plant: Some("AckBeforeStable".into()), ..Options::new(5, 1) };
         let report = cut(&options, kind);
         assert_eq!(report.losing_cycles, 1, "not noticed: {report}");
+    }
+}
+
+fn no_setting_is_lost_by_power_cuts(test: &str, kind: FileSystem) {
+    if !may_run(test) {
+        return;
+    }
+    let options = Options::new(20, 1);
+    remove_leftovers(&options);
+    let report = said(state::run(&options, kind));
+    report.assert_nothing_lost();
+    assert!(report.acknowledged > 20 * 2, "hardly anything was set: {report}");
+}
+
+#[test]
+fn no_acknowledged_setting_is_lost_by_power_cuts_of_ext4() {
+    no_setting_is_lost_by_power_cuts(
+        "no_acknowledged_setting_is_lost_by_power_cuts_of_ext4",
+        FileSystem::Ext4,
+    );
+}
+
+#[test]
+fn no_acknowledged_setting_is_lost_by_power_cuts_of_xfs() {
+    no_setting_is_lost_by_power_cuts("no_acknowledged_setting_is_lost_by_power_cuts_of_xfs", FileSystem::Xfs);
+}
+
+/// A state writer that leaves out either of its two syncs.
+#[test]
+fn a_state_that_is_not_synced_is_caught() {
+    if !may_run("a_state_that_is_not_synced_is_caught") {
+        return;
+    }
+    for bug in Bug::STATE {
+        for kind in [FileSystem::Ext4, FileSystem::Xfs] {
+            let options = Options { plant: Some(format!("{bug:?}")), carry_on: true, ..Options::new(6, 1) };
+            remove_leftovers(&options);
+            let report = said(state::run(&options, kind));
+            assert!(report.losing_cycles >= 2, "{bug:?} is hardly noticed: {report}");
+        }
     }
 }

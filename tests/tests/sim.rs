@@ -135,7 +135,9 @@ fn histories_show_planted_bugs() {
 /// anybody, but is seen by what the disk was asked to do.
 #[test]
 fn every_planted_bug_is_found() {
-    for bug in Bug::ALL {
+    // What initiators set is not simulated.
+    let simulated = |bug: &Bug| !Bug::STATE.contains(bug) && *bug != Bug::NoSetHistory;
+    for bug in Bug::ALL.into_iter().filter(simulated) {
         let seeds = seeds_to_find(bug, true);
         let most = if matches!(bug, Bug::NoArrivalOrder | Bug::NoTagOrder) { SEEDS } else { 200 };
         assert!(seeds <= most, "{bug:?} took {seeds} seeds");

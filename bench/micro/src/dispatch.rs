@@ -3,11 +3,11 @@
 use std::hint::black_box;
 
 use xblade::command::{self, Action};
-use xblade::shelf::State;
+use xblade::shelf::{ReplyLimit, State};
 use xblade::store::Geometry;
 use xblade::wire::{Reply, Request};
 
-use crate::frames::{self, ADVERT, READ, WRITE};
+use crate::frames::{self, ADVERT, MTU, READ, WRITE};
 use crate::{BATCH, Case};
 
 /// A request is decided on.
@@ -42,7 +42,7 @@ impl Dispatch {
     }
 
     fn execute(&mut self) -> Action<'_> {
-        command::execute(black_box(&self.request), &mut self.state, ADVERT)
+        command::execute(black_box(&self.request), &mut self.state, ADVERT, ReplyLimit::new(MTU, u8::MAX))
     }
 }
 

@@ -14,7 +14,9 @@ pub const TARGET: Mac = Mac([2, 0, 0, 0, 1, 0]);
 const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 /// The export.
 pub const EXPORT: Address = Address { shelf: 1, slot: 0 };
-/// What the interface tells of itself.
+/// Of the interface.
+pub const MTU: u32 = 9000;
+/// What it tells of itself.
 pub const ADVERT: Advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 16 };
 /// READ EXT.
 pub const READ: u8 = 0x24;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xblade::ring::{FakeRings, FakeWire};
-use xblade::shelf::{Export, SECTORS_PER_FRAME_MAX, Shelf};
+use xblade::shelf::{Export, Shelf};
 use xblade::store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
 use xblade::wire::Request;
 use xblade::worker::{Clock, Directory, Exchange, Owner, Parts, SharedLane, Worker};
 
-use crate::frames::{self, ADVERT, EXPORT, READ, TARGET, WRITE};
+use crate::frames::{self, ADVERT, EXPORT, MTU, READ, TARGET, WRITE};
 use crate::{BATCH, Case};
 
 /// Sectors of a request: 4 KiB.
@@ -132,8 +132,8 @@ impl Clock for Steps {
 fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     const CHUNKS: u32 = 1024;
     let (lane, wire) = FakeRings::open(CHUNKS, 4096, 256).expect("a possible shape");
-    let shared = SharedLane::new(lane.memory().clone(), 0, 0, SECTORS_PER_FRAME_MAX);
-    shared.update(TARGET, ADVERT.sectors_per_frame);
+    let shared = SharedLane::new(lane.memory().clone(), 0, 0, true);
+    shared.update(TARGET, MTU);
     let mut shelf = Shelf::default();
     shelf.insert(Export::new(frames::settings(), store)).expect("a free address");
     let mut ends = Exchange::connect(&[CHUNKS as usize]).expect("an eventfd");

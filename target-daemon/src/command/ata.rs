@@ -2,7 +2,7 @@
 
 use super::{Action, refuse};
 use crate::plant::{Bug, planted};
-use crate::shelf::State;
+use crate::shelf::{ReplyLimit, State};
 use crate::store::Durability;
 use crate::wire::aoe::{self, Header};
 use crate::wire::ata::{Command, Direction, Request, SECTOR_LEN, error, status};
@@ -24,6 +24,7 @@ pub(super) fn execute<'a>(
     payload_len: usize,
     state: &State,
     advert: Advert,
+    limit: ReplyLimit,
 ) -> Action<'a> {
     let direction = ata.command.direction();
     // Every target on the wire would execute it. Before the reservation: a
@@ -35,17 +36,18 @@ pub(super) fn execute<'a>(
         return refuse(aoe::Error::Reserved);
     }
     match direction {
-        Direction::None => without_data(ata, state),
-        Direction::Read => read(ata, state, advert),
+        Direction::None => without_data(ata, state, limit),
+        Direction::Read => read(ata, state, limit),
         Direction::Write if ata.command == Command::DataSetManagement => {
             discard(ata, payload_offset, payload_len, state, advert)
         }
-        Direction::Write => write(ata, payload_offset, payload_len, state, advert),
+        Direction::Write => write(ata, payload_offset, payload_len, state),
     }
 }
 
-fn without_data<'a>(ata: Request, state: &State) -> Action<'a> {
+fn without_data<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a> {
     match ata.command {
+        Command::Identify if limit.now == 0 => Action::Ignore(DropReason::ReplyTooLong),
         // Initiators learn of a new size by it, so the store looks at it now.
         Command::Identify => Action::Identify { ata },
         Command::FlushCache | Command::FlushCacheExt => Action::Flush { ata },
@@ -66,31 +68,35 @@ fn without_data<'a>(ata: Request, state: &State) -> Action<'a> {
     }
 }
 
-fn read<'a>(ata: Request, state: &State, advert: Advert) -> Action<'a> {
+/// What fits the reply is served, whatever is advertised: a host resends with
+/// the count that it learned from the target before this one, or before the MTU
+/// was lowered. It passes an error on at once, and waits for minutes where there
+/// is silence: so silence, while a larger MTU would help.
+fn read<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a> {
     if ata.count == 0 {
         return good(ata);
     }
-    if let Err(error) = check_range(ata, state, advert) {
+    if ata.count > limit.ever {
+        return fail(ata, error::ABORT);
+    }
+    if let Err(error) = check_range(ata, state) {
         return fail(ata, error);
+    }
+    if ata.count > limit.now {
+        return Action::Ignore(DropReason::ReplyTooLong);
     }
     // A read may carry data: Linux probes a path with one of full length.
     Action::Read { ata, sector: ata.lba(), count: ata.count }
 }
 
-fn write<'a>(
-    ata: Request,
-    payload_offset: usize,
-    payload_len: usize,
-    state: &State,
-    advert: Advert,
-) -> Action<'a> {
+fn write<'a>(ata: Request, payload_offset: usize, payload_len: usize, state: &State) -> Action<'a> {
     if state.settings.read_only {
         return fail(ata, error::ABORT);
     }
     if ata.count == 0 {
         return good(ata);
     }
-    if let Err(error) = check_range(ata, state, advert) {
+    if let Err(error) = check_range(ata, state) {
         return fail(ata, error);
     }
     if payload_len < usize::from(ata.count) * SECTOR_LEN {
@@ -124,11 +130,8 @@ fn discard<'a>(
     Action::Discard { ata, count: ata.count, payload_offset }
 }
 
-/// Whether the sectors fit a frame and exist; else the ATA error.
-fn check_range(ata: Request, state: &State, advert: Advert) -> Result<(), u8> {
-    if ata.count > advert.sectors_per_frame {
-        return Err(error::ABORT);
-    }
+/// Whether the sectors exist; else the ATA error.
+fn check_range(ata: Request, state: &State) -> Result<(), u8> {
     match ata.lba().checked_add(u64::from(ata.count)) {
         Some(end) if end <= state.geometry.sectors + u64::from(planted(Bug::OffByOneAtEnd)) => Ok(()),
         _ => Err(error::NOT_FOUND),

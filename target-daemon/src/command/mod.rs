@@ -23,7 +23,7 @@ mod reserve;
 
 pub use finish::finish;
 
-use crate::shelf::State;
+use crate::shelf::{ReplyLimit, State};
 use crate::wire;
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe};
@@ -35,7 +35,7 @@ pub enum Action<'a> {
     Ignore(DropReason),
     /// Send this.
     Reply(Reply<'a>),
-    /// Read sectors, then [`finish`]. They exist, and fit a frame.
+    /// Read sectors, then [`finish`]. They exist, and the reply has room for them.
     Read {
         /// What to finish.
         ata: wire::ata::Request,
@@ -80,9 +80,15 @@ pub enum Action<'a> {
 /// Decides on a request to the export with this state, and changes the state
 /// if that is what it asks.
 ///
-/// `advert` is what the interface that the request came in on tells of
-/// itself: a count above its `sectors_per_frame` is refused.
-pub fn execute<'a>(request: &Request<'_>, state: &'a mut State, advert: Advert) -> Action<'a> {
+/// `advert` is what the interface that the request came in on advertises, and
+/// `limit` how much it can carry: hosts that learned another count from another
+/// target use that, and get what fits.
+pub fn execute<'a>(
+    request: &Request<'_>,
+    state: &'a mut State,
+    advert: Advert,
+    limit: ReplyLimit,
+) -> Action<'a> {
     let header = &request.header;
     if !header.is_for(state.settings.address) {
         return Action::Ignore(DropReason::Address);
@@ -92,13 +98,32 @@ pub fn execute<'a>(request: &Request<'_>, state: &'a mut State, advert: Advert) 
     }
     match request.body {
         Body::Ata { ata, payload_offset, payload_len } => {
-            ata::execute(header, ata, payload_offset, payload_len, state, advert)
+            ata::execute(header, ata, payload_offset, payload_len, state, advert, limit)
         }
         Body::Query(query) => query::execute(query, state, advert),
         Body::Mask(mask) => mask::execute(mask, state),
         Body::Reserve(reserve) => reserve::execute(header.ether.src, reserve, state),
         Body::Unknown(_) => refuse(aoe::Error::Command),
     }
+}
+
+/// What a copy of a request that has set something is answered with: what is in force
+/// now. Nothing is set.
+pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> Action<'a> {
+    if let Err(reason) = state.admit(request.header.ether.src) {
+        return Action::Ignore(reason);
+    }
+    Action::Reply(match request.body {
+        Body::Query(query) => {
+            let (code, string) = (query.code(), state.config());
+            Reply::Query(wire::query::Reply { code, advert, string, refusal: None })
+        }
+        Body::Mask(_) => Reply::Mask(wire::mask::Reply::List { code: 1, macs: state.mask() }),
+        Body::Reserve(reserve) => {
+            Reply::Reserve(wire::reserve::Reply { code: reserve.code(), macs: state.reservation() })
+        }
+        Body::Ata { .. } | Body::Unknown(_) => return refuse(aoe::Error::Command),
+    })
 }
 
 fn refuse<'a>(error: aoe::Error) -> Action<'a> {

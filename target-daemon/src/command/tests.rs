@@ -12,7 +12,7 @@ mod query;
 mod reserve;
 
 use super::{Action, execute};
-use crate::shelf::{Acl, Settings, State};
+use crate::shelf::{Acl, ReplyLimit, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Header};
 use crate::wire::ether::Mac;
@@ -24,6 +24,8 @@ const OWN: Mac = Mac([2, 0, 0, 0, 0, 0x01]);
 const HOST: Mac = Mac([2, 0, 0, 0, 0, 0x02]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 0x03]);
 const ADVERT: Advert = Advert { buffer_count: 64, firmware: 0x0102, sectors_per_frame: 8 };
+/// More than is advertised.
+const LIMIT: ReplyLimit = ReplyLimit { now: 9, ever: 24 };
 const SECTORS: u64 = 1000;
 
 fn settings() -> Settings {
@@ -105,7 +107,7 @@ fn run(state: &mut State, frame: &[u8]) -> Seen {
         Err(reason) => return Seen::Ignored(reason),
     };
     let address = state.settings.address;
-    match execute(&request, state, ADVERT) {
+    match execute(&request, state, ADVERT, LIMIT) {
         Action::Ignore(reason) => Seen::Ignored(reason),
         Action::Read { sector, count, .. } => Seen::Read(sector, count),
         Action::Write { sector, count, payload_offset, .. } => Seen::Write(sector, count, payload_offset),

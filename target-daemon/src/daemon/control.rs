@@ -16,6 +16,7 @@ use super::interface::{Interface, Presence};
 use super::notify::{self, Vigil};
 use super::sizes::Sizes;
 use super::team::Team;
+use super::too_long::TooLong;
 use super::unserved::Unserved;
 use crate::config::Serve;
 use crate::control::{Ask, Asked};
@@ -58,6 +59,7 @@ pub fn run(
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
     let mut sizes = Sizes::new(served.team, served.options);
     let mut unserved = Unserved::default();
+    let mut too_long = TooLong::default();
     loop {
         let mut fds = [
             PollFd::new(&signals.end, PollFlags::IN),
@@ -98,6 +100,7 @@ pub fn run(
         }
         served.team.see_off();
         sizes.follow(served.team, served.interfaces.len(), served.options);
+        too_long.warn(served.team, served.interfaces);
         let changes = events.drain().unwrap_or(Changes { any: true, removed: Vec::new() });
         let mut remark = false;
         if changes.any {

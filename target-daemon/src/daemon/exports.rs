@@ -10,7 +10,9 @@ use crate::config::{self, Image, Serve};
 use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
-use crate::store::{self, Access, Durability, Holder, NullStore, OpenError, SECTOR_BYTES, Store};
+use crate::store::{
+    self, Access, Durability, Expected, Holder, NullStore, OpenError, OpenOptions, SECTOR_BYTES, Store,
+};
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
@@ -74,6 +76,45 @@ pub fn examine(wanted: &config::Export) -> Result<(), Failure> {
     store::examine(options).map_err(failure)
 }
 
+/// Whether these exports could be served beside the others, each in the way that it
+/// will probably be reached.
+pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), Failure> {
+    let expected = |export: &config::Export| match &export.image {
+        Image::File(options) => Expected::of(options),
+        Image::Null { .. } => None,
+    };
+    let others: Vec<_> = all.exports.iter().map(|other| (other.address, expected(other))).collect();
+    for export in wanted {
+        let Some(ours) = expected(export) else { continue };
+        let others = others.iter().filter(|(address, _)| *address != export.address);
+        for theirs in others.filter_map(|(_, theirs)| theirs.as_ref()) {
+            let checked = ours.check_beside(theirs);
+            checked
+                .map_err(|error| in_the_way(export.address, &error, all).unwrap_or_else(|| failure(error)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The same with the addresses of both, where the other export is one of these.
+pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Failure> {
+    let name = |other: &OpenOptions| {
+        let is_it = |export: &&config::Export| {
+            export.address != address && matches!(&export.image, Image::File(options) if options == other)
+        };
+        let export = all.exports.iter().find(is_it)?;
+        Some(format!("{} ({})", export.address, other.path.display()))
+    };
+    let (path, text) = match error {
+        OpenError::SharedPage { path, access, other, other_access, same_file } => {
+            (path, store::shared_page(*access, &name(other)?, *other_access, *same_file))
+        }
+        OpenError::SameBytes { path, other } => (path, store::same_bytes(&name(other)?)),
+        _ => return None,
+    };
+    Some(Failure::request(format!("{address} ({}): {text}", path.display())))
+}
+
 /// Opens and locks one store, and puts the state of the export in force that was
 /// kept.
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
@@ -88,7 +129,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
             privilege::may_open(&options.path).map_err(Failure::request)?;
             let opened = store::open(options).map_err(|error| match twin(&error, wanted, all) {
                 Some(other) => Failure::request(exported_twice(&options.path, other)),
-                None => failure(error),
+                None => in_the_way(address, &error, all).unwrap_or_else(|| failure(error)),
             })?;
             for warning in &opened.warnings {
                 warn!("{address}: {warning}");
@@ -147,11 +188,12 @@ fn exported_twice(path: &Path, other: &config::Export) -> String {
 /// Whether to correct the command line, or something on this machine: what is not there,
 /// or is not as it has to be.
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, Unaligned};
+    use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, SameBytes, SharedPage, Unaligned};
     match &error {
         Locked { holder: Holder::Ourselves, .. } | Unaligned { .. } => Failure::Request(Box::new(error)),
         // An option that has to go.
         CannotTrim { .. } | NotDirect { .. } | NotDurable { .. } => Failure::Request(Box::new(error)),
+        SharedPage { .. } | SameBytes { .. } => Failure::Request(Box::new(error)),
         _ => Failure::Machine(Box::new(error)),
     }
 }

@@ -2,18 +2,20 @@
 //! can be served. Opens nothing for writing, locks nothing and attaches
 //! nothing, so a process that serves does not notice.
 
+use super::exports;
 use super::failure::{Failure, chain};
 use super::interface;
 use crate::config::{Fault, Image, Loaded, Place};
 use crate::control::{self, metrics};
 use crate::link;
-use crate::store;
+use crate::store::{self, Expected};
 
 /// All that does not fit, each as a fault of the place in the file that asks
 /// for it, and what has to do with no place.
 pub fn misfits(loaded: &Loaded) -> (Vec<Fault>, Vec<String>) {
     let mut faults = interfaces(loaded);
-    faults.extend(exports(loaded));
+    faults.extend(files(loaded));
+    faults.extend(shared_pages(loaded));
     faults.extend(cores(loaded));
     faults.extend(metrics(loaded));
     let missing = link::missing_capabilities().map_err(|e| format!("cannot read own capabilities: {e}"));
@@ -52,12 +54,33 @@ fn in_order(text: &str) -> String {
     }
 }
 
-fn exports(loaded: &Loaded) -> Vec<Fault> {
+fn files(loaded: &Loaded) -> Vec<Fault> {
     let one = |(export, at): (&crate::config::Export, &Place)| {
         let Image::File(options) = &export.image else { return None };
         store::examine(options).err().map(|error| fault(at, &remedy_last(&error)))
     };
     loaded.serve.exports.iter().zip(&loaded.paths).filter_map(one).collect()
+}
+
+/// Exports of one file that would be reached in different ways.
+fn shared_pages(loaded: &Loaded) -> Vec<Fault> {
+    let expected = |export: &crate::config::Export| match &export.image {
+        Image::File(options) => Expected::of(options),
+        Image::Null { .. } => None,
+    };
+    let exports = loaded.serve.exports.iter().zip(&loaded.paths);
+    let all: Vec<_> =
+        exports.filter_map(|(export, at)| Some((export.address, expected(export)?, at))).collect();
+    let first_of = |(later, (address, ours, at)): (usize, &(_, Expected, &Place))| {
+        let earlier = all.iter().take(later);
+        let (error, other) = earlier
+            .filter_map(|(_, theirs, other)| Some((ours.check_beside(theirs).err()?, other)))
+            .next()?;
+        let failure = exports::in_the_way(*address, &error, &loaded.serve);
+        let text = failure.map_or_else(|| error.to_string(), |failure| failure.to_string());
+        Some(fault(at, &text).with((*other).clone(), "first here"))
+    };
+    all.iter().enumerate().filter_map(first_of).collect()
 }
 
 /// What the system said goes before the remedy.

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::failure::Failure;
 use crate::config::{self, Image};
+use crate::plant::{Bug, planted};
 use crate::privilege::{self, Role};
 use crate::shelf::{Belongs, Export, Saved};
 use crate::worker::{Keep, Kept, Order, Waker};
@@ -157,9 +158,14 @@ fn write(folder: &Path, key: &str, saved: &Saved) -> io::Result<()> {
     let (path, next) = (folder.join(name), folder.join(next));
     let mut file = File::create(&next)?;
     file.write_all(saved.to_text(&of).as_bytes())?;
-    file.sync_all()?;
+    if !planted(Bug::NoStateFileSync) {
+        file.sync_all()?;
+    }
     fs::rename(&next, &path)?;
-    File::open(folder)?.sync_all()
+    if !planted(Bug::NoStateFolderSync) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Names where the state of an export is kept, and puts in force what is there.

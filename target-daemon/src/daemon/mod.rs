@@ -17,6 +17,7 @@ mod roster;
 mod sandbox;
 mod sizes;
 mod team;
+mod too_long;
 mod unserved;
 
 pub use check::{check, check_for};

@@ -6,7 +6,6 @@ use super::failure::Failure;
 use crate::config::{self, AutoOff, Serve, Spread};
 use crate::link::{self, Facts, Owned};
 use crate::ring::{BusyPoll, LANES_MAX, Wanted, ZeroCopy};
-use crate::store::SECTOR_BYTES;
 use crate::wire::aoe::Address;
 
 /// In front of every received frame this much of a chunk stays free: 256 bytes
@@ -204,13 +203,6 @@ pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
     Ok(cores)
 }
 
-/// Most sectors that a frame in one chunk has room for.
-pub fn sectors_in_chunk(capacity: usize) -> u8 {
-    const HEADERS: usize = LINK_HEADER as usize + 22;
-    let room = (capacity.saturating_sub(HEADERS) / SECTOR_BYTES as usize).max(1);
-    (1 << room.ilog2().min(4)) as u8
-}
-
 /// Requests that may be in flight at the stores of one worker.
 pub fn in_flight(options: &Serve) -> u16 {
     let requests = u32::from(options.initiators) * u32::from(options.buffer_count);
@@ -227,13 +219,6 @@ mod tests {
             [(1500, 4096, 1), (1500, 2048, 1), (4200, 4096, 2), (9000, 4096, 3), (9000, 2048, 6)]
         {
             assert_eq!(descriptors_per_frame(mtu, chunk), expected, "MTU {mtu}, chunk {chunk}");
-        }
-    }
-
-    #[test]
-    fn a_chunk_has_room_for_whole_powers_of_two() {
-        for (capacity, sectors) in [(3840, 4), (1792, 2), (8192 + 44, 16), (100, 1)] {
-            assert_eq!(sectors_in_chunk(capacity), sectors, "{capacity}");
         }
     }
 

@@ -64,6 +64,7 @@ fn change_over(
     let later: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
     // What cannot be opened is not closed for that.
     later.iter().try_for_each(|export| exports::examine(export)).map_err(refusal)?;
+    exports::examine_together(&later, &next).map_err(refusal)?;
     // Hosts that are new may come before their exports do, not the other way
     // round.
     widen(interfaces, now, &next)?;

@@ -219,6 +219,10 @@ impl Team {
             Some(tally) => seat.counting_from(tally),
             None => seat,
         };
+        let seat = match self.roster.past.take_answered(wanted.address) {
+            Some(answered) => seat.remembering(answered),
+            None => seat,
+        };
         let member = self.members.get(usize::from(owner.worker));
         if !member.is_some_and(|member| member.insist(Order::TakeIn(owner.export, Box::new(seat)))) {
             let text = format!("worker {} does not answer: a store of it hangs", owner.worker);
@@ -247,9 +251,10 @@ impl Team {
             member.insist(Order::LetGo(owner.export, to));
         }
         match from.recv_timeout(PATIENCE) {
-            Ok(seat) => {
+            Ok(mut seat) => {
                 self.roster.mark(owner, false);
                 self.roster.past.leave(address, seat.tally().clone());
+                self.roster.past.keep_answered(address, seat.take_answered());
                 close(seat)
             }
             Err(_) => {
@@ -272,6 +277,7 @@ impl Team {
     /// Closes the stores of exports that have left meanwhile, and tells workers
     /// that did not answer.
     pub fn see_off(&mut self) {
+        self.roster.past.forget_answered();
         let directory = Arc::clone(&self.directory);
         let members = &self.members;
         self.roster.behind.retain(|index| {

@@ -18,7 +18,7 @@ use crate::config::{self, Idle, Serve};
 use crate::link::{Counter, Owned};
 use crate::observe::{Latency, Report, Section};
 use crate::privilege::{self, Role};
-use crate::shelf::{self, Shelf};
+use crate::shelf::Shelf;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
@@ -152,8 +152,16 @@ impl Team {
     /// An interface has another address or MTU.
     pub fn update(&self, interface: usize, mac: Mac, mtu: u32) {
         for lane in self.lanes.iter().filter(|lane| lane.interface == interface) {
-            lane.update(mac, shelf::sectors_per_frame(mtu));
+            lane.update(mac, mtu);
         }
+    }
+
+    /// Reads that got no reply since the last call because that would be longer than
+    /// the MTU: one of each lane, by its interface.
+    pub fn too_long_replies(&self) -> impl Iterator<Item = (usize, Address, u8)> + '_ {
+        self.lanes.iter().filter_map(|lane| {
+            lane.take_too_long().map(|(export, sectors)| (lane.interface, export, sectors))
+        })
     }
 
     /// Has the sizes of all stores looked at. Returns whether every worker was
@@ -344,13 +352,10 @@ impl Member {
 
 fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
     let memory = placed.lane.memory();
-    let sectors_max = match placed.lane.rings().multi_fragment() {
-        true => shelf::SECTORS_PER_FRAME_MAX,
-        false => plan::sectors_in_chunk(memory.chunk_capacity()),
-    };
-    let shared = SharedLane::new(memory.clone(), placed.interface, placed.worker as u16, sectors_max);
+    let multi_fragment = placed.lane.rings().multi_fragment();
+    let shared = SharedLane::new(memory.clone(), placed.interface, placed.worker as u16, multi_fragment);
     if let Some(interface) = interfaces.get(placed.interface) {
-        shared.update(Mac(interface.facts.mac), shelf::sectors_per_frame(interface.facts.mtu));
+        shared.update(Mac(interface.facts.mac), interface.facts.mtu);
     }
     shared
 }

@@ -11,12 +11,11 @@
 //! chunks, so no lane waits for another to wake up. A lane alone finds the lock
 //! open always.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-
 use super::ledger::{Holder, Ledger, Place};
 use super::pool::{Imbalance, Pool};
 use super::rings::Supply;
 use super::{BATCH, Memory};
+use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Most free chunks that a lane with others beside it keeps for itself: some
 /// batches.

@@ -1,7 +1,8 @@
 //! How much may be in a frame, and under way.
 
-/// Most sectors in a frame. Not more, though an MTU of 9000 has room for 17:
-/// 16 keeps every request aligned to 4 KiB.
+/// Most sectors in a frame that are advertised. Not more, though an MTU of 9000
+/// has room for 17: 16 keeps every request aligned to 4 KiB. Hosts that learned
+/// another number from another target send more, and are served: [`ReplyLimit`].
 pub const SECTORS_PER_FRAME_MAX: u8 = 16;
 /// What Linux takes at most.
 pub const BUFFER_COUNT_DEFAULT: u16 = 64;
@@ -51,9 +52,55 @@ pub fn sectors_per_frame(mtu: u32) -> u8 {
     SECTORS_PER_FRAME_MAX.min(u8::try_from(largest_power).unwrap_or(u8::MAX))
 }
 
+/// Most sectors in the reply to a read, whatever is advertised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplyLimit {
+    /// At the interface's present MTU.
+    pub now: u8,
+    /// At any MTU: what the rings can carry in a frame.
+    pub ever: u8,
+}
+
+impl ReplyLimit {
+    /// The limit at this MTU, where the rings carry `ever` sectors in a frame.
+    pub fn new(mtu: u32, ever: u8) -> Self {
+        let fitting = mtu.saturating_sub(AOE_ATA_LEN) / SECTOR_LEN;
+        Self { now: u8::try_from(fitting).unwrap_or(u8::MAX).min(ever), ever }
+    }
+
+    /// Smallest MTU that has room for a reply with so many sectors.
+    pub fn mtu_for(sectors: u8) -> u32 {
+        AOE_ATA_LEN + u32::from(sectors) * SECTOR_LEN
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replies_are_limited_by_what_fits_and_not_by_what_is_advertised() {
+        for (mtu, ever, now) in [
+            (0, 24, 0),
+            (533, 24, 0),
+            (534, 24, 1),
+            (1500, 24, 2),
+            (1557, 24, 2),
+            (1558, 24, 3),
+            (8726, 24, 17),
+            (9000, 24, 17),
+            (9000, 6, 6),
+            (65535, 24, 24),
+            (u32::MAX, 255, 255),
+        ] {
+            assert_eq!(ReplyLimit::new(mtu, ever), ReplyLimit { now, ever }, "MTU {mtu}, rings {ever}");
+        }
+        for sectors in [1, 2, 17, 255] {
+            let mtu = ReplyLimit::mtu_for(sectors);
+            assert_eq!(ReplyLimit::new(mtu, 255).now, sectors);
+            assert_eq!(ReplyLimit::new(mtu - 1, 255).now, sectors - 1);
+        }
+    }
 
     #[test]
     fn sectors_are_the_largest_power_of_two_that_linux_would_use() {

@@ -22,7 +22,7 @@ mod table;
 pub use acl::Acl;
 pub use export::Export;
 pub use limits::{
-    BUFFER_COUNT_DEFAULT, LimitError, MTU_MIN, SECTORS_PER_FRAME_MAX, buffer_count, check_mtu,
+    BUFFER_COUNT_DEFAULT, LimitError, MTU_MIN, ReplyLimit, SECTORS_PER_FRAME_MAX, buffer_count, check_mtu,
     sectors_per_frame,
 };
 pub use mac_list::{ListFull, MacList};

@@ -1,8 +1,10 @@
 //! Which engine a file or device gets.
 
+use std::fs::File;
+
 use super::disk::{DiskStore, Shape, Stable, Uring};
 use super::medium::{self, Cache};
-use super::open::Backing;
+use super::open::{Backing, extent, size_of};
 use super::{
     Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Sync, Warning, dio,
     remarks,
@@ -30,7 +32,8 @@ pub struct Opened {
 /// - if this kernel has no io_uring, or forbids it, through the page cache by
 ///   calls that wait.
 ///
-/// An access that was asked for outright is given or refused.
+/// An access that was asked for outright is given or refused. None is given by
+/// which it would get in the way of another store of this process (`sharing`).
 ///
 /// # Errors
 ///
@@ -46,6 +49,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         Access::Mapped => &[Access::Mapped],
         Access::Descriptor => &[Access::Descriptor],
     };
+    let usage = backing.usage();
     let mut backing = Some(backing);
     let mut refusal = None;
     for &access in rule {
@@ -54,11 +58,35 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         }
         let Some(taken) = backing.take() else { break };
         match attempt(taken, options, access) {
-            Ok((store, stable)) => return Ok(Opened { store, warnings, access, stable }),
+            Ok((store, stable)) => {
+                warnings.extend(usage.settle(access)?);
+                return Ok(Opened { store, warnings, access, stable });
+            }
             Err((back, why)) => (backing, refusal) = (back, Some(why)),
         }
     }
     Err(refusal.unwrap_or(OpenError::Missing { path: options.path.clone() }))
+}
+
+/// How a file would be reached that this description has, which is for nothing else.
+pub(super) fn expected(options: &OpenOptions, file: &File) -> Access {
+    if options.access != Access::Fitting {
+        return options.access;
+    }
+    let bytes = size_of(file).ok().and_then(|size| extent(options, size).ok()).unwrap_or(0);
+    match () {
+        () if remarks::is_resident(file) => Access::Mapped,
+        () if !Uring::is_possible() => Access::Descriptor,
+        () if dio::enable(file).is_ok_and(|block| is_whole(options.offset_bytes, bytes, block)) => {
+            Access::Direct
+        }
+        () => Access::Cached,
+    }
+}
+
+/// Whether an extent consists of whole blocks.
+fn is_whole(offset: u64, bytes: u64, block: u32) -> bool {
+    offset.is_multiple_of(block.into()) && bytes.is_multiple_of(block.into())
 }
 
 /// The innermost cause, which is what the operator has to know of a way that
@@ -110,8 +138,7 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
 fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
     let refused = |why| OpenError::NotDirect { path: options.path.clone(), why };
     let block = dio::enable(backing.file()).map_err(refused)?;
-    let whole = |bytes: u64| bytes.is_multiple_of(block.into());
-    if whole(backing.offset()) && whole(backing.bytes()) {
+    if is_whole(backing.offset(), backing.bytes(), block) {
         return Ok(block);
     }
     let misfit = std::io::Error::other(format!("offset and size have to be multiples of {block} bytes"));

@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::Access;
 use super::lock::Holder;
+use super::mapping::page_bytes;
+use super::{Access, OpenOptions};
 
 /// Why a store could not be opened. Each message names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +115,30 @@ pub enum OpenError {
         /// Who has it.
         holder: Holder,
     },
+    /// Another export of this process is reached otherwise, and has a part of a page
+    /// in common with it.
+    #[error("{}: {}", path.display(), shared_page(*access, &other.path.display().to_string(), *other_access,
+            *same_file))]
+    SharedPage {
+        /// The file.
+        path: PathBuf,
+        /// How it is reached.
+        access: Access,
+        /// The other export.
+        other: Box<OpenOptions>,
+        /// How that is reached.
+        other_access: Access,
+        /// Whether both are of one file or device; else one is below the other.
+        same_file: bool,
+    },
+    /// Another export of this process has the same bytes, by another device.
+    #[error("{}: {}", path.display(), same_bytes(&other.path.display().to_string()))]
+    SameBytes {
+        /// The file.
+        path: PathBuf,
+        /// The other export.
+        other: Box<OpenOptions>,
+    },
     /// Sectors should be forgotten, and cannot be.
     #[error("{}: trim=on, but its file system or device does not give space back: leave \
              trim=on out", path.display())]
@@ -171,6 +196,36 @@ pub enum OpenError {
         /// The answer of the system.
         source: io::Error,
     },
+}
+
+/// Why two exports cannot be served together, in which each would undo what the
+/// other one writes.
+pub fn shared_page(access: Access, other: &str, other_access: Access, same_file: bool) -> String {
+    let page = page_bytes();
+    let (way, other_way) = (option(access), option(other_access));
+    let together = if same_file { "" } else { "the same file or device and " };
+    format!(
+        "is reached by {way}, and {other} by {other_way}, and they share a page of {page} bytes, in which each would \
+         undo what the other writes: give both {together}the same store=, or give them an offset and length that are \
+         multiples of {page}"
+    )
+}
+
+/// Why two exports cannot be served together of which one lies below the other.
+pub fn same_bytes(other: &str) -> String {
+    format!(
+        "its bytes are exported already, at {other}, which is below or above it: give another file, make both \
+         read-only, or give them an offset and length so that they do not overlap"
+    )
+}
+
+/// The option that gives this access.
+fn option(access: Access) -> &'static str {
+    match access {
+        Access::Direct => "store=direct",
+        Access::Mapped => "store=mmap",
+        Access::Cached | Access::Descriptor | Access::Fitting => "store=file",
+    }
 }
 
 /// What to do where nothing is.
@@ -272,6 +327,20 @@ pub enum Warning {
         access: Access,
         /// What was in the way.
         why: String,
+    },
+    /// Another export of the file is reached otherwise, on other pages.
+    #[error("{}: is reached by {}, and another export of this file ({}) by {}: where the file system caches more \
+             than a page at once (XFS; ext4 from Linux 6.16 on), both may come to take no more writes: give both the \
+             same store=, or a file each", path.display(), option(*access), other.display(), option(*other_access))]
+    TwoWays {
+        /// The file.
+        path: PathBuf,
+        /// How it is reached.
+        access: Access,
+        /// The file of the other export.
+        other: PathBuf,
+        /// How that is reached.
+        other_access: Access,
     },
     /// Durable writes are as durable as memory.
     #[error("{}: lies in memory: its writes do not survive a restart of this host, \

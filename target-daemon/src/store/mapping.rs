@@ -12,6 +12,13 @@ use crate::prefetch;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Interrupted;
 
+/// Bytes in a page.
+pub(super) fn page_bytes() -> u64 {
+    // SAFETY: no pointers.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
+}
+
 /// A shared mapping. No reference into it ever exists, only raw copies: the
 /// file may be written by others at any time.
 #[derive(Debug)]

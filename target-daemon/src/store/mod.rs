@@ -15,6 +15,7 @@
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
 //!              └───────► descriptor              their durable writes; all, without io_uring
 //! choose                     which of them a file or device gets
+//! sharing                    which of them would get in each other's way
 //! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
 //! Overlap                    which operations may be given to a store together
 //! Faulty                     any of them, going wrong now and then, for tests
@@ -41,6 +42,7 @@ mod open;
 mod overlap;
 mod ranges;
 mod remarks;
+mod sharing;
 mod sigbus;
 
 use std::os::fd::BorrowedFd;
@@ -50,7 +52,7 @@ use crate::plant::{Bug, planted};
 pub use buffers::{Buffers, SEGMENTS_MAX};
 pub use choose::{Opened, open};
 pub use completed::QUEUE_MAX;
-pub use error::{Denied, OpenError, Warning};
+pub use error::{Denied, OpenError, Warning, same_bytes, shared_page};
 pub use fake::FakeStore;
 pub use faulty::Faulty;
 pub use lock::Holder;
@@ -59,6 +61,7 @@ pub use null::NullStore;
 pub use open::{Access, OpenOptions, Sync, examine, in_conflict};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ranges::{Extent, ranges, span};
+pub use sharing::Expected;
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;

@@ -11,6 +11,7 @@ use super::device;
 use super::discard;
 use super::error::Denied;
 use super::lock::{self, Claim, Refused};
+use super::sharing::Use;
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 
 /// The largest write unit worth telling, and the largest sector of a device
@@ -104,6 +105,7 @@ impl OpenOptions {
 pub(super) struct Backing {
     file: File,
     _claim: Option<Arc<Claim>>,
+    usage: Arc<Use>,
     offset: u64,
     fixed: bool,
     is_device: bool,
@@ -137,6 +139,7 @@ impl Backing {
             .map_err(|refused| options.refused(refused))?;
         Ok(Self {
             _claim: claim,
+            usage: Use::new(options, &facts),
             offset: options.offset_bytes,
             fixed: options.length_bytes.is_some(),
             is_device,
@@ -151,6 +154,11 @@ impl Backing {
 
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Known to others for as long as it is open.
+    pub(super) fn usage(&self) -> Arc<Use> {
+        Arc::clone(&self.usage)
     }
 
     /// Whether it is a block device.
@@ -326,7 +334,7 @@ fn claim(options: &OpenOptions, facts: &Metadata) -> Result<Arc<Claim>, OpenErro
 }
 
 /// The size of the extent, given that of the file.
-fn extent(options: &OpenOptions, size: u64) -> Result<u64, OpenError> {
+pub(super) fn extent(options: &OpenOptions, size: u64) -> Result<u64, OpenError> {
     let path = options.path.clone();
     let offset = options.offset_bytes;
     let rest = size.saturating_sub(offset);
@@ -346,7 +354,7 @@ fn whole_sectors(bytes: u64) -> u64 {
 /// The size of a file or a device alike. The position is of no use to anybody,
 /// and to seek is the cheapest of all ways to ask: volatile writes do it each
 /// time.
-fn size_of(mut file: &File) -> io::Result<u64> {
+pub(super) fn size_of(mut file: &File) -> io::Result<u64> {
     file.seek(SeekFrom::End(0))
 }
 

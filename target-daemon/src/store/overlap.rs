@@ -232,7 +232,7 @@ mod tests {
 
         /// What may run is what the model says, at every step; so conflicting
         /// operations never run together and keep the order of arrival. In the
-        /// end all have run.
+        /// end all have run. `is_clear` foretells what `enter` says.
         #[test]
         fn as_the_model(steps in steps()) {
             let mut overlap = Overlap::new(CAPACITY);
@@ -247,7 +247,9 @@ mod tests {
                             prop_assert_eq!(overlap.enter(999, span), Err(OverlapFull));
                             continue;
                         };
+                        let clear = overlap.is_clear(span);
                         let runs = overlap.enter(id, span).unwrap();
+                        prop_assert_eq!(clear, runs);
                         model.held.push((id, span, false));
                         let started = model.start();
                         prop_assert_eq!(runs, started.contains(&id));

@@ -28,11 +28,14 @@ pub enum DropReason {
     ConfigMismatch,
     /// A write to a broadcast address would be executed by every target.
     BroadcastWrite,
+    /// A read whose reply is longer than the interface's MTU at this moment: an
+    /// error would be final, and the MTU may be raised again.
+    ReplyTooLong,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TooShort,
         Self::NotAoe,
         Self::Response,
@@ -45,6 +48,7 @@ impl DropReason {
         Self::ConfigLength,
         Self::ConfigMismatch,
         Self::BroadcastWrite,
+        Self::ReplyTooLong,
     ];
 
     /// Its place in [`DropReason::ALL`].
@@ -67,6 +71,7 @@ impl DropReason {
             Self::ConfigLength => "config_length",
             Self::ConfigMismatch => "config_mismatch",
             Self::BroadcastWrite => "broadcast_write",
+            Self::ReplyTooLong => "reply_too_long",
         }
     }
 }

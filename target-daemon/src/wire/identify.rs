@@ -39,8 +39,8 @@ const FIXED: [(usize, u16); 9] = [
 /// Word 69: what was trimmed reads the same each time (bit 14), and that is
 /// zeros (bit 5).
 const TRIMMED_IS_ZERO: u16 = 1 << 14 | 1 << 5;
-/// Word 105: most blocks of ranges that a TRIM may have. As many sectors as a
-/// frame ever carries; where it carries less, a larger count is refused.
+/// Word 105: most blocks of ranges that a TRIM may have. As many sectors as are
+/// ever advertised; where fewer are, a larger count is refused.
 const TRIM_BLOCKS_MAX: u16 = 16;
 /// Word 169: TRIM.
 const TRIM: u16 = 1;

@@ -49,6 +49,16 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// Its code; of an overrun, that of a set.
+    pub fn code(&self) -> u8 {
+        match *self {
+            Self::Read => 0,
+            Self::Set(_) | Self::Overrun => 1,
+            Self::ForceSet(_) => 2,
+            Self::Unknown(code) => code,
+        }
+    }
+
     /// Writes it. Returns its length; `None` if `out` is too short, or for an
     /// overrun, which cannot be written.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {

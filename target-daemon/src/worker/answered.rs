@@ -38,11 +38,14 @@
 //! ring   [ … 4096 records, each with the distance to the one before it in its bucket … ]
 //! ```
 
+mod source;
+
+use self::source::{Late, Record, Source};
 use super::content::Content;
 use super::job::{Arrival, Job};
-use super::tag_order::{Fit, HORIZON_NS, TagOrder, is_before, may_be_ordered};
+use super::tag_order::{Fit, HORIZON_NS, TagOrder, may_be_ordered};
 use crate::plant::{Bug, planted};
-use crate::store::{Fault, Kind, SECTOR_BYTES};
+use crate::store::Fault;
 use crate::wire::ether::Mac;
 
 /// Source addresses that are remembered of an export.
@@ -96,50 +99,6 @@ pub struct AnsweredWrites {
     last_host: usize,
 }
 
-/// One address that writes.
-#[derive(Debug)]
-struct Source {
-    mac: Mac,
-    /// When its last write was answered.
-    last_ns: u64,
-    /// It uses no tag twice, as far as is known.
-    unique_tags: bool,
-    /// The source with the order of its host: itself, until it is known to belong to
-    /// another.
-    host: usize,
-    order: TagOrder,
-    /// The host whose order its tags have followed, and how often in a row.
-    follows: (usize, u8),
-    /// Records ever made here. Record *n* lies at *n* modulo the ring's size.
-    records: u64,
-    /// The first record that a copy may be of.
-    copies_from: u64,
-    /// The first record whose tag is in order with those of now.
-    order_from: u64,
-    ring: Vec<Record>,
-}
-
-/// A write that was answered.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    sector: u64,
-    hash: u64,
-    answered_ns: u64,
-    /// When it arrived at the latest, and the latest of this and all before it.
-    arrived_ns: u64,
-    newest_arrived_ns: u64,
-    tag: u32,
-    /// The tag that was sent last, of this and all before it in the same order.
-    newest_tag: u32,
-    bytes: u32,
-    /// Distance to the record before it in its bucket; 0 for none.
-    back: u32,
-    /// The worker that received it.
-    worker: u16,
-    kind: Kind,
-    result: Result<(), Fault>,
-}
-
 /// When the last answered write arrived: the last of all, and the last that another
 /// worker than that one received.
 #[derive(Clone, Copy, Default, Debug)]
@@ -164,12 +123,6 @@ impl LatestArrivals {
     /// The last that another worker received.
     fn beside(&self, worker: u16) -> u64 {
         if worker == self.worker { self.others_ns } else { self.ns }
-    }
-}
-
-impl Default for AnsweredWrites {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -388,118 +341,6 @@ impl AnsweredWrites {
         if let Some(leader) = self.sources.get_mut(last) {
             leader.order.observe(tag, now_ns);
         }
-    }
-}
-
-/// A write that may be late, and what to compare.
-struct Late<'a> {
-    content: &'a Content,
-    /// When it arrived at the earliest, if the arrival is to be compared.
-    by_arrival: Option<u64>,
-    worker: u16,
-    tag: u32,
-    now_ns: u64,
-}
-
-impl Source {
-    fn unused(at: usize) -> Self {
-        Self {
-            mac: Mac::default(),
-            last_ns: 0,
-            unique_tags: false,
-            host: at,
-            order: TagOrder::default(),
-            follows: (at, 0),
-            records: 0,
-            copies_from: 0,
-            order_from: 0,
-            ring: Vec::with_capacity(WRITES_MAX),
-        }
-    }
-
-    /// Another address has this place now. Its memory stays.
-    fn begin(&mut self, mac: Mac, at: usize) {
-        (self.mac, self.unique_tags, self.order) = (mac, true, TagOrder::default());
-        (self.host, self.follows) = (at, (at, 0));
-        (self.records, self.copies_from, self.order_from) = (0, 0, 0);
-        self.ring.clear();
-    }
-
-    fn record(&self, number: u64) -> Option<&Record> {
-        let there = number < self.records && self.records - number <= WRITES_MAX as u64;
-        self.ring.get(number as usize % WRITES_MAX).filter(|_| there)
-    }
-
-    fn newest(&self) -> Option<&Record> {
-        self.record(self.records.checked_sub(1)?)
-    }
-
-    fn push(&mut self, mut record: Record) {
-        if let Some(before) = self.newest() {
-            record.newest_arrived_ns = record.newest_arrived_ns.max(before.newest_arrived_ns);
-            let recent = record.answered_ns.saturating_sub(before.answered_ns) <= HORIZON_NS;
-            let in_order = recent && self.records > self.order_from && may_be_ordered(before.newest_tag);
-            if in_order && !(may_be_ordered(record.tag) && is_before(before.newest_tag, record.tag)) {
-                record.newest_tag = before.newest_tag;
-            }
-        }
-        match self.ring.get_mut(self.records as usize % WRITES_MAX) {
-            Some(old) => *old = record,
-            // The ring grows to its size, within its memory.
-            None => self.ring.push(record),
-        }
-        self.records += 1;
-    }
-
-    /// Whether a write that overlaps this one and was sent later is among the records,
-    /// or may have been among those that are gone. From the newest record back, as far
-    /// as there can be one.
-    fn has_later(&self, late: &Late<'_>, same_order: bool) -> bool {
-        let mut same_order = same_order;
-        let mut number = self.records;
-        while let Some(before) = number.checked_sub(1) {
-            number = before;
-            same_order &= number >= self.order_from;
-            if !same_order && late.by_arrival.is_none() {
-                return false;
-            }
-            let Some(record) = self.record(number) else { return true };
-            let young = late.now_ns.saturating_sub(record.answered_ns) <= HORIZON_NS;
-            same_order &= young && is_later(late.tag, record.newest_tag);
-            let arrived_later = late.by_arrival.filter(|ns| record.newest_arrived_ns > *ns);
-            if !same_order && arrived_later.is_none() {
-                return false;
-            }
-            let later = same_order && is_later(late.tag, record.tag)
-                || record.worker != late.worker && arrived_later.is_some_and(|ns| record.arrived_ns > ns);
-            if later && record.overlaps(late.content) {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// Whether the second tag is of a request that was sent after the first one.
-fn is_later(tag: u32, other: u32) -> bool {
-    may_be_ordered(other) && is_before(tag, other)
-}
-
-impl Record {
-    /// Whether it is of a write that does just the same.
-    fn is(&self, content: &Content) -> bool {
-        let Content { kind, sector, bytes, hash } = *content;
-        (self.kind, self.sector, self.bytes, self.hash) == (kind, sector, bytes, hash as u64)
-    }
-
-    /// Whether both touch a sector. The ranges of a discard are in its data, so it
-    /// counts as everything.
-    fn overlaps(&self, content: &Content) -> bool {
-        let end = |sector: u64, bytes: u32| sector.saturating_add(u64::from(bytes) / SECTOR_BYTES);
-        if self.kind == Kind::Discard || content.kind == Kind::Discard {
-            return true;
-        }
-        self.sector < end(content.sector, content.bytes) && content.sector < end(self.sector, self.bytes)
     }
 }
 

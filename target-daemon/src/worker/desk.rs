@@ -5,8 +5,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::answered::{Found, Recorded};
+use super::answered_sets::Known;
 use super::book::Admitted;
 use super::content::Content;
 use super::directory::Directory;
@@ -129,22 +131,44 @@ impl Desk {
             return Some(job.dropped(operation, DropReason::Address));
         };
         if let Body::Ata { ata, .. } = request.body {
-            answered.observe(&job, ata.command == ata::Command::Identify, self.now_ns);
+            let is_identify = ata.command == ata::Command::Identify;
+            answered.writes.observe(&job, is_identify, self.now_ns);
+            if is_identify {
+                answered.sets.identified(job.header.ether.src);
+            }
         }
+        let hash = if sets { xxh3_64(head.get(job.header.argument_offset()..).unwrap_or(&[])) } else { 0 };
+        let known = if sets { answered.sets.find(&job, hash, self.now_ns) } else { Known::New };
         let address = export.state.settings.address;
         let advert = Advert {
             buffer_count: self.buffer_count,
             firmware: super::FIRMWARE,
             sectors_per_frame: lane.sectors_per_frame(),
         };
-        let (ata, kind, sector, payload_offset) = match command::execute(&request, &mut export.state, advert)
-        {
+        let action = match known {
+            Known::New => command::execute(&request, &mut export.state, advert, lane.reply_limit()),
+            Known::CopyOfDone => {
+                stats.counters.repeated += 1;
+                command::in_force(&request, &export.state, advert)
+            }
+            Known::TooLate => {
+                stats.counters.late_sets += 1;
+                return Some(job.unanswered(operation));
+            }
+        };
+        let (ata, kind, sector, payload_offset) = match action {
             Action::Ignore(reason) => {
+                if let (DropReason::ReplyTooLong, Body::Ata { ata, .. }) = (reason, &request.body) {
+                    lane.note_too_long(address, ata.count.max(1));
+                }
                 stats.dropped(reason);
                 return Some(job.dropped(operation, reason));
             }
             Action::Reply(reply) => {
                 let index = job.export;
+                if sets && known == Known::New {
+                    answered.sets.record(&job, hash, reply.is_error(), self.now_ns);
+                }
                 let asked = if let Body::Ata { ata, .. } = request.body { Some(ata) } else { None };
                 let done = Done { asked, ..reply_to(job, operation, reply, address, lane) };
                 return if sets { self.reply_when_kept(index, done) } else { Some(done) };
@@ -251,7 +275,7 @@ impl Desk {
                 stats.counters.followers_released += 1;
                 return Some(oldest.unanswered());
             }
-            match seat.answered.find(&pending.job, &pending.content, self.now_ns) {
+            match seat.answered.writes.find(&pending.job, &pending.content, self.now_ns) {
                 Found::New => {}
                 Found::Copy(result) => {
                     stats.counters.repeated += 1;
@@ -384,7 +408,7 @@ impl Desk {
         if content.kind.writes() && result != Err(Fault::Transient) {
             let now_ns = self.now_ns;
             let seat = self.seats.get_mut(usize::from(job.export))?.as_mut()?;
-            match seat.answered.record(job, content, result, now_ns) {
+            match seat.answered.writes.record(job, content, result, now_ns) {
                 Recorded::Kept => {}
                 Recorded::TagReused => stats.counters.tags_reused += 1,
                 Recorded::NoPlace => stats.counters.not_remembered += 1,

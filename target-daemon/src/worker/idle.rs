@@ -4,12 +4,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+
+use super::asleep::Asleep;
 
 /// How an idle worker behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +37,7 @@ pub struct Waker(Arc<Bell>);
 
 #[derive(Debug)]
 struct Bell {
-    asleep: AtomicBool,
+    asleep: Asleep,
     event: OwnedFd,
     beats: Beats,
 }
@@ -53,12 +55,12 @@ impl Waker {
     /// Those of `eventfd`.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self(Arc::new(Bell { asleep: AtomicBool::new(false), event, beats: Beats::default() })))
+        Ok(Self(Arc::new(Bell { asleep: Asleep::default(), event, beats: Beats::default() })))
     }
 
     /// Wakes the worker if it sleeps. A system call only then.
     pub fn wake(&self) {
-        if self.0.asleep.swap(false, Ordering::SeqCst) {
+        if self.0.asleep.must_ring() {
             self.ring();
         }
     }
@@ -137,8 +139,7 @@ impl Bed {
     /// that rang no bell.
     pub fn sleep(&self, limit: Duration, ready: impl Fn() -> bool) {
         let Bell { asleep, event, .. } = &*self.waker.0;
-        asleep.store(true, Ordering::SeqCst);
-        if !ready() {
+        asleep.sleep(ready, || {
             let timeout = Timespec { tv_sec: 0, tv_nsec: limit.min(SLEEP_MAX).subsec_nanos().into() };
             // One is enough: whoever wakes looks everywhere. An error (a
             // signal) is a wake-up like any other.
@@ -146,7 +147,6 @@ impl Bed {
             let _ = epoll::wait(&self.epoll, &mut events, Some(&timeout));
             let mut count = [0; 8];
             let _ = rustix::io::read(event, &mut count);
-        }
-        asleep.store(false, Ordering::SeqCst);
+        });
     }
 }

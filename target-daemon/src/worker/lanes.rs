@@ -2,9 +2,18 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::ring::Memory;
+use crate::ring::{FRAGMENTS_MAX, Memory};
+use crate::shelf::{self, ReplyLimit};
 use crate::store::Area;
+use crate::wire::aoe::Address;
+use crate::wire::ata::SECTOR_LEN;
 use crate::wire::ether::Mac;
+
+/// Ethernet header, two VLAN tags, AoE and ATA header.
+const HEADERS_LEN: usize = 14 + 8 + 22;
+
+/// A received frame starts this far behind the start of a chunk's room, at most.
+const HEADROOM: usize = 220;
 
 /// A lane as seen from any worker: where its frames' bytes are, and the facts
 /// that replies depend on. The control thread updates the facts when the
@@ -18,17 +27,30 @@ pub struct SharedLane {
     /// The worker that polls it.
     pub worker: u16,
     /// Most sectors that its rings can carry in a frame, whatever the MTU.
-    pub sectors_max: u8,
+    sectors_max: u8,
     mac: AtomicU64,
     sectors_per_frame: AtomicU8,
+    /// Most sectors in a reply at the present MTU.
+    reply_sectors: AtomicU8,
+    /// The last read that got no reply for its length, packed; 0: none.
+    too_long: AtomicU64,
 }
 
 impl SharedLane {
     /// A lane of `interface`, polled by `worker`; its facts come by
-    /// [`Self::update`].
-    pub fn new(memory: Memory, interface: usize, worker: u16, sectors_max: u8) -> Self {
-        let (mac, sectors_per_frame) = (AtomicU64::new(0), AtomicU8::new(1));
-        Self { memory, interface, worker, sectors_max, mac, sectors_per_frame }
+    /// [`Self::update`]. `multi_fragment`: its frames may have several chunks.
+    pub fn new(memory: Memory, interface: usize, worker: u16, multi_fragment: bool) -> Self {
+        let sectors_max = sectors_in(memory.chunk_capacity(), if multi_fragment { FRAGMENTS_MAX } else { 1 });
+        Self {
+            memory,
+            interface,
+            worker,
+            sectors_max,
+            mac: AtomicU64::new(0),
+            sectors_per_frame: AtomicU8::new(1),
+            reply_sectors: AtomicU8::new(1),
+            too_long: AtomicU64::new(0),
+        }
     }
 
     /// Where its frames' bytes lie, for the stores.
@@ -46,11 +68,12 @@ impl SharedLane {
     }
 
     /// The interface has another address or MTU now.
-    /// `sectors_per_frame` is what the MTU has room for.
-    pub fn update(&self, mac: Mac, sectors_per_frame: u8) {
+    pub fn update(&self, mac: Mac, mtu: u32) {
         let [a, b, c, d, e, f] = mac.0;
         self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
-        self.sectors_per_frame.store(sectors_per_frame.min(self.sectors_max), Ordering::Relaxed);
+        let power = 1 << self.sectors_max.ilog2();
+        self.sectors_per_frame.store(shelf::sectors_per_frame(mtu).min(power), Ordering::Relaxed);
+        self.reply_sectors.store(ReplyLimit::new(mtu, self.sectors_max).now, Ordering::Relaxed);
     }
 
     /// The address of the interface.
@@ -59,8 +82,79 @@ impl SharedLane {
         Mac([a, b, c, d, e, f])
     }
 
-    /// Sectors that fit into a frame of the interface.
+    /// Sectors in a frame that the interface advertises.
     pub fn sectors_per_frame(&self) -> u8 {
         self.sectors_per_frame.load(Ordering::Relaxed)
+    }
+
+    /// How many sectors a reply can carry.
+    pub fn reply_limit(&self) -> ReplyLimit {
+        ReplyLimit { now: self.reply_sectors.load(Ordering::Relaxed), ever: self.sectors_max }
+    }
+
+    /// Notes a read of an export that got no reply because that would be longer
+    /// than the MTU.
+    pub fn note_too_long(&self, export: Address, sectors: u8) {
+        let [high, low] = export.shelf.to_be_bytes();
+        let packed = u64::from_be_bytes([1, 0, 0, 0, sectors, high, low, export.slot]);
+        self.too_long.store(packed, Ordering::Relaxed);
+    }
+
+    /// The last such read since the last call: its export, and how many sectors it
+    /// asked for.
+    pub fn take_too_long(&self) -> Option<(Address, u8)> {
+        let [noted, _, _, _, sectors, high, low, slot] =
+            self.too_long.swap(0, Ordering::Relaxed).to_be_bytes();
+        (noted != 0).then_some((Address { shelf: u16::from_be_bytes([high, low]), slot }, sectors))
+    }
+}
+
+/// Sectors that a frame in so many chunks has room for. It is told one at least.
+fn sectors_in(chunk_capacity: usize, chunks: usize) -> u8 {
+    let room = chunks * chunk_capacity.saturating_sub(HEADROOM);
+    let sectors = room.saturating_sub(HEADERS_LEN) / SECTOR_LEN;
+    u8::try_from(sectors).unwrap_or(u8::MAX).max(1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ring::FakeRings;
+
+    #[test]
+    fn a_frame_carries_what_its_chunks_have_room_for() {
+        for (capacity, chunks, sectors) in
+            [(3840, 1, 6), (3840, 8, 56), (1792, 1, 2), (1792, 8, 24), (100, 1, 1), (1 << 20, 8, 255)]
+        {
+            assert_eq!(sectors_in(capacity, chunks), sectors, "{chunks} of {capacity}");
+        }
+    }
+
+    #[test]
+    fn what_is_advertised_is_a_power_of_two_and_what_fits_need_not_be() {
+        let (lane, _wire) = FakeRings::open(64, 4096, 16).unwrap();
+        for (multi_fragment, mtu, advertised, now) in
+            [(true, 9000, 16, 17), (true, 1500, 2, 2), (true, 500, 1, 0), (false, 9000, 4, 6)]
+        {
+            let shared = SharedLane::new(lane.memory().clone(), 0, 0, multi_fragment);
+            shared.update(Mac([2; 6]), mtu);
+            assert_eq!(
+                (shared.sectors_per_frame(), shared.reply_limit().now),
+                (advertised, now),
+                "MTU {mtu}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_read_without_a_reply_is_reported_once() {
+        let (lane, _wire) = FakeRings::open(64, 4096, 16).unwrap();
+        let shared = SharedLane::new(lane.memory().clone(), 0, 0, true);
+        let export = Address { shelf: 0x1234, slot: 0x56 };
+        assert_eq!(shared.take_too_long(), None);
+        shared.note_too_long(export, 17);
+        assert_eq!(shared.take_too_long(), Some((export, 17)));
+        assert_eq!(shared.take_too_long(), None);
     }
 }

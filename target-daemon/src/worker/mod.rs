@@ -21,6 +21,8 @@
 
 mod announce;
 mod answered;
+mod answered_sets;
+mod asleep;
 mod book;
 mod changes;
 mod content;
@@ -43,7 +45,6 @@ mod trace;
 
 use std::sync::Arc;
 
-pub use answered::AnsweredWrites;
 pub use desk::Clear;
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
@@ -51,8 +52,9 @@ pub use idle::{Bed, IdlePolicy, Waker};
 pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
 pub use run::{LanePlace, Order, Snapshot, WithExports, run};
-pub use seat::{ExportSnapshot, Seat};
+pub use seat::{Answered, ExportSnapshot, Seat};
 pub use stats::{Counters, Stats};
+pub use tag_order::HORIZON_NS;
 pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
 
 use self::desk::Desk;
@@ -288,7 +290,7 @@ impl<R: Rings> Worker<R> {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let request_len = frame.len();
         let first = own.lane.memory().piece(&frame, 0);
-        let sectors = self.shared.get(usize::from(own.id)).map_or(0, SharedLane::sectors_per_frame);
+        let sectors = self.shared.get(usize::from(own.id)).map_or(0, |shared| shared.reply_limit().now);
         let room = room::for_reply(&header, first, sectors).max(request_len);
         if room > request_len {
             own.lane.warm(&mut frame);

@@ -14,25 +14,25 @@ const ARGUMENT_LEN_MAX: usize = {
 };
 
 /// Upper bound for the length of the reply to the request that starts in
-/// `first`, on a lane with so many sectors a frame.
-pub fn for_reply(header: &Header, first: &[u8], sectors_per_frame: u8) -> usize {
+/// `first`, on a lane whose replies carry so many sectors at most.
+pub fn for_reply(header: &Header, first: &[u8], sectors_max: u8) -> usize {
     let argument = header.argument_offset();
     let length = match header.command {
-        Command::Ata => argument + ata::HEADER_LEN + data(header, first, sectors_per_frame),
+        Command::Ata => argument + ata::HEADER_LEN + data(header, first, sectors_max),
         Command::Query | Command::Mask | Command::Reserve => argument + ARGUMENT_LEN_MAX,
         Command::Unknown(_) => argument,
     };
     length.max(FRAME_LEN_MIN)
 }
 
-fn data(header: &Header, first: &[u8], sectors_per_frame: u8) -> usize {
+fn data(header: &Header, first: &[u8], sectors_max: u8) -> usize {
     let Ok(Request { body: Body::Ata { ata, .. }, .. }) = Request::parse(header, first, first.len()) else {
         return 0;
     };
     match (ata.command, ata.command.direction()) {
         (ata::Command::Identify, _) => identify::IDENTIFY_LEN,
-        // A larger count is refused, and the refusal has no data.
-        (_, ata::Direction::Read) => usize::from(ata.count.min(sectors_per_frame)) * ata::SECTOR_LEN,
+        // A larger count is refused, or gets no reply.
+        (_, ata::Direction::Read) if ata.count <= sectors_max => usize::from(ata.count) * ata::SECTOR_LEN,
         _ => 0,
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use crossbeam_channel::Sender;
 
 use super::answered::AnsweredWrites;
+use super::answered_sets::AnsweredSets;
 use super::book::Book;
 use super::directory::Directory;
 use super::inflight::Pending;
@@ -27,7 +28,7 @@ pub(super) const NOBODYS: u32 = u32::MAX;
 pub struct Seat {
     pub(super) export: Export,
     pub(super) book: Book,
-    pub(super) answered: AnsweredWrites,
+    pub(super) answered: Answered,
     /// Its size is being looked at, for nobody who asked on the wire.
     pub(super) measuring: bool,
     /// Its store has done something at once in this turn.
@@ -46,6 +47,20 @@ pub struct Seat {
     pub(super) parked: Parked,
     /// No other seat of this worker has it, or had it.
     pub(super) number: u32,
+}
+
+/// What was answered for an export: it outlives the seat, for copies of that may still
+/// come.
+#[derive(Debug)]
+pub struct Answered {
+    pub(super) writes: AnsweredWrites,
+    pub(super) sets: AnsweredSets,
+}
+
+impl Answered {
+    fn new() -> Self {
+        Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new() }
+    }
 }
 
 /// What an export tells of itself.
@@ -87,7 +102,7 @@ impl Seat {
         Ok(Self {
             export,
             book: Book::new(in_flight),
-            answered: AnsweredWrites::new(),
+            answered: Answered::new(),
             measuring: false,
             used: false,
             tally: Tally::new()?,
@@ -126,17 +141,22 @@ impl Seat {
         Self { tally, ..self }
     }
 
-    /// The same, with the writes that were answered at its address before.
-    pub fn remembering(self, answered: AnsweredWrites) -> Self {
+    /// The same, with what was answered at its address before.
+    pub fn remembering(self, answered: Answered) -> Self {
         if planted(Bug::ForgetsOnReopen) {
             return self;
         }
         Self { answered, ..self }
     }
 
+    /// The export, when nothing is under way for it any more.
+    pub fn into_export(self) -> Export {
+        self.export
+    }
+
     /// What was answered for it, when nothing is under way for it any more.
-    pub fn take_answered(&mut self) -> AnsweredWrites {
-        std::mem::take(&mut self.answered)
+    pub fn take_answered(&mut self) -> Answered {
+        std::mem::replace(&mut self.answered, Answered::new())
     }
 
     pub(super) fn address(&self) -> Address {
@@ -162,7 +182,7 @@ impl Seat {
 
     /// Whether a write may not be executed any more, for a newer one has been answered.
     pub(super) fn is_overtaken(&self, pending: &Pending, now_ns: u64) -> bool {
-        self.answered.is_overtaken(&pending.job, &pending.content, now_ns)
+        self.answered.writes.is_overtaken(&pending.job, &pending.content, now_ns)
     }
 
     /// Takes over the size that its store has found.

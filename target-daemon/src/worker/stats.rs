@@ -57,6 +57,9 @@ pub struct Counters {
     /// Writes dropped because an overlapping one that was sent later had been answered,
     /// or may have been.
     pub late_writes: u64,
+    /// Requests to set a config string, mask list or reservation that were dropped as
+    /// late copies.
+    pub late_sets: u64,
     /// Writes answered to hosts for which their export had no place to remember them.
     pub not_remembered: u64,
     /// Requests dropped because too many were in flight.
@@ -101,6 +104,7 @@ impl Counters {
             ("handed_over", self.handed_over),
             ("hand_over_full", self.hand_over_full),
             ("late_writes", self.late_writes),
+            ("late_sets", self.late_sets),
             ("not_remembered", self.not_remembered),
             ("slab_full", self.slab_full),
             ("store_full", self.store_full),

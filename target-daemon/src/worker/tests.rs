@@ -11,7 +11,7 @@ use super::room;
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::ring::{FakeRings, Frame, Lane};
-use crate::shelf::{Acl, Settings, State};
+use crate::shelf::{Acl, ReplyLimit, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};
 use crate::wire::ether::{Ether, Mac, Tags};
@@ -207,11 +207,12 @@ fn crowded() -> State {
 }
 
 /// Bytes that the reply to this frame takes, data included.
-fn needed(header: &Header, frame: &[u8], sectors_per_frame: u8) -> usize {
+fn needed(header: &Header, frame: &[u8], sectors: u8) -> usize {
     let mut state = crowded();
-    let advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame };
+    let advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 16 };
+    let limit = ReplyLimit { now: sectors, ever: 24 };
     let Ok(request) = Request::parse(header, frame, frame.len()) else { return 0 };
-    match command::execute(&request, &mut state, advert) {
+    match command::execute(&request, &mut state, advert, limit) {
         Action::Reply(reply) => reply.frame_len(header.l2_len()),
         Action::Read { count, .. } => header.argument_offset() + ata::HEADER_LEN + usize::from(count) * 512,
         Action::Identify { .. } => header.argument_offset() + ata::HEADER_LEN + 512,
@@ -242,15 +243,16 @@ fn room_holds_every_reply() {
             let mut frame = vec![0; header.argument_offset()];
             header.emit(&mut frame).unwrap();
             frame.extend(argument);
-            for sectors_per_frame in [1, 2, 16] {
-                let needed = needed(&header, &frame, sectors_per_frame);
-                let room = room::for_reply(&header, &frame, sectors_per_frame);
+            for sectors in [1, 2, 17] {
+                let needed = needed(&header, &frame, sectors);
+                let room = room::for_reply(&header, &frame, sectors);
                 assert!(room >= needed, "{command} {argument:?}: {room} of {needed} bytes");
                 let longest = &mut longest[usize::from(command)];
                 *longest = needed.max(*longest);
             }
         }
     }
-    let expected = [18 + 10 + 12 + 8192, 18 + 10 + 8 + 1024, 18 + 10 + 4 + 1440, 18 + 10 + 2 + 1440, 60, 60];
+    let expected =
+        [18 + 10 + 12 + 17 * 512, 18 + 10 + 8 + 1024, 18 + 10 + 4 + 1440, 18 + 10 + 2 + 1440, 60, 60];
     assert_eq!(longest, expected, "the longest reply to each command was met");
 }

@@ -166,6 +166,17 @@ fn exports_come_and_go_by_commands() {
     assert!(out.contains(", VOLATILE)"), "{out}");
     rig.good("export remove 0.4");
 
+    // Two ways into one page of a file.
+    let parts = rig.dir.image("parts", 64);
+    rig.good(&format!("export add 0.4={parts},length=9,store=direct"));
+    let (code, _, err) = rig.run(&format!("export add 0.5={parts},offset=9,length=8,store=file"));
+    let expected =
+        format!("0.5 ({parts}): is reached by store=file, and 0.4 ({parts}) by store=direct, and they share");
+    assert!(code == 2 && err.contains(&expected), "{code}: {err}");
+    rig.good(&format!("export add 0.5={parts},offset=16,length=8,store=file"));
+    rig.good("export remove 0.4");
+    rig.good("export remove 0.5");
+
     rig.good("export read-only 0.2");
     let tag = rig.host.send_write(at(0, 2), 5, &pattern(5, 1));
     assert_eq!(rig.host.answer(tag).status, 0x41, "it is read-only now");

@@ -108,6 +108,42 @@ fn a_reload_changes_what_differs() {
 }
 
 #[test]
+fn two_ways_into_one_page_are_not_put_in_force() {
+    if !may_run("two_ways_into_one_page_are_not_put_in_force") {
+        return;
+    }
+    let parts = |one: &str, other: &str| {
+        export(1, "a", &format!("length = 9\nstore = '{one}'"))
+            + &export(2, "a", &format!("offset = 9\nlength = 8\nstore = '{other}'"))
+    };
+    let rig = Rig::new(&parts("direct", "direct"));
+    let mut host = rig.host();
+    let said = rig.reload(&parts("direct", "file"));
+    assert!(said.contains("nothing was changed"), "{said}");
+    for part in
+        ["0.2 (", "/a): is reached by store=file, and 0.1 (", "/a) by store=direct, and they share a page"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+    // The same before it is put in force.
+    let file = rig.file.display();
+    let looked = xblade(&format!("check --config {file}"));
+    let looked = rig.pair.ours.run(move || { looked }.output().unwrap());
+    let err = String::from_utf8(looked.stderr).unwrap();
+    assert!(!looked.status.success() && err.contains("is reached by store=file, and 0.1 ("), "{err}");
+    assert!(err.contains("first here") && err.to_lowercase().contains("give both the same store="), "{err}");
+    // Both are served as they were.
+    for lba in [8, 0] {
+        host.write(at(0, 1), lba, &pattern(lba, 1));
+        host.write(at(0, 2), lba.min(7), &pattern(lba, 2));
+    }
+    // Both at once is another matter.
+    assert!(rig.reload(&parts("file", "file")).contains("2 change(s)"));
+    assert_eq!(host.read(at(0, 2), 7, 1), pattern(8, 2));
+    rig.daemon.stop().report().assert_sound();
+}
+
+#[test]
 fn what_cannot_be_put_in_force_changes_nothing() {
     if !may_run("what_cannot_be_put_in_force_changes_nothing") {
         return;

@@ -80,6 +80,16 @@ const REFUSED: &[Row] = &[
         2,
         &["/a: is exported already, at 0.1: ", "do not overlap"],
     ),
+    (
+        "0.1=%/a,length=9,store=direct 0.2=%/link,offset=9,length=8,store=file -i xbp0",
+        2,
+        &["0.2 (", "/link): is reached by store=file, and 0.1 (", "/a) by store=direct", "multiples of 4096"],
+    ),
+    (
+        "0.1=%/a,length=9,store=mmap 0.2=%/a,offset=9,length=8,store=direct -i xbp0",
+        2,
+        &["0.2 (", "/a): is reached by store=direct, and 0.1 (", "give both the same store="],
+    ),
     ("0.1=%/none -i xbp0", 3, &["/none: no such file", "fallocate -l"]),
     ("0.1=/dev/none/data -i xbp0", 3, &["/dev/none/data: no such device", "lsblk", "lvs", "vgchange -ay"]),
     ("0.1=% -i xbp0", 3, &["is a directory", "regular file or a block device"]),

@@ -88,7 +88,6 @@ fn another_mtu_is_announced_and_used() {
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         host.until_served(at(0, 1));
         host.clear();
-        let mut before = 2;
         for (mtu, sectors) in [(9000, 16), (1500, 2), (4200, 8), (1500, 2)] {
             pair.mtu(mtu);
             let told = until_announced(&mut host, |told| told.advert.sectors_per_frame == sectors);
@@ -101,14 +100,47 @@ fn another_mtu_is_announced_and_used() {
             assert_eq!(image.sectors(64, count.into()), data);
             let (_, advert) = host.query(at(0, 1), PATIENCE).unwrap();
             assert_eq!(advert.sectors_per_frame, sectors);
-            if before > sectors {
-                // What was allowed before has no room in a frame any more.
-                let tag = host.send_read(at(0, 1), 0, before);
-                assert_eq!(host.answer(tag).status, 0x41);
-            }
-            before = sectors;
         }
         daemon.stop().report().assert_sound();
+    }
+}
+
+/// A host goes on with the count that it learned: from vblade, which advertises 17
+/// at MTU 9000, or before the MTU was lowered. An error would be final for it; while
+/// there is silence, it resends, and the operator can raise the MTU again.
+#[test]
+fn reads_that_do_not_fit_any_more_wait_for_the_mtu() {
+    if !may_run("reads_that_do_not_fit_any_more_wait_for_the_mtu") {
+        return;
+    }
+    for store in ["direct", "file", "mmap"] {
+        let (pair, dir) = (Pair::new(), Dir::new());
+        let image = dir.image("a", 256);
+        pair.mtu(9000);
+        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image},store={store} -i {OURS}"));
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 1));
+        assert_eq!(host.query(at(0, 1), PATIENCE).unwrap().1.sectors_per_frame, 16, "as ever");
+        let data: Vec<u8> = (61..61 + 17).flat_map(|lba| pattern(lba, 5)).collect();
+        host.write(at(0, 1), 61, &data);
+        assert_eq!(image.sectors(61, 17), data, "{store}");
+        assert_eq!(host.read(at(0, 1), 61, 17), data, "{store}");
+        pair.mtu(1500);
+        until_announced(&mut host, |told| told.advert.sectors_per_frame == 2);
+        let tag = host.send_read(at(0, 1), 61, 17);
+        let warning = daemon.wait_for("a host asks for 17 sector(s) of 0.1 at once");
+        assert!(warning.contains(OURS) && warning.contains("MTU 1500 has room for 2"), "{warning}");
+        assert!(warning.contains("raise the MTU to 8726 or more"), "{warning}");
+        assert!(host.answer_within(tag, Duration::from_millis(50)).is_none(), "{store}: silence");
+        assert_eq!(host.read(at(0, 1), 61, 2), data[..1024], "what fits");
+        let tag = host.send_read(at(0, 1), 0, 255);
+        assert_eq!(host.answer(tag).error, 0x04, "no MTU would help");
+        pair.mtu(9000);
+        until_announced(&mut host, |told| told.advert.sectors_per_frame == 16);
+        assert_eq!(host.read(at(0, 1), 61, 17), data, "{store}: the MTU is back");
+        let report = daemon.stop().report();
+        report.assert_sound();
+        assert_eq!(report.sum("reply_too_long"), 1);
     }
 }
 

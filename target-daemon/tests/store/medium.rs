@@ -1,6 +1,7 @@
 //! A medium that fails, lags or does half of what it is asked to, under every
 //! kind of store.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,34 @@ fn a_medium_that_stalls_is_waited_for() {
         let mut done: Vec<u32> = tokens.iter().map(|_| store.wait().0.token).collect();
         done.sort();
         assert_eq!(done, tokens);
+    });
+}
+
+/// The kernel goes on with the calls of a store that is closed. Until they are
+/// over, the file is locked: a late write must not land on newer data.
+#[test]
+fn a_store_that_is_closed_with_calls_under_way_stays_locked() {
+    each("a_store_that_is_closed_with_calls_under_way_stays_locked", |row, file, mut store| {
+        if !row.asynchronous {
+            return;
+        }
+        file.set(On::Write, Verdict::Hold);
+        store.submit(Kind::Write, 8, &pattern(6, 4096));
+        file.until_held(1);
+        // The memory of the call stays.
+        let Running { store: closed, .. } = store;
+        drop(closed);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(250));
+                is_over.store(true, Ordering::SeqCst);
+                file.release();
+            });
+            let reopened = (row.open)(&OpenOptions::new(file.path()));
+            assert!(is_over.load(Ordering::SeqCst), "{}: it was free too early", row.name);
+            drop(reopened);
+        });
     });
 }
 

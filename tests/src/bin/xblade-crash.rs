@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use xblade_tests::crash::disk::FileSystem;
-use xblade_tests::crash::{Options, Report, kill, power, remove_leftovers};
+use xblade_tests::crash::{Options, Report, kill, power, remove_leftovers, state};
 
 /// Crashes `xblade serve` under a verified load, and looks whether anything
 /// that was acknowledged is lost. Needs root. Exit code 1: something is.
@@ -29,6 +29,15 @@ enum Command {
     Kill(Common),
     /// By shutting the file system down under it.
     Power {
+        #[command(flatten)]
+        common: Common,
+        /// File systems; each gets all cycles.
+        #[arg(long, value_delimiter = ',', default_value = "ext4,xfs")]
+        fs: Vec<FileSystem>,
+    },
+    /// By shutting down the file system of the state folder, while a host sets
+    /// config string, mask list and reservation.
+    State {
         #[command(flatten)]
         common: Common,
         /// File systems; each gets all cycles.
@@ -92,14 +101,21 @@ fn main() -> std::io::Result<ExitCode> {
             remove_leftovers(&options);
             say(&kill::run(&options))
         }
-        Command::Power { common, fs } => {
-            let options = common.options()?;
-            remove_leftovers(&options);
-            // Each is run and told of, whatever the one before has shown.
-            fs.into_iter().map(|kind| say(&power::run(&options, kind))).fold(true, |all, each| all & each)
-        }
+        Command::Power { common, fs } => on_each(common, fs, power::run)?,
+        Command::State { common, fs } => on_each(common, fs, state::run)?,
     };
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Each file system is run and reported, whatever the one before has shown.
+fn on_each(
+    common: Common,
+    kinds: Vec<FileSystem>,
+    run: fn(&Options, FileSystem) -> Report,
+) -> std::io::Result<bool> {
+    let options = common.options()?;
+    remove_leftovers(&options);
+    Ok(kinds.into_iter().map(|kind| say(&run(&options, kind))).fold(true, |all, each| all & each))
 }
 
 /// Tells what came out; whether nothing was lost.

@@ -52,6 +52,15 @@ impl FileSystem {
             Self::Xfs => &["-q"],
         }
     }
+
+    /// ext4 writes the data of a file that is renamed over another one before the
+    /// name, as a help for programs that forget the sync: not here.
+    fn mount_options(self) -> &'static str {
+        match self {
+            Self::Ext4 => ",noauto_da_alloc",
+            Self::Xfs => "",
+        }
+    }
 }
 
 impl std::str::FromStr for FileSystem {
@@ -132,7 +141,8 @@ impl Disk {
     /// With a loop device that ends with the mount.
     fn mount(&self, space: &Space) {
         let (kind, image, on) = (self.kind.name(), self.image.display(), self.on.display());
-        space.sh(&format!("timeout 20 mount -t {kind} -o loop {image} {on}"));
+        let options = self.kind.mount_options();
+        space.sh(&format!("timeout 20 mount -t {kind} -o loop{options} {image} {on}"));
     }
 }
 

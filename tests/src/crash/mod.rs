@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`kill`] sends SIGKILL, again and again over the same file; [`power`] shuts
-//! the file system down under the process, and mounts it again. All that they
+//! the file system down under the process, and mounts it again; [`state`] does
+//! that to the file system of the state folder. All that they
 //! set up hangs on namespaces of threads and goes away with the process, but
 //! for a folder, which the next run removes.
 
@@ -19,6 +20,7 @@ pub mod power;
 pub mod random;
 mod stage;
 pub mod stamp;
+pub mod state;
 mod watchdog;
 
 use std::fmt;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use ledger::{Checked, Wrong};
 
 pub use stage::remove_leftovers;
+pub(crate) use stage::{in_memory, remove_left_folders};
 
 /// What to do.
 #[derive(Clone, Debug)]

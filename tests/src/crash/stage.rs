@@ -20,6 +20,8 @@ pub struct Stage<'a> {
     pub initiator: Initiator,
     /// The link; daemons and their mounts are in its `target`.
     pub link: Link,
+    /// The state folder of the daemons, if they have one.
+    pub state: Option<PathBuf>,
     watchdog: Watchdog,
     // Last: nothing is mounted in it any more.
     scratch: Scratch,
@@ -34,7 +36,7 @@ impl<'a> Stage<'a> {
         let initiator = Initiator::new(socket, Random::new(random.draw()), options.window);
         let folder = scratch.path().to_owned();
         let watchdog = Watchdog::new(title.to_owned(), folder.join("xblade.log"), folder);
-        Self { options, initiator, link, watchdog, scratch }
+        Self { options, initiator, link, state: None, watchdog, scratch }
     }
 
     /// The folder.
@@ -44,6 +46,18 @@ impl<'a> Stage<'a> {
 
     /// Starts a daemon on this file and waits until it answers.
     pub fn start(&mut self, file: &Path) -> Daemon {
+        let mut daemon = self.launch(file);
+        daemon.until_said("ready:");
+        if let Some(bug) = &self.options.plant {
+            // Only a program that was built for it can have one.
+            daemon.until_said(&format!("planted: {bug}"));
+        }
+        self.initiator.until_served();
+        daemon
+    }
+
+    /// Starts a daemon on this file.
+    pub fn launch(&self, file: &Path) -> Daemon {
         let (shelf, slot) = ADDRESS;
         let mut export = format!("{shelf}.{slot}={}", file.display());
         if let Some(store) = &self.options.store {
@@ -52,17 +66,13 @@ impl<'a> Stage<'a> {
         if self.options.volatile {
             export += ",durability=volatile";
         }
-        let arguments = [&export, "--interface", TARGET_SIDE, "--no-probe"].map(str::to_owned);
+        let mut arguments = [&export, "--interface", TARGET_SIDE, "--no-probe"].map(str::to_owned).to_vec();
+        if let Some(folder) = &self.state {
+            arguments.extend(["--state".to_owned(), folder.display().to_string()]);
+        }
         let environment: Vec<_> = self.options.plant.iter().map(|bug| ("XBLADE_PLANT", &**bug)).collect();
         let log = self.folder().join("xblade.log");
-        let mut daemon = Daemon::serve(&self.link.target, &arguments, &environment, &log);
-        daemon.until_said("ready:");
-        if let Some(bug) = &self.options.plant {
-            // Only a program that was built for it can have one.
-            daemon.until_said(&format!("planted: {bug}"));
-        }
-        self.initiator.until_served();
-        daemon
+        Daemon::serve(&self.link.target, &arguments, &environment, &log)
     }
 
     /// A cycle begins.
@@ -91,10 +101,15 @@ impl<'a> Stage<'a> {
 /// names them.
 pub fn remove_leftovers(options: &Options) {
     let parents = [options.folder.clone(), Some(std::env::temp_dir()), Some(in_memory())];
-    for parent in parents.into_iter().flatten() {
+    remove_left_folders(PREFIX, parents.into_iter().flatten());
+}
+
+/// The same for folders with this prefix.
+pub fn remove_left_folders(prefix: &str, parents: impl Iterator<Item = PathBuf>) {
+    for parent in parents {
         for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').nth(1));
+            let process = name.to_str().and_then(|name| name.strip_prefix(prefix)?.split('-').nth(1));
             let Some(process) = process else { continue };
             if !Path::new("/proc").join(process).exists() {
                 eprintln!("removing {}, left behind by process {process}", entry.path().display());

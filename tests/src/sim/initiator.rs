@@ -129,11 +129,6 @@ impl Initiator {
         self.flights.is_empty() && self.deferred.is_empty() && self.waiting.is_empty()
     }
 
-    /// The first of its lanes.
-    pub(super) fn first_lane(&self) -> usize {
-        self.lanes[0]
-    }
-
     /// Takes a request from above.
     pub(super) fn queue(&mut self, op: u32) {
         self.waiting.push_back(op);

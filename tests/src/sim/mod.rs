@@ -18,7 +18,7 @@ mod reply;
 mod rng;
 mod scenario;
 mod trace;
-mod value;
+pub(crate) mod value;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,14 +4,14 @@
 use super::rng::mix;
 
 /// Bytes in a sector.
-pub(super) const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 
 /// The content of a sector: 0 for zeros, else the number of the operation that
 /// wrote it, plus one.
-pub(super) type Value = u32;
+pub(crate) type Value = u32;
 
 /// The sector that operation `op` writes at `lba`.
-pub(super) fn sector(seed: u64, op: u32, lba: u64) -> [u8; SECTOR] {
+pub(crate) fn sector(seed: u64, op: u32, lba: u64) -> [u8; SECTOR] {
     let mut bytes = [0; SECTOR];
     let mut state = mix(seed ^ u64::from(op) << 32 ^ lba);
     for word in bytes.chunks_exact_mut(8) {
@@ -24,13 +24,13 @@ pub(super) fn sector(seed: u64, op: u32, lba: u64) -> [u8; SECTOR] {
 }
 
 /// The data that operation `op` writes from `lba` on.
-pub(super) fn data(seed: u64, op: u32, lba: u64, count: u8) -> Vec<u8> {
+pub(crate) fn data(seed: u64, op: u32, lba: u64, count: u8) -> Vec<u8> {
     (lba..lba + u64::from(count)).flat_map(|lba| sector(seed, op, lba)).collect()
 }
 
 /// Whose a sector is that was found at `lba`; an error if nobody writes it
 /// so, there.
-pub(super) fn parse(seed: u64, lba: u64, bytes: &[u8]) -> Result<Value, String> {
+pub(crate) fn parse(seed: u64, lba: u64, bytes: &[u8]) -> Result<Value, String> {
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(0);
     }

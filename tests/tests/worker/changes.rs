@@ -13,6 +13,7 @@ use xblade::worker::{Clear, Kept, Owner, Seat};
 use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
 use xblade_tests::{Address, FakeTarget, pattern};
 
+use crate::exchange::on_lane;
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};
 
 fn seat(at: Address, store: impl Store + 'static) -> Seat {
@@ -79,7 +80,7 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
         });
         let (to, from) = bounded(1);
         // Worker 1 hands it over; worker 0 takes it when the seat is free.
-        target.deliver(1, &write(DISK, 1, 8, &pattern(1, 8, 1)).bytes());
+        target.deliver(1, &on_lane(1, write(DISK, 1, 8, &pattern(1, 8, 1))).bytes());
         target.workers[1].turn(&target.clock);
         target.workers[0].let_go(0, to);
         target.workers[0].settle(&target.clock);
@@ -91,8 +92,59 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
         target.settle();
         assert_eq!(target.sent(1), Vec::<Vec<u8>>::new());
         assert!(old.executed().is_empty() && new.executed().is_empty());
+        assert_eq!(target.dropped(DropReason::Address), 1);
         target.assert_at_rest();
     }
+}
+
+/// An export is reopened: what was answered before is known after it.
+#[test]
+fn a_copy_is_known_after_its_export_was_reopened() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (old, new) = (write(DISK, 1, 0, &pattern(1, 0, 1)), write(DISK, 2, 0, &pattern(2, 0, 1)));
+    for ask in [&old, &new] {
+        assert_eq!(target.exchange(0, &ask.bytes()), [good(ask, &[])]);
+    }
+    let (to, from) = bounded(1);
+    target.workers[0].let_go(0, to);
+    target.settle();
+    let answered = from.try_recv().unwrap().take_answered();
+    target.workers[0].take_in(0, seat(DISK, store.clone()).remembering(answered));
+    assert_eq!(target.exchange(0, &old.bytes()), [good(&old, &[])]);
+    assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "answered again, and not executed");
+    assert_eq!(target.count(|c| c.repeated), 1);
+    target.assert_at_rest();
+}
+
+/// Another worker may go by the old directory for a moment: what it hands over to
+/// an export that leaves, and still has something under way, is not executed.
+#[test]
+fn an_export_that_leaves_takes_nothing_new() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |plan| {
+        plan.lanes = vec![0, 1];
+        plan.workers = 2;
+    });
+    let under_way = write(DISK, 1, 8, &pattern(1, 8, 1));
+    target.deliver(0, &under_way.bytes());
+    target.round();
+    let later = [write(DISK, 2, 100, &pattern(2, 100, 1)), Ask::new(DISK, QUERY, query(3, b"mail"))];
+    for ask in later {
+        target.deliver(1, &on_lane(1, ask).bytes());
+    }
+    target.workers[1].turn(&target.clock);
+    let (to, from) = bounded(1);
+    target.workers[0].let_go(0, to);
+    target.settle();
+    assert_eq!((store.submitted().len(), target.dropped(DropReason::Address)), (1, 2));
+    assert_eq!(target.sent(1), Vec::<Vec<u8>>::new());
+    release_all(&store);
+    target.settle();
+    assert_eq!(target.sent(0), [good(&under_way, &[])]);
+    let export = from.try_recv().unwrap().into_export();
+    assert_eq!(export.state.config(), b"");
+    target.assert_at_rest();
 }
 
 /// A write to the export that has the seat now is new, though one just like it
@@ -136,6 +188,29 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
     target.settle();
     assert_eq!(target.sent(0), [done(&set, 3), done(&again, 3)]);
     assert_eq!(target.exchange(0, &set.bytes()), [done(&set, 3)], "nothing new: at once");
+    target.assert_at_rest();
+}
+
+/// Each answer waits for its own revision, not for the first that is kept.
+#[test]
+fn a_revision_that_is_kept_answers_no_later_one() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (to, keeper) = bounded(4);
+    target.workers[0].set_keeper(to);
+    let asks =
+        [1, 2, 3].map(|number| Ask { tag: number, ..Ask::new(DISK, QUERY, query(4, &[number as u8])) });
+    for ask in &asks {
+        assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+    }
+    // The first, and then the last, which has the second in it.
+    let keeps: Vec<_> = keeper.try_iter().collect();
+    for (keep, answered) in [(&keeps[0], &asks[..1]), (&keeps[2], &asks[1..])] {
+        target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+        target.settle();
+        let done = |ask: &Ask| ask.reply(DISK, &query_done(64, 16, 4, &[ask.tag as u8]));
+        assert_eq!(target.sent(0), answered.iter().map(done).collect::<Vec<_>>());
+    }
     target.assert_at_rest();
 }
 

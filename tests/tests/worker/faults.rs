@@ -117,7 +117,7 @@ pub fn a_store_sees_only_what_it_has() {
         ata(0x24, SECTORS, 1, &[]),
         ata(0x24, last, 2, &[]),
         ata(0x24, (1 << 48) - 1, 16, &[]),
-        ata(0x24, 0, 17, &[]),
+        ata(0x24, 0, 128, &[]),
         ata(0x24, 0, 0, &[]),
         ata(0x34, SECTORS, 1, &[7; 512]),
         ata(0x34, last, 2, &[7; 1024]),

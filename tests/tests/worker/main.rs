@@ -10,6 +10,7 @@ mod exchange;
 mod faults;
 mod faulty;
 mod late;
+mod late_sets;
 mod limits;
 mod order;
 mod overlap;

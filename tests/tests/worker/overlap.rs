@@ -4,10 +4,10 @@
 use xblade::store::Fault;
 use xblade::store::fake::Order;
 use xblade::store::{FakeStore, Kind};
-use xblade_tests::frame::{ATA, Ask, ata, ata_done};
+use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 
-use crate::{DISK, SECOND, good, read, release_all, send, store, target, write};
+use crate::{DISK, SECOND, SECTORS, good, read, release_all, send, store, target, write};
 
 /// What the store has been given and has not done: kind and first sector.
 fn given(store: &FakeStore) -> Vec<(Kind, u64)> {
@@ -85,6 +85,65 @@ pub fn what_is_done_at_once_does_not_overtake() {
         assert_eq!(order, [100, 0, 2], "{first:?} {second:?}");
         target.assert_at_rest();
     }
+}
+
+/// Nor does it overtake a request that itself waits: the store has not been given
+/// that one yet.
+#[test]
+fn what_is_done_at_once_does_not_overtake_what_waits() {
+    for second in [Kind::Read, Kind::Write] {
+        let store = store(Order::Manual, 64);
+        let mut target = target(&store, |_| {});
+        let (old, new) = (pattern(1, 0, 4), pattern(2, 0, 4));
+        let asks = [read(DISK, 1, 0, 4), write(DISK, 2, 2, &old)];
+        send(&mut target, &asks);
+        assert_eq!(given(&store), [(Kind::Read, 0)], "the write waits");
+        store.set_at_once(&[second]);
+        // It overlaps nothing but the write that waits.
+        let last = if second == Kind::Read { read(DISK, 3, 5, 1) } else { write(DISK, 3, 5, &new[..512]) };
+        send(&mut target, std::slice::from_ref(&last));
+        assert_eq!((target.sent(0).len(), target.count(|c| c.waited)), (0, 2), "{second:?}");
+        while !store.pending().is_empty() {
+            release_all(&store);
+            target.settle();
+        }
+        assert_eq!(target.sent(0).len(), 3);
+        let order: Vec<_> = store.executed().iter().map(|op| op.sector).collect();
+        assert_eq!(order, [0, 2, 5], "{second:?}");
+        target.assert_at_rest();
+    }
+}
+
+/// A discard has the export to itself, whichever sectors it names.
+#[test]
+fn a_discard_waits_for_all_and_all_wait_for_it() {
+    let store = store(Order::Manual, 64);
+    store.set_discards(true);
+    let mut target = target(&store, |_| {});
+    let data = pattern(1, 0, 1);
+    let discard = |tag| Ask { tag, ..Ask::new(DISK, ATA, trim(&[(7, 2)])) };
+    let asks = [
+        write(DISK, 1, SECTORS - 1, &data),
+        discard(2),
+        read(DISK, 3, 100, 1),
+        write(DISK, 4, 200, &data),
+        read(DISK, 5, 0, 1),
+    ];
+    send(&mut target, &asks);
+    for alone in [(Kind::Write, SECTORS - 1), (Kind::Discard, 0)] {
+        assert_eq!(given(&store), [alone]);
+        release_all(&store);
+        target.settle();
+    }
+    assert_eq!(given(&store), [(Kind::Read, 100), (Kind::Write, 200), (Kind::Read, 0)]);
+    send(&mut target, &[discard(6)]);
+    assert_eq!(store.pending().len(), 3, "it waits for reads, too");
+    while !store.pending().is_empty() {
+        release_all(&store);
+        target.settle();
+    }
+    assert_eq!(target.sent(0).len(), 6);
+    target.assert_at_rest();
 }
 
 /// A copy of a write that was done at once is answered, and not done again.

@@ -94,6 +94,18 @@ fn without_the_order_of_tags() {
 }
 
 #[test]
+fn without_the_memory_of_settings() {
+    caught(
+        Bug::NoSetHistory,
+        &[
+            crate::late_sets::a_late_copy_of_a_release_does_not_release,
+            crate::late_sets::a_late_copy_of_a_refused_request_is_not_executed,
+            crate::late_sets::late_copies_of_config_strings_and_masks_are_not_executed,
+        ],
+    );
+}
+
+#[test]
 fn off_by_one_at_the_end() {
     caught(Bug::OffByOneAtEnd, &[crate::faults::a_store_sees_only_what_it_has]);
 }

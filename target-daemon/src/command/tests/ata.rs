@@ -128,15 +128,40 @@ fn count_0_moves_nothing_and_succeeds() {
 }
 
 #[test]
-fn count_above_the_advertised_is_an_ata_error() {
+fn what_fits_is_served_whatever_is_advertised() {
+    assert_eq!((ADVERT.sectors_per_frame, LIMIT.now, LIMIT.ever), (8, 9, 24));
+    let too_long = Seen::Ignored(DropReason::ReplyTooLong);
     for opcode in READS {
-        assert_eq!(run(&mut state(), &ata(opcode, 9, 0, 0)).status(), ABORT);
-        assert_eq!(run(&mut state(), &ata(opcode, 255, 0, 0)).status(), ABORT);
+        assert_eq!(run(&mut state(), &ata(opcode, 9, 5, 0)), Seen::Read(5, 9));
+        // A larger MTU would help, so the host has to wait for that.
+        assert_eq!(run(&mut state(), &ata(opcode, 10, 5, 0)), too_long);
+        assert_eq!(run(&mut state(), &ata(opcode, 24, 5, sectors(9))), too_long);
+        assert_eq!(run(&mut state(), &ata(opcode, 24, SECTORS, 0)).status(), NOT_FOUND, "an error fits");
+        // Nothing would help.
+        assert_eq!(run(&mut state(), &ata(opcode, 25, 5, 0)).status(), ABORT);
+        assert_eq!(run(&mut state(), &ata(opcode, 255, 5, 0)).status(), ABORT);
     }
     for opcode in WRITES {
-        assert_eq!(run(&mut state(), &ata(opcode, 9, 0, sectors(9))).status(), ABORT);
-        assert_eq!(run(&mut state(), &ata(opcode, 255, (1 << 48) - 1, 0)).status(), ABORT);
+        for count in [9, 17, 255] {
+            assert_eq!(run(&mut state(), &ata(opcode, count, 5, sectors(count))), Seen::Write(5, count, 36));
+            assert_eq!(run(&mut state(), &ata(opcode, count, 5, sectors(count) - 1)).refusal(), 2);
+        }
     }
+}
+
+/// An IDENTIFY has one sector.
+#[test]
+fn nothing_with_data_is_answered_below_the_smallest_mtu() {
+    let run = |frame: &[u8]| {
+        let header = Header::parse(frame).unwrap();
+        let request = Request::parse(&header, frame, frame.len()).unwrap();
+        let mut state = state();
+        let action = execute(&request, &mut state, ADVERT, ReplyLimit { now: 0, ever: 24 });
+        (action == Action::Ignore(DropReason::ReplyTooLong), matches!(action, Action::Reply(_)))
+    };
+    assert_eq!(run(&ata(0x24, 1, 5, 0)), (true, false));
+    assert_eq!(run(&ata(0xEC, 1, 0, 0)), (true, false));
+    assert_eq!(run(&ata(0xE5, 0, 0, 0)), (false, true));
 }
 
 #[test]

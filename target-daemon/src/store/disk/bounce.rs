@@ -7,16 +7,23 @@ use std::mem::ManuallyDrop;
 use memmap2::{MmapMut, MmapRaw};
 
 use super::Piece;
-use crate::store::{Area, Buffers};
+use crate::store::{Area, Buffers, SEGMENTS_MAX};
 
-/// Bytes in a place: the largest request, and the two blocks of 4 KiB that it
-/// may begin and end in.
+/// Bytes in a place: for requests of up to 17 sectors (an MTU of 9000 carries no
+/// more), and what is before and behind them in blocks of 4 KiB.
 pub const PLACE_BYTES: usize = 8192 + 4096;
 
-/// Places, aligned to a page.
+/// Bytes in a wide place: for the longest frame that the rings carry, and the two
+/// blocks that it may begin and end in.
+pub const WIDE_BYTES: usize = SEGMENTS_MAX * 4096 + 2 * 4096;
+
+/// Places, aligned to a page. Each has a wide one beside it, for what is too long
+/// for it: such requests are rare, so that is not registered with the system, which
+/// would pin it, and takes no memory until it is used.
 #[derive(Debug)]
 pub struct Bounce {
     memory: ManuallyDrop<MmapRaw>,
+    places: usize,
     kept: bool,
 }
 
@@ -27,8 +34,8 @@ impl Bounce {
     ///
     /// Those of `mmap`.
     pub fn new(places: usize) -> io::Result<Self> {
-        let memory = MmapRaw::from(MmapMut::map_anon(places * PLACE_BYTES)?);
-        Ok(Self { memory: ManuallyDrop::new(memory), kept: false })
+        let memory = MmapRaw::from(MmapMut::map_anon(places * (PLACE_BYTES + WIDE_BYTES))?);
+        Ok(Self { memory: ManuallyDrop::new(memory), places, kept: false })
     }
 
     /// From now on it stays mapped for ever: the system goes on with calls that
@@ -37,20 +44,20 @@ impl Bounce {
         self.kept = true;
     }
 
-    /// All of it.
+    /// All places but the wide ones, to be registered.
     pub fn area(&self) -> Area {
-        Area { base: self.memory.as_ptr() as usize, bytes: self.memory.len() }
+        Area { base: self.memory.as_ptr() as usize, bytes: self.places * PLACE_BYTES }
     }
 
-    /// The memory of a place, for the system.
+    /// The memory for `bytes` bytes of a place, for the system.
     pub fn piece(&self, place: usize, bytes: u32) -> Piece {
-        Piece { base: self.memory.as_ptr() as usize + place * PLACE_BYTES, bytes }
+        Piece { base: self.memory.as_ptr() as usize + self.start(place, bytes as usize), bytes }
     }
 
-    /// Copies `from` to `skip` bytes into a place. `false`, and nothing copied,
-    /// if it does not fit.
-    pub fn put(&mut self, place: usize, skip: usize, from: &Buffers) -> bool {
-        let Some(to) = self.range(place, skip, from.len()) else { return false };
+    /// Copies `from` to `skip` bytes into the `bytes` bytes of a place. `false`, and
+    /// nothing copied, if it does not fit.
+    pub fn put(&mut self, place: usize, bytes: u32, skip: u32, from: &Buffers) -> bool {
+        let Some(to) = self.range(place, bytes, skip, from.len()) else { return false };
         // SAFETY: `range` has checked that these bytes lie within the place;
         // the place belongs to an operation that the system does not work on
         // at this moment (the caller's step between two calls), and the
@@ -59,18 +66,26 @@ impl Bounce {
         from.copy_to(to) == from.len()
     }
 
-    /// Copies out of a place, from `skip` bytes into it on.
-    pub fn take(&self, place: usize, skip: usize, to: &mut Buffers) -> bool {
-        let Some(from) = self.range(place, skip, to.len()) else { return false };
+    /// Copies out of the `bytes` bytes of a place, from `skip` bytes into them on.
+    pub fn take(&self, place: usize, bytes: u32, skip: u32, to: &mut Buffers) -> bool {
+        let Some(from) = self.range(place, bytes, skip, to.len()) else { return false };
         // SAFETY: as in `put`; nobody writes there while it is borrowed.
         let from = unsafe { std::slice::from_raw_parts(from, to.len()) };
         to.fill(from) == from.len()
     }
 
-    fn range(&self, place: usize, skip: usize, bytes: usize) -> Option<*mut u8> {
-        let start = place.checked_mul(PLACE_BYTES)?.checked_add(skip)?;
-        let fits = skip.checked_add(bytes)? <= PLACE_BYTES && start.checked_add(bytes)? <= self.memory.len();
-        fits.then(|| self.memory.as_mut_ptr().wrapping_add(start))
+    fn range(&self, place: usize, bytes: u32, skip: u32, len: usize) -> Option<*mut u8> {
+        let (bytes, skip) = (bytes as usize, skip as usize);
+        let fits = place < self.places && bytes <= WIDE_BYTES && skip.checked_add(len)? <= bytes;
+        fits.then(|| self.memory.as_mut_ptr().wrapping_add(self.start(place, bytes) + skip))
+    }
+
+    /// Where the bytes of a place start, if there are so many.
+    fn start(&self, place: usize, bytes: usize) -> usize {
+        match bytes {
+            0..=PLACE_BYTES => place * PLACE_BYTES,
+            _ => self.places * PLACE_BYTES + place * WIDE_BYTES,
+        }
     }
 }
 

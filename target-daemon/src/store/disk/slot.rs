@@ -1,7 +1,7 @@
 //! One operation under way.
 
 use super::Piece;
-use super::bounce::{Bounce, PLACE_BYTES};
+use super::bounce::{Bounce, WIDE_BYTES};
 use crate::store::{Buffers, Kind, Op, ranges};
 
 /// What an operation waits for.
@@ -74,7 +74,7 @@ impl Slot {
 
     /// Whether its place has room for its blocks, if it needs one.
     pub fn fits(&self) -> bool {
-        self.in_place || self.bytes as usize <= PLACE_BYTES
+        self.in_place || self.bytes as usize <= WIDE_BYTES
     }
 
     /// Begins a step that moves all of its blocks.
@@ -108,12 +108,12 @@ impl Slot {
 
     /// Puts what it writes where the system takes it from.
     pub fn load(&self, place: usize, bounce: &mut Bounce) -> bool {
-        self.in_place || bounce.put(place, self.skip as usize, &self.buffers)
+        self.in_place || bounce.put(place, self.bytes, self.skip, &self.buffers)
     }
 
     /// Puts what was read where it is wanted.
     pub fn unload(&mut self, place: usize, bounce: &Bounce) -> bool {
-        self.in_place || bounce.take(place, self.skip as usize, &mut self.buffers)
+        self.in_place || bounce.take(place, self.bytes, self.skip, &mut self.buffers)
     }
 }
 

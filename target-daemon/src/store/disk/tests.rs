@@ -182,6 +182,36 @@ fn a_part_of_a_block_changes_nothing_beside_it() {
     }
 }
 
+/// As long as a frame can be, though a place has room for 17 sectors only. Several
+/// are under way at once, each with a place of its own.
+#[test]
+fn what_is_too_long_for_a_place_gets_a_wide_one() {
+    for block in [512, 4096] {
+        let mut rig = Rig::new(512, block, Stable::Later);
+        let mut model = rig.disk();
+        let counts = [17usize, 18, 24, 25, 31, 56, 64];
+        let data = |count: usize| (0..count * 512).map(|at| (at / 3 + count) as u8).collect::<Vec<u8>>();
+        // One block or more apart, and none of them whole.
+        let sector = |at: usize| (at * 72 + 3) as u64;
+        let writes: Vec<u32> = (counts.iter().enumerate())
+            .map(|(at, count)| {
+                let data = data(*count);
+                model[sector(at) as usize * 512..][..data.len()].copy_from_slice(&data);
+                rig.submit(Kind::Write, sector(at), &data, 8, 300).unwrap()
+            })
+            .collect();
+        let mut done = rig.run_all();
+        done.sort_unstable_by_key(|(token, _)| *token);
+        assert_eq!(done, good(&writes), "blocks of {block}");
+        assert!(rig.disk() == model, "blocks of {block}");
+        for (at, count) in counts.into_iter().enumerate() {
+            let read = rig.submit(Kind::Read, sector(at), &vec![0; count * 512], 8, 300).unwrap();
+            assert_eq!(rig.run_all(), good(&[read]), "{count}");
+            assert!(rig.frame(read, 8, count * 512) == data(count), "{count}");
+        }
+    }
+}
+
 #[test]
 fn whole_blocks_are_not_read_first() {
     let mut rig = Rig::new(64, 4096, Stable::Later);
@@ -215,8 +245,8 @@ fn only_writes_that_are_stable_each_say_so_and_only_groups_wait() {
 
 #[test]
 fn a_request_that_is_too_large_is_a_fault() {
-    let data = vec![1; bounce::PLACE_BYTES + 512];
-    let mut rig = Rig::new(64, 512, Stable::Later);
+    let data = vec![1; bounce::WIDE_BYTES + 512];
+    let mut rig = Rig::new(128, 512, Stable::Later);
     for kind in [Kind::Read, Kind::Write] {
         let token = rig.submit(kind, 0, &data, 8, 0).unwrap();
         assert_eq!((rig.turn(), rig.calls()), (bad(&[token], Fault::System), vec![]));

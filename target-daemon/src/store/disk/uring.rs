@@ -102,6 +102,11 @@ impl Uring {
         })
     }
 
+    /// Whether this kernel gives rings.
+    pub(in crate::store) fn is_possible() -> bool {
+        best_ring().is_ok()
+    }
+
     /// The registered area that holds this memory.
     fn area_of(&self, memory: Piece) -> Option<u16> {
         let inside = |area: &Area| {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ring::{FakeRings, Lane};
+use crate::store::Kind;
 use crate::wire::aoe::{Command, Header, Role};
 use crate::wire::ether::{Ether, Tags};
 

@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use xblade::ring::FakeRings;
-use xblade::shelf::{Acl, Export, Settings};
-use xblade::store::Durability;
+use xblade::shelf::Export;
 use xblade::wire::aoe;
-use xblade::wire::identify::{Names, Text};
-use xblade::worker::{AnsweredWrites, Directory, ExportSnapshot, Owner, Seat, Worker};
+use xblade::worker::{Answered, Directory, Owner, Seat, Worker};
 
 use super::super::history::{Ended, Op, What};
 use super::super::value::SECTOR;
@@ -31,8 +29,6 @@ pub(super) struct Change {
     phase: Phase,
     /// Who has it in the end.
     owner: Owner,
-    /// What initiators had set when it was let go.
-    state: Option<ExportSnapshot>,
 }
 
 /// What comes next, when all workers have carried out what they were asked.
@@ -40,7 +36,7 @@ enum Phase {
     /// No worker finds it any more: its worker is to give it up.
     Forgotten(Owner),
     Leaves(Receiver<Box<Seat>>),
-    Away(Box<AnsweredWrites>, u64),
+    Away(Box<(Export, Answered)>, u64),
     TakenIn,
     /// Nothing of its hosts may be under way when its size changes.
     Resize(u64),
@@ -97,7 +93,7 @@ impl World {
             }
             self.halted = Some(export);
             let to = 8 * self.rng.between(8, 40);
-            return Some(Change { export, phase: Phase::Resize(to), owner: from, state: None });
+            return Some(Change { export, phase: Phase::Resize(to), owner: from });
         }
         // One that has refused writes since a sync failed would take them again.
         if habits.sync_errors > 0 {
@@ -107,7 +103,7 @@ impl World {
         self.trace.note(self.now_ns, "reopen", &[export as u64, owner.worker.into()]);
         let directory = target.directory.without(at);
         self.publish(directory);
-        Some(Change { export, phase: Phase::Forgotten(from), owner, state: None })
+        Some(Change { export, phase: Phase::Forgotten(from), owner })
     }
 
     fn go_on(&mut self, change: Change) -> Option<Change> {
@@ -122,18 +118,25 @@ impl World {
                 Ok(mut seat) => {
                     let longest_ns = self.rng.pick(&[100_000, 5_000_000, 1_000_000_000]);
                     let until_ns = self.now_ns + self.rng.below(longest_ns);
-                    Phase::Away(Box::new(seat.take_answered()), until_ns)
+                    let answered = seat.take_answered();
+                    Phase::Away(Box::new((seat.into_export(), answered)), until_ns)
                 }
                 Err(_) => Phase::Leaves(seat),
             },
-            Phase::Away(answered, until_ns) if self.now_ns < until_ns => Phase::Away(answered, until_ns),
-            Phase::Away(answered, _) => {
-                let seat = self.seat(export, change.state.as_ref()).remembering(*answered);
+            Phase::Away(left, until_ns) if self.now_ns < until_ns => Phase::Away(left, until_ns),
+            Phase::Away(left, _) => {
+                let (Export { mut state, store, key }, answered) = *left;
+                drop(store);
+                let store = self.open(export);
+                state.geometry = store.geometry();
+                let opened = Export { state, store, key };
+                let seat = Seat::new(opened, self.scenario.in_flight, &[]).expect("histograms");
+                let seat = seat.remembering(answered);
                 self.command(owner.worker.into(), Command::TakeIn(owner.export, Box::new(seat)));
                 let moved = self.scenario.exports[export].owner != owner.worker;
                 self.marks.hit(if moved { "export moved to another worker" } else { "export opened again" });
                 self.scenario.exports[export].owner = owner.worker;
-                return Some(Change { phase: Phase::TakenIn, state: None, ..change });
+                Phase::TakenIn
             }
             Phase::TakenIn => {
                 let directory = self.target.as_ref()?.directory.with(wire_address(export), owner);
@@ -179,39 +182,11 @@ impl World {
         let Some(command) = self.commands[index].pop_front() else { return false };
         match command {
             Command::Directory(directory) => worker.set_directory(directory),
-            Command::LetGo(export, to) => {
-                worker.let_go(export, to);
-                if let Some(change) = &mut self.change {
-                    change.state = worker.export(export);
-                }
-            }
+            Command::LetGo(export, to) => worker.let_go(export, to),
             Command::TakeIn(export, seat) => worker.take_in(export, *seat),
             Command::Measure => worker.measure(),
         }
         true
-    }
-
-    /// A fresh opening of an export, with what initiators had set.
-    fn seat(&self, export: usize, state: Option<&ExportSnapshot>) -> Seat {
-        let settings = Settings {
-            address: wire_address(export),
-            read_only: false,
-            durability: Durability::Durable,
-            names: Names {
-                serial: Text::new("serial"),
-                firmware: Text::new("1"),
-                model: Text::new("xblade"),
-            },
-            acl: Acl::default(),
-        };
-        let mut opened = Export::new(settings, self.open(export));
-        if let Some(ExportSnapshot { config, mask, reservation, .. }) = state {
-            let set = opened.state.set_config(config).is_ok()
-                && mask.iter().all(|mac| opened.state.add_to_mask(*mac).is_ok())
-                && opened.state.set_reservation(reservation.iter().copied()).is_ok();
-            assert!(set, "what fitted before");
-        }
-        Seat::new(opened, self.scenario.in_flight, &[]).expect("histograms")
     }
 
     /// Nothing of any host of this export is under way.

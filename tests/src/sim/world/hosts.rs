@@ -6,7 +6,6 @@ use super::super::history::{Ended, Op, Setting, What};
 use super::super::initiator::{Initiator, Sending, TICK_NS, Tags};
 use super::super::reply::{Reply, mac_of};
 use super::super::value::{self, Value};
-use super::net::SETS_ARE_REMEMBERED;
 use super::{Event, Host, Violation, World};
 use crate::frame::{self, ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve, trim};
 use crate::{Address, Mac, TARGET_MAC};
@@ -106,10 +105,12 @@ impl World {
     fn draw_op(&mut self, host: usize) -> Op {
         let export = self.hosts[host].linux.export;
         let sectors = self.scenario.exports[export].sectors;
-        let is_known = self.hosts[host].in_order >= KNOWN && self.hosts[host].linux.tags == Tags::Linux;
         let (number, discards) = (self.ops.len() as u32, self.scenario.exports[export].discards);
         // One host sets, one thing of a kind at a time.
         let sets = self.hosts.iter().position(|host| host.linux.export == export) == Some(host);
+        // IDENTIFY ends what is remembered of a host that is not known, and of what it has set.
+        let is_known = self.hosts[host].in_order >= KNOWN && self.hosts[host].linux.tags == Tags::Linux;
+        let is_known = is_known && !sets;
         let free = |setting: Setting| self.setting[export][setting as usize].is_none();
         let rng = &mut self.rng;
         let what = match rng.below(1000) {
@@ -186,7 +187,7 @@ impl World {
 
     /// Sends what the window lets out.
     pub(super) fn send_all(&mut self, host: usize) {
-        while let Some(mut sending) = self.hosts[host].linux.next_frame(self.now_ns) {
+        while let Some(sending) = self.hosts[host].linux.next_frame(self.now_ns) {
             let moment = self.next_moment();
             let op = &mut self.ops[sending.op as usize];
             op.copies += 1;
@@ -195,10 +196,6 @@ impl World {
             }
             if sending.again {
                 self.marks.hit("request sent again");
-            }
-            if !SETS_ARE_REMEMBERED && matches!(op.what, What::Set(_)) {
-                // On one lane, none overtakes another.
-                sending.lane = self.hosts[host].linux.first_lane();
             }
             self.send(host, sending);
         }

@@ -12,10 +12,6 @@ use super::super::initiator::{Sending, Tags};
 use super::{Copy, Event, Host, Sent, Tag, World};
 use crate::FakeTarget;
 
-/// Whether a copy of a set that was answered is not executed again: then copies of
-/// sets may come late, as those of writes.
-pub(super) const SETS_ARE_REMEMBERED: bool = false;
-
 /// Copies that come up to so much later.
 const DUPLICATE_MAX_NS: u64 = 40_000_000;
 /// Old frames come again up to this old; with the longest pause of a worker
@@ -56,9 +52,6 @@ impl World {
         *link = (*link + 1).max(self.now_ns + delay_ns);
         let at_ns = *link;
         self.at(at_ns, Event::ToLane { sent: Rc::clone(&sent), copy: Copy::First });
-        if !SETS_ARE_REMEMBERED && matches!(what, What::Set(_)) {
-            return;
-        }
         if self.rng.hits(duplicates) {
             let longest = self.rng.pick(&[50_000, DUPLICATE_MAX_NS]);
             let later_ns = at_ns + self.rng.between(1_000, longest);

@@ -10,7 +10,7 @@ use crate::store::disk::{Call, DiskStore, Kernel, Outcome, Piece, QueueFull, SYN
 use crate::store::{Area, Buffers, Completion, Fault, Full, Geometry, Kind, Op, Store};
 
 /// Memory for each operation, by its token.
-const FRAME_BYTES: usize = 16 * 1024;
+const FRAME_BYTES: usize = 64 * 1024;
 
 /// Operations that a test may submit.
 const OPS_MAX: usize = 3000;

@@ -1,0 +1,207 @@
+//! Requests that have set a config string, a mask list or a reservation, and were
+//! answered.
+//!
+//! The network may deliver such a request twice, the second time late: a host reserves
+//! an export, releases it and reserves it again; then the copy of the release arrives,
+//! and others write. So an exact copy (the same source, tag and argument) of a request
+//! that was answered within the horizon is not executed. If that one was done, the copy
+//! is answered with what is in force; if it was refused, with nothing: its host has
+//! heard of that, and the copy must not succeed where the request did not.
+//!
+//! A tool may send all its requests with one tag. Then none of them is taken for a copy:
+//! its last request with this tag differs, or it asks for what is in force already.
+//!
+//! Bounded: [`RECORDS_MAX`] requests an export. Where a source makes many, its own oldest
+//! goes first.
+
+use super::job::{Arrival, Job};
+use super::tag_order::HORIZON_NS;
+use crate::plant::{Bug, planted};
+use crate::wire::aoe::Command;
+use crate::wire::ether::Mac;
+
+/// Requests that are remembered of an export.
+pub const RECORDS_MAX: usize = 64;
+
+/// What is known of a request that sets something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known {
+    /// Nothing: it is to be executed.
+    New,
+    /// It is a copy of one that was done.
+    CopyOfDone,
+    /// It is a copy of one that was refused, or one that arrived later was answered.
+    TooLate,
+}
+
+/// Requests of one export that were answered, the oldest first.
+#[derive(Debug)]
+pub struct AnsweredSets {
+    records: Vec<Record>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    source: Mac,
+    tag: u32,
+    command: Command,
+    hash: u64,
+    answered_ns: u64,
+    arrival: Arrival,
+    refused: bool,
+}
+
+impl AnsweredSets {
+    /// Remembers nothing yet. All memory is taken here.
+    pub fn new() -> Self {
+        Self { records: Vec::with_capacity(RECORDS_MAX) }
+    }
+
+    /// What is known of a request with this hash of its argument.
+    pub fn find(&self, job: &Job, hash: u64, now_ns: u64) -> Known {
+        if planted(Bug::NoSetHistory) {
+            return Known::New;
+        }
+        let young = |record: &&Record| now_ns.saturating_sub(record.answered_ns) <= HORIZON_NS;
+        let same_tag = |record: &&Record| {
+            (record.source, record.tag, record.command)
+                == (job.header.ether.src, job.header.tag, job.header.command)
+        };
+        let mut same = self.records.iter().rev().filter(young).filter(same_tag);
+        match same.next() {
+            Some(newest) if newest.hash == hash && same.all(|other| other.hash == hash) => {
+                if newest.refused {
+                    Known::TooLate
+                } else {
+                    Known::CopyOfDone
+                }
+            }
+            Some(_) => Known::New,
+            None if self.records.iter().any(|record| record.is_later(job)) => Known::TooLate,
+            None => Known::New,
+        }
+    }
+
+    /// A request was answered.
+    pub fn record(&mut self, job: &Job, hash: u64, refused: bool, now_ns: u64) {
+        let Job { header, arrival, .. } = job;
+        let (source, tag, command) = (header.ether.src, header.tag, header.command);
+        if self.records.len() == RECORDS_MAX {
+            self.make_room();
+        }
+        self.records.push(Record {
+            source,
+            tag,
+            command,
+            hash,
+            answered_ns: now_ns,
+            arrival: *arrival,
+            refused,
+        });
+    }
+
+    /// A source has sent IDENTIFY: it may have booted, and begin with the same tags.
+    pub fn identified(&mut self, source: Mac) {
+        self.records.retain(|record| record.source != source);
+    }
+
+    /// Forgets the oldest request of the source with most of them.
+    fn make_room(&mut self) {
+        let count = |source: Mac| self.records.iter().filter(|record| record.source == source).count();
+        // Of those with equally many the one whose oldest is the oldest.
+        let most = self.records.iter().rev().map(|record| record.source).max_by_key(|source| count(*source));
+        let oldest = self.records.iter().position(|record| Some(record.source) == most);
+        self.records.remove(oldest.unwrap_or(0));
+    }
+}
+
+impl Record {
+    /// Whether it arrived after this request, at another worker, and asked for the same
+    /// kind of thing.
+    fn is_later(&self, job: &Job) -> bool {
+        self.command == job.header.command
+            && self.arrival.worker != job.arrival.worker
+            && self.arrival.latest_ns > job.arrival.earliest_ns
+            && !planted(Bug::NoArrivalOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::ring::{FakeRings, Lane};
+    use crate::wire::aoe::{Header, Role};
+    use crate::wire::ether::{Ether, Tags};
+
+    fn job(lane: &mut Lane<FakeRings>, host: u8, tag: u32, at_ns: u64, worker: u16) -> Job {
+        let ether = Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host]), tags: Tags::NONE };
+        let command = Command::Reserve;
+        let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command, tag };
+        let arrival = Arrival { earliest_ns: at_ns, latest_ns: at_ns, worker };
+        let frame = lane.allocate(60).unwrap();
+        Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns: at_ns, arrival }
+    }
+
+    /// Calls with a request of this host, tag, time of arrival and worker.
+    fn with<T>(from: (u8, u32, u64, u16), act: impl FnOnce(&Job) -> T) -> T {
+        let (mut lane, _wire) = FakeRings::open(64, 2048, 16).unwrap();
+        let job = job(&mut lane, from.0, from.1, from.2, from.3);
+        let result = act(&job);
+        lane.release(job.frame);
+        result
+    }
+
+    #[test]
+    fn a_copy_is_known_for_as_long_as_networks_hold_it() {
+        let mut sets = AnsweredSets::new();
+        with((1, 7, 0, 0), |job| sets.record(job, 1, false, 1_000));
+        with((1, 8, 0, 0), |job| sets.record(job, 2, true, 1_000));
+        let find = |from, hash, now_ns| with(from, |job| sets.find(job, hash, now_ns));
+        assert_eq!(find((1, 7, 0, 0), 1, 1_000 + HORIZON_NS), Known::CopyOfDone);
+        assert_eq!(find((1, 7, 0, 0), 1, 1_001 + HORIZON_NS), Known::New);
+        assert_eq!(find((1, 8, 0, 0), 2, 2_000), Known::TooLate, "it was refused");
+        assert_eq!(find((1, 7, 0, 0), 2, 2_000), Known::New, "another argument");
+        assert_eq!(find((1, 9, 0, 0), 1, 2_000), Known::New, "another tag");
+        assert_eq!(find((2, 7, 0, 0), 1, 2_000), Known::New, "another host");
+        with((1, 7, 0, 0), |_| sets.identified(Mac([2, 0, 0, 0, 0, 1])));
+        assert_eq!(with((1, 7, 0, 0), |job| sets.find(job, 1, 2_000)), Known::New);
+    }
+
+    /// Reserve, release, reserve, all with one tag.
+    #[test]
+    fn a_tool_with_one_tag_is_not_taken_for_a_copy() {
+        let mut sets = AnsweredSets::new();
+        for hash in [1, 2, 1, 1, 2] {
+            let known = with((1, 7, 0, 0), |job| {
+                let known = sets.find(job, hash, 2_000);
+                sets.record(job, hash, false, 2_000);
+                known
+            });
+            assert_eq!(known, Known::New);
+        }
+    }
+
+    #[test]
+    fn what_arrived_before_an_answered_one_is_late() {
+        let mut sets = AnsweredSets::new();
+        with((1, 7, 500, 0), |job| sets.record(job, 1, false, 1_000));
+        assert_eq!(with((2, 1, 499, 1), |job| sets.find(job, 5, 1_000)), Known::TooLate);
+        assert_eq!(with((2, 1, 500, 1), |job| sets.find(job, 5, 1_000)), Known::New);
+        assert_eq!(with((2, 1, 499, 0), |job| sets.find(job, 5, 1_000)), Known::New);
+    }
+
+    /// A stranger who sends many pushes out his own.
+    #[test]
+    fn one_source_does_not_push_out_another() {
+        let mut sets = AnsweredSets::new();
+        with((1, 7, 0, 0), |job| sets.record(job, 1, false, 1_000));
+        for tag in 0..1_000 {
+            with((2, tag, 0, 0), |job| sets.record(job, 1, true, 1_000));
+        }
+        assert_eq!(sets.records.len(), RECORDS_MAX);
+        assert_eq!(with((1, 7, 0, 0), |job| sets.find(job, 1, 2_000)), Known::CopyOfDone);
+        assert_eq!(with((2, 999, 0, 0), |job| sets.find(job, 1, 2_000)), Known::TooLate);
+    }
+}

@@ -1,0 +1,204 @@
+//! Power cuts while a host sets what exports keep: config string, mask list,
+//! reservation. The file system that fails is the one of the state folder; the
+//! export is elsewhere.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use super::disk::{self, Disk, FileSystem};
+use super::initiator::ADDRESS;
+use super::random::Random;
+use super::stage::{Stage, in_memory};
+use super::{Options, Report};
+use crate::frame::{Ask, MASK, QUERY, RESERVE, mac, mask, query, reserve};
+use crate::{Daemon, HOST, Mac, PacketSocket};
+
+/// Longest wait for an answer that has to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When a request is sent again.
+const RESEND: Duration = Duration::from_secs(1);
+
+/// How long an answer that must not come is waited for.
+const AFTER_THE_CUT: Duration = Duration::from_millis(20);
+
+/// Where the AoE header ends in a reply.
+const ARGUMENT: usize = 24;
+
+/// Cuts the power until it has done so often enough, or something is lost.
+/// In the report, writes are changes of the state.
+pub fn run(options: &Options, kind: FileSystem) -> Report {
+    let mut random = Random::new(options.seed);
+    let mut report = Report::new(format!("state {}", kind.name()));
+    let mut stage = Stage::new(options, &report.title, &in_memory(), &mut random);
+    let disk = Disk::new(&stage.link.target, stage.folder(), kind);
+    let export = stage.folder().join("export");
+    File::create(&export).and_then(|file| file.set_len(1 << 20)).expect("an export");
+    let mut host = Host::new(stage.link.socket().expect("a raw socket"));
+    while report.cycles < options.cycles && !options.must_end(&report) {
+        stage.begin(&mut report);
+        // The daemon makes the folder, so that is cut off as well.
+        let folder = disk.path().with_file_name(format!("state-{}", report.cycles));
+        stage.state = Some(folder.clone());
+        let mut daemon = stage.start(&export);
+        let handle = stage.link.target.run(move || File::open(folder)).expect("the state folder");
+        let acknowledged = host.set_and_cut(&mut random, || disk::cut(&handle));
+        stage.initiator.counts.acknowledged += acknowledged;
+        drop(handle);
+        daemon.kill(|| ());
+        disk.restart(&stage.link.target);
+        let mut daemon = stage.launch(&export);
+        let found = host.read_back(&mut daemon);
+        host.check(options, found, &mut report);
+        stage.end(&mut report);
+    }
+    report
+}
+
+/// What is set on the export.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Settings {
+    config: Vec<u8>,
+    mask: Vec<Mac>,
+    reservation: Vec<Mac>,
+}
+
+impl Settings {
+    /// Changes one of the three. Returns the request that does it.
+    fn change(&mut self, random: &mut Random) -> (u8, Vec<u8>) {
+        match random.within(0..3) {
+            0 => {
+                let letter = b'a' + random.within(0..26) as u8;
+                self.config = format!("{:016x}", random.draw()).into_bytes();
+                self.config.resize(random.within(16..1000) as usize, letter);
+                (QUERY, query(4, &self.config))
+            }
+            1 => {
+                // The host stays on the list, else it would hear nothing more.
+                let one = mac(random.within(0..200) as u8);
+                let is_there = self.mask.contains(&one);
+                self.mask.retain(|mac| *mac != one && *mac != HOST);
+                self.mask.push(HOST);
+                self.mask.extend((!is_there).then_some(one));
+                self.mask.sort_unstable();
+                let directive = if is_there { 2 } else { 1 };
+                (MASK, mask(1, 0, 2, &[(1, HOST), (directive, one)]))
+            }
+            _ => {
+                let others = (0..random.within(0..100)).map(|_| mac(random.within(0..200) as u8));
+                self.reservation = others.chain([HOST]).collect();
+                self.reservation.sort_unstable();
+                self.reservation.dedup();
+                let count = self.reservation.len() as u8;
+                (RESERVE, reserve(2, count, &self.reservation))
+            }
+        }
+    }
+}
+
+/// A host that sets one thing after the other.
+struct Host {
+    socket: PacketSocket,
+    tag: u32,
+    /// Each was sent after the one before.
+    versions: Vec<Settings>,
+    /// The last one that was acknowledged.
+    acknowledged: usize,
+}
+
+impl Host {
+    fn new(socket: PacketSocket) -> Self {
+        Self { socket, tag: 0x5e77_0000, versions: Vec::new(), acknowledged: 0 }
+    }
+
+    /// Sets this and that, and cuts the power. An answer to what is under way at
+    /// that instant says nothing: a true power cut would have ended the daemon
+    /// before it could send one. What is sent afterwards counts in full.
+    /// Returns the number of changes that were acknowledged.
+    fn set_and_cut(&mut self, random: &mut Random, cut: impl FnOnce()) -> u64 {
+        (self.versions, self.acknowledged) = (vec![Settings::default()], 0);
+        let changes = random.within(1..8);
+        for _ in 0..changes {
+            let request = self.next_version(random);
+            self.exchange(&request, PATIENCE).expect("an answer");
+            self.acknowledged = self.versions.len() - 1;
+        }
+        if random.within(0..2) == 0 {
+            let request = self.next_version(random);
+            self.send(&request);
+            std::thread::sleep(Duration::from_micros(random.within(0..2000)));
+        }
+        cut();
+        let request = self.next_version(random);
+        let answer = self.exchange(&request, AFTER_THE_CUT);
+        if answer.is_some() {
+            self.acknowledged = self.versions.len() - 1;
+        }
+        changes + u64::from(answer.is_some())
+    }
+
+    fn next_version(&mut self, random: &mut Random) -> (u8, Vec<u8>) {
+        let mut next = self.versions.last().expect("a version").clone();
+        let request = next.change(random);
+        self.versions.push(next);
+        request
+    }
+
+    /// What a new daemon has; `None` if it refuses to serve the export.
+    fn read_back(&mut self, daemon: &mut Daemon) -> Option<Settings> {
+        if !daemon.says("ready:") {
+            return None;
+        }
+        let mut ask = |command, argument| self.exchange(&(command, argument), PATIENCE).expect("an answer");
+        let config = ask(QUERY, query(0, b""));
+        let config = config[8..8 + usize::from(u16::from_be_bytes([config[6], config[7]]))].to_vec();
+        let listed = ask(MASK, mask(0, 0, 0, &[]));
+        let directives = listed[4..].chunks_exact(8).take(listed[3].into());
+        let mut mask: Vec<Mac> = directives.map(|one| one[2..].try_into().unwrap()).collect();
+        let listed = ask(RESERVE, reserve(0, 0, &[]));
+        let macs = listed[2..].chunks_exact(6).take(listed[1].into());
+        let mut reservation: Vec<Mac> = macs.map(|one| one.try_into().unwrap()).collect();
+        mask.sort_unstable();
+        reservation.sort_unstable();
+        Some(Settings { config, mask, reservation })
+    }
+
+    /// Whether that is what was acknowledged last, or what was sent later.
+    fn check(&self, options: &Options, found: Option<Settings>, report: &mut Report) {
+        let allowed = &self.versions[self.acknowledged..];
+        if found.as_ref().is_some_and(|found| allowed.contains(found)) {
+            return;
+        }
+        report.losing_cycles += 1;
+        let found = found.map_or("is refused".to_owned(), |found| format!("is {found:x?}"));
+        report.losses.push(format!(
+            "seed {}, cycle {}: the state {found}, and may be one of {allowed:x?}",
+            options.seed, report.cycles
+        ));
+    }
+
+    /// The argument of the answer, if one comes in this time.
+    fn exchange(&mut self, request: &(u8, Vec<u8>), limit: Duration) -> Option<Vec<u8>> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            let tag = self.send(request);
+            let again = end.min(Instant::now() + RESEND);
+            while Instant::now() < again {
+                let Ok(Some(mut frame)) = self.socket.receive(Duration::from_millis(5)) else { continue };
+                if frame[20..ARGUMENT] == tag.to_be_bytes() {
+                    assert!(frame[14] & 0x0C == 0x08, "refused: {frame:02x?}");
+                    return Some(frame.split_off(ARGUMENT));
+                }
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, (command, argument): &(u8, Vec<u8>)) -> u32 {
+        self.tag += 1;
+        // A frame that cannot be sent is as good as lost on the way.
+        let _ =
+            self.socket.send(&Ask { tag: self.tag, ..Ask::new(ADDRESS, *command, argument.clone()) }.bytes());
+        self.tag
+    }
+}

@@ -1,0 +1,54 @@
+//! No old write lands on a newer one that was acknowledged, whatever stands
+//! still meanwhile. `xblade-pause` does the same for longer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use xblade_tests::may_run;
+use xblade_tests::pause::{Options, Report, remove_leftovers, run};
+
+/// The bug that switches off the rule under test.
+const RULE_OFF: &str = "NoGapRule";
+
+/// Both tests want all cores for themselves.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs them and says what came out; the test runner shows it when the test
+/// fails.
+fn pauses(options: &Options) -> Report {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    remove_leftovers(options);
+    let report = run(options);
+    println!("{report}");
+    let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
+    for skipped in &report.skipped {
+        // Not eprintln: the test runner would keep that to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {skipped}");
+        assert!(!strict, "skipped, and XBLADE_TESTS_STRICT=1 forbids it: {skipped}");
+    }
+    report
+}
+
+#[test]
+fn no_old_write_lands_on_a_newer_one_after_a_pause() {
+    if !may_run("no_old_write_lands_on_a_newer_one_after_a_pause") {
+        return;
+    }
+    let report = pauses(&Options::new(300, 1));
+    assert!(report.is_whole(), "{}", report.line());
+    assert!(report.shows_something(), "hardly anything was acknowledged: {}", report.line());
+}
+
+/// The control: it shows that a pause comes between the arrival of a write and
+/// its turn, and that the loss is seen.
+#[test]
+fn without_the_rule_most_pauses_of_several_workers_lose() {
+    if !may_run("without_the_rule_most_pauses_of_several_workers_lose") {
+        return;
+    }
+    let options = Options { plant: Some(RULE_OFF.into()), workers: vec![2], ..Options::new(60, 1) };
+    let report = pauses(&options);
+    assert!(report.all.stale * 2 > report.all.pauses, "the pauses show little: {}", report.line());
+    assert!(report.unexplained > 0, "the histories do not show it: {}", report.line());
+}
