@@ -131,13 +131,16 @@ impl Desk {
             return Some(job.dropped(operation, DropReason::Address));
         };
         if let Body::Ata { ata, .. } = request.body {
-            let is_identify = ata.command == ata::Command::Identify;
+            let is_identify = ata.command == ata::Command::Identify
+                && !answered.identified.is_copy(&job, self.now_ns);
             answered.writes.observe(&job, is_identify, self.now_ns);
             if is_identify {
                 answered.sets.identified(job.header.ether.src);
             }
         }
-        let hash = if sets { xxh3_64(head.get(job.header.argument_offset()..).unwrap_or(&[])) } else { 0 };
+        // Behind the request is room for the reply, with anything in it.
+        let argument = || head.get(job.header.argument_offset()..job.request_len as usize).unwrap_or(&[]);
+        let hash = if sets { xxh3_64(argument()) } else { 0 };
         let known = if sets { answered.sets.find(&job, hash, self.now_ns) } else { Known::New };
         let address = export.state.settings.address;
         let advert = Advert {

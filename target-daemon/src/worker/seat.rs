@@ -9,6 +9,7 @@ use super::answered::AnsweredWrites;
 use super::answered_sets::AnsweredSets;
 use super::book::Book;
 use super::directory::Directory;
+use super::identified::Identified;
 use super::inflight::Pending;
 use super::job::Done;
 use super::keep::Parked;
@@ -55,11 +56,12 @@ pub struct Seat {
 pub struct Answered {
     pub(super) writes: AnsweredWrites,
     pub(super) sets: AnsweredSets,
+    pub(super) identified: Identified,
 }
 
 impl Answered {
     fn new() -> Self {
-        Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new() }
+        Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new(), identified: Identified::new() }
     }
 }
 

@@ -124,9 +124,14 @@ pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
     let is_repeated = |read: &Read| repeated.iter().any(|group| group[0].value == read.value);
     let (ambiguous, clear): (Vec<_>, Vec<_>) = reads.iter().copied().partition(is_repeated);
     let forward = check_unique(&unique.concat(), &clear)?;
-    // Each value was there at some moment of these.
+    // Each value was there at some moment of these, and for good until something else came.
     let acknowledged = writes.iter().filter(|write| write.executed != Executed::Open);
-    let evidence: Vec<_> = acknowledged.map(Write::zone).chain(reads.iter().map(Read::zone)).collect();
+    let certain = |read: &&Read| {
+        let mut own = writes.iter().filter(|write| write.value == read.value && write.begin < read.end);
+        own.all(|write| write.counts(read))
+    };
+    let evidence: Vec<_> =
+        acknowledged.map(Write::zone).chain(reads.iter().filter(certain).map(Read::zone)).collect();
     for group in repeated {
         let value = group[0].value;
         for zone in evidence.iter().filter(|zone| zone.value == value) {
@@ -166,12 +171,7 @@ fn check_unique(writes: &[Write], reads: &[Read]) -> Result<Vec<Zone>, Wrong> {
         if read.end < write.begin {
             return Err(Wrong::Early { reader: read.op, value: read.value });
         }
-        let counts = match write.executed {
-            Executed::Once => true,
-            Executed::Often => read.begin > write.end,
-            Executed::Open => false,
-        };
-        if counts {
+        if write.counts(read) {
             zone.first_end = zone.first_end.min(read.end);
             zone.last_begin = zone.last_begin.max(read.begin);
         }
@@ -208,6 +208,15 @@ fn check_inside(inner: Zone, forward: &[Zone]) -> Result<(), Wrong> {
 }
 
 impl Write {
+    /// Whether a read of its value has seen what lasted.
+    fn counts(&self, read: &Read) -> bool {
+        match self.executed {
+            Executed::Once => true,
+            Executed::Often => read.begin > self.end,
+            Executed::Open => false,
+        }
+    }
+
     /// The zone of the write alone.
     fn zone(&self) -> Zone {
         Zone { value: self.value, first_end: self.end, last_begin: self.begin }

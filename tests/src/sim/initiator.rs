@@ -124,6 +124,11 @@ impl Initiator {
         self.jiffies = jiffies;
     }
 
+    /// Whether it sends from more than one address.
+    pub(super) fn has_two_addresses(&self) -> bool {
+        self.lanes.iter().any(|lane| self.macs[*lane] != self.macs[self.lanes[0]])
+    }
+
     /// Nothing is under way, and nothing is to be sent.
     pub(super) fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.deferred.is_empty() && self.waiting.is_empty()

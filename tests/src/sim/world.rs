@@ -61,6 +61,8 @@ pub(super) struct World {
     turns: Vec<Turns>,
     /// What is being done to an export.
     change: Option<Change>,
+    /// An index that no export of any worker has had.
+    free_seat: u16,
     /// No new operations on this export.
     halted: Option<usize>,
     /// Events and turns so far.
@@ -111,6 +113,8 @@ struct Host {
     since_boot: Vec<u32>,
     /// It is to boot, and issues nothing any more.
     halted: bool,
+    /// How often it looks whether it can.
+    patience: u32,
     /// The request that it boots with, until that is answered.
     booting: Option<u32>,
     /// What it does again after it has booted.
@@ -191,6 +195,7 @@ impl World {
             commands: (0..scenario.workers).map(|_| VecDeque::new()).collect(),
             starts: 0,
             change: None,
+            free_seat: 16,
             halted: None,
             steps: 0,
             failed: None,
@@ -211,6 +216,10 @@ impl World {
             rng,
             scenario,
         };
+        let stamped = world.scenario.stamped.iter().filter(|stamped| **stamped).count();
+        if stamped > 0 && stamped < world.scenario.stamped.len() {
+            world.marks.hit("stamped and unstamped lanes");
+        }
         world.start_target();
         world.start_hosts();
         world.start_trouble();

@@ -15,6 +15,9 @@ use super::super::value::SECTOR;
 use super::hosts::address;
 use super::{Event, World};
 
+/// Looks until a change of size is given up.
+const PATIENCE: u32 = 1_000;
+
 /// What the control thread asks of a worker.
 pub(super) enum Command {
     Directory(Arc<Directory>),
@@ -39,7 +42,7 @@ enum Phase {
     Away(Box<(Export, Answered)>, u64),
     TakenIn,
     /// Nothing of its hosts may be under way when its size changes.
-    Resize(u64),
+    Resize(u64, u32),
     Measured,
     /// Nothing.
     Over,
@@ -93,13 +96,14 @@ impl World {
             }
             self.halted = Some(export);
             let to = 8 * self.rng.between(8, 40);
-            return Some(Change { export, phase: Phase::Resize(to), owner: from });
+            return Some(Change { export, phase: Phase::Resize(to, PATIENCE), owner: from });
         }
         // One that has refused writes since a sync failed would take them again.
         if habits.sync_errors > 0 {
             return None;
         }
-        let owner = Owner { worker: self.rng.below(workers) as u16, export: 16 + (self.steps % 64) as u16 };
+        let owner = Owner { worker: self.rng.below(workers) as u16, export: self.free_seat };
+        self.free_seat += 1;
         self.trace.note(self.now_ns, "reopen", &[export as u64, owner.worker.into()]);
         let directory = target.directory.without(at);
         self.publish(directory);
@@ -143,12 +147,17 @@ impl World {
                 self.publish(directory);
                 Phase::Over
             }
-            Phase::Resize(to) if self.is_untouched(export) => {
+            Phase::Resize(to, _) if self.is_untouched(export) => {
                 self.resize(export, to);
                 self.command(owner.worker.into(), Command::Measure);
                 Phase::Measured
             }
-            Phase::Resize(to) => Phase::Resize(to),
+            Phase::Resize(_, 0) => {
+                // A disk hangs.
+                self.halted = None;
+                return None;
+            }
+            Phase::Resize(to, left) => Phase::Resize(to, left - 1),
             Phase::Measured => {
                 let worker = self.workers[usize::from(owner.worker)].as_ref();
                 let found = worker.and_then(|worker| worker.export(owner.export));

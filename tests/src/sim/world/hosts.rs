@@ -45,6 +45,7 @@ impl World {
                 boots: 0,
                 since_boot: Vec::new(),
                 halted: false,
+                patience: 0,
                 booting: None,
                 script: VecDeque::new(),
                 to_lane_ns: vec![0; lanes],
@@ -324,7 +325,10 @@ impl World {
             What::Query | What::Mask | What::Reserve => {
                 let setting = Setting::ALL.into_iter().find(|setting| setting.read_by() == op.what);
                 match setting.map(|setting| reply.setting(setting)) {
-                    Some(Ok(value)) => self.ops[number as usize].values = vec![value],
+                    Some(Ok(value)) => {
+                        self.ops[number as usize].values = vec![value];
+                        self.trace.note(self.now_ns, "is set", &[number.into(), value.into()]);
+                    }
                     Some(Err(error)) => return wrong(&error),
                     None => {}
                 }

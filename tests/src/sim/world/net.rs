@@ -69,8 +69,8 @@ impl World {
     /// Whether a first delivery may come later than what the host sends after it.
     fn may_be_late(&self, host: usize, what: What) -> bool {
         let Host { linux, in_order, .. } = &self.hosts[host];
+        let two = linux.has_two_addresses();
         let alone = self.hosts.iter().filter(|other| other.linux.export == linux.export).count() == 1;
-        let two = linux.macs.iter().any(|mac| *mac != linux.macs[0]);
         let known = if !two {
             KNOWN
         } else if self.scenario.initiators[host].window == 1 {
@@ -119,10 +119,16 @@ impl World {
         let ended = self.ops[sent.op as usize].ended != Ended::NotYet;
         match copy {
             Copy::First => {}
+            Copy::Late if self.hosts[sent.host].linux.has_two_addresses() => {
+                self.marks.hit("late first delivery, from a host with two addresses");
+            }
             Copy::Late if ended => self.marks.hit("first delivery later than its resend"),
             Copy::Late => self.marks.hit("late first delivery"),
             Copy::Duplicate if tag.answered => self.marks.hit("duplicate of an answered request"),
             Copy::Duplicate => self.marks.hit("duplicate of a request under way"),
+            Copy::Replay if matches!(self.ops[sent.op as usize].what, What::Set(_)) => {
+                self.marks.hit("late copy of a set");
+            }
             Copy::Replay => self.marks.hit("replay of an old write"),
         }
         let op = &mut self.ops[sent.op as usize];

@@ -7,8 +7,12 @@ use super::super::history::{Op, What};
 use super::super::initiator::Tags;
 use super::{Event, World};
 
+/// No host boots faster.
+const DOWN_MIN_NS: u64 = 1_000_000_000;
 /// Between two looks whether nothing is under way.
 const LOOK_NS: u64 = 2_000_000;
+/// Looks until it boots another time.
+const PATIENCE: u32 = 1_000;
 /// Operations that a host does again.
 const SCRIPT_MAX: u64 = 12;
 
@@ -19,7 +23,16 @@ impl World {
             self.hosts[host].halted = false;
             return;
         }
-        self.hosts[host].halted = true;
+        if !self.hosts[host].halted {
+            self.hosts[host].halted = true;
+            self.hosts[host].patience = PATIENCE;
+        }
+        self.hosts[host].patience -= 1;
+        if self.hosts[host].patience == 0 {
+            // A disk hangs.
+            self.hosts[host].halted = false;
+            return;
+        }
         if !self.hosts[host].linux.is_idle() || !self.is_quiet() {
             return self.at(self.now_ns + LOOK_NS, Event::Halt(host));
         }
@@ -30,8 +43,8 @@ impl World {
         };
         self.events.retain(|_, event| !of_host(event));
         self.tags.retain(|(of, _), _| *of != host);
-        let down_ns = self.rng.pick(&[5_000_000, 300_000_000, 3_000_000_000, 6_000_000_000]);
-        let down_ns = self.rng.between(1_000_000, down_ns);
+        let down_ns = self.rng.pick(&[1_500_000_000, 3_000_000_000, 6_000_000_000]);
+        let down_ns = self.rng.between(DOWN_MIN_NS, down_ns);
         self.marks.hit("reboot of a host");
         self.trace.note(self.now_ns, "reboot", &[host as u64, down_ns]);
         let booted = &mut self.hosts[host];
