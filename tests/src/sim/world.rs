@@ -343,6 +343,18 @@ impl World {
             && !self.events.values().any(traffic)
     }
 
+    /// What keeps it from coming to rest.
+    fn tell_unrest(&self) -> String {
+        let commands: usize = self.commands.iter().map(VecDeque::len).sum();
+        let busy = self.workers.iter().filter(|worker| worker.as_ref().is_none_or(Worker::is_busy)).count();
+        let (resting, issuers, left) = (self.resting, self.issuers, self.left);
+        let (change, halted, events) = (&self.change, self.halted, self.events.len());
+        format!(
+            "resting {resting}, {issuers} issuers, {left} left, {events} events, {busy} busy workers, \
+             {commands} commands, halted {halted:?}, {change:?}"
+        )
+    }
+
     /// Whether a worker has something to do, or is inside a turn.
     fn is_busy(&self) -> bool {
         let busy = |worker: &Option<Worker<FakeRings>>| worker.as_ref().is_none_or(Worker::is_busy);

@@ -27,6 +27,7 @@ pub(super) enum Command {
 }
 
 /// A change that is under way.
+#[derive(Debug)]
 pub(super) struct Change {
     export: usize,
     phase: Phase,
@@ -35,6 +36,7 @@ pub(super) struct Change {
 }
 
 /// What comes next, when all workers have carried out what they were asked.
+#[derive(Debug)]
 enum Phase {
     /// No worker finds it any more: its worker is to give it up.
     Forgotten(Owner),

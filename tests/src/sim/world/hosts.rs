@@ -16,7 +16,7 @@ const NOT_FOUND: u8 = 0x10;
 /// and does not take IDENTIFY for a reboot any more.
 const KNOWN: u32 = 40;
 /// An initiator that may not issue anything asks again after this time.
-const HALTED_NS: u64 = 1_000_000;
+const HALTED_NS: u64 = 3_000_000;
 /// Sectors that most operations go to.
 const HOT: u64 = 16;
 

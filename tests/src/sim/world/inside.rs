@@ -123,7 +123,7 @@ impl World {
 fn step(mut world: Box<World>, at_ns: u64, next: Next) -> Box<World> {
     world.steps += 1;
     if world.steps > EVENTS_MAX {
-        world.failed = Some("it does not come to rest".to_owned());
+        world.failed = Some(format!("it does not come to rest: {}", world.tell_unrest()));
         return world;
     }
     world.now_ns = world.now_ns.max(at_ns);

@@ -11,6 +11,8 @@ use super::{Event, World};
 const DOWN_MIN_NS: u64 = 1_000_000_000;
 /// Between two looks whether nothing is under way.
 const LOOK_NS: u64 = 2_000_000;
+/// Boots of a host.
+const BOOTS_MAX: u32 = 5;
 /// Looks until it boots another time.
 const PATIENCE: u32 = 1_000;
 /// Operations that a host does again.
@@ -74,7 +76,8 @@ impl World {
             booted.script = old.into_iter().skip(1).take(count as usize).collect();
         }
         self.identify(host);
-        if let Some(every_ns) = self.scenario.initiators[host].reboot_ns {
+        let again = self.scenario.initiators[host].reboot_ns;
+        if let Some(every_ns) = again.filter(|_| self.hosts[host].boots < BOOTS_MAX) {
             self.at(self.now_ns + every_ns, Event::Halt(host));
         }
     }
