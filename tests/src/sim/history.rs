@@ -129,6 +129,12 @@ impl Op {
         own || self.ranges.iter().any(|(first, count)| *first <= lba && lba < first + u64::from(*count))
     }
 
+    /// Whether two reads or writes touch a sector.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let end = |op: &Self| op.lba + u64::from(op.count);
+        self.lba < end(other) && other.lba < end(self)
+    }
+
     /// The sector behind the last one that it covers.
     pub(super) fn last(&self) -> u64 {
         let ranges = self.ranges.iter().map(|(first, count)| first + u64::from(*count));

@@ -51,7 +51,7 @@ pub(super) struct ExportScene {
     pub(super) stuck_for_ever: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct InitiatorScene {
     pub(super) export: usize,
     pub(super) window: usize,
@@ -101,7 +101,7 @@ impl Scenario {
         let stamps = rng.pick(&[0, 0, 10_000, 10_000, 5_000]);
         let stamped = lanes.iter().map(|_| rng.hits(stamps)).collect();
         let exports: Vec<_> = (0..rng.pick(&[1, 1, 2])).map(|_| ExportScene::draw(rng, workers)).collect();
-        let hosts = rng.pick(&[1, 2, 2, 3, 3, 4, 6, 8]);
+        let hosts = rng.pick(&[1, 1, 2, 2, 3, 3, 4, 6, 8]);
         let initiators = (0..hosts).map(|_| InitiatorScene::draw(rng, exports.len())).collect();
         let small = rng.hits(1_000);
         let ops = rng.between(100, 300) as u32;
@@ -186,10 +186,13 @@ impl InitiatorScene {
         let tags = rng.pick(&[Tags::Linux, Tags::Linux, Tags::Linux, Tags::Linux, Tags::Ipxe, Tags::WinAoe]);
         let window =
             if tags == Tags::Linux { rng.pick(&[1, 1, 2, 4, 8, 8, 16, 64]) } else { rng.pick(&[1, 2, 4]) };
+        let two_addresses = tags == Tags::Linux && rng.hits(3_000);
+        // What the target knows of such hosts only if they take turns.
+        let window = if two_addresses && rng.hits(7_000) { 1 } else { window };
         let reboots = if tags == Tags::Linux { 1_000 } else { 7_000 };
         Self {
             tags,
-            two_addresses: tags == Tags::Linux && rng.hits(3_000),
+            two_addresses,
             reboot_ns: rng.hits(reboots).then(|| rng.between(10_000_000, 800_000_000)),
             export: rng.below(exports as u64) as usize,
             window,

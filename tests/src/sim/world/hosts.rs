@@ -24,12 +24,12 @@ impl World {
     pub(super) fn start_hosts(&mut self) {
         let lanes = self.scenario.lanes.len();
         for host in 0..self.scenario.initiators.len() {
-            let scene = &self.scenario.initiators[host];
+            let scene = self.scenario.initiators[host];
             let (depth, export) = (scene.depth, scene.export);
             let (window, rtt_us, tags) = (scene.window, scene.rtt_us, scene.tags);
             let second = if scene.two_addresses { 100 } else { 0 };
             // All lanes, or one of them.
-            let all = self.rng.hits(5_000);
+            let all = self.rng.hits(5_000) || scene.two_addresses;
             let own = if all { (0..lanes).collect() } else { vec![self.rng.below(lanes as u64) as usize] };
             let macs = (0..lanes).map(|lane| frame::mac(host as u8 + second * (lane as u8 % 2))).collect();
             let own = if tags == Tags::Linux { own } else { own[..1].to_vec() };
@@ -112,6 +112,7 @@ impl World {
         // IDENTIFY ends what is remembered of a host that is not known, and of what it has set.
         let is_known = self.hosts[host].in_order >= KNOWN && self.hosts[host].linux.tags == Tags::Linux;
         let is_known = is_known && !sets;
+        let late = self.late_writes(host).next().map(|(_, late)| (late.lba, late.count));
         let free = |setting: Setting| self.setting[export][setting as usize].is_none();
         let rng = &mut self.rng;
         let what = match rng.below(1000) {
@@ -166,6 +167,10 @@ impl World {
         let most = if self.scenario.mtu < 9000 { 2 } else { 16 };
         let count = if rng.hits(5_000) { rng.between(1, most) } else { rng.pick(&[1, 2, most.min(8)]) };
         op.count = count as u8;
+        if let Some((lba, count)) = late.filter(|_| rng.hits(6_000)) {
+            (op.lba, op.count) = (lba, count);
+            return op;
+        }
         if let Some((lba, count)) = self.repeated[export].filter(|_| rng.hits(2_000)) {
             (op.lba, op.count) = (lba, count);
             return op;

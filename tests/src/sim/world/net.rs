@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use super::super::history::{Ended, What};
+use super::super::history::{Ended, Op, What};
 use super::super::initiator::{Sending, Tags};
 use super::{Copy, Event, Host, Sent, Tag, World};
 use crate::FakeTarget;
@@ -20,7 +20,7 @@ const REPLAY_MAX_NS: u64 = 700_000_000;
 /// Replies to a host until the target knows the order of its tags, with room to spare;
 /// and until it knows that its two addresses are those of one host.
 const KNOWN: u32 = 40;
-const BOTH_KNOWN: u32 = 150;
+const BOTH_KNOWN: u32 = 80;
 /// How late a first delivery may be.
 const LATE_MAX_NS: u64 = 300_000_000;
 /// Writes after which an old frame does not come again.
@@ -44,7 +44,9 @@ impl World {
         let what = self.ops[op as usize].what;
         let late_first = self.scenario.network.late_first;
         if self.may_be_late(host, what) && self.rng.hits(late_first) {
-            let at_ns = self.now_ns + self.rng.between(1_000_000, LATE_MAX_NS);
+            // Most of them until it has been sent again.
+            let shortest_ns = self.rng.pick(&[1_000_000, 100_000_000, 100_000_000]);
+            let at_ns = self.now_ns + self.rng.between(shortest_ns, LATE_MAX_NS);
             return self.at(at_ns, Event::ToLane { sent, copy: Copy::Late });
         }
         let delay_ns = self.delay_ns();
@@ -52,6 +54,7 @@ impl World {
         *link = (*link + 1).max(self.now_ns + delay_ns);
         let at_ns = *link;
         self.at(at_ns, Event::ToLane { sent: Rc::clone(&sent), copy: Copy::First });
+        self.let_meet(host, op, at_ns);
         if self.rng.hits(duplicates) {
             let longest = self.rng.pick(&[50_000, DUPLICATE_MAX_NS]);
             let later_ns = at_ns + self.rng.between(1_000, longest);
@@ -64,6 +67,32 @@ impl World {
                 self.past.pop_front();
             }
         }
+    }
+
+    /// What is late, and overlaps a write that arrives then, may come when that is under
+    /// way.
+    fn let_meet(&mut self, host: usize, op: u32, at_ns: u64) {
+        let op = &self.ops[op as usize];
+        let found = self.late_writes(host).find(|(_, late)| op.what == What::Write && late.overlaps(op));
+        let Some(found) = found.map(|(key, _)| key) else { return };
+        if self.rng.hits(5_000)
+            && let Some(event) = self.events.remove(&found)
+        {
+            self.marks.hit("late first delivery beside a newer write");
+            let later_ns = at_ns + self.rng.between(1_000, 300_000);
+            self.at(later_ns, event);
+        }
+    }
+
+    /// First deliveries of writes of a host that are to come after their own resends.
+    pub(super) fn late_writes(&self, host: usize) -> impl Iterator<Item = ((u64, u64), &Op)> {
+        self.events.iter().filter_map(move |(key, event)| match event {
+            Event::ToLane { sent, copy: Copy::Late } if sent.host == host => {
+                let late = &self.ops[sent.op as usize];
+                (late.ended == Ended::Good && late.what == What::Write).then_some((*key, late))
+            }
+            _ => None,
+        })
     }
 
     /// Whether a first delivery may come later than what the host sends after it.
@@ -135,7 +164,7 @@ impl World {
         if !first && !tag.answered {
             op.copies += 1;
         }
-        if !tag.answered && !op.in_service {
+        if (first || !tag.answered) && !op.in_service {
             op.in_service = true;
             op.served += 1;
         }
