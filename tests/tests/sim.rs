@@ -12,7 +12,7 @@ const SEEDS: u64 = 2_000;
 
 /// What has to happen in these at least once: else the simulation does not
 /// cover it any more.
-const MARKS: [&str; 80] = [
+const MARKS: [&str; 81] = [
     // The network.
     "request lost",
     "reply lost",
@@ -25,6 +25,7 @@ const MARKS: [&str; 80] = [
     "request to a target that is down",
     "late first delivery",
     "late first delivery, from a host with two addresses",
+    "late first delivery beside a newer write",
     "first delivery later than its resend",
     "late copy of a set",
     "stamped and unstamped lanes",
@@ -136,27 +137,21 @@ fn seeds_to_find(bug: Bug, oracles: bool) -> u64 {
     report.seed + 1
 }
 
-/// By what initiators read, and what is on the disk in the end, alone.
+/// By what initiators read, and what is on the disk in the end, alone. What is not folded
+/// harms hardly anybody.
 #[test]
 fn histories_show_planted_bugs() {
-    for bug in [
-        Bug::AckBeforeStable,
-        Bug::SwallowedSyncError,
-        Bug::NoOverlapGuard,
-        Bug::NoHistory,
-        Bug::NoArrivalOrder,
-        Bug::OffByOneAtEnd,
-        Bug::AoeErrorForMedium,
-    ] {
+    let unseen = |bug: &Bug| Bug::STATE.contains(bug) || *bug == Bug::NoFolding;
+    for bug in Bug::ALL.into_iter().filter(|bug| !unseen(bug)) {
         seeds_to_find(bug, false);
     }
 }
 
-/// With a look at the disk, each is found soon. What is not folded harms hardly
-/// anybody, but is seen by what the disk was asked to do.
+/// With a look at the disk, what concerns it is found soon.
 #[test]
-fn every_planted_bug_is_found() {
-    for bug in Bug::ALL.into_iter().filter(|bug| !Bug::STATE.contains(bug)) {
-        seeds_to_find(bug, true);
+fn looks_at_the_disk_show_bugs_sooner() {
+    for bug in [Bug::AckBeforeStable, Bug::NoFolding, Bug::SwallowedSyncError, Bug::NoHistory] {
+        let seeds = seeds_to_find(bug, true);
+        assert!(seeds <= 400, "{bug:?} took {seeds} seeds");
     }
 }

@@ -147,11 +147,13 @@ impl AnsweredWrites {
         let Some(order) = self.sources.get_mut(host).map(|source| &mut source.order) else { return };
         let fit = if may_be_ordered(tag) { order.observe(tag, now_ns) } else { Fit::Older };
         let restarted = is_identify
-            && order.may_have_restarted(tag, fit)
+            && order.may_have_restarted(tag, fit, now_ns)
             && !planted(Bug::ForgetsNothingOnIdentify);
         match fit {
             _ if restarted => self.begin_anew(host),
-            Fit::Newer if host != self.last_host && !planted(Bug::AddressesApart) => self.takes_turns(host, tag, now_ns),
+            Fit::Newer if host != self.last_host && !planted(Bug::AddressesApart) => {
+                self.takes_turns(host, tag, now_ns)
+            }
             Fit::Newer | Fit::Older => {}
             Fit::First => self.members(host).for_each(|source| source.order_from = source.records),
             Fit::Misfit => self.dissolve(host),

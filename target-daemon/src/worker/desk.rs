@@ -131,8 +131,8 @@ impl Desk {
             return Some(job.dropped(operation, DropReason::Address));
         };
         if let Body::Ata { ata, .. } = request.body {
-            let is_identify = ata.command == ata::Command::Identify
-                && !answered.identified.is_copy(&job, self.now_ns);
+            let is_identify =
+                ata.command == ata::Command::Identify && !answered.identified.is_copy(&job, self.now_ns);
             answered.writes.observe(&job, is_identify, self.now_ns);
             if is_identify {
                 answered.sets.identified(job.header.ether.src);

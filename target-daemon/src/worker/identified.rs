@@ -3,10 +3,8 @@
 //! it again, and no host boots within the time.
 
 use super::job::Job;
+use super::tag_order::BOOT_MIN_NS;
 use crate::wire::ether::Mac;
-
-/// No host has booted and sends its first request within this time.
-const BOOT_MIN_NS: u64 = 1_000_000_000;
 
 /// Requests that are remembered of an export. Where there are more hosts that send IDENTIFY
 /// at a time, a copy counts as one more.

@@ -169,7 +169,9 @@ pub(super) fn judge(seed: u64, ops: &[Op], export: usize, sectors: u64, holds: &
     for (number, op) in (0..).zip(ops).filter(|(_, op)| op.export == export && op.begin > 0 && !op.beyond) {
         match op.what {
             What::Write | What::Discard => {
-                (0..most as u64).filter(|lba| op.covers(*lba)).for_each(|lba| writes[lba as usize].push(op.write()));
+                (0..most as u64)
+                    .filter(|lba| op.covers(*lba))
+                    .for_each(|lba| writes[lba as usize].push(op.write()));
             }
             What::Read => {
                 for (lba, value) in (op.lba..).zip(&op.values) {

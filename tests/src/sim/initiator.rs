@@ -146,7 +146,9 @@ impl Initiator {
             return None;
         }
         let (op, waited_us, before) = match self.deferred.pop_front() {
-            Some(flight) => (flight.op, flight.waited_us + since_us(flight.sent_ns, now_ns), Some(flight.tag)),
+            Some(flight) => {
+                (flight.op, flight.waited_us + since_us(flight.sent_ns, now_ns), Some(flight.tag))
+            }
             None => (self.waiting.pop_front()?, 0, None),
         };
         let again = before.is_some();

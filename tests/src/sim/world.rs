@@ -15,8 +15,8 @@ use xblade::store::disk::fake::SimDisk;
 use xblade::worker::Worker;
 
 use self::changes::{Change, Command};
-use super::history::{self, Op, Setting};
 use super::checker::Moment;
+use super::history::{self, Op, Setting};
 use super::initiator::{Initiator, TICK_NS};
 use super::marks::Marks;
 use super::rng::Rng;

@@ -18,6 +18,9 @@ use super::{Event, World};
 /// Looks until a change of size is given up.
 const PATIENCE: u32 = 1_000;
 
+/// Looks until the new size of an export must have been found.
+const MEASURE_MAX: u32 = 20_000;
+
 /// What the control thread asks of a worker.
 pub(super) enum Command {
     Directory(Arc<Directory>),
@@ -45,7 +48,7 @@ enum Phase {
     TakenIn,
     /// Nothing of its hosts may be under way when its size changes.
     Resize(u64, u32),
-    Measured,
+    Measured(u32),
     /// Nothing.
     Over,
 }
@@ -82,7 +85,7 @@ impl World {
 
     /// A store has been asked for its size.
     pub(super) fn is_measured(&self) -> bool {
-        matches!(self.change, Some(Change { phase: Phase::Measured, .. }))
+        matches!(self.change, Some(Change { phase: Phase::Measured(_), .. }))
     }
 
     fn begin_change(&mut self) -> Option<Change> {
@@ -152,7 +155,7 @@ impl World {
             Phase::Resize(to, _) if self.is_untouched(export) => {
                 self.resize(export, to);
                 self.command(owner.worker.into(), Command::Measure);
-                Phase::Measured
+                Phase::Measured(MEASURE_MAX)
             }
             Phase::Resize(_, 0) => {
                 // A disk hangs.
@@ -160,12 +163,16 @@ impl World {
                 return None;
             }
             Phase::Resize(to, left) => Phase::Resize(to, left - 1),
-            Phase::Measured => {
+            Phase::Measured(0) => {
+                self.failed = Some(format!("export {export}: its new size is not found"));
+                return None;
+            }
+            Phase::Measured(left) => {
                 let worker = self.workers[usize::from(owner.worker)].as_ref();
                 let found = worker.and_then(|worker| worker.export(owner.export));
                 let sectors = self.scenario.exports[export].sectors;
                 if found.is_none_or(|found| found.geometry.sectors != sectors) {
-                    return Some(Change { phase: Phase::Measured, ..change });
+                    return Some(Change { phase: Phase::Measured(left - 1), ..change });
                 }
                 self.halted = None;
                 Phase::Over
@@ -180,7 +187,8 @@ impl World {
         let Some(target) = &mut self.target else { return };
         target.publish(directory);
         let directory = Arc::clone(&target.directory);
-        (0..self.turns.len()).for_each(|worker| self.command(worker, Command::Directory(Arc::clone(&directory))));
+        (0..self.turns.len())
+            .for_each(|worker| self.command(worker, Command::Directory(Arc::clone(&directory))));
     }
 
     fn command(&mut self, worker: usize, command: Command) {

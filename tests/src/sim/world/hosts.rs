@@ -12,9 +12,11 @@ use crate::{Address, Mac, TARGET_MAC};
 
 /// ATA error: no such sector.
 const NOT_FOUND: u8 = 0x10;
-/// After so many requests the target knows a Linux host by its tags, losses included,
-/// and does not take IDENTIFY for a reboot any more.
+/// After so many replies, each to a newer request, the target knows a Linux host by its
+/// tags, losses included, and does not take IDENTIFY for a reboot any more; and one with
+/// two addresses by both.
 const KNOWN: u32 = 40;
+const BOTH_KNOWN: u32 = 80;
 /// An initiator that may not issue anything asks again after this time.
 const HALTED_NS: u64 = 3_000_000;
 /// Sectors that most operations go to.
@@ -110,8 +112,7 @@ impl World {
         // One host sets, one thing of a kind at a time.
         let sets = self.hosts.iter().position(|host| host.linux.export == export) == Some(host);
         // IDENTIFY ends what is remembered of a host that is not known, and of what it has set.
-        let is_known = self.hosts[host].in_order >= KNOWN && self.hosts[host].linux.tags == Tags::Linux;
-        let is_known = is_known && !sets;
+        let is_known = self.hosts[host].is_known() && !sets;
         let late = self.late_writes(host).next().map(|(_, late)| (late.lba, late.count));
         let free = |setting: Setting| self.setting[export][setting as usize].is_none();
         let rng = &mut self.rng;
@@ -404,6 +405,14 @@ impl World {
         let longest = if self.rng.hits(8_500) { 200_000 } else { think_max_ns };
         let at_ns = self.now_ns + self.rng.below(longest);
         self.at(at_ns, Event::Issue(host));
+    }
+}
+
+impl Host {
+    /// Whether the target knows the order of its tags.
+    pub(super) fn is_known(&self) -> bool {
+        let least = if self.linux.has_two_addresses() { BOTH_KNOWN } else { KNOWN };
+        self.linux.tags == Tags::Linux && self.in_order >= least
     }
 }
 

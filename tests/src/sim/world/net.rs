@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use super::super::history::{Ended, Op, What};
-use super::super::initiator::{Sending, Tags};
-use super::{Copy, Event, Host, Sent, Tag, World};
+use super::super::initiator::Sending;
+use super::{Copy, Event, Sent, Tag, World};
 use crate::FakeTarget;
 
 /// Copies that come up to so much later.
@@ -17,10 +17,6 @@ const DUPLICATE_MAX_NS: u64 = 40_000_000;
 /// Old frames come again up to this old; with the longest pause of a worker
 /// that makes a second.
 const REPLAY_MAX_NS: u64 = 700_000_000;
-/// Replies to a host until the target knows the order of its tags, with room to spare;
-/// and until it knows that its two addresses are those of one host.
-const KNOWN: u32 = 40;
-const BOTH_KNOWN: u32 = 80;
 /// How late a first delivery may be.
 const LATE_MAX_NS: u64 = 300_000_000;
 /// Writes after which an old frame does not come again.
@@ -97,20 +93,13 @@ impl World {
 
     /// Whether a first delivery may come later than what the host sends after it.
     fn may_be_late(&self, host: usize, what: What) -> bool {
-        let Host { linux, in_order, .. } = &self.hosts[host];
-        let two = linux.has_two_addresses();
+        let linux = &self.hosts[host].linux;
         let alone = self.hosts.iter().filter(|other| other.linux.export == linux.export).count() == 1;
-        let known = if !two {
-            KNOWN
-        } else if self.scenario.initiators[host].window == 1 {
-            BOTH_KNOWN
-        } else {
-            u32::MAX
-        };
+        let takes_turns = !linux.has_two_addresses() || self.scenario.initiators[host].window == 1;
         matches!(what, What::Read | What::Write | What::Discard)
-            && linux.tags == Tags::Linux
             && alone
-            && *in_order >= known
+            && takes_turns
+            && self.hosts[host].is_known()
     }
 
     /// An old write comes once more.

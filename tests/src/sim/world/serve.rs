@@ -245,7 +245,8 @@ impl World {
         }
         // What was written once more after a reboot is another operation with the same bytes.
         let reboots = self.hosts.iter().any(|host| host.boots > 0);
-        let writes = (0u32..).zip(&self.ops).filter(|(_, op)| op.what == What::Write && !op.beyond && !reboots);
+        let writes =
+            (0u32..).zip(&self.ops).filter(|(_, op)| op.what == What::Write && !op.beyond && !reboots);
         for (number, op) in writes.filter(|(_, op)| self.options.oracles && self.scenario.is_plain(op.export))
         {
             let sector = value::sector(self.seed, op.value - 1, op.lba);
