@@ -26,7 +26,8 @@
 //!
 //! IDENTIFY ends what is remembered of a host for copies and tags: a host that has
 //! booted sends it before it writes, and may begin with the tags of its last boot. If
-//! its tags are in an order and go on in it, it has not booted.
+//! its tags are in an order and go on in it, it has not booted; nor if it has sent
+//! something within a second, or the IDENTIFY is a copy (`identified.rs`).
 //!
 //! Bounded: [`SOURCES_MAX`] addresses an export, of each [`WRITES_MAX`] writes. An
 //! address that wrote within the horizon keeps its place; of one that finds none nothing
