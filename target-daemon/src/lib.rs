@@ -37,6 +37,8 @@ pub(crate) mod sync;
 pub mod control;
 /// What the process may still do while it serves: capabilities, files, system calls.
 pub mod privilege;
+/// The log, which waits for no reader.
+pub mod logging;
 /// Which receive queue of a NIC the frames of AoE go to.
 pub mod steer;
 /// `xblade top`: what a running daemon does, at a glance.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Top, Vblade};
 use xblade::control::client;
 use xblade::daemon;
+use xblade::logging;
 use xblade::steer::{self, Asked, Deed};
 use xblade::top;
 
@@ -21,10 +22,7 @@ const MACHINE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::read(words()).unwrap_or_else(|error| error.exit());
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .format_target(false)
-        .init();
+    logging::init(matches!(cli.command, Command::Serve(_) | Command::Vblade { .. }));
     let outcome = match cli.command {
         Command::Serve(args) => {
             let file = args.config.clone();
@@ -46,6 +44,7 @@ fn main() -> ExitCode {
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade { words } => vblade(&words),
     };
+    logging::flush();
     outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)
 }
 
@@ -83,7 +82,7 @@ fn complete(path: &Path) -> Result<Serve, u8> {
 fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
     daemon::serve(options, config).map_err(|failure| {
         // As clap says what is wrong with a command line, whatever RUST_LOG shows.
-        eprintln!("error: {failure}");
+        logging::say(&format!("error: {failure}\n"));
         failure.exit_code()
     })
 }

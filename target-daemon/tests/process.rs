@@ -33,6 +33,8 @@ mod command_line;
 mod configuration;
 #[path = "process/daemon.rs"]
 mod daemon;
+#[path = "process/data.rs"]
+mod data;
 #[path = "process/drop_in.rs"]
 mod drop_in;
 #[path = "process/faults.rs"]

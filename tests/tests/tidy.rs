@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Left may import right, and nothing else of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 19] = [
     ("link", &[]),
     ("ring", &[]),
     ("wire", &[]),
@@ -18,6 +18,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("prefetch", &[]),
     ("sync", &[]),
     ("privilege", &[]),
+    ("logging", &["privilege"]),
     ("shelf", &["wire", "store"]),
     ("command", &["wire", "shelf", "store"]),
     ("worker", &["ring", "wire", "command", "store", "shelf", "observe"]),
@@ -27,17 +28,30 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("top", &["config", "control"]),
     (
         "daemon",
-        &["config", "control", "link", "privilege", "ring", "wire", "store", "shelf", "observe", "worker"],
+        &[
+            "config",
+            "control",
+            "link",
+            "logging",
+            "privilege",
+            "ring",
+            "wire",
+            "store",
+            "shelf",
+            "observe",
+            "worker",
+        ],
     ),
     ("steer", &["link"]),
-    ("main", &["config", "control", "daemon", "steer", "top"]),
+    ("main", &["config", "control", "daemon", "logging", "steer", "top"]),
 ];
 
 /// Where `unsafe` may be written. Everything else is safe code over these.
-const UNSAFE_HOMES: [&str; 20] = [
+const UNSAFE_HOMES: [&str; 21] = [
     "prefetch.rs",
     "privilege/attempt.rs",
     "privilege/seccomp.rs",
+    "privilege/signals.rs",
     "ring/fake.rs",
     "ring/memory.rs",
     "ring/open.rs",

@@ -176,7 +176,8 @@ pub struct Serve {
     /// devices, and for files with holes); pin (for store=mmap: lock it into
     /// memory); huge (for store=mmap: on huge pages); allow=MAC (serve only this
     /// initiator, rather than those of --allow; repeat it for more;
-    /// allow=everybody: all); worker=N (which worker serves it, from 0).
+    /// allow=everybody: all); worker=N (which worker serves it, from 0); force
+    /// (serve it though hosts have used its address with other data).
     #[arg(required_unless_present = "config", value_name = "EXPORT")]
     pub exports: Vec<Export>,
 

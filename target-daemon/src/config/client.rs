@@ -51,7 +51,14 @@ pub enum AskCommand {
     #[command(subcommand)]
     Export(ExportCommand),
     /// Have a running xblade read its configuration file again.
-    Reload(Reach),
+    Reload {
+        /// As if each export in it had `force`.
+        #[arg(long)]
+        force: bool,
+        /// Whom to ask.
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Tell which hosts have reserved exports, or take a reservation away.
     Reservations(Listed),
     /// Tell which hosts exports are masked to, or take a mask away.
@@ -102,14 +109,35 @@ pub enum ExportCommand {
     Add {
         /// SHELF.SLOT=PATH[,OPTION...], as for `xblade serve`.
         export: String,
+        /// Also if hosts have used its address with other data.
+        #[arg(long)]
+        force: bool,
         /// Whom to ask.
         #[command(flatten)]
         reach: Reach,
     },
-    /// Stop serving an export: what is under way is finished first.
-    Remove(One),
+    /// Stop serving an export: what is under way is finished, and what hosts have written
+    /// made stable first.
+    Remove {
+        /// Which export, and whom to ask.
+        #[command(flatten)]
+        one: One,
+        /// Also if its file has no name any more, and what hosts have written is lost.
+        #[arg(long)]
+        force: bool,
+    },
     /// Look at the size of an export now.
     Resize(One),
+    /// Take writes again to a file of which a sync has failed: check the disk and what is on
+    /// it first.
+    Recover {
+        /// Which export, and whom to ask.
+        #[command(flatten)]
+        one: One,
+        /// Why writes may be taken again: for the log.
+        #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        reason: String,
+    },
     /// Refuse writes to an export from now on.
     ReadOnly {
         /// Which export, and whom to ask.

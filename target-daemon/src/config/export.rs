@@ -26,6 +26,8 @@ pub struct Export {
     pub allow: Option<Vec<Mac>>,
     /// The worker that is to have it; without one, whoever is next.
     pub worker: Option<u16>,
+    /// It takes its address also from other data that hosts have used there.
+    pub force: bool,
 }
 
 /// The store behind an export, as asked for.
@@ -100,6 +102,7 @@ pub(super) struct Raw {
     huge: Option<()>,
     pub(super) allow: Option<Vec<Mac>>,
     pub(super) worker: Option<u16>,
+    force: Option<()>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,8 +124,8 @@ impl FromStr for Export {
         for option in parts {
             raw.set(option)?;
         }
-        let (allow, worker) = (raw.allow.take(), raw.worker);
-        Ok(Self { address, image: raw.image(path)?, allow, worker })
+        let (allow, worker, force) = (raw.allow.take(), raw.worker, raw.is_forced());
+        Ok(Self { address, image: raw.image(path)?, allow, worker, force })
     }
 }
 
@@ -143,11 +146,17 @@ impl Raw {
             Some(("trim", v)) => once("trim", &mut self.trim, trim(v)?),
             None if option == "pin" => once("pin", &mut self.pin, ()),
             None if option == "huge" => once("huge", &mut self.huge, ()),
+            None if option == "force" => once("force", &mut self.force, ()),
             Some(("allow", v)) => allow(v, &mut self.allow),
             Some(("worker", "auto")) => Ok(()),
             Some(("worker", v)) => once("worker", &mut self.worker, worker(v)?),
             _ => Err(ExportError::Option { option: option.to_owned() }),
         }
+    }
+
+    /// Whether it takes its address in any case.
+    pub(super) fn is_forced(&self) -> bool {
+        self.force.is_some()
     }
 
     /// Whether nothing is behind it.

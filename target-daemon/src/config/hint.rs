@@ -30,7 +30,7 @@ const OPTIONS: [(&str, &str); 13] = [
 ];
 
 /// The options of an export.
-pub(super) const KNOWN: [&str; 11] = [
+pub(super) const KNOWN: [&str; 12] = [
     "ro",
     "offset=N",
     "length=N",
@@ -42,6 +42,7 @@ pub(super) const KNOWN: [&str; 11] = [
     "huge",
     "allow=MAC",
     "worker=N",
+    "force",
 ];
 
 /// The words that say so, after the name of what is no option of an export.

@@ -119,6 +119,7 @@ fn export(export: &Export) -> Value {
         rows.push(("allow", allow(macs)));
     }
     rows.push(("worker", export.worker.map_or("auto".into(), |worker| i64::from(worker).into())));
+    rows.push(("force", export.force.into()));
     section(rows).into()
 }
 

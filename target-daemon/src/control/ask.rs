@@ -66,7 +66,9 @@ pub enum Ask {
     Remove {
         /// Which.
         address: Address,
-        /// When its store is closed.
+        /// Also if what hosts have written to it is lost.
+        force: bool,
+        /// When its store is closed, and what hosts have written is stable.
         answer: Answer<Result<Changed, Refusal>>,
     },
     /// Refuse writes from now on, or take them again.
@@ -97,7 +99,21 @@ pub enum Ask {
     /// Tell of single requests and frames no more.
     EndTrace,
     /// Read the configuration file again.
-    Reload(Answer<Result<Changed, Refusal>>),
+    Reload {
+        /// As if each export in it had `force`.
+        force: bool,
+        /// When it is in force, or why not.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
+    /// Take writes again to a file of which a sync has failed.
+    Recover {
+        /// Which export of it.
+        address: Address,
+        /// Why that may be: for the log.
+        reason: String,
+        /// When it takes them.
+        answer: Answer<Result<Changed, Refusal>>,
+    },
     /// Take the reservation of an export away.
     ClearReservation {
         /// Which.

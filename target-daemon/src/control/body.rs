@@ -40,6 +40,21 @@ pub fn read_only(bytes: &[u8]) -> Result<bool, String> {
     read::<json::ReadOnly>(bytes, r#"{"read-only": true}"#).map(|body| body.read_only)
 }
 
+/// Why writes may be taken again.
+///
+/// # Errors
+///
+/// What is wrong with it, in one line.
+pub fn reason(bytes: &[u8]) -> Result<String, String> {
+    let example = r#"{"reason": "disk replaced, fsck done"}"#;
+    let json::Recover { reason } = read(bytes, example)?;
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(format!("the reason is empty: say what was checked, for the log: send {example}"));
+    }
+    Ok(reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+}
+
 fn read<T: DeserializeOwned>(bytes: &[u8], example: &str) -> Result<T, String> {
     serde_json::from_slice(bytes)
         .map_err(|error| format!("the body is not the JSON that is wanted here: {error}: send {example}"))

@@ -23,7 +23,7 @@ pub fn run(command: &AskCommand) -> Result<(), u8> {
         AskCommand::Status(reach) => tell::<json::Status>(reach, "/v1/status", print::status),
         AskCommand::Stats(reach) => tell::<json::Stats>(reach, "/v1/stats", print::stats),
         AskCommand::Trace(options) => trace::run(options),
-        AskCommand::Reload(reach) => change(reach, "POST", "/v1/reload", None),
+        AskCommand::Reload { force, reach } => change(reach, "POST", &forced("/v1/reload", *force), None),
         AskCommand::Export(command) => export(command),
         AskCommand::Reservations(Listed { clear: Some(address), reach }) => {
             change(reach, "DELETE", &of(*address, "/reservation"), None)
@@ -67,13 +67,30 @@ pub fn metrics_of(control: &Path) -> Option<SocketAddr> {
     config.get("service")?.get("metrics")?.as_str()?.parse().ok()
 }
 
+/// The exports of the xblade that answers on this socket whose paths do not lead to their
+/// files any more.
+pub fn replaced_in(control: &Path) -> Vec<(String, String)> {
+    let answer = Client::new(control).call("GET", "/v1/status", Vec::new()).unwrap_or_default();
+    let exports = serde_json::from_slice::<json::Status>(&answer).map(|status| status.exports);
+    let replaced = exports.unwrap_or_default().into_iter().filter(|export| export.replaced);
+    replaced.map(|export| (export.address, export.path.unwrap_or_default())).collect()
+}
+
 fn export(command: &ExportCommand) -> Result<(), u8> {
     match command {
-        ExportCommand::Add { export, reach } => {
-            let export = whole(export).map_err(|error| fail(&error, 2))?;
+        ExportCommand::Add { export, force, reach } => {
+            let forced = *force && !export.split(',').any(|option| option == "force");
+            let export = export.clone() + if forced { ",force" } else { "" };
+            let export = whole(&export).map_err(|error| fail(&error, 2))?;
             change(reach, "POST", "/v1/exports", Some(to_value(&json::Add { export })))
         }
-        ExportCommand::Remove(one) => change(&one.reach, "DELETE", &of(one.address, ""), None),
+        ExportCommand::Remove { one, force } => {
+            change(&one.reach, "DELETE", &forced(&of(one.address, ""), *force), None)
+        }
+        ExportCommand::Recover { one, reason } => {
+            let body = to_value(&json::Recover { reason: reason.clone() });
+            change(&one.reach, "POST", &of(one.address, "/recover"), Some(body))
+        }
         ExportCommand::Resize(one) => change(&one.reach, "POST", &of(one.address, "/resize"), None),
         ExportCommand::ReadOnly { one, off } => {
             let body = to_value(&json::ReadOnly { read_only: !off });
@@ -98,6 +115,10 @@ fn whole(text: &str) -> Result<String, String> {
 
 fn of(address: Address, what: &str) -> String {
     format!("/v1/exports/{address}{what}")
+}
+
+fn forced(path: &str, force: bool) -> String {
+    format!("{path}{}", if force { "?force=true" } else { "" })
 }
 
 fn tell<T: DeserializeOwned>(reach: &Reach, path: &str, words: fn(&T) -> String) -> Result<(), u8> {

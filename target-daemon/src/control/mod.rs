@@ -34,7 +34,7 @@ mod trace;
 
 pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use call::{CallError, Client};
-pub use client::metrics_of;
-pub use overview::{ExportView, InterfaceView, Overview};
+pub use client::{metrics_of, replaced_in};
+pub use overview::{ExportView, InterfaceView, Overview, RefusedView};
 pub use server::{Handle, start};
 pub use socket::{BindError, Listener, bind, socket_of};

@@ -20,6 +20,8 @@ pub struct Overview {
     pub workers: Vec<Snapshot>,
     /// By address.
     pub exports: Vec<ExportView>,
+    /// Exports that are configured and not served.
+    pub refused: Vec<RefusedView>,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceView>,
 }
@@ -46,6 +48,8 @@ pub struct ExportView {
     pub degraded: bool,
     /// Whether its store does not answer.
     pub stuck: bool,
+    /// Whether its path does not lead to its file any more.
+    pub replaced: bool,
     /// Requests under way, and those that wait for these.
     pub in_flight: usize,
     /// The config string.
@@ -56,6 +60,17 @@ pub struct ExportView {
     pub reservation: Vec<Mac>,
     /// What was counted.
     pub tally: Tally,
+}
+
+/// An export that is not served, for hosts have used other data at its address.
+#[derive(Clone, Debug)]
+pub struct RefusedView {
+    /// Where it would answer.
+    pub address: Address,
+    /// Its file or device; `None` for none.
+    pub path: Option<PathBuf>,
+    /// Why, with what to do.
+    pub why: String,
 }
 
 /// An interface.

@@ -81,6 +81,7 @@ pub fn router(asker: Asker) -> Router {
         .route("/v1/exports/{address}", get(export).delete(remove))
         .route("/v1/exports/{address}/read-only", post(read_only))
         .route("/v1/exports/{address}/resize", post(resize))
+        .route("/v1/exports/{address}/recover", post(recover))
         .route("/v1/exports/{address}/reservation", get(reservation).delete(clear_reservation))
         .route("/v1/exports/{address}/mask", get(mask).delete(clear_mask))
         .fallback(unknown)
@@ -135,8 +136,9 @@ async fn add(State(to): State<Questions>, Body(bytes): Body) -> Answered {
     change(&to, |answer| Ask::Add { export, answer }).await
 }
 
-async fn remove(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Ask::Remove { address, answer }).await
+async fn remove(State(to): State<Questions>, At(address): At, uri: Uri) -> Answered {
+    let force = is_forced(&uri)?;
+    change(&to, |answer| Ask::Remove { address, force, answer }).await
 }
 
 async fn read_only(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
@@ -148,8 +150,22 @@ async fn resize(State(to): State<Questions>, At(address): At) -> Answered {
     change(&to, |answer| Ask::Resize { address, answer }).await
 }
 
-async fn reload(State(to): State<Questions>) -> Answered {
-    change(&to, Ask::Reload).await
+async fn recover(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
+    let reason = body::reason(&bytes).map_err(bad)?;
+    change(&to, |answer| Ask::Recover { address, reason, answer }).await
+}
+
+async fn reload(State(to): State<Questions>, uri: Uri) -> Answered {
+    let force = is_forced(&uri)?;
+    change(&to, |answer| Ask::Reload { force, answer }).await
+}
+
+fn is_forced(uri: &Uri) -> Result<bool, Error> {
+    match uri.query() {
+        None | Some("" | "force=false") => Ok(false),
+        Some("force=true") => Ok(true),
+        Some(other) => Err(bad(format!("{other}: means nothing here: give force=true, or nothing"))),
+    }
 }
 
 async fn clear_reservation(State(to): State<Questions>, At(address): At) -> Answered {

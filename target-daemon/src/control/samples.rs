@@ -75,6 +75,8 @@ pub struct ExportSample {
     pub degraded: bool,
     /// Its store does not answer.
     pub stuck: bool,
+    /// Its path does not lead to its file any more.
+    pub replaced: bool,
     /// Somebody has reserved it.
     pub reserved: bool,
     /// Service times of reads and writes: the cells of the histogram that are
@@ -132,6 +134,7 @@ impl From<&ExportView> for ExportSample {
             read_only: export.read_only,
             degraded: export.degraded,
             stuck: export.stuck,
+            replaced: export.replaced,
             reserved: !export.reservation.is_empty(),
             times: times.into_iter().collect(),
         }

@@ -1,11 +1,16 @@
 //! What the control thread answers.
 
+use std::time::{Duration, Instant};
+
+use super::closing::Removed;
 use super::control::Served;
-use super::interface::Presence;
-use super::reload;
+use super::exports::Refused;
+use super::interface::{Presence, names_of};
+use super::quarantine;
+use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
 use crate::config::{self, Export, Image, Serve};
-use crate::control::{Ask, Changed, InterfaceView, Overview, Refusal};
+use crate::control::{Answer, Ask, Changed, InterfaceView, Overview, Refusal, RefusedView};
 use crate::link::{Counter, XdpMode};
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, WithExports};
@@ -19,7 +24,19 @@ pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
             let address = export.address;
             answer(logged("export add", address, add(*export, served)));
         }
-        Ask::Remove { address, answer } => answer(logged("export remove", address, remove(address, served))),
+        Ask::Remove { address, force, answer } => {
+            let removed = logged("export remove", address, remove(address, force, served));
+            match removed {
+                // Who asked may pull the disk when it is done.
+                Ok(changed) if served.team.roster.is_closing(address) => {
+                    served.awaited.push(Awaited { address, changed, answer, since: Instant::now() });
+                }
+                removed => answer(removed),
+            }
+        }
+        Ask::Recover { address, reason, answer } => {
+            answer(logged("export recover", address, recover(address, &reason, served)));
+        }
         Ask::ReadOnly { address, read_only, answer } => {
             let what = if read_only { "export read-only" } else { "export read-only --off" };
             answer(logged(what, address, set_read_only(address, read_only, served)));
@@ -36,7 +53,7 @@ pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
             served.team.trace(None);
             log::info!("the trace has ended");
         }
-        Ask::Reload(answer) => answer(reload(served, sizes)),
+        Ask::Reload { force, answer } => answer(reload(served, sizes, force)),
         Ask::ClearReservation { address, answer } => {
             let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
             answer(logged("reservations --clear", address, outcome));
@@ -78,14 +95,17 @@ fn overview(served: &Served<'_>) -> Overview {
         up: served.since.elapsed(),
         workers: served.team.snapshots(WithExports::No),
         exports: served.team.views(),
+        refused: served.refused.iter().map(refused_view).collect(),
         interfaces: interfaces.collect(),
     }
 }
 
 /// Reads the file again and puts it in force.
-pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes) -> Result<Changed, Refusal> {
+pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result<Changed, Refusal> {
     let outcome = read_again(served).and_then(|next| {
-        let changed = reload::apply(served.team, served.interfaces, served.options, next)?;
+        let (next, refused) = without_refused(next, served, force);
+        let changed = apply(served, next, force)?;
+        served.refused = refused;
         sizes.set_period(served.options);
         Ok(changed)
     });
@@ -94,7 +114,41 @@ pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes) -> Result<Changed, Ref
         Ok(changed) => log::info!("reloaded: {} change(s)", changed.lines.len()),
         Err(refusal) => log::error!("reload: {refusal}"),
     }
-    outcome
+    outcome.map(|mut changed| {
+        // No changes, but what whoever reloads has to know.
+        changed.lines.extend(served.refused.iter().map(|refused| format!("NOT SERVED: {}", refused.why)));
+        changed.lines.extend(served.team.replaced());
+        changed
+    })
+}
+
+fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Result<Changed, Refusal> {
+    reload::apply(served.team, served.interfaces, served.options, next, &How { force, recover: None })
+}
+
+/// What is to be served without what was not served so far, and still may not be.
+fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve, Vec<Refused>) {
+    let (folder, interfaces) = (next.service.state.0.clone(), names_of(served.interfaces));
+    let still = |export: &Export| {
+        let was = served.refused.iter().any(|refused| refused.wanted.address == export.address);
+        let data = quarantine::data_of(export).filter(|_| was && !force && !export.force)?;
+        quarantine::check_kept(export, &data, folder.as_deref(), &interfaces).err()
+    };
+    let refused = next
+        .exports
+        .iter()
+        .filter_map(|wanted| Some(Refused { wanted: wanted.clone(), why: still(wanted)? }));
+    let refused: Vec<Refused> = refused.collect();
+    next.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
+    (next, refused)
+}
+
+fn refused_view(refused: &Refused) -> RefusedView {
+    let path = match &refused.wanted.image {
+        Image::File(options) => Some(options.path.clone()),
+        Image::Null { .. } => None,
+    };
+    RefusedView { address: refused.wanted.address, path, why: refused.why.clone() }
 }
 
 fn read_again(served: &Served<'_>) -> Result<Serve, Refusal> {
@@ -118,15 +172,70 @@ fn add(mut export: Export, served: &mut Served<'_>) -> Result<Changed, Refusal> 
     }
     export.allow.get_or_insert_with(|| served.options.allow.clone());
     let mut next = served.options.clone();
+    let force = std::mem::take(&mut export.force);
     next.exports.push(export);
-    reload::apply(served.team, served.interfaces, served.options, next)
+    let changed = apply(served, next, force)?;
+    served.refused.retain(|refused| refused.wanted.address != address);
+    Ok(changed)
 }
 
-fn remove(address: Address, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Result<Changed, Refusal> {
     known(address, served)?;
     let mut next = served.options.clone();
     next.exports.retain(|export| export.address != address);
-    reload::apply(served.team, served.interfaces, served.options, next)
+    let changed = apply(served, next, force)?;
+    // That it is gone does not make it good.
+    match changed.lines.iter().find(|line| line.contains(UNSYNCED)) {
+        Some(line) => Err(Refusal::Machine(line.clone())),
+        None => Ok(changed),
+    }
+}
+
+/// An export whose removal waits for its last sync.
+pub struct Awaited {
+    address: Address,
+    changed: Changed,
+    answer: Answer<Result<Changed, Refusal>>,
+    since: Instant,
+}
+
+/// Longer than this nobody waits: less than HTTP gives a change.
+const AWAITED_MAX: Duration = Duration::from_secs(30);
+
+/// Answers those who wait for exports to be closed.
+pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
+    for Awaited { address, changed, answer, since } in std::mem::take(&mut served.awaited) {
+        let how = closed.iter().find(|(other, _)| *other == address).map(|(_, how)| how);
+        match how {
+            Some(Removed::Unsynced(why)) => {
+                answer(Err(Refusal::Machine(format!("{address} removed, but {why}"))))
+            }
+            Some(Removed::Closed) => answer(Ok(changed)),
+            Some(Removed::Later) | None if since.elapsed() < AWAITED_MAX => {
+                served.awaited.push(Awaited { address, changed, answer, since });
+            }
+            Some(Removed::Later) | None => answer(Err(Refusal::Machine(format!(
+                "{address} removed, but what hosts have written is still on its way to the disk: wait until the log says \
+                 `{address} is closed` before you take the disk away"
+            )))),
+        }
+    }
+}
+
+/// Takes writes again, with the store opened anew.
+fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+    known(address, served)?;
+    if !served.team.degraded().contains(&address) {
+        return Err(Refusal::Request(format!(
+            "{address} has had no fault since it was opened: it needs no recovery"
+        )));
+    }
+    let how = How { force: false, recover: Some(address) };
+    let next = served.options.clone();
+    reload::apply(served.team, served.interfaces, served.options, next, &how)?;
+    let line = format!("{address} takes writes again, by order, because: {reason}");
+    log::warn!("{line}");
+    Ok(Changed { lines: vec![line] })
 }
 
 /// Refuses writes at once, with the store as it is open; to take them again, the
@@ -143,7 +252,7 @@ fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> 
     }
     options.read_only = read_only;
     if !read_only {
-        return reload::apply(served.team, served.interfaces, served.options, next);
+        return apply(served, next, false);
     }
     settings.read_only = true;
     if let Some(export) = next.exports.iter().find(|export| export.address == address) {

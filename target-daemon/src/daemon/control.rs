@@ -1,6 +1,6 @@
 //! The control thread: signals, and interfaces and stores that change.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -10,7 +10,8 @@ use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use super::answer;
+use super::answer::{self, Awaited};
+use super::exports::Refused;
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
 use super::notify::{self, Vigil};
@@ -21,6 +22,7 @@ use super::unserved::Unserved;
 use crate::config::Serve;
 use crate::control::{Ask, Asked};
 use crate::link::{self, Changes, Facts, LinkEvents};
+use crate::logging;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -39,6 +41,10 @@ pub struct Served<'a> {
     pub config: Option<&'a Path>,
     /// Since when.
     pub since: Instant,
+    /// Exports that are configured and not served.
+    pub refused: Vec<Refused>,
+    /// Who waits for an export to be closed.
+    pub awaited: Vec<Awaited>,
 }
 
 impl Served<'_> {
@@ -76,12 +82,12 @@ pub fn run(
             return Ok(());
         }
         if signals.take(&signals.report) {
-            say(&served.team.report(served.interfaces));
+            logging::say(&served.team.report(served.interfaces));
         }
         if signals.take(&signals.look) {
             vigil.reloading();
             // What is wrong with it was logged.
-            let well = served.config.is_none() || answer::reload(served, &mut sizes).is_ok();
+            let well = served.config.is_none() || answer::reload(served, &mut sizes, false).is_ok();
             info!("looking at the sizes of all exports");
             sizes.look_now();
             vigil.reloaded(served.status(&unserved), well);
@@ -89,7 +95,7 @@ pub fn run(
         while let Some(ask) = asked.next() {
             // The service manager is told as of a reload by signal; whether it went
             // well, who asked is told.
-            let reloads = matches!(ask, Ask::Reload(_));
+            let reloads = matches!(ask, Ask::Reload { .. });
             if reloads {
                 vigil.reloading();
             }
@@ -98,7 +104,10 @@ pub fn run(
                 vigil.reloaded(served.status(&unserved), true);
             }
         }
-        served.team.see_off();
+        let closed = served.team.see_off();
+        answer::answer_awaited(served, &closed);
+        served.team.note_used();
+        served.team.watch_files();
         sizes.follow(served.team, served.interfaces.len(), served.options);
         too_long.warn(served.team, served.interfaces);
         let changes = events.drain().unwrap_or(Changes { any: true, removed: Vec::new() });
@@ -119,10 +128,11 @@ pub fn run(
         }
         let now = served.team.degraded();
         for address in now.iter().filter(|address| !degraded.contains(*address)) {
+            served.team.note_failed(*address);
             error!(
                 "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, and no \
-                 more writes are taken until xblade is restarted. Check the disk and what is on it first; no signal \
-                 brings the writes back"
+                 more writes are taken until xblade is restarted, or `xblade export recover {address} --reason TEXT` is \
+                 given. Check the disk and what is on it first; no signal brings the writes back, and no reload"
             );
         }
         degraded = now;
@@ -142,12 +152,6 @@ fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
         info!("{address}: the store answers again");
     }
     now
-}
-
-/// Writes a report to standard error. That nobody may be listening there any
-/// more is no reason to stop serving, and `eprint` would panic.
-pub fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Reads the facts of an interface again and passes on what has changed. It is

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
-use log::{info, warn};
+use log::{error, info, warn};
 
 use super::failure::Failure;
 use super::keeper;
+use super::quarantine;
 use crate::config::{self, Image, Serve};
 use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
 use crate::store::{
-    self, Access, Durability, Expected, Holder, NullStore, OpenError, OpenOptions, SECTOR_BYTES, Store,
+    self, Access, Data, Durability, Expected, Holder, Identity, NullStore, OpenError, OpenFile, OpenOptions,
+    SECTOR_BYTES, Store,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -23,6 +25,28 @@ pub struct Opened {
     pub export: Export,
     /// How its bytes are reached, and writes made stable.
     pub way: Way,
+    /// Where its bytes are.
+    pub source: Source,
+}
+
+/// Where the bytes of an export are.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Which data it is.
+    pub data: Data,
+    /// The file or device, if there is one.
+    pub file: Option<OpenFile>,
+    /// Whether hosts may have written to it, also if writes are refused now.
+    pub is_writable: bool,
+}
+
+/// An export that is not served, for hosts have used other data at its address.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The export.
+    pub wanted: config::Export,
+    /// Why, with what to do.
+    pub why: String,
 }
 
 /// How the bytes of a store are reached, and writes made stable.
@@ -54,14 +78,38 @@ impl Way {
     }
 }
 
-/// Opens and locks every store. Nothing stays open if one of them fails.
-pub fn open(options: &Serve) -> Result<Vec<Opened>, Failure> {
+/// Opens and locks every store. Nothing stays open if one of them fails. An export at
+/// whose address hosts have used other data is left out, and told of.
+///
+/// # Errors
+///
+/// One cannot be opened, or there is nothing left to serve.
+pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
     let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
     if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }
-    options.exports.iter().map(|wanted| open_one(wanted, options)).collect()
+    let (mut opened, mut refused) = (Vec::new(), Vec::new());
+    let folder = options.service.state.0.as_deref();
+    for wanted in &options.exports {
+        let one = open_one(wanted, options)?;
+        let kept = quarantine::check_kept(wanted, &one.source.data, folder, interfaces);
+        match kept {
+            Err(why) if wanted.force => warn!("{} is forced: {why}", wanted.address),
+            Err(why) => {
+                error!("{} is NOT SERVED: {why}", wanted.address);
+                refused.push(Refused { wanted: wanted.clone(), why });
+                continue;
+            }
+            Ok(()) => {}
+        }
+        opened.push(one);
+    }
+    match (opened.is_empty(), refused.first()) {
+        (true, Some(Refused { why, .. })) => Err(Failure::Machine(why.clone().into())),
+        _ => Ok((opened, refused)),
+    }
 }
 
 /// Who may use an export.
@@ -120,10 +168,13 @@ pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Fa
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
     let folder = all.service.state.0.as_deref();
-    let (store, read_only, durability, path, way) = match &wanted.image {
+    let (store, read_only, durability, path, way, source) = match &wanted.image {
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
-            (store, false, Durability::Volatile, String::new(), Way { access: "null", stable: "" })
+            let data = Data { identity: Identity::null(), offset_bytes: 0 };
+            let (way, source) =
+                (Way { access: "null", stable: "" }, Source { data, file: None, is_writable: true });
+            (store, false, Durability::Volatile, String::new(), way, source)
         }
         Image::File(options) => {
             privilege::may_open(&options.path).map_err(Failure::request)?;
@@ -135,7 +186,9 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
                 warn!("{address}: {warning}");
             }
             let (path, way) = (options.path.display().to_string(), Way::of(&opened));
-            (opened.store, options.read_only, options.durability, path, way)
+            let is_writable = !options.read_only;
+            let source = Source { data: opened.data, file: Some(opened.file), is_writable };
+            (opened.store, options.read_only, options.durability, path, way, source)
         }
     };
     let told = way.told(read_only);
@@ -156,9 +209,9 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     );
     let mut export = Export::new(settings, store);
     if let Some(folder) = folder {
-        keeper::restore(&mut export, wanted, folder)?;
+        keeper::restore(&mut export, wanted, &source.data, folder)?;
     }
-    Ok(Opened { export, way })
+    Ok(Opened { export, way, source })
 }
 
 /// The other export that has the bytes, where one of ours has them.

@@ -2,6 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+
+use rustix::process::{Resource, getrlimit};
 
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
@@ -34,8 +37,8 @@ pub enum Failure {
 
 impl Failure {
     /// A condition of this machine, with the system's error.
-    pub fn machine(what: &str, source: impl fmt::Display) -> Self {
-        Self::Machine(format!("{what}: {source}").into())
+    pub fn machine(what: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Machine(Box::new(Caused { what: what.to_owned(), source: source.into() }))
     }
 
     /// A request that cannot be fulfilled.
@@ -54,8 +57,35 @@ impl Failure {
     }
 }
 
+/// What failed, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+struct Caused {
+    what: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// Whether one of the causes is that too many files are open, here or on the machine.
+pub fn is_out_of_files(error: &(dyn Error + 'static)) -> bool {
+    let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    matches!(code, Some(libc::EMFILE | libc::ENFILE)) || error.source().is_some_and(is_out_of_files)
+}
+
 /// An error and all its causes, on one line.
-pub fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let text = with_causes(error);
+    if !is_out_of_files(error) {
+        return text;
+    }
+    let limit =
+        getrlimit(Resource::Nofile).current.map_or("any number of".to_owned(), |limit| limit.to_string());
+    format!(
+        "{text}: this process may have {limit} files open: raise the hard limit (ulimit -Hn, LimitNOFILE= of the \
+         service; sysctl fs.file-max for the machine), or serve fewer exports"
+    )
+}
+
+fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -85,3 +115,19 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_files_run_out_the_limit_is_named_with_the_remedy() {
+        let error = |code| Failure::machine("cannot do it", io::Error::from_raw_os_error(code)).to_string();
+        for code in [libc::EMFILE, libc::ENFILE] {
+            let text = error(code);
+            assert!(text.starts_with("cannot do it: Too many open files"), "{text}");
+            assert!(text.contains("files open: raise the hard limit (ulimit -Hn, LimitNOFILE="), "{text}");
+        }
+        assert_eq!(error(libc::EIO), "cannot do it: Input/output error (os error 5)");
+    }
+}

@@ -5,6 +5,7 @@
 use super::exports;
 use super::failure::{Failure, chain};
 use super::interface;
+use super::quarantine;
 use crate::config::{Fault, Image, Loaded, Place};
 use crate::control::{self, metrics};
 use crate::link;
@@ -34,7 +35,7 @@ fn fault(at: &Place, text: &str) -> Fault {
 }
 
 fn interfaces(loaded: &Loaded) -> Vec<Fault> {
-    let there = link::names().unwrap_or_default();
+    let there = link::all().unwrap_or_default();
     let one = |(wanted, at): (&String, &Place)| {
         let names = match interface::fitting(wanted, &there) {
             Ok(names) => names,
@@ -55,9 +56,15 @@ fn in_order(text: &str) -> String {
 }
 
 fn files(loaded: &Loaded) -> Vec<Fault> {
+    let interfaces = interface::names(&loaded.serve.interfaces).unwrap_or_default();
     let one = |(export, at): (&crate::config::Export, &Place)| {
         let Image::File(options) = &export.image else { return None };
-        store::examine(options).err().map(|error| fault(at, &remedy_last(&error)))
+        if let Err(error) = store::examine(options) {
+            return Some(fault(at, &remedy_last(&error)));
+        }
+        let data = quarantine::data_of(export).filter(|_| !export.force)?;
+        let folder = loaded.serve.service.state.0.as_deref();
+        quarantine::check_kept(export, &data, folder, &interfaces).err().map(|why| fault(at, &why))
     };
     loaded.serve.exports.iter().zip(&loaded.paths).filter_map(one).collect()
 }

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::plan;
 use crate::config::{self, Serve};
 use crate::control;
-use crate::link::{self, AttachError, Facts, Mode, Owned, Program, XdpMode};
+use crate::link::{self, AttachError, Facts, Mode, Named, Owned, Program, XdpMode};
 use crate::ring::{self, Lane, Wanted, XskRings, ZeroCopy};
 use crate::shelf;
 
@@ -57,10 +57,15 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
     Ok(interfaces)
 }
 
+/// Their names.
+pub fn names_of(interfaces: &[Interface]) -> Vec<String> {
+    interfaces.iter().map(|interface| interface.facts.name.clone()).collect()
+}
+
 /// The names of the interfaces that are meant: a pattern stands for all that it
 /// fits, a name for itself.
 pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
-    let there = link::names().map_err(|e| Failure::machine("cannot list the interfaces", e))?;
+    let there = link::all().map_err(|e| Failure::machine("cannot list the interfaces", e))?;
     let mut names: Vec<String> = Vec::new();
     for one in wanted {
         if wanted.iter().filter(|other| *other == one).count() > 1 {
@@ -75,21 +80,26 @@ pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// The interfaces that a name or pattern stands for.
-pub fn fitting(wanted: &str, there: &[String]) -> Result<Vec<String>, Failure> {
-    if there.iter().any(|name| name == wanted) || !wanted.contains(['*', '?', '[']) {
+/// The interfaces that a name or pattern stands for. An alternative name is as good.
+pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
+    if let Some(one) = there.iter().find(|one| one.is_called(wanted)) {
+        return Ok(vec![one.name.clone()]);
+    }
+    if !wanted.contains(['*', '?', '[']) {
         return Ok(vec![wanted.to_owned()]);
     }
     let pattern = glob::Pattern::new(wanted).map_err(|e| {
         Failure::request(format!("{wanted} is not a pattern: {}: write eth* or eth[01]", e.msg))
     })?;
     // The loopback and tunnels fit many patterns, and are never meant.
-    let is_ethernet = |name: &&String| Facts::read(name).is_ok_and(|facts| !facts.loopback);
-    let ethernet: Vec<String> = there.iter().filter(is_ethernet).cloned().collect();
-    let mut fitting: Vec<String> = ethernet.iter().filter(|name| pattern.matches(name)).cloned().collect();
+    let is_ethernet = |one: &&Named| Facts::read(&one.name).is_ok_and(|facts| !facts.loopback);
+    let ethernet: Vec<&Named> = there.iter().filter(is_ethernet).collect();
+    let fits = |one: &&&Named| one.names().any(|name| pattern.matches(name));
+    let mut fitting: Vec<String> = ethernet.iter().filter(fits).map(|one| one.name.clone()).collect();
     fitting.sort();
     if fitting.is_empty() {
-        let there = if ethernet.is_empty() { "none".to_owned() } else { ethernet.join(", ") };
+        let names: Vec<&str> = ethernet.iter().map(|one| one.name.as_str()).collect();
+        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let what =
             format!("no Ethernet interface fits {wanted}: correct it, or make one (there are {there})");
         return Err(Failure::Machine(what.into()));
@@ -115,7 +125,8 @@ pub fn usable(name: &str) -> Result<Facts, Failure> {
 pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<PlacedLane>, Failure> {
     let workers = plan::workers(options, interfaces.iter().map(|interface| interface.facts.queues));
     let mut lanes = Vec::new();
-    for (index, interface) in interfaces.iter_mut().enumerate() {
+    for index in in_order(interfaces)? {
+        let Some(interface) = interfaces.get_mut(index) else { continue };
         let mut program = attach_program(&interface.facts, options, workers)?;
         // Before the first frame, so that all of an export take one way.
         direct_one(&mut program, &interface.facts.name, &plan::owners(options, workers));
@@ -126,7 +137,25 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
         }
         interface.program = Some(program);
     }
+    lanes.sort_by_key(|placed| placed.interface);
     Ok(lanes)
+}
+
+/// The places of the interfaces in the order in which they can be given a program: the
+/// kernel takes none below another.
+fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
+    let failed = |e| Failure::machine("cannot list the interfaces", e);
+    let indexes: Vec<u32> = interfaces.iter().map(|interface| interface.facts.index).collect();
+    for (upper, lower) in link::pairs(&indexes).map_err(failed)? {
+        if let (Some(upper), Some(lower)) = (interfaces.get(upper), interfaces.get(lower)) {
+            let (upper, lower) = (&upper.facts.name, &lower.facts.name);
+            warn!(
+                "{upper} lies on {lower}, and both are to be served: the XDP program on {lower} takes what arrives \
+                 there, so no host reaches {upper} that way: leave one of them out"
+            );
+        }
+    }
+    link::lowest_first(&indexes).map_err(failed)
 }
 
 /// The lanes of a queue, each with its worker. Every frame of the queue reaches
@@ -198,8 +227,8 @@ fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Prog
 }
 
 /// The error, with what to do where it is an xblade that serves the interface.
-fn advised(mut error: AttachError) -> AttachError {
-    if let AttachError::Occupied(occupant) = &mut error
+pub(super) fn advised(mut error: AttachError) -> AttachError {
+    if let AttachError::Occupied(occupant) | AttachError::Below { above: Some(occupant), .. } = &mut error
         && occupant.is_xblade()
     {
         occupant.advice = Some(instead_of_a_second(&occupant.holders));

@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod claim;
+mod closing;
 mod control;
 mod exports;
 mod failure;
@@ -12,6 +13,7 @@ mod keeper;
 mod notify;
 mod past;
 mod plan;
+mod quarantine;
 mod reload;
 mod roster;
 mod sandbox;
@@ -19,6 +21,7 @@ mod sizes;
 mod team;
 mod too_long;
 mod unserved;
+mod watch;
 
 pub use check::{check, check_for};
 pub use failure::Failure;
@@ -29,7 +32,7 @@ use std::time::Instant;
 
 use crate::config::{Serve, ServiceOptions};
 use crate::control::{BindError, Listener, bind, channel, metrics, start};
-use crate::{link, plant};
+use crate::{link, logging, plant, privilege};
 
 /// Serves until a signal comes, then drains and detaches.
 ///
@@ -44,6 +47,7 @@ use crate::{link, plant};
 ///
 /// One [`Failure`], said in one line; whatever was set up is taken down again.
 pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
+    privilege::ignore_signals_of_io();
     if let Some(bug) = plant::planted_everywhere() {
         log::warn!("planted: {bug:?}");
     }
@@ -60,14 +64,19 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let socket = control_socket(&options.service)?;
     let metrics = options.service.metrics.0.map(metrics::Listener::bind).transpose();
     let metrics = metrics.map_err(|e| Failure::Machine(e.into()))?;
-    let exports = exports::open(options)?;
+    let (exports, refused) = exports::open(options, &interface::names_of(&interfaces))?;
+    let mut options = options.clone();
+    options.exports.retain(|export| !refused.iter().any(|refused| refused.wanted.address == export.address));
+    let options = &options;
     let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
         claim::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
+    logging::start().map_err(|e| Failure::machine("cannot start a thread", e))?;
     let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
+    team.load_all_used();
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
@@ -83,6 +92,8 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         team: &mut team,
         interfaces: &mut interfaces,
         options: &mut options.clone(),
+        refused,
+        awaited: Vec::new(),
         config,
         since: Instant::now(),
     };
@@ -91,8 +102,10 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     drop(asked);
     drop(server);
     vigil.stopping();
+    team.note_used();
+    team.tell_of_nameless();
     let (report, left) = team.stop(&interfaces);
-    control::say(&report);
+    logging::say(&report);
     outcome?;
     let what = match left {
         team::Left { workers: 0, requests: 0 } => return Ok(()),
@@ -130,6 +143,10 @@ fn prepare() -> Result<(), Failure> {
     // cannot be raised, the rings say whether that matters.
     if let Err(e) = link::raise_memlock() {
         log::debug!("{e}");
+    }
+    privilege::raise_files();
+    for limit in privilege::unwanted_limits() {
+        log::warn!("{limit}");
     }
     Ok(())
 }

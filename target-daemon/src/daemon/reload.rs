@@ -5,15 +5,29 @@ use std::collections::BTreeMap;
 
 use log::{error, info, warn};
 
+use super::closing::Removed;
 use super::exports::{self, Opened};
 use super::failure::Failure;
 use super::interface::{self, Interface};
+use super::quarantine;
 use super::team::Team;
 use crate::config::{self, Export, Image, Serve};
 use crate::control::{Changed, Refusal};
 use crate::link;
 use crate::store::Durability;
 use crate::wire::aoe::Address;
+
+/// How a change is made.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// As if each export had [`Export::force`]; and files without a name are closed.
+    pub force: bool,
+    /// An export that is opened anew as it is, and takes writes again.
+    pub recover: Option<Address>,
+}
+
+/// Said of an export that is gone, before the reason.
+pub const UNSYNCED: &str = "removed, but";
 
 /// What differs between two configurations.
 struct Difference {
@@ -38,8 +52,9 @@ pub fn apply(
     interfaces: &mut [Interface],
     now: &mut Serve,
     next: Serve,
+    how: &How,
 ) -> Result<Changed, Refusal> {
-    let changed = change_over(team, interfaces, now, next);
+    let changed = change_over(team, interfaces, now, next, how);
     team.roster.past.has_changed();
     changed
 }
@@ -49,18 +64,27 @@ fn change_over(
     interfaces: &mut [Interface],
     now: &mut Serve,
     mut next: Serve,
+    how: &How,
 ) -> Result<Changed, Refusal> {
     refuse_no_interface(now, &next)?;
     refuse_what_needs_a_restart(now, &next)?;
-    let difference = compare(now, &next);
+    let difference = compare(now, &next, how.recover);
     for export in difference.added.iter().chain(difference.reopened.iter().map(|(_, next)| next)) {
         team.refuse_no_worker(export)?;
-        team.refuse_other_data(export)?;
+        // What cannot be opened has its error below.
+        if let Some(data) = quarantine::data_of(export) {
+            team.refuse_other_data(export, &data, how.force || export.force)?;
+        }
+    }
+    for export in &leaving(&difference, now) {
+        let stays = difference.reopened.iter().find(|(_, next)| next.address == export.address);
+        let force = how.force || stays.is_some_and(|(_, next)| next.force);
+        team.refuse_nameless(export.address, force)?;
     }
     // What lies in nobody's way is opened before anything changes.
     let (free, blocked): (Vec<&Export>, Vec<&Export>) =
         difference.added.iter().partition(|export| !is_in_the_way(export, &difference, now));
-    let opened = open_all(&free, &next).map_err(refusal)?;
+    let opened = open_all(team, &free, &next, how)?;
     let later: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
     // What cannot be opened is not closed for that.
     later.iter().try_for_each(|export| exports::examine(export)).map_err(refusal)?;
@@ -73,20 +97,31 @@ fn change_over(
     let used: Vec<Address> =
         difference.removed.iter().copied().filter(|address| team.is_used(*address)).collect();
     for export in &old {
-        if !team.remove(export.address) {
-            warn!(
-                "{}: requests to it are still under way; it is closed when they have ended",
-                export.address
-            );
+        let address = export.address;
+        match team.remove(address, difference.removed.contains(&address)) {
+            Removed::Closed => {}
+            Removed::Later => warn!(
+                "{address}: requests to it are still under way, or what hosts have written is still on its way to the \
+                 disk; the log says when it is closed"
+            ),
+            Removed::Unsynced(why) => {
+                error!("{address} {UNSYNCED} {why}");
+                lines.push(format!("{address} {UNSYNCED} {why}"));
+            }
         }
     }
-    let reopened = match open_all(&later, &next) {
+    if let Some(export) = old.iter().find(|export| Some(export.address) == how.recover)
+        && let Some(data) = quarantine::data_of(export)
+    {
+        team.roster.quarantine.recover(&data.identity);
+    }
+    let reopened = match open_all(team, &later, &next, how) {
         Ok(opened) => opened,
         Err(failure) => {
             let lost = restore(team, &old, now);
             narrow(interfaces, now);
             interface::direct(interfaces, &team.owners());
-            return Err(if lost.is_empty() { refusal(failure) } else { with_lost(&failure, &lost) });
+            return Err(if lost.is_empty() { failure } else { with_lost(&failure, &lost) });
         }
     };
     for (export, opened) in opened.into_iter().chain(reopened) {
@@ -113,7 +148,10 @@ fn change_over(
         change(team, export, &next);
         lines.push(format!("{} changed", export.address));
     }
-    lines.extend(difference.removed.iter().map(|address| match used.contains(address) {
+    let told =
+        |address: &&Address| !lines.iter().any(|line| line.starts_with(&format!("{address} {UNSYNCED}")));
+    let removed: Vec<&Address> = difference.removed.iter().filter(told).collect();
+    lines.extend(removed.into_iter().map(|address| match used.contains(address) {
         true => format!("{address} removed: hosts have used it, and wait for it up to 180 s"),
         false => format!("{address} removed"),
     }));
@@ -133,7 +171,7 @@ fn change_over(
 
 /// A restart would not help, and leave hosts without their disks.
 fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Refusal> {
-    let there = link::names().unwrap_or_default();
+    let there = link::all().unwrap_or_default();
     let new = next.interfaces.iter().filter(|name| !now.interfaces.contains(name));
     for wanted in new {
         let names = interface::fitting(wanted, &there);
@@ -173,7 +211,7 @@ fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Refusal>
     )))
 }
 
-fn compare(now: &Serve, next: &Serve) -> Difference {
+fn compare(now: &Serve, next: &Serve, anew: Option<Address>) -> Difference {
     let by_address =
         |serve: &Serve| serve.exports.iter().map(|e| (e.address, e.clone())).collect::<BTreeMap<_, _>>();
     let (old, new) = (by_address(now), by_address(next));
@@ -184,7 +222,7 @@ fn compare(now: &Serve, next: &Serve) -> Difference {
         match old.get(&address) {
             None => difference.added.push(export),
             Some(before) if before.image == export.image => {
-                if before.worker != export.worker {
+                if before.worker != export.worker || anew == Some(address) {
                     difference.reopened.push((before.clone(), export));
                     continue;
                 }
@@ -217,10 +255,17 @@ fn path_of(export: &Export) -> String {
     }
 }
 
-fn open_all(wanted: &[&Export], options: &Serve) -> Result<Vec<(Export, Opened)>, Failure> {
+/// Their paths may lead elsewhere since they were looked at: what counts is what was opened.
+fn open_all(
+    team: &mut Team,
+    wanted: &[&Export],
+    options: &Serve,
+    how: &How,
+) -> Result<Vec<(Export, Opened)>, Refusal> {
     let one = |export: &&Export| {
-        let opened = exports::open_one(export, options);
-        opened.map(|opened| ((*export).clone(), opened))
+        let opened = exports::open_one(export, options).map_err(refusal)?;
+        team.refuse_other_data(export, &opened.source.data, how.force || export.force)?;
+        Ok(((*export).clone(), opened))
     };
     wanted.iter().map(one).collect()
 }
@@ -235,8 +280,13 @@ fn refusal(failure: Failure) -> Refusal {
 fn restore(team: &mut Team, old: &[Export], now: &mut Serve) -> Vec<Address> {
     let mut lost = Vec::new();
     for export in old {
-        let again = exports::open_one(export, now);
-        if let Err(failure) = again.and_then(|opened| team.add(export, opened)) {
+        let how = How { force: false, recover: None };
+        let again = open_all(team, &[export], now, &how).map(|mut opened| opened.pop());
+        let added = again.and_then(|opened| match opened {
+            Some((_, opened)) => team.add(export, opened).map_err(refusal),
+            None => Ok(()),
+        });
+        if let Err(failure) = added {
             error!("{} cannot be served any more: {failure}", export.address);
             lost.push(export.address);
         }
@@ -246,8 +296,10 @@ fn restore(team: &mut Team, old: &[Export], now: &mut Serve) -> Vec<Address> {
 }
 
 /// A refusal that did not leave all as it was.
-fn with_lost(failure: &Failure, lost: &[Address]) -> Refusal {
+fn with_lost(failure: &Refusal, lost: &[Address]) -> Refusal {
     let lost: Vec<String> = lost.iter().map(Address::to_string).collect();
+    let failure = failure.to_string();
+    let failure = failure.strip_prefix("nothing was changed: ").unwrap_or(&failure);
     Refusal::Machine(format!(
         "{failure}; and what was served at {} could not be opened again, and is NOT SERVED: see the log, correct it, \
          and reload",

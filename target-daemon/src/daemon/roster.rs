@@ -1,23 +1,23 @@
 //! Which exports are served, by whom, and those that come and go.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
-use log::warn;
+use log::{error, info, warn};
 
-use super::exports::{Opened, Way};
+use super::closing::{Closing, LastSync, Removed};
+use super::exports::{Opened, Source, Way};
 use super::failure::Failure;
 use super::past::Past;
 use super::plan;
+use super::quarantine::Quarantine;
 use super::team::{PATIENCE, Team};
 use crate::config::{self, Image};
 use crate::control::{ExportView, Refusal};
-use crate::observe::{Operation, Outcome};
 use crate::shelf::Settings;
+use crate::store::Replaced;
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane, WithExports};
 
@@ -30,14 +30,18 @@ pub struct Record {
     pub owner: Owner,
     /// How its bytes are reached.
     pub way: Way,
+    /// Where they are.
+    pub source: Source,
+    /// Its path does not lead there any more.
+    pub replaced: Option<Replaced>,
     /// What its worker was told.
     pub settings: Settings,
 }
 
 impl Record {
     /// The record of an export.
-    pub fn new(wanted: &config::Export, owner: Owner, way: Way, settings: Settings) -> Self {
-        Self { wanted: wanted.clone(), owner, way, settings }
+    pub fn new(wanted: &config::Export, owner: Owner, way: Way, source: Source, settings: Settings) -> Self {
+        Self { wanted: wanted.clone(), owner, way, source, replaced: None, settings }
     }
 }
 
@@ -49,32 +53,14 @@ pub struct Roster {
     taken: Vec<Vec<bool>>,
     /// Exports that their workers have not given back yet.
     leaving: Vec<Leaving>,
-    /// Addresses that hosts may still write to, though their exports are gone.
-    graves: Vec<Grave>,
+    /// Exports that have been given back, and whose stores are being closed.
+    pub(super) closing: Vec<Closing>,
+    /// Which data hosts have used where, and which files have failed.
+    pub quarantine: Quarantine,
     /// Workers that have not taken the newest directory yet.
     behind: Vec<usize>,
     /// What those had counted that are not served any more.
     pub past: Past,
-}
-
-/// An export that was used, and is gone.
-#[derive(Debug)]
-struct Grave {
-    address: Address,
-    data: (Option<PathBuf>, u64),
-    since: Instant,
-}
-
-/// After this time without an answer a Linux host gives its disk up, and writes
-/// no more of what it had in mind (`aoe_deadsecs`).
-const FORGOTTEN: Duration = Duration::from_secs(180);
-
-/// Where the data of an export lies.
-fn data_of(image: &Image) -> (Option<PathBuf>, u64) {
-    match image {
-        Image::File(options) => (Some(options.path.clone()), options.offset_bytes),
-        Image::Null { .. } => (None, 0),
-    }
 }
 
 #[derive(Debug)]
@@ -82,6 +68,7 @@ struct Leaving {
     address: Address,
     owner: Owner,
     from: Receiver<Box<Seat>>,
+    last: LastSync,
 }
 
 impl Roster {
@@ -91,7 +78,8 @@ impl Roster {
             records: BTreeMap::new(),
             taken: vec![Vec::new(); workers],
             leaving: Vec::new(),
-            graves: Vec::new(),
+            closing: Vec::new(),
+            quarantine: Quarantine::default(),
             behind: Vec::new(),
             past: Past::default(),
         }
@@ -117,18 +105,26 @@ impl Roster {
         self.records.values()
     }
 
+    /// Notes where the path of an export leads. Returns what was known before, if that was
+    /// something else.
+    pub fn note_replaced(
+        &mut self,
+        address: Address,
+        replaced: Option<Replaced>,
+    ) -> Option<Option<Replaced>> {
+        let record = self.records.get_mut(&address)?;
+        let before = std::mem::replace(&mut record.replaced, replaced);
+        (before != replaced).then_some(before)
+    }
+
+    /// Whether the store of an export that is gone is still being closed.
+    pub fn is_closing(&self, address: Address) -> bool {
+        self.closing.iter().any(|closing| closing.address == address)
+    }
+
     /// The export with this address.
     pub fn get(&self, address: Address) -> Option<&Record> {
         self.records.get(&address)
-    }
-
-    /// For how long an address may not be given to this export: hosts that used
-    /// other data at it would write to this. `None`: it may be now.
-    pub fn is_haunted(&mut self, export: &config::Export) -> Option<Duration> {
-        self.graves.retain(|grave| grave.since.elapsed() < FORGOTTEN);
-        let data = data_of(&export.image);
-        let grave = self.graves.iter().find(|grave| grave.address == export.address && grave.data != data)?;
-        Some(FORGOTTEN.saturating_sub(grave.since.elapsed()))
     }
 
     fn mark(&mut self, owner: Owner, taken: bool) {
@@ -154,36 +150,6 @@ impl Roster {
 }
 
 impl Team {
-    /// Refuses to give an address to other data than hosts have seen at it: what
-    /// they still have to write would go there.
-    ///
-    /// # Errors
-    ///
-    /// It would; and for how long.
-    pub fn refuse_other_data(&mut self, export: &config::Export) -> Result<(), Refusal> {
-        let address = export.address;
-        if self.is_leaving(address) {
-            return Err(Refusal::Machine(format!(
-                "{address} was removed, and requests to it are still under way: try again when its store has answered"
-            )));
-        }
-        let there = self.roster.get(address).map(|record| data_of(&record.wanted.image));
-        if there.is_some_and(|data| data != data_of(&export.image)) && self.is_used(address) {
-            return Err(Refusal::Request(format!(
-                "nothing was changed: hosts use {address}, and would write to other data: give the new data another \
-                 address, or remove {address} first, and have the hosts forget it (aoe-flush)"
-            )));
-        }
-        match self.roster.is_haunted(export) {
-            None => Ok(()),
-            Some(left) => Err(Refusal::Request(format!(
-                "nothing was changed: {address} had other data, and hosts may still write to it: take another address, \
-                 or try again in {} s",
-                left.as_secs() + 1
-            ))),
-        }
-    }
-
     /// Refuses a worker that there is not.
     ///
     /// # Errors
@@ -205,7 +171,12 @@ impl Team {
     ///
     /// Its worker does not answer: it is not served, and its store is closed.
     pub fn add(&mut self, wanted: &config::Export, opened: Opened) -> Result<(), Failure> {
-        let Opened { export, way } = opened;
+        let Opened { mut export, way, source } = opened;
+        let fault = self.roster.quarantine.fault_of(&source.data.identity);
+        let fault = fault.filter(|_| !export.state.settings.read_only);
+        if let Some(fault) = fault {
+            export.store.degrade(fault);
+        }
         let settings = export.state.settings.clone();
         let sectors = export.state.geometry.sectors;
         let owner = self
@@ -230,21 +201,24 @@ impl Team {
         }
         let directory = self.directory.with(wanted.address, owner);
         directory.note_size(wanted.address, sectors);
-        self.roster.enter(Record::new(wanted, owner, way, settings));
+        if fault.is_some() {
+            directory.mark_degraded(wanted.address);
+        }
+        self.roster.enter(Record::new(wanted, owner, way, source, settings));
         self.publish(directory);
         Ok(())
     }
 
-    /// Stops serving an export. Returns whether its store is closed: if not,
-    /// requests to it are still under way, and it is closed when they have ended.
-    pub fn remove(&mut self, address: Address) -> bool {
-        let used = self.is_used(address);
-        let Some(record) = self.roster.records.remove(&address) else { return true };
-        let owner = record.owner;
-        if used {
-            let data = data_of(&record.wanted.image);
-            self.roster.graves.push(Grave { address, data, since: Instant::now() });
+    /// Stops serving an export. With `sync`, what hosts have written to it is made stable
+    /// first.
+    pub fn remove(&mut self, address: Address, sync: bool) -> Removed {
+        if self.is_used(address) {
+            self.note_use_of(address);
         }
+        let Some(record) = self.roster.records.remove(&address) else { return Removed::Closed };
+        let owner = record.owner;
+        let file = record.source.file.filter(|_| sync && record.source.is_writable);
+        let last = LastSync { identity: record.source.data.identity, file };
         self.publish(self.directory.without(address));
         let (to, from) = bounded(1);
         if let Some(member) = self.members.get(usize::from(owner.worker)) {
@@ -255,11 +229,12 @@ impl Team {
                 self.roster.mark(owner, false);
                 self.roster.past.leave(address, seat.tally().clone());
                 self.roster.past.keep_answered(address, seat.take_answered());
-                close(seat)
+                let closing = self.roster.close_store(address, seat, last);
+                self.roster.when_closed(closing, PATIENCE)
             }
             Err(_) => {
-                self.roster.leaving.push(Leaving { address, owner, from });
-                false
+                self.roster.leaving.push(Leaving { address, owner, from, last });
+                Removed::Later
             }
         }
     }
@@ -268,15 +243,12 @@ impl Team {
     pub fn is_used(&self, address: Address) -> bool {
         let Some(record) = self.roster.get(address) else { return false };
         // A worker that does not answer: who knows.
-        self.ask(record.owner).is_none_or(|snapshot| {
-            let asked = |operation| Outcome::ALL.iter().any(|o| snapshot.tally.requests(operation, *o) > 0);
-            Operation::ALL.into_iter().filter(|operation| *operation != Operation::Query).any(asked)
-        })
+        self.ask(record.owner).is_none_or(|snapshot| snapshot.tally.is_used())
     }
 
     /// Closes the stores of exports that have left meanwhile, and tells workers
-    /// that did not answer.
-    pub fn see_off(&mut self) {
+    /// that did not answer. Returns how those were closed that took their time.
+    pub fn see_off(&mut self) -> Vec<(Address, Removed)> {
         self.roster.past.forget_answered();
         let directory = Arc::clone(&self.directory);
         let members = &self.members;
@@ -286,9 +258,11 @@ impl Team {
         });
         let mut gone = Vec::new();
         self.roster.leaving.retain_mut(|leaving| match leaving.from.try_recv() {
-            Ok(seat) => {
-                gone.push((leaving.owner, seat.tally().clone()));
-                close(seat);
+            Ok(mut seat) => {
+                self.roster.past.keep_answered(leaving.address, seat.take_answered());
+                let last =
+                    LastSync { identity: leaving.last.identity.clone(), file: leaving.last.file.take() };
+                gone.push((leaving.address, leaving.owner, seat, last));
                 false
             }
             Err(TryRecvError::Empty) => true,
@@ -302,16 +276,32 @@ impl Team {
                 true
             }
         });
-        for (owner, tally) in gone {
+        for (address, owner, seat, last) in gone {
             self.roster.mark(owner, false);
-            self.roster.past.bury(&tally);
+            self.roster.past.bury(seat.tally());
+            let closing = self.roster.close_store(address, seat, last);
+            self.roster.closing.push(closing);
         }
+        let closing = std::mem::take(&mut self.roster.closing);
+        let ended = closing.into_iter().map(|closing| {
+            let address = closing.address;
+            (address, self.roster.when_closed(closing, Duration::ZERO))
+        });
+        let ended: Vec<_> = ended.filter(|(_, removed)| *removed != Removed::Later).collect();
+        for (address, removed) in &ended {
+            match removed {
+                Removed::Unsynced(why) => error!("{address}: {why}"),
+                _ => info!("{address} is closed"),
+            }
+        }
+        ended
     }
 
     /// Whether an export with this address was removed, and requests to it are
     /// still under way.
     pub fn is_leaving(&self, address: Address) -> bool {
         self.roster.leaving.iter().any(|leaving| leaving.address == address)
+            || self.roster.is_closing(address)
     }
 
     /// Gives an export other settings, with the same store.
@@ -404,19 +394,6 @@ impl Team {
     }
 }
 
-/// Closes a store, which may take long where a disk hangs: on a thread of its
-/// own. Returns whether it is closed.
-fn close(seat: Box<Seat>) -> bool {
-    let (to, from) = bounded::<()>(1);
-    let body = move || {
-        drop(seat);
-        drop(to);
-    };
-    // Without a thread the store is closed right here, with the closure.
-    let _ = thread::Builder::new().name("closer".into()).spawn(body);
-    from.recv_timeout(PATIENCE) == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
-}
-
 fn view(record: &Record, snapshot: ExportSnapshot, degraded: bool, stuck: bool) -> ExportView {
     ExportView {
         address: record.wanted.address,
@@ -431,6 +408,7 @@ fn view(record: &Record, snapshot: ExportSnapshot, degraded: bool, stuck: bool) 
         geometry: snapshot.geometry,
         degraded,
         stuck,
+        replaced: record.replaced.is_some(),
         in_flight: snapshot.in_flight,
         config: snapshot.config,
         mask: snapshot.mask,

@@ -1,6 +1,7 @@
 //! The workers: who owns which lane and export, their threads, and what is
 //! asked of all of them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,10 +11,11 @@ use log::{info, warn};
 
 use super::exports::Opened;
 use super::failure::Failure;
-use super::interface::{Interface, PlacedLane};
+use super::interface::{Interface, PlacedLane, names_of};
 use super::keeper::Keeper;
 use super::plan;
 use super::roster::{Record, Roster};
+use super::watch::Watcher;
 use crate::config::{self, Idle, Serve};
 use crate::link::{Counter, Owned};
 use crate::observe::{Latency, Report, Section};
@@ -49,6 +51,7 @@ pub struct Team {
     /// Requests that may be under way for each export.
     pub(super) in_flight: u16,
     keeper: Option<Keeper>,
+    pub(super) watcher: Watcher,
 }
 
 /// What was not finished when the workers were stopped.
@@ -90,13 +93,16 @@ impl Team {
             .collect();
         let exchange =
             Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+        let keeper = options.service.state.0.as_deref();
+        let keeper = keeper.map(|folder| Keeper::new(folder, names_of(interfaces)));
         let mut team = Self {
             members: Vec::new(),
             lanes: Arc::clone(&shared),
             directory: Arc::clone(&directory),
             roster,
             in_flight: plan::in_flight(options),
-            keeper: options.service.state.0.as_deref().map(Keeper::new).transpose()?,
+            keeper: keeper.transpose()?,
+            watcher: Watcher::start()?,
         };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
         for (index, ((lanes, shelf), (exchange, waker))) in seats {
@@ -120,6 +126,16 @@ impl Team {
         let inboxes = inboxes.collect();
         team.keeper.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
         Ok(team)
+    }
+
+    /// Who keeps what hosts set, and the data that they use.
+    pub(super) fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
+    }
+
+    /// Where that is kept.
+    pub(super) fn state_folder(&self) -> Option<&Path> {
+        self.keeper.as_ref().map(Keeper::folder)
     }
 
     /// Which worker has which export.
@@ -369,9 +385,9 @@ fn distribute(
 ) -> Result<(Vec<Shelf>, Arc<Directory>, Roster), Failure> {
     let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
     let mut ways = Vec::new();
-    for (at, Opened { export, way }) in exports.into_iter().enumerate() {
+    for (at, Opened { export, way, source }) in exports.into_iter().enumerate() {
         let address = export.state.settings.address;
-        ways.push((address, way));
+        ways.push((address, (way, source)));
         let wanted = options.exports.iter().find(|wanted| wanted.address == address);
         let worker = plan::worker_of(wanted, at, workers);
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
@@ -386,8 +402,8 @@ fn distribute(
             rows.push((settings.address, owner));
             let wanted = options.exports.iter().find(|wanted| wanted.address == settings.address);
             let way = ways.iter().find(|(address, _)| *address == settings.address);
-            if let (Some(wanted), Some((_, way))) = (wanted, way) {
-                roster.enter(Record::new(wanted, owner, *way, settings.clone()));
+            if let (Some(wanted), Some((_, (way, source)))) = (wanted, way) {
+                roster.enter(Record::new(wanted, owner, *way, source.clone(), settings.clone()));
             }
         }
     }

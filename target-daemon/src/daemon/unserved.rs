@@ -50,8 +50,11 @@ impl Unserved {
                 Presence::Gone | Presence::Replaced => one.facts.name == name,
             })
         };
-        let late = there.into_iter().filter(|(index, name)| !is_ours(*index, name));
-        let late = late.filter_map(|(index, name)| Some((index, fits(wanted, &name)?.to_owned(), name)));
+        let late = there.into_iter().filter(|one| !is_ours(one.index, &one.name));
+        let late = late.filter_map(|one| {
+            let fits = one.names().find_map(|name| fits(wanted, name))?.to_owned();
+            Some((one.index, fits, one.name))
+        });
         self.update(late.collect(), Instant::now())
     }
 

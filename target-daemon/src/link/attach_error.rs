@@ -18,6 +18,14 @@ pub enum AttachError {
     /// Somebody's program is there, maybe another xblade's. It is never replaced.
     #[error("{0}")]
     Occupied(Box<Occupant>),
+    /// One that lies on it runs a program, and the kernel takes none below that.
+    #[error("interface `{name}` lies below {}", upper(above.as_deref()))]
+    Below {
+        /// The interface.
+        name: String,
+        /// The program above it; none: it cannot be seen from here.
+        above: Option<Box<Occupant>>,
+    },
     /// The state of the interface could not be read.
     #[error("cannot ask which XDP programs interface `{name}` runs")]
     Query {
@@ -63,6 +71,17 @@ pub enum AttachError {
         /// The interface.
         name: String,
     },
+}
+
+fn upper(above: Option<&Occupant>) -> String {
+    match above {
+        Some(above) => {
+            format!("`{}`, and the kernel takes no XDP program below another: {above}", above.interface)
+        }
+        None => "another one (a bridge, bond, VLAN or macvlan, maybe in another network namespace) that runs an XDP \
+                 program, and the kernel takes none below that: take that program off, or serve that interface"
+            .to_owned(),
+    }
 }
 
 fn remedy(missing: &[&str]) -> String {

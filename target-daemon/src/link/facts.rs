@@ -117,8 +117,8 @@ fn listed(names: &[String]) -> String {
 }
 
 impl Facts {
-    /// Reads them from the kernel, for the interface `name` in the network
-    /// namespace of this thread.
+    /// Reads them from the kernel, for the interface that is called `name`, which may
+    /// be an alternative name, in the network namespace of this thread.
     pub fn read(name: &str) -> Result<Self, FactsError> {
         let kernel = |what| {
             let name = name.to_owned();
@@ -134,7 +134,7 @@ impl Facts {
             mac,
             mtu: link.mtu,
             queues: queues(&link),
-            driver: sys::driver(name).unwrap_or_default(),
+            driver: sys::driver(&link.name).unwrap_or_default(),
             up: link.flags & libc::IFF_UP.cast_unsigned() != 0,
             carrier: link.flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
             loopback: link.kind == ARPHRD_LOOPBACK,
@@ -142,7 +142,7 @@ impl Facts {
             rx_sg: feature(ACT_RX_SG),
             zero_copy: feature(ACT_XSK_ZEROCOPY),
             zero_copy_segments: xdp.zero_copy_segments,
-            rx_vlan_offload: sys::rx_vlan_offload(name).ok(),
+            rx_vlan_offload: sys::rx_vlan_offload(&link.name).ok(),
             attached: attached(xdp.programs),
             name: link.name,
         })
@@ -152,7 +152,7 @@ impl Facts {
 fn find(all: Vec<Interface>, name: &str) -> Result<Interface, FactsError> {
     let others = all.iter().filter(|link| link.kind != ARPHRD_LOOPBACK);
     let there = others.map(|link| link.name.clone()).collect();
-    let found = all.into_iter().find(|link| link.name == name);
+    let found = all.into_iter().find(|link| link.is_called(name));
     found.ok_or_else(|| FactsError::Missing { name: name.to_owned(), there })
 }
 

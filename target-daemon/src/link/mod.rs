@@ -24,6 +24,7 @@ mod occupant;
 mod packet;
 mod processes;
 mod program;
+mod stack;
 mod sys;
 
 pub use attach_error::AttachError;
@@ -37,6 +38,7 @@ pub use nic::Nic;
 pub use occupant::Occupant;
 pub use packet::PacketSocket;
 pub use program::{Mode, Program};
+pub use stack::{above, lowest_first, pairs};
 pub use xblade_ebpf::{ACL_MAX, Counter};
 
 /// The name that the interface with this index has now; `None` if there is no
@@ -49,20 +51,39 @@ pub fn name_of(index: u32) -> std::io::Result<Option<String>> {
     Ok(netlink::interfaces()?.into_iter().find(|i| i.index == index).map(|i| i.name))
 }
 
-/// Index and name of every interface in this network namespace.
+/// Every interface in this network namespace.
 ///
 /// # Errors
 ///
 /// Those of the netlink socket.
-pub fn all() -> std::io::Result<Vec<(u32, String)>> {
-    Ok(netlink::interfaces()?.into_iter().map(|interface| (interface.index, interface.name)).collect())
+pub fn all() -> std::io::Result<Vec<Named>> {
+    let named = |interface: netlink::Interface| Named {
+        index: interface.index,
+        name: interface.name,
+        alt_names: interface.alt_names,
+    };
+    Ok(netlink::interfaces()?.into_iter().map(named).collect())
 }
 
-/// Names of the interfaces in this network namespace.
-///
-/// # Errors
-///
-/// Those of the netlink socket.
-pub fn names() -> std::io::Result<Vec<String>> {
-    Ok(netlink::interfaces()?.into_iter().map(|interface| interface.name).collect())
+/// An interface, by all that it is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Index in this network namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its alternative names.
+    pub alt_names: Vec<String>,
+}
+
+impl Named {
+    /// All its names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(&self.alt_names)
+    }
+
+    /// Whether it is called so.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.names().any(|own| own == name)
+    }
 }

@@ -24,7 +24,14 @@ const NLM_F_DUMP: u16 = 0x300;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1; // in IFLA_LINKINFO
 const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53; // in IFLA_PROP_LIST
 /// The upper bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
 
@@ -42,6 +49,25 @@ pub struct Interface {
     pub mtu: u32,
     /// Queues that the interface was made with, at least those in use.
     pub rx_queues: u32,
+    /// Its alternative names.
+    pub alt_names: Vec<String>,
+    /// Index of the bridge, bond or the like that it is a port of; 0: none.
+    pub master: u32,
+    /// Index of the interface that it is made on, as a VLAN is, in this network
+    /// namespace; 0: none.
+    pub lower: u32,
+}
+
+impl Interface {
+    /// Whether it is called so, by its name or by another one.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.alt_names.iter().any(|other| other == name)
+    }
+
+    /// Whether it lies on `lower`, next above it.
+    pub fn lies_on(&self, lower: &Self) -> bool {
+        self.index != lower.index && (self.lower == lower.index || lower.master == self.index)
+    }
 }
 
 /// Every interface of the current network namespace.
@@ -96,20 +122,42 @@ fn interface(body: &[u8]) -> Option<Interface> {
         flags: u32_at(body, 8)?,
         ..Interface::default()
     };
-    let mut rest = body.get(IFINFO..)?;
-    while let (Some(len), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
-        let len = usize::from(len);
-        let value = rest.get(4..len)?;
-        match kind & TYPE_MASK {
+    let mut is_elsewhere = false;
+    for (kind, value) in attributes(body.get(IFINFO..)?) {
+        match kind {
             IFLA_ADDRESS => interface.address = value.to_vec(),
             IFLA_IFNAME => interface.name = text(value),
             IFLA_MTU => interface.mtu = u32_at(value, 0)?,
+            IFLA_LINK => interface.lower = u32_at(value, 0)?,
+            IFLA_MASTER => interface.master = u32_at(value, 0)?,
             IFLA_NUM_RX_QUEUES => interface.rx_queues = u32_at(value, 0)?,
+            IFLA_LINK_NETNSID => is_elsewhere = true,
+            // The other end of a pair is not below it.
+            IFLA_LINKINFO => {
+                is_elsewhere |=
+                    attributes(value).any(|(kind, value)| kind == IFLA_INFO_KIND && text(value) == "veth");
+            }
+            IFLA_PROP_LIST => {
+                let names = attributes(value).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+                interface.alt_names = names.map(|(_, value)| text(value)).collect();
+            }
             _ => {}
         }
-        rest = rest.get(align(len)..).unwrap_or_default();
+    }
+    if is_elsewhere {
+        interface.lower = 0;
     }
     Some(interface)
+}
+
+/// Kind and value of each attribute.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (len, kind) = (usize::from(u16_at(rest, 0)?), u16_at(rest, 2)?);
+        let value = rest.get(4..len)?;
+        rest = rest.get(align(len)..).unwrap_or_default();
+        Some((kind & TYPE_MASK, value))
+    })
 }
 
 fn text(value: &[u8]) -> String {
@@ -162,6 +210,11 @@ mod tests {
         body.extend(attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 7]));
         body.extend(attribute(IFLA_MTU, &9000_u32.to_ne_bytes()));
         body.extend(attribute(IFLA_NUM_RX_QUEUES, &4_u32.to_ne_bytes()));
+        body.extend(attribute(IFLA_LINK, &3_u32.to_ne_bytes()));
+        body.extend(attribute(IFLA_MASTER, &9_u32.to_ne_bytes()));
+        let names =
+            [attribute(IFLA_ALT_IFNAME, b"enp7s0\0"), attribute(IFLA_ALT_IFNAME, b"storage\0")].concat();
+        body.extend(attribute(IFLA_PROP_LIST | 0x8000, &names));
         message(RTM_NEWLINK, &body)
     }
 
@@ -178,8 +231,28 @@ mod tests {
             address: vec![2, 0, 0, 0, 0, 7],
             mtu: 9000,
             rx_queues: 4,
+            alt_names: vec!["enp7s0".into(), "storage".into()],
+            master: 9,
+            lower: 3,
         };
         assert_eq!(found, [want.clone(), want]);
+    }
+
+    #[test]
+    fn what_lies_on_what_is_told_by_indexes() {
+        let link = |index, lower, master| Interface { index, lower, master, ..Interface::default() };
+        let (nic, vlan, bridge) = (link(2, 0, 9), link(3, 2, 0), link(9, 0, 0));
+        assert!(vlan.lies_on(&nic) && bridge.lies_on(&nic));
+        assert!(!nic.lies_on(&vlan) && !nic.lies_on(&bridge) && !vlan.lies_on(&bridge));
+        // The other end of a pair, or one in another namespace, is not below.
+        for apart in [
+            attribute(IFLA_LINK_NETNSID, &[0; 4]),
+            attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"veth\0")),
+        ] {
+            let mut message = new_link();
+            message.extend(apart);
+            assert_eq!(interface(&message[HEADER..]).unwrap().lower, 0);
+        }
     }
 
     #[test]

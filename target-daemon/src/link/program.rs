@@ -203,6 +203,11 @@ fn attach_in(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Result<Result<FdL
         Err(error) => {
             // Somebody may have come first since we looked.
             refuse_if_occupied(facts)?;
+            // There is none on it, so it is on one that lies on it.
+            if exists(&error) {
+                let above = super::above(facts.index).unwrap_or_default().into_iter().next();
+                return Err(AttachError::Below { name: facts.name.clone(), above: above.map(Box::new) });
+            }
             Ok(Err(reason(&error)))
         }
     }
@@ -227,6 +232,12 @@ fn keep_link(
         let _ = sys::xdp_detach(facts.index, flags);
         no_link()
     })
+}
+
+/// Whether the kernel says EEXIST.
+fn exists(error: &ProgramError) -> bool {
+    let ProgramError::SyscallError(error) = error else { return false };
+    error.io_error.raw_os_error() == Some(libc::EEXIST)
 }
 
 /// The kernel's own words, without the name of the system call.

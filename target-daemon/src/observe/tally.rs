@@ -76,6 +76,12 @@ impl Tally {
         }
     }
 
+    /// Whether a host has asked anything but who the export is.
+    pub fn is_used(&self) -> bool {
+        let asked = |operation| Outcome::ALL.iter().any(|outcome| self.requests(operation, *outcome) > 0);
+        Operation::ALL.into_iter().filter(|operation| *operation != Operation::Query).any(asked)
+    }
+
     /// Requests of this kind that ended so.
     pub fn requests(&self, operation: Operation, outcome: Outcome) -> u64 {
         self.requests.get(operation as usize).and_then(|row| row.get(outcome as usize)).copied().unwrap_or(0)

@@ -35,6 +35,8 @@ const IOCTLS: &[u64] = &[
     BLKGETSIZE64,
     BLKDISCARD,
     BLKZEROOUT,
+    FS_IOC_GETVERSION,
+    FS_IOC_GETFSUUID,
     SIOCETHTOOL,
     SIOCGIFNAME,
     SIOCGIFINDEX,
@@ -45,6 +47,8 @@ const BLKROGET: u64 = 0x125e;
 const BLKGETSIZE64: u64 = 0x8008_1272;
 const BLKDISCARD: u64 = 0x1277;
 const BLKZEROOUT: u64 = 0x127f;
+const FS_IOC_GETVERSION: u64 = 0x8008_7601;
+const FS_IOC_GETFSUUID: u64 = 0x8011_1500;
 
 /// The commands of `bpf` that read and write maps: lookup, update, delete, next
 /// key, and what a descriptor is.

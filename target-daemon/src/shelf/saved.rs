@@ -2,21 +2,27 @@
 //!
 //! ```text
 //! xblade-state 1 5d41402abc4b2a76b9719d911017c592
-//! {"export":"0.1","path":"/dev/vg/data","offset":0,"config":"68656c6c6f","mask":[],"reservation":[]}
+//! {"export":"0.1","path":"/dev/vg/data","offset":0,"identity":{"kind":"device","dm":"LVM-…"},"config":"68656c6c6f","mask":[],"reservation":[]}
 //! ```
 //!
 //! The number in the first line is the version; behind it is the XXH3 hash (128
-//! bits) of all that follows the line.
+//! bits) of all that follows the line. Releases before identities wrote none, and
+//! leave one that they find alone.
+//!
+//! Which data hosts have used at an address is kept in the same form, as
+//! `xblade-used`, without the last three.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::mac_list::ListFull;
 use super::state::State;
+use crate::store::{Data, Identity};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
 const MAGIC: &str = "xblade-state";
+const USED: &str = "xblade-used";
 const VERSION: &str = "1";
 
 /// The state of an export that survives a restart.
@@ -37,16 +43,62 @@ pub struct Belongs {
     pub address: Address,
     /// The file or device, as it was given.
     pub path: String,
-    /// Where in it the export begins, in bytes.
-    pub offset: u64,
+    /// Which data that is, and where in it the export begins, in bytes.
+    pub data: Data,
+}
+
+impl Belongs {
+    /// In one text, for what travels with an export.
+    pub fn to_text(&self) -> String {
+        seal(USED, &self.rows())
+    }
+
+    /// Reads such a text.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with it: nothing is guessed.
+    pub fn parse(text: &str) -> Result<Self, SavedError> {
+        Self::of(&unseal(USED, text)?).ok_or(SavedError::Shape)
+    }
+
+    fn rows(&self) -> Map<String, Value> {
+        let identity = self.data.identity.lasting();
+        let identity: Map<_, _> = identity.map(|(name, value)| (name.to_owned(), value.into())).collect();
+        Map::from_iter([
+            ("export".to_owned(), self.address.to_string().into()),
+            ("path".to_owned(), self.path.clone().into()),
+            ("offset".to_owned(), self.data.offset_bytes.into()),
+            ("identity".to_owned(), identity.into()),
+        ])
+    }
+
+    fn of(value: &Value) -> Option<Self> {
+        let identity = match value.get("identity") {
+            Some(facts) => facts.as_object()?.iter().map(fact).collect::<Option<Vec<_>>>()?,
+            None => Vec::new(),
+        };
+        Some(Self {
+            address: value.get("export")?.as_str()?.parse().ok()?,
+            path: value.get("path")?.as_str()?.to_owned(),
+            data: Data {
+                identity: Identity::from_facts(identity),
+                offset_bytes: value.get("offset")?.as_u64()?,
+            },
+        })
+    }
+}
+
+fn fact((name, value): (&String, &Value)) -> Option<(String, String)> {
+    Some((name.clone(), value.as_str()?.to_owned()))
 }
 
 /// Why a text is no state.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SavedError {
     /// Another program, or none, has written it.
-    #[error("it does not begin with '{MAGIC}'")]
-    Foreign,
+    #[error("it does not begin with '{0}'")]
+    Foreign(&'static str),
     /// A later release has written it.
     #[error("it is of version {0}, and this xblade knows version {VERSION}")]
     Version(String),
@@ -56,9 +108,6 @@ pub enum SavedError {
     /// The checksum is right, and it still makes no sense.
     #[error("it makes no sense")]
     Shape,
-    /// It belongs to another export.
-    #[error("it belongs to another export")]
-    Other,
 }
 
 impl Saved {
@@ -74,50 +123,27 @@ impl Saved {
     /// The text of a file that says so.
     pub fn to_text(&self, of: &Belongs) -> String {
         let macs = |macs: &[Mac]| macs.iter().map(Mac::to_string).collect::<Vec<_>>();
-        let body = json!({
-            "export": of.address.to_string(),
-            "path": of.path,
-            "offset": of.offset,
-            "config": hex(&self.config),
-            "mask": macs(&self.mask),
-            "reservation": macs(&self.reservation),
-        });
-        let body = format!("{body}\n");
-        format!("{MAGIC} {VERSION} {:032x}\n{body}", xxh3_128(body.as_bytes()))
+        let mut rows = of.rows();
+        rows.insert("config".to_owned(), hex(&self.config).into());
+        rows.insert("mask".to_owned(), macs(&self.mask).into());
+        rows.insert("reservation".to_owned(), macs(&self.reservation).into());
+        seal(MAGIC, &rows)
     }
 
-    /// Reads such a text.
+    /// Reads such a text, and what the state belongs to.
     ///
     /// # Errors
     ///
     /// Whatever is wrong with it: nothing is guessed.
-    pub fn parse(text: &str, of: &Belongs) -> Result<Self, SavedError> {
-        let (head, body) = text.split_once('\n').ok_or(SavedError::Foreign)?;
-        let mut words = head.split(' ');
-        if words.next() != Some(MAGIC) {
-            return Err(SavedError::Foreign);
-        }
-        match words.next() {
-            Some(VERSION) => {}
-            version => return Err(SavedError::Version(version.unwrap_or("none").to_owned())),
-        }
-        let sum = words.next().and_then(|word| u128::from_str_radix(word, 16).ok());
-        if sum != Some(xxh3_128(body.as_bytes())) || words.next().is_some() {
-            return Err(SavedError::Checksum);
-        }
-        let value: Value = serde_json::from_str(body).map_err(|_| SavedError::Shape)?;
-        let belongs = value.get("export").and_then(Value::as_str) == Some(&of.address.to_string())
-            && value.get("path").and_then(Value::as_str) == Some(&of.path)
-            && value.get("offset").and_then(Value::as_u64) == Some(of.offset);
-        if !belongs {
-            return Err(SavedError::Other);
-        }
+    pub fn parse(text: &str) -> Result<(Belongs, Self), SavedError> {
+        let value = unseal(MAGIC, text)?;
         let read = || {
-            Some(Self {
+            let saved = Self {
                 config: bytes(value.get("config")?.as_str()?)?,
                 mask: macs(value.get("mask")?)?,
                 reservation: macs(value.get("reservation")?)?,
-            })
+            };
+            Some((Belongs::of(&value)?, saved))
         };
         read().ok_or(SavedError::Shape)
     }
@@ -134,6 +160,30 @@ impl Saved {
         }
         state.set_reservation(self.reservation.iter().copied())
     }
+}
+
+/// The text of a file.
+fn seal(magic: &str, rows: &Map<String, Value>) -> String {
+    let body = format!("{}\n", Value::Object(rows.clone()));
+    format!("{magic} {VERSION} {:032x}\n{body}", xxh3_128(body.as_bytes()))
+}
+
+/// What such a text says.
+fn unseal(magic: &'static str, text: &str) -> Result<Value, SavedError> {
+    let (head, body) = text.split_once('\n').ok_or(SavedError::Foreign(magic))?;
+    let mut words = head.split(' ');
+    if words.next() != Some(magic) {
+        return Err(SavedError::Foreign(magic));
+    }
+    match words.next() {
+        Some(VERSION) => {}
+        version => return Err(SavedError::Version(version.unwrap_or("none").to_owned())),
+    }
+    let sum = words.next().and_then(|word| u128::from_str_radix(word, 16).ok());
+    if sum != Some(xxh3_128(body.as_bytes())) || words.next().is_some() {
+        return Err(SavedError::Checksum);
+    }
+    serde_json::from_str(body).map_err(|_| SavedError::Shape)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -157,7 +207,10 @@ mod tests {
     use super::*;
 
     fn of(slot: u8) -> Belongs {
-        Belongs { address: Address { shelf: 0, slot }, path: "/dev/\"vg\"".into(), offset: 512 }
+        let facts =
+            [("kind", "file"), ("inode", "7")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let data = Data { identity: Identity::from_facts(facts), offset_bytes: 512 };
+        Belongs { address: Address { shelf: 0, slot }, path: "/dev/\"vg\"".into(), data }
     }
 
     fn saved() -> impl Strategy<Value = Saved> {
@@ -173,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_saved_is_read(saved in saved()) {
-            prop_assert_eq!(Saved::parse(&saved.to_text(&of(1)), &of(1)), Ok(saved));
+            prop_assert_eq!(Saved::parse(&saved.to_text(&of(1))), Ok((of(1), saved)));
         }
 
         /// A file system may lose the end of a file, or give zeros for it.
@@ -181,23 +234,31 @@ mod tests {
         fn what_was_cut_or_changed_is_refused(saved in saved(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let text = saved.to_text(&of(1));
             let at = at.index(text.len());
-            prop_assert!(Saved::parse(&text[..at], &of(1)).is_err());
+            prop_assert!(Saved::parse(&text[..at]).is_err());
             let mut changed = text.clone().into_bytes();
             prop_assume!(changed[at] != byte && byte.is_ascii() && !byte.eq_ignore_ascii_case(&changed[at]));
             changed[at] = byte;
             let changed = String::from_utf8(changed).unwrap();
-            prop_assert!(Saved::parse(&changed, &of(1)).is_err(), "{}", changed);
+            prop_assert!(Saved::parse(&changed).is_err(), "{}", changed);
         }
     }
 
     #[test]
-    fn another_export_does_not_get_it() {
+    fn what_another_program_wrote_is_refused() {
         let text = Saved::default().to_text(&of(1));
-        assert_eq!(Saved::parse(&text, &of(2)), Err(SavedError::Other));
-        let moved = Belongs { offset: 0, ..of(1) };
-        assert_eq!(Saved::parse(&text, &moved), Err(SavedError::Other));
         let later = text.replacen(" 1 ", " 2 ", 1);
-        assert_eq!(Saved::parse(&later, &of(1)), Err(SavedError::Version("2".into())));
-        assert_eq!(Saved::parse("hello\n", &of(1)), Err(SavedError::Foreign));
+        assert_eq!(Saved::parse(&later), Err(SavedError::Version("2".into())));
+        assert_eq!(Saved::parse("hello\n"), Err(SavedError::Foreign(MAGIC)));
+        assert_eq!(Belongs::parse(&text), Err(SavedError::Foreign(USED)));
+        assert_eq!(Belongs::parse(&of(2).to_text()), Ok(of(2)));
+    }
+
+    /// As releases before identities wrote it.
+    #[test]
+    fn a_file_without_an_identity_is_read() {
+        let body = "{\"config\":\"61\",\"export\":\"0.1\",\"mask\":[],\"offset\":0,\"path\":\"/d\",\"reservation\":[]}\n";
+        let text = format!("{MAGIC} 1 {:032x}\n{body}", xxh3_128(body.as_bytes()));
+        let (belongs, saved) = Saved::parse(&text).unwrap();
+        assert!(belongs.data.identity.is_empty() && saved.config == b"a", "{belongs:?}");
     }
 }

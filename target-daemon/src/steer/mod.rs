@@ -66,13 +66,16 @@ pub struct Asked {
 ///
 /// A [`Fault`], after which the rules are those from before.
 pub fn steer(asked: &Asked) -> Result<Vec<String>, Fault> {
-    let mut driver = NicDriver::of(&asked.interface);
-    let mut journal = Journal::of(Path::new(DIRECTORY), &asked.interface);
+    let facts = Facts::read(&asked.interface);
+    // It may have been asked for by another one.
+    let name = facts.as_ref().map_or(&asked.interface, |facts| &facts.name).clone();
+    let mut driver = NicDriver::of(&name);
+    let mut journal = Journal::of(Path::new(DIRECTORY), &name);
     if asked.deed == Deed::Revert {
         // Also when the interface has changed since.
-        return revert::revert(&mut driver, &mut journal, &asked.interface);
+        return revert::revert(&mut driver, &mut journal, &name);
     }
-    let facts = Facts::read(&asked.interface)?;
+    let facts = facts?;
     let wish = wish(asked, &facts)?;
     let about = about(&facts);
     let rest = match asked.deed {

@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use super::disk::{DiskStore, Shape, Stable, Uring};
+use super::identity::{Data, OpenFile};
 use super::medium::{self, Cache};
 use super::open::{Backing, extent, size_of};
 use super::{
@@ -20,6 +21,10 @@ pub struct Opened {
     pub access: Access,
     /// How its writes become stable.
     pub stable: Stable,
+    /// Which data it is.
+    pub data: Data,
+    /// The file or device.
+    pub file: OpenFile,
 }
 
 /// Opens, locks and measures what `options` describe, and puts an engine over
@@ -39,8 +44,9 @@ pub struct Opened {
 ///
 /// An [`OpenError`] that names the file and the remedy.
 pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
-    let backing = Backing::open(options)?;
+    let mut backing = Backing::open(options)?;
     let mut warnings = backing.warnings().to_vec();
+    let (data, file) = (backing.data(), backing.open_file(options));
     let rule: &[Access] = match options.access {
         Access::Fitting if remarks::is_resident(backing.file()) => &[Access::Mapped],
         Access::Fitting => &[Access::Direct, Access::Cached, Access::Descriptor],
@@ -50,19 +56,18 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         Access::Descriptor => &[Access::Descriptor],
     };
     let usage = backing.usage();
-    let mut backing = Some(backing);
     let mut refusal = None;
     for &access in rule {
         if let Some(why) = refusal.take() {
             warnings.push(Warning::Fallback { path: options.path.clone(), access, why: reason(&why) });
         }
-        let Some(taken) = backing.take() else { break };
-        match attempt(taken, options, access) {
+        match attempt(backing, options, access) {
             Ok((store, stable)) => {
                 warnings.extend(usage.settle(access)?);
-                return Ok(Opened { store, warnings, access, stable });
+                return Ok(Opened { store, warnings, access, stable, data, file });
             }
-            Err((back, why)) => (backing, refusal) = (back, Some(why)),
+            Err((Some(back), why)) => (backing, refusal) = (back, Some(why)),
+            Err((None, why)) => return Err(why),
         }
     }
     Err(refusal.unwrap_or(OpenError::Missing { path: options.path.clone() }))
@@ -121,6 +126,8 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
         let undone = dio::disable(backing.file());
         let path = options.path.clone();
         match undone {
+            // Of another way there would be as little room for.
+            Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(&path)),
             Ok(()) => (Some(backing), OpenError::NoRing { path, source }),
             Err(source) => {
                 backing.unlock();

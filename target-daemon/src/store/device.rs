@@ -10,6 +10,38 @@ const BLKROGET: libc::Ioctl = libc::_IO(0x12, 94);
 /// As above. The kernel declares a `size_t`, and fills 64 bits.
 const BLKGETSIZE64: libc::Ioctl = libc::_IOR::<usize>(0x12, 114);
 
+/// As above, for files: the kernel declares a `long`, and fills 32 bits.
+const FS_IOC_GETVERSION: libc::Ioctl = libc::_IOR::<libc::c_long>(b'v' as u32, 1);
+
+/// As above (Linux 6.9).
+const FS_IOC_GETFSUUID: libc::Ioctl = libc::_IOR::<FsUuid>(0x15, 0);
+
+/// `struct fsuuid2`.
+#[repr(C)]
+struct FsUuid {
+    len: u8,
+    uuid: [u8; 16],
+}
+
+/// The UUID of the file system that a file is in, if it has one and this kernel
+/// tells it.
+pub(super) fn file_system_uuid(file: &File) -> Option<String> {
+    let mut told = FsUuid { len: 0, uuid: [0; 16] };
+    // SAFETY: FS_IOC_GETFSUUID fills a `struct fsuuid2`.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFSUUID, &mut told) }).ok()?;
+    let uuid = told.uuid.get(..usize::from(told.len)).filter(|uuid| !uuid.is_empty())?;
+    Some(uuid.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Which of all files that had its inode number a file is, if its file system
+/// tells.
+pub(super) fn generation(file: &File) -> Option<u32> {
+    let mut generation: libc::c_long = 0;
+    // SAFETY: FS_IOC_GETVERSION fills an `int`, and there is room for a `long`.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETVERSION, &mut generation) }).ok()?;
+    Some(u32::from_ne_bytes(*generation.to_ne_bytes().first_chunk()?))
+}
+
 /// What matters before serving a device.
 pub(super) struct Facts {
     /// It takes no writes.

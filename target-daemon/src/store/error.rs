@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::lock::Holder;
 use super::mapping::page_bytes;
 use super::{Access, OpenOptions};
@@ -186,6 +188,15 @@ pub enum OpenError {
         /// The answer of the system.
         source: io::Error,
     },
+    /// The descriptors of this process are used up, but for those that it needs for itself.
+    #[error("{}: this process may have {limit} files open, and has too few left for one export more: raise \
+             the hard limit (ulimit -Hn, LimitNOFILE= of the service), or serve fewer exports", path.display())]
+    TooManyFiles {
+        /// The file.
+        path: PathBuf,
+        /// How many may be open.
+        limit: u64,
+    },
     /// Any other failure of the system.
     #[error("{}: cannot {action} it", path.display())]
     System {
@@ -290,9 +301,21 @@ impl fmt::Display for Denied {
 }
 
 impl OpenError {
+    pub(super) fn too_many_files(path: &Path) -> Self {
+        Self::TooManyFiles { path: path.to_owned(), limit: files_max() }
+    }
+
     pub(super) fn system(path: &Path, action: &'static str, source: io::Error) -> Self {
+        if source.raw_os_error() == Some(libc::EMFILE) {
+            return Self::too_many_files(path);
+        }
         Self::System { path: path.to_owned(), action, source }
     }
+}
+
+/// How many files this process may have open.
+pub(super) fn files_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Something that an operator should know about a store that was opened.
@@ -343,12 +366,28 @@ pub enum Warning {
         other_access: Access,
     },
     /// Durable writes are as durable as memory.
-    #[error("{}: lies in memory: its writes do not survive a restart of this host, \
-             so export it as volatile, or move it to a disk", path.display())]
+    #[error("{}: lies in memory{}: its writes do not survive a restart of this host, \
+             so export it as volatile, or move it to a disk", path.display(), by_way_of(way))]
     InMemory {
         /// The file.
         path: PathBuf,
+        /// The files and devices that it lies on, the last one in memory.
+        way: Vec<PathBuf>,
     },
+    /// How durable its writes are cannot be known.
+    #[error("{}: lies on {}, which xblade cannot look at: if that is in memory, writes do not survive a \
+             restart of this host", path.display(), below.display())]
+    UnknownBelow {
+        /// The file.
+        path: PathBuf,
+        /// What it lies on.
+        below: PathBuf,
+    },
+}
+
+fn by_way_of(way: &[PathBuf]) -> String {
+    let names: Vec<String> = way.iter().map(|one| one.display().to_string()).collect();
+    if names.is_empty() { String::new() } else { format!(" (on {})", names.join(", on ")) }
 }
 
 fn way(access: Access) -> &'static str {

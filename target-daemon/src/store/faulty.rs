@@ -247,6 +247,10 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.degraded()
     }
 
+    fn degrade(&mut self, fault: Fault) {
+        self.inner.degrade(fault);
+    }
+
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let harm = self.fate(&op);
         let (kind, sector, token) = (op.kind, op.sector, op.token);

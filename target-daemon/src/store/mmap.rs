@@ -232,6 +232,10 @@ impl Store for MmapStore {
         self.failed
     }
 
+    fn degrade(&mut self, fault: Fault) {
+        self.failed.get_or_insert(fault);
+    }
+
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);

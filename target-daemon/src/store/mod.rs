@@ -33,9 +33,11 @@ mod error;
 pub mod fake;
 mod fault;
 pub mod faulty;
+mod identity;
 mod lock;
 mod mapping;
 mod medium;
+mod memory;
 mod mmap;
 mod null;
 mod open;
@@ -55,10 +57,11 @@ pub use completed::QUEUE_MAX;
 pub use error::{Denied, OpenError, Warning, same_bytes, shared_page};
 pub use fake::FakeStore;
 pub use faulty::Faulty;
+pub use identity::{Data, Identity, OpenFile, Replaced};
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions, Sync, examine, in_conflict};
+pub use open::{Access, OpenOptions, Sync, data, examine, in_conflict};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ranges::{Extent, ranges, span};
 pub use sharing::Expected;
@@ -220,6 +223,12 @@ pub trait Store: Send {
     /// The fault since which the store takes no more writes, if there was one.
     fn degraded(&self) -> Option<Fault> {
         None
+    }
+
+    /// Takes no more writes from now on, as after this fault: a sync of the file
+    /// has failed before the store was opened.
+    fn degrade(&mut self, fault: Fault) {
+        let _ = fault;
     }
 
     /// Takes an operation, or gives it back if the queue is full.

@@ -3,13 +3,15 @@
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::device;
 use super::discard;
-use super::error::Denied;
+use super::error::{Denied, files_max};
+use super::identity::{Data, Identity, OpenFile};
 use super::lock::{self, Claim, Refused};
 use super::sharing::Use;
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
@@ -17,6 +19,10 @@ use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
 /// The largest write unit worth telling, and the largest sector of a device
 /// that can be served: a page.
 const BLOCK_MAX: u32 = 4096;
+
+/// Descriptors that no export takes: for the program and its rings, for those who ask,
+/// for state, and for the rest of this export.
+const FILES_KEPT: u64 = 64;
 
 /// What to open, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,7 +109,7 @@ impl OpenOptions {
 /// An open, locked and measured extent of a file or block device.
 #[derive(Debug)]
 pub(super) struct Backing {
-    file: File,
+    file: Arc<File>,
     _claim: Option<Arc<Claim>>,
     usage: Arc<Use>,
     offset: u64,
@@ -122,6 +128,10 @@ impl Backing {
         check_alignment(options)?;
         let system = |action| move |source| OpenError::system(&options.path, action, source);
         let file = open_file(options)?;
+        // The kernel gives the lowest number that is free.
+        if file.as_raw_fd() as u64 + FILES_KEPT > files_max() {
+            return Err(OpenError::too_many_files(&options.path));
+        }
         let facts = file.metadata().map_err(system("examine"))?;
         let is_device = facts.file_type().is_block_device();
         let claim = if is_device { Some(claim(options, &facts)?) } else { None };
@@ -148,7 +158,7 @@ impl Backing {
             physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX),
             discards: discard::is_wanted(options, &file, size)?,
             warnings: remarks::on(options, &file, size),
-            file,
+            file: Arc::new(file),
         })
     }
 
@@ -159,6 +169,17 @@ impl Backing {
     /// Known to others for as long as it is open.
     pub(super) fn usage(&self) -> Arc<Use> {
         Arc::clone(&self.usage)
+    }
+
+    /// The data of the extent.
+    pub(super) fn data(&self) -> Data {
+        Data { identity: Identity::of(&self.file), offset_bytes: self.offset }
+    }
+
+    /// The file with the path that led to it. While there is one, the file stays
+    /// open.
+    pub(super) fn open_file(&self, options: &OpenOptions) -> OpenFile {
+        OpenFile::new(Arc::clone(&self.file), &options.path)
     }
 
     /// Whether it is a block device.
@@ -253,6 +274,12 @@ pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// The data that a path leads to now; `None`: to none that can be read.
+pub fn data(options: &OpenOptions) -> Option<Data> {
+    let file = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
+    Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
+}
+
 /// Whether two exports would be of the same bytes of the same file or device, and
 /// one of them may write.
 pub fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
@@ -319,7 +346,7 @@ fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
         }
         ErrorKind::PermissionDenied => OpenError::Unreadable { denied: Denied::at(&path), path, source },
         ErrorKind::ResourceBusy => OpenError::Busy { path },
-        _ => OpenError::System { path, action: "open", source },
+        _ => OpenError::system(&path, "open", source),
     }
 }
 

@@ -4,10 +4,8 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use super::memory::{self, Below, IN_MEMORY};
 use super::{Durability, OpenOptions, SECTOR_BYTES, Warning};
-
-/// tmpfs and ramfs.
-const IN_MEMORY: [libc::c_long; 2] = [libc::TMPFS_MAGIC, 0x8584_58f6];
 
 pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> {
     [tail(options, size), hole(options, file, size), memory(options, file)].into_iter().flatten().collect()
@@ -51,21 +49,35 @@ fn hole(options: &OpenOptions, file: &File, size: u64) -> Option<Warning> {
 }
 
 fn memory(options: &OpenOptions, file: &File) -> Option<Warning> {
-    let kind = file_system(file)?;
-    let is_device = file.metadata().ok()?.file_type().is_block_device();
-    // The node of a device lies in a tmpfs; its bytes do not.
-    (wants_stable_writes(options) && !is_device && IN_MEMORY.contains(&kind))
-        .then(|| Warning::InMemory { path: options.path.clone() })
+    if !wants_stable_writes(options) {
+        return None;
+    }
+    let path = options.path.clone();
+    Some(match memory::below(file)? {
+        Below::Memory(way) => Warning::InMemory { path, way },
+        Below::Unknown(below) => Warning::UnknownBelow { path, below },
+    })
 }
 
 fn wants_stable_writes(options: &OpenOptions) -> bool {
     !options.read_only && options.durability == Durability::Durable
 }
 
-fn file_system(file: &File) -> Option<libc::c_long> {
+pub(super) fn file_system(file: &File) -> Option<libc::c_long> {
+    statfs(file).map(|facts| facts.f_type as libc::c_long)
+}
+
+/// The id that a file system gives itself.
+pub(super) fn file_system_id(file: &File) -> Option<[u32; 2]> {
+    let id = statfs(file)?.f_fsid;
+    // SAFETY: an `fsid_t` is two `int`.
+    Some(unsafe { std::mem::transmute::<libc::fsid_t, [u32; 2]>(id) })
+}
+
+fn statfs(file: &File) -> Option<libc::statfs> {
     // SAFETY: all-zero is a valid `statfs`.
     let mut facts: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: a valid descriptor, and a structure for the call to fill.
     let result = unsafe { libc::fstatfs(file.as_raw_fd(), &mut facts) };
-    (result == 0).then_some(facts.f_type as libc::c_long)
+    (result == 0).then_some(facts)
 }

@@ -44,7 +44,7 @@ pub struct Row {
     pub in_flight: u64,
     /// Requests that waited for others, for each second.
     pub waited: f64,
-    /// What is to be known besides: "degraded,stuck,ro,reserved".
+    /// What is to be known besides: "degraded,stuck,replaced,ro,reserved".
     pub flags: String,
 }
 
@@ -87,8 +87,13 @@ fn has_shrunk(before: &ExportSample, now: &ExportSample) -> bool {
 }
 
 fn row(before: &ExportSample, now: &ExportSample, rate: impl Fn(u64, u64) -> f64) -> Row {
-    let flags =
-        [(now.degraded, "degraded"), (now.stuck, "stuck"), (now.read_only, "ro"), (now.reserved, "reserved")];
+    let flags = [
+        (now.degraded, "degraded"),
+        (now.stuck, "stuck"),
+        (now.replaced, "replaced"),
+        (now.read_only, "ro"),
+        (now.reserved, "reserved"),
+    ];
     let flags: Vec<&str> = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     Row {
         export: now.export.clone(),

@@ -30,9 +30,9 @@
 //! something within a second, or the IDENTIFY is a copy (`identified.rs`).
 //!
 //! Bounded: [`SOURCES_MAX`] addresses an export, of each [`WRITES_MAX`] writes. An
-//! address that wrote within the horizon keeps its place; of one that finds none nothing
-//! is remembered but when its last write arrived. Memory is reserved with the export,
-//! and used as addresses write.
+//! address that has written, and was heard of within the horizon, keeps its place; of one
+//! that finds none nothing is remembered but when its last write arrived. Memory is
+//! reserved with the export, and used as addresses write.
 //!
 //! ```text
 //! heads  [tag's bucket] ──► newest ──► older ──► older than the ring reaches: the end
@@ -59,8 +59,12 @@ pub const WRITES_MAX: usize = 4096;
 /// purpose would slow down others.
 const CHAIN_MAX: usize = 64;
 
-/// Turns that two addresses have to take in one order before they count as one host.
-const SAME_HOST: u8 = 16;
+/// Turns that two addresses have to take in one order before they count as one host. Two
+/// hosts cannot take even two: each would have to go past the other's counter in one step.
+/// So a few are enough, and one turn out of order, of a request that came late, does not
+/// outweigh them.
+const SAME_HOST: u8 = 4;
+const OUT_OF_ORDER: u8 = 2;
 
 /// What is known of a write that has arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,7 +147,7 @@ impl AnsweredWrites {
     /// An ATA request has arrived: its tag says something, and IDENTIFY says more.
     pub fn observe(&mut self, job: &Job, is_identify: bool, now_ns: u64) {
         let tag = job.header.tag;
-        let Some(at) = self.find_source(job.header.ether.src) else { return };
+        let Some(at) = self.place(job.header.ether.src, false, now_ns) else { return };
         let Some(host) = self.sources.get(at).map(|source| source.host) else { return };
         let Some(order) = self.sources.get_mut(host).map(|source| &mut source.order) else { return };
         let fit = if may_be_ordered(tag) { order.observe(tag, now_ns) } else { Fit::Older };
@@ -221,7 +225,7 @@ impl AnsweredWrites {
         now_ns: u64,
     ) -> Recorded {
         self.latest.add(job.arrival);
-        let Some(at) = self.place(job.header.ether.src, now_ns) else {
+        let Some(at) = self.place(job.header.ether.src, true, now_ns) else {
             self.unremembered_ns = self.unremembered_ns.max(job.arrival.latest_ns);
             return Recorded::NoPlace;
         };
@@ -234,7 +238,6 @@ impl AnsweredWrites {
         let Some(source) = self.sources.get_mut(at) else { return Recorded::NoPlace };
         let number = source.records;
         let before = std::mem::replace(head, number + 1);
-        source.last_ns = now_ns;
         source.push(Record {
             sector: content.sector,
             hash: content.hash as u64,
@@ -256,27 +259,32 @@ impl AnsweredWrites {
         self.sources.iter().take(self.used).position(|source| source.mac == mac)
     }
 
-    /// The place of a source: its own, a free one, or that of one that has not written
-    /// within the horizon.
-    fn place(&mut self, mac: Mac, now_ns: u64) -> Option<usize> {
-        if let Some(at) = self.find_source(mac) {
-            return Some(at);
-        }
+    /// The place of a source: its own, a free one, or that of one that has not been heard
+    /// of within the horizon. One that writes may also take that of one that has only read.
+    fn place(&mut self, mac: Mac, writes: bool, now_ns: u64) -> Option<usize> {
+        let at = match self.find_source(mac) {
+            Some(at) => at,
+            None => self.new_place(mac, writes, now_ns)?,
+        };
+        self.sources.get_mut(at)?.heard_ns = now_ns;
+        Some(at)
+    }
+
+    fn new_place(&mut self, mac: Mac, writes: bool, now_ns: u64) -> Option<usize> {
         let at = if self.used < SOURCES_MAX {
             self.used += 1;
             self.used - 1
         } else {
-            let idle = |source: &Source| now_ns.saturating_sub(source.last_ns) > HORIZON_NS;
-            let (at, oldest) = self.sources.iter().enumerate().min_by_key(|(_, source)| source.last_ns)?;
-            if !idle(oldest) {
-                return None;
-            }
-            let arrived_ns = oldest.newest().map_or(0, |record| record.newest_arrived_ns);
-            self.unremembered_ns = self.unremembered_ns.max(arrived_ns);
-            at
+            let silent = |source: &Source| now_ns.saturating_sub(source.heard_ns) > HORIZON_NS;
+            let may_go = |source: &Source| silent(source) || writes && source.records == 0;
+            let sources = self.sources.iter().enumerate().filter(|(_, source)| may_go(source));
+            sources.min_by_key(|(_, source)| source.heard_ns)?.0
         };
         self.dissolve(at);
-        self.heads.get_mut(at * WRITES_MAX..(at + 1) * WRITES_MAX)?.fill(0);
+        if let Some(newest) = self.sources.get(at)?.newest() {
+            self.unremembered_ns = self.unremembered_ns.max(newest.newest_arrived_ns);
+            self.heads.get_mut(at * WRITES_MAX..(at + 1) * WRITES_MAX)?.fill(0);
+        }
         self.sources.get_mut(at)?.begin(mac, at);
         Some(at)
     }
@@ -328,12 +336,13 @@ impl AnsweredWrites {
         let Some(other) = self.sources.get_mut(last) else { return };
         let followed = other.order.is_followed_by(tag);
         if !followed && other.follows.0 == host {
-            other.follows.1 = 0;
+            other.follows.1 = other.follows.1.saturating_sub(OUT_OF_ORDER);
         }
         let Some(source) = self.sources.get_mut(host) else { return };
         source.follows = match source.follows {
-            (other, times) if followed && other == last => (last, times.saturating_add(1)),
-            _ => (last, u8::from(followed)),
+            (other, _) if other != last => (last, u8::from(followed)),
+            (_, times) if followed => (last, times.saturating_add(1)),
+            (_, times) => (last, times.saturating_sub(OUT_OF_ORDER)),
         };
         if source.follows.1 < SAME_HOST || !source.order.is_believed() {
             return;

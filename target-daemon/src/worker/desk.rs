@@ -236,6 +236,9 @@ impl Desk {
             if let Some(stuck) = change {
                 self.directory.mark_stuck(seat.address(), stuck);
             }
+            if seat.tally.is_used() {
+                self.directory.mark_used(seat.address());
+            }
         }
     }
 

@@ -23,6 +23,8 @@ struct Notes {
     sectors: AtomicU64,
     /// Its store does not answer.
     stuck: AtomicBool,
+    /// A host has asked anything of it but who it is.
+    used: AtomicBool,
 }
 
 /// All exports of all workers, by address. When exports come or go, another one
@@ -76,6 +78,18 @@ impl Directory {
         if let Some(notes) = self.notes_of(address) {
             notes.stuck.store(stuck, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that a host uses an export.
+    pub fn mark_used(&self, address: Address) {
+        if let Some(notes) = self.notes_of(address) {
+            notes.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The exports that hosts use.
+    pub fn used(&self) -> impl Iterator<Item = Address> + '_ {
+        self.marked(|notes| &notes.used)
     }
 
     /// The exports that take no more writes.

@@ -89,3 +89,23 @@ pub(super) fn sets(body: &Body<'_>) -> bool {
         Body::Ata { .. } | Body::Unknown(_) => false,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut parked = Parked::default();
+        let (first, first_end) = crossbeam_channel::bounded(1);
+        let (rest, rest_end) = crossbeam_channel::bounded(PARKED_MAX);
+        assert!(parked.park(0, Waits::Asked(first)).is_none());
+        for revision in 1..PARKED_MAX as u64 {
+            assert!(parked.park(revision, Waits::Asked(rest.clone())).is_none(), "there is room");
+        }
+        let Some(Waits::Asked(oldest)) = parked.park(64, Waits::Asked(rest)) else { panic!("one too many") };
+        assert!(oldest.try_send(()).is_ok() && first_end.try_recv().is_ok() && rest_end.is_empty());
+        assert_eq!(parked.len(), PARKED_MAX);
+    }
+}

@@ -16,7 +16,7 @@ use super::keep::Parked;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
 use crate::shelf::{Export, Settings, Shelf};
-use crate::store::{Area, Buffers, Geometry, Kind, Op};
+use crate::store::{Area, Buffers, Fault, Geometry, Kind, Op};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -131,6 +131,11 @@ impl Seat {
     /// What becomes readable when its store may have finished something.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.export.store.fd()
+    }
+
+    /// The fault since which its store takes no more writes.
+    pub fn degraded(&self) -> Option<Fault> {
+        self.export.store.degraded()
     }
 
     /// What was counted.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use xblade::control::{ExportView, InterfaceView, Overview};
+use xblade::control::{ExportView, InterfaceView, Overview, RefusedView};
 use xblade::link::{Counter, Facts};
 use xblade::observe::{Operation, Outcome, Section, Tally};
 use xblade::store::{Durability, Geometry};
@@ -30,6 +30,11 @@ pub fn overview() -> Overview {
         up: Duration::from_millis(12_500),
         workers: vec![snapshot(0), snapshot(1)],
         exports: vec![export(0, 1), export(7, 3)],
+        refused: vec![RefusedView {
+            address: Address { shelf: 7, slot: 4 },
+            path: None,
+            why: "other data".into(),
+        }],
         interfaces: vec![interface("eth1", 3), interface("eth2.7", 4)],
     }
 }
@@ -114,6 +119,7 @@ pub fn export(shelf: u16, slot: u8) -> ExportView {
         geometry: Geometry::new(2048, 512),
         degraded: false,
         stuck: true,
+        replaced: false,
         in_flight: 9,
         config: b"config".to_vec(),
         mask: vec![Mac([2, 0, 0, 0, 0, 1])],

@@ -78,6 +78,67 @@ fn nothing_is_dropped_in_silence() {
     }
 }
 
+/// A call is found wherever it stands in a line, or the exit code is 2.
+#[test]
+fn calls_within_other_commands_are_found_or_told() {
+    const FOUND: bool = true;
+    const TOLD: bool = false;
+    for (line, found) in [
+        ("su -c \"vbladed 0 6 eth1 /dev/vg/f\"", FOUND),
+        ("su - root -c 'vblade 0 6 eth1 /dev/vg/f &'", FOUND),
+        ("sh -c \"vbladed 0 6 eth1 /dev/vg/f\"", FOUND),
+        ("su -c \"sh -c 'vbladed 0 6 eth1 /dev/vg/f'\"", FOUND),
+        ("(vbladed 0 6 eth1 /dev/vg/f)", FOUND),
+        ("{ vbladed 0 6 eth1 /dev/vg/f; }", FOUND),
+        ("if [ -b /dev/vg/f ]; then vbladed 0 6 eth1 /dev/vg/f; fi", FOUND),
+        ("start) vbladed 0 6 eth1 /dev/vg/f;;", FOUND),
+        ("eval vbladed 0 6 eth1 /dev/vg/f", FOUND),
+        ("daemon -r -- vblade 0 6 eth1 /dev/vg/f", FOUND),
+        ("tmux new -d \"vblade 0 6 eth1 /dev/vg/f\"", FOUND),
+        ("screen -dmS x vblade 0 6 eth1 /dev/vg/f", FOUND),
+        ("vbladed 0 6 eth1 \\\n   /dev/vg/f", FOUND),
+        ("vbladed 00 06 eth1 /dev/vg/f", FOUND),
+        ("vbladed 0 6 eth1 /dev/vg/f>/var/log/vblade 2>&1&", FOUND),
+        ("vbladed 0 6 eth1 /dev/vg/f || logger vblade failed", FOUND),
+        ("echo starting vblade; vbladed 0 6 eth1 /dev/vg/f", FOUND),
+        ("vblade-persist setup 0 6 eth1 /dev/vg/f", FOUND),
+        ("ExecStart=-/usr/sbin/vblade 0 6 eth1 /dev/vg/f", FOUND),
+        ("ExecStart=/bin/sh -c 'exec vblade 0 6 eth1 /dev/vg/f'", FOUND),
+        ("sh -c '\nvblade 0 6 eth1 /dev/vg/f\n'", FOUND),
+        ("VB=vbladed; $VB 0 6 eth1 /dev/vg/f", TOLD),
+        (". /etc/default/target; $VB 0 6 eth1 /dev/vg/f", TOLD),
+        ("/usr/local/sbin/my-target -r 0 6 eth1 /dev/vg/f", TOLD),
+        ("vbladed 0 6 eth1 `ls /dev/vg/f`", TOLD),
+        ("vbladed 0 6 eth1 $(readlink -f /dev/vg/f)", TOLD),
+        ("X=$(vbladed 0 6 eth1 /dev/vg/f)", TOLD),
+        ("echo \"vbladed 0 6 eth1 /dev/vg/f\" | at now", TOLD),
+        ("echo 'vbladed 0 6 eth1 /dev/vg/f' >/etc/cron.d/x", TOLD),
+        ("su -c 'vbladed 0 6 eth1 /dev/vg/f", TOLD),
+        ("vblade-persist start all", TOLD),
+    ] {
+        let folder = std::env::temp_dir().join(format!("xblade-import-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("rc.local");
+        fs::write(&path, format!("#!/bin/sh\nvbladed 0 1 eth1 /dev/vg/a\n{line}\n")).unwrap();
+        let imported = config::import(&[path], &[]).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let is_there = imported.text.contains("\naddress = \"0.6\"\npath = \"/dev/vg/f\"\n");
+        let exports = imported.text.matches("[[export]]").count();
+        let expected = if found { (true, 2, false) } else { (false, 1, true) };
+        assert_eq!((is_there, exports, imported.is_partial), expected, "{line}: {:#?}", imported.remarks);
+    }
+    // What only speaks of vblade starts none.
+    for line in
+        ["echo \"starting vblade\"", "logger vblade", "[Unit]\nDescription=vblade", "rm /run/vblade.pid"]
+    {
+        let path = std::env::temp_dir().join(format!("xblade-import-harmless-{}", std::process::id()));
+        fs::write(&path, format!("vblade 0 1 eth1 /dev/vg/a\n{line}\n")).unwrap();
+        let imported = config::import(std::slice::from_ref(&path), &[]).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(!imported.is_partial, "{line}: {:#?}", imported.remarks);
+    }
+}
+
 #[test]
 fn the_program_prints_the_file_and_says_the_rest() {
     let run = |words: &[&str]| {

@@ -73,6 +73,8 @@ const EXPORT_ROWS: &[(&str, &str)] = &[
     (",durability=durable", "durability = 'durable'"),
     (",durability=volatile", "durability = 'volatile'"),
     (",worker=3", "worker = 3"),
+    (",force", "force = true"),
+    ("", "force = false"),
     (",worker=auto", "worker = 'auto'"),
     (",sync=auto", "sync = 'auto'"),
     (",sync=each", "sync = 'each'"),

@@ -56,10 +56,12 @@ fn file(n: usize) -> impl Strategy<Value = Image> {
 
 fn export(n: usize) -> impl Strategy<Value = Export> {
     let image = prop_oneof![4 => file(n), 1 => bytes().prop_map(|length_bytes| Image::Null { length_bytes })];
-    (image, hosts(), prop::option::of(0u16..1024)).prop_map(move |(image, allow, worker)| {
-        let address = Address { shelf: n as u16 * 300, slot: n as u8 };
-        Export { address, image, allow: Some(allow), worker }
-    })
+    (image, hosts(), prop::option::of(0u16..1024), any::<bool>()).prop_map(
+        move |(image, allow, worker, force)| {
+            let address = Address { shelf: n as u16 * 300, slot: n as u8 };
+            Export { address, image, allow: Some(allow), worker, force }
+        },
+    )
 }
 
 fn rings() -> impl Strategy<Value = RingOptions> {

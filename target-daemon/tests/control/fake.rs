@@ -136,7 +136,10 @@ fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
             answer(Err(Refusal::Request("0.1 is exported already: give another address".to_owned())));
         }
         Ask::Add { export, answer } => answer(done(format!("{} added: {:?}", export.address, export.image))),
-        Ask::Remove { address, answer } => answer(one(address, "removed")),
+        Ask::Remove { address, force, answer } => {
+            answer(one(address, if force { "removed by force" } else { "removed" }));
+        }
+        Ask::Recover { address, reason, answer } => answer(one(address, &format!("recovered: {reason}"))),
         Ask::ReadOnly { address, read_only, answer } => {
             answer(one(address, if read_only { "read-only" } else { "takes writes" }));
         }
@@ -153,8 +156,8 @@ fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
             }
         }
         Ask::EndTrace => drop(note("traces no more".to_owned())),
-        Ask::Reload(answer) => {
-            note("reloaded".to_owned());
+        Ask::Reload { force, answer } => {
+            note(if force { "reloaded by force" } else { "reloaded" }.to_owned());
             answer(Ok(Changed::default()));
         }
         Ask::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use xblade::config::{Export, Serve};
-use xblade::control::{ExportView, InterfaceView, Overview};
+use xblade::control::{ExportView, InterfaceView, Overview, RefusedView};
 use xblade::link::Counter;
 use xblade::observe::{Operation, Outcome, Section, Tally};
 use xblade::store::{Durability, Geometry};
@@ -23,6 +23,11 @@ pub fn overview() -> Overview {
         up: Duration::from_secs(3_700),
         workers: vec![snapshot()],
         exports: vec![export(1), nothing(2)],
+        refused: vec![RefusedView {
+            address: Address { shelf: 0, slot: 7 },
+            path: Some("/srv/other".into()),
+            why: "0.7 had other data".to_owned(),
+        }],
         interfaces: vec![InterfaceView { counters, ..full::interface("eth1", 3) }],
     }
 }

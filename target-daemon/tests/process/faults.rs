@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use libc::{EIO, ENOSPC};
 use xblade::wire::aoe::Address;
 
+use crate::daemon::{Daemon, xblade_after};
 use crate::fuse::{On, Verdict};
 use crate::image::{Dir, patterns};
+use crate::initiator::{Initiator, at};
 use crate::kinds::Kind;
 use crate::load::Load;
 use crate::media::{Loop, command, shut_down};
 use crate::mounts::Mounts;
 use crate::rig::{ABORTED, BAD_READ, GOOD, Rig, SECTORS, result, sick, well};
-use crate::space::may_run;
+use crate::space::{OURS, PEER, Pair, may_run};
 
 every_kind!(
     what_the_medium_refuses_is_an_ata_error,
@@ -246,4 +248,40 @@ fn a_file_cut_under_load_stays_cut(kind: &Kind) {
 
 fn size(image: &crate::image::Image) -> u64 {
     std::fs::metadata(image.path()).unwrap().len()
+}
+
+/// The kernel would end the process by SIGXFSZ.
+#[test]
+fn a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing() {
+    if !may_run("a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let [direct, file, mmap, small] =
+        [("direct", SECTORS), ("file", SECTORS), ("mmap", SECTORS), ("small", 64)]
+            .map(|(name, n)| dir.image(name, n));
+    // In 512 bytes: the second half of the files is out of reach.
+    let setup = format!("ulimit -f {}", SECTORS / 2);
+    let arguments = format!(
+        "serve --no-probe 0.1={direct},store=direct 0.2={file},store=file 0.3={mmap},store=mmap 0.4={small} -i {OURS}"
+    );
+    let daemon = Daemon::spawn(&pair.ours, xblade_after(&setup, &arguments));
+    let line = daemon.wait_for("RLIMIT_FSIZE");
+    assert!(
+        line.contains(&format!("is {} bytes", SECTORS * 256)) && line.contains("ulimit -f unlimited"),
+        "{line}"
+    );
+    daemon.wait_for("ready:");
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    for slot in 1..=3 {
+        let lba = SECTORS - 8;
+        let tag = host.send_write(at(0, slot), lba, &patterns(lba, 2, 1));
+        assert_eq!(result(&host.answer(tag)), ABORTED, "0.{slot}");
+        host.write(at(0, slot), 8, &patterns(8, 2, 1));
+        assert_eq!(host.read(at(0, slot), lba, 2), patterns(lba, 2, 0));
+        host.write(at(0, 4), 8, &patterns(8, 2, slot.into()));
+    }
+    let report = daemon.report();
+    assert_eq!(report.sum("no_space_faults"), 3, "{report:?}");
+    daemon.stop().report().assert_sound();
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::daemon::Daemon;
+use crate::command_line::assert_refused;
+use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
 use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
@@ -71,4 +72,58 @@ fn a_read_only_export_refuses_writes() {
         assert_eq!(host.read(at(0, slot), 1, 1), sector(1));
     }
     daemon.stop().report().assert_sound();
+}
+
+#[test]
+fn an_alternative_name_is_as_good_as_the_name() {
+    if !may_run("an_alternative_name_is_as_good_as_the_name") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    let long = "enp5s0f0np0-a-rather-long-name";
+    pair.ours.sh(&format!("ip link property add dev {OURS} altname {long} altname enp5s0"));
+    for name in ["enp5s0", long, "enp5*"] {
+        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {name}"));
+        let line = daemon.wait_for("ready:");
+        assert!(line.ends_with(&format!("1 export on {OURS}")), "{name}: {line}");
+        assert_eq!(Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).read(at(0, 1), 1, 1), sector(1));
+        // It is not taken for one that came later.
+        pair.ours.sh("ip link add xbp9 type veth peer name xbp8 && ip link del xbp9");
+        std::thread::sleep(Duration::from_secs(3));
+        let ended = daemon.stop();
+        assert!(!ended.text.contains("came after the start"), "{}", ended.text);
+    }
+    let checked = pair.ours.run(|| xblade("check -i enp5s0").output().unwrap());
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(text.contains(&format!("{OURS}: driver veth")), "{text}");
+}
+
+/// The kernel takes no XDP program below another.
+#[test]
+fn interfaces_that_lie_on_each_other_are_served_in_any_order() {
+    if !may_run("interfaces_that_lie_on_each_other_are_served_in_any_order") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let image = dir.image("a", 8);
+    pair.ours.sh(&format!("ip link add xbp2 link {OURS} type macvlan mode bridge && ip link set xbp2 up"));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    for interfaces in [format!("-i {OURS} -i xbp2"), format!("-i xbp2 -i {OURS}"), "-i xbp*".to_owned()] {
+        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} {interfaces}"));
+        let line = daemon.wait_for(&format!("xbp2 lies on {OURS}, "));
+        assert!(line.contains("WARN") && line.contains("leave one of them out"), "{line}");
+        assert_eq!(host.read(at(0, 1), 1, 1), sector(1), "{interfaces}");
+        daemon.stop();
+    }
+    // Where another process serves the upper one, both are named.
+    let _daemon = Daemon::serve(&pair.ours, &format!("0.1={image},ro -i xbp2"));
+    let refused =
+        Daemon::spawn(&pair.ours, xblade(&format!("serve --no-probe 0.2={image},ro -i {OURS}"))).ended();
+    let below =
+        format!("interface `{OURS}` lies below `xbp2`, and the kernel takes no XDP program below another: ");
+    assert_refused("below", &refused, 3, &[&below, "`xbp2` is served by another xblade", "stop process"]);
+    let checked = pair.ours.run(|| xblade(&format!("check -i {OURS}")).output().unwrap());
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(text.contains(&format!("FIX   {below}")), "{text}");
 }

@@ -93,3 +93,64 @@ fn a_file_that_cannot_be_written_is_served_only_read_only() {
     assert!(daemon.wait_for("0.1: ").contains("read-only"));
     daemon.stop();
 }
+
+/// What an export takes at most is not there under the soft limit.
+#[test]
+fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
+    if !may_run("the_soft_limit_of_open_files_is_raised_before_stores_are_opened") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let exports: Vec<String> = (0..40).map(|n| format!("0.{n}={}", dir.image(&n.to_string(), 8))).collect();
+    let serve = format!("serve --no-probe {} -i {OURS}", exports.join(" "));
+    let daemon = Daemon::spawn(&pair.ours, xblade_after("ulimit -S -n 48", &serve));
+    daemon.wait_for("ready: 40 exports");
+    let ended = daemon.stop();
+    assert!(!ended.text.contains("is served through"), "{}", ended.text);
+    // The hard limit is named with the remedy, and nothing is served in another way.
+    for limit in 100..124 {
+        let command =
+            xblade_after(&format!("ulimit -n {limit}"), &format!("{serve} --state {}", dir.path().display()));
+        let ended = Daemon::spawn(&pair.ours, command).ended();
+        let named = format!("this process may have {limit} files open");
+        assert_refused("ulimit -n", &ended, 3, &[&named, "raise the hard limit (ulimit -Hn, LimitNOFILE="]);
+        assert!(!ended.text.contains("is served through"), "{}", ended.text);
+    }
+}
+
+#[test]
+fn limits_that_get_in_the_way_are_named_by_a_check() {
+    if !may_run("limits_that_get_in_the_way_are_named_by_a_check") {
+        return;
+    }
+    let check = |setup: &str, arguments: &str| {
+        let output = xblade_after(setup, &format!("check {arguments}")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (setup, line) in [
+        ("ulimit -f 8", "WARN  RLIMIT_FSIZE is 4096 bytes: "),
+        ("ulimit -t 4000", "WARN  RLIMIT_CPU is 4000 seconds: "),
+        ("ulimit -v 8000000", "WARN  RLIMIT_AS is 8192000000 bytes: "),
+        ("ulimit -n 500", "OK    open files: 500, enough for 101 exports"),
+        ("ulimit -S -n 200; ulimit -H -n 500", "OK    open files: 500, enough for 101 exports"),
+    ] {
+        let text = check(setup, "");
+        assert!(text.contains(line), "{setup}: {text}");
+    }
+    let text = check("ulimit -f unlimited", "");
+    assert!(!text.contains("RLIMIT_"), "{text}");
+    let dir = Dir::new();
+    let file = dir.path().join("xblade.toml");
+    let export =
+        |n: u8| format!("[[export]]\naddress = '0.{n}'\npath = '{}'\n", dir.image(&n.to_string(), 8));
+    let exports: String = (0..40).map(export).collect();
+    fs::write(&file, format!("interfaces = ['{OURS}']\n{exports}")).unwrap();
+    let pair = Pair::new();
+    let mut command = xblade_after("ulimit -n 200", &format!("check --config {}", file.display()));
+    let output = pair.ours.run(move || command.output().unwrap());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("WARN  open files: RLIMIT_NOFILE is 200, and 40 exports take up to 256: "),
+        "{text}"
+    );
+}

@@ -1,9 +1,10 @@
 //! Signals, and sudden death.
 
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xblade::wire::ether::Mac;
 
@@ -178,6 +179,77 @@ fn nobody_listening_on_stderr_does_no_harm() {
     assert_eq!(host.read(at(0, 1), 1, 1), sector(1));
     signal(libc::SIGTERM);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// As a pipe to a program that hangs, or a journal that does: what is logged then waits, is
+/// dropped and counted, and the control thread goes on.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    if !may_run("a_log_that_nobody_reads_stops_nothing") {
+        return;
+    }
+    for reads_again in [false, true] {
+        // Each has its lines in a report.
+        let (pair, dir) = (Pair::with("numrxqueues 8 numtxqueues 8"), Dir::new());
+        let image = dir.image("a", 8);
+        let mut command = xblade(&format!("serve --no-probe 0.1={image} -i {OURS}"));
+        let (mut read, write) = std::io::pipe().unwrap();
+        command.stdin(Stdio::null()).stderr(Stdio::from(OwnedFd::from(write)));
+        let mut child = pair.ours.run(move || {
+            let child = command.spawn().unwrap();
+            drop(command);
+            child
+        });
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 1));
+        let pid = child.id() as i32;
+        let signal = |signal| {
+            // SAFETY: no pointers; the child is ours and not reaped yet.
+            assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+        };
+        // A report for each: more than the pipe takes, and more than may wait.
+        for _ in 0..1500 {
+            signal(libc::SIGUSR1);
+            thread::sleep(Duration::from_millis(2));
+        }
+        pair.ours.sh(&format!("ip link set {OURS} mtu 1400"));
+        until("the new MTU is in use", || host.query(at(0, 1), Duration::from_millis(50)).is_some());
+        assert_eq!(host.read(at(0, 1), 1, 1), sector(1));
+        let mut ended = || {
+            let end = Instant::now() + Duration::from_secs(8);
+            loop {
+                match child.try_wait().unwrap() {
+                    Some(status) => break status.code(),
+                    None if Instant::now() > end => {
+                        child.kill().unwrap();
+                        break child.wait().unwrap().code();
+                    }
+                    None => thread::sleep(Duration::from_millis(5)),
+                }
+            }
+        };
+        let mut text = String::new();
+        if reads_again {
+            let reader = thread::spawn(move || read.read_to_string(&mut text).map(|_| text).unwrap());
+            // The log catches up before it ends.
+            thread::sleep(Duration::from_millis(500));
+            signal(libc::SIGTERM);
+            assert_eq!(ended(), Some(0));
+            text = reader.join().unwrap();
+            let places = [
+                "ready:",
+                "service time",
+                " log lines were dropped: nobody read standard error",
+                "stopping:",
+            ]
+            .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part:?} in {} bytes", text.len())));
+            assert!(places.is_sorted(), "{places:?}");
+            assert!(text[places[3]..].contains("service time"), "the last report is whole");
+        } else {
+            signal(libc::SIGTERM);
+            assert_eq!(ended(), Some(0));
+        }
+    }
 }
 
 #[test]

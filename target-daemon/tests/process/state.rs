@@ -40,7 +40,8 @@ impl Rig {
     /// The files of state, by name.
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path());
-        let mut files: Vec<_> = entries.collect();
+        let mut files: Vec<_> =
+            entries.filter(|path| path.extension().is_some_and(|e| e == "state")).collect();
         files.sort();
         files
     }

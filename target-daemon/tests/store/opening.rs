@@ -129,7 +129,7 @@ fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
         let mounted = Mounted::new(scratch.path("m"), &["-t", kind, "none"]);
         let path = mounted.path("f");
         std::fs::write(&path, [1; 4096]).unwrap();
-        let remarked = [Warning::InMemory { path: path.clone() }];
+        let remarked = [Warning::InMemory { path: path.clone(), way: vec![] }];
         assert_eq!(warnings(&OpenOptions::new(&path)), remarked, "{kind}");
         assert_eq!(warnings(&volatile(&path)), [], "{kind}");
         assert_eq!(warnings(&read_only(&path)), [], "{kind}");
@@ -139,6 +139,80 @@ fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
     truncate_new(&path, 4 << 20);
     let message = refusal(&OpenOptions::new(&path));
     assert!(message.contains("hugetlbfs") && message.contains("volatile"), "{message}");
+}
+
+#[test]
+fn memory_is_found_below_overlays_loop_devices_and_file_systems() {
+    if access() != Access::Mapped {
+        return;
+    }
+    let Some(_alone) = root("memory_is_found_below_overlays_loop_devices_and_file_systems") else { return };
+    let scratch = Scratch::new();
+    let memory = Mounted::new(scratch.path("memory"), &["-t", "tmpfs", "none"]);
+    let folder = |name: &str| {
+        let path = memory.path(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let in_memory = |path: &Path, way: Vec<PathBuf>| Warning::InMemory { path: path.to_owned(), way };
+
+    let (upper, work) = (folder("up per"), folder("work"));
+    std::fs::create_dir(scratch.path("lower")).unwrap();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        scratch.path("lower").display(),
+        upper.display(),
+        work.display()
+    );
+    let overlay = Mounted::new(scratch.path("overlay"), &["-t", "overlay", "none", "-o", &options]);
+    let path = overlay.path("f");
+    std::fs::write(&path, [1; 8192]).unwrap();
+    assert_eq!(warnings(&OpenOptions::new(&path)), [in_memory(&path, vec![upper])]);
+    assert_eq!(warnings(&volatile(&path)), []);
+
+    let image = memory.path("image");
+    std::fs::write(&image, vec![0; 4 << 20]).unwrap();
+    let device = Loop::new(&image, &[]);
+    assert_eq!(warnings(&OpenOptions::new(device.path())), [in_memory(device.path(), vec![image.clone()])]);
+    command("mkfs.ext4", &["-q", device.name()]).unwrap();
+    let ext4 = Mounted::new(scratch.path("ext4"), &[device.name()]);
+    let path = ext4.path("f");
+    std::fs::write(&path, [1; 8192]).unwrap();
+    let way = vec![device.path().to_owned(), image.clone()];
+    assert_eq!(warnings(&OpenOptions::new(&path)), [in_memory(&path, way)]);
+    let message = warnings(&OpenOptions::new(&path)).remove(0).to_string();
+    let on = format!("lies in memory (on {}, on {}): its writes", device.name(), image.display());
+    assert!(message.contains(&on), "{message}");
+    // What cannot be looked at is said, too.
+    drop(ext4);
+    std::fs::remove_file(&image).unwrap();
+    let [Warning::UnknownBelow { below, .. }] = &warnings(&OpenOptions::new(device.path()))[..] else {
+        panic!("{:?}", warnings(&OpenOptions::new(device.path())))
+    };
+    assert!(below.to_str().unwrap().contains("image"), "{below:?}");
+}
+
+#[test]
+fn a_disk_in_compressed_memory_is_memory() {
+    if access() != Access::Mapped {
+        return;
+    }
+    let Some(_alone) = root("a_disk_in_compressed_memory_is_memory") else { return };
+    let Ok(number) = std::fs::read_to_string("/sys/class/zram-control/hot_add") else { return };
+    let number = number.trim();
+    let set = |name: &str, value: &str| std::fs::write(format!("/sys/block/zram{number}/{name}"), value);
+    set("disksize", "4M").unwrap();
+    // Where nobody makes the nodes of devices.
+    let scratch = Scratch::new();
+    let (node, device) =
+        (scratch.path("node"), std::fs::read_to_string(format!("/sys/block/zram{number}/dev")));
+    let numbers = device.unwrap();
+    let (major, minor) = numbers.trim().split_once(':').unwrap();
+    command("mknod", &[node.to_str().unwrap(), "b", major, minor]).unwrap();
+    let remarked = warnings(&OpenOptions::new(&node));
+    let _ = set("reset", "1");
+    let _ = std::fs::write("/sys/class/zram-control/hot_remove", number);
+    assert_eq!(remarked, [Warning::InMemory { path: node, way: vec![] }]);
 }
 
 #[test]

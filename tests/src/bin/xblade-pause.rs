@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! xblade-pause --pauses 10000
-//! xblade-pause --pauses 500 --workers 2 --who thread --plant NoGapRule
+//! xblade-pause --pauses 500 --workers 2 --tags plain --plant NoArrivalOrder
 //! xblade-pause --pauses 100 --vm qmp.sock --tap tap0,tap1 --stores mmap
 //! ```
 
@@ -29,7 +29,7 @@ struct Cli {
     /// Decides what is combined, and all times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The control: a bug to plant in the daemon, for example NoGapRule.
+    /// The control: a bug to plant in the daemon, for example NoArrivalOrder.
     #[arg(long)]
     plant: Option<String>,
     /// What stands still.
@@ -53,6 +53,10 @@ struct Cli {
     /// When writes are acknowledged.
     #[arg(long, value_delimiter = ',', default_value = "durable,volatile")]
     durability: Vec<Durability>,
+    /// Hosts only read before the first pause: the target has not seen yet how
+    /// they make tags for writes.
+    #[arg(long)]
+    cold: bool,
     /// The shortest pause, in milliseconds.
     #[arg(long, default_value_t = 1)]
     shortest: u64,
@@ -90,6 +94,7 @@ fn main() -> std::io::Result<ExitCode> {
         tags: cli.tags,
         stores: cli.stores,
         durability: cli.durability,
+        cold: cli.cold,
         hold_ms: (cli.shortest.max(1), cli.longest.max(cli.shortest)),
         folder: cli.dir,
         verbose: true,

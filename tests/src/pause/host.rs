@@ -148,8 +148,11 @@ impl Hosts {
     pub fn resend(&mut self, way: Way, op: OpId) {
         let tag = self.send(way, op);
         self.resends += 1;
-        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.op == op) {
-            (flight.tag, flight.sent) = (tag, Instant::now());
+        let sent = Instant::now();
+        match self.flights.iter_mut().find(|flight| flight.op == op) {
+            Some(flight) => (flight.tag, flight.sent) = (tag, sent),
+            // It had been given up.
+            None => self.flights.push(Flight { op, tag, sent, is_background: false }),
         }
     }
 
@@ -299,7 +302,7 @@ impl Hosts {
         if self.flights.iter().filter(|flight| flight.is_background).count() < BACKGROUND_WINDOW {
             let count = self.random.within(1..5).min(self.sectors_max.into());
             let host = self.senders[self.random.within(0..self.senders.len() as u64) as usize];
-            let lba = host as u64 * BACKGROUND_SECTORS + self.random.within(0..BACKGROUND_SECTORS - count);
+            let lba = background(host) + self.random.within(0..BACKGROUND_SECTORS - count);
             let export = self.random.within(0..self.counters[host].len() as u64) as usize;
             let is_write = self.random.within(0..5) < 3;
             self.begin(way, Extent { host, export, lba, count: count as u8 }, is_write, true);
@@ -342,6 +345,11 @@ impl Op {
 /// The value that the sectors have which this write wrote.
 pub fn value_of(op: OpId) -> Value {
     op as Value + 1
+}
+
+/// The first sector of this host that the background load goes to.
+pub fn background(host: usize) -> u64 {
+    host as u64 * BACKGROUND_SECTORS
 }
 
 /// A place for a trial of this host.

@@ -60,6 +60,8 @@ pub struct Options {
     pub stores: Vec<Store>,
     /// When writes are acknowledged.
     pub durability: Vec<Durability>,
+    /// Hosts only read before the first pause.
+    pub cold: bool,
     /// The shortest and the longest pause, in milliseconds.
     pub hold_ms: (u64, u64),
     /// Where files on a disk go; if `None`, where temporary files do.
@@ -84,6 +86,7 @@ impl Options {
             tags: Tags::ALL.to_vec(),
             stores: vec![Store::Mmap, Store::Direct],
             durability: vec![Durability::Durable, Durability::Volatile],
+            cold: false,
             hold_ms: (1, 300),
             folder: None,
             verbose: false,

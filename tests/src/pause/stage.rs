@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Options;
 use super::case::{Case, Durability, Row, Setup, Store, Who, lower};
 use super::cores::{Ahead, Cores};
-use super::host::{Extent, Hosts, SECTORS, SHELF, target};
+use super::host::{Extent, Hosts, SECTORS, SHELF, background, target};
 use super::race::{self, Outcome, Subject};
 use super::report::Report;
 use super::stop::{Freezer, remove_left_groups, workers};
@@ -23,11 +23,11 @@ const PREFIX: &str = "xblade-pause";
 const MTU: u32 = 9000;
 
 /// The longest time until a lane is open.
-const OPEN_MAX: Duration = Duration::from_secs(10);
+const OPEN_MAX: Duration = Duration::from_secs(30);
 
-/// Writes of each host to each export before the first pause, over each lane:
-/// a target may have to see how a host makes its tags.
-const WARM_UP: usize = 16;
+/// Writes of each host to each export before the first pause: a target may have
+/// to see how a host makes its tags. (Reads, if it is to know less.)
+const WARM_UP: usize = 48;
 
 /// Removes what runs have left behind whose process is gone, and names it.
 pub fn remove_leftovers(options: &Options) {
@@ -92,7 +92,7 @@ pub fn go_through(
     if let Err(error) = &ahead {
         report.skip(format!("workers that wake late: no SCHED_FIFO ({error})"));
     }
-    warm_up(hosts, setup, subject.owners.len());
+    warm_up(hosts, setup, subject.owners.len(), options.cold);
     for row in rows {
         if options.stop.load(Ordering::Relaxed) {
             break;
@@ -119,22 +119,25 @@ pub fn go_through(
     report.resends += hosts.resends;
 }
 
-/// Has every export answer every host over every lane.
-fn warm_up(hosts: &mut Hosts, setup: Setup, exports: usize) {
+/// Has every export answer every host over every lane, in turns, as Linux sends
+/// over several interfaces.
+fn warm_up(hosts: &mut Hosts, setup: Setup, exports: usize, cold: bool) {
     let end = Instant::now() + OPEN_MAX;
-    for interface in 0..setup.interfaces {
-        for queue in 0..setup.queues() {
-            let lane = Lane { interface, queue };
-            hosts.wire.aim(lane, lane).expect("masks of queues");
-            for export in 0..exports {
-                for turn in 0..WARM_UP {
-                    let host = hosts.senders()[turn % hosts.senders().len()];
-                    let extent = Extent { host, export, lba: 0, count: 1 };
-                    let op = hosts.read(Way::New, extent);
-                    while !hosts.until_done(Way::New, op) {
-                        assert!(Instant::now() < end, "the target does not answer over {lane:?}");
-                    }
-                }
+    let lanes: Vec<_> = (0..setup.queues())
+        .flat_map(|queue| (0..setup.interfaces).map(move |interface| Lane { interface, queue }))
+        .collect();
+    for lane in lanes.iter().cycle().take(WARM_UP.next_multiple_of(lanes.len())) {
+        hosts.wire.aim(*lane, *lane).expect("masks of queues");
+        let mut ops = Vec::new();
+        for export in 0..exports {
+            for host in hosts.senders().to_vec() {
+                let extent = Extent { host, export, lba: background(host), count: 1 };
+                ops.push(if cold { hosts.read(Way::New, extent) } else { hosts.write(Way::New, extent) });
+            }
+        }
+        for op in ops {
+            while !hosts.until_done(Way::New, op) {
+                assert!(Instant::now() < end, "the target does not answer over {lane:?}");
             }
         }
     }

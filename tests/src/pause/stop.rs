@@ -45,8 +45,13 @@ impl<'a> Stopped<'a> {
                 ptrace(libc::PTRACE_SEIZE, tid)?;
                 let stopped = Self(target);
                 ptrace(libc::PTRACE_INTERRUPT, tid)?;
-                // SAFETY: no pointers but one that may be null.
-                check(unsafe { libc::waitpid(tid, null_mut(), libc::__WALL) })?;
+                loop {
+                    // SAFETY: no pointers but one that may be null.
+                    match check(unsafe { libc::waitpid(tid, null_mut(), libc::__WALL) }) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        ended => break ended.map(drop)?,
+                    }
+                }
                 Ok(stopped)
             }
             Target::Group(freezer) => {

@@ -19,6 +19,7 @@ pub struct Draft {
     image: Option<(Image, Place)>,
     allow: Option<Vec<crate::wire::ether::Mac>>,
     worker: Option<u16>,
+    force: bool,
 }
 
 impl Draft {
@@ -26,7 +27,7 @@ impl Draft {
     pub fn finish(self) -> Option<(Export, Place)> {
         let (address, _) = self.address?;
         let (image, at) = self.image?;
-        Some((Export { address, image, allow: self.allow, worker: self.worker }, at))
+        Some((Export { address, image, allow: self.allow, worker: self.worker, force: self.force }, at))
     }
 }
 
@@ -79,9 +80,9 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> Draft {
         good = false;
         sink.put(meaningless(&error, &places, &header));
     }
-    let worker = raw.worker;
+    let (worker, force) = (raw.worker, raw.is_forced());
     let image = image(raw, path, &header, sink).filter(|_| good);
-    Draft { address, image, allow, worker }
+    Draft { address, image, allow, worker, force }
 }
 
 /// Keys, and the options of the command line that they are.
@@ -96,12 +97,13 @@ const OPTIONS: &[(&str, &str)] = &[
     ("pin", "pin"),
     ("huge", "huge"),
     ("worker", "worker"),
+    ("force", "force"),
 ];
 
 /// The option as the command line has it; `None` if it is switched off.
 fn written(key: &str, option: &str, item: Item<'_>) -> Option<String> {
     match key {
-        "read-only" | "pin" | "huge" => item.boolean()?.then(|| option.to_owned()),
+        "read-only" | "pin" | "huge" | "force" => item.boolean()?.then(|| option.to_owned()),
         "offset" | "length" => match item.as_number() {
             Some(sectors) => Some(format!("{option}={sectors}")),
             None => {

@@ -35,6 +35,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "huge",
             "allow",
             "worker",
+            "force",
         ],
     ),
     ("[workers]", &["cores", "idle", "spread"]),

@@ -107,13 +107,13 @@ impl Vblade {
         let Ok(four) = <[&str; 4]>::try_from(plain.as_slice()) else {
             return Err(VbladeError::Words(plain.len()));
         };
-        let is_number = |word: &str| number("", word, 0, u64::MAX).is_ok();
+        let is_number = |word: &str| number("", decimal(word), 0, u64::MAX).is_ok();
         if let Some(meant) = order::meant(&four, is_number) {
             return Err(VbladeError::Order(meant.join(" ")));
         }
         let [shelf, slot, netif, file] = four;
-        let shelf = number("shelf", shelf, 0, u16::MAX.into())? as u16;
-        let slot = number("slot", slot, 0, u8::MAX.into())? as u8;
+        let shelf = number("shelf", decimal(shelf), 0, u16::MAX.into())? as u16;
+        let slot = number("slot", decimal(slot), 0, u8::MAX.into())? as u8;
         let address = Address::new(shelf, slot)?;
         Ok(Self { address, netif: netif.to_owned(), file: file.to_owned(), ..read })
     }
@@ -145,7 +145,7 @@ impl Vblade {
         const SECTORS_MAX: u64 = 1 << 48;
         match option {
             'b' => {
-                let count = number("-b", value, BUFFER_COUNT_MIN.into(), u16::MAX.into())?;
+                let count = number("-b", decimal(value), BUFFER_COUNT_MIN.into(), u16::MAX.into())?;
                 self.buffer_count = Some(count as u16);
             }
             'o' => self.offset = Some(number("-o", value, 0, SECTORS_MAX)?),
@@ -167,7 +167,7 @@ impl Vblade {
         }
         let image: Image = raw.image(&self.file)?;
         let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
-        Ok(Export { address: self.address, image, allow, worker: None })
+        Ok(Export { address: self.address, image, allow, worker: None, force: false })
     }
 
     fn options_of_export(&self) -> Vec<String> {
@@ -226,6 +226,18 @@ impl Vblade {
     }
 }
 
+/// Without the zeros in front, which say nothing where vblade reads decimal (atoi).
+fn decimal(text: &str) -> &str {
+    let digits = text.trim_start_matches('0');
+    match digits.chars().next() {
+        Some(c) if c.is_ascii_digit() => digits,
+        // Nothing but zeros.
+        None if !text.is_empty() => "0",
+        // In hex, or no number.
+        _ => text,
+    }
+}
+
 /// In decimal, or in hex as C writes it. With a leading zero C takes it for
 /// octal in one place and for decimal in another: refused.
 fn number(what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, VbladeError> {
@@ -270,6 +282,7 @@ mod tests {
         for other in [
             "-dsrb24 -o8 -l0x10 -m525400000001 -m 52:54:00:00:00:0a 0 1 eth0 /d",
             "0 1 eth0 /d -s -d -r -o 8 -l 16 -b 24 -m 5254:0000:0001,52540000000a",
+            "-sd -r -b024 -l 16 -o 8 -m 525400000001,52540000000a 00 01 eth0 /d",
             "-sdr -b24 -l 16 -o 8 -m 525400000001,52540000000A -- 0 1 eth0 /d",
         ] {
             assert_eq!(parse(other).unwrap(), full, "{other}");

@@ -2,6 +2,7 @@
 //! service, fragments of shell that set variables, and scripts that call it.
 
 use super::args::Vblade;
+use super::shell::{self, Token};
 
 /// A call of vblade that was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +29,33 @@ pub struct Found {
 /// The variables of vblade's service, in the order of its arguments.
 const NEEDED: [&str; 4] = ["shelf", "slot", "netif", "filename"];
 
+/// Keys of a unit that may name vblade and start nothing.
+const HARMLESS: [&str; 14] = [
+    "After",
+    "Alias",
+    "Also",
+    "Before",
+    "BindsTo",
+    "Conflicts",
+    "Description",
+    "Documentation",
+    "PartOf",
+    "Requires",
+    "RequiredBy",
+    "SyslogIdentifier",
+    "WantedBy",
+    "Wants",
+];
+
+/// What these are given is printed, and not run.
+const PRINTERS: [&str; 4] = ["echo", "printf", "logger", "wall"];
+
+/// Words between commands that say nothing by themselves.
+const KEYWORDS: [&str; 8] = ["{", "}", "fi", "done", "esac", "then", "do", "else"];
+
+/// Commands within commands, no deeper.
+const DEPTH_MAX: u32 = 4;
+
 /// Reads a file that is called so.
 pub fn read(name: &str, text: &str) -> Found {
     let mut found = Found::default();
@@ -35,14 +63,13 @@ pub fn read(name: &str, text: &str) -> Found {
     let text = text.replace("\\\n", "  ");
     for (number, line) in (1..).zip(text.lines()) {
         let source = format!("{name}:{number}");
-        let Some(words) = shlex::split(line) else {
+        let Some(tokens) = shell::tokens(line) else {
+            found.is_partial |= mentions(line);
             found.remark(source, "quotes that are not closed: the line is left out");
             continue;
         };
-        if let Some(at) = words.iter().position(|word| is_vblade(word)) {
-            found.call(source, &words, at);
-        } else {
-            found.assignments(&source, words, &mut variables);
+        if !found.calls(&source, line, &tokens, DEPTH_MAX) {
+            found.others(&source, line, &tokens, &mut variables);
         }
     }
     found.service(name, &variables);
@@ -52,26 +79,79 @@ pub fn read(name: &str, text: &str) -> Found {
 /// A command line, as it would be typed.
 pub fn command(source: &str, line: &str) -> Found {
     let mut found = Found::default();
-    let Some(words) = shlex::split(line) else {
+    let Some(tokens) = shell::tokens(line) else {
         found.is_partial = true;
         found.remark(source.to_owned(), "quotes that are not closed: it is left out");
         return found;
     };
-    match words.iter().position(|word| is_vblade(word)) {
-        Some(at) => found.call(source.to_owned(), &words, at),
+    if !found.calls(source, line, &tokens, DEPTH_MAX) {
         // With the name of the program left out.
-        None => {
-            let words: Vec<String> = std::iter::once("vblade".to_owned()).chain(words).collect();
-            found.call(source.to_owned(), &words, 0);
-        }
+        let end = end_of_words(&tokens, 0);
+        found.call(source, &format!("vblade {line}"), words(tokens.get(..end).unwrap_or_default()));
+        found.around(source, line, tokens.get(end..).unwrap_or_default(), 0);
     }
     found
 }
 
-fn is_vblade(word: &str) -> bool {
-    let name = word.rsplit('/').next().unwrap_or(word);
+/// The word of a program, perhaps the first one that a unit starts.
+fn program(word: &str) -> &str {
+    let started = word.strip_prefix("Exec").and_then(|word| word.split_once('='));
+    let word = started.map_or(word, |(_, program)| program.trim_start_matches(['-', '@', ':', '+', '!']));
     // A path to a file of that name is one with options before it.
-    matches!(name, "vblade" | "vbladed") && !word.contains('=')
+    if word.contains('=') { "" } else { word.rsplit('/').next().unwrap_or(word) }
+}
+
+/// How many of these tokens begin a call of vblade; 0: none.
+fn begins_call(tokens: &[Token]) -> usize {
+    let word = |at: usize| tokens.get(at).and_then(|token| token.word.as_deref());
+    match word(0).map(program) {
+        Some("vblade" | "vbladed") => 1,
+        Some("vblade-persist") if word(1) == Some("setup") => 2,
+        _ => 0,
+    }
+}
+
+/// What becomes of the words of a command that prints them.
+enum Printer {
+    /// Somebody reads them.
+    Says,
+    /// They go to another command or to a file, which may be run.
+    Feeds,
+}
+
+/// Whether the word at this place is one that a command prints.
+fn printer(line: &str, tokens: &[Token], at: usize) -> Option<Printer> {
+    let is_between = |token: &&Token| token.word.as_deref().is_none_or(|word| KEYWORDS.contains(&word));
+    let first = tokens.get(..at)?.iter().rev().take_while(|token| !is_between(token)).last()?;
+    if !PRINTERS.contains(&first.word.as_deref()?) {
+        return None;
+    }
+    let end = tokens.get(end_of_words(tokens, at)..).unwrap_or_default();
+    let next = raw(line, end);
+    let feeds = next.contains('>') && next.starts_with(|c: char| c.is_ascii_digit() || "<>&".contains(c))
+        || next.starts_with('|') && !next.starts_with("||");
+    Some(if feeds { Printer::Feeds } else { Printer::Says })
+}
+
+/// Whether something in a text is called as vblade is.
+fn mentions(text: &str) -> bool {
+    let in_name = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    text.split(|c| !in_name(c)).any(|name| matches!(name, "vblade" | "vbladed" | "vblade-persist"))
+}
+
+/// Where the words that begin at `from` end.
+fn end_of_words(tokens: &[Token], from: usize) -> usize {
+    from + tokens.iter().skip(from).take_while(|token| token.word.is_some()).count()
+}
+
+fn words(tokens: &[Token]) -> Vec<String> {
+    tokens.iter().filter_map(|token| token.word.clone()).collect()
+}
+
+/// As they stand in the line.
+fn raw<'a>(line: &'a str, tokens: &[Token]) -> &'a str {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return "" };
+    line.get(first.at.start..last.at.end).unwrap_or_default()
 }
 
 impl Found {
@@ -84,57 +164,146 @@ impl Found {
         self.calls.push(Call { source, words, vblade });
     }
 
-    /// A command with vblade as one of its words.
-    fn call(&mut self, source: String, words: &[String], at: usize) {
-        let (before, rest) = words.split_at(at);
-        if !before.is_empty() {
-            self.remark(source.clone(), format!("'{}' is not carried over", before.join(" ")));
+    /// Something that may be a call, and is not understood.
+    fn leave_out(&mut self, source: &str, what: &str) {
+        self.is_partial = true;
+        let what = format!(
+            "'{what}' is left out: it may start vblade in a way that is not understood here: if it does, give the calls \
+             by --command"
+        );
+        self.remark(source.to_owned(), what);
+    }
+
+    /// Every call in a line, also in what other commands are to run. Returns whether
+    /// vblade is in it at all.
+    fn calls(&mut self, source: &str, line: &str, tokens: &[Token], depth: u32) -> bool {
+        let mut rest = tokens;
+        let mut is_in = false;
+        loop {
+            let begins = |at: usize| match printer(line, rest, at) {
+                None => begins_call(rest.get(at..).unwrap_or_default()),
+                Some(_) => 0,
+            };
+            let Some((at, name)) = (0..rest.len()).map(|at| (at, begins(at))).find(|(_, name)| *name > 0)
+            else {
+                break;
+            };
+            let end = end_of_words(rest, at + name);
+            let (before, call) = (rest.get(..at).unwrap_or_default(), rest.get(at..end).unwrap_or_default());
+            self.around(source, line, before, depth);
+            self.call(source, raw(line, call), words(call.get(name..).unwrap_or_default()));
+            rest = rest.get(end..).unwrap_or_default();
+            is_in = true;
         }
-        let ends = |word: &String| word.starts_with(['&', '|', ';', '<', '>']) || word.starts_with("2>");
-        let arguments: Vec<String> = rest.iter().skip(1).take_while(|word| !ends(word)).cloned().collect();
-        let after: Vec<&str> = rest.iter().skip(1 + arguments.len()).map(String::as_str).collect();
-        if !after.is_empty() && after != ["&"] {
-            self.remark(source.clone(), format!("'{}' is not carried over", after.join(" ")));
+        let is_named = |token: &Token| {
+            token.word.as_deref().is_some_and(|word| mentions(word) && assignment(word).is_none())
+        };
+        if is_in || rest.iter().any(is_named) {
+            self.around(source, line, rest, depth);
+            is_in = true;
         }
+        is_in
+    }
+
+    /// What stands before and after a call: finds the calls within words, as in `su -c
+    /// "vblade ..."`, and says the rest, if it says something.
+    fn around(&mut self, source: &str, line: &str, tokens: &[Token], depth: u32) {
+        let (mut text, mut from) = (String::new(), tokens.first().map_or(0, |token| token.at.start));
+        for (place, token) in tokens.iter().enumerate() {
+            let Some(word) = token.word.as_deref().filter(|word| mentions(word)) else { continue };
+            let inner = match printer(line, tokens, place) {
+                Some(Printer::Says) => continue,
+                Some(Printer::Feeds) => None,
+                None => shell::tokens(word).filter(|inner| inner.len() > 1 && depth > 0),
+            };
+            if inner.is_some_and(|inner| self.calls(source, word, &inner, depth - 1)) {
+                text.push_str(line.get(from..token.at.start).unwrap_or_default());
+                text.push_str("...");
+                from = token.at.end;
+            } else if !is_harmless(word) {
+                self.leave_out(source, word);
+            }
+        }
+        text.push_str(line.get(from..tokens.last().map_or(0, |token| token.at.end)).unwrap_or_default());
+        let says = |token: &Token| match &token.word {
+            Some(word) => !KEYWORDS.contains(&word.as_str()),
+            None => !["&", ";", "(", ")"].contains(&raw(line, std::slice::from_ref(token))),
+        };
+        if tokens.iter().any(says) {
+            let text = text.trim_start_matches([';', ' ']);
+            self.remark(source.to_owned(), format!("'{text}' is not carried over"));
+        }
+    }
+
+    /// A call with these arguments.
+    fn call(&mut self, source: &str, shown: &str, arguments: Vec<String>) {
         if arguments.iter().any(|word| is_expanded(word)) {
             self.is_partial = true;
             let expanded: Vec<&str> =
                 arguments.iter().map(String::as_str).filter(|word| is_expanded(word)).collect();
             let what = format!(
-                "'{}' is left out: a shell would expand {}, which is not done here: write what it stands for in its \
-                 place, or give the call so by --command",
-                words.join(" "),
+                "'{shown}' is left out: a shell would expand {}, which is not done here: write what it stands for in \
+                 its place, or give the call so by --command",
                 expanded.join(" and ")
             );
-            self.remark(source, what);
+            self.remark(source.to_owned(), what);
         } else {
-            self.push(source, arguments);
+            self.push(source.to_owned(), arguments);
         }
     }
 
-    fn assignments(&mut self, source: &str, words: Vec<String>, variables: &mut Vec<(String, String)>) {
-        let mut others: Vec<String> = Vec::new();
-        for word in words {
-            match word.split_once('=') {
-                Some((name, value)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
-                    if is_expanded(value) {
-                        let what = format!(
-                            "{name}={value}: a shell would expand it, which is not done here: write what it stands \
-                             for in its place"
-                        );
-                        self.remark(source.to_owned(), what);
-                    }
-                    let value = value.trim_end_matches(';');
-                    variables.retain(|(known, _)| known != name);
-                    variables.push((name.to_owned(), value.to_owned()));
-                }
-                _ if word == "export" => {}
-                _ => others.push(word),
+    /// A line without a call.
+    fn others(&mut self, source: &str, line: &str, tokens: &[Token], variables: &mut Vec<(String, String)>) {
+        for command in tokens.split(|token| token.word.is_none()) {
+            // Whatever it is called by: a variable, a script of somebody's own.
+            if command.len() > 4 && Vblade::parse(&words(command.get(1..).unwrap_or_default())).is_ok() {
+                self.leave_out(source, raw(line, command));
             }
         }
-        if !others.is_empty() {
-            self.remark(source.to_owned(), format!("'{}' is not carried over", others.join(" ")));
+        let before = self.remarks.len();
+        let settings = self.assignments(source, words(tokens), variables);
+        let is_said = |token: &Token| {
+            token.word.as_deref().is_none_or(|word| word != "export" && assignment(word).is_none())
+        };
+        let others: Vec<Token> = tokens.iter().filter(|token| is_said(token)).cloned().collect();
+        if others.iter().any(|token| token.word.is_some()) {
+            let text = match settings {
+                0 => raw(line, tokens).to_owned(),
+                _ => others
+                    .iter()
+                    .map(|token| raw(line, std::slice::from_ref(token)))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            };
+            self.remarks.insert(before, (source.to_owned(), format!("'{text}' is not carried over")));
         }
+    }
+
+    /// Takes variables; returns how many.
+    fn assignments(
+        &mut self,
+        source: &str,
+        words: Vec<String>,
+        variables: &mut Vec<(String, String)>,
+    ) -> usize {
+        let mut count = 0;
+        for word in &words {
+            let Some((name, value)) = assignment(word) else { continue };
+            count += 1;
+            if is_expanded(value) {
+                let what = format!(
+                    "{name}={value}: a shell would expand it, which is not done here: write what it stands for in its \
+                     place"
+                );
+                self.remark(source.to_owned(), what);
+            }
+            if mentions(value) && !is_harmless(word) {
+                self.leave_out(source, word);
+            }
+            variables.retain(|(known, _)| known != name);
+            variables.push((name.to_owned(), value.to_owned()));
+        }
+        count
     }
 
     /// The call that vblade's service makes of the variables.
@@ -176,6 +345,19 @@ impl Found {
         let words = options.chain(NEEDED.into_iter().filter_map(get)).map(str::to_owned).collect();
         self.push(name.to_owned(), words);
     }
+}
+
+/// Name and value, where a word sets a variable.
+fn assignment(word: &str) -> Option<(&str, &str)> {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    word.split_once('=').filter(|(name, _)| is_name(name))
+}
+
+/// A variable of the service of vblade, or what a unit says of itself.
+fn is_harmless(word: &str) -> bool {
+    assignment(word).is_some_and(|(name, _)| {
+        NEEDED.contains(&name) || ["options", "ionice"].contains(&name) || HARMLESS.contains(&name)
+    })
 }
 
 fn is_expanded(value: &str) -> bool {

@@ -5,6 +5,7 @@ mod args;
 mod files;
 mod import;
 mod order;
+mod shell;
 
 pub use args::{Vblade, VbladeError};
 pub use import::{Imported, import};

@@ -32,6 +32,9 @@ pub struct Status {
     pub workers: Vec<Worker>,
     /// By address.
     pub exports: Vec<Brief>,
+    /// Those that are configured and not served.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
 }
 
 /// An interface.
@@ -90,8 +93,22 @@ pub struct Brief {
     pub degraded: bool,
     /// Its store does not answer.
     pub stuck: bool,
+    /// Its path does not lead to its file any more.
+    #[serde(default)]
+    pub replaced: bool,
     /// Requests under way, and those that wait for these.
     pub in_flight: usize,
+}
+
+/// An export that is configured and not served.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Refused {
+    /// Where it would answer.
+    pub address: String,
+    /// Its file or device; null for none.
+    pub path: Option<String>,
+    /// Why, with what to do.
+    pub reason: String,
 }
 
 /// `GET /v1/exports`.
@@ -253,6 +270,14 @@ pub struct Error {
 pub struct ReadOnly {
     /// Whether to refuse writes.
     pub read_only: bool,
+}
+
+/// `POST /v1/exports/0.1/recover`.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Recover {
+    /// Why writes may be taken again: for the log.
+    pub reason: String,
 }
 
 /// `POST /v1/exports`, as on the command line.

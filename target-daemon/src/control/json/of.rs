@@ -3,10 +3,10 @@
 use hdrhistogram::Histogram;
 
 use super::{
-    Brief, Counters, Export, ExportStats, Interface, InterfaceStats, LaneStats, Stats, Status, Times,
-    TimesByOperation, Worker, WorkerStats,
+    Brief, Counters, Export, ExportStats, Interface, InterfaceStats, LaneStats, Refused, Stats, Status,
+    Times, TimesByOperation, Worker, WorkerStats,
 };
-use crate::control::{ExportView, InterfaceView, Overview};
+use crate::control::{ExportView, InterfaceView, Overview, RefusedView};
 use crate::link::Counter;
 use crate::observe::{Latency, Operation, Outcome};
 use crate::store::{Durability, SECTOR_BYTES};
@@ -23,6 +23,17 @@ impl Status {
             interfaces: overview.interfaces.iter().map(Interface::of).collect(),
             workers: overview.workers.iter().map(|worker| Worker::of(worker, overview)).collect(),
             exports: overview.exports.iter().map(Brief::of).collect(),
+            refused: overview.refused.iter().map(Refused::of).collect(),
+        }
+    }
+}
+
+impl Refused {
+    fn of(view: &RefusedView) -> Self {
+        Self {
+            address: view.address.to_string(),
+            path: view.path.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            reason: view.why.clone(),
         }
     }
 }
@@ -70,6 +81,7 @@ impl Brief {
             durability: durability.to_owned(),
             degraded: view.degraded,
             stuck: view.stuck,
+            replaced: view.replaced,
             in_flight: view.in_flight,
         }
     }

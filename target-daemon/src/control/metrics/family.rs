@@ -118,6 +118,10 @@ families! {
     DEGRADED = "xblade_export_degraded", Gauge, "", ["export"],
         "1 when an export takes no more writes because a sync has failed.";
     STUCK = "xblade_export_stuck", Gauge, "", ["export"], "1 while the store of an export does not answer.";
+    REPLACED = "xblade_export_replaced", Gauge, "", ["export"],
+        "1 while the path of an export does not lead to the file that is served.";
+    REFUSED = "xblade_export_refused", Gauge, "", ["export"],
+        "1 for an export that is not served because hosts have used other data at its address.";
     IN_FLIGHT = "xblade_export_in_flight_requests", Gauge, "", ["export"],
         "Requests under way, and those that wait for these.";
     RESERVED = "xblade_export_reservation_holders", Gauge, "", ["export"],

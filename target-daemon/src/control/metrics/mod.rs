@@ -28,6 +28,6 @@ pub fn render(overview: &Overview, format: Format) -> String {
     daemon::interfaces(&mut to, overview);
     daemon::lanes(&mut to, overview);
     daemon::workers(&mut to, overview);
-    exports::exports(&mut to, &overview.exports);
+    exports::exports(&mut to, &overview.exports, &overview.refused);
     to.finish()
 }

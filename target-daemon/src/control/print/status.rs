@@ -1,8 +1,8 @@
 //! `xblade status`.
 
 use super::table::{Column, Table};
-use super::{duration, size};
-use crate::control::json::{Brief, Interface, Status};
+use super::{duration, printable, size};
+use crate::control::json::{Brief, Interface, Refused, Status};
 
 /// What is served, and how it is.
 pub fn status(status: &Status) -> String {
@@ -53,7 +53,7 @@ fn workers(status: &Status) -> String {
 }
 
 fn exports(status: &Status) -> String {
-    if status.exports.is_empty() {
+    if status.exports.is_empty() && status.refused.is_empty() {
         return "nothing is exported\n".to_owned();
     }
     let mut table = Table::new([
@@ -76,13 +76,23 @@ fn exports(status: &Status) -> String {
             one.way.clone(),
         ]);
     }
-    table.to_string()
+    for Refused { address, path, .. } in &status.refused {
+        let nothing = || "-".to_owned();
+        let path = path.clone().unwrap_or_else(nothing);
+        let state = "not served".to_owned();
+        table.row([address.clone(), state, nothing(), nothing(), nothing(), path, nothing()]);
+    }
+    let reasons =
+        status.refused.iter().map(|refused| format!("\nnot served: {}\n", printable(&refused.reason)));
+    table.to_string() + &reasons.collect::<String>()
 }
 
 fn state(export: &Brief) -> &'static str {
-    match (export.stuck, export.degraded) {
-        (true, _) => "does not answer",
-        (false, true) => "degraded",
-        (false, false) => "good",
+    match (export.stuck, export.degraded, export.replaced) {
+        (true, ..) => "does not answer",
+        (false, true, true) => "degraded, replaced",
+        (false, true, false) => "degraded",
+        (false, false, true) => "replaced",
+        (false, false, false) => "good",
     }
 }

@@ -1,17 +1,18 @@
 //! What an interface can do, and whether it can serve.
 
 use super::super::failure::chain;
-use super::super::interface::instead_of_a_second;
+use super::super::interface::{advised, instead_of_a_second};
 use super::Line;
-use crate::link::{Facts, FactsError, Occupant, XdpMode};
+use crate::link::{self, AttachError, Facts, FactsError, Occupant, XdpMode};
 use crate::shelf;
 
-/// Lines for the interface with this name.
-pub fn lines(name: &str, facts: &Result<Facts, FactsError>) -> Vec<Line> {
+/// Lines for an interface.
+pub fn lines(facts: &Result<Facts, FactsError>) -> Vec<Line> {
     let facts = match facts {
         Ok(facts) => facts,
         Err(e) => return vec![Line::Fix(chain(e))],
     };
+    let name = &facts.name;
     if facts.loopback {
         return vec![Line::Fix(format!(
             "{name} is the loopback: name the interface that the other hosts are on"
@@ -29,6 +30,12 @@ pub fn lines(name: &str, facts: &Result<Facts, FactsError>) -> Vec<Line> {
     }
     for (mode, id) in &facts.attached {
         lines.push(occupied(&Occupant::of(name, *mode, *id)));
+    }
+    if facts.attached.is_empty()
+        && let Some(above) = link::above(facts.index).unwrap_or_default().into_iter().next()
+    {
+        let above = AttachError::Below { name: name.clone(), above: Some(Box::new(above)) };
+        lines.push(Line::Fix(advised(above).to_string()));
     }
     lines
 }

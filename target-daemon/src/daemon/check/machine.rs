@@ -12,9 +12,16 @@ const KERNEL_MIN: (u32, u32) = (5, 18);
 /// AF_XDP sockets for frames in several fragments came with this one.
 const KERNEL_JUMBO: (u32, u32) = (6, 6);
 
-/// One line for each.
-pub fn lines() -> Vec<Line> {
-    vec![kernel(), capabilities(), locked_memory(), io_uring(), landlock(), seccomp()]
+/// Descriptors of an export at most, and of the process beside its exports.
+const FILES_PER_EXPORT: u64 = 4;
+const FILES_BESIDE: u64 = 96;
+
+/// One line for each; so many exports are to be served.
+pub fn lines(exports: usize) -> Vec<Line> {
+    let mut lines = vec![kernel(), capabilities(), locked_memory(), open_files(exports)];
+    lines.extend(privilege::unwanted_limits().into_iter().map(Line::Warn));
+    lines.extend([io_uring(), landlock(), seccomp()]);
+    lines
 }
 
 fn kernel() -> Line {
@@ -48,6 +55,19 @@ fn locked_memory() -> Line {
         }
         Err(e) => Line::Fix(format!("{e}")),
     }
+}
+
+fn open_files(exports: usize) -> Line {
+    let limit = privilege::raise_files();
+    let needed = exports as u64 * FILES_PER_EXPORT + FILES_BESIDE;
+    if needed > limit {
+        return Line::Warn(format!(
+            "open files: RLIMIT_NOFILE is {limit}, and {exports} exports take up to {needed}: ulimit -Hn {needed}, or \
+             LimitNOFILE={needed} for the service"
+        ));
+    }
+    let most = limit.saturating_sub(FILES_BESIDE) / FILES_PER_EXPORT;
+    Line::Ok(format!("open files: {limit}, enough for {most} exports"))
 }
 
 /// Without it a disk that hangs holds up the other exports of its worker.

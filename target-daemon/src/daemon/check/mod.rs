@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::{Check, Idle, Serve};
+use crate::control::replaced_in;
 use crate::link::{self, Facts};
 use tree::Tree;
 
@@ -76,7 +77,7 @@ impl Wanted {
 /// Looks at this machine and prints what it finds; returns whether xblade can
 /// serve here.
 pub fn check(options: &Check) -> bool {
-    let mut lines = machine::lines();
+    let mut lines = machine::lines(0);
     let names = if options.interfaces.is_empty() { candidates() } else { options.interfaces.clone() };
     if names.is_empty() {
         lines.push(Line::Fix("no Ethernet interface is up: bring one up with `ip link set NAME up`".into()));
@@ -90,22 +91,35 @@ pub fn check(options: &Check) -> bool {
 pub fn check_for(serve: &Serve, file: &Path) -> bool {
     // That they can be found was looked at with the faults.
     let names = names(&serve.interfaces).unwrap_or_default();
-    let mut lines = machine::lines();
+    let mut lines = machine::lines(serve.exports.len());
     lines.extend(service::lines(serve, file));
+    lines.extend(replaced(serve));
     lines.extend(tuning(&names, serve));
     print(&lines)
 }
 
+/// Files of the xblade that serves by this file that are not at their paths any more.
+fn replaced(serve: &Serve) -> Vec<Line> {
+    let Some(control) = &serve.service.control.0 else { return Vec::new() };
+    let tell = |(address, path): (String, String)| {
+        Line::Warn(format!(
+            "{address}: the xblade that runs serves another file than what is at {path} now, and a restart would take \
+             that: its log says what to do"
+        ))
+    };
+    replaced_in(control).into_iter().map(tell).collect()
+}
+
 /// How the machine and these interfaces are tuned for what is to be served.
 fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
-    let interfaces: Vec<_> = names.iter().map(|name| (name, Facts::read(name))).collect();
-    let known = || interfaces.iter().filter_map(|(_, facts)| facts.as_ref().ok());
+    let interfaces: Vec<_> = names.iter().map(|name| Facts::read(name)).collect();
+    let known = || interfaces.iter().filter_map(|facts| facts.as_ref().ok());
     let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, known));
     let mut lines = tuning::lines(&tree, &wanted);
-    for (name, facts) in &interfaces {
-        lines.extend(interface::lines(name, facts));
+    for facts in &interfaces {
+        lines.extend(interface::lines(facts));
         if let Some(facts) = facts.as_ref().ok().filter(|facts| !facts.loopback) {
-            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(name)));
+            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(&facts.name)));
         }
     }
     lines
@@ -121,9 +135,9 @@ fn print(lines: &[Line]) -> bool {
 
 /// Ethernet interfaces that are up.
 fn candidates() -> Vec<String> {
-    let names = link::names().unwrap_or_default();
-    names
-        .into_iter()
+    let all = link::all().unwrap_or_default();
+    all.into_iter()
+        .map(|one| one.name)
         .filter(|name| Facts::read(name).is_ok_and(|facts| !facts.loopback && facts.up))
         .collect()
 }

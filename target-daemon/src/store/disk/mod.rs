@@ -380,6 +380,10 @@ impl<K: Kernel> Store for DiskStore<K> {
         self.failed
     }
 
+    fn degrade(&mut self, fault: Fault) {
+        self.failed.get_or_insert(fault);
+    }
+
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         if self.backlog.len() + self.completed.len() >= BACKLOG {
             return Err(Full(op));

@@ -10,8 +10,8 @@ use crate::wire::ether::Mac;
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) mac: Mac,
-    /// When its last write was answered.
-    pub(super) last_ns: u64,
+    /// When its last request came, or its last write was answered.
+    pub(super) heard_ns: u64,
     /// It uses no tag twice, as far as is known.
     pub(super) unique_tags: bool,
     /// The source with the order of its host: itself, until it is known to belong to
@@ -64,7 +64,7 @@ impl Source {
     pub(super) fn unused(at: usize) -> Self {
         Self {
             mac: Mac::default(),
-            last_ns: 0,
+            heard_ns: 0,
             unique_tags: false,
             host: at,
             order: TagOrder::default(),

@@ -340,6 +340,48 @@ fn two_addresses_of_one_host_are_judged_together() {
     assert!(!memory.arrives_late(from(1, tag(99, 100)), sectors(8, 8)));
 }
 
+/// Each pause of a target leaves a late request behind, and there may be many pauses
+/// before two addresses have taken many turns.
+#[test]
+fn late_requests_do_not_keep_two_addresses_apart() {
+    let mut memory = Memory::new();
+    let mut counter = 0;
+    let mut next = || {
+        counter += 1;
+        tag(counter, counter)
+    };
+    for _ in 0..10 {
+        memory.now_ns += SECOND / 250;
+        let (a, b, held_back, c, d) = (next(), next(), next(), next(), next());
+        for (host, tag) in [(1, a), (2, b), (1, c), (2, d), (2, held_back)] {
+            memory.observe(from(host, tag));
+        }
+    }
+    let hosts: Vec<usize> = memory.answered.sources.iter().take(2).map(|s| s.host).collect();
+    assert_eq!(hosts[0], hosts[1]);
+    let (old, new) = (next(), next());
+    memory.answer(from(1, new), sectors(8, 8));
+    assert!(memory.arrives_late(from(2, old), sectors(8, 8)));
+}
+
+/// A host that has only read is known when it first writes; but those that read take no
+/// place from those that write.
+#[test]
+fn a_host_is_known_by_what_it_reads() {
+    let mut memory = Memory::new();
+    for n in 0..40 {
+        memory.observe(from(1, tag(n, n)));
+    }
+    memory.answer(from(1, tag(42, 41)), sectors(8, 8));
+    assert!(memory.arrives_late(from(1, tag(41, 41)), sectors(8, 8)));
+    for host in 2..100 {
+        memory.observe(from(host, tag(1, 1)));
+    }
+    memory.write(from(200, 1), b'A');
+    assert_eq!(memory.find(from(200, 1), b'A'), Found::Copy(OK), "it took the place of a reader");
+    assert!(memory.arrives_late(from(1, tag(41, 41)), sectors(8, 8)), "and not that of a writer");
+}
+
 /// Two hosts are two hosts, also where their counters happen to be close.
 #[test]
 fn two_hosts_are_not_judged_together() {

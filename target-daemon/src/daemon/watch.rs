@@ -1,0 +1,155 @@
+//! Looks whether the paths of exports still lead to the files that are served:
+//! `mv new image` leaves xblade with a file that has no name any more. On a thread
+//! of its own, for a file system that hangs would hold up the control thread.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::{info, warn};
+
+use super::failure::Failure;
+use super::quarantine::rescue;
+use super::roster::Record;
+use super::team::{PATIENCE, Team};
+use crate::privilege::{self, Role};
+use crate::store::{OpenFile, Replaced};
+use crate::wire::aoe::Address;
+
+/// How often all paths are looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A round takes a microsecond for each file, and longer only where a file system does
+/// not answer.
+const ROUND_USUALLY: Duration = Duration::from_millis(20);
+
+type Looked = Vec<(Address, Option<Replaced>)>;
+
+/// Files to look at, and who wants to know.
+type Files = (Vec<(Address, OpenFile)>, Sender<Looked>);
+
+/// The thread that looks.
+#[derive(Debug)]
+pub struct Watcher {
+    to: Sender<Files>,
+    /// The round that is under way.
+    round: Option<Receiver<Looked>>,
+    since: Instant,
+}
+
+impl Watcher {
+    /// Starts it.
+    pub fn start() -> Result<Self, Failure> {
+        let (to, from) = bounded::<Files>(2);
+        let body = move || {
+            privilege::enter(Role::Helper);
+            for (files, to) in from {
+                // Whoever asked may have stopped waiting.
+                let _ = to.send(files.into_iter().map(|(address, file)| (address, file.look())).collect());
+            }
+        };
+        let thread = thread::Builder::new().name("watcher".into()).spawn(body);
+        thread.map_err(|e| Failure::machine("cannot start a thread", e))?;
+        Ok(Self { to, round: None, since: Instant::now() })
+    }
+
+    /// How one file and its path are now; `None`: that takes too long.
+    pub fn look_now(&self, address: Address, file: &OpenFile) -> Option<Option<Replaced>> {
+        let (to, from) = bounded(1);
+        self.to.try_send((vec![(address, file.clone())], to)).ok()?;
+        from.recv_timeout(PATIENCE).ok()?.first().map(|(_, replaced)| *replaced)
+    }
+
+    /// What a round has found, when it has ended; begins the next when it is time.
+    fn follow(&mut self, files: impl FnOnce() -> Vec<(Address, OpenFile)>) -> Looked {
+        let mut limit = Duration::ZERO;
+        if self.round.is_none() && self.since.elapsed() >= PERIOD {
+            limit = ROUND_USUALLY;
+            let (to, from) = bounded(1);
+            if self.to.try_send((files(), to)).is_ok() {
+                self.round = Some(from);
+                self.since = Instant::now();
+            }
+        }
+        let Some(Ok(looked)) = self.round.as_ref().map(|round| round.recv_timeout(limit)) else {
+            return Vec::new();
+        };
+        self.round = None;
+        looked
+    }
+}
+
+impl Team {
+    /// Has the paths of all exports looked at when it is time, and tells the operator
+    /// once of each that does not lead to its file any more, or does again.
+    pub fn watch_files(&mut self) {
+        let stuck = self.stuck();
+        let roster = &self.roster;
+        let files = || {
+            // A store that does not answer would hold up the look at all others.
+            let well = roster.records().filter(|record| !stuck.contains(&record.wanted.address));
+            let files = well.filter_map(|record| Some((record.wanted.address, record.source.file.clone()?)));
+            files.collect()
+        };
+        for (address, replaced) in self.watcher.follow(files) {
+            if let Some(before) = self.roster.note_replaced(address, replaced)
+                && let Some(record) = self.roster.get(address)
+            {
+                tell(record, before);
+            }
+        }
+    }
+
+    /// What has become of paths that do not lead to their files any more: a line each.
+    pub fn replaced(&self) -> Vec<String> {
+        self.roster.records().filter(|record| record.replaced.is_some()).map(replaced).collect()
+    }
+
+    /// Says, at the end, which files are gone with the process.
+    pub fn tell_of_nameless(&self) {
+        for record in self.roster.records().filter(|record| record.source.is_writable) {
+            if record
+                .source
+                .file
+                .as_ref()
+                .and_then(OpenFile::look)
+                .is_some_and(|replaced| replaced.is_nameless)
+            {
+                warn!(
+                    "{}: its file has no name any more, and what hosts have written to it is gone with this process",
+                    record.wanted.address
+                );
+            }
+        }
+    }
+}
+
+fn tell(record: &Record, before: Option<Replaced>) {
+    match record.replaced {
+        None if before.is_some() => info!("{}: its path leads to its file again", record.wanted.address),
+        None => {}
+        Some(_) => warn!("{}", replaced(record)),
+    }
+}
+
+/// What has become of the path of an export, and what to do.
+pub fn replaced(record: &Record) -> String {
+    let (Some(file), Some(replaced)) = (&record.source.file, record.replaced) else { return String::new() };
+    let (address, path) = (record.wanted.address, file.path().display());
+    let now = if replaced.is_taken { "something else is" } else { "nothing is" };
+    if !replaced.is_nameless {
+        return format!(
+            "{address}: {now} at {path} now; what was there is served on, and a restart would not find it: move it back"
+        );
+    }
+    let after = if replaced.is_taken { "take what is there now" } else { "find nothing" };
+    let then = match record.source.is_writable {
+        false => "put the right file there, and remove and add the export".to_owned(),
+        true => format!(
+            "what hosts write goes to a file without a name, and is lost when xblade ends: {}, put the copy in its \
+             place, and remove and add {address} with --force",
+            rescue(record)
+        ),
+    };
+    format!("{address}: {now} at {path} now; the old file is served on, and a restart would {after}: {then}")
+}

@@ -1,0 +1,87 @@
+//! Interfaces that lie on others: a bridge on its ports, a VLAN on a NIC. The kernel takes
+//! no XDP program for an interface while one next above it has one.
+
+use std::io;
+
+use super::facts::{XdpMode, attached};
+use super::netlink::{self, Interface};
+use super::occupant::Occupant;
+use super::sys;
+
+/// More interfaces do not lie on each other.
+const HEIGHT_MAX: u32 = 16;
+
+/// The programs of those next above the interface with this index.
+///
+/// # Errors
+///
+/// Those of the netlink socket.
+pub fn above(index: u32) -> io::Result<Vec<Occupant>> {
+    let all = netlink::interfaces()?;
+    let Some(lower) = all.iter().find(|one| one.index == index) else { return Ok(Vec::new()) };
+    let uppers = all.iter().filter(|upper| upper.lies_on(lower));
+    let program = |upper: &Interface| {
+        let programs = attached(sys::xdp_query(upper.index).ok()?.programs);
+        let (mode, id): &(XdpMode, u32) = programs.first()?;
+        Some(Occupant::of(&upper.name, *mode, *id))
+    };
+    Ok(uppers.filter_map(program).collect())
+}
+
+/// The places of these indexes, so that each comes before those that lie on it.
+///
+/// # Errors
+///
+/// Those of the netlink socket.
+pub fn lowest_first(indexes: &[u32]) -> io::Result<Vec<usize>> {
+    let all = netlink::interfaces()?;
+    let mut places: Vec<usize> = (0..indexes.len()).collect();
+    places.sort_by_key(|place| indexes.get(*place).map(|index| height(&all, *index, 0)));
+    Ok(places)
+}
+
+/// Which of these lies next above which: upper and lower one, by their places.
+///
+/// # Errors
+///
+/// Those of the netlink socket.
+pub fn pairs(indexes: &[u32]) -> io::Result<Vec<(usize, usize)>> {
+    let all = netlink::interfaces()?;
+    let find = |index: &u32| all.iter().find(|one| one.index == *index);
+    let mut pairs = Vec::new();
+    for (upper, above) in indexes.iter().enumerate() {
+        for (lower, below) in indexes.iter().enumerate() {
+            if let (Some(above), Some(below)) = (find(above), find(below))
+                && above.lies_on(below)
+            {
+                pairs.push((upper, lower));
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// How many lie below it.
+fn height(all: &[Interface], index: u32, so_far: u32) -> u32 {
+    let Some(upper) = all.iter().find(|one| one.index == index) else { return so_far };
+    if so_far >= HEIGHT_MAX {
+        return so_far;
+    }
+    let below = all.iter().filter(|lower| upper.lies_on(lower));
+    below.map(|lower| height(all, lower.index, so_far + 1)).max().unwrap_or(so_far)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn height_counts_what_lies_below() {
+        let link = |index, lower, master| Interface { index, lower, master, ..Interface::default() };
+        // A bridge (9) over a VLAN (3) on a NIC (2); two that claim to lie on each other.
+        let all = [link(9, 0, 0), link(3, 2, 9), link(2, 0, 0), link(20, 21, 0), link(21, 20, 0)];
+        let heights: Vec<u32> = [2, 3, 9, 7].iter().map(|index| height(&all, *index, 0)).collect();
+        assert_eq!(heights, [0, 1, 2, 0]);
+        assert_eq!(height(&all, 20, 0), HEIGHT_MAX);
+    }
+}

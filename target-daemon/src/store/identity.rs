@@ -1,0 +1,269 @@
+//! Which data a store is over, however its path is spelt, and whether its path
+//! still leads to it.
+//!
+//! A path is a name, and names move: `mv new image`, a link that is set anew, a
+//! disk that is `/dev/sdb` today and `/dev/sdc` tomorrow. What stays is an inode
+//! of a file system, with its generation, or the number that a disk was given
+//! when it was made.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{device, remarks};
+
+/// A fact that holds only as long as this process runs.
+const DEV: &str = "dev";
+
+/// What a block device calls itself, and where the kernel tells it: below
+/// `/sys/dev/block/M:N`.
+const DEVICE_FACTS: &[(&str, &[&str])] = &[
+    ("wwid", &["wwid", "device/wwid"]),
+    ("serial", &["serial", "device/serial"]),
+    ("cid", &["device/cid"]),
+    ("dm", &["dm/uuid"]),
+    ("md", &["md/uuid"]),
+    ("loop", &["loop/backing_file"]),
+    ("loop-offset", &["loop/offset"]),
+];
+
+/// Facts by which a file or device is known again. Two are of the same data if
+/// they agree in all facts that both have.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Identity(BTreeMap<String, String>);
+
+impl Identity {
+    /// That of no data at all: `store=null`.
+    pub fn null() -> Self {
+        Self::from_facts([("kind".to_owned(), "null".to_owned())])
+    }
+
+    /// That of an open file or device.
+    pub(super) fn of(file: &File) -> Self {
+        let Ok(facts) = file.metadata() else { return Self::default() };
+        Self::from_facts(match facts.file_type().is_block_device() {
+            true => of_device(facts.rdev()),
+            false => of_file(file, &facts),
+        })
+    }
+
+    /// One that was kept.
+    pub fn from_facts(facts: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(facts.into_iter().collect())
+    }
+
+    /// The facts that are still true after a restart.
+    pub fn lasting(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(|(name, _)| *name != DEV)
+    }
+
+    /// Whether there is data behind it.
+    pub fn is_null(&self) -> bool {
+        self.0.get("kind").is_some_and(|kind| kind == "null")
+    }
+
+    /// Whether nothing is known. It is not the same as anything then, nor
+    /// different from it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether both are of the same file or device, as far as is known.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.iter().all(|(name, value)| other.0.get(name).is_none_or(|theirs| theirs == value))
+    }
+}
+
+fn of_file(file: &File, facts: &Metadata) -> Vec<(String, String)> {
+    let (uuid, fsid) = (device::file_system_uuid(file), fsid(file, facts.dev()));
+    let dev = (uuid.is_none() && fsid.is_none()).then(|| facts.dev().to_string());
+    // To ask a FUSE server for it is to wait for a program.
+    let generation = if remarks::is_fuse(file) { None } else { device::generation(file) };
+    let rows = [
+        ("kind", Some("file".to_owned())),
+        ("inode", Some(facts.ino().to_string())),
+        ("uuid", uuid),
+        ("fsid", fsid),
+        (DEV, dev),
+        ("generation", generation.map(|generation| generation.to_string())),
+    ];
+    known(rows)
+}
+
+/// The id that a file system gives itself, if it is not made from the number of
+/// its device: that is another one after a restart. Btrfs has one for each
+/// subvolume, whose inodes have the same numbers.
+fn fsid(file: &File, dev: u64) -> Option<String> {
+    let id = remarks::file_system_id(file)?;
+    let (major, minor) = (libc::major(dev), libc::minor(dev));
+    let of_device = minor & 0xff | major << 8 | (minor & !0xff) << 12;
+    (id != [0, 0] && id != [of_device, 0]).then(|| format!("{:08x}{:08x}", id[0], id[1]))
+}
+
+fn of_device(number: u64) -> Vec<(String, String)> {
+    let name = format!("{}:{}", libc::major(number), libc::minor(number));
+    let folder = PathBuf::from(format!("/sys/dev/block/{name}"));
+    let folder = fs::canonicalize(&folder).unwrap_or(folder);
+    let partition = read(&folder.join("partition"));
+    // A partition has none of its own: that of its disk, and which one it is.
+    let disk = match (&partition, folder.parent()) {
+        (Some(_), Some(disk)) => disk,
+        _ => &folder,
+    };
+    let told = |(fact, files): &(&'static str, &[&str])| {
+        Some((*fact, Some(files.iter().find_map(|file| read(&disk.join(file)))?)))
+    };
+    let mut rows: Vec<(&str, Option<String>)> = DEVICE_FACTS.iter().filter_map(told).collect();
+    rows.push(("partuuid", partuuid(&folder)));
+    if rows.iter().all(|(_, value)| value.is_none()) {
+        rows.push(("number", Some(name)));
+    } else {
+        rows.push(("partition", partition));
+    }
+    rows.push(("kind", Some("device".to_owned())));
+    known(rows)
+}
+
+fn partuuid(folder: &Path) -> Option<String> {
+    let told = fs::read_to_string(folder.join("uevent")).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("PARTUUID=")).map(str::to_owned)
+}
+
+fn read(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    // Of a loop device over a file without a name.
+    let text = text.trim().trim_end_matches(" (deleted)");
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn known<'a>(rows: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Vec<(String, String)> {
+    rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// The data of an export: where it begins in a file or device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Data {
+    /// The file or device.
+    pub identity: Identity,
+    /// Where the export begins in it, in bytes.
+    pub offset_bytes: u64,
+}
+
+impl Data {
+    /// Whether both are the same data, as far as is known.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.offset_bytes == other.offset_bytes && self.identity.is_same(&other.identity)
+    }
+}
+
+/// How a file that is open and its path have come apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replaced {
+    /// Something else has its name now.
+    pub is_taken: bool,
+    /// It has no name at all any more: when it is closed, it is gone.
+    pub is_nameless: bool,
+}
+
+/// An open file, and the path that led to it.
+#[derive(Clone, Debug)]
+pub struct OpenFile {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl OpenFile {
+    pub(super) fn new(file: Arc<File>, path: &Path) -> Self {
+        Self { file, path: path.to_owned() }
+    }
+
+    /// Whether the path leads somewhere else, or nowhere. `None`: it leads to
+    /// the file, or that cannot be found out.
+    pub fn look(&self) -> Option<Replaced> {
+        let ours = self.file.metadata().ok()?;
+        let is_device = ours.file_type().is_block_device();
+        let is_ours = |theirs: &Metadata| match is_device {
+            true => theirs.file_type().is_block_device() && theirs.rdev() == ours.rdev(),
+            false => (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()),
+        };
+        let is_taken = match fs::metadata(&self.path) {
+            Ok(theirs) if is_ours(&theirs) => return None,
+            Ok(_) => true,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
+            Err(_) => return None,
+        };
+        Some(Replaced { is_taken, is_nameless: !is_device && ours.nlink() == 0 })
+    }
+
+    /// Makes all that was written to it stable.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fdatasync`: what the disk holds is not known then.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// The path that led to it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its number in this process: `/proc/PID/fd/N` leads to a file without a
+    /// name.
+    pub fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn identity(facts: &[(&str, &str)]) -> Identity {
+        Identity::from_facts(facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn what_both_know_has_to_agree() {
+        let all = identity(&[("kind", "file"), ("inode", "5"), ("uuid", "a"), ("generation", "7")]);
+        // An older kernel does not tell the UUID.
+        assert!(all.is_same(&identity(&[("kind", "file"), ("inode", "5"), ("generation", "7")])));
+        for (name, value) in [("kind", "device"), ("inode", "6"), ("uuid", "b"), ("generation", "8")] {
+            let mut other = all.clone();
+            other.0.insert(name.to_owned(), value.to_owned());
+            assert!(!all.is_same(&other) && !other.is_same(&all), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_by_any_name_and_its_successor_is_another() {
+        let dir = std::env::temp_dir().join(format!("xblade-identity-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = |name: &str| dir.join(name);
+        fs::write(path("a"), "1").unwrap();
+        fs::write(path("b"), "1").unwrap();
+        std::os::unix::fs::symlink(path("a"), path("link")).unwrap();
+        let of = |name: &str| Identity::of(&File::open(path(name)).unwrap());
+        let a = of("a");
+        assert!(a.is_same(&of("link")) && !a.is_same(&of("b")), "{a:?} {:?}", of("b"));
+        let open = OpenFile::new(Arc::new(File::open(path("a")).unwrap()), &path("a"));
+        assert_eq!(open.look(), None);
+        fs::rename(path("a"), path("c")).unwrap();
+        assert_eq!(open.look(), Some(Replaced { is_taken: false, is_nameless: false }));
+        assert!(a.is_same(&of("c")), "a name is no part of it");
+        fs::rename(path("b"), path("a")).unwrap();
+        assert_eq!(open.look(), Some(Replaced { is_taken: true, is_nameless: false }));
+        fs::remove_file(path("c")).unwrap();
+        assert_eq!(open.look(), Some(Replaced { is_taken: true, is_nameless: true }));
+        let kept = Identity::from_facts(a.lasting().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(kept.is_same(&a) && !kept.is_same(&of("a")));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

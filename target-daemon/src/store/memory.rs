@@ -1,0 +1,168 @@
+//! Whether the bytes of a file or device lie in memory: in a tmpfs, or in a zram disk,
+//! also below an overlay, a loop device, a volume, or a file system on one of these.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, open, statx};
+
+use super::remarks::file_system;
+
+/// tmpfs and ramfs.
+pub(super) const IN_MEMORY: [libc::c_long; 2] = [libc::TMPFS_MAGIC, 0x8584_58f6];
+
+const OVERLAY: libc::c_long = 0x794c_7630;
+
+/// Disks that the kernel keeps in memory.
+const MEMORY_DISKS: [&str; 3] = ["zram", "ram", "nullb"];
+
+/// More layers are not looked through.
+const LAYERS_MAX: u32 = 8;
+
+/// What is below a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Below {
+    /// Memory, by way of these files and devices.
+    Memory(Vec<PathBuf>),
+    /// This, which cannot be looked at from here.
+    Unknown(PathBuf),
+}
+
+/// What is known to be below a file or device; `None`: no memory.
+pub(super) fn below(file: &File) -> Option<Below> {
+    of_file(file, LAYERS_MAX)
+}
+
+fn of_file(file: &File, layers: u32) -> Option<Below> {
+    let layers = layers.checked_sub(1)?;
+    let facts = file.metadata().ok()?;
+    if facts.file_type().is_block_device() {
+        return of_device(&folder(facts.rdev())?, layers);
+    }
+    let kind = file_system(file)?;
+    if IN_MEMORY.contains(&kind) {
+        return Some(Below::Memory(Vec::new()));
+    }
+    if kind == OVERLAY {
+        // Without an upper layer it is read-only.
+        let upper = upper_layer(&mount(file)?)?;
+        return match look(&upper) {
+            Some(file) => by_way_of(upper, of_file(&file, layers)),
+            None => Some(Below::Unknown(upper)),
+        };
+    }
+    // btrfs has a number of its own for each volume: its mount names a device.
+    let number = match libc::major(facts.dev()) {
+        0 => fs::metadata(source(&mount(file)?)?)
+            .ok()
+            .filter(|facts| facts.file_type().is_block_device())?
+            .rdev(),
+        _ => facts.dev(),
+    };
+    let device = folder(number)?;
+    by_way_of(name(&device), of_device(&device, layers))
+}
+
+/// Of the device with this folder in `/sys`.
+fn of_device(device: &Path, layers: u32) -> Option<Below> {
+    let layers = layers.checked_sub(1)?;
+    if device.join("partition").exists() {
+        return of_device(device.parent()?, layers);
+    }
+    let own = device.file_name()?.to_str()?;
+    let number = MEMORY_DISKS.into_iter().find_map(|kind| own.strip_prefix(kind));
+    if number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+        return Some(Below::Memory(Vec::new()));
+    }
+    if let Ok(path) = fs::read_to_string(device.join("loop/backing_file")) {
+        let path = PathBuf::from(path.trim_end_matches('\n'));
+        return match look(&path) {
+            Some(file) => by_way_of(path, of_file(&file, layers)),
+            None => Some(Below::Unknown(path)),
+        };
+    }
+    let slaves = fs::read_dir(device.join("slaves")).into_iter().flatten().flatten();
+    slaves
+        .filter_map(|slave| slave.path().canonicalize().ok())
+        .find_map(|slave| by_way_of(name(&slave), of_device(&slave, layers)))
+}
+
+fn by_way_of(one: PathBuf, below: Option<Below>) -> Option<Below> {
+    Some(match below? {
+        Below::Memory(rest) => Below::Memory(std::iter::once(one).chain(rest).collect()),
+        unknown @ Below::Unknown(_) => unknown,
+    })
+}
+
+/// A file that is only looked at.
+fn look(path: &Path) -> Option<File> {
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from)
+}
+
+/// Where the kernel tells about a device.
+fn folder(number: u64) -> Option<PathBuf> {
+    fs::canonicalize(format!("/sys/dev/block/{}:{}", libc::major(number), libc::minor(number))).ok()
+}
+
+fn name(device: &Path) -> PathBuf {
+    Path::new("/dev").join(device.file_name().unwrap_or_default())
+}
+
+/// The line of the kernel's list that is about the mount of a file.
+fn mount(file: &File) -> Option<String> {
+    let facts = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    let list = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let is_ours =
+        |line: &&str| line.split(' ').next().and_then(|id| id.parse().ok()) == Some(facts.stx_mnt_id);
+    list.lines().find(is_ours).map(str::to_owned)
+}
+
+/// What is mounted, by a line of that list.
+fn source(line: &str) -> Option<String> {
+    line.split_once(" - ")?.1.split(' ').nth(1).map(unescaped)
+}
+
+/// The folder that an overlay writes to.
+fn upper_layer(line: &str) -> Option<PathBuf> {
+    let options = line.split_once(" - ")?.1.split(' ').nth(2)?;
+    options.split(',').find_map(|option| option.strip_prefix("upperdir=")).map(|path| unescaped(path).into())
+}
+
+/// As the kernel writes spaces and the like: three octal digits behind a backslash.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                whole.push(byte.into());
+                whole.push_str(part.get(3..).unwrap_or_default());
+            }
+            None => whole.push_str(part),
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_mounts_is_read() {
+        let line = "36 25 0:33 / /o rw,relatime shared:7 - overlay /cow rw,lowerdir=/a:/b,upperdir=/t\\040x/u,workdir=/w";
+        assert_eq!(upper_layer(line), Some("/t x/u".into()));
+        assert_eq!(source(line).as_deref(), Some("/cow"));
+        assert_eq!(upper_layer("36 25 0:33 / /o ro - overlay o ro,lowerdir=/a:/b"), None);
+        assert_eq!((upper_layer("36"), source("36")), (None, None));
+        assert_eq!(unescaped("a\\134b\\011c\\x"), "a\\b\tcx");
+    }
+
+    #[test]
+    fn the_root_of_proc_is_on_a_mount() {
+        let line = mount(&File::open("/proc/self/stat").unwrap()).unwrap();
+        assert!(line.contains(" - proc "), "{line}");
+    }
+}

@@ -1,0 +1,487 @@
+//! An address keeps its data: whatever paths lead to, and whatever was removed, renamed
+//! or restarted in between.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use libc::EIO;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::daemon::{Daemon, xblade};
+use crate::fuse::{FuseFile, On, Verdict};
+use crate::image::{Dir, pattern, patterns, sector};
+use crate::initiator::{Initiator, at};
+use crate::media::Loop;
+use crate::rig::{ABORTED, GOOD, result};
+use crate::space::{OURS, PEER, Pair, may_run, until};
+
+const SOON: Duration = Duration::from_millis(700);
+
+/// A daemon with a control socket and a state folder, and a host.
+struct Rig {
+    host: Initiator,
+    daemon: Option<Daemon>,
+    dir: Dir,
+    pair: Pair,
+}
+
+impl Rig {
+    /// In the folder there are images a, b and c, and `link`, which leads to a; `%` is
+    /// the folder.
+    fn new(exports: &str) -> Self {
+        let (pair, dir) = (Pair::new(), Dir::new());
+        let _ = ["a", "b", "c"].map(|name| dir.image(name, 64));
+        symlink(dir.path().join("a"), dir.path().join("link")).unwrap();
+        let daemon = Some(Daemon::serve(&pair.ours, &arguments(&dir, exports)));
+        let host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        let mut rig = Self { host, daemon, dir, pair };
+        rig.host.until_served(at(0, 1));
+        rig
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("it runs")
+    }
+
+    /// Ends it well.
+    fn stop(&mut self) {
+        let ended = self.daemon.take().expect("it runs").stop();
+        ended.report().assert_sound();
+    }
+
+    fn start(&mut self, exports: &str) {
+        self.daemon = Some(Daemon::serve(&self.pair.ours, &arguments(&self.dir, exports)));
+    }
+
+    /// Exit code, and what a command says.
+    fn run(&self, words: &str) -> (i32, String) {
+        let mut command = xblade(&words.replace('%', &self.dir.path().display().to_string()));
+        let output = command.arg("--control").arg(self.path("ctl")).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    #[track_caller]
+    fn good(&self, words: &str) -> String {
+        let (code, text) = self.run(words);
+        assert_eq!(code, 0, "{words}: {text}");
+        text
+    }
+
+    #[track_caller]
+    fn refused(&self, words: &str, expected: i32, part: &str) {
+        let (code, text) = self.run(words);
+        assert!(code == expected && text.contains(part), "{words}: {code}: {text}");
+    }
+
+    /// The link leads there from now on.
+    fn relink(&self, to: &str) {
+        fs::remove_file(self.path("link")).unwrap();
+        symlink(self.path(to), self.path("link")).unwrap();
+    }
+
+    /// The record of which data hosts use at 0.1 names this path.
+    fn until_used(&self, name: &str) {
+        let (file, path) =
+            (self.path(&format!("state/0.1-{OURS}.used")), self.path(name).display().to_string());
+        until("kept which data is used", || fs::read_to_string(&file).is_ok_and(|text| text.contains(&path)));
+    }
+}
+
+fn arguments(dir: &Dir, exports: &str) -> String {
+    let dir = dir.path().display().to_string();
+    format!("{exports} -i {OURS} --control %/ctl --state %/state --measure-every 0").replace('%', &dir)
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_does_not_get_the_address() {
+    if !may_run("a_path_that_leads_elsewhere_does_not_get_the_address") {
+        return;
+    }
+    let mut rig = Rig::new("0.1=%/link 0.2=%/c");
+    rig.host.write(at(0, 1), 5, &pattern(5, 1));
+    rig.good("export remove 0.1");
+    rig.relink("b");
+    rig.refused("export add 0.1=%/link", 2, "0.1 had other data");
+    // Another file at the path that it had.
+    rig.relink("a");
+    fs::rename(rig.path("a"), rig.path("kept")).unwrap();
+    fs::rename(rig.path("b"), rig.path("a")).unwrap();
+    rig.refused("export add 0.1=%/link", 2, "0.1 had other data");
+    rig.refused("export add 0.1=%/kept,offset=8", 2, "0.1 had other data");
+    rig.host.assert_silence(at(0, 1));
+    // The same data, by another name.
+    rig.good("export add 0.1=%/kept");
+    rig.host.until_served(at(0, 1));
+    assert_eq!(rig.host.read(at(0, 1), 5, 1), pattern(5, 1));
+    rig.good("export remove 0.1");
+    rig.good("export add 0.1=%/a --force");
+    rig.host.until_served(at(0, 1));
+    assert_eq!(rig.host.read(at(0, 1), 5, 1), sector(5));
+    rig.daemon().wait_for("0.1 is forced: ");
+    rig.stop();
+}
+
+#[test]
+fn a_start_with_other_data_leaves_that_export_out() {
+    if !may_run("a_start_with_other_data_leaves_that_export_out") {
+        return;
+    }
+    let exports = "0.1=%/link 0.2=%/c";
+    let mut rig = Rig::new(exports);
+    rig.host.write(at(0, 1), 5, &pattern(5, 1));
+    rig.host.write(at(0, 2), 5, &pattern(5, 2));
+    rig.until_used("link");
+    rig.stop();
+    // By another path, and after a sudden end, it is the same.
+    rig.start("0.1=%/./a 0.2=%/c");
+    rig.host.until_served(at(0, 1));
+    assert_eq!(rig.host.read(at(0, 1), 5, 1), pattern(5, 1));
+    rig.until_used("a");
+    rig.daemon.take().unwrap().end_by(libc::SIGKILL);
+    rig.pair.ours.until_detached(OURS);
+
+    rig.relink("b");
+    rig.start(exports);
+    let line = rig.daemon().wait_for("0.1 is NOT SERVED");
+    assert!(line.contains("ERROR") && line.contains("/state/0.1-*.used") && line.contains("force"), "{line}");
+    rig.host.assert_silence(at(0, 1));
+    assert_eq!(rig.host.read(at(0, 2), 5, 1), pattern(5, 2));
+    let status = rig.good("status");
+    assert!(
+        status.contains("0.1     not served") && status.contains("not served: 0.1 had other"),
+        "{status}"
+    );
+    rig.refused("export add 0.1=%/link", 2, "0.1 had other data");
+    rig.good("export add 0.1=%/link --force");
+    assert!(!rig.good("status").contains("not served"));
+    rig.stop();
+    // Nobody has used it.
+    rig.start(exports);
+    rig.daemon().wait_for("0.1 is NOT SERVED");
+    rig.stop();
+    rig.start("0.1=%/link,force 0.2=%/c");
+    rig.host.until_served(at(0, 1));
+    assert_eq!(rig.host.read(at(0, 1), 5, 1), sector(5));
+    rig.until_used("link");
+    rig.stop();
+    rig.start(exports);
+    rig.host.until_served(at(0, 1));
+    rig.stop();
+
+    // Nothing is left to serve.
+    let alone = arguments(&rig.dir, "0.1=%/a");
+    let ended = Daemon::spawn(&rig.pair.ours, xblade(&format!("serve --no-probe {alone}"))).ended();
+    assert!(ended.status.code() == Some(3) && ended.text.contains("0.1 had other data"), "{}", ended.text);
+}
+
+#[test]
+fn what_hosts_set_is_found_by_any_name_of_the_data() {
+    if !may_run("what_hosts_set_is_found_by_any_name_of_the_data") {
+        return;
+    }
+    let mut rig = Rig::new("0.1=%/a");
+    assert!(rig.host.set_config(at(0, 1), b"of a", SOON));
+    rig.stop();
+    rig.start("0.1=%/link");
+    assert_eq!(rig.host.config(at(0, 1)), b"of a");
+    assert!(rig.host.force_config(at(0, 1), b"of link", SOON));
+    rig.stop();
+    let states = |rig: &Rig| {
+        let names = fs::read_dir(rig.path("state")).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|e| e == "state")).collect::<Vec<_>>()
+    };
+    let [state] = &states(&rig)[..] else { panic!("{:?}", states(&rig)) };
+    // As a release before identities wrote it.
+    let text = fs::read_to_string(state).unwrap();
+    let mut body: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    body.as_object_mut().unwrap().remove("identity").expect("it has one");
+    let body = format!("{body}\n");
+    fs::write(state, format!("xblade-state 1 {:032x}\n{body}", xxh3_128(body.as_bytes()))).unwrap();
+    for path in ["link", "a", "./a"] {
+        rig.start(&format!("0.1=%/{path}"));
+        assert_eq!(rig.host.config(at(0, 1)), b"of link", "{path}");
+        rig.stop();
+    }
+    // Moved: nothing but the identity is the same.
+    fs::rename(rig.path("a"), rig.path("moved")).unwrap();
+    rig.start("0.1=%/moved");
+    assert_eq!(rig.host.config(at(0, 1)), b"of link");
+    rig.stop();
+    assert_eq!(states(&rig).len(), 1);
+    rig.start("0.1=%/b");
+    assert_eq!(rig.host.config(at(0, 1)), b"");
+    rig.stop();
+}
+
+#[test]
+fn a_replaced_image_is_told_of_and_not_closed_unasked() {
+    if !may_run("a_replaced_image_is_told_of_and_not_closed_unasked") {
+        return;
+    }
+    let mut rig = Rig::new("0.1=%/a 0.2=%/c");
+    let state = |rig: &Rig, slot: u8| {
+        let status = rig.good("status");
+        let row = status.lines().find(|line| line.starts_with(&format!("0.{slot} "))).unwrap();
+        row.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(state(&rig, 1), "good");
+    fs::rename(rig.path("b"), rig.path("a")).unwrap();
+    let line = rig.daemon().wait_for("WARN ] 0.1: something else is at ");
+    assert!(line.contains("/fd/") && line.contains("export read-only 0.1"), "{line}");
+    assert_eq!((state(&rig, 1), state(&rig, 2)), ("replaced".to_owned(), "good".to_owned()));
+    // Hosts do not notice, and what the remedy names is the file that they write to.
+    rig.host.write(at(0, 1), 5, &pattern(5, 1));
+    let copied = line.split("`cp ").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(fs::read(copied).unwrap()[5 * 512..6 * 512], pattern(5, 1));
+    rig.refused("export remove 0.1", 3, "the file of 0.1 has no name any more");
+    assert_eq!(rig.host.read(at(0, 1), 5, 1), pattern(5, 1), "it is served on");
+    // To take writes again opens the file anew.
+    rig.good("export read-only 0.1");
+    rig.refused("export remove 0.1", 3, "the file of 0.1 has no name any more");
+    rig.refused("export read-only 0.1 --off", 2, "hosts use 0.1, and would write to other data");
+
+    let (moved, back) = (rig.path("moved"), rig.path("c"));
+    fs::rename(&back, &moved).unwrap();
+    rig.daemon().wait_for("WARN ] 0.2: nothing is at ");
+    assert_eq!(state(&rig, 2), "replaced");
+    fs::rename(&moved, &back).unwrap();
+    rig.daemon().wait_for("0.2: its path leads to its file again");
+    assert_eq!(state(&rig, 2), "good");
+    fs::remove_file(&back).unwrap();
+    let mark = rig.daemon().mark();
+    until("it is seen", || state(&rig, 2) == "replaced");
+    rig.refused("export remove 0.2", 3, "the file of 0.2 has no name any more");
+    rig.good("export remove 0.2 --force");
+    rig.daemon().wait_for_after(mark, "0.2 is closed by force");
+    let ended = rig.daemon.take().unwrap().stop();
+    assert_eq!(ended.text.matches("0.1: something else is at").count(), 1, "said once: {}", ended.text);
+}
+
+#[test]
+fn a_reload_tells_of_replaced_images_and_does_not_open_them_anew() {
+    if !may_run("a_reload_tells_of_replaced_images_and_does_not_open_them_anew") {
+        return;
+    }
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let _ = ["a", "b"].map(|name| dir.image(name, 64));
+    let file = dir.path().join("xblade.toml");
+    let write = |more: &str| {
+        let text = "interfaces = ['&']\nprobe = false\nmeasure-every = 0\n[service]\ncontrol = '%/ctl'\nstate = 'none'\n\
+                    [[export]]\naddress = '0.1'\npath = '%/a'\n";
+        let text = text.replace('&', OURS).replace('%', &dir.path().display().to_string());
+        fs::write(&file, text + more).unwrap();
+    };
+    write("");
+    let daemon = Daemon::serve_file(&pair.ours, &file.display().to_string());
+    let run = |words: &str| {
+        let output = xblade(words).arg("--control").arg(dir.path().join("ctl")).output().unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    fs::rename(dir.path().join("b"), dir.path().join("a")).unwrap();
+    daemon.wait_for("0.1: something else is at");
+    let (code, said) = run("reload");
+    assert!(code == 0 && said.contains("0.1: something else is at"), "{code}: {said}");
+    let checked = pair.ours.run({
+        let mut check = xblade(&format!("check --config {}", file.display()));
+        move || check.output().unwrap()
+    });
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains("WARN  0.1: the xblade that runs serves another file"), "{checked}");
+    write("store = 'file'\n");
+    let (code, said) = run("reload");
+    assert!(
+        code == 3 && said.contains("nothing was changed: the file of 0.1 has no name any more"),
+        "{said}"
+    );
+    assert_eq!(run("reload --force").0, 0);
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    assert_eq!(host.read(at(0, 1), 5, 1), sector(5));
+    daemon.stop();
+}
+
+/// A daemon over a FUSE file at 0.1.
+fn over_fuse(options: &str) -> (FuseFile, Rig) {
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let fuse = FuseFile::new(dir.path(), patterns(0, 4096, 0), false);
+    // It lies in another mount namespace, where only root with all rights gets.
+    let exports = format!("0.1={},{options} --sandbox off", fuse.path().display());
+    let daemon = Some(Daemon::serve(&pair.ours, &arguments(&dir, &exports)));
+    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+    host.until_served(at(0, 1));
+    (fuse, Rig { host, daemon, dir, pair })
+}
+
+fn write(rig: &mut Rig, lba: u64, version: u64) -> (u8, u8) {
+    let tag = rig.host.send_write(at(0, 1), lba, &pattern(lba, version));
+    result(&rig.host.answer(tag))
+}
+
+#[test]
+fn what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order() {
+    if !may_run("what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order") {
+        return;
+    }
+    for store in ["file", "mmap"] {
+        let (fuse, mut rig) = over_fuse(&format!("store={store}"));
+        let path = fuse.path().display().to_string();
+        assert_eq!(write(&mut rig, 1, 1), GOOD);
+        rig.refused("export recover 0.1 --reason none", 2, "0.1 has had no fault");
+        fuse.set(On::Sync, Verdict::Fail(EIO));
+        assert_eq!(write(&mut rig, 2, 1), ABORTED);
+        fuse.release();
+        rig.daemon().wait_for("no more writes are taken");
+        let (code, text) = rig.run("export remove 0.1");
+        assert!(code == 3 && text.contains("a sync of it has failed before"), "{code}: {text}");
+        for more in ["", ",worker=0"] {
+            rig.good(&format!("export add 0.1={path},store={store}{more}"));
+            rig.host.until_served(at(0, 1));
+            assert_eq!(write(&mut rig, 3, 1), ABORTED, "{store}{more}: opened anew");
+            assert!(rig.good("status").contains("degraded"));
+            assert_eq!(rig.run("export remove 0.1").0, 3);
+        }
+        // At another address it is the same file.
+        rig.good(&format!("export add 0.2={path},store={store}"));
+        rig.host.until_served(at(0, 2));
+        let tag = rig.host.send_write(at(0, 2), 3, &pattern(3, 1));
+        assert_eq!(result(&rig.host.answer(tag)), ABORTED);
+        rig.run("export remove 0.2");
+        rig.good(&format!("export add 0.1={path},store={store}"));
+        rig.host.until_served(at(0, 1));
+        assert_eq!(rig.run("export recover 0.1").0, 2, "without a reason");
+        assert_eq!(write(&mut rig, 3, 1), ABORTED);
+        rig.good("export recover 0.1 --reason fsck-is-clean");
+        rig.daemon().wait_for("0.1 takes writes again, by order, because: fsck-is-clean");
+        assert_eq!(write(&mut rig, 3, 2), GOOD, "{store}");
+        assert!(rig.good("status").contains("good"));
+        rig.good("export remove 0.1");
+        rig.stop();
+    }
+}
+
+#[test]
+fn an_export_is_made_stable_before_its_removal_is_told() {
+    if !may_run("an_export_is_made_stable_before_its_removal_is_told") {
+        return;
+    }
+    for store in ["file", "mmap"] {
+        let (fuse, mut rig) = over_fuse(&format!("store={store},durability=volatile"));
+        let add = format!("export add 0.1={},store={store},durability=volatile", fuse.path().display());
+        assert_eq!(write(&mut rig, 1, 1), GOOD);
+        let syncs = fuse.calls(On::Sync);
+        rig.good("export remove 0.1");
+        assert!(fuse.calls(On::Sync) > syncs, "{store}: it was not made stable");
+        assert_eq!(fuse.bytes()[512..1024], pattern(1, 1), "{store}");
+
+        rig.good(&add);
+        rig.host.until_served(at(0, 1));
+        assert_eq!(write(&mut rig, 2, 1), GOOD);
+        // A disk that takes its time: who asked waits for it.
+        fuse.set(On::Sync, Verdict::Hold);
+        std::thread::scope(|scope| {
+            let removal = scope.spawn(|| rig.run("export remove 0.1"));
+            fuse.until_held(1);
+            std::thread::sleep(Duration::from_secs(4));
+            assert!(!removal.is_finished(), "{store}: told before it was stable");
+            fuse.release();
+            let (code, text) = removal.join().unwrap();
+            assert!(code == 0 && text.contains("0.1 removed"), "{code}: {text}");
+        });
+
+        rig.good(&add);
+        rig.host.until_served(at(0, 1));
+        assert_eq!(write(&mut rig, 3, 1), GOOD);
+        fuse.set(On::Sync, Verdict::Fail(EIO));
+        let (code, text) = rig.run("export remove 0.1");
+        assert!(code == 3 && text.contains("0.1 removed, but its last sync failed"), "{code}: {text}");
+        rig.daemon().wait_for("ERROR] 0.1 removed, but its last sync failed");
+        fuse.release();
+        // It is known from then on.
+        rig.good(&add);
+        rig.host.until_served(at(0, 1));
+        assert_eq!(write(&mut rig, 4, 1), ABORTED);
+        rig.daemon.take().unwrap().stop();
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_not_guessed_at() {
+    if !may_run("a_record_that_cannot_be_read_is_not_guessed_at") {
+        return;
+    }
+    let exports = "0.1=%/a 0.2=%/c";
+    let mut rig = Rig::new(exports);
+    rig.host.write(at(0, 1), 5, &pattern(5, 1));
+    rig.until_used("a");
+    rig.stop();
+    let file = rig.path(&format!("state/0.1-{OURS}.used"));
+    damage(&file);
+    rig.start(exports);
+    let line = rig.daemon().wait_for("0.1 is NOT SERVED");
+    assert!(line.contains(".used") && line.contains("remove the file"), "{line}");
+    rig.stop();
+    fs::remove_file(&file).unwrap();
+    rig.start(exports);
+    rig.host.until_served(at(0, 1));
+    rig.stop();
+}
+
+fn damage(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+/// The number of a device is another one after a restart, and may be that of another disk.
+#[test]
+fn a_device_is_known_by_what_it_is_and_not_by_its_number() {
+    if !may_run("a_device_is_known_by_what_it_is_and_not_by_its_number") {
+        return;
+    }
+    let exports = "0.1=%/device 0.2=%/c";
+    let (pair, dir) = (Pair::new(), Dir::new());
+    let images = ["a", "b", "c"].map(|name| dir.image(name, 64));
+    let lead_to = |device: &Loop| {
+        let _ = fs::remove_file(dir.path().join("device"));
+        symlink(device.path(), dir.path().join("device")).unwrap();
+    };
+    let serve = || Daemon::serve(&pair.ours, &arguments(&dir, exports));
+    let host = || {
+        let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
+        host.until_served(at(0, 2));
+        host
+    };
+    let device = Loop::new(images[0].path(), &[]);
+    lead_to(&device);
+    let daemon = serve();
+    host().write(at(0, 1), 5, &pattern(5, 1));
+    let record = dir.path().join(format!("state/0.1-{OURS}.used"));
+    until("kept which data is used", || record.exists());
+    daemon.stop();
+    drop(device);
+
+    // Most likely by the same number.
+    let other = Loop::new(images[1].path(), &[]);
+    lead_to(&other);
+    let daemon = serve();
+    daemon.wait_for("0.1 is NOT SERVED");
+    host().assert_silence(at(0, 1));
+    daemon.stop();
+
+    let again = Loop::new(images[0].path(), &[]);
+    assert_ne!(again.path(), other.path());
+    lead_to(&again);
+    let daemon = serve();
+    assert_eq!(host().read(at(0, 1), 5, 1), pattern(5, 1));
+    daemon.stop().report().assert_sound();
+}
