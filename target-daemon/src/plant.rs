@@ -18,6 +18,20 @@ pub enum Bug {
     NoArrivalOrder,
     /// A write is executed although one that its tag says to be newer has been answered.
     NoTagOrder,
+    /// A write that has waited for a newer one is executed nevertheless.
+    NoSecondLook,
+    /// A frame without a stamp counts as arrived when the round began that found it.
+    ArrivedWithRound,
+    /// Each address of a host counts as a host of its own.
+    AddressesApart,
+    /// An export that is opened again has forgotten the writes that it has answered.
+    ForgetsOnReopen,
+    /// A host that has booted is answered from the memory of its last boot.
+    ForgetsNothingOnIdentify,
+    /// A discard has only the first sector to itself.
+    DiscardLocksOneSector,
+    /// The size that a store has found is not taken over.
+    KeepsOldSize,
     /// A copy of a request that set something is executed once more.
     NoSetHistory,
     /// A sync that failed counts as one that succeeded.
@@ -34,13 +48,20 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeStable,
         Self::NoOverlapGuard,
         Self::NoFolding,
         Self::NoHistory,
         Self::NoArrivalOrder,
         Self::NoTagOrder,
+        Self::NoSecondLook,
+        Self::ArrivedWithRound,
+        Self::AddressesApart,
+        Self::ForgetsOnReopen,
+        Self::ForgetsNothingOnIdentify,
+        Self::DiscardLocksOneSector,
+        Self::KeepsOldSize,
         Self::NoSetHistory,
         Self::SwallowedSyncError,
         Self::OffByOneAtEnd,

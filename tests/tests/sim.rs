@@ -12,7 +12,7 @@ const SEEDS: u64 = 2_000;
 
 /// What has to happen in these at least once: else the simulation does not
 /// cover it any more.
-const MARKS: [&str; 59] = [
+const MARKS: [&str; 81] = [
     // The network.
     "request lost",
     "reply lost",
@@ -23,6 +23,12 @@ const MARKS: [&str; 59] = [
     "replay of an old write",
     "ring full",
     "request to a target that is down",
+    "late first delivery",
+    "late first delivery, from a host with two addresses",
+    "late first delivery beside a newer write",
+    "first delivery later than its resend",
+    "late copy of a set",
+    "stamped and unstamped lanes",
     // The initiators.
     "read done",
     "write done",
@@ -31,6 +37,11 @@ const MARKS: [&str; 59] = [
     "query done",
     "mask list read",
     "reservation read",
+    "discard done",
+    "config string set",
+    "mask list set",
+    "reservation set",
+    "reboot of a host",
     "request sent again",
     "reply that nobody waits for",
     "reply to a request that was to be sent again",
@@ -44,8 +55,18 @@ const MARKS: [&str; 59] = [
     // The workers.
     "pause of the only worker",
     "pause of one of two workers",
+    "pause of one of two workers, below 50 ms",
+    "pause inside a turn",
+    "crash inside a turn",
+    "worker slept",
+    "worker woken late",
+    "export opened again",
+    "export moved to another worker",
+    "export grown",
+    "export shrunk",
     "handed_over",
     "late_writes",
+    "late_sets",
     "slab_full",
     "no_chunks",
     "waited",
@@ -60,6 +81,7 @@ const MARKS: [&str; 59] = [
     "disk: read",
     "disk: write",
     "disk: sync",
+    "disk: range forgotten",
     "disk: late",
     "disk: slow",
     "disk: stuck",
@@ -115,31 +137,21 @@ fn seeds_to_find(bug: Bug, oracles: bool) -> u64 {
     report.seed + 1
 }
 
-/// By what initiators read, and what is on the disk in the end, alone.
+/// By what initiators read, and what is on the disk in the end, alone. What is not folded
+/// harms hardly anybody.
 #[test]
 fn histories_show_planted_bugs() {
-    for bug in [
-        Bug::AckBeforeStable,
-        Bug::SwallowedSyncError,
-        Bug::NoOverlapGuard,
-        Bug::NoHistory,
-        Bug::NoArrivalOrder,
-        Bug::OffByOneAtEnd,
-        Bug::AoeErrorForMedium,
-    ] {
+    let unseen = |bug: &Bug| Bug::STATE.contains(bug) || *bug == Bug::NoFolding;
+    for bug in Bug::ALL.into_iter().filter(|bug| !unseen(bug)) {
         seeds_to_find(bug, false);
     }
 }
 
-/// With a look at the disk, each is found soon. What is not folded harms hardly
-/// anybody, but is seen by what the disk was asked to do.
+/// With a look at the disk, what concerns it is found soon.
 #[test]
-fn every_planted_bug_is_found() {
-    // What initiators set is not simulated.
-    let simulated = |bug: &Bug| !Bug::STATE.contains(bug) && *bug != Bug::NoSetHistory;
-    for bug in Bug::ALL.into_iter().filter(simulated) {
+fn looks_at_the_disk_show_bugs_sooner() {
+    for bug in [Bug::AckBeforeStable, Bug::NoFolding, Bug::SwallowedSyncError, Bug::NoHistory] {
         let seeds = seeds_to_find(bug, true);
-        let most = if matches!(bug, Bug::NoArrivalOrder | Bug::NoTagOrder) { SEEDS } else { 200 };
-        assert!(seeds <= most, "{bug:?} took {seeds} seeds");
+        assert!(seeds <= 400, "{bug:?} took {seeds} seeds");
     }
 }

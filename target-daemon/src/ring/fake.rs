@@ -211,6 +211,11 @@ impl FakeWire {
         lock(&self.state).completion.push_back(addr);
     }
 
+    /// Descriptors that were delivered and not received yet.
+    pub fn waiting(&self) -> usize {
+        with(&self.state, self.socket, |_, socket| socket.rx.len())
+    }
+
     /// The next address that the kernel would receive into.
     pub fn take_fill(&self) -> Option<u64> {
         lock(&self.state).fill.pop_front()

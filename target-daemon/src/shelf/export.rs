@@ -1,6 +1,7 @@
 //! An export: a store with an address.
 
 use super::state::{Settings, State};
+use crate::plant::{Bug, planted};
 use crate::store::Store;
 
 /// An export: a store with an address. Owned by one worker.
@@ -24,9 +25,12 @@ impl Export {
     /// changed; initiators learn of that by IDENTIFY DEVICE.
     pub fn refresh(&mut self) -> bool {
         let geometry = self.store.geometry();
-        let changed = geometry != self.state.geometry;
+        let changed = geometry != self.state.geometry && !planted(Bug::KeepsOldSize);
+        if !changed {
+            return false;
+        }
         self.state.geometry = geometry;
-        changed
+        true
     }
 }
 

@@ -26,7 +26,8 @@
 //!
 //! IDENTIFY ends what is remembered of a host for copies and tags: a host that has
 //! booted sends it before it writes, and may begin with the tags of its last boot. If
-//! its tags are in an order and go on in it, it has not booted.
+//! its tags are in an order and go on in it, it has not booted; nor if it has sent
+//! something within a second, or the IDENTIFY is a copy (`identified.rs`).
 //!
 //! Bounded: [`SOURCES_MAX`] addresses an export, of each [`WRITES_MAX`] writes. An
 //! address that has written, and was heard of within the horizon, keeps its place. The
@@ -191,7 +192,9 @@ impl AnsweredWrites {
         let Some(host) = self.sources.get(at).map(|source| source.host) else { return };
         let Some(order) = self.sources.get_mut(host).map(|source| &mut source.order) else { return };
         let fit = if may_be_ordered(tag) { order.observe(tag, now_ns) } else { Fit::Older };
-        let restarted = kind == Observed::Identify && order.may_have_restarted(tag, fit);
+        let restarted = kind == Observed::Identify
+            && order.may_have_restarted(tag, fit, now_ns)
+            && !planted(Bug::ForgetsNothingOnIdentify);
         self.settled = order.is_settled().then_some(job.header.ether.src);
         self.settled_in_order = order.is_believed();
         if (restarted || matches!(fit, Fit::First | Fit::Misfit)) && self.last_host == host {
@@ -200,7 +203,9 @@ impl AnsweredWrites {
         }
         match fit {
             _ if restarted => self.begin_anew(host),
-            Fit::Newer if host != self.last_host => self.takes_turns(host, tag, now_ns),
+            Fit::Newer if host != self.last_host && !planted(Bug::AddressesApart) => {
+                self.takes_turns(host, tag, now_ns)
+            }
             Fit::Newer | Fit::Older => {}
             Fit::First => self.members(host).for_each(|source| source.order_from = source.records),
             Fit::Misfit if self.joined => self.dissolve(host),

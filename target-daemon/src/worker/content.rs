@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use crate::plant::{Bug, planted};
 use crate::ring::{Frame, Memory};
 use crate::store::{Geometry, Kind, SECTOR_BYTES, Span};
 
@@ -34,6 +35,7 @@ impl Content {
                 Some(Span { first: self.sector, end, writes }.in_blocks_of(geometry))
             }
             // Its ranges are in its data, and it is rare.
+            Kind::Discard if planted(Bug::DiscardLocksOneSector) => Some(Span { first: 0, end: 1, writes }),
             Kind::Discard => Some(Span::everything(writes)),
             // It makes stable what has been acknowledged: the store sees to
             // that by itself.

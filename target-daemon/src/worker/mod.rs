@@ -30,6 +30,7 @@ mod desk;
 mod directory;
 mod exchange;
 mod followers;
+mod identified;
 mod idle;
 mod inflight;
 mod job;

@@ -9,10 +9,12 @@ use super::answered::{AnsweredWrites, Observed};
 use super::answered_sets::AnsweredSets;
 use super::book::Book;
 use super::directory::Directory;
+use super::identified::Identified;
 use super::inflight::Pending;
 use super::job::{Done, Job};
 use super::keep::Parked;
 use crate::observe::{Operation, Outcome, Tally};
+use crate::plant::{Bug, planted};
 use crate::shelf::{Export, Settings, Shelf};
 use crate::store::{Area, Buffers, Fault, Geometry, Kind, Op};
 use crate::wire::aoe::Address;
@@ -55,18 +57,19 @@ pub struct Seat {
 pub struct Answered {
     pub(super) writes: AnsweredWrites,
     pub(super) sets: AnsweredSets,
+    pub(super) identified: Identified,
 }
 
 impl Answered {
     fn new() -> Self {
-        Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new() }
+        Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new(), identified: Identified::new() }
     }
 
     /// An ATA request has arrived.
     #[inline]
     pub(super) fn observe(&mut self, job: &Job, command: ata::Command, now_ns: u64) {
         let kind = match command {
-            ata::Command::Identify => Observed::Identify,
+            ata::Command::Identify if !self.identified.is_copy(job, now_ns) => Observed::Identify,
             _ if command.direction() == ata::Direction::Read => Observed::Read,
             _ => Observed::Other,
         };
@@ -162,6 +165,9 @@ impl Seat {
 
     /// The same, with what was answered at its address before.
     pub fn remembering(self, answered: Answered) -> Self {
+        if planted(Bug::ForgetsOnReopen) {
+            return self;
+        }
         Self { answered, ..self }
     }
 

@@ -23,6 +23,9 @@
 /// counter and clock anew. Also: how long networks hold a frame.
 pub const HORIZON_NS: u64 = 4_000_000_000;
 
+/// No host has booted within this time after its last request.
+pub const BOOT_MIN_NS: u64 = 1_000_000_000;
+
 /// Requests in a row that have to look like those of Linux before a tag is believed.
 const BELIEVED: u8 = 16;
 
@@ -154,10 +157,12 @@ impl TagOrder {
 
     /// Whether a host whose IDENTIFY has this tag, which fitted so, may have booted
     /// since its last request. One whose tags go on in their order has not; one that
-    /// has counts from 0.
-    pub fn may_have_restarted(&self, tag: u32, fit: Fit) -> bool {
+    /// has counts from 0, and was silent before. An IDENTIFY that is late, or a copy, has
+    /// a small counter, too, where that has just begun or has come round.
+    pub fn may_have_restarted(&self, tag: u32, fit: Fit, now_ns: u64) -> bool {
         let counts_from_0 = tag >> 16 < RESTARTED;
-        !self.is_believed() || fit == Fit::Older && counts_from_0
+        let silent = now_ns.saturating_sub(self.newest_ns) >= BOOT_MIN_NS;
+        !self.is_believed() || fit == Fit::Older && counts_from_0 && silent
     }
 
     /// The host begins anew, with any tag: the next one is the first of an order.
@@ -282,6 +287,19 @@ mod tests {
         order.restart();
         assert_eq!(order.observe(tag(1, 299), NOW_NS), Fit::First);
         assert_eq!(order.observe(tag(2, 299), NOW_NS), Fit::Newer);
+    }
+
+    /// Also where the counter has just begun, or has come round.
+    #[test]
+    fn a_late_identify_is_no_restart() {
+        for counter in [20, 255, 300, 5_000] {
+            let mut order = linux(counter, 300);
+            let old = tag(1, 298);
+            let fit = order.observe(old, NOW_NS);
+            assert_eq!(fit, Fit::Older, "{counter}");
+            assert!(!order.may_have_restarted(old, fit, NOW_NS), "{counter}");
+            assert!(order.may_have_restarted(old, fit, NOW_NS + BOOT_MIN_NS), "{counter}");
+        }
     }
 
     #[test]

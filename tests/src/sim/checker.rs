@@ -1,5 +1,6 @@
 //! Whether what was read from a sector can be explained by what was written to
-//! it: the test of Gibbons and Korach for a register whose writes all differ.
+//! it: the test of Gibbons and Korach for a register whose writes differ, and what
+//! still holds for a value that was written more than once.
 //!
 //! A write and the reads that returned it form a cluster. Somewhere each
 //! operation takes effect at one moment between its begin and its end, so the
@@ -15,6 +16,12 @@
 //! before it begins; those that began later have seen the last one, which is
 //! what the cluster is made of. A write that failed, or never ended, may take
 //! effect at any time from its begin on, and never.
+//!
+//! A value that several writes have written (zeros by discards, the same data after a
+//! reboot) does not say which of them a read has seen. Of such a value this is checked:
+//! none of its operations lies inside the forward zone of another value; and a read of
+//! it has a write that began before the read's end, such that nothing else was there
+//! for certain between the two. Whatever this finds is wrong; it does not find all.
 
 use super::value::Value;
 
@@ -35,7 +42,7 @@ pub enum Executed {
 /// A write to a sector.
 #[derive(Clone, Copy, Debug)]
 pub struct Write {
-    /// The value; no other write has it.
+    /// The value.
     pub value: Value,
     /// When it was sent first.
     pub begin: Moment,
@@ -108,8 +115,54 @@ impl Zone {
 pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
     let mut writes = writes.to_vec();
     writes.push(Write { value: 0, begin: 0, end: 0, executed: Executed::Once });
-    writes.sort_unstable_by_key(|write| write.value);
-    let mut zones: Vec<_> = writes.iter().map(|write| write.zone()).collect();
+    writes.sort_by_key(|write| write.value);
+    let groups = writes.chunk_by(|a, b| a.value == b.value);
+    let (repeated, unique): (Vec<_>, Vec<_>) = groups.partition(|group| group.len() > 1);
+    if repeated.is_empty() {
+        return check_unique(&writes, reads).map(|_| ());
+    }
+    let is_repeated = |read: &Read| repeated.iter().any(|group| group[0].value == read.value);
+    let (ambiguous, clear): (Vec<_>, Vec<_>) = reads.iter().copied().partition(is_repeated);
+    let forward = check_unique(&unique.concat(), &clear)?;
+    // Each value was there at some moment of these, and for good until something else came.
+    let acknowledged = writes.iter().filter(|write| write.executed != Executed::Open);
+    let certain = |read: &&Read| {
+        let mut own = writes.iter().filter(|write| write.value == read.value && write.begin < read.end);
+        own.all(|write| write.counts(read))
+    };
+    let evidence: Vec<_> =
+        acknowledged.map(Write::zone).chain(reads.iter().filter(certain).map(Read::zone)).collect();
+    for group in repeated {
+        let value = group[0].value;
+        for zone in evidence.iter().filter(|zone| zone.value == value) {
+            check_inside(*zone, &forward)?;
+        }
+        for read in ambiguous.iter().filter(|read| read.value == value) {
+            explain(read, group, &evidence)?;
+        }
+    }
+    Ok(())
+}
+
+/// A read of a value that several writes have written: one of them must explain it.
+fn explain(read: &Read, writes: &[Write], evidence: &[Zone]) -> Result<(), Wrong> {
+    let mut wrong = Wrong::Early { reader: read.op, value: read.value };
+    for write in writes.iter().filter(|write| write.begin < read.end) {
+        let between = |zone: &&Zone| {
+            zone.value != write.value && zone.last_begin > write.end && zone.first_end < read.begin
+        };
+        match evidence.iter().find(between).filter(|_| write.executed != Executed::Open) {
+            None => return Ok(()),
+            Some(zone) => wrong = Wrong::Inside(*zone, read.zone()),
+        }
+    }
+    Err(wrong)
+}
+
+/// As [`check`], where no two writes have one value; they are sorted by it. Returns the
+/// forward zones, in their order.
+fn check_unique(writes: &[Write], reads: &[Read]) -> Result<Vec<Zone>, Wrong> {
+    let mut zones: Vec<_> = writes.iter().map(Write::zone).collect();
     for read in reads {
         let Ok(at) = writes.binary_search_by_key(&read.value, |write| write.value) else {
             return Err(Wrong::Unwritten { reader: read.op, value: read.value });
@@ -118,12 +171,7 @@ pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
         if read.end < write.begin {
             return Err(Wrong::Early { reader: read.op, value: read.value });
         }
-        let counts = match write.executed {
-            Executed::Once => true,
-            Executed::Often => read.begin > write.end,
-            Executed::Open => false,
-        };
-        if counts {
+        if write.counts(read) {
             zone.first_end = zone.first_end.min(read.end);
             zone.last_begin = zone.last_begin.max(read.begin);
         }
@@ -143,19 +191,40 @@ pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
         }
     }
     for inner in backward {
-        // They do not overlap, so only the last one that begins before it can
-        // hold it.
-        let after = forward.partition_point(|zone| zone.first_end < inner.last_begin);
-        let outer = after.checked_sub(1).map(|at| forward[at]);
-        if let Some(outer) = outer.filter(|outer| outer.last_begin > inner.first_end) {
-            return Err(Wrong::Inside(inner, outer));
-        }
+        check_inside(inner, &forward)?;
     }
-    Ok(())
+    Ok(forward)
+}
+
+/// This one must not lie inside one of the forward zones.
+fn check_inside(inner: Zone, forward: &[Zone]) -> Result<(), Wrong> {
+    // They do not overlap, so only the last one that begins before it can hold it.
+    let after = forward.partition_point(|zone| zone.first_end < inner.last_begin);
+    let outer = after.checked_sub(1).map(|at| forward[at]);
+    match outer.filter(|outer| outer.last_begin > inner.first_end) {
+        Some(outer) => Err(Wrong::Inside(inner, outer)),
+        None => Ok(()),
+    }
 }
 
 impl Write {
+    /// Whether a read of its value has seen what lasted.
+    fn counts(&self, read: &Read) -> bool {
+        match self.executed {
+            Executed::Once => true,
+            Executed::Often => read.begin > self.end,
+            Executed::Open => false,
+        }
+    }
+
     /// The zone of the write alone.
+    fn zone(&self) -> Zone {
+        Zone { value: self.value, first_end: self.end, last_begin: self.begin }
+    }
+}
+
+impl Read {
+    /// The zone of the read alone.
     fn zone(&self) -> Zone {
         Zone { value: self.value, first_end: self.end, last_begin: self.begin }
     }

@@ -16,11 +16,26 @@ const JIFFY_NS: u64 = 4_000_000;
 const AVERAGE_SHIFT: u32 = 8;
 const DEVIATION_SHIFT: u32 = 3;
 
+/// How an initiator numbers its requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tags {
+    /// A counter of 15 bits above 16 bits of a clock; another tag for what is sent again.
+    Linux,
+    /// A counter from 1 below a constant; the same tag for what is sent again.
+    Ipxe,
+    /// A counter from 1; the same tag for what is sent again.
+    WinAoe,
+}
+
 /// A host with one export of the target.
 #[derive(Debug)]
 pub(super) struct Initiator {
-    pub(super) mac: Mac,
+    /// Its address on each lane of the target.
+    pub(super) macs: Vec<Mac>,
     pub(super) export: usize,
+    pub(super) tags: Tags,
+    /// What its clock shows at the start.
+    jiffies: u64,
     /// Lanes that it reaches the target by, in turn.
     lanes: Vec<usize>,
     next_lane: usize,
@@ -72,8 +87,9 @@ impl Initiator {
     /// A host with a window of up to `window_max`. It has measured `rtt_us` for
     /// some time already, or nothing yet.
     pub(super) fn new(
-        mac: Mac,
+        macs: Vec<Mac>,
         export: usize,
+        tags: Tags,
         lanes: Vec<usize>,
         window_max: usize,
         rtt_us: Option<u64>,
@@ -82,8 +98,10 @@ impl Initiator {
         // A quarter of a second and two seconds, where nothing was measured.
         let (average, deviation) = rtt_us.map_or((250_000, 2_000_000), |us| (us as i64, us as i64 / 4));
         Self {
-            mac,
+            macs,
             export,
+            tags,
+            jiffies: 0,
             lanes,
             next_lane: 0,
             counter: 0,
@@ -100,6 +118,22 @@ impl Initiator {
         }
     }
 
+    /// It has booted: its counter and its clock show this.
+    pub(super) fn boot(&mut self, counter: u16, jiffies: u64) {
+        self.counter = counter;
+        self.jiffies = jiffies;
+    }
+
+    /// Whether it sends from more than one address.
+    pub(super) fn has_two_addresses(&self) -> bool {
+        self.lanes.iter().any(|lane| self.macs[*lane] != self.macs[self.lanes[0]])
+    }
+
+    /// Nothing is under way, and nothing is to be sent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.deferred.is_empty() && self.waiting.is_empty()
+    }
+
     /// Takes a request from above.
     pub(super) fn queue(&mut self, op: u32) {
         self.waiting.push_back(op);
@@ -111,15 +145,35 @@ impl Initiator {
         if self.flights.len() >= self.window {
             return None;
         }
-        let (op, waited_us, again) = match self.deferred.pop_front() {
-            Some(flight) => (flight.op, flight.waited_us + since_us(flight.sent_ns, now_ns), true),
-            None => (self.waiting.pop_front()?, 0, false),
+        let (op, waited_us, before) = match self.deferred.pop_front() {
+            Some(flight) => {
+                (flight.op, flight.waited_us + since_us(flight.sent_ns, now_ns), Some(flight.tag))
+            }
+            None => (self.waiting.pop_front()?, 0, None),
         };
-        self.counter = (self.counter + 1) & 0x7FFF;
-        let tag = u32::from(self.counter) << 16 | (now_ns / JIFFY_NS) as u32 & 0xFFFF;
+        let again = before.is_some();
+        let tag = match before.filter(|_| self.tags != Tags::Linux) {
+            Some(tag) => tag,
+            None => self.new_tag(now_ns),
+        };
         self.flights.push(Flight { op, tag, sent_ns: now_ns, waited_us });
         self.next_lane = (self.next_lane + 1) % self.lanes.len();
         Some(Sending { op, tag, lane: self.lanes[self.next_lane], again })
+    }
+
+    fn new_tag(&mut self, now_ns: u64) -> u32 {
+        self.counter = (self.counter + 1) & 0x7FFF;
+        let counter = u32::from(self.counter);
+        match self.tags {
+            Tags::Linux => counter << 16 | self.clock(now_ns),
+            Tags::Ipxe => 0x18AE_0000 | counter,
+            Tags::WinAoe => counter,
+        }
+    }
+
+    /// 16 bits of its clock.
+    fn clock(&self, now_ns: u64) -> u32 {
+        (now_ns / JIFFY_NS + self.jiffies) as u32 & 0xFFFF
     }
 
     /// Looks at the timers.
@@ -160,8 +214,10 @@ impl Initiator {
             self.measure(since_us(flight.sent_ns, now_ns));
             return Some((flight.op, true));
         }
-        let jiffies = (now_ns / JIFFY_NS) as u16;
-        self.measure(u64::from(jiffies.wrapping_sub(tag as u16)) * JIFFY_NS / 1_000);
+        if self.tags == Tags::Linux {
+            let ticks = (self.clock(now_ns) as u16).wrapping_sub(tag as u16);
+            self.measure(u64::from(ticks) * JIFFY_NS / 1_000);
+        }
         None
     }
 

@@ -7,6 +7,8 @@
 //!        └──────────────── history ──► checker: can every read be explained? ◄──── what it holds
 //! ```
 //!
+//! Time passes between two turns of a worker and inside one (`world/inside.rs`).
+//!
 //! A run is drawn from its seed, and nothing else: no time, no threads, no
 //! order of a hash table. The same seed makes the same run, byte for byte.
 

@@ -1,5 +1,7 @@
 //! What the target sends, taken apart without the library's own code.
 
+use super::history::Setting;
+use super::value::Value;
 use crate::Mac;
 
 /// A frame of the target.
@@ -42,8 +44,43 @@ impl<'a> Reply<'a> {
         (self.argument[3], self.argument[1])
     }
 
+    /// What a setting is: the number in the string, or in the address that is on the list
+    /// for nobody else; 0 for none.
+    pub(super) fn setting(&self, setting: Setting) -> Result<Value, String> {
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.strip_prefix("set ")?.parse().ok();
+        let (skip, stride, at) = match setting {
+            Setting::Config => {
+                let length = usize::from(u16::from_be_bytes([self.argument[6], self.argument[7]]));
+                let text = self.argument.get(8..8 + length).unwrap_or(b"?");
+                return match text {
+                    b"" => Ok(0),
+                    text => number(text).ok_or_else(|| format!("a config string {text:?}")),
+                };
+            }
+            Setting::Mask => (4, 8, 2),
+            Setting::Reservation => (2, 6, 0),
+        };
+        let count = usize::from(self.argument[skip - 1]);
+        let entries = self.argument.get(skip..skip + count * stride).ok_or("a short list")?.chunks(stride);
+        let mut own = entries.filter_map(|entry| match entry[at..] {
+            [2, 0xFE, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+            _ => None,
+        });
+        match (own.next(), own.next()) {
+            (value, None) => Ok(value.unwrap_or(0)),
+            (Some(one), Some(other)) => Err(format!("{setting:?} as set by {one} and by {other}")),
+            (None, Some(_)) => Ok(0),
+        }
+    }
+
     /// The data of an ATA reply.
     pub(super) fn data(&self) -> &'a [u8] {
         &self.argument[12..]
     }
+}
+
+/// The address that stands for what is set, among those on a list.
+pub(super) fn mac_of(value: Value) -> Mac {
+    let [a, b, c, d] = value.to_be_bytes();
+    [2, 0xFE, a, b, c, d]
 }

@@ -3,6 +3,7 @@
 use xblade::store::disk::Stable;
 use xblade::store::disk::fake::Habits;
 
+use super::initiator::Tags;
 use super::rng::Rng;
 
 /// One run.
@@ -23,8 +24,16 @@ pub(super) struct Scenario {
     /// Operations of all initiators together.
     pub(super) ops: u32,
     pub(super) network: NetworkScene,
+    /// The lanes whose frames carry the XDP program's stamp.
+    pub(super) stamped: Vec<bool>,
     /// Between two pauses of a worker, on average.
     pub(super) pause_every_ns: Option<u64>,
+    /// A worker that has nothing to do sleeps, and may wake late; else it spins.
+    pub(super) sleeps: bool,
+    /// Of the points inside a turn, at which time passes.
+    pub(super) inside: u32,
+    /// Between two changes of an export, on average.
+    pub(super) change_every_ns: Option<u64>,
     pub(super) crash: Option<Crash>,
     /// The power fails when all is at rest.
     pub(super) crash_at_end: bool,
@@ -36,11 +45,13 @@ pub(super) struct ExportScene {
     pub(super) sectors: u64,
     pub(super) stable: Stable,
     pub(super) habits: Habits,
+    /// Sectors can be forgotten.
+    pub(super) discards: bool,
     /// Calls that hang do so until nobody waits any more.
     pub(super) stuck_for_ever: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct InitiatorScene {
     pub(super) export: usize,
     pub(super) window: usize,
@@ -49,6 +60,11 @@ pub(super) struct InitiatorScene {
     pub(super) rtt_us: Option<u64>,
     /// Longest pause between two operations.
     pub(super) think_max_ns: u64,
+    pub(super) tags: Tags,
+    /// It has an address for every other lane.
+    pub(super) two_addresses: bool,
+    /// When it boots again.
+    pub(super) reboot_ns: Option<u64>,
 }
 
 /// Rates are in 10,000 frames.
@@ -63,6 +79,8 @@ pub(super) struct NetworkScene {
     pub(super) reply_duplicates: u32,
     /// An old frame follows this one.
     pub(super) replays: u32,
+    /// A first delivery comes so late that the request is sent again before.
+    pub(super) late_first: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +95,13 @@ pub(super) struct Crash {
 impl Scenario {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let workers = rng.pick(&[1, 2]);
-        let lanes = (0..rng.between(u64::from(workers), 3)).map(|lane| lane as u16 % workers).collect();
+        let lanes: Vec<_> =
+            (0..rng.between(u64::from(workers), 3)).map(|lane| lane as u16 % workers).collect();
+        // All of them, none, or some.
+        let stamps = rng.pick(&[0, 0, 10_000, 10_000, 5_000]);
+        let stamped = lanes.iter().map(|_| rng.hits(stamps)).collect();
         let exports: Vec<_> = (0..rng.pick(&[1, 1, 2])).map(|_| ExportScene::draw(rng, workers)).collect();
-        let hosts = rng.pick(&[1, 2, 2, 3, 3, 4, 6, 8]);
+        let hosts = rng.pick(&[1, 1, 2, 2, 3, 3, 4, 6, 8]);
         let initiators = (0..hosts).map(|_| InitiatorScene::draw(rng, exports.len())).collect();
         let small = rng.hits(1_000);
         let ops = rng.between(100, 300) as u32;
@@ -102,6 +124,10 @@ impl Scenario {
             initiators,
             ops,
             network: NetworkScene::draw(rng),
+            stamped,
+            sleeps: rng.hits(5_000),
+            inside: rng.pick(&[0, 0, 20, 100]),
+            change_every_ns: rng.hits(3_000).then(|| rng.between(100_000_000, 2_000_000_000)),
             pause_every_ns: rng.hits(6_000).then(|| rng.between(50_000_000, 600_000_000)),
             crash,
             crash_at_end: rng.hits(5_000),
@@ -111,11 +137,13 @@ impl Scenario {
 
     /// Whether a write to this export that the disk sees more often than it was
     /// served was not folded. Not with several lanes: a worker harvests between
-    /// two of them, so a copy that has arrived may still be the next.
+    /// two of them, so a copy that has arrived may still be the next. Nor where workers
+    /// lose time: a write may have ended long before its reply, with copies in the ring.
     pub(super) fn is_plain(&self, export: usize) -> bool {
         let habits = &self.exports[export].habits;
+        let loses_time = self.inside > 0 || self.sleeps || self.pause_every_ns.is_some();
         let faults = habits.short + habits.again + habits.write_errors + habits.sync_errors + habits.no_space;
-        self.lanes.len() == 1 && habits.block_bytes == 512 && faults + habits.stuck == 0
+        self.lanes.len() == 1 && !loses_time && habits.block_bytes == 512 && faults + habits.stuck == 0
     }
 }
 
@@ -147,6 +175,7 @@ impl ExportScene {
             sectors: 8 * rng.between(8, 32),
             stable: rng.pick(&[Stable::Group, Stable::Group, Stable::Each]),
             habits,
+            discards: rng.hits(3_000),
             stuck_for_ever: rng.hits(1_000),
         }
     }
@@ -154,8 +183,17 @@ impl ExportScene {
 
 impl InitiatorScene {
     fn draw(rng: &mut Rng, exports: usize) -> Self {
-        let window = rng.pick(&[1, 2, 4, 8, 8, 16, 64]);
+        let tags = rng.pick(&[Tags::Linux, Tags::Linux, Tags::Linux, Tags::Linux, Tags::Ipxe, Tags::WinAoe]);
+        let window =
+            if tags == Tags::Linux { rng.pick(&[1, 1, 2, 4, 8, 8, 16, 64]) } else { rng.pick(&[1, 2, 4]) };
+        let two_addresses = tags == Tags::Linux && rng.hits(3_000);
+        // What the target knows of such hosts only if they take turns.
+        let window = if two_addresses && rng.hits(7_000) { 1 } else { window };
+        let reboots = if tags == Tags::Linux { 1_000 } else { 7_000 };
         Self {
+            tags,
+            two_addresses,
+            reboot_ns: rng.hits(reboots).then(|| rng.between(10_000_000, 800_000_000)),
             export: rng.below(exports as u64) as usize,
             window,
             depth: rng.between(1, 2 * window as u64).min(24) as usize,
@@ -177,6 +215,7 @@ impl NetworkScene {
             duplicates: rate(&[0, 100, 1_000]),
             reply_duplicates: rate(&[0, 0, 300]),
             replays: rate(&[0, 300, 2_000]),
+            late_first: rate(&[0, 200, 1_000, 2_000]),
         }
     }
 }

@@ -1,26 +1,35 @@
 //! The run itself: events in the order of a time that nobody waits for.
 
+mod changes;
 mod hosts;
+mod inside;
 mod net;
+mod reboot;
 mod serve;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
+use xblade::ring::FakeRings;
 use xblade::store::disk::fake::SimDisk;
+use xblade::worker::Worker;
 
-use super::history::{self, Op};
+use self::changes::{Change, Command};
+use super::checker::Moment;
+use super::history::{self, Op, Setting};
 use super::initiator::{Initiator, TICK_NS};
 use super::marks::Marks;
 use super::rng::Rng;
 use super::scenario::Scenario;
 use super::trace::Trace;
-use super::value::SECTOR;
+use super::value::{SECTOR, Value};
 use super::{Options, Report};
 use crate::FakeTarget;
 
-/// A worker that has nothing to do is turned this often. In truth it spins.
+/// A worker that does not sleep is turned this often. In truth it spins.
 const HEARTBEAT_NS: u64 = 10_000_000;
+/// Shorter ones happen all the time.
+const PAUSE_MIN_NS: u64 = 100_000;
 /// Far more than a run takes.
 const EVENTS_MAX: u64 = 3_000_000;
 
@@ -41,11 +50,25 @@ pub(super) struct World {
     trace: Trace,
     marks: Marks,
     disks: Vec<SimDisk>,
-    /// `None` while it is down.
+    /// What the workers share; `None` while it is down.
     target: Option<FakeTarget>,
+    /// `None` for one that is inside a turn, or down.
+    workers: Vec<Option<Worker<FakeRings>>>,
+    /// What the control thread asks of each.
+    commands: Vec<VecDeque<Command>>,
     /// Starts of the target.
     starts: u32,
     turns: Vec<Turns>,
+    /// What is being done to an export.
+    change: Option<Change>,
+    /// An index that no export of any worker has had.
+    free_seat: u16,
+    /// No new operations on this export.
+    halted: Option<usize>,
+    /// Events and turns so far.
+    steps: u64,
+    /// What must not happen, and did.
+    failed: Option<Violation>,
     /// Since when each export must refuse writes.
     refusing: Vec<Option<u64>>,
     hosts: Vec<Host>,
@@ -60,6 +83,12 @@ pub(super) struct World {
     /// The last write to each export that was done, and was sent more than
     /// once: a copy of it may still wait somewhere.
     repeated: Vec<Option<(u64, u8)>>,
+    /// For each export and setting: what it was to be set to, since that last succeeded.
+    set_to: Vec<[Vec<Value>; 3]>,
+    /// The sets that are under way.
+    setting: Vec<[Option<u32>; 3]>,
+    /// When all settings were lost.
+    settings_lost: Vec<Moment>,
     resting: bool,
 }
 
@@ -75,8 +104,21 @@ struct Host {
     dead: bool,
     /// Nothing is heard from it until then.
     silent_until_ns: u64,
-    /// Requests that it has sent since the target started.
-    sent_in_start: u32,
+    /// Replies that the target has sent it, each to a newer request than all before,
+    /// since the target or the host has started: by then it knows the host's tags.
+    in_order: u32,
+    newest_answered: u32,
+    /// Boots so far, and the operations since the last one.
+    boots: u32,
+    since_boot: Vec<u32>,
+    /// It is to boot, and issues nothing any more.
+    halted: bool,
+    /// How often it looks whether it can.
+    patience: u32,
+    /// The request that it boots with, until that is answered.
+    booting: Option<u32>,
+    /// What it does again after it has booted.
+    script: VecDeque<u32>,
     /// Last delivery on its link to, and from, each lane.
     to_lane_ns: Vec<u64>,
     from_lane_ns: Vec<u64>,
@@ -91,8 +133,9 @@ struct Sent {
     lane: usize,
     bytes: Vec<u8>,
     sent_ns: u64,
-    /// Start of the target at that time.
+    /// Starts of the target and of the host at that time.
     start: u32,
+    boot: u32,
 }
 
 /// What is known of a tag that was sent.
@@ -116,12 +159,17 @@ enum Event {
     Release(usize),
     Crash,
     Restart,
+    Halt(usize),
+    Boot(usize),
+    Change,
 }
 
 /// Which delivery of a frame it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Copy {
     First,
+    /// A first delivery after a delay in the network.
+    Late,
     Duplicate,
     Replay,
 }
@@ -143,7 +191,17 @@ impl World {
             trace: Trace::new(options.trace),
             marks: Marks::default(),
             target: None,
+            workers: Vec::new(),
+            commands: (0..scenario.workers).map(|_| VecDeque::new()).collect(),
             starts: 0,
+            change: None,
+            free_seat: 16,
+            halted: None,
+            steps: 0,
+            failed: None,
+            set_to: vec![Default::default(); disks.len()],
+            setting: vec![[None; 3]; disks.len()],
+            settings_lost: Vec::new(),
             turns: vec![Turns { next_ns: 0, paused_until_ns: 0 }; usize::from(scenario.workers)],
             refusing: vec![None; disks.len()],
             disks,
@@ -158,6 +216,10 @@ impl World {
             rng,
             scenario,
         };
+        let stamped = world.scenario.stamped.iter().filter(|stamped| **stamped).count();
+        if stamped > 0 && stamped < world.scenario.stamped.len() {
+            world.marks.hit("stamped and unstamped lanes");
+        }
         world.start_target();
         world.start_hosts();
         world.start_trouble();
@@ -165,46 +227,20 @@ impl World {
     }
 
     /// All of it, to the end.
-    pub(super) fn run(mut self) -> Report {
-        let result = self.play().and_then(|()| self.judge());
-        if let Some(target) = self.target.take() {
-            self.count(&target);
-        }
-        self.count_disks();
-        let (hash, trace) = self.trace.end();
-        let ops = self.ops.len() as u64;
-        Report { seed: self.seed, violation: result.err(), marks: self.marks, hash, trace, ops }
-    }
-
-    fn play(&mut self) -> Result<(), Violation> {
-        for _ in 0..EVENTS_MAX {
-            if self.issuers == 0 && !self.resting {
-                self.rest();
-            }
-            if self.resting && self.is_at_rest() {
-                return Ok(());
-            }
-            self.step()?;
-        }
-        Err("it does not come to rest".to_owned())
-    }
-
-    /// The next event, or turn of a worker.
-    fn step(&mut self) -> Result<(), Violation> {
-        let event_ns = self.events.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
-        let turn = match self.target {
-            Some(_) => (0..self.turns.len()).min_by_key(|worker| self.turns[*worker].next_ns),
-            None => None,
+    pub(super) fn run(self) -> Report {
+        let mut world = *inside::play(Box::new(self));
+        let result = match world.failed.take() {
+            Some(failed) => Err(failed),
+            None => world.judge(),
         };
-        if let Some(worker) = turn.filter(|worker| self.turns[*worker].next_ns < event_ns) {
-            self.now_ns = self.turns[worker].next_ns;
-            return self.turn(worker);
+        for worker in std::mem::take(&mut world.workers).into_iter().flatten() {
+            world.count(&worker);
         }
-        let Some(((at, _), event)) = self.events.pop_first() else {
-            return Err("nothing is left to happen".to_owned());
-        };
-        self.now_ns = at;
-        self.handle(event)
+        world.target = None;
+        world.count_disks();
+        let (hash, trace) = world.trace.end();
+        let ops = world.ops.len() as u64;
+        Report { seed: world.seed, violation: result.err(), marks: world.marks, hash, trace, ops }
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Violation> {
@@ -212,6 +248,7 @@ impl World {
             Event::ToLane { sent, copy } => self.deliver(&sent, copy),
             Event::ToHost { host, frame } => return self.hear(host, &frame),
             Event::Restart => self.start_target(),
+            Event::Change => self.change(),
             _ if self.resting => {}
             Event::Tick(host) => {
                 self.tick(host);
@@ -219,9 +256,12 @@ impl World {
             }
             Event::Issue(host) => self.issue(host),
             Event::Pause(worker) => self.pause(worker),
+            Event::Halt(host) => self.halt(host),
+            Event::Boot(host) => self.boot(host),
             Event::Release(export) => {
                 self.disks[export].advance(self.now_ns);
                 self.disks[export].release_stuck();
+                self.wake_all();
                 let wait_ns = self.rng.between(300_000_000, 4_000_000_000);
                 self.at(self.now_ns + wait_ns, Event::Release(export));
             }
@@ -238,6 +278,15 @@ impl World {
                 self.at(at, Event::Pause(worker));
             }
         }
+        if let Some(every_ns) = self.scenario.change_every_ns {
+            let at = self.rng.below(every_ns);
+            self.at(at, Event::Change);
+        }
+        for host in 0..self.hosts.len() {
+            if let Some(at) = self.scenario.initiators[host].reboot_ns {
+                self.at(at, Event::Halt(host));
+            }
+        }
         for export in 0..self.disks.len() {
             let scene = &self.scenario.exports[export];
             if scene.habits.stuck > 0 && !scene.stuck_for_ever {
@@ -246,13 +295,21 @@ impl World {
         }
     }
 
-    /// A worker gets no time: either so little that it does not matter, or, of
-    /// several, more than 50 ms (docs/THREATS.md tells of the window between).
+    /// How long a worker gets no time.
+    fn draw_pause(&mut self) -> u64 {
+        let longest_ns = self.rng.pick(&[5_000_000, 50_000_000, 300_000_000]);
+        self.rng.between(PAUSE_MIN_NS, longest_ns)
+    }
+
+    /// A worker gets no time, between two turns.
     fn pause(&mut self, worker: usize) {
         let several = self.turns.len() > 1;
-        let shortest_ns = if several { self.rng.pick(&[60_000_000, 200_000_000]) } else { 100_000 };
-        let pause_ns = self.rng.between(shortest_ns, 300_000_000);
-        self.marks.hit(if several { "pause of one of two workers" } else { "pause of the only worker" });
+        let pause_ns = self.draw_pause();
+        self.marks.hit(match (several, pause_ns < 50_000_000) {
+            (false, _) => "pause of the only worker",
+            (true, false) => "pause of one of two workers",
+            (true, true) => "pause of one of two workers, below 50 ms",
+        });
         self.trace.note(self.now_ns, "pause", &[worker as u64, pause_ns]);
         let turns = &mut self.turns[worker];
         turns.paused_until_ns = self.now_ns + pause_ns;
@@ -272,15 +329,36 @@ impl World {
             disk.heal();
             disk.release_stuck();
         }
+        self.wake_all();
     }
 
     fn is_at_rest(&self) -> bool {
-        let is_busy = |target: &FakeTarget| {
-            target.workers.iter().any(|worker| worker.is_busy())
-                || self.turns.iter().any(|turns| turns.next_ns < self.now_ns + HEARTBEAT_NS / 2)
+        let traffic = |event: &Event| {
+            matches!(event, Event::ToLane { .. } | Event::ToHost { .. } | Event::Restart)
+                || matches!(event, Event::Change if self.change.is_some())
         };
-        let traffic = |event: &Event| !matches!(event, Event::Tick(_) | Event::Pause(_) | Event::Release(_));
-        self.target.as_ref().is_some_and(|target| !is_busy(target)) && !self.events.values().any(traffic)
+        self.target.is_some()
+            && !self.is_busy()
+            && !self.turns.iter().any(|turns| turns.next_ns < self.now_ns + HEARTBEAT_NS / 2)
+            && !self.events.values().any(traffic)
+    }
+
+    /// What keeps it from coming to rest.
+    fn tell_unrest(&self) -> String {
+        let commands: usize = self.commands.iter().map(VecDeque::len).sum();
+        let busy = self.workers.iter().filter(|worker| worker.as_ref().is_none_or(Worker::is_busy)).count();
+        let (resting, issuers, left) = (self.resting, self.issuers, self.left);
+        let (change, halted, events) = (&self.change, self.halted, self.events.len());
+        format!(
+            "resting {resting}, {issuers} issuers, {left} left, {events} events, {busy} busy workers, \
+             {commands} commands, halted {halted:?}, {change:?}"
+        )
+    }
+
+    /// Whether a worker has something to do, or is inside a turn.
+    fn is_busy(&self) -> bool {
+        let busy = |worker: &Option<Worker<FakeRings>>| worker.as_ref().is_none_or(Worker::is_busy);
+        self.workers.iter().any(busy) || self.commands.iter().any(|commands| !commands.is_empty())
     }
 
     /// Everything must add up, and every read be explained.
@@ -295,6 +373,9 @@ impl World {
             let holds = disk.bytes();
             self.trace.bytes(&holds);
             history::judge(self.seed, &self.ops, export, self.scenario.exports[export].sectors, &holds)?;
+            for setting in Setting::ALL {
+                history::judge_setting(&self.ops, export, setting, &self.settings_lost)?;
+            }
         }
         Ok(())
     }

@@ -270,3 +270,24 @@ fn a_host_that_has_booted_is_not_taken_for_its_past() {
     assert_eq!(target.count(|c| c.repeated), 0);
     target.assert_at_rest();
 }
+
+/// The network delivers an IDENTIFY twice: its host has not booted.
+#[test]
+pub fn a_copy_of_identify_ends_no_memory() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    target.clock.0.set(5_000_000_000);
+    let (old, new) = (write(DISK, 2, 0, &pattern(1, 0, 1)), write(DISK, 3, 0, &pattern(2, 0, 1)));
+    let identify = Ask { tag: 1, ..Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])) };
+    for ask in [&identify, &old, &new, &identify, &old] {
+        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+    }
+    assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "the old one has come back");
+    // After a second it may have booted.
+    target.clock.0.set(6_000_000_000);
+    for ask in [&identify, &old] {
+        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+    }
+    assert_eq!(store.bytes()[..512], pattern(1, 0, 1)[..], "it is another one");
+    target.assert_at_rest();
+}

@@ -94,3 +94,22 @@ fn a_tool_with_one_tag_is_obeyed() {
     }
     target.assert_at_rest();
 }
+
+/// Behind a request, in the room for its reply, lie bytes of earlier frames: they are no
+/// part of it.
+#[test]
+pub fn a_copy_is_known_whatever_lies_behind_it() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |plan| (plan.chunks, plan.ring) = (128, 64));
+    let (old, new) = (ask(1, QUERY, query(4, b"old")), ask(2, QUERY, query(4, b"new")));
+    for ask in [&old, &new] {
+        assert_eq!(replies(&mut target, ask).len(), 1);
+    }
+    for tag in 10..100 {
+        assert_eq!(replies(&mut target, &write(DISK, tag, 0, &pattern(tag as u8, 0, 16))).len(), 1);
+    }
+    let in_force = old.reply(DISK, &query_done(64, 16, 4, b"new"));
+    assert_eq!(replies(&mut target, &old), [in_force]);
+    assert_eq!(target.count(|c| c.repeated), 1);
+    target.assert_at_rest();
+}

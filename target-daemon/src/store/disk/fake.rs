@@ -154,6 +154,12 @@ impl SimDisk {
         self.state().end_calls();
     }
 
+    /// It has so many bytes now: what is cut off is gone, what is new is zero. Nothing may
+    /// be under way there.
+    pub fn resize(&self, bytes: u64) {
+        self.state().cache.resize(bytes as usize);
+    }
+
     /// What a read would find now.
     pub fn bytes(&self) -> Vec<u8> {
         self.state().cache.visible().to_vec()

@@ -176,6 +176,7 @@ fn a_linux_host_has_booted_if_its_tags_begin_anew() {
     for clock in [5, 600, 2_000, 4_000, 40_000] {
         let mut memory = Memory::new();
         linux(&mut memory, 1, 1_000);
+        memory.now_ns += SECOND;
         memory.identify(from(1, tag(2, clock)));
         assert!(!memory.arrives_late(from(1, tag(3, clock)), sectors(0, 8_000)), "clock {clock}");
     }
@@ -363,6 +364,7 @@ fn two_addresses_of_one_host_are_judged_together() {
     memory.answer(from(1, tag(101, 100)), sectors(8, 8));
     assert!(memory.arrives_late(from(2, tag(100, 100)), sectors(8, 8)));
     // One of them boots: both begin anew.
+    memory.now_ns += SECOND;
     memory.identify(from(2, tag(1, 99)));
     assert!(!memory.arrives_late(from(1, tag(99, 100)), sectors(8, 8)));
 }

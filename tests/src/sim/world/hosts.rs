@@ -1,18 +1,24 @@
 //! What the initiators want, send and hear.
 
-use super::super::history::{Ended, Op, What};
-use super::super::initiator::{Initiator, Sending, TICK_NS};
-use super::super::reply::Reply;
-use super::super::value;
+use std::collections::VecDeque;
+
+use super::super::history::{Ended, Op, Setting, What};
+use super::super::initiator::{Initiator, Sending, TICK_NS, Tags};
+use super::super::reply::{Reply, mac_of};
+use super::super::value::{self, Value};
 use super::{Event, Host, Violation, World};
-use crate::frame::{self, ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve};
+use crate::frame::{self, ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve, trim};
 use crate::{Address, Mac, TARGET_MAC};
 
 /// ATA error: no such sector.
 const NOT_FOUND: u8 = 0x10;
-/// After so many requests the target knows a Linux host by its tags, losses included,
-/// and does not take IDENTIFY for a reboot any more.
+/// After so many replies, each to a newer request, the target knows a Linux host by its
+/// tags, losses included, and does not take IDENTIFY for a reboot any more; and one with
+/// two addresses by both.
 const KNOWN: u32 = 40;
+const BOTH_KNOWN: u32 = 80;
+/// An initiator that may not issue anything asks again after this time.
+const HALTED_NS: u64 = 3_000_000;
 /// Sectors that most operations go to.
 const HOT: u64 = 16;
 
@@ -20,22 +26,36 @@ impl World {
     pub(super) fn start_hosts(&mut self) {
         let lanes = self.scenario.lanes.len();
         for host in 0..self.scenario.initiators.len() {
-            let scene = &self.scenario.initiators[host];
+            let scene = self.scenario.initiators[host];
             let (depth, export) = (scene.depth, scene.export);
-            let (window, rtt_us) = (scene.window, scene.rtt_us);
+            let (window, rtt_us, tags) = (scene.window, scene.rtt_us, scene.tags);
+            let second = if scene.two_addresses { 100 } else { 0 };
             // All lanes, or one of them.
-            let all = self.rng.hits(5_000);
+            let all = self.rng.hits(5_000) || scene.two_addresses;
             let own = if all { (0..lanes).collect() } else { vec![self.rng.below(lanes as u64) as usize] };
-            let linux =
-                Initiator::new(frame::mac(host as u8), export, own, window, rtt_us, self.timeout_min_us());
+            let macs = (0..lanes).map(|lane| frame::mac(host as u8 + second * (lane as u8 % 2))).collect();
+            let own = if tags == Tags::Linux { own } else { own[..1].to_vec() };
+            let mut linux = Initiator::new(macs, export, tags, own, window, rtt_us, self.timeout_min_us());
+            let booted = if tags == Tags::Linux { self.rng.pick(&[0, 300, 0x7F80]) } else { 0 };
+            linux.boot(booted, self.rng.draw() >> 32);
             self.hosts.push(Host {
                 linux,
                 dead: false,
                 silent_until_ns: 0,
-                sent_in_start: 0,
+                in_order: 0,
+                newest_answered: 0,
+                boots: 0,
+                since_boot: Vec::new(),
+                halted: false,
+                patience: 0,
+                booting: None,
+                script: VecDeque::new(),
                 to_lane_ns: vec![0; lanes],
                 from_lane_ns: vec![0; lanes],
             });
+            if tags != Tags::Linux {
+                self.identify(host);
+            }
             let tick_ns = self.rng.below(TICK_NS);
             self.at(tick_ns, Event::Tick(host));
             for _ in 0..depth {
@@ -52,24 +72,49 @@ impl World {
             self.issuers -= 1;
             return;
         }
+        let Host { halted, booting, linux, .. } = &self.hosts[host];
+        if *halted || booting.is_some() || self.halted == Some(linux.export) {
+            return self.at(self.now_ns + HALTED_NS, Event::Issue(host));
+        }
         self.left -= 1;
-        let op = self.draw_op(host);
+        let op = match self.hosts[host].script.pop_front() {
+            Some(old) => self.once_more(old),
+            None => self.draw_op(host),
+        };
+        self.want(op);
+    }
+
+    /// An initiator is asked for this. Returns its number.
+    pub(super) fn want(&mut self, op: Op) -> u32 {
+        let host = op.initiator;
         let number = self.ops.len() as u32;
-        let numbers = [host as u64, number.into(), op.what as u64, op.lba, op.count.into()];
+        let numbers = [host as u64, number.into(), op.what.code(), op.lba, op.count.into()];
         self.trace.note(self.now_ns, "want", &numbers);
+        if let What::Set(setting) = op.what {
+            self.setting[op.export][setting as usize] = Some(number);
+            self.set_to[op.export][setting as usize].push(op.value);
+        }
         self.ops.push(op);
+        self.hosts[host].since_boot.push(number);
         self.hosts[host].linux.queue(number);
         self.send_all(host);
         if self.scenario.crash.is_some_and(|crash| crash.after_ops == number) {
             let at_ns = self.now_ns + self.rng.below(3_000_000);
             self.at(at_ns, Event::Crash);
         }
+        number
     }
 
     fn draw_op(&mut self, host: usize) -> Op {
         let export = self.hosts[host].linux.export;
         let sectors = self.scenario.exports[export].sectors;
-        let is_known = self.hosts[host].sent_in_start >= KNOWN;
+        let (number, discards) = (self.ops.len() as u32, self.scenario.exports[export].discards);
+        // One host sets, one thing of a kind at a time.
+        let sets = self.hosts.iter().position(|host| host.linux.export == export) == Some(host);
+        // IDENTIFY ends what is remembered of a host that is not known, and of what it has set.
+        let is_known = self.hosts[host].is_known() && !sets;
+        let late = self.late_writes(host).next().map(|(_, late)| (late.lba, late.count));
+        let free = |setting: Setting| self.setting[export][setting as usize].is_none();
         let rng = &mut self.rng;
         let what = match rng.below(1000) {
             0..420 => What::Read,
@@ -81,27 +126,52 @@ impl World {
             980..990 => What::Mask,
             _ => What::Reserve,
         };
-        let mut op = Op {
-            initiator: host,
-            export,
-            what,
-            lba: 0,
-            count: 0,
-            beyond: false,
-            begin: 0,
-            end: 0,
-            ended: Ended::NotYet,
-            copies: 0,
-            values: Vec::new(),
-            served: 0,
-            in_service: false,
+        let what = match what {
+            What::Write if discards && rng.hits(500) => What::Discard,
+            What::Query | What::Mask | What::Reserve if sets && rng.hits(6_000) => {
+                let all = Setting::ALL.into_iter();
+                let setting = all.filter(|setting| setting.read_by() == what).find(|it| free(*it));
+                setting.map_or(what, What::Set)
+            }
+            what => what,
         };
+        let mut op = Op::new(host, export, what);
+        op.value = number + 1;
+        if let What::Set(_) = what {
+            let nothing = rng.hits(3_000);
+            if nothing {
+                op.value = 0;
+            }
+            return op;
+        }
+        if what == What::Discard {
+            let blocks = u64::from(self.scenario.exports[export].habits.block_bytes) / value::SECTOR as u64;
+            for _ in 0..rng.between(1, 3) {
+                let count = blocks * rng.between(1, 2);
+                let hot = rng.hits(7_000);
+                let first = if hot { sectors / 2 - HOT / 2 + rng.below(HOT) } else { rng.below(sectors) };
+                let first = (first - first % blocks).min(sectors - count);
+                op.ranges.push((first, count as u16));
+            }
+            op.value = 0;
+            return op;
+        }
         if !matches!(what, What::Read | What::Write) {
+            return op;
+        }
+        // What an initiator does first after it has booted.
+        let first = self.hosts[host].linux.tags != Tags::Linux && self.hosts[host].since_boot.len() < 16;
+        if first {
+            (op.lba, op.count) = (sectors / 2 + rng.below(4), 1);
             return op;
         }
         let most = if self.scenario.mtu < 9000 { 2 } else { 16 };
         let count = if rng.hits(5_000) { rng.between(1, most) } else { rng.pick(&[1, 2, most.min(8)]) };
         op.count = count as u8;
+        if let Some((lba, count)) = late.filter(|_| rng.hits(6_000)) {
+            (op.lba, op.count) = (lba, count);
+            return op;
+        }
         if let Some((lba, count)) = self.repeated[export].filter(|_| rng.hits(2_000)) {
             (op.lba, op.count) = (lba, count);
             return op;
@@ -125,7 +195,6 @@ impl World {
     /// Sends what the window lets out.
     pub(super) fn send_all(&mut self, host: usize) {
         while let Some(sending) = self.hosts[host].linux.next_frame(self.now_ns) {
-            self.hosts[host].sent_in_start += 1;
             let moment = self.next_moment();
             let op = &mut self.ops[sending.op as usize];
             op.copies += 1;
@@ -151,15 +220,46 @@ impl World {
             What::Read => {
                 (ATA, ata(if number % 8 == 0 && !op.beyond { 0x20 } else { 0x24 }, op.lba, count, &[]))
             }
-            What::Write => (ATA, ata(0x34, op.lba, count, &value::data(self.seed, number, op.lba, count))),
+            What::Write => {
+                (ATA, ata(0x34, op.lba, count, &value::data(self.seed, op.value - 1, op.lba, count)))
+            }
+            What::Discard => (ATA, trim(&op.ranges)),
+            What::Set(setting) => self.set_to(op.export, setting, op.value),
             What::Flush => (ATA, ata(if number % 2 == 0 { 0xE7 } else { 0xEA }, 0, 0, &[])),
             What::Identify => (ATA, ata(0xEC, 0, 1, &[])),
             What::Query => (QUERY, query(0, &[])),
             What::Mask => (MASK, mask(0, 0, 0, &[])),
             What::Reserve => (RESERVE, reserve(0, 0, &[])),
         };
-        let src = self.hosts[host].linux.mac;
+        let src = self.hosts[host].linux.macs[lane];
         Ask { dst: lane_mac(lane), src, tag, ..Ask::new(address(op.export), command, argument) }.bytes()
+    }
+
+    /// The request that sets this. On both lists are all hosts, so that nobody is kept
+    /// out, and an address that stands for the value; or nobody.
+    fn set_to(&self, export: usize, setting: Setting, value: Value) -> (u8, Vec<u8>) {
+        let hosts = self.hosts.iter().flat_map(|host| host.linux.macs.iter().copied());
+        let mut macs: Vec<Mac> = hosts.collect();
+        macs.sort_unstable();
+        macs.dedup();
+        match setting {
+            Setting::Config if value == 0 => (QUERY, query(4, &[])),
+            Setting::Config => (QUERY, query(4, format!("set {value}").as_bytes())),
+            Setting::Mask => {
+                let old = self.set_to[export][Setting::Mask as usize].iter().filter(|old| **old != value);
+                let mut edits: Vec<_> = old.map(|old| (2, mac_of(*old))).collect();
+                if value > 0 {
+                    macs.push(mac_of(value));
+                }
+                edits.extend(macs.iter().map(|mac| (if value > 0 { 1 } else { 2 }, *mac)));
+                (MASK, mask(1, 0, edits.len() as u8, &edits))
+            }
+            Setting::Reservation if value == 0 => (RESERVE, reserve(1, 0, &[])),
+            Setting::Reservation => {
+                macs.push(mac_of(value));
+                (RESERVE, reserve(1, macs.len() as u8, &macs))
+            }
+        }
     }
 
     /// The driver looks at its timers.
@@ -228,6 +328,17 @@ impl World {
                     return wrong("another size");
                 }
             }
+            What::Query | What::Mask | What::Reserve => {
+                let setting = Setting::ALL.into_iter().find(|setting| setting.read_by() == op.what);
+                match setting.map(|setting| reply.setting(setting)) {
+                    Some(Ok(value)) => {
+                        self.ops[number as usize].values = vec![value];
+                        self.trace.note(self.now_ns, "is set", &[number.into(), value.into()]);
+                    }
+                    Some(Err(error)) => return wrong(&error),
+                    None => {}
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -255,7 +366,13 @@ impl World {
         let moment = self.next_moment();
         let op = &mut self.ops[number as usize];
         (op.end, op.ended) = (moment, ended);
-        let (host, what) = (op.initiator, op.what);
+        let (host, what, export) = (op.initiator, op.what, op.export);
+        if let What::Set(setting) = what {
+            self.setting[export][setting as usize] = None;
+            if ended == Ended::Good {
+                self.set_to[export][setting as usize] = vec![op.value];
+            }
+        }
         if what == What::Write && ended == Ended::Good && op.copies > 1 {
             self.repeated[op.export] = Some((op.lba, op.count));
         }
@@ -274,12 +391,28 @@ impl World {
                 What::Query => "query done",
                 What::Mask => "mask list read",
                 What::Reserve => "reservation read",
+                What::Discard => "discard done",
+                What::Set(Setting::Config) => "config string set",
+                What::Set(Setting::Mask) => "mask list set",
+                What::Set(Setting::Reservation) => "reservation set",
             });
+        }
+        if self.hosts[host].booting == Some(number) {
+            self.hosts[host].booting = None;
+            return;
         }
         let think_max_ns = self.scenario.initiators[host].think_max_ns;
         let longest = if self.rng.hits(8_500) { 200_000 } else { think_max_ns };
         let at_ns = self.now_ns + self.rng.below(longest);
         self.at(at_ns, Event::Issue(host));
+    }
+}
+
+impl Host {
+    /// Whether the target knows the order of its tags.
+    pub(super) fn is_known(&self) -> bool {
+        let least = if self.linux.has_two_addresses() { BOTH_KNOWN } else { KNOWN };
+        self.linux.tags == Tags::Linux && self.in_order >= least
     }
 }
 

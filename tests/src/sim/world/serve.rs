@@ -1,17 +1,22 @@
 //! The target: its workers' turns, what it sends, its end and its start.
 
+use xblade::ring::FakeRings;
 use xblade::store::disk::{DiskStore, Shape};
 use xblade::store::{Durability, Geometry, Store};
+use xblade::worker::Worker;
 
 use super::super::history::{Ended, What};
 use super::super::reply::Reply;
 use super::super::value;
 use super::hosts::{address, lane_mac};
+use super::inside::SlowKernel;
 use super::{Event, HEARTBEAT_NS, Turns, Violation, World};
-use crate::{ExportPlan, FakeTarget, Plan, frame};
+use crate::{ExportPlan, FakeTarget, Plan};
 
 /// Longest time between a frame and the turn that finds it.
 const TURN_MAX_NS: u64 = 20_000;
+/// Wakings of a worker that come late, in 10,000.
+const LATE_WAKE: u32 = 300;
 
 impl World {
     /// The target starts, on the disks as they are.
@@ -34,27 +39,31 @@ impl World {
             in_flight: self.scenario.in_flight,
             ..Plan::new(exports.collect())
         };
-        let target = FakeTarget::new(plan);
-        target.clock.0.set(self.now_ns);
+        let mut target = FakeTarget::new(plan);
+        self.workers = std::mem::take(&mut target.workers).into_iter().map(Some).collect();
         self.target = Some(target);
         self.starts += 1;
-        self.hosts.iter_mut().for_each(|host| host.sent_in_start = 0);
+        self.hosts.iter_mut().for_each(|host| host.in_order = 0);
+        if self.starts > 1 {
+            let moment = self.next_moment();
+            self.settings_lost.push(moment);
+        }
         self.trace.note(self.now_ns, "start", &[self.starts.into()]);
         self.refusing.fill(None);
         self.turns.fill(Turns { next_ns: self.now_ns + 1, paused_until_ns: 0 });
     }
 
-    fn open(&self, export: usize) -> Box<dyn Store> {
+    pub(super) fn open(&self, export: usize) -> Box<dyn Store> {
         let scene = &self.scenario.exports[export];
-        let block_bytes = scene.habits.block_bytes;
+        let (block_bytes, discards) = (scene.habits.block_bytes, scene.discards);
         let shape = Shape {
             offset_bytes: 0,
             length_bytes: None,
-            geometry: Geometry { block_bytes, ..Geometry::new(scene.sectors, block_bytes) },
+            geometry: Geometry { block_bytes, discards, ..Geometry::new(scene.sectors, block_bytes) },
             read_only: false,
             stable: scene.stable,
         };
-        Box::new(DiskStore::new(self.disks[export].kernel(), shape).expect("memory"))
+        Box::new(DiskStore::new(SlowKernel(self.disks[export].kernel()), shape).expect("memory"))
     }
 
     /// It ends, at any point of what it is doing.
@@ -62,12 +71,16 @@ impl World {
         let (Some(target), Some(crash)) = (self.target.take(), self.scenario.crash) else { return };
         self.marks.hit(if crash.power { "power cut" } else { "process killed" });
         self.trace.note(self.now_ns, "crash", &[u64::from(crash.power)]);
-        self.count(&target);
+        // One that is inside its turn finds that when it goes on.
+        let workers = std::mem::take(&mut self.workers);
+        workers.iter().flatten().for_each(|worker| self.count(worker));
         for disk in &self.disks {
             disk.advance(self.now_ns);
             if crash.power { disk.crash() } else { disk.kill() }
         }
-        drop(target);
+        drop((workers, target));
+        self.commands.iter_mut().for_each(|commands| commands.clear());
+        self.end_change();
         for op in self.ops.iter_mut().filter(|op| op.begin > 0 && op.ended == Ended::NotYet) {
             // What it has executed may be gone, and is executed once more.
             op.copies += 1;
@@ -76,24 +89,37 @@ impl World {
         self.at(self.now_ns + crash.down_ns, Event::Restart);
     }
 
-    /// A worker finds what has arrived before long.
+    /// A worker finds what has arrived before long, unless it sleeps and wakes late.
     pub(super) fn wake(&mut self, worker: usize) {
         let at_ns = self.now_ns + self.rng.between(1_000, TURN_MAX_NS);
+        if self.scenario.sleeps && self.turns[worker].next_ns == u64::MAX && self.rng.hits(LATE_WAKE) {
+            self.marks.hit("worker woken late");
+            let late_ns = self.draw_pause();
+            self.turns[worker].paused_until_ns = self.now_ns + late_ns;
+        }
         let turns = &mut self.turns[worker];
         turns.next_ns = turns.next_ns.min(at_ns).max(turns.paused_until_ns);
     }
 
-    pub(super) fn turn(&mut self, worker: usize) -> Result<(), Violation> {
-        for disk in &self.disks {
-            disk.advance(self.now_ns);
-        }
-        let Some(target) = &mut self.target else { return Ok(()) };
-        target.clock.0.set(self.now_ns);
-        let work = target.workers[worker].turn(&target.clock);
-        let busy = target.workers[worker].is_busy();
+    pub(super) fn wake_all(&mut self) {
+        (0..self.turns.len()).for_each(|worker| self.wake(worker));
+    }
+
+    pub(super) fn advance_disks(&self) {
+        self.disks.iter().for_each(|disk| disk.advance(self.now_ns));
+    }
+
+    /// A worker has been turned.
+    pub(super) fn after_turn(
+        &mut self,
+        index: usize,
+        worker: &mut Worker<FakeRings>,
+        work: usize,
+    ) -> Result<(), Violation> {
+        let Some(target) = &self.target else { return Ok(()) };
         let mut replies = Vec::new();
         for (lane, wire) in target.wires.iter().enumerate() {
-            if usize::from(self.scenario.lanes[lane]) == worker {
+            if usize::from(self.scenario.lanes[lane]) == index {
                 replies.extend(std::iter::from_fn(|| wire.sent()).map(|frame| (lane, frame)));
             }
         }
@@ -106,13 +132,20 @@ impl World {
                 *refusing = Some(self.moment);
             }
         }
-        self.turns[worker].next_ns = self.now_ns + HEARTBEAT_NS;
-        if work > 0 {
-            (0..self.turns.len()).for_each(|worker| self.wake(worker));
-        } else if busy {
-            self.wake_when_due(worker);
+        let carried_out = self.carry_out(index, worker);
+        if work > 0 || carried_out {
+            self.wake_all();
+        } else if worker.is_busy() || self.is_measured() {
+            self.wake_when_due(index);
         }
-        let turns = &mut self.turns[worker];
+        let rests = self.scenario.sleeps && !worker.is_busy() && !self.is_measured();
+        let turns = &mut self.turns[index];
+        if !rests {
+            turns.next_ns = turns.next_ns.min(self.now_ns + HEARTBEAT_NS);
+        } else if turns.next_ns == u64::MAX {
+            self.marks.hit("worker slept");
+        }
+        let turns = &mut self.turns[index];
         turns.next_ns = turns.next_ns.max(turns.paused_until_ns);
         Ok(())
     }
@@ -131,7 +164,7 @@ impl World {
     /// delivered on this lane, and true.
     fn leave(&mut self, lane: usize, frame: Vec<u8>) -> Result<(), Violation> {
         let Some(reply) = Reply::parse(&frame) else { return Err("the target sent no reply".to_owned()) };
-        let host = (0..self.hosts.len()).find(|host| frame::mac(*host as u8) == reply.dst);
+        let host = self.hosts.iter().position(|host| host.linux.macs[lane] == reply.dst);
         let Some(host) = host else { return Err(format!("a reply to {:x?}", reply.dst)) };
         let Some(tag) = self.tags.get_mut(&(host, reply.tag)) else {
             return Err(format!("a reply to host {host} with tag {:#x}, which it has not sent", reply.tag));
@@ -152,6 +185,11 @@ impl World {
         }
         let good = !op.what.is_ata() || reply.ata().0 & 0xA9 == 0;
         tag.answered |= good;
+        let known = &mut self.hosts[host];
+        if op.what.is_ata() && is_after(reply.tag, known.newest_answered) {
+            known.newest_answered = reply.tag;
+            known.in_order += 1;
+        }
         self.trace.note(self.now_ns, "reply", &[host as u64, number.into(), reply.tag.into(), good.into()]);
         self.trace.bytes(&frame);
         if good && op.what == What::Write {
@@ -176,7 +214,7 @@ impl World {
             return wrong("acknowledged though a sync had failed");
         }
         let disk = &self.disks[op.export];
-        let stable = |lba| disk.was_stable(lba, &value::sector(self.seed, number, lba));
+        let stable = |lba| disk.was_stable(lba, &value::sector(self.seed, op.value - 1, lba));
         match (op.lba..op.lba + u64::from(op.count)).all(stable) {
             true => Ok(()),
             false => wrong("acknowledged before it was stable"),
@@ -187,8 +225,7 @@ impl World {
     /// has not, and every write was executed once for each time that it had to
     /// be.
     pub(super) fn check_at_rest(&mut self) -> Result<(), Violation> {
-        let Some(target) = &self.target else { return Err("the target is down".to_owned()) };
-        for (index, worker) in target.workers.iter().enumerate() {
+        for (index, worker) in self.workers.iter().flatten().enumerate() {
             for lane in worker.lanes() {
                 let counters = lane.counters();
                 if let Err(error) = lane.check(0) {
@@ -206,10 +243,13 @@ impl World {
         if let Some(disk) = self.disks.iter().find(|disk| disk.happened().refused > 0 && self.starts == 1) {
             return Err(format!("calls that a disk must refuse: {:?}", disk.happened()));
         }
-        let writes = (0u32..).zip(&self.ops).filter(|(_, op)| op.what == What::Write && !op.beyond);
+        // What was written once more after a reboot is another operation with the same bytes.
+        let reboots = self.hosts.iter().any(|host| host.boots > 0);
+        let writes =
+            (0u32..).zip(&self.ops).filter(|(_, op)| op.what == What::Write && !op.beyond && !reboots);
         for (number, op) in writes.filter(|(_, op)| self.options.oracles && self.scenario.is_plain(op.export))
         {
-            let sector = value::sector(self.seed, number, op.lba);
+            let sector = value::sector(self.seed, op.value - 1, op.lba);
             let times = self.disks[op.export].times_written(op.lba, &sector);
             if times > op.served {
                 return Err(format!("op {number}: {op}: executed {times} times, {} at most", op.served));
@@ -218,10 +258,8 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn count(&mut self, target: &FakeTarget) {
-        for worker in &target.workers {
-            worker.stats().counters.rows().into_iter().for_each(|(name, n)| self.marks.add(name, n));
-        }
+    pub(super) fn count(&mut self, worker: &Worker<FakeRings>) {
+        worker.stats().counters.rows().into_iter().for_each(|(name, n)| self.marks.add(name, n));
     }
 
     pub(super) fn count_disks(&mut self) {
@@ -231,6 +269,7 @@ impl World {
                 ("disk: read", happened.reads),
                 ("disk: write", happened.writes),
                 ("disk: sync", happened.syncs),
+                ("disk: range forgotten", happened.punches),
                 ("disk: late", happened.late),
                 ("disk: slow", happened.slow),
                 ("disk: stuck", happened.stuck),
@@ -252,4 +291,11 @@ impl World {
             self.marks.hit("export read-only since a sync has failed");
         }
     }
+}
+
+/// Whether a Linux host has sent the first of these after the other.
+fn is_after(tag: u32, other: u32) -> bool {
+    let ticks = (tag as u16).wrapping_sub(other as u16) as i16;
+    let steps = ((tag >> 16).wrapping_sub(other >> 16) & 0x7FFF) as i16;
+    ticks > 0 || ticks == 0 && (1..0x4000).contains(&steps)
 }

@@ -54,6 +54,12 @@ impl Cache {
         &self.visible
     }
 
+    pub(super) fn resize(&mut self, bytes: usize) {
+        self.visible.resize(bytes, 0);
+        self.stable.resize(bytes, 0);
+        self.unstable.retain(|sector, _| *sector < bytes as u64 / SECTOR_BYTES);
+    }
+
     /// Fills `to` from there; the bytes that there were.
     pub(super) fn read(&self, at: u64, to: &mut [u8]) -> usize {
         let from = self.visible.get(at as usize..).unwrap_or(&[]);
