@@ -175,27 +175,29 @@ impl AnsweredWrites {
         }
     }
 
-    /// An ATA request has arrived: its tag says something, and IDENTIFY says more.
+    /// An ATA request has arrived: its tag says something, and IDENTIFY says more. Returns
+    /// whether its host may have booted.
     #[inline]
-    pub fn observe(&mut self, job: &Job, kind: Observed, now_ns: u64) {
+    pub fn observe(&mut self, job: &Job, kind: Observed, now_ns: u64) -> bool {
         // Most requests of most hosts, so it costs next to nothing.
         let says_more = kind == Observed::Identify || kind == Observed::Other && self.settled_in_order;
         if !says_more && self.settled == Some(job.header.ether.src) {
-            return;
+            return false;
         }
-        self.observe_tag(job, kind, now_ns);
+        self.observe_tag(job, kind, now_ns).unwrap_or(kind == Observed::Identify)
     }
 
-    fn observe_tag(&mut self, job: &Job, kind: Observed, now_ns: u64) {
+    /// `None` if there is no place for its source.
+    fn observe_tag(&mut self, job: &Job, kind: Observed, now_ns: u64) -> Option<bool> {
+        let at = self.place(job.header.ether.src, false, now_ns)?;
         let tag = job.header.tag;
-        let Some(at) = self.place(job.header.ether.src, false, now_ns) else { return };
-        let Some(host) = self.sources.get(at).map(|source| source.host) else { return };
-        let Some(order) = self.sources.get_mut(host).map(|source| &mut source.order) else { return };
+        let host = self.sources.get(at)?.host;
+        let order = &mut self.sources.get_mut(host)?.order;
         let fit = if may_be_ordered(tag) { order.observe(tag, now_ns) } else { Fit::Older };
         let restarted = kind == Observed::Identify
             && order.may_have_restarted(tag, fit, now_ns)
             && !planted(Bug::ForgetsNothingOnIdentify);
-        self.settled = order.is_settled().then_some(job.header.ether.src);
+        self.settled = (order.is_settled() && !restarted).then_some(job.header.ether.src);
         self.settled_in_order = order.is_believed();
         if (restarted || matches!(fit, Fit::First | Fit::Misfit)) && self.last_host == host {
             // What follows this tag follows nothing.
@@ -215,6 +217,7 @@ impl AnsweredWrites {
                 }
             }
         }
+        Some(restarted)
     }
 
     /// A host may have booted.
@@ -248,8 +251,7 @@ impl AnsweredWrites {
     pub fn is_overtaken(&self, job: &Job, arrival: Arrival, content: &Content, now_ns: u64) -> bool {
         let Arrival { earliest_ns, worker, .. } = arrival;
         let by_arrival = self.latest.beside(worker) > earliest_ns && !planted(Bug::NoArrivalOrder);
-        let tag = job.header.tag;
-        let host = self.find_source(job.header.ether.src).and_then(|at| self.ordered_host(at, tag));
+        let host = self.host_with_later(job);
         if !by_arrival && host.is_none() {
             return false;
         }
@@ -273,6 +275,16 @@ impl AnsweredWrites {
         let tag = job.header.tag;
         let late = Late { content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
         self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host)))
+    }
+
+    /// The host of a request whose tag is in its order, if that host may have been answered
+    /// a write that it sent later. Most have not.
+    #[inline]
+    fn host_with_later(&self, job: &Job) -> Option<usize> {
+        let (at, tag) = (self.find_source(job.header.ether.src)?, job.header.tag);
+        let newest = self.sources.get(at)?.newest();
+        let later = self.joined || newest.is_some_and(|record| record.is_later_than(tag));
+        self.ordered_host(at, tag).filter(|_| later)
     }
 
     /// The host whose order the tag of a request from this source is in.
@@ -306,7 +318,7 @@ impl AnsweredWrites {
         let before = head.map_or(0, |head| std::mem::replace(head, number + 1));
         source.push(Record {
             sector: content.sector,
-            hash: content.hash as u64,
+            hash: content.hash,
             answered_ns: now_ns,
             arrived_ns: arrival.latest_ns,
             newest_arrived_ns: arrival.latest_ns,

@@ -92,8 +92,8 @@ impl AnsweredSets {
         self.records.push(Record { source, tag, command, hash, answered_ns: now_ns, arrival, refused });
     }
 
-    /// A source has sent IDENTIFY: it may have booted, and begin with the same tags.
-    pub fn identified(&mut self, source: Mac) {
+    /// A source may have booted, and begin with the same tags.
+    pub fn forget(&mut self, source: Mac) {
         self.records.retain(|record| record.source != source);
     }
 
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(find((1, 7, 0, 0), 2, 2_000), Known::New, "another argument");
         assert_eq!(find((1, 9, 0, 0), 1, 2_000), Known::New, "another tag");
         assert_eq!(find((2, 7, 0, 0), 1, 2_000), Known::New, "another host");
-        with((1, 7, 0, 0), |_, _| sets.identified(Mac([2, 0, 0, 0, 0, 1])));
+        with((1, 7, 0, 0), |_, _| sets.forget(Mac([2, 0, 0, 0, 0, 1])));
         assert_eq!(with((1, 7, 0, 0), |job, at| sets.find(job, at, 1, 2_000)), Known::New);
     }
 

@@ -1,6 +1,6 @@
 //! What a request does to its export, so that two of them can be compared.
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::plant::{Bug, planted};
 use crate::ring::{Frame, Memory};
@@ -16,7 +16,7 @@ pub struct Content {
     /// Length of the data.
     pub bytes: u32,
     /// Of the data of a write; else 0.
-    pub hash: u128,
+    pub hash: u64,
 }
 
 impl Content {
@@ -51,9 +51,9 @@ impl Content {
 ///
 /// Who makes two writes with one hash deceives nobody but himself: both are his
 /// own, or he may write to the export just as well.
-fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Memory) -> u128 {
+fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Memory) -> u64 {
     if let Some(data) = memory.piece(frame, 0).get(offset..offset + bytes) {
-        return xxh3_128(data);
+        return xxh3_64(data);
     }
     let (mut skip, mut left) = (offset, bytes);
     let mut state = Xxh3::new();
@@ -65,5 +65,5 @@ fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Memory) -> u128 {
         skip -= skipped;
         left -= taken;
     }
-    state.digest128()
+    state.digest()
 }

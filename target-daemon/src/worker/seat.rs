@@ -73,10 +73,9 @@ impl Answered {
             _ if command.direction() == ata::Direction::Read => Observed::Read,
             _ => Observed::Other,
         };
-        if kind == Observed::Identify {
-            self.sets.identified(job.header.ether.src);
+        if self.writes.observe(job, kind, now_ns) {
+            self.sets.forget(job.header.ether.src);
         }
-        self.writes.observe(job, kind, now_ns);
     }
 }
 

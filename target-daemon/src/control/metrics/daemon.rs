@@ -85,11 +85,12 @@ pub fn drops(overview: &Overview, mut to: impl FnMut(&[&str; 5], u64)) {
 }
 
 /// Frames that were in order, and for which there was no room or no time.
-fn for_want_of_room(snapshot: &Snapshot) -> [(&'static str, u64); 7] {
+fn for_want_of_room(snapshot: &Snapshot) -> [(&'static str, u64); 8] {
     let counters = &snapshot.stats.counters;
     [
         ("hand_over_full", counters.hand_over_full),
         ("late_write", counters.late_writes),
+        ("late_set", counters.late_sets),
         ("slab_full", counters.slab_full),
         ("store_full", counters.store_full),
         ("no_chunks", counters.no_chunks),
@@ -101,7 +102,9 @@ fn for_want_of_room(snapshot: &Snapshot) -> [(&'static str, u64); 7] {
 /// Frames through the rings, and memory for them.
 pub fn lanes(to: &mut Exposition, overview: &Overview) {
     let all: Vec<Lane<'_>> = all_lanes(overview).collect();
-    for (family, counter) in [(&family::RECEIVED, "received"), (&family::SENT, "transmitted")] {
+    for (family, counter) in
+        [(&family::RECEIVED, "received"), (&family::UNSTAMPED, "unstamped"), (&family::SENT, "transmitted")]
+    {
         let mut frames = to.family(family);
         for lane in &all {
             frames.value(&lane.labels(), lane.counted(counter));
@@ -132,6 +135,7 @@ pub fn workers(to: &mut Exposition, overview: &Overview) {
     each(&family::HANDED_OVER, |s| s.stats.counters.handed_over as f64);
     each(&family::STUCK_OPERATIONS, |s| s.stats.counters.stuck_operations as f64);
     each(&family::TAGS_REUSED, |s| s.stats.counters.tags_reused as f64);
+    each(&family::NOT_REMEMBERED, |s| s.stats.counters.not_remembered as f64);
     each(&family::KICK_ERRORS, |s| s.stats.counters.kick_errors as f64);
     let mut faults = to.family(&family::FAULTS);
     for snapshot in &overview.workers {

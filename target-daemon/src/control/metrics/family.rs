@@ -88,6 +88,8 @@ families! {
 
     RECEIVED = "xblade_received_frames", Counter, "", ["interface", "worker", "lane"],
         "Frames taken from a receive ring.";
+    UNSTAMPED = "xblade_unstamped_frames", Counter, "", ["interface", "worker", "lane"],
+        "Frames taken from a receive ring that the driver gave no time of arrival.";
     SENT = "xblade_sent_frames", Counter, "", ["interface", "worker", "lane"],
         "Frames put into a transmit ring.";
     CHUNKS = "xblade_lane_chunks", Gauge, "", ["interface", "worker", "lane"],
@@ -106,7 +108,9 @@ families! {
     STUCK_OPERATIONS = "xblade_store_stuck_operations", Counter, "", ["worker"],
         "Operations that a store had not finished after 10 s.";
     TAGS_REUSED = "xblade_tags_reused", Counter, "", ["worker"],
-        "Times that a host used a tag for two writes within 30 s.";
+        "Times that a host used a tag for two writes within 4 s.";
+    NOT_REMEMBERED = "xblade_writes_not_remembered", Counter, "", ["worker"],
+        "Writes of hosts beyond those that an export remembers.";
     KICK_ERRORS = "xblade_kick_errors", Counter, "", ["worker"], "Times that the kernel refused to send.";
     INCONSISTENCIES = "xblade_inconsistencies", Counter, "", ["worker", "lane", "kind"],
         "Things that cannot happen unless a driver, the kernel or xblade has a bug.";

@@ -369,6 +369,23 @@ fn two_addresses_of_one_host_are_judged_together() {
     assert!(!memory.arrives_late(from(1, tag(99, 100)), sectors(8, 8)));
 }
 
+/// The firmware of a host counts otherwise than the Linux that it boots.
+#[test]
+fn a_host_is_known_anew_after_it_has_booted() {
+    let mut memory = Memory::new();
+    for n in 0..200 {
+        memory.observe(from(1, 0x18ae_0000 + n));
+    }
+    assert_eq!(memory.answered.settled, Some(Mac([2, 0, 0, 0, 0, 1])), "no Linux host");
+    memory.now_ns += 2 * SECOND;
+    memory.identify(from(1, tag(1, 1)));
+    for n in 2..40 {
+        memory.observe(from(1, tag(n, n)));
+    }
+    memory.answer(from(1, tag(42, 41)), sectors(8, 8));
+    assert!(memory.arrives_late(from(1, tag(41, 41)), sectors(8, 8)));
+}
+
 /// Each pause of a target leaves a late request behind, and there may be many pauses
 /// before two addresses have taken many turns.
 #[test]
