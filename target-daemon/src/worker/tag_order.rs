@@ -31,6 +31,10 @@ const BELIEVED: u8 = 16;
 const OLDER_MAX: i16 = 4_096;
 const NEWER_MAX: i16 = 8_192;
 
+/// From one request to the next the counter goes up by 1, and by what got lost or took
+/// another way. WinAoE counts in the byte order of its CPU, so here by 256.
+const COUNTS_BY: i16 = 64;
+
 /// The counter has come round less than half within so many ticks, so clock and
 /// counter agree on the order of two requests.
 const AGREE_WITHIN: i16 = 4;
@@ -103,8 +107,9 @@ impl TagOrder {
         }
         match fit(self.newest, tag) {
             Some(Fit::Newer) => {
+                let counts = steps(self.newest, tag) <= COUNTS_BY;
                 (self.newest, self.newest_ns) = (tag, now_ns);
-                self.confidence = self.confidence.saturating_add(1);
+                self.confidence = self.confidence.saturating_add(counts.into());
                 Fit::Newer
             }
             Some(fit) => {
@@ -240,13 +245,14 @@ mod tests {
     /// Initiators that count otherwise are never believed.
     #[test]
     fn other_tags_are_not_believed() {
-        let kinds: [fn(u32) -> u32; 6] = [
+        let kinds: [fn(u32) -> u32; 7] = [
             |n| n,
             |_| 7,
             |n| 0x18ae_0000 | n,
             |n| n << 16,
             |n| n.wrapping_mul(0x9E37_79B9) & 0x7fff_ffff,
             |n| 1_700_000_000 + n / 3,
+            u32::swap_bytes,
         ];
         for (kind, tag) in kinds.into_iter().enumerate() {
             let mut order = TagOrder::default();
