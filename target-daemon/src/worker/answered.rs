@@ -65,12 +65,13 @@ const NO_HOST: usize = usize::MAX;
 /// purpose would slow down others.
 const CHAIN_MAX: usize = 64;
 
-/// Turns that two addresses have to take in one order before they count as one host. Two
-/// hosts cannot take even two: each would have to go past the other's counter in one step.
-/// So a few are enough, and one turn out of order, of a request that came late, does not
-/// outweigh them.
+/// Records that are looked at for one write: then nobody can tell. More would let one host
+/// with many addresses slow down others.
+const LOOKS_MAX: usize = 2 * WRITES_MAX;
+
+/// How often two addresses have to be found to share a counter before they count as one
+/// host.
 const SAME_HOST: u8 = 4;
-const OUT_OF_ORDER: u8 = 2;
 
 /// What is known of a write that has arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,9 +180,11 @@ impl AnsweredWrites {
     /// whether its host may have booted.
     #[inline]
     pub fn observe(&mut self, job: &Job, kind: Observed, now_ns: u64) -> bool {
-        // Most requests of most hosts, so it costs next to nothing.
+        // Most requests where one host uses the export, so it costs next to nothing. Of
+        // several addresses all has to be known to tell whether they are of one host.
+        let alone = self.used == 1 || self.joined || !self.settled_in_order;
         let says_more = kind == Observed::Identify || kind == Observed::Other && self.settled_in_order;
-        if !says_more && self.settled == Some(job.header.ether.src) {
+        if alone && !says_more && self.settled == Some(job.header.ether.src) {
             return false;
         }
         self.observe_tag(job, kind, now_ns).unwrap_or(kind == Observed::Identify)
@@ -206,7 +209,7 @@ impl AnsweredWrites {
         match fit {
             _ if restarted => self.begin_anew(host),
             Fit::Newer if host != self.last_host && !planted(Bug::AddressesApart) => {
-                self.takes_turns(host, tag, now_ns)
+                self.compare_hosts(host, tag, now_ns)
             }
             Fit::Newer | Fit::Older => {}
             Fit::First => self.members(host).for_each(|source| source.order_from = source.records),
@@ -274,7 +277,8 @@ impl AnsweredWrites {
         }
         let tag = job.header.tag;
         let late = Late { content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
-        self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host)))
+        let mut looks = LOOKS_MAX;
+        self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host), &mut looks))
     }
 
     /// The host of a request whose tag is in its order, if that host may have been answered
@@ -371,6 +375,9 @@ impl AnsweredWrites {
             sources.min_by_key(|(_, source)| source.heard_ns)?.0
         };
         self.dissolve(at);
+        for source in self.sources.iter_mut().filter(|source| source.follows.0 == at) {
+            source.follows.1 = 0;
+        }
         if let Some(newest) = self.sources.get(at)?.newest() {
             self.unremembered_ns = self.unremembered_ns.max(newest.newest_arrived_ns);
             self.heads.get_mut(at * WRITES_MAX..(at + 1) * WRITES_MAX)?.fill(0);
@@ -419,22 +426,19 @@ impl AnsweredWrites {
         }
     }
 
-    /// A request of this host came in order, after one of another. Those of one host
-    /// with several interfaces take turns in one order, which no two hosts do.
-    fn takes_turns(&mut self, host: usize, tag: u32, now_ns: u64) {
+    /// A request of this host came in order, after one of another: the two may be
+    /// addresses of one.
+    fn compare_hosts(&mut self, host: usize, tag: u32, now_ns: u64) {
         let last = std::mem::replace(&mut self.last_host, host);
-        let Some(other) = self.sources.get_mut(last) else { return };
-        let followed = other.order.is_followed_by(tag);
-        if !followed && other.follows.0 == host {
-            other.follows.1 = other.follows.1.saturating_sub(OUT_OF_ORDER);
-        }
+        let Some(other) = self.sources.get(last).map(|other| other.order) else { return };
         let Some(source) = self.sources.get_mut(host) else { return };
-        source.follows = match source.follows {
-            (other, _) if other != last => (last, u8::from(followed)),
-            (_, times) if followed => (last, times.saturating_add(1)),
-            (_, times) => (last, times.saturating_sub(OUT_OF_ORDER)),
+        let times = if source.follows.0 == last { source.follows.1 } else { 0 };
+        source.follows = match source.order.is_of_one_host(&other) {
+            Some(true) => (last, times + 1),
+            Some(false) => (last, 0),
+            None => (last, times),
         };
-        if source.follows.1 < SAME_HOST || !source.order.is_believed() {
+        if source.follows.1 < SAME_HOST {
             return;
         }
         source.follows.1 = 0;

@@ -37,6 +37,10 @@ const UNORDERED: u8 = 64;
 const OLDER_MAX: i16 = 4_096;
 const NEWER_MAX: i16 = 8_192;
 
+/// From one request to the next the counter goes up by 1, and by what got lost or took
+/// another way. WinAoE counts in the byte order of its CPU, so here by 256.
+const COUNTS_BY: i16 = 64;
+
 /// The counter has come round less than half within so many ticks, so clock and
 /// counter agree on the order of two requests.
 const AGREE_WITHIN: i16 = 4;
@@ -52,6 +56,7 @@ pub struct TagOrder {
     confidence: u8,
     /// Requests in a row that no Linux host would have sent so.
     misfits: u8,
+    seen: Seen,
     behind: Behind,
     /// Two hosts use this address: their tags are in no order with each other.
     is_shared: bool,
@@ -107,16 +112,21 @@ impl TagOrder {
         if now_ns.saturating_sub(self.newest_ns) > HORIZON_NS {
             // It may have booted again. What kind of host it is stays known.
             (self.newest, self.newest_ns) = (tag, now_ns);
+            self.seen = Seen::default();
             return Fit::First;
         }
         match fit(self.newest, tag) {
             Some(Fit::Newer) => {
+                let ahead = steps(self.newest, tag);
+                self.seen.advance(counter(self.newest), ahead);
+                let counts = ahead <= COUNTS_BY;
                 (self.newest, self.newest_ns) = (tag, now_ns);
-                self.confidence = self.confidence.saturating_add(1);
+                self.confidence = self.confidence.saturating_add(counts.into());
                 self.misfits = 0;
                 Fit::Newer
             }
             Some(fit) => {
+                self.seen.note(counter(tag), steps(tag, self.newest));
                 let lag = ticks(tag, self.newest);
                 if lag < BEHIND_TICKS || !self.behind.add(tag, lag, now_ns) {
                     return fit;
@@ -138,11 +148,21 @@ impl TagOrder {
         *self = Self { newest: tag, newest_ns: now_ns, is_shared: self.is_shared, ..Self::default() };
     }
 
-    /// Whether a request with this tag would directly follow the newest one, though it
-    /// comes from another address: as those of one host with several interfaces do.
-    pub fn is_followed_by(&self, tag: u32) -> bool {
-        (0..=NEXT_TICKS).contains(&ticks(self.newest, tag))
-            && (1..=NEXT_STEPS).contains(&steps(self.newest, tag))
+    /// Whether these are two addresses of one host, which counts over all its interfaces:
+    /// together they have used each counter once. `None` where too little was seen.
+    pub fn is_of_one_host(&self, other: &Self) -> Option<bool> {
+        let skew = steps(self.newest, other.newest);
+        let near = skew.abs() <= SKEW_MAX && ticks(self.newest, other.newest).abs() <= SKEW_TICKS_MAX;
+        if !near || !self.is_believed() || !other.is_believed() {
+            return None;
+        }
+        let end = counter(if skew < 0 { other.newest } else { self.newest });
+        let (a, b) = (self.seen.last(end), other.seen.last(end));
+        if a & b != 0 {
+            return Some(false);
+        }
+        let enough = a.count_ones().min(b.count_ones()) >= EACH_MIN && (a | b).count_ones() >= TOGETHER_MIN;
+        enough.then_some(true)
     }
 
     /// Whether tags of this host say in which order its requests were sent.
@@ -171,9 +191,57 @@ impl TagOrder {
     }
 }
 
-/// Ticks and requests between two interfaces of one host that take turns.
-const NEXT_TICKS: i16 = 1_024;
-const NEXT_STEPS: i16 = 256;
+/// How far two interfaces of one host may be apart: lanes are looked at one after the
+/// other, each for a batch.
+const SKEW_MAX: i16 = 192;
+const SKEW_TICKS_MAX: i16 = 1_024;
+
+/// Of the last 32 counters, how many each of two addresses has to have used, and how many
+/// both together. A host by itself uses all, so two hosts use some of them twice.
+const EACH_MIN: u32 = 4;
+const TOGETHER_MIN: u32 = 29;
+
+/// Which counters a host has used, of the last 256: a bit for each, by its remainder.
+#[derive(Clone, Copy, Default, Debug)]
+struct Seen {
+    low: u128,
+    high: u128,
+}
+
+impl Seen {
+    /// The newest counter goes ahead by so many.
+    fn advance(&mut self, newest: u8, ahead: i16) {
+        if ahead >= 256 {
+            *self = Self::default();
+        }
+        for step in 1..=ahead.min(256) {
+            self.set(newest.wrapping_add(step as u8), false);
+        }
+        self.set(newest.wrapping_add(ahead as u8), true);
+    }
+
+    /// A request came with a counter so far behind the newest one.
+    fn note(&mut self, counter: u8, behind: i16) {
+        if (0..256).contains(&behind) {
+            self.set(counter, true);
+        }
+    }
+
+    fn set(&mut self, counter: u8, used: bool) {
+        let bits = if counter < 128 { &mut self.low } else { &mut self.high };
+        let bit = 1 << (counter % 128);
+        *bits = if used { *bits | bit } else { *bits & !bit };
+    }
+
+    /// The last 32 counters up to this one.
+    fn last(&self, end: u8) -> u32 {
+        let start = end.wrapping_sub(31);
+        let (first, second) = if start < 128 { (self.low, self.high) } else { (self.high, self.low) };
+        let shift = u32::from(start % 128);
+        let rest = if shift > 0 { second << (128 - shift) } else { 0 };
+        (first >> shift | rest) as u32
+    }
+}
 
 /// Requests that a host may have sent, most of them IDENTIFY again, before one of them
 /// arrives after a restart.
@@ -189,6 +257,11 @@ pub fn may_be_ordered(tag: u32) -> bool {
 pub fn is_before(a: u32, b: u32) -> bool {
     let ticks = ticks(a, b);
     ticks > 0 || ticks == 0 && steps(a, b) > 0
+}
+
+/// The last bits of a tag's counter.
+fn counter(tag: u32) -> u8 {
+    (tag >> 16) as u8
 }
 
 /// How a request fits the newest one, if both are of a Linux host.
@@ -258,13 +331,14 @@ mod tests {
     /// Initiators that count otherwise are never believed.
     #[test]
     fn other_tags_are_not_believed() {
-        let kinds: [fn(u32) -> u32; 6] = [
+        let kinds: [fn(u32) -> u32; 7] = [
             |n| n,
             |_| 7,
             |n| 0x18ae_0000 | n,
             |n| n << 16,
             |n| n.wrapping_mul(0x9E37_79B9) & 0x7fff_ffff,
             |n| 1_700_000_000 + n / 3,
+            u32::swap_bytes,
         ];
         for (kind, tag) in kinds.into_iter().enumerate() {
             let mut order = TagOrder::default();
@@ -350,12 +424,43 @@ mod tests {
         }
     }
 
+    /// Two addresses, each of which has sent those counters of one order that it is given.
+    fn pair(mine: impl Fn(u32) -> bool, theirs: impl Fn(u32) -> bool) -> (TagOrder, TagOrder) {
+        let (mut a, mut b) = (TagOrder::default(), TagOrder::default());
+        for n in 300..800 {
+            if mine(n) {
+                a.observe(tag(n, n / 4), NOW_NS + u64::from(n));
+            }
+            if theirs(n) {
+                b.observe(tag(n, n / 4), NOW_NS + u64::from(n));
+            }
+        }
+        (a, b)
+    }
+
     #[test]
-    fn two_interfaces_follow_each_other() {
-        let order = linux(5_000, 300);
-        assert!(order.is_followed_by(tag(5_000, 300)) && order.is_followed_by(tag(5_100, 310)));
-        assert!(!order.is_followed_by(tag(4_999, 300)), "the same counter: another host");
-        assert!(!order.is_followed_by(tag(4_000, 300)) && !order.is_followed_by(tag(5_000, 5_000)));
+    fn two_interfaces_use_each_counter_once() {
+        let odd = |n: u32| n % 2 == 1;
+        let (a, b) = pair(odd, |n| !odd(n));
+        assert_eq!((a.is_of_one_host(&b), b.is_of_one_host(&a)), (Some(true), Some(true)));
+        let (a, b) = pair(|n| n % 8 == 0, |n| n % 8 != 0);
+        assert_eq!(a.is_of_one_host(&b), Some(true), "one of them seldom");
+        let (a, b) = pair(|n| odd(n) && n < 700, |n| !odd(n));
+        assert_eq!(a.is_of_one_host(&b), Some(true), "a batch of the other is not looked at yet");
+        let (a, b) = pair(|n| odd(n) && n % 10 != 3, |n| !odd(n));
+        assert_eq!(a.is_of_one_host(&b), Some(true), "some were lost");
+    }
+
+    #[test]
+    fn two_hosts_use_counters_twice() {
+        let (a, b) = pair(|_| true, |_| true);
+        assert_eq!(a.is_of_one_host(&b), Some(false));
+        let (a, b) = pair(|_| true, |n| n % 3 == 0);
+        assert_eq!(a.is_of_one_host(&b), Some(false), "most of one were lost");
+        let (a, b) = pair(|n| n % 3 == 0, |n| n % 3 == 1);
+        assert_eq!(a.is_of_one_host(&b), None, "too little is known");
+        let (a, b) = pair(|n| n < 500, |_| true);
+        assert_eq!(a.is_of_one_host(&b), None, "too far apart");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct Source {
     /// another.
     pub(super) host: usize,
     pub(super) order: TagOrder,
-    /// The host whose order its tags have followed, and how often in a row.
+    /// The host with which it was found to share a counter, and how often.
     pub(super) follows: (usize, u8),
     /// Records ever made here. Record *n* lies at *n* modulo the ring's size.
     pub(super) records: u64,
@@ -112,8 +112,8 @@ impl Source {
 
     /// Whether a write that overlaps this one and was sent later is among the records,
     /// or may have been among those that are gone. From the newest record back, as far
-    /// as there can be one.
-    pub(super) fn has_later(&self, late: &Late<'_>, same_order: bool) -> bool {
+    /// as there can be one, and as `looks` last.
+    pub(super) fn has_later(&self, late: &Late<'_>, same_order: bool, looks: &mut usize) -> bool {
         let mut same_order = same_order;
         let mut number = self.records;
         while let Some(before) = number.checked_sub(1) {
@@ -122,7 +122,8 @@ impl Source {
             if !same_order && late.by_arrival.is_none() {
                 return false;
             }
-            let Some(record) = self.record(number) else { return true };
+            let Some(record) = self.record(number).filter(|_| *looks > 0) else { return true };
+            *looks -= 1;
             let young = late.now_ns.saturating_sub(record.answered_ns) <= HORIZON_NS;
             same_order &= young && is_later(late.tag, record.newest_tag);
             let arrived_later = late.by_arrival.filter(|ns| record.newest_arrived_ns > *ns);

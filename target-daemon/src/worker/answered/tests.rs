@@ -369,6 +369,28 @@ fn two_addresses_of_one_host_are_judged_together() {
     assert!(!memory.arrives_late(from(1, tag(99, 100)), sectors(8, 8)));
 }
 
+/// Under load a worker takes a batch from one lane, then one from the other.
+#[test]
+fn two_addresses_are_joined_when_their_requests_come_in_batches() {
+    for batch in [1, 2, 7, 32, 64] {
+        let mut memory = Memory::new();
+        for round in 0..20 {
+            memory.now_ns += SECOND / 250;
+            for lane in 0..2 {
+                for n in 0..batch {
+                    let counter = 2 * (round * batch + n) + lane;
+                    memory.observe(from(1 + lane as u8, tag(counter, round)));
+                }
+            }
+        }
+        if 20 * 2 * batch < 64 {
+            continue;
+        }
+        let hosts: Vec<usize> = memory.answered.sources.iter().take(2).map(|s| s.host).collect();
+        assert_eq!(hosts[0], hosts[1], "batches of {batch}");
+    }
+}
+
 /// The firmware of a host counts otherwise than the Linux that it boots.
 #[test]
 fn a_host_is_known_anew_after_it_has_booted() {
