@@ -281,21 +281,15 @@ impl AnsweredWrites {
         self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host), &mut looks))
     }
 
-    /// The host of a request whose tag is in its order, if that host may have been answered
-    /// a write that it sent later. Most have not.
+    /// The host of a request whose tag is in its order, if a request has come that it sent
+    /// later. Of most there is none.
     #[inline]
     fn host_with_later(&self, job: &Job) -> Option<usize> {
         let (at, tag) = (self.find_source(job.header.ether.src)?, job.header.tag);
-        let newest = self.sources.get(at)?.newest();
-        let later = self.joined || newest.is_some_and(|record| record.is_later_than(tag));
-        self.ordered_host(at, tag).filter(|_| later)
-    }
-
-    /// The host whose order the tag of a request from this source is in.
-    fn ordered_host(&self, at: usize, tag: u32) -> Option<usize> {
         let host = self.sources.get(at)?.host;
-        let believed = self.sources.get(host)?.order.is_believed();
-        (believed && may_be_ordered(tag) && !planted(Bug::NoTagOrder)).then_some(host)
+        let order = &self.sources.get(host)?.order;
+        let later = !order.is_newest(tag) && order.is_believed() && may_be_ordered(tag);
+        (later && !planted(Bug::NoTagOrder)).then_some(host)
     }
 
     /// A write was answered with this.

@@ -165,6 +165,11 @@ impl TagOrder {
         enough.then_some(true)
     }
 
+    /// Whether no request that was sent after the one with this tag has come.
+    pub fn is_newest(&self, tag: u32) -> bool {
+        tag == self.newest
+    }
+
     /// Whether tags of this host say in which order its requests were sent.
     pub fn is_believed(&self) -> bool {
         self.confidence >= BELIEVED && !self.is_shared

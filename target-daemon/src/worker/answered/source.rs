@@ -146,11 +146,6 @@ fn is_later(tag: u32, other: u32) -> bool {
 }
 
 impl Record {
-    /// Whether this or one before it was sent after a request with this tag.
-    pub(super) fn is_later_than(&self, tag: u32) -> bool {
-        is_later(tag, self.newest_tag)
-    }
-
     /// Whether it is of a write that does just the same.
     pub(super) fn is(&self, content: &Content) -> bool {
         let Content { kind, sector, bytes, hash } = *content;
