@@ -21,7 +21,9 @@ def programs(messages):
     with open(messages, encoding="utf-8") as lines:
         for line in lines:
             message = json.loads(line) if line.startswith("{") else {}
-            if message.get("executable") and message.get("profile", {}).get("test"):
+            # A target that says `test = false` is compiled as a test all the same.
+            wanted = message.get("profile", {}).get("test") and message["target"]["test"]
+            if message.get("executable") and wanted:
                 yield message["executable"], os.path.dirname(message["manifest_path"])
 
 

@@ -13,7 +13,7 @@ use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Stable;
 use crate::store::{
     self, Access, Data, Durability, Expected, Holder, Identity, NullStore, OpenError, OpenFile, OpenOptions,
-    SECTOR_BYTES, Store,
+    SECTOR_BYTES, Store, Warning,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -183,7 +183,11 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
                 None => in_the_way(address, &error, all).unwrap_or_else(|| failure(error)),
             })?;
             for warning in &opened.warnings {
-                warn!("{address}: {warning}");
+                match warning {
+                    // Nothing says that it is so: in a container it is the usual case.
+                    Warning::UnknownBelow { .. } => info!("{address}: {warning}"),
+                    _ => warn!("{address}: {warning}"),
+                }
             }
             let (path, way) = (options.path.display().to_string(), Way::of(&opened));
             let is_writable = !options.read_only;

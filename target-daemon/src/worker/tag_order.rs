@@ -152,7 +152,8 @@ impl TagOrder {
     /// together they have used each counter once. `None` where too little was seen.
     pub fn is_of_one_host(&self, other: &Self) -> Option<bool> {
         let skew = steps(self.newest, other.newest);
-        let near = skew.abs() <= SKEW_MAX && ticks(self.newest, other.newest).abs() <= SKEW_TICKS_MAX;
+        let near = skew.unsigned_abs() <= SKEW_MAX
+            && ticks(self.newest, other.newest).unsigned_abs() <= SKEW_TICKS_MAX;
         if !near || !self.is_believed() || !other.is_believed() {
             return None;
         }
@@ -198,8 +199,8 @@ impl TagOrder {
 
 /// How far two interfaces of one host may be apart: lanes are looked at one after the
 /// other, each for a batch.
-const SKEW_MAX: i16 = 192;
-const SKEW_TICKS_MAX: i16 = 1_024;
+const SKEW_MAX: u16 = 192;
+const SKEW_TICKS_MAX: u16 = 1_024;
 
 /// Of the last 32 counters, how many each of two addresses has to have used, and how many
 /// both together. A host by itself uses all, so two hosts use some of them twice.

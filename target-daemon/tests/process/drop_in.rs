@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use xblade::wire::ether::Mac;
@@ -14,6 +14,28 @@ use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
 use crate::space::{OURS, PATIENCE, PEER, Pair, Space, may_run, until};
 
+/// What vblade's arguments leave in the machine's own state folder: which data the address
+/// had. They have no option for another folder.
+struct Record(PathBuf);
+
+impl Record {
+    fn new(address: &str) -> Self {
+        let record = Self(Path::new("/var/lib/xblade").join(format!("{address}-{OURS}.used")));
+        record.remove();
+        record
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
 #[test]
 fn it_takes_the_arguments_of_vblade() {
     if !may_run("it_takes_the_arguments_of_vblade") {
@@ -21,6 +43,7 @@ fn it_takes_the_arguments_of_vblade() {
     }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
+    let _records = [Record::new("7.3"), Record::new("7.4")];
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let arguments = format!("-b 24 -m {},020000000077 -o 8 -l 16 7 3 {OURS} {image}", host.mac);
     let link = |name: &str| {
