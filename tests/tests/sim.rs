@@ -138,10 +138,12 @@ fn seeds_to_find(bug: Bug, oracles: bool) -> u64 {
 }
 
 /// By what initiators read, and what is on the disk in the end, alone. What is not folded
-/// harms hardly anybody.
+/// harms hardly anybody; and a write that waited for a newer one and is executed after it
+/// was sent together with that one, else its resend had been answered before: any order of
+/// the two is one (the tests of the worker see it).
 #[test]
 fn histories_show_planted_bugs() {
-    let unseen = |bug: &Bug| Bug::STATE.contains(bug) || *bug == Bug::NoFolding;
+    let unseen = |bug: &Bug| Bug::STATE.contains(bug) || matches!(bug, Bug::NoFolding | Bug::NoSecondLook);
     for bug in Bug::ALL.into_iter().filter(|bug| !unseen(bug)) {
         seeds_to_find(bug, false);
     }

@@ -89,6 +89,11 @@ fn without_the_order_of_arrival() {
 }
 
 #[test]
+fn without_the_second_look() {
+    caught(Bug::NoSecondLook, &[crate::order::a_write_that_waits_for_a_newer_one_is_late_afterwards]);
+}
+
+#[test]
 fn without_the_order_of_tags() {
     caught(Bug::NoTagOrder, &[crate::order::a_write_that_the_network_delays_is_late_by_its_tag]);
 }
