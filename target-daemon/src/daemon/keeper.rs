@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use log::{error, info};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::failure::{Failure, is_out_of_files};
 use crate::config::{self, Image};
@@ -373,5 +373,5 @@ fn parts(key: &str) -> Option<(&str, Belongs)> {
 /// The name of its file: it is another one for another path at the same address.
 fn file_of(of: &Belongs) -> String {
     let data = format!("{} {}", of.data.offset_bytes, of.path);
-    format!("{}-{:016x}.state", of.address, xxh3_64(data.as_bytes()))
+    format!("{}-{:016x}.state", of.address, XxHash3_64::oneshot(data.as_bytes()))
 }

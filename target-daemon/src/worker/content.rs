@@ -1,6 +1,9 @@
 //! What a request does to its export, so that two of them can be compared.
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use std::hash::Hasher;
+
+use twox_hash::XxHash3_64;
+use twox_hash::xxhash3_64::{RawHasher, SecretBuffer};
 
 use crate::plant::{Bug, planted};
 use crate::ring::{Frame, Memory};
@@ -53,17 +56,17 @@ impl Content {
 /// own, or he may write to the export just as well.
 fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Memory) -> u64 {
     if let Some(data) = memory.piece(frame, 0).get(offset..offset + bytes) {
-        return xxh3_64(data);
+        return XxHash3_64::oneshot(data);
     }
     let (mut skip, mut left) = (offset, bytes);
-    let mut state = Xxh3::new();
+    let mut state = RawHasher::new(SecretBuffer::default());
     for at in 0..frame.pieces() {
         let piece = memory.piece(frame, at);
         let skipped = skip.min(piece.len());
         let taken = left.min(piece.len() - skipped);
-        state.update(piece.get(skipped..skipped + taken).unwrap_or(&[]));
+        state.write(piece.get(skipped..skipped + taken).unwrap_or(&[]));
         skip -= skipped;
         left -= taken;
     }
-    state.digest()
+    state.finish()
 }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::answered::{Found, Recorded};
 use super::answered_sets::Known;
@@ -137,9 +137,9 @@ impl Desk {
                 0
             }
             // Behind the request is room for the reply, with anything in it.
-            _ if sets => {
-                xxh3_64(head.get(job.header.argument_offset()..job.request_len as usize).unwrap_or(&[]))
-            }
+            _ if sets => XxHash3_64::oneshot(
+                head.get(job.header.argument_offset()..job.request_len as usize).unwrap_or(&[]),
+            ),
             _ => 0,
         };
         let known = match sets {

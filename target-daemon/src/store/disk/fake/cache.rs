@@ -180,5 +180,5 @@ fn sector_mut(bytes: &mut [u8], sector: u64) -> Option<&mut [u8]> {
 }
 
 fn hash(bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(bytes)
+    twox_hash::XxHash3_64::oneshot(bytes)
 }
