@@ -177,7 +177,7 @@ impl FakeTarget {
                     buffer_count: plan.buffer_count,
                     in_flight: plan.in_flight,
                 };
-                Worker::new(parts).expect("histograms")
+                Worker::new(parts)
             });
         let replies = wires.iter().map(|_| VecDeque::new()).collect();
         let workers = workers.collect();

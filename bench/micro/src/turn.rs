@@ -94,7 +94,8 @@ impl Case for Turn {
             // Odd, so that every place has its turn, and far apart.
             let place = u64::from(self.next).wrapping_mul(1_367) % PLACES;
             let request = (self.ask)(linux_tag(self.next), place * u64::from(COUNT));
-            assert!(self.wire.deliver(&frames::frame(&request, CONTENT)), "room in the rings");
+            let arrived_ns = Some(self.clock.now_ns());
+            assert!(self.wire.deliver_at(&frames::frame(&request, CONTENT), arrived_ns), "room in the rings");
             self.next = self.next.wrapping_add(1);
         }
     }
@@ -153,7 +154,7 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
         buffer_count: ADVERT.buffer_count,
         in_flight: 64,
     };
-    (Worker::new(parts).expect("histograms"), wire)
+    (Worker::new(parts), wire)
 }
 
 fn null() -> Box<dyn Store> {

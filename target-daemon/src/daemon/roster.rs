@@ -184,8 +184,7 @@ impl Team {
             .free_place(wanted.worker)
             .ok_or_else(|| Failure::request("there are 65535 exports"))?;
         let areas = SharedLane::areas(&self.lanes);
-        let seat = Seat::new(export, self.in_flight, &areas)
-            .map_err(|e| Failure::machine("cannot make histograms", e))?;
+        let seat = Seat::new(export, self.in_flight, &areas);
         let seat = match self.roster.past.take(wanted.address) {
             Some(tally) => seat.counting_from(tally),
             None => seat,

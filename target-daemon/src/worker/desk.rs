@@ -62,20 +62,16 @@ pub struct Desk {
 
 impl Desk {
     /// A desk for these exports, with room for `in_flight` requests to each.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Seat::new`].
     pub fn new(
         shelf: Shelf,
         lanes: Arc<[SharedLane]>,
         directory: Arc<Directory>,
         buffer_count: u16,
         in_flight: u16,
-    ) -> Result<Self, hdrhistogram::CreationError> {
+    ) -> Self {
         let areas = SharedLane::areas(&lanes);
-        let seats = Seat::row(shelf, in_flight, &areas)?;
-        Ok(Self {
+        let seats = Seat::row(shelf, in_flight, &areas);
+        Self {
             next_number: seats.len() as u32,
             seats,
             some_leave: false,
@@ -86,7 +82,7 @@ impl Desk {
             now_ns: 0,
             looked_ns: 0,
             scratch: [0; SCRATCH_BYTES],
-        })
+        }
     }
 
     fn seat(&self, index: u16) -> Option<&Seat> {

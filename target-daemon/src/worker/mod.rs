@@ -126,13 +126,9 @@ struct OwnLane<R: Rings> {
 
 impl<R: Rings> Worker<R> {
     /// A worker of these parts. All its memory is taken here.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Seat::new`].
-    pub fn new(parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
+    pub fn new(parts: Parts<R>) -> Self {
         let own = |(id, lane)| OwnLane { id, lane, left: 0, unsent: 0 };
-        Ok(Self {
+        Self {
             index: parts.index,
             batch: Vec::with_capacity(BATCH),
             done: Vec::with_capacity(done_max(&parts)),
@@ -142,7 +138,7 @@ impl<R: Rings> Worker<R> {
                 Arc::clone(&parts.directory),
                 parts.buffer_count,
                 parts.in_flight,
-            )?,
+            ),
             lanes: parts.lanes.into_iter().map(own).collect(),
             shared: parts.shared,
             directory: parts.directory,
@@ -151,7 +147,7 @@ impl<R: Rings> Worker<R> {
             round: Round::default(),
             stats: Stats::default(),
             tracing: Tracing::default(),
-        })
+        }
     }
 
     /// One round over everything, without waiting. Returns how much there was

@@ -103,42 +103,29 @@ pub struct ExportSnapshot {
 impl Seat {
     /// A seat with room for so many requests. All memory is taken here, by who
     /// calls, and the store is told of the areas that its buffers lie in.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Tally::new`].
-    pub fn new(
-        mut export: Export,
-        in_flight: u16,
-        areas: &[Area],
-    ) -> Result<Self, hdrhistogram::CreationError> {
+    pub fn new(mut export: Export, in_flight: u16, areas: &[Area]) -> Self {
         export.store.register(areas);
         // What was restored is kept already.
         let (kept, export_key) = (export.state.revision(), export.key.clone());
-        Ok(Self {
+        Self {
             export,
             book: Book::new(in_flight),
             answered: Answered::new(),
             measuring: false,
             used: false,
-            tally: Tally::new()?,
+            tally: Tally::new(),
             leaving: None,
             wants_size: None,
             key: export_key,
             kept,
             parked: Parked::default(),
             number: 0,
-        })
+        }
     }
 
     /// A seat for each export.
-    pub(super) fn row(
-        shelf: Shelf,
-        in_flight: u16,
-        areas: &[Area],
-    ) -> Result<Vec<Option<Self>>, hdrhistogram::CreationError> {
-        let numbered =
-            |(number, export)| Self::new(export, in_flight, areas).map(|seat| Some(Self { number, ..seat }));
+    pub(super) fn row(shelf: Shelf, in_flight: u16, areas: &[Area]) -> Vec<Option<Self>> {
+        let numbered = |(number, export)| Some(Self { number, ..Self::new(export, in_flight, areas) });
         (0..).zip(shelf.into_exports()).map(numbered).collect()
     }
 
@@ -224,6 +211,9 @@ impl Seat {
         self.tally.count(operation, outcome);
         if outcome == Outcome::Unanswered {
             return;
+        }
+        if let Some(arrived_ns) = done.frame.arrived_ns() {
+            self.tally.response.record(operation, now_ns.saturating_sub(arrived_ns));
         }
         self.tally.service.record(operation, done.service_ns(now_ns));
         if let Some(ns) = done.store_ns(now_ns) {

@@ -47,7 +47,7 @@ fn snapshot() -> Snapshot {
 }
 
 pub fn export(slot: u8) -> ExportView {
-    let mut tally = Tally::new().unwrap();
+    let mut tally = Tally::new();
     for ns in [10_000, 20_000, 400_000] {
         tally.count(Operation::Write, Outcome::Done);
         tally.service.record(Operation::Write, ns);
@@ -81,7 +81,7 @@ fn nothing(slot: u8) -> ExportView {
         config: Vec::new(),
         mask: Vec::new(),
         reservation: Vec::new(),
-        tally: Tally::new().unwrap(),
+        tally: Tally::new(),
         ..export(slot)
     }
 }

@@ -24,7 +24,7 @@ fn seat(at: Address, store: impl Store + 'static) -> Seat {
         names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
         acl: Acl::default(),
     };
-    Seat::new(Export::new(settings, Box::new(store)), 64, &[]).unwrap()
+    Seat::new(Export::new(settings, Box::new(store)), 64, &[])
 }
 
 /// The export takes a seat of worker 0, and all workers know.

@@ -68,6 +68,26 @@ fn a_store_takes_no_time_before_its_request_came() {
     }
 }
 
+/// What waits in the ring, because its worker does not run, is in the response time and
+/// not in the service time.
+#[test]
+fn the_response_time_begins_with_the_stamp() {
+    const WAITED_NS: u64 = 120_000_000;
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let clock = Ticking(Cell::new(WAITED_NS));
+    assert!(target.deliver_at(0, &read(DISK, 1, 0, 1).bytes(), Some(MICROSECOND)));
+    assert!(target.deliver(0, &read(DISK, 2, 0, 1).bytes()));
+    while target.workers[0].turn(&clock) > 0 {}
+    let tally = target.workers[0].export(0).unwrap().tally;
+    let [response, service] =
+        [&tally.response, &tally.service].map(|times| times.of(Operation::Read).unwrap());
+    assert_eq!((response.len(), service.len()), (1, 2), "a frame without a stamp has no response time");
+    assert!(response.min() >= WAITED_NS - WAITED_NS / 100, "{}", response.min());
+    assert!(service.max() < WAITED_NS / 100, "{}", service.max());
+    target.assert_at_rest();
+}
+
 /// A request that waits for another one is not at the store meanwhile.
 #[test]
 fn waiting_is_no_time_of_the_store() {

@@ -226,6 +226,9 @@ pub struct ExportStats {
     pub folded: u64,
     /// Copies of writes that had been answered.
     pub repeated: u64,
+    /// From the poll of the network driver to the reply.
+    #[serde(default)]
+    pub response: TimesByOperation,
     /// From the rx ring to the reply.
     pub service: TimesByOperation,
     /// What the store took.

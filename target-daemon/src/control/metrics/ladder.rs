@@ -83,11 +83,11 @@ mod tests {
     use crate::observe::{Latency, Operation};
 
     fn ladder(values: &[u64]) -> Ladder {
-        let mut latency = Latency::coarse().unwrap();
+        let mut latency = Latency::new();
         for ns in values {
             latency.record(Operation::Read, *ns);
         }
-        Ladder::new(latency.of(Operation::Read).unwrap())
+        Ladder::new(&latency.of(Operation::Read).unwrap())
     }
 
     fn at_most(ladder: &Ladder, bound: &str) -> u64 {

@@ -139,7 +139,7 @@ impl World {
                 let store = self.open(export);
                 state.geometry = store.geometry();
                 let opened = Export { state, store, key };
-                let seat = Seat::new(opened, self.scenario.in_flight, &[]).expect("histograms");
+                let seat = Seat::new(opened, self.scenario.in_flight, &[]);
                 let seat = seat.remembering(answered);
                 self.command(owner.worker.into(), Command::TakeIn(owner.export, Box::new(seat)));
                 let moved = self.scenario.exports[export].owner != owner.worker;
