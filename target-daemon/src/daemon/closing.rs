@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::roster::Roster;
 use crate::store::{Fault, Identity, OpenFile};
 use crate::wire::aoe::Address;
-use crate::worker::Seat;
+use crate::worker::ExportRuntime;
 
 /// A store that is being closed.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub enum Removed {
 
 impl Roster {
     /// Closes a store, which may take long where a disk hangs: on a thread of its own.
-    pub fn close_store(&mut self, address: Address, seat: Box<Seat>, last: LastSync) -> Closing {
+    pub fn close_store(&mut self, address: Address, seat: Box<ExportRuntime>, last: LastSync) -> Closing {
         let LastSync { identity, file } = last;
         let fault = seat.degraded();
         if let Some(fault) = fault {

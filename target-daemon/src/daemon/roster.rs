@@ -19,7 +19,7 @@ use crate::control::{ExportView, Refusal};
 use crate::shelf::Settings;
 use crate::store::Replaced;
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, Seat, SharedLane, WithExports};
+use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, ExportRuntime, SharedLane, WithExports};
 
 /// What the control thread knows of an export.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub struct Roster {
 struct Leaving {
     address: Address,
     owner: Owner,
-    from: Receiver<Box<Seat>>,
+    from: Receiver<Box<ExportRuntime>>,
     last: LastSync,
 }
 
@@ -184,7 +184,7 @@ impl Team {
             .free_place(wanted.worker)
             .ok_or_else(|| Failure::request("there are 65535 exports"))?;
         let areas = SharedLane::areas(&self.lanes);
-        let seat = Seat::new(export, self.in_flight, &areas);
+        let seat = ExportRuntime::new(export, self.in_flight, &areas);
         let seat = match self.roster.past.take(wanted.address) {
             Some(tally) => seat.counting_from(tally),
             None => seat,

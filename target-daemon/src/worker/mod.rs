@@ -23,10 +23,10 @@ mod announce;
 mod answered;
 mod answered_sets;
 mod asleep;
-mod book;
+mod request_table;
 mod changes;
 mod content;
-mod desk;
+mod export_set;
 mod directory;
 mod exchange;
 mod followers;
@@ -39,26 +39,26 @@ mod lanes;
 mod room;
 mod round;
 mod run;
-mod seat;
+mod export_runtime;
 mod stats;
 mod tag_order;
 mod trace;
 
 use std::sync::Arc;
 
-pub use desk::Clear;
+pub use export_set::Clear;
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
 pub use idle::{Bed, IdlePolicy, Waker};
 pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
 pub use run::{LanePlace, Order, Snapshot, WithExports, run};
-pub use seat::{Answered, ExportSnapshot, Seat};
+pub use export_runtime::{Answered, ExportSnapshot, ExportRuntime};
 pub use stats::{Counters, Stats};
 pub use tag_order::HORIZON_NS;
 pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
 
-use self::desk::Desk;
+use self::export_set::ExportSet;
 use self::job::{Done, Job};
 use self::round::Round;
 use self::trace::Tracing;
@@ -103,7 +103,7 @@ pub struct Worker<R: Rings> {
     shared: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     exchange: Exchange,
-    desk: Desk,
+    exports: ExportSet,
     /// Received in this turn; empty between turns.
     batch: Vec<Frame>,
     /// Finished in this turn; empty between turns.
@@ -132,7 +132,7 @@ impl<R: Rings> Worker<R> {
             index: parts.index,
             batch: Vec::with_capacity(BATCH),
             done: Vec::with_capacity(done_max(&parts)),
-            desk: Desk::new(
+            exports: ExportSet::new(
                 parts.shelf,
                 Arc::clone(&parts.shared),
                 Arc::clone(&parts.directory),
@@ -163,10 +163,10 @@ impl<R: Rings> Worker<R> {
     /// its end.
     pub fn settle(&mut self, clock: &impl Clock) -> usize {
         let taken = self.take_over();
-        self.desk.harvest(&mut self.done, &mut self.stats);
+        self.exports.harvest(&mut self.done, &mut self.stats);
         let mut finished = self.finish(clock);
         // Now that all of theirs is counted.
-        if self.desk.see_off(&mut self.done) {
+        if self.exports.see_off(&mut self.done) {
             finished += self.finish(clock);
         }
         // First: it may turn out that the kernel has to be told.
@@ -182,7 +182,7 @@ impl<R: Rings> Worker<R> {
 
     /// Whether a request is under way that has no reply yet.
     fn is_serving(&self) -> bool {
-        self.away > 0 || self.desk.in_flight() > 0 || !self.exchange.is_empty()
+        self.away > 0 || self.exports.in_flight() > 0 || !self.exchange.is_empty()
     }
 
     /// What it has counted.
@@ -221,7 +221,7 @@ impl<R: Rings> Worker<R> {
             drop(frames);
             // Before the next lane: a synchronous store has room for a batch or
             // two of completions.
-            self.desk.harvest(&mut self.done, &mut self.stats);
+            self.exports.harvest(&mut self.done, &mut self.stats);
         }
         self.batch = batch;
         received
@@ -236,7 +236,7 @@ impl<R: Rings> Worker<R> {
             && let Some(owner) = self.directory.owner(glance.address)
             && owner.worker == self.index
         {
-            self.desk.foresee(owner.export, glance.sector, glance.count.into());
+            self.exports.foresee(owner.export, glance.sector, glance.count.into());
         }
     }
 
@@ -310,7 +310,7 @@ impl<R: Rings> Worker<R> {
             since_ns: self.round.since_ns(owner.worker == self.index),
         };
         if owner.worker == self.index {
-            self.done.extend(self.desk.execute(job, &mut self.stats));
+            self.done.extend(self.exports.execute(job, &mut self.stats));
             return;
         }
         match self.exchange.hand_over(owner.worker, job) {
@@ -336,7 +336,7 @@ impl<R: Rings> Worker<R> {
         while taken < self.round.jobs.min(BATCH)
             && let Some(job) = self.exchange.next_job()
         {
-            self.done.extend(self.desk.execute(job, &mut self.stats));
+            self.done.extend(self.exports.execute(job, &mut self.stats));
             taken += 1;
         }
         self.round.jobs = if taken == 0 { 0 } else { self.round.jobs - taken };
@@ -359,7 +359,7 @@ impl<R: Rings> Worker<R> {
         let mut finished = std::mem::take(&mut self.done);
         let n = finished.len();
         for done in finished.drain(..) {
-            self.desk.count(&done, now_ns);
+            self.exports.count(&done, now_ns);
             let lane = self.shared.get(usize::from(done.lane));
             if let Some(lane) = lane {
                 self.tracing.done(&done, &lane.memory, now_ns);

@@ -61,7 +61,7 @@ impl<R: Rings> Worker<R> {
                 break;
             }
         }
-        self.desk.set_time(self.round.began_ns);
+        self.exports.set_time(self.round.began_ns);
     }
 
     /// A round of a worker that ends: nothing from the wire.
@@ -69,7 +69,7 @@ impl<R: Rings> Worker<R> {
         for own in &mut self.lanes {
             own.left = 0;
         }
-        self.desk.set_time(clock.now_ns());
+        self.exports.set_time(clock.now_ns());
         self.round.jobs = self.exchange.jobs_waiting();
     }
 }

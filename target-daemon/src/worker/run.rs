@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::desk::Clear;
+use super::export_set::Clear;
 use super::directory::Directory;
 use super::idle::{Bed, IdlePolicy, Waker};
 use super::keep::Kept;
-use super::seat::{ExportSnapshot, Seat};
+use super::export_runtime::{ExportSnapshot, ExportRuntime};
 use super::stats::Stats;
 use super::trace::Tracer;
 use super::{Clock, Worker};
@@ -58,10 +58,10 @@ pub enum Order {
     /// Other exports have come, or some have gone.
     Directory(Arc<Directory>),
     /// Take an export in, at an index that is free.
-    TakeIn(u16, Box<Seat>),
+    TakeIn(u16, Box<ExportRuntime>),
     /// Give up the export at this index, as soon as nothing is under way for it.
     /// First every worker has a directory without it.
-    LetGo(u16, Sender<Box<Seat>>),
+    LetGo(u16, Sender<Box<ExportRuntime>>),
     /// Take a reservation or mask list of the export at this index away, and tell
     /// when that is on stable storage.
     Clear(u16, Clear, Sender<()>),
@@ -179,7 +179,7 @@ impl<R: Rings> Worker<R> {
         match order {
             Order::Announce { interface, audience } => self.announce(interface, &audience, clock),
             Order::Measure => self.measure(),
-            Order::MeasureOne(index, to) => self.desk.measure_one(index, to),
+            Order::MeasureOne(index, to) => self.exports.measure_one(index, to),
             Order::Export(index, to) => {
                 let _ = to.send(self.export(index));
             }
@@ -218,7 +218,7 @@ impl<R: Rings> Worker<R> {
     ///
     /// Those of `epoll`.
     pub fn bed(&self, waker: &Waker) -> io::Result<Bed> {
-        Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.desk.fds())
+        Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.exports.fds())
     }
 
     /// Spins, or sleeps until something happens: true.
@@ -227,7 +227,7 @@ impl<R: Rings> Worker<R> {
             std::hint::spin_loop();
             return false;
         };
-        if quiet < spin || self.desk.must_be_asked() {
+        if quiet < spin || self.exports.must_be_asked() {
             std::hint::spin_loop();
             return false;
         }
@@ -244,7 +244,7 @@ impl<R: Rings> Worker<R> {
     /// When nothing is under way, every chunk must be at home or with the
     /// kernel.
     fn audit(&mut self) {
-        if self.away == 0 && self.desk.in_flight() == 0 {
+        if self.away == 0 && self.exports.in_flight() == 0 {
             let wrong = self.lanes.iter().filter(|own| own.lane.check(0).is_err()).count();
             self.stats.counters.imbalances += wrong as u64;
         }
@@ -278,12 +278,12 @@ impl<R: Rings> Worker<R> {
             free: own.lane.chunks_free(),
         });
         let places = places.collect();
-        let unfinished = self.desk.unfinished().collect();
+        let unfinished = self.exports.unfinished().collect();
         Snapshot {
             worker: self.index,
             stats: self.stats.clone(),
             elapsed,
-            exports: if exports == WithExports::Yes { self.desk.snapshots().collect() } else { Vec::new() },
+            exports: if exports == WithExports::Yes { self.exports.snapshots().collect() } else { Vec::new() },
             lanes: lanes.collect(),
             places,
             drained,

@@ -9,14 +9,14 @@ use xblade::store::{Durability, FakeStore, Store};
 use xblade::wire::DropReason;
 use xblade::wire::aoe;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clear, Kept, Owner, Seat};
+use xblade::worker::{Clear, Kept, Owner, ExportRuntime};
 use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
 use xblade_tests::{Address, FakeTarget, pattern};
 
 use crate::exchange::on_lane;
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};
 
-fn seat(at: Address, store: impl Store + 'static) -> Seat {
+fn seat(at: Address, store: impl Store + 'static) -> ExportRuntime {
     let settings = Settings {
         address: aoe::Address { shelf: at.0, slot: at.1 },
         read_only: false,
@@ -24,7 +24,7 @@ fn seat(at: Address, store: impl Store + 'static) -> Seat {
         names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
         acl: Acl::default(),
     };
-    Seat::new(Export::new(settings, Box::new(store)), 64, &[])
+    ExportRuntime::new(Export::new(settings, Box::new(store)), 64, &[])
 }
 
 /// The export takes a seat of worker 0, and all workers know.

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use xblade::ring::FakeRings;
 use xblade::shelf::Export;
 use xblade::wire::aoe;
-use xblade::worker::{Answered, Directory, Owner, Seat, Worker};
+use xblade::worker::{Answered, Directory, Owner, ExportRuntime, Worker};
 
 use super::super::history::{Ended, Op, What};
 use super::super::value::SECTOR;
@@ -24,8 +24,8 @@ const MEASURE_MAX: u32 = 20_000;
 /// What the control thread asks of a worker.
 pub(super) enum Command {
     Directory(Arc<Directory>),
-    LetGo(u16, Sender<Box<Seat>>),
-    TakeIn(u16, Box<Seat>),
+    LetGo(u16, Sender<Box<ExportRuntime>>),
+    TakeIn(u16, Box<ExportRuntime>),
     Measure,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Change {
 enum Phase {
     /// No worker finds it any more: its worker is to give it up.
     Forgotten(Owner),
-    Leaves(Receiver<Box<Seat>>),
+    Leaves(Receiver<Box<ExportRuntime>>),
     Away(Box<(Export, Answered)>, u64),
     TakenIn,
     /// Nothing of its hosts may be under way when its size changes.
@@ -139,7 +139,7 @@ impl World {
                 let store = self.open(export);
                 state.geometry = store.geometry();
                 let opened = Export { state, store, key };
-                let seat = Seat::new(opened, self.scenario.in_flight, &[]);
+                let seat = ExportRuntime::new(opened, self.scenario.in_flight, &[]);
                 let seat = seat.remembering(answered);
                 self.command(owner.worker.into(), Command::TakeIn(owner.export, Box::new(seat)));
                 let moved = self.scenario.exports[export].owner != owner.worker;

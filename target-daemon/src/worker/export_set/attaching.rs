@@ -7,27 +7,27 @@ use crossbeam_channel::Sender;
 use super::super::directory::Directory;
 use super::super::job::Done;
 use super::super::keep::Waits;
-use super::super::seat::{ExportSnapshot, Seat};
-use super::Desk;
+use super::super::export_runtime::{ExportSnapshot, ExportRuntime};
+use super::ExportSet;
 use crate::shelf::Settings;
 
-impl Desk {
+impl ExportSet {
     /// An export takes a seat that is free.
-    pub fn take_in(&mut self, index: u16, seat: Seat) {
+    pub fn take_in(&mut self, index: u16, seat: ExportRuntime) {
         let index = usize::from(index);
-        if self.seats.len() <= index {
-            self.seats.resize_with(index + 1, || None);
+        if self.runtimes.len() <= index {
+            self.runtimes.resize_with(index + 1, || None);
         }
         let number = self.next_number;
         self.next_number += 1;
-        if let Some(free) = self.seats.get_mut(index) {
-            *free = Some(Seat { number, ..seat });
+        if let Some(free) = self.runtimes.get_mut(index) {
+            *free = Some(ExportRuntime { number, ..seat });
         }
     }
 
     /// An export gives up its seat as soon as nothing is under way for it.
-    pub fn let_go(&mut self, index: u16, to: Sender<Box<Seat>>) {
-        if let Some(Some(seat)) = self.seats.get_mut(usize::from(index)) {
+    pub fn let_go(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
+        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) {
             seat.leaving = Some(to);
             self.some_leave = true;
         }
@@ -35,7 +35,7 @@ impl Desk {
 
     /// An export has other settings from now on.
     pub fn change(&mut self, index: u16, settings: Settings) {
-        if let Some(Some(seat)) = self.seats.get_mut(usize::from(index)) {
+        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) {
             seat.change(settings);
         }
     }
@@ -47,7 +47,7 @@ impl Desk {
 
     /// Looks at the size of one store, and tells it.
     pub fn measure_one(&mut self, index: u16, to: Sender<u64>) {
-        if let Some(Some(seat)) = self.seats.get_mut(usize::from(index)) {
+        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) {
             seat.measure();
             seat.wants_size = Some(to);
         }
@@ -55,17 +55,17 @@ impl Desk {
 
     /// What an export tells of itself.
     pub fn snapshot(&self, index: u16) -> Option<ExportSnapshot> {
-        self.seat(index).map(Seat::snapshot)
+        self.runtime(index).map(ExportRuntime::snapshot)
     }
 
     /// What all of them tell.
     pub fn snapshots(&self) -> impl Iterator<Item = ExportSnapshot> + '_ {
-        self.seats.iter().flatten().map(Seat::snapshot)
+        self.runtimes.iter().flatten().map(ExportRuntime::snapshot)
     }
 
     /// Counts a request to one of its exports that was dealt with.
     pub fn count(&mut self, done: &Done, now_ns: u64) {
-        if let Some(Some(seat)) = self.seats.get_mut(usize::from(done.export)) {
+        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(done.export)) {
             seat.count(done, now_ns);
         }
     }
@@ -76,9 +76,9 @@ impl Desk {
         if !std::mem::take(&mut self.some_leave) {
             return false;
         }
-        for place in &mut self.seats {
+        for place in &mut self.runtimes {
             match place {
-                Some(Seat { leaving: Some(to), .. }) => {
+                Some(ExportRuntime { leaving: Some(to), .. }) => {
                     let to = to.clone();
                     if let Some(mut seat) = place.take_if(|seat| seat.is_quiet()) {
                         while let Some(waits) = seat.parked.any() {

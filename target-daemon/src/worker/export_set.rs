@@ -9,14 +9,14 @@ use twox_hash::XxHash3_64;
 
 use super::answered::{Found, Recorded};
 use super::answered_sets::Known;
-use super::book::Admitted;
+use super::request_table::Admitted;
 use super::content::Content;
 use super::directory::Directory;
 use super::inflight::{Pending, SlabFull};
 use super::job::{Done, Job};
 use super::keep::{Keep, sets};
 use super::lanes::SharedLane;
-use super::seat::{NOBODYS, Seat};
+use super::export_runtime::{NOBODYS, ExportRuntime};
 use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::{Operation, Outcome};
@@ -26,10 +26,10 @@ use crate::store::{Completion, Fault, Full, Kind, Span};
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe, ata};
 
-mod keeping;
-mod seating;
+mod saving;
+mod attaching;
 
-pub use keeping::Clear;
+pub use saving::Clear;
 
 /// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
@@ -39,10 +39,10 @@ const LOOK_EVERY_NS: u64 = 100_000_000;
 
 /// Exports, and what is being done for them.
 #[derive(Debug)]
-pub struct Desk {
+pub struct ExportSet {
     /// By the index that the directory gives them; some are free. Dropped before
     /// `lanes`, whose memory the stores may be working on.
-    seats: Vec<Option<Seat>>,
+    runtimes: Vec<Option<ExportRuntime>>,
     /// The number of the next seat.
     next_number: u32,
     /// Whether a seat is to become free.
@@ -60,7 +60,7 @@ pub struct Desk {
     scratch: [u8; SCRATCH_BYTES],
 }
 
-impl Desk {
+impl ExportSet {
     /// A desk for these exports, with room for `in_flight` requests to each.
     pub fn new(
         shelf: Shelf,
@@ -70,10 +70,10 @@ impl Desk {
         in_flight: u16,
     ) -> Self {
         let areas = SharedLane::areas(&lanes);
-        let seats = Seat::row(shelf, in_flight, &areas);
+        let seats = ExportRuntime::row(shelf, in_flight, &areas);
         Self {
             next_number: seats.len() as u32,
-            seats,
+            runtimes: seats,
             some_leave: false,
             keeper: None,
             lanes,
@@ -85,8 +85,8 @@ impl Desk {
         }
     }
 
-    fn seat(&self, index: u16) -> Option<&Seat> {
-        self.seats.get(usize::from(index))?.as_ref()
+    fn runtime(&self, index: u16) -> Option<&ExportRuntime> {
+        self.runtimes.get(usize::from(index))?.as_ref()
     }
 
     /// A round of the worker begins.
@@ -96,7 +96,7 @@ impl Desk {
 
     /// These sectors of an export will probably be read next.
     pub fn foresee(&self, export: u16, sector: u64, sectors: u64) {
-        if let Some(seat) = self.seat(export) {
+        if let Some(seat) = self.runtime(export) {
             seat.export.store.foresee(sector, sectors);
         }
     }
@@ -120,8 +120,8 @@ impl Desk {
             }
         };
         let (operation, sets) = (operation_of(&request.body), sets(&request.body));
-        let seat = self.seats.get_mut(usize::from(job.export)).and_then(Option::as_mut);
-        let Some(Seat { export, answered, leaving: None, .. }) = seat else {
+        let seat = self.runtimes.get_mut(usize::from(job.export)).and_then(Option::as_mut);
+        let Some(ExportRuntime { export, answered, leaving: None, .. }) = seat else {
             // It has come by a directory that is not in force any more.
             stats.dropped(DropReason::Address);
             return Some(job.dropped(operation, DropReason::Address));
@@ -196,8 +196,8 @@ impl Desk {
 
     /// Takes what the stores have finished and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
-        for index in 0..self.seats.len() {
-            let Some(Some(seat)) = self.seats.get_mut(index) else { continue };
+        for index in 0..self.runtimes.len() {
+            let Some(Some(seat)) = self.runtimes.get_mut(index) else { continue };
             let used = std::mem::take(&mut seat.used);
             if !used && seat.is_quiet() {
                 continue;
@@ -218,11 +218,11 @@ impl Desk {
     }
 
     fn completion(&mut self, index: usize) -> Option<Completion> {
-        self.seats.get_mut(index)?.as_mut()?.export.store.complete()
+        self.runtimes.get_mut(index)?.as_mut()?.export.store.complete()
     }
 
     fn next_ready(&mut self, index: usize) -> Option<u16> {
-        self.seats.get_mut(index)?.as_mut()?.book.next_ready()
+        self.runtimes.get_mut(index)?.as_mut()?.requests.next_ready()
     }
 
     /// Looks now and then for stores that do not answer.
@@ -231,8 +231,8 @@ impl Desk {
             return;
         }
         self.looked_ns = self.now_ns;
-        for seat in self.seats.iter_mut().flatten() {
-            let (new, change) = seat.book.look(self.now_ns);
+        for seat in self.runtimes.iter_mut().flatten() {
+            let (new, change) = seat.requests.look(self.now_ns);
             stats.counters.stuck_operations += new;
             if let Some(stuck) = change {
                 self.directory.mark_stuck(seat.address(), stuck);
@@ -245,40 +245,40 @@ impl Desk {
 
     /// Whether a store has work of which no descriptor would tell the end.
     pub fn must_be_asked(&self) -> bool {
-        self.seats.iter().flatten().any(|seat| !seat.is_quiet() && seat.export.store.fd().is_none())
+        self.runtimes.iter().flatten().any(|seat| !seat.is_quiet() && seat.export.store.fd().is_none())
     }
 
     /// What becomes readable when stores have finished something.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.seats.iter().flatten().filter_map(|seat| seat.export.store.fd())
+        self.runtimes.iter().flatten().filter_map(|seat| seat.export.store.fd())
     }
 
     /// Looks at the size of every store.
     pub fn measure(&mut self) {
-        self.seats.iter_mut().flatten().for_each(Seat::measure);
+        self.runtimes.iter_mut().flatten().for_each(ExportRuntime::measure);
     }
 
     /// Requests that stores are working on, and those that wait for these.
     pub fn in_flight(&self) -> usize {
-        self.seats.iter().flatten().map(Seat::in_flight).sum()
+        self.runtimes.iter().flatten().map(ExportRuntime::in_flight).sum()
     }
 
     /// The exports that have requests under way, and how many.
     pub fn unfinished(&self) -> impl Iterator<Item = (aoe::Address, usize)> + '_ {
-        let counts = self.seats.iter().flatten().map(|seat| (seat.address(), seat.in_flight()));
+        let counts = self.runtimes.iter().flatten().map(|seat| (seat.address(), seat.in_flight()));
         counts.filter(|(_, count)| *count > 0)
     }
 
     /// Takes a request in, and gives it to the store unless it has to wait.
     fn admit(&mut self, mut pending: Pending, stats: &mut Stats) -> Option<Done> {
         let index = usize::from(pending.job.export);
-        let seat = self.seats.get_mut(index)?.as_mut()?;
+        let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let span = pending.content.span(seat.export.state.geometry);
         if let Some(span) = span.filter(|span| span.writes) {
-            if let Some(leader) = seat.book.twin(&pending.content, span) {
+            if let Some(leader) = seat.requests.twin(&pending.content, span) {
                 stats.counters.folded += 1;
                 seat.tally.folded += 1;
-                let oldest = seat.book.follow(leader, pending)?;
+                let oldest = seat.requests.follow(leader, pending)?;
                 stats.counters.followers_released += 1;
                 return Some(oldest.unanswered());
             }
@@ -300,8 +300,8 @@ impl Desk {
         if let Some(result) = span.and_then(|span| self.at_once(index, &mut pending, span)) {
             return self.ended(index, pending, result, stats);
         }
-        let seat = self.seats.get_mut(index)?.as_mut()?;
-        match seat.book.admit(pending, span) {
+        let seat = self.runtimes.get_mut(index)?.as_mut()?;
+        match seat.requests.admit(pending, span) {
             Ok(Admitted::Runs(place)) => self.submit(index, place, stats),
             Ok(Admitted::Waits) => {
                 stats.counters.waited += 1;
@@ -319,11 +319,11 @@ impl Desk {
     /// Has a request done that has to wait for nobody, if its store does that at
     /// once: then it never enters the book.
     fn at_once(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
-        let seat = self.seats.get_mut(index)?.as_mut()?;
+        let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(pending.job.lane))?;
         // Who tells the end of its work by a descriptor does nothing at once.
         let never = pending.content.kind == Kind::Discard || seat.export.store.fd().is_some();
-        if never || !seat.book.is_clear(span) {
+        if never || !seat.requests.is_clear(span) {
             return None;
         }
         let result = seat.export.store.now(&mut pending.op(NOBODYS, &lane.memory)?)?;
@@ -336,30 +336,30 @@ impl Desk {
     /// been a newer write.
     fn submit_waiting(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
         let now_ns = self.now_ns;
-        let seat = self.seats.get_mut(index)?.as_mut()?;
-        let pending = seat.book.get(place)?;
+        let seat = self.runtimes.get_mut(index)?.as_mut()?;
+        let pending = seat.requests.get(place)?;
         let worker = self.lanes.get(usize::from(pending.job.lane))?.worker;
         let late = seat.is_overtaken(pending, worker, now_ns) && !planted(Bug::NoSecondLook);
         if !pending.content.kind.writes() || !late {
             return self.submit(index, place, stats);
         }
         stats.counters.late_writes += 1;
-        Some(seat.book.give_up(place, None)?.unanswered())
+        Some(seat.requests.give_up(place, None)?.unanswered())
     }
 
     /// Gives the operation of a request that may run to the store of export
     /// `index`.
     fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
-        let seat = self.seats.get_mut(index)?.as_mut()?;
-        let lane = self.lanes.get(usize::from(seat.book.get(place)?.job.lane))?;
-        let lent = seat.book.lend(place, &lane.memory, self.now_ns);
+        let seat = self.runtimes.get_mut(index)?.as_mut()?;
+        let lane = self.lanes.get(usize::from(seat.requests.get(place)?.job.lane))?;
+        let lent = seat.requests.lend(place, &lane.memory, self.now_ns);
         let refused = match lent.map(|op| seat.export.store.submit(op)) {
             Some(Ok(())) => return None,
             Some(Err(Full(op))) => Some(op),
             None => None,
         };
         stats.counters.store_full += 1;
-        Some(seat.book.give_up(place, refused)?.unanswered())
+        Some(seat.requests.give_up(place, refused)?.unanswered())
     }
 
     /// The followers of a leader that is not executed.
@@ -370,17 +370,17 @@ impl Desk {
     }
 
     fn next_follower(&mut self, index: usize, leader: u16) -> Option<Pending> {
-        self.seats.get_mut(index)?.as_mut()?.book.next_follower(leader)
+        self.runtimes.get_mut(index)?.as_mut()?.requests.next_follower(leader)
     }
 
     /// The store of export `index` has finished something.
     fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
-        let Some(Some(seat)) = self.seats.get_mut(index) else { return };
+        let Some(Some(seat)) = self.runtimes.get_mut(index) else { return };
         let Completion { token, result } = completion;
         if token == NOBODYS && std::mem::take(&mut seat.measuring) {
             return seat.follow_size(&self.directory);
         }
-        let Some(pending) = seat.book.complete(token) else {
+        let Some(pending) = seat.requests.complete(token) else {
             stats.counters.stale_completions += 1;
             return;
         };
@@ -403,7 +403,7 @@ impl Desk {
     ) -> Option<Done> {
         stats.completed(pending.content.kind, result);
         if result.is_err()
-            && let Some(Some(seat)) = self.seats.get(index)
+            && let Some(Some(seat)) = self.runtimes.get(index)
             && seat.export.store.degraded().is_some()
         {
             self.directory.mark_degraded(seat.address());
@@ -416,7 +416,7 @@ impl Desk {
         let Pending { job, content, .. } = &pending;
         if content.kind.writes() && result != Err(Fault::Transient) {
             let arrival = job.arrival(self.lanes.get(usize::from(job.lane))?.worker);
-            let seat = self.seats.get_mut(usize::from(job.export))?.as_mut()?;
+            let seat = self.runtimes.get_mut(usize::from(job.export))?.as_mut()?;
             match seat.answered.writes.record(job, arrival, content, result, self.now_ns) {
                 Recorded::Kept => {}
                 Recorded::TagReused => stats.counters.tags_reused += 1,
@@ -432,7 +432,7 @@ impl Desk {
             // It may succeed the next time; an error would be final.
             return Some(pending.unanswered());
         }
-        let state = &self.seat(pending.job.export)?.export.state;
+        let state = &self.runtime(pending.job.export)?.export.state;
         let lane = self.lanes.get(usize::from(pending.job.lane))?;
         let Pending { ata, content, operation, lent_ns, .. } = pending;
         let reply = command::finish(&ata, content.kind, result, state);

@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::answered::{AnsweredWrites, Observed};
 use super::answered_sets::AnsweredSets;
-use super::book::Book;
+use super::request_table::RequestTable;
 use super::directory::Directory;
 use super::identified::Identified;
 use super::inflight::Pending;
@@ -27,9 +27,9 @@ pub(super) const NOBODYS: u32 = u32::MAX;
 
 /// An export, with all the memory that its worker needs for it.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ExportRuntime {
     pub(super) export: Export,
-    pub(super) book: Book,
+    pub(super) requests: RequestTable,
     pub(super) answered: Answered,
     /// Its size is being looked at, for nobody who asked on the wire.
     pub(super) measuring: bool,
@@ -38,7 +38,7 @@ pub struct Seat {
     pub(super) tally: Tally,
     /// Who gets it when nothing is under way any more. Until then, what still
     /// comes for it gets no answer.
-    pub(super) leaving: Option<Sender<Box<Seat>>>,
+    pub(super) leaving: Option<Sender<Box<ExportRuntime>>>,
     /// Who wants to know its size when the look at it has ended.
     pub(super) wants_size: Option<Sender<u64>>,
     /// Where its state is kept.
@@ -100,7 +100,7 @@ pub struct ExportSnapshot {
     pub tally: Tally,
 }
 
-impl Seat {
+impl ExportRuntime {
     /// A seat with room for so many requests. All memory is taken here, by who
     /// calls, and the store is told of the areas that its buffers lie in.
     pub fn new(mut export: Export, in_flight: u16, areas: &[Area]) -> Self {
@@ -109,7 +109,7 @@ impl Seat {
         let (kept, export_key) = (export.state.revision(), export.key.clone());
         Self {
             export,
-            book: Book::new(in_flight),
+            requests: RequestTable::new(in_flight),
             answered: Answered::new(),
             measuring: false,
             used: false,
@@ -173,12 +173,12 @@ impl Seat {
 
     /// Requests to it that have not been answered.
     pub(super) fn in_flight(&self) -> usize {
-        self.book.len() + self.parked.len()
+        self.requests.len() + self.parked.len()
     }
 
     /// Whether its store has nothing to do, and nothing to tell.
     pub(super) fn is_quiet(&self) -> bool {
-        self.book.len() == 0 && !self.measuring
+        self.requests.len() == 0 && !self.measuring
     }
 
     /// Has its size looked at, unless the last look has not ended: a disk that
@@ -237,7 +237,7 @@ impl Seat {
             address: self.address(),
             read_only: state.settings.read_only,
             geometry: state.geometry,
-            in_flight: self.book.len(),
+            in_flight: self.requests.len(),
             config: state.config().to_vec(),
             mask: state.mask().to_vec(),
             reservation: state.reservation().to_vec(),

@@ -4,9 +4,9 @@ use crossbeam_channel::Sender;
 
 use super::super::job::Done;
 use super::super::keep::{Keep, Kept, Waits};
-use super::Desk;
+use super::ExportSet;
 
-impl Desk {
+impl ExportSet {
     /// What initiators set goes to this keeper from now on.
     pub fn set_keeper(&mut self, worker: u16, keeper: Sender<Keep>) {
         self.keeper = Some((worker, keeper));
@@ -29,7 +29,7 @@ impl Desk {
     /// Takes a reservation or a mask list away, and tells when that is on stable
     /// storage. Returns a request that now gets no answer, because too many wait.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) -> Option<Done> {
-        let seat = self.seats.get_mut(usize::from(index))?.as_mut()?;
+        let seat = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
         match what {
             Clear::Reservation => {
                 // An empty list fits.
@@ -52,7 +52,7 @@ impl Desk {
 
     /// Returns who need not wait, or may not any more.
     fn park(&mut self, index: u16, waits: Waits) -> Option<Parking> {
-        let Some(Some(seat)) = self.seats.get_mut(usize::from(index)) else {
+        let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) else {
             return Some(Parking::Dropped(waits));
         };
         let revision = seat.export.state.revision();
@@ -77,7 +77,7 @@ impl Desk {
 
     /// So much of a state is on stable storage: replies that have waited for it.
     pub fn kept(&mut self, kept: Kept, done: &mut Vec<Done>) {
-        let Some(Some(seat)) = self.seats.get_mut(usize::from(kept.export)) else { return };
+        let Some(Some(seat)) = self.runtimes.get_mut(usize::from(kept.export)) else { return };
         if seat.number != kept.number {
             return;
         }

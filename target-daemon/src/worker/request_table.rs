@@ -13,7 +13,7 @@ use crate::store::{Op, Overlap, Span};
 /// The requests of an export that its store is working on, and those that wait
 /// for others which they overlap.
 #[derive(Debug)]
-pub struct Book {
+pub struct RequestTable {
     slab: Slab,
     overlap: Overlap,
     /// By the index of their leader in the slab.
@@ -37,7 +37,7 @@ pub enum Admitted {
     Waits,
 }
 
-impl Book {
+impl RequestTable {
     /// A book with room for `size` requests. All memory is taken here.
     pub fn new(size: u16) -> Self {
         Self {
