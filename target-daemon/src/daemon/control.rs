@@ -104,7 +104,7 @@ pub fn run(
                 vigil.reloaded(served.status(&unserved), true);
             }
         }
-        let closed = served.team.see_off();
+        let closed = served.team.reap_detached();
         answer::answer_awaited(served, &closed);
         served.team.note_used();
         served.team.watch_files();

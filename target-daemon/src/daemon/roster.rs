@@ -194,7 +194,7 @@ impl Team {
             None => seat,
         };
         let member = self.members.get(usize::from(owner.worker));
-        if !member.is_some_and(|member| member.insist(Order::TakeIn(owner.export, Box::new(seat)))) {
+        if !member.is_some_and(|member| member.insist(Order::Attach(owner.export, Box::new(seat)))) {
             let text = format!("worker {} does not answer: a store of it hangs", owner.worker);
             return Err(Failure::Machine(text.into()));
         }
@@ -221,7 +221,7 @@ impl Team {
         self.publish(self.directory.without(address));
         let (to, from) = bounded(1);
         if let Some(member) = self.members.get(usize::from(owner.worker)) {
-            member.insist(Order::LetGo(owner.export, to));
+            member.insist(Order::Detach(owner.export, to));
         }
         match from.recv_timeout(PATIENCE) {
             Ok(mut seat) => {
@@ -247,7 +247,7 @@ impl Team {
 
     /// Closes the stores of exports that have left meanwhile, and tells workers
     /// that did not answer. Returns how those were closed that took their time.
-    pub fn see_off(&mut self) -> Vec<(Address, Removed)> {
+    pub fn reap_detached(&mut self) -> Vec<(Address, Removed)> {
         self.roster.past.forget_answered();
         let directory = Arc::clone(&self.directory);
         let members = &self.members;
@@ -270,7 +270,7 @@ impl Team {
                 let (to, from) = bounded(1);
                 leaving.from = from;
                 if let Some(member) = members.get(usize::from(leaving.owner.worker)) {
-                    member.offer(Order::LetGo(leaving.owner.export, to));
+                    member.offer(Order::Detach(leaving.owner.export, to));
                 }
                 true
             }

@@ -22,14 +22,14 @@ impl<R: Rings> Worker<R> {
 
     /// Takes an export in, at an index that is free. Nobody can ask for it before
     /// a directory has it.
-    pub fn take_in(&mut self, index: u16, seat: ExportRuntime) {
-        self.exports.take_in(index, seat);
+    pub fn attach(&mut self, index: u16, seat: ExportRuntime) {
+        self.exports.attach(index, seat);
     }
 
     /// Gives an export up: it goes to `to` as soon as nothing is under way for
     /// it. What still comes for it gets no answer.
-    pub fn let_go(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
-        self.exports.let_go(index, to);
+    pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
+        self.exports.detach(index, to);
     }
 
     /// Other exports have come, or some have gone.

@@ -166,7 +166,7 @@ impl<R: Rings> Worker<R> {
         self.exports.harvest(&mut self.done, &mut self.stats);
         let mut finished = self.finish(clock);
         // Now that all of theirs is counted.
-        if self.exports.see_off(&mut self.done) {
+        if self.exports.reap_detached(&mut self.done) {
             finished += self.finish(clock);
         }
         // First: it may turn out that the kernel has to be told.

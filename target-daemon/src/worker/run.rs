@@ -58,10 +58,10 @@ pub enum Order {
     /// Other exports have come, or some have gone.
     Directory(Arc<Directory>),
     /// Take an export in, at an index that is free.
-    TakeIn(u16, Box<ExportRuntime>),
+    Attach(u16, Box<ExportRuntime>),
     /// Give up the export at this index, as soon as nothing is under way for it.
     /// First every worker has a directory without it.
-    LetGo(u16, Sender<Box<ExportRuntime>>),
+    Detach(u16, Sender<Box<ExportRuntime>>),
     /// Take a reservation or mask list of the export at this index away, and tell
     /// when that is on stable storage.
     Clear(u16, Clear, Sender<()>),
@@ -184,11 +184,11 @@ impl<R: Rings> Worker<R> {
                 let _ = to.send(self.export(index));
             }
             Order::Directory(directory) => self.set_directory(directory),
-            Order::TakeIn(index, seat) => {
+            Order::Attach(index, seat) => {
                 bed.add_store(seat.fd());
-                self.take_in(index, *seat);
+                self.attach(index, *seat);
             }
-            Order::LetGo(index, to) => self.let_go(index, to),
+            Order::Detach(index, to) => self.detach(index, to),
             Order::Change(index, settings) => self.change(index, *settings),
             Order::Clear(index, what, to) => self.clear(index, what, to),
             Order::Kept(kept) => self.kept(kept),

@@ -30,7 +30,7 @@ fn seat(at: Address, store: impl Store + 'static) -> ExportRuntime {
 /// The export takes a seat of worker 0, and all workers know.
 fn add(target: &mut FakeTarget, at: Address, index: u16, store: &FakeStore) {
     let owner = Owner { worker: 0, export: index };
-    target.workers[0].take_in(index, seat(at, store.clone()));
+    target.workers[0].attach(index, seat(at, store.clone()));
     let directory = target.directory.with(aoe::Address { shelf: at.0, slot: at.1 }, owner);
     target.publish(directory);
 }
@@ -51,7 +51,7 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
     assert_eq!(leaving.pending().len(), 1);
     forget(&mut target, SECOND);
     let (to, from) = bounded(1);
-    target.workers[0].let_go(3, to);
+    target.workers[0].detach(3, to);
     target.settle();
     assert!(from.try_recv().is_err(), "its store has not finished");
     // Nothing new comes to it, and the other one does not notice.
@@ -82,7 +82,7 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
         // Worker 1 hands it over; worker 0 takes it when the seat is free.
         target.deliver(1, &on_lane(1, write(DISK, 1, 8, &pattern(1, 8, 1))).bytes());
         target.workers[1].turn(&target.clock);
-        target.workers[0].let_go(0, to);
+        target.workers[0].detach(0, to);
         target.workers[0].settle(&target.clock);
         let new = store(Order::Submitted, 64);
         if let Some(at) = next {
@@ -107,10 +107,10 @@ fn a_copy_is_known_after_its_export_was_reopened() {
         assert_eq!(target.exchange(0, &ask.bytes()), [good(ask, &[])]);
     }
     let (to, from) = bounded(1);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     let answered = from.try_recv().unwrap().take_answered();
-    target.workers[0].take_in(0, seat(DISK, store.clone()).remembering(answered));
+    target.workers[0].attach(0, seat(DISK, store.clone()).remembering(answered));
     assert_eq!(target.exchange(0, &old.bytes()), [good(&old, &[])]);
     assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "answered again, and not executed");
     assert_eq!(target.count(|c| c.repeated), 1);
@@ -135,7 +135,7 @@ fn an_export_that_leaves_takes_nothing_new() {
     }
     target.workers[1].turn(&target.clock);
     let (to, from) = bounded(1);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     assert_eq!((store.submitted().len(), target.dropped(DropReason::Address)), (1, 2));
     assert_eq!(target.sent(1), Vec::<Vec<u8>>::new());
@@ -157,7 +157,7 @@ fn an_export_does_not_inherit_the_past_of_its_seat() {
     assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
     let (to, from) = bounded(1);
     forget(&mut target, DISK);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     drop(from.try_recv().unwrap());
     add(&mut target, DISK, 0, &new);
@@ -224,7 +224,7 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
     assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     forget(&mut target, DISK);
     let (to, from) = bounded(1);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     let tally = from.try_recv().unwrap().tally().clone();
     let unanswered = Operation::ALL.iter().map(|one| tally.requests(*one, Outcome::Unanswered)).sum::<u64>();

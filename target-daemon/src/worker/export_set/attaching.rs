@@ -13,7 +13,7 @@ use crate::shelf::Settings;
 
 impl ExportSet {
     /// An export takes a seat that is free.
-    pub fn take_in(&mut self, index: u16, seat: ExportRuntime) {
+    pub fn attach(&mut self, index: u16, seat: ExportRuntime) {
         let index = usize::from(index);
         if self.runtimes.len() <= index {
             self.runtimes.resize_with(index + 1, || None);
@@ -26,7 +26,7 @@ impl ExportSet {
     }
 
     /// An export gives up its seat as soon as nothing is under way for it.
-    pub fn let_go(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
+    pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
         if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) {
             seat.leaving = Some(to);
             self.some_leave = true;
@@ -72,7 +72,7 @@ impl ExportSet {
 
     /// Gives those away that were let go and have nothing under way. Returns whether
     /// requests were let go with them.
-    pub fn see_off(&mut self, done: &mut Vec<Done>) -> bool {
+    pub fn reap_detached(&mut self, done: &mut Vec<Done>) -> bool {
         if !std::mem::take(&mut self.some_leave) {
             return false;
         }

@@ -201,8 +201,8 @@ impl World {
         let Some(command) = self.commands[index].pop_front() else { return false };
         match command {
             Command::Directory(directory) => worker.set_directory(directory),
-            Command::LetGo(export, to) => worker.let_go(export, to),
-            Command::TakeIn(export, seat) => worker.take_in(export, *seat),
+            Command::LetGo(export, to) => worker.detach(export, to),
+            Command::TakeIn(export, seat) => worker.attach(export, *seat),
             Command::Measure => worker.measure(),
         }
         true
