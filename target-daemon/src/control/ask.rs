@@ -134,7 +134,7 @@ pub enum Ask {
 #[derive(Clone, Debug)]
 pub struct Asker {
     to: Sender<Ask>,
-    bell: Arc<Bell>,
+    bell: Arc<WakeFd>,
 }
 
 /// The end of the control thread. Its descriptor is readable when something may
@@ -142,12 +142,12 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct Asked {
     from: Receiver<Ask>,
-    bell: Arc<Bell>,
+    bell: Arc<WakeFd>,
 }
 
 /// What both ends have.
 #[derive(Debug)]
-struct Bell {
+struct WakeFd {
     fd: OwnedFd,
     /// Nobody answers any more.
     ended: AtomicBool,
@@ -161,7 +161,7 @@ struct Bell {
 pub fn channel() -> io::Result<(Asker, Asked)> {
     let (to, from) = bounded(WAITING_MAX);
     let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let bell = Arc::new(Bell { fd, ended: AtomicBool::new(false) });
+    let bell = Arc::new(WakeFd { fd, ended: AtomicBool::new(false) });
     Ok((Asker { to, bell: Arc::clone(&bell) }, Asked { from, bell }))
 }
 

@@ -141,7 +141,7 @@ pub struct Vigil {
 impl Vigil {
     /// `status` is told when all is ready.
     pub fn new(manager: Manager, team: &Team, status: String) -> Self {
-        Self { manager, pulse: Pulse::new(team.beats()), status, well: true, ready: false }
+        Self { manager, pulse: Pulse::new(team.heartbeats()), status, well: true, ready: false }
     }
 
     /// One round. All is ready when the first announcement has gone out.
@@ -151,7 +151,7 @@ impl Vigil {
             info!("ready: {}", self.status);
             self.manager.ready(&self.status);
         }
-        self.pulse.follow(&self.manager, team.beats());
+        self.pulse.follow(&self.manager, team.heartbeats());
     }
 
     /// A reload begins; [`Self::reloaded`] has to follow.

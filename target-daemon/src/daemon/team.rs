@@ -204,8 +204,8 @@ impl Team {
     }
 
     /// How often each worker has turned.
-    pub fn beats(&self) -> Vec<u64> {
-        self.members.iter().map(|member| member.waker.beats()).collect()
+    pub fn heartbeats(&self) -> Vec<u64> {
+        self.members.iter().map(|member| member.waker.heartbeats()).collect()
     }
 
     /// Whether all have done what was asked of them so far, and what others
@@ -214,9 +214,9 @@ impl Team {
         let deadline = Instant::now() + PATIENCE;
         // Twice: an announcement may be made by one worker and sent by another.
         (0..2).all(|_| {
-            let before = self.beats();
+            let before = self.heartbeats();
             let settled = || {
-                let turned = self.beats().iter().zip(&before).all(|(now, before)| *now > before + 1);
+                let turned = self.heartbeats().iter().zip(&before).all(|(now, before)| *now > before + 1);
                 turned && self.members.iter().all(|member| member.orders.is_empty())
             };
             while !settled() && Instant::now() < deadline {
@@ -324,7 +324,7 @@ impl Member {
             Idle::Adaptive => IdlePolicy::Adaptive { spin: SPIN },
             Idle::Spin => IdlePolicy::Spin,
         };
-        let bed = worker.bed(&waker).map_err(|e| Failure::machine("cannot wait for the lanes", e))?;
+        let bed = worker.waiter(&waker).map_err(|e| Failure::machine("cannot wait for the lanes", e))?;
         let body = move || {
             if let Some(core) = core {
                 if core_affinity::set_for_current(core) {

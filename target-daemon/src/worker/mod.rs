@@ -49,7 +49,7 @@ use std::sync::Arc;
 pub use export_set::Clear;
 pub use directory::{Directory, Owner};
 pub use exchange::Exchange;
-pub use idle::{Bed, IdlePolicy, Waker};
+pub use idle::{EpollWaiter, IdlePolicy, Waker};
 pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
 pub use run::{LanePlace, Order, Snapshot, WithExports, run};

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::export_set::Clear;
 use super::directory::Directory;
-use super::idle::{Bed, IdlePolicy, Waker};
+use super::idle::{EpollWaiter, IdlePolicy, Waker};
 use super::keep::Kept;
 use super::export_runtime::{ExportSnapshot, ExportRuntime};
 use super::stats::Stats;
@@ -123,7 +123,7 @@ pub struct LanePlace {
 pub fn run<R: Rings>(
     mut worker: Worker<R>,
     orders: &Receiver<Order>,
-    bed: &Bed,
+    waiter: &EpollWaiter,
     idle: IdlePolicy,
 ) -> Snapshot {
     let clock = Monotonic;
@@ -139,7 +139,7 @@ pub fn run<R: Rings>(
             last_work = Instant::now();
             counted = Duration::ZERO;
         }
-        bed.beat();
+        waiter.heartbeat();
         match orders.try_recv() {
             Ok(Order::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
@@ -147,12 +147,12 @@ pub fn run<R: Rings>(
                 let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
             }
             Ok(Order::Drain) => draining_since = Some(Instant::now()),
-            Ok(order) => worker.carry_out(order, bed, &clock),
+            Ok(order) => worker.carry_out(order, waiter, &clock),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
                 let quiet = last_work.elapsed();
-                let slept = worker.rest(quiet, idle, bed, orders);
+                let slept = worker.rest(quiet, idle, waiter, orders);
                 let quiet = if slept { last_work.elapsed() } else { quiet };
                 worker.stats.idle += quiet.saturating_sub(counted);
                 counted = quiet;
@@ -175,7 +175,7 @@ impl Clock for Monotonic {
 
 impl<R: Rings> Worker<R> {
     /// Orders that are carried out at once.
-    fn carry_out(&mut self, order: Order, bed: &Bed, clock: &impl Clock) {
+    fn carry_out(&mut self, order: Order, bed: &EpollWaiter, clock: &impl Clock) {
         match order {
             Order::Announce { interface, audience } => self.announce(interface, &audience, clock),
             Order::Measure => self.measure(),
@@ -217,12 +217,12 @@ impl<R: Rings> Worker<R> {
     /// # Errors
     ///
     /// Those of `epoll`.
-    pub fn bed(&self, waker: &Waker) -> io::Result<Bed> {
-        Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.exports.fds())
+    pub fn waiter(&self, waker: &Waker) -> io::Result<EpollWaiter> {
+        EpollWaiter::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.exports.fds())
     }
 
     /// Spins, or sleeps until something happens: true.
-    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &Bed, orders: &Receiver<Order>) -> bool {
+    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &EpollWaiter, orders: &Receiver<Order>) -> bool {
         let IdlePolicy::Adaptive { spin } = idle else {
             std::hint::spin_loop();
             return false;

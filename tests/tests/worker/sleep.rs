@@ -64,7 +64,7 @@ fn serve(has_fd: bool) -> (u64, Duration) {
     let bell = wakers[0].clone();
     let worker = workers.pop().unwrap();
     let thread = thread::spawn(move || {
-        let bed = worker.bed(&wakers[0]).unwrap();
+        let bed = worker.waiter(&wakers[0]).unwrap();
         worker::run(worker, &inbox, &bed, IdlePolicy::Adaptive { spin: Duration::from_micros(50) })
     });
     let (mut idle, mut shortest) = (u64::MAX, Duration::MAX);
