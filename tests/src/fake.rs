@@ -11,7 +11,7 @@ use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clock, Counters, Directory, Exchange, Owner, Parts, SharedLane, Waker, Worker};
+use xblade::worker::{Clock, Counters, Directory, WorkerChannels, Owner, WorkerConfig, SharedLane, Waker, Worker};
 
 use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, THIN, Target};
 
@@ -163,17 +163,17 @@ impl FakeTarget {
         let shared: Arc<[_]> = shared.into();
         let (shelves, directory) = distribute(plan.exports, plan.workers, &plan.acl);
         let chunks: Vec<_> = own.iter().map(|lanes| lanes.len() * plan.chunks as usize).collect();
-        let ends = Exchange::connect(&chunks).expect("an eventfd");
+        let ends = WorkerChannels::connect(&chunks).expect("an eventfd");
         let wakers = ends.iter().map(|(_, waker)| waker.clone()).collect();
         let workers =
             own.into_iter().zip(shelves).zip(ends).enumerate().map(|(index, ((lanes, shelf), end))| {
-                let parts = Parts {
+                let parts = WorkerConfig {
                     index: index as u16,
                     lanes,
                     shared: Arc::clone(&shared),
                     shelf,
                     directory: Arc::clone(&directory),
-                    exchange: end.0,
+                    channels: end.0,
                     buffer_count: plan.buffer_count,
                     in_flight: plan.in_flight,
                 };

@@ -11,7 +11,7 @@ use xblade::ring::{FakeRings, FakeWire};
 use xblade::shelf::{Export, Shelf};
 use xblade::store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
 use xblade::wire::Request;
-use xblade::worker::{Clock, Directory, Exchange, Owner, Parts, SharedLane, Worker};
+use xblade::worker::{Clock, Directory, WorkerChannels, Owner, WorkerConfig, SharedLane, Worker};
 
 use crate::frames::{self, ADVERT, EXPORT, MTU, READ, TARGET, WRITE};
 use crate::{BATCH, Case};
@@ -142,15 +142,15 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     shared.update(TARGET, MTU);
     let mut shelf = Shelf::default();
     shelf.insert(Export::new(frames::settings(), store)).expect("a free address");
-    let mut ends = Exchange::connect(&[CHUNKS as usize]).expect("an eventfd");
+    let mut ends = WorkerChannels::connect(&[CHUNKS as usize]).expect("an eventfd");
     let (exchange, _) = ends.pop().expect("one end");
-    let parts = Parts {
+    let parts = WorkerConfig {
         index: 0,
         lanes: vec![(0, lane)],
         shared: Arc::new([shared]),
         shelf,
         directory: Arc::new(Directory::new(vec![(EXPORT, Owner { worker: 0, export: 0 })])),
-        exchange,
+        channels: exchange,
         buffer_count: ADVERT.buffer_count,
         in_flight: 64,
     };

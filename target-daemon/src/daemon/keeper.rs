@@ -25,7 +25,7 @@ use crate::privilege::{self, Role};
 use crate::shelf::{Belongs, Export, Saved};
 use crate::store::Data;
 use crate::wire::aoe::Address;
-use crate::worker::{Keep, Kept, Order, Waker};
+use crate::worker::{Keep, Kept, WorkerCommand, Waker};
 
 /// States that may wait to be written.
 const WAITING_MAX: usize = 64;
@@ -80,7 +80,7 @@ impl Keeper {
     }
 
     /// Begins to write, and to tell the workers.
-    pub fn start(&mut self, workers: Vec<(Sender<Order>, Waker)>) -> Result<(), Failure> {
+    pub fn start(&mut self, workers: Vec<(Sender<WorkerCommand>, Waker)>) -> Result<(), Failure> {
         let (from, end, folder) = (self.from.clone(), self.end.1.clone(), self.folder.clone());
         let (used, interfaces) = (self.used.1.clone(), self.interfaces.clone());
         let body = move || {
@@ -134,7 +134,7 @@ fn run(
     (used, interfaces): (&Receiver<Belongs>, &[String]),
     end: &Receiver<()>,
     folder: &Path,
-    workers: &[(Sender<Order>, Waker)],
+    workers: &[(Sender<WorkerCommand>, Waker)],
 ) {
     // The newest state of each export that has not been written yet.
     let mut waiting: BTreeMap<String, Keep> = BTreeMap::new();
@@ -196,11 +196,11 @@ fn run(
     }
 }
 
-fn tell(workers: &[(Sender<Order>, Waker)], keep: &Keep) {
+fn tell(workers: &[(Sender<WorkerCommand>, Waker)], keep: &Keep) {
     let Some((orders, waker)) = workers.get(usize::from(keep.worker)) else { return };
     let kept = Kept { export: keep.export, number: keep.number, revision: keep.revision };
     // A worker that does not take it hangs in a store: its host asks again.
-    let _ = orders.send_timeout(Order::Kept(kept), AGAIN);
+    let _ = orders.send_timeout(WorkerCommand::Kept(kept), AGAIN);
     waker.ring();
 }
 

@@ -19,7 +19,7 @@ use crate::control::{ExportView, Refusal};
 use crate::shelf::Settings;
 use crate::store::Replaced;
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, Directory, ExportSnapshot, Order, Owner, ExportRuntime, SharedLane, WithExports};
+use crate::worker::{Clear, Directory, ExportSnapshot, WorkerCommand, Owner, ExportRuntime, SharedLane, WithExports};
 
 /// What the control thread knows of an export.
 #[derive(Clone, Debug)]
@@ -194,7 +194,7 @@ impl Team {
             None => seat,
         };
         let member = self.members.get(usize::from(owner.worker));
-        if !member.is_some_and(|member| member.insist(Order::Attach(owner.export, Box::new(seat)))) {
+        if !member.is_some_and(|member| member.insist(WorkerCommand::Attach(owner.export, Box::new(seat)))) {
             let text = format!("worker {} does not answer: a store of it hangs", owner.worker);
             return Err(Failure::Machine(text.into()));
         }
@@ -221,7 +221,7 @@ impl Team {
         self.publish(self.directory.without(address));
         let (to, from) = bounded(1);
         if let Some(member) = self.members.get(usize::from(owner.worker)) {
-            member.insist(Order::Detach(owner.export, to));
+            member.insist(WorkerCommand::Detach(owner.export, to));
         }
         match from.recv_timeout(PATIENCE) {
             Ok(mut seat) => {
@@ -252,7 +252,7 @@ impl Team {
         let directory = Arc::clone(&self.directory);
         let members = &self.members;
         self.roster.behind.retain(|index| {
-            let order = Order::Directory(Arc::clone(&directory));
+            let order = WorkerCommand::Directory(Arc::clone(&directory));
             !members.get(*index).is_none_or(|member| member.offer(order))
         });
         let mut gone = Vec::new();
@@ -270,7 +270,7 @@ impl Team {
                 let (to, from) = bounded(1);
                 leaving.from = from;
                 if let Some(member) = members.get(usize::from(leaving.owner.worker)) {
-                    member.offer(Order::Detach(leaving.owner.export, to));
+                    member.offer(WorkerCommand::Detach(leaving.owner.export, to));
                 }
                 true
             }
@@ -310,7 +310,7 @@ impl Team {
         record.settings = settings.clone();
         let owner = record.owner;
         if let Some(member) = self.members.get(usize::from(owner.worker)) {
-            member.insist(Order::Change(owner.export, Box::new(settings)));
+            member.insist(WorkerCommand::Change(owner.export, Box::new(settings)));
         }
         self.has_taken_effect();
     }
@@ -320,7 +320,7 @@ impl Team {
         self.directory = Arc::new(directory);
         self.roster.behind.clear();
         for (index, member) in self.members.iter().enumerate() {
-            if !member.insist(Order::Directory(Arc::clone(&self.directory))) {
+            if !member.insist(WorkerCommand::Directory(Arc::clone(&self.directory))) {
                 warn!("worker {index} does not answer: it learns of the change when it does");
                 self.roster.behind.push(index);
             }
@@ -364,7 +364,7 @@ impl Team {
         let record = self.roster.get(address).ok_or_else(hung)?;
         let (to, from) = bounded(1);
         let member = self.members.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
-        member.order(Order::MeasureOne(record.owner.export, to));
+        member.order(WorkerCommand::MeasureOne(record.owner.export, to));
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
 
@@ -382,13 +382,13 @@ impl Team {
         let record = self.roster.get(address).ok_or_else(hung)?;
         let (to, from) = bounded(1);
         let member = self.members.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
-        member.order(Order::Clear(record.owner.export, what, to));
+        member.order(WorkerCommand::Clear(record.owner.export, what, to));
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
 
     fn ask(&self, owner: Owner) -> Option<ExportSnapshot> {
         let (to, from) = bounded(1);
-        self.members.get(usize::from(owner.worker))?.order(Order::Export(owner.export, to));
+        self.members.get(usize::from(owner.worker))?.order(WorkerCommand::Export(owner.export, to));
         from.recv_timeout(PATIENCE).ok()?
     }
 }

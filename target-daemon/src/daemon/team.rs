@@ -24,7 +24,7 @@ use crate::shelf::Shelf;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, Exchange, IdlePolicy, Order, Owner, Parts, SharedLane, Snapshot, Tracer, Waker,
+    self, Directory, WorkerChannels, IdlePolicy, WorkerCommand, Owner, WorkerConfig, SharedLane, Snapshot, Tracer, Waker,
     WithExports, Worker,
 };
 
@@ -64,7 +64,7 @@ pub struct Left {
 }
 
 pub(super) struct Member {
-    orders: Sender<Order>,
+    orders: Sender<WorkerCommand>,
     waker: Waker,
     thread: Option<JoinHandle<Snapshot>>,
 }
@@ -92,7 +92,7 @@ impl Team {
             .map(|group| group.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum())
             .collect();
         let exchange =
-            Exchange::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+            WorkerChannels::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
         let keeper = options.service.state.0.as_deref();
         let keeper = keeper.map(|folder| Keeper::new(folder, names_of(interfaces)));
         let mut team = Self {
@@ -106,13 +106,13 @@ impl Team {
         };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
         for (index, ((lanes, shelf), (exchange, waker))) in seats {
-            let parts = Parts {
+            let parts = WorkerConfig {
                 index: index as u16,
                 lanes,
                 shared: Arc::clone(&shared),
                 shelf,
                 directory: Arc::clone(&directory),
-                exchange,
+                channels: exchange,
                 buffer_count: options.buffer_count,
                 in_flight: team.in_flight,
             };
@@ -161,7 +161,7 @@ impl Team {
         let first = self.lanes.iter().find(|lane| lane.interface == interface);
         let member = first.and_then(|lane| self.members.get(usize::from(lane.worker)));
         if let Some(member) = member {
-            member.order(Order::Announce { interface, audience });
+            member.order(WorkerCommand::Announce { interface, audience });
         }
     }
 
@@ -185,7 +185,7 @@ impl Team {
     /// piles up where a store does not answer.
     pub fn measure(&self) -> bool {
         let idle = self.members.iter().filter(|member| member.orders.is_empty());
-        idle.inspect(|member| member.order(Order::Measure)).count() == self.members.len()
+        idle.inspect(|member| member.order(WorkerCommand::Measure)).count() == self.members.len()
     }
 
     /// The size of every export in sectors, as it was last seen.
@@ -235,7 +235,7 @@ impl Team {
     /// Has all workers tell of single requests and frames, or no more.
     pub fn trace(&self, tracer: Option<&Tracer>) {
         for member in &self.members {
-            member.order(Order::Trace(tracer.cloned()));
+            member.order(WorkerCommand::Trace(tracer.cloned()));
         }
     }
 
@@ -248,7 +248,7 @@ impl Team {
     /// that does not answer has left behind.
     pub fn stop(mut self, interfaces: &[Interface]) -> (String, Left) {
         for member in &self.members {
-            member.order(Order::Drain);
+            member.order(WorkerCommand::Drain);
         }
         let deadline = Instant::now() + DRAIN_LIMIT;
         // In two rounds, because a worker that is idle now may still get a
@@ -303,7 +303,7 @@ impl Team {
     pub fn snapshots(&self, exports: WithExports) -> Vec<Snapshot> {
         let (to, from) = bounded(self.members.len());
         for member in &self.members {
-            member.order(Order::Report(to.clone(), exports));
+            member.order(WorkerCommand::Report(to.clone(), exports));
         }
         drop(to);
         let deadline = Instant::now() + PATIENCE;
@@ -345,7 +345,7 @@ impl Member {
 
     /// As [`Self::order`], but waits for room: `false` if the worker does not
     /// answer, or has ended.
-    pub(super) fn insist(&self, order: Order) -> bool {
+    pub(super) fn insist(&self, order: WorkerCommand) -> bool {
         self.waker.ring();
         let sent = self.orders.send_timeout(order, PATIENCE).is_ok();
         self.waker.ring();
@@ -353,13 +353,13 @@ impl Member {
     }
 
     /// As [`Self::order`]: `false` if it was not taken.
-    pub(super) fn offer(&self, order: Order) -> bool {
+    pub(super) fn offer(&self, order: WorkerCommand) -> bool {
         let sent = self.orders.try_send(order).is_ok();
         self.waker.ring();
         sent
     }
 
-    pub(super) fn order(&self, order: Order) {
+    pub(super) fn order(&self, order: WorkerCommand) {
         // Refused only by a worker that has ended or is stuck; both are
         // reported by whoever waits for the answer.
         let _ = self.offer(order);

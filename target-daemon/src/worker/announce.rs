@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Clock, OwnLane, Owner, SharedLane, Worker};
+use super::{Clock, LaneState, Owner, SharedLane, Worker};
 use crate::ring::Rings;
 use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
@@ -13,7 +13,7 @@ impl<R: Rings> Worker<R> {
     /// Tells hosts on an interface about exports, each about those that it may
     /// use: by a query that nobody sent, from who is to hear the answer.
     pub fn announce(&mut self, interface: usize, audience: &[(Address, Mac)], clock: &impl Clock) {
-        let on_it = |own: &OwnLane<R>| {
+        let on_it = |own: &LaneState<R>| {
             self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
         };
         let Some(at) = self.lanes.iter().position(on_it) else { return };

@@ -43,7 +43,7 @@ mod source;
 
 use self::source::{Late, Record, Source};
 use super::content::Content;
-use super::job::{Arrival, Job};
+use super::messages::{Arrival, Inbound};
 use super::tag_order::{Fit, HORIZON_NS, TagOrder, may_be_ordered};
 use crate::plant::{Bug, planted};
 use crate::store::Fault;
@@ -179,7 +179,7 @@ impl AnsweredWrites {
     /// An ATA request has arrived: its tag says something, and IDENTIFY says more. Returns
     /// whether its host may have booted.
     #[inline]
-    pub fn observe(&mut self, job: &Job, kind: Observed, now_ns: u64) -> bool {
+    pub fn observe(&mut self, job: &Inbound, kind: Observed, now_ns: u64) -> bool {
         // Most requests where one host uses the export, so it costs next to nothing. Of
         // several addresses all has to be known to tell whether they are of one host.
         let alone = self.used == 1 || self.joined || !self.settled_in_order;
@@ -191,7 +191,7 @@ impl AnsweredWrites {
     }
 
     /// `None` if there is no place for its source.
-    fn observe_tag(&mut self, job: &Job, kind: Observed, now_ns: u64) -> Option<bool> {
+    fn observe_tag(&mut self, job: &Inbound, kind: Observed, now_ns: u64) -> Option<bool> {
         let at = self.place(job.header.ether.src, false, now_ns)?;
         let tag = job.header.tag;
         let host = self.sources.get(at)?.host;
@@ -234,7 +234,7 @@ impl AnsweredWrites {
     }
 
     /// What is known of a write that has arrived.
-    pub fn find(&mut self, job: &Job, content: &Content, now_ns: u64) -> Found {
+    pub fn find(&mut self, job: &Inbound, content: &Content, now_ns: u64) -> Found {
         if planted(Bug::NoHistory) {
             return Found::New;
         }
@@ -251,7 +251,7 @@ impl AnsweredWrites {
 
     /// Whether an overlapping write that was sent later has been answered, or may have
     /// been: then this one is not to be executed.
-    pub fn is_overtaken(&self, job: &Job, arrival: Arrival, content: &Content, now_ns: u64) -> bool {
+    pub fn is_overtaken(&self, job: &Inbound, arrival: Arrival, content: &Content, now_ns: u64) -> bool {
         let Arrival { earliest_ns, worker, .. } = arrival;
         let by_arrival = self.latest.beside(worker) > earliest_ns && !planted(Bug::NoArrivalOrder);
         let host = self.host_with_later(job);
@@ -265,7 +265,7 @@ impl AnsweredWrites {
     #[inline(never)]
     fn has_later(
         &self,
-        job: &Job,
+        job: &Inbound,
         arrival: Arrival,
         content: &Content,
         (by_arrival, host): (bool, Option<usize>),
@@ -284,7 +284,7 @@ impl AnsweredWrites {
     /// The host of a request whose tag is in its order, if a request has come that it sent
     /// later. Of most there is none.
     #[inline]
-    fn host_with_later(&self, job: &Job) -> Option<usize> {
+    fn host_with_later(&self, job: &Inbound) -> Option<usize> {
         let (at, tag) = (self.find_source(job.header.ether.src)?, job.header.tag);
         let host = self.sources.get(at)?.host;
         let order = &self.sources.get(host)?.order;
@@ -295,7 +295,7 @@ impl AnsweredWrites {
     /// A write was answered with this.
     pub fn record(
         &mut self,
-        job: &Job,
+        job: &Inbound,
         arrival: Arrival,
         content: &Content,
         result: Result<(), Fault>,

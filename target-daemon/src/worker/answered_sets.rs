@@ -14,7 +14,7 @@
 //! Bounded: [`RECORDS_MAX`] requests an export. Where a source makes many, its own oldest
 //! goes first.
 
-use super::job::{Arrival, Job};
+use super::messages::{Arrival, Inbound};
 use super::tag_order::HORIZON_NS;
 use crate::plant::{Bug, planted};
 use crate::wire::aoe::Command;
@@ -58,7 +58,7 @@ impl AnsweredSets {
     }
 
     /// What is known of a request with this hash of its argument.
-    pub fn find(&self, job: &Job, arrival: Arrival, hash: u64, now_ns: u64) -> Known {
+    pub fn find(&self, job: &Inbound, arrival: Arrival, hash: u64, now_ns: u64) -> Known {
         if planted(Bug::NoSetHistory) {
             return Known::New;
         }
@@ -83,7 +83,7 @@ impl AnsweredSets {
     }
 
     /// A request was answered.
-    pub fn record(&mut self, job: &Job, arrival: Arrival, hash: u64, refused: bool, now_ns: u64) {
+    pub fn record(&mut self, job: &Inbound, arrival: Arrival, hash: u64, refused: bool, now_ns: u64) {
         let header = &job.header;
         let (source, tag, command) = (header.ether.src, header.tag, header.command);
         if self.records.len() == RECORDS_MAX {
@@ -110,7 +110,7 @@ impl AnsweredSets {
 impl Record {
     /// Whether it arrived after this request, at another worker, and asked for the same
     /// kind of thing.
-    fn is_later(&self, job: &Job, arrival: Arrival) -> bool {
+    fn is_later(&self, job: &Inbound, arrival: Arrival) -> bool {
         self.command == job.header.command
             && self.arrival.worker != arrival.worker
             && self.arrival.latest_ns > arrival.earliest_ns
@@ -127,16 +127,16 @@ mod tests {
     use crate::wire::aoe::{Header, Role};
     use crate::wire::ether::{Ether, Tags};
 
-    fn job(lane: &mut Lane<FakeRings>, host: u8, tag: u32, at_ns: u64) -> Job {
+    fn job(lane: &mut Lane<FakeRings>, host: u8, tag: u32, at_ns: u64) -> Inbound {
         let ether = Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host]), tags: Tags::NONE };
         let command = Command::Reserve;
         let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command, tag };
         let frame = lane.allocate(60).unwrap();
-        Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns: at_ns, since_ns: at_ns }
+        Inbound { frame, header, lane: 0, export: 0, request_len: 60, received_ns: at_ns, since_ns: at_ns }
     }
 
     /// Calls with a request of this host, tag, time of arrival and worker.
-    fn with<T>(from: (u8, u32, u64, u16), act: impl FnOnce(&Job, Arrival) -> T) -> T {
+    fn with<T>(from: (u8, u32, u64, u16), act: impl FnOnce(&Inbound, Arrival) -> T) -> T {
         let (mut lane, _wire) = FakeRings::open(64, 2048, 16).unwrap();
         let job = job(&mut lane, from.0, from.1, from.2);
         let result = act(&job, job.arrival(from.3));

@@ -11,7 +11,7 @@ use super::request_table::RequestTable;
 use super::directory::Directory;
 use super::identified::Identified;
 use super::inflight::Pending;
-use super::job::{Done, Job};
+use super::messages::{Finished, Inbound};
 use super::keep::Parked;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
@@ -67,7 +67,7 @@ impl Answered {
 
     /// An ATA request has arrived.
     #[inline]
-    pub(super) fn observe(&mut self, job: &Job, command: ata::Command, now_ns: u64) {
+    pub(super) fn observe(&mut self, job: &Inbound, command: ata::Command, now_ns: u64) {
         let kind = match command {
             ata::Command::Identify if !self.identified.is_copy(job, now_ns) => Observed::Identify,
             _ if command.direction() == ata::Direction::Read => Observed::Read,
@@ -190,7 +190,7 @@ impl ExportRuntime {
 
     /// Whether a write may not be executed any more, for a newer one has been answered.
     pub(super) fn is_overtaken(&self, pending: &Pending, worker: u16, now_ns: u64) -> bool {
-        let Pending { job, content, .. } = pending;
+        let Pending { inbound: job, content, .. } = pending;
         self.answered.writes.is_overtaken(job, job.arrival(worker), content, now_ns)
     }
 
@@ -206,8 +206,8 @@ impl ExportRuntime {
     }
 
     /// Counts a request that was dealt with.
-    pub(super) fn count(&mut self, done: &Done, now_ns: u64) {
-        let Done { operation, outcome, .. } = *done;
+    pub(super) fn count(&mut self, done: &Finished, now_ns: u64) {
+        let Finished { operation, outcome, .. } = *done;
         self.tally.count(operation, outcome);
         if outcome == Outcome::Unanswered {
             return;

@@ -13,7 +13,7 @@ use super::request_table::Admitted;
 use super::content::Content;
 use super::directory::Directory;
 use super::inflight::{Pending, SlabFull};
-use super::job::{Done, Job};
+use super::messages::{Finished, Inbound};
 use super::keep::{Keep, sets};
 use super::lanes::SharedLane;
 use super::export_runtime::{NOBODYS, ExportRuntime};
@@ -103,7 +103,7 @@ impl ExportSet {
 
     /// Executes a request. What needs the store comes out of
     /// [`Self::harvest`], the rest is done at once.
-    pub fn execute(&mut self, job: Job, stats: &mut Stats) -> Option<Done> {
+    pub fn execute(&mut self, job: Inbound, stats: &mut Stats) -> Option<Finished> {
         let lane = self.lanes.get(usize::from(job.lane))?;
         let first = lane.memory.piece(&job.frame, 0);
         let head = if job.header.command != aoe::Command::Ata && job.frame.pieces() > 1 {
@@ -174,7 +174,7 @@ impl ExportSet {
                     answered.sets.record(&job, arrival, hash, reply.is_error(), now_ns);
                 }
                 let asked = if let Body::Ata { ata, .. } = request.body { Some(ata) } else { None };
-                let done = Done { asked, ..reply_to(job, operation, reply, address, lane) };
+                let done = Finished { asked, ..reply_to(job, operation, reply, address, lane) };
                 return if sets { self.reply_when_kept(index, done) } else { Some(done) };
             }
             Action::Read { ata, sector, .. } => {
@@ -191,11 +191,11 @@ impl ExportSet {
         };
         let payload_offset = payload_offset as u16;
         let content = Content::of(kind, sector, bytes, &job.frame, payload_offset, &lane.memory);
-        self.admit(Pending { job, ata, content, payload_offset, operation, lent_ns: 0 }, stats)
+        self.admit(Pending { inbound: job, ata, content, payload_offset, operation, lent_ns: 0 }, stats)
     }
 
     /// Takes what the stores have finished and makes the replies.
-    pub fn harvest(&mut self, done: &mut Vec<Done>, stats: &mut Stats) {
+    pub fn harvest(&mut self, done: &mut Vec<Finished>, stats: &mut Stats) {
         for index in 0..self.runtimes.len() {
             let Some(Some(seat)) = self.runtimes.get_mut(index) else { continue };
             let used = std::mem::take(&mut seat.used);
@@ -270,8 +270,8 @@ impl ExportSet {
     }
 
     /// Takes a request in, and gives it to the store unless it has to wait.
-    fn admit(&mut self, mut pending: Pending, stats: &mut Stats) -> Option<Done> {
-        let index = usize::from(pending.job.export);
+    fn admit(&mut self, mut pending: Pending, stats: &mut Stats) -> Option<Finished> {
+        let index = usize::from(pending.inbound.export);
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let span = pending.content.span(seat.export.state.geometry);
         if let Some(span) = span.filter(|span| span.writes) {
@@ -282,7 +282,7 @@ impl ExportSet {
                 stats.counters.followers_released += 1;
                 return Some(oldest.unanswered());
             }
-            match seat.answered.writes.find(&pending.job, &pending.content, self.now_ns) {
+            match seat.answered.writes.find(&pending.inbound, &pending.content, self.now_ns) {
                 Found::New => {}
                 Found::Copy(result) => {
                     stats.counters.repeated += 1;
@@ -291,7 +291,7 @@ impl ExportSet {
                 }
                 Found::TagReused => stats.counters.tags_reused += 1,
             }
-            let worker = self.lanes.get(usize::from(pending.job.lane))?.worker;
+            let worker = self.lanes.get(usize::from(pending.inbound.lane))?.worker;
             if seat.is_overtaken(&pending, worker, self.now_ns) {
                 stats.counters.late_writes += 1;
                 return Some(pending.unanswered());
@@ -320,7 +320,7 @@ impl ExportSet {
     /// once: then it never enters the book.
     fn at_once(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
-        let lane = self.lanes.get(usize::from(pending.job.lane))?;
+        let lane = self.lanes.get(usize::from(pending.inbound.lane))?;
         // Who tells the end of its work by a descriptor does nothing at once.
         let never = pending.content.kind == Kind::Discard || seat.export.store.fd().is_some();
         if never || !seat.requests.is_clear(span) {
@@ -334,11 +334,11 @@ impl ExportSet {
 
     /// As [`Self::submit`], for a request that has waited: what it waited for may have
     /// been a newer write.
-    fn submit_waiting(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
+    fn submit_waiting(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Finished> {
         let now_ns = self.now_ns;
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let pending = seat.requests.get(place)?;
-        let worker = self.lanes.get(usize::from(pending.job.lane))?.worker;
+        let worker = self.lanes.get(usize::from(pending.inbound.lane))?.worker;
         let late = seat.is_overtaken(pending, worker, now_ns) && !planted(Bug::NoSecondLook);
         if !pending.content.kind.writes() || !late {
             return self.submit(index, place, stats);
@@ -349,9 +349,9 @@ impl ExportSet {
 
     /// Gives the operation of a request that may run to the store of export
     /// `index`.
-    fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Done> {
+    fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Finished> {
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
-        let lane = self.lanes.get(usize::from(seat.requests.get(place)?.job.lane))?;
+        let lane = self.lanes.get(usize::from(seat.requests.get(place)?.inbound.lane))?;
         let lent = seat.requests.lend(place, &lane.memory, self.now_ns);
         let refused = match lent.map(|op| seat.export.store.submit(op)) {
             Some(Ok(())) => return None,
@@ -363,7 +363,7 @@ impl ExportSet {
     }
 
     /// The followers of a leader that is not executed.
-    fn release_followers(&mut self, index: usize, leader: u16, done: &mut Vec<Done>) {
+    fn release_followers(&mut self, index: usize, leader: u16, done: &mut Vec<Finished>) {
         while let Some(follower) = self.next_follower(index, leader) {
             done.push(follower.unanswered());
         }
@@ -374,7 +374,7 @@ impl ExportSet {
     }
 
     /// The store of export `index` has finished something.
-    fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Done>, stats: &mut Stats) {
+    fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Finished>, stats: &mut Stats) {
         let Some(Some(seat)) = self.runtimes.get_mut(index) else { return };
         let Completion { token, result } = completion;
         if token == NOBODYS && std::mem::take(&mut seat.measuring) {
@@ -400,7 +400,7 @@ impl ExportSet {
         pending: Pending,
         result: Result<(), Fault>,
         stats: &mut Stats,
-    ) -> Option<Done> {
+    ) -> Option<Finished> {
         stats.completed(pending.content.kind, result);
         if result.is_err()
             && let Some(Some(seat)) = self.runtimes.get(index)
@@ -412,8 +412,8 @@ impl ExportSet {
     }
 
     /// As [`Self::conclude`], for a request that has been done.
-    fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Done> {
-        let Pending { job, content, .. } = &pending;
+    fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Finished> {
+        let Pending { inbound: job, content, .. } = &pending;
         if content.kind.writes() && result != Err(Fault::Transient) {
             let arrival = job.arrival(self.lanes.get(usize::from(job.lane))?.worker);
             let seat = self.runtimes.get_mut(usize::from(job.export))?.as_mut()?;
@@ -427,28 +427,28 @@ impl ExportSet {
     }
 
     /// The reply to a request whose operation has ended so.
-    fn conclude(&mut self, pending: Pending, result: Result<(), Fault>) -> Option<Done> {
+    fn conclude(&mut self, pending: Pending, result: Result<(), Fault>) -> Option<Finished> {
         if result == Err(Fault::Transient) {
             // It may succeed the next time; an error would be final.
             return Some(pending.unanswered());
         }
-        let state = &self.runtime(pending.job.export)?.export.state;
-        let lane = self.lanes.get(usize::from(pending.job.lane))?;
+        let state = &self.runtime(pending.inbound.export)?.export.state;
+        let lane = self.lanes.get(usize::from(pending.inbound.lane))?;
         let Pending { ata, content, operation, lent_ns, .. } = pending;
         let reply = command::finish(&ata, content.kind, result, state);
-        let done = reply_to(pending.job, operation, reply, state.settings.address, lane);
-        Some(Done { asked: Some(ata), bytes: content.bytes, lent_ns, ..done })
+        let done = reply_to(pending.inbound, operation, reply, state.settings.address, lane);
+        Some(Finished { asked: Some(ata), bytes: content.bytes, lent_ns, ..done })
     }
 }
 
 /// Writes the reply over the request.
 fn reply_to(
-    mut job: Job,
+    mut job: Inbound,
     operation: Operation,
     reply: Reply<'_>,
     from: aoe::Address,
     lane: &SharedLane,
-) -> Done {
+) -> Finished {
     let header = job.header;
     let first = lane.memory.piece_mut(&mut job.frame, 0);
     let len = reply.emit(&header, lane.mac(), from, first);

@@ -2,7 +2,7 @@
 //! was delivered a moment ago does not: the network has made that, or the host has sent
 //! it again, and no host boots within the time.
 
-use super::job::Job;
+use super::messages::Inbound;
 use super::tag_order::BOOT_MIN_NS;
 use crate::wire::ether::Mac;
 
@@ -25,7 +25,7 @@ impl Identified {
     }
 
     /// An IDENTIFY has arrived. Whether it is a copy of one that has arrived a moment ago.
-    pub fn is_copy(&mut self, job: &Job, now_ns: u64) -> bool {
+    pub fn is_copy(&mut self, job: &Inbound, now_ns: u64) -> bool {
         let (source, tag) = (job.header.ether.src, job.header.tag);
         let young = |at_ns: u64| at_ns > 0 && now_ns.saturating_sub(at_ns) < BOOT_MIN_NS;
         let same = |record: &&(Mac, u32, u64)| (record.0, record.1) == (source, tag) && young(record.2);

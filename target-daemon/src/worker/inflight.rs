@@ -1,7 +1,7 @@
 //! Requests that a store is working on, or will be: a slab of fixed size.
 
 use super::content::Content;
-use super::job::{Done, Job};
+use super::messages::{Finished, Inbound};
 use crate::observe::Operation;
 use crate::ring::{Frame, Memory};
 use crate::store::{Buffers, Op};
@@ -12,7 +12,7 @@ use crate::wire::ata;
 pub struct Pending {
     /// The request; its frame's memory is the store's while its operation is
     /// under way.
-    pub job: Job,
+    pub inbound: Inbound,
     /// Its ATA header, for the reply.
     pub ata: ata::Request,
     /// What the store does.
@@ -32,13 +32,13 @@ impl Pending {
     pub fn op(&mut self, token: u32, memory: &Memory) -> Option<Op> {
         let Content { kind, sector, bytes, .. } = self.content;
         let offset = usize::from(self.payload_offset);
-        let buffers = scatter(&mut self.job.frame, offset, bytes as usize, memory)?;
+        let buffers = scatter(&mut self.inbound.frame, offset, bytes as usize, memory)?;
         Some(Op { token, kind, sector, buffers })
     }
 
     /// The end of a request that gets no reply: the initiator resends it.
-    pub fn unanswered(self) -> Done {
-        Done { asked: Some(self.ata), ..self.job.unanswered(self.operation) }
+    pub fn unanswered(self) -> Finished {
+        Finished { asked: Some(self.ata), ..self.inbound.unanswered(self.operation) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crossbeam_channel::Sender;
 
-use super::job::Done;
+use super::messages::Finished;
 use crate::shelf::Saved;
 use crate::wire::{Body, mask, query, reserve};
 
@@ -45,7 +45,7 @@ pub struct Kept {
 #[derive(Debug)]
 pub(super) enum Waits {
     /// A reply.
-    Reply(Done),
+    Reply(Finished),
     /// The control thread.
     Asked(Sender<()>),
 }

@@ -28,12 +28,12 @@ mod changes;
 mod content;
 mod export_set;
 mod directory;
-mod exchange;
+mod channels;
 mod followers;
 mod identified;
 mod idle;
 mod inflight;
-mod job;
+mod messages;
 mod keep;
 mod lanes;
 mod room;
@@ -48,18 +48,18 @@ use std::sync::Arc;
 
 pub use export_set::Clear;
 pub use directory::{Directory, Owner};
-pub use exchange::Exchange;
+pub use channels::WorkerChannels;
 pub use idle::{EpollWaiter, IdlePolicy, Waker};
 pub use keep::{Keep, Kept};
 pub use lanes::SharedLane;
-pub use run::{LanePlace, Order, Snapshot, WithExports, run};
+pub use run::{LanePlace, WorkerCommand, Snapshot, WithExports, run};
 pub use export_runtime::{Answered, ExportSnapshot, ExportRuntime};
 pub use stats::{Counters, Stats};
 pub use tag_order::HORIZON_NS;
 pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
 
 use self::export_set::ExportSet;
-use self::job::{Done, Job};
+use self::messages::{Finished, Inbound};
 use self::round::Round;
 use self::trace::Tracing;
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
@@ -71,7 +71,7 @@ use crate::wire::{DropReason, Glance};
 pub const FIRMWARE: u16 = 1;
 
 /// What a worker is made of.
-pub struct Parts<R: Rings> {
+pub struct WorkerConfig<R: Rings> {
     /// Its index among the workers.
     pub index: u16,
     /// Its lanes, with their index among all lanes.
@@ -83,7 +83,7 @@ pub struct Parts<R: Rings> {
     /// Everybody's exports.
     pub directory: Arc<Directory>,
     /// Its end of the channels.
-    pub exchange: Exchange,
+    pub channels: WorkerChannels,
     /// The buffer count that queries are answered with.
     pub buffer_count: u16,
     /// Requests that its stores may be working on at once.
@@ -99,15 +99,15 @@ pub trait Clock {
 /// One thread's share of the work.
 pub struct Worker<R: Rings> {
     index: u16,
-    lanes: Vec<OwnLane<R>>,
+    lanes: Vec<LaneState<R>>,
     shared: Arc<[SharedLane]>,
     directory: Arc<Directory>,
-    exchange: Exchange,
+    channels: WorkerChannels,
     exports: ExportSet,
     /// Received in this turn; empty between turns.
     batch: Vec<Frame>,
     /// Finished in this turn; empty between turns.
-    done: Vec<Done>,
+    done: Vec<Finished>,
     /// Jobs of ours that other workers have.
     away: usize,
     round: Round,
@@ -115,7 +115,7 @@ pub struct Worker<R: Rings> {
     tracing: Tracing,
 }
 
-struct OwnLane<R: Rings> {
+struct LaneState<R: Rings> {
     id: u16,
     lane: Lane<R>,
     /// Descriptors of this round that have not been received yet.
@@ -126,8 +126,8 @@ struct OwnLane<R: Rings> {
 
 impl<R: Rings> Worker<R> {
     /// A worker of these parts. All its memory is taken here.
-    pub fn new(parts: Parts<R>) -> Self {
-        let own = |(id, lane)| OwnLane { id, lane, left: 0, unsent: 0 };
+    pub fn new(parts: WorkerConfig<R>) -> Self {
+        let own = |(id, lane)| LaneState { id, lane, left: 0, unsent: 0 };
         Self {
             index: parts.index,
             batch: Vec::with_capacity(BATCH),
@@ -142,7 +142,7 @@ impl<R: Rings> Worker<R> {
             lanes: parts.lanes.into_iter().map(own).collect(),
             shared: parts.shared,
             directory: parts.directory,
-            exchange: parts.exchange,
+            channels: parts.channels,
             away: 0,
             round: Round::default(),
             stats: Stats::default(),
@@ -182,7 +182,7 @@ impl<R: Rings> Worker<R> {
 
     /// Whether a request is under way that has no reply yet.
     fn is_serving(&self) -> bool {
-        self.away > 0 || self.exports.in_flight() > 0 || !self.exchange.is_empty()
+        self.away > 0 || self.exports.in_flight() > 0 || !self.channels.is_empty()
     }
 
     /// What it has counted.
@@ -300,7 +300,7 @@ impl<R: Rings> Worker<R> {
             // No stamp of the XDP program.
             frame.set_arrived(None);
         }
-        let job = Job {
+        let job = Inbound {
             frame,
             header,
             lane: own.id,
@@ -313,7 +313,7 @@ impl<R: Rings> Worker<R> {
             self.done.extend(self.exports.execute(job, &mut self.stats));
             return;
         }
-        match self.exchange.hand_over(owner.worker, job) {
+        match self.channels.hand_over(owner.worker, job) {
             Ok(()) => {
                 self.stats.counters.handed_over += 1;
                 self.away += 1;
@@ -328,21 +328,21 @@ impl<R: Rings> Worker<R> {
     /// Jobs that other workers received for our exports, and jobs of ours that
     /// they have finished.
     fn take_over(&mut self) -> usize {
-        if self.exchange.is_empty() {
-            self.round.jobs = 0;
+        if self.channels.is_empty() {
+            self.round.inbound = 0;
             return 0;
         }
         let mut taken = 0;
-        while taken < self.round.jobs.min(BATCH)
-            && let Some(job) = self.exchange.next_job()
+        while taken < self.round.inbound.min(BATCH)
+            && let Some(job) = self.channels.next_inbound()
         {
             self.done.extend(self.exports.execute(job, &mut self.stats));
             taken += 1;
         }
-        self.round.jobs = if taken == 0 { 0 } else { self.round.jobs - taken };
+        self.round.inbound = if taken == 0 { 0 } else { self.round.inbound - taken };
         let mut back = 0;
         while back < BATCH
-            && let Some(done) = self.exchange.next_done()
+            && let Some(done) = self.channels.next_finished()
         {
             self.away -= 1;
             self.reply(done);
@@ -369,7 +369,7 @@ impl<R: Rings> Worker<R> {
                 self.reply(done);
             } else {
                 // Refused only by a worker that has ended, and its memory with it.
-                let _ = self.exchange.give_back(worker, done);
+                let _ = self.channels.give_back(worker, done);
             }
         }
         self.done = finished;
@@ -377,7 +377,7 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Sends a reply, or releases the frame of a request that gets none.
-    fn reply(&mut self, done: Done) {
+    fn reply(&mut self, done: Finished) {
         let Some(own) = self.lanes.iter_mut().find(|own| own.id == done.lane) else { return };
         let mut frame = done.frame;
         let Some(len) = done.reply_len else { return own.lane.release(frame) };
@@ -424,7 +424,7 @@ impl<R: Rings> Worker<R> {
 
 /// Most requests that can be finished in one turn: each has a chunk at least,
 /// of any memory.
-fn done_max<R: Rings>(parts: &Parts<R>) -> usize {
+fn done_max<R: Rings>(parts: &WorkerConfig<R>) -> usize {
     let mut memories: Vec<_> =
         parts.shared.iter().map(|lane| (lane.memory.extent(), lane.memory.chunks())).collect();
     memories.sort_unstable();

@@ -21,7 +21,7 @@ pub(super) struct Round {
     /// When the round before it began.
     previous_ns: u64,
     /// Jobs of other workers that have not been taken over yet.
-    pub jobs: usize,
+    pub inbound: usize,
 }
 
 impl Round {
@@ -47,13 +47,13 @@ impl<R: Rings> Worker<R> {
     /// the earliest. Between lanes of several workers their owner compares when
     /// writes arrived (`answered.rs`).
     pub(super) fn begin_round(&mut self, clock: &impl Clock) {
-        if self.round.jobs > 0 || self.lanes.iter().any(|own| own.left > 0) {
+        if self.round.inbound > 0 || self.lanes.iter().any(|own| own.left > 0) {
             return;
         }
         self.round.previous_ns = self.round.began_ns;
         for _ in 0..COUNTS_MAX {
             self.round.began_ns = clock.now_ns();
-            self.round.jobs = self.exchange.jobs_waiting();
+            self.round.inbound = self.channels.inbound_waiting();
             for own in &mut self.lanes {
                 own.left = own.lane.waiting();
             }
@@ -70,6 +70,6 @@ impl<R: Rings> Worker<R> {
             own.left = 0;
         }
         self.exports.set_time(clock.now_ns());
-        self.round.jobs = self.exchange.jobs_waiting();
+        self.round.inbound = self.channels.inbound_waiting();
     }
 }

@@ -38,7 +38,7 @@ const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 
 /// What the control thread asks of a worker.
 #[derive(Debug)]
-pub enum Order {
+pub enum WorkerCommand {
     /// Send a snapshot, with or without the exports. With them it takes a moment,
     /// in which nothing is served.
     Report(Sender<Snapshot>, WithExports),
@@ -122,7 +122,7 @@ pub struct LanePlace {
 /// Returns its last snapshot.
 pub fn run<R: Rings>(
     mut worker: Worker<R>,
-    orders: &Receiver<Order>,
+    orders: &Receiver<WorkerCommand>,
     waiter: &EpollWaiter,
     idle: IdlePolicy,
 ) -> Snapshot {
@@ -141,12 +141,12 @@ pub fn run<R: Rings>(
         }
         waiter.heartbeat();
         match orders.try_recv() {
-            Ok(Order::Report(to, exports)) => {
+            Ok(WorkerCommand::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
                 // Nobody waits for it any more: nothing is lost.
                 let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
             }
-            Ok(Order::Drain) => draining_since = Some(Instant::now()),
+            Ok(WorkerCommand::Drain) => draining_since = Some(Instant::now()),
             Ok(order) => worker.carry_out(order, waiter, &clock),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
@@ -175,25 +175,25 @@ impl Clock for Monotonic {
 
 impl<R: Rings> Worker<R> {
     /// Orders that are carried out at once.
-    fn carry_out(&mut self, order: Order, bed: &EpollWaiter, clock: &impl Clock) {
+    fn carry_out(&mut self, order: WorkerCommand, bed: &EpollWaiter, clock: &impl Clock) {
         match order {
-            Order::Announce { interface, audience } => self.announce(interface, &audience, clock),
-            Order::Measure => self.measure(),
-            Order::MeasureOne(index, to) => self.exports.measure_one(index, to),
-            Order::Export(index, to) => {
+            WorkerCommand::Announce { interface, audience } => self.announce(interface, &audience, clock),
+            WorkerCommand::Measure => self.measure(),
+            WorkerCommand::MeasureOne(index, to) => self.exports.measure_one(index, to),
+            WorkerCommand::Export(index, to) => {
                 let _ = to.send(self.export(index));
             }
-            Order::Directory(directory) => self.set_directory(directory),
-            Order::Attach(index, seat) => {
+            WorkerCommand::Directory(directory) => self.set_directory(directory),
+            WorkerCommand::Attach(index, seat) => {
                 bed.add_store(seat.fd());
                 self.attach(index, *seat);
             }
-            Order::Detach(index, to) => self.detach(index, to),
-            Order::Change(index, settings) => self.change(index, *settings),
-            Order::Clear(index, what, to) => self.clear(index, what, to),
-            Order::Kept(kept) => self.kept(kept),
-            Order::Trace(tracer) => self.trace(tracer),
-            Order::Report(..) | Order::Drain => {}
+            WorkerCommand::Detach(index, to) => self.detach(index, to),
+            WorkerCommand::Change(index, settings) => self.change(index, *settings),
+            WorkerCommand::Clear(index, what, to) => self.clear(index, what, to),
+            WorkerCommand::Kept(kept) => self.kept(kept),
+            WorkerCommand::Trace(tracer) => self.trace(tracer),
+            WorkerCommand::Report(..) | WorkerCommand::Drain => {}
         }
     }
 
@@ -222,7 +222,7 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Spins, or sleeps until something happens: true.
-    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &EpollWaiter, orders: &Receiver<Order>) -> bool {
+    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &EpollWaiter, orders: &Receiver<WorkerCommand>) -> bool {
         let IdlePolicy::Adaptive { spin } = idle else {
             std::hint::spin_loop();
             return false;
@@ -237,7 +237,7 @@ impl<R: Rings> Worker<R> {
         let unsent = self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
-        bed.sleep(limit, || !orders.is_empty() || !self.exchange.is_empty());
+        bed.sleep(limit, || !orders.is_empty() || !self.channels.is_empty());
         true
     }
 

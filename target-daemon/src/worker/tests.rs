@@ -4,9 +4,9 @@
 
 use super::content::Content;
 use super::directory::{Directory, Owner};
-use super::exchange::Exchange;
+use super::channels::WorkerChannels;
 use super::inflight::{Pending, Slab};
-use super::job::{Done, Job};
+use super::messages::{Finished, Inbound};
 use super::room;
 use crate::command::{self, Action};
 use crate::observe::Operation;
@@ -31,15 +31,15 @@ fn lane() -> Lane<FakeRings> {
     FakeRings::open(64, 2048, 16).unwrap().0
 }
 
-fn job(frame: Frame) -> Job {
+fn job(frame: Frame) -> Inbound {
     let header = header(Command::Ata, Tags::NONE);
-    Job { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
+    Inbound { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
 }
 
 fn pending(frame: Frame, bytes: u32) -> Pending {
     let ata = ata::Request { flags: 0, feature: 0, count: 4, command: 0x24.into(), registers: [0; 6] };
     let content = Content { kind: Kind::Read, sector: 5, bytes, hash: 0 };
-    Pending { job: job(frame), ata, content, payload_offset: 36, operation: Operation::Read, lent_ns: 0 }
+    Pending { inbound: job(frame), ata, content, payload_offset: 36, operation: Operation::Read, lent_ns: 0 }
 }
 
 #[test]
@@ -57,10 +57,10 @@ fn a_full_slab_gives_the_request_back() {
         tokens.push(op.token);
     }
     let refused = slab.admit(pending(lane.allocate(60).unwrap(), 0)).unwrap_err();
-    lane.release(refused.0.job.frame);
+    lane.release(refused.0.inbound.frame);
     assert_eq!(slab.len(), 2);
     for token in tokens {
-        lane.release(slab.complete(token).unwrap().job.frame);
+        lane.release(slab.complete(token).unwrap().inbound.frame);
         assert!(slab.complete(token).is_none(), "once");
     }
     assert_eq!(slab.len(), 0);
@@ -75,7 +75,7 @@ fn a_frame_without_room_for_the_data_is_not_lent() {
     for bytes in [35, 36, 36 + 511] {
         let index = slab.admit(pending(lane.allocate(bytes).unwrap(), 512)).unwrap();
         assert!(slab.lend(index, &memory, 0).is_none());
-        lane.release(slab.withdraw(index).unwrap().job.frame);
+        lane.release(slab.withdraw(index).unwrap().inbound.frame);
         assert_eq!(slab.len(), 0);
     }
     lane.check(0).unwrap();
@@ -101,7 +101,7 @@ fn tokens_of_the_past_are_strangers() {
         for strange in [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff] {
             assert!(slab.complete(strange).is_none(), "{strange:#x} for {token:#x}");
         }
-        frame = slab.refuse(op).unwrap().job.frame;
+        frame = slab.refuse(op).unwrap().inbound.frame;
         last = token;
     }
     lane.release(frame);
@@ -141,7 +141,7 @@ fn contents_do_not_depend_on_pieces() {
 #[test]
 fn giving_back_never_fails_and_handing_over_may() {
     let mut lane = lane();
-    let mut ends: Vec<_> = Exchange::connect(&[3, 3]).unwrap().into_iter().map(|(end, _)| end).collect();
+    let mut ends: Vec<_> = WorkerChannels::connect(&[3, 3]).unwrap().into_iter().map(|(end, _)| end).collect();
     let (second, first) = (ends.pop().unwrap(), ends.pop().unwrap());
     for tag in 0..3 {
         let mut job = job(lane.allocate(60).unwrap());
@@ -150,12 +150,12 @@ fn giving_back_never_fails_and_handing_over_may() {
     }
     assert!(first.is_empty() && !second.is_empty());
     for tag in 0..3 {
-        let job = second.next_job().unwrap();
+        let job = second.next_inbound().unwrap();
         assert_eq!(job.header.tag, tag, "in order");
         second.give_back(0, job.unanswered(Operation::Other)).unwrap();
     }
-    assert!(second.next_job().is_none());
-    while let Some(Done { frame, .. }) = first.next_done() {
+    assert!(second.next_inbound().is_none());
+    while let Some(Finished { frame, .. }) = first.next_finished() {
         lane.release(frame);
     }
     assert!(first.is_empty() && second.is_empty());

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crossbeam_channel::{Sender, TrySendError};
 
 use super::Worker;
-use super::job::Done;
+use super::messages::Finished;
 use crate::observe::{Operation, Outcome};
 use crate::ring::{Frame, Memory, Rings};
 use crate::wire::{DropReason, ata};
@@ -99,14 +99,14 @@ impl Tracing {
 
     /// A request was dealt with.
     #[inline]
-    pub fn done(&mut self, done: &Done, memory: &Memory, now_ns: u64) {
+    pub fn done(&mut self, done: &Finished, memory: &Memory, now_ns: u64) {
         if self.tracer.is_some() {
             self.look(done, memory, now_ns);
         }
     }
 
     #[cold]
-    fn look(&mut self, done: &Done, memory: &Memory, now_ns: u64) {
+    fn look(&mut self, done: &Finished, memory: &Memory, now_ns: u64) {
         if let Some(reason) = done.dropped {
             return self.tell_dropped(done.lane, memory, &done.frame, reason, done.bytes);
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use xblade::store::{Area, Completion, Full, Geometry, Op, Store};
-use xblade::worker::{self, IdlePolicy, Order};
+use xblade::worker::{self, IdlePolicy, WorkerCommand};
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
 use crate::{DISK, good, read};
@@ -96,7 +96,7 @@ fn serve(has_fd: bool) -> (u64, Duration) {
         shortest = shortest.min(finished.elapsed());
         assert_eq!(reply.len(), good(&ask, &[0; 512]).len());
     }
-    orders.send(Order::Drain).unwrap();
+    orders.send(WorkerCommand::Drain).unwrap();
     drop(orders);
     bell.ring();
     let snapshot = thread.join().unwrap();

@@ -49,13 +49,13 @@ impl Memory {
         Self { answered: AnsweredWrites::new(), lane, now_ns: 100 * SECOND }
     }
 
-    fn with<T>(&mut self, from: From, act: impl FnOnce(&mut AnsweredWrites, &Job, u64) -> T) -> T {
+    fn with<T>(&mut self, from: From, act: impl FnOnce(&mut AnsweredWrites, &Inbound, u64) -> T) -> T {
         let ether = Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, from.host]), tags: Tags::NONE };
         let (role, command) = (Role::Request, Command::Ata);
         let header = Header { ether, role, shelf: 0, slot: 0, command, tag: from.tag };
         let frame = self.lane.allocate(60).unwrap();
         let (received_ns, since_ns) = (from.arrived_ns, from.arrived_ns);
-        let job = Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns, since_ns };
+        let job = Inbound { frame, header, lane: 0, export: 0, request_len: 60, received_ns, since_ns };
         let result = act(&mut self.answered, &job, self.now_ns);
         self.lane.release(job.frame);
         result

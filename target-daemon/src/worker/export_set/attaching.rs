@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::super::directory::Directory;
-use super::super::job::Done;
+use super::super::messages::Finished;
 use super::super::keep::Waits;
 use super::super::export_runtime::{ExportSnapshot, ExportRuntime};
 use super::ExportSet;
@@ -64,7 +64,7 @@ impl ExportSet {
     }
 
     /// Counts a request to one of its exports that was dealt with.
-    pub fn count(&mut self, done: &Done, now_ns: u64) {
+    pub fn count(&mut self, done: &Finished, now_ns: u64) {
         if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(done.export)) {
             seat.count(done, now_ns);
         }
@@ -72,7 +72,7 @@ impl ExportSet {
 
     /// Gives those away that were let go and have nothing under way. Returns whether
     /// requests were let go with them.
-    pub fn reap_detached(&mut self, done: &mut Vec<Done>) -> bool {
+    pub fn reap_detached(&mut self, done: &mut Vec<Finished>) -> bool {
         if !std::mem::take(&mut self.some_leave) {
             return false;
         }

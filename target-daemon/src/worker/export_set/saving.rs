@@ -2,7 +2,7 @@
 
 use crossbeam_channel::Sender;
 
-use super::super::job::Done;
+use super::super::messages::Finished;
 use super::super::keep::{Keep, Kept, Waits};
 use super::ExportSet;
 
@@ -14,7 +14,7 @@ impl ExportSet {
 
     /// The reply to a request that sets something: it waits if that is not on
     /// stable storage yet.
-    pub(super) fn reply_when_kept(&mut self, index: u16, done: Done) -> Option<Done> {
+    pub(super) fn reply_when_kept(&mut self, index: u16, done: Finished) -> Option<Finished> {
         if self.keeper.is_none() || done.reply_len.is_none() {
             return Some(done);
         }
@@ -28,7 +28,7 @@ impl ExportSet {
 
     /// Takes a reservation or a mask list away, and tells when that is on stable
     /// storage. Returns a request that now gets no answer, because too many wait.
-    pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) -> Option<Done> {
+    pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) -> Option<Finished> {
         let seat = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
         match what {
             Clear::Reservation => {
@@ -76,7 +76,7 @@ impl ExportSet {
     }
 
     /// So much of a state is on stable storage: replies that have waited for it.
-    pub fn kept(&mut self, kept: Kept, done: &mut Vec<Done>) {
+    pub fn kept(&mut self, kept: Kept, done: &mut Vec<Finished>) {
         let Some(Some(seat)) = self.runtimes.get_mut(usize::from(kept.export)) else { return };
         if seat.number != kept.number {
             return;

@@ -6,7 +6,7 @@ use std::io;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::idle::Waker;
-use super::job::{Done, Job};
+use super::messages::{Finished, Inbound};
 
 /// Jobs that may wait for a worker. More than this is more than it can do in
 /// time: they are dropped, and the initiators resend.
@@ -14,20 +14,20 @@ const JOBS_MAX: usize = 4096;
 
 /// One worker's end of all channels.
 #[derive(Debug)]
-pub struct Exchange {
-    jobs: Receiver<Job>,
-    done: Receiver<Done>,
+pub struct WorkerChannels {
+    jobs: Receiver<Inbound>,
+    done: Receiver<Finished>,
     peers: Vec<Peer>,
 }
 
 #[derive(Clone, Debug)]
 struct Peer {
-    jobs: Sender<Job>,
-    done: Sender<Done>,
+    jobs: Sender<Inbound>,
+    done: Sender<Finished>,
     waker: Waker,
 }
 
-impl Exchange {
+impl WorkerChannels {
     /// Ends for as many workers as there are entries in `chunks`: the number of
     /// UMEM chunks that each one's lanes have. That many finished jobs fit into
     /// its channel, so giving one back never fails.
@@ -51,7 +51,7 @@ impl Exchange {
 
     /// Hands a job to the owner of its export, or returns it: too many wait
     /// there already, or there is no such worker.
-    pub fn hand_over(&self, worker: u16, job: Job) -> Result<(), Job> {
+    pub fn hand_over(&self, worker: u16, job: Inbound) -> Result<(), Inbound> {
         let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(job) };
         match peer.jobs.try_send(job) {
             Ok(()) => {
@@ -64,7 +64,7 @@ impl Exchange {
 
     /// Gives a finished job back to the worker of its lane; returns it if that
     /// worker is gone, which ends the life of the frame's memory too.
-    pub fn give_back(&self, worker: u16, done: Done) -> Result<(), Done> {
+    pub fn give_back(&self, worker: u16, done: Finished) -> Result<(), Finished> {
         let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(done) };
         match peer.done.try_send(done) {
             Ok(()) => {
@@ -76,17 +76,17 @@ impl Exchange {
     }
 
     /// The next job that another worker received for us.
-    pub fn next_job(&self) -> Option<Job> {
+    pub fn next_inbound(&self) -> Option<Inbound> {
         self.jobs.try_recv().ok()
     }
 
     /// The next of our jobs that another worker has finished.
-    pub fn next_done(&self) -> Option<Done> {
+    pub fn next_finished(&self) -> Option<Finished> {
         self.done.try_recv().ok()
     }
 
     /// Jobs that wait for us.
-    pub fn jobs_waiting(&self) -> usize {
+    pub fn inbound_waiting(&self) -> usize {
         self.jobs.len()
     }
 

@@ -9,7 +9,7 @@ use crate::wire::ata;
 
 /// A request on its way to the owner of its export.
 #[derive(Debug)]
-pub struct Job {
+pub struct Inbound {
     /// The request. Its frame has room for the reply already: only the worker
     /// of its lane can make it longer.
     pub frame: Frame,
@@ -41,7 +41,7 @@ pub struct Arrival {
 
 /// A request that was dealt with, on its way back to its lane.
 #[derive(Debug)]
-pub struct Done {
+pub struct Finished {
     /// The reply, in place of the request.
     pub frame: Frame,
     /// The lane that it leaves by.
@@ -67,7 +67,7 @@ pub struct Done {
     pub lent_ns: u64,
 }
 
-impl Done {
+impl Finished {
     /// The same, but it gets no reply.
     #[must_use]
     pub fn without_reply(self) -> Self {
@@ -86,7 +86,7 @@ impl Done {
     }
 }
 
-impl Job {
+impl Inbound {
     /// When it arrived, at this worker.
     pub fn arrival(&self, worker: u16) -> Arrival {
         let (earliest_ns, latest_ns) = match self.frame.arrived_ns() {
@@ -97,8 +97,8 @@ impl Job {
     }
 
     /// The end of this job: so long a reply.
-    pub fn done(self, operation: Operation, outcome: Outcome, reply_len: Option<u32>) -> Done {
-        Done {
+    pub fn done(self, operation: Operation, outcome: Outcome, reply_len: Option<u32>) -> Finished {
+        Finished {
             frame: self.frame,
             lane: self.lane,
             reply_len,
@@ -114,13 +114,13 @@ impl Job {
     }
 
     /// The end of this job: it may not be answered.
-    pub fn dropped(self, operation: Operation, reason: DropReason) -> Done {
-        Done { dropped: Some(reason), ..self.unanswered(operation) }
+    pub fn dropped(self, operation: Operation, reason: DropReason) -> Finished {
+        Finished { dropped: Some(reason), ..self.unanswered(operation) }
     }
 
     /// The end of this job: no reply.
-    pub fn unanswered(self, operation: Operation) -> Done {
+    pub fn unanswered(self, operation: Operation) -> Finished {
         let bytes = self.request_len;
-        Done { bytes, ..self.done(operation, Outcome::Unanswered, None) }
+        Finished { bytes, ..self.done(operation, Outcome::Unanswered, None) }
     }
 }
