@@ -251,7 +251,7 @@ impl Store for MmapStore {
         Ok(())
     }
 
-    fn foresee(&self, sector: u64, sectors: u64) {
+    fn prefetch(&self, sector: u64, sectors: u64) {
         if let Some(mapping) = &self.mapping
             && let Some(at) = sector.checked_mul(SECTOR_BYTES).and_then(|at| usize::try_from(at).ok())
         {

@@ -236,7 +236,7 @@ pub trait Store: Send {
 
     /// These sectors will probably be read next. A hint, to be taken at no cost
     /// or not at all: nothing was checked.
-    fn foresee(&self, sector: u64, sectors: u64) {
+    fn prefetch(&self, sector: u64, sectors: u64) {
         let _ = (sector, sectors);
     }
 

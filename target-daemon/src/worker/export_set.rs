@@ -95,9 +95,9 @@ impl ExportSet {
     }
 
     /// These sectors of an export will probably be read next.
-    pub fn foresee(&self, export: u16, sector: u64, sectors: u64) {
+    pub fn prefetch(&self, export: u16, sector: u64, sectors: u64) {
         if let Some(seat) = self.runtime(export) {
-            seat.export.store.foresee(sector, sectors);
+            seat.export.store.prefetch(sector, sectors);
         }
     }
 

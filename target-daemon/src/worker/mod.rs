@@ -36,8 +36,8 @@ mod inflight;
 mod messages;
 mod keep;
 mod lanes;
-mod room;
-mod round;
+mod reply_len;
+mod pass;
 mod run;
 mod export_runtime;
 mod stats;
@@ -60,12 +60,12 @@ pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
 
 use self::export_set::ExportSet;
 use self::messages::{Finished, Inbound};
-use self::round::Round;
+use self::pass::Pass;
 use self::trace::Tracing;
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
 use crate::wire::aoe::Header;
-use crate::wire::{DropReason, Glance};
+use crate::wire::{DropReason, ReadHint};
 
 /// The firmware version that queries are answered with.
 pub const FIRMWARE: u16 = 1;
@@ -110,7 +110,7 @@ pub struct Worker<R: Rings> {
     done: Vec<Finished>,
     /// Jobs of ours that other workers have.
     away: usize,
-    round: Round,
+    pass: Pass,
     stats: Stats,
     tracing: Tracing,
 }
@@ -144,7 +144,7 @@ impl<R: Rings> Worker<R> {
             directory: parts.directory,
             channels: parts.channels,
             away: 0,
-            round: Round::default(),
+            pass: Pass::default(),
             stats: Stats::default(),
             tracing: Tracing::default(),
         }
@@ -154,7 +154,7 @@ impl<R: Rings> Worker<R> {
     /// to do.
     pub fn turn(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        self.begin_round(clock);
+        self.begin_pass(clock);
         let received = self.receive(clock);
         received + self.settle(clock)
     }
@@ -215,7 +215,7 @@ impl<R: Rings> Worker<R> {
             let now_ns = clock.now_ns();
             let mut frames = batch.drain(..);
             while let Some(frame) = frames.next() {
-                self.foresee(at, frames.as_slice().first());
+                self.prefetch(at, frames.as_slice().first());
                 self.admit(at, frame, now_ns);
             }
             drop(frames);
@@ -229,14 +229,14 @@ impl<R: Rings> Worker<R> {
 
     /// While one frame is dealt with, the sectors that the next one asks for can
     /// be on their way.
-    fn foresee(&self, at: usize, next: Option<&Frame>) {
+    fn prefetch(&self, at: usize, next: Option<&Frame>) {
         let glance =
-            self.lanes.get(at).zip(next).and_then(|(own, next)| Glance::at(own.lane.memory().piece(next, 0)));
+            self.lanes.get(at).zip(next).and_then(|(own, next)| ReadHint::at(own.lane.memory().piece(next, 0)));
         if let Some(glance) = glance
             && let Some(owner) = self.directory.owner(glance.address)
             && owner.worker == self.index
         {
-            self.exports.foresee(owner.export, glance.sector, glance.count.into());
+            self.exports.prefetch(owner.export, glance.sector, glance.count.into());
         }
     }
 
@@ -288,7 +288,7 @@ impl<R: Rings> Worker<R> {
         let request_len = frame.len();
         let first = own.lane.memory().piece(&frame, 0);
         let sectors = self.shared.get(usize::from(own.id)).map_or(0, |shared| shared.reply_limit().now);
-        let room = room::for_reply(&header, first, sectors).max(request_len);
+        let room = reply_len::for_reply(&header, first, sectors).max(request_len);
         if room > request_len {
             own.lane.warm(&mut frame);
             if own.lane.resize(&mut frame, room) == Err(NoChunks) {
@@ -307,7 +307,7 @@ impl<R: Rings> Worker<R> {
             export: owner.export,
             request_len: request_len as u32,
             received_ns: now_ns,
-            since_ns: self.round.since_ns(owner.worker == self.index),
+            since_ns: self.pass.since_ns(owner.worker == self.index),
         };
         if owner.worker == self.index {
             self.done.extend(self.exports.execute(job, &mut self.stats));
@@ -329,17 +329,17 @@ impl<R: Rings> Worker<R> {
     /// they have finished.
     fn take_over(&mut self) -> usize {
         if self.channels.is_empty() {
-            self.round.inbound = 0;
+            self.pass.inbound = 0;
             return 0;
         }
         let mut taken = 0;
-        while taken < self.round.inbound.min(BATCH)
+        while taken < self.pass.inbound.min(BATCH)
             && let Some(job) = self.channels.next_inbound()
         {
             self.done.extend(self.exports.execute(job, &mut self.stats));
             taken += 1;
         }
-        self.round.inbound = if taken == 0 { 0 } else { self.round.inbound - taken };
+        self.pass.inbound = if taken == 0 { 0 } else { self.pass.inbound - taken };
         let mut back = 0;
         while back < BATCH
             && let Some(done) = self.channels.next_finished()

@@ -201,7 +201,7 @@ impl<R: Rings> Worker<R> {
     /// how much there was to do.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        self.last_round(clock);
+        self.last_pass(clock);
         self.settle(clock)
     }
 

@@ -7,7 +7,7 @@ use super::directory::{Directory, Owner};
 use super::channels::WorkerChannels;
 use super::inflight::{Pending, Slab};
 use super::messages::{Finished, Inbound};
-use super::room;
+use super::reply_len;
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::ring::{FakeRings, Frame, Lane};
@@ -244,7 +244,7 @@ fn room_holds_every_reply() {
             frame.extend(argument);
             for sectors in [1, 2, 17] {
                 let needed = needed(&header, &frame, sectors);
-                let room = room::for_reply(&header, &frame, sectors);
+                let room = reply_len::for_reply(&header, &frame, sectors);
                 assert!(room >= needed, "{command} {argument:?}: {room} of {needed} bytes");
                 let longest = &mut longest[usize::from(command)];
                 *longest = needed.max(*longest);

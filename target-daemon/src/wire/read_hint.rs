@@ -11,7 +11,7 @@ const READS: [u8; 2] = [0x20, 0x24];
 
 /// Sectors that will probably be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Glance {
+pub struct ReadHint {
     /// The export.
     pub address: Address,
     /// First sector.
@@ -20,7 +20,7 @@ pub struct Glance {
     pub count: u8,
 }
 
-impl Glance {
+impl ReadHint {
     /// What an untagged request to read asks for; nothing for any other frame.
     pub fn at(first_piece: &[u8]) -> Option<Self> {
         const HEAD: usize = 36;
@@ -60,17 +60,17 @@ mod tests {
 
     #[test]
     fn only_reads_are_seen() {
-        let seen = Glance { address: Address { shelf: 7, slot: 3 }, sector: 0x0102_0304_0506, count: 16 };
+        let seen = ReadHint { address: Address { shelf: 7, slot: 3 }, sector: 0x0102_0304_0506, count: 16 };
         let read = frame(Opcode::ReadSectorsExt, seen.sector);
-        assert_eq!(Glance::at(&read), Some(seen));
-        assert_eq!(Glance::at(&frame(Opcode::WriteSectorsExt, seen.sector)), None);
-        assert_eq!(Glance::at(read.get(..35).unwrap_or(&[])), None);
+        assert_eq!(ReadHint::at(&read), Some(seen));
+        assert_eq!(ReadHint::at(&frame(Opcode::WriteSectorsExt, seen.sector)), None);
+        assert_eq!(ReadHint::at(read.get(..35).unwrap_or(&[])), None);
         for at in [12, 13, 19] {
             let mut other = read;
             if let Some(byte) = other.get_mut(at) {
                 *byte ^= 1;
             }
-            assert_eq!(Glance::at(&other), None, "byte {at}");
+            assert_eq!(ReadHint::at(&other), None, "byte {at}");
         }
     }
 }

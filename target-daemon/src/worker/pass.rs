@@ -16,7 +16,7 @@ const COUNTS_MAX: usize = 8;
 
 /// What is executed before anything that arrives later.
 #[derive(Debug, Default)]
-pub(super) struct Round {
+pub(super) struct Pass {
     began_ns: u64,
     /// When the round before it began.
     previous_ns: u64,
@@ -24,7 +24,7 @@ pub(super) struct Round {
     pub inbound: usize,
 }
 
-impl Round {
+impl Pass {
     /// When a frame of this round without a stamp arrived at the earliest: it is for an
     /// export of this worker's own, or of another's.
     ///
@@ -46,30 +46,30 @@ impl<R: Rings> Worker<R> {
     /// resend on another lane, has been acknowledged, which is in this round at
     /// the earliest. Between lanes of several workers their owner compares when
     /// writes arrived (`answered.rs`).
-    pub(super) fn begin_round(&mut self, clock: &impl Clock) {
-        if self.round.inbound > 0 || self.lanes.iter().any(|own| own.left > 0) {
+    pub(super) fn begin_pass(&mut self, clock: &impl Clock) {
+        if self.pass.inbound > 0 || self.lanes.iter().any(|own| own.left > 0) {
             return;
         }
-        self.round.previous_ns = self.round.began_ns;
+        self.pass.previous_ns = self.pass.began_ns;
         for _ in 0..COUNTS_MAX {
-            self.round.began_ns = clock.now_ns();
-            self.round.inbound = self.channels.inbound_waiting();
+            self.pass.began_ns = clock.now_ns();
+            self.pass.inbound = self.channels.inbound_waiting();
             for own in &mut self.lanes {
                 own.left = own.lane.waiting();
             }
-            if self.lanes.len() < 2 || clock.now_ns().saturating_sub(self.round.began_ns) <= COUNT_NS {
+            if self.lanes.len() < 2 || clock.now_ns().saturating_sub(self.pass.began_ns) <= COUNT_NS {
                 break;
             }
         }
-        self.exports.set_time(self.round.began_ns);
+        self.exports.set_time(self.pass.began_ns);
     }
 
     /// A round of a worker that ends: nothing from the wire.
-    pub(super) fn last_round(&mut self, clock: &impl Clock) {
+    pub(super) fn last_pass(&mut self, clock: &impl Clock) {
         for own in &mut self.lanes {
             own.left = 0;
         }
         self.exports.set_time(clock.now_ns());
-        self.round.inbound = self.channels.inbound_waiting();
+        self.pass.inbound = self.channels.inbound_waiting();
     }
 }
