@@ -210,7 +210,7 @@ impl Store for FakeStore {
 
     /// What the test wants; and one in four of those that could be, in an order
     /// that is drawn: a worker has to get along with both ways.
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
         let mut state = self.state();
         let drawn = matches!(op.kind, Kind::Read | Kind::Write)
             && state.draw().is_some_and(|drawn| drawn.is_multiple_of(4));

@@ -260,7 +260,7 @@ impl Store for MmapStore {
     }
 
     /// Whatever is one copy from or to the mapping.
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
         let at_once = match op.kind {
             Kind::Read => true,
             Kind::Write => self.writes == Writes::Volatile,

@@ -244,7 +244,7 @@ pub trait Store: Send {
     /// place in a queue and no completion, and its token means nothing. `None`:
     /// nothing was done; submit it. Not asked of a store with a descriptor
     /// ([`Store::fd`]).
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
         let _ = op;
         None
     }

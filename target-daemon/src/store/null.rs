@@ -39,7 +39,7 @@ impl Store for NullStore {
         Ok(())
     }
 
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
         Some(self.execute(op))
     }
 

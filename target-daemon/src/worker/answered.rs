@@ -42,7 +42,7 @@
 mod source;
 
 use self::source::{Late, Record, Source};
-use super::content::Content;
+use super::fingerprint::Fingerprint;
 use super::messages::{Arrival, Inbound};
 use super::tag_order::{Fit, HORIZON_NS, TagOrder, may_be_ordered};
 use crate::plant::{Bug, planted};
@@ -234,7 +234,7 @@ impl AnsweredWrites {
     }
 
     /// What is known of a write that has arrived.
-    pub fn find(&mut self, job: &Inbound, content: &Content, now_ns: u64) -> Found {
+    pub fn find(&mut self, job: &Inbound, content: &Fingerprint, now_ns: u64) -> Found {
         if planted(Bug::NoHistory) {
             return Found::New;
         }
@@ -251,7 +251,7 @@ impl AnsweredWrites {
 
     /// Whether an overlapping write that was sent later has been answered, or may have
     /// been: then this one is not to be executed.
-    pub fn is_overtaken(&self, job: &Inbound, arrival: Arrival, content: &Content, now_ns: u64) -> bool {
+    pub fn is_overtaken(&self, job: &Inbound, arrival: Arrival, content: &Fingerprint, now_ns: u64) -> bool {
         let Arrival { earliest_ns, worker, .. } = arrival;
         let by_arrival = self.latest.beside(worker) > earliest_ns && !planted(Bug::NoArrivalOrder);
         let host = self.host_with_later(job);
@@ -267,7 +267,7 @@ impl AnsweredWrites {
         &self,
         job: &Inbound,
         arrival: Arrival,
-        content: &Content,
+        content: &Fingerprint,
         (by_arrival, host): (bool, Option<usize>),
         now_ns: u64,
     ) -> bool {
@@ -276,7 +276,7 @@ impl AnsweredWrites {
             return true;
         }
         let tag = job.header.tag;
-        let late = Late { content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
+        let late = Late { fingerprint: content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
         let mut looks = LOOKS_MAX;
         self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host), &mut looks))
     }
@@ -297,7 +297,7 @@ impl AnsweredWrites {
         &mut self,
         job: &Inbound,
         arrival: Arrival,
-        content: &Content,
+        content: &Fingerprint,
         result: Result<(), Fault>,
         now_ns: u64,
     ) -> Recorded {

@@ -23,7 +23,7 @@ use crate::wire::ether::Mac;
 
 /// The token of what is in no slab: a measurement that no request asked for. No
 /// request has it, for the slab has a place less than 16 bits can count.
-pub(super) const NOBODYS: u32 = u32::MAX;
+pub(super) const INTERNAL_TOKEN: u32 = u32::MAX;
 
 /// An export, with all the memory that its worker needs for it.
 #[derive(Debug)]
@@ -184,13 +184,13 @@ impl ExportRuntime {
     /// Has its size looked at, unless the last look has not ended: a disk that
     /// hangs is not asked again and again.
     pub(super) fn measure(&mut self) {
-        let op = Op { token: NOBODYS, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+        let op = Op { token: INTERNAL_TOKEN, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
         self.measuring = self.measuring || self.export.store.submit(op).is_ok();
     }
 
     /// Whether a write may not be executed any more, for a newer one has been answered.
     pub(super) fn is_overtaken(&self, pending: &Pending, worker: u16, now_ns: u64) -> bool {
-        let Pending { inbound: job, content, .. } = pending;
+        let Pending { inbound: job, fingerprint: content, .. } = pending;
         self.answered.writes.is_overtaken(job, job.arrival(worker), content, now_ns)
     }
 

@@ -10,13 +10,13 @@ use twox_hash::XxHash3_64;
 use super::answered::{Found, Recorded};
 use super::answered_sets::Known;
 use super::request_table::Admitted;
-use super::content::Content;
+use super::fingerprint::Fingerprint;
 use super::directory::Directory;
 use super::inflight::{Pending, SlabFull};
 use super::messages::{Finished, Inbound};
 use super::keep::{Keep, sets};
 use super::lanes::SharedLane;
-use super::export_runtime::{NOBODYS, ExportRuntime};
+use super::export_runtime::{INTERNAL_TOKEN, ExportRuntime};
 use super::stats::Stats;
 use crate::command::{self, Action};
 use crate::observe::{Operation, Outcome};
@@ -190,8 +190,8 @@ impl ExportSet {
             _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
         };
         let payload_offset = payload_offset as u16;
-        let content = Content::of(kind, sector, bytes, &job.frame, payload_offset, &lane.memory);
-        self.admit(Pending { inbound: job, ata, content, payload_offset, operation, lent_ns: 0 }, stats)
+        let content = Fingerprint::of(kind, sector, bytes, &job.frame, payload_offset, &lane.memory);
+        self.admit(Pending { inbound: job, ata, fingerprint: content, payload_offset, operation, submitted_ns: 0 }, stats)
     }
 
     /// Takes what the stores have finished and makes the replies.
@@ -209,7 +209,7 @@ impl ExportSet {
                 while let Some(next) = self.next_ready(index) {
                     if let Some(refused) = self.submit_waiting(index, next, stats) {
                         done.push(refused);
-                        self.release_followers(index, next, done);
+                        self.release_coalesced(index, next, done);
                     }
                 }
             }
@@ -273,16 +273,16 @@ impl ExportSet {
     fn admit(&mut self, mut pending: Pending, stats: &mut Stats) -> Option<Finished> {
         let index = usize::from(pending.inbound.export);
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
-        let span = pending.content.span(seat.export.state.geometry);
+        let span = pending.fingerprint.span(seat.export.state.geometry);
         if let Some(span) = span.filter(|span| span.writes) {
-            if let Some(leader) = seat.requests.twin(&pending.content, span) {
+            if let Some(leader) = seat.requests.duplicate_in_flight(&pending.fingerprint, span) {
                 stats.counters.folded += 1;
                 seat.tally.folded += 1;
-                let oldest = seat.requests.follow(leader, pending)?;
+                let oldest = seat.requests.coalesce(leader, pending)?;
                 stats.counters.followers_released += 1;
                 return Some(oldest.unanswered());
             }
-            match seat.answered.writes.find(&pending.inbound, &pending.content, self.now_ns) {
+            match seat.answered.writes.find(&pending.inbound, &pending.fingerprint, self.now_ns) {
                 Found::New => {}
                 Found::Copy(result) => {
                     stats.counters.repeated += 1;
@@ -297,7 +297,7 @@ impl ExportSet {
                 return Some(pending.unanswered());
             }
         }
-        if let Some(result) = span.and_then(|span| self.at_once(index, &mut pending, span)) {
+        if let Some(result) = span.and_then(|span| self.try_inline(index, &mut pending, span)) {
             return self.ended(index, pending, result, stats);
         }
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
@@ -318,17 +318,17 @@ impl ExportSet {
 
     /// Has a request done that has to wait for nobody, if its store does that at
     /// once: then it never enters the book.
-    fn at_once(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(pending.inbound.lane))?;
         // Who tells the end of its work by a descriptor does nothing at once.
-        let never = pending.content.kind == Kind::Discard || seat.export.store.fd().is_some();
+        let never = pending.fingerprint.kind == Kind::Discard || seat.export.store.fd().is_some();
         if never || !seat.requests.is_clear(span) {
             return None;
         }
-        let result = seat.export.store.now(&mut pending.op(NOBODYS, &lane.memory)?)?;
+        let result = seat.export.store.try_inline(&mut pending.op(INTERNAL_TOKEN, &lane.memory)?)?;
         seat.used = true;
-        pending.lent_ns = self.now_ns;
+        pending.submitted_ns = self.now_ns;
         Some(result)
     }
 
@@ -340,7 +340,7 @@ impl ExportSet {
         let pending = seat.requests.get(place)?;
         let worker = self.lanes.get(usize::from(pending.inbound.lane))?.worker;
         let late = seat.is_overtaken(pending, worker, now_ns) && !planted(Bug::NoSecondLook);
-        if !pending.content.kind.writes() || !late {
+        if !pending.fingerprint.kind.writes() || !late {
             return self.submit(index, place, stats);
         }
         stats.counters.late_writes += 1;
@@ -352,7 +352,7 @@ impl ExportSet {
     fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Finished> {
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(seat.requests.get(place)?.inbound.lane))?;
-        let lent = seat.requests.lend(place, &lane.memory, self.now_ns);
+        let lent = seat.requests.begin(place, &lane.memory, self.now_ns);
         let refused = match lent.map(|op| seat.export.store.submit(op)) {
             Some(Ok(())) => return None,
             Some(Err(Full(op))) => Some(op),
@@ -363,32 +363,32 @@ impl ExportSet {
     }
 
     /// The followers of a leader that is not executed.
-    fn release_followers(&mut self, index: usize, leader: u16, done: &mut Vec<Finished>) {
-        while let Some(follower) = self.next_follower(index, leader) {
+    fn release_coalesced(&mut self, index: usize, leader: u16, done: &mut Vec<Finished>) {
+        while let Some(follower) = self.next_coalesced(index, leader) {
             done.push(follower.unanswered());
         }
     }
 
-    fn next_follower(&mut self, index: usize, leader: u16) -> Option<Pending> {
-        self.runtimes.get_mut(index)?.as_mut()?.requests.next_follower(leader)
+    fn next_coalesced(&mut self, index: usize, leader: u16) -> Option<Pending> {
+        self.runtimes.get_mut(index)?.as_mut()?.requests.next_coalesced(leader)
     }
 
     /// The store of export `index` has finished something.
     fn complete(&mut self, index: usize, completion: Completion, done: &mut Vec<Finished>, stats: &mut Stats) {
         let Some(Some(seat)) = self.runtimes.get_mut(index) else { return };
         let Completion { token, result } = completion;
-        if token == NOBODYS && std::mem::take(&mut seat.measuring) {
+        if token == INTERNAL_TOKEN && std::mem::take(&mut seat.measuring) {
             return seat.follow_size(&self.directory);
         }
         let Some(pending) = seat.requests.complete(token) else {
             stats.counters.stale_completions += 1;
             return;
         };
-        if pending.content.kind == Kind::Measure {
+        if pending.fingerprint.kind == Kind::Measure {
             seat.follow_size(&self.directory);
         }
         done.extend(self.ended(index, pending, result, stats));
-        while let Some(follower) = self.next_follower(index, token as u16) {
+        while let Some(follower) = self.next_coalesced(index, token as u16) {
             done.extend(self.answer(follower, result, stats));
         }
     }
@@ -401,7 +401,7 @@ impl ExportSet {
         result: Result<(), Fault>,
         stats: &mut Stats,
     ) -> Option<Finished> {
-        stats.completed(pending.content.kind, result);
+        stats.completed(pending.fingerprint.kind, result);
         if result.is_err()
             && let Some(Some(seat)) = self.runtimes.get(index)
             && seat.export.store.degraded().is_some()
@@ -413,7 +413,7 @@ impl ExportSet {
 
     /// As [`Self::conclude`], for a request that has been done.
     fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Finished> {
-        let Pending { inbound: job, content, .. } = &pending;
+        let Pending { inbound: job, fingerprint: content, .. } = &pending;
         if content.kind.writes() && result != Err(Fault::Transient) {
             let arrival = job.arrival(self.lanes.get(usize::from(job.lane))?.worker);
             let seat = self.runtimes.get_mut(usize::from(job.export))?.as_mut()?;
@@ -434,10 +434,10 @@ impl ExportSet {
         }
         let state = &self.runtime(pending.inbound.export)?.export.state;
         let lane = self.lanes.get(usize::from(pending.inbound.lane))?;
-        let Pending { ata, content, operation, lent_ns, .. } = pending;
+        let Pending { ata, fingerprint: content, operation, submitted_ns: lent_ns, .. } = pending;
         let reply = command::finish(&ata, content.kind, result, state);
         let done = reply_to(pending.inbound, operation, reply, state.settings.address, lane);
-        Some(Finished { asked: Some(ata), bytes: content.bytes, lent_ns, ..done })
+        Some(Finished { asked: Some(ata), bytes: content.bytes, submitted_ns: lent_ns, ..done })
     }
 }
 

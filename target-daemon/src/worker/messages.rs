@@ -64,7 +64,7 @@ pub struct Finished {
     /// From the job.
     pub received_ns: u64,
     /// When its store was given it; 0 if it was not.
-    pub lent_ns: u64,
+    pub submitted_ns: u64,
 }
 
 impl Finished {
@@ -82,7 +82,7 @@ impl Finished {
     /// What its store took of that; `None` if it was not asked.
     pub fn store_ns(&self, now_ns: u64) -> Option<u64> {
         // The round in which it was lent had begun before it was received.
-        (self.lent_ns > 0).then(|| now_ns.saturating_sub(self.lent_ns.max(self.received_ns)))
+        (self.submitted_ns > 0).then(|| now_ns.saturating_sub(self.submitted_ns.max(self.received_ns)))
     }
 }
 
@@ -109,7 +109,7 @@ impl Inbound {
             export: self.export,
             bytes: 0,
             received_ns: self.received_ns,
-            lent_ns: 0,
+            submitted_ns: 0,
         }
     }
 

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::content::Content;
-use super::followers::Followers;
+use super::fingerprint::Fingerprint;
+use super::coalesced::Coalesced;
 use super::inflight::{Pending, Slab, SlabFull};
 use crate::plant::{Bug, planted};
 use crate::ring::Memory;
@@ -17,7 +17,7 @@ pub struct RequestTable {
     slab: Slab,
     overlap: Overlap,
     /// By the index of their leader in the slab.
-    followers: Vec<Followers>,
+    coalesced: Vec<Coalesced>,
     /// Those that waited and may run now, in the order of their arrival.
     ready: VecDeque<u16>,
     stuck: bool,
@@ -43,7 +43,7 @@ impl RequestTable {
         Self {
             slab: Slab::new(size),
             overlap: Overlap::new(size),
-            followers: (0..size).map(|_| Followers::default()).collect(),
+            coalesced: (0..size).map(|_| Coalesced::default()).collect(),
             ready: VecDeque::with_capacity(size.into()),
             stuck: false,
         }
@@ -71,8 +71,8 @@ impl RequestTable {
     }
 
     /// A write that does just the same, and has not ended.
-    pub fn twin(&self, content: &Content, span: Span) -> Option<u16> {
-        let equal = |index: &u16| self.slab.get(*index).is_some_and(|pending| pending.content == *content);
+    pub fn duplicate_in_flight(&self, content: &Fingerprint, span: Span) -> Option<u16> {
+        let equal = |index: &u16| self.slab.get(*index).is_some_and(|pending| pending.fingerprint == *content);
         self.overlap.with_span(span).find(equal).filter(|_| !planted(Bug::NoFolding))
     }
 
@@ -86,16 +86,16 @@ impl RequestTable {
     /// follower has arrived by then, and has not been answered. What arrived in
     /// between and overlaps comes after both, and may: it has not been answered
     /// either, so its host cannot know of any order.
-    pub fn follow(&mut self, leader: u16, pending: Pending) -> Option<Pending> {
-        match self.followers.get_mut(usize::from(leader)) {
+    pub fn coalesce(&mut self, leader: u16, pending: Pending) -> Option<Pending> {
+        match self.coalesced.get_mut(usize::from(leader)) {
             Some(followers) => followers.push(pending),
             None => Some(pending),
         }
     }
 
     /// The next follower of a leader that has ended.
-    pub fn next_follower(&mut self, leader: u16) -> Option<Pending> {
-        self.followers.get_mut(usize::from(leader))?.pop()
+    pub fn next_coalesced(&mut self, leader: u16) -> Option<Pending> {
+        self.coalesced.get_mut(usize::from(leader))?.pop()
     }
 
     /// The request with this index.
@@ -104,8 +104,8 @@ impl RequestTable {
     }
 
     /// The operation of a request that may run.
-    pub fn lend(&mut self, index: u16, memory: &Memory, now_ns: u64) -> Option<Op> {
-        self.slab.lend(index, memory, now_ns)
+    pub fn begin(&mut self, index: u16, memory: &Memory, now_ns: u64) -> Option<Op> {
+        self.slab.begin(index, memory, now_ns)
     }
 
     /// A request whose operation has ended. `None` for a token whose operation

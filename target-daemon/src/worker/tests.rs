@@ -2,7 +2,7 @@
 //! in memory, are tested in the workspace's `tests` crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::content::Content;
+use super::fingerprint::Fingerprint;
 use super::directory::{Directory, Owner};
 use super::channels::WorkerChannels;
 use super::inflight::{Pending, Slab};
@@ -38,8 +38,8 @@ fn job(frame: Frame) -> Inbound {
 
 fn pending(frame: Frame, bytes: u32) -> Pending {
     let ata = ata::Request { flags: 0, feature: 0, count: 4, command: 0x24.into(), registers: [0; 6] };
-    let content = Content { kind: Kind::Read, sector: 5, bytes, hash: 0 };
-    Pending { inbound: job(frame), ata, content, payload_offset: 36, operation: Operation::Read, lent_ns: 0 }
+    let content = Fingerprint { kind: Kind::Read, sector: 5, bytes, hash: 0 };
+    Pending { inbound: job(frame), ata, fingerprint: content, payload_offset: 36, operation: Operation::Read, submitted_ns: 0 }
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn a_full_slab_gives_the_request_back() {
     let mut tokens = Vec::new();
     for _ in 0..2 {
         let index = slab.admit(pending(lane.allocate(36 + 2048).unwrap(), 2048)).unwrap();
-        let op = slab.lend(index, &memory, 7).unwrap();
+        let op = slab.begin(index, &memory, 7).unwrap();
         assert_eq!((op.buffers.len(), op.sector), (2048, 5), "over two pieces");
-        assert!(slab.lend(index, &memory, 7).is_none(), "to one at a time");
+        assert!(slab.begin(index, &memory, 7).is_none(), "to one at a time");
         assert!(slab.withdraw(index).is_none(), "the store has it");
         tokens.push(op.token);
     }
@@ -74,7 +74,7 @@ fn a_frame_without_room_for_the_data_is_not_lent() {
     let mut slab = Slab::new(1);
     for bytes in [35, 36, 36 + 511] {
         let index = slab.admit(pending(lane.allocate(bytes).unwrap(), 512)).unwrap();
-        assert!(slab.lend(index, &memory, 0).is_none());
+        assert!(slab.begin(index, &memory, 0).is_none());
         lane.release(slab.withdraw(index).unwrap().inbound.frame);
         assert_eq!(slab.len(), 0);
     }
@@ -95,7 +95,7 @@ fn tokens_of_the_past_are_strangers() {
     for _ in 0..1000 {
         let index = slab.admit(pending(frame, 0)).unwrap();
         assert!(slab.complete(last + (1 << 16)).is_none(), "not lent");
-        let op = slab.lend(index, &memory, 0).unwrap();
+        let op = slab.begin(index, &memory, 0).unwrap();
         let token = op.token;
         assert!(seen.insert(token));
         for strange in [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff] {
@@ -122,7 +122,7 @@ fn contents_do_not_depend_on_pieces() {
                 at += 1;
             }
         }
-        let content = Content::of(Kind::Write, 0, data.len() as u32, &frame, offset, &memory);
+        let content = Fingerprint::of(Kind::Write, 0, data.len() as u32, &frame, offset, &memory);
         lane.release(frame);
         content.hash
     };

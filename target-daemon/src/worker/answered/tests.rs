@@ -35,12 +35,12 @@ impl From {
     }
 }
 
-fn content(letter: u8) -> Content {
-    Content { kind: Kind::Write, sector: 8, bytes: 512, hash: letter.into() }
+fn content(letter: u8) -> Fingerprint {
+    Fingerprint { kind: Kind::Write, sector: 8, bytes: 512, hash: letter.into() }
 }
 
-fn sectors(sector: u64, count: u32) -> Content {
-    Content { kind: Kind::Write, sector, bytes: count * 512, hash: 1 }
+fn sectors(sector: u64, count: u32) -> Fingerprint {
+    Fingerprint { kind: Kind::Write, sector, bytes: count * 512, hash: 1 }
 }
 
 impl Memory {
@@ -78,7 +78,7 @@ impl Memory {
     }
 
     /// A write to these sectors arrives, is executed and answered.
-    fn answer(&mut self, from: From, content: Content) {
+    fn answer(&mut self, from: From, content: Fingerprint) {
         self.observe(from);
         assert!(!self.is_overtaken(from, content));
         self.with(from, |answered, job, now_ns| {
@@ -90,14 +90,14 @@ impl Memory {
         self.with(from, |answered, job, now_ns| answered.observe(job, Observed::Other, now_ns));
     }
 
-    fn is_overtaken(&mut self, from: From, content: Content) -> bool {
+    fn is_overtaken(&mut self, from: From, content: Fingerprint) -> bool {
         self.with(from, |answered, job, now_ns| {
             answered.is_overtaken(job, job.arrival(from.worker), &content, now_ns)
         })
     }
 
     /// As [`Self::is_overtaken`], for a request whose tag is seen now.
-    fn arrives_late(&mut self, from: From, content: Content) -> bool {
+    fn arrives_late(&mut self, from: From, content: Fingerprint) -> bool {
         self.observe(from);
         self.is_overtaken(from, content)
     }
@@ -248,7 +248,7 @@ fn what_arrived_before_an_answered_write_is_late() {
     assert!(late(&mut memory, 1_500, 0, sectors(107, 1)));
     assert!(!late(&mut memory, 1_500, 0, sectors(8, 8)));
     // A discard is everything, on either side.
-    let discard = Content { kind: Kind::Discard, sector: 0, bytes: 512, hash: 3 };
+    let discard = Fingerprint { kind: Kind::Discard, sector: 0, bytes: 512, hash: 3 };
     assert!(late(&mut memory, 1_500, 0, discard));
     memory.answer(from(2, 2).at(3_000, 1), discard);
     assert!(late(&mut memory, 2_500, 0, sectors(1 << 40, 1)));

@@ -4,16 +4,16 @@ use super::inflight::Pending;
 
 /// Most followers of one leader. A host that repeats a write waits only for the
 /// answer to the tag that it used last, so the newest are enough.
-pub const FOLLOWERS_MAX: usize = 4;
+pub const COALESCED_MAX: usize = 4;
 
 /// The followers of one leader.
 #[derive(Debug, Default)]
-pub struct Followers {
+pub struct Coalesced {
     /// The oldest first, without gaps.
-    waiting: [Option<Pending>; FOLLOWERS_MAX],
+    waiting: [Option<Pending>; COALESCED_MAX],
 }
 
-impl Followers {
+impl Coalesced {
     /// Adds one. If there are too many, the oldest comes out.
     pub fn push(&mut self, follower: Pending) -> Option<Pending> {
         if let Some(free) = self.waiting.iter_mut().find(|place| place.is_none()) {

@@ -11,7 +11,7 @@ use crate::store::{Geometry, Kind, SECTOR_BYTES, Span};
 
 /// What a request does. Two writes that are equal here do the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Content {
+pub struct Fingerprint {
     /// What the store does.
     pub kind: Kind,
     /// First sector.
@@ -22,7 +22,7 @@ pub struct Content {
     pub hash: u64,
 }
 
-impl Content {
+impl Fingerprint {
     /// The content of a request, whose data is in a frame from `offset` on.
     pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, memory: &Memory) -> Self {
         let data = kind.writes().then(|| hash(frame, offset.into(), bytes as usize, memory));
