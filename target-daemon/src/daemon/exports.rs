@@ -5,7 +5,7 @@ use std::path::Path;
 use log::{error, info, warn};
 
 use super::failure::Failure;
-use super::keeper;
+use super::state_writer;
 use super::quarantine;
 use crate::config::{self, Image, Serve};
 use crate::privilege;
@@ -213,7 +213,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     );
     let mut export = Export::new(settings, store);
     if let Some(folder) = folder {
-        keeper::restore(&mut export, wanted, &source.data, folder)?;
+        state_writer::restore(&mut export, wanted, &source.data, folder)?;
     }
     Ok(Opened { export, way, source })
 }

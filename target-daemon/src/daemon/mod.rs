@@ -9,7 +9,7 @@ mod exports;
 mod failure;
 mod fit;
 mod interface;
-mod keeper;
+mod state_writer;
 mod notify;
 mod past;
 mod plan;

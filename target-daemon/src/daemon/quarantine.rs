@@ -13,7 +13,7 @@ use std::path::Path;
 
 use log::warn;
 
-use super::keeper;
+use super::state_writer;
 use super::roster::Record;
 use super::team::Team;
 use crate::config::{Export, Image};
@@ -60,7 +60,7 @@ pub fn data_of(export: &Export) -> Option<Data> {
 /// Why an export may not have its address: hosts have used other data there.
 pub fn other_data(used: &Belongs, address: Address, folder: Option<&Path>) -> String {
     let kept = folder.map_or_else(String::new, |folder| {
-        format!(" (kept in {})", folder.join(keeper::used_file(address, "*")).display())
+        format!(" (kept in {})", folder.join(state_writer::used_file(address, "*")).display())
     });
     format!(
         "{address} had other data, {}{kept}, and hosts that have used it may still write to it: give the new data \
@@ -82,7 +82,7 @@ pub fn check_kept(
     interfaces: &[String],
 ) -> Result<(), String> {
     let Some(folder) = folder else { return Ok(()) };
-    let used = keeper::used(folder, wanted.address, interfaces)?;
+    let used = state_writer::used(folder, wanted.address, interfaces)?;
     match used.iter().find(|used| !used.data.is_same(data)) {
         Some(used) => Err(other_data(used, wanted.address, Some(folder))),
         None => Ok(()),
@@ -110,14 +110,14 @@ impl Team {
     /// Hosts use this export: its address belongs to its data from now on.
     pub fn note_use_of(&mut self, address: Address) {
         let Some(record) = self.roster.get(address) else { return };
-        let used = keeper::belonging(&record.wanted, &record.source.data);
+        let used = state_writer::belonging(&record.wanted, &record.source.data);
         let known = self.roster.quarantine.used.get(&address);
         if known.is_some_and(|known| known.path == used.path && known.data.is_same(&used.data)) {
             return;
         }
         // Of one that refuses writes only what another record says is corrected.
         let is_kept = !used.data.identity.is_null() && (known.is_some() || !record.settings.read_only);
-        if let Some(keeper) = self.keeper().filter(|_| is_kept) {
+        if let Some(keeper) = self.state_writer().filter(|_| is_kept) {
             keeper.keep_used(used.clone());
         }
         self.roster.quarantine.used.insert(address, used);
@@ -139,7 +139,7 @@ impl Team {
         if self.roster.quarantine.used.contains_key(&address) {
             return Ok(());
         }
-        let mut kept = self.keeper().map_or_else(|| Ok(Vec::new()), |keeper| keeper.used(address))?;
+        let mut kept = self.state_writer().map_or_else(|| Ok(Vec::new()), |keeper| keeper.used(address))?;
         let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
         if other < kept.len() {
             self.roster.quarantine.used.insert(address, kept.swap_remove(other));

@@ -12,7 +12,7 @@ use log::{info, warn};
 use super::exports::Opened;
 use super::failure::Failure;
 use super::interface::{Interface, PlacedLane, names_of};
-use super::keeper::Keeper;
+use super::state_writer::StateWriter;
 use super::plan;
 use super::roster::{Record, Roster};
 use super::watch::Watcher;
@@ -50,7 +50,7 @@ pub struct Team {
     pub(super) roster: Roster,
     /// Requests that may be under way for each export.
     pub(super) in_flight: u16,
-    keeper: Option<Keeper>,
+    state_writer: Option<StateWriter>,
     pub(super) watcher: Watcher,
 }
 
@@ -94,14 +94,14 @@ impl Team {
         let exchange =
             WorkerChannels::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
         let keeper = options.service.state.0.as_deref();
-        let keeper = keeper.map(|folder| Keeper::new(folder, names_of(interfaces)));
+        let keeper = keeper.map(|folder| StateWriter::new(folder, names_of(interfaces)));
         let mut team = Self {
             members: Vec::new(),
             lanes: Arc::clone(&shared),
             directory: Arc::clone(&directory),
             roster,
             in_flight: plan::in_flight(options),
-            keeper: keeper.transpose()?,
+            state_writer: keeper.transpose()?,
             watcher: Watcher::start()?,
         };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
@@ -117,25 +117,25 @@ impl Team {
                 in_flight: team.in_flight,
             };
             let mut worker = Worker::new(parts);
-            if let Some(keeper) = &team.keeper {
-                worker.set_keeper(keeper.inbox());
+            if let Some(keeper) = &team.state_writer {
+                worker.set_state_writer(keeper.inbox());
             }
             team.members.push(Member::start(worker, waker, index, cores.get(index).copied(), options)?);
         }
         let inboxes = team.members.iter().map(|member| (member.orders.clone(), member.waker.clone()));
         let inboxes = inboxes.collect();
-        team.keeper.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
+        team.state_writer.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
         Ok(team)
     }
 
     /// Who keeps what hosts set, and the data that they use.
-    pub(super) fn keeper(&self) -> Option<&Keeper> {
-        self.keeper.as_ref()
+    pub(super) fn state_writer(&self) -> Option<&StateWriter> {
+        self.state_writer.as_ref()
     }
 
     /// Where that is kept.
     pub(super) fn state_folder(&self) -> Option<&Path> {
-        self.keeper.as_ref().map(Keeper::folder)
+        self.state_writer.as_ref().map(StateWriter::folder)
     }
 
     /// Which worker has which export.
@@ -267,7 +267,7 @@ impl Team {
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
         }
-        if let Some(keeper) = &mut self.keeper {
+        if let Some(keeper) = &mut self.state_writer {
             // It has the workers' inboxes, whose end is theirs.
             keeper.stop();
         }

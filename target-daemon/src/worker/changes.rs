@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use super::Worker;
 use super::export_set::Clear;
 use super::directory::Directory;
-use super::keep::{Keep, Kept};
+use super::save::{SaveRequest, SaveAck};
 use super::export_runtime::{ExportSnapshot, ExportRuntime};
 use crate::ring::Rings;
 use crate::shelf::Settings;
@@ -45,8 +45,8 @@ impl<R: Rings> Worker<R> {
 
     /// What initiators set goes to this keeper from now on, and is acknowledged
     /// when it is kept. Without one it is lost with the worker.
-    pub fn set_keeper(&mut self, keeper: Sender<Keep>) {
-        self.exports.set_keeper(self.index, keeper);
+    pub fn set_state_writer(&mut self, keeper: Sender<SaveRequest>) {
+        self.exports.set_state_writer(self.index, keeper);
     }
 
     /// Takes a reservation or mask list away, and tells when that is on stable
@@ -57,8 +57,8 @@ impl<R: Rings> Worker<R> {
     }
 
     /// A state is on stable storage.
-    pub fn kept(&mut self, kept: Kept) {
-        self.exports.kept(kept, &mut self.done);
+    pub fn saved(&mut self, kept: SaveAck) {
+        self.exports.saved(kept, &mut self.done);
     }
 
     /// What an export tells of itself.

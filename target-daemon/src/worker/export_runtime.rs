@@ -12,7 +12,7 @@ use super::directory::Directory;
 use super::identified::Identified;
 use super::inflight::Pending;
 use super::messages::{Finished, Inbound};
-use super::keep::Parked;
+use super::save::PendingSaves;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
 use crate::shelf::{Export, Settings, Shelf};
@@ -44,9 +44,9 @@ pub struct ExportRuntime {
     /// Where its state is kept.
     pub(super) key: String,
     /// The revision of its state that is on stable storage.
-    pub(super) kept: u64,
+    pub(super) saved_revision: u64,
     /// Replies that wait for a later one.
-    pub(super) parked: Parked,
+    pub(super) pending_saves: PendingSaves,
     /// No other seat of this worker has it, or had it.
     pub(super) number: u32,
 }
@@ -117,8 +117,8 @@ impl ExportRuntime {
             leaving: None,
             wants_size: None,
             key: export_key,
-            kept,
-            parked: Parked::default(),
+            saved_revision: kept,
+            pending_saves: PendingSaves::default(),
             number: 0,
         }
     }
@@ -173,7 +173,7 @@ impl ExportRuntime {
 
     /// Requests to it that have not been answered.
     pub(super) fn in_flight(&self) -> usize {
-        self.requests.len() + self.parked.len()
+        self.requests.len() + self.pending_saves.len()
     }
 
     /// Whether its store has nothing to do, and nothing to tell.

@@ -14,7 +14,7 @@ use super::fingerprint::Fingerprint;
 use super::directory::Directory;
 use super::inflight::{Pending, SlabFull};
 use super::messages::{Finished, Inbound};
-use super::keep::{Keep, sets};
+use super::save::{SaveRequest, sets};
 use super::lanes::SharedLane;
 use super::export_runtime::{INTERNAL_TOKEN, ExportRuntime};
 use super::stats::Stats;
@@ -48,7 +48,7 @@ pub struct ExportSet {
     /// Whether a seat is to become free.
     some_leave: bool,
     /// Who keeps what initiators set, and the index of this worker.
-    keeper: Option<(u16, Sender<Keep>)>,
+    state_writer: Option<(u16, Sender<SaveRequest>)>,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     buffer_count: u16,
@@ -75,7 +75,7 @@ impl ExportSet {
             next_number: seats.len() as u32,
             runtimes: seats,
             some_leave: false,
-            keeper: None,
+            state_writer: None,
             lanes,
             directory,
             buffer_count,
@@ -175,7 +175,7 @@ impl ExportSet {
                 }
                 let asked = if let Body::Ata { ata, .. } = request.body { Some(ata) } else { None };
                 let done = Finished { asked, ..reply_to(job, operation, reply, address, lane) };
-                return if sets { self.reply_when_kept(index, done) } else { Some(done) };
+                return if sets { self.reply_when_saved(index, done) } else { Some(done) };
             }
             Action::Read { ata, sector, .. } => {
                 (ata, Kind::Read, sector, job.header.argument_offset() + ata::HEADER_LEN)

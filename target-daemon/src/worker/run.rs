@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::export_set::Clear;
 use super::directory::Directory;
 use super::idle::{EpollWaiter, IdlePolicy, Waker};
-use super::keep::Kept;
+use super::save::SaveAck;
 use super::export_runtime::{ExportSnapshot, ExportRuntime};
 use super::stats::Stats;
 use super::trace::Tracer;
@@ -66,7 +66,7 @@ pub enum WorkerCommand {
     /// when that is on stable storage.
     Clear(u16, Clear, Sender<()>),
     /// A state is on stable storage.
-    Kept(Kept),
+    Saved(SaveAck),
     /// Tell of single requests and frames, or no more.
     Trace(Option<Tracer>),
     /// The export at this index has other settings from now on.
@@ -191,7 +191,7 @@ impl<R: Rings> Worker<R> {
             WorkerCommand::Detach(index, to) => self.detach(index, to),
             WorkerCommand::Change(index, settings) => self.change(index, *settings),
             WorkerCommand::Clear(index, what, to) => self.clear(index, what, to),
-            WorkerCommand::Kept(kept) => self.kept(kept),
+            WorkerCommand::Saved(kept) => self.saved(kept),
             WorkerCommand::Trace(tracer) => self.trace(tracer),
             WorkerCommand::Report(..) | WorkerCommand::Drain => {}
         }

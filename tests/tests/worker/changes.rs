@@ -9,7 +9,7 @@ use xblade::store::{Durability, FakeStore, Store};
 use xblade::wire::DropReason;
 use xblade::wire::aoe;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clear, Kept, Owner, ExportRuntime};
+use xblade::worker::{Clear, SaveAck, Owner, ExportRuntime};
 use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
 use xblade_tests::{Address, FakeTarget, pattern};
 
@@ -170,7 +170,7 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, keeper) = bounded(4);
-    target.workers[0].set_keeper(to);
+    target.workers[0].set_state_writer(to);
     let ask = |tag, code, string: &[u8]| Ask { tag, ..Ask::new(DISK, QUERY, query(code, string)) };
     let (set, seen) = (ask(1, 3, b"mail"), ask(2, 0, b""));
     assert_eq!(target.exchange(0, &set.bytes()), Vec::<Vec<u8>>::new(), "not kept yet");
@@ -181,10 +181,10 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
     // Sent again, for the host has had no answer: it waits as well.
     let again = ask(3, 3, b"mail");
     assert_eq!(target.exchange(0, &again.bytes()), Vec::<Vec<u8>>::new());
-    target.workers[0].kept(Kept { export: 0, number: keep.number + 1, revision: keep.revision });
+    target.workers[0].saved(SaveAck { export: 0, number: keep.number + 1, revision: keep.revision });
     target.settle();
     assert_eq!(target.sent(0), Vec::<Vec<u8>>::new(), "another export was kept");
-    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    target.workers[0].saved(SaveAck { export: 0, number: keep.number, revision: keep.revision });
     target.settle();
     assert_eq!(target.sent(0), [done(&set, 3), done(&again, 3)]);
     assert_eq!(target.exchange(0, &set.bytes()), [done(&set, 3)], "nothing new: at once");
@@ -197,7 +197,7 @@ fn a_revision_that_is_kept_answers_no_later_one() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, keeper) = bounded(4);
-    target.workers[0].set_keeper(to);
+    target.workers[0].set_state_writer(to);
     let asks =
         [1, 2, 3].map(|number| Ask { tag: number, ..Ask::new(DISK, QUERY, query(4, &[number as u8])) });
     for ask in &asks {
@@ -206,7 +206,7 @@ fn a_revision_that_is_kept_answers_no_later_one() {
     // The first, and then the last, which has the second in it.
     let keeps: Vec<_> = keeper.try_iter().collect();
     for (keep, answered) in [(&keeps[0], &asks[..1]), (&keeps[2], &asks[1..])] {
-        target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+        target.workers[0].saved(SaveAck { export: 0, number: keep.number, revision: keep.revision });
         target.settle();
         let done = |ask: &Ask| ask.reply(DISK, &query_done(64, 16, 4, &[ask.tag as u8]));
         assert_eq!(target.sent(0), answered.iter().map(done).collect::<Vec<_>>());
@@ -219,7 +219,7 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, _keeper) = bounded(4);
-    target.workers[0].set_keeper(to);
+    target.workers[0].set_state_writer(to);
     let ask = Ask::new(DISK, RESERVE, reserve(1, 1, &[mac(1)]));
     assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     forget(&mut target, DISK);
@@ -238,7 +238,7 @@ fn a_full_keeper_is_asked_again_by_the_host() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, keeper) = bounded(1);
-    target.workers[0].set_keeper(to);
+    target.workers[0].set_state_writer(to);
     for number in 1..=3 {
         let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(number)]));
         assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
@@ -249,7 +249,7 @@ fn a_full_keeper_is_asked_again_by_the_host() {
     let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(3)]));
     assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new(), "still not kept");
     let keep = keeper.try_recv().unwrap();
-    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    target.workers[0].saved(SaveAck { export: 0, number: keep.number, revision: keep.revision });
     target.settle();
     assert_eq!(target.sent(0).len(), 2, "the first, and the one that was taken");
     let (to, cleared) = bounded(1);
@@ -257,7 +257,7 @@ fn a_full_keeper_is_asked_again_by_the_host() {
     assert!(cleared.try_recv().is_err());
     let keep = keeper.try_recv().unwrap();
     assert!(keep.saved.reservation.is_empty());
-    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    target.workers[0].saved(SaveAck { export: 0, number: keep.number, revision: keep.revision });
     assert!(cleared.try_recv().is_ok());
     target.assert_at_rest();
 }

@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::super::directory::Directory;
 use super::super::messages::Finished;
-use super::super::keep::Waits;
+use super::super::save::Waits;
 use super::super::export_runtime::{ExportSnapshot, ExportRuntime};
 use super::ExportSet;
 use crate::shelf::Settings;
@@ -81,7 +81,7 @@ impl ExportSet {
                 Some(ExportRuntime { leaving: Some(to), .. }) => {
                     let to = to.clone();
                     if let Some(mut seat) = place.take_if(|seat| seat.is_quiet()) {
-                        while let Some(waits) = seat.parked.any() {
+                        while let Some(waits) = seat.pending_saves.any() {
                             if let Waits::Reply(reply) = waits {
                                 let unanswered = reply.without_reply();
                                 // No answer, no time.

@@ -3,26 +3,26 @@
 use crossbeam_channel::Sender;
 
 use super::super::messages::Finished;
-use super::super::keep::{Keep, Kept, Waits};
+use super::super::save::{SaveRequest, SaveAck, Waits};
 use super::ExportSet;
 
 impl ExportSet {
     /// What initiators set goes to this keeper from now on.
-    pub fn set_keeper(&mut self, worker: u16, keeper: Sender<Keep>) {
-        self.keeper = Some((worker, keeper));
+    pub fn set_state_writer(&mut self, worker: u16, keeper: Sender<SaveRequest>) {
+        self.state_writer = Some((worker, keeper));
     }
 
     /// The reply to a request that sets something: it waits if that is not on
     /// stable storage yet.
-    pub(super) fn reply_when_kept(&mut self, index: u16, done: Finished) -> Option<Finished> {
-        if self.keeper.is_none() || done.reply_len.is_none() {
+    pub(super) fn reply_when_saved(&mut self, index: u16, done: Finished) -> Option<Finished> {
+        if self.state_writer.is_none() || done.reply_len.is_none() {
             return Some(done);
         }
-        match self.park(index, Waits::Reply(done))? {
-            Parking::Free(Waits::Reply(done)) => Some(done),
-            Parking::Dropped(Waits::Reply(done)) => Some(done.without_reply()),
+        match self.wait_for_save(index, Waits::Reply(done))? {
+            NotPending::Free(Waits::Reply(done)) => Some(done),
+            NotPending::Dropped(Waits::Reply(done)) => Some(done.without_reply()),
             // Whoever asked sees that nobody answers.
-            Parking::Free(Waits::Asked(_)) | Parking::Dropped(Waits::Asked(_)) => None,
+            NotPending::Free(Waits::Asked(_)) | NotPending::Dropped(Waits::Asked(_)) => None,
         }
     }
 
@@ -37,30 +37,30 @@ impl ExportSet {
             }
             Clear::Mask => seat.export.state.clear_mask(),
         }
-        match self.park(index, Waits::Asked(to))? {
-            Parking::Free(Waits::Asked(to)) => {
+        match self.wait_for_save(index, Waits::Asked(to))? {
+            NotPending::Free(Waits::Asked(to)) => {
                 let _ = to.try_send(());
                 None
             }
             // Whoever asked sees that nobody answers.
-            Parking::Dropped(Waits::Asked(_)) => None,
-            Parking::Free(Waits::Reply(done)) | Parking::Dropped(Waits::Reply(done)) => {
+            NotPending::Dropped(Waits::Asked(_)) => None,
+            NotPending::Free(Waits::Reply(done)) | NotPending::Dropped(Waits::Reply(done)) => {
                 Some(done.without_reply())
             }
         }
     }
 
     /// Returns who need not wait, or may not any more.
-    fn park(&mut self, index: u16, waits: Waits) -> Option<Parking> {
+    fn wait_for_save(&mut self, index: u16, waits: Waits) -> Option<NotPending> {
         let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) else {
-            return Some(Parking::Dropped(waits));
+            return Some(NotPending::Dropped(waits));
         };
         let revision = seat.export.state.revision();
-        if seat.kept >= revision {
-            return Some(Parking::Free(waits));
+        if seat.saved_revision >= revision {
+            return Some(NotPending::Free(waits));
         }
-        let Some((worker, keeper)) = &self.keeper else { return Some(Parking::Free(waits)) };
-        let keep = Keep {
+        let Some((worker, keeper)) = &self.state_writer else { return Some(NotPending::Free(waits)) };
+        let keep = SaveRequest {
             worker: *worker,
             export: index,
             number: seat.number,
@@ -70,19 +70,19 @@ impl ExportSet {
         };
         if keeper.try_send(keep).is_err() {
             // The host sends it again, which is another try.
-            return Some(Parking::Dropped(waits));
+            return Some(NotPending::Dropped(waits));
         }
-        seat.parked.park(revision, waits).map(Parking::Dropped)
+        seat.pending_saves.add(revision, waits).map(NotPending::Dropped)
     }
 
     /// So much of a state is on stable storage: replies that have waited for it.
-    pub fn kept(&mut self, kept: Kept, done: &mut Vec<Finished>) {
+    pub fn saved(&mut self, kept: SaveAck, done: &mut Vec<Finished>) {
         let Some(Some(seat)) = self.runtimes.get_mut(usize::from(kept.export)) else { return };
         if seat.number != kept.number {
             return;
         }
-        seat.kept = seat.kept.max(kept.revision);
-        while let Some(waits) = seat.parked.next(kept.revision) {
+        seat.saved_revision = seat.saved_revision.max(kept.revision);
+        while let Some(waits) = seat.pending_saves.next(kept.revision) {
             match waits {
                 Waits::Reply(reply) => done.push(reply),
                 Waits::Asked(to) => {
@@ -94,7 +94,7 @@ impl ExportSet {
 }
 
 /// Who need not be parked.
-enum Parking {
+enum NotPending {
     /// What it waits for is there already.
     Free(Waits),
     /// It gets no answer.

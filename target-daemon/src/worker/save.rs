@@ -11,11 +11,11 @@ use crate::wire::{Body, mask, query, reserve};
 
 /// Replies that may wait for one export. The oldest makes room: its host has
 /// sent the request again long ago.
-const PARKED_MAX: usize = 64;
+const PENDING_MAX: usize = 64;
 
 /// What a worker wants to have kept.
 #[derive(Debug)]
-pub struct Keep {
+pub struct SaveRequest {
     /// The worker.
     pub worker: u16,
     /// The export, in the worker's shelf.
@@ -32,7 +32,7 @@ pub struct Keep {
 
 /// What is on stable storage.
 #[derive(Clone, Copy, Debug)]
-pub struct Kept {
+pub struct SaveAck {
     /// The export, in the worker's shelf.
     pub export: u16,
     /// The number of its seat.
@@ -52,13 +52,13 @@ pub(super) enum Waits {
 
 /// What waits for one export.
 #[derive(Debug, Default)]
-pub(super) struct Parked(VecDeque<(u64, Waits)>);
+pub(super) struct PendingSaves(VecDeque<(u64, Waits)>);
 
-impl Parked {
+impl PendingSaves {
     /// Lets it wait for this revision. Returns the oldest, if there are too many.
-    pub fn park(&mut self, revision: u64, waits: Waits) -> Option<Waits> {
+    pub fn add(&mut self, revision: u64, waits: Waits) -> Option<Waits> {
         self.0.push_back((revision, waits));
-        if self.0.len() > PARKED_MAX { self.0.pop_front().map(|(_, waits)| waits) } else { None }
+        if self.0.len() > PENDING_MAX { self.0.pop_front().map(|(_, waits)| waits) } else { None }
     }
 
     /// The next that waits for no later revision than this.
@@ -97,15 +97,15 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut parked = Parked::default();
+        let mut parked = PendingSaves::default();
         let (first, first_end) = crossbeam_channel::bounded(1);
-        let (rest, rest_end) = crossbeam_channel::bounded(PARKED_MAX);
-        assert!(parked.park(0, Waits::Asked(first)).is_none());
-        for revision in 1..PARKED_MAX as u64 {
-            assert!(parked.park(revision, Waits::Asked(rest.clone())).is_none(), "there is room");
+        let (rest, rest_end) = crossbeam_channel::bounded(PENDING_MAX);
+        assert!(parked.add(0, Waits::Asked(first)).is_none());
+        for revision in 1..PENDING_MAX as u64 {
+            assert!(parked.add(revision, Waits::Asked(rest.clone())).is_none(), "there is room");
         }
-        let Some(Waits::Asked(oldest)) = parked.park(64, Waits::Asked(rest)) else { panic!("one too many") };
+        let Some(Waits::Asked(oldest)) = parked.add(64, Waits::Asked(rest)) else { panic!("one too many") };
         assert!(oldest.try_send(()).is_ok() && first_end.try_recv().is_ok() && rest_end.is_empty());
-        assert_eq!(parked.len(), PARKED_MAX);
+        assert_eq!(parked.len(), PENDING_MAX);
     }
 }

@@ -25,7 +25,7 @@ use crate::privilege::{self, Role};
 use crate::shelf::{Belongs, Export, Saved};
 use crate::store::Data;
 use crate::wire::aoe::Address;
-use crate::worker::{Keep, Kept, WorkerCommand, Waker};
+use crate::worker::{SaveRequest, SaveAck, WorkerCommand, Waker};
 
 /// States that may wait to be written.
 const WAITING_MAX: usize = 64;
@@ -34,9 +34,9 @@ const WAITING_MAX: usize = 64;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// A thread that writes states.
-pub struct Keeper {
-    to: Sender<Keep>,
-    from: Receiver<Keep>,
+pub struct StateWriter {
+    to: Sender<SaveRequest>,
+    from: Receiver<SaveRequest>,
     used: (Sender<Belongs>, Receiver<Belongs>),
     folder: PathBuf,
     /// Those that are served on: another xblade may serve the address on others.
@@ -45,7 +45,7 @@ pub struct Keeper {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
+impl StateWriter {
     /// A keeper of the states in this folder, which is made if it is not there.
     pub fn new(folder: &Path, interfaces: Vec<String>) -> Result<Self, Failure> {
         make_folder(folder)?;
@@ -55,7 +55,7 @@ impl Keeper {
     }
 
     /// Where workers send their states.
-    pub fn inbox(&self) -> Sender<Keep> {
+    pub fn inbox(&self) -> Sender<SaveRequest> {
         self.to.clone()
     }
 
@@ -130,14 +130,14 @@ fn no_folder(folder: &Path, error: &io::Error) -> Option<Failure> {
 }
 
 fn run(
-    from: &Receiver<Keep>,
+    from: &Receiver<SaveRequest>,
     (used, interfaces): (&Receiver<Belongs>, &[String]),
     end: &Receiver<()>,
     folder: &Path,
     workers: &[(Sender<WorkerCommand>, Waker)],
 ) {
     // The newest state of each export that has not been written yet.
-    let mut waiting: BTreeMap<String, Keep> = BTreeMap::new();
+    let mut waiting: BTreeMap<String, SaveRequest> = BTreeMap::new();
     let mut unwritten: BTreeMap<Address, Belongs> = BTreeMap::new();
     let mut failing = false;
     loop {
@@ -196,11 +196,11 @@ fn run(
     }
 }
 
-fn tell(workers: &[(Sender<WorkerCommand>, Waker)], keep: &Keep) {
+fn tell(workers: &[(Sender<WorkerCommand>, Waker)], keep: &SaveRequest) {
     let Some((orders, waker)) = workers.get(usize::from(keep.worker)) else { return };
-    let kept = Kept { export: keep.export, number: keep.number, revision: keep.revision };
+    let kept = SaveAck { export: keep.export, number: keep.number, revision: keep.revision };
     // A worker that does not take it hangs in a store: its host asks again.
-    let _ = orders.send_timeout(WorkerCommand::Kept(kept), AGAIN);
+    let _ = orders.send_timeout(WorkerCommand::Saved(kept), AGAIN);
     waker.ring();
 }
 
