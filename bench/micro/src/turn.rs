@@ -138,7 +138,7 @@ impl Clock for Steps {
 fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     const CHUNKS: u32 = 1024;
     let (lane, wire) = FakeRings::open(CHUNKS, 4096, 256).expect("a possible shape");
-    let shared = SharedLane::new(lane.memory().clone(), 0, 0, true);
+    let shared = SharedLane::new(lane.umem().clone(), 0, 0, true);
     shared.update(TARGET, MTU);
     let mut shelf = Shelf::default();
     shelf.insert(Export::new(frames::settings(), store)).expect("a free address");

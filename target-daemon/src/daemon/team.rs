@@ -89,7 +89,7 @@ impl Team {
         }
         let chunks: Vec<usize> = groups
             .iter()
-            .map(|group| group.iter().map(|(_, lane)| lane.memory().chunks() as usize).sum())
+            .map(|group| group.iter().map(|(_, lane)| lane.umem().chunks() as usize).sum())
             .collect();
         let exchange =
             WorkerChannels::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
@@ -367,7 +367,7 @@ impl Member {
 }
 
 fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
-    let memory = placed.lane.memory();
+    let memory = placed.lane.umem();
     let multi_fragment = placed.lane.rings().multi_fragment();
     let shared = SharedLane::new(memory.clone(), placed.interface, placed.worker as u16, multi_fragment);
     if let Some(interface) = interfaces.get(placed.interface) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xblade_ebpf::Stamp;
 
-use super::{Descriptor, Lane, Memory, RingStatistics, Rings, Supply};
+use super::{Descriptor, Lane, Umem, RingStatistics, Rings, FillCompletion};
 
 /// The room in front of every received frame, as with the kernel's rings.
 const HEADROOM: u32 = 476;
@@ -24,7 +24,7 @@ pub struct FakeRings {
 
 /// The fill and completion ring of [`FakeRings`].
 #[derive(Debug)]
-pub struct FakeSupply {
+pub struct FakeFillCompletion {
     state: Arc<Mutex<State>>,
 }
 
@@ -33,7 +33,7 @@ pub struct FakeSupply {
 pub struct FakeWire {
     state: Arc<Mutex<State>>,
     socket: usize,
-    memory: Memory,
+    memory: Umem,
 }
 
 /// A queue, and the sockets on it.
@@ -73,7 +73,7 @@ impl FakeRings {
         let base = area.0;
         // SAFETY: `area` is that large, lives in the `Arc`, and is reached
         // through this `Memory` only.
-        let memory = unsafe { Memory::new(base, chunks, chunk_bytes, HEADROOM, Arc::new(area)) }?;
+        let memory = unsafe { Umem::new(base, chunks, chunk_bytes, HEADROOM, Arc::new(area)) }?;
         let state = Arc::new(Mutex::new(State {
             ring_size: ring_size as usize,
             fill: VecDeque::new(),
@@ -84,13 +84,13 @@ impl FakeRings {
         let wire = |socket| FakeWire { state: Arc::clone(&state), socket, memory: memory.clone() };
         let wires: Vec<FakeWire> = (0..lanes).map(wire).collect();
         let rings = (0..lanes).map(|socket| Self { state: Arc::clone(&state), socket }).collect();
-        let lanes = Lane::open(rings, FakeSupply { state: Arc::clone(&state) }, &memory);
+        let lanes = Lane::open(rings, FakeFillCompletion { state: Arc::clone(&state) }, &memory);
         Some(lanes.into_iter().zip(wires).collect())
     }
 }
 
 impl Rings for FakeRings {
-    type Supply = FakeSupply;
+    type FillCompletion = FakeFillCompletion;
 
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         with(&self.state, self.socket, |_, socket| {
@@ -133,7 +133,7 @@ impl Rings for FakeRings {
     }
 }
 
-impl Supply for FakeSupply {
+impl FillCompletion for FakeFillCompletion {
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut state = lock(&self.state);
         if state.fill.len() + addrs.len() > state.ring_size {
@@ -161,7 +161,7 @@ impl Supply for FakeSupply {
         (state.ring_size - state.fill.len()) as u32
     }
 
-    fn asks(&self) -> bool {
+    fn needs_wakeup(&self) -> bool {
         false
     }
 }

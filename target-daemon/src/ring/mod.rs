@@ -22,23 +22,23 @@
 mod fake;
 mod frame;
 mod lane;
-mod ledger;
-mod memory;
+mod chunk_table;
+mod umem;
 mod open;
 mod pool;
 mod rings;
-mod stock;
+mod shared_queues;
 mod xsk;
 
 pub use fake::{FakeRings, FakeWire};
 pub use frame::{FRAGMENTS_MAX, Frame};
 pub use lane::{Lane, LaneCounters, NoChunks, TxFull};
-pub use ledger::LANES_MAX;
-pub use memory::Memory;
-pub use open::{BusyPoll, OpenError, Wanted, ZeroCopy, open, open_several};
+pub use chunk_table::LANES_MAX;
+pub use umem::Umem;
+pub use open::{BusyPoll, OpenError, SocketConfig, ZeroCopy, open, open_several};
 pub use pool::Imbalance;
-pub use rings::{Descriptor, RingStatistics, Rings, Supply};
-pub use xsk::{XskRings, XskSupply};
+pub use rings::{Descriptor, RingStatistics, Rings, FillCompletion};
+pub use xsk::{XskRings, XskFillCompletion};
 
 /// Most descriptors moved between a ring and user space in one step. Large
 /// enough to share the cost of a kick, small enough to stay in the L1 cache.

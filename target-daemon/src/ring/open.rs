@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig, UmemConfig};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 
-use super::ledger::LANES_MAX;
-use super::xsk::{BoundMode, XskRings, XskSupply};
-use super::{Lane, Memory};
+use super::chunk_table::LANES_MAX;
+use super::xsk::{BoundMode, XskRings, XskFillCompletion};
+use super::{Lane, Umem};
 
 /// How long a bind is repeated while the kernel still tears down the socket
 /// that was bound before (13–20 ms after a close, and for as long as one of its
@@ -50,7 +50,7 @@ pub struct BusyPoll {
 
 /// What to open.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct SocketConfig {
     /// Interface name.
     pub interface: String,
     /// Receive queue.
@@ -130,7 +130,7 @@ pub enum OpenError {
 /// # Errors
 ///
 /// Those of [`OpenError`].
-pub fn open(wanted: &Wanted) -> Result<Lane<XskRings>, OpenError> {
+pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
     let lane = open_several(wanted, 1)?.pop();
     lane.ok_or_else(|| bind_error(wanted, io::Error::other("there is no socket")))
 }
@@ -143,7 +143,7 @@ pub fn open(wanted: &Wanted) -> Result<Lane<XskRings>, OpenError> {
 /// # Errors
 ///
 /// Those of [`OpenError`].
-pub fn open_several(wanted: &Wanted, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
+pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
     let (umem, homes) = make_umem(wanted)?;
     let memory = memory_of(&umem, &homes, wanted)?;
     let homes: Arc<[FrameDesc]> = homes.into();
@@ -151,7 +151,7 @@ pub fn open_several(wanted: &Wanted, sockets: usize) -> Result<Vec<Lane<XskRings
     let Some((fill, completion)) = own else {
         return Err(bind_error(wanted, io::Error::other("the UMEM has no rings of its own")));
     };
-    let supply = XskSupply::new(fill, completion, Arc::clone(&homes), wanted);
+    let supply = XskFillCompletion::new(fill, completion, Arc::clone(&homes), wanted);
     let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&homes), mode, wanted);
     // Of several sockets in zero-copy mode the kernel takes descriptors one by one in
     // turn, and the driver would send pieces of different frames as one
@@ -169,7 +169,7 @@ pub fn open_several(wanted: &Wanted, sockets: usize) -> Result<Vec<Lane<XskRings
     Ok(Lane::open(all, supply, &memory))
 }
 
-fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
+fn make_umem(wanted: &SocketConfig) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
     let size = |what, value, remedy| OpenError::Size { what, value, remedy };
     let power = "give a power of two";
     let chunk = "give 2048 or 4096 (a chunk is at most one page)";
@@ -193,7 +193,7 @@ fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
     })
 }
 
-fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &Wanted) -> Result<Memory, OpenError> {
+fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &SocketConfig) -> Result<Umem, OpenError> {
     let area = || {
         let mut first = *homes.first()?;
         let headroom = first.addr();
@@ -209,7 +209,7 @@ fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &Wanted) -> Result<Memory
         // long as a `Umem` handle does; only the kernel and `Memory` use it:
         // `XskRings` reads and writes descriptors, never data.
         unsafe {
-            Memory::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone()))
+            Umem::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone()))
         }
     };
     area().ok_or(OpenError::Size {
@@ -222,7 +222,7 @@ fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &Wanted) -> Result<Memory
 type Queues = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
 /// The best mode that is wanted and possible, in this order.
-fn bind(umem: &Umem, wanted: &Wanted) -> Result<(Queues, BoundMode), OpenError> {
+fn bind(umem: &Umem, wanted: &SocketConfig) -> Result<(Queues, BoundMode), OpenError> {
     // Without a copy is worth more than frames longer than a chunk, unless the
     // interface has such frames.
     let modes = match wanted.long_frames {
@@ -246,7 +246,7 @@ fn bind(umem: &Umem, wanted: &Wanted) -> Result<(Queues, BoundMode), OpenError> 
     Err(bind_error(wanted, refusal))
 }
 
-fn bind_patiently(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues> {
+fn bind_patiently(umem: &Umem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
     let started = Instant::now();
     loop {
         match bind_once(umem, wanted, mode) {
@@ -258,7 +258,7 @@ fn bind_patiently(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Q
     }
 }
 
-fn bind_once(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues> {
+fn bind_once(umem: &Umem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
     let ring = |n: u32| n.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
     let config = SocketConfig::builder()
         .rx_queue_size(ring(wanted.rx_ring)?)
@@ -274,7 +274,7 @@ fn bind_once(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues
     unsafe { Socket::new(config, umem, &interface, wanted.queue) }.map_err(|e| source_of(&e))
 }
 
-fn bind_error(wanted: &Wanted, source: io::Error) -> OpenError {
+fn bind_error(wanted: &SocketConfig, source: io::Error) -> OpenError {
     let hint = match source.raw_os_error() {
         Some(libc::EBUSY) => " (another process has a socket on this queue)",
         Some(libc::EINVAL) => " (the queue must exist, and the driver take AF_XDP sockets)",
@@ -294,7 +294,7 @@ fn source_of(error: &(dyn std::error::Error + 'static)) -> io::Error {
     }
 }
 
-fn set_options(rings: &XskRings, wanted: &Wanted) -> Result<(), OpenError> {
+fn set_options(rings: &XskRings, wanted: &SocketConfig) -> Result<(), OpenError> {
     const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
     // An older kernel does not know it: then 32 frames go with each call.
     let _ = set_option(rings, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_BUDGET.min(wanted.tx_ring));

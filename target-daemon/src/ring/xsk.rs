@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
-use super::{BATCH, Descriptor, RingStatistics, Rings, Supply, Wanted};
+use super::{BATCH, Descriptor, RingStatistics, Rings, FillCompletion, SocketConfig};
 
 /// Most `sendto` calls in one kick; what is left goes with the next one.
 const KICKS_MAX: u32 = 64;
@@ -31,7 +31,7 @@ pub struct XskRings {
     homes: Arc<[FrameDesc]>,
     /// The last descriptor received in each chunk whose frame did not start
     /// there: xsk-rs makes no descriptor for an address of ours.
-    strays: Vec<FrameDesc>,
+    offset_descriptors: Vec<FrameDesc>,
     chunk_shift: u32,
     tx_size: u32,
     mode: BoundMode,
@@ -41,7 +41,7 @@ pub struct XskRings {
 
 /// The kernel's fill and completion ring of a UMEM at a queue.
 #[derive(Debug)]
-pub struct XskSupply {
+pub struct XskFillCompletion {
     fill: FillQueue,
     completion: CompQueue,
     homes: Arc<[FrameDesc]>,
@@ -50,12 +50,12 @@ pub struct XskSupply {
     scratch: [FrameDesc; BATCH],
 }
 
-impl XskSupply {
+impl XskFillCompletion {
     pub(super) fn new(
         fill: FillQueue,
         completion: CompQueue,
         homes: Arc<[FrameDesc]>,
-        wanted: &Wanted,
+        wanted: &SocketConfig,
     ) -> Self {
         Self {
             fill,
@@ -74,13 +74,13 @@ impl XskRings {
         umem: Umem,
         homes: Arc<[FrameDesc]>,
         mode: BoundMode,
-        wanted: &Wanted,
+        wanted: &SocketConfig,
     ) -> Self {
         Self {
             rx,
             tx,
             umem,
-            strays: homes.to_vec(),
+            offset_descriptors: homes.to_vec(),
             homes,
             chunk_shift: wanted.chunk_bytes.trailing_zeros(),
             tx_size: wanted.tx_ring,
@@ -110,7 +110,7 @@ impl XskRings {
         let at_home = self.homes.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr);
         let mut desc = match at_home {
             Some(desc) => *desc,
-            None => *self.strays.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr)?,
+            None => *self.offset_descriptors.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr)?,
         };
         // SAFETY: only the length inside `desc` is set; the slice that is made
         // for it covers a chunk that `Lane`'s ledger says is not the kernel's,
@@ -122,7 +122,7 @@ impl XskRings {
 }
 
 impl Rings for XskRings {
-    type Supply = XskSupply;
+    type FillCompletion = XskFillCompletion;
 
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         let wanted = out.len().min(BATCH);
@@ -134,7 +134,7 @@ impl Rings for XskRings {
         for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
             let chunk = desc.addr() >> self.chunk_shift;
             if self.homes.get(chunk).is_some_and(|home| home.addr() != desc.addr())
-                && let Some(stray) = self.strays.get_mut(chunk)
+                && let Some(stray) = self.offset_descriptors.get_mut(chunk)
             {
                 *stray = *desc;
             }
@@ -204,7 +204,7 @@ impl Rings for XskRings {
     }
 }
 
-impl Supply for XskSupply {
+impl FillCompletion for XskFillCompletion {
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut descs = [FrameDesc::default(); BATCH];
         let mut n = 0;
@@ -241,7 +241,7 @@ impl Supply for XskSupply {
         self.fill.nb_free_exact()
     }
 
-    fn asks(&self) -> bool {
+    fn needs_wakeup(&self) -> bool {
         self.fill.needs_wakeup()
     }
 }

@@ -105,9 +105,9 @@ impl ExportSet {
     /// [`Self::harvest`], the rest is done at once.
     pub fn execute(&mut self, job: Inbound, stats: &mut Stats) -> Option<Finished> {
         let lane = self.lanes.get(usize::from(job.lane))?;
-        let first = lane.memory.piece(&job.frame, 0);
+        let first = lane.umem.piece(&job.frame, 0);
         let head = if job.header.command != aoe::Command::Ata && job.frame.pieces() > 1 {
-            let n = lane.memory.copy_out(&job.frame, &mut self.scratch);
+            let n = lane.umem.copy_out(&job.frame, &mut self.scratch);
             self.scratch.get(..n).unwrap_or(first)
         } else {
             first
@@ -190,7 +190,7 @@ impl ExportSet {
             _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
         };
         let payload_offset = payload_offset as u16;
-        let content = Fingerprint::of(kind, sector, bytes, &job.frame, payload_offset, &lane.memory);
+        let content = Fingerprint::of(kind, sector, bytes, &job.frame, payload_offset, &lane.umem);
         self.admit(Pending { inbound: job, ata, fingerprint: content, payload_offset, operation, submitted_ns: 0 }, stats)
     }
 
@@ -326,7 +326,7 @@ impl ExportSet {
         if never || !seat.requests.is_clear(span) {
             return None;
         }
-        let result = seat.export.store.try_inline(&mut pending.op(INTERNAL_TOKEN, &lane.memory)?)?;
+        let result = seat.export.store.try_inline(&mut pending.op(INTERNAL_TOKEN, &lane.umem)?)?;
         seat.used = true;
         pending.submitted_ns = self.now_ns;
         Some(result)
@@ -352,7 +352,7 @@ impl ExportSet {
     fn submit(&mut self, index: usize, place: u16, stats: &mut Stats) -> Option<Finished> {
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(seat.requests.get(place)?.inbound.lane))?;
-        let lent = seat.requests.begin(place, &lane.memory, self.now_ns);
+        let lent = seat.requests.begin(place, &lane.umem, self.now_ns);
         let refused = match lent.map(|op| seat.export.store.submit(op)) {
             Some(Ok(())) => return None,
             Some(Err(Full(op))) => Some(op),
@@ -450,7 +450,7 @@ fn reply_to(
     lane: &SharedLane,
 ) -> Finished {
     let header = job.header;
-    let first = lane.memory.piece_mut(&mut job.frame, 0);
+    let first = lane.umem.piece_mut(&mut job.frame, 0);
     let len = reply.emit(&header, lane.mac(), from, first);
     let outcome = if reply.is_error() { Outcome::Failed } else { Outcome::Done };
     job.done(operation, outcome, len.map(|len| len as u32))

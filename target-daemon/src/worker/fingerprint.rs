@@ -6,7 +6,7 @@ use twox_hash::XxHash3_64;
 use twox_hash::xxhash3_64::{RawHasher, SecretBuffer};
 
 use crate::plant::{Bug, planted};
-use crate::ring::{Frame, Memory};
+use crate::ring::{Frame, Umem};
 use crate::store::{Geometry, Kind, SECTOR_BYTES, Span};
 
 /// What a request does. Two writes that are equal here do the same.
@@ -24,7 +24,7 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// The content of a request, whose data is in a frame from `offset` on.
-    pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, memory: &Memory) -> Self {
+    pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, memory: &Umem) -> Self {
         let data = kind.writes().then(|| hash(frame, offset.into(), bytes as usize, memory));
         Self { kind, sector, bytes, hash: data.unwrap_or(0) }
     }
@@ -54,7 +54,7 @@ impl Fingerprint {
 ///
 /// Who makes two writes with one hash deceives nobody but himself: both are his
 /// own, or he may write to the export just as well.
-fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Memory) -> u64 {
+fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Umem) -> u64 {
     if let Some(data) = memory.piece(frame, 0).get(offset..offset + bytes) {
         return XxHash3_64::oneshot(data);
     }

@@ -3,7 +3,7 @@
 use super::fingerprint::Fingerprint;
 use super::messages::{Finished, Inbound};
 use crate::observe::Operation;
-use crate::ring::{Frame, Memory};
+use crate::ring::{Frame, Umem};
 use crate::store::{Buffers, Op};
 use crate::wire::ata;
 
@@ -29,7 +29,7 @@ impl Pending {
     /// Its operation, under this token; `None` if its frame has no room for the
     /// data. The frame's memory is the operation's: until that has ended, nobody
     /// may touch it.
-    pub fn op(&mut self, token: u32, memory: &Memory) -> Option<Op> {
+    pub fn op(&mut self, token: u32, memory: &Umem) -> Option<Op> {
         let Fingerprint { kind, sector, bytes, .. } = self.fingerprint;
         let offset = usize::from(self.payload_offset);
         let buffers = scatter(&mut self.inbound.frame, offset, bytes as usize, memory)?;
@@ -97,7 +97,7 @@ impl Slab {
     /// The operation of a request, for the store. `None` if the store has it
     /// already, or its frame has no room for the data: that cannot be, because
     /// the request was checked, and room for the reply made.
-    pub fn begin(&mut self, index: u16, memory: &Memory, now_ns: u64) -> Option<Op> {
+    pub fn begin(&mut self, index: u16, memory: &Umem, now_ns: u64) -> Option<Op> {
         let entry = self.entries.get_mut(usize::from(index))?;
         if entry.submitted_ns.is_some() {
             return None;
@@ -159,7 +159,7 @@ impl Slab {
 
 /// The pieces of memory that hold these bytes of a frame; `None` if the frame
 /// is too short for them.
-fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Memory) -> Option<Buffers> {
+fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Umem) -> Option<Buffers> {
     let mut buffers = Buffers::EMPTY;
     for at in 0..frame.pieces() {
         let piece = memory.piece_mut(frame, at);

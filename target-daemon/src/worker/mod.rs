@@ -231,7 +231,7 @@ impl<R: Rings> Worker<R> {
     /// be on their way.
     fn prefetch(&self, at: usize, next: Option<&Frame>) {
         let glance =
-            self.lanes.get(at).zip(next).and_then(|(own, next)| ReadHint::at(own.lane.memory().piece(next, 0)));
+            self.lanes.get(at).zip(next).and_then(|(own, next)| ReadHint::at(own.lane.umem().piece(next, 0)));
         if let Some(glance) = glance
             && let Some(owner) = self.directory.owner(glance.address)
             && owner.worker == self.index
@@ -276,7 +276,7 @@ impl<R: Rings> Worker<R> {
     fn check(&self, at: usize, frame: &Frame) -> Result<Header, DropReason> {
         let own = self.lanes.get(at).ok_or(DropReason::Destination)?;
         let shared = self.shared.get(usize::from(own.id)).ok_or(DropReason::Destination)?;
-        let header = Header::parse(own.lane.memory().piece(frame, 0))?;
+        let header = Header::parse(own.lane.umem().piece(frame, 0))?;
         header.check_link(shared.mac())?;
         Ok(header)
     }
@@ -286,11 +286,11 @@ impl<R: Rings> Worker<R> {
     fn dispatch(&mut self, at: usize, mut frame: Frame, header: Header, owner: Owner, now_ns: u64) {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let request_len = frame.len();
-        let first = own.lane.memory().piece(&frame, 0);
+        let first = own.lane.umem().piece(&frame, 0);
         let sectors = self.shared.get(usize::from(own.id)).map_or(0, |shared| shared.reply_limit().now);
         let room = reply_len::for_reply(&header, first, sectors).max(request_len);
         if room > request_len {
-            own.lane.warm(&mut frame);
+            own.lane.move_to_hot_chunk(&mut frame);
             if own.lane.resize(&mut frame, room) == Err(NoChunks) {
                 self.stats.counters.no_chunks += 1;
                 return own.lane.release(frame);
@@ -362,7 +362,7 @@ impl<R: Rings> Worker<R> {
             self.exports.count(&done, now_ns);
             let lane = self.shared.get(usize::from(done.lane));
             if let Some(lane) = lane {
-                self.tracing.done(&done, &lane.memory, now_ns);
+                self.tracing.done(&done, &lane.umem, now_ns);
             }
             let worker = lane.map_or(self.index, |lane| lane.worker);
             if worker == self.index {
@@ -416,7 +416,7 @@ impl<R: Rings> Worker<R> {
     fn drop_frame(&mut self, at: usize, frame: Frame, reason: DropReason) {
         self.stats.dropped(reason);
         if let Some(own) = self.lanes.get_mut(at) {
-            self.tracing.dropped(own.id, own.lane.memory(), &frame, reason);
+            self.tracing.dropped(own.id, own.lane.umem(), &frame, reason);
             own.lane.release(frame);
         }
     }
@@ -426,7 +426,7 @@ impl<R: Rings> Worker<R> {
 /// of any memory.
 fn done_max<R: Rings>(parts: &WorkerConfig<R>) -> usize {
     let mut memories: Vec<_> =
-        parts.shared.iter().map(|lane| (lane.memory.extent(), lane.memory.chunks())).collect();
+        parts.shared.iter().map(|lane| (lane.umem.extent(), lane.umem.chunks())).collect();
     memories.sort_unstable();
     memories.dedup();
     memories.iter().map(|(_, chunks)| *chunks as usize).sum()

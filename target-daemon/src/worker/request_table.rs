@@ -7,7 +7,7 @@ use super::fingerprint::Fingerprint;
 use super::coalesced::Coalesced;
 use super::inflight::{Pending, Slab, SlabFull};
 use crate::plant::{Bug, planted};
-use crate::ring::Memory;
+use crate::ring::Umem;
 use crate::store::{Op, Overlap, Span};
 
 /// The requests of an export that its store is working on, and those that wait
@@ -104,7 +104,7 @@ impl RequestTable {
     }
 
     /// The operation of a request that may run.
-    pub fn begin(&mut self, index: u16, memory: &Memory, now_ns: u64) -> Option<Op> {
+    pub fn begin(&mut self, index: u16, memory: &Umem, now_ns: u64) -> Option<Op> {
         self.slab.begin(index, memory, now_ns)
     }
 

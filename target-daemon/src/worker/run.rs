@@ -274,7 +274,7 @@ impl<R: Rings> Worker<R> {
         let places = self.lanes.iter().map(|own| LanePlace {
             id: own.id,
             interface: self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface),
-            chunks: own.lane.memory().chunks(),
+            chunks: own.lane.umem().chunks(),
             free: own.lane.chunks_free(),
         });
         let places = places.collect();

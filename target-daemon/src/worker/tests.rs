@@ -45,7 +45,7 @@ fn pending(frame: Frame, bytes: u32) -> Pending {
 #[test]
 fn a_full_slab_gives_the_request_back() {
     let mut lane = lane();
-    let memory = lane.memory().clone();
+    let memory = lane.umem().clone();
     let mut slab = Slab::new(2);
     let mut tokens = Vec::new();
     for _ in 0..2 {
@@ -70,7 +70,7 @@ fn a_full_slab_gives_the_request_back() {
 #[test]
 fn a_frame_without_room_for_the_data_is_not_lent() {
     let mut lane = lane();
-    let memory = lane.memory().clone();
+    let memory = lane.umem().clone();
     let mut slab = Slab::new(1);
     for bytes in [35, 36, 36 + 511] {
         let index = slab.admit(pending(lane.allocate(bytes).unwrap(), 512)).unwrap();
@@ -87,7 +87,7 @@ fn a_frame_without_room_for_the_data_is_not_lent() {
 #[test]
 fn tokens_of_the_past_are_strangers() {
     let mut lane = lane();
-    let memory = lane.memory().clone();
+    let memory = lane.umem().clone();
     let mut slab = Slab::new(1);
     let mut frame = lane.allocate(60).unwrap();
     let mut seen = std::collections::HashSet::new();
@@ -113,7 +113,7 @@ fn contents_do_not_depend_on_pieces() {
     let data: Vec<u8> = (0..5000u32).map(|at| (at % 251) as u8).collect();
     let hash = |chunk_bytes: u32, offset: u16, data: &[u8]| {
         let (mut lane, _wire) = FakeRings::open(64, chunk_bytes, 16).unwrap();
-        let memory = lane.memory().clone();
+        let memory = lane.umem().clone();
         let mut frame = lane.allocate(usize::from(offset) + data.len()).unwrap();
         let mut at = 0;
         for piece in 0..frame.pieces() {

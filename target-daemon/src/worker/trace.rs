@@ -12,7 +12,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use super::Worker;
 use super::messages::Finished;
 use crate::observe::{Operation, Outcome};
-use crate::ring::{Frame, Memory, Rings};
+use crate::ring::{Frame, Umem, Rings};
 use crate::wire::{DropReason, ata};
 
 /// Most bytes of a frame that are told.
@@ -99,14 +99,14 @@ impl Tracing {
 
     /// A request was dealt with.
     #[inline]
-    pub fn done(&mut self, done: &Finished, memory: &Memory, now_ns: u64) {
+    pub fn done(&mut self, done: &Finished, memory: &Umem, now_ns: u64) {
         if self.tracer.is_some() {
             self.look(done, memory, now_ns);
         }
     }
 
     #[cold]
-    fn look(&mut self, done: &Finished, memory: &Memory, now_ns: u64) {
+    fn look(&mut self, done: &Finished, memory: &Umem, now_ns: u64) {
         if let Some(reason) = done.dropped {
             return self.tell_dropped(done.lane, memory, &done.frame, reason, done.bytes);
         }
@@ -129,21 +129,21 @@ impl Tracing {
 
     /// A frame is dropped.
     #[inline]
-    pub fn dropped(&mut self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason) {
+    pub fn dropped(&mut self, lane: u16, memory: &Umem, frame: &Frame, reason: DropReason) {
         if self.tracer.is_some() {
             self.tell_dropped(lane, memory, frame, reason, frame.len() as u32);
         }
     }
 
     #[cold]
-    fn tell_dropped(&mut self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason, len: u32) {
+    fn tell_dropped(&mut self, lane: u16, memory: &Umem, frame: &Frame, reason: DropReason, len: u32) {
         if self.tracer.as_ref().is_some_and(|tracer| tracer.dropped) {
             self.tell(What::Dropped(reason), lane, memory, frame, len);
         }
     }
 
     #[cold]
-    fn tell(&mut self, what: What, lane: u16, memory: &Memory, frame: &Frame, len: u32) {
+    fn tell(&mut self, what: What, lane: u16, memory: &Umem, frame: &Frame, len: u32) {
         let piece = memory.piece(frame, 0);
         let captured = piece.len().min(len as usize).min(CAPTURE_MAX);
         let mut bytes = [0; CAPTURE_MAX];

@@ -5,7 +5,7 @@ use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 /// Where a chunk is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Place {
+pub enum ChunkState {
     /// On a free list: that of a lane, or the one that all lanes share.
     Free,
     /// With the kernel for receiving: fill ring, NIC, rx ring.
@@ -18,11 +18,11 @@ pub enum Place {
 
 /// Whose list or frame it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Holder(u8);
+pub struct ChunkOwner(u8);
 
-impl Holder {
+impl ChunkOwner {
     /// Nobody's: on the free list that all lanes share.
-    pub const NOBODY: Self = Self(0);
+    pub const SHARED: Self = Self(0);
 
     /// The lane at this index among those of the UMEM, if it has so many.
     pub fn lane(index: usize) -> Option<Self> {
@@ -39,7 +39,7 @@ pub const LANES_MAX: usize = 63;
 
 /// A chunk was not where a move expected it, or does not exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Misplaced;
+pub struct WrongState;
 
 /// Where each chunk of a UMEM is, for all lanes that share it.
 ///
@@ -47,9 +47,9 @@ pub struct Misplaced;
 /// who holds the lock of the fill and completion rings. Only the kernel says
 /// who receives one, so that move is the one that two might try.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct ChunkTable {
     chunks: Box<[AtomicU8]>,
-    books: Box<[Books]>,
+    totals: Box<[LaneTotals]>,
     filled: AtomicU32,
     completed: AtomicU32,
 }
@@ -57,18 +57,18 @@ pub struct Ledger {
 /// What one lane has counted; nobody else writes to it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Books {
+struct LaneTotals {
     received: AtomicU32,
     posted: AtomicU32,
 }
 
-impl Ledger {
+impl ChunkTable {
     /// All chunks free, and held by this lane.
-    pub fn new(chunks: u32, lanes: usize, first: Holder) -> Self {
-        let free = code(Place::Free, first);
+    pub fn new(chunks: u32, lanes: usize, first: ChunkOwner) -> Self {
+        let free = code(ChunkState::Free, first);
         Self {
             chunks: (0..chunks).map(|_| AtomicU8::new(free)).collect(),
-            books: (0..lanes).map(|_| Books::default()).collect(),
+            totals: (0..lanes).map(|_| LaneTotals::default()).collect(),
             filled: AtomicU32::new(0),
             completed: AtomicU32::new(0),
         }
@@ -81,7 +81,7 @@ impl Ledger {
 
     /// Lanes that share them.
     pub fn lanes(&self) -> usize {
-        self.books.len()
+        self.totals.len()
     }
 
     /// Chunks with the kernel for receiving.
@@ -99,17 +99,17 @@ impl Ledger {
 
     /// Moves a chunk of, or to, this holder. Refused if it is not in `from`.
     #[inline]
-    pub fn shift(&self, chunk: u32, holder: Holder, from: Place, to: Place) -> Result<(), Misplaced> {
-        let place = self.chunks.get(chunk as usize).ok_or(Misplaced)?;
+    pub fn shift(&self, chunk: u32, holder: ChunkOwner, from: ChunkState, to: ChunkState) -> Result<(), WrongState> {
+        let place = self.chunks.get(chunk as usize).ok_or(WrongState)?;
         let (before, after) = (code(from, holder), code(to, holder));
-        if from == Place::Fill {
+        if from == ChunkState::Fill {
             place
                 .compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed)
-                .map_err(|_| Misplaced)?;
+                .map_err(|_| WrongState)?;
         } else if place.load(Ordering::Acquire) == before {
             place.store(after, Ordering::Release);
         } else {
-            return Err(Misplaced);
+            return Err(WrongState);
         }
         Ok(())
     }
@@ -128,53 +128,53 @@ impl Ledger {
 
     /// So many chunks more are no longer with the kernel for receiving.
     #[inline]
-    pub fn note_received(&self, holder: Holder, chunks: u32) {
-        if let Some(books) = self.books.get(holder.index()) {
+    pub fn note_received(&self, holder: ChunkOwner, chunks: u32) {
+        if let Some(books) = self.totals.get(holder.index()) {
             add(&books.received, chunks);
         }
     }
 
     /// So many chunks more are with the kernel for sending. Say so before they are.
     #[inline]
-    pub fn note_posted(&self, holder: Holder, chunks: u32) {
-        if let Some(books) = self.books.get(holder.index()) {
+    pub fn note_posted(&self, holder: ChunkOwner, chunks: u32) {
+        if let Some(books) = self.totals.get(holder.index()) {
             add(&books.posted, chunks);
         }
     }
 
     /// Passes a free chunk on. Refused if it is not free, and `from`'s.
-    pub fn pass(&self, chunk: u32, from: Holder, to: Holder) -> Result<(), Misplaced> {
-        let place = self.chunks.get(chunk as usize).ok_or(Misplaced)?;
-        if place.load(Ordering::Acquire) != code(Place::Free, from) {
-            return Err(Misplaced);
+    pub fn pass(&self, chunk: u32, from: ChunkOwner, to: ChunkOwner) -> Result<(), WrongState> {
+        let place = self.chunks.get(chunk as usize).ok_or(WrongState)?;
+        if place.load(Ordering::Acquire) != code(ChunkState::Free, from) {
+            return Err(WrongState);
         }
-        place.store(code(Place::Free, to), Ordering::Release);
+        place.store(code(ChunkState::Free, to), Ordering::Release);
         Ok(())
     }
 
     /// Whether a chunk is free, and this holder's.
-    pub fn is_free(&self, chunk: u32, holder: Holder) -> bool {
-        let free = code(Place::Free, holder);
+    pub fn is_free(&self, chunk: u32, holder: ChunkOwner) -> bool {
+        let free = code(ChunkState::Free, holder);
         self.chunks.get(chunk as usize).is_some_and(|place| place.load(Ordering::Acquire) == free)
     }
 
     /// Counts the chunks in a place, of this holder.
-    pub fn count(&self, place: Place, holder: Holder) -> u32 {
+    pub fn count(&self, place: ChunkState, holder: ChunkOwner) -> u32 {
         let wanted = code(place, holder);
         self.chunks.iter().filter(|at| at.load(Ordering::Relaxed) == wanted).count() as u32
     }
 
-    fn sum(&self, of: impl Fn(&Books) -> &AtomicU32) -> u32 {
-        self.books.iter().fold(0, |sum, books| sum.wrapping_add(of(books).load(Ordering::Acquire)))
+    fn sum(&self, of: impl Fn(&LaneTotals) -> &AtomicU32) -> u32 {
+        self.totals.iter().fold(0, |sum, books| sum.wrapping_add(of(books).load(Ordering::Acquire)))
     }
 }
 
 /// Place and holder in a byte. What the kernel has is nobody's.
 #[inline]
-fn code(place: Place, holder: Holder) -> u8 {
+fn code(place: ChunkState, holder: ChunkOwner) -> u8 {
     match place {
-        Place::Fill | Place::Tx => place as u8,
-        Place::Free | Place::User => holder.0 << 2 | place as u8,
+        ChunkState::Fill | ChunkState::Tx => place as u8,
+        ChunkState::Free | ChunkState::User => holder.0 << 2 | place as u8,
     }
 }
 

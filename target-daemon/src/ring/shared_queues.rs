@@ -11,10 +11,10 @@
 //! chunks, so no lane waits for another to wake up. A lane alone finds the lock
 //! open always.
 
-use super::ledger::{Holder, Ledger, Place};
+use super::chunk_table::{ChunkOwner, ChunkTable, ChunkState};
 use super::pool::{Imbalance, Pool};
-use super::rings::Supply;
-use super::{BATCH, Memory};
+use super::rings::FillCompletion;
+use super::{BATCH, Umem};
 use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Most free chunks that a lane with others beside it keeps for itself: some
@@ -23,7 +23,7 @@ const KEEP_MAX: u32 = 4 * BATCH as u32;
 
 /// What the lanes of a queue share.
 #[derive(Debug)]
-pub struct Stock<S> {
+pub struct SharedQueues<S> {
     shared: Mutex<Shared<S>>,
     /// Most chunks with the kernel for receiving: in the fill ring, or received
     /// and not looked at. Of the latter each lane may have as many as its rx ring
@@ -36,12 +36,12 @@ pub struct Stock<S> {
 
 #[derive(Debug)]
 struct Shared<S> {
-    supply: S,
+    rings: S,
     /// Nobody's.
     free: Vec<u32>,
 }
 
-impl<S: Supply> Stock<S> {
+impl<S: FillCompletion> SharedQueues<S> {
     /// The stock of `lanes` lanes over `chunks` chunks.
     ///
     /// At most half of the chunks are with the kernel for receiving, so that a
@@ -54,24 +54,24 @@ impl<S: Supply> Stock<S> {
         // What a lane keeps while it sleeps is lost to the others.
         let keep = if lanes > 1 { part.min(KEEP_MAX) } else { part };
         let free = Vec::with_capacity(chunks as usize);
-        Self { shared: Mutex::new(Shared { supply, free }), fill_max, keep }
+        Self { shared: Mutex::new(Shared { rings: supply, free }), fill_max, keep }
     }
 
     /// Takes back the chunks of frames that have been sent. Returns how many
     /// addresses were not of such a frame.
-    pub fn reclaim(&self, pool: &mut Pool, memory: &Memory) -> u64 {
+    pub fn reclaim(&self, pool: &mut Pool, memory: &Umem) -> u64 {
         let (mut seen, mut strange) = (0, 0);
         let mut addrs = [0; BATCH];
         let mut shared = self.lock();
         loop {
-            let n = shared.supply.complete(&mut addrs);
+            let n = shared.rings.complete(&mut addrs);
             for &addr in addrs.iter().take(n) {
-                let given = memory.chunk_at(addr).map(|chunk| pool.give(chunk, Place::Tx));
+                let given = memory.chunk_at(addr).map(|chunk| pool.give(chunk, ChunkState::Tx));
                 strange += u32::from(given != Some(Ok(())));
             }
             seen += n as u32;
             if n < BATCH {
-                pool.ledger().note_completed(seen - strange);
+                pool.table().note_completed(seen - strange);
                 return strange.into();
             }
         }
@@ -79,35 +79,35 @@ impl<S: Supply> Stock<S> {
 
     /// Hands free chunks to the kernel for receiving, and shares what the lane
     /// has too many of. Returns whether the kernel wants to be told.
-    pub fn refill(&self, pool: &mut Pool, memory: &Memory) -> bool {
-        let idle = pool.ledger().filled() >= self.fill_max && pool.free() <= self.keep;
+    pub fn refill(&self, pool: &mut Pool, memory: &Umem) -> bool {
+        let idle = pool.table().filled() >= self.fill_max && pool.free() <= self.keep;
         // With nothing to do, another lane may go first.
         let Some(mut shared) = (if idle { self.try_lock() } else { Some(self.lock()) }) else { return false };
         while self.fill_some(&mut shared, pool, memory) {}
         while pool.free() > self.keep
-            && let Some(chunk) = pool.part_with()
+            && let Some(chunk) = pool.give_shared()
         {
             // Never grows: at most all chunks, each at most once.
             shared.free.push(chunk);
         }
-        shared.supply.asks()
+        shared.rings.needs_wakeup()
     }
 
     /// Free chunks for a lane that has none left.
-    pub fn draw(&self, pool: &mut Pool) {
+    pub fn refill_from_shared(&self, pool: &mut Pool) {
         let mut shared = self.lock();
         for _ in 0..BATCH.min(self.keep.max(1) as usize) {
             let Some(chunk) = shared.free.pop() else { return };
             // Cannot fail: what is on the list is free, and nobody's.
-            let adopted = pool.adopt(chunk);
+            let adopted = pool.take_shared(chunk);
             debug_assert!(adopted.is_ok());
         }
     }
 
     /// Checks that the chunks that are nobody's are as many as the ledger says.
-    pub fn check(&self, ledger: &Ledger) -> Result<(), Imbalance> {
+    pub fn check(&self, ledger: &ChunkTable) -> Result<(), Imbalance> {
         let shared = self.lock();
-        let (counted, listed) = (ledger.count(Place::Free, Holder::NOBODY), shared.free.len() as u32);
+        let (counted, listed) = (ledger.count(ChunkState::Free, ChunkOwner::SHARED), shared.free.len() as u32);
         if counted == listed {
             return Ok(());
         }
@@ -120,8 +120,8 @@ impl<S: Supply> Stock<S> {
     }
 
     /// Fills a batch; `false` if nothing was missing, or nothing to be had.
-    fn fill_some(&self, shared: &mut Shared<S>, pool: &mut Pool, memory: &Memory) -> bool {
-        let missing = self.fill_max.saturating_sub(pool.ledger().filled()).min(shared.supply.fill_room());
+    fn fill_some(&self, shared: &mut Shared<S>, pool: &mut Pool, memory: &Umem) -> bool {
+        let missing = self.fill_max.saturating_sub(pool.table().filled()).min(shared.rings.fill_room());
         let mut addrs = [0; BATCH];
         let mut n = 0;
         for addr in addrs.iter_mut().take(missing as usize) {
@@ -129,20 +129,20 @@ impl<S: Supply> Stock<S> {
                 && let Some(chunk) = shared.free.pop()
             {
                 // Cannot fail: what is on the list is free, and nobody's.
-                let adopted = pool.adopt(chunk);
+                let adopted = pool.take_shared(chunk);
                 debug_assert!(adopted.is_ok());
             }
-            let Some(chunk) = pool.take(Place::Fill) else { break };
+            let Some(chunk) = pool.take(ChunkState::Fill) else { break };
             *addr = memory.start_of(chunk).into();
             n += 1;
         }
         let addrs = addrs.get(..n).unwrap_or(&[]);
-        pool.ledger().note_filled(n as u32);
-        if n > 0 && shared.supply.fill(addrs) == 0 {
+        pool.table().note_filled(n as u32);
+        if n > 0 && shared.rings.fill(addrs) == 0 {
             pool.note_received(n as u32);
             for &addr in addrs {
                 // Cannot fail: taken above.
-                let given = pool.give(memory.chunk_of(addr as u32), Place::Fill);
+                let given = pool.give(memory.chunk_of(addr as u32), ChunkState::Fill);
                 debug_assert!(given.is_ok());
             }
             return false;

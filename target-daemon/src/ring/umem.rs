@@ -16,7 +16,7 @@ use crate::prefetch;
 /// the borrow of the bytes: the ledger (`Pool`) puts a chunk into at most one
 /// frame, and never while the kernel has it.
 #[derive(Clone)]
-pub struct Memory {
+pub struct Umem {
     base: NonNull<u8>,
     bytes: u32,
     chunk_shift: u32,
@@ -29,11 +29,11 @@ pub struct Memory {
 
 // SAFETY: `base` points to a mapping that `_mapping` keeps alive and that any
 // thread may access; who accesses which bytes is settled by frame ownership.
-unsafe impl Send for Memory {}
+unsafe impl Send for Umem {}
 // SAFETY: as above; `&Memory` gives bytes only together with a frame's borrow.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for Umem {}
 
-impl Memory {
+impl Umem {
     /// Describes `chunks` chunks of `chunk_bytes` bytes at `base`.
     ///
     /// Returns `None` if the area has more than 4 GiB, or `chunk_bytes` is not
@@ -201,7 +201,7 @@ impl Memory {
     }
 }
 
-impl std::fmt::Debug for Memory {
+impl std::fmt::Debug for Umem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Memory(id {}, {} chunks of {} bytes)", self.id, self.chunks(), self.chunk_bytes())
     }
