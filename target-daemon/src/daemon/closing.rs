@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::roster::Roster;
-use crate::store::{Fault, Identity, OpenFile};
+use crate::store::{IoError, Identity, OpenFile};
 use crate::wire::aoe::Address;
 use crate::worker::ExportRuntime;
 
@@ -76,7 +76,7 @@ impl Roster {
             Ok(Err(why)) => why,
             Err(RecvTimeoutError::Disconnected) => "no thread could be started for it".to_owned(),
         };
-        self.quarantine.fail(&closing.identity, Fault::Media);
+        self.quarantine.fail(&closing.identity, IoError::Media);
         Removed::Unsynced(format!(
             "its last sync failed, so what hosts have written may not be on the disk: {why}: check the disk and what is on it"
         ))

@@ -10,7 +10,7 @@ use super::quarantine;
 use crate::config::{self, Image, Serve};
 use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
-use crate::store::disk::Stable;
+use crate::store::disk::Persist;
 use crate::store::{
     self, Access, Data, Durability, Expected, Holder, Identity, NullStore, OpenError, OpenFile, OpenOptions,
     SECTOR_BYTES, Store, Warning,
@@ -65,9 +65,9 @@ impl Way {
             Access::Descriptor | Access::Fitting => "through the page cache, waiting",
         };
         let stable = match opened.stable {
-            Stable::Later => "",
-            Stable::Each => ", each write made stable",
-            Stable::Group => ", one sync for a group of writes",
+            Persist::OnFlush => "",
+            Persist::PerWrite => ", each write made stable",
+            Persist::Group => ", one sync for a group of writes",
         };
         Self { access, stable }
     }

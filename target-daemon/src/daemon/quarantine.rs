@@ -19,19 +19,19 @@ use super::team::Team;
 use crate::config::{Export, Image};
 use crate::control::Refusal;
 use crate::shelf::Belongs;
-use crate::store::{self, Data, Fault, Identity};
+use crate::store::{self, Data, IoError, Identity};
 use crate::wire::aoe::Address;
 
 /// What this process has seen.
 #[derive(Debug, Default)]
 pub struct Quarantine {
     used: BTreeMap<Address, Belongs>,
-    failed: Vec<(Identity, Fault)>,
+    failed: Vec<(Identity, IoError)>,
 }
 
 impl Quarantine {
     /// A sync of this file has failed.
-    pub fn fail(&mut self, identity: &Identity, fault: Fault) {
+    pub fn fail(&mut self, identity: &Identity, fault: IoError) {
         if !identity.is_empty() && self.fault_of(identity).is_none() {
             self.failed.push((identity.clone(), fault));
         }
@@ -43,7 +43,7 @@ impl Quarantine {
     }
 
     /// The fault after which a file takes no more writes.
-    pub fn fault_of(&self, identity: &Identity) -> Option<Fault> {
+    pub fn fault_of(&self, identity: &Identity) -> Option<IoError> {
         self.failed.iter().find(|(failed, _)| failed.is_same(identity)).map(|(_, fault)| *fault)
     }
 }
@@ -126,7 +126,7 @@ impl Team {
     /// A sync of the file of this export has failed.
     pub fn note_failed(&mut self, address: Address) {
         if let Some(identity) = self.roster.get(address).map(|record| record.source.data.identity.clone()) {
-            self.roster.quarantine.fail(&identity, Fault::Media);
+            self.roster.quarantine.fail(&identity, IoError::Media);
         }
     }
 

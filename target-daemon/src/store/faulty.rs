@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Area, Completion, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store};
+use super::{MemRegion, Completion, IoError, Full, Geometry, Kind, Op, SECTOR_BYTES, Store};
 
 /// What can go wrong with an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +65,7 @@ pub struct Befallen {
     /// Its first sector.
     pub sector: u64,
     /// What it ends with, if it fails for this.
-    pub fault: Option<Fault>,
+    pub fault: Option<IoError>,
 }
 
 /// Rates are out of so many operations.
@@ -173,14 +173,14 @@ impl<S: Store> Faulty<S> {
     }
 
     /// What a refused operation of this kind ends with.
-    fn draw_fault(&mut self, kind: Kind) -> Fault {
-        let faults: &[Fault] = match kind {
-            Kind::Read | Kind::Measure => &[Fault::Media, Fault::System],
-            Kind::Write | Kind::Discard => &[Fault::Media, Fault::NoSpace, Fault::System],
-            Kind::Flush => &[Fault::Media, Fault::NoSpace],
+    fn draw_fault(&mut self, kind: Kind) -> IoError {
+        let faults: &[IoError] = match kind {
+            Kind::Read | Kind::Measure => &[IoError::Media, IoError::System],
+            Kind::Write | Kind::Discard => &[IoError::Media, IoError::NoSpace, IoError::System],
+            Kind::Flush => &[IoError::Media, IoError::NoSpace],
         };
         let drawn = self.draw() as usize % faults.len();
-        faults.get(drawn).copied().unwrap_or(Fault::Media)
+        faults.get(drawn).copied().unwrap_or(IoError::Media)
     }
 
     /// To the inner store, which says how it ended.
@@ -213,7 +213,7 @@ impl<S: Store> Faulty<S> {
         while let Some(mut completion) = self.inner.complete() {
             let mark = self.marks.iter().position(|(token, _)| *token == completion.token);
             match mark.map(|at| self.marks.swap_remove(at).1) {
-                Some(Harm::Torn) => completion.result = completion.result.and(Err(Fault::Media)),
+                Some(Harm::Torn) => completion.result = completion.result.and(Err(IoError::Media)),
                 Some(Harm::Delayed) => {
                     let when = self.some_calls_later();
                     self.delayed.push((when, completion));
@@ -239,15 +239,15 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.geometry()
     }
 
-    fn register(&mut self, areas: &[Area]) {
+    fn register(&mut self, areas: &[MemRegion]) {
         self.inner.register(areas);
     }
 
-    fn degraded(&self) -> Option<Fault> {
+    fn degraded(&self) -> Option<IoError> {
         self.inner.degraded()
     }
 
-    fn degrade(&mut self, fault: Fault) {
+    fn degrade(&mut self, fault: IoError) {
         self.inner.degrade(fault);
     }
 
@@ -256,7 +256,7 @@ impl<S: Store> Store for Faulty<S> {
         let (kind, sector, token) = (op.kind, op.sector, op.token);
         let result = match harm {
             Some(Harm::Refused) => Err(self.draw_fault(kind)),
-            Some(Harm::Transient) => Err(Fault::Transient),
+            Some(Harm::Transient) => Err(IoError::Transient),
             Some(Harm::Lost) => Ok(()),
             Some(Harm::Overtaken) => {
                 let when = self.some_calls_later();
@@ -266,7 +266,7 @@ impl<S: Store> Store for Faulty<S> {
             }
             _ => {
                 self.pass(op, harm)?;
-                let fault = (harm == Some(Harm::Torn)).then_some(Fault::Media);
+                let fault = (harm == Some(Harm::Torn)).then_some(IoError::Media);
                 if let Some(harm) = harm {
                     self.faults.note(Befallen { harm, kind, sector, fault });
                 }
@@ -305,10 +305,10 @@ mod tests {
 
     use super::super::fake::{FakeStore, Order};
     use super::*;
-    use crate::store::Buffers;
+    use crate::store::IoVec;
 
     fn op(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
-        let mut buffers = Buffers::EMPTY;
+        let mut buffers = IoVec::EMPTY;
         // SAFETY: every test ends its operations before its memory goes.
         assert!(unsafe { buffers.push(memory) });
         Op { token, kind, sector, buffers }
@@ -360,10 +360,10 @@ mod tests {
             }
             match harm {
                 Harm::Refused => {
-                    let nospace = |it: &Befallen| it.fault == Some(Fault::NoSpace);
+                    let nospace = |it: &Befallen| it.fault == Some(IoError::NoSpace);
                     assert!(befallen.iter().any(nospace) && !befallen.iter().all(nospace));
                 }
-                Harm::Transient => assert!(befallen.iter().all(|it| it.fault == Some(Fault::Transient))),
+                Harm::Transient => assert!(befallen.iter().all(|it| it.fault == Some(IoError::Transient))),
                 Harm::Overtaken => {
                     let executed: Vec<_> = inner.executed().iter().map(|it| it.token).collect();
                     assert_ne!(executed, (0..8).collect::<Vec<_>>(), "done in another order");

@@ -46,7 +46,7 @@ use super::fingerprint::Fingerprint;
 use super::messages::{Arrival, Inbound};
 use super::tag_order::{Fit, HORIZON_NS, TagOrder, may_be_ordered};
 use crate::plant::{Bug, planted};
-use crate::store::Fault;
+use crate::store::IoError;
 use crate::wire::ether::Mac;
 
 /// Source addresses that are remembered of an export.
@@ -79,7 +79,7 @@ pub enum Found {
     /// Nothing: it is to be executed.
     New,
     /// It is a copy of one that was answered with this.
-    Copy(Result<(), Fault>),
+    Copy(Result<(), IoError>),
     /// Its tag was used for another write: it is to be executed, and copies of its
     /// source are not looked for any more.
     TagReused,
@@ -298,7 +298,7 @@ impl AnsweredWrites {
         job: &Inbound,
         arrival: Arrival,
         content: &Fingerprint,
-        result: Result<(), Fault>,
+        result: Result<(), IoError>,
         now_ns: u64,
     ) -> Recorded {
         self.latest.add(arrival);

@@ -16,7 +16,7 @@ use super::save::PendingSaves;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
 use crate::shelf::{Export, Settings, Shelf};
-use crate::store::{Area, Buffers, Fault, Geometry, Kind, Op};
+use crate::store::{MemRegion, IoVec, IoError, Geometry, Kind, Op};
 use crate::wire::aoe::Address;
 use crate::wire::ata;
 use crate::wire::ether::Mac;
@@ -103,7 +103,7 @@ pub struct ExportSnapshot {
 impl ExportRuntime {
     /// A seat with room for so many requests. All memory is taken here, by who
     /// calls, and the store is told of the areas that its buffers lie in.
-    pub fn new(mut export: Export, in_flight: u16, areas: &[Area]) -> Self {
+    pub fn new(mut export: Export, in_flight: u16, areas: &[MemRegion]) -> Self {
         export.store.register(areas);
         // What was restored is kept already.
         let (kept, export_key) = (export.state.revision(), export.key.clone());
@@ -124,7 +124,7 @@ impl ExportRuntime {
     }
 
     /// A seat for each export.
-    pub(super) fn row(shelf: Shelf, in_flight: u16, areas: &[Area]) -> Vec<Option<Self>> {
+    pub(super) fn row(shelf: Shelf, in_flight: u16, areas: &[MemRegion]) -> Vec<Option<Self>> {
         let numbered = |(number, export)| Some(Self { number, ..Self::new(export, in_flight, areas) });
         (0..).zip(shelf.into_exports()).map(numbered).collect()
     }
@@ -135,7 +135,7 @@ impl ExportRuntime {
     }
 
     /// The fault since which its store takes no more writes.
-    pub fn degraded(&self) -> Option<Fault> {
+    pub fn degraded(&self) -> Option<IoError> {
         self.export.store.degraded()
     }
 
@@ -184,7 +184,7 @@ impl ExportRuntime {
     /// Has its size looked at, unless the last look has not ended: a disk that
     /// hangs is not asked again and again.
     pub(super) fn measure(&mut self) {
-        let op = Op { token: INTERNAL_TOKEN, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+        let op = Op { token: INTERNAL_TOKEN, kind: Kind::Measure, sector: 0, buffers: IoVec::EMPTY };
         self.measuring = self.measuring || self.export.store.submit(op).is_ok();
     }
 

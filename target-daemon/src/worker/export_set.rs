@@ -22,7 +22,7 @@ use crate::command::{self, Action};
 use crate::observe::{Operation, Outcome};
 use crate::plant::{Bug, planted};
 use crate::shelf::Shelf;
-use crate::store::{Completion, Fault, Full, Kind, Span};
+use crate::store::{Completion, IoError, Full, Kind, Span};
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe, ata};
 
@@ -318,7 +318,7 @@ impl ExportSet {
 
     /// Has a request done that has to wait for nobody, if its store does that at
     /// once: then it never enters the book.
-    fn try_inline(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), IoError>> {
         let seat = self.runtimes.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(pending.inbound.lane))?;
         // Who tells the end of its work by a descriptor does nothing at once.
@@ -398,7 +398,7 @@ impl ExportSet {
         &mut self,
         index: usize,
         pending: Pending,
-        result: Result<(), Fault>,
+        result: Result<(), IoError>,
         stats: &mut Stats,
     ) -> Option<Finished> {
         stats.completed(pending.fingerprint.kind, result);
@@ -412,9 +412,9 @@ impl ExportSet {
     }
 
     /// As [`Self::conclude`], for a request that has been done.
-    fn answer(&mut self, pending: Pending, result: Result<(), Fault>, stats: &mut Stats) -> Option<Finished> {
+    fn answer(&mut self, pending: Pending, result: Result<(), IoError>, stats: &mut Stats) -> Option<Finished> {
         let Pending { inbound: job, fingerprint: content, .. } = &pending;
-        if content.kind.writes() && result != Err(Fault::Transient) {
+        if content.kind.writes() && result != Err(IoError::Transient) {
             let arrival = job.arrival(self.lanes.get(usize::from(job.lane))?.worker);
             let seat = self.runtimes.get_mut(usize::from(job.export))?.as_mut()?;
             match seat.answered.writes.record(job, arrival, content, result, self.now_ns) {
@@ -427,8 +427,8 @@ impl ExportSet {
     }
 
     /// The reply to a request whose operation has ended so.
-    fn conclude(&mut self, pending: Pending, result: Result<(), Fault>) -> Option<Finished> {
-        if result == Err(Fault::Transient) {
+    fn conclude(&mut self, pending: Pending, result: Result<(), IoError>) -> Option<Finished> {
+        if result == Err(IoError::Transient) {
             // It may succeed the next time; an error would be final.
             return Some(pending.unanswered());
         }

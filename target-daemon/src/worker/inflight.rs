@@ -4,7 +4,7 @@ use super::fingerprint::Fingerprint;
 use super::messages::{Finished, Inbound};
 use crate::observe::Operation;
 use crate::ring::{Frame, Umem};
-use crate::store::{Buffers, Op};
+use crate::store::{IoVec, Op};
 use crate::wire::ata;
 
 /// A request that needs the store.
@@ -159,8 +159,8 @@ impl Slab {
 
 /// The pieces of memory that hold these bytes of a frame; `None` if the frame
 /// is too short for them.
-fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Umem) -> Option<Buffers> {
-    let mut buffers = Buffers::EMPTY;
+fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Umem) -> Option<IoVec> {
+    let mut buffers = IoVec::EMPTY;
     for at in 0..frame.pieces() {
         let piece = memory.piece_mut(frame, at);
         let skipped = skip.min(piece.len());

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::ring::{FRAGMENTS_MAX, Umem};
 use crate::shelf::{self, ReplyLimit};
-use crate::store::Area;
+use crate::store::MemRegion;
 use crate::wire::aoe::Address;
 use crate::wire::ata::SECTOR_LEN;
 use crate::wire::ether::Mac;
@@ -54,14 +54,14 @@ impl SharedLane {
     }
 
     /// Where its frames' bytes lie, for the stores.
-    fn area(&self) -> Area {
+    fn area(&self) -> MemRegion {
         let (base, bytes) = self.umem.extent();
-        Area { base, bytes }
+        MemRegion { base, bytes }
     }
 
     /// The areas of all lanes, each once: several may share one.
-    pub fn areas(lanes: &[Self]) -> Vec<Area> {
-        let mut areas: Vec<Area> = lanes.iter().map(Self::area).collect();
+    pub fn areas(lanes: &[Self]) -> Vec<MemRegion> {
+        let mut areas: Vec<MemRegion> = lanes.iter().map(Self::area).collect();
         areas.sort_unstable_by_key(|area| area.base);
         areas.dedup_by_key(|area| area.base);
         areas

@@ -1,6 +1,6 @@
 //! What a run is made of, all of it drawn from the seed.
 
-use xblade::store::disk::Stable;
+use xblade::store::disk::Persist;
 use xblade::store::disk::fake::Habits;
 
 use super::initiator::Tags;
@@ -43,7 +43,7 @@ pub(super) struct Scenario {
 pub(super) struct ExportScene {
     pub(super) owner: u16,
     pub(super) sectors: u64,
-    pub(super) stable: Stable,
+    pub(super) stable: Persist,
     pub(super) habits: Habits,
     /// Sectors can be forgotten.
     pub(super) discards: bool,
@@ -173,7 +173,7 @@ impl ExportScene {
         Self {
             owner: rng.below(u64::from(workers)) as u16,
             sectors: 8 * rng.between(8, 32),
-            stable: rng.pick(&[Stable::Group, Stable::Group, Stable::Each]),
+            stable: rng.pick(&[Persist::Group, Persist::Group, Persist::PerWrite]),
             habits,
             discards: rng.hits(3_000),
             stuck_for_ever: rng.hits(1_000),

@@ -2,7 +2,7 @@
 //! copy of one that has been answered.
 
 use xblade::store::fake::Order;
-use xblade::store::{Fault, Kind};
+use xblade::store::{IoError, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{FakeTarget, OTHER_HOST, Plan, pattern};
 
@@ -16,7 +16,7 @@ fn error(ask: &Ask, error: u8) -> Vec<u8> {
 /// A resend has another tag, and may come from another address of the host.
 #[test]
 pub fn a_write_that_is_under_way_is_done_once_and_answered_to_everybody() {
-    for result in [Ok(()), Err(Fault::NoSpace)] {
+    for result in [Ok(()), Err(IoError::NoSpace)] {
         let store = store(Order::Manual, 64);
         let mut target = target(&store, |plan| plan.chunk_bytes = 2048);
         let data = pattern(1, 0, 16);
@@ -115,7 +115,7 @@ fn followers_of_a_transient_fault_are_not_answered() {
     let store = store(Order::Manual, 64);
     let mut target = target(&store, |_| {});
     let data = pattern(1, 0, 1);
-    store.fail_next(Kind::Write, Fault::Transient);
+    store.fail_next(Kind::Write, IoError::Transient);
     send(&mut target, &[1, 2, 3].map(|tag| write(DISK, tag, 0, &data)));
     release_all(&store);
     target.settle();
@@ -189,7 +189,7 @@ pub fn copies_of_followers_and_of_failed_writes_are_answered_as_those_were() {
     let mut target = target(&store, |_| {});
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
     let asks = [write(DISK, 1, 0, &old), write(DISK, 2, 0, &old)];
-    store.fail_next(Kind::Write, Fault::NoSpace);
+    store.fail_next(Kind::Write, IoError::NoSpace);
     send(&mut target, &asks);
     release_all(&store);
     target.settle();

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use xblade::store::fake::Order;
-use xblade::store::{Completion, Fault, Full, Geometry, Kind, Op, Store};
+use xblade::store::{Completion, IoError, Full, Geometry, Kind, Op, Store};
 use xblade::worker::Counters;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
@@ -18,16 +18,16 @@ pub fn every_fault_is_an_ata_error() {
     let (media, space, other): (Count, Count, Count) =
         (|c| c.media_faults, |c| c.no_space_faults, |c| c.other_faults);
     let rows = [
-        (Kind::Read, Fault::Media, 0x40, media),
-        (Kind::Read, Fault::System, 0x04, other),
-        (Kind::Read, Fault::Range, 0x10, other),
-        (Kind::Write, Fault::Media, 0x04, media),
-        (Kind::Write, Fault::NoSpace, 0x04, space),
-        (Kind::Write, Fault::ReadOnly, 0x04, other),
-        (Kind::Write, Fault::System, 0x04, other),
-        (Kind::Write, Fault::Range, 0x10, other),
-        (Kind::Flush, Fault::Media, 0x04, media),
-        (Kind::Flush, Fault::NoSpace, 0x04, space),
+        (Kind::Read, IoError::Media, 0x40, media),
+        (Kind::Read, IoError::System, 0x04, other),
+        (Kind::Read, IoError::Range, 0x10, other),
+        (Kind::Write, IoError::Media, 0x04, media),
+        (Kind::Write, IoError::NoSpace, 0x04, space),
+        (Kind::Write, IoError::ReadOnly, 0x04, other),
+        (Kind::Write, IoError::System, 0x04, other),
+        (Kind::Write, IoError::Range, 0x10, other),
+        (Kind::Flush, IoError::Media, 0x04, media),
+        (Kind::Flush, IoError::NoSpace, 0x04, space),
     ];
     for chunk_bytes in [2048, 4096] {
         let store = store(Order::Submitted, 64);

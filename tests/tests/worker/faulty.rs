@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use xblade::store::fake::Order;
 use xblade::store::faulty::{Befallen, Faults, Harm};
-use xblade::store::{Fault, Faulty, Kind};
+use xblade::store::{IoError, Faulty, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, pattern};
 
@@ -123,21 +123,21 @@ impl World {
         (self.round as u32) << 16 | number as u32
     }
 
-    fn judge(&mut self, sent: &Sent, fault: Option<Fault>, reply: Option<&[u8]>) {
+    fn judge(&mut self, sent: &Sent, fault: Option<IoError>, reply: Option<&[u8]>) {
         let failed =
             |error| sent.ask.reply(EXPORTS[sent.export], &ata_done(&sent.ask.argument, 0x41, error, &[]));
         let good =
             |data: &[u8]| sent.ask.reply(EXPORTS[sent.export], &ata_done(&sent.ask.argument, 0x40, 0, data));
         match (sent.kind, fault, reply) {
             // Nobody is told: the initiator sends it again.
-            (kind, Some(Fault::Transient), reply) => assert!(reply.is_none(), "{kind:?} at {}", sent.sector),
+            (kind, Some(IoError::Transient), reply) => assert!(reply.is_none(), "{kind:?} at {}", sent.sector),
             (Kind::Measure, _, reply) => {
                 // Whatever befell it, the size is known.
                 let reply = reply.expect("an answer");
                 assert_eq!((reply[25], reply[27]), (0, 0x40));
             }
             (_, _, None) => panic!("{:?} of {} was never answered", sent.kind, sent.sector),
-            (Kind::Read, Some(Fault::Media), Some(reply)) => assert_eq!(reply, failed(0x40)),
+            (Kind::Read, Some(IoError::Media), Some(reply)) => assert_eq!(reply, failed(0x40)),
             (kind, Some(fault), Some(reply)) => {
                 assert_eq!(reply, failed(0x04), "{kind:?} {fault:?}");
                 if kind == Kind::Write {

@@ -1,7 +1,7 @@
 //! Stores that grow and shrink, and are forgotten in.
 
 use xblade::store::fake::Order;
-use xblade::store::{Fault, Kind};
+use xblade::store::{IoError, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
 use xblade_tests::{FakeTarget, pattern};
 
@@ -70,7 +70,7 @@ fn a_fault_of_a_measurement_changes_nothing() {
     let store = store(Order::Submitted, 8);
     let mut target = target(&store, |_| {});
     store.resize(600);
-    store.fail_next(Kind::Measure, Fault::Media);
+    store.fail_next(Kind::Measure, IoError::Media);
     target.workers[0].measure();
     target.settle();
     assert_eq!(noted(&target), 0);

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use xblade::store::{Area, Completion, Full, Geometry, Op, Store};
+use xblade::store::{MemRegion, Completion, Full, Geometry, Op, Store};
 use xblade::worker::{self, IdlePolicy, WorkerCommand};
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
@@ -123,14 +123,14 @@ fn a_store_without_a_descriptor_is_polled() {
 /// Where buffers may lie is told before there are any.
 #[test]
 fn a_store_is_told_of_the_memory_of_every_lane() {
-    struct Curious(std::sync::mpsc::Sender<(Vec<Area>, Option<usize>)>);
+    struct Curious(std::sync::mpsc::Sender<(Vec<MemRegion>, Option<usize>)>);
 
     impl Store for Curious {
         fn geometry(&self) -> Geometry {
             Geometry::new(100, 512)
         }
 
-        fn register(&mut self, areas: &[Area]) {
+        fn register(&mut self, areas: &[MemRegion]) {
             self.0.send((areas.to_vec(), None)).unwrap();
         }
 
@@ -157,7 +157,7 @@ fn a_store_is_told_of_the_memory_of_every_lane() {
         target.deliver(lane.into(), &ask.bytes());
         target.settle();
         let at = told.try_recv().unwrap().1.unwrap();
-        let within = |area: &&Area| (area.base..area.base + area.bytes).contains(&at);
+        let within = |area: &&MemRegion| (area.base..area.base + area.bytes).contains(&at);
         used.extend(areas.iter().find(within).map(|area| area.base));
     }
     used.dedup();

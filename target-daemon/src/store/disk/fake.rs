@@ -12,8 +12,8 @@ mod chance;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Call, Kernel, Outcome, QueueFull};
-use crate::store::{Area, SECTOR_BYTES};
+use super::{IoRequest, IoEngine, IoResult, QueueFull};
+use crate::store::{MemRegion, SECTOR_BYTES};
 use cache::Cache;
 use calls::State;
 use chance::Chance;
@@ -203,12 +203,12 @@ impl Habits {
     };
 }
 
-impl Kernel for SimKernel {
-    fn register(&mut self, areas: &[Area]) {
+impl IoEngine for SimKernel {
+    fn register(&mut self, areas: &[MemRegion]) {
         let _ = areas;
     }
 
-    fn push(&mut self, id: u32, call: Call) -> Result<(), QueueFull> {
+    fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         self.disk.state().push(id, call, self.opening)
     }
 
@@ -216,7 +216,7 @@ impl Kernel for SimKernel {
         self.disk.state().submit();
     }
 
-    fn next(&mut self) -> Option<(u32, Outcome)> {
+    fn next(&mut self) -> Option<(u32, IoResult)> {
         self.disk.state().take(self.opening)
     }
 

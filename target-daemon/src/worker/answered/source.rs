@@ -3,7 +3,7 @@
 use super::super::fingerprint::Fingerprint;
 use super::super::tag_order::{HORIZON_NS, TagOrder, is_before, may_be_ordered};
 use super::WRITES_MAX;
-use crate::store::{Fault, Kind, SECTOR_BYTES};
+use crate::store::{IoError, Kind, SECTOR_BYTES};
 use crate::wire::ether::Mac;
 
 /// One address that writes.
@@ -47,7 +47,7 @@ pub(super) struct Record {
     /// The worker that received it.
     pub(super) worker: u16,
     pub(super) kind: Kind,
-    pub(super) result: Result<(), Fault>,
+    pub(super) result: Result<(), IoError>,
 }
 
 /// A write that may be late, and what to compare.

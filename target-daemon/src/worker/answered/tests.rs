@@ -6,7 +6,7 @@ use crate::store::Kind;
 use crate::wire::aoe::{Command, Header, Role};
 use crate::wire::ether::{Ether, Tags};
 
-const OK: Result<(), Fault> = Ok(());
+const OK: Result<(), IoError> = Ok(());
 const SECOND: u64 = 1_000_000_000;
 
 /// What was answered, and requests without an end.
@@ -65,7 +65,7 @@ impl Memory {
         self.with(from, |answered, job, now_ns| answered.find(job, &content(letter), now_ns))
     }
 
-    fn record(&mut self, from: From, letter: u8, result: Result<(), Fault>) -> Recorded {
+    fn record(&mut self, from: From, letter: u8, result: Result<(), IoError>) -> Recorded {
         self.with(from, |answered, job, now_ns| {
             answered.record(job, job.arrival(from.worker), &content(letter), result, now_ns)
         })
@@ -111,9 +111,9 @@ impl Memory {
 fn an_exact_copy_is_known_with_its_answer() {
     let mut memory = Memory::new();
     assert_eq!(memory.find(from(1, 5), b'A'), Found::New);
-    assert_eq!(memory.record(from(1, 5), b'A', Err(Fault::NoSpace)), Recorded::Kept);
+    assert_eq!(memory.record(from(1, 5), b'A', Err(IoError::NoSpace)), Recorded::Kept);
     memory.write(from(1, 6), b'B');
-    assert_eq!(memory.find(from(1, 5), b'A'), Found::Copy(Err(Fault::NoSpace)));
+    assert_eq!(memory.find(from(1, 5), b'A'), Found::Copy(Err(IoError::NoSpace)));
     assert_eq!(memory.find(from(1, 6), b'B'), Found::Copy(OK));
     assert_eq!(memory.find(from(1, 7), b'A'), Found::New, "another tag");
     assert_eq!(memory.find(from(2, 5), b'A'), Found::New, "another host");

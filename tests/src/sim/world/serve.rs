@@ -1,7 +1,7 @@
 //! The target: its workers' turns, what it sends, its end and its start.
 
 use xblade::ring::FakeRings;
-use xblade::store::disk::{DiskStore, Shape};
+use xblade::store::disk::{DiskStore, DiskLayout};
 use xblade::store::{Durability, Geometry, Store};
 use xblade::worker::Worker;
 
@@ -56,12 +56,12 @@ impl World {
     pub(super) fn open(&self, export: usize) -> Box<dyn Store> {
         let scene = &self.scenario.exports[export];
         let (block_bytes, discards) = (scene.habits.block_bytes, scene.discards);
-        let shape = Shape {
+        let shape = DiskLayout {
             offset_bytes: 0,
             length_bytes: None,
             geometry: Geometry { block_bytes, discards, ..Geometry::new(scene.sectors, block_bytes) },
             read_only: false,
-            stable: scene.stable,
+            persist: scene.stable,
         };
         Box::new(DiskStore::new(SlowKernel(self.disks[export].kernel()), shape).expect("memory"))
     }

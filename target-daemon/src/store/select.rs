@@ -2,13 +2,13 @@
 
 use std::fs::File;
 
-use super::disk::{DiskStore, Shape, Stable, Uring};
+use super::disk::{DiskStore, DiskLayout, Persist, Uring};
 use super::identity::{Data, OpenFile};
-use super::medium::{self, Cache};
+use super::write_cache::{self, Cache};
 use super::open::{Backing, extent, size_of};
 use super::{
     Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Sync, Warning, dio,
-    remarks,
+    file_facts,
 };
 
 /// A store that was opened.
@@ -20,7 +20,7 @@ pub struct Opened {
     /// How its bytes are reached: never [`Access::Fitting`].
     pub access: Access,
     /// How its writes become stable.
-    pub stable: Stable,
+    pub stable: Persist,
     /// Which data it is.
     pub data: Data,
     /// The file or device.
@@ -48,7 +48,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     let mut warnings = backing.warnings().to_vec();
     let (data, file) = (backing.data(), backing.open_file(options));
     let rule: &[Access] = match options.access {
-        Access::Fitting if remarks::is_resident(backing.file()) => &[Access::Mapped],
+        Access::Fitting if file_facts::is_resident(backing.file()) => &[Access::Mapped],
         Access::Fitting => &[Access::Direct, Access::Cached, Access::Descriptor],
         Access::Direct => &[Access::Direct],
         Access::Cached => &[Access::Cached],
@@ -80,7 +80,7 @@ pub(super) fn expected(options: &OpenOptions, file: &File) -> Access {
     }
     let bytes = size_of(file).ok().and_then(|size| extent(options, size).ok()).unwrap_or(0);
     match () {
-        () if remarks::is_resident(file) => Access::Mapped,
+        () if file_facts::is_resident(file) => Access::Mapped,
         () if !Uring::is_possible() => Access::Descriptor,
         () if dio::enable(file).is_ok_and(|block| is_whole(options.offset_bytes, bytes, block)) => {
             Access::Direct
@@ -103,11 +103,11 @@ fn reason(error: &OpenError) -> String {
     }
 }
 
-type Attempt = Result<(Box<dyn Store>, Stable), (Option<Backing>, OpenError)>;
+type Attempt = Result<(Box<dyn Store>, Persist), (Option<Backing>, OpenError)>;
 
 fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
     if matches!(access, Access::Mapped | Access::Descriptor) {
-        let stable = if options.durability == Durability::Durable { Stable::Group } else { Stable::Later };
+        let stable = if options.durability == Durability::Durable { Persist::Group } else { Persist::OnFlush };
         return match MmapStore::over(backing, options, access == Access::Mapped) {
             Ok(store) => Ok((Box::new(store), stable)),
             Err(why) => Err((None, why)),
@@ -157,17 +157,17 @@ fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
 /// write past it. Through the page cache only a group will do: a write that
 /// fails to become stable there says nothing about which bytes are lost. Past it
 /// the operator may say which.
-fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Stable {
+fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Persist {
     match (options.durability, access) {
-        (Durability::Volatile, _) => Stable::Later,
-        (Durability::Durable, Access::Direct) if options.sync == Sync::Each => Stable::Each,
+        (Durability::Volatile, _) => Persist::OnFlush,
+        (Durability::Durable, Access::Direct) if options.sync == Sync::Each => Persist::PerWrite,
         (Durability::Durable, Access::Direct) if options.sync == Sync::Auto => {
-            match medium::cache(backing.file()) {
-                Some(Cache::None | Cache::Bypassed) => Stable::Each,
-                Some(Cache::Flushed) | None => Stable::Group,
+            match write_cache::cache(backing.file()) {
+                Some(Cache::None | Cache::Bypassed) => Persist::PerWrite,
+                Some(Cache::Flushed) | None => Persist::Group,
             }
         }
-        (Durability::Durable, _) => Stable::Group,
+        (Durability::Durable, _) => Persist::Group,
     }
 }
 
@@ -176,12 +176,12 @@ fn shape(
     options: &OpenOptions,
     access: Access,
     block_bytes: u32,
-    stable: Stable,
-) -> Shape {
+    stable: Persist,
+) -> DiskLayout {
     let physical = backing.physical_bytes().max(block_bytes);
     // A device forgets nothing that is dirty in the page cache.
     let dirty = backing.is_device() && access == Access::Cached;
-    Shape {
+    DiskLayout {
         offset_bytes: backing.offset(),
         length_bytes: backing.is_fixed().then_some(backing.bytes()),
         geometry: Geometry {
@@ -191,6 +191,6 @@ fn shape(
             ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical)
         },
         read_only: options.read_only,
-        stable,
+        persist: stable,
     }
 }

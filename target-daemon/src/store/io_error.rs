@@ -1,8 +1,8 @@
 //! From an errno to what the initiator is told.
 
-use super::Fault;
+use super::IoError;
 
-impl Fault {
+impl IoError {
     /// The fault that an errno of a read, write or sync means.
     pub fn from_errno(errno: i32) -> Self {
         match errno {
@@ -27,7 +27,7 @@ impl Fault {
     }
 }
 
-impl Fault {
+impl IoError {
     /// What it means for a sync: nothing is transient there, for what was lost
     /// is not known.
     pub(super) fn of_sync(self) -> Self {
@@ -35,7 +35,7 @@ impl Fault {
     }
 }
 
-impl From<std::io::Error> for Fault {
+impl From<std::io::Error> for IoError {
     fn from(error: std::io::Error) -> Self {
         error.raw_os_error().map_or(Self::System, Self::from_errno)
     }

@@ -2,13 +2,13 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::store::Area;
+use crate::store::MemRegion;
 
 /// Memory of one transfer. It belongs to the system from
 /// [`Kernel::push`] until the outcome of the call has come out of
 /// [`Kernel::next`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub struct IoSlice {
     /// Its first byte, as an address.
     pub base: usize,
     /// Its length in bytes.
@@ -18,20 +18,20 @@ pub struct Piece {
 /// One asynchronous call. Offsets are in bytes, from the start of the file or
 /// device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Call {
+pub enum IoRequest {
     /// Fill the memory.
     Read {
         /// From here on.
         at: u64,
         /// Into this.
-        memory: Piece,
+        memory: IoSlice,
     },
     /// Write the memory.
     Write {
         /// From here on.
         at: u64,
         /// This.
-        memory: Piece,
+        memory: IoSlice,
         /// Finished only when it is on stable storage (RWF_DSYNC).
         stable: bool,
     },
@@ -51,7 +51,7 @@ pub enum Call {
 
 /// Bytes moved, or for [`Call::Measure`] the size; else the errno. A transfer
 /// may move less than it was asked to, and 0 at the end of the file.
-pub type Outcome = Result<u64, i32>;
+pub type IoResult = Result<u64, i32>;
 
 /// No room for another call: it was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,9 +59,9 @@ pub struct QueueFull;
 
 /// A system that executes calls asynchronously and in any order: io_uring, or
 /// for tests a disk in memory.
-pub trait Kernel: Send {
+pub trait IoEngine: Send {
     /// Told once, before the first call, which memory calls will name.
-    fn register(&mut self, areas: &[Area]);
+    fn register(&mut self, areas: &[MemRegion]);
 
     /// Queues a call under an id of the caller's, to be executed from the next
     /// [`Kernel::submit`] on.
@@ -69,7 +69,7 @@ pub trait Kernel: Send {
     /// # Errors
     ///
     /// The queue is full.
-    fn push(&mut self, id: u32, call: Call) -> Result<(), QueueFull>;
+    fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull>;
 
     /// Hands over what is queued, and lets the system hand back what is done.
     /// At most one system call, and none if there is nothing to hand over
@@ -77,7 +77,7 @@ pub trait Kernel: Send {
     fn submit(&mut self);
 
     /// The id and outcome of the next call that is done.
-    fn next(&mut self) -> Option<(u32, Outcome)>;
+    fn next(&mut self) -> Option<(u32, IoResult)>;
 
     /// How far a file reaches at this moment, in bytes; `u64::MAX` for what a
     /// write cannot make longer, or where that cannot be told at once.

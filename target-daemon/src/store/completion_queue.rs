@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Completion, Fault, Full, Op};
+use super::{Completion, IoError, Full, Op};
 
 /// Completions that a synchronous engine holds before it refuses operations:
 /// far more than a worker submits between two harvests.
@@ -11,13 +11,13 @@ pub const QUEUE_MAX: usize = 256;
 /// A bounded queue, allocated once, and the operations that will enter it
 /// together.
 #[derive(Debug)]
-pub(super) struct Completed {
+pub(super) struct CompletionQueue {
     queue: VecDeque<Completion>,
     /// Tokens of writes that are done but not stable yet.
     waiting: Vec<u32>,
 }
 
-impl Completed {
+impl CompletionQueue {
     pub(super) fn new() -> Self {
         Self { queue: VecDeque::with_capacity(QUEUE_MAX), waiting: Vec::with_capacity(QUEUE_MAX) }
     }
@@ -29,7 +29,7 @@ impl Completed {
     }
 
     /// Queues a completion; there is room, [`Completed::admit`] has said so.
-    pub(super) fn push(&mut self, token: u32, result: Result<(), Fault>) {
+    pub(super) fn push(&mut self, token: u32, result: Result<(), IoError>) {
         self.queue.push_back(Completion { token, result });
     }
 
@@ -44,7 +44,7 @@ impl Completed {
     }
 
     /// Queues every completion that waited, all with this result.
-    pub(super) fn settle(&mut self, result: Result<(), Fault>) {
+    pub(super) fn settle(&mut self, result: Result<(), IoError>) {
         let completions = self.waiting.drain(..).map(|token| Completion { token, result });
         self.queue.extend(completions);
     }

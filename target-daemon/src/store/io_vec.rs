@@ -14,7 +14,7 @@ const NO_PIECE: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_
 ///
 /// It can be moved but not copied: as long as the list exists, it is the only
 /// user of its pieces. That is what makes the methods that touch them safe.
-pub struct Buffers {
+pub struct IoVec {
     iovecs: [libc::iovec; SEGMENTS_MAX],
     count: u8,
     bytes: usize,
@@ -22,9 +22,9 @@ pub struct Buffers {
 
 // SAFETY: the pieces are plain memory, and the contract of `push` makes this
 // list their only user.
-unsafe impl Send for Buffers {}
+unsafe impl Send for IoVec {}
 
-impl Buffers {
+impl IoVec {
     /// No memory at all.
     pub const EMPTY: Self = Self { iovecs: [NO_PIECE; SEGMENTS_MAX], count: 0, bytes: 0 };
 
@@ -136,13 +136,13 @@ impl Buffers {
     }
 }
 
-impl Default for Buffers {
+impl Default for IoVec {
     fn default() -> Self {
         Self::EMPTY
     }
 }
 
-impl std::fmt::Debug for Buffers {
+impl std::fmt::Debug for IoVec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Buffers({} bytes in {} pieces)", self.bytes, self.count)
     }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn copies_cross_the_borders_of_pieces() {
         let (mut a, mut b, mut c) = ([0u8; 3], [0u8; 0], [0u8; 5]);
-        let mut list = Buffers::EMPTY;
+        let mut list = IoVec::EMPTY;
         for piece in [&mut a[..], &mut b[..], &mut c[..]] {
             // SAFETY: the arrays outlive the list and are not used beside it.
             assert!(unsafe { list.push(piece) });
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_full_list_takes_nothing_more() {
         let mut memory = [0u8; SEGMENTS_MAX + 1];
-        let mut list = Buffers::EMPTY;
+        let mut list = IoVec::EMPTY;
         for (index, piece) in memory.chunks_mut(1).enumerate() {
             // SAFETY: the array outlives the list and is not used beside it.
             assert_eq!(unsafe { list.push(piece) }, index < SEGMENTS_MAX);
