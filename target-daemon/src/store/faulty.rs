@@ -15,7 +15,7 @@ use super::{MemRegion, Completion, IoError, Full, Geometry, Kind, Op, SECTOR_BYT
 
 /// What can go wrong with an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Harm {
+pub enum InjectedFault {
     /// It fails, and nothing was done.
     Refused,
     /// It fails with [`Fault::Transient`], and nothing was done.
@@ -33,7 +33,7 @@ pub enum Harm {
     Reordered,
 }
 
-impl Harm {
+impl InjectedFault {
     /// All of them. One operation suffers the first that is drawn.
     pub const ALL: [Self; 7] = [
         Self::Refused,
@@ -45,7 +45,7 @@ impl Harm {
         Self::Reordered,
     ];
 
-    fn can_befall(self, op: &Op) -> bool {
+    fn applies_to(self, op: &Op) -> bool {
         let sectors = op.buffers.len() as u64 / SECTOR_BYTES;
         match self {
             Self::Torn => op.kind == Kind::Write && sectors > 1,
@@ -57,9 +57,9 @@ impl Harm {
 
 /// What befell an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Befallen {
+pub struct FaultRecord {
     /// What went wrong.
-    pub harm: Harm,
+    pub fault: InjectedFault,
     /// What the operation asked for.
     pub kind: Kind,
     /// Its first sector.
@@ -80,13 +80,13 @@ pub struct Faults(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    rates: [AtomicU32; Harm::ALL.len()],
-    befallen: Mutex<Vec<Befallen>>,
+    rates: [AtomicU32; InjectedFault::ALL.len()],
+    befallen: Mutex<Vec<FaultRecord>>,
 }
 
 impl Faults {
     /// From now on this befalls so many operations of [`RATE_ALWAYS`].
-    pub fn set(&self, harm: Harm, rate: u32) {
+    pub fn set(&self, harm: InjectedFault, rate: u32) {
         if let Some(to) = self.0.rates.get(harm as usize) {
             to.store(rate, Ordering::Relaxed);
         }
@@ -98,15 +98,15 @@ impl Faults {
     }
 
     /// What has gone wrong so far, oldest first.
-    pub fn befallen(&self) -> Vec<Befallen> {
+    pub fn records(&self) -> Vec<FaultRecord> {
         self.0.befallen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn rate(&self, harm: Harm) -> u32 {
+    fn rate(&self, harm: InjectedFault) -> u32 {
         self.0.rates.get(harm as usize).map_or(0, |rate| rate.load(Ordering::Relaxed))
     }
 
-    fn note(&self, befallen: Befallen) {
+    fn note(&self, befallen: FaultRecord) {
         self.0.befallen.lock().unwrap_or_else(PoisonError::into_inner).push(befallen);
     }
 }
@@ -122,7 +122,7 @@ pub struct Faulty<S> {
     /// Not given to the inner store yet, and when to.
     overtaken: Vec<(u64, Op)>,
     /// What becomes of operations that the inner store has.
-    marks: Vec<(u32, Harm)>,
+    marks: Vec<(u32, InjectedFault)>,
     /// Done, and when to say so.
     delayed: Vec<(u64, Completion)>,
     ready: VecDeque<Completion>,
@@ -149,11 +149,11 @@ impl<S: Store> Faulty<S> {
     }
 
     /// What befalls an operation. As many numbers are drawn whatever the rates.
-    fn fate(&mut self, op: &Op) -> Option<Harm> {
+    fn fate(&mut self, op: &Op) -> Option<InjectedFault> {
         let mut fate = None;
-        for harm in Harm::ALL {
+        for harm in InjectedFault::ALL {
             let drawn = self.draw() % u64::from(RATE_ALWAYS) < u64::from(self.faults.rate(harm));
-            if drawn && fate.is_none() && harm.can_befall(op) {
+            if drawn && fate.is_none() && harm.applies_to(op) {
                 fate = Some(harm);
             }
         }
@@ -184,8 +184,8 @@ impl<S: Store> Faulty<S> {
     }
 
     /// To the inner store, which says how it ended.
-    fn pass(&mut self, mut op: Op, harm: Option<Harm>) -> Result<(), Full> {
-        if harm == Some(Harm::Torn) {
+    fn pass(&mut self, mut op: Op, harm: Option<InjectedFault>) -> Result<(), Full> {
+        if harm == Some(InjectedFault::Torn) {
             let sectors = op.buffers.len() as u64 / SECTOR_BYTES;
             let kept = 1 + self.draw() % (sectors - 1).max(1);
             op.buffers.truncate((kept * SECTOR_BYTES) as usize);
@@ -213,13 +213,13 @@ impl<S: Store> Faulty<S> {
         while let Some(mut completion) = self.inner.complete() {
             let mark = self.marks.iter().position(|(token, _)| *token == completion.token);
             match mark.map(|at| self.marks.swap_remove(at).1) {
-                Some(Harm::Torn) => completion.result = completion.result.and(Err(IoError::Media)),
-                Some(Harm::Delayed) => {
+                Some(InjectedFault::Torn) => completion.result = completion.result.and(Err(IoError::Media)),
+                Some(InjectedFault::Delayed) => {
                     let when = self.some_calls_later();
                     self.delayed.push((when, completion));
                     continue;
                 }
-                Some(Harm::Reordered) => {
+                Some(InjectedFault::Reordered) => {
                     // Behind whatever else becomes ready in the next call.
                     self.delayed.push((self.calls + 1, completion));
                     continue;
@@ -255,27 +255,27 @@ impl<S: Store> Store for Faulty<S> {
         let harm = self.fate(&op);
         let (kind, sector, token) = (op.kind, op.sector, op.token);
         let result = match harm {
-            Some(Harm::Refused) => Err(self.draw_fault(kind)),
-            Some(Harm::Transient) => Err(IoError::Transient),
-            Some(Harm::Lost) => Ok(()),
-            Some(Harm::Overtaken) => {
+            Some(InjectedFault::Refused) => Err(self.draw_fault(kind)),
+            Some(InjectedFault::Transient) => Err(IoError::Transient),
+            Some(InjectedFault::Lost) => Ok(()),
+            Some(InjectedFault::Overtaken) => {
                 let when = self.some_calls_later();
                 self.overtaken.push((when, op));
-                self.faults.note(Befallen { harm: Harm::Overtaken, kind, sector, fault: None });
+                self.faults.note(FaultRecord { fault: InjectedFault::Overtaken, kind, sector, fault: None });
                 return Ok(());
             }
             _ => {
                 self.pass(op, harm)?;
-                let fault = (harm == Some(Harm::Torn)).then_some(IoError::Media);
+                let fault = (harm == Some(InjectedFault::Torn)).then_some(IoError::Media);
                 if let Some(harm) = harm {
-                    self.faults.note(Befallen { harm, kind, sector, fault });
+                    self.faults.note(FaultRecord { fault: harm, kind, sector, fault });
                 }
                 return Ok(());
             }
         };
         self.ready.push_back(Completion { token, result });
         if let Some(harm) = harm {
-            self.faults.note(Befallen { harm, kind, sector, fault: result.err() });
+            self.faults.note(FaultRecord { fault: harm, kind, sector, fault: result.err() });
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ mod tests {
     }
 
     /// Runs operations that all suffer this, and returns how they ended.
-    fn suffer(harm: Harm, seed: u64, kind: Kind) -> (Vec<Completion>, FakeStore, Faults) {
+    fn suffer(harm: InjectedFault, seed: u64, kind: Kind) -> (Vec<Completion>, FakeStore, Faults) {
         let inner = FakeStore::new(256, 64, Order::Submitted);
         let (mut store, faults) = Faulty::new(inner.clone(), seed);
         faults.set(harm, RATE_ALWAYS);
@@ -340,35 +340,35 @@ mod tests {
         let written = |store: &FakeStore, n: usize| {
             store.bytes()[n * 4096..][..2048].chunks(512).filter(|sector| sector == &[7; 512]).count()
         };
-        for harm in Harm::ALL {
+        for harm in InjectedFault::ALL {
             let (ended, inner, faults) = suffer(harm, 1, Kind::Write);
             let mut sorted = tokens(&ended);
             sorted.sort_unstable();
             assert_eq!(sorted, (0..8).collect::<Vec<_>>(), "{harm:?}");
-            let befallen = faults.befallen();
+            let befallen = faults.records();
             assert!(
-                befallen.len() == 8 && befallen.iter().all(|it| it.harm == harm && it.kind == Kind::Write)
+                befallen.len() == 8 && befallen.iter().all(|it| it.fault == harm && it.kind == Kind::Write)
             );
             for completion in &ended {
                 let n = completion.token as usize;
                 assert_eq!(completion.result.err(), befallen[n].fault, "{harm:?}");
                 match harm {
-                    Harm::Refused | Harm::Transient | Harm::Lost => assert_eq!(written(&inner, n), 0),
-                    Harm::Torn => assert!((1..4).contains(&written(&inner, n))),
-                    Harm::Overtaken | Harm::Delayed | Harm::Reordered => assert_eq!(written(&inner, n), 4),
+                    InjectedFault::Refused | InjectedFault::Transient | InjectedFault::Lost => assert_eq!(written(&inner, n), 0),
+                    InjectedFault::Torn => assert!((1..4).contains(&written(&inner, n))),
+                    InjectedFault::Overtaken | InjectedFault::Delayed | InjectedFault::Reordered => assert_eq!(written(&inner, n), 4),
                 }
             }
             match harm {
-                Harm::Refused => {
-                    let nospace = |it: &Befallen| it.fault == Some(IoError::NoSpace);
+                InjectedFault::Refused => {
+                    let nospace = |it: &FaultRecord| it.fault == Some(IoError::NoSpace);
                     assert!(befallen.iter().any(nospace) && !befallen.iter().all(nospace));
                 }
-                Harm::Transient => assert!(befallen.iter().all(|it| it.fault == Some(IoError::Transient))),
-                Harm::Overtaken => {
+                InjectedFault::Transient => assert!(befallen.iter().all(|it| it.fault == Some(IoError::Transient))),
+                InjectedFault::Overtaken => {
                     let executed: Vec<_> = inner.executed().iter().map(|it| it.token).collect();
                     assert_ne!(executed, (0..8).collect::<Vec<_>>(), "done in another order");
                 }
-                Harm::Delayed => assert_ne!(tokens(&ended), sorted),
+                InjectedFault::Delayed => assert_ne!(tokens(&ended), sorted),
                 _ => {}
             }
         }
@@ -378,7 +378,7 @@ mod tests {
     fn one_that_is_reordered_comes_after_those_that_were_done_later() {
         let (mut store, faults) = Faulty::new(FakeStore::new(64, 64, Order::Submitted), 1);
         let (mut first, mut second) = ([0; 512], [0; 512]);
-        faults.set(Harm::Reordered, RATE_ALWAYS);
+        faults.set(InjectedFault::Reordered, RATE_ALWAYS);
         store.submit(op(1, Kind::Read, 0, &mut first)).unwrap();
         faults.clear();
         store.submit(op(2, Kind::Read, 0, &mut second)).unwrap();
@@ -389,22 +389,22 @@ mod tests {
     #[test]
     fn the_same_seed_does_the_same() {
         let run = |seed| {
-            let (ended, inner, faults) = suffer(Harm::Torn, seed, Kind::Write);
-            (ended, inner.bytes(), faults.befallen())
+            let (ended, inner, faults) = suffer(InjectedFault::Torn, seed, Kind::Write);
+            (ended, inner.bytes(), faults.records())
         };
         assert_eq!(run(5), run(5));
         assert_ne!(run(5).1, run(6).1);
-        let late = |seed| tokens(&suffer(Harm::Delayed, seed, Kind::Read).0);
+        let late = |seed| tokens(&suffer(InjectedFault::Delayed, seed, Kind::Read).0);
         assert_eq!(late(5), late(5));
         assert_ne!(late(5), late(6));
     }
 
     #[test]
     fn only_writes_are_torn_or_lost() {
-        for harm in [Harm::Torn, Harm::Lost] {
+        for harm in [InjectedFault::Torn, InjectedFault::Lost] {
             let (ended, _, faults) = suffer(harm, 1, Kind::Read);
             assert!(ended.iter().all(|completion| completion.result.is_ok()));
-            assert_eq!(faults.befallen(), []);
+            assert_eq!(faults.records(), []);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
 
 use xblade::store::MemRegion;
-use xblade::store::disk::fake::SimKernel;
+use xblade::store::disk::fake::SimEngine;
 use xblade::store::disk::{IoRequest, IoEngine, IoResult, QueueFull};
 use xblade::worker::Clock;
 
@@ -33,7 +33,7 @@ impl Clock for SimClock {
 
 /// The system of a disk, in which time passes, too.
 #[derive(Debug)]
-pub(super) struct SlowKernel(pub(super) SimKernel);
+pub(super) struct SlowKernel(pub(super) SimEngine);
 
 impl IoEngine for SlowKernel {
     fn register(&mut self, areas: &[MemRegion]) {

@@ -63,7 +63,7 @@ impl World {
             read_only: false,
             persist: scene.stable,
         };
-        Box::new(DiskStore::new(SlowKernel(self.disks[export].kernel()), shape).expect("memory"))
+        Box::new(DiskStore::new(SlowKernel(self.disks[export].engine()), shape).expect("memory"))
     }
 
     /// It ends, at any point of what it is doing.
@@ -240,8 +240,8 @@ impl World {
                 return Err(format!("worker {index}: what never happens: {counters:?}"));
             }
         }
-        if let Some(disk) = self.disks.iter().find(|disk| disk.happened().refused > 0 && self.starts == 1) {
-            return Err(format!("calls that a disk must refuse: {:?}", disk.happened()));
+        if let Some(disk) = self.disks.iter().find(|disk| disk.stats().refused > 0 && self.starts == 1) {
+            return Err(format!("calls that a disk must refuse: {:?}", disk.stats()));
         }
         // What was written once more after a reboot is another operation with the same bytes.
         let reboots = self.hosts.iter().any(|host| host.boots > 0);
@@ -264,7 +264,7 @@ impl World {
 
     pub(super) fn count_disks(&mut self) {
         for (disk, scene) in self.disks.iter().zip(&self.scenario.exports) {
-            let happened = disk.happened();
+            let happened = disk.stats();
             for (name, n) in [
                 ("disk: read", happened.reads),
                 ("disk: write", happened.writes),

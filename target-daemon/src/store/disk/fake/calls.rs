@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::cache::Cache;
 use super::chance::Chance;
-use super::{Habits, Happened};
+use super::{SimConfig, SimStats};
 use crate::store::disk::{IoRequest, IoResult, IoSlice, QueueFull};
 
 /// Calls that it takes at a time.
@@ -12,10 +12,10 @@ const CAPACITY: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) habits: Habits,
+    pub(super) habits: SimConfig,
     pub(super) cache: Cache,
     pub(super) chance: Chance,
-    pub(super) happened: Happened,
+    pub(super) happened: SimStats,
     pub(super) opening: u32,
     pub(super) now_ns: u64,
     /// When the next call takes effect or ends.
@@ -63,12 +63,12 @@ pub(super) enum Fate {
 }
 
 impl State {
-    pub(super) fn new(cache: Cache, chance: Chance, habits: Habits) -> Self {
+    pub(super) fn new(cache: Cache, chance: Chance, habits: SimConfig) -> Self {
         Self {
             habits,
             cache,
             chance,
-            happened: Happened::default(),
+            happened: SimStats::default(),
             opening: 0,
             now_ns: 0,
             next_ns: u64::MAX,

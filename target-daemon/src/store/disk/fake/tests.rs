@@ -9,15 +9,15 @@ const ALL: u32 = SECTORS as u32 * 512;
 /// A disk that is open, and aligned memory for calls.
 struct Rig {
     disk: SimDisk,
-    kernel: SimKernel,
+    kernel: SimEngine,
     memory: Vec<u64>,
     now_ns: u64,
 }
 
 impl Rig {
-    fn new(seed: u64, habits: Habits) -> Self {
+    fn new(seed: u64, habits: SimConfig) -> Self {
         let disk = SimDisk::new(seed, SECTORS * 512, habits);
-        Self { kernel: disk.kernel(), disk, memory: vec![0; 2048], now_ns: 0 }
+        Self { kernel: disk.engine(), disk, memory: vec![0; 2048], now_ns: 0 }
     }
 
     fn piece(&mut self, bytes: u32) -> IoSlice {
@@ -65,7 +65,7 @@ impl Rig {
 
 #[test]
 fn a_read_finds_what_was_written() {
-    let mut rig = Rig::new(1, Habits::GOOD);
+    let mut rig = Rig::new(1, SimConfig::GOOD);
     assert_eq!(rig.write(7, false), Ok(u64::from(ALL)));
     rig.fill(0);
     let memory = rig.piece(1024);
@@ -80,7 +80,7 @@ fn a_read_finds_what_was_written() {
 fn a_crash_takes_what_is_not_stable_and_nothing_else() {
     let (mut kept, mut lost) = (0, 0);
     for seed in 0..50 {
-        let mut rig = Rig::new(seed, Habits::GOOD);
+        let mut rig = Rig::new(seed, SimConfig::GOOD);
         rig.write(1, true).unwrap();
         rig.write(2, false).unwrap();
         rig.write(3, false).unwrap();
@@ -90,10 +90,10 @@ fn a_crash_takes_what_is_not_stable_and_nothing_else() {
             lost += u32::from(byte == 1);
         }
         assert_eq!(rig.run(IoRequest::Measure), Err(libc::EIO), "seed {seed}: the old opening is dead");
-        assert!(rig.disk.happened().torn > 0, "seed {seed}");
+        assert!(rig.disk.stats().torn > 0, "seed {seed}");
     }
     assert!(kept > 50 && lost > 50, "{kept} kept, {lost} lost");
-    let mut rig = Rig::new(1, Habits::GOOD);
+    let mut rig = Rig::new(1, SimConfig::GOOD);
     rig.write(1, false).unwrap();
     rig.run(IoRequest::Sync).unwrap();
     assert_eq!(rig.crashed(), [1; SECTORS as usize]);
@@ -101,7 +101,7 @@ fn a_crash_takes_what_is_not_stable_and_nothing_else() {
 
 #[test]
 fn a_killed_process_loses_nothing_that_was_written() {
-    let mut rig = Rig::new(1, Habits::GOOD);
+    let mut rig = Rig::new(1, SimConfig::GOOD);
     rig.write(1, false).unwrap();
     rig.disk.kill();
     assert_eq!(rig.disk.bytes(), [1; ALL as usize]);
@@ -111,7 +111,7 @@ fn a_killed_process_loses_nothing_that_was_written() {
 fn a_sync_covers_only_writes_that_had_finished() {
     let mut lost = 0;
     for seed in 0..50 {
-        let mut rig = Rig::new(seed, Habits::GOOD);
+        let mut rig = Rig::new(seed, SimConfig::GOOD);
         rig.fill(1);
         let memory = rig.piece(ALL);
         rig.kernel.push(1, IoRequest::Write { at: 0, memory, stable: false }).unwrap();
@@ -128,7 +128,7 @@ fn a_sync_covers_only_writes_that_had_finished() {
 fn what_a_failed_sync_has_lost_stays_lost() {
     let mut lost = 0;
     for seed in 0..50 {
-        let mut rig = Rig::new(seed, Habits { sync_errors: 10_000, ..Habits::GOOD });
+        let mut rig = Rig::new(seed, SimConfig { sync_errors: 10_000, ..SimConfig::GOOD });
         rig.write(1, false).unwrap();
         assert!(!rig.disk.sync_failed());
         assert_eq!(rig.run(IoRequest::Sync), Err(libc::EIO));
@@ -143,16 +143,16 @@ fn what_a_failed_sync_has_lost_stays_lost() {
 #[test]
 fn faults_come_at_their_rate() {
     let memory = |rig: &mut Rig| rig.piece(ALL);
-    let mut rig = Rig::new(1, Habits { read_errors: 10_000, write_errors: 10_000, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { read_errors: 10_000, write_errors: 10_000, ..SimConfig::GOOD });
     let piece = memory(&mut rig);
     assert_eq!(rig.run(IoRequest::Read { at: 0, memory: piece }), Err(libc::EIO));
     assert_eq!(rig.write(1, true), Err(libc::EIO));
-    let mut rig = Rig::new(1, Habits { no_space: 10_000, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { no_space: 10_000, ..SimConfig::GOOD });
     assert_eq!(rig.write(1, true), Err(libc::ENOSPC));
-    let mut rig = Rig::new(1, Habits { short: 10_000, again: 0, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { short: 10_000, again: 0, ..SimConfig::GOOD });
     let moved = rig.write(1, true).unwrap();
     assert!(moved > 0 && moved < u64::from(ALL) && moved.is_multiple_of(512), "{moved}");
-    let mut rig = Rig::new(1, Habits { stuck: 10_000, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { stuck: 10_000, ..SimConfig::GOOD });
     rig.push(1, IoRequest::Sync);
     rig.disk.advance(u64::MAX / 2);
     assert_eq!((rig.kernel.next(), rig.disk.next_due_ns()), (None, None));
@@ -162,7 +162,7 @@ fn faults_come_at_their_rate() {
 
 #[test]
 fn unaligned_calls_are_refused() {
-    let mut rig = Rig::new(1, Habits { block_bytes: 4096, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { block_bytes: 4096, ..SimConfig::GOOD });
     let memory = rig.piece(4096);
     let odd = IoSlice { base: memory.base + 512, bytes: 4096 };
     for call in [
