@@ -131,7 +131,7 @@ fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {
 
 fn check_file(path: &Path) -> Result<(), u8> {
     let loaded = load(path)?;
-    let (misfits, everywhere) = daemon::misfits(&loaded);
+    let (misfits, everywhere) = daemon::problems(&loaded);
     if !loaded.faults.is_empty() {
         eprintln!("{}", loaded.faults);
     }

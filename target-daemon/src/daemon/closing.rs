@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::roster::Roster;
+use super::registry::ExportRegistry;
 use crate::store::{IoError, Identity, OpenFile};
 use crate::wire::aoe::Address;
 use crate::worker::ExportRuntime;
@@ -41,7 +41,7 @@ pub enum Removed {
     Unsynced(String),
 }
 
-impl Roster {
+impl ExportRegistry {
     /// Closes a store, which may take long where a disk hangs: on a thread of its own.
     pub fn close_store(&mut self, address: Address, seat: Box<ExportRuntime>, last: LastSync) -> Closing {
         let LastSync { identity, file } = last;

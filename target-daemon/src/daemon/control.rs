@@ -10,15 +10,15 @@ use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use super::answer::{self, Awaited};
+use super::handlers::{self, Awaited};
 use super::exports::Refused;
 use super::failure::Failure;
 use super::interface::{Interface, Presence};
-use super::notify::{self, Vigil};
+use super::notify::{self, ServiceNotifier};
 use super::sizes::Sizes;
-use super::team::Team;
+use super::worker_pool::WorkerPool;
 use super::too_long::TooLong;
-use super::unserved::Unserved;
+use super::late_interfaces::LateInterfaces;
 use crate::config::Serve;
 use crate::control::{Ask, Asked};
 use crate::link::{self, Changes, Facts, LinkEvents};
@@ -32,7 +32,7 @@ const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// What is served, and by what.
 pub struct Served<'a> {
     /// The workers.
-    pub team: &'a mut Team,
+    pub team: &'a mut WorkerPool,
     /// The interfaces.
     pub interfaces: &'a mut [Interface],
     /// The configuration that is in force.
@@ -49,7 +49,7 @@ pub struct Served<'a> {
 
 impl Served<'_> {
     /// In a line.
-    fn status(&self, unserved: &Unserved) -> String {
+    fn status(&self, unserved: &LateInterfaces) -> String {
         notify::status(self.options, self.interfaces, &unserved.names())
     }
 }
@@ -60,11 +60,11 @@ pub fn run(
     signals: &Signals,
     events: &LinkEvents,
     asked: &Asked,
-    vigil: &mut Vigil,
+    notifier: &mut ServiceNotifier,
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
     let mut sizes = Sizes::new(served.team, served.options);
-    let mut unserved = Unserved::default();
+    let mut unserved = LateInterfaces::default();
     let mut too_long = TooLong::default();
     loop {
         let mut fds = [
@@ -76,7 +76,7 @@ pub fn run(
         ];
         // An error (a signal) is a round like any other.
         let _ = poll(&mut fds, Some(&ROUND));
-        vigil.follow(served.team);
+        notifier.follow(served.team);
         if signals.take(&signals.end) {
             info!("stopping: finishing what is under way");
             return Ok(());
@@ -85,27 +85,27 @@ pub fn run(
             logging::say(&served.team.report(served.interfaces));
         }
         if signals.take(&signals.look) {
-            vigil.reloading();
+            notifier.reloading();
             // What is wrong with it was logged.
-            let well = served.config.is_none() || answer::reload(served, &mut sizes, false).is_ok();
+            let well = served.config.is_none() || handlers::reload(served, &mut sizes, false).is_ok();
             info!("looking at the sizes of all exports");
             sizes.look_now();
-            vigil.reloaded(served.status(&unserved), well);
+            notifier.reloaded(served.status(&unserved), well);
         }
         while let Some(ask) = asked.next() {
             // The service manager is told as of a reload by signal; whether it went
             // well, who asked is told.
             let reloads = matches!(ask, Ask::Reload { .. });
             if reloads {
-                vigil.reloading();
+                notifier.reloading();
             }
-            answer::answer(ask, served, &mut sizes);
+            handlers::handle(ask, served, &mut sizes);
             if reloads {
-                vigil.reloaded(served.status(&unserved), true);
+                notifier.reloaded(served.status(&unserved), true);
             }
         }
         let closed = served.team.reap_detached();
-        answer::answer_awaited(served, &closed);
+        handlers::answer_awaited(served, &closed);
         served.team.note_used();
         served.team.watch_files();
         sizes.follow(served.team, served.interfaces.len(), served.options);
@@ -117,14 +117,14 @@ pub fn run(
                 remark |= follow(served.team, index, interface, &changes, served.options);
             }
             remark |= unserved.look(&served.options.interfaces, served.interfaces);
-            if vigil.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
+            if notifier.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
                 // Attaching to it takes rights that are given up.
                 info!("ending, so that the service manager starts xblade anew, with all interfaces");
                 return Ok(());
             }
         }
         if unserved.tell() || remark {
-            vigil.remark(served.status(&unserved));
+            notifier.remark(served.status(&unserved));
         }
         let now = served.team.degraded();
         for address in now.iter().filter(|address| !degraded.contains(*address)) {
@@ -137,7 +137,7 @@ pub fn run(
         }
         degraded = now;
         stuck = tell_stuck(stuck, served.team.stuck());
-        if served.team.has_lost_a_member() {
+        if served.team.has_lost_a_worker() {
             return Err(Failure::Run("a worker ended unexpectedly: see the message above".into()));
         }
     }
@@ -156,7 +156,7 @@ fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
 
 /// Reads the facts of an interface again and passes on what has changed. It is
 /// known by its index: its name may change. Returns whether it is shown otherwise now.
-fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Changes, options: &Serve) -> bool {
+fn follow(team: &WorkerPool, index: usize, interface: &mut Interface, changes: &Changes, options: &Serve) -> bool {
     // One that was away, in another network namespace, has lost its sockets: also if
     // it has its index again.
     if interface.presence != Presence::Here || changes.removed.contains(&interface.facts.index) {

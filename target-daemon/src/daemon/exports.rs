@@ -24,7 +24,7 @@ pub struct Opened {
     /// The export.
     pub export: Export,
     /// How its bytes are reached, and writes made stable.
-    pub way: Way,
+    pub way: StoreInfo,
     /// Where its bytes are.
     pub source: Source,
 }
@@ -51,12 +51,12 @@ pub struct Refused {
 
 /// How the bytes of a store are reached, and writes made stable.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub struct StoreInfo {
     access: &'static str,
     stable: &'static str,
 }
 
-impl Way {
+impl StoreInfo {
     fn of(opened: &store::Opened) -> Self {
         let access = match opened.access {
             Access::Direct => "direct",
@@ -73,7 +73,7 @@ impl Way {
     }
 
     /// In words; of writes nothing, where there are none.
-    pub fn told(self, read_only: bool) -> String {
+    pub fn describe(self, read_only: bool) -> String {
         format!("{}{}", self.access, if read_only { "" } else { self.stable })
     }
 }
@@ -173,7 +173,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
             let data = Data { identity: Identity::null(), offset_bytes: 0 };
             let (way, source) =
-                (Way { access: "null", stable: "" }, Source { data, file: None, is_writable: true });
+                (StoreInfo { access: "null", stable: "" }, Source { data, file: None, is_writable: true });
             (store, false, Durability::Volatile, String::new(), way, source)
         }
         Image::File(options) => {
@@ -189,13 +189,13 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
                     _ => warn!("{address}: {warning}"),
                 }
             }
-            let (path, way) = (options.path.display().to_string(), Way::of(&opened));
+            let (path, way) = (options.path.display().to_string(), StoreInfo::of(&opened));
             let is_writable = !options.read_only;
             let source = Source { data: opened.data, file: Some(opened.file), is_writable };
             (opened.store, options.read_only, options.durability, path, way, source)
         }
     };
-    let told = way.told(read_only);
+    let told = way.describe(read_only);
     let settings =
         Settings { address, read_only, durability, names: names(address, &wanted.image, durability), acl };
     let geometry = store.geometry();

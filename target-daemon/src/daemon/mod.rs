@@ -1,31 +1,31 @@
 //! Assembly: from a configuration to running workers, and back down.
 
-mod answer;
+mod handlers;
 mod check;
-mod claim;
+mod conflict_probe;
 mod closing;
 mod control;
 mod exports;
 mod failure;
-mod fit;
+mod preflight;
 mod interface;
 mod state_writer;
 mod notify;
-mod past;
+mod removed;
 mod plan;
 mod quarantine;
 mod reload;
-mod roster;
+mod registry;
 mod sandbox;
 mod sizes;
-mod team;
+mod worker_pool;
 mod too_long;
-mod unserved;
+mod late_interfaces;
 mod watch;
 
 pub use check::{check, check_for};
 pub use failure::Failure;
-pub use fit::misfits;
+pub use preflight::problems;
 
 use std::path::Path;
 use std::time::Instant;
@@ -70,17 +70,17 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let options = &options;
     let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
-        claim::probe(&interfaces, &addresses)?;
+        conflict_probe::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
     logging::start().map_err(|e| Failure::machine("cannot start a thread", e))?;
-    let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
+    let mut team = worker_pool::WorkerPool::start(lanes, exports, &interfaces, options)?;
     team.load_all_used();
     for interface in 0..interfaces.len() {
         team.announce(interface, options);
     }
-    let mut vigil = notify::Vigil::new(manager, &team, notify::status(options, &interfaces, &[]));
+    let mut vigil = notify::ServiceNotifier::new(manager, &team, notify::status(options, &interfaces, &[]));
     vigil.follow(&team);
     let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
     let server = socket.map(|socket| start(socket, asker.clone())).transpose();
@@ -108,10 +108,10 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     logging::say(&report);
     outcome?;
     let what = match left {
-        team::Left { workers: 0, requests: 0 } => return Ok(()),
-        team::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
+        worker_pool::Left { workers: 0, requests: 0 } => return Ok(()),
+        worker_pool::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
         // Their threads end with the process, the program is detached before.
-        team::Left { workers, .. } => format!("{workers} worker(s) did not end"),
+        worker_pool::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
     Err(Failure::Run(format!("{what}: a store does not answer").into()))
 }

@@ -12,7 +12,7 @@ use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::interface::{Interface, Presence};
-use super::team::Team;
+use super::worker_pool::WorkerPool;
 use crate::config::Serve;
 
 /// The service manager, or nobody.
@@ -73,7 +73,7 @@ impl Manager {
     }
 
     /// The watchdog's meal.
-    fn feed(&self) {
+    fn ping(&self) {
         self.tell("WATCHDOG=1");
     }
 
@@ -129,29 +129,29 @@ fn named(interface: &Interface) -> String {
 /// What the control thread does for the service manager: tells it when all is
 /// ready, and feeds its watchdog.
 #[derive(Debug)]
-pub struct Vigil {
+pub struct ServiceNotifier {
     manager: Manager,
-    pulse: Pulse,
+    watchdog: Watchdog,
     status: String,
     /// Whether the last reload was taken.
     well: bool,
     ready: bool,
 }
 
-impl Vigil {
+impl ServiceNotifier {
     /// `status` is told when all is ready.
-    pub fn new(manager: Manager, team: &Team, status: String) -> Self {
-        Self { manager, pulse: Pulse::new(team.heartbeats()), status, well: true, ready: false }
+    pub fn new(manager: Manager, team: &WorkerPool, status: String) -> Self {
+        Self { manager, watchdog: Watchdog::new(team.heartbeats()), status, well: true, ready: false }
     }
 
     /// One round. All is ready when the first announcement has gone out.
-    pub fn follow(&mut self, team: &Team) {
+    pub fn follow(&mut self, team: &WorkerPool) {
         if !self.ready && team.has_settled() {
             self.ready = true;
             info!("ready: {}", self.status);
             self.manager.ready(&self.status);
         }
-        self.pulse.follow(&self.manager, team.heartbeats());
+        self.watchdog.follow(&self.manager, team.heartbeats());
     }
 
     /// A reload begins; [`Self::reloaded`] has to follow.
@@ -194,7 +194,7 @@ const STILL: Duration = Duration::from_secs(10);
 
 /// Whether the workers move, by the beats that each of them counts.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Watchdog {
     /// The beats of each at the last meal, and when one of them first stood
     /// still there.
     then: Vec<u64>,
@@ -202,7 +202,7 @@ pub struct Pulse {
     told: bool,
 }
 
-impl Pulse {
+impl Watchdog {
     /// From these beats on.
     pub fn new(beats: Vec<u64>) -> Self {
         Self { then: beats, since: Instant::now(), told: false }
@@ -218,7 +218,7 @@ impl Pulse {
             self.since = Instant::now();
             self.told = false;
             if manager.watchdog.is_some() {
-                manager.feed();
+                manager.ping();
             }
         } else if !self.told && self.since.elapsed() > STILL {
             self.told = true;
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_while_every_worker_moves() {
         let (manager, ear) = pair();
-        let mut pulse = Pulse::new(vec![0, 0]);
+        let mut pulse = Watchdog::new(vec![0, 0]);
         for (beats, fed) in [
             (vec![0, 0], false),
             (vec![1, 0], false),
@@ -277,7 +277,7 @@ mod tests {
     fn nobody_is_told_nothing() {
         let manager = Manager::nobody();
         manager.ready("x");
-        Pulse::new(vec![0]).follow(&manager, vec![1]);
+        Watchdog::new(vec![0]).follow(&manager, vec![1]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::path::Path;
 use log::warn;
 
 use super::state_writer;
-use super::roster::Record;
-use super::team::Team;
+use super::registry::ExportEntry;
+use super::worker_pool::WorkerPool;
 use crate::config::{Export, Image};
 use crate::control::Refusal;
 use crate::shelf::Belongs;
@@ -89,10 +89,10 @@ pub fn check_kept(
     }
 }
 
-impl Team {
+impl WorkerPool {
     /// The same for all exports.
     pub fn load_all_used(&mut self) {
-        let all = self.roster.records().map(|record| (record.wanted.address, record.source.data.clone()));
+        let all = self.registry.entries().map(|record| (record.wanted.address, record.source.data.clone()));
         for (address, data) in all.collect::<Vec<_>>() {
             // What cannot be read was told of, or forced.
             let _ = self.load_used(address, &data);
@@ -109,9 +109,9 @@ impl Team {
 
     /// Hosts use this export: its address belongs to its data from now on.
     pub fn note_use_of(&mut self, address: Address) {
-        let Some(record) = self.roster.get(address) else { return };
+        let Some(record) = self.registry.get(address) else { return };
         let used = state_writer::belonging(&record.wanted, &record.source.data);
-        let known = self.roster.quarantine.used.get(&address);
+        let known = self.registry.quarantine.used.get(&address);
         if known.is_some_and(|known| known.path == used.path && known.data.is_same(&used.data)) {
             return;
         }
@@ -120,13 +120,13 @@ impl Team {
         if let Some(keeper) = self.state_writer().filter(|_| is_kept) {
             keeper.keep_used(used.clone());
         }
-        self.roster.quarantine.used.insert(address, used);
+        self.registry.quarantine.used.insert(address, used);
     }
 
     /// A sync of the file of this export has failed.
     pub fn note_failed(&mut self, address: Address) {
-        if let Some(identity) = self.roster.get(address).map(|record| record.source.data.identity.clone()) {
-            self.roster.quarantine.fail(&identity, IoError::Media);
+        if let Some(identity) = self.registry.get(address).map(|record| record.source.data.identity.clone()) {
+            self.registry.quarantine.fail(&identity, IoError::Media);
         }
     }
 
@@ -136,13 +136,13 @@ impl Team {
     ///
     /// It cannot be read; in words, with what to do.
     pub fn load_used(&mut self, address: Address, data: &Data) -> Result<(), String> {
-        if self.roster.quarantine.used.contains_key(&address) {
+        if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
         }
         let mut kept = self.state_writer().map_or_else(|| Ok(Vec::new()), |keeper| keeper.used(address))?;
         let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
         if other < kept.len() {
-            self.roster.quarantine.used.insert(address, kept.swap_remove(other));
+            self.registry.quarantine.used.insert(address, kept.swap_remove(other));
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Team {
                 "{address} was removed, and requests to it are still under way: try again when its store has answered"
             )));
         }
-        let served = self.roster.get(address).map(|record| record.source.data.clone());
+        let served = self.registry.get(address).map(|record| record.source.data.clone());
         if served.as_ref().is_some_and(|served| served.is_same(data)) {
             return Ok(());
         }
@@ -168,7 +168,7 @@ impl Team {
         }
         let folder = self.state_folder().map(Path::to_owned);
         let loaded = self.load_used(address, data);
-        let why = match (loaded, self.roster.quarantine.used.get(&address)) {
+        let why = match (loaded, self.registry.quarantine.used.get(&address)) {
             (Err(why), _) => why,
             (Ok(()), Some(used)) if !used.data.is_same(data) => other_data(used, address, folder.as_deref()),
             (Ok(()), _) => return Ok(()),
@@ -192,7 +192,7 @@ impl Team {
     ///
     /// It would be lost; with what to do.
     pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), Refusal> {
-        let Some(record) = self.roster.get(address) else { return Ok(()) };
+        let Some(record) = self.registry.get(address) else { return Ok(()) };
         let looked = record.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
         let is_nameless = looked.unwrap_or(record.replaced).is_some_and(|replaced| replaced.is_nameless);
         if !is_nameless || !record.source.is_writable {
@@ -213,7 +213,7 @@ impl Team {
 }
 
 /// How to save what is in a file without a name.
-pub fn rescue(record: &Record) -> String {
+pub fn rescue(record: &ExportEntry) -> String {
     let Some(file) = &record.source.file else { return String::new() };
     let (address, pid, fd) = (record.wanted.address, std::process::id(), file.descriptor());
     let path = file.path().display();

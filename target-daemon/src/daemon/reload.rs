@@ -10,7 +10,7 @@ use super::exports::{self, Opened};
 use super::failure::Failure;
 use super::interface::{self, Interface};
 use super::quarantine;
-use super::team::Team;
+use super::worker_pool::WorkerPool;
 use crate::config::{self, Export, Image, Serve};
 use crate::control::{Changed, Refusal};
 use crate::link;
@@ -48,19 +48,19 @@ struct Difference {
 ///
 /// Nothing has changed, and the message says why.
 pub fn apply(
-    team: &mut Team,
+    team: &mut WorkerPool,
     interfaces: &mut [Interface],
     now: &mut Serve,
     next: Serve,
     how: &How,
 ) -> Result<Changed, Refusal> {
     let changed = change_over(team, interfaces, now, next, how);
-    team.roster.past.has_changed();
+    team.registry.past.has_changed();
     changed
 }
 
 fn change_over(
-    team: &mut Team,
+    team: &mut WorkerPool,
     interfaces: &mut [Interface],
     now: &mut Serve,
     mut next: Serve,
@@ -113,7 +113,7 @@ fn change_over(
     if let Some(export) = old.iter().find(|export| Some(export.address) == how.recover)
         && let Some(data) = quarantine::data_of(export)
     {
-        team.roster.quarantine.recover(&data.identity);
+        team.registry.quarantine.recover(&data.identity);
     }
     let reopened = match open_all(team, &later, &next, how) {
         Ok(opened) => opened,
@@ -133,7 +133,7 @@ fn change_over(
         } else {
             ""
         };
-        let way = opened.way.told(settings.read_only) + risk;
+        let way = opened.way.describe(settings.read_only) + risk;
         match team.add(&export, opened) {
             Ok(()) => lines.push(format!("{address} {what}: {} ({way})", path_of(&export))),
             Err(failure) => {
@@ -257,7 +257,7 @@ fn path_of(export: &Export) -> String {
 
 /// Their paths may lead elsewhere since they were looked at: what counts is what was opened.
 fn open_all(
-    team: &mut Team,
+    team: &mut WorkerPool,
     wanted: &[&Export],
     options: &Serve,
     how: &How,
@@ -277,7 +277,7 @@ fn refusal(failure: Failure) -> Refusal {
 
 /// Back to what was served before. Returns what that did not bring back: it is no part of
 /// the configuration any more, so that the next reload tries it again.
-fn restore(team: &mut Team, old: &[Export], now: &mut Serve) -> Vec<Address> {
+fn restore(team: &mut WorkerPool, old: &[Export], now: &mut Serve) -> Vec<Address> {
     let mut lost = Vec::new();
     for export in old {
         let how = How { force: false, recover: None };
@@ -307,8 +307,8 @@ fn with_lost(failure: &Refusal, lost: &[Address]) -> Refusal {
     ))
 }
 
-fn change(team: &mut Team, export: &Export, options: &Serve) {
-    let settings = team.roster.get(export.address).map(|record| record.settings.clone());
+fn change(team: &mut WorkerPool, export: &Export, options: &Serve) {
+    let settings = team.registry.get(export.address).map(|record| record.settings.clone());
     if let Some(mut settings) = settings {
         settings.acl = exports::acl(options, export);
         team.change(export, settings);

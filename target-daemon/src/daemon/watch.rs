@@ -10,8 +10,8 @@ use log::{info, warn};
 
 use super::failure::Failure;
 use super::quarantine::rescue;
-use super::roster::Record;
-use super::team::{PATIENCE, Team};
+use super::registry::ExportEntry;
+use super::worker_pool::{PATIENCE, WorkerPool};
 use crate::privilege::{self, Role};
 use crate::store::{OpenFile, Replaced};
 use crate::wire::aoe::Address;
@@ -79,21 +79,21 @@ impl Watcher {
     }
 }
 
-impl Team {
+impl WorkerPool {
     /// Has the paths of all exports looked at when it is time, and tells the operator
     /// once of each that does not lead to its file any more, or does again.
     pub fn watch_files(&mut self) {
         let stuck = self.stuck();
-        let roster = &self.roster;
+        let roster = &self.registry;
         let files = || {
             // A store that does not answer would hold up the look at all others.
-            let well = roster.records().filter(|record| !stuck.contains(&record.wanted.address));
+            let well = roster.entries().filter(|record| !stuck.contains(&record.wanted.address));
             let files = well.filter_map(|record| Some((record.wanted.address, record.source.file.clone()?)));
             files.collect()
         };
         for (address, replaced) in self.watcher.follow(files) {
-            if let Some(before) = self.roster.note_replaced(address, replaced)
-                && let Some(record) = self.roster.get(address)
+            if let Some(before) = self.registry.note_replaced(address, replaced)
+                && let Some(record) = self.registry.get(address)
             {
                 tell(record, before);
             }
@@ -102,12 +102,12 @@ impl Team {
 
     /// What has become of paths that do not lead to their files any more: a line each.
     pub fn replaced(&self) -> Vec<String> {
-        self.roster.records().filter(|record| record.replaced.is_some()).map(replaced).collect()
+        self.registry.entries().filter(|record| record.replaced.is_some()).map(replaced).collect()
     }
 
     /// Says, at the end, which files are gone with the process.
     pub fn tell_of_nameless(&self) {
-        for record in self.roster.records().filter(|record| record.source.is_writable) {
+        for record in self.registry.entries().filter(|record| record.source.is_writable) {
             if record
                 .source
                 .file
@@ -124,7 +124,7 @@ impl Team {
     }
 }
 
-fn tell(record: &Record, before: Option<Replaced>) {
+fn tell(record: &ExportEntry, before: Option<Replaced>) {
     match record.replaced {
         None if before.is_some() => info!("{}: its path leads to its file again", record.wanted.address),
         None => {}
@@ -133,7 +133,7 @@ fn tell(record: &Record, before: Option<Replaced>) {
 }
 
 /// What has become of the path of an export, and what to do.
-pub fn replaced(record: &Record) -> String {
+pub fn replaced(record: &ExportEntry) -> String {
     let (Some(file), Some(replaced)) = (&record.source.file, record.replaced) else { return String::new() };
     let (address, path) = (record.wanted.address, file.path().display());
     let now = if replaced.is_taken { "something else is" } else { "nothing is" };

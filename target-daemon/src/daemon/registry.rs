@@ -8,12 +8,12 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use log::{error, info, warn};
 
 use super::closing::{Closing, LastSync, Removed};
-use super::exports::{Opened, Source, Way};
+use super::exports::{Opened, Source, StoreInfo};
 use super::failure::Failure;
-use super::past::Past;
+use super::removed::RemovedExports;
 use super::plan;
 use super::quarantine::Quarantine;
-use super::team::{PATIENCE, Team};
+use super::worker_pool::{PATIENCE, WorkerPool};
 use crate::config::{self, Image};
 use crate::control::{ExportView, Refusal};
 use crate::shelf::Settings;
@@ -23,13 +23,13 @@ use crate::worker::{Clear, Directory, ExportSnapshot, WorkerCommand, Owner, Expo
 
 /// What the control thread knows of an export.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct ExportEntry {
     /// As it was asked for.
     pub wanted: config::Export,
     /// Who has it.
     pub owner: Owner,
     /// How its bytes are reached.
-    pub way: Way,
+    pub way: StoreInfo,
     /// Where they are.
     pub source: Source,
     /// Its path does not lead there any more.
@@ -38,17 +38,17 @@ pub struct Record {
     pub settings: Settings,
 }
 
-impl Record {
+impl ExportEntry {
     /// The record of an export.
-    pub fn new(wanted: &config::Export, owner: Owner, way: Way, source: Source, settings: Settings) -> Self {
+    pub fn new(wanted: &config::Export, owner: Owner, way: StoreInfo, source: Source, settings: Settings) -> Self {
         Self { wanted: wanted.clone(), owner, way, source, replaced: None, settings }
     }
 }
 
 /// All exports that are served.
 #[derive(Debug)]
-pub struct Roster {
-    records: BTreeMap<Address, Record>,
+pub struct ExportRegistry {
+    records: BTreeMap<Address, ExportEntry>,
     /// For each worker, which indices are taken: also by an export that leaves.
     taken: Vec<Vec<bool>>,
     /// Exports that their workers have not given back yet.
@@ -60,7 +60,7 @@ pub struct Roster {
     /// Workers that have not taken the newest directory yet.
     behind: Vec<usize>,
     /// What those had counted that are not served any more.
-    pub past: Past,
+    pub past: RemovedExports,
 }
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ struct Leaving {
     last: LastSync,
 }
 
-impl Roster {
+impl ExportRegistry {
     /// Nothing is served by so many workers.
     pub fn new(workers: usize) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Roster {
             closing: Vec::new(),
             quarantine: Quarantine::default(),
             behind: Vec::new(),
-            past: Past::default(),
+            past: RemovedExports::default(),
         }
     }
 
@@ -89,19 +89,19 @@ impl Roster {
     pub fn close(&mut self) {
         for leaving in &self.leaving {
             if let Ok(seat) = leaving.from.try_recv() {
-                self.past.bury(seat.tally());
+                self.past.add(seat.tally());
             }
         }
     }
 
     /// An export is served now.
-    pub fn enter(&mut self, record: Record) {
+    pub fn enter(&mut self, record: ExportEntry) {
         self.mark(record.owner, true);
         self.records.insert(record.wanted.address, record);
     }
 
     /// All of them, by address.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
+    pub fn entries(&self) -> impl Iterator<Item = &ExportEntry> {
         self.records.values()
     }
 
@@ -123,7 +123,7 @@ impl Roster {
     }
 
     /// The export with this address.
-    pub fn get(&self, address: Address) -> Option<&Record> {
+    pub fn get(&self, address: Address) -> Option<&ExportEntry> {
         self.records.get(&address)
     }
 
@@ -149,17 +149,17 @@ impl Roster {
     }
 }
 
-impl Team {
+impl WorkerPool {
     /// Refuses a worker that there is not.
     ///
     /// # Errors
     ///
     /// There is none.
     pub fn refuse_no_worker(&self, export: &config::Export) -> Result<(), Refusal> {
-        match export.worker.map(usize::from).filter(|worker| *worker >= self.members.len()) {
+        match export.worker.map(usize::from).filter(|worker| *worker >= self.workers.len()) {
             None => Ok(()),
             Some(worker) => {
-                let failure = plan::no_such_worker(export.address, worker, self.members.len());
+                let failure = plan::no_such_worker(export.address, worker, self.workers.len());
                 Err(Refusal::Request(format!("nothing was changed: {failure}")))
             }
         }
@@ -172,7 +172,7 @@ impl Team {
     /// Its worker does not answer: it is not served, and its store is closed.
     pub fn add(&mut self, wanted: &config::Export, opened: Opened) -> Result<(), Failure> {
         let Opened { mut export, way, source } = opened;
-        let fault = self.roster.quarantine.fault_of(&source.data.identity);
+        let fault = self.registry.quarantine.fault_of(&source.data.identity);
         let fault = fault.filter(|_| !export.state.settings.read_only);
         if let Some(fault) = fault {
             export.store.degrade(fault);
@@ -180,20 +180,20 @@ impl Team {
         let settings = export.state.settings.clone();
         let sectors = export.state.geometry.sectors;
         let owner = self
-            .roster
+            .registry
             .free_place(wanted.worker)
             .ok_or_else(|| Failure::request("there are 65535 exports"))?;
         let areas = SharedLane::areas(&self.lanes);
         let seat = ExportRuntime::new(export, self.in_flight, &areas);
-        let seat = match self.roster.past.take(wanted.address) {
+        let seat = match self.registry.past.take(wanted.address) {
             Some(tally) => seat.counting_from(tally),
             None => seat,
         };
-        let seat = match self.roster.past.take_answered(wanted.address) {
+        let seat = match self.registry.past.take_answered(wanted.address) {
             Some(answered) => seat.remembering(answered),
             None => seat,
         };
-        let member = self.members.get(usize::from(owner.worker));
+        let member = self.workers.get(usize::from(owner.worker));
         if !member.is_some_and(|member| member.insist(WorkerCommand::Attach(owner.export, Box::new(seat)))) {
             let text = format!("worker {} does not answer: a store of it hangs", owner.worker);
             return Err(Failure::Machine(text.into()));
@@ -203,7 +203,7 @@ impl Team {
         if fault.is_some() {
             directory.mark_degraded(wanted.address);
         }
-        self.roster.enter(Record::new(wanted, owner, way, source, settings));
+        self.registry.enter(ExportEntry::new(wanted, owner, way, source, settings));
         self.publish(directory);
         Ok(())
     }
@@ -214,25 +214,25 @@ impl Team {
         if self.is_used(address) {
             self.note_use_of(address);
         }
-        let Some(record) = self.roster.records.remove(&address) else { return Removed::Closed };
+        let Some(record) = self.registry.records.remove(&address) else { return Removed::Closed };
         let owner = record.owner;
         let file = record.source.file.filter(|_| sync && record.source.is_writable);
         let last = LastSync { identity: record.source.data.identity, file };
         self.publish(self.directory.without(address));
         let (to, from) = bounded(1);
-        if let Some(member) = self.members.get(usize::from(owner.worker)) {
+        if let Some(member) = self.workers.get(usize::from(owner.worker)) {
             member.insist(WorkerCommand::Detach(owner.export, to));
         }
         match from.recv_timeout(PATIENCE) {
             Ok(mut seat) => {
-                self.roster.mark(owner, false);
-                self.roster.past.leave(address, seat.tally().clone());
-                self.roster.past.keep_answered(address, seat.take_answered());
-                let closing = self.roster.close_store(address, seat, last);
-                self.roster.when_closed(closing, PATIENCE)
+                self.registry.mark(owner, false);
+                self.registry.past.leave(address, seat.tally().clone());
+                self.registry.past.keep_answered(address, seat.take_answered());
+                let closing = self.registry.close_store(address, seat, last);
+                self.registry.when_closed(closing, PATIENCE)
             }
             Err(_) => {
-                self.roster.leaving.push(Leaving { address, owner, from, last });
+                self.registry.leaving.push(Leaving { address, owner, from, last });
                 Removed::Later
             }
         }
@@ -240,7 +240,7 @@ impl Team {
 
     /// Whether a host has asked anything of an export but who it is.
     pub fn is_used(&self, address: Address) -> bool {
-        let Some(record) = self.roster.get(address) else { return false };
+        let Some(record) = self.registry.get(address) else { return false };
         // A worker that does not answer: who knows.
         self.ask(record.owner).is_none_or(|snapshot| snapshot.tally.is_used())
     }
@@ -248,17 +248,17 @@ impl Team {
     /// Closes the stores of exports that have left meanwhile, and tells workers
     /// that did not answer. Returns how those were closed that took their time.
     pub fn reap_detached(&mut self) -> Vec<(Address, Removed)> {
-        self.roster.past.forget_answered();
+        self.registry.past.forget_answered();
         let directory = Arc::clone(&self.directory);
-        let members = &self.members;
-        self.roster.behind.retain(|index| {
+        let members = &self.workers;
+        self.registry.behind.retain(|index| {
             let order = WorkerCommand::Directory(Arc::clone(&directory));
             !members.get(*index).is_none_or(|member| member.offer(order))
         });
         let mut gone = Vec::new();
-        self.roster.leaving.retain_mut(|leaving| match leaving.from.try_recv() {
+        self.registry.leaving.retain_mut(|leaving| match leaving.from.try_recv() {
             Ok(mut seat) => {
-                self.roster.past.keep_answered(leaving.address, seat.take_answered());
+                self.registry.past.keep_answered(leaving.address, seat.take_answered());
                 let last =
                     LastSync { identity: leaving.last.identity.clone(), file: leaving.last.file.take() };
                 gone.push((leaving.address, leaving.owner, seat, last));
@@ -276,15 +276,15 @@ impl Team {
             }
         });
         for (address, owner, seat, last) in gone {
-            self.roster.mark(owner, false);
-            self.roster.past.bury(seat.tally());
-            let closing = self.roster.close_store(address, seat, last);
-            self.roster.closing.push(closing);
+            self.registry.mark(owner, false);
+            self.registry.past.add(seat.tally());
+            let closing = self.registry.close_store(address, seat, last);
+            self.registry.closing.push(closing);
         }
-        let closing = std::mem::take(&mut self.roster.closing);
+        let closing = std::mem::take(&mut self.registry.closing);
         let ended = closing.into_iter().map(|closing| {
             let address = closing.address;
-            (address, self.roster.when_closed(closing, Duration::ZERO))
+            (address, self.registry.when_closed(closing, Duration::ZERO))
         });
         let ended: Vec<_> = ended.filter(|(_, removed)| *removed != Removed::Later).collect();
         for (address, removed) in &ended {
@@ -299,17 +299,17 @@ impl Team {
     /// Whether an export with this address was removed, and requests to it are
     /// still under way.
     pub fn is_leaving(&self, address: Address) -> bool {
-        self.roster.leaving.iter().any(|leaving| leaving.address == address)
-            || self.roster.is_closing(address)
+        self.registry.leaving.iter().any(|leaving| leaving.address == address)
+            || self.registry.is_closing(address)
     }
 
     /// Gives an export other settings, with the same store.
     pub fn change(&mut self, wanted: &config::Export, settings: Settings) {
-        let Some(record) = self.roster.records.get_mut(&wanted.address) else { return };
+        let Some(record) = self.registry.records.get_mut(&wanted.address) else { return };
         record.wanted = wanted.clone();
         record.settings = settings.clone();
         let owner = record.owner;
-        if let Some(member) = self.members.get(usize::from(owner.worker)) {
+        if let Some(member) = self.workers.get(usize::from(owner.worker)) {
             member.insist(WorkerCommand::Change(owner.export, Box::new(settings)));
         }
         self.has_taken_effect();
@@ -318,11 +318,11 @@ impl Team {
     /// Every worker goes by this directory from now on.
     fn publish(&mut self, directory: Directory) {
         self.directory = Arc::new(directory);
-        self.roster.behind.clear();
-        for (index, member) in self.members.iter().enumerate() {
+        self.registry.behind.clear();
+        for (index, member) in self.workers.iter().enumerate() {
             if !member.insist(WorkerCommand::Directory(Arc::clone(&self.directory))) {
                 warn!("worker {index} does not answer: it learns of the change when it does");
-                self.roster.behind.push(index);
+                self.registry.behind.push(index);
             }
         }
         self.has_taken_effect();
@@ -340,7 +340,7 @@ impl Team {
         let stuck = self.stuck();
         let mut hung = Vec::new();
         let mut views = Vec::new();
-        for record in self.roster.records() {
+        for record in self.registry.entries() {
             let worker = record.owner.worker;
             let snapshot = if hung.contains(&worker) { None } else { self.ask(record.owner) };
             match snapshot {
@@ -361,9 +361,9 @@ impl Team {
     /// Its store has not answered in time.
     pub fn measure_one(&self, address: Address) -> Result<u64, String> {
         let hung = || format!("{address}: its store does not answer: look at the disk");
-        let record = self.roster.get(address).ok_or_else(hung)?;
+        let record = self.registry.get(address).ok_or_else(hung)?;
         let (to, from) = bounded(1);
-        let member = self.members.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
+        let member = self.workers.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
         member.order(WorkerCommand::MeasureOne(record.owner.export, to));
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
@@ -379,28 +379,28 @@ impl Team {
                 "{address}: this is in force, but cannot be kept now: look at the disk with the state folder"
             )
         };
-        let record = self.roster.get(address).ok_or_else(hung)?;
+        let record = self.registry.get(address).ok_or_else(hung)?;
         let (to, from) = bounded(1);
-        let member = self.members.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
+        let member = self.workers.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
         member.order(WorkerCommand::Clear(record.owner.export, what, to));
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
 
     fn ask(&self, owner: Owner) -> Option<ExportSnapshot> {
         let (to, from) = bounded(1);
-        self.members.get(usize::from(owner.worker))?.order(WorkerCommand::Export(owner.export, to));
+        self.workers.get(usize::from(owner.worker))?.order(WorkerCommand::Export(owner.export, to));
         from.recv_timeout(PATIENCE).ok()?
     }
 }
 
-fn view(record: &Record, snapshot: ExportSnapshot, degraded: bool, stuck: bool) -> ExportView {
+fn view(record: &ExportEntry, snapshot: ExportSnapshot, degraded: bool, stuck: bool) -> ExportView {
     ExportView {
         address: record.wanted.address,
         path: match &record.wanted.image {
             Image::File(options) => Some(options.path.clone()),
             Image::Null { .. } => None,
         },
-        way: record.way.told(snapshot.read_only),
+        way: record.way.describe(snapshot.read_only),
         worker: record.owner.worker,
         read_only: snapshot.read_only,
         durability: record.settings.durability,

@@ -16,51 +16,51 @@ use crate::wire::aoe::Address;
 use crate::worker::{Clear, WithExports};
 
 /// Answers one question.
-pub fn answer(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
+pub fn handle(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
     match ask {
-        Ask::Overview(answer) => answer(overview(served)),
-        Ask::Configuration(answer) => answer(served.options.clone()),
+        Ask::Overview(answer) => handle(overview(served)),
+        Ask::Configuration(answer) => handle(served.options.clone()),
         Ask::Add { export, answer } => {
             let address = export.address;
-            answer(logged("export add", address, add(*export, served)));
+            handle(logged("export add", address, add(*export, served)));
         }
         Ask::Remove { address, force, answer } => {
             let removed = logged("export remove", address, remove(address, force, served));
             match removed {
                 // Who asked may pull the disk when it is done.
-                Ok(changed) if served.team.roster.is_closing(address) => {
-                    served.awaited.push(Awaited { address, changed, answer, since: Instant::now() });
+                Ok(changed) if served.team.registry.is_closing(address) => {
+                    served.awaited.push(Awaited { address, changed, handle, since: Instant::now() });
                 }
-                removed => answer(removed),
+                removed => handle(removed),
             }
         }
         Ask::Recover { address, reason, answer } => {
-            answer(logged("export recover", address, recover(address, &reason, served)));
+            handle(logged("export recover", address, recover(address, &reason, served)));
         }
         Ask::ReadOnly { address, read_only, answer } => {
             let what = if read_only { "export read-only" } else { "export read-only --off" };
-            answer(logged(what, address, set_read_only(address, read_only, served)));
+            handle(logged(what, address, set_read_only(address, read_only, served)));
         }
         Ask::Resize { address, answer } => {
-            answer(logged("export resize", address, resize(address, served, sizes)));
+            handle(logged("export resize", address, resize(address, served, sizes)));
         }
         Ask::Trace { tracer, answer } => {
             served.team.trace(Some(&tracer));
             log::info!("a trace has begun");
-            answer(interfaces_of_lanes(served));
+            handle(interfaces_of_lanes(served));
         }
         Ask::EndTrace => {
             served.team.trace(None);
             log::info!("the trace has ended");
         }
-        Ask::Reload { force, answer } => answer(reload(served, sizes, force)),
+        Ask::Reload { force, answer } => handle(reload(served, sizes, force)),
         Ask::ClearReservation { address, answer } => {
             let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
-            answer(logged("reservations --clear", address, outcome));
+            handle(logged("reservations --clear", address, outcome));
         }
         Ask::ClearMask { address, answer } => {
             let outcome = clear(address, Clear::Mask, "has no mask list any more", served);
-            answer(logged("masks --clear", address, outcome));
+            handle(logged("masks --clear", address, outcome));
         }
     }
 }
@@ -165,7 +165,7 @@ fn read_again(served: &Served<'_>) -> Result<Serve, Refusal> {
 
 fn add(mut export: Export, served: &mut Served<'_>) -> Result<Changed, Refusal> {
     let address = export.address;
-    if served.team.roster.get(address).is_some() {
+    if served.team.registry.get(address).is_some() {
         return Err(Refusal::Request(format!(
             "{address} is served already: take another address, or remove it first"
         )));
@@ -208,13 +208,13 @@ pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
         let how = closed.iter().find(|(other, _)| *other == address).map(|(_, how)| how);
         match how {
             Some(Removed::Unsynced(why)) => {
-                answer(Err(Refusal::Machine(format!("{address} removed, but {why}"))))
+                handle(Err(Refusal::Machine(format!("{address} removed, but {why}"))))
             }
-            Some(Removed::Closed) => answer(Ok(changed)),
+            Some(Removed::Closed) => handle(Ok(changed)),
             Some(Removed::Later) | None if since.elapsed() < AWAITED_MAX => {
-                served.awaited.push(Awaited { address, changed, answer, since });
+                served.awaited.push(Awaited { address, changed, handle, since });
             }
-            Some(Removed::Later) | None => answer(Err(Refusal::Machine(format!(
+            Some(Removed::Later) | None => handle(Err(Refusal::Machine(format!(
                 "{address} removed, but what hosts have written is still on its way to the disk: wait until the log says \
                  `{address} is closed` before you take the disk away"
             )))),
@@ -290,12 +290,12 @@ fn size_of(address: Address, served: &Served<'_>) -> Option<u64> {
 }
 
 fn known(address: Address, served: &Served<'_>) -> Result<crate::shelf::Settings, Refusal> {
-    let record = served.team.roster.get(address);
+    let record = served.team.registry.get(address);
     record.map(|record| record.settings.clone()).ok_or_else(|| unknown(address, served))
 }
 
 fn unknown(address: Address, served: &Served<'_>) -> Refusal {
     let there: Vec<String> =
-        served.team.roster.records().map(|record| record.wanted.address.to_string()).collect();
+        served.team.registry.entries().map(|record| record.wanted.address.to_string()).collect();
     Refusal::Unknown(format!("there is no export {address}: there are {}", there.join(", ")))
 }

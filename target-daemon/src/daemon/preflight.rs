@@ -13,7 +13,7 @@ use crate::store::{self, Expected};
 
 /// All that does not fit, each as a fault of the place in the file that asks
 /// for it, and what has to do with no place.
-pub fn misfits(loaded: &Loaded) -> (Vec<Fault>, Vec<String>) {
+pub fn problems(loaded: &Loaded) -> (Vec<Fault>, Vec<String>) {
     let mut faults = interfaces(loaded);
     faults.extend(files(loaded));
     faults.extend(two_ways(loaded));

@@ -9,7 +9,7 @@ use crate::worker::{Answered, HORIZON_NS};
 
 /// Of those that are gone, and of those that went in the change that is under way.
 #[derive(Debug, Default)]
-pub struct Past {
+pub struct RemovedExports {
     /// One that comes at the same address goes on from there.
     left: BTreeMap<Address, Tally>,
     service: Option<Latency>,
@@ -21,7 +21,7 @@ pub struct Past {
 /// Copies come within the horizon, counted from the last answer.
 const KEPT: Duration = Duration::from_nanos(2 * HORIZON_NS);
 
-impl Past {
+impl RemovedExports {
     /// An export went, in a change that may bring it back.
     pub fn leave(&mut self, address: Address, tally: Tally) {
         self.left.insert(address, tally);
@@ -51,12 +51,12 @@ impl Past {
     /// The change is made: who went and did not come back is gone.
     pub fn has_changed(&mut self) {
         for tally in std::mem::take(&mut self.left).into_values() {
-            self.bury(&tally);
+            self.add(&tally);
         }
     }
 
     /// An export is gone.
-    pub fn bury(&mut self, tally: &Tally) {
+    pub fn add(&mut self, tally: &Tally) {
         match &mut self.service {
             Some(service) => service.merge(&tally.service),
             None => self.service = Some(tally.service.clone()),

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::interface::{Interface, PlacedLane, names_of};
 use super::state_writer::StateWriter;
 use super::plan;
-use super::roster::{Record, Roster};
+use super::registry::{ExportEntry, ExportRegistry};
 use super::watch::Watcher;
 use crate::config::{self, Idle, Serve};
 use crate::link::{Counter, Owned};
@@ -43,11 +43,11 @@ const DRAIN_ROUND: Duration = Duration::from_millis(1);
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
 /// All workers.
-pub struct Team {
-    pub(super) members: Vec<Member>,
+pub struct WorkerPool {
+    pub(super) workers: Vec<WorkerHandle>,
     pub(super) lanes: Arc<[SharedLane]>,
     pub(super) directory: Arc<Directory>,
-    pub(super) roster: Roster,
+    pub(super) registry: ExportRegistry,
     /// Requests that may be under way for each export.
     pub(super) in_flight: u16,
     state_writer: Option<StateWriter>,
@@ -63,13 +63,13 @@ pub struct Left {
     pub requests: usize,
 }
 
-pub(super) struct Member {
+pub(super) struct WorkerHandle {
     orders: Sender<WorkerCommand>,
     waker: Waker,
     thread: Option<JoinHandle<Snapshot>>,
 }
 
-impl Team {
+impl WorkerPool {
     /// Spreads lanes and exports over workers and starts their threads.
     pub fn start(
         lanes: Vec<PlacedLane>,
@@ -96,10 +96,10 @@ impl Team {
         let keeper = options.service.state.0.as_deref();
         let keeper = keeper.map(|folder| StateWriter::new(folder, names_of(interfaces)));
         let mut team = Self {
-            members: Vec::new(),
+            workers: Vec::new(),
             lanes: Arc::clone(&shared),
             directory: Arc::clone(&directory),
-            roster,
+            registry: roster,
             in_flight: plan::in_flight(options),
             state_writer: keeper.transpose()?,
             watcher: Watcher::start()?,
@@ -120,9 +120,9 @@ impl Team {
             if let Some(keeper) = &team.state_writer {
                 worker.set_state_writer(keeper.inbox());
             }
-            team.members.push(Member::start(worker, waker, index, cores.get(index).copied(), options)?);
+            team.workers.push(WorkerHandle::start(worker, waker, index, cores.get(index).copied(), options)?);
         }
-        let inboxes = team.members.iter().map(|member| (member.orders.clone(), member.waker.clone()));
+        let inboxes = team.workers.iter().map(|member| (member.orders.clone(), member.waker.clone()));
         let inboxes = inboxes.collect();
         team.state_writer.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
         Ok(team)
@@ -159,7 +159,7 @@ impl Team {
         });
         let audience: Vec<(Address, Mac)> = audience.collect();
         let first = self.lanes.iter().find(|lane| lane.interface == interface);
-        let member = first.and_then(|lane| self.members.get(usize::from(lane.worker)));
+        let member = first.and_then(|lane| self.workers.get(usize::from(lane.worker)));
         if let Some(member) = member {
             member.order(WorkerCommand::Announce { interface, audience });
         }
@@ -184,8 +184,8 @@ impl Team {
     /// asked: one that still has orders to carry out is not, so that nothing
     /// piles up where a store does not answer.
     pub fn measure(&self) -> bool {
-        let idle = self.members.iter().filter(|member| member.orders.is_empty());
-        idle.inspect(|member| member.order(WorkerCommand::Measure)).count() == self.members.len()
+        let idle = self.workers.iter().filter(|member| member.orders.is_empty());
+        idle.inspect(|member| member.order(WorkerCommand::Measure)).count() == self.workers.len()
     }
 
     /// The size of every export in sectors, as it was last seen.
@@ -205,7 +205,7 @@ impl Team {
 
     /// How often each worker has turned.
     pub fn heartbeats(&self) -> Vec<u64> {
-        self.members.iter().map(|member| member.waker.heartbeats()).collect()
+        self.workers.iter().map(|member| member.waker.heartbeats()).collect()
     }
 
     /// Whether all have done what was asked of them so far, and what others
@@ -217,10 +217,10 @@ impl Team {
             let before = self.heartbeats();
             let settled = || {
                 let turned = self.heartbeats().iter().zip(&before).all(|(now, before)| *now > before + 1);
-                turned && self.members.iter().all(|member| member.orders.is_empty())
+                turned && self.workers.iter().all(|member| member.orders.is_empty())
             };
             while !settled() && Instant::now() < deadline {
-                self.members.iter().for_each(|member| member.waker.ring());
+                self.workers.iter().for_each(|member| member.waker.ring());
                 thread::sleep(DRAIN_ROUND);
             }
             settled()
@@ -228,26 +228,26 @@ impl Team {
     }
 
     /// Whether a worker has ended though nobody asked it to.
-    pub fn has_lost_a_member(&self) -> bool {
-        self.members.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
+    pub fn has_lost_a_worker(&self) -> bool {
+        self.workers.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
     }
 
     /// Has all workers tell of single requests and frames, or no more.
     pub fn trace(&self, tracer: Option<&Tracer>) {
-        for member in &self.members {
+        for member in &self.workers {
             member.order(WorkerCommand::Trace(tracer.cloned()));
         }
     }
 
     /// What all workers have counted so far.
     pub fn report(&self, interfaces: &[Interface]) -> String {
-        report(self.snapshots(WithExports::Yes), interfaces, self.roster.past.service())
+        report(self.snapshots(WithExports::Yes), interfaces, self.registry.past.service())
     }
 
     /// Drains and ends all workers; returns their last report, and what a store
     /// that does not answer has left behind.
     pub fn stop(mut self, interfaces: &[Interface]) -> (String, Left) {
-        for member in &self.members {
+        for member in &self.workers {
             member.order(WorkerCommand::Drain);
         }
         let deadline = Instant::now() + DRAIN_LIMIT;
@@ -256,7 +256,7 @@ impl Team {
         let mut quiet = 0;
         while quiet < 2 && Instant::now() < deadline {
             let snapshots = self.snapshots(WithExports::No);
-            let drained = snapshots.len() == self.members.len() && snapshots.iter().all(|s| s.drained);
+            let drained = snapshots.len() == self.workers.len() && snapshots.iter().all(|s| s.drained);
             quiet = if drained { quiet + 1 } else { 0 };
             if !drained {
                 thread::sleep(DRAIN_ROUND);
@@ -271,27 +271,27 @@ impl Team {
             // It has the workers' inboxes, whose end is theirs.
             keeper.stop();
         }
-        let members = self.members.len();
+        let members = self.workers.len();
         let ended = self.join();
         let mut left = Left { workers: members - ended.len(), requests: 0 };
         for (address, count) in ended.iter().flat_map(|snapshot| &snapshot.unfinished) {
             warn!("{address}: {count} request(s) not finished: their initiators will resend them");
             left.requests += count;
         }
-        self.roster.close();
-        (report(ended, interfaces, self.roster.past.service()), left)
+        self.registry.close();
+        (report(ended, interfaces, self.registry.past.service()), left)
     }
 
     /// Ends the workers and returns their last snapshots. A worker that is
     /// stuck in a store is left behind: it ends with the process.
     fn join(&mut self) -> Vec<Snapshot> {
-        for member in &mut self.members {
+        for member in &mut self.workers {
             // The end of its orders ends a worker, also when its inbox is full.
             member.orders = bounded(0).0;
             member.waker.ring();
         }
         let deadline = Instant::now() + PATIENCE;
-        let threads: Vec<_> = self.members.iter_mut().filter_map(|m| m.thread.take()).collect();
+        let threads: Vec<_> = self.workers.iter_mut().filter_map(|m| m.thread.take()).collect();
         while Instant::now() < deadline && !threads.iter().all(JoinHandle::is_finished) {
             thread::sleep(DRAIN_ROUND);
         }
@@ -301,8 +301,8 @@ impl Team {
 
     /// What the workers have counted; without those that do not answer.
     pub fn snapshots(&self, exports: WithExports) -> Vec<Snapshot> {
-        let (to, from) = bounded(self.members.len());
-        for member in &self.members {
+        let (to, from) = bounded(self.workers.len());
+        for member in &self.workers {
             member.order(WorkerCommand::Report(to.clone(), exports));
         }
         drop(to);
@@ -311,7 +311,7 @@ impl Team {
     }
 }
 
-impl Member {
+impl WorkerHandle {
     fn start(
         worker: Worker<crate::ring::XskRings>,
         waker: Waker,
@@ -382,7 +382,7 @@ fn distribute(
     exports: Vec<Opened>,
     workers: usize,
     options: &Serve,
-) -> Result<(Vec<Shelf>, Arc<Directory>, Roster), Failure> {
+) -> Result<(Vec<Shelf>, Arc<Directory>, ExportRegistry), Failure> {
     let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
     let mut ways = Vec::new();
     for (at, Opened { export, way, source }) in exports.into_iter().enumerate() {
@@ -393,7 +393,7 @@ fn distribute(
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
         shelf.insert(export).map_err(Failure::request)?;
     }
-    let mut roster = Roster::new(workers);
+    let mut roster = ExportRegistry::new(workers);
     let mut rows = Vec::new();
     for (worker, shelf) in shelves.iter().enumerate() {
         for (index, export) in shelf.iter().enumerate() {
@@ -403,7 +403,7 @@ fn distribute(
             let wanted = options.exports.iter().find(|wanted| wanted.address == settings.address);
             let way = ways.iter().find(|(address, _)| *address == settings.address);
             if let (Some(wanted), Some((_, (way, source)))) = (wanted, way) {
-                roster.enter(Record::new(wanted, owner, *way, source.clone(), settings.clone()));
+                roster.enter(ExportEntry::new(wanted, owner, *way, source.clone(), settings.clone()));
             }
         }
     }

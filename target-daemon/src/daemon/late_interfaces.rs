@@ -15,7 +15,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// The late comers of this network namespace.
 #[derive(Debug, Default)]
-pub struct Unserved {
+pub struct LateInterfaces {
     /// All that fit and are not served: at most one for each interface there is.
     late: Vec<Late>,
 }
@@ -38,7 +38,7 @@ enum State {
     Other,
 }
 
-impl Unserved {
+impl LateInterfaces {
     /// Looks at what interfaces there are, when one has changed. Returns whether
     /// one that was told of is gone.
     pub fn look(&mut self, wanted: &[String], served: &[Interface]) -> bool {
@@ -145,7 +145,7 @@ mod tests {
         rows.iter().map(|(index, name)| (*index, "xbl*".to_owned(), (*name).to_owned())).collect()
     }
 
-    fn due(late: &Unserved, now: Instant) -> Vec<&str> {
+    fn due(late: &LateInterfaces, now: Instant) -> Vec<&str> {
         late.late.iter().filter(|one| one.is_due(now)).map(|one| one.name.as_str()).collect()
     }
 
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn one_that_changes_its_name_begins_anew() {
-        let (mut late, start) = (Unserved::default(), Instant::now());
+        let (mut late, start) = (LateInterfaces::default(), Instant::now());
         late.update(there(&[(3, "xbl3"), (4, "xbl4")]), start);
         assert!(due(&late, start + SETTLED / 2).is_empty());
         late.update(there(&[(3, "xbl9"), (4, "xbl4")]), start + SETTLED / 2);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn one_is_told_of_once_for_as_long_as_it_is_there() {
-        let (mut late, start) = (Unserved::default(), Instant::now());
+        let (mut late, start) = (LateInterfaces::default(), Instant::now());
         let later = start + SETTLED;
         late.update(there(&[(3, "xbl3")]), start);
         late.late[0].state = State::Told;
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_no_ethernet_is_never_told_of() {
-        let mut late = Unserved::default();
+        let mut late = LateInterfaces::default();
         late.update(vec![(1, "l*".to_owned(), "lo".to_owned())], Instant::now());
         late.late[0].since -= SETTLED;
         assert!(!late.tell());
