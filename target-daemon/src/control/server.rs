@@ -24,7 +24,7 @@ use tokio::time::sleep;
 
 use super::caller::{Caller, Deadline};
 use super::socket::{Listener, SocketFile};
-use super::{Asker, routes, trace};
+use super::{RequestSender, routes, trace};
 use crate::privilege::{self, Role};
 
 /// Clients at once. More wait to be accepted.
@@ -56,7 +56,7 @@ pub struct Handle {
 /// # Errors
 ///
 /// Those of the system: no epoll, no thread.
-pub fn start(listener: Listener, asker: Asker) -> io::Result<Handle> {
+pub fn start(listener: Listener, asker: RequestSender) -> io::Result<Handle> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (stop, stopped) = oneshot::channel();
     let Listener { accept, file } = listener;
@@ -81,7 +81,7 @@ impl Drop for Handle {
     }
 }
 
-fn run(runtime: &Runtime, listener: UnixListener, asker: Asker, stopped: oneshot::Receiver<()>) {
+fn run(runtime: &Runtime, listener: UnixListener, asker: RequestSender, stopped: oneshot::Receiver<()>) {
     runtime.block_on(async move {
         // Ends with the runtime, as all connections do.
         tokio::spawn(accept(listener, routes::router(asker)));

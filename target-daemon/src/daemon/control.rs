@@ -20,7 +20,7 @@ use super::worker_pool::WorkerPool;
 use super::too_long::TooLong;
 use super::late_interfaces::LateInterfaces;
 use crate::config::Serve;
-use crate::control::{Ask, Asked};
+use crate::control::{Request, RequestQueue};
 use crate::link::{self, Changes, Facts, LinkEvents};
 use crate::logging;
 use crate::wire::aoe::Address;
@@ -59,7 +59,7 @@ pub fn run(
     served: &mut Served<'_>,
     signals: &Signals,
     events: &LinkEvents,
-    asked: &Asked,
+    asked: &RequestQueue,
     notifier: &mut ServiceNotifier,
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
@@ -95,7 +95,7 @@ pub fn run(
         while let Some(ask) = asked.next() {
             // The service manager is told as of a reload by signal; whether it went
             // well, who asked is told.
-            let reloads = matches!(ask, Ask::Reload { .. });
+            let reloads = matches!(ask, Request::Reload { .. });
             if reloads {
                 notifier.reloading();
             }

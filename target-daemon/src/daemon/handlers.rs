@@ -10,21 +10,21 @@ use super::quarantine;
 use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
 use crate::config::{self, Export, Image, Serve};
-use crate::control::{Answer, Ask, Changed, InterfaceView, Overview, Refusal, RefusedView};
+use crate::control::{Answer, Request, ChangeReport, InterfaceView, Overview, ControlError, RefusedView};
 use crate::link::{Counter, XdpMode};
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, WithExports};
 
 /// Answers one question.
-pub fn handle(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
+pub fn handle(ask: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
     match ask {
-        Ask::Overview(answer) => handle(overview(served)),
-        Ask::Configuration(answer) => handle(served.options.clone()),
-        Ask::Add { export, answer } => {
+        Request::Overview(answer) => handle(overview(served)),
+        Request::Configuration(answer) => handle(served.options.clone()),
+        Request::Add { export, answer } => {
             let address = export.address;
             handle(logged("export add", address, add(*export, served)));
         }
-        Ask::Remove { address, force, answer } => {
+        Request::Remove { address, force, answer } => {
             let removed = logged("export remove", address, remove(address, force, served));
             match removed {
                 // Who asked may pull the disk when it is done.
@@ -34,31 +34,31 @@ pub fn handle(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
                 removed => handle(removed),
             }
         }
-        Ask::Recover { address, reason, answer } => {
+        Request::Recover { address, reason, answer } => {
             handle(logged("export recover", address, recover(address, &reason, served)));
         }
-        Ask::ReadOnly { address, read_only, answer } => {
+        Request::ReadOnly { address, read_only, answer } => {
             let what = if read_only { "export read-only" } else { "export read-only --off" };
             handle(logged(what, address, set_read_only(address, read_only, served)));
         }
-        Ask::Resize { address, answer } => {
+        Request::Resize { address, answer } => {
             handle(logged("export resize", address, resize(address, served, sizes)));
         }
-        Ask::Trace { tracer, answer } => {
+        Request::Trace { tracer, answer } => {
             served.team.trace(Some(&tracer));
             log::info!("a trace has begun");
             handle(interfaces_of_lanes(served));
         }
-        Ask::EndTrace => {
+        Request::EndTrace => {
             served.team.trace(None);
             log::info!("the trace has ended");
         }
-        Ask::Reload { force, answer } => handle(reload(served, sizes, force)),
-        Ask::ClearReservation { address, answer } => {
+        Request::Reload { force, answer } => handle(reload(served, sizes, force)),
+        Request::ClearReservation { address, answer } => {
             let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
             handle(logged("reservations --clear", address, outcome));
         }
-        Ask::ClearMask { address, answer } => {
+        Request::ClearMask { address, answer } => {
             let outcome = clear(address, Clear::Mask, "has no mask list any more", served);
             handle(logged("masks --clear", address, outcome));
         }
@@ -67,7 +67,7 @@ pub fn handle(ask: Ask, served: &mut Served<'_>, sizes: &mut Sizes) {
 
 /// A refusal is in the log as well: who asked may not be who looks for the
 /// reason. What was done is told where it is done.
-fn logged(what: &str, address: Address, outcome: Result<Changed, Refusal>) -> Result<Changed, Refusal> {
+fn logged(what: &str, address: Address, outcome: Result<ChangeReport, ControlError>) -> Result<ChangeReport, ControlError> {
     if let Err(refusal) = &outcome {
         log::warn!("{what} {address} was refused: {refusal}");
     }
@@ -101,7 +101,7 @@ fn overview(served: &Served<'_>) -> Overview {
 }
 
 /// Reads the file again and puts it in force.
-pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result<Changed, Refusal> {
+pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result<ChangeReport, ControlError> {
     let outcome = read_again(served).and_then(|next| {
         let (next, refused) = without_refused(next, served, force);
         let changed = apply(served, next, force)?;
@@ -122,7 +122,7 @@ pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result
     })
 }
 
-fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Result<Changed, Refusal> {
+fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Result<ChangeReport, ControlError> {
     reload::apply(served.team, served.interfaces, served.options, next, &How { force, recover: None })
 }
 
@@ -151,22 +151,22 @@ fn refused_view(refused: &Refused) -> RefusedView {
     RefusedView { address: refused.wanted.address, path, why: refused.why.clone() }
 }
 
-fn read_again(served: &Served<'_>) -> Result<Serve, Refusal> {
+fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {
     let Some(path) = served.config else {
-        return Err(Refusal::Request(
+        return Err(ControlError::Request(
             "xblade was started without a configuration file: use `xblade export add` and `remove`, or start it with \
              --config"
                 .into(),
         ));
     };
-    let loaded = config::load(path).map_err(|e| Refusal::Request(format!("nothing was changed: {e}")))?;
-    loaded.complete().map_err(|faults| Refusal::Request(format!("nothing was changed:\n{faults}")))
+    let loaded = config::load(path).map_err(|e| ControlError::Request(format!("nothing was changed: {e}")))?;
+    loaded.complete().map_err(|faults| ControlError::Request(format!("nothing was changed:\n{faults}")))
 }
 
-fn add(mut export: Export, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+fn add(mut export: Export, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     let address = export.address;
     if served.team.registry.get(address).is_some() {
-        return Err(Refusal::Request(format!(
+        return Err(ControlError::Request(format!(
             "{address} is served already: take another address, or remove it first"
         )));
     }
@@ -179,14 +179,14 @@ fn add(mut export: Export, served: &mut Served<'_>) -> Result<Changed, Refusal> 
     Ok(changed)
 }
 
-fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
     let mut next = served.options.clone();
     next.exports.retain(|export| export.address != address);
     let changed = apply(served, next, force)?;
     // That it is gone does not make it good.
     match changed.lines.iter().find(|line| line.contains(UNSYNCED)) {
-        Some(line) => Err(Refusal::Machine(line.clone())),
+        Some(line) => Err(ControlError::Machine(line.clone())),
         None => Ok(changed),
     }
 }
@@ -194,8 +194,8 @@ fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Result<Chan
 /// An export whose removal waits for its last sync.
 pub struct Awaited {
     address: Address,
-    changed: Changed,
-    answer: Answer<Result<Changed, Refusal>>,
+    changed: ChangeReport,
+    answer: Answer<Result<ChangeReport, ControlError>>,
     since: Instant,
 }
 
@@ -208,13 +208,13 @@ pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
         let how = closed.iter().find(|(other, _)| *other == address).map(|(_, how)| how);
         match how {
             Some(Removed::Unsynced(why)) => {
-                handle(Err(Refusal::Machine(format!("{address} removed, but {why}"))))
+                handle(Err(ControlError::Machine(format!("{address} removed, but {why}"))))
             }
             Some(Removed::Closed) => handle(Ok(changed)),
             Some(Removed::Later) | None if since.elapsed() < AWAITED_MAX => {
                 served.awaited.push(Awaited { address, changed, handle, since });
             }
-            Some(Removed::Later) | None => handle(Err(Refusal::Machine(format!(
+            Some(Removed::Later) | None => handle(Err(ControlError::Machine(format!(
                 "{address} removed, but what hosts have written is still on its way to the disk: wait until the log says \
                  `{address} is closed` before you take the disk away"
             )))),
@@ -223,10 +223,10 @@ pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
 }
 
 /// Takes writes again, with the store opened anew.
-fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
     if !served.team.degraded().contains(&address) {
-        return Err(Refusal::Request(format!(
+        return Err(ControlError::Request(format!(
             "{address} has had no fault since it was opened: it needs no recovery"
         )));
     }
@@ -235,20 +235,20 @@ fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<Ch
     reload::apply(served.team, served.interfaces, served.options, next, &how)?;
     let line = format!("{address} takes writes again, by order, because: {reason}");
     log::warn!("{line}");
-    Ok(Changed { lines: vec![line] })
+    Ok(ChangeReport { lines: vec![line] })
 }
 
 /// Refuses writes at once, with the store as it is open; to take them again, the
 /// store is opened anew.
-fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     let mut settings = known(address, served)?;
     let mut next = served.options.clone();
     let export = next.exports.iter_mut().find(|export| export.address == address);
     let Some(Export { image: Image::File(options), .. }) = export else {
-        return Err(Refusal::Request(format!("{address} discards all writes: it has nothing to protect")));
+        return Err(ControlError::Request(format!("{address} discards all writes: it has nothing to protect")));
     };
     if options.read_only == read_only {
-        return Ok(Changed::default());
+        return Ok(ChangeReport::default());
     }
     options.read_only = read_only;
     if !read_only {
@@ -261,41 +261,41 @@ fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> 
     *served.options = next;
     let line = format!("{address} refuses writes");
     log::info!("{line}");
-    Ok(Changed { lines: vec![line] })
+    Ok(ChangeReport { lines: vec![line] })
 }
 
-fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Result<Changed, Refusal> {
+fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
     let before = size_of(address, served);
-    let after = served.team.measure_one(address).map_err(Refusal::Machine)?;
+    let after = served.team.measure_one(address).map_err(ControlError::Machine)?;
     sizes.follow(served.team, served.interfaces.len(), served.options);
     Ok(match before == Some(after) {
-        true => Changed { lines: vec![format!("{address}: {}, as before", in_words(after))] },
-        false => Changed {
+        true => ChangeReport { lines: vec![format!("{address}: {}, as before", in_words(after))] },
+        false => ChangeReport {
             lines: vec![format!("{address}: {} now, was {}", in_words(after), in_words(before.unwrap_or(0)))],
         },
     })
 }
 
-fn clear(address: Address, what: Clear, words: &str, served: &mut Served<'_>) -> Result<Changed, Refusal> {
+fn clear(address: Address, what: Clear, words: &str, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
-    served.team.clear(address, what).map_err(Refusal::Machine)?;
+    served.team.clear(address, what).map_err(ControlError::Machine)?;
     let line = format!("{address} {words}");
     log::info!("{line}");
-    Ok(Changed { lines: vec![line] })
+    Ok(ChangeReport { lines: vec![line] })
 }
 
 fn size_of(address: Address, served: &Served<'_>) -> Option<u64> {
     served.team.sizes().into_iter().find(|(other, _)| *other == address).map(|(_, size)| size)
 }
 
-fn known(address: Address, served: &Served<'_>) -> Result<crate::shelf::Settings, Refusal> {
+fn known(address: Address, served: &Served<'_>) -> Result<crate::shelf::Settings, ControlError> {
     let record = served.team.registry.get(address);
     record.map(|record| record.settings.clone()).ok_or_else(|| unknown(address, served))
 }
 
-fn unknown(address: Address, served: &Served<'_>) -> Refusal {
+fn unknown(address: Address, served: &Served<'_>) -> ControlError {
     let there: Vec<String> =
         served.team.registry.entries().map(|record| record.wanted.address.to_string()).collect();
-    Refusal::Unknown(format!("there is no export {address}: there are {}", there.join(", ")))
+    ControlError::Unknown(format!("there is no export {address}: there are {}", there.join(", ")))
 }

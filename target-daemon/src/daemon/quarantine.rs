@@ -17,7 +17,7 @@ use super::state_writer;
 use super::registry::ExportEntry;
 use super::worker_pool::WorkerPool;
 use crate::config::{Export, Image};
-use crate::control::Refusal;
+use crate::control::ControlError;
 use crate::shelf::Belongs;
 use crate::store::{self, Data, IoError, Identity};
 use crate::wire::aoe::Address;
@@ -152,10 +152,10 @@ impl WorkerPool {
     /// # Errors
     ///
     /// It would; with what to do.
-    pub fn refuse_other_data(&mut self, export: &Export, data: &Data, force: bool) -> Result<(), Refusal> {
+    pub fn refuse_other_data(&mut self, export: &Export, data: &Data, force: bool) -> Result<(), ControlError> {
         let address = export.address;
         if self.is_leaving(address) {
-            return Err(Refusal::Machine(format!(
+            return Err(ControlError::Machine(format!(
                 "{address} was removed, and requests to it are still under way: try again when its store has answered"
             )));
         }
@@ -182,7 +182,7 @@ impl WorkerPool {
         } else {
             String::new()
         };
-        Err(Refusal::Request(format!("nothing was changed: {now}{why}")))
+        Err(ControlError::Request(format!("nothing was changed: {now}{why}")))
     }
 
     /// Refuses to close a file that has no name any more: what hosts have written to it
@@ -191,7 +191,7 @@ impl WorkerPool {
     /// # Errors
     ///
     /// It would be lost; with what to do.
-    pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), Refusal> {
+    pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), ControlError> {
         let Some(record) = self.registry.get(address) else { return Ok(()) };
         let looked = record.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
         let is_nameless = looked.unwrap_or(record.replaced).is_some_and(|replaced| replaced.is_nameless);
@@ -205,7 +205,7 @@ impl WorkerPool {
             );
             return Ok(());
         }
-        Err(Refusal::Machine(format!(
+        Err(ControlError::Machine(format!(
             "nothing was changed: the file of {address} has no name any more, and what hosts have written is lost when \
              it is closed: {rescue}; or give --force"
         )))

@@ -15,7 +15,7 @@ use super::plan;
 use super::quarantine::Quarantine;
 use super::worker_pool::{PATIENCE, WorkerPool};
 use crate::config::{self, Image};
-use crate::control::{ExportView, Refusal};
+use crate::control::{ExportView, ControlError};
 use crate::shelf::Settings;
 use crate::store::Replaced;
 use crate::wire::aoe::Address;
@@ -155,12 +155,12 @@ impl WorkerPool {
     /// # Errors
     ///
     /// There is none.
-    pub fn refuse_no_worker(&self, export: &config::Export) -> Result<(), Refusal> {
+    pub fn refuse_no_worker(&self, export: &config::Export) -> Result<(), ControlError> {
         match export.worker.map(usize::from).filter(|worker| *worker >= self.workers.len()) {
             None => Ok(()),
             Some(worker) => {
                 let failure = plan::no_such_worker(export.address, worker, self.workers.len());
-                Err(Refusal::Request(format!("nothing was changed: {failure}")))
+                Err(ControlError::Request(format!("nothing was changed: {failure}")))
             }
         }
     }

@@ -12,7 +12,7 @@ use super::interface::{self, Interface};
 use super::quarantine;
 use super::worker_pool::WorkerPool;
 use crate::config::{self, Export, Image, Serve};
-use crate::control::{Changed, Refusal};
+use crate::control::{ChangeReport, ControlError};
 use crate::link;
 use crate::store::Durability;
 use crate::wire::aoe::Address;
@@ -53,7 +53,7 @@ pub fn apply(
     now: &mut Serve,
     next: Serve,
     how: &How,
-) -> Result<Changed, Refusal> {
+) -> Result<ChangeReport, ControlError> {
     let changed = change_over(team, interfaces, now, next, how);
     team.registry.past.has_changed();
     changed
@@ -65,7 +65,7 @@ fn change_over(
     now: &mut Serve,
     mut next: Serve,
     how: &How,
-) -> Result<Changed, Refusal> {
+) -> Result<ChangeReport, ControlError> {
     refuse_no_interface(now, &next)?;
     refuse_what_needs_a_restart(now, &next)?;
     let difference = compare(now, &next, how.recover);
@@ -166,24 +166,24 @@ fn change_over(
     for line in &lines {
         info!("{line}");
     }
-    Ok(Changed { lines })
+    Ok(ChangeReport { lines })
 }
 
 /// A restart would not help, and leave hosts without their disks.
-fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Refusal> {
+fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let there = link::all().unwrap_or_default();
     let new = next.interfaces.iter().filter(|name| !now.interfaces.contains(name));
     for wanted in new {
         let names = interface::fitting(wanted, &there);
         let usable =
             names.and_then(|names| names.iter().try_for_each(|name| interface::usable(name).map(drop)));
-        usable.map_err(|failure| Refusal::Request(format!("nothing was changed: {failure}")))?;
+        usable.map_err(|failure| ControlError::Request(format!("nothing was changed: {failure}")))?;
     }
     Ok(())
 }
 
 /// Everything but exports, hosts and the time between two looks at sizes.
-fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Refusal> {
+fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let fixed = |serve: &Serve| {
         let rest = Serve { exports: Vec::new(), allow: Vec::new(), measure_every: 0, ..serve.clone() };
         config::to_table(&rest)
@@ -204,7 +204,7 @@ fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Refusal>
     if keys.is_empty() {
         return Ok(());
     }
-    Err(Refusal::Request(format!(
+    Err(ControlError::Request(format!(
         "nothing was changed: {} cannot change while xblade runs: restart it (hosts wait that long and go on), or take \
          the change back",
         keys.join(", ")
@@ -261,7 +261,7 @@ fn open_all(
     wanted: &[&Export],
     options: &Serve,
     how: &How,
-) -> Result<Vec<(Export, Opened)>, Refusal> {
+) -> Result<Vec<(Export, Opened)>, ControlError> {
     let one = |export: &&Export| {
         let opened = exports::open_one(export, options).map_err(refusal)?;
         team.refuse_other_data(export, &opened.source.data, how.force || export.force)?;
@@ -270,9 +270,9 @@ fn open_all(
     wanted.iter().map(one).collect()
 }
 
-fn refusal(failure: Failure) -> Refusal {
+fn refusal(failure: Failure) -> ControlError {
     let text = format!("nothing was changed: {failure}");
-    if failure.exit_code() == 2 { Refusal::Request(text) } else { Refusal::Machine(text) }
+    if failure.exit_code() == 2 { ControlError::Request(text) } else { ControlError::Machine(text) }
 }
 
 /// Back to what was served before. Returns what that did not bring back: it is no part of
@@ -296,11 +296,11 @@ fn restore(team: &mut WorkerPool, old: &[Export], now: &mut Serve) -> Vec<Addres
 }
 
 /// A refusal that did not leave all as it was.
-fn with_lost(failure: &Refusal, lost: &[Address]) -> Refusal {
+fn with_lost(failure: &ControlError, lost: &[Address]) -> ControlError {
     let lost: Vec<String> = lost.iter().map(Address::to_string).collect();
     let failure = failure.to_string();
     let failure = failure.strip_prefix("nothing was changed: ").unwrap_or(&failure);
-    Refusal::Machine(format!(
+    ControlError::Machine(format!(
         "{failure}; and what was served at {} could not be opened again, and is NOT SERVED: see the log, correct it, \
          and reload",
         lost.join(", ")
@@ -316,7 +316,7 @@ fn change(team: &mut WorkerPool, export: &Export, options: &Serve) {
 }
 
 /// The XDP programs let everybody in whom either configuration admits.
-fn widen(interfaces: &mut [Interface], now: &Serve, next: &Serve) -> Result<(), Refusal> {
+fn widen(interfaces: &mut [Interface], now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let (old, new) = (now.allowed_somewhere(), next.allowed_somewhere());
     let both = if old.is_empty() || new.is_empty() { Vec::new() } else { [old, new].concat() };
     set_acl(interfaces, both)
@@ -330,7 +330,7 @@ fn narrow(interfaces: &mut [Interface], now: &Serve) {
     }
 }
 
-fn set_acl(interfaces: &mut [Interface], mut macs: Vec<crate::wire::ether::Mac>) -> Result<(), Refusal> {
+fn set_acl(interfaces: &mut [Interface], mut macs: Vec<crate::wire::ether::Mac>) -> Result<(), ControlError> {
     macs.sort_unstable();
     macs.dedup();
     let macs: Vec<[u8; 6]> = macs.into_iter().map(|mac| mac.0).collect();
@@ -338,7 +338,7 @@ fn set_acl(interfaces: &mut [Interface], mut macs: Vec<crate::wire::ether::Mac>)
         if let Some(program) = &mut interface.program {
             program.set_acl(&macs).map_err(|e| {
                 let text = super::failure::chain(&e);
-                Refusal::Machine(format!("nothing was changed: {}: {text}", interface.facts.name))
+                ControlError::Machine(format!("nothing was changed: {}: {text}", interface.facts.name))
             })?;
         }
     }

@@ -56,7 +56,7 @@ pub use run::{LanePlace, WorkerCommand, Snapshot, WithExports, run};
 pub use export_runtime::{Answered, ExportSnapshot, ExportRuntime};
 pub use stats::{Counters, Stats};
 pub use tag_order::HORIZON_NS;
-pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
+pub use trace::{CAPTURE_MAX, Traced, Tracer, TraceOutcome};
 
 use self::export_set::ExportSet;
 use self::messages::{Finished, Inbound};

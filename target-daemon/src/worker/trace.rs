@@ -49,7 +49,7 @@ impl Tracer {
 #[derive(Clone, Debug)]
 pub struct Traced {
     /// What has become of it.
-    pub what: What,
+    pub what: TraceOutcome,
     /// When.
     pub at: SystemTime,
     /// The lane that it came in on.
@@ -64,7 +64,7 @@ pub struct Traced {
 
 /// What has become of a request or a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
+pub enum TraceOutcome {
     /// It was dealt with.
     Request {
         /// What it asked for.
@@ -115,7 +115,7 @@ impl Tracing {
             return;
         };
         self.left = tracer.every;
-        let what = What::Request {
+        let what = TraceOutcome::Request {
             operation: done.operation,
             asked: done.asked,
             outcome: done.outcome,
@@ -138,12 +138,12 @@ impl Tracing {
     #[cold]
     fn tell_dropped(&mut self, lane: u16, memory: &Umem, frame: &Frame, reason: DropReason, len: u32) {
         if self.tracer.as_ref().is_some_and(|tracer| tracer.dropped) {
-            self.tell(What::Dropped(reason), lane, memory, frame, len);
+            self.tell(TraceOutcome::Dropped(reason), lane, memory, frame, len);
         }
     }
 
     #[cold]
-    fn tell(&mut self, what: What, lane: u16, memory: &Umem, frame: &Frame, len: u32) {
+    fn tell(&mut self, what: TraceOutcome, lane: u16, memory: &Umem, frame: &Frame, len: u32) {
         let piece = memory.piece(frame, 0);
         let captured = piece.len().min(len as usize).min(CAPTURE_MAX);
         let mut bytes = [0; CAPTURE_MAX];

@@ -7,7 +7,7 @@ use xblade::observe::Operation;
 use xblade::ring::BATCH;
 use xblade::store::Kind;
 use xblade::store::fake::Order;
-use xblade::worker::{Clock, Tracer, What};
+use xblade::worker::{Clock, Tracer, TraceOutcome};
 use xblade_tests::{FakeTarget, pattern};
 
 use crate::{DISK, read, release_all, send, store, target, write};
@@ -31,8 +31,8 @@ fn told(target: &mut FakeTarget, act: impl FnOnce(&mut FakeTarget)) -> Vec<(u64,
     target.workers[0].trace(Some(Tracer { every: 1, dropped: false, to, missed: Default::default() }));
     act(target);
     let times = told.try_iter().map(|traced| match traced.what {
-        What::Request { service_ns, store_ns, .. } => (service_ns, store_ns),
-        What::Dropped(reason) => panic!("{reason:?}"),
+        TraceOutcome::Request { service_ns, store_ns, .. } => (service_ns, store_ns),
+        TraceOutcome::Dropped(reason) => panic!("{reason:?}"),
     });
     times.collect()
 }

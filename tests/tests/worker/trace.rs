@@ -7,7 +7,7 @@ use crossbeam_channel::bounded;
 use xblade::observe::{Operation, Outcome};
 use xblade::store::fake::Order;
 use xblade::wire::{DropReason, ata};
-use xblade::worker::{Traced, Tracer, What};
+use xblade::worker::{Traced, Tracer, TraceOutcome};
 use xblade_tests::frame::{Ask, QUERY, query};
 
 use crate::{DISK, SECTORS, good, read, store, target, write};
@@ -30,7 +30,7 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     }
     for tag in [3, 6] {
         let traced = told.try_recv().unwrap();
-        let What::Request { operation, outcome, .. } = traced.what else { panic!("{traced:?}") };
+        let TraceOutcome::Request { operation, outcome, .. } = traced.what else { panic!("{traced:?}") };
         assert_eq!((operation, outcome), (Operation::Read, Outcome::Done));
         let reply = good(&read(DISK, tag, 0, 1), &[0; 512]);
         assert_eq!(usize::try_from(traced.len).unwrap(), reply.len());
@@ -42,7 +42,7 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     for (frame, reason) in [(stranger, DropReason::Address), (other, DropReason::ConfigMismatch)] {
         assert!(target.exchange(0, &frame).is_empty());
         let traced = told.try_recv().unwrap();
-        assert_eq!(traced.what, What::Dropped(reason));
+        assert_eq!(traced.what, TraceOutcome::Dropped(reason));
         assert_eq!(traced.bytes[..traced.captured.into()], frame[..frame.len().min(256)]);
     }
     target.workers[0].trace(None);
@@ -85,7 +85,7 @@ fn what_a_host_has_asked_for_is_told_with_the_answer() {
     let rows = [(0x34, 7, Outcome::Done), (0x24, 9, Outcome::Done), (0x24, SECTORS, Outcome::Failed)];
     for (ask, (opcode, lba, expected)) in asks.iter().zip(rows) {
         assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
-        let What::Request { asked: Some(asked), outcome, .. } = told.try_recv().unwrap().what else {
+        let TraceOutcome::Request { asked: Some(asked), outcome, .. } = told.try_recv().unwrap().what else {
             panic!("not told");
         };
         assert_eq!((asked.command, asked.lba(), asked.count), (ata::Command::from(opcode), lba, 2));

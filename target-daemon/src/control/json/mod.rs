@@ -255,7 +255,7 @@ pub struct Times {
 
 /// What a change has done.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-pub struct Changed {
+pub struct ChangeReport {
     /// One line each; empty: nothing had to change.
     pub changed: Vec<String>,
 }

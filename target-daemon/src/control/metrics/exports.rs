@@ -1,7 +1,7 @@
 //! The exports.
 
 use super::family::{self, Family};
-use super::ladder::Ladder;
+use super::buckets::Buckets;
 use super::text::Exposition;
 use crate::control::{ExportView, RefusedView};
 use crate::observe::{Latency, Operation, Outcome};
@@ -79,7 +79,7 @@ fn times(
         for operation in Operation::ALL {
             let Some(histogram) = of(export).of(operation) else { continue };
             if !histogram.is_empty() || ALWAYS.contains(&operation) {
-                samples.histogram(&[&address, operation.name()], &Ladder::new(&histogram));
+                samples.histogram(&[&address, operation.name()], &Buckets::new(&histogram));
             }
         }
     }

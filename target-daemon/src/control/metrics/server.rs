@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::text::Format;
-use crate::control::{Ask, Asker, Overview};
+use crate::control::{Request, RequestSender, Overview};
 use crate::privilege::{self, Role};
 
 /// Connections at a time; more wait in the kernel.
@@ -110,7 +110,7 @@ impl Listener {
     /// # Errors
     ///
     /// When there can be no thread, or no `epoll` for it.
-    pub fn start(self, asker: Asker) -> io::Result<()> {
+    pub fn start(self, asker: RequestSender) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("xblade-metrics".into()).spawn(move || {
             privilege::enter(Role::Helper);
@@ -126,7 +126,7 @@ impl Listener {
 }
 
 /// What is answered: `/metrics`, and a page that names it.
-pub fn router(asker: Asker) -> Router {
+pub fn router(asker: RequestSender) -> Router {
     Router::new().route("/", get(async || Html(PAGE))).route("/metrics", get(metrics)).with_state(asker)
 }
 
@@ -152,7 +152,7 @@ async fn accept(socket: tokio::net::TcpListener, router: Router) {
     }
 }
 
-async fn metrics(State(asker): State<Asker>, headers: HeaderMap) -> Response {
+async fn metrics(State(asker): State<RequestSender>, headers: HeaderMap) -> Response {
     let overview = match overview(&asker).await {
         Ok(overview) => overview,
         Err(why) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
@@ -163,9 +163,9 @@ async fn metrics(State(asker): State<Asker>, headers: HeaderMap) -> Response {
 }
 
 /// Asks the control thread. An error says why there is no answer.
-async fn overview(asker: &Asker) -> Result<Overview, &'static str> {
+async fn overview(asker: &RequestSender) -> Result<Overview, &'static str> {
     let (to, answer) = oneshot::channel();
-    if !asker.ask(Ask::Overview(Box::new(move |overview| drop(to.send(overview))))) {
+    if !asker.ask(Request::Overview(Box::new(move |overview| drop(to.send(overview))))) {
         return Err("too much is asked at once, or xblade ends");
     }
     match timeout(ANSWER_LIMIT, answer).await {

@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::family::{Family, Kind};
-use super::ladder::Ladder;
+use super::buckets::Buckets;
 
 /// A text format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +78,7 @@ impl Samples<'_> {
     }
 
     /// One histogram.
-    pub fn histogram(&mut self, labels: &[&str], ladder: &Ladder) -> &mut Self {
+    pub fn histogram(&mut self, labels: &[&str], ladder: &Buckets) -> &mut Self {
         let name = self.family.name;
         let bucket = format!("{name}_bucket");
         for (le, count) in ladder.buckets() {

@@ -2,7 +2,7 @@
 //! them, since nobody knows what will come.
 
 use super::{micros, printable};
-use crate::control::trace::{Line, Told};
+use crate::control::trace::{Line, TraceEvent};
 
 /// Over the columns of [`line`].
 pub const HEADING: &str = "TIME              INTERFACE  LANE  HOST               EXPORT  COMMAND          LBA  SECTORS  \
@@ -46,7 +46,7 @@ fn time_of_day(time: &str) -> String {
     of_day.get(..15).map_or_else(|| of_day.to_owned(), |of_day| format!("{of_day}Z"))
 }
 
-fn outcome(told: &Told) -> String {
+fn outcome(told: &TraceEvent) -> String {
     match (&told.dropped, &told.outcome, &told.code) {
         (Some(reason), ..) => {
             format!("dropped: {reason}, {} bytes", told.length.unwrap_or(0))
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_line_stands_under_its_heading() {
-        let read = Told {
+        let read = TraceEvent {
             time: "2026-01-02T03:04:05.000678901Z".to_owned(),
             interface: "eth1".to_owned(),
             lane: 1,
@@ -75,17 +75,17 @@ mod tests {
             outcome: Some("ok".to_owned()),
             service_ns: Some(81_250),
             store_ns: Some(70_000),
-            ..Told::default()
+            ..TraceEvent::default()
         };
-        let dropped = Told {
+        let dropped = TraceEvent {
             time: read.time.clone(),
             interface: "eth\u{1b}".to_owned(),
             dropped: Some("too-short".to_owned()),
             length: Some(17),
-            ..Told::default()
+            ..TraceEvent::default()
         };
         let failed =
-            Told { outcome: Some("error".to_owned()), code: Some("ata-0x10".to_owned()), ..read.clone() };
+            TraceEvent { outcome: Some("error".to_owned()), code: Some("ata-0x10".to_owned()), ..read.clone() };
         let of = |told| line(&Line::Told(Box::new(told)));
         assert_eq!(
             [HEADING.to_owned(), of(read), of(failed), of(dropped)].join("\n"),

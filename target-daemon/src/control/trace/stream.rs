@@ -13,10 +13,10 @@ use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::line::{Missed, line_of};
-use super::place::Taken;
-use super::wish::Wish;
+use super::one_trace::Taken;
+use super::filter::TraceFilter;
 use crate::control::caller::Deadline;
-use crate::control::{Ask, Asker};
+use crate::control::{Request, RequestSender};
 use crate::worker::{Traced, Tracer};
 
 /// What may wait to be told: a third of a kilobyte each.
@@ -35,11 +35,11 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Lines, as they come. Dropping it ends the trace.
 #[derive(Debug)]
 pub struct Stream {
-    asker: Asker,
+    asker: RequestSender,
     from: Receiver<Traced>,
     missed: Arc<AtomicU64>,
     missed_told: u64,
-    wish: Wish,
+    wish: TraceFilter,
     /// By the index of the lane.
     interfaces: Vec<String>,
     deadline: Deadline,
@@ -49,7 +49,7 @@ pub struct Stream {
 
 impl Stream {
     /// A stream, and what is to be given to the workers.
-    pub fn new(wish: Wish, asker: Asker, place: Taken, deadline: Deadline) -> (Self, Tracer) {
+    pub fn new(wish: TraceFilter, asker: RequestSender, place: Taken, deadline: Deadline) -> (Self, Tracer) {
         let (to, from) = bounded(WAITING_MAX);
         let missed = Arc::<AtomicU64>::default();
         let tracer = Tracer { every: wish.every, dropped: wish.dropped, to, missed: Arc::clone(&missed) };
@@ -120,7 +120,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // Where this finds no room, the workers find out by themselves: the end of
         // the channel goes, too.
-        let _ = self.asker.ask(Ask::EndTrace);
+        let _ = self.asker.ask(Request::EndTrace);
     }
 }
 
@@ -129,7 +129,7 @@ impl Drop for Stream {
 mod tests {
     use super::*;
     use crate::control::channel;
-    use crate::control::trace::Place;
+    use crate::control::trace::OneTrace;
 
     /// By being asked for more it knows that the client takes what it is told.
     #[test]
@@ -138,8 +138,8 @@ mod tests {
         runtime.block_on(async {
             let (asker, asked) = channel().unwrap();
             let deadline = Deadline::after(Duration::ZERO);
-            let wish = Wish::parse("").unwrap();
-            let place = Place::default();
+            let wish = TraceFilter::parse("").unwrap();
+            let place = OneTrace::default();
             let (mut stream, _tracer) = Stream::new(wish, asker, place.take("a").unwrap(), deadline.clone());
             let before = deadline.when();
             let frame = std::future::poll_fn(|context| {
@@ -149,7 +149,7 @@ mod tests {
             frame.await;
             assert!(deadline.when() > before + TAKEN_WITHIN - LOOK_EVERY);
             drop(stream);
-            assert!(matches!(asked.next(), Some(Ask::EndTrace)));
+            assert!(matches!(asked.next(), Some(Request::EndTrace)));
             assert!(place.take("b").is_ok());
         });
     }

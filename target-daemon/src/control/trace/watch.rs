@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::line::{Line, Told};
+use super::line::{Line, TraceEvent};
 use super::pcap::Pcap;
 use crate::config::Trace;
 use crate::control::call::{CallError, Client};
@@ -102,7 +102,7 @@ impl<'a> Output<'a> {
 
     fn take(&mut self, bytes: &[u8], line: &Line) -> Result<(), Unwritten> {
         if let (Some((path, pcap)), Line::Told(told)) = (&mut self.pcap, line)
-            && let Some((at, len, frame)) = Told::frame(told)
+            && let Some((at, len, frame)) = TraceEvent::frame(told)
         {
             match pcap.put(at, len, &frame) {
                 Ok(()) => self.frames += 1,

@@ -24,7 +24,7 @@ fn ata(command: ata::Command, lba: u64, count: u8) -> ata::Request {
     ata::Request { flags: 0, feature: 0, count, command, registers: ata::Request::registers_of(lba) }
 }
 
-fn traced(what: What, frame: &[u8]) -> Traced {
+fn traced(what: TraceOutcome, frame: &[u8]) -> Traced {
     let captured = frame.len().min(CAPTURE_MAX);
     let mut bytes = [0; CAPTURE_MAX];
     bytes[..captured].copy_from_slice(&frame[..captured]);
@@ -32,7 +32,7 @@ fn traced(what: What, frame: &[u8]) -> Traced {
     Traced { what, at, lane: 1, len: frame.len() as u32, captured: captured as u16, bytes }
 }
 
-fn line(what: What, frame: &[u8]) -> Told {
+fn line(what: TraceOutcome, frame: &[u8]) -> TraceEvent {
     line_of(&traced(what, frame), &["eth0".to_owned(), "eth1".to_owned()], None).unwrap()
 }
 
@@ -53,8 +53,8 @@ fn reply(header: Header, reply: Reply<'_>) -> Vec<u8> {
     frame
 }
 
-fn done(asked: Option<ata::Request>, outcome: Outcome) -> What {
-    What::Request { operation: Operation::Other, asked, outcome, service_ns: 9_000, store_ns: 7_000 }
+fn done(asked: Option<ata::Request>, outcome: Outcome) -> TraceOutcome {
+    TraceOutcome::Request { operation: Operation::Other, asked, outcome, service_ns: 9_000, store_ns: 7_000 }
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_answered_request_is_told_as_it_was_asked() {
         ] {
             let (header, asked) = (header(aoe::Command::Ata, tags), ata(command, high, 16));
             let frame = reply(header, Reply::Ata(asked.reply(ata::status::GOOD, 0)));
-            let expected = Told {
+            let expected = TraceEvent {
                 time: "2026-01-02T03:04:05.000000678Z".to_owned(),
                 interface: "eth1".to_owned(),
                 lane: 1,
@@ -83,7 +83,7 @@ fn an_answered_request_is_told_as_it_was_asked() {
                 outcome: Some("ok".to_owned()),
                 service_ns: Some(9_000),
                 store_ns: Some(7_000),
-                ..Told::default()
+                ..TraceEvent::default()
             };
             assert_eq!(line(done(Some(asked), Outcome::Done), &frame), expected, "{command:?}, {tags} tags");
         }
@@ -126,7 +126,7 @@ fn commands_have_names() {
     ] {
         let asked = ata(ata::Command::from(command), 8, 1);
         let frame = request(header(aoe::Command::Ata, 0), asked);
-        let told = line(What::Dropped(DropReason::Acl), &frame);
+        let told = line(TraceOutcome::Dropped(DropReason::Acl), &frame);
         assert_eq!((told.command.as_deref(), told.lba.is_some()), (Some(name), has_sectors), "{command:#x}");
     }
 }
@@ -134,7 +134,7 @@ fn commands_have_names() {
 #[test]
 fn a_dropped_frame_is_told_with_its_bytes_and_what_can_be_read_of_it() {
     let frame = request(header(aoe::Command::Ata, 1), ata(ata::Command::ReadSectorsExt, 8, 3));
-    let told = line(What::Dropped(DropReason::BroadcastWrite), &frame);
+    let told = line(TraceOutcome::Dropped(DropReason::BroadcastWrite), &frame);
     assert_eq!((told.dropped.as_deref(), told.length), (Some("broadcast-write"), Some(60)));
     assert_eq!((told.host.clone(), told.lba, told.sectors), (Some(HOST.to_string()), Some(8), Some(3)));
     assert_eq!((&told.outcome, told.service_ns, told.store_ns), (&None, None, None));
@@ -143,7 +143,7 @@ fn a_dropped_frame_is_told_with_its_bytes_and_what_can_be_read_of_it() {
     assert_eq!(bytes, frame);
     // A response: the host is who sent it.
     let stray = reply(header(aoe::Command::Query, 0), Reply::Refusal(Error::Reserved));
-    let told = line(What::Dropped(DropReason::Response), &stray);
+    let told = line(TraceOutcome::Dropped(DropReason::Response), &stray);
     assert_eq!((told.host, told.address.as_deref()), (Some(OURS.to_string()), Some("0.1")));
 }
 
@@ -151,14 +151,14 @@ fn a_dropped_frame_is_told_with_its_bytes_and_what_can_be_read_of_it() {
 fn a_frame_is_told_however_little_there_is_of_it() {
     let frame = request(header(aoe::Command::Ata, 2), ata(ata::Command::ReadSectorsExt, 8, 3));
     for len in 0..frame.len() {
-        let told = line(What::Dropped(DropReason::TooShort), &frame[..len]);
+        let told = line(TraceOutcome::Dropped(DropReason::TooShort), &frame[..len]);
         assert_eq!((told.length, told.frame().unwrap().2.len()), (Some(len as u32), len));
         // Behind two tags the AoE header ends at 32, and that of ATA at 44.
         assert_eq!((told.host.is_some(), told.lba.is_some()), (len >= 32, len >= 44), "{len} bytes");
         let _ = line(done(None, Outcome::Unanswered), &frame[..len]);
     }
     let long = vec![0xee; 9000];
-    let told = line(What::Dropped(DropReason::NotAoe), &long);
+    let told = line(TraceOutcome::Dropped(DropReason::NotAoe), &long);
     assert_eq!((told.length, told.frame().unwrap().2.len()), (Some(9000), CAPTURE_MAX));
 }
 
@@ -167,11 +167,11 @@ fn what_is_for_another_export_is_left_out() {
     let of = |shelf, slot, only| {
         let header = Header { shelf, slot, ..header(aoe::Command::Ata, 0) };
         let frame = request(header, ata(ata::Command::ReadSectorsExt, 8, 3));
-        line_of(&traced(What::Dropped(DropReason::Acl), &frame), &[], Some(only)).is_some()
+        line_of(&traced(TraceOutcome::Dropped(DropReason::Acl), &frame), &[], Some(only)).is_some()
     };
     let other = Address { shelf: 0, slot: 2 };
     assert!(of(0, 1, DISK) && !of(0, 1, other) && of(0xffff, 0xff, DISK) && of(0, 0xff, other));
-    let noise = line_of(&traced(What::Dropped(DropReason::NotAoe), &[0; 60]), &[], Some(DISK));
+    let noise = line_of(&traced(TraceOutcome::Dropped(DropReason::NotAoe), &[0; 60]), &[], Some(DISK));
     assert_eq!(noise, None);
 }
 

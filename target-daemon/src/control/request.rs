@@ -22,7 +22,7 @@ pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
 
 /// What a change has done, in words for people.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Changed {
+pub struct ChangeReport {
     /// One line each: "0.3 added: /srv/x.img (direct)". Empty: nothing had to
     /// change.
     pub lines: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Changed {
 /// Why nothing was changed: one message that names the thing, the value and the
 /// remedy.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Refusal {
+pub enum ControlError {
     /// What was asked for is not possible as asked.
     Request(String),
     /// There is no such export.
@@ -40,7 +40,7 @@ pub enum Refusal {
     Machine(String),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request(text) | Self::Unknown(text) | Self::Machine(text) => f.write_str(text),
@@ -50,7 +50,7 @@ impl fmt::Display for Refusal {
 
 /// What the control thread can be asked for. A change takes effect as a whole
 /// or not at all, and its answer comes when it has.
-pub enum Ask {
+pub enum Request {
     /// All that there is to know.
     Overview(Answer<Overview>),
     /// The configuration as it is now.
@@ -60,7 +60,7 @@ pub enum Ask {
         /// The export.
         export: Box<crate::config::Export>,
         /// When it is served and announced, or why not.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
     /// Stop serving one: what is under way is finished first.
     Remove {
@@ -69,7 +69,7 @@ pub enum Ask {
         /// Also if what hosts have written to it is lost.
         force: bool,
         /// When its store is closed, and what hosts have written is stable.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
     /// Refuse writes from now on, or take them again.
     ReadOnly {
@@ -78,14 +78,14 @@ pub enum Ask {
         /// Whether to refuse.
         read_only: bool,
         /// When it is so.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
     /// Look at the size of an export now.
     Resize {
         /// Which.
         address: Address,
         /// When its size is known; the line tells it.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
     /// Tell of single requests and frames from now on. One can look at a time: the
     /// last.
@@ -103,7 +103,7 @@ pub enum Ask {
         /// As if each export in it had `force`.
         force: bool,
         /// When it is in force, or why not.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
     /// Take writes again to a file of which a sync has failed.
     Recover {
@@ -112,36 +112,36 @@ pub enum Ask {
         /// Why that may be: for the log.
         reason: String,
         /// When it takes them.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
     /// Take the reservation of an export away.
     ClearReservation {
         /// Which.
         address: Address,
         /// When it is gone, also from the state folder.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
     /// Empty the mask list of an export: everybody on its list may use it again.
     ClearMask {
         /// Which.
         address: Address,
         /// When it is empty, also in the state folder.
-        answer: Answer<Result<Changed, Refusal>>,
+        answer: Answer<Result<ChangeReport, ControlError>>,
     },
 }
 
 /// The end that asks. Clones ask the same thread.
 #[derive(Clone, Debug)]
-pub struct Asker {
-    to: Sender<Ask>,
+pub struct RequestSender {
+    to: Sender<Request>,
     bell: Arc<WakeFd>,
 }
 
 /// The end of the control thread. Its descriptor is readable when something may
 /// have been asked.
 #[derive(Debug)]
-pub struct Asked {
-    from: Receiver<Ask>,
+pub struct RequestQueue {
+    from: Receiver<Request>,
     bell: Arc<WakeFd>,
 }
 
@@ -158,18 +158,18 @@ struct WakeFd {
 /// # Errors
 ///
 /// Those of `eventfd`.
-pub fn channel() -> io::Result<(Asker, Asked)> {
+pub fn channel() -> io::Result<(RequestSender, RequestQueue)> {
     let (to, from) = bounded(WAITING_MAX);
     let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     let bell = Arc::new(WakeFd { fd, ended: AtomicBool::new(false) });
-    Ok((Asker { to, bell: Arc::clone(&bell) }, Asked { from, bell }))
+    Ok((RequestSender { to, bell: Arc::clone(&bell) }, RequestQueue { from, bell }))
 }
 
-impl Asker {
+impl RequestSender {
     /// Asks. `false`: too much waits already, or the daemon ends; the answer
     /// will not come.
     #[must_use]
-    pub fn ask(&self, ask: Ask) -> bool {
+    pub fn ask(&self, ask: Request) -> bool {
         let sent = self.to.try_send(ask).is_ok();
         // Full means that it has been rung already.
         let _ = rustix::io::write(&self.bell.fd, &1u64.to_ne_bytes());
@@ -178,9 +178,9 @@ impl Asker {
     }
 }
 
-impl Asked {
+impl RequestQueue {
     /// The next thing that was asked.
-    pub fn next(&self) -> Option<Ask> {
+    pub fn next(&self) -> Option<Request> {
         let next = self.from.try_recv().ok();
         if next.is_none() {
             let mut count = [0; 8];
@@ -191,13 +191,13 @@ impl Asked {
     }
 }
 
-impl AsFd for Asked {
+impl AsFd for RequestQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.fd.as_fd()
     }
 }
 
-impl Drop for Asked {
+impl Drop for RequestQueue {
     /// The channel would keep what waits in it, and who asked would wait for an answer.
     fn drop(&mut self) {
         self.bell.ended.store(true, Ordering::SeqCst);
@@ -214,9 +214,9 @@ mod tests {
     fn who_has_asked_is_told_of_the_end() {
         let (asker, asked) = channel().unwrap();
         let (answer, answered) = std::sync::mpsc::channel();
-        assert!(asker.ask(Ask::Overview(Box::new(move |_| answer.send(()).unwrap()))));
+        assert!(asker.ask(Request::Overview(Box::new(move |_| answer.send(()).unwrap()))));
         drop(asked);
         assert!(answered.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Disconnected));
-        assert!(!asker.ask(Ask::EndTrace));
+        assert!(!asker.ask(Request::EndTrace));
     }
 }

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who looks now, in words.
 #[derive(Clone, Default, Debug)]
-pub struct Place(Arc<Mutex<Option<String>>>);
+pub struct OneTrace(Arc<Mutex<Option<String>>>);
 
 /// The place while it is taken: free again when this is dropped.
 #[derive(Debug)]
-pub struct Taken(Place);
+pub struct Taken(OneTrace);
 
-impl Place {
+impl OneTrace {
     /// Takes it.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn there_is_one_place() {
-        let place = Place::default();
+        let place = OneTrace::default();
         let taken = place.take("a");
         assert_eq!(place.take("b").err().as_deref(), Some("a"));
         drop(taken);

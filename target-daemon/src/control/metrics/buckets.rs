@@ -30,13 +30,13 @@ const BOUNDS: [(u64, &str); 21] = [
 
 /// A histogram of nanoseconds, made ready to be told.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Ladder {
+pub struct Buckets {
     /// Observations in each step, not below it; the last is what is beyond all.
     steps: [u64; BOUNDS.len() + 1],
     sum_ns: u128,
 }
 
-impl Ladder {
+impl Buckets {
     /// What a histogram has recorded. A bound that lies within one of its cells
     /// counts the cell as above: no request is told as faster than it was, and
     /// none by more than the precision of the histogram slower.
@@ -82,15 +82,15 @@ mod tests {
     use super::*;
     use crate::observe::{Latency, Operation};
 
-    fn ladder(values: &[u64]) -> Ladder {
+    fn ladder(values: &[u64]) -> Buckets {
         let mut latency = Latency::new();
         for ns in values {
             latency.record(Operation::Read, *ns);
         }
-        Ladder::new(&latency.of(Operation::Read).unwrap())
+        Buckets::new(&latency.of(Operation::Read).unwrap())
     }
 
-    fn at_most(ladder: &Ladder, bound: &str) -> u64 {
+    fn at_most(ladder: &Buckets, bound: &str) -> u64 {
         ladder.buckets().find(|(le, _)| *le == bound).unwrap().1
     }
 

@@ -7,7 +7,7 @@ pub const EVERY: u32 = 100;
 
 /// What a client wants to see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wish {
+pub struct TraceFilter {
     /// One request of so many; 0 for none.
     pub every: u32,
     /// Frames that were dropped.
@@ -16,7 +16,7 @@ pub struct Wish {
     pub export: Option<Address>,
 }
 
-impl Wish {
+impl TraceFilter {
     /// Reads a query: `every=10&dropped=true&export=0.1`. Of `every` and `dropped`,
     /// what is not given is not wanted; without both, it is one request of
     /// [`EVERY`], and dropped frames.
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_is_not_given_is_not_wanted_unless_nothing_is() {
-        let wish = |every, dropped, export| Ok(Wish { every, dropped, export });
+        let wish = |every, dropped, export| Ok(TraceFilter { every, dropped, export });
         let one = Address { shelf: 0, slot: 1 };
         for (query, expected) in [
             ("", wish(EVERY, true, None)),
@@ -79,7 +79,7 @@ mod tests {
             ("every=0&dropped=true", wish(0, true, None)),
             ("every=7&dropped=false", wish(7, false, None)),
         ] {
-            assert_eq!(Wish::parse(query), expected, "{query}");
+            assert_eq!(TraceFilter::parse(query), expected, "{query}");
         }
     }
 
@@ -97,7 +97,7 @@ mod tests {
             ("export=4095.0", "take 0 to 4094"),
             ("often=1", "give every, dropped or export"),
         ] {
-            let said = Wish::parse(query);
+            let said = TraceFilter::parse(query);
             assert!(said.as_ref().is_err_and(|said| said.contains(part)), "{query}: {said:?}");
         }
     }
