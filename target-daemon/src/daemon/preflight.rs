@@ -6,14 +6,14 @@ use super::exports;
 use super::failure::{Failure, chain};
 use super::interface;
 use super::quarantine;
-use crate::config::{Fault, Image, Loaded, Place};
+use crate::config::{Diagnostic, Image, Loaded, Span};
 use crate::control::{self, metrics};
 use crate::link;
 use crate::store::{self, Expected};
 
 /// All that does not fit, each as a fault of the place in the file that asks
 /// for it, and what has to do with no place.
-pub fn problems(loaded: &Loaded) -> (Vec<Fault>, Vec<String>) {
+pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     let mut faults = interfaces(loaded);
     faults.extend(files(loaded));
     faults.extend(two_ways(loaded));
@@ -29,14 +29,14 @@ pub fn problems(loaded: &Loaded) -> (Vec<Fault>, Vec<String>) {
 }
 
 /// The last part of a message is what to do.
-fn fault(at: &Place, text: &str) -> Fault {
+fn fault(at: &Span, text: &str) -> Diagnostic {
     let (message, remedy) = text.rsplit_once(": ").unwrap_or((text, "see `xblade check`"));
-    Fault::value(at.clone(), message, remedy)
+    Diagnostic::value(at.clone(), message, remedy)
 }
 
-fn interfaces(loaded: &Loaded) -> Vec<Fault> {
+fn interfaces(loaded: &Loaded) -> Vec<Diagnostic> {
     let there = link::all().unwrap_or_default();
-    let one = |(wanted, at): (&String, &Place)| {
+    let one = |(wanted, at): (&String, &Span)| {
         let names = match interface::fitting(wanted, &there) {
             Ok(names) => names,
             Err(failure) => return vec![fault(at, &failure.to_string())],
@@ -55,9 +55,9 @@ fn in_order(text: &str) -> String {
     }
 }
 
-fn files(loaded: &Loaded) -> Vec<Fault> {
+fn files(loaded: &Loaded) -> Vec<Diagnostic> {
     let interfaces = interface::names(&loaded.serve.interfaces).unwrap_or_default();
-    let one = |(export, at): (&crate::config::Export, &Place)| {
+    let one = |(export, at): (&crate::config::Export, &Span)| {
         let Image::File(options) = &export.image else { return None };
         if let Err(error) = store::examine(options) {
             return Some(fault(at, &remedy_last(&error)));
@@ -70,7 +70,7 @@ fn files(loaded: &Loaded) -> Vec<Fault> {
 }
 
 /// Exports of one file that would be reached in different ways.
-fn two_ways(loaded: &Loaded) -> Vec<Fault> {
+fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
     let expected = |export: &crate::config::Export| match &export.image {
         Image::File(options) => Expected::of(options),
         Image::Null { .. } => None,
@@ -78,7 +78,7 @@ fn two_ways(loaded: &Loaded) -> Vec<Fault> {
     let exports = loaded.serve.exports.iter().zip(&loaded.paths);
     let all: Vec<_> =
         exports.filter_map(|(export, at)| Some((export.address, expected(export)?, at))).collect();
-    let first_of = |(later, (address, ours, at)): (usize, &(_, Expected, &Place))| {
+    let first_of = |(later, (address, ours, at)): (usize, &(_, Expected, &Span))| {
         let earlier = all.iter().take(later);
         let (error, other) = earlier
             .filter_map(|(_, theirs, other)| Some((ours.check_beside(theirs).err()?, other)))
@@ -103,7 +103,7 @@ fn remedy_last(error: &store::OpenError) -> String {
 }
 
 /// The xblade that serves by this file, if there is one, may have the address already.
-fn metrics(loaded: &Loaded) -> Option<Fault> {
+fn metrics(loaded: &Loaded) -> Option<Diagnostic> {
     let service = &loaded.serve.service;
     let (address, at) = (service.metrics.0?, loaded.metrics.as_ref()?);
     let running = service.control.0.as_deref().and_then(control::metrics_of);
@@ -111,10 +111,10 @@ fn metrics(loaded: &Loaded) -> Option<Fault> {
         return None;
     }
     let error = metrics::Listener::bind(address).err()?;
-    Some(Fault::value(at.clone(), error.what(), error.remedy()))
+    Some(Diagnostic::value(at.clone(), error.what(), error.remedy()))
 }
 
-fn cores(loaded: &Loaded) -> Vec<Fault> {
+fn cores(loaded: &Loaded) -> Vec<Diagnostic> {
     let there: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
     let names: Vec<String> = there.iter().map(usize::to_string).collect();
@@ -122,7 +122,7 @@ fn cores(loaded: &Loaded) -> Vec<Fault> {
     let remedy = format!("give one of those there are ({})", names.join(", "));
     wanted
         .map(|(core, at)| {
-            Fault::value(at.clone(), format!("this process may not use a core {core}"), remedy.clone())
+            Diagnostic::value(at.clone(), format!("this process may not use a core {core}"), remedy.clone())
         })
         .collect()
 }
