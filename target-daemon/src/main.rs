@@ -8,7 +8,7 @@ use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs
 use xblade::control::client;
 use xblade::daemon;
 use xblade::logging;
-use xblade::steer::{self, Asked, Deed};
+use xblade::steer::{self, Asked, Mode};
 use xblade::top;
 
 /// The request cannot be fulfilled as it is.
@@ -163,9 +163,9 @@ fn check_file(path: &Path) -> Result<(), u8> {
 
 fn steer(options: Steer) -> Result<(), u8> {
     let deed = match (options.apply, options.revert) {
-        (true, _) => Deed::Apply,
-        (_, true) => Deed::Revert,
-        _ => Deed::Plan,
+        (true, _) => Mode::Apply,
+        (_, true) => Mode::Revert,
+        _ => Mode::Plan,
     };
     let queues = options.queue.map_or(options.queues, |queue| vec![queue]);
     let hosts = options.from.iter().map(|mac| mac.0).collect();

@@ -9,21 +9,21 @@
 //! without those of earlier runs.
 
 use super::driver::{Driver, is_full, refuses};
-use super::fault::Fault;
+use super::error::SteerError;
 use super::journal::{Journal, Noted, Record};
 use super::plan::{Before, does, look, one_queue, settled};
-use super::way::{Wanted, Way, Wish, ways};
+use super::rule_set::{Wanted, RuleSet, SteerRequest, ways};
 use crate::link::{FlowRoom, FlowRule};
 
 /// Does what is wished for; returns the lines to print.
-pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &Wish) -> Result<Vec<String>, Fault> {
+pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &SteerRequest) -> Result<Vec<String>, SteerError> {
     if wish.queue_count < 2 {
         return Ok(one_queue(wish));
     }
     let lock = journal.lock()?;
     let Some(before) = look(driver, journal, wish)? else { return Ok(one_queue(wish)) };
     if let Some(way) = settled(&before, wish) {
-        return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.told())]);
+        return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.describe())]);
     }
     let mut run = Run { driver, journal, wish, record: before.record.clone(), lines: Vec::new() };
     run.forget_what_is_gone(&before)?;
@@ -40,7 +40,7 @@ pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &Wish) -> Re
 struct Run<'a, D> {
     driver: &'a mut D,
     journal: &'a Journal,
-    wish: &'a Wish,
+    wish: &'a SteerRequest,
     record: Record,
     lines: Vec<String>,
 }
@@ -50,11 +50,11 @@ enum Stop {
     /// The driver cannot: the next way may do.
     Refused,
     /// Nothing will do.
-    Fault(Fault),
+    Fault(SteerError),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
+impl From<SteerError> for Stop {
+    fn from(fault: SteerError) -> Self {
         Self::Fault(fault)
     }
 }
@@ -69,12 +69,12 @@ struct Changes {
 impl<D: Driver> Run<'_, D> {
     /// Rules that were noted and are not in the NIC any more: the driver was
     /// loaded again, or somebody took them away.
-    fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), Fault> {
+    fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), SteerError> {
         self.record.rules.retain(|noted| before.rules.iter().any(|rule| noted.is(rule)));
         self.note()
     }
 
-    fn switch_on(&mut self, before: &Before) -> Result<(), Fault> {
+    fn switch_on(&mut self, before: &Before) -> Result<(), SteerError> {
         if before.is_on != Some(false) {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl<D: Driver> Run<'_, D> {
                 self.record.switched_on = was;
                 self.note()?;
             }
-            Err(error) => return Err(Fault::kernel(&self.wish.interface, "switch rules on", error)),
+            Err(error) => return Err(SteerError::kernel(&self.wish.interface, "switch rules on", error)),
         }
         Ok(())
     }
@@ -105,29 +105,29 @@ impl<D: Driver> Run<'_, D> {
         }
     }
 
-    fn first_way(&mut self) -> Result<(), Fault> {
+    fn first_way(&mut self) -> Result<(), SteerError> {
         let wish = (self.wish.queues.clone(), self.wish.hosts.clone());
         for way in ways(self.wish) {
             if self.attempt(way, false)? || (self.has_others(way) && self.attempt(way, true)?) {
-                self.lines.push(format!("way: {}", way.told()));
+                self.lines.push(format!("way: {}", way.describe()));
                 self.record.wished = Some(wish).filter(|_| !self.record.rules.is_empty());
                 return self.note();
             }
-            self.lines.push(format!("the driver refuses: {}", way.told()));
+            self.lines.push(format!("the driver refuses: {}", way.describe()));
         }
         let (interface, driver) = (self.wish.interface.clone(), self.wish.driver.clone());
-        Err(Fault::Refused { interface, driver })
+        Err(SteerError::Refused { interface, driver })
     }
 
     /// Rules of earlier runs that this way has no use for.
-    fn has_others(&self, way: Way) -> bool {
+    fn has_others(&self, way: RuleSet) -> bool {
         let wanted = way.rules(self.wish);
         self.record.rules.iter().any(|noted| !is_wanted(noted, &wanted))
     }
 
     /// Whether the driver takes it; `cleared`: with the rules of earlier runs
     /// taken away before.
-    fn attempt(&mut self, way: Way, cleared: bool) -> Result<bool, Fault> {
+    fn attempt(&mut self, way: RuleSet, cleared: bool) -> Result<bool, SteerError> {
         let mut changes = Changes::default();
         let wanted = way.rules(self.wish);
         let first = if cleared { self.take_away_others(&wanted, &mut changes) } else { Ok(()) };
@@ -135,7 +135,7 @@ impl<D: Driver> Run<'_, D> {
             Ok(()) => Ok(true),
             Err(stop) => {
                 let interface = self.wish.interface.clone();
-                self.undo(changes).map_err(|fault| Fault::HalfWay { interface, fault: Box::new(fault) })?;
+                self.undo(changes).map_err(|fault| SteerError::HalfWay { interface, fault: Box::new(fault) })?;
                 match stop {
                     Stop::Refused => Ok(false),
                     Stop::Fault(fault) => Err(fault),
@@ -191,9 +191,9 @@ impl<D: Driver> Run<'_, D> {
     /// Notes a rule, inserts it, and notes where it is.
     fn insert(&mut self, one: &Wanted, below: Option<u32>) -> Result<Noted, Stop> {
         let name = &self.wish.interface;
-        let room = self.driver.room().map_err(|e| Fault::kernel(name, "read the room for rules", e))?;
+        let room = self.driver.room().map_err(|e| SteerError::kernel(name, "read the room for rules", e))?;
         let place = place(room, &self.rules()?, below);
-        let location = place.map_err(|()| Fault::Full { interface: name.clone() })?;
+        let location = place.map_err(|()| SteerError::Full { interface: name.clone() })?;
         let mut noted = Noted { matches: one.matches, queue: one.queue, location };
         self.record.rules.push(noted);
         self.note()?;
@@ -211,9 +211,9 @@ impl<D: Driver> Run<'_, D> {
                 let interface = self.wish.interface.clone();
                 Err(match error {
                     error if refuses(&error) => Stop::Refused,
-                    error if is_full(&error) => Fault::Full { interface }.into(),
+                    error if is_full(&error) => SteerError::Full { interface }.into(),
                     error => {
-                        Fault::kernel(&interface, format!("add a rule for {}", one.matches), error).into()
+                        SteerError::kernel(&interface, format!("add a rule for {}", one.matches), error).into()
                     }
                 })
             }
@@ -221,7 +221,7 @@ impl<D: Driver> Run<'_, D> {
     }
 
     /// Rules of earlier runs that nobody wants any more.
-    fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Fault> {
+    fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), SteerError> {
         let others: Vec<Noted> =
             self.record.rules.iter().copied().filter(|noted| !is_wanted(noted, wanted)).collect();
         for noted in others {
@@ -234,16 +234,16 @@ impl<D: Driver> Run<'_, D> {
     }
 
     /// From the NIC, then from the record; only if it is still the one noted.
-    fn take_away(&mut self, noted: Noted) -> Result<(), Fault> {
+    fn take_away(&mut self, noted: Noted) -> Result<(), SteerError> {
         if let Some(rule) = self.rules()?.iter().find(|rule| noted.is(rule)) {
             let what = || format!("take rule {} away", rule.location);
-            self.driver.remove(rule.location).map_err(|e| Fault::kernel(&self.wish.interface, what(), e))?;
+            self.driver.remove(rule.location).map_err(|e| SteerError::kernel(&self.wish.interface, what(), e))?;
         }
         self.record.rules.retain(|one| *one != noted);
         self.note()
     }
 
-    fn undo(&mut self, changes: Changes) -> Result<(), Fault> {
+    fn undo(&mut self, changes: Changes) -> Result<(), SteerError> {
         for noted in changes.added {
             self.take_away_at(noted)?;
         }
@@ -251,15 +251,15 @@ impl<D: Driver> Run<'_, D> {
     }
 
     /// A rule of an earlier run, where it was, or where the driver likes.
-    fn put_back(&mut self, old: Noted) -> Result<(), Fault> {
+    fn put_back(&mut self, old: Noted) -> Result<(), SteerError> {
         let name = &self.wish.interface;
         let what = "put a rule of an earlier run back";
-        let room = self.driver.room().map_err(|e| Fault::kernel(name, what, e))?;
+        let room = self.driver.room().map_err(|e| SteerError::kernel(name, what, e))?;
         let place = if room.driver_chooses { None } else { old.location };
         self.record.rules.push(Noted { location: place, ..old });
         self.note()?;
         let back = self.driver.insert(old.matches, old.queue, place);
-        let location = back.map_err(|e| Fault::kernel(&self.wish.interface, what, e))?;
+        let location = back.map_err(|e| SteerError::kernel(&self.wish.interface, what, e))?;
         self.record.rules.pop();
         self.record.rules.push(Noted { location: Some(location), ..old });
         self.note()
@@ -267,21 +267,21 @@ impl<D: Driver> Run<'_, D> {
 
     /// As [`Self::take_away`], for a rule of this run, which the driver may have
     /// changed: the place was free before, so what lies there is of this run.
-    fn take_away_at(&mut self, noted: Noted) -> Result<(), Fault> {
+    fn take_away_at(&mut self, noted: Noted) -> Result<(), SteerError> {
         let there = self.rules()?;
         if let Some(rule) = there.iter().find(|rule| Some(rule.location) == noted.location) {
             let name = &self.wish.interface;
-            self.driver.remove(rule.location).map_err(|e| Fault::kernel(name, "take a rule away", e))?;
+            self.driver.remove(rule.location).map_err(|e| SteerError::kernel(name, "take a rule away", e))?;
         }
         self.record.rules.retain(|one| *one != noted);
         self.note()
     }
 
-    fn rules(&self) -> Result<Vec<FlowRule>, Fault> {
-        self.driver.rules().map_err(|e| Fault::kernel(&self.wish.interface, "read the rules", e))
+    fn rules(&self) -> Result<Vec<FlowRule>, SteerError> {
+        self.driver.rules().map_err(|e| SteerError::kernel(&self.wish.interface, "read the rules", e))
     }
 
-    fn note(&self) -> Result<(), Fault> {
+    fn note(&self) -> Result<(), SteerError> {
         self.journal.store(&self.record)
     }
 }

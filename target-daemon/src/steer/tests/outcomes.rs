@@ -69,7 +69,7 @@ fn hosts_are_told_apart_as_well_as_the_driver_can() {
 /// There the rule by EtherType would go first, and take all hosts to one queue.
 #[test]
 fn where_filters_are_by_field_hosts_are_told_apart_by_nothing_else() {
-    let wish = Wish { driver: "igc".into(), ..spread() };
+    let wish = SteerRequest { driver: "igc".into(), ..spread() };
     let mut bench = Bench::new(Fake::any());
     bench.apply(&wish).unwrap();
     let table = bench.table();
@@ -111,7 +111,7 @@ fn a_driver_that_refuses_is_left_as_it_was_and_that_is_said() {
 #[test]
 fn one_queue_needs_nothing_and_asks_nothing() {
     let mut bench = Bench::new(Fake::any());
-    let wish = Wish { queue_count: 1, ..to_queue(0) };
+    let wish = SteerRequest { queue_count: 1, ..to_queue(0) };
     for told in [bench.plan(&wish).unwrap(), bench.apply(&wish).unwrap()] {
         assert!(told.contains("one receive queue") && told.contains("nothing to steer"), "{told}");
     }

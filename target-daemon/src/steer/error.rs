@@ -10,7 +10,7 @@ pub const STILL: &str = "xblade serves all the same: it takes requests on whatev
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum SteerError {
     /// The interface is not there, or not Ethernet.
     #[error(transparent)]
     Interface(#[from] FactsError),
@@ -99,7 +99,7 @@ pub enum Fault {
         /// The interface.
         interface: String,
         /// Why it could not be undone.
-        fault: Box<Fault>,
+        fault: Box<SteerError>,
     },
     /// The record of what was done.
     #[error("cannot {what} {}: {source}; nothing is changed without a record", path.display())]
@@ -117,7 +117,7 @@ fn goes(rule: &FlowRule) -> String {
     rule.queue.map_or("not to a queue".to_owned(), |queue| format!("to queue {queue}"))
 }
 
-impl Fault {
+impl SteerError {
     /// As `xblade serve` has them: 2, what was asked for is not possible; 3,
     /// this machine has to change; 1, anything else.
     pub fn exit_code(&self) -> u8 {

@@ -7,7 +7,7 @@ pub const AOE: u16 = 0x88a2;
 
 /// What is wished for on one interface.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct SteerRequest {
     /// The interface.
     pub interface: String,
     /// Its driver.
@@ -33,7 +33,7 @@ pub struct Wanted {
 
 /// What the frames are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum RuleSet {
     /// EtherType and source, each host to its queue; the rest by EtherType.
     HostsOfType,
     /// EtherType and source, and no rule for the rest: for NICs whose rules all
@@ -49,9 +49,9 @@ pub enum Way {
     Destination,
 }
 
-impl Way {
+impl RuleSet {
     /// What it means for the operator.
-    pub fn told(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::HostsOfType => "AoE of each host to its queue, all other AoE to the first",
             Self::HostsOfTypeAlone => {
@@ -72,7 +72,7 @@ impl Way {
     }
 
     /// The rules, the least specific first: it has to lie behind the others.
-    pub fn rules(self, wish: &Wish) -> Vec<Wanted> {
+    pub fn rules(self, wish: &SteerRequest) -> Vec<Wanted> {
         let first = wish.queues.first().copied().unwrap_or(0);
         let all = Wanted { matches: by(None, None, Some(AOE)), queue: first };
         let hosts = |ether_type| {
@@ -101,32 +101,32 @@ fn by(destination: Option<[u8; 6]>, source: Option<[u8; 6]>, ether_type: Option<
 const FILTERS_BY_FIELD: [&str; 2] = ["igb", "igc"];
 
 /// The ways to try, in their order.
-pub fn ways(wish: &Wish) -> Vec<Way> {
+pub fn ways(wish: &SteerRequest) -> Vec<RuleSet> {
     let by_field = FILTERS_BY_FIELD.contains(&wish.driver.as_str());
-    let hosts: &[Way] = match (wish.hosts.is_empty(), by_field) {
+    let hosts: &[RuleSet] = match (wish.hosts.is_empty(), by_field) {
         (true, _) => &[],
-        (false, true) => &[Way::Hosts],
-        (false, false) => &[Way::HostsOfType, Way::HostsOfTypeAlone, Way::HostsAndType, Way::Hosts],
+        (false, true) => &[RuleSet::Hosts],
+        (false, false) => &[RuleSet::HostsOfType, RuleSet::HostsOfTypeAlone, RuleSet::HostsAndType, RuleSet::Hosts],
     };
-    [hosts, &[Way::Type, Way::Destination]].concat()
+    [hosts, &[RuleSet::Type, RuleSet::Destination]].concat()
 }
 
 /// The first way that drivers of this name are known to take: `None` where
 /// nothing is known, `Some(None)` where it is known that there is none.
-pub fn known(wish: &Wish) -> Option<Option<Way>> {
-    let with_hosts = |way| if wish.hosts.is_empty() { Way::Type } else { way };
+pub fn known(wish: &SteerRequest) -> Option<Option<RuleSet>> {
+    let with_hosts = |way| if wish.hosts.is_empty() { RuleSet::Type } else { way };
     match wish.driver.as_str() {
-        "mlx5_core" => Some(Some(with_hosts(Way::HostsOfType))),
-        "ice" => Some(Some(with_hosts(Way::HostsOfTypeAlone))),
-        "igb" | "igc" => Some(Some(with_hosts(Way::Hosts))),
-        "iavf" => Some(Some(Way::Type)),
+        "mlx5_core" => Some(Some(with_hosts(RuleSet::HostsOfType))),
+        "ice" => Some(Some(with_hosts(RuleSet::HostsOfTypeAlone))),
+        "igb" | "igc" => Some(Some(with_hosts(RuleSet::Hosts))),
+        "iavf" => Some(Some(RuleSet::Type)),
         "ixgbe" | "i40e" => Some(None),
         _ => None,
     }
 }
 
 /// Whether a rule may catch frames that are wished elsewhere.
-pub fn catches(matches: FlowMatch, wish: &Wish) -> bool {
+pub fn catches(matches: FlowMatch, wish: &SteerRequest) -> bool {
     let FlowMatch::Ether { destination, source, ether_type } = matches else { return false };
     ether_type.is_none_or(|kind| kind == AOE)
         && destination.is_none_or(|mac| mac == wish.mac)
