@@ -2,7 +2,7 @@
 //! the daemon's, and behind them as little as an initiator can work with:
 //! requests turn into replies where they lie, and no data is touched.
 
-mod liar;
+mod corrupting;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     cores::pin(args.cpu)?;
     let facts = Facts::read(&args.interface)?;
     if let Some(lie) = args.lie {
-        return liar::run(&Echo::new(args, &facts), &facts, lie, &stop);
+        return corrupting::run(&Echo::new(args, &facts), &facts, lie, &stop);
     }
     let (mut lane, program) = open(&facts, args.ring)?;
     let echo = Echo::new(args, &facts);

@@ -15,7 +15,7 @@ use crate::port::{Port, Tags};
 use crate::watch::{Reading, Watch};
 
 use super::clock::{Ending, Exchange, Part, Runner, Times};
-use super::deal::Share;
+use super::assign::Share;
 use super::engine::Engine;
 use super::flight::Flight;
 use super::job::Job;

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::port::Tags;
 use crate::port::fake::{Clock, SlowTarget};
 
-use super::course::Course;
+use super::phases::Course;
 use super::engine::Engine;
 use super::flight::Flight;
 use super::pattern::Pattern;

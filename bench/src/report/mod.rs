@@ -1,6 +1,6 @@
 //! How results look: one exporter a file.
 
-mod again;
+mod rerender;
 mod bars;
 mod document;
 mod fio;
@@ -31,7 +31,7 @@ use crate::outcome::Outcome;
 
 use folder::File;
 
-pub use again::run as again;
+pub use rerender::run as again;
 pub use bars::bars;
 pub use document::{Document, Section};
 pub use table::Table;

@@ -22,7 +22,7 @@ pub struct Share {
 ///
 /// No thread has an export twice, none has nothing to do, and no export is left
 /// out.
-pub fn deal(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Result<Vec<Vec<usize>>> {
+pub fn assign(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Result<Vec<Vec<usize>>> {
     let mut hands = vec![Vec::new(); threads];
     let works = |export: usize, thread: usize| {
         reached.get(export).and_then(|on| on.get(thread % interfaces)).copied().unwrap_or(false)
@@ -98,13 +98,13 @@ mod tests {
             (3, 2, vec![vec![0, 2], vec![1]]),
             (2, 3, vec![vec![0], vec![1], vec![0]]),
         ] {
-            assert_eq!(deal(&everywhere(exports), 1, threads).unwrap(), expected);
+            assert_eq!(assign(&everywhere(exports), 1, threads).unwrap(), expected);
         }
         // Two interfaces, with one export behind each: threads 0 and 2 use the first.
         let apart = [vec![false, true], vec![true, false]];
-        assert_eq!(deal(&apart, 2, 3).unwrap(), [vec![1], vec![0], vec![1]]);
-        assert!(deal(&apart, 2, 1).is_err(), "the first export is out of reach");
-        assert!(deal(&[vec![true, false]], 2, 2).is_err(), "the second thread has no work");
+        assert_eq!(assign(&apart, 2, 3).unwrap(), [vec![1], vec![0], vec![1]]);
+        assert!(assign(&apart, 2, 1).is_err(), "the first export is out of reach");
+        assert!(assign(&[vec![true, false]], 2, 2).is_err(), "the second thread has no work");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::outcome::{Condition, Footprint, Interval, Outcome, Sample};
 
 /// Joins the rounds of one target; nothing of none. Rates are those of all
 /// rounds together, and need not be the medians of tables.
-pub fn joined<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Outcome> {
+pub fn merged<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Outcome> {
     let samples: Vec<&Sample> = samples.collect();
     let (first, rest) = samples.split_first()?;
     let mut all = first.outcome.clone();
@@ -81,14 +81,14 @@ mod tests {
     #[test]
     fn rounds_are_added_up_one_after_the_other() {
         let rounds = [sample(100.0, 0.5), sample(50.0, 0.25)];
-        let all = joined(rounds.iter()).unwrap();
+        let all = merged(rounds.iter()).unwrap();
         assert_eq!((all.completions(), all.seconds), (200, 3.0));
         assert_eq!((all.trouble.retransmits, all.trouble.lost, all.idle), (2, 4, 0.25));
         assert_eq!(all.cost.unwrap().system_ns, 40);
         let from: Vec<f64> = all.intervals.iter().map(|interval| interval.from_s).collect();
         assert_eq!(from, [0.5, 1.5]);
         assert_eq!(all.warnings, [""; 0]);
-        assert_eq!(joined([].iter()), None);
+        assert_eq!(merged([].iter()), None);
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let footprint = |memory_kib, descriptors| Footprint { at_s: 0.0, memory_kib, descriptors };
         let footprints = vec![footprint(1024, 5), footprint(4096, 9), footprint(2048, 6)];
         let sample = Sample { footprints, ..sample(1.0, 0.5) };
-        let all = joined([sample].iter()).unwrap();
+        let all = merged([sample].iter()).unwrap();
         let told = "memory 1.0 MiB at first, 2.0 at last, 4.0 at most; descriptors 5, 6, 9";
         assert_eq!(all.conditions, [condition("held over time", told)]);
     }

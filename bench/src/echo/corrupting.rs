@@ -20,7 +20,7 @@ const SLEEP: Duration = Duration::from_millis(20);
 /// Requests to one block of so many are not served as they should be.
 const ONE_OF: u64 = 32;
 
-struct Liar<'a> {
+struct CorruptingEcho<'a> {
     echo: &'a Echo,
     lie: Option<Lie>,
     sectors: HashMap<u64, [u8; SECTOR]>,
@@ -31,7 +31,7 @@ struct Liar<'a> {
 pub fn run(echo: &Echo, facts: &Facts, lie: Lie, stop: &AtomicBool) -> Result<()> {
     let mut port = PacketPort::open_to_all(facts)?;
     let lie = (lie != Lie::None).then_some(lie);
-    let mut liar = Liar { echo, lie, sectors: HashMap::new(), reads: 0 };
+    let mut liar = CorruptingEcho { echo, lie, sectors: HashMap::new(), reads: 0 };
     eprintln!("echo at {} on {}, lying: {lie:?}", echo.address, facts.name);
     while !stop.load(Ordering::Relaxed) {
         let mut replies = Vec::new();
@@ -48,7 +48,7 @@ pub fn run(echo: &Echo, facts: &Facts, lie: Lie, stop: &AtomicBool) -> Result<()
     Ok(())
 }
 
-impl Liar<'_> {
+impl CorruptingEcho<'_> {
     fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         let header = Header::parse(frame).ok()?;
         if !header.is_for(self.echo.address) {
