@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xblade::link::{Facts, Mode, Program};
-use xblade::ring::{BATCH, Frame, Lane, Umem, Rings, TxFull, XskRings};
+use xblade::ring::{BATCH, Frame, Lane, Rings, TxFull, Umem, XskRings};
 use xblade::wire::aoe::{Command, Header};
 use xblade::wire::ether::Mac;
 use xblade::wire::identify::{Identity, Names, Text};

@@ -11,7 +11,9 @@ use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clock, Counters, Directory, WorkerChannels, Owner, WorkerConfig, SharedLane, Waker, Worker};
+use xblade::worker::{
+    Clock, Counters, Directory, Owner, SharedLane, Waker, Worker, WorkerChannels, WorkerConfig,
+};
 
 use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, THIN, Target};
 
@@ -131,7 +133,7 @@ pub struct FakeTarget {
     pub workers: Vec<Worker<FakeRings>>,
     /// The far end of each lane.
     pub wires: Vec<FakeWire>,
-    /// The bell of each worker.
+    /// What wakes each worker.
     pub wakers: Vec<Waker>,
     /// Who owns what, which exports are in trouble, and their sizes.
     pub directory: Arc<Directory>,
@@ -230,7 +232,7 @@ impl FakeTarget {
 
     /// Sends a frame to a lane, and returns what that lane sends until all is
     /// quiet.
-    pub fn exchange(&mut self, lane: usize, frame: &[u8]) -> Vec<Vec<u8>> {
+    pub fn channels(&mut self, lane: usize, frame: &[u8]) -> Vec<Vec<u8>> {
         assert!(self.deliver(lane, frame), "room in the rings");
         self.settle();
         self.sent(lane)

@@ -11,7 +11,7 @@ use xblade::ring::{FakeRings, FakeWire};
 use xblade::shelf::{Export, Shelf};
 use xblade::store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
 use xblade::wire::Request;
-use xblade::worker::{Clock, Directory, WorkerChannels, Owner, WorkerConfig, SharedLane, Worker};
+use xblade::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
 
 use crate::frames::{self, ADVERT, EXPORT, MTU, READ, TARGET, WRITE};
 use crate::{BATCH, Case};

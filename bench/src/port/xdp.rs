@@ -10,7 +10,7 @@ use aya::maps::XskMap;
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use xblade::link::Facts;
-use xblade::ring::{self, Frame, Lane, TxFull, SocketConfig, XskRings, ZeroCopy};
+use xblade::ring::{self, Frame, Lane, SocketConfig, TxFull, XskRings, ZeroCopy};
 
 use super::{BATCH, Port, Received, packet};
 

@@ -18,11 +18,11 @@ mod top;
 mod vblade;
 
 pub use bounds::{chunk_bytes, ring, umem_chunks};
-pub use conflicts::addresses_twice;
 pub use cli::{
     AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
+pub use conflicts::addresses_twice;
 pub use export::{Export, ExportError, Image};
 pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, Unreadable, export_from, load, parse};
 pub use hint::interface as interface_meant;

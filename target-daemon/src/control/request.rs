@@ -134,7 +134,7 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub struct RequestSender {
     to: Sender<Request>,
-    bell: Arc<WakeFd>,
+    wake: Arc<WakeFd>,
 }
 
 /// The end of the control thread. Its descriptor is readable when something may
@@ -142,7 +142,7 @@ pub struct RequestSender {
 #[derive(Debug)]
 pub struct RequestQueue {
     from: Receiver<Request>,
-    bell: Arc<WakeFd>,
+    wake: Arc<WakeFd>,
 }
 
 /// What both ends have.
@@ -161,8 +161,8 @@ struct WakeFd {
 pub fn channel() -> io::Result<(RequestSender, RequestQueue)> {
     let (to, from) = bounded(WAITING_MAX);
     let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let bell = Arc::new(WakeFd { fd, ended: AtomicBool::new(false) });
-    Ok((RequestSender { to, bell: Arc::clone(&bell) }, RequestQueue { from, bell }))
+    let wake = Arc::new(WakeFd { fd, ended: AtomicBool::new(false) });
+    Ok((RequestSender { to, wake: Arc::clone(&wake) }, RequestQueue { from, wake }))
 }
 
 impl RequestSender {
@@ -172,9 +172,9 @@ impl RequestSender {
     pub fn ask(&self, ask: Request) -> bool {
         let sent = self.to.try_send(ask).is_ok();
         // Full means that it has been rung already.
-        let _ = rustix::io::write(&self.bell.fd, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.wake.fd, &1u64.to_ne_bytes());
         // Sent too late to be taken out: see the end of `Asked`.
-        sent && !self.bell.ended.load(Ordering::SeqCst)
+        sent && !self.wake.ended.load(Ordering::SeqCst)
     }
 }
 
@@ -184,23 +184,23 @@ impl RequestQueue {
         let next = self.from.try_recv().ok();
         if next.is_none() {
             let mut count = [0; 8];
-            let _ = rustix::io::read(&self.bell.fd, &mut count);
+            let _ = rustix::io::read(&self.wake.fd, &mut count);
         }
-        // What came in between has rung the bell before it was read, or after.
+        // What came in between has rung the wake before it was read, or after.
         next.or_else(|| self.from.try_recv().ok())
     }
 }
 
 impl AsFd for RequestQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.fd.as_fd()
+        self.wake.fd.as_fd()
     }
 }
 
 impl Drop for RequestQueue {
     /// The channel would keep what waits in it, and who asked would wait for an answer.
     fn drop(&mut self) {
-        self.bell.ended.store(true, Ordering::SeqCst);
+        self.wake.ended.store(true, Ordering::SeqCst);
         while self.from.try_recv().is_ok() {}
     }
 }
@@ -212,11 +212,11 @@ mod tests {
 
     #[test]
     fn who_has_asked_is_told_of_the_end() {
-        let (asker, asked) = channel().unwrap();
+        let (sender, asked) = channel().unwrap();
         let (answer, answered) = std::sync::mpsc::channel();
-        assert!(asker.ask(Request::Overview(Box::new(move |_| answer.send(()).unwrap()))));
+        assert!(sender.ask(Request::Overview(Box::new(move |_| answer.send(()).unwrap()))));
         drop(asked);
         assert!(answered.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Disconnected));
-        assert!(!asker.ask(Request::EndTrace));
+        assert!(!sender.ask(Request::EndTrace));
     }
 }

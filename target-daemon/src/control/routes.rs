@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body as AnswerBody, Bytes};
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request as HttpRequest, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
@@ -17,7 +17,9 @@ use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::json::{self, macs};
-use super::{Answer, Request, RequestSender, ChangeReport, ExportView, Overview, ControlError, body, samples, trace};
+use super::{
+    Answer, ChangeReport, ControlError, ExportView, Overview, Request, RequestSender, body, samples, trace,
+};
 use crate::config;
 use crate::wire::aoe::Address;
 
@@ -40,7 +42,7 @@ const ASKING_MAX: usize = 32;
 /// The way to the control thread.
 #[derive(Clone)]
 struct Questions {
-    asker: RequestSender,
+    sender: RequestSender,
     places: Arc<Semaphore>,
     tracing: trace::OneTrace,
 }
@@ -69,7 +71,7 @@ impl From<ControlError> for Error {
 }
 
 /// Every route.
-pub fn router(asker: RequestSender) -> Router {
+pub fn router(sender: RequestSender) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/stats", get(stats))
@@ -88,7 +90,7 @@ pub fn router(asker: RequestSender) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Questions {
-            asker,
+            sender,
             places: Arc::new(Semaphore::new(ASKING_MAX)),
             tracing: trace::OneTrace::default(),
         })
@@ -177,12 +179,12 @@ async fn clear_mask(State(to): State<Questions>, At(address): At) -> Answered {
 }
 
 async fn traced(State(to): State<Questions>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
-    let wish = trace::TraceFilter::parse(uri.query().unwrap_or_default()).map_err(bad)?;
+    let filter = trace::TraceFilter::parse(uri.query().unwrap_or_default()).map_err(bad)?;
     let place = to.tracing.take(&caller.who).map_err(|other| {
         let text = format!("{other} traces already, and one can at a time: end that, or wait for its end");
         Error(StatusCode::CONFLICT, text)
     })?;
-    let (stream, tracer) = trace::Stream::new(wish, to.asker.clone(), place, caller.deadline);
+    let (stream, tracer) = trace::Stream::new(filter, to.sender.clone(), place, caller.deadline);
     let interfaces = ask(&to, ANSWER_WITHIN, |answer| Request::Trace { tracer, answer }).await?;
     let lines = AnswerBody::new(stream.on(interfaces));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
@@ -225,13 +227,16 @@ async fn ask_and_wait<T: Send + 'static>(
         drop(place);
         let _ = send.send(value);
     });
-    if !to.asker.ask(make(answer)) {
+    if !to.sender.ask(make(answer)) {
         return Err(unavailable("xblade has too much to answer already, or ends: ask again in a moment"));
     }
     receive.await.map_err(|_| ends())
 }
 
-async fn change(to: &Questions, make: impl FnOnce(Answer<Result<ChangeReport, ControlError>>) -> Request) -> Answered {
+async fn change(
+    to: &Questions,
+    make: impl FnOnce(Answer<Result<ChangeReport, ControlError>>) -> Request,
+) -> Answered {
     let changed = ask(to, CHANGE_WITHIN, make).await??;
     Ok(json(&json::ChangeReport { changed: changed.lines }))
 }
@@ -300,7 +305,7 @@ struct Body(Bytes);
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, Error> {
         let length =
             request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > BODY_BYTES_MAX as u64) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::registry::ExportRegistry;
-use crate::store::{IoError, Identity, OpenFile};
+use crate::store::{Identity, IoError, OpenFile};
 use crate::wire::aoe::Address;
 use crate::worker::ExportRuntime;
 
@@ -43,9 +43,9 @@ pub enum Removed {
 
 impl ExportRegistry {
     /// Closes a store, which may take long where a disk hangs: on a thread of its own.
-    pub fn close_store(&mut self, address: Address, seat: Box<ExportRuntime>, last: LastSync) -> Closing {
+    pub fn close_store(&mut self, address: Address, runtime: Box<ExportRuntime>, last: LastSync) -> Closing {
         let LastSync { identity, file } = last;
-        let fault = seat.degraded();
+        let fault = runtime.degraded();
         if let Some(fault) = fault {
             self.quarantine.fail(&identity, fault);
         }
@@ -56,7 +56,7 @@ impl ExportRegistry {
                 (Some(_), Some(_)) => Err("a sync of it has failed before".to_owned()),
                 (Some(file), None) => file.sync().map_err(|e| e.to_string()),
             };
-            drop((seat, file));
+            drop((runtime, file));
             // Whoever asked may have stopped waiting.
             let _ = to.send(synced);
         };

@@ -10,64 +10,68 @@ use super::quarantine;
 use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
 use crate::config::{self, Export, Image, Serve};
-use crate::control::{Answer, Request, ChangeReport, InterfaceView, Overview, ControlError, RefusedView};
+use crate::control::{Answer, ChangeReport, ControlError, InterfaceView, Overview, RefusedView, Request};
 use crate::link::{Counter, XdpMode};
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, WithExports};
 
 /// Answers one question.
-pub fn handle(ask: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
-    match ask {
-        Request::Overview(answer) => handle(overview(served)),
-        Request::Configuration(answer) => handle(served.options.clone()),
+pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
+    match request {
+        Request::Overview(answer) => answer(overview(served)),
+        Request::Configuration(answer) => answer(served.options.clone()),
         Request::Add { export, answer } => {
             let address = export.address;
-            handle(logged("export add", address, add(*export, served)));
+            answer(logged("export add", address, add(*export, served)));
         }
         Request::Remove { address, force, answer } => {
             let removed = logged("export remove", address, remove(address, force, served));
             match removed {
                 // Who asked may pull the disk when it is done.
-                Ok(changed) if served.team.registry.is_closing(address) => {
-                    served.awaited.push(Awaited { address, changed, handle, since: Instant::now() });
+                Ok(changed) if served.pool.registry.is_closing(address) => {
+                    served.awaited.push(Awaited { address, changed, answer, since: Instant::now() });
                 }
-                removed => handle(removed),
+                removed => answer(removed),
             }
         }
         Request::Recover { address, reason, answer } => {
-            handle(logged("export recover", address, recover(address, &reason, served)));
+            answer(logged("export recover", address, recover(address, &reason, served)));
         }
         Request::ReadOnly { address, read_only, answer } => {
             let what = if read_only { "export read-only" } else { "export read-only --off" };
-            handle(logged(what, address, set_read_only(address, read_only, served)));
+            answer(logged(what, address, set_read_only(address, read_only, served)));
         }
         Request::Resize { address, answer } => {
-            handle(logged("export resize", address, resize(address, served, sizes)));
+            answer(logged("export resize", address, resize(address, served, sizes)));
         }
         Request::Trace { tracer, answer } => {
-            served.team.trace(Some(&tracer));
+            served.pool.trace(Some(&tracer));
             log::info!("a trace has begun");
-            handle(interfaces_of_lanes(served));
+            answer(interfaces_of_lanes(served));
         }
         Request::EndTrace => {
-            served.team.trace(None);
+            served.pool.trace(None);
             log::info!("the trace has ended");
         }
-        Request::Reload { force, answer } => handle(reload(served, sizes, force)),
+        Request::Reload { force, answer } => answer(reload(served, sizes, force)),
         Request::ClearReservation { address, answer } => {
             let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
-            handle(logged("reservations --clear", address, outcome));
+            answer(logged("reservations --clear", address, outcome));
         }
         Request::ClearMask { address, answer } => {
             let outcome = clear(address, Clear::Mask, "has no mask list any more", served);
-            handle(logged("masks --clear", address, outcome));
+            answer(logged("masks --clear", address, outcome));
         }
     }
 }
 
 /// A refusal is in the log as well: who asked may not be who looks for the
 /// reason. What was done is told where it is done.
-fn logged(what: &str, address: Address, outcome: Result<ChangeReport, ControlError>) -> Result<ChangeReport, ControlError> {
+fn logged(
+    what: &str,
+    address: Address,
+    outcome: Result<ChangeReport, ControlError>,
+) -> Result<ChangeReport, ControlError> {
     if let Err(refusal) = &outcome {
         log::warn!("{what} {address} was refused: {refusal}");
     }
@@ -77,7 +81,7 @@ fn logged(what: &str, address: Address, outcome: Result<ChangeReport, ControlErr
 /// The interface of each lane, by the index of the lane.
 fn interfaces_of_lanes(served: &Served<'_>) -> Vec<String> {
     let name = |index: usize| served.interfaces.get(index).map(|interface| interface.facts.name.clone());
-    served.team.lanes.iter().map(|lane| name(lane.interface).unwrap_or_default()).collect()
+    served.pool.lanes.iter().map(|lane| name(lane.interface).unwrap_or_default()).collect()
 }
 
 /// All that there is to know.
@@ -93,8 +97,8 @@ fn overview(served: &Served<'_>) -> Overview {
     });
     Overview {
         up: served.since.elapsed(),
-        workers: served.team.snapshots(WithExports::No),
-        exports: served.team.views(),
+        workers: served.pool.snapshots(WithExports::No),
+        exports: served.pool.views(),
         refused: served.refused.iter().map(refused_view).collect(),
         interfaces: interfaces.collect(),
     }
@@ -117,13 +121,13 @@ pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result
     outcome.map(|mut changed| {
         // No changes, but what whoever reloads has to know.
         changed.lines.extend(served.refused.iter().map(|refused| format!("NOT SERVED: {}", refused.why)));
-        changed.lines.extend(served.team.replaced());
+        changed.lines.extend(served.pool.replaced());
         changed
     })
 }
 
 fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Result<ChangeReport, ControlError> {
-    reload::apply(served.team, served.interfaces, served.options, next, &How { force, recover: None })
+    reload::apply(served.pool, served.interfaces, served.options, next, &How { force, recover: None })
 }
 
 /// What is to be served without what was not served so far, and still may not be.
@@ -159,13 +163,14 @@ fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {
                 .into(),
         ));
     };
-    let loaded = config::load(path).map_err(|e| ControlError::Request(format!("nothing was changed: {e}")))?;
+    let loaded =
+        config::load(path).map_err(|e| ControlError::Request(format!("nothing was changed: {e}")))?;
     loaded.complete().map_err(|faults| ControlError::Request(format!("nothing was changed:\n{faults}")))
 }
 
 fn add(mut export: Export, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     let address = export.address;
-    if served.team.registry.get(address).is_some() {
+    if served.pool.registry.get(address).is_some() {
         return Err(ControlError::Request(format!(
             "{address} is served already: take another address, or remove it first"
         )));
@@ -208,13 +213,13 @@ pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
         let how = closed.iter().find(|(other, _)| *other == address).map(|(_, how)| how);
         match how {
             Some(Removed::Unsynced(why)) => {
-                handle(Err(ControlError::Machine(format!("{address} removed, but {why}"))))
+                answer(Err(ControlError::Machine(format!("{address} removed, but {why}"))))
             }
-            Some(Removed::Closed) => handle(Ok(changed)),
+            Some(Removed::Closed) => answer(Ok(changed)),
             Some(Removed::Later) | None if since.elapsed() < AWAITED_MAX => {
-                served.awaited.push(Awaited { address, changed, handle, since });
+                served.awaited.push(Awaited { address, changed, answer, since });
             }
-            Some(Removed::Later) | None => handle(Err(ControlError::Machine(format!(
+            Some(Removed::Later) | None => answer(Err(ControlError::Machine(format!(
                 "{address} removed, but what hosts have written is still on its way to the disk: wait until the log says \
                  `{address} is closed` before you take the disk away"
             )))),
@@ -225,14 +230,14 @@ pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
 /// Takes writes again, with the store opened anew.
 fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
-    if !served.team.degraded().contains(&address) {
+    if !served.pool.degraded().contains(&address) {
         return Err(ControlError::Request(format!(
             "{address} has had no fault since it was opened: it needs no recovery"
         )));
     }
     let how = How { force: false, recover: Some(address) };
     let next = served.options.clone();
-    reload::apply(served.team, served.interfaces, served.options, next, &how)?;
+    reload::apply(served.pool, served.interfaces, served.options, next, &how)?;
     let line = format!("{address} takes writes again, by order, because: {reason}");
     log::warn!("{line}");
     Ok(ChangeReport { lines: vec![line] })
@@ -240,12 +245,18 @@ fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<Ch
 
 /// Refuses writes at once, with the store as it is open; to take them again, the
 /// store is opened anew.
-fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
+fn set_read_only(
+    address: Address,
+    read_only: bool,
+    served: &mut Served<'_>,
+) -> Result<ChangeReport, ControlError> {
     let mut settings = known(address, served)?;
     let mut next = served.options.clone();
     let export = next.exports.iter_mut().find(|export| export.address == address);
     let Some(Export { image: Image::File(options), .. }) = export else {
-        return Err(ControlError::Request(format!("{address} discards all writes: it has nothing to protect")));
+        return Err(ControlError::Request(format!(
+            "{address} discards all writes: it has nothing to protect"
+        )));
     };
     if options.read_only == read_only {
         return Ok(ChangeReport::default());
@@ -256,7 +267,7 @@ fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> 
     }
     settings.read_only = true;
     if let Some(export) = next.exports.iter().find(|export| export.address == address) {
-        served.team.change(export, settings);
+        served.pool.change(export, settings);
     }
     *served.options = next;
     let line = format!("{address} refuses writes");
@@ -264,11 +275,15 @@ fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> 
     Ok(ChangeReport { lines: vec![line] })
 }
 
-fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Result<ChangeReport, ControlError> {
+fn resize(
+    address: Address,
+    served: &mut Served<'_>,
+    sizes: &mut Sizes,
+) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
     let before = size_of(address, served);
-    let after = served.team.measure_one(address).map_err(ControlError::Machine)?;
-    sizes.follow(served.team, served.interfaces.len(), served.options);
+    let after = served.pool.measure_one(address).map_err(ControlError::Machine)?;
+    sizes.follow(served.pool, served.interfaces.len(), served.options);
     Ok(match before == Some(after) {
         true => ChangeReport { lines: vec![format!("{address}: {}, as before", in_words(after))] },
         false => ChangeReport {
@@ -277,25 +292,30 @@ fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Resul
     })
 }
 
-fn clear(address: Address, what: Clear, words: &str, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
+fn clear(
+    address: Address,
+    what: Clear,
+    words: &str,
+    served: &mut Served<'_>,
+) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
-    served.team.clear(address, what).map_err(ControlError::Machine)?;
+    served.pool.clear(address, what).map_err(ControlError::Machine)?;
     let line = format!("{address} {words}");
     log::info!("{line}");
     Ok(ChangeReport { lines: vec![line] })
 }
 
 fn size_of(address: Address, served: &Served<'_>) -> Option<u64> {
-    served.team.sizes().into_iter().find(|(other, _)| *other == address).map(|(_, size)| size)
+    served.pool.sizes().into_iter().find(|(other, _)| *other == address).map(|(_, size)| size)
 }
 
 fn known(address: Address, served: &Served<'_>) -> Result<crate::shelf::Settings, ControlError> {
-    let record = served.team.registry.get(address);
-    record.map(|record| record.settings.clone()).ok_or_else(|| unknown(address, served))
+    let entry = served.pool.registry.get(address);
+    entry.map(|entry| entry.settings.clone()).ok_or_else(|| unknown(address, served))
 }
 
 fn unknown(address: Address, served: &Served<'_>) -> ControlError {
     let there: Vec<String> =
-        served.team.registry.entries().map(|record| record.wanted.address.to_string()).collect();
+        served.pool.registry.entries().map(|entry| entry.wanted.address.to_string()).collect();
     ControlError::Unknown(format!("there is no export {address}: there are {}", there.join(", ")))
 }

@@ -75,21 +75,22 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
     logging::start().map_err(|e| Failure::machine("cannot start a thread", e))?;
-    let mut team = worker_pool::WorkerPool::start(lanes, exports, &interfaces, options)?;
-    team.load_all_used();
+    let mut pool = worker_pool::WorkerPool::start(lanes, exports, &interfaces, options)?;
+    pool.load_all_used();
     for interface in 0..interfaces.len() {
-        team.announce(interface, options);
+        pool.announce(interface, options);
     }
-    let mut vigil = notify::ServiceNotifier::new(manager, &team, notify::status(options, &interfaces, &[]));
-    vigil.follow(&team);
-    let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
-    let server = socket.map(|socket| start(socket, asker.clone())).transpose();
+    let mut notifier =
+        notify::ServiceNotifier::new(manager, &pool, notify::status(options, &interfaces, &[]));
+    notifier.follow(&pool);
+    let (sender, queue) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let server = socket.map(|socket| start(socket, sender.clone())).transpose();
     let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
     if let Some(listener) = metrics {
-        listener.start(asker.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
+        listener.start(sender.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
     }
     let mut served = control::Served {
-        team: &mut team,
+        pool: &mut pool,
         interfaces: &mut interfaces,
         options: &mut options.clone(),
         refused,
@@ -97,14 +98,14 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         config,
         since: Instant::now(),
     };
-    let outcome = control::run(&mut served, &signals, &events, &asked, &mut vigil);
+    let outcome = control::run(&mut served, &signals, &events, &queue, &mut notifier);
     // Who waits for an answer is told, and nobody asks any more.
-    drop(asked);
+    drop(queue);
     drop(server);
-    vigil.stopping();
-    team.note_used();
-    team.tell_of_nameless();
-    let (report, left) = team.stop(&interfaces);
+    notifier.stopping();
+    pool.note_used();
+    pool.tell_of_nameless();
+    let (report, left) = pool.stop(&interfaces);
     logging::say(&report);
     outcome?;
     let what = match left {

@@ -72,7 +72,7 @@ impl Manager {
         self.tell("STOPPING=1\nSTATUS=finishing what is under way");
     }
 
-    /// The watchdog's meal.
+    /// Pings the watchdog of the service manager.
     fn ping(&self) {
         self.tell("WATCHDOG=1");
     }
@@ -106,14 +106,14 @@ fn watchdog() -> Option<Duration> {
 }
 
 /// What is served, and on what it is not, in a line.
-pub fn status(options: &Serve, interfaces: &[Interface], unserved: &[&str]) -> String {
+pub fn status(options: &Serve, interfaces: &[Interface], late: &[&str]) -> String {
     let count = options.exports.len();
     let names: Vec<String> = interfaces.iter().map(named).collect();
     let served = format!("{count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
-    if unserved.is_empty() {
+    if late.is_empty() {
         return served;
     }
-    format!("{served}; not served until a restart: {}", unserved.join(", "))
+    format!("{served}; not served until a restart: {}", late.join(", "))
 }
 
 /// Its name, and why no host can be reached over it.
@@ -140,18 +140,18 @@ pub struct ServiceNotifier {
 
 impl ServiceNotifier {
     /// `status` is told when all is ready.
-    pub fn new(manager: Manager, team: &WorkerPool, status: String) -> Self {
-        Self { manager, watchdog: Watchdog::new(team.heartbeats()), status, well: true, ready: false }
+    pub fn new(manager: Manager, pool: &WorkerPool, status: String) -> Self {
+        Self { manager, watchdog: Watchdog::new(pool.heartbeats()), status, well: true, ready: false }
     }
 
     /// One round. All is ready when the first announcement has gone out.
-    pub fn follow(&mut self, team: &WorkerPool) {
-        if !self.ready && team.has_settled() {
+    pub fn follow(&mut self, pool: &WorkerPool) {
+        if !self.ready && pool.has_settled() {
             self.ready = true;
             info!("ready: {}", self.status);
             self.manager.ready(&self.status);
         }
-        self.watchdog.follow(&self.manager, team.heartbeats());
+        self.watchdog.follow(&self.manager, pool.heartbeats());
     }
 
     /// A reload begins; [`Self::reloaded`] has to follow.
@@ -195,7 +195,7 @@ const STILL: Duration = Duration::from_secs(10);
 /// Whether the workers move, by the beats that each of them counts.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// The beats of each at the last meal, and when one of them first stood
+    /// The heartbeats of each at the last ping, and when one of them first stood
     /// still there.
     then: Vec<u64>,
     since: Instant,
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_while_every_worker_moves() {
         let (manager, ear) = pair();
-        let mut pulse = Watchdog::new(vec![0, 0]);
+        let mut watchdog = Watchdog::new(vec![0, 0]);
         for (beats, fed) in [
             (vec![0, 0], false),
             (vec![1, 0], false),
@@ -268,7 +268,7 @@ mod tests {
             (vec![9, 2], false),
             (vec![10, 2], true),
         ] {
-            pulse.follow(&manager, beats.clone());
+            watchdog.follow(&manager, beats.clone());
             assert_eq!(heard(&ear).is_some(), fed, "{beats:?}");
         }
     }

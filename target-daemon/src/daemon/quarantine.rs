@@ -13,13 +13,13 @@ use std::path::Path;
 
 use log::warn;
 
-use super::state_writer;
 use super::registry::ExportEntry;
+use super::state_writer;
 use super::worker_pool::WorkerPool;
 use crate::config::{Export, Image};
 use crate::control::ControlError;
 use crate::shelf::Belongs;
-use crate::store::{self, Data, IoError, Identity};
+use crate::store::{self, Data, Identity, IoError};
 use crate::wire::aoe::Address;
 
 /// What this process has seen.
@@ -92,7 +92,7 @@ pub fn check_kept(
 impl WorkerPool {
     /// The same for all exports.
     pub fn load_all_used(&mut self) {
-        let all = self.registry.entries().map(|record| (record.wanted.address, record.source.data.clone()));
+        let all = self.registry.entries().map(|entry| (entry.wanted.address, entry.source.data.clone()));
         for (address, data) in all.collect::<Vec<_>>() {
             // What cannot be read was told of, or forced.
             let _ = self.load_used(address, &data);
@@ -109,23 +109,23 @@ impl WorkerPool {
 
     /// Hosts use this export: its address belongs to its data from now on.
     pub fn note_use_of(&mut self, address: Address) {
-        let Some(record) = self.registry.get(address) else { return };
-        let used = state_writer::belonging(&record.wanted, &record.source.data);
+        let Some(entry) = self.registry.get(address) else { return };
+        let used = state_writer::belonging(&entry.wanted, &entry.source.data);
         let known = self.registry.quarantine.used.get(&address);
         if known.is_some_and(|known| known.path == used.path && known.data.is_same(&used.data)) {
             return;
         }
         // Of one that refuses writes only what another record says is corrected.
-        let is_kept = !used.data.identity.is_null() && (known.is_some() || !record.settings.read_only);
-        if let Some(keeper) = self.state_writer().filter(|_| is_kept) {
-            keeper.keep_used(used.clone());
+        let is_kept = !used.data.identity.is_null() && (known.is_some() || !entry.settings.read_only);
+        if let Some(writer) = self.state_writer().filter(|_| is_kept) {
+            writer.keep_used(used.clone());
         }
         self.registry.quarantine.used.insert(address, used);
     }
 
     /// A sync of the file of this export has failed.
     pub fn note_failed(&mut self, address: Address) {
-        if let Some(identity) = self.registry.get(address).map(|record| record.source.data.identity.clone()) {
+        if let Some(identity) = self.registry.get(address).map(|entry| entry.source.data.identity.clone()) {
             self.registry.quarantine.fail(&identity, IoError::Media);
         }
     }
@@ -139,7 +139,7 @@ impl WorkerPool {
         if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
         }
-        let mut kept = self.state_writer().map_or_else(|| Ok(Vec::new()), |keeper| keeper.used(address))?;
+        let mut kept = self.state_writer().map_or_else(|| Ok(Vec::new()), |writer| writer.used(address))?;
         let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
         if other < kept.len() {
             self.registry.quarantine.used.insert(address, kept.swap_remove(other));
@@ -152,14 +152,19 @@ impl WorkerPool {
     /// # Errors
     ///
     /// It would; with what to do.
-    pub fn refuse_other_data(&mut self, export: &Export, data: &Data, force: bool) -> Result<(), ControlError> {
+    pub fn refuse_other_data(
+        &mut self,
+        export: &Export,
+        data: &Data,
+        force: bool,
+    ) -> Result<(), ControlError> {
         let address = export.address;
         if self.is_leaving(address) {
             return Err(ControlError::Machine(format!(
                 "{address} was removed, and requests to it are still under way: try again when its store has answered"
             )));
         }
-        let served = self.registry.get(address).map(|record| record.source.data.clone());
+        let served = self.registry.get(address).map(|entry| entry.source.data.clone());
         if served.as_ref().is_some_and(|served| served.is_same(data)) {
             return Ok(());
         }
@@ -192,13 +197,13 @@ impl WorkerPool {
     ///
     /// It would be lost; with what to do.
     pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), ControlError> {
-        let Some(record) = self.registry.get(address) else { return Ok(()) };
-        let looked = record.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
-        let is_nameless = looked.unwrap_or(record.replaced).is_some_and(|replaced| replaced.is_nameless);
-        if !is_nameless || !record.source.is_writable {
+        let Some(entry) = self.registry.get(address) else { return Ok(()) };
+        let looked = entry.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
+        let is_nameless = looked.unwrap_or(entry.replaced).is_some_and(|replaced| replaced.is_nameless);
+        if !is_nameless || !entry.source.is_writable {
             return Ok(());
         }
-        let rescue = rescue(record);
+        let rescue = rescue(entry);
         if force {
             warn!(
                 "{address} is closed by force, though its file has no name any more: what hosts have written to it is gone"
@@ -213,9 +218,9 @@ impl WorkerPool {
 }
 
 /// How to save what is in a file without a name.
-pub fn rescue(record: &ExportEntry) -> String {
-    let Some(file) = &record.source.file else { return String::new() };
-    let (address, pid, fd) = (record.wanted.address, std::process::id(), file.descriptor());
+pub fn rescue(entry: &ExportEntry) -> String {
+    let Some(file) = &entry.source.file else { return String::new() };
+    let (address, pid, fd) = (entry.wanted.address, std::process::id(), file.descriptor());
     let path = file.path().display();
     format!(
         "stop writes to it (`xblade export read-only {address}`), and copy it (`cp /proc/{pid}/fd/{fd} {path}.saved`)"

@@ -10,16 +10,18 @@ use log::{error, info, warn};
 use super::closing::{Closing, LastSync, Removed};
 use super::exports::{Opened, Source, StoreInfo};
 use super::failure::Failure;
-use super::removed::RemovedExports;
 use super::plan;
 use super::quarantine::Quarantine;
+use super::removed::RemovedExports;
 use super::worker_pool::{PATIENCE, WorkerPool};
 use crate::config::{self, Image};
-use crate::control::{ExportView, ControlError};
+use crate::control::{ControlError, ExportView};
 use crate::shelf::Settings;
 use crate::store::Replaced;
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, Directory, ExportSnapshot, WorkerCommand, Owner, ExportRuntime, SharedLane, WithExports};
+use crate::worker::{
+    Clear, Directory, ExportRuntime, ExportSnapshot, Owner, SharedLane, WithExports, WorkerCommand,
+};
 
 /// What the control thread knows of an export.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct ExportEntry {
     /// Who has it.
     pub owner: Owner,
     /// How its bytes are reached.
-    pub way: StoreInfo,
+    pub info: StoreInfo,
     /// Where they are.
     pub source: Source,
     /// Its path does not lead there any more.
@@ -40,15 +42,21 @@ pub struct ExportEntry {
 
 impl ExportEntry {
     /// The record of an export.
-    pub fn new(wanted: &config::Export, owner: Owner, way: StoreInfo, source: Source, settings: Settings) -> Self {
-        Self { wanted: wanted.clone(), owner, way, source, replaced: None, settings }
+    pub fn new(
+        wanted: &config::Export,
+        owner: Owner,
+        info: StoreInfo,
+        source: Source,
+        settings: Settings,
+    ) -> Self {
+        Self { wanted: wanted.clone(), owner, info, source, replaced: None, settings }
     }
 }
 
 /// All exports that are served.
 #[derive(Debug)]
 pub struct ExportRegistry {
-    records: BTreeMap<Address, ExportEntry>,
+    entries: BTreeMap<Address, ExportEntry>,
     /// For each worker, which indices are taken: also by an export that leaves.
     taken: Vec<Vec<bool>>,
     /// Exports that their workers have not given back yet.
@@ -75,7 +83,7 @@ impl ExportRegistry {
     /// Nothing is served by so many workers.
     pub fn new(workers: usize) -> Self {
         Self {
-            records: BTreeMap::new(),
+            entries: BTreeMap::new(),
             taken: vec![Vec::new(); workers],
             leaving: Vec::new(),
             closing: Vec::new(),
@@ -88,21 +96,21 @@ impl ExportRegistry {
     /// The workers have ended: what left them last is gone.
     pub fn close(&mut self) {
         for leaving in &self.leaving {
-            if let Ok(seat) = leaving.from.try_recv() {
-                self.past.add(seat.tally());
+            if let Ok(runtime) = leaving.from.try_recv() {
+                self.past.add(runtime.tally());
             }
         }
     }
 
     /// An export is served now.
-    pub fn enter(&mut self, record: ExportEntry) {
-        self.mark(record.owner, true);
-        self.records.insert(record.wanted.address, record);
+    pub fn enter(&mut self, entry: ExportEntry) {
+        self.mark(entry.owner, true);
+        self.entries.insert(entry.wanted.address, entry);
     }
 
     /// All of them, by address.
     pub fn entries(&self) -> impl Iterator<Item = &ExportEntry> {
-        self.records.values()
+        self.entries.values()
     }
 
     /// Notes where the path of an export leads. Returns what was known before, if that was
@@ -112,8 +120,8 @@ impl ExportRegistry {
         address: Address,
         replaced: Option<Replaced>,
     ) -> Option<Option<Replaced>> {
-        let record = self.records.get_mut(&address)?;
-        let before = std::mem::replace(&mut record.replaced, replaced);
+        let entry = self.entries.get_mut(&address)?;
+        let before = std::mem::replace(&mut entry.replaced, replaced);
         (before != replaced).then_some(before)
     }
 
@@ -124,7 +132,7 @@ impl ExportRegistry {
 
     /// The export with this address.
     pub fn get(&self, address: Address) -> Option<&ExportEntry> {
-        self.records.get(&address)
+        self.entries.get(&address)
     }
 
     fn mark(&mut self, owner: Owner, taken: bool) {
@@ -171,7 +179,7 @@ impl WorkerPool {
     ///
     /// Its worker does not answer: it is not served, and its store is closed.
     pub fn add(&mut self, wanted: &config::Export, opened: Opened) -> Result<(), Failure> {
-        let Opened { mut export, way, source } = opened;
+        let Opened { mut export, info, source } = opened;
         let fault = self.registry.quarantine.fault_of(&source.data.identity);
         let fault = fault.filter(|_| !export.state.settings.read_only);
         if let Some(fault) = fault {
@@ -184,17 +192,18 @@ impl WorkerPool {
             .free_place(wanted.worker)
             .ok_or_else(|| Failure::request("there are 65535 exports"))?;
         let areas = SharedLane::areas(&self.lanes);
-        let seat = ExportRuntime::new(export, self.in_flight, &areas);
-        let seat = match self.registry.past.take(wanted.address) {
-            Some(tally) => seat.counting_from(tally),
-            None => seat,
+        let runtime = ExportRuntime::new(export, self.in_flight, &areas);
+        let runtime = match self.registry.past.take(wanted.address) {
+            Some(tally) => runtime.counting_from(tally),
+            None => runtime,
         };
-        let seat = match self.registry.past.take_answered(wanted.address) {
-            Some(answered) => seat.remembering(answered),
-            None => seat,
+        let runtime = match self.registry.past.take_answered(wanted.address) {
+            Some(answered) => runtime.remembering(answered),
+            None => runtime,
         };
-        let member = self.workers.get(usize::from(owner.worker));
-        if !member.is_some_and(|member| member.insist(WorkerCommand::Attach(owner.export, Box::new(seat)))) {
+        let worker = self.workers.get(usize::from(owner.worker));
+        if !worker.is_some_and(|worker| worker.insist(WorkerCommand::Attach(owner.export, Box::new(runtime))))
+        {
             let text = format!("worker {} does not answer: a store of it hangs", owner.worker);
             return Err(Failure::Machine(text.into()));
         }
@@ -203,7 +212,7 @@ impl WorkerPool {
         if fault.is_some() {
             directory.mark_degraded(wanted.address);
         }
-        self.registry.enter(ExportEntry::new(wanted, owner, way, source, settings));
+        self.registry.enter(ExportEntry::new(wanted, owner, info, source, settings));
         self.publish(directory);
         Ok(())
     }
@@ -214,21 +223,21 @@ impl WorkerPool {
         if self.is_used(address) {
             self.note_use_of(address);
         }
-        let Some(record) = self.registry.records.remove(&address) else { return Removed::Closed };
-        let owner = record.owner;
-        let file = record.source.file.filter(|_| sync && record.source.is_writable);
-        let last = LastSync { identity: record.source.data.identity, file };
+        let Some(entry) = self.registry.entries.remove(&address) else { return Removed::Closed };
+        let owner = entry.owner;
+        let file = entry.source.file.filter(|_| sync && entry.source.is_writable);
+        let last = LastSync { identity: entry.source.data.identity, file };
         self.publish(self.directory.without(address));
         let (to, from) = bounded(1);
-        if let Some(member) = self.workers.get(usize::from(owner.worker)) {
-            member.insist(WorkerCommand::Detach(owner.export, to));
+        if let Some(worker) = self.workers.get(usize::from(owner.worker)) {
+            worker.insist(WorkerCommand::Detach(owner.export, to));
         }
         match from.recv_timeout(PATIENCE) {
-            Ok(mut seat) => {
+            Ok(mut runtime) => {
                 self.registry.mark(owner, false);
-                self.registry.past.leave(address, seat.tally().clone());
-                self.registry.past.keep_answered(address, seat.take_answered());
-                let closing = self.registry.close_store(address, seat, last);
+                self.registry.past.leave(address, runtime.tally().clone());
+                self.registry.past.keep_answered(address, runtime.take_answered());
+                let closing = self.registry.close_store(address, runtime, last);
                 self.registry.when_closed(closing, PATIENCE)
             }
             Err(_) => {
@@ -240,9 +249,9 @@ impl WorkerPool {
 
     /// Whether a host has asked anything of an export but who it is.
     pub fn is_used(&self, address: Address) -> bool {
-        let Some(record) = self.registry.get(address) else { return false };
+        let Some(entry) = self.registry.get(address) else { return false };
         // A worker that does not answer: who knows.
-        self.ask(record.owner).is_none_or(|snapshot| snapshot.tally.is_used())
+        self.request(entry.owner).is_none_or(|snapshot| snapshot.tally.is_used())
     }
 
     /// Closes the stores of exports that have left meanwhile, and tells workers
@@ -250,18 +259,18 @@ impl WorkerPool {
     pub fn reap_detached(&mut self) -> Vec<(Address, Removed)> {
         self.registry.past.forget_answered();
         let directory = Arc::clone(&self.directory);
-        let members = &self.workers;
+        let workers = &self.workers;
         self.registry.behind.retain(|index| {
             let order = WorkerCommand::Directory(Arc::clone(&directory));
-            !members.get(*index).is_none_or(|member| member.offer(order))
+            !workers.get(*index).is_none_or(|worker| worker.offer(order))
         });
         let mut gone = Vec::new();
         self.registry.leaving.retain_mut(|leaving| match leaving.from.try_recv() {
-            Ok(mut seat) => {
-                self.registry.past.keep_answered(leaving.address, seat.take_answered());
+            Ok(mut runtime) => {
+                self.registry.past.keep_answered(leaving.address, runtime.take_answered());
                 let last =
                     LastSync { identity: leaving.last.identity.clone(), file: leaving.last.file.take() };
-                gone.push((leaving.address, leaving.owner, seat, last));
+                gone.push((leaving.address, leaving.owner, runtime, last));
                 false
             }
             Err(TryRecvError::Empty) => true,
@@ -269,16 +278,16 @@ impl WorkerPool {
                 // Its worker did not even take the order.
                 let (to, from) = bounded(1);
                 leaving.from = from;
-                if let Some(member) = members.get(usize::from(leaving.owner.worker)) {
-                    member.offer(WorkerCommand::Detach(leaving.owner.export, to));
+                if let Some(worker) = workers.get(usize::from(leaving.owner.worker)) {
+                    worker.offer(WorkerCommand::Detach(leaving.owner.export, to));
                 }
                 true
             }
         });
-        for (address, owner, seat, last) in gone {
+        for (address, owner, runtime, last) in gone {
             self.registry.mark(owner, false);
-            self.registry.past.add(seat.tally());
-            let closing = self.registry.close_store(address, seat, last);
+            self.registry.past.add(runtime.tally());
+            let closing = self.registry.close_store(address, runtime, last);
             self.registry.closing.push(closing);
         }
         let closing = std::mem::take(&mut self.registry.closing);
@@ -305,12 +314,12 @@ impl WorkerPool {
 
     /// Gives an export other settings, with the same store.
     pub fn change(&mut self, wanted: &config::Export, settings: Settings) {
-        let Some(record) = self.registry.records.get_mut(&wanted.address) else { return };
-        record.wanted = wanted.clone();
-        record.settings = settings.clone();
-        let owner = record.owner;
-        if let Some(member) = self.workers.get(usize::from(owner.worker)) {
-            member.insist(WorkerCommand::Change(owner.export, Box::new(settings)));
+        let Some(entry) = self.registry.entries.get_mut(&wanted.address) else { return };
+        entry.wanted = wanted.clone();
+        entry.settings = settings.clone();
+        let owner = entry.owner;
+        if let Some(worker) = self.workers.get(usize::from(owner.worker)) {
+            worker.insist(WorkerCommand::Change(owner.export, Box::new(settings)));
         }
         self.has_taken_effect();
     }
@@ -319,8 +328,8 @@ impl WorkerPool {
     fn publish(&mut self, directory: Directory) {
         self.directory = Arc::new(directory);
         self.registry.behind.clear();
-        for (index, member) in self.workers.iter().enumerate() {
-            if !member.insist(WorkerCommand::Directory(Arc::clone(&self.directory))) {
+        for (index, worker) in self.workers.iter().enumerate() {
+            if !worker.insist(WorkerCommand::Directory(Arc::clone(&self.directory))) {
                 warn!("worker {index} does not answer: it learns of the change when it does");
                 self.registry.behind.push(index);
             }
@@ -340,13 +349,13 @@ impl WorkerPool {
         let stuck = self.stuck();
         let mut hung = Vec::new();
         let mut views = Vec::new();
-        for record in self.registry.entries() {
-            let worker = record.owner.worker;
-            let snapshot = if hung.contains(&worker) { None } else { self.ask(record.owner) };
+        for entry in self.registry.entries() {
+            let worker = entry.owner.worker;
+            let snapshot = if hung.contains(&worker) { None } else { self.request(entry.owner) };
             match snapshot {
                 Some(snapshot) => {
-                    let address = record.wanted.address;
-                    views.push(view(record, snapshot, degraded.contains(&address), stuck.contains(&address)));
+                    let address = entry.wanted.address;
+                    views.push(view(entry, snapshot, degraded.contains(&address), stuck.contains(&address)));
                 }
                 None => hung.push(worker),
             }
@@ -361,10 +370,10 @@ impl WorkerPool {
     /// Its store has not answered in time.
     pub fn measure_one(&self, address: Address) -> Result<u64, String> {
         let hung = || format!("{address}: its store does not answer: look at the disk");
-        let record = self.registry.get(address).ok_or_else(hung)?;
+        let entry = self.registry.get(address).ok_or_else(hung)?;
         let (to, from) = bounded(1);
-        let member = self.workers.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
-        member.order(WorkerCommand::MeasureOne(record.owner.export, to));
+        let worker = self.workers.get(usize::from(entry.owner.worker)).ok_or_else(hung)?;
+        worker.order(WorkerCommand::MeasureOne(entry.owner.export, to));
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
 
@@ -379,35 +388,35 @@ impl WorkerPool {
                 "{address}: this is in force, but cannot be kept now: look at the disk with the state folder"
             )
         };
-        let record = self.registry.get(address).ok_or_else(hung)?;
+        let entry = self.registry.get(address).ok_or_else(hung)?;
         let (to, from) = bounded(1);
-        let member = self.workers.get(usize::from(record.owner.worker)).ok_or_else(hung)?;
-        member.order(WorkerCommand::Clear(record.owner.export, what, to));
+        let worker = self.workers.get(usize::from(entry.owner.worker)).ok_or_else(hung)?;
+        worker.order(WorkerCommand::Clear(entry.owner.export, what, to));
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
 
-    fn ask(&self, owner: Owner) -> Option<ExportSnapshot> {
+    fn request(&self, owner: Owner) -> Option<ExportSnapshot> {
         let (to, from) = bounded(1);
         self.workers.get(usize::from(owner.worker))?.order(WorkerCommand::Export(owner.export, to));
         from.recv_timeout(PATIENCE).ok()?
     }
 }
 
-fn view(record: &ExportEntry, snapshot: ExportSnapshot, degraded: bool, stuck: bool) -> ExportView {
+fn view(entry: &ExportEntry, snapshot: ExportSnapshot, degraded: bool, stuck: bool) -> ExportView {
     ExportView {
-        address: record.wanted.address,
-        path: match &record.wanted.image {
+        address: entry.wanted.address,
+        path: match &entry.wanted.image {
             Image::File(options) => Some(options.path.clone()),
             Image::Null { .. } => None,
         },
-        way: record.way.describe(snapshot.read_only),
-        worker: record.owner.worker,
+        way: entry.info.describe(snapshot.read_only),
+        worker: entry.owner.worker,
         read_only: snapshot.read_only,
-        durability: record.settings.durability,
+        durability: entry.settings.durability,
         geometry: snapshot.geometry,
         degraded,
         stuck,
-        replaced: record.replaced.is_some(),
+        replaced: entry.replaced.is_some(),
         in_flight: snapshot.in_flight,
         config: snapshot.config,
         mask: snapshot.mask,

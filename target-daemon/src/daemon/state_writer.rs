@@ -25,7 +25,7 @@ use crate::privilege::{self, Role};
 use crate::shelf::{Belongs, Export, Saved};
 use crate::store::Data;
 use crate::wire::aoe::Address;
-use crate::worker::{SaveRequest, SaveAck, WorkerCommand, Waker};
+use crate::worker::{SaveAck, SaveRequest, Waker, WorkerCommand};
 
 /// States that may wait to be written.
 const WAITING_MAX: usize = 64;
@@ -201,7 +201,7 @@ fn tell(workers: &[(Sender<WorkerCommand>, Waker)], keep: &SaveRequest) {
     let kept = SaveAck { export: keep.export, number: keep.number, revision: keep.revision };
     // A worker that does not take it hangs in a store: its host asks again.
     let _ = orders.send_timeout(WorkerCommand::Saved(kept), AGAIN);
-    waker.ring();
+    waker.notify();
 }
 
 /// The text of a state, in place of the file's.

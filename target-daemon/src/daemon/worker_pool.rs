@@ -12,9 +12,9 @@ use log::{info, warn};
 use super::exports::Opened;
 use super::failure::Failure;
 use super::interface::{Interface, PlacedLane, names_of};
-use super::state_writer::StateWriter;
 use super::plan;
 use super::registry::{ExportEntry, ExportRegistry};
+use super::state_writer::StateWriter;
 use super::watch::Watcher;
 use crate::config::{self, Idle, Serve};
 use crate::link::{Counter, Owned};
@@ -24,8 +24,8 @@ use crate::shelf::Shelf;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, WorkerChannels, IdlePolicy, WorkerCommand, Owner, WorkerConfig, SharedLane, Snapshot, Tracer, Waker,
-    WithExports, Worker,
+    self, Directory, IdlePolicy, Owner, SharedLane, Snapshot, Tracer, Waker, WithExports, Worker,
+    WorkerChannels, WorkerCommand, WorkerConfig,
 };
 
 /// An adaptive worker spins this long after its last frame. A sleeping worker
@@ -80,7 +80,7 @@ impl WorkerPool {
         let workers = plan::workers(options, interfaces.iter().map(|i| i.facts.queues));
         let cores = plan::cores(options)?;
         let shared: Arc<[SharedLane]> = lanes.iter().map(|lane| share(lane, interfaces)).collect();
-        let (shelves, directory, roster) = distribute(exports, workers, options)?;
+        let (shelves, directory, registry) = distribute(exports, workers, options)?;
         let mut groups: Vec<Vec<(u16, _)>> = (0..workers).map(|_| Vec::new()).collect();
         for (id, lane) in lanes.into_iter().enumerate() {
             if let Some(group) = groups.get_mut(lane.worker) {
@@ -93,15 +93,15 @@ impl WorkerPool {
             .collect();
         let exchange =
             WorkerChannels::connect(&chunks).map_err(|e| Failure::machine("cannot make an eventfd", e))?;
-        let keeper = options.service.state.0.as_deref();
-        let keeper = keeper.map(|folder| StateWriter::new(folder, names_of(interfaces)));
-        let mut team = Self {
+        let writer = options.service.state.0.as_deref();
+        let writer = writer.map(|folder| StateWriter::new(folder, names_of(interfaces)));
+        let mut pool = Self {
             workers: Vec::new(),
             lanes: Arc::clone(&shared),
             directory: Arc::clone(&directory),
-            registry: roster,
+            registry,
             in_flight: plan::in_flight(options),
-            state_writer: keeper.transpose()?,
+            state_writer: writer.transpose()?,
             watcher: Watcher::start()?,
         };
         let seats = groups.into_iter().zip(shelves).zip(exchange).enumerate();
@@ -114,18 +114,18 @@ impl WorkerPool {
                 directory: Arc::clone(&directory),
                 channels: exchange,
                 buffer_count: options.buffer_count,
-                in_flight: team.in_flight,
+                in_flight: pool.in_flight,
             };
             let mut worker = Worker::new(parts);
-            if let Some(keeper) = &team.state_writer {
-                worker.set_state_writer(keeper.inbox());
+            if let Some(writer) = &pool.state_writer {
+                worker.set_state_writer(writer.inbox());
             }
-            team.workers.push(WorkerHandle::start(worker, waker, index, cores.get(index).copied(), options)?);
+            pool.workers.push(WorkerHandle::start(worker, waker, index, cores.get(index).copied(), options)?);
         }
-        let inboxes = team.workers.iter().map(|member| (member.orders.clone(), member.waker.clone()));
+        let inboxes = pool.workers.iter().map(|worker| (worker.orders.clone(), worker.waker.clone()));
         let inboxes = inboxes.collect();
-        team.state_writer.as_mut().map_or(Ok(()), |keeper| keeper.start(inboxes))?;
-        Ok(team)
+        pool.state_writer.as_mut().map_or(Ok(()), |writer| writer.start(inboxes))?;
+        Ok(pool)
     }
 
     /// Who keeps what hosts set, and the data that they use.
@@ -159,9 +159,9 @@ impl WorkerPool {
         });
         let audience: Vec<(Address, Mac)> = audience.collect();
         let first = self.lanes.iter().find(|lane| lane.interface == interface);
-        let member = first.and_then(|lane| self.workers.get(usize::from(lane.worker)));
-        if let Some(member) = member {
-            member.order(WorkerCommand::Announce { interface, audience });
+        let worker = first.and_then(|lane| self.workers.get(usize::from(lane.worker)));
+        if let Some(worker) = worker {
+            worker.order(WorkerCommand::Announce { interface, audience });
         }
     }
 
@@ -184,8 +184,8 @@ impl WorkerPool {
     /// asked: one that still has orders to carry out is not, so that nothing
     /// piles up where a store does not answer.
     pub fn measure(&self) -> bool {
-        let idle = self.workers.iter().filter(|member| member.orders.is_empty());
-        idle.inspect(|member| member.order(WorkerCommand::Measure)).count() == self.workers.len()
+        let idle = self.workers.iter().filter(|worker| worker.orders.is_empty());
+        idle.inspect(|worker| worker.order(WorkerCommand::Measure)).count() == self.workers.len()
     }
 
     /// The size of every export in sectors, as it was last seen.
@@ -205,7 +205,7 @@ impl WorkerPool {
 
     /// How often each worker has turned.
     pub fn heartbeats(&self) -> Vec<u64> {
-        self.workers.iter().map(|member| member.waker.heartbeats()).collect()
+        self.workers.iter().map(|worker| worker.waker.heartbeats()).collect()
     }
 
     /// Whether all have done what was asked of them so far, and what others
@@ -217,10 +217,10 @@ impl WorkerPool {
             let before = self.heartbeats();
             let settled = || {
                 let turned = self.heartbeats().iter().zip(&before).all(|(now, before)| *now > before + 1);
-                turned && self.workers.iter().all(|member| member.orders.is_empty())
+                turned && self.workers.iter().all(|worker| worker.orders.is_empty())
             };
             while !settled() && Instant::now() < deadline {
-                self.workers.iter().for_each(|member| member.waker.ring());
+                self.workers.iter().for_each(|worker| worker.waker.notify());
                 thread::sleep(DRAIN_ROUND);
             }
             settled()
@@ -234,8 +234,8 @@ impl WorkerPool {
 
     /// Has all workers tell of single requests and frames, or no more.
     pub fn trace(&self, tracer: Option<&Tracer>) {
-        for member in &self.workers {
-            member.order(WorkerCommand::Trace(tracer.cloned()));
+        for worker in &self.workers {
+            worker.order(WorkerCommand::Trace(tracer.cloned()));
         }
     }
 
@@ -247,8 +247,8 @@ impl WorkerPool {
     /// Drains and ends all workers; returns their last report, and what a store
     /// that does not answer has left behind.
     pub fn stop(mut self, interfaces: &[Interface]) -> (String, Left) {
-        for member in &self.workers {
-            member.order(WorkerCommand::Drain);
+        for worker in &self.workers {
+            worker.order(WorkerCommand::Drain);
         }
         let deadline = Instant::now() + DRAIN_LIMIT;
         // In two rounds, because a worker that is idle now may still get a
@@ -267,13 +267,13 @@ impl WorkerPool {
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
         }
-        if let Some(keeper) = &mut self.state_writer {
+        if let Some(writer) = &mut self.state_writer {
             // It has the workers' inboxes, whose end is theirs.
-            keeper.stop();
+            writer.stop();
         }
-        let members = self.workers.len();
+        let workers = self.workers.len();
         let ended = self.join();
-        let mut left = Left { workers: members - ended.len(), requests: 0 };
+        let mut left = Left { workers: workers - ended.len(), requests: 0 };
         for (address, count) in ended.iter().flat_map(|snapshot| &snapshot.unfinished) {
             warn!("{address}: {count} request(s) not finished: their initiators will resend them");
             left.requests += count;
@@ -285,10 +285,10 @@ impl WorkerPool {
     /// Ends the workers and returns their last snapshots. A worker that is
     /// stuck in a store is left behind: it ends with the process.
     fn join(&mut self) -> Vec<Snapshot> {
-        for member in &mut self.workers {
+        for worker in &mut self.workers {
             // The end of its orders ends a worker, also when its inbox is full.
-            member.orders = bounded(0).0;
-            member.waker.ring();
+            worker.orders = bounded(0).0;
+            worker.waker.notify();
         }
         let deadline = Instant::now() + PATIENCE;
         let threads: Vec<_> = self.workers.iter_mut().filter_map(|m| m.thread.take()).collect();
@@ -302,8 +302,8 @@ impl WorkerPool {
     /// What the workers have counted; without those that do not answer.
     pub fn snapshots(&self, exports: WithExports) -> Vec<Snapshot> {
         let (to, from) = bounded(self.workers.len());
-        for member in &self.workers {
-            member.order(WorkerCommand::Report(to.clone(), exports));
+        for worker in &self.workers {
+            worker.order(WorkerCommand::Report(to.clone(), exports));
         }
         drop(to);
         let deadline = Instant::now() + PATIENCE;
@@ -324,7 +324,7 @@ impl WorkerHandle {
             Idle::Adaptive => IdlePolicy::Adaptive { spin: SPIN },
             Idle::Spin => IdlePolicy::Spin,
         };
-        let bed = worker.waiter(&waker).map_err(|e| Failure::machine("cannot wait for the lanes", e))?;
+        let waiter = worker.waiter(&waker).map_err(|e| Failure::machine("cannot wait for the lanes", e))?;
         let body = move || {
             if let Some(core) = core {
                 if core_affinity::set_for_current(core) {
@@ -334,7 +334,7 @@ impl WorkerHandle {
                 }
             }
             privilege::enter(Role::Worker);
-            worker::run(worker, &inbox, &bed, idle)
+            worker::run(worker, &inbox, &waiter, idle)
         };
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
@@ -346,16 +346,16 @@ impl WorkerHandle {
     /// As [`Self::order`], but waits for room: `false` if the worker does not
     /// answer, or has ended.
     pub(super) fn insist(&self, order: WorkerCommand) -> bool {
-        self.waker.ring();
+        self.waker.notify();
         let sent = self.orders.send_timeout(order, PATIENCE).is_ok();
-        self.waker.ring();
+        self.waker.notify();
         sent
     }
 
     /// As [`Self::order`]: `false` if it was not taken.
     pub(super) fn offer(&self, order: WorkerCommand) -> bool {
         let sent = self.orders.try_send(order).is_ok();
-        self.waker.ring();
+        self.waker.notify();
         sent
     }
 
@@ -385,15 +385,15 @@ fn distribute(
 ) -> Result<(Vec<Shelf>, Arc<Directory>, ExportRegistry), Failure> {
     let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
     let mut ways = Vec::new();
-    for (at, Opened { export, way, source }) in exports.into_iter().enumerate() {
+    for (at, Opened { export, info, source }) in exports.into_iter().enumerate() {
         let address = export.state.settings.address;
-        ways.push((address, (way, source)));
+        ways.push((address, (info, source)));
         let wanted = options.exports.iter().find(|wanted| wanted.address == address);
         let worker = plan::worker_of(wanted, at, workers);
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
         shelf.insert(export).map_err(Failure::request)?;
     }
-    let mut roster = ExportRegistry::new(workers);
+    let mut registry = ExportRegistry::new(workers);
     let mut rows = Vec::new();
     for (worker, shelf) in shelves.iter().enumerate() {
         for (index, export) in shelf.iter().enumerate() {
@@ -401,9 +401,9 @@ fn distribute(
             let settings = &export.state.settings;
             rows.push((settings.address, owner));
             let wanted = options.exports.iter().find(|wanted| wanted.address == settings.address);
-            let way = ways.iter().find(|(address, _)| *address == settings.address);
-            if let (Some(wanted), Some((_, (way, source)))) = (wanted, way) {
-                roster.enter(ExportEntry::new(wanted, owner, *way, source.clone(), settings.clone()));
+            let info = ways.iter().find(|(address, _)| *address == settings.address);
+            if let (Some(wanted), Some((_, (info, source)))) = (wanted, info) {
+                registry.enter(ExportEntry::new(wanted, owner, *info, source.clone(), settings.clone()));
             }
         }
     }
@@ -411,7 +411,7 @@ fn distribute(
     for export in shelves.iter().flat_map(Shelf::iter) {
         directory.note_size(export.state.settings.address, export.state.geometry.sectors);
     }
-    Ok((shelves, Arc::new(directory), roster))
+    Ok((shelves, Arc::new(directory), registry))
 }
 
 /// `past`: service times of exports that are gone; the workers still count their

@@ -1,4 +1,4 @@
-//! The ledger of a UMEM: who has each chunk.
+//! The chunk table of a UMEM: the state and owner of each chunk.
 
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -87,21 +87,27 @@ impl ChunkTable {
     /// Chunks with the kernel for receiving.
     pub fn filled(&self) -> u32 {
         // In this order nothing is received that was not filled before.
-        let received = self.sum(|books| &books.received);
+        let received = self.sum(|totals| &totals.received);
         self.filled.load(Ordering::Acquire).wrapping_sub(received)
     }
 
     /// Chunks with the kernel for sending.
     pub fn sending(&self) -> u32 {
         let completed = self.completed.load(Ordering::Acquire);
-        self.sum(|books| &books.posted).wrapping_sub(completed)
+        self.sum(|totals| &totals.posted).wrapping_sub(completed)
     }
 
     /// Moves a chunk of, or to, this holder. Refused if it is not in `from`.
     #[inline]
-    pub fn shift(&self, chunk: u32, holder: ChunkOwner, from: ChunkState, to: ChunkState) -> Result<(), WrongState> {
+    pub fn shift(
+        &self,
+        chunk: u32,
+        owner: ChunkOwner,
+        from: ChunkState,
+        to: ChunkState,
+    ) -> Result<(), WrongState> {
         let place = self.chunks.get(chunk as usize).ok_or(WrongState)?;
-        let (before, after) = (code(from, holder), code(to, holder));
+        let (before, after) = (code(from, owner), code(to, owner));
         if from == ChunkState::Fill {
             place
                 .compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed)
@@ -128,17 +134,17 @@ impl ChunkTable {
 
     /// So many chunks more are no longer with the kernel for receiving.
     #[inline]
-    pub fn note_received(&self, holder: ChunkOwner, chunks: u32) {
-        if let Some(books) = self.totals.get(holder.index()) {
-            add(&books.received, chunks);
+    pub fn note_received(&self, owner: ChunkOwner, chunks: u32) {
+        if let Some(totals) = self.totals.get(owner.index()) {
+            add(&totals.received, chunks);
         }
     }
 
     /// So many chunks more are with the kernel for sending. Say so before they are.
     #[inline]
-    pub fn note_posted(&self, holder: ChunkOwner, chunks: u32) {
-        if let Some(books) = self.totals.get(holder.index()) {
-            add(&books.posted, chunks);
+    pub fn note_posted(&self, owner: ChunkOwner, chunks: u32) {
+        if let Some(totals) = self.totals.get(owner.index()) {
+            add(&totals.posted, chunks);
         }
     }
 
@@ -153,28 +159,28 @@ impl ChunkTable {
     }
 
     /// Whether a chunk is free, and this holder's.
-    pub fn is_free(&self, chunk: u32, holder: ChunkOwner) -> bool {
-        let free = code(ChunkState::Free, holder);
+    pub fn is_free(&self, chunk: u32, owner: ChunkOwner) -> bool {
+        let free = code(ChunkState::Free, owner);
         self.chunks.get(chunk as usize).is_some_and(|place| place.load(Ordering::Acquire) == free)
     }
 
     /// Counts the chunks in a place, of this holder.
-    pub fn count(&self, place: ChunkState, holder: ChunkOwner) -> u32 {
-        let wanted = code(place, holder);
-        self.chunks.iter().filter(|at| at.load(Ordering::Relaxed) == wanted).count() as u32
+    pub fn count(&self, place: ChunkState, owner: ChunkOwner) -> u32 {
+        let config = code(place, owner);
+        self.chunks.iter().filter(|at| at.load(Ordering::Relaxed) == config).count() as u32
     }
 
     fn sum(&self, of: impl Fn(&LaneTotals) -> &AtomicU32) -> u32 {
-        self.totals.iter().fold(0, |sum, books| sum.wrapping_add(of(books).load(Ordering::Acquire)))
+        self.totals.iter().fold(0, |sum, totals| sum.wrapping_add(of(totals).load(Ordering::Acquire)))
     }
 }
 
 /// Place and holder in a byte. What the kernel has is nobody's.
 #[inline]
-fn code(place: ChunkState, holder: ChunkOwner) -> u8 {
+fn code(place: ChunkState, owner: ChunkOwner) -> u8 {
     match place {
         ChunkState::Fill | ChunkState::Tx => place as u8,
-        ChunkState::Free | ChunkState::User => holder.0 << 2 | place as u8,
+        ChunkState::Free | ChunkState::User => owner.0 << 2 | place as u8,
     }
 }
 

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::chunk_table::{ChunkOwner, LANES_MAX, ChunkTable, ChunkState};
+use super::chunk_table::{ChunkOwner, ChunkState, ChunkTable, LANES_MAX};
 use super::pool::Pool;
 use super::shared_queues::SharedQueues;
-use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Umem, RingStatistics, Rings};
+use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, RingStatistics, Rings, Umem};
 
 /// What a lane counts, since it was opened.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -73,17 +73,17 @@ pub struct Lane<R: Rings> {
 impl<R: Rings> Lane<R> {
     /// A lane for each of the rings, which have one `supply` and one `memory`,
     /// with the fill ring full. No lane for more than [`LANES_MAX`].
-    pub(super) fn open(rings: Vec<R>, supply: R::FillCompletion, memory: &Umem) -> Vec<Self> {
-        let (chunks, lanes) = (memory.chunks(), rings.len().min(LANES_MAX));
+    pub(super) fn open(rings: Vec<R>, fill_completion: R::FillCompletion, umem: &Umem) -> Vec<Self> {
+        let (chunks, lanes) = (umem.chunks(), rings.len().min(LANES_MAX));
         let Some(first) = ChunkOwner::lane(0) else { return Vec::new() };
-        let ledger = Arc::new(ChunkTable::new(chunks, lanes, first));
-        let stock = Arc::new(SharedQueues::new(supply, chunks, lanes));
+        let table = Arc::new(ChunkTable::new(chunks, lanes, first));
+        let queues = Arc::new(SharedQueues::new(fill_completion, chunks, lanes));
         let lane = |(index, rings)| {
             let mut lane = Self {
                 rings,
-                umem: memory.clone(),
-                pool: Pool::new(Arc::clone(&ledger), ChunkOwner::lane(index)?),
-                queues: Arc::clone(&stock),
+                umem: umem.clone(),
+                pool: Pool::new(Arc::clone(&table), ChunkOwner::lane(index)?),
+                queues: Arc::clone(&queues),
                 chain: Chain::Start,
                 claimed: 0,
                 outbox: Vec::with_capacity(BATCH),
@@ -197,7 +197,7 @@ impl<R: Rings> Lane<R> {
         }
         let Ok(warm) = self.duplicate(frame) else { return };
         *frame = warm;
-        // Cannot fail: the ledger gave it to the frame.
+        // Cannot fail: the chunk table gave it to the frame.
         let given = self.pool.free_cold(self.umem.chunk_of(from), ChunkState::User);
         debug_assert!(given.is_ok());
     }
@@ -341,7 +341,7 @@ impl<R: Rings> Lane<R> {
         Some(frame)
     }
 
-    /// Checks a descriptor against the area and the ledger, and takes its chunk
+    /// Checks a descriptor against the area and the chunk table, and takes its chunk
     /// over from the kernel.
     fn claim(&mut self, descriptor: Descriptor) -> Option<u32> {
         let chunk = self.umem.chunk_at(descriptor.addr)?;
@@ -383,7 +383,7 @@ impl<R: Rings> Lane<R> {
     }
 
     fn free(&mut self, addr: u32, from: ChunkState) {
-        // Cannot fail for a frame's own chunk: the ledger gave it to the frame.
+        // Cannot fail for a frame's own chunk: the chunk table gave it to the frame.
         let given = self.pool.give(self.umem.chunk_of(addr), from);
         debug_assert!(given.is_ok());
     }

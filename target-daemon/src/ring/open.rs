@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig, UmemConfig};
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig as XskConfig, UmemConfig};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem as XskUmem};
 
 use super::chunk_table::LANES_MAX;
-use super::xsk::{BoundMode, XskRings, XskFillCompletion};
+use super::xsk::{BoundMode, XskFillCompletion, XskRings};
 use super::{Lane, Umem};
 
 /// How long a bind is repeated while the kernel still tears down the socket
@@ -144,15 +144,15 @@ pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
 ///
 /// Those of [`OpenError`].
 pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
-    let (umem, homes) = make_umem(wanted)?;
-    let memory = memory_of(&umem, &homes, wanted)?;
-    let homes: Arc<[FrameDesc]> = homes.into();
+    let (umem, chunk_descriptors) = make_umem(wanted)?;
+    let memory = memory_of(&umem, &chunk_descriptors, wanted)?;
+    let chunk_descriptors: Arc<[FrameDesc]> = chunk_descriptors.into();
     let ((tx, rx, own), mode) = bind(&umem, wanted)?;
     let Some((fill, completion)) = own else {
         return Err(bind_error(wanted, io::Error::other("the UMEM has no rings of its own")));
     };
-    let supply = XskFillCompletion::new(fill, completion, Arc::clone(&homes), wanted);
-    let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&homes), mode, wanted);
+    let fill_completion = XskFillCompletion::new(fill, completion, Arc::clone(&chunk_descriptors), wanted);
+    let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&chunk_descriptors), mode, wanted);
     // Of several sockets in zero-copy mode the kernel takes descriptors one by one in
     // turn, and the driver would send pieces of different frames as one
     // (xsk_tx_peek_desc, Linux 6.18).
@@ -166,10 +166,10 @@ pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<Xs
     for rings in &all {
         set_options(rings, wanted)?;
     }
-    Ok(Lane::open(all, supply, &memory))
+    Ok(Lane::open(all, fill_completion, &memory))
 }
 
-fn make_umem(wanted: &SocketConfig) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
+fn make_umem(wanted: &SocketConfig) -> Result<(XskUmem, Vec<FrameDesc>), OpenError> {
     let size = |what, value, remedy| OpenError::Size { what, value, remedy };
     let power = "give a power of two";
     let chunk = "give 2048 or 4096 (a chunk is at most one page)";
@@ -186,16 +186,20 @@ fn make_umem(wanted: &SocketConfig) -> Result<(Umem, Vec<FrameDesc>), OpenError>
         wanted.chunks,
         "give at least 1, and at most 4 GiB in all",
     ))?;
-    Umem::new(config, chunks, wanted.huge_pages).map_err(|e| OpenError::Umem {
+    XskUmem::new(config, chunks, wanted.huge_pages).map_err(|e| OpenError::Umem {
         mib: (u64::from(wanted.chunks) * u64::from(wanted.chunk_bytes)) >> 20,
         huge: if wanted.huge_pages { " on huge pages" } else { "" },
         source: source_of(&e),
     })
 }
 
-fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &SocketConfig) -> Result<Umem, OpenError> {
+fn memory_of(
+    umem: &XskUmem,
+    chunk_descriptors: &[FrameDesc],
+    wanted: &SocketConfig,
+) -> Result<Umem, OpenError> {
     let area = || {
-        let mut first = *homes.first()?;
+        let mut first = *chunk_descriptors.first()?;
         let headroom = first.addr();
         // SAFETY: nothing has been handed to the kernel yet, and no other
         // reference into the UMEM exists.
@@ -206,11 +210,9 @@ fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &SocketConfig) -> Result<
         // SAFETY: `start` is `headroom` bytes into the mapping.
         let base = NonNull::new(unsafe { start.sub(headroom) })?;
         // SAFETY: the mapping has `chunks * chunk_bytes` bytes and lives as
-        // long as a `Umem` handle does; only the kernel and `Memory` use it:
+        // long as an `XskUmem` handle does; only the kernel and `Umem` use it:
         // `XskRings` reads and writes descriptors, never data.
-        unsafe {
-            Umem::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone()))
-        }
+        unsafe { Umem::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone())) }
     };
     area().ok_or(OpenError::Size {
         what: "number of chunks",
@@ -222,7 +224,7 @@ fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &SocketConfig) -> Result<
 type Queues = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
 /// The best mode that is wanted and possible, in this order.
-fn bind(umem: &Umem, wanted: &SocketConfig) -> Result<(Queues, BoundMode), OpenError> {
+fn bind(umem: &XskUmem, wanted: &SocketConfig) -> Result<(Queues, BoundMode), OpenError> {
     // Without a copy is worth more than frames longer than a chunk, unless the
     // interface has such frames.
     let modes = match wanted.long_frames {
@@ -246,7 +248,7 @@ fn bind(umem: &Umem, wanted: &SocketConfig) -> Result<(Queues, BoundMode), OpenE
     Err(bind_error(wanted, refusal))
 }
 
-fn bind_patiently(umem: &Umem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
+fn bind_patiently(umem: &XskUmem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
     let started = Instant::now();
     loop {
         match bind_once(umem, wanted, mode) {
@@ -258,9 +260,9 @@ fn bind_patiently(umem: &Umem, wanted: &SocketConfig, mode: BindFlags) -> io::Re
     }
 }
 
-fn bind_once(umem: &Umem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
+fn bind_once(umem: &XskUmem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
     let ring = |n: u32| n.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
-    let config = SocketConfig::builder()
+    let config = XskConfig::builder()
         .rx_queue_size(ring(wanted.rx_ring)?)
         .tx_queue_size(ring(wanted.tx_ring)?)
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)

@@ -1,10 +1,10 @@
-//! A lane's chunks: its free list, and its moves in the ledger.
+//! A lane's chunks: its free list, and its moves in the chunk table.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::chunk_table::{ChunkOwner, ChunkTable, WrongState, ChunkState};
+use super::chunk_table::{ChunkOwner, ChunkState, ChunkTable, WrongState};
 
 /// The free chunks of a lane, and what it has in frames.
 ///
@@ -32,12 +32,12 @@ pub struct Imbalance {
 }
 
 impl Pool {
-    /// The pool of a lane, with the chunks that the ledger says are free and its
+    /// The pool of a lane, with the chunks that the chunk table says are free and its
     /// own.
-    pub fn new(ledger: Arc<ChunkTable>, holder: ChunkOwner) -> Self {
-        let mut free = VecDeque::with_capacity(ledger.total() as usize);
-        free.extend((0..ledger.total()).rev().filter(|chunk| ledger.is_free(*chunk, holder)));
-        Self { table: ledger, owner: holder, free }
+    pub fn new(table: Arc<ChunkTable>, owner: ChunkOwner) -> Self {
+        let mut free = VecDeque::with_capacity(table.total() as usize);
+        free.extend((0..table.total()).rev().filter(|chunk| table.is_free(*chunk, owner)));
+        Self { table, owner, free }
     }
 
     /// So many chunks were received: no longer with the kernel.
@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn a_chunk_of_one_lane_is_not_the_other_ones_to_move() {
         let [a, b] = [0, 1].map(|index| ChunkOwner::lane(index).unwrap());
-        let ledger = Arc::new(ChunkTable::new(2, 2, a));
-        let (mut first, mut second) = (Pool::new(Arc::clone(&ledger), a), Pool::new(Arc::clone(&ledger), b));
+        let table = Arc::new(ChunkTable::new(2, 2, a));
+        let (mut first, mut second) = (Pool::new(Arc::clone(&table), a), Pool::new(Arc::clone(&table), b));
         let chunk = first.take(ChunkState::User).unwrap();
         assert_eq!(second.give(chunk, ChunkState::User), Err(WrongState), "in a frame of the first");
         assert_eq!(second.take_shared(chunk), Err(WrongState), "not free");
@@ -206,18 +206,18 @@ mod tests {
     #[test]
     fn what_the_kernel_has_is_received_by_one_lane_only() {
         let [a, b] = [0, 1].map(|index| ChunkOwner::lane(index).unwrap());
-        let ledger = Arc::new(ChunkTable::new(1, 2, a));
-        let (mut first, mut second) = (Pool::new(Arc::clone(&ledger), a), Pool::new(Arc::clone(&ledger), b));
+        let table = Arc::new(ChunkTable::new(1, 2, a));
+        let (mut first, mut second) = (Pool::new(Arc::clone(&table), a), Pool::new(Arc::clone(&table), b));
         let chunk = first.take(ChunkState::Fill).unwrap();
-        ledger.note_filled(1);
+        table.note_filled(1);
         assert_eq!(second.shift(chunk, ChunkState::Fill, ChunkState::User), Ok(()));
         assert_eq!(first.shift(chunk, ChunkState::Fill, ChunkState::User), Err(WrongState));
         second.note_received(1);
         second.shift(chunk, ChunkState::User, ChunkState::Tx).unwrap();
         second.note_posted(1);
-        assert_eq!((ledger.filled(), ledger.sending()), (0, 1));
+        assert_eq!((table.filled(), table.sending()), (0, 1));
         first.give(chunk, ChunkState::Tx).unwrap();
-        ledger.note_completed(1);
-        assert_eq!((ledger.filled(), ledger.sending(), first.free()), (0, 0, 1));
+        table.note_completed(1);
+        assert_eq!((table.filled(), table.sending(), first.free()), (0, 0, 1));
     }
 }

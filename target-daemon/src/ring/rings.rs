@@ -34,7 +34,7 @@ pub struct RingStatistics {
 
 /// The rx and tx ring of a socket: the kernel's or a fake's.
 ///
-/// The caller (`Lane`) keeps the ledger: an address goes to `transmit` only when
+/// The caller (`Lane`) keeps the chunk table: an address goes to `transmit` only when
 /// its chunk is not with the kernel already.
 pub trait Rings {
     /// The fill and completion ring that go with them.
@@ -62,7 +62,7 @@ pub trait Rings {
 }
 
 /// The fill and completion ring of a UMEM at a queue. All sockets there share
-/// them, so one thread at a time uses them (`Stock`), and, as with `Rings`, an
+/// them, so one thread at a time uses them (`SharedQueues`), and, as with `Rings`, an
 /// address goes to `fill` only when its chunk is not with the kernel already.
 pub trait FillCompletion {
     /// Hands chunks to the kernel for receiving: all of `addrs`, or none.

@@ -1,7 +1,7 @@
-//! The stock of a UMEM: what all lanes of a queue draw from and return to.
+//! The queues that all lanes of a UMEM share: fill ring, completion ring, and free chunks.
 //!
 //! ```text
-//!              ┌────────────── stock, one lane at a time ─────────────┐
+//!              ┌────────────── shared, one lane at a time ─────────────┐
 //!  lane 0 ◄──► │  fill ring ◄── free chunks ◄── completion ring       │ ◄──► kernel
 //!  lane 1 ◄──► └──────────────────────────────────────────────────────┘
 //! ```
@@ -11,7 +11,7 @@
 //! chunks, so no lane waits for another to wake up. A lane alone finds the lock
 //! open always.
 
-use super::chunk_table::{ChunkOwner, ChunkTable, ChunkState};
+use super::chunk_table::{ChunkOwner, ChunkState, ChunkTable};
 use super::pool::{Imbalance, Pool};
 use super::rings::FillCompletion;
 use super::{BATCH, Umem};
@@ -42,31 +42,31 @@ struct Shared<S> {
 }
 
 impl<S: FillCompletion> SharedQueues<S> {
-    /// The stock of `lanes` lanes over `chunks` chunks.
+    /// Queues for `lanes` lanes over `chunks` chunks.
     ///
     /// At most half of the chunks are with the kernel for receiving, so that a
     /// reply that is longer than its request finds chunks to grow into; the rest is
     /// for frames.
-    pub fn new(supply: S, chunks: u32, lanes: usize) -> Self {
+    pub fn new(fill_completion: S, chunks: u32, lanes: usize) -> Self {
         let lanes = lanes.max(1) as u32;
-        let fill_max = supply.fill_size().saturating_mul(lanes).min(chunks / 2);
+        let fill_max = fill_completion.fill_size().saturating_mul(lanes).min(chunks / 2);
         let part = (chunks - fill_max) / lanes;
         // What a lane keeps while it sleeps is lost to the others.
         let keep = if lanes > 1 { part.min(KEEP_MAX) } else { part };
         let free = Vec::with_capacity(chunks as usize);
-        Self { shared: Mutex::new(Shared { rings: supply, free }), fill_max, keep }
+        Self { shared: Mutex::new(Shared { rings: fill_completion, free }), fill_max, keep }
     }
 
     /// Takes back the chunks of frames that have been sent. Returns how many
     /// addresses were not of such a frame.
-    pub fn reclaim(&self, pool: &mut Pool, memory: &Umem) -> u64 {
+    pub fn reclaim(&self, pool: &mut Pool, umem: &Umem) -> u64 {
         let (mut seen, mut strange) = (0, 0);
         let mut addrs = [0; BATCH];
         let mut shared = self.lock();
         loop {
             let n = shared.rings.complete(&mut addrs);
             for &addr in addrs.iter().take(n) {
-                let given = memory.chunk_at(addr).map(|chunk| pool.give(chunk, ChunkState::Tx));
+                let given = umem.chunk_at(addr).map(|chunk| pool.give(chunk, ChunkState::Tx));
                 strange += u32::from(given != Some(Ok(())));
             }
             seen += n as u32;
@@ -79,11 +79,11 @@ impl<S: FillCompletion> SharedQueues<S> {
 
     /// Hands free chunks to the kernel for receiving, and shares what the lane
     /// has too many of. Returns whether the kernel wants to be told.
-    pub fn refill(&self, pool: &mut Pool, memory: &Umem) -> bool {
+    pub fn refill(&self, pool: &mut Pool, umem: &Umem) -> bool {
         let idle = pool.table().filled() >= self.fill_max && pool.free() <= self.keep;
         // With nothing to do, another lane may go first.
         let Some(mut shared) = (if idle { self.try_lock() } else { Some(self.lock()) }) else { return false };
-        while self.fill_some(&mut shared, pool, memory) {}
+        while self.fill_some(&mut shared, pool, umem) {}
         while pool.free() > self.keep
             && let Some(chunk) = pool.give_shared()
         {
@@ -104,10 +104,10 @@ impl<S: FillCompletion> SharedQueues<S> {
         }
     }
 
-    /// Checks that the chunks that are nobody's are as many as the ledger says.
-    pub fn check(&self, ledger: &ChunkTable) -> Result<(), Imbalance> {
+    /// Checks that the shared free chunks are as many as the table says.
+    pub fn check(&self, table: &ChunkTable) -> Result<(), Imbalance> {
         let shared = self.lock();
-        let (counted, listed) = (ledger.count(ChunkState::Free, ChunkOwner::SHARED), shared.free.len() as u32);
+        let (counted, listed) = (table.count(ChunkState::Free, ChunkOwner::SHARED), shared.free.len() as u32);
         if counted == listed {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl<S: FillCompletion> SharedQueues<S> {
     }
 
     /// Fills a batch; `false` if nothing was missing, or nothing to be had.
-    fn fill_some(&self, shared: &mut Shared<S>, pool: &mut Pool, memory: &Umem) -> bool {
+    fn fill_some(&self, shared: &mut Shared<S>, pool: &mut Pool, umem: &Umem) -> bool {
         let missing = self.fill_max.saturating_sub(pool.table().filled()).min(shared.rings.fill_room());
         let mut addrs = [0; BATCH];
         let mut n = 0;
@@ -133,7 +133,7 @@ impl<S: FillCompletion> SharedQueues<S> {
                 debug_assert!(adopted.is_ok());
             }
             let Some(chunk) = pool.take(ChunkState::Fill) else { break };
-            *addr = memory.start_of(chunk).into();
+            *addr = umem.start_of(chunk).into();
             n += 1;
         }
         let addrs = addrs.get(..n).unwrap_or(&[]);
@@ -142,7 +142,7 @@ impl<S: FillCompletion> SharedQueues<S> {
             pool.note_received(n as u32);
             for &addr in addrs {
                 // Cannot fail: taken above.
-                let given = pool.give(memory.chunk_of(addr as u32), ChunkState::Fill);
+                let given = pool.give(umem.chunk_of(addr as u32), ChunkState::Fill);
                 debug_assert!(given.is_ok());
             }
             return false;

@@ -13,7 +13,7 @@ use crate::prefetch;
 /// A UMEM area, divided into chunks of a power of two.
 ///
 /// Access to its bytes goes through a [`Frame`], and the borrow of the frame is
-/// the borrow of the bytes: the ledger (`Pool`) puts a chunk into at most one
+/// the borrow of the bytes: the chunk table (`Pool`) puts a chunk into at most one
 /// frame, and never while the kernel has it.
 #[derive(Clone)]
 pub struct Umem {
@@ -121,7 +121,7 @@ impl Umem {
     /// frame comes without a stamp does not show this one again. No payload ever lies
     /// there: all frames in a chunk start at one address or behind it.
     ///
-    /// Call with an address that the ledger has just taken over from the kernel.
+    /// Call with an address that the chunk table has just taken over from the kernel.
     pub(super) fn take_stamp(&self, addr: u32) -> Option<u64> {
         let offset = addr & (self.chunk_bytes() - 1);
         if offset < Stamp::LEN as u32 || addr >= self.bytes {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
-use super::{BATCH, Descriptor, RingStatistics, Rings, FillCompletion, SocketConfig};
+use super::{BATCH, Descriptor, FillCompletion, RingStatistics, Rings, SocketConfig};
 
 /// Most `sendto` calls in one kick; what is left goes with the next one.
 const KICKS_MAX: u32 = 64;
@@ -28,7 +28,7 @@ pub struct XskRings {
     tx: TxQueue,
     umem: Umem,
     /// A descriptor for each chunk, at the address behind the headroom.
-    homes: Arc<[FrameDesc]>,
+    chunk_descriptors: Arc<[FrameDesc]>,
     /// The last descriptor received in each chunk whose frame did not start
     /// there: xsk-rs makes no descriptor for an address of ours.
     offset_descriptors: Vec<FrameDesc>,
@@ -44,7 +44,7 @@ pub struct XskRings {
 pub struct XskFillCompletion {
     fill: FillQueue,
     completion: CompQueue,
-    homes: Arc<[FrameDesc]>,
+    chunk_descriptors: Arc<[FrameDesc]>,
     chunk_shift: u32,
     fill_size: u32,
     scratch: [FrameDesc; BATCH],
@@ -54,13 +54,13 @@ impl XskFillCompletion {
     pub(super) fn new(
         fill: FillQueue,
         completion: CompQueue,
-        homes: Arc<[FrameDesc]>,
+        chunk_descriptors: Arc<[FrameDesc]>,
         wanted: &SocketConfig,
     ) -> Self {
         Self {
             fill,
             completion,
-            homes,
+            chunk_descriptors,
             chunk_shift: wanted.chunk_bytes.trailing_zeros(),
             fill_size: wanted.rx_ring,
             scratch: [FrameDesc::default(); BATCH],
@@ -72,7 +72,7 @@ impl XskRings {
     pub(super) fn new(
         (tx, rx): (TxQueue, RxQueue),
         umem: Umem,
-        homes: Arc<[FrameDesc]>,
+        chunk_descriptors: Arc<[FrameDesc]>,
         mode: BoundMode,
         wanted: &SocketConfig,
     ) -> Self {
@@ -80,8 +80,8 @@ impl XskRings {
             rx,
             tx,
             umem,
-            offset_descriptors: homes.to_vec(),
-            homes,
+            offset_descriptors: chunk_descriptors.to_vec(),
+            chunk_descriptors,
             chunk_shift: wanted.chunk_bytes.trailing_zeros(),
             tx_size: wanted.tx_ring,
             mode,
@@ -107,13 +107,13 @@ impl XskRings {
     /// The descriptor of an address, with its length set.
     fn describe(&self, descriptor: &Descriptor) -> Option<FrameDesc> {
         let chunk = (descriptor.addr >> self.chunk_shift) as usize;
-        let at_home = self.homes.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr);
+        let at_home = self.chunk_descriptors.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr);
         let mut desc = match at_home {
             Some(desc) => *desc,
             None => *self.offset_descriptors.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr)?,
         };
         // SAFETY: only the length inside `desc` is set; the slice that is made
-        // for it covers a chunk that `Lane`'s ledger says is not the kernel's,
+        // for it covers a chunk that `Lane`'s chunk table says is not the kernel's,
         // and no reference into it is alive during this call.
         unsafe { self.umem.data_mut(&mut desc) }.cursor().set_pos(descriptor.len as usize);
         desc.set_options(u32::from(descriptor.more));
@@ -133,7 +133,7 @@ impl Rings for XskRings {
         let n = unsafe { self.rx.consume(scratch) };
         for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
             let chunk = desc.addr() >> self.chunk_shift;
-            if self.homes.get(chunk).is_some_and(|home| home.addr() != desc.addr())
+            if self.chunk_descriptors.get(chunk).is_some_and(|home| home.addr() != desc.addr())
                 && let Some(stray) = self.offset_descriptors.get_mut(chunk)
             {
                 *stray = *desc;
@@ -162,7 +162,7 @@ impl Rings for XskRings {
             n += 1;
         }
         // SAFETY: as in `fill`: these chunks were a frame's until now, and the
-        // ledger has moved them to `Tx`.
+        // table has moved them to `Tx`.
         unsafe { self.tx.produce(descs.get(..n).unwrap_or(&[])) }
     }
 
@@ -209,13 +209,13 @@ impl FillCompletion for XskFillCompletion {
         let mut descs = [FrameDesc::default(); BATCH];
         let mut n = 0;
         for (to, addr) in descs.iter_mut().zip(addrs) {
-            let Some(home) = self.homes.get((addr >> self.chunk_shift) as usize) else {
+            let Some(home) = self.chunk_descriptors.get((addr >> self.chunk_shift) as usize) else {
                 return 0;
             };
             *to = *home;
             n += 1;
         }
-        // SAFETY: the addresses belong to this UMEM, and `Lane`'s ledger hands
+        // SAFETY: the addresses belong to this UMEM, and `Lane`'s chunk table hands
         // out only chunks that neither the kernel nor a frame has.
         unsafe { self.fill.produce(descs.get(..n).unwrap_or(&[])) }
     }

@@ -73,7 +73,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::shelf::{Acl, Settings};
-    use crate::store::{IoVec, Completion, Durability, Full, Geometry, Kind, Op, Store};
+    use crate::store::{Completion, Durability, Full, Geometry, IoVec, Kind, Op, Store};
     use crate::wire::identify::{Names, Text};
 
     /// A store that does nothing but grow by a sector with each operation.

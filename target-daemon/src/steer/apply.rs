@@ -12,20 +12,24 @@ use super::driver::{Driver, is_full, refuses};
 use super::error::SteerError;
 use super::journal::{Journal, Noted, Record};
 use super::plan::{Before, does, look, one_queue, settled};
-use super::rule_set::{Wanted, RuleSet, SteerRequest, ways};
+use super::rule_set::{RuleSet, SteerRequest, Wanted, ways};
 use crate::link::{FlowRoom, FlowRule};
 
 /// Does what is wished for; returns the lines to print.
-pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &SteerRequest) -> Result<Vec<String>, SteerError> {
-    if wish.queue_count < 2 {
-        return Ok(one_queue(wish));
+pub fn apply(
+    driver: &mut impl Driver,
+    journal: &mut Journal,
+    request: &SteerRequest,
+) -> Result<Vec<String>, SteerError> {
+    if request.queue_count < 2 {
+        return Ok(one_queue(request));
     }
     let lock = journal.lock()?;
-    let Some(before) = look(driver, journal, wish)? else { return Ok(one_queue(wish)) };
-    if let Some(way) = settled(&before, wish) {
+    let Some(before) = look(driver, journal, request)? else { return Ok(one_queue(request)) };
+    if let Some(way) = settled(&before, request) {
         return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.describe())]);
     }
-    let mut run = Run { driver, journal, wish, record: before.record.clone(), lines: Vec::new() };
+    let mut run = Run { driver, journal, request, record: before.record.clone(), lines: Vec::new() };
     run.forget_what_is_gone(&before)?;
     run.switch_on(&before)?;
     let outcome = run.first_way();
@@ -40,7 +44,7 @@ pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &SteerReques
 struct Run<'a, D> {
     driver: &'a mut D,
     journal: &'a Journal,
-    wish: &'a SteerRequest,
+    request: &'a SteerRequest,
     record: Record,
     lines: Vec<String>,
 }
@@ -81,13 +85,13 @@ impl<D: Driver> Run<'_, D> {
         let was = std::mem::replace(&mut self.record.switched_on, true);
         self.note()?;
         match self.driver.switch(true) {
-            Ok(()) => self.lines.push(format!("rules switched on (ntuple) on {}", self.wish.interface)),
+            Ok(()) => self.lines.push(format!("rules switched on (ntuple) on {}", self.request.interface)),
             // Some drivers take rules without it; the first one will tell.
             Err(error) if refuses(&error) => {
                 self.record.switched_on = was;
                 self.note()?;
             }
-            Err(error) => return Err(SteerError::kernel(&self.wish.interface, "switch rules on", error)),
+            Err(error) => return Err(SteerError::kernel(&self.request.interface, "switch rules on", error)),
         }
         Ok(())
     }
@@ -106,22 +110,22 @@ impl<D: Driver> Run<'_, D> {
     }
 
     fn first_way(&mut self) -> Result<(), SteerError> {
-        let wish = (self.wish.queues.clone(), self.wish.hosts.clone());
-        for way in ways(self.wish) {
+        let request = (self.request.queues.clone(), self.request.hosts.clone());
+        for way in ways(self.request) {
             if self.attempt(way, false)? || (self.has_others(way) && self.attempt(way, true)?) {
                 self.lines.push(format!("way: {}", way.describe()));
-                self.record.wished = Some(wish).filter(|_| !self.record.rules.is_empty());
+                self.record.wished = Some(request).filter(|_| !self.record.rules.is_empty());
                 return self.note();
             }
             self.lines.push(format!("the driver refuses: {}", way.describe()));
         }
-        let (interface, driver) = (self.wish.interface.clone(), self.wish.driver.clone());
+        let (interface, driver) = (self.request.interface.clone(), self.request.driver.clone());
         Err(SteerError::Refused { interface, driver })
     }
 
     /// Rules of earlier runs that this way has no use for.
     fn has_others(&self, way: RuleSet) -> bool {
-        let wanted = way.rules(self.wish);
+        let wanted = way.rules(self.request);
         self.record.rules.iter().any(|noted| !is_wanted(noted, &wanted))
     }
 
@@ -129,13 +133,14 @@ impl<D: Driver> Run<'_, D> {
     /// taken away before.
     fn attempt(&mut self, way: RuleSet, cleared: bool) -> Result<bool, SteerError> {
         let mut changes = Changes::default();
-        let wanted = way.rules(self.wish);
+        let wanted = way.rules(self.request);
         let first = if cleared { self.take_away_others(&wanted, &mut changes) } else { Ok(()) };
         match first.map_err(Stop::Fault).and_then(|()| self.take(&wanted, &mut changes)) {
             Ok(()) => Ok(true),
             Err(stop) => {
-                let interface = self.wish.interface.clone();
-                self.undo(changes).map_err(|fault| SteerError::HalfWay { interface, fault: Box::new(fault) })?;
+                let interface = self.request.interface.clone();
+                self.undo(changes)
+                    .map_err(|fault| SteerError::HalfWay { interface, fault: Box::new(fault) })?;
                 match stop {
                     Stop::Refused => Ok(false),
                     Stop::Fault(fault) => Err(fault),
@@ -190,7 +195,7 @@ impl<D: Driver> Run<'_, D> {
 
     /// Notes a rule, inserts it, and notes where it is.
     fn insert(&mut self, one: &Wanted, below: Option<u32>) -> Result<Noted, Stop> {
-        let name = &self.wish.interface;
+        let name = &self.request.interface;
         let room = self.driver.room().map_err(|e| SteerError::kernel(name, "read the room for rules", e))?;
         let place = place(room, &self.rules()?, below);
         let location = place.map_err(|()| SteerError::Full { interface: name.clone() })?;
@@ -208,13 +213,12 @@ impl<D: Driver> Run<'_, D> {
             Err(error) => {
                 self.record.rules.pop();
                 self.note()?;
-                let interface = self.wish.interface.clone();
+                let interface = self.request.interface.clone();
                 Err(match error {
                     error if refuses(&error) => Stop::Refused,
                     error if is_full(&error) => SteerError::Full { interface }.into(),
-                    error => {
-                        SteerError::kernel(&interface, format!("add a rule for {}", one.matches), error).into()
-                    }
+                    error => SteerError::kernel(&interface, format!("add a rule for {}", one.matches), error)
+                        .into(),
                 })
             }
         }
@@ -237,7 +241,9 @@ impl<D: Driver> Run<'_, D> {
     fn take_away(&mut self, noted: Noted) -> Result<(), SteerError> {
         if let Some(rule) = self.rules()?.iter().find(|rule| noted.is(rule)) {
             let what = || format!("take rule {} away", rule.location);
-            self.driver.remove(rule.location).map_err(|e| SteerError::kernel(&self.wish.interface, what(), e))?;
+            self.driver
+                .remove(rule.location)
+                .map_err(|e| SteerError::kernel(&self.request.interface, what(), e))?;
         }
         self.record.rules.retain(|one| *one != noted);
         self.note()
@@ -252,14 +258,14 @@ impl<D: Driver> Run<'_, D> {
 
     /// A rule of an earlier run, where it was, or where the driver likes.
     fn put_back(&mut self, old: Noted) -> Result<(), SteerError> {
-        let name = &self.wish.interface;
+        let name = &self.request.interface;
         let what = "put a rule of an earlier run back";
         let room = self.driver.room().map_err(|e| SteerError::kernel(name, what, e))?;
         let place = if room.driver_chooses { None } else { old.location };
         self.record.rules.push(Noted { location: place, ..old });
         self.note()?;
         let back = self.driver.insert(old.matches, old.queue, place);
-        let location = back.map_err(|e| SteerError::kernel(&self.wish.interface, what, e))?;
+        let location = back.map_err(|e| SteerError::kernel(&self.request.interface, what, e))?;
         self.record.rules.pop();
         self.record.rules.push(Noted { location: Some(location), ..old });
         self.note()
@@ -270,7 +276,7 @@ impl<D: Driver> Run<'_, D> {
     fn take_away_at(&mut self, noted: Noted) -> Result<(), SteerError> {
         let there = self.rules()?;
         if let Some(rule) = there.iter().find(|rule| Some(rule.location) == noted.location) {
-            let name = &self.wish.interface;
+            let name = &self.request.interface;
             self.driver.remove(rule.location).map_err(|e| SteerError::kernel(name, "take a rule away", e))?;
         }
         self.record.rules.retain(|one| *one != noted);
@@ -278,7 +284,7 @@ impl<D: Driver> Run<'_, D> {
     }
 
     fn rules(&self) -> Result<Vec<FlowRule>, SteerError> {
-        self.driver.rules().map_err(|e| SteerError::kernel(&self.wish.interface, "read the rules", e))
+        self.driver.rules().map_err(|e| SteerError::kernel(&self.request.interface, "read the rules", e))
     }
 
     fn note(&self) -> Result<(), SteerError> {

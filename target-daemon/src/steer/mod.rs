@@ -1,7 +1,7 @@
 //! `xblade steer`: which receive queue of a NIC the frames of AoE go to.
 //!
 //! ```text
-//! Wish (queues, hosts) ──► Way: sets of rules, the best first
+//! SteerRequest (queues, hosts) ──► RuleSet: sets of rules, the best first
 //!                            │ plan: what would be done
 //!                            │ apply: the first way that the driver takes
 //!                            ▼
@@ -49,11 +49,11 @@ pub enum Mode {
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct SteerOptions {
     /// The interface.
     pub interface: String,
     /// What to do.
-    pub deed: Mode,
+    pub mode: Mode,
     /// The queues to use; empty: queue 0, or all if hosts are named.
     pub queues: Vec<u32>,
     /// The hosts to spread over the queues.
@@ -65,22 +65,22 @@ pub struct Asked {
 /// # Errors
 ///
 /// A [`Fault`], after which the rules are those from before.
-pub fn steer(asked: &Asked) -> Result<Vec<String>, SteerError> {
-    let facts = Facts::read(&asked.interface);
+pub fn steer(options: &SteerOptions) -> Result<Vec<String>, SteerError> {
+    let facts = Facts::read(&options.interface);
     // It may have been asked for by another one.
-    let name = facts.as_ref().map_or(&asked.interface, |facts| &facts.name).clone();
+    let name = facts.as_ref().map_or(&options.interface, |facts| &facts.name).clone();
     let mut driver = NicDriver::of(&name);
     let mut journal = Journal::of(Path::new(DIRECTORY), &name);
-    if asked.deed == Mode::Revert {
+    if options.mode == Mode::Revert {
         // Also when the interface has changed since.
         return revert::revert(&mut driver, &mut journal, &name);
     }
     let facts = facts?;
-    let wish = request(asked, &facts)?;
+    let request = request(options, &facts)?;
     let about = about(&facts);
-    let rest = match asked.deed {
-        Mode::Plan => plan::plan(&driver, &journal, &wish)?,
-        _ => apply::apply(&mut driver, &mut journal, &wish)?,
+    let rest = match options.mode {
+        Mode::Plan => plan::plan(&driver, &journal, &request)?,
+        _ => apply::apply(&mut driver, &mut journal, &request)?,
     };
     Ok(std::iter::once(about).chain(rest).collect())
 }
@@ -91,8 +91,8 @@ fn about(facts: &Facts) -> String {
 }
 
 /// What is asked for, with what was left open.
-fn request(asked: &Asked, facts: &Facts) -> Result<SteerRequest, SteerError> {
-    let queues = match (asked.queues.as_slice(), asked.hosts.is_empty()) {
+fn request(options: &SteerOptions, facts: &Facts) -> Result<SteerRequest, SteerError> {
+    let queues = match (options.queues.as_slice(), options.hosts.is_empty()) {
         ([], true) => vec![0],
         ([], false) => (0..facts.queues).collect(),
         (queues, _) => queues.to_vec(),
@@ -104,7 +104,7 @@ fn request(asked: &Asked, facts: &Facts) -> Result<SteerRequest, SteerError> {
             last: facts.queues.saturating_sub(1),
         });
     }
-    if queues.len() > 1 && asked.hosts.is_empty() {
+    if queues.len() > 1 && options.hosts.is_empty() {
         return Err(SteerError::NoHosts);
     }
     Ok(SteerRequest {
@@ -113,6 +113,6 @@ fn request(asked: &Asked, facts: &Facts) -> Result<SteerRequest, SteerError> {
         mac: facts.mac,
         queue_count: facts.queues,
         queues,
-        hosts: asked.hosts.clone(),
+        hosts: options.hosts.clone(),
     })
 }

@@ -72,13 +72,13 @@ impl RuleSet {
     }
 
     /// The rules, the least specific first: it has to lie behind the others.
-    pub fn rules(self, wish: &SteerRequest) -> Vec<Wanted> {
-        let first = wish.queues.first().copied().unwrap_or(0);
+    pub fn rules(self, request: &SteerRequest) -> Vec<Wanted> {
+        let first = request.queues.first().copied().unwrap_or(0);
         let all = Wanted { matches: by(None, None, Some(AOE)), queue: first };
         let hosts = |ether_type| {
-            let queues = wish.queues.iter().copied().cycle();
+            let queues = request.queues.iter().copied().cycle();
             let rule = move |(host, queue)| Wanted { matches: by(None, Some(host), ether_type), queue };
-            wish.hosts.iter().copied().zip(queues).map(rule).collect::<Vec<_>>()
+            request.hosts.iter().copied().zip(queues).map(rule).collect::<Vec<_>>()
         };
         match self {
             Self::HostsOfType => [vec![all], hosts(Some(AOE))].concat(),
@@ -86,7 +86,7 @@ impl RuleSet {
             Self::HostsAndType => [vec![all], hosts(None)].concat(),
             Self::Hosts => hosts(None),
             Self::Type => vec![all],
-            Self::Destination => vec![Wanted { matches: by(Some(wish.mac), None, None), queue: first }],
+            Self::Destination => vec![Wanted { matches: by(Some(request.mac), None, None), queue: first }],
         }
     }
 }
@@ -101,21 +101,23 @@ fn by(destination: Option<[u8; 6]>, source: Option<[u8; 6]>, ether_type: Option<
 const FILTERS_BY_FIELD: [&str; 2] = ["igb", "igc"];
 
 /// The ways to try, in their order.
-pub fn ways(wish: &SteerRequest) -> Vec<RuleSet> {
-    let by_field = FILTERS_BY_FIELD.contains(&wish.driver.as_str());
-    let hosts: &[RuleSet] = match (wish.hosts.is_empty(), by_field) {
+pub fn ways(request: &SteerRequest) -> Vec<RuleSet> {
+    let by_field = FILTERS_BY_FIELD.contains(&request.driver.as_str());
+    let hosts: &[RuleSet] = match (request.hosts.is_empty(), by_field) {
         (true, _) => &[],
         (false, true) => &[RuleSet::Hosts],
-        (false, false) => &[RuleSet::HostsOfType, RuleSet::HostsOfTypeAlone, RuleSet::HostsAndType, RuleSet::Hosts],
+        (false, false) => {
+            &[RuleSet::HostsOfType, RuleSet::HostsOfTypeAlone, RuleSet::HostsAndType, RuleSet::Hosts]
+        }
     };
     [hosts, &[RuleSet::Type, RuleSet::Destination]].concat()
 }
 
 /// The first way that drivers of this name are known to take: `None` where
 /// nothing is known, `Some(None)` where it is known that there is none.
-pub fn known(wish: &SteerRequest) -> Option<Option<RuleSet>> {
-    let with_hosts = |way| if wish.hosts.is_empty() { RuleSet::Type } else { way };
-    match wish.driver.as_str() {
+pub fn known(request: &SteerRequest) -> Option<Option<RuleSet>> {
+    let with_hosts = |way| if request.hosts.is_empty() { RuleSet::Type } else { way };
+    match request.driver.as_str() {
         "mlx5_core" => Some(Some(with_hosts(RuleSet::HostsOfType))),
         "ice" => Some(Some(with_hosts(RuleSet::HostsOfTypeAlone))),
         "igb" | "igc" => Some(Some(with_hosts(RuleSet::Hosts))),
@@ -126,9 +128,9 @@ pub fn known(wish: &SteerRequest) -> Option<Option<RuleSet>> {
 }
 
 /// Whether a rule may catch frames that are wished elsewhere.
-pub fn catches(matches: FlowMatch, wish: &SteerRequest) -> bool {
+pub fn catches(matches: FlowMatch, request: &SteerRequest) -> bool {
     let FlowMatch::Ether { destination, source, ether_type } = matches else { return false };
     ether_type.is_none_or(|kind| kind == AOE)
-        && destination.is_none_or(|mac| mac == wish.mac)
-        && source.is_none_or(|mac| wish.hosts.is_empty() || wish.hosts.contains(&mac))
+        && destination.is_none_or(|mac| mac == request.mac)
+        && source.is_none_or(|mac| request.hosts.is_empty() || request.hosts.contains(&mac))
 }

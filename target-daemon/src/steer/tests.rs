@@ -49,13 +49,13 @@ impl Bench {
         Journal::of(&self.directory, "nic0")
     }
 
-    fn plan(&self, wish: &SteerRequest) -> Result<String, SteerError> {
-        Ok(plan::plan(&self.driver, &self.journal(), wish)?.join("\n"))
+    fn plan(&self, request: &SteerRequest) -> Result<String, SteerError> {
+        Ok(plan::plan(&self.driver, &self.journal(), request)?.join("\n"))
     }
 
-    fn apply(&mut self, wish: &SteerRequest) -> Result<String, SteerError> {
+    fn apply(&mut self, request: &SteerRequest) -> Result<String, SteerError> {
         let mut journal = self.journal();
-        Ok(apply::apply(&mut self.driver, &mut journal, wish)?.join("\n"))
+        Ok(apply::apply(&mut self.driver, &mut journal, request)?.join("\n"))
     }
 
     fn revert(&mut self) -> Result<String, SteerError> {

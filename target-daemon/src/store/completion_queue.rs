@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Completion, IoError, Full, Op};
+use super::{Completion, Full, IoError, Op};
 
 /// Completions that a synchronous engine holds before it refuses operations:
 /// far more than a worker submits between two harvests.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use super::{IoVec, IoError, SEGMENTS_MAX};
+use super::{IoError, IoVec, SEGMENTS_MAX};
 
 /// Why a transfer ended before its last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

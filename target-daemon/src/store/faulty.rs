@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{MemRegion, Completion, IoError, Full, Geometry, Kind, Op, SECTOR_BYTES, Store};
+use super::{Completion, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store};
 
 /// What can go wrong with an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +59,7 @@ impl InjectedFault {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultRecord {
     /// What went wrong.
-    pub fault: InjectedFault,
+    pub injected: InjectedFault,
     /// What the operation asked for.
     pub kind: Kind,
     /// Its first sector.
@@ -81,13 +81,13 @@ pub struct Faults(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     rates: [AtomicU32; InjectedFault::ALL.len()],
-    befallen: Mutex<Vec<FaultRecord>>,
+    records: Mutex<Vec<FaultRecord>>,
 }
 
 impl Faults {
     /// From now on this befalls so many operations of [`RATE_ALWAYS`].
-    pub fn set(&self, harm: InjectedFault, rate: u32) {
-        if let Some(to) = self.0.rates.get(harm as usize) {
+    pub fn set(&self, injected: InjectedFault, rate: u32) {
+        if let Some(to) = self.0.rates.get(injected as usize) {
             to.store(rate, Ordering::Relaxed);
         }
     }
@@ -99,15 +99,15 @@ impl Faults {
 
     /// What has gone wrong so far, oldest first.
     pub fn records(&self) -> Vec<FaultRecord> {
-        self.0.befallen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn rate(&self, harm: InjectedFault) -> u32 {
-        self.0.rates.get(harm as usize).map_or(0, |rate| rate.load(Ordering::Relaxed))
+    fn rate(&self, injected: InjectedFault) -> u32 {
+        self.0.rates.get(injected as usize).map_or(0, |rate| rate.load(Ordering::Relaxed))
     }
 
-    fn note(&self, befallen: FaultRecord) {
-        self.0.befallen.lock().unwrap_or_else(PoisonError::into_inner).push(befallen);
+    fn note(&self, records: FaultRecord) {
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner).push(records);
     }
 }
 
@@ -151,10 +151,10 @@ impl<S: Store> Faulty<S> {
     /// What befalls an operation. As many numbers are drawn whatever the rates.
     fn fate(&mut self, op: &Op) -> Option<InjectedFault> {
         let mut fate = None;
-        for harm in InjectedFault::ALL {
-            let drawn = self.draw() % u64::from(RATE_ALWAYS) < u64::from(self.faults.rate(harm));
-            if drawn && fate.is_none() && harm.applies_to(op) {
-                fate = Some(harm);
+        for injected in InjectedFault::ALL {
+            let drawn = self.draw() % u64::from(RATE_ALWAYS) < u64::from(self.faults.rate(injected));
+            if drawn && fate.is_none() && injected.applies_to(op) {
+                fate = Some(injected);
             }
         }
         fate
@@ -184,15 +184,15 @@ impl<S: Store> Faulty<S> {
     }
 
     /// To the inner store, which says how it ended.
-    fn pass(&mut self, mut op: Op, harm: Option<InjectedFault>) -> Result<(), Full> {
-        if harm == Some(InjectedFault::Torn) {
+    fn pass(&mut self, mut op: Op, injected: Option<InjectedFault>) -> Result<(), Full> {
+        if injected == Some(InjectedFault::Torn) {
             let sectors = op.buffers.len() as u64 / SECTOR_BYTES;
             let kept = 1 + self.draw() % (sectors - 1).max(1);
             op.buffers.truncate((kept * SECTOR_BYTES) as usize);
         }
         let token = op.token;
         self.inner.submit(op)?;
-        self.marks.extend(harm.map(|harm| (token, harm)));
+        self.marks.extend(injected.map(|injected| (token, injected)));
         Ok(())
     }
 
@@ -252,30 +252,35 @@ impl<S: Store> Store for Faulty<S> {
     }
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {
-        let harm = self.fate(&op);
+        let injected = self.fate(&op);
         let (kind, sector, token) = (op.kind, op.sector, op.token);
-        let result = match harm {
+        let result = match injected {
             Some(InjectedFault::Refused) => Err(self.draw_fault(kind)),
             Some(InjectedFault::Transient) => Err(IoError::Transient),
             Some(InjectedFault::Lost) => Ok(()),
             Some(InjectedFault::Overtaken) => {
                 let when = self.some_calls_later();
                 self.overtaken.push((when, op));
-                self.faults.note(FaultRecord { fault: InjectedFault::Overtaken, kind, sector, fault: None });
+                self.faults.note(FaultRecord {
+                    injected: InjectedFault::Overtaken,
+                    kind,
+                    sector,
+                    fault: None,
+                });
                 return Ok(());
             }
             _ => {
-                self.pass(op, harm)?;
-                let fault = (harm == Some(InjectedFault::Torn)).then_some(IoError::Media);
-                if let Some(harm) = harm {
-                    self.faults.note(FaultRecord { fault: harm, kind, sector, fault });
+                self.pass(op, injected)?;
+                let fault = (injected == Some(InjectedFault::Torn)).then_some(IoError::Media);
+                if let Some(injected) = injected {
+                    self.faults.note(FaultRecord { injected, kind, sector, fault });
                 }
                 return Ok(());
             }
         };
         self.ready.push_back(Completion { token, result });
-        if let Some(harm) = harm {
-            self.faults.note(FaultRecord { fault: harm, kind, sector, fault: result.err() });
+        if let Some(injected) = injected {
+            self.faults.note(FaultRecord { injected, kind, sector, fault: result.err() });
         }
         Ok(())
     }
@@ -315,10 +320,10 @@ mod tests {
     }
 
     /// Runs operations that all suffer this, and returns how they ended.
-    fn suffer(harm: InjectedFault, seed: u64, kind: Kind) -> (Vec<Completion>, FakeStore, Faults) {
+    fn suffer(injected: InjectedFault, seed: u64, kind: Kind) -> (Vec<Completion>, FakeStore, Faults) {
         let inner = FakeStore::new(256, 64, Order::Submitted);
         let (mut store, faults) = Faulty::new(inner.clone(), seed);
-        faults.set(harm, RATE_ALWAYS);
+        faults.set(injected, RATE_ALWAYS);
         let mut memory = vec![[7u8; 2048]; 8];
         let mut ended = Vec::new();
         for (token, memory) in (0..).zip(&mut memory) {
@@ -340,30 +345,37 @@ mod tests {
         let written = |store: &FakeStore, n: usize| {
             store.bytes()[n * 4096..][..2048].chunks(512).filter(|sector| sector == &[7; 512]).count()
         };
-        for harm in InjectedFault::ALL {
-            let (ended, inner, faults) = suffer(harm, 1, Kind::Write);
+        for injected in InjectedFault::ALL {
+            let (ended, inner, faults) = suffer(injected, 1, Kind::Write);
             let mut sorted = tokens(&ended);
             sorted.sort_unstable();
-            assert_eq!(sorted, (0..8).collect::<Vec<_>>(), "{harm:?}");
-            let befallen = faults.records();
+            assert_eq!(sorted, (0..8).collect::<Vec<_>>(), "{injected:?}");
+            let records = faults.records();
             assert!(
-                befallen.len() == 8 && befallen.iter().all(|it| it.fault == harm && it.kind == Kind::Write)
+                records.len() == 8
+                    && records.iter().all(|it| it.injected == injected && it.kind == Kind::Write)
             );
             for completion in &ended {
                 let n = completion.token as usize;
-                assert_eq!(completion.result.err(), befallen[n].fault, "{harm:?}");
-                match harm {
-                    InjectedFault::Refused | InjectedFault::Transient | InjectedFault::Lost => assert_eq!(written(&inner, n), 0),
+                assert_eq!(completion.result.err(), records[n].fault, "{injected:?}");
+                match injected {
+                    InjectedFault::Refused | InjectedFault::Transient | InjectedFault::Lost => {
+                        assert_eq!(written(&inner, n), 0)
+                    }
                     InjectedFault::Torn => assert!((1..4).contains(&written(&inner, n))),
-                    InjectedFault::Overtaken | InjectedFault::Delayed | InjectedFault::Reordered => assert_eq!(written(&inner, n), 4),
+                    InjectedFault::Overtaken | InjectedFault::Delayed | InjectedFault::Reordered => {
+                        assert_eq!(written(&inner, n), 4)
+                    }
                 }
             }
-            match harm {
+            match injected {
                 InjectedFault::Refused => {
                     let nospace = |it: &FaultRecord| it.fault == Some(IoError::NoSpace);
-                    assert!(befallen.iter().any(nospace) && !befallen.iter().all(nospace));
+                    assert!(records.iter().any(nospace) && !records.iter().all(nospace));
                 }
-                InjectedFault::Transient => assert!(befallen.iter().all(|it| it.fault == Some(IoError::Transient))),
+                InjectedFault::Transient => {
+                    assert!(records.iter().all(|it| it.fault == Some(IoError::Transient)))
+                }
                 InjectedFault::Overtaken => {
                     let executed: Vec<_> = inner.executed().iter().map(|it| it.token).collect();
                     assert_ne!(executed, (0..8).collect::<Vec<_>>(), "done in another order");
@@ -401,8 +413,8 @@ mod tests {
 
     #[test]
     fn only_writes_are_torn_or_lost() {
-        for harm in [InjectedFault::Torn, InjectedFault::Lost] {
-            let (ended, _, faults) = suffer(harm, 1, Kind::Read);
+        for injected in [InjectedFault::Torn, InjectedFault::Lost] {
+            let (ended, _, faults) = suffer(injected, 1, Kind::Read);
             assert!(ended.iter().all(|completion| completion.result.is_ok()));
             assert_eq!(faults.records(), []);
         }

@@ -31,11 +31,11 @@ use std::io;
 use super::completion_queue::CompletionQueue;
 use super::descriptor::{self, Stopped};
 use super::discard;
+use super::file_facts;
 use super::mapping::Mapping;
 use super::open::Backing;
-use super::file_facts;
 use super::{
-    Access, IoVec, Completion, Durability, IoError, Full, Geometry, Kind, Op, OpenError, OpenOptions,
+    Access, Completion, Durability, Full, Geometry, IoError, IoVec, Kind, Op, OpenError, OpenOptions,
     SECTOR_BYTES, Store, Warning, ranges,
 };
 use crate::plant::{Bug, planted};

@@ -51,19 +51,19 @@ use std::os::fd::BorrowedFd;
 
 use crate::plant::{Bug, planted};
 
-pub use io_vec::{IoVec, SEGMENTS_MAX};
-pub use select::{Opened, open};
 pub use completion_queue::QUEUE_MAX;
 pub use error::{Denied, OpenError, Warning, same_bytes, two_ways};
 pub use fake::FakeStore;
 pub use faulty::Faulty;
 pub use identity::{Data, Identity, OpenFile, Replaced};
+pub use io_vec::{IoVec, SEGMENTS_MAX};
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
 pub use open::{Access, OpenOptions, Sync, data, examine, in_conflict};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ranges::{Extent, ranges, span};
+pub use select::{Opened, open};
 pub use sharing::Expected;
 
 /// Bytes in a sector, the unit of every AoE request.

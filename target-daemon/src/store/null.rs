@@ -2,7 +2,7 @@
 //! zeros. It measures what the protocol costs by itself.
 
 use super::completion_queue::CompletionQueue;
-use super::{Completion, IoError, Full, Geometry, Kind, Op, Store};
+use super::{Completion, Full, Geometry, IoError, Kind, Op, Store};
 
 /// Accepts and discards.
 #[derive(Debug)]

@@ -12,7 +12,7 @@
 //! A frame may lie in several pieces, and a range in two of them. No bytes cause
 //! a panic or a sum that wraps: 48 and 16 bits of sectors are below 2^63 bytes.
 
-use super::{IoVec, IoError, Geometry, SECTOR_BYTES};
+use super::{Geometry, IoError, IoVec, SECTOR_BYTES};
 
 const RANGE_LEN: usize = 8;
 

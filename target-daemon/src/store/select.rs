@@ -2,10 +2,10 @@
 
 use std::fs::File;
 
-use super::disk::{DiskStore, DiskLayout, Persist, Uring};
+use super::disk::{DiskLayout, DiskStore, Persist, Uring};
 use super::identity::{Data, OpenFile};
-use super::write_cache::{self, Cache};
 use super::open::{Backing, extent, size_of};
+use super::write_cache::{self, Cache};
 use super::{
     Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Sync, Warning, dio,
     file_facts,
@@ -107,7 +107,8 @@ type Attempt = Result<(Box<dyn Store>, Persist), (Option<Backing>, OpenError)>;
 
 fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
     if matches!(access, Access::Mapped | Access::Descriptor) {
-        let stable = if options.durability == Durability::Durable { Persist::Group } else { Persist::OnFlush };
+        let stable =
+            if options.durability == Durability::Durable { Persist::Group } else { Persist::OnFlush };
         return match MmapStore::over(backing, options, access == Access::Mapped) {
             Ok(store) => Ok((Box::new(store), stable)),
             Err(why) => Err((None, why)),
@@ -121,7 +122,7 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
         _ => SECTOR_BYTES as u32,
     };
     let stable = stable(options, access, &backing);
-    let shape = shape(&backing, options, access, block, stable);
+    let layout = layout(&backing, options, access, block, stable);
     let ring = Uring::new(backing).map_err(|(mut backing, source)| {
         let undone = dio::disable(backing.file());
         let path = options.path.clone();
@@ -135,7 +136,7 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
             }
         }
     })?;
-    let store = DiskStore::new(ring, shape);
+    let store = DiskStore::new(ring, layout);
     let store = store.map_err(|source| (None, OpenError::system(&options.path, "get memory for", source)))?;
     Ok((Box::new(store), stable))
 }
@@ -171,7 +172,7 @@ fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Persist {
     }
 }
 
-fn shape(
+fn layout(
     backing: &Backing,
     options: &OpenOptions,
     access: Access,

@@ -35,8 +35,8 @@ pub mod query;
 pub mod reserve;
 
 pub use drop_reason::DropReason;
-pub use read_hint::ReadHint;
 pub use initiator::Response;
+pub use read_hint::ReadHint;
 pub use reply::Reply;
 pub use request::{Body, Request};
 

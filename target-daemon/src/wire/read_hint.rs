@@ -1,4 +1,4 @@
-//! What a frame will probably ask for, at a glance: for who prepares for it.
+//! What a frame will probably ask for, from a quick look at its headers.
 //! Nothing may depend on it, for nothing was checked.
 
 use super::aoe::Address;

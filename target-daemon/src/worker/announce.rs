@@ -41,8 +41,8 @@ impl<R: Rings> Worker<R> {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let Ok(mut frame) = own.lane.allocate(FRAME_LEN_MIN) else { return };
         let request = Request { header, body: Body::Query(query::Request::Read) };
-        let memory = own.lane.umem().clone();
-        if request.emit(memory.piece_mut(&mut frame, 0)).is_none() {
+        let umem = own.lane.umem().clone();
+        if request.emit(umem.piece_mut(&mut frame, 0)).is_none() {
             return own.lane.release(frame);
         }
         self.dispatch(at, frame, header, owner, now_ns);

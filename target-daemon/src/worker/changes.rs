@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::Worker;
-use super::export_set::Clear;
 use super::directory::Directory;
-use super::save::{SaveRequest, SaveAck};
-use super::export_runtime::{ExportSnapshot, ExportRuntime};
+use super::export_runtime::{ExportRuntime, ExportSnapshot};
+use super::export_set::Clear;
+use super::save::{SaveAck, SaveRequest};
 use crate::ring::Rings;
 use crate::shelf::Settings;
 
@@ -22,8 +22,8 @@ impl<R: Rings> Worker<R> {
 
     /// Takes an export in, at an index that is free. Nobody can ask for it before
     /// a directory has it.
-    pub fn attach(&mut self, index: u16, seat: ExportRuntime) {
-        self.exports.attach(index, seat);
+    pub fn attach(&mut self, index: u16, runtime: ExportRuntime) {
+        self.exports.attach(index, runtime);
     }
 
     /// Gives an export up: it goes to `to` as soon as nothing is under way for
@@ -45,8 +45,8 @@ impl<R: Rings> Worker<R> {
 
     /// What initiators set goes to this keeper from now on, and is acknowledged
     /// when it is kept. Without one it is lost with the worker.
-    pub fn set_state_writer(&mut self, keeper: Sender<SaveRequest>) {
-        self.exports.set_state_writer(self.index, keeper);
+    pub fn set_state_writer(&mut self, writer: Sender<SaveRequest>) {
+        self.exports.set_state_writer(self.index, writer);
     }
 
     /// Takes a reservation or mask list away, and tells when that is on stable
@@ -57,8 +57,8 @@ impl<R: Rings> Worker<R> {
     }
 
     /// A state is on stable storage.
-    pub fn saved(&mut self, kept: SaveAck) {
-        self.exports.saved(kept, &mut self.done);
+    pub fn saved(&mut self, saved: SaveAck) {
+        self.exports.saved(saved, &mut self.done);
     }
 
     /// What an export tells of itself.

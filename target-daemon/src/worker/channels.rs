@@ -1,4 +1,4 @@
-//! Messages between workers: bounded channels, and a bell for a worker that
+//! Messages between workers: bounded channels, and a wake fd for a worker that
 //! sleeps.
 
 use std::io;
@@ -15,14 +15,14 @@ const JOBS_MAX: usize = 4096;
 /// One worker's end of all channels.
 #[derive(Debug)]
 pub struct WorkerChannels {
-    jobs: Receiver<Inbound>,
+    inbounds: Receiver<Inbound>,
     done: Receiver<Finished>,
     peers: Vec<Peer>,
 }
 
 #[derive(Clone, Debug)]
 struct Peer {
-    jobs: Sender<Inbound>,
+    inbounds: Sender<Inbound>,
     done: Sender<Finished>,
     waker: Waker,
 }
@@ -39,21 +39,21 @@ impl WorkerChannels {
         let mut peers = Vec::new();
         let mut ends = Vec::new();
         for &chunks in chunks {
-            let (jobs_in, jobs) = bounded(JOBS_MAX);
+            let (jobs_in, inbounds) = bounded(JOBS_MAX);
             let (done_in, done) = bounded(chunks);
             let waker = Waker::new()?;
-            peers.push(Peer { jobs: jobs_in, done: done_in, waker: waker.clone() });
-            ends.push((jobs, done, waker));
+            peers.push(Peer { inbounds: jobs_in, done: done_in, waker: waker.clone() });
+            ends.push((inbounds, done, waker));
         }
-        let end = |(jobs, done, waker)| (Self { jobs, done, peers: peers.clone() }, waker);
+        let end = |(inbounds, done, waker)| (Self { inbounds, done, peers: peers.clone() }, waker);
         Ok(ends.into_iter().map(end).collect())
     }
 
     /// Hands a job to the owner of its export, or returns it: too many wait
     /// there already, or there is no such worker.
-    pub fn hand_over(&self, worker: u16, job: Inbound) -> Result<(), Inbound> {
-        let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(job) };
-        match peer.jobs.try_send(job) {
+    pub fn hand_over(&self, worker: u16, inbound: Inbound) -> Result<(), Inbound> {
+        let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(inbound) };
+        match peer.inbounds.try_send(inbound) {
             Ok(()) => {
                 peer.waker.wake();
                 Ok(())
@@ -77,7 +77,7 @@ impl WorkerChannels {
 
     /// The next job that another worker received for us.
     pub fn next_inbound(&self) -> Option<Inbound> {
-        self.jobs.try_recv().ok()
+        self.inbounds.try_recv().ok()
     }
 
     /// The next of our jobs that another worker has finished.
@@ -87,11 +87,11 @@ impl WorkerChannels {
 
     /// Jobs that wait for us.
     pub fn inbound_waiting(&self) -> usize {
-        self.jobs.len()
+        self.inbounds.len()
     }
 
     /// Whether nothing waits for us.
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.done.is_empty()
+        self.inbounds.is_empty() && self.done.is_empty()
     }
 }

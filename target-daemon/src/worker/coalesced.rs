@@ -15,13 +15,13 @@ pub struct Coalesced {
 
 impl Coalesced {
     /// Adds one. If there are too many, the oldest comes out.
-    pub fn push(&mut self, follower: Pending) -> Option<Pending> {
-        if let Some(free) = self.waiting.iter_mut().find(|place| place.is_none()) {
-            *free = Some(follower);
+    pub fn push(&mut self, coalesced: Pending) -> Option<Pending> {
+        if let Some(free) = self.waiting.iter_mut().find(|entry| entry.is_none()) {
+            *free = Some(coalesced);
             return None;
         }
         self.waiting.rotate_left(1);
-        self.waiting.last_mut()?.replace(follower)
+        self.waiting.last_mut()?.replace(coalesced)
     }
 
     /// Takes the oldest out.

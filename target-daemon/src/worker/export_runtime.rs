@@ -7,16 +7,16 @@ use crossbeam_channel::Sender;
 
 use super::answered::{AnsweredWrites, Observed};
 use super::answered_sets::AnsweredSets;
-use super::request_table::RequestTable;
 use super::directory::Directory;
 use super::identified::Identified;
 use super::inflight::Pending;
 use super::messages::{Finished, Inbound};
+use super::request_table::RequestTable;
 use super::save::PendingSaves;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
 use crate::shelf::{Export, Settings, Shelf};
-use crate::store::{MemRegion, IoVec, IoError, Geometry, Kind, Op};
+use crate::store::{Geometry, IoError, IoVec, Kind, MemRegion, Op};
 use crate::wire::aoe::Address;
 use crate::wire::ata;
 use crate::wire::ether::Mac;
@@ -47,11 +47,11 @@ pub struct ExportRuntime {
     pub(super) saved_revision: u64,
     /// Replies that wait for a later one.
     pub(super) pending_saves: PendingSaves,
-    /// No other seat of this worker has it, or had it.
+    /// Unique among the exports that this worker has, or had.
     pub(super) number: u32,
 }
 
-/// What was answered for an export: it outlives the seat, for copies of that may still
+/// What was answered for an export: it outlives the export, for copies of that may still
 /// come.
 #[derive(Debug)]
 pub struct Answered {
@@ -67,14 +67,14 @@ impl Answered {
 
     /// An ATA request has arrived.
     #[inline]
-    pub(super) fn observe(&mut self, job: &Inbound, command: ata::Command, now_ns: u64) {
+    pub(super) fn observe(&mut self, inbound: &Inbound, command: ata::Command, now_ns: u64) {
         let kind = match command {
-            ata::Command::Identify if !self.identified.is_copy(job, now_ns) => Observed::Identify,
+            ata::Command::Identify if !self.identified.is_copy(inbound, now_ns) => Observed::Identify,
             _ if command.direction() == ata::Direction::Read => Observed::Read,
             _ => Observed::Other,
         };
-        if self.writes.observe(job, kind, now_ns) {
-            self.sets.forget(job.header.ether.src);
+        if self.writes.observe(inbound, kind, now_ns) {
+            self.sets.forget(inbound.header.ether.src);
         }
     }
 }
@@ -101,12 +101,12 @@ pub struct ExportSnapshot {
 }
 
 impl ExportRuntime {
-    /// A seat with room for so many requests. All memory is taken here, by who
-    /// calls, and the store is told of the areas that its buffers lie in.
+    /// A runtime with room for `in_flight` requests. Allocates all memory, and registers
+    /// the regions that buffers lie in with the store.
     pub fn new(mut export: Export, in_flight: u16, areas: &[MemRegion]) -> Self {
         export.store.register(areas);
         // What was restored is kept already.
-        let (kept, export_key) = (export.state.revision(), export.key.clone());
+        let (saved, export_key) = (export.state.revision(), export.key.clone());
         Self {
             export,
             requests: RequestTable::new(in_flight),
@@ -117,13 +117,13 @@ impl ExportRuntime {
             leaving: None,
             wants_size: None,
             key: export_key,
-            saved_revision: kept,
+            saved_revision: saved,
             pending_saves: PendingSaves::default(),
             number: 0,
         }
     }
 
-    /// A seat for each export.
+    /// A runtime for each export.
     pub(super) fn row(shelf: Shelf, in_flight: u16, areas: &[MemRegion]) -> Vec<Option<Self>> {
         let numbered = |(number, export)| Some(Self { number, ..Self::new(export, in_flight, areas) });
         (0..).zip(shelf.into_exports()).map(numbered).collect()
@@ -190,8 +190,8 @@ impl ExportRuntime {
 
     /// Whether a write may not be executed any more, for a newer one has been answered.
     pub(super) fn is_overtaken(&self, pending: &Pending, worker: u16, now_ns: u64) -> bool {
-        let Pending { inbound: job, fingerprint: content, .. } = pending;
-        self.answered.writes.is_overtaken(job, job.arrival(worker), content, now_ns)
+        let Pending { inbound, fingerprint, .. } = pending;
+        self.answered.writes.is_overtaken(inbound, inbound.arrival(worker), fingerprint, now_ns)
     }
 
     /// Takes over the size that its store has found.

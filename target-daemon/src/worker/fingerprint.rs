@@ -24,8 +24,8 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// The content of a request, whose data is in a frame from `offset` on.
-    pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, memory: &Umem) -> Self {
-        let data = kind.writes().then(|| hash(frame, offset.into(), bytes as usize, memory));
+    pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, umem: &Umem) -> Self {
+        let data = kind.writes().then(|| hash(frame, offset.into(), bytes as usize, umem));
         Self { kind, sector, bytes, hash: data.unwrap_or(0) }
     }
 
@@ -54,14 +54,14 @@ impl Fingerprint {
 ///
 /// Who makes two writes with one hash deceives nobody but himself: both are his
 /// own, or he may write to the export just as well.
-fn hash(frame: &Frame, offset: usize, bytes: usize, memory: &Umem) -> u64 {
-    if let Some(data) = memory.piece(frame, 0).get(offset..offset + bytes) {
+fn hash(frame: &Frame, offset: usize, bytes: usize, umem: &Umem) -> u64 {
+    if let Some(data) = umem.piece(frame, 0).get(offset..offset + bytes) {
         return XxHash3_64::oneshot(data);
     }
     let (mut skip, mut left) = (offset, bytes);
     let mut state = RawHasher::new(SecretBuffer::default());
     for at in 0..frame.pieces() {
-        let piece = memory.piece(frame, at);
+        let piece = umem.piece(frame, at);
         let skipped = skip.min(piece.len());
         let taken = left.min(piece.len() - skipped);
         state.write(piece.get(skipped..skipped + taken).unwrap_or(&[]));

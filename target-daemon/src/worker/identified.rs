@@ -25,8 +25,8 @@ impl Identified {
     }
 
     /// An IDENTIFY has arrived. Whether it is a copy of one that has arrived a moment ago.
-    pub fn is_copy(&mut self, job: &Inbound, now_ns: u64) -> bool {
-        let (source, tag) = (job.header.ether.src, job.header.tag);
+    pub fn is_copy(&mut self, inbound: &Inbound, now_ns: u64) -> bool {
+        let (source, tag) = (inbound.header.ether.src, inbound.header.tag);
         let young = |at_ns: u64| at_ns > 0 && now_ns.saturating_sub(at_ns) < BOOT_MIN_NS;
         let same = |record: &&(Mac, u32, u64)| (record.0, record.1) == (source, tag) && young(record.2);
         if self.records.iter().any(|record| same(&record)) {

@@ -61,7 +61,7 @@ impl Waker {
     /// Wakes the worker if it sleeps. A system call only then.
     pub fn wake(&self) {
         if self.0.asleep.must_notify() {
-            self.ring();
+            self.notify();
         }
     }
 
@@ -72,7 +72,7 @@ impl Waker {
     }
 
     /// Wakes the worker in any case.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         // Full means that it has been rung already.
         let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
     }
@@ -86,7 +86,7 @@ pub struct EpollWaiter {
 }
 
 impl EpollWaiter {
-    /// A bed from which a worker is woken by the bell, by a lane that has
+    /// Wakes a worker by its wake fd, by a lane that has
     /// something to read, and by a store each time that it rings. A store's
     /// descriptor stays readable (`Store::fd`), so only the edge counts.
     ///
@@ -103,11 +103,11 @@ impl EpollWaiter {
         for source in level {
             epoll::add(&epoll, source, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         }
-        let bed = Self { waker: waker.clone(), epoll };
+        let waiter = Self { waker: waker.clone(), epoll };
         for store in stores {
-            bed.watch(store)?;
+            waiter.watch(store)?;
         }
-        Ok(bed)
+        Ok(waiter)
     }
 
     /// From now on this store wakes the worker, too, until its descriptor is
@@ -136,7 +136,7 @@ impl EpollWaiter {
 
     /// Sleeps until something wakes us, or `limit` is over. `ready` is asked
     /// once more when the others can see that we sleep: what they sent before
-    /// that rang no bell.
+    /// that woke no one.
     pub fn sleep(&self, limit: Duration, ready: impl Fn() -> bool) {
         let WakeFd { asleep, event, .. } = &*self.waker.0;
         asleep.sleep(ready, || {

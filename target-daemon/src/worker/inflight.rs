@@ -29,10 +29,10 @@ impl Pending {
     /// Its operation, under this token; `None` if its frame has no room for the
     /// data. The frame's memory is the operation's: until that has ended, nobody
     /// may touch it.
-    pub fn op(&mut self, token: u32, memory: &Umem) -> Option<Op> {
+    pub fn op(&mut self, token: u32, umem: &Umem) -> Option<Op> {
         let Fingerprint { kind, sector, bytes, .. } = self.fingerprint;
         let offset = usize::from(self.payload_offset);
-        let buffers = scatter(&mut self.inbound.frame, offset, bytes as usize, memory)?;
+        let buffers = scatter(&mut self.inbound.frame, offset, bytes as usize, umem)?;
         Some(Op { token, kind, sector, buffers })
     }
 
@@ -97,13 +97,13 @@ impl Slab {
     /// The operation of a request, for the store. `None` if the store has it
     /// already, or its frame has no room for the data: that cannot be, because
     /// the request was checked, and room for the reply made.
-    pub fn begin(&mut self, index: u16, memory: &Umem, now_ns: u64) -> Option<Op> {
+    pub fn begin(&mut self, index: u16, umem: &Umem, now_ns: u64) -> Option<Op> {
         let entry = self.entries.get_mut(usize::from(index))?;
         if entry.submitted_ns.is_some() {
             return None;
         }
         let token = u32::from(entry.generation) << 16 | u32::from(index);
-        let op = entry.pending.as_mut()?.op(token, memory)?;
+        let op = entry.pending.as_mut()?.op(token, umem)?;
         (entry.submitted_ns, entry.overdue) = (Some(now_ns), false);
         Some(op)
     }
@@ -116,9 +116,9 @@ impl Slab {
         if u32::from(entry.generation) != token >> 16 {
             return None;
         }
-        let lent_ns = entry.submitted_ns.take()?;
+        let submitted_ns = entry.submitted_ns.take()?;
         let mut pending = entry.pending.take()?;
-        pending.submitted_ns = lent_ns;
+        pending.submitted_ns = submitted_ns;
         self.free.push(index);
         Some(pending)
     }
@@ -159,10 +159,10 @@ impl Slab {
 
 /// The pieces of memory that hold these bytes of a frame; `None` if the frame
 /// is too short for them.
-fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Umem) -> Option<IoVec> {
+fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> Option<IoVec> {
     let mut buffers = IoVec::EMPTY;
     for at in 0..frame.pieces() {
-        let piece = memory.piece_mut(frame, at);
+        let piece = umem.piece_mut(frame, at);
         let skipped = skip.min(piece.len());
         let taken = left.min(piece.len() - skipped);
         skip -= skipped;
@@ -171,7 +171,7 @@ fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Umem) -
         // SAFETY: the frame owns these bytes. It sits in the slab, where nobody
         // touches it until `complete`: `lend` makes no second list before that,
         // and the store drops this one before it returns the completion. Or it is
-        // lent for one call (`Desk::at_once`), and the list ends with that.
+        // lent for one call (`ExportSet::try_inline`), and the list ends with that.
         if !unsafe { buffers.push(part) } {
             return None;
         }

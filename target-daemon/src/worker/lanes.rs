@@ -39,10 +39,10 @@ pub struct SharedLane {
 impl SharedLane {
     /// A lane of `interface`, polled by `worker`; its facts come by
     /// [`Self::update`]. `multi_fragment`: its frames may have several chunks.
-    pub fn new(memory: Umem, interface: usize, worker: u16, multi_fragment: bool) -> Self {
-        let sectors_max = sectors_in(memory.chunk_capacity(), if multi_fragment { FRAGMENTS_MAX } else { 1 });
+    pub fn new(umem: Umem, interface: usize, worker: u16, multi_fragment: bool) -> Self {
+        let sectors_max = sectors_in(umem.chunk_capacity(), if multi_fragment { FRAGMENTS_MAX } else { 1 });
         Self {
-            umem: memory,
+            umem,
             interface,
             worker,
             sectors_max,

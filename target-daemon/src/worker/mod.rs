@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!             ┌────────────────────── one turn ───────────────────────┐
-//! lanes ──► receive ──► owner here? ──yes──► desk: execute ─► store   │
-//!    ▲        │             └─no─► exchange ─► owner's desk     │     │
+//! lanes ──► receive ──► owner here? ──yes──► ExportSet ─────► store   │
+//!    ▲        │             └─no─► channels ─► owner's ExportSet │     │
 //!    │        └ drop, counted                                   ▼     │
-//!    └── send ◄── finish ◄──────────── exchange ◄─────────── harvest  │
+//!    └── send ◄── finish ◄──────────── channels ◄─────────── harvest  │
 //!             └───────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -46,17 +46,17 @@ mod trace;
 
 use std::sync::Arc;
 
-pub use export_set::Clear;
-pub use directory::{Directory, Owner};
 pub use channels::WorkerChannels;
+pub use directory::{Directory, Owner};
+pub use export_runtime::{Answered, ExportRuntime, ExportSnapshot};
+pub use export_set::Clear;
 pub use idle::{EpollWaiter, IdlePolicy, Waker};
-pub use save::{SaveRequest, SaveAck};
 pub use lanes::SharedLane;
-pub use run::{LanePlace, WorkerCommand, Snapshot, WithExports, run};
-pub use export_runtime::{Answered, ExportSnapshot, ExportRuntime};
+pub use run::{LanePlace, Snapshot, WithExports, WorkerCommand, run};
+pub use save::{SaveAck, SaveRequest};
 pub use stats::{Counters, Stats};
 pub use tag_order::HORIZON_NS;
-pub use trace::{CAPTURE_MAX, Traced, Tracer, TraceOutcome};
+pub use trace::{CAPTURE_MAX, TraceOutcome, Traced, Tracer};
 
 use self::export_set::ExportSet;
 use self::messages::{Finished, Inbound};
@@ -230,13 +230,13 @@ impl<R: Rings> Worker<R> {
     /// While one frame is dealt with, the sectors that the next one asks for can
     /// be on their way.
     fn prefetch(&self, at: usize, next: Option<&Frame>) {
-        let glance =
+        let hint =
             self.lanes.get(at).zip(next).and_then(|(own, next)| ReadHint::at(own.lane.umem().piece(next, 0)));
-        if let Some(glance) = glance
-            && let Some(owner) = self.directory.owner(glance.address)
+        if let Some(hint) = hint
+            && let Some(owner) = self.directory.owner(hint.address)
             && owner.worker == self.index
         {
-            self.exports.prefetch(owner.export, glance.sector, glance.count.into());
+            self.exports.prefetch(owner.export, hint.sector, hint.count.into());
         }
     }
 
@@ -300,7 +300,7 @@ impl<R: Rings> Worker<R> {
             // No stamp of the XDP program.
             frame.set_arrived(None);
         }
-        let job = Inbound {
+        let inbound = Inbound {
             frame,
             header,
             lane: own.id,
@@ -310,17 +310,17 @@ impl<R: Rings> Worker<R> {
             since_ns: self.pass.since_ns(owner.worker == self.index),
         };
         if owner.worker == self.index {
-            self.done.extend(self.exports.execute(job, &mut self.stats));
+            self.done.extend(self.exports.execute(inbound, &mut self.stats));
             return;
         }
-        match self.channels.hand_over(owner.worker, job) {
+        match self.channels.hand_over(owner.worker, inbound) {
             Ok(()) => {
                 self.stats.counters.handed_over += 1;
                 self.away += 1;
             }
-            Err(job) => {
+            Err(inbound) => {
                 self.stats.counters.hand_over_full += 1;
-                own.lane.release(job.frame);
+                own.lane.release(inbound.frame);
             }
         }
     }
@@ -334,9 +334,9 @@ impl<R: Rings> Worker<R> {
         }
         let mut taken = 0;
         while taken < self.pass.inbound.min(BATCH)
-            && let Some(job) = self.channels.next_inbound()
+            && let Some(inbound) = self.channels.next_inbound()
         {
-            self.done.extend(self.exports.execute(job, &mut self.stats));
+            self.done.extend(self.exports.execute(inbound, &mut self.stats));
             taken += 1;
         }
         self.pass.inbound = if taken == 0 { 0 } else { self.pass.inbound - taken };

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::fingerprint::Fingerprint;
 use super::coalesced::Coalesced;
+use super::fingerprint::Fingerprint;
 use super::inflight::{Pending, Slab, SlabFull};
 use crate::plant::{Bug, planted};
 use crate::ring::Umem;
@@ -71,8 +71,9 @@ impl RequestTable {
     }
 
     /// A write that does just the same, and has not ended.
-    pub fn duplicate_in_flight(&self, content: &Fingerprint, span: Span) -> Option<u16> {
-        let equal = |index: &u16| self.slab.get(*index).is_some_and(|pending| pending.fingerprint == *content);
+    pub fn duplicate_in_flight(&self, fingerprint: &Fingerprint, span: Span) -> Option<u16> {
+        let equal =
+            |index: &u16| self.slab.get(*index).is_some_and(|pending| pending.fingerprint == *fingerprint);
         self.overlap.with_span(span).find(equal).filter(|_| !planted(Bug::NoFolding))
     }
 
@@ -104,8 +105,8 @@ impl RequestTable {
     }
 
     /// The operation of a request that may run.
-    pub fn begin(&mut self, index: u16, memory: &Umem, now_ns: u64) -> Option<Op> {
-        self.slab.begin(index, memory, now_ns)
+    pub fn begin(&mut self, index: u16, umem: &Umem, now_ns: u64) -> Option<Op> {
+        self.slab.begin(index, umem, now_ns)
     }
 
     /// A request whose operation has ended. `None` for a token whose operation

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::export_set::Clear;
 use super::directory::Directory;
+use super::export_runtime::{ExportRuntime, ExportSnapshot};
+use super::export_set::Clear;
 use super::idle::{EpollWaiter, IdlePolicy, Waker};
 use super::save::SaveAck;
-use super::export_runtime::{ExportSnapshot, ExportRuntime};
 use super::stats::Stats;
 use super::trace::Tracer;
 use super::{Clock, Worker};
@@ -175,7 +175,7 @@ impl Clock for Monotonic {
 
 impl<R: Rings> Worker<R> {
     /// Orders that are carried out at once.
-    fn carry_out(&mut self, order: WorkerCommand, bed: &EpollWaiter, clock: &impl Clock) {
+    fn carry_out(&mut self, order: WorkerCommand, waiter: &EpollWaiter, clock: &impl Clock) {
         match order {
             WorkerCommand::Announce { interface, audience } => self.announce(interface, &audience, clock),
             WorkerCommand::Measure => self.measure(),
@@ -184,14 +184,14 @@ impl<R: Rings> Worker<R> {
                 let _ = to.send(self.export(index));
             }
             WorkerCommand::Directory(directory) => self.set_directory(directory),
-            WorkerCommand::Attach(index, seat) => {
-                bed.add_store(seat.fd());
-                self.attach(index, *seat);
+            WorkerCommand::Attach(index, runtime) => {
+                waiter.add_store(runtime.fd());
+                self.attach(index, *runtime);
             }
             WorkerCommand::Detach(index, to) => self.detach(index, to),
             WorkerCommand::Change(index, settings) => self.change(index, *settings),
             WorkerCommand::Clear(index, what, to) => self.clear(index, what, to),
-            WorkerCommand::Saved(kept) => self.saved(kept),
+            WorkerCommand::Saved(saved) => self.saved(saved),
             WorkerCommand::Trace(tracer) => self.trace(tracer),
             WorkerCommand::Report(..) | WorkerCommand::Drain => {}
         }
@@ -212,7 +212,7 @@ impl<R: Rings> Worker<R> {
         !self.is_busy() || elapsed > limit
     }
 
-    /// A bed for this worker: it is woken by its bell, its lanes and its stores.
+    /// What this worker sleeps in: its wake fd, its lanes and its stores wake it.
     ///
     /// # Errors
     ///
@@ -222,7 +222,13 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Spins, or sleeps until something happens: true.
-    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &EpollWaiter, orders: &Receiver<WorkerCommand>) -> bool {
+    fn rest(
+        &mut self,
+        quiet: Duration,
+        idle: IdlePolicy,
+        waiter: &EpollWaiter,
+        orders: &Receiver<WorkerCommand>,
+    ) -> bool {
         let IdlePolicy::Adaptive { spin } = idle else {
             std::hint::spin_loop();
             return false;
@@ -237,7 +243,7 @@ impl<R: Rings> Worker<R> {
         let unsent = self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
-        bed.sleep(limit, || !orders.is_empty() || !self.channels.is_empty());
+        waiter.sleep(limit, || !orders.is_empty() || !self.channels.is_empty());
         true
     }
 
@@ -283,7 +289,11 @@ impl<R: Rings> Worker<R> {
             worker: self.index,
             stats: self.stats.clone(),
             elapsed,
-            exports: if exports == WithExports::Yes { self.exports.snapshots().collect() } else { Vec::new() },
+            exports: if exports == WithExports::Yes {
+                self.exports.snapshots().collect()
+            } else {
+                Vec::new()
+            },
             lanes: lanes.collect(),
             places,
             drained,

@@ -20,7 +20,7 @@ pub struct SaveRequest {
     pub worker: u16,
     /// The export, in the worker's shelf.
     pub export: u16,
-    /// The number of its seat.
+    /// The number of the export.
     pub number: u32,
     /// Which revision of its state this is.
     pub revision: u64,
@@ -35,7 +35,7 @@ pub struct SaveRequest {
 pub struct SaveAck {
     /// The export, in the worker's shelf.
     pub export: u16,
-    /// The number of its seat.
+    /// The number of the export.
     pub number: u32,
     /// All up to this revision.
     pub revision: u64,

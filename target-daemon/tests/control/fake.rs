@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xblade::control::{self, Request, RequestQueue, ChangeReport, Handle, ControlError};
+use xblade::control::{self, ChangeReport, ControlError, Handle, Request, RequestQueue};
 
 use crate::image::Dir;
 use crate::sample;
@@ -135,7 +135,9 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
         Request::Add { export, answer } if export.address.slot == 1 => {
             answer(Err(ControlError::Request("0.1 is exported already: give another address".to_owned())));
         }
-        Request::Add { export, answer } => answer(done(format!("{} added: {:?}", export.address, export.image))),
+        Request::Add { export, answer } => {
+            answer(done(format!("{} added: {:?}", export.address, export.image)))
+        }
         Request::Remove { address, force, answer } => {
             answer(one(address, if force { "removed by force" } else { "removed" }));
         }

@@ -108,7 +108,7 @@ fn who_trickles_is_cut_off() {
 }
 
 #[test]
-fn two_hundred_idle_clients_are_in_nobodys_way() {
+fn two_hundred_idle_clients_are_in_no_ones_way() {
     let fake = Fake::new();
     let idle: Vec<_> = (0..200).map(|_| connect(&fake.path)).collect();
     assert_served(&fake);

@@ -10,7 +10,7 @@ use xblade::store::{Durability, Geometry};
 use xblade::wire::aoe::{Address, Command, Header, Role};
 use xblade::wire::ether::{Ether, Mac, Tags};
 use xblade::wire::{DropReason, Reply, ata};
-use xblade::worker::{CAPTURE_MAX, Snapshot, Stats, Traced, TraceOutcome};
+use xblade::worker::{CAPTURE_MAX, Snapshot, Stats, TraceOutcome, Traced};
 
 use crate::overview as full;
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use xblade::store::{Access, IoVec, IoError, Kind, Op, OpenOptions, Store};
+use xblade::store::{Access, IoError, IoVec, Kind, Op, OpenOptions, Store};
 
 use crate::fixture::*;
 

@@ -1,7 +1,7 @@
 //! The fake keeps the promises that tests of others stand on.
 
 use xblade::store::fake::Order;
-use xblade::store::{IoVec, Completion, FakeStore, IoError, Kind, Op, Store};
+use xblade::store::{Completion, FakeStore, IoError, IoVec, Kind, Op, Store};
 
 fn operation(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
     let mut buffers = IoVec::EMPTY;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use crate::media::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xblade::store::{
-    self, Access, IoVec, Completion, Durability, IoError, Kind, Op, OpenOptions, Opened, Store, Warning,
+    self, Access, Completion, Durability, IoError, IoVec, Kind, Op, OpenOptions, Opened, Store, Warning,
 };
 
 /// What a frame carries at most.

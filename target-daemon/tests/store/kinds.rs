@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use xblade::store::{self, Access, IoVec, Completion, IoError, Kind, Op, OpenOptions, Store};
+use xblade::store::{self, Access, Completion, IoError, IoVec, Kind, Op, OpenOptions, Store};
 
 /// Longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -38,7 +38,8 @@ fn each(test: &str, act: impl Fn(&Row, &FuseFile, Running)) {
 #[test]
 fn a_fault_of_the_medium_fails_the_operation_and_no_more() {
     each("a_fault_of_the_medium_fails_the_operation_and_no_more", |row, file, mut store| {
-        for (round, (errno, fault)) in [(EIO, IoError::Media), (ENOSPC, IoError::NoSpace)].iter().enumerate() {
+        for (round, (errno, fault)) in [(EIO, IoError::Media), (ENOSPC, IoError::NoSpace)].iter().enumerate()
+        {
             // Where nothing has been read before.
             let sector = 1024 * round as u64;
             file.set(On::Write, Verdict::Fail(*errno));

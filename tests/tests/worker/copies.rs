@@ -6,7 +6,7 @@ use xblade::store::{IoError, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{FakeTarget, OTHER_HOST, Plan, pattern};
 
-use crate::exchange::{on_lane, pair};
+use crate::channels::{on_lane, pair};
 use crate::{DISK, SECOND, good, read, release_all, send, store, target, write};
 
 fn error(ask: &Ask, error: u8) -> Vec<u8> {
@@ -152,12 +152,12 @@ fn followers_of_other_workers_go_home() {
 fn copy_after_newer(target: &mut FakeTarget, store: &xblade::store::FakeStore, wait_ns: u64) -> Vec<u8> {
     let (old, new) = (pattern(1, 0, 8), pattern(2, 0, 8));
     let first = write(DISK, 1, 0, &old);
-    assert_eq!(target.exchange(0, &first.bytes()), [good(&first, &[])]);
+    assert_eq!(target.channels(0, &first.bytes()), [good(&first, &[])]);
     let second = write(DISK, 2, 0, &new);
-    assert_eq!(target.exchange(0, &second.bytes()), [good(&second, &[])]);
+    assert_eq!(target.channels(0, &second.bytes()), [good(&second, &[])]);
     let now = target.clock.0.get();
     target.clock.0.set(now + wait_ns);
-    assert_eq!(target.exchange(0, &first.bytes()), [good(&first, &[])], "answered again");
+    assert_eq!(target.channels(0, &first.bytes()), [good(&first, &[])], "answered again");
     target.assert_at_rest();
     store.bytes()[..4096].to_vec()
 }
@@ -200,7 +200,7 @@ pub fn copies_of_followers_and_of_failed_writes_are_answered_as_those_were() {
     target.settle();
     assert_eq!(target.sent(0), [good(&newer, &[])]);
     for ask in &asks {
-        assert_eq!(target.exchange(0, &ask.bytes()), [error(ask, 4)]);
+        assert_eq!(target.channels(0, &ask.bytes()), [error(ask, 4)]);
     }
     assert_eq!(target.count(|c| c.repeated), 2);
     assert_eq!(store.bytes()[..512], new[..]);
@@ -216,18 +216,18 @@ fn a_host_with_one_tag_for_everything_loses_nothing() {
         let mut target = target(&store, |_| {});
         for data in data {
             let ask = write(DISK, 7, 0, data);
-            assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+            assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
             assert_eq!(store.bytes()[..512], data[..]);
         }
         assert_eq!(target.count(|c| c.tags_reused), 1);
         // Nor later, and nobody else is suspected.
         for data in [&a, &b, &a] {
-            target.exchange(0, &write(DISK, 7, 0, data).bytes());
+            target.channels(0, &write(DISK, 7, 0, data).bytes());
             assert_eq!(store.bytes()[..512], data[..]);
         }
         let other = write(DISK, 7, 1, &a).from(OTHER_HOST);
-        target.exchange(0, &other.bytes());
-        target.exchange(0, &other.bytes());
+        target.channels(0, &other.bytes());
+        target.channels(0, &other.bytes());
         assert_eq!(target.count(|c| (c.tags_reused, c.repeated).0), 1);
         target.assert_at_rest();
     }
@@ -240,8 +240,8 @@ fn each_export_has_tags_of_its_own() {
     let mut target = FakeTarget::new(Plan::new(exports.into()));
     for (tag, to) in [(1, DISK), (1, SECOND), (2, SECOND), (2, DISK)] {
         let ask = write(to, tag, u64::from(to.1), &pattern(to.1 + tag as u8, 0, 1));
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
     }
     assert_eq!(target.count(|c| c.tags_reused), 0);
     assert_eq!(target.count(|c| c.repeated), 4);
@@ -261,7 +261,7 @@ fn a_host_that_has_booted_is_not_taken_for_its_past() {
                 None => Ask { tag, ..Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])) },
                 Some(data) => write(DISK, tag, 0, data),
             };
-            assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+            assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
             if let Some(data) = data {
                 assert_eq!(store.bytes()[..512], data[..], "tag {tag}");
             }
@@ -280,13 +280,13 @@ pub fn a_copy_of_identify_ends_no_memory() {
     let (old, new) = (write(DISK, 2, 0, &pattern(1, 0, 1)), write(DISK, 3, 0, &pattern(2, 0, 1)));
     let identify = Ask { tag: 1, ..Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])) };
     for ask in [&identify, &old, &new, &identify, &old] {
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
     assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "the old one has come back");
     // After a second it may have booted.
     target.clock.0.set(6_000_000_000);
     for ask in [&identify, &old] {
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
     assert_eq!(store.bytes()[..512], pattern(1, 0, 1)[..], "it is another one");
     target.assert_at_rest();

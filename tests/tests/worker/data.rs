@@ -22,7 +22,7 @@ fn every_count_is_written_and_read_back() {
                 let data = pattern(count ^ vlan.len() as u8, lba, count.into());
                 let ask = Ask { vlan: vlan.to_vec(), ..write(DISK, 1, lba, &data) };
                 assert_eq!(
-                    target.exchange(0, &ask.bytes()),
+                    target.channels(0, &ask.bytes()),
                     [good(&ask, &[])],
                     "write {count}, {chunk_bytes}"
                 );
@@ -30,7 +30,7 @@ fn every_count_is_written_and_read_back() {
                 assert_eq!(store.bytes(), contents, "count {count}, chunks of {chunk_bytes}");
                 let ask = Ask { vlan: vlan.to_vec(), ..read(DISK, 2, lba, count) };
                 assert_eq!(
-                    target.exchange(0, &ask.bytes()),
+                    target.channels(0, &ask.bytes()),
                     [good(&ask, &data)],
                     "read {count}, {chunk_bytes}"
                 );
@@ -48,13 +48,13 @@ fn reads_that_carry_data_are_answered_in_their_own_frames() {
         let mut target = target(&store, |plan| plan.chunk_bytes = chunk_bytes);
         let data = pattern(5, 0, 16);
         let ask = write(DISK, 1, 0, &data);
-        target.exchange(0, &ask.bytes());
+        target.channels(0, &ask.bytes());
         for count in [1u8, 7, 8, 16] {
             for carried in [0, 1, 511, 512, 1700, 4096, 8192, 8900] {
                 let ask = read(DISK, 3, 0, count);
                 let frame = ask.clone().trailed_by(&vec![0xEE; carried]).bytes();
                 let expected = good(&ask, &data[..usize::from(count) * 512]);
-                assert_eq!(target.exchange(0, &frame), [expected], "count {count}, {carried} bytes");
+                assert_eq!(target.channels(0, &frame), [expected], "count {count}, {carried} bytes");
             }
         }
         target.assert_at_rest();

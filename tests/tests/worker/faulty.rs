@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use xblade::store::fake::Order;
 use xblade::store::faulty::{FaultRecord, Faults, InjectedFault};
-use xblade::store::{IoError, Faulty, Kind};
+use xblade::store::{Faulty, IoError, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, pattern};
 
@@ -105,16 +105,16 @@ impl World {
             assert!(sent.contains_key(&tag), "an answer to nobody");
             assert!(replies.insert(tag, reply).is_none(), "answered twice");
         }
-        let befallen: [Vec<FaultRecord>; 2] = [0, 1].map(|export| {
+        let records: [Vec<FaultRecord>; 2] = [0, 1].map(|export| {
             let all = self.faults[export].records();
             all[self.seen[export]..].to_vec()
         });
-        for (seen, befallen) in self.seen.iter_mut().zip(&befallen) {
-            *seen += befallen.len();
+        for (seen, records) in self.seen.iter_mut().zip(&records) {
+            *seen += records.len();
         }
         for (tag, sent) in sent {
             let fits = |it: &&FaultRecord| it.kind == sent.kind && it.sector == sent.sector;
-            let fault = befallen[sent.export].iter().find(fits).and_then(|it| it.fault);
+            let fault = records[sent.export].iter().find(fits).and_then(|it| it.fault);
             self.judge(&sent, fault, replies.get(&tag).map(Vec::as_slice));
         }
     }
@@ -130,7 +130,9 @@ impl World {
             |data: &[u8]| sent.ask.reply(EXPORTS[sent.export], &ata_done(&sent.ask.argument, 0x40, 0, data));
         match (sent.kind, fault, reply) {
             // Nobody is told: the initiator sends it again.
-            (kind, Some(IoError::Transient), reply) => assert!(reply.is_none(), "{kind:?} at {}", sent.sector),
+            (kind, Some(IoError::Transient), reply) => {
+                assert!(reply.is_none(), "{kind:?} at {}", sent.sector)
+            }
             (Kind::Measure, _, reply) => {
                 // Whatever befell it, the size is known.
                 let reply = reply.expect("an answer");
@@ -200,14 +202,15 @@ fn rounds(seed: u64, harms: &[InjectedFault]) -> (usize, usize) {
 
 #[test]
 fn under_random_faults_every_request_has_its_answer() {
-    let harms = InjectedFault::ALL.map(|harm| if harm == InjectedFault::Lost { InjectedFault::Refused } else { harm });
-    let mut befallen = 0;
+    let harms = InjectedFault::ALL
+        .map(|harm| if harm == InjectedFault::Lost { InjectedFault::Refused } else { harm });
+    let mut records = 0;
     for seed in 1..=60 {
         let (wrong, seen) = rounds(seed, &harms);
         assert_eq!(wrong, 0, "seed {seed}");
-        befallen += seen;
+        records += seen;
     }
-    assert!(befallen > 1000, "only {befallen}");
+    assert!(records > 1000, "only {records}");
 }
 
 #[test]

@@ -284,7 +284,7 @@ fn an_export_that_hangs_takes_no_places_of_others() {
         let lba = u64::from(n / 2);
         send(&mut target, &[write(DISK, n, lba, &pattern(n as u8, 0, 1))]);
         let ask = read(SECOND, n, 0, 1);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     }
     assert_eq!(target.count(|c| c.slab_full), 4);
     while !stuck.pending().is_empty() {

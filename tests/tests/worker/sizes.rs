@@ -20,15 +20,15 @@ fn a_new_size_is_noted_whoever_asked_for_it() {
     target.settle();
     assert_eq!(noted(&target), 0, "nothing has changed");
     store.resize(600);
-    assert_eq!(target.exchange(0, &read(DISK, 1, 599, 1).bytes()).len(), 1);
+    assert_eq!(target.channels(0, &read(DISK, 1, 599, 1).bytes()).len(), 1);
     assert_eq!(store.executed().iter().filter(|op| op.kind == Kind::Read).count(), 0, "unseen");
     target.workers[0].measure();
     target.settle();
     assert_eq!(noted(&target), 600);
     let ask = read(DISK, 2, 599, 1);
-    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     store.resize(700);
-    assert_eq!(target.exchange(0, &Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])).bytes()).len(), 1);
+    assert_eq!(target.channels(0, &Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])).bytes()).len(), 1);
     assert_eq!(noted(&target), 700, "by IDENTIFY");
     target.assert_at_rest();
 }
@@ -85,12 +85,12 @@ fn ranges_in_any_piece_of_a_frame_are_forgotten() {
         store.set_discards(true);
         let mut target = target(&store, |plan| plan.chunk_bytes = chunk_bytes);
         for lba in (0..SECTORS).step_by(16) {
-            target.exchange(0, &write(DISK, 1, lba, &pattern(1, lba, 16)).bytes());
+            target.channels(0, &write(DISK, 1, lba, &pattern(1, lba, 16)).bytes());
         }
         let mut expected = store.bytes();
         let ranges: Vec<_> = (0..1024u64).map(|at| (at / 2, u16::from(at % 10 == 0))).collect();
         let ask = Ask::new(DISK, ATA, trim(&ranges));
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
         for (lba, count) in ranges {
             expected[lba as usize * 512..][..usize::from(count) * 512].fill(0);
         }
@@ -99,7 +99,7 @@ fn ranges_in_any_piece_of_a_frame_are_forgotten() {
         let ranges: Vec<_> = (0..1024u64).map(|at| (if at < 1023 { 1 } else { SECTORS }, 1)).collect();
         let ask = Ask::new(DISK, ATA, trim(&ranges));
         let error = ask.reply(DISK, &ata_done(&ask.argument, 0x41, 0x10, &[]));
-        assert_eq!(target.exchange(0, &ask.bytes()), [error]);
+        assert_eq!(target.channels(0, &ask.bytes()), [error]);
         assert!(store.bytes() == expected, "nothing is forgotten");
         assert_eq!(target.count(|counters| counters.discards), 2);
         target.assert_at_rest();

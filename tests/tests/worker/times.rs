@@ -7,7 +7,7 @@ use xblade::observe::Operation;
 use xblade::ring::BATCH;
 use xblade::store::Kind;
 use xblade::store::fake::Order;
-use xblade::worker::{Clock, Tracer, TraceOutcome};
+use xblade::worker::{Clock, TraceOutcome, Tracer};
 use xblade_tests::{FakeTarget, pattern};
 
 use crate::{DISK, read, release_all, send, store, target, write};

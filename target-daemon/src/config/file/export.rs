@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::acl::Acls;
-use super::diagnostic::{Diagnostic, Span, Collector};
+use super::diagnostic::{Collector, Diagnostic, Span};
 use super::item::{Item, Section};
 use super::keys::KEYS;
 use crate::config::conflicts;
@@ -55,7 +55,11 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> Draft {
     let address = match section.take("address") {
         Some(item) => address(item),
         None => {
-            sink.put(Diagnostic::missing(header.clone(), "this export has no address", "add address = \"0.1\""));
+            sink.put(Diagnostic::missing(
+                header.clone(),
+                "this export has no address",
+                "add address = \"0.1\"",
+            ));
             None
         }
     };
@@ -151,7 +155,11 @@ fn image(raw: Raw, path: Option<Item<'_>>, header: &Span, sink: &Collector) -> O
         return raw.image("null").ok().map(|image| (image, header.clone()));
     }
     let Some(item) = path else {
-        sink.put(Diagnostic::missing(header.clone(), "this export has no path", "add path = \"/srv/disk.img\""));
+        sink.put(Diagnostic::missing(
+            header.clone(),
+            "this export has no path",
+            "add path = \"/srv/disk.img\"",
+        ));
         return None;
     };
     let path = item.text("\"/srv/disk.img\"")?;

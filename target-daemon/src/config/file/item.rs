@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Span, Collector};
+use super::diagnostic::{Collector, Diagnostic, Span};
 use super::keys;
 
 /// A value, and what it is the value of.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use toml::de::DeTable;
 
 use super::acl::Acls;
+use super::diagnostic::{Collector, Diagnostic, Span};
 use super::export::{self, Draft};
-use super::diagnostic::{Diagnostic, Span, Collector};
 use super::item::{Item, Section};
 use super::keys::KEYS;
 use super::service;
@@ -27,7 +27,12 @@ pub struct Read {
 }
 
 /// Reads the whole file; notes what is wrong.
-pub fn read<'a>(root: &'a DeTable<'a>, text: &str, ethers: &'a HashMap<String, Mac>, sink: &'a Collector) -> Read {
+pub fn read<'a>(
+    root: &'a DeTable<'a>,
+    text: &str,
+    ethers: &'a HashMap<String, Mac>,
+    sink: &'a Collector,
+) -> Read {
     // What is missing is told at the end of the file.
     let end = text.trim_end().len();
     let mut top = Section::new("", keys(""), root, end..end, sink);

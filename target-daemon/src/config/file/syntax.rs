@@ -158,7 +158,10 @@ fn duplicate(text: &str, at: Range<usize>) -> Diagnostic {
         Diagnostic { sort: Severity::Open, ..Diagnostic::value(at, "[export] is one of several", remedy) }
     } else {
         let remedy = if is_section { "make them one section" } else { "leave one of them out" };
-        Diagnostic { sort: Severity::Syntax, ..Diagnostic::value(at, format!("{key} is given twice"), remedy) }
+        Diagnostic {
+            sort: Severity::Syntax,
+            ..Diagnostic::value(at, format!("{key} is given twice"), remedy)
+        }
     };
     match first {
         Some(first) => fault.with(first, "first here"),

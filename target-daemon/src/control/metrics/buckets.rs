@@ -44,16 +44,16 @@ impl Buckets {
     /// The sum is that of the middles of the cells. It never falls, as counts
     /// only grow.
     pub fn new(histogram: &Histogram<u64>) -> Self {
-        let mut ladder = Self { steps: [0; BOUNDS.len() + 1], sum_ns: 0 };
+        let mut buckets = Self { steps: [0; BOUNDS.len() + 1], sum_ns: 0 };
         for cell in histogram.iter_recorded() {
             let (highest, count) = (cell.value_iterated_to(), cell.count_since_last_iteration());
             let step = BOUNDS.iter().position(|(bound, _)| highest <= *bound).unwrap_or(BOUNDS.len());
-            if let Some(n) = ladder.steps.get_mut(step) {
+            if let Some(n) = buckets.steps.get_mut(step) {
                 *n += count;
             }
-            ladder.sum_ns += u128::from(histogram.median_equivalent(highest)) * u128::from(count);
+            buckets.sum_ns += u128::from(histogram.median_equivalent(highest)) * u128::from(count);
         }
-        ladder
+        buckets
     }
 
     /// Bounds and how many were at most that, growing; the last is all.
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::observe::{Latency, Operation};
 
-    fn ladder(values: &[u64]) -> Buckets {
+    fn buckets(values: &[u64]) -> Buckets {
         let mut latency = Latency::new();
         for ns in values {
             latency.record(Operation::Read, *ns);
@@ -90,37 +90,37 @@ mod tests {
         Buckets::new(&latency.of(Operation::Read).unwrap())
     }
 
-    fn at_most(ladder: &Buckets, bound: &str) -> u64 {
-        ladder.buckets().find(|(le, _)| *le == bound).unwrap().1
+    fn at_most(buckets: &Buckets, bound: &str) -> u64 {
+        buckets.buckets().find(|(le, _)| *le == bound).unwrap().1
     }
 
     #[test]
     fn bounds_grow_and_their_texts_are_their_values() {
         assert!(BOUNDS.is_sorted_by(|a, b| a.0 < b.0));
         for (ns, text) in BOUNDS {
-            let told = text.parse::<f64>().unwrap() * 1e9;
-            assert!((told - ns as f64).abs() < 1e-3, "{text}: {ns}");
+            let event = text.parse::<f64>().unwrap() * 1e9;
+            assert!((event - ns as f64).abs() < 1e-3, "{text}: {ns}");
         }
     }
 
     #[test]
     fn counts_are_cumulative_and_complete() {
-        let ladder = ladder(&[300, 1_500, 3_000, 3_100, 40_000, 9_000_000_000, 60_000_000_000]);
-        let counts: Vec<u64> = ladder.buckets().map(|(_, n)| n).collect();
+        let buckets = buckets(&[300, 1_500, 3_000, 3_100, 40_000, 9_000_000_000, 60_000_000_000]);
+        let counts: Vec<u64> = buckets.buckets().map(|(_, n)| n).collect();
         assert!(counts.is_sorted(), "{counts:?}");
-        assert_eq!((at_most(&ladder, "2e-06"), at_most(&ladder, "5e-06")), (2, 4));
-        assert_eq!((at_most(&ladder, "2e-05"), at_most(&ladder, "5e-05")), (4, 5));
-        assert_eq!((at_most(&ladder, "10.0"), at_most(&ladder, "+Inf")), (6, 7));
-        assert_eq!(ladder.count(), 7);
+        assert_eq!((at_most(&buckets, "2e-06"), at_most(&buckets, "5e-06")), (2, 4));
+        assert_eq!((at_most(&buckets, "2e-05"), at_most(&buckets, "5e-05")), (4, 5));
+        assert_eq!((at_most(&buckets, "10.0"), at_most(&buckets, "+Inf")), (6, 7));
+        assert_eq!(buckets.count(), 7);
         let sum = 69.000_048_9;
-        assert!((ladder.sum_seconds() / sum - 1.0).abs() < 0.01, "{}", ladder.sum_seconds());
+        assert!((buckets.sum_seconds() / sum - 1.0).abs() < 0.01, "{}", buckets.sum_seconds());
     }
 
     #[test]
     fn nothing_is_told_as_faster_than_it_was() {
         for ns in (1_u64..2_000).map(|n| n * 9_973).chain(BOUNDS.iter().map(|(ns, _)| ns + 1)) {
-            let ladder = ladder(&[ns]);
-            for ((bound, _), (_, count)) in BOUNDS.iter().zip(ladder.buckets()) {
+            let buckets = buckets(&[ns]);
+            for ((bound, _), (_, count)) in BOUNDS.iter().zip(buckets.buckets()) {
                 assert!(count == 0 || ns <= *bound, "{ns} is counted as at most {bound}");
                 // One hundredth slower at most.
                 assert!(count == 1 || ns + ns / 100 + 256 > *bound, "{ns} is not counted as at most {bound}");
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn an_empty_histogram_is_all_zero() {
-        let ladder = ladder(&[]);
-        assert!(ladder.buckets().all(|(_, n)| n == 0));
-        assert!(ladder.count() == 0 && ladder.sum_seconds() == 0.0);
+        let buckets = buckets(&[]);
+        assert!(buckets.buckets().all(|(_, n)| n == 0));
+        assert!(buckets.count() == 0 && buckets.sum_seconds() == 0.0);
     }
 }

@@ -1,7 +1,7 @@
 //! The exports.
 
-use super::family::{self, Family};
 use super::buckets::Buckets;
+use super::family::{self, Family};
 use super::text::Exposition;
 use crate::control::{ExportView, RefusedView};
 use crate::observe::{Latency, Operation, Outcome};

@@ -68,16 +68,16 @@ mod tests {
 
     #[test]
     fn what_is_not_given_is_not_wanted_unless_nothing_is() {
-        let wish = |every, dropped, export| Ok(TraceFilter { every, dropped, export });
+        let filter = |every, dropped, export| Ok(TraceFilter { every, dropped, export });
         let one = Address { shelf: 0, slot: 1 };
         for (query, expected) in [
-            ("", wish(EVERY, true, None)),
-            ("export=0.1", wish(EVERY, true, Some(one))),
-            ("every=1", wish(1, false, None)),
-            ("dropped=true", wish(0, true, None)),
-            ("every=7&dropped=true&export=0.1", wish(7, true, Some(one))),
-            ("every=0&dropped=true", wish(0, true, None)),
-            ("every=7&dropped=false", wish(7, false, None)),
+            ("", filter(EVERY, true, None)),
+            ("export=0.1", filter(EVERY, true, Some(one))),
+            ("every=1", filter(1, false, None)),
+            ("dropped=true", filter(0, true, None)),
+            ("every=7&dropped=true&export=0.1", filter(7, true, Some(one))),
+            ("every=0&dropped=true", filter(0, true, None)),
+            ("every=7&dropped=false", filter(7, false, None)),
         ] {
             assert_eq!(TraceFilter::parse(query), expected, "{query}");
         }

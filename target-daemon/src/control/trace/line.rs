@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::observe::Operation;
 use crate::wire::aoe::{self, Address, Header};
 use crate::wire::{Body, DropReason, Request, Response, ata};
-use crate::worker::{Traced, TraceOutcome};
+use crate::worker::{TraceOutcome, Traced};
 
 /// One line of a trace.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -82,7 +82,7 @@ pub struct TraceEvent {
 /// What is told of a request or a frame, if it is for `only`.
 pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) -> Option<TraceEvent> {
     let bytes = traced.bytes.get(..traced.captured.into()).unwrap_or_default();
-    let mut told = TraceEvent {
+    let mut event = TraceEvent {
         time: time(traced.at),
         interface: interfaces.get(usize::from(traced.lane)).cloned().unwrap_or_default(),
         lane: traced.lane,
@@ -90,18 +90,18 @@ pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) ->
     };
     let header = match traced.what {
         TraceOutcome::Request { operation, asked, outcome, service_ns, store_ns } => {
-            told.outcome = Some(outcome.name().to_owned());
-            (told.service_ns, told.store_ns) = (Some(service_ns), Some(store_ns).filter(|ns| *ns > 0));
-            told.dealt_with(bytes, operation, asked)
+            event.outcome = Some(outcome.name().to_owned());
+            (event.service_ns, event.store_ns) = (Some(service_ns), Some(store_ns).filter(|ns| *ns > 0));
+            event.dealt_with(bytes, operation, asked)
         }
         TraceOutcome::Dropped(reason) => {
-            told.dropped = Some(reason.name().replace('_', "-"));
-            (told.length, told.bytes) = (Some(traced.len), Some(hex(bytes)));
-            told.not_answered(bytes, traced.len)
+            event.dropped = Some(reason.name().replace('_', "-"));
+            (event.length, event.bytes) = (Some(traced.len), Some(hex(bytes)));
+            event.not_answered(bytes, traced.len)
         }
     };
     let is_for = |only: Address| header.is_some_and(|header| header.is_for(only));
-    only.is_none_or(is_for).then_some(told)
+    only.is_none_or(is_for).then_some(event)
 }
 
 impl TraceEvent {

@@ -15,11 +15,11 @@ mod stream;
 mod watch;
 mod filter;
 
+pub use filter::TraceFilter;
 pub use line::{Line, TraceEvent};
 pub use one_trace::OneTrace;
 pub use stream::Stream;
 pub use watch::run;
-pub use filter::TraceFilter;
 
 /// Where it is asked for.
 pub const PATH: &str = "/v1/trace";

@@ -26,7 +26,7 @@ fn a_table_that_fills_up_half_way_is_left_as_it_was() {
 }
 
 #[test]
-fn a_new_wish_that_finds_no_room_keeps_the_last() {
+fn a_new_request_that_finds_no_room_keeps_the_last() {
     let mut bench = Bench::new(Fake::any().places(3).with(&[ip_flow(0)]));
     bench.apply(&to_queue(1)).unwrap();
     let before = (bench.table(), bench.journal().load().unwrap());
@@ -57,7 +57,7 @@ fn a_rule_of_somebody_else_in_the_way_is_named_and_not_touched() {
 }
 
 #[test]
-fn a_rule_of_somebody_else_for_other_frames_is_in_nobodys_way() {
+fn a_rule_of_somebody_else_for_other_frames_is_in_no_ones_way() {
     let others = [
         FlowRule { location: 15, matches: ether(None, None, Some(0x0800)), queue: Some(3) },
         FlowRule { location: 14, matches: ether(Some([9; 6]), None, None), queue: Some(3) },
@@ -112,7 +112,7 @@ fn a_driver_that_takes_another_rule_than_it_was_asked_for_is_not_believed() {
     assert!(!bench.has_record());
 }
 
-/// Every prefix of a run, the first one and one with another wish: whatever it
+/// Every prefix of a run, the first one and one with another request: whatever it
 /// did, `revert` takes back, and no more.
 #[test]
 fn a_run_that_is_cut_off_anywhere_can_be_taken_back_and_done_again() {
@@ -166,10 +166,11 @@ fn a_revert_that_is_cut_off_anywhere_can_be_done_again() {
 
 /// One error of the kernel anywhere: what was there before is there again.
 #[test]
-fn a_change_that_fails_leaves_the_last_wish_in_force() {
+fn a_change_that_fails_leaves_the_last_request_in_force() {
     let starts = [Fake::any(), Fake::of_one_kind(), Fake::any().that_chooses()];
-    let wishes = [(to_queue(1), spread()), (spread(), to_queue(1))];
-    for (start, (last, next)) in starts.iter().flat_map(|start| wishes.iter().map(move |pair| (start, pair)))
+    let requestes = [(to_queue(1), spread()), (spread(), to_queue(1))];
+    for (start, (last, next)) in
+        starts.iter().flat_map(|start| requestes.iter().map(move |pair| (start, pair)))
     {
         for at in 0.. {
             let mut bench = Bench::new(start.clone().with(&[ip_flow(15)]));

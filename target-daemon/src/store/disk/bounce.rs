@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use memmap2::{MmapMut, MmapRaw};
 
 use super::IoSlice;
-use crate::store::{MemRegion, IoVec, SEGMENTS_MAX};
+use crate::store::{IoVec, MemRegion, SEGMENTS_MAX};
 
 /// Bytes in a place: for requests of up to 17 sectors (an MTU of 9000 carries no
 /// more), and what is before and behind them in blocks of 4 KiB.

@@ -12,7 +12,7 @@ mod chance;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{IoRequest, IoEngine, IoResult, QueueFull};
+use super::{IoEngine, IoRequest, IoResult, QueueFull};
 use crate::store::{MemRegion, SECTOR_BYTES};
 use cache::Cache;
 use calls::State;
@@ -92,8 +92,8 @@ pub struct SimEngine {
 
 impl SimDisk {
     /// A disk of so many bytes, all zero.
-    pub fn new(seed: u64, bytes: u64, habits: SimConfig) -> Self {
-        Self(Arc::new(Mutex::new(State::new(Cache::new(bytes as usize), Chance::new(seed), habits))))
+    pub fn new(seed: u64, bytes: u64, config: SimConfig) -> Self {
+        Self(Arc::new(Mutex::new(State::new(Cache::new(bytes as usize), Chance::new(seed), config))))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,8 +135,8 @@ impl SimDisk {
     /// No fault from now on.
     pub fn heal(&self) {
         let mut state = self.state();
-        let SimConfig { block_bytes, latency_ns, .. } = state.habits;
-        state.habits = SimConfig { block_bytes, latency_ns, ..SimConfig::GOOD };
+        let SimConfig { block_bytes, latency_ns, .. } = state.config;
+        state.config = SimConfig { block_bytes, latency_ns, ..SimConfig::GOOD };
     }
 
     /// The power fails. What was under way has happened in part; each sector

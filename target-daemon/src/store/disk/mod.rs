@@ -45,11 +45,11 @@ use std::os::fd::BorrowedFd;
 
 use bounce::Bounce;
 use commit::Commit;
-pub use io_engine::{IoRequest, IoEngine, IoResult, IoSlice, QueueFull};
+pub use io_engine::{IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
 use slot::{Slot, Step};
 pub use uring::Uring;
 
-use super::{MemRegion, Completion, Extent, IoError, Full, Geometry, Kind, Op, SECTOR_BYTES, Store, span};
+use super::{Completion, Extent, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store, span};
 use crate::plant::{Bug, planted};
 
 /// Calls that the system works on at once, for one store. More than a disk
@@ -112,10 +112,10 @@ impl<K: IoEngine> DiskStore<K> {
     /// # Errors
     ///
     /// No memory for the places of operations.
-    pub fn new(kernel: K, shape: DiskLayout) -> std::io::Result<Self> {
+    pub fn new(engine: K, layout: DiskLayout) -> std::io::Result<Self> {
         Ok(Self {
-            engine: kernel,
-            layout: shape,
+            engine,
+            layout,
             slots: (0..DEPTH).map(|_| None).collect(),
             free: (0..DEPTH as u32).rev().collect(),
             backlog: VecDeque::with_capacity(BACKLOG),
@@ -300,7 +300,8 @@ impl<K: IoEngine> DiskStore<K> {
 
     /// Begins the next sync, if anybody waits for one and none is under way.
     fn sync(&mut self) {
-        if self.commit.begin(|| self.engine.now_ns()) && self.engine.push(SYNC, IoRequest::Sync) == Err(QueueFull)
+        if self.commit.begin(|| self.engine.now_ns())
+            && self.engine.push(SYNC, IoRequest::Sync) == Err(QueueFull)
         {
             self.commit.defer();
         }

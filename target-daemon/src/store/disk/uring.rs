@@ -22,10 +22,10 @@ use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
-use super::{IoRequest, DEPTH, IoEngine, IoResult, IoSlice, QueueFull};
+use super::{DEPTH, IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
 use crate::store::MemRegion;
-use crate::store::open::Backing;
 use crate::store::file_facts;
+use crate::store::open::Backing;
 
 /// Entries of the queue: each slot of the store has one call at a time, and
 /// there is one sync.
@@ -54,7 +54,7 @@ pub struct Uring {
     /// Signalled when the kernel has something to hand back. Not the ring
     /// itself: a thread that waits on a ring with DEFER_TASKRUN by `poll` is
     /// not woken for what other threads of the kernel finish, a sync for one.
-    bell: OwnedFd,
+    event: OwnedFd,
     backing: Backing,
     /// A device cannot grow by a write, and tells its size without asking it.
     is_device: bool,
@@ -76,7 +76,7 @@ impl Uring {
     ///
     /// Those of `io_uring_setup`: the kernel has none, or forbids it.
     pub(in crate::store) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
-        let (ring, bell) = match make_ring(backing.file().as_raw_fd()) {
+        let (ring, event) = match make_ring(backing.file().as_raw_fd()) {
             Ok(made) => made,
             Err(e) => return Err((backing, e)),
         };
@@ -87,7 +87,7 @@ impl Uring {
             done: VecDeque::with_capacity(2 * ENTRIES as usize),
             sizes: vec![size; DEPTH].into_boxed_slice(),
             areas: Vec::new(),
-            bell,
+            event,
             is_device: backing.is_device(),
             // FUSE waits for its server, or for a lock, though it was asked not to.
             flags: if file_facts::is_fuse(backing.file()) {
@@ -204,11 +204,11 @@ const MEASURE: u64 = 1 << 32;
 
 fn make_ring(file: RawFd) -> io::Result<(IoUring, OwnedFd)> {
     let ring = best_ring()?;
-    let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+    let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     ring.submitter().register_files(&[file])?;
-    ring.submitter().register_eventfd(bell.as_raw_fd())?;
+    ring.submitter().register_eventfd(event.as_raw_fd())?;
     restrict(&ring);
-    Ok((ring, bell))
+    Ok((ring, event))
 }
 
 /// Leaves the ring what this store does with it, from the moment on when it is
@@ -331,7 +331,7 @@ impl IoEngine for Uring {
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.bell.as_fd())
+        Some(self.event.as_fd())
     }
 }
 
@@ -368,9 +368,9 @@ mod tests {
     fn ring() -> (IoUring, OwnedFd, File) {
         let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
         let file = rustix::fs::open(std::env::temp_dir(), flags, rustix::fs::Mode::RUSR).unwrap();
-        let (ring, bell) = make_ring(file.as_raw_fd()).unwrap();
+        let (ring, event) = make_ring(file.as_raw_fd()).unwrap();
         ring.submitter().register_enable_rings().unwrap();
-        (ring, bell, file.into())
+        (ring, event, file.into())
     }
 
     fn outcome(ring: &mut IoUring, entry: &squeue::Entry) -> i32 {
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_ring_does_what_its_store_does_and_nothing_else() {
-        let (mut ring, _bell, _file) = ring();
+        let (mut ring, _event, _file) = ring();
         let sync = opcode::Fsync::new(FILE).flags(types::FsyncFlags::DATASYNC).build();
         assert_eq!(outcome(&mut ring, &sync), 0);
         assert_eq!(outcome(&mut ring, &sync.flags(squeue::Flags::ASYNC)), 0);

@@ -147,18 +147,19 @@ fn is_later(tag: u32, other: u32) -> bool {
 
 impl Record {
     /// Whether it is of a write that does just the same.
-    pub(super) fn is(&self, content: &Fingerprint) -> bool {
-        let Fingerprint { kind, sector, bytes, hash } = *content;
+    pub(super) fn is(&self, fingerprint: &Fingerprint) -> bool {
+        let Fingerprint { kind, sector, bytes, hash } = *fingerprint;
         (self.kind, self.sector, self.bytes, self.hash) == (kind, sector, bytes, hash)
     }
 
     /// Whether both touch a sector. The ranges of a discard are in its data, so it
     /// counts as everything.
-    fn overlaps(&self, content: &Fingerprint) -> bool {
+    fn overlaps(&self, fingerprint: &Fingerprint) -> bool {
         let end = |sector: u64, bytes: u32| sector.saturating_add(u64::from(bytes) / SECTOR_BYTES);
-        if self.kind == Kind::Discard || content.kind == Kind::Discard {
+        if self.kind == Kind::Discard || fingerprint.kind == Kind::Discard {
             return true;
         }
-        self.sector < end(content.sector, content.bytes) && content.sector < end(self.sector, self.bytes)
+        self.sector < end(fingerprint.sector, fingerprint.bytes)
+            && fingerprint.sector < end(self.sector, self.bytes)
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::super::directory::Directory;
+use super::super::export_runtime::{ExportRuntime, ExportSnapshot};
 use super::super::messages::Finished;
 use super::super::save::Waits;
-use super::super::export_runtime::{ExportSnapshot, ExportRuntime};
 use super::ExportSet;
 use crate::shelf::Settings;
 
 impl ExportSet {
-    /// An export takes a seat that is free.
-    pub fn attach(&mut self, index: u16, seat: ExportRuntime) {
+    /// Adds an export at an index that is free.
+    pub fn attach(&mut self, index: u16, runtime: ExportRuntime) {
         let index = usize::from(index);
         if self.runtimes.len() <= index {
             self.runtimes.resize_with(index + 1, || None);
@@ -21,22 +21,22 @@ impl ExportSet {
         let number = self.next_number;
         self.next_number += 1;
         if let Some(free) = self.runtimes.get_mut(index) {
-            *free = Some(ExportRuntime { number, ..seat });
+            *free = Some(ExportRuntime { number, ..runtime });
         }
     }
 
-    /// An export gives up its seat as soon as nothing is under way for it.
+    /// Removes an export as soon as nothing is under way for it.
     pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
-        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) {
-            seat.leaving = Some(to);
+        if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) {
+            runtime.leaving = Some(to);
             self.some_leave = true;
         }
     }
 
     /// An export has other settings from now on.
     pub fn change(&mut self, index: u16, settings: Settings) {
-        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) {
-            seat.change(settings);
+        if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) {
+            runtime.change(settings);
         }
     }
 
@@ -47,9 +47,9 @@ impl ExportSet {
 
     /// Looks at the size of one store, and tells it.
     pub fn measure_one(&mut self, index: u16, to: Sender<u64>) {
-        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) {
-            seat.measure();
-            seat.wants_size = Some(to);
+        if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) {
+            runtime.measure();
+            runtime.wants_size = Some(to);
         }
     }
 
@@ -65,8 +65,8 @@ impl ExportSet {
 
     /// Counts a request to one of its exports that was dealt with.
     pub fn count(&mut self, done: &Finished, now_ns: u64) {
-        if let Some(Some(seat)) = self.runtimes.get_mut(usize::from(done.export)) {
-            seat.count(done, now_ns);
+        if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(done.export)) {
+            runtime.count(done, now_ns);
         }
     }
 
@@ -76,22 +76,22 @@ impl ExportSet {
         if !std::mem::take(&mut self.some_leave) {
             return false;
         }
-        for place in &mut self.runtimes {
-            match place {
+        for entry in &mut self.runtimes {
+            match entry {
                 Some(ExportRuntime { leaving: Some(to), .. }) => {
                     let to = to.clone();
-                    if let Some(mut seat) = place.take_if(|seat| seat.is_quiet()) {
-                        while let Some(waits) = seat.pending_saves.any() {
+                    if let Some(mut runtime) = entry.take_if(|runtime| runtime.is_quiet()) {
+                        while let Some(waits) = runtime.pending_saves.any() {
                             if let Waits::Reply(reply) = waits {
                                 let unanswered = reply.without_reply();
                                 // No answer, no time.
-                                seat.count(&unanswered, 0);
+                                runtime.count(&unanswered, 0);
                                 done.push(unanswered);
                             }
                         }
                         // Whoever asked may have stopped waiting: then its store
                         // is closed here.
-                        let _ = to.try_send(Box::new(seat));
+                        let _ = to.try_send(Box::new(runtime));
                     } else {
                         self.some_leave = true;
                     }

@@ -3,13 +3,13 @@
 use crossbeam_channel::Sender;
 
 use super::super::messages::Finished;
-use super::super::save::{SaveRequest, SaveAck, Waits};
+use super::super::save::{SaveAck, SaveRequest, Waits};
 use super::ExportSet;
 
 impl ExportSet {
     /// What initiators set goes to this keeper from now on.
-    pub fn set_state_writer(&mut self, worker: u16, keeper: Sender<SaveRequest>) {
-        self.state_writer = Some((worker, keeper));
+    pub fn set_state_writer(&mut self, worker: u16, writer: Sender<SaveRequest>) {
+        self.state_writer = Some((worker, writer));
     }
 
     /// The reply to a request that sets something: it waits if that is not on
@@ -29,13 +29,13 @@ impl ExportSet {
     /// Takes a reservation or a mask list away, and tells when that is on stable
     /// storage. Returns a request that now gets no answer, because too many wait.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) -> Option<Finished> {
-        let seat = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
+        let runtime = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
         match what {
             Clear::Reservation => {
                 // An empty list fits.
-                let _ = seat.export.state.set_reservation(std::iter::empty());
+                let _ = runtime.export.state.set_reservation(std::iter::empty());
             }
-            Clear::Mask => seat.export.state.clear_mask(),
+            Clear::Mask => runtime.export.state.clear_mask(),
         }
         match self.wait_for_save(index, Waits::Asked(to))? {
             NotPending::Free(Waits::Asked(to)) => {
@@ -52,37 +52,37 @@ impl ExportSet {
 
     /// Returns who need not wait, or may not any more.
     fn wait_for_save(&mut self, index: u16, waits: Waits) -> Option<NotPending> {
-        let Some(Some(seat)) = self.runtimes.get_mut(usize::from(index)) else {
+        let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) else {
             return Some(NotPending::Dropped(waits));
         };
-        let revision = seat.export.state.revision();
-        if seat.saved_revision >= revision {
+        let revision = runtime.export.state.revision();
+        if runtime.saved_revision >= revision {
             return Some(NotPending::Free(waits));
         }
-        let Some((worker, keeper)) = &self.state_writer else { return Some(NotPending::Free(waits)) };
-        let keep = SaveRequest {
+        let Some((worker, writer)) = &self.state_writer else { return Some(NotPending::Free(waits)) };
+        let save = SaveRequest {
             worker: *worker,
             export: index,
-            number: seat.number,
+            number: runtime.number,
             revision,
-            key: seat.key.clone(),
-            saved: crate::shelf::Saved::of(&seat.export.state),
+            key: runtime.key.clone(),
+            saved: crate::shelf::Saved::of(&runtime.export.state),
         };
-        if keeper.try_send(keep).is_err() {
+        if writer.try_send(save).is_err() {
             // The host sends it again, which is another try.
             return Some(NotPending::Dropped(waits));
         }
-        seat.pending_saves.add(revision, waits).map(NotPending::Dropped)
+        runtime.pending_saves.add(revision, waits).map(NotPending::Dropped)
     }
 
     /// So much of a state is on stable storage: replies that have waited for it.
-    pub fn saved(&mut self, kept: SaveAck, done: &mut Vec<Finished>) {
-        let Some(Some(seat)) = self.runtimes.get_mut(usize::from(kept.export)) else { return };
-        if seat.number != kept.number {
+    pub fn saved(&mut self, saved: SaveAck, done: &mut Vec<Finished>) {
+        let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(saved.export)) else { return };
+        if runtime.number != saved.number {
             return;
         }
-        seat.saved_revision = seat.saved_revision.max(kept.revision);
-        while let Some(waits) = seat.pending_saves.next(kept.revision) {
+        runtime.saved_revision = runtime.saved_revision.max(saved.revision);
+        while let Some(waits) = runtime.pending_saves.next(saved.revision) {
             match waits {
                 Waits::Reply(reply) => done.push(reply),
                 Waits::Asked(to) => {

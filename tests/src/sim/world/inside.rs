@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 
 use xblade::store::MemRegion;
 use xblade::store::disk::fake::SimEngine;
-use xblade::store::disk::{IoRequest, IoEngine, IoResult, QueueFull};
+use xblade::store::disk::{IoEngine, IoRequest, IoResult, QueueFull};
 use xblade::worker::Clock;
 
 use super::{EVENTS_MAX, World};

@@ -1,7 +1,7 @@
 //! The target: its workers' turns, what it sends, its end and its start.
 
 use xblade::ring::FakeRings;
-use xblade::store::disk::{DiskStore, DiskLayout};
+use xblade::store::disk::{DiskLayout, DiskStore};
 use xblade::store::{Durability, Geometry, Store};
 use xblade::worker::Worker;
 

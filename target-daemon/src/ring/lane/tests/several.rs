@@ -8,11 +8,11 @@ fn several(lanes: usize, chunks: u32) -> Vec<(Lane<FakeRings>, FakeWire)> {
 
 /// Every chunk is free or with the kernel to be received into, once each.
 fn all_at_rest(lanes: &[(Lane<FakeRings>, FakeWire)], chunks: u32) {
-    let ledger = lanes[0].0.pool.table();
+    let table = lanes[0].0.pool.table();
     let own: u32 = lanes.iter().map(|(lane, _)| lane.pool.free()).sum();
     let shared = lanes[0].0.queues.free();
-    assert_eq!((own + shared + ledger.filled(), ledger.sending()), (chunks, 0));
-    assert_eq!(ledger.count(ChunkState::Free, ChunkOwner::SHARED), shared);
+    assert_eq!((own + shared + table.filled(), table.sending()), (chunks, 0));
+    assert_eq!(table.count(ChunkState::Free, ChunkOwner::SHARED), shared);
     for (lane, _) in lanes {
         lane.check(0).unwrap();
     }
@@ -188,9 +188,9 @@ proptest! {
         for (lane, wire) in &mut lanes {
             at_rest(lane, wire);
         }
-        let ledger = lanes[0].0.pool.table();
+        let table = lanes[0].0.pool.table();
         let own: u32 = lanes.iter().map(|(lane, _)| lane.pool.free()).sum();
-        prop_assert_eq!(own + lanes[0].0.queues.free() + ledger.filled() + ledger.sending() + in_frames, 64);
-        prop_assert_eq!(ledger.sending(), 0);
+        prop_assert_eq!(own + lanes[0].0.queues.free() + table.filled() + table.sending() + in_frames, 64);
+        prop_assert_eq!(table.sending(), 0);
     }
 }

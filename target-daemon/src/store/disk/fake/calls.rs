@@ -12,7 +12,7 @@ const CAPACITY: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) habits: SimConfig,
+    pub(super) config: SimConfig,
     pub(super) cache: Cache,
     pub(super) chance: Chance,
     pub(super) happened: SimStats,
@@ -63,9 +63,9 @@ pub(super) enum Fate {
 }
 
 impl State {
-    pub(super) fn new(cache: Cache, chance: Chance, habits: SimConfig) -> Self {
+    pub(super) fn new(cache: Cache, chance: Chance, config: SimConfig) -> Self {
         Self {
-            habits,
+            config,
             cache,
             chance,
             happened: SimStats::default(),
@@ -158,8 +158,8 @@ impl State {
         if running.fate != Fate::Short {
             return memory.bytes;
         }
-        let blocks = memory.bytes / self.habits.block_bytes;
-        self.habits.block_bytes * (1 + self.chance.below(u64::from(blocks) - 1) as u32)
+        let blocks = memory.bytes / self.config.block_bytes;
+        self.config.block_bytes * (1 + self.chance.below(u64::from(blocks) - 1) as u32)
     }
 
     pub(super) fn push(&mut self, id: u32, call: IoRequest, opening: u32) -> Result<(), QueueFull> {
@@ -191,7 +191,7 @@ impl State {
 
     /// Draws what becomes of a call, and when.
     fn decide(&mut self, call: &mut Running) {
-        let (habits, chance, happened) = (self.habits, &mut self.chance, &mut self.happened);
+        let (config, chance, happened) = (self.config, &mut self.chance, &mut self.happened);
         let mut hit = |rate: u32, count: &mut u64| {
             let hit = chance.hits(rate);
             *count += u64::from(hit);
@@ -200,11 +200,11 @@ impl State {
         call.fate = match call.call {
             IoRequest::Read { memory, .. } => {
                 happened.reads += 1;
-                if hit(habits.read_errors, &mut happened.read_errors) {
+                if hit(config.read_errors, &mut happened.read_errors) {
                     Fate::Fails(libc::EIO)
-                } else if hit(habits.again, &mut happened.again) {
+                } else if hit(config.again, &mut happened.again) {
                     Fate::Fails(libc::EAGAIN)
-                } else if memory.bytes > habits.block_bytes && hit(habits.short, &mut happened.short_reads) {
+                } else if memory.bytes > config.block_bytes && hit(config.short, &mut happened.short_reads) {
                     Fate::Short
                 } else {
                     Fate::Good
@@ -212,13 +212,13 @@ impl State {
             }
             IoRequest::Write { memory, .. } => {
                 happened.writes += 1;
-                if hit(habits.write_errors, &mut happened.write_errors) {
+                if hit(config.write_errors, &mut happened.write_errors) {
                     Fate::Fails(libc::EIO)
-                } else if hit(habits.no_space, &mut happened.no_space) {
+                } else if hit(config.no_space, &mut happened.no_space) {
                     Fate::Fails(libc::ENOSPC)
-                } else if hit(habits.again, &mut happened.again) {
+                } else if hit(config.again, &mut happened.again) {
                     Fate::Fails(libc::EAGAIN)
-                } else if memory.bytes > habits.block_bytes && hit(habits.short, &mut happened.short_writes) {
+                } else if memory.bytes > config.block_bytes && hit(config.short, &mut happened.short_writes) {
                     Fate::Short
                 } else {
                     Fate::Good
@@ -226,7 +226,7 @@ impl State {
             }
             IoRequest::Sync => {
                 happened.syncs += 1;
-                let fails = hit(habits.sync_errors, &mut happened.sync_errors);
+                let fails = hit(config.sync_errors, &mut happened.sync_errors);
                 if fails { Fate::Fails(libc::EIO) } else { Fate::Good }
             }
             IoRequest::Punch { .. } => {
@@ -235,10 +235,10 @@ impl State {
             }
             IoRequest::Measure => Fate::Good,
         };
-        let (shortest, longest) = habits.latency_ns;
-        let late = hit(habits.late, &mut happened.late);
-        let slow = hit(habits.slow, &mut happened.slow);
-        let stuck = hit(habits.stuck, &mut happened.stuck);
+        let (shortest, longest) = config.latency_ns;
+        let late = hit(config.late, &mut happened.late);
+        let slow = hit(config.slow, &mut happened.slow);
+        let stuck = hit(config.stuck, &mut happened.stuck);
         let mut takes_ns = shortest + self.chance.below(longest - shortest + 1);
         if late {
             takes_ns *= 10;
@@ -258,7 +258,7 @@ impl State {
     }
 
     fn is_aligned(&self, call: IoRequest) -> bool {
-        let block = u64::from(self.habits.block_bytes);
+        let block = u64::from(self.config.block_bytes);
         let whole = |n: u64| n.is_multiple_of(block);
         match call {
             IoRequest::Read { at, memory } | IoRequest::Write { at, memory, .. } => {

@@ -9,15 +9,15 @@ const ALL: u32 = SECTORS as u32 * 512;
 /// A disk that is open, and aligned memory for calls.
 struct Rig {
     disk: SimDisk,
-    kernel: SimEngine,
+    engine: SimEngine,
     memory: Vec<u64>,
     now_ns: u64,
 }
 
 impl Rig {
-    fn new(seed: u64, habits: SimConfig) -> Self {
-        let disk = SimDisk::new(seed, SECTORS * 512, habits);
-        Self { kernel: disk.engine(), disk, memory: vec![0; 2048], now_ns: 0 }
+    fn new(seed: u64, config: SimConfig) -> Self {
+        let disk = SimDisk::new(seed, SECTORS * 512, config);
+        Self { engine: disk.engine(), disk, memory: vec![0; 2048], now_ns: 0 }
     }
 
     fn piece(&mut self, bytes: u32) -> IoSlice {
@@ -30,14 +30,14 @@ impl Rig {
     }
 
     fn push(&mut self, id: u32, call: IoRequest) {
-        self.kernel.push(id, call).unwrap();
-        self.kernel.submit();
+        self.engine.push(id, call).unwrap();
+        self.engine.submit();
     }
 
     /// Waits for as long as it takes.
     fn outcome(&mut self) -> (u32, IoResult) {
         loop {
-            if let Some(outcome) = self.kernel.next() {
+            if let Some(outcome) = self.engine.next() {
                 return outcome;
             }
             self.now_ns += 1_000_000;
@@ -114,7 +114,7 @@ fn a_sync_covers_only_writes_that_had_finished() {
         let mut rig = Rig::new(seed, SimConfig::GOOD);
         rig.fill(1);
         let memory = rig.piece(ALL);
-        rig.kernel.push(1, IoRequest::Write { at: 0, memory, stable: false }).unwrap();
+        rig.engine.push(1, IoRequest::Write { at: 0, memory, stable: false }).unwrap();
         rig.push(2, IoRequest::Sync);
         for _ in 0..2 {
             rig.outcome().1.unwrap();
@@ -155,9 +155,9 @@ fn faults_come_at_their_rate() {
     let mut rig = Rig::new(1, SimConfig { stuck: 10_000, ..SimConfig::GOOD });
     rig.push(1, IoRequest::Sync);
     rig.disk.advance(u64::MAX / 2);
-    assert_eq!((rig.kernel.next(), rig.disk.next_due_ns()), (None, None));
+    assert_eq!((rig.engine.next(), rig.disk.next_due_ns()), (None, None));
     rig.disk.release_stuck();
-    assert_eq!(rig.kernel.next(), Some((1, Ok(0))));
+    assert_eq!(rig.engine.next(), Some((1, Ok(0))));
 }
 
 #[test]

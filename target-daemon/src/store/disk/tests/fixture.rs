@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use memmap2::MmapMut;
 
-use crate::store::disk::{IoRequest, DiskStore, IoEngine, IoResult, IoSlice, QueueFull, SYNC, DiskLayout, Persist};
-use crate::store::{MemRegion, IoVec, Completion, IoError, Full, Geometry, Kind, Op, Store};
+use crate::store::disk::{
+    DiskLayout, DiskStore, IoEngine, IoRequest, IoResult, IoSlice, Persist, QueueFull, SYNC,
+};
+use crate::store::{Completion, Full, Geometry, IoError, IoVec, Kind, MemRegion, Op, Store};
 
 /// Memory for each operation, by its token.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -52,8 +54,9 @@ impl Rig {
             Script { block: block.into(), bytes, end: disk, calls: Vec::new(), outcomes: VecDeque::new() };
         let script = Arc::new(Mutex::new(script));
         let geometry = Geometry { block_bytes: block, discards: true, ..Geometry::new(sectors, block) };
-        let shape = DiskLayout { offset_bytes: OFFSET, length_bytes, geometry, read_only: false, persist: stable };
-        let store = DiskStore::new(Scripted(Arc::clone(&script)), shape).unwrap();
+        let layout =
+            DiskLayout { offset_bytes: OFFSET, length_bytes, geometry, read_only: false, persist: stable };
+        let store = DiskStore::new(Scripted(Arc::clone(&script)), layout).unwrap();
         Self { store, script, memory: MmapMut::map_anon(OPS_MAX * FRAME_BYTES).unwrap(), next: 0 }
     }
 

@@ -34,10 +34,10 @@ fn a_reply_leaves_by_the_lane_of_its_request() {
             let lba = u64::from(lane) * 16;
             let data = pattern(lane, index as u64, 16);
             let ask = on_lane(lane, write(to, 1, lba, &data));
-            assert_eq!(target.exchange(lane.into(), &ask.bytes()), [good(&ask, &[])]);
+            assert_eq!(target.channels(lane.into(), &ask.bytes()), [good(&ask, &[])]);
             assert_eq!(stores[index].bytes()[lba as usize * 512..][..8192], data, "in the store of {to:?}");
             let ask = on_lane(lane, read(to, 2, lba, 16));
-            assert_eq!(target.exchange(lane.into(), &ask.bytes()), [good(&ask, &data)]);
+            assert_eq!(target.channels(lane.into(), &ask.bytes()), [good(&ask, &data)]);
             for other in 0..4 {
                 assert_eq!(target.sent(other), [] as [Vec<u8>; 0], "nothing on lane {other}");
             }
@@ -54,7 +54,7 @@ fn a_reply_leaves_by_the_lane_of_its_request() {
 fn a_frame_for_another_lane_is_not_answered() {
     let (mut target, _) = pair(Order::Submitted);
     let ask = on_lane(1, read(DISK, 1, 0, 1));
-    assert_eq!(target.exchange(0, &ask.bytes()), [] as [Vec<u8>; 0]);
+    assert_eq!(target.channels(0, &ask.bytes()), [] as [Vec<u8>; 0]);
     assert_eq!(target.dropped(DropReason::Destination), 1);
     target.assert_at_rest();
 }
@@ -72,7 +72,7 @@ fn a_broadcast_is_answered_by_every_owner_on_its_lane() {
                     _ => good(&Ask { shelf: from.0, slot: from.1, ..ask.clone() }, &[0; 8192]),
                 })
                 .collect();
-            let mut replies = target.exchange(lane.into(), &ask.bytes());
+            let mut replies = target.channels(lane.into(), &ask.bytes());
             replies.sort();
             expected.sort();
             assert_eq!(replies, expected, "lane {lane}");

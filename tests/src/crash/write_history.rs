@@ -58,14 +58,14 @@ pub struct Checked {
 
 /// Every sector of an export.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct WriteHistory {
     run: u64,
     next: u64,
     /// Empty: never written.
     sectors: Vec<Vec<Version>>,
 }
 
-impl Ledger {
+impl WriteHistory {
     /// An export of so many sectors of zeros.
     pub fn new(run: u64, sectors: u64) -> Self {
         Self { run, next: 1, sectors: vec![Vec::new(); sectors as usize] }
@@ -156,18 +156,18 @@ mod tests {
     use super::*;
 
     /// What checking sector 1 of four says if it holds this generation.
-    fn holds(ledger: &mut Ledger, generation: u64) -> Checked {
+    fn holds(history: &mut WriteHistory, generation: u64) -> Checked {
         let mut checked = Checked::default();
         let bytes = match generation {
             0 => vec![0; SECTOR],
-            _ => ledger.data(Extent { generation, lba: 1, count: 1 }),
+            _ => history.data(Extent { generation, lba: 1, count: 1 }),
         };
-        ledger.check(1, &bytes, &mut checked);
+        history.check(1, &bytes, &mut checked);
         checked
     }
 
-    fn is_lost(ledger: &mut Ledger, generation: u64) -> bool {
-        let checked = holds(ledger, generation);
+    fn is_lost(history: &mut WriteHistory, generation: u64) -> bool {
+        let checked = holds(history, generation);
         assert_eq!(checked.sectors, 1);
         assert!(checked.torn.is_empty());
         !checked.lost.is_empty()
@@ -175,60 +175,60 @@ mod tests {
 
     #[test]
     fn what_was_acknowledged_must_be_there() {
-        let mut ledger = Ledger::new(9, 4);
-        let write = ledger.begin(0, 2);
-        ledger.acknowledge(write);
-        assert!(is_lost(&mut ledger, 0));
-        assert!(!is_lost(&mut ledger, 1));
-        let write = ledger.begin(1, 3);
-        ledger.acknowledge(write);
-        assert!(is_lost(&mut ledger, 1), "stale");
-        assert!(!is_lost(&mut ledger, 2));
+        let mut history = WriteHistory::new(9, 4);
+        let write = history.begin(0, 2);
+        history.acknowledge(write);
+        assert!(is_lost(&mut history, 0));
+        assert!(!is_lost(&mut history, 1));
+        let write = history.begin(1, 3);
+        history.acknowledge(write);
+        assert!(is_lost(&mut history, 1), "stale");
+        assert!(!is_lost(&mut history, 2));
     }
 
     #[test]
     fn what_was_not_acknowledged_is_unknown_until_somebody_looks() {
         for found in [0, 1] {
-            let mut ledger = Ledger::new(9, 4);
-            ledger.begin(0, 2);
-            let checked = holds(&mut ledger, found);
+            let mut history = WriteHistory::new(9, 4);
+            history.begin(0, 2);
+            let checked = holds(&mut history, found);
             assert_eq!((checked.unknown, checked.lost.len()), (1, 0));
-            assert!(is_lost(&mut ledger, 1 - found), "seen once, it stays");
+            assert!(is_lost(&mut history, 1 - found), "seen once, it stays");
         }
     }
 
     #[test]
     fn of_writes_under_way_together_either_may_be_the_last() {
         for found in [1, 2] {
-            let mut ledger = Ledger::new(9, 4);
-            let (first, second) = (ledger.begin(0, 2), ledger.begin(1, 2));
-            ledger.acknowledge(second);
-            ledger.acknowledge(first);
-            assert!(is_lost(&mut ledger, 0));
-            assert!(!is_lost(&mut ledger, found));
+            let mut history = WriteHistory::new(9, 4);
+            let (first, second) = (history.begin(0, 2), history.begin(1, 2));
+            history.acknowledge(second);
+            history.acknowledge(first);
+            assert!(is_lost(&mut history, 0));
+            assert!(!is_lost(&mut history, found));
         }
     }
 
     #[test]
     fn a_write_that_was_never_acknowledged_may_come_after_one_that_was() {
-        let mut ledger = Ledger::new(9, 4);
-        ledger.begin(1, 1);
-        let second = ledger.begin(1, 1);
-        ledger.acknowledge(second);
-        let third = ledger.begin(1, 1);
-        ledger.acknowledge(third);
-        assert!(is_lost(&mut ledger, 2), "superseded by the third");
-        assert!(!is_lost(&mut ledger, 1), "as far as anybody knows it is executed only now");
+        let mut history = WriteHistory::new(9, 4);
+        history.begin(1, 1);
+        let second = history.begin(1, 1);
+        history.acknowledge(second);
+        let third = history.begin(1, 1);
+        history.acknowledge(third);
+        assert!(is_lost(&mut history, 2), "superseded by the third");
+        assert!(!is_lost(&mut history, 1), "as far as anybody knows it is executed only now");
     }
 
     #[test]
     fn what_nobody_sent_is_torn() {
-        let mut ledger = Ledger::new(9, 4);
+        let mut history = WriteHistory::new(9, 4);
         let mut checked = Checked::default();
-        ledger.check(0, &[1; SECTOR], &mut checked);
+        history.check(0, &[1; SECTOR], &mut checked);
         assert_eq!((checked.sectors, checked.torn.len()), (0, 1), "a sector that was never written");
-        ledger.begin(1, 1);
-        ledger.check(1, &[1; SECTOR], &mut checked);
+        history.begin(1, 1);
+        history.check(1, &[1; SECTOR], &mut checked);
         assert_eq!((checked.sectors, checked.torn.len()), (1, 2));
     }
 }
