@@ -11,28 +11,8 @@
 
 /// The NIC: facts, the XDP program's load, attach and detach.
 pub mod link;
-/// AF_XDP: UMEM, owned frames, rx/tx/fill/completion rings; fake rings.
-pub mod ring;
-/// Bytes ↔ meaning. No I/O, no `unsafe`, no panic.
-pub mod wire;
-/// Meaning → action. Pure: no clock, no system call.
-pub mod command;
-/// What is exported: addresses, limits, config strings, masks, reservations.
-pub mod shelf;
-/// Bytes at rest: the submit/complete trait and its engines.
-pub mod store;
-/// The loop: receive → execute → harvest → finish → send → refill.
-pub mod worker;
-/// Counters and service times.
-pub mod observe;
 /// The command line and the typed model that it becomes.
 pub mod config;
-/// Bugs to plant in test builds.
-pub mod plant;
-/// Telling the processor what will be needed soon.
-pub(crate) mod prefetch;
-/// Locks and atomics.
-pub(crate) mod sync;
 /// How a running daemon is asked and told: what there is to ask, and the answers.
 pub mod control;
 /// What the process may still do while it serves: capabilities, files, system calls.
@@ -45,3 +25,8 @@ pub mod steer;
 pub mod top;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;
+
+pub use xblade_ring as ring;
+pub use xblade_store::{self as store, plant};
+pub use xblade_target::{command, observe, shelf, worker};
+pub use xblade_wire as wire;

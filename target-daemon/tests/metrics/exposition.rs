@@ -161,7 +161,7 @@ fn an_interface_that_is_gone_or_down_is_not_up() {
 /// be told as 0 here.
 #[test]
 fn lanes_count_what_is_told_of_them() {
-    let source = include_str!("../../src/worker/run.rs");
+    let source = include_str!("../../target/src/worker/run.rs");
     for name in LANE_COUNTERS {
         assert!(source.contains(&format!("(\"{name}\"")), "worker/run.rs does not count {name}");
     }

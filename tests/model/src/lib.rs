@@ -4,7 +4,7 @@
 //!
 //! The daemon's rings and memory are not here: [`ring`] has what stands for them.
 
-#[path = "../../../target-daemon/src/worker/asleep.rs"]
+#[path = "../../../target-daemon/target/src/worker/asleep.rs"]
 pub mod asleep;
 pub mod ring;
 pub mod sync;

@@ -1,12 +1,12 @@
 //! Chunks: the daemon's chunk table, pools and shared queues, over a UMEM without bytes.
 
-#[path = "../../../target-daemon/src/ring/chunk_table.rs"]
+#[path = "../../../target-daemon/ring/src/chunk_table.rs"]
 pub mod chunk_table;
-#[path = "../../../target-daemon/src/ring/pool.rs"]
+#[path = "../../../target-daemon/ring/src/pool.rs"]
 pub mod pool;
-#[path = "../../../target-daemon/src/ring/rings.rs"]
+#[path = "../../../target-daemon/ring/src/rings.rs"]
 pub mod rings;
-#[path = "../../../target-daemon/src/ring/shared_queues.rs"]
+#[path = "../../../target-daemon/ring/src/shared_queues.rs"]
 pub mod shared_queues;
 
 /// Short, so that few steps show all.

@@ -1,0 +1,101 @@
+//! The store that is not there: it takes every write and forgets it, and reads
+//! zeros. It measures what the protocol costs by itself.
+
+use super::completion_queue::CompletionQueue;
+use super::{Completion, Full, Geometry, IoError, Kind, Op, Store};
+
+/// Accepts and discards.
+#[derive(Debug)]
+pub struct NullStore {
+    geometry: Geometry,
+    completed: CompletionQueue,
+}
+
+impl NullStore {
+    /// A store that claims a size of `sectors`.
+    pub fn new(sectors: u64) -> Self {
+        let geometry = Geometry::new(sectors, 4096);
+        Self { geometry, completed: CompletionQueue::new() }
+    }
+
+    fn execute(&self, op: &mut Op) -> Result<(), IoError> {
+        op.range_in(self.geometry)?;
+        if op.kind == Kind::Read {
+            op.buffers.zero();
+        }
+        Ok(())
+    }
+}
+
+impl Store for NullStore {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        let mut op = self.completed.admit(op)?;
+        let result = self.execute(&mut op);
+        self.completed.push(op.token, result);
+        Ok(())
+    }
+
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
+        Some(self.execute(op))
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.completed.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::IoVec;
+    use crate::completion_queue::QUEUE_MAX;
+
+    fn submit(store: &mut NullStore, kind: Kind, sector: u64, memory: &mut [u8]) -> Completion {
+        let mut buffers = IoVec::EMPTY;
+        // SAFETY: the memory outlives the operation, which ends below.
+        assert!(unsafe { buffers.push(memory) });
+        store.submit(Op { token: 7, kind, sector, buffers }).unwrap();
+        store.complete().unwrap()
+    }
+
+    #[test]
+    fn reads_zeros_and_keeps_to_its_size() {
+        let mut store = NullStore::new(10);
+        let rows = [
+            (Kind::Write, 0, Ok(()), 9),
+            (Kind::Read, 8, Ok(()), 0),
+            (Kind::Read, 9, Err(IoError::Range), 9),
+            (Kind::Write, 9, Err(IoError::Range), 9),
+            (Kind::Read, u64::MAX, Err(IoError::Range), 9),
+            (Kind::Flush, u64::MAX, Ok(()), 9),
+        ];
+        for (kind, sector, result, after) in rows {
+            let mut memory = [9; 1024];
+            let completion = submit(&mut store, kind, sector, &mut memory);
+            assert_eq!(completion, Completion { token: 7, result }, "{kind:?} at {sector}");
+            assert_eq!(memory, [after; 1024], "{kind:?} at {sector}");
+        }
+        assert_eq!(submit(&mut store, Kind::Read, 0, &mut [0; 100]).result, Err(IoError::Range));
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_operation_back() {
+        let mut store = NullStore::new(1);
+        let flush = |token| Op { token, kind: Kind::Flush, sector: 0, buffers: IoVec::EMPTY };
+        for token in 0..QUEUE_MAX as u32 {
+            store.submit(flush(token)).unwrap();
+        }
+        let Full(op) = store.submit(flush(1000)).unwrap_err();
+        assert_eq!(op.token, 1000);
+        for token in 0..QUEUE_MAX as u32 {
+            assert_eq!(store.complete().unwrap().token, token);
+        }
+        assert!(store.complete().is_none());
+    }
+}

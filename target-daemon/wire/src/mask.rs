@@ -1,0 +1,236 @@
+//! Command 2: the MAC mask list, which says who is answered at all.
+//!
+//! ```text
+//! from the end of the AoE header:
+//!  0          1      2        3       4
+//! ┌──────────┬──────┬────────┬───────┐  count times:  ┌──────────┬──────┬─────┐
+//! │ reserved │ mcmd │ merror │ count │                │ reserved │ dcmd │ mac │
+//! └──────────┴──────┴────────┴───────┘                └──────────┴──────┴─────┘
+//!   1          1      1        1                        1          1      6      bytes
+//! ```
+
+use super::DropReason;
+use super::bytes::{array, put};
+use super::ether::Mac;
+
+/// Bytes in front of the directives.
+pub const HEADER_LEN: usize = 4;
+/// Bytes in a directive.
+pub const DIRECTIVE_LEN: usize = 8;
+/// Longest list: a reply with all of it fits an MTU of 1500.
+pub const ENTRIES_MAX: usize = 180;
+
+/// What a request asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request<'a> {
+    /// Tell the list.
+    Read,
+    /// Follow the directives, in order.
+    Edit(Directives<'a>),
+    /// An edit with more directives than the frame has room for.
+    Overrun,
+    /// A code that has no meaning.
+    Unknown(u8),
+}
+
+impl<'a> Request<'a> {
+    /// Reads an argument. The count of a read means nothing.
+    pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
+        let header = array(argument, 0).ok_or(DropReason::TooShort)?;
+        let [_reserved, code, _error, count]: [u8; HEADER_LEN] = header;
+        let directives =
+            argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * DIRECTIVE_LEN));
+        Ok(match (code, directives) {
+            (0, _) => Self::Read,
+            (1, Some(bytes)) => Self::Edit(Directives(bytes)),
+            (1, None) => Self::Overrun,
+            (code, _) => Self::Unknown(code),
+        })
+    }
+
+    /// Writes it. Returns its length; `None` if `out` is too short, or for an
+    /// overrun, which cannot be written.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        let (code, directives): (_, &[u8]) = match *self {
+            Self::Read => (0, &[]),
+            Self::Edit(Directives(bytes)) => (1, bytes),
+            Self::Unknown(code) => (code, &[]),
+            Self::Overrun => return None,
+        };
+        let count = u8::try_from(directives.len() / DIRECTIVE_LEN).ok()?;
+        put(out, 0, &[0, code, 0, count])?;
+        put(out, HEADER_LEN, directives)?;
+        Some(HEADER_LEN + directives.len())
+    }
+}
+
+/// The directives of an edit: whole ones, 255 at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Directives<'a>(&'a [u8]);
+
+impl<'a> Directives<'a> {
+    /// Takes as many as there are whole ones in `bytes`, 255 at most.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let count = (bytes.len() / DIRECTIVE_LEN).min(usize::from(u8::MAX));
+        Self(bytes.get(..count * DIRECTIVE_LEN).unwrap_or(&[]))
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Directive> + use<'a> {
+        self.0.chunks_exact(DIRECTIVE_LEN).filter_map(Directive::parse)
+    }
+}
+
+/// One change of the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Directive {
+    /// Change nothing.
+    None,
+    /// Put it on the list.
+    Add(Mac),
+    /// Take it off the list.
+    Delete(Mac),
+    /// A code that has no meaning.
+    Unknown(u8),
+}
+
+impl Directive {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let [_reserved, code] = array(bytes, 0)?;
+        let mac = Mac(array(bytes, 2)?);
+        Some(match code {
+            0 => Self::None,
+            1 => Self::Add(mac),
+            2 => Self::Delete(mac),
+            code => Self::Unknown(code),
+        })
+    }
+}
+
+/// Why an edit stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// A reason without a code of its own.
+    Unspecified = 1,
+    /// The directive has no meaning.
+    BadDirective = 2,
+    /// The list has [`ENTRIES_MAX`] entries.
+    ListFull = 3,
+}
+
+/// The answer. The error flag of the frame is not set in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply<'a> {
+    /// The list now in force, with the code of the request.
+    List {
+        /// 0 or 1.
+        code: u8,
+        /// [`ENTRIES_MAX`] at most.
+        macs: &'a [Mac],
+    },
+    /// The edit stopped; what came before stays in force.
+    Stopped {
+        /// Why.
+        error: Error,
+        /// Which directive, counted from 0.
+        index: u8,
+    },
+}
+
+impl Reply<'_> {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::List { macs, .. } => HEADER_LEN + macs.len() * DIRECTIVE_LEN,
+            Self::Stopped { .. } => HEADER_LEN,
+        }
+    }
+
+    /// Never: it has a header.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Writes it. Returns its length; `None` if `out` is too short or the
+    /// list too long.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        match *self {
+            Self::Stopped { error, index } => put(out, 0, &[0, 1, error as u8, index])?,
+            Self::List { code, macs } => {
+                put(out, 0, &[0, code, 0, u8::try_from(macs.len()).ok()?])?;
+                let directives = out.get_mut(HEADER_LEN..self.len())?;
+                for (slot, mac) in directives.chunks_exact_mut(DIRECTIVE_LEN).zip(macs) {
+                    put(slot, 0, &[0, 0])?;
+                    put(slot, 2, &mac.0)?;
+                }
+            }
+        }
+        Some(self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const A: Mac = Mac([2, 0, 0, 0, 0, 0xA]);
+    const B: Mac = Mac([2, 0, 0, 0, 0, 0xB]);
+
+    #[test]
+    fn directives_are_read_in_order() {
+        let bytes = [
+            &[0xEE, 1, 0xEE, 4][..],
+            &[0xEE, 1, 2, 0, 0, 0, 0, 0xA],
+            &[0, 2, 2, 0, 0, 0, 0, 0xB],
+            &[0, 0, 2, 0, 0, 0, 0, 0xB],
+            &[0, 9, 2, 0, 0, 0, 0, 0xB],
+            &[1, 2, 3],
+        ]
+        .concat();
+        let Ok(Request::Edit(directives)) = Request::parse(&bytes) else {
+            unreachable!("{:?}", Request::parse(&bytes))
+        };
+        let expected = [Directive::Add(A), Directive::Delete(B), Directive::None, Directive::Unknown(9)];
+        assert_eq!(directives.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn header_is_judged() {
+        for (argument, expected) in [
+            (&[0, 0, 0, 0][..], Ok(Request::Read)),
+            (&[0, 0, 0, 255], Ok(Request::Read)),
+            (&[0, 1, 0, 0], Ok(Request::Edit(Directives(&[])))),
+            (&[0, 1, 0, 1], Ok(Request::Overrun)),
+            (&[0, 1, 0, 1, 0, 1, 2, 0, 0, 0, 0], Ok(Request::Overrun)),
+            (&[0, 2, 0, 0], Ok(Request::Unknown(2))),
+            (&[0, 2, 0, 9], Ok(Request::Unknown(2))),
+            (&[0, 0, 0], Err(DropReason::TooShort)),
+            (&[], Err(DropReason::TooShort)),
+        ] {
+            assert_eq!(Request::parse(argument), expected, "{argument:?}");
+        }
+    }
+
+    #[test]
+    fn list_reply_writes_every_byte() {
+        let mut out = [0xEE; 20];
+        assert_eq!(Reply::List { code: 1, macs: &[A, B] }.emit(&mut out), Some(20));
+        let expected = [0, 1, 0, 2, 0, 0, 2, 0, 0, 0, 0, 0xA, 0, 0, 2, 0, 0, 0, 0, 0xB];
+        assert_eq!(out, expected);
+        assert_eq!(Reply::List { code: 1, macs: &[A, B] }.emit(&mut out[..19]), None);
+    }
+
+    #[test]
+    fn stopped_reply_has_error_and_index_only() {
+        let mut out = [0xEE; 4];
+        assert_eq!(Reply::Stopped { error: Error::ListFull, index: 7 }.emit(&mut out), Some(4));
+        assert_eq!(out, [0, 1, 3, 7]);
+    }
+
+    #[test]
+    fn longest_list_fits_an_mtu_of_1500() {
+        let macs = [A; ENTRIES_MAX];
+        assert!(crate::aoe::HEADER_LEN + Reply::List { code: 0, macs: &macs }.len() <= 1500);
+    }
+}

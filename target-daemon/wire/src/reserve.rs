@@ -1,0 +1,179 @@
+//! Command 3: reserve and release.
+//!
+//! ```text
+//! from the end of the AoE header:
+//!  0      1       2
+//! ┌──────┬───────┐  count times:  ┌─────┐
+//! │ rcmd │ count │                │ mac │
+//! └──────┴───────┘                └─────┘
+//!   1      1                        6       bytes
+//! ```
+
+use super::DropReason;
+use super::bytes::{array, put};
+use super::ether::Mac;
+
+/// Bytes in front of the addresses.
+pub const HEADER_LEN: usize = 2;
+/// Bytes in an address.
+pub const MAC_LEN: usize = 6;
+/// Longest list: a reply with all of it fits an MTU of 1500.
+pub const ENTRIES_MAX: usize = 240;
+
+/// What a request asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request<'a> {
+    /// Tell the list.
+    Read,
+    /// Reserve for these, if nobody else has reserved. None releases.
+    Set(Macs<'a>),
+    /// Reserve for these.
+    ForceSet(Macs<'a>),
+    /// A set with more addresses than the frame has room for.
+    Overrun,
+    /// A code that has no meaning.
+    Unknown(u8),
+}
+
+impl<'a> Request<'a> {
+    /// Reads an argument. The count of a read means nothing.
+    pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
+        let [code, count]: [u8; HEADER_LEN] = array(argument, 0).ok_or(DropReason::TooShort)?;
+        let macs = argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * MAC_LEN));
+        Ok(match (code, macs) {
+            (0, _) => Self::Read,
+            (1, Some(bytes)) => Self::Set(Macs(bytes)),
+            (2, Some(bytes)) => Self::ForceSet(Macs(bytes)),
+            (1 | 2, None) => Self::Overrun,
+            (code, _) => Self::Unknown(code),
+        })
+    }
+
+    /// Its code; of an overrun, that of a set.
+    pub fn code(&self) -> u8 {
+        match *self {
+            Self::Read => 0,
+            Self::Set(_) | Self::Overrun => 1,
+            Self::ForceSet(_) => 2,
+            Self::Unknown(code) => code,
+        }
+    }
+
+    /// Writes it. Returns its length; `None` if `out` is too short, or for an
+    /// overrun, which cannot be written.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        let (code, macs): (_, &[u8]) = match *self {
+            Self::Read => (0, &[]),
+            Self::Set(Macs(bytes)) => (1, bytes),
+            Self::ForceSet(Macs(bytes)) => (2, bytes),
+            Self::Unknown(code) => (code, &[]),
+            Self::Overrun => return None,
+        };
+        put(out, 0, &[code, u8::try_from(macs.len() / MAC_LEN).ok()?])?;
+        put(out, HEADER_LEN, macs)?;
+        Some(HEADER_LEN + macs.len())
+    }
+}
+
+/// The addresses of a set: whole ones, 255 at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Macs<'a>(&'a [u8]);
+
+impl<'a> Macs<'a> {
+    /// Takes as many as there are whole ones in `bytes`, 255 at most.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let count = (bytes.len() / MAC_LEN).min(usize::from(u8::MAX));
+        Self(bytes.get(..count * MAC_LEN).unwrap_or(&[]))
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Mac> + Clone + use<'a> {
+        self.0.chunks_exact(MAC_LEN).filter_map(|bytes| array(bytes, 0).map(Mac))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len() / MAC_LEN
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The answer: the list now in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reply<'a> {
+    /// The code of the request.
+    pub code: u8,
+    /// [`ENTRIES_MAX`] at most.
+    pub macs: &'a [Mac],
+}
+
+impl Reply<'_> {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        HEADER_LEN + self.macs.len() * MAC_LEN
+    }
+
+    /// Never: it has a header.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Writes it. Returns its length; `None` if `out` is too short or the
+    /// list too long.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        put(out, 0, &[self.code, u8::try_from(self.macs.len()).ok()?])?;
+        let macs = out.get_mut(HEADER_LEN..self.len())?;
+        for (slot, mac) in macs.chunks_exact_mut(MAC_LEN).zip(self.macs) {
+            put(slot, 0, &mac.0)?;
+        }
+        Some(self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Mac = Mac([2, 0, 0, 0, 0, 0xA]);
+    const B: Mac = Mac([2, 0, 0, 0, 0, 0xB]);
+
+    #[test]
+    fn header_is_judged() {
+        let both = [2, 0, 0, 0, 0, 0xA, 2, 0, 0, 0, 0, 0xB];
+        let with = |code, count| [&[code, count][..], &both].concat();
+        for (argument, expected) in [
+            (with(0, 255), Ok(Request::Read)),
+            (with(1, 2), Ok(Request::Set(Macs(&both)))),
+            (with(1, 1), Ok(Request::Set(Macs(&both[..6])))),
+            (with(2, 2), Ok(Request::ForceSet(Macs(&both)))),
+            (with(1, 0), Ok(Request::Set(Macs(&[])))),
+            (with(1, 3), Ok(Request::Overrun)),
+            (with(2, 3), Ok(Request::Overrun)),
+            (with(3, 9), Ok(Request::Unknown(3))),
+            (vec![0], Err(DropReason::TooShort)),
+            (vec![], Err(DropReason::TooShort)),
+        ] {
+            assert_eq!(Request::parse(&argument), expected, "{argument:?}");
+        }
+        assert_eq!(Macs(&both).iter().collect::<Vec<_>>(), [A, B]);
+        assert_eq!(Macs::new(&both[..11]).len(), 1);
+    }
+
+    #[test]
+    fn reply_writes_every_byte() {
+        let mut out = [0xEE; 14];
+        assert_eq!(Reply { code: 2, macs: &[A, B] }.emit(&mut out), Some(14));
+        assert_eq!(out, [2, 2, 2, 0, 0, 0, 0, 0xA, 2, 0, 0, 0, 0, 0xB]);
+        assert_eq!(Reply { code: 2, macs: &[A, B] }.emit(&mut out[..13]), None);
+    }
+
+    #[test]
+    fn longest_list_fits_an_mtu_of_1500() {
+        let macs = [A; ENTRIES_MAX];
+        assert!(crate::aoe::HEADER_LEN + Reply { code: 0, macs: &macs }.len() <= 1500);
+    }
+}
