@@ -185,9 +185,10 @@ impl Echo {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use xblade_sim::FakeRings;
+
     use super::*;
     use crate::aoe::{self, Ata, Response, Route};
-    use xblade::ring::FakeRings;
 
     const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 2]);

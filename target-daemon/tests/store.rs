@@ -26,8 +26,6 @@ mod data;
 mod discard;
 #[path = "store/durability.rs"]
 mod durability;
-#[path = "store/fake.rs"]
-mod fake;
 #[path = "store/faults.rs"]
 mod faults;
 #[path = "store/fixture.rs"]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xblade::ring::{FakeRings, FakeWire, Lane};
+use xblade::ring::Lane;
 use xblade::shelf::{Acl, Export, Settings, Shelf};
 use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
@@ -14,6 +14,7 @@ use xblade::wire::identify::{Names, Text};
 use xblade::worker::{
     Clock, Counters, Directory, Owner, SharedLane, Waker, Worker, WorkerChannels, WorkerConfig,
 };
+use xblade_sim::{FakeRings, FakeWire};
 
 use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, THIN, Target};
 

@@ -6,11 +6,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xblade::store::fake::Order;
-use xblade::store::{
-    Completion, Durability, FakeStore, Full, Geometry, MmapStore, NullStore, Op, OpenOptions, Store,
-};
+use xblade::store::{Completion, Durability, Full, Geometry, MmapStore, NullStore, Op, OpenOptions, Store};
 use xblade::worker::{Counters, Tracer};
+use xblade_sim::FakeStore;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, Scratch, pattern};
 

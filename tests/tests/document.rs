@@ -47,12 +47,26 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+/// A path as documents write it: `ring/lane.rs` for `target-daemon/ring/src/lane.rs`.
+fn plain(path: &str) -> String {
+    path.replace("/src/", "/").replace("target-daemon/target/", "target-daemon/")
+}
+
+/// The file with this plain path below `target-daemon`.
+fn product_file(file: &str) -> Option<String> {
+    let wanted = format!("target-daemon/{file}");
+    paths().into_iter().find(|path| plain(path) == wanted)
+}
+
 /// The source of a test: the file of its module, or of the one around it.
 fn source_of(modules: &[&str]) -> String {
-    let base = if modules[0] == "tests" { "tests" } else { "target-daemon/src" };
-    let file = |modules: &[&str]| root().join(base).join(modules.join("/")).with_extension("rs");
-    let found = [file(modules), file(&modules[..modules.len() - 1])];
-    found.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_default()
+    let candidates =
+        [modules, &modules[..modules.len() - 1]].map(|modules| format!("{}.rs", modules.join("/")));
+    let found = candidates.iter().find_map(|file| match modules[0] {
+        "tests" => Some(format!("tests/{file}")).filter(|file| root().join(file).is_file()),
+        _ => product_file(file),
+    });
+    found.map(text).unwrap_or_default()
 }
 
 /// Whether it has this function, as a test.
@@ -65,8 +79,8 @@ fn has_test(source: &str, name: &str) -> bool {
 
 /// Whether the code of a module of the library names another one.
 fn imports(module: &str, other: &str) -> bool {
-    let below = format!("target-daemon/src/{module}/");
-    let rust = |path: &&String| path.starts_with(&below) && path.ends_with(".rs");
+    let below = format!("target-daemon/{module}/");
+    let rust = |path: &&String| plain(path).starts_with(&below) && path.ends_with(".rs");
     paths().iter().filter(rust).any(|path| text(path).contains(&format!("crate::{other}")))
 }
 
@@ -76,7 +90,7 @@ fn paths() -> HashSet<String> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if name.starts_with('.') || name == "target" {
+            if name.starts_with('.') || path == root.join("target") {
                 continue;
             }
             found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
@@ -110,7 +124,7 @@ fn named_paths<'a>(line: &'a str, modules: &HashSet<String>) -> Vec<&'a str> {
 fn every_path_in_the_documents_exists() {
     let paths = paths();
     let in_library =
-        |path: &String| Some(path.strip_prefix("target-daemon/src/")?.split_once('/')?.0.to_owned());
+        |path: &String| Some(plain(path).strip_prefix("target-daemon/")?.split_once('/')?.0.to_owned());
     let modules: HashSet<_> = paths.iter().filter_map(in_library).collect();
     let mut documents: Vec<_> = paths
         .iter()
@@ -125,7 +139,9 @@ fn every_path_in_the_documents_exists() {
             for path in named_paths(line, &modules) {
                 let whole = path.trim_end_matches('/');
                 let ends = |other: &String| {
-                    other.strip_suffix(whole).is_some_and(|head| head.is_empty() || head.ends_with('/'))
+                    [other.as_str(), &plain(other)].iter().any(|other| {
+                        other.strip_suffix(whole).is_some_and(|head| head.is_empty() || head.ends_with('/'))
+                    })
                 };
                 seen += 1;
                 if !paths.iter().any(ends) {
@@ -145,7 +161,7 @@ fn every_row_names_a_file_and_a_test_that_can_see_it() {
     let mut seen = HashSet::new();
     for Row { id, file, test, .. } in rows() {
         assert!(seen.insert(id.clone()), "{id} is there twice");
-        assert!(root().join("target-daemon/src").join(&file).is_file(), "{id}: {file}");
+        assert!(product_file(&file).is_some(), "{id}: {file}");
         let path: Vec<_> = test.split("::").collect();
         let (name, modules) = path.split_last().unwrap();
         assert!(has_test(&source_of(modules), name), "{id}: no test {test}");

@@ -1,6 +1,7 @@
 //! Descriptors → owned frames, and back.
 
-use xblade::ring::{FakeRings, FakeWire, Frame, Lane};
+use xblade::ring::{Frame, Lane};
+use xblade_sim::{FakeRings, FakeWire};
 
 use crate::frames::{self, READ};
 use crate::{BATCH, Case};

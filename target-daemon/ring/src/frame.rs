@@ -55,8 +55,8 @@ impl Frame {
         }
     }
 
-    /// Address and length of one piece.
-    pub(super) fn piece(&self, at: usize) -> Option<(u32, u16)> {
+    /// UMEM address and length of one piece.
+    pub fn piece(&self, at: usize) -> Option<(u32, u16)> {
         if at >= usize::from(self.count) {
             return None;
         }

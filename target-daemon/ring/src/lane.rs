@@ -10,6 +10,21 @@ use super::pool::Pool;
 use super::shared_queues::SharedQueues;
 use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, RingStatistics, Rings, Umem};
 
+/// Chunks by where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChunkCounts {
+    /// Free, and only this lane takes them.
+    pub own: u32,
+    /// Free for all lanes of the queue.
+    pub shared: u32,
+    /// With the kernel for receiving, of all lanes of the queue.
+    pub filled: u32,
+    /// With the kernel for sending, of all lanes of the queue.
+    pub sending: u32,
+    /// In a frame of this lane whose last piece has not been received.
+    pub partial: u32,
+}
+
 /// What a lane counts, since it was opened.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct LaneCounters {
@@ -73,7 +88,7 @@ pub struct Lane<R: Rings> {
 impl<R: Rings> Lane<R> {
     /// A lane for each of the rings, which have one `supply` and one `memory`,
     /// with the fill ring full. No lane for more than [`LANES_MAX`].
-    pub(super) fn open(rings: Vec<R>, fill_completion: R::FillCompletion, umem: &Umem) -> Vec<Self> {
+    pub fn open(rings: Vec<R>, fill_completion: R::FillCompletion, umem: &Umem) -> Vec<Self> {
         let (chunks, lanes) = (umem.chunks(), rings.len().min(LANES_MAX));
         let Some(first) = ChunkOwner::lane(0) else { return Vec::new() };
         let table = Arc::new(ChunkTable::new(chunks, lanes, first));
@@ -293,17 +308,34 @@ impl<R: Rings> Lane<R> {
 
     /// Chunks that are free for this lane.
     pub fn chunks_free(&self) -> u32 {
-        self.pool.free() + self.queues.free()
+        let counts = self.chunk_counts();
+        counts.own + counts.shared
+    }
+
+    /// Where the chunks of this lane and of its queue are.
+    pub fn chunk_counts(&self) -> ChunkCounts {
+        let table = self.pool.table();
+        ChunkCounts {
+            own: self.pool.free(),
+            shared: self.queues.free(),
+            filled: table.filled(),
+            sending: table.sending(),
+            partial: self.partial(),
+        }
+    }
+
+    /// Chunks of a frame whose last piece has not been received.
+    fn partial(&self) -> u32 {
+        match &self.chain {
+            Chain::Grow(frame) => frame.pieces() as u32,
+            Chain::Start | Chain::Skip => 0,
+        }
     }
 
     /// Checks that every chunk of this lane is accounted for, given how many are
     /// in frames that the caller holds.
     pub fn check(&self, held: u32) -> Result<(), Imbalance> {
-        let partial = match &self.chain {
-            Chain::Grow(frame) => frame.pieces() as u32,
-            Chain::Start | Chain::Skip => 0,
-        };
-        self.pool.check(held + partial)?;
+        self.pool.check(held + self.partial())?;
         self.queues.check(self.pool.table())
     }
 
@@ -400,6 +432,3 @@ impl<R: Rings> Lane<R> {
         posted
     }
 }
-
-#[cfg(test)]
-mod tests;

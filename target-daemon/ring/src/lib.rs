@@ -19,7 +19,6 @@
 //! [`FakeRings`] (memory). Several lanes on one queue share its UMEM, fill ring
 //! and completion ring (`shared_queues`).
 
-mod fake;
 mod frame;
 mod lane;
 mod chunk_table;
@@ -34,9 +33,8 @@ pub mod sync;
 mod xsk;
 
 pub use chunk_table::LANES_MAX;
-pub use fake::{FakeRings, FakeWire};
 pub use frame::{FRAGMENTS_MAX, Frame};
-pub use lane::{Lane, LaneCounters, NoChunks, TxFull};
+pub use lane::{ChunkCounts, Lane, LaneCounters, NoChunks, TxFull};
 pub use open::{BusyPoll, OpenError, SocketConfig, ZeroCopy, open, open_several};
 pub use pool::Imbalance;
 pub use rings::{Descriptor, FillCompletion, RingStatistics, Rings};

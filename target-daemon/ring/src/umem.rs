@@ -183,26 +183,10 @@ impl Umem {
         let p = unsafe { self.base.add(addr as usize) };
         Some((p, usize::from(len)))
     }
-
-    /// Writes bytes at a UMEM address, as the kernel does when it receives.
-    pub(super) fn kernel_write(&self, addr: u32, bytes: &[u8]) -> bool {
-        let mut frame = Frame::empty(self.id);
-        let fits = frame.push(addr, bytes.len() as u16) && self.locate(&frame, 0).is_some();
-        if fits {
-            self.piece_mut(&mut frame, 0).copy_from_slice(bytes);
-        }
-        fits
-    }
-
-    /// Reads bytes at a UMEM address, as the kernel does when it sends.
-    pub(super) fn kernel_read(&self, addr: u32, len: u32) -> Vec<u8> {
-        let mut frame = Frame::empty(self.id);
-        if frame.push(addr, len as u16) { self.piece(&frame, 0).to_vec() } else { Vec::new() }
-    }
 }
 
 impl std::fmt::Debug for Umem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Memory(id {}, {} chunks of {} bytes)", self.id, self.chunks(), self.chunk_bytes())
+        write!(f, "Umem(id {}, {} chunks of {} bytes)", self.id, self.chunks(), self.chunk_bytes())
     }
 }

@@ -30,9 +30,7 @@ mod dio;
 mod discard;
 pub mod disk;
 mod error;
-pub mod fake;
 mod io_error;
-pub mod faulty;
 mod identity;
 mod lock;
 mod mapping;
@@ -56,8 +54,6 @@ use crate::plant::{Bug, planted};
 
 pub use completion_queue::QUEUE_MAX;
 pub use error::{Denied, OpenError, Warning, same_bytes, two_ways};
-pub use fake::FakeStore;
-pub use faulty::Faulty;
 pub use identity::{Data, Identity, OpenFile, Replaced};
 pub use io_vec::{IoVec, SEGMENTS_MAX};
 pub use lock::Holder;

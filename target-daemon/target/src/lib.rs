@@ -5,6 +5,7 @@
 //! lane ──► worker ──► command ──► store ──► worker ──► lane
 //!          receive    what to do  bytes     reply
 //! ```
+#![deny(unsafe_code)]
 
 /// Request to action. Pure: no clock, no system call.
 pub mod command;

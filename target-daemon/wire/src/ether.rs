@@ -61,9 +61,16 @@ impl fmt::Debug for Mac {
 }
 
 /// Text that is not a MAC address.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0:?} is not a MAC address: write six pairs of hex digits, as in 02:00:5e:10:00:01")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MacError(String);
+
+impl fmt::Display for MacError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a MAC address: write six pairs of hex digits, as in 02:00:5e:10:00:01", self.0)
+    }
+}
+
+impl std::error::Error for MacError {}
 
 impl FromStr for Mac {
     type Err = MacError;

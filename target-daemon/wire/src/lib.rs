@@ -11,6 +11,7 @@
 //! [`DropReason`](crate::DropReason); output that does not fit becomes
 //! `None`. Whatever is emitted writes every byte of the frame that it
 //! describes, so that no byte of the frame's earlier use can leave with it.
+#![forbid(unsafe_code)]
 
 mod bytes;
 mod drop_reason;

@@ -1,7 +1,7 @@
 //! What a run is made of, all of it drawn from the seed.
 
 use xblade::store::disk::Persist;
-use xblade::store::disk::fake::SimConfig;
+use xblade_sim::disk::SimConfig;
 
 use super::initiator::Tags;
 use super::rng::Rng;

@@ -10,9 +10,9 @@ mod serve;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use xblade::ring::FakeRings;
-use xblade::store::disk::fake::SimDisk;
 use xblade::worker::Worker;
+use xblade_sim::FakeRings;
+use xblade_sim::disk::SimDisk;
 
 use self::changes::{Change, Command};
 use super::checker::Moment;

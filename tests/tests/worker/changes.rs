@@ -4,12 +4,13 @@
 use crossbeam_channel::bounded;
 use xblade::observe::{Operation, Outcome};
 use xblade::shelf::{Acl, Export, Settings};
-use xblade::store::fake::Order;
-use xblade::store::{Durability, FakeStore, Store};
+use xblade::store::{Durability, Store};
 use xblade::wire::DropReason;
 use xblade::wire::aoe;
 use xblade::wire::identify::{Names, Text};
 use xblade::worker::{Clear, ExportRuntime, Owner, SaveAck};
+use xblade_sim::FakeStore;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
 use xblade_tests::{Address, FakeTarget, pattern};
 

@@ -1,9 +1,9 @@
 //! Several workers: each export has one owner, each frame one lane.
 
-use xblade::store::FakeStore;
-use xblade::store::fake::Order;
 use xblade::wire::aoe::Address;
 use xblade::wire::{DropReason, ether};
+use xblade_sim::FakeStore;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, QUERY, SHELF_ANY, SLOT_ANY, ata, query, query_done};
 use xblade_tests::{BROADCAST, ExportPlan, FakeTarget, HOST, OTHER_HOST, Plan, TARGET_MAC, pattern};
 

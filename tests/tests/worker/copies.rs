@@ -1,8 +1,8 @@
 //! Writes that come more than once: the same one while it is under way, and a
 //! copy of one that has been answered.
 
-use xblade::store::fake::Order;
 use xblade::store::{IoError, Kind};
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{FakeTarget, OTHER_HOST, Plan, pattern};
 
@@ -149,7 +149,7 @@ fn followers_of_other_workers_go_home() {
 }
 
 /// The network delivers the first write once more, after the second one.
-fn copy_after_newer(target: &mut FakeTarget, store: &xblade::store::FakeStore, wait_ns: u64) -> Vec<u8> {
+fn copy_after_newer(target: &mut FakeTarget, store: &xblade_sim::FakeStore, wait_ns: u64) -> Vec<u8> {
     let (old, new) = (pattern(1, 0, 8), pattern(2, 0, 8));
     let first = write(DISK, 1, 0, &old);
     assert_eq!(target.channels(0, &first.bytes()), [good(&first, &[])]);

@@ -1,6 +1,6 @@
 //! Every byte goes where it belongs, however its frame is cut.
 
-use xblade::store::fake::Order;
+use xblade_sim::store::Order;
 use xblade_tests::frame::Ask;
 use xblade_tests::{FakeTarget, pattern};
 

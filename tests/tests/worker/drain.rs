@@ -1,6 +1,6 @@
 //! A worker that ends finishes what is under way, and takes nothing new.
 
-use xblade::store::fake::Order;
+use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};

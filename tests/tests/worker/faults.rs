@@ -2,9 +2,9 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use xblade::store::fake::Order;
 use xblade::store::{Completion, Full, Geometry, IoError, Kind, Op, Store};
 use xblade::worker::Counters;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 

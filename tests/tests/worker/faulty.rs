@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use xblade::store::fake::Order;
-use xblade::store::faulty::{FaultRecord, Faults, InjectedFault};
-use xblade::store::{Faulty, IoError, Kind};
+use xblade::store::{IoError, Kind};
+use xblade_sim::Faulty;
+use xblade_sim::faulty::{FaultRecord, Faults, InjectedFault};
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, pattern};
 

@@ -1,6 +1,6 @@
 //! Stores that answer late, and in an order of their own.
 
-use xblade::store::fake::Order;
+use xblade_sim::store::Order;
 use xblade_tests::pattern;
 
 use crate::{DISK, fill, good, read, release_all, store, target, write};

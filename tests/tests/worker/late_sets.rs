@@ -1,6 +1,6 @@
 //! Late copies of requests that set a reservation, a mask list or a config string.
 
-use xblade::store::fake::Order;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, MASK, QUERY, RESERVE, mask, query, query_done, reserve};
 use xblade_tests::{FakeTarget, HOST, OTHER_HOST, pattern};
 

@@ -1,6 +1,6 @@
 //! What is full drops a request, counts it, and loses nothing else.
 
-use xblade::store::fake::Order;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{QUERY, query};
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
@@ -8,7 +8,7 @@ use crate::{DISK, SECOND, good, read, release_all, store, target};
 
 /// Sends ten reads, of which `room` find room; then all are done, and the next
 /// ten find as much.
-fn holds(store: &xblade::store::FakeStore, mut target: FakeTarget, room: usize) -> FakeTarget {
+fn holds(store: &xblade_sim::FakeStore, mut target: FakeTarget, room: usize) -> FakeTarget {
     for turn in 0..3 {
         let asks: Vec<_> = (0..10).map(|n| read(DISK, turn * 100 + n, u64::from(n), 1)).collect();
         for ask in &asks {

@@ -22,7 +22,8 @@ mod stuck;
 mod times;
 mod trace;
 
-use xblade::store::{FakeStore, fake::Order};
+use xblade_sim::FakeStore;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan};
 

@@ -7,9 +7,9 @@
 
 use std::cell::Cell;
 
-use xblade::store::FakeStore;
-use xblade::store::fake::Order;
 use xblade::worker::Clock;
+use xblade_sim::FakeStore;
+use xblade_sim::store::Order;
 use xblade_tests::frame::Ask;
 use xblade_tests::{FakeTarget, pattern};
 

@@ -2,8 +2,9 @@
 //! over a store that would do them in any order; all others are not held up.
 
 use xblade::store::IoError;
-use xblade::store::fake::Order;
-use xblade::store::{FakeStore, Kind};
+use xblade::store::Kind;
+use xblade_sim::FakeStore;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 

@@ -8,8 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample;
 use proptest::strategy::ValueTree;
-use xblade::store::FakeStore;
-use xblade::store::fake::Order;
+use xblade_sim::FakeStore;
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, SHELF_ANY, SLOT_ANY, ata_done, query};
 use xblade_tests::{Address, BROADCAST, ExportPlan, FakeTarget, Plan, pattern};
 

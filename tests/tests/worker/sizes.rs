@@ -1,7 +1,7 @@
 //! Stores that grow and shrink, and are forgotten in.
 
-use xblade::store::fake::Order;
 use xblade::store::{IoError, Kind};
+use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
 use xblade_tests::{FakeTarget, pattern};
 

@@ -1,7 +1,7 @@
 //! A store that does not answer: nothing is made up for it, it is told of, and
 //! the other exports go on.
 
-use xblade::store::fake::Order;
+use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 
 use crate::{DISK, SECOND, good, read, release_all, send, store, write};

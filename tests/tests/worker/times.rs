@@ -6,8 +6,8 @@ use crossbeam_channel::bounded;
 use xblade::observe::Operation;
 use xblade::ring::BATCH;
 use xblade::store::Kind;
-use xblade::store::fake::Order;
 use xblade::worker::{Clock, TraceOutcome, Tracer};
+use xblade_sim::store::Order;
 use xblade_tests::{FakeTarget, pattern};
 
 use crate::{DISK, read, release_all, send, store, target, write};

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::bounded;
 use xblade::observe::{Operation, Outcome};
-use xblade::store::fake::Order;
 use xblade::wire::{DropReason, ata};
 use xblade::worker::{TraceOutcome, Traced, Tracer};
+use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, QUERY, query};
 
 use crate::{DISK, SECTORS, good, read, store, target, write};

@@ -35,7 +35,6 @@
 
 mod bounce;
 mod commit;
-pub mod fake;
 mod io_engine;
 mod slot;
 mod uring;

@@ -75,7 +75,7 @@ impl Uring {
     /// # Errors
     ///
     /// Those of `io_uring_setup`: the kernel has none, or forbids it.
-    pub(in crate) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
+    pub(crate) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
         let (ring, event) = match make_ring(backing.file().as_raw_fd()) {
             Ok(made) => made,
             Err(e) => return Err((backing, e)),
@@ -103,7 +103,7 @@ impl Uring {
     }
 
     /// Whether this kernel gives rings.
-    pub(in crate) fn is_possible() -> bool {
+    pub(crate) fn is_possible() -> bool {
         best_ring().is_ok()
     }
 

@@ -122,8 +122,10 @@ impl Record {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use xblade_sim::FakeRings;
+
     use super::*;
-    use crate::ring::{FakeRings, Lane};
+    use crate::ring::Lane;
     use crate::wire::aoe::{Header, Role};
     use crate::wire::ether::{Ether, Tags};
 

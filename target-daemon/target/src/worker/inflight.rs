@@ -159,6 +159,7 @@ impl Slab {
 
 /// The pieces of memory that hold these bytes of a frame; `None` if the frame
 /// is too short for them.
+#[allow(unsafe_code)] // The one place in this crate: who owns the memory is decided here.
 fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> Option<IoVec> {
     let mut buffers = IoVec::EMPTY;
     for at in 0..frame.pieces() {

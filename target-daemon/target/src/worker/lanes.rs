@@ -119,8 +119,9 @@ fn sectors_in(chunk_capacity: usize, chunks: usize) -> u8 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use xblade_sim::FakeRings;
+
     use super::*;
-    use crate::ring::FakeRings;
 
     #[test]
     fn a_frame_carries_what_its_chunks_have_room_for() {

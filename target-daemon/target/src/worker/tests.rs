@@ -2,6 +2,8 @@
 //! in memory, are tested in the workspace's `tests` crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use xblade_sim::FakeRings;
+
 use super::channels::WorkerChannels;
 use super::directory::{Directory, Owner};
 use super::fingerprint::Fingerprint;
@@ -10,7 +12,7 @@ use super::messages::{Finished, Inbound};
 use super::reply_len;
 use crate::command::{self, Action};
 use crate::observe::Operation;
-use crate::ring::{FakeRings, Frame, Lane};
+use crate::ring::{Frame, Lane};
 use crate::shelf::{Acl, ReplyLimit, Settings, State};
 use crate::store::{Durability, Geometry, Kind};
 use crate::wire::aoe::{Address, Command, Header, Role, SHELF_ANY, SLOT_ANY};

@@ -15,24 +15,41 @@ pub struct Address {
 }
 
 /// Why no export can have an address.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AddressError {
     /// Not two numbers.
-    #[error("{0:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)")]
     Form(String),
     /// What hosts call it.
-    #[error("{0:?} is the name that hosts have for it: write the address as {1}")]
     Name(String, Address),
     /// The shelf that Linux takes for unset switches.
-    #[error("shelf 4095 cannot be used, Linux initiators ignore it: take 0 to 4094 or 4096 to 65534")]
     ShelfUnset,
     /// The shelf that means every shelf.
-    #[error("shelf 65535 cannot be used, it means every shelf: take 0 to 4094 or 4096 to 65534")]
     ShelfAny,
     /// The slot that means every slot.
-    #[error("slot 255 cannot be used, it means every slot: take 0 to 254")]
     SlotAny,
 }
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHELVES: &str = "take 0 to 4094 or 4096 to 65534";
+        match self {
+            Self::Form(text) => {
+                write!(
+                    f,
+                    "{text:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)"
+                )
+            }
+            Self::Name(text, address) => {
+                write!(f, "{text:?} is the name that hosts have for it: write the address as {address}")
+            }
+            Self::ShelfUnset => write!(f, "shelf 4095 cannot be used, Linux initiators ignore it: {SHELVES}"),
+            Self::ShelfAny => write!(f, "shelf 65535 cannot be used, it means every shelf: {SHELVES}"),
+            Self::SlotAny => f.write_str("slot 255 cannot be used, it means every slot: take 0 to 254"),
+        }
+    }
+}
+
+impl std::error::Error for AddressError {}
 
 impl Address {
     /// An address that an export can have.

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use xblade::ring::FakeRings;
 use xblade::shelf::Export;
 use xblade::wire::aoe;
 use xblade::worker::{Answered, Directory, ExportRuntime, Owner, Worker};
+use xblade_sim::FakeRings;
 
 use super::super::history::{Ended, Op, What};
 use super::super::value::SECTOR;

@@ -10,9 +10,9 @@ use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
 
 use xblade::store::MemRegion;
-use xblade::store::disk::fake::SimEngine;
 use xblade::store::disk::{IoEngine, IoRequest, IoResult, QueueFull};
 use xblade::worker::Clock;
+use xblade_sim::disk::SimEngine;
 
 use super::{EVENTS_MAX, World};
 

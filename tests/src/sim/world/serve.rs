@@ -1,9 +1,9 @@
 //! The target: its workers' turns, what it sends, its end and its start.
 
-use xblade::ring::FakeRings;
 use xblade::store::disk::{DiskLayout, DiskStore};
 use xblade::store::{Durability, Geometry, Store};
 use xblade::worker::Worker;
+use xblade_sim::FakeRings;
 
 use super::super::history::{Ended, What};
 use super::super::reply::Reply;

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use memmap2::MmapMut;
 
-use crate::disk::{
-    DiskLayout, DiskStore, IoEngine, IoRequest, IoResult, IoSlice, Persist, QueueFull, SYNC,
-};
+use crate::disk::{DiskLayout, DiskStore, IoEngine, IoRequest, IoResult, IoSlice, Persist, QueueFull, SYNC};
 use crate::{Completion, Full, Geometry, IoError, IoVec, Kind, MemRegion, Op, Store};
 
 /// Memory for each operation, by its token.

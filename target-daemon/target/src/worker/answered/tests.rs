@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use xblade_sim::FakeRings;
+
 use super::*;
-use crate::ring::{FakeRings, Lane};
+use crate::ring::Lane;
 use crate::store::Kind;
 use crate::wire::aoe::{Command, Header, Role};
 use crate::wire::ether::{Ether, Tags};

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::calls::part;
 use super::*;
-use crate::disk::IoSlice;
+use xblade_store::disk::IoSlice;
 
 const SECTORS: u64 = 8;
 const ALL: u32 = SECTORS as u32 * 512;

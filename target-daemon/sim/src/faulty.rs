@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Completion, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store};
+use xblade_store::{Completion, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store};
 
 /// What can go wrong with an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -308,9 +308,10 @@ impl<S: Store> Store for Faulty<S> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::fake::{FakeStore, Order};
+    use xblade_store::IoVec;
+
     use super::*;
-    use crate::IoVec;
+    use crate::store::{FakeStore, Order};
 
     fn op(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
         let mut buffers = IoVec::EMPTY;

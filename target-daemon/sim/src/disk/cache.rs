@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::SimStats;
 use super::chance::Chance;
-use crate::SECTOR_BYTES;
+use xblade_store::SECTOR_BYTES;
 
 const SECTOR: usize = SECTOR_BYTES as usize;
 

@@ -8,11 +8,9 @@ fn several(lanes: usize, chunks: u32) -> Vec<(Lane<FakeRings>, FakeWire)> {
 
 /// Every chunk is free or with the kernel to be received into, once each.
 fn all_at_rest(lanes: &[(Lane<FakeRings>, FakeWire)], chunks: u32) {
-    let table = lanes[0].0.pool.table();
-    let own: u32 = lanes.iter().map(|(lane, _)| lane.pool.free()).sum();
-    let shared = lanes[0].0.queues.free();
-    assert_eq!((own + shared + table.filled(), table.sending()), (chunks, 0));
-    assert_eq!(table.count(ChunkState::Free, ChunkOwner::SHARED), shared);
+    let own: u32 = lanes.iter().map(|(lane, _)| lane.chunk_counts().own).sum();
+    let ChunkCounts { shared, filled, sending, .. } = lanes[0].0.chunk_counts();
+    assert_eq!((own + shared + filled, sending), (chunks, 0));
     for (lane, _) in lanes {
         lane.check(0).unwrap();
     }
@@ -183,14 +181,14 @@ proptest! {
         let mut in_frames = 0;
         for ((lane, _), held) in lanes.iter_mut().zip(held) {
             held.into_iter().for_each(|frame| lane.release(frame));
-            in_frames += match &lane.chain { Chain::Grow(frame) => frame.pieces() as u32, _ => 0 };
+            in_frames += lane.chunk_counts().partial;
         }
         for (lane, wire) in &mut lanes {
             at_rest(lane, wire);
         }
-        let table = lanes[0].0.pool.table();
-        let own: u32 = lanes.iter().map(|(lane, _)| lane.pool.free()).sum();
-        prop_assert_eq!(own + lanes[0].0.queues.free() + table.filled() + table.sending() + in_frames, 64);
-        prop_assert_eq!(table.sending(), 0);
+        let own: u32 = lanes.iter().map(|(lane, _)| lane.chunk_counts().own).sum();
+        let ChunkCounts { shared, filled, sending, .. } = lanes[0].0.chunk_counts();
+        prop_assert_eq!(own + shared + filled + in_frames, 64);
+        prop_assert_eq!(sending, 0);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xblade_ebpf::Stamp;
 
-use super::{Descriptor, FillCompletion, Lane, RingStatistics, Rings, Umem};
+use xblade_ring::{Descriptor, FillCompletion, Lane, RingStatistics, Rings, Umem};
 
 /// The room in front of every received frame, as with the kernel's rings.
 const HEADROOM: u32 = 476;
@@ -34,6 +34,7 @@ pub struct FakeWire {
     state: Arc<Mutex<State>>,
     socket: usize,
     umem: Umem,
+    area: Arc<Area>,
 }
 
 /// A queue, and the sockets on it.
@@ -69,11 +70,10 @@ impl FakeRings {
         chunk_bytes: u32,
         ring_size: u32,
     ) -> Option<Vec<(Lane<Self>, FakeWire)>> {
-        let area = Area::new(chunks.checked_mul(chunk_bytes)? as usize)?;
-        let base = area.0;
+        let area = Arc::new(Area::new(chunks.checked_mul(chunk_bytes)? as usize)?);
         // SAFETY: `area` is that large, lives in the `Arc`, and is reached
         // through this `Memory` only.
-        let umem = unsafe { Umem::new(base, chunks, chunk_bytes, HEADROOM, Arc::new(area)) }?;
+        let umem = unsafe { Umem::new(area.0, chunks, chunk_bytes, HEADROOM, Arc::clone(&area) as _) }?;
         let state = Arc::new(Mutex::new(State {
             ring_size: ring_size as usize,
             fill: VecDeque::new(),
@@ -81,7 +81,10 @@ impl FakeRings {
             sockets: (0..lanes).map(|_| Socket::default()).collect(),
             down: false,
         }));
-        let wire = |socket| FakeWire { state: Arc::clone(&state), socket, umem: umem.clone() };
+        let wire = |socket| {
+            let (state, area) = (Arc::clone(&state), Arc::clone(&area));
+            FakeWire { state, socket, umem: umem.clone(), area }
+        };
         let wires: Vec<FakeWire> = (0..lanes).map(wire).collect();
         let rings = (0..lanes).map(|socket| Self { state: Arc::clone(&state), socket }).collect();
         let lanes = Lane::open(rings, FakeFillCompletion { state: Arc::clone(&state) }, &umem);
@@ -191,9 +194,9 @@ impl FakeWire {
                 let Some(addr) = shared.fill.pop_front() else {
                     return false;
                 };
-                self.umem.kernel_write(addr as u32, bytes);
+                self.area.write(addr as u32, bytes);
                 if let (0, Some(ns)) = (at, arrived_ns) {
-                    self.umem.kernel_write(addr as u32 - Stamp::LEN as u32, &Stamp { ns }.to_bytes());
+                    self.area.write(addr as u32 - Stamp::LEN as u32, &Stamp { ns }.to_bytes());
                 }
                 socket.rx.push_back(Descriptor { addr, len: bytes.len() as u32, more: at + 1 < pieces });
             }
@@ -239,7 +242,7 @@ impl FakeWire {
     fn send_all(&self, shared: &mut Shared<'_>, socket: &mut Socket) {
         let mut frame = Vec::new();
         while let Some(descriptor) = socket.tx.pop_front() {
-            frame.extend(self.umem.kernel_read(descriptor.addr as u32, descriptor.len));
+            frame.extend(self.area.read(descriptor.addr as u32, descriptor.len));
             shared.completion.push_back(descriptor.addr);
             if !descriptor.more {
                 socket.sent.push_back(std::mem::take(&mut frame));
@@ -272,6 +275,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Zeroed, page-aligned memory.
+#[derive(Debug)]
 struct Area(NonNull<u8>, Layout);
 
 impl Area {
@@ -280,6 +284,25 @@ impl Area {
         // SAFETY: the layout has a size above zero.
         let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })?;
         Some(Self(base, layout))
+    }
+
+    /// Writes bytes at a UMEM address, as the kernel does when it receives. The address
+    /// comes from the fill ring, so the chunk is the kernel's.
+    fn write(&self, addr: u32, bytes: &[u8]) {
+        assert!(addr as usize + bytes.len() <= self.1.size(), "{addr} is not in the UMEM");
+        // SAFETY: the bytes lie in the area, and the chunk is in no frame: the lane put it
+        // into the fill ring.
+        unsafe {
+            self.0.add(addr as usize).copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len())
+        };
+    }
+
+    /// Reads bytes at a UMEM address, as the kernel does when it sends.
+    fn read(&self, addr: u32, len: u32) -> Vec<u8> {
+        assert!(addr as usize + len as usize <= self.1.size(), "{addr} is not in the UMEM");
+        // SAFETY: the bytes lie in the area, are initialised, and no one writes to them: the
+        // lane put the chunk into the tx ring.
+        unsafe { NonNull::slice_from_raw_parts(self.0.add(addr as usize), len as usize).as_ref() }.to_vec()
     }
 }
 

@@ -3,9 +3,10 @@
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::{FakeRings, FakeWire};
+use xblade_ring::*;
+use xblade_sim::{FakeRings, FakeWire};
 
+#[path = "lane/several.rs"]
 mod several;
 
 const CHUNK: u32 = 2048;

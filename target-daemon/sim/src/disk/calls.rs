@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::cache::Cache;
 use super::chance::Chance;
 use super::{SimConfig, SimStats};
-use crate::disk::{IoRequest, IoResult, IoSlice, QueueFull};
+use xblade_store::disk::{IoRequest, IoResult, IoSlice, QueueFull};
 
 /// Calls that it takes at a time.
 const CAPACITY: usize = 512;

@@ -12,11 +12,11 @@ mod chance;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{IoEngine, IoRequest, IoResult, QueueFull};
-use crate::{MemRegion, SECTOR_BYTES};
 use cache::Cache;
 use calls::State;
 use chance::Chance;
+use xblade_store::disk::{IoEngine, IoRequest, IoResult, QueueFull};
+use xblade_store::{MemRegion, SECTOR_BYTES};
 
 /// How a disk behaves. Rates are in 10,000 calls that the fault can hit.
 #[derive(Clone, Copy, Debug)]

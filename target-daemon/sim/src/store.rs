@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Completion, Full, Geometry, IoError, IoVec, Kind, Op, SECTOR_BYTES, Store, ranges};
+use xblade_store::{Completion, Full, Geometry, IoError, IoVec, Kind, Op, SECTOR_BYTES, Store, ranges};
 
 /// When operations are done. An operation touches the bytes at the moment in
 /// which it is done, not when it is submitted.

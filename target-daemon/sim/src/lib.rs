@@ -1,0 +1,16 @@
+//! What tests put in place of the kernel and of disks: rings in memory, a store whose
+//! completions a test controls, a simulated disk with a volatile cache, and faults that
+//! are injected into any store. Only tests depend on this crate.
+
+/// A simulated disk behind the trait `IoEngine`.
+pub mod disk;
+/// A store around another one that injects faults.
+pub mod faulty;
+mod rings;
+/// A store in memory whose completions a test controls.
+pub mod store;
+
+pub use disk::{SimConfig, SimDisk, SimEngine, SimStats};
+pub use faulty::Faulty;
+pub use rings::{FakeRings, FakeWire};
+pub use store::FakeStore;
