@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fake;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../../tests/common/golden.rs"]
+mod golden;
 mod outcomes;
+mod said;
 mod trouble;
 
 use std::path::PathBuf;
