@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn help_is_as_it_was() {
+fn golden_help() {
     let mut transcript = golden::Transcript::default();
     transcript.replace(env!("CARGO_PKG_VERSION"), "<version>");
     let program = xblade_bench::command();

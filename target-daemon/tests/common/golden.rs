@@ -12,6 +12,11 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
+/// Whether goldens are written, not compared.
+pub fn are_updated() -> bool {
+    std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1")
+}
+
 /// Compares a text with the golden of this name.
 #[track_caller]
 pub fn check(name: &str, text: &str) {
@@ -21,7 +26,7 @@ pub fn check(name: &str, text: &str) {
 /// Compares a text with a file; fails with the difference.
 #[track_caller]
 pub fn check_file(golden: &Path, text: &str) {
-    if std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1") {
+    if are_updated() {
         assert!(std::env::var_os("CI").is_none(), "UPDATE_GOLDENS=1 has no place in CI");
         return fs::write(golden, text).unwrap();
     }

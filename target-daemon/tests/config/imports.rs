@@ -24,7 +24,7 @@ fn import(paths: &[&str], commands: &[&str]) -> Imported {
 }
 
 #[test]
-fn each_source_becomes_what_is_expected() {
+fn golden_imports() {
     let rows: [(&str, &[&str], &[&str]); 3] = [
         ("service", &["conf.d"], &[]),
         ("script", &["rc.local"], &[]),

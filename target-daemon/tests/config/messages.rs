@@ -20,7 +20,7 @@ fn files(ending: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_mistake_is_told_as_expected() {
+fn golden_messages() {
     let files = files("toml");
     assert!(files.len() >= 40, "only {} files with mistakes", files.len());
     for path in &files {

@@ -43,8 +43,8 @@ const REFUSED: &[&str] = &[
 ];
 
 #[test]
-fn what_cannot_work_is_refused_in_one_line() {
-    if !may_run("what_cannot_work_is_refused_in_one_line") {
+fn golden_refusals_in_one_line() {
+    if !may_run("golden_refusals_in_one_line") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

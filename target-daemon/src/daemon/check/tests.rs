@@ -253,7 +253,7 @@ fn rps_polling_and_numa_are_told_for_this_interface_only() {
 
 /// Every setting, as it should be and otherwise.
 #[test]
-fn it_says_what_it_said() {
+fn golden_lines() {
     let settings = [
         ("devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance", "powersave"),
         ("devices/system/cpu/online", "0-3", "0-3"),

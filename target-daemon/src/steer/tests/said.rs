@@ -6,7 +6,7 @@ use super::golden::{Transcript, check};
 use super::*;
 
 #[test]
-fn it_says_what_it_said() {
+fn golden_steer() {
     let theirs = FlowRule { location: 5, matches: aoe(), queue: Some(3) };
     let mut transcript = Transcript::default();
     for (driver, name) in [
