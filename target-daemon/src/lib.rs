@@ -45,3 +45,15 @@ pub mod steer;
 pub mod top;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;
+
+/// What users see, kept in files.
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "shared with other tests"
+)]
+#[path = "../tests/common/golden.rs"]
+mod golden;

@@ -2,9 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fake;
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "../../tests/common/golden.rs"]
-mod golden;
 mod outcomes;
 mod said;
 mod trouble;

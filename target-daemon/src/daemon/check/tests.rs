@@ -5,12 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "../../../tests/common/golden.rs"]
-mod golden;
-
 use super::tree::Tree;
 use super::{Line, Wanted, nic, tuning};
+use crate::golden;
 use crate::link::{Facts, Nic};
 
 struct Made(PathBuf);

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::golden::{Transcript, check};
 use super::*;
+use crate::golden::{Transcript, check};
 
 #[test]
 fn golden_steer() {
