@@ -30,3 +30,15 @@ pub use xblade_ring as ring;
 pub use xblade_store::{self as store, plant};
 pub use xblade_target::{command, observe, shelf, worker};
 pub use xblade_wire as wire;
+
+/// What users see, kept in files.
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "shared with other tests"
+)]
+#[path = "../tests/common/golden.rs"]
+mod golden;

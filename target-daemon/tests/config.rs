@@ -2,11 +2,14 @@
 //! of mistake, word by word; that it means what the command line means; and
 //! that its document leaves nothing out.
 //!
-//! `XBLADE_BLESS=1` writes what is said now as what is expected. Read it then.
+//! `UPDATE_GOLDENS=1` writes what is said now as what is expected. Read it then.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "config/documents.rs"]
 mod documents;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "common/golden.rs"]
+mod golden;
 #[path = "config/imports.rs"]
 mod imports;
 #[path = "config/messages.rs"]

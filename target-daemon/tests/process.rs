@@ -10,6 +10,9 @@
 #[allow(dead_code, reason = "shared with the tests of the stores")]
 #[path = "common/fuse.rs"]
 mod fuse;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "common/golden.rs"]
+mod golden;
 #[allow(dead_code, reason = "shared with the tests of the stores")]
 #[path = "common/media.rs"]
 mod media;

@@ -1,7 +1,7 @@
 //! Every file of a report, against what it has been before; and what holds for all
 //! reports.
 //!
-//! After a change that is meant: `XBLADE_BLESS=1 cargo test -p xblade-bench golden`,
+//! After a change that is meant: `UPDATE_GOLDENS=1 cargo test -p xblade-bench golden`,
 //! and look at what became of `bench/tests/golden/`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -16,7 +16,7 @@ use crate::outcome::Condition;
 fn every_file_is_as_it_was() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let document = fixture::document();
-    if std::env::var_os("XBLADE_BLESS").is_some() {
+    if std::env::var_os("UPDATE_GOLDENS").is_some_and(|value| value == "1") {
         write_all(&document, &golden).unwrap();
     }
     let files = files(&document).unwrap();

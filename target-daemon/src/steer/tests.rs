@@ -3,6 +3,7 @@
 
 mod fake;
 mod outcomes;
+mod said;
 mod trouble;
 
 use std::path::PathBuf;

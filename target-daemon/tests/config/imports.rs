@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use xblade::config::{self, Imported};
 
+use crate::golden;
+
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/vblade")
 }
@@ -22,8 +24,7 @@ fn import(paths: &[&str], commands: &[&str]) -> Imported {
 }
 
 #[test]
-fn each_source_becomes_what_is_expected() {
-    let bless = std::env::var_os("XBLADE_BLESS").is_some();
+fn golden_imports() {
     let rows: [(&str, &[&str], &[&str]); 3] = [
         ("service", &["conf.d"], &[]),
         ("script", &["rc.local"], &[]),
@@ -38,22 +39,17 @@ fn each_source_becomes_what_is_expected() {
             ],
         ),
     ];
-    let mut wrong = Vec::new();
     for (name, paths, commands) in rows {
         let imported = import(paths, commands);
         let said = format!("{}--- standard error\n{}\n", imported.text, imported.remarks.join("\n"));
-        let expected = directory().join(format!("{name}.expected"));
-        if bless {
-            fs::write(&expected, &said).unwrap();
-        } else if fs::read_to_string(&expected).unwrap_or_default() != said {
-            wrong.push(format!("{name}:\n{said}"));
-        }
+        golden::check_file(&directory().join(format!("{name}.expected")), &said);
         // Every remark is in the file, too.
         for remark in &imported.remarks {
             assert!(imported.text.contains(&format!("# {remark}\n")), "{remark}");
         }
     }
-    assert!(wrong.is_empty(), "not as expected (XBLADE_BLESS=1 accepts it):\n{}", wrong.join("\n\n"));
+    let there = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(there.filter(|path| path.extension().is_some_and(|e| e == "expected")).count(), rows.len());
 }
 
 /// No word of a call is lost: it is in the configuration, or spoken of.

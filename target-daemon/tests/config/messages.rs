@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use xblade::config;
 
+use crate::golden;
+
 /// Hosts that every file may name.
 const ETHERS: &str = "52:54:00:00:00:07 backup\n52:54:00:00:00:08 database\n";
 
@@ -18,22 +20,17 @@ fn files(ending: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_mistake_is_told_as_expected() {
-    let bless = std::env::var_os("XBLADE_BLESS").is_some();
+fn golden_messages() {
     let files = files("toml");
     assert!(files.len() >= 40, "only {} files with mistakes", files.len());
-    let mut wrong = Vec::new();
     for path in &files {
         let text = fs::read_to_string(path).unwrap();
         let told = config::parse("xblade.toml", &text, ETHERS).complete().expect_err("a mistake").to_string();
-        let expected = path.with_extension("expected");
-        if bless {
-            fs::write(&expected, format!("{told}\n")).unwrap();
-        } else if fs::read_to_string(&expected).unwrap_or_default() != format!("{told}\n") {
-            wrong.push(format!("{}:\n{told}", path.display()));
-        }
+        golden::check_file(&path.with_extension("expected"), &format!("{told}\n"));
     }
-    assert!(wrong.is_empty(), "not as expected (XBLADE_BLESS=1 accepts it):\n{}", wrong.join("\n\n"));
+    for expected in self::files("expected") {
+        assert!(files.contains(&expected.with_extension("toml")), "{}: of no file", expected.display());
+    }
 }
 
 /// Each fault has a place, its line, a mark and a remedy.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xblade::control::{self, ChangeReport, ControlError, Handle, Request, RequestQueue};
+use xblade::control::{self, ChangeReport, ControlError, Handle, Overview, Request, RequestQueue};
 
 use crate::image::Dir;
 use crate::sample;
@@ -27,6 +27,15 @@ impl Fake {
     /// One that answers.
     pub fn new() -> Self {
         Self::with(None, answer)
+    }
+
+    /// One that serves this.
+    #[allow(dead_code, reason = "for the goldens")]
+    pub fn of(overview: fn() -> Overview) -> Self {
+        Self::with(None, move |ask, log| match ask {
+            Request::Overview(answer) => answer(overview()),
+            other => answer(other, log),
+        })
     }
 
     /// One that answers nobody, and keeps what it was asked.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::tree::Tree;
 use super::{Line, Wanted, nic, tuning};
+use crate::golden;
 use crate::link::{Facts, Nic};
 
 struct Made(PathBuf);
@@ -245,4 +246,49 @@ fn rps_polling_and_numa_are_told_for_this_interface_only() {
     // The /sys of another namespace.
     let other = [("sys/class/net/eth1/ifindex", "8"), (rps, "f"), (defer, "2")];
     assert_eq!(lines(&other, &wanted(&[])), []);
+}
+
+/// Every setting, as it should be and otherwise.
+#[test]
+fn golden_lines() {
+    let settings = [
+        ("devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance", "powersave"),
+        ("devices/system/cpu/online", "0-3", "0-3"),
+        ("devices/system/cpu/isolated", "2-3", ""),
+        ("kernel/mm/transparent_hugepage/enabled", "always [madvise] never", "[always] madvise never"),
+        ("class/net/eth1/queues/rx-0/rps_cpus", "0", "f"),
+        ("class/net/eth1/napi_defer_hard_irqs", "0", "2"),
+        ("class/net/eth1/device/numa_node", "1", "1"),
+        ("devices/system/node/node1/cpulist", "2-3", "0-1"),
+    ]
+    .map(|(path, good, bad)| (format!("sys/{path}"), good, bad));
+    let rest = [
+        ("proc/sys/kernel/numa_balancing", "0", "1"),
+        ("proc/sys/net/core/bpf_jit_enable", "1", "0"),
+        ("proc/sys/vm/nr_hugepages", "33", "32"),
+        ("proc/meminfo", "Hugepagesize:       2048 kB\n", "Hugepagesize:       2048 kB\n"),
+        ("proc/irq/30/smp_affinity_list", "2", "0"),
+        ("proc/irq/31/smp_affinity_list", "3", "0"),
+    ];
+    let mut transcript = golden::Transcript::default();
+    for is_good in [true, false] {
+        let pick = |good, bad| if is_good { good } else { bad };
+        let settings = settings.iter().map(|(path, good, bad)| (path.as_str(), *good, *bad)).chain(rest);
+        let files: Vec<_> = settings.map(|(path, good, bad)| (path, pick(good, bad))).collect();
+        let made = interface(&files);
+        for (spins, polls) in [(false, false), (true, false), (false, true)] {
+            let wanted = Wanted { spins, polls, huge_bytes: (64 << 20) + 1, ..wanted(&[2, 3]) };
+            let nic = Nic {
+                rx_ring: Some(if is_good { (512, 4096) } else { (256, 4096) }),
+                rx_coalesce: Some(if is_good { (8, 0, false) } else { (250, 0, false) }),
+                pause: Some((is_good, is_good)),
+            };
+            let mut lines = tuning::lines(&made.tree(), &wanted);
+            lines.extend(nic::lines(&made.tree(), &wanted, &facts(), &nic));
+            let text: Vec<String> = lines.iter().map(Line::to_string).collect();
+            let title = format!("{}, spins: {spins}, polls: {polls}", if is_good { "good" } else { "bad" });
+            transcript.add(&title, &text.join("\n"));
+        }
+    }
+    golden::check("check.txt", &transcript.text);
 }
