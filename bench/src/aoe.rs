@@ -1,14 +1,14 @@
 //! The initiator's side of the wire, in the words of this program: what to
 //! send along a route, and where the data of a reply is.
 
-use xblade::wire::aoe::{Command, Header, Role, SHELF_ANY, SLOT_ANY};
-use xblade::wire::ether::{Ether, Tags};
-use xblade::wire::{Body, FRAME_LEN_MIN, Request, ata, query};
+use xblade_wire::aoe::{Command, Header, Role, SHELF_ANY, SLOT_ANY};
+use xblade_wire::ether::{Ether, Tags};
+use xblade_wire::{Body, FRAME_LEN_MIN, Request, ata, query};
 
-pub use xblade::wire::Response;
-pub use xblade::wire::aoe::Address;
-pub use xblade::wire::ata::{Command as Opcode, SECTOR_LEN as SECTOR};
-pub use xblade::wire::ether::Mac;
+pub use xblade_wire::Response;
+pub use xblade_wire::aoe::Address;
+pub use xblade_wire::ata::{Command as Opcode, SECTOR_LEN as SECTOR};
+pub use xblade_wire::ether::Mac;
 
 /// Where the data of an ATA frame of ours begins: we send no VLAN tags.
 pub const DATA_AT: usize = 36;

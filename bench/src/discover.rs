@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use xblade::link::{Facts, Occupant};
+use xblade_link::{Facts, Occupant};
 
 use crate::aoe::{Address, Mac};
 use crate::args::{DiscoverArgs, PortKind};
@@ -134,7 +134,7 @@ fn size_of(sectors: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xblade::wire::query::Advert;
+    use xblade_wire::query::Advert;
 
     #[test]
     fn an_address_with_two_macs_is_told_and_two_answers_of_one_are_not() {

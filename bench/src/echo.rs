@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use xblade::link::{Facts, Mode, Program};
-use xblade::ring::{BATCH, Frame, Lane, Rings, TxFull, Umem, XskRings};
-use xblade::wire::aoe::{Command, Header};
-use xblade::wire::ether::Mac;
-use xblade::wire::identify::{Identity, Names, Text};
-use xblade::wire::query::{self, Advert};
-use xblade::wire::{Body, FRAME_LEN_MIN, Reply, Request, ata};
+use xblade_link::{Facts, Mode, Program};
+use xblade_ring::{BATCH, Frame, Lane, Rings, TxFull, Umem, XskRings};
+use xblade_wire::aoe::{Command, Header};
+use xblade_wire::ether::Mac;
+use xblade_wire::identify::{Identity, Names, Text};
+use xblade_wire::query::{self, Advert};
+use xblade_wire::{Body, FRAME_LEN_MIN, Reply, Request, ata};
 
 use crate::aoe::{Address, DATA_AT, Opcode, SECTOR};
 use crate::args::EchoArgs;
@@ -67,7 +67,7 @@ impl Echo {
             firmware: Text::new(""),
             model: Text::new("xblade-bench echo"),
         };
-        let most = xblade::shelf::sectors_per_frame(facts.mtu);
+        let most = xblade_target::shelf::sectors_per_frame(facts.mtu);
         Self {
             own: Mac(facts.mac),
             address: args.export,

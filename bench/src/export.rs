@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use xblade::wire::identify::Identity;
-use xblade::wire::query::Advert;
+use xblade_wire::identify::Identity;
+use xblade_wire::query::Advert;
 
 use crate::aoe::{self, Address, Ata, Mac, Opcode, Response, Route, SECTOR, TAG_USER};
 use crate::port::Port;

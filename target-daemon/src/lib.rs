@@ -9,8 +9,6 @@
 //!         the rest: XDP_PASS         frames      (no I/O) (pure)                in place
 //! ```
 
-/// The NIC: facts, the XDP program's load, attach and detach.
-pub mod link;
 /// The command line and the typed model that it becomes.
 pub mod config;
 /// How a running daemon is asked and told: what there is to ask, and the answers.
@@ -26,6 +24,7 @@ pub mod top;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;
 
+pub use xblade_link as link;
 pub use xblade_ring as ring;
 pub use xblade_store::{self as store, plant};
 pub use xblade_target::{command, observe, shelf, worker};

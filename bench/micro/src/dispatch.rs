@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use xblade::command::{self, Action};
-use xblade::shelf::{ReplyLimit, State};
-use xblade::store::Geometry;
-use xblade::wire::{Reply, Request};
+use xblade_store::Geometry;
+use xblade_target::command::{self, Action};
+use xblade_target::shelf::{ReplyLimit, State};
+use xblade_wire::{Reply, Request};
 
 use crate::frames::{self, ADVERT, MTU, READ, WRITE};
 use crate::{BATCH, Case};

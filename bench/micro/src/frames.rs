@@ -1,12 +1,12 @@
 //! What is asked, and what is served.
 
-use xblade::shelf::{Acl, Settings};
-use xblade::store::Durability;
-use xblade::wire::aoe::{Address, Command, Header, Role};
-use xblade::wire::ether::{Ether, Mac, Tags};
-use xblade::wire::identify::{Names, Text};
-use xblade::wire::query::Advert;
-use xblade::wire::{Body, Request, ata, query};
+use xblade_store::Durability;
+use xblade_target::shelf::{Acl, Settings};
+use xblade_wire::aoe::{Address, Command, Header, Role};
+use xblade_wire::ether::{Ether, Mac, Tags};
+use xblade_wire::identify::{Names, Text};
+use xblade_wire::query::Advert;
+use xblade_wire::{Body, Request, ata, query};
 
 /// The target's interface.
 pub const TARGET: Mac = Mac([2, 0, 0, 0, 1, 0]);

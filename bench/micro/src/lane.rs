@@ -1,6 +1,6 @@
 //! Descriptors → owned frames, and back.
 
-use xblade::ring::{Frame, Lane};
+use xblade_ring::{Frame, Lane};
 use xblade_sim::{FakeRings, FakeWire};
 
 use crate::frames::{self, READ};

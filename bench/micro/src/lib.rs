@@ -31,7 +31,7 @@ use parse::{ForAnother, Parse};
 use turn::Turn;
 
 /// Operations in a batch: as many frames as a worker takes from a lane at once.
-pub const BATCH: usize = xblade::ring::BATCH;
+pub const BATCH: usize = xblade_ring::BATCH;
 
 /// Batches after which a case is in its steady state: by then the history of
 /// writes has gone round once.

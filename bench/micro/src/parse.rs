@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
-use xblade::wire::aoe::{Address, Header};
-use xblade::wire::{Body, DropReason, Request};
-use xblade::worker::{Directory, Owner};
+use xblade_target::worker::{Directory, Owner};
+use xblade_wire::aoe::{Address, Header};
+use xblade_wire::{Body, DropReason, Request};
 
 use crate::frames::{self, EXPORT, READ, TARGET, WRITE};
 use crate::{BATCH, Case};

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use xblade::shelf::{Export, Shelf};
-use xblade::store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
-use xblade::wire::Request;
-use xblade::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
 use xblade_sim::{FakeRings, FakeWire};
+use xblade_store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
+use xblade_target::shelf::{Export, Shelf};
+use xblade_target::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
+use xblade_wire::Request;
 
 use crate::frames::{self, ADVERT, EXPORT, MTU, READ, TARGET, WRITE};
 use crate::{BATCH, Case};

@@ -32,8 +32,7 @@ impl Args {
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
         let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(&words);
-        let matches = matches.map_err(|error| xblade::config::interface_meant(error, &command, &words))?;
+        let matches = command.try_get_matches_from_mut(&words)?;
         Self::from_arg_matches(&matches)
     }
 }

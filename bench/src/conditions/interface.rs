@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use xblade::link::Facts;
+use xblade_link::Facts;
 
 use crate::outcome::Condition;
 
@@ -59,7 +59,7 @@ fn of_ethtool(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use xblade::link::XdpMode;
+    use xblade_link::XdpMode;
 
     use super::*;
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use xblade::link::Facts;
-use xblade::wire::aoe::Header;
-use xblade::wire::{FRAME_LEN_MIN, ata};
+use xblade_link::Facts;
+use xblade_wire::aoe::Header;
+use xblade_wire::{FRAME_LEN_MIN, ata};
 
 use crate::aoe::{DATA_AT, SECTOR};
 use crate::args::Lie;

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use xblade::wire::FRAME_LEN_MIN;
+use xblade_wire::FRAME_LEN_MIN;
 
 use crate::aoe::{Address, Ata, DATA_AT, Opcode, Response, Route, SECTOR};
 use crate::port::{Port, Received};

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use xblade::link::Facts;
+use xblade_link::Facts;
 
 use crate::aoe::{self, Address, Mac, Route};
 use crate::args::{ArrivalKind, LoadArgs, PortKind};

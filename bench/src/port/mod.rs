@@ -7,8 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use xblade::link::Facts;
-use xblade::ring::{Frame, Umem};
+use xblade_link::Facts;
+use xblade_ring::{Frame, Umem};
 
 use crate::args::PortKind;
 

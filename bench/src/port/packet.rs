@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use xblade::link::Facts;
-use xblade::wire::ether::ETHERTYPE_AOE;
+use xblade_link::Facts;
+use xblade_wire::ether::ETHERTYPE_AOE;
 
 use super::{BATCH, Port, Received, Tags, filter};
 

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use aya::maps::XskMap;
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use xblade::link::Facts;
-use xblade::ring::{self, Frame, Lane, SocketConfig, TxFull, XskRings, ZeroCopy};
+use xblade_link::Facts;
+use xblade_ring::{Frame, Lane, SocketConfig, TxFull, XskRings, ZeroCopy};
 
 use super::{BATCH, Port, Received, packet};
 
@@ -56,7 +56,7 @@ impl XdpPort {
 
 /// A socket on a receive queue, with rings of so many entries.
 pub fn lane(interface: &Facts, queue: u32, entries: u32) -> Result<Lane<XskRings>> {
-    Ok(ring::open(&SocketConfig {
+    Ok(xblade_ring::open(&SocketConfig {
         interface: interface.name.clone(),
         queue,
         chunks: 4 * entries,
