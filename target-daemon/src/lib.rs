@@ -1,5 +1,5 @@
-//! xblade: an ATA-over-Ethernet target on AF_XDP. The modules below stand in
-//! the order in which a frame meets them.
+//! xblade: an ATA-over-Ethernet target on AF_XDP. The modules are listed in the order in
+//! which a frame meets them; the control plane follows.
 //!
 //! ```text
 //!           kernel                                   user space, one worker per queue, pinned
@@ -9,39 +9,39 @@
 //!         the rest: XDP_PASS         frames      (no I/O) (pure)                in place
 //! ```
 
-/// The NIC: facts, the XDP program's load, attach and detach.
+/// The NIC: its properties; loading, attaching and detaching the XDP program.
 pub mod link;
-/// AF_XDP: UMEM, owned frames, rx/tx/fill/completion rings; fake rings.
+/// AF_XDP: UMEM, owned frames, rx/tx/fill/completion rings; fake rings for tests.
 pub mod ring;
-/// Bytes ↔ meaning. No I/O, no `unsafe`, no panic.
+/// Parses and writes frames. No I/O, no `unsafe`, no panic.
 pub mod wire;
-/// Meaning → action. Pure: no clock, no system call.
+/// Executes requests: turns each one into an action. Pure: no clock, no system call.
 pub mod command;
-/// What is exported: addresses, limits, config strings, masks, reservations.
+/// What is exported: addresses, limits, config strings, mask lists, reservations.
 pub mod shelf;
-/// Bytes at rest: the submit/complete trait and its engines.
+/// Stores: the submit/complete trait and its engines.
 pub mod store;
-/// The loop: receive → execute → harvest → finish → send → refill.
+/// The event loop: receive → execute → harvest → finish → send → refill.
 pub mod worker;
 /// Counters and service times.
 pub mod observe;
-/// The command line and the typed model that it becomes.
+/// The command line, and the typed configuration built from it.
 pub mod config;
-/// Bugs to plant in test builds.
+/// Deliberate bugs for test builds.
 pub mod plant;
-/// Telling the processor what will be needed soon.
+/// Cache prefetch hints.
 pub(crate) mod prefetch;
-/// Locks and atomics.
+/// Locks and atomics, replaceable by loom's in model tests.
 pub(crate) mod sync;
-/// How a running daemon is asked and told: what there is to ask, and the answers.
+/// The control interface of a running daemon: requests and replies.
 pub mod control;
-/// What the process may still do while it serves: capabilities, files, system calls.
+/// Restricts what the serving process may do: capabilities, files, system calls.
 pub mod privilege;
-/// The log, which waits for no reader.
+/// The log; writing to it never blocks on a slow reader.
 pub mod logging;
-/// Which receive queue of a NIC the frames of AoE go to.
+/// Steering: which receive queues of a NIC get AoE frames.
 pub mod steer;
-/// `xblade top`: what a running daemon does, second by second.
+/// `xblade top`: the activity of a running daemon, second by second.
 pub mod top;
-/// Assembly: from a command line to running workers, and back down.
+/// Assembly: from the command line to running workers, and shutdown.
 pub mod daemon;

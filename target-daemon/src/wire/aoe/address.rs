@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{SHELF_ANY, SLOT_ANY};
 
-/// Where an export answers: shelf (major) and slot (minor).
+/// The address of an export: shelf (major) and slot (minor).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
     /// The shelf, called major in the protocol.
@@ -14,16 +14,16 @@ pub struct Address {
     pub slot: u8,
 }
 
-/// Why no export can have an address.
+/// Why an export cannot have an address.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddressError {
-    /// Not two numbers.
+    /// The text is not two numbers.
     #[error("{0:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)")]
     Form(String),
-    /// What hosts call it.
+    /// The text is the device name that hosts use.
     #[error("{0:?} is the name that hosts have for it: write the address as {1}")]
     Name(String, Address),
-    /// The shelf that Linux takes for unset switches.
+    /// The shelf that Linux treats as unset switches.
     #[error("shelf 4095 cannot be used, Linux initiators ignore it: take 0 to 4094 or 4096 to 65534")]
     ShelfUnset,
     /// The shelf that means every shelf.
@@ -35,7 +35,7 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// An address that an export can have.
+    /// Checks that an export can have this address.
     pub fn new(shelf: u16, slot: u8) -> Result<Self, AddressError> {
         match (shelf, slot) {
             (4095, _) => Err(AddressError::ShelfUnset),
@@ -49,12 +49,12 @@ impl Address {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// `SHELF.SLOT` in decimal, within the limits of [`Address::new`].
+    /// Parses `SHELF.SLOT` in decimal, within the limits of [`Address::new`].
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some((shelf, slot)) = numbers(text) {
             return Self::new(shelf, slot);
         }
-        // Of a device: /dev/etherd/e7.0.
+        // A device name: /dev/etherd/e7.0.
         let name = text.strip_prefix("/dev/etherd/").unwrap_or(text).strip_prefix('e');
         match name.and_then(numbers) {
             Some((shelf, slot)) => Err(AddressError::Name(text.to_owned(), Self::new(shelf, slot)?)),
@@ -65,7 +65,7 @@ impl FromStr for Address {
 
 fn numbers(text: &str) -> Option<(u16, u8)> {
     let (shelf, slot) = text.split_once('.')?;
-    // `parse` would take a sign, too.
+    // `parse` would accept a sign.
     if text.contains('+') {
         return None;
     }
