@@ -4,8 +4,8 @@
 //! ```text
 //!           kernel                                   user space, one worker per queue, pinned
 //! NIC ──► XDP program ──► XSKMAP ──► RX ring ──► wire ──► command ──► store ──► wire ──► TX ring ──► NIC
-//! queue   ebpf/           (by queue) ring/       bytes→   meaning→    bytes     meaning  ring/
-//!         0x88A2 only                owned       meaning  action      at rest   →bytes
+//! queue   ebpf/           (by queue) ring/       frame→   request→    sectors   reply→   ring/
+//!         0x88A2 only                owned       request  action      at rest   frame
 //!         the rest: XDP_PASS         frames      (no I/O) (pure)                in place
 //! ```
 

@@ -1,7 +1,7 @@
 //! What the lanes of a UMEM share: fill ring, completion ring, and a list of free chunks.
 //!
 //! ```text
-//!              ┌────────────── shared, one lane at a time ─────────────┐
+//!              ┌────────────── shared, one lane at a time ────────────┐
 //!  lane 0 ◄──► │  fill ring ◄── free chunks ◄── completion ring       │ ◄──► kernel
 //!  lane 1 ◄──► └──────────────────────────────────────────────────────┘
 //! ```

@@ -1,4 +1,4 @@
-//! Bytes ↔ meaning.
+//! The wire format: parses frames into typed requests, and writes typed replies into frames.
 //!
 //! ```text
 //! frame:  dst src [tag [tag]] 88a2 │ ver/flags error shelf slot command tag │ argument …

@@ -132,8 +132,8 @@ pub struct AnsweredWrites {
     joined: bool,
 }
 
-/// When the last answered write arrived: the latest of all, and the latest received by
-/// any worker other than that one's.
+/// When the last answered write arrived: the latest of all, and the latest at any worker
+/// other than the one that received it.
 #[derive(Clone, Copy, Default, Debug)]
 struct LatestArrivals {
     ns: u64,

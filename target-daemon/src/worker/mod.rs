@@ -17,6 +17,16 @@
 //!
 //! Time is an argument and the rings are a type parameter: over `FakeRings` the whole
 //! worker runs deterministically and without root.
+//!
+//! Where to look:
+//! - `run`, `idle`, `asleep`: the thread, its commands, spinning and sleeping;
+//! - `export_set`, `export_runtime`: executing requests;
+//! - `request_table`, `inflight`, `coalesced`: requests in flight;
+//! - `pass`, `answered`, `answered_sets`, `tag_order`, `identified`, `fingerprint`:
+//!   duplicate and late requests;
+//! - `channels`, `messages`, `directory`, `lanes`: what workers share and exchange;
+//! - `save`, `announce`, `changes`: saving state, announcing and changing exports;
+//! - `stats`, `trace`: observation.
 
 mod announce;
 mod answered;
