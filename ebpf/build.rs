@@ -16,7 +16,7 @@ fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is set by cargo")?);
     let mut args = vec!["-Wall".to_owned()];
-    // Developers must see warnings; a newer clang must not break a release.
+    // Developers must see warnings, but a newer clang must not break a release build.
     if env::var_os("PROFILE").is_some_and(|profile| profile == "debug") {
         args.push("-Werror".to_owned());
     }
@@ -29,8 +29,8 @@ fn main() -> Result<()> {
         .context("the XDP program needs clang and the linux headers (Debian: clang, linux-libc-dev)")
 }
 
-/// Debian and its kin keep `asm/types.h` in a folder named after the
-/// architecture, where clang does not look when it compiles for `bpf`.
+/// Debian and derivatives keep `asm/types.h` in an architecture-specific folder, which
+/// clang does not search when it compiles for `bpf`.
 fn arch_include() -> Result<Option<String>> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").context("set by cargo")?;
     let include = format!("/usr/include/{arch}-linux-gnu");

@@ -1,4 +1,4 @@
-//! The XDP program of xblade, and what both sides of it share.
+//! The XDP program of xblade, and the types it shares with user space.
 //!
 //! ```text
 //! frame ─► 0x88A2 behind 0, 1 or 2 tags? ─no─► XDP_PASS, untouched, uncounted
@@ -12,71 +12,72 @@
 //!                │ socket ─► XDP_REDIRECT                 │ none ─► XDP_PASS
 //! ```
 //!
-//! The program is `src/xblade.bpf.c`; `src/xblade.h` is the C side of the types
-//! below. Loading it is the business of the crate that uses this one.
+//! The program is `src/xblade.bpf.c`; `src/xblade.h` is the C side of the types below.
+//! The crate that uses this one loads the program.
 
-/// The compiled object: ELF with BTF, 8-byte aligned for loaders that cast.
+/// The compiled object: ELF with BTF, 8-byte aligned for loaders that cast pointers into
+/// it.
 pub static OBJECT: &[u8] = &ALIGNED.bytes;
 
-/// Name of the program in [`OBJECT`], and in the kernel's lists.
+/// Name of the program in [`OBJECT`] and in the kernel's program lists.
 pub const PROGRAM: &str = "xblade";
 
-/// XSKMAP, [`first_lane`] of an RX queue, or one more for each worker (`u32`) →
-/// AF_XDP socket. Set its entries to [`lanes`] before loading.
+/// XSKMAP, from an index (`u32`) to an AF_XDP socket. Each RX queue has its first socket
+/// at [`first_lane`], followed by one per worker. Set the number of entries to [`lanes`]
+/// before loading.
 pub const LANES: &str = "lanes";
-/// Hash, shelf × 256 + slot (`u32`) → worker that owns the export (`u32`).
-/// Read only where [`Settings::workers`] is not 0.
+/// Hash, shelf × 256 + slot (`u32`) → worker that owns the export (`u32`). Only read if
+/// [`Settings::workers`] is not 0.
 pub const OWNERS: &str = "owners";
 /// Per-CPU array, [`Counter`] as `u32` → `u64`.
 pub const COUNTERS: &str = "counters";
-/// Hash, source MAC (`[u8; 6]`) → `u8` of any value: presence is what counts.
-/// Read only while [`Settings::acl_on`] is set.
+/// Hash, source MAC (`[u8; 6]`) → `u8`. Only the presence of a key matters. Only read
+/// while [`Settings::acl_on`] is set.
 pub const ACL: &str = "acl";
-/// Array of one entry: [`Settings::to_bytes`]. May change at run time.
+/// Array with one entry: [`Settings::to_bytes`]. May change at run time.
 pub const SETTINGS: &str = "settings";
 
-/// Entries that the map [`ACL`] can hold.
+/// Capacity of the map [`ACL`].
 pub const ACL_MAX: usize = 4096;
 
-/// Entries that the map [`OWNERS`] can hold: frames for other exports go to the
-/// first socket of their queue.
+/// Capacity of the map [`OWNERS`]: frames for other exports go to the first socket of
+/// their queue.
 pub const OWNERS_MAX: usize = 4096;
 
-/// Entries of the map [`LANES`].
+/// Number of entries in the map [`LANES`].
 pub const fn lanes(queues: u32, workers: u8) -> u32 {
     first_lane(queues, workers)
 }
 
-/// The entry of [`LANES`] for the first socket of a queue; those of the workers
-/// follow.
+/// The index in [`LANES`] of a queue's first socket; those of the workers follow.
 pub const fn first_lane(queue: u32, workers: u8) -> u32 {
     queue * (1 + workers as u32)
 }
 
-/// Indices into the map [`COUNTERS`]. Each AoE frame adds one to exactly one;
-/// of several faults the first in this order is the one counted.
+/// Indices into the map [`COUNTERS`]. Each AoE frame increments exactly one: if several
+/// apply, the first in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
-    /// Handed to a socket of its queue.
+    /// Redirected to a socket of its queue.
     Redirected,
-    /// Passed to the stack, because its queue has no socket.
+    /// Passed to the stack: its queue has no socket.
     NoSocket,
-    /// Dropped: ends before its AoE header does.
+    /// Dropped: shorter than the AoE header.
     Short,
     /// Dropped: AoE version other than 1.
     Version,
-    /// Dropped: a reply, and a target answers none.
+    /// Dropped: a reply, which a target never answers.
     Response,
-    /// Dropped: source multicast or broadcast.
+    /// Dropped: the source is multicast or broadcast.
     SourceMulticast,
-    /// Dropped: source 00:00:00:00:00:00.
+    /// Dropped: the source is 00:00:00:00:00:00.
     SourceZero,
-    /// Dropped: source is our own address.
+    /// Dropped: the source is our own address.
     SourceOwn,
-    /// Dropped: destination neither ours nor broadcast.
+    /// Dropped: the destination is neither our address nor broadcast.
     Destination,
-    /// Dropped: source not on the access list.
+    /// Dropped: the source is not on the access list.
     Acl,
 }
 
@@ -114,21 +115,21 @@ impl Counter {
         }
     }
 
-    /// Whether the frames of this counter were dropped in the kernel.
+    /// Whether this counts frames dropped in the kernel.
     pub const fn is_drop(self) -> bool {
         !matches!(self, Self::Redirected | Self::NoSocket)
     }
 }
 
-/// What user space may change while the program runs.
+/// Settings that user space may change while the program runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Our MAC address. All zero means that only broadcasts reach us.
+    /// Our MAC address. If all zero, only broadcasts reach us.
     pub own: [u8; 6],
     /// Whether sources must be in the map [`ACL`].
     pub acl_on: bool,
-    /// How many sockets a queue may have besides its first: one for each worker.
-    /// May not change, for the indices in [`LANES`] follow from it.
+    /// Number of sockets that a queue may have besides its first: one per worker. Must
+    /// not change, because the indices in [`LANES`] depend on it.
     pub workers: u8,
 }
 
@@ -140,12 +141,12 @@ impl Settings {
     }
 }
 
-/// When a frame arrived: what the program puts directly before the first byte of
-/// each frame that goes to a socket, as XDP metadata.
+/// The arrival time of a frame. The program stores it as XDP metadata directly before the
+/// first byte of each frame that it redirects to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Nanoseconds of CLOCK_MONOTONIC, read when the driver was polled: that is not
-    /// when the frame came in over the wire.
+    /// Nanoseconds of CLOCK_MONOTONIC, read when the driver was polled. The frame arrived
+    /// on the wire earlier.
     pub ns: u64,
 }
 
@@ -153,7 +154,7 @@ impl Stamp {
     /// Length in bytes.
     pub const LEN: usize = 16;
 
-    /// The stamp in these bytes; `None` if they are anything else.
+    /// Parses a stamp; `None` if the bytes are something else.
     #[inline]
     pub fn parse(bytes: [u8; Self::LEN]) -> Option<Self> {
         let both = u128::from_ne_bytes(bytes);

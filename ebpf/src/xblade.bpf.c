@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/* The XDP program: AoE requests for us go to a socket of their queue, AoE
- * frames that no target may answer are dropped here, before they cost a ring
- * slot, and every other frame goes to the stack untouched and uncounted.
+/* The XDP program. It redirects AoE requests for us to a socket of their queue
+ * and drops AoE frames that no target may answer, before they use up a ring
+ * slot. Every other frame goes to the stack untouched and uncounted.
  *
- * An interface that runs this speaks AoE as a target only: an AoE initiator on
+ * An interface with this program can only be an AoE target: an AoE initiator on
  * the same interface of this host would never see its replies. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -15,7 +15,7 @@
 #define AOE_RESPONSE 0x08
 #define TAGS_MAX     2
 
-/* Follows the EtherType. What is not named here is user space's. */
+/* Follows the EtherType. Only user space reads `rest`. */
 struct aoe_header {
 	__u8 version_flags;
 	__u8 error;
@@ -31,7 +31,7 @@ struct {
 	__type(value, __u32);
 } lanes SEC(".maps");
 
-/* shelf << 8 | slot -> worker: who owns the export. */
+/* shelf << 8 | slot -> worker that owns the export. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, XBLADE_OWNERS_MAX);
@@ -79,9 +79,9 @@ static __always_inline int is_tag(__be16 type)
 	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
-/* The AoE header's place, or NULL when the frame is not AoE behind at most
- * TAGS_MAX tags. Headers are always in the linear part of a frame, also of one
- * in several fragments, so plain loads reach them. */
+/* The AoE header, or NULL if the frame is not AoE after at most TAGS_MAX tags.
+ * Headers are always in the linear part of a frame, even if it has several
+ * fragments, so plain loads reach them. */
 static __always_inline const struct aoe_header *aoe_at(const struct ethhdr *eth,
 							const void *end)
 {
@@ -93,7 +93,7 @@ static __always_inline const struct aoe_header *aoe_at(const struct ethhdr *eth,
 	for (int tags = 0; tags < TAGS_MAX; tags++) {
 		if (!is_tag(*type))
 			break;
-		type += 2; /* over the tag control field */
+		type += 2; /* skip the tag control field */
 		if ((const void *)(type + 1) > end)
 			return NULL;
 	}
@@ -110,8 +110,9 @@ static __always_inline __u64 address(const __u8 *bytes)
 	return value;
 }
 
-/* To the socket that the owner of the export has on this queue, or else to the
- * first of the queue. The helper's own lookup tells whether there is one. */
+/* Redirects to the socket that the owner of the export has on this queue, or
+ * else to the first socket of the queue. The helper itself looks up whether
+ * there is one. */
 static __always_inline int redirect(const struct aoe_header *aoe, __u32 queue,
 				    __u32 workers)
 {
@@ -125,9 +126,9 @@ static __always_inline int redirect(const struct aoe_header *aoe, __u32 queue,
 	return bpf_redirect_map(&lanes, first, XDP_PASS);
 }
 
-/* Puts the time of this run before the frame, as metadata, which the kernel
- * copies into the socket's chunk with the frame. Where it has no room for that,
- * the frame goes on without. Ends the use of every pointer into the frame. */
+/* Puts the current time before the frame, as metadata, which the kernel copies
+ * into the socket's chunk with the frame. Without room for it, the frame goes on
+ * without. Invalidates every pointer into the frame. */
 static __always_inline void stamp(struct xdp_md *ctx)
 {
 	struct xblade_stamp *at;

@@ -1,27 +1,27 @@
-//! xblade: an ATA-over-Ethernet target on AF_XDP. The modules below stand in
-//! the order in which a frame meets them.
+//! xblade: an ATA-over-Ethernet target on AF_XDP. The modules are listed in the order in
+//! which a frame meets them; the control plane follows.
 //!
 //! ```text
 //!           kernel                                   user space, one worker per queue, pinned
 //! NIC ──► XDP program ──► XSKMAP ──► RX ring ──► wire ──► command ──► store ──► wire ──► TX ring ──► NIC
-//! queue   ebpf/           (by queue) ring/       bytes→   meaning→    bytes     meaning  ring/
-//!         0x88A2 only                owned       meaning  action      at rest   →bytes
+//! queue   ebpf/           (by queue) ring/       frame→   request→    sectors   reply→   ring/
+//!         0x88A2 only                owned       request  action      at rest   frame
 //!         the rest: XDP_PASS         frames      (no I/O) (pure)                in place
 //! ```
 
-/// The command line and the typed model that it becomes.
+/// The command line, and the typed configuration built from it.
 pub mod config;
-/// How a running daemon is asked and told: what there is to ask, and the answers.
+/// The control interface of a running daemon: requests and replies.
 pub mod control;
-/// What the process may still do while it serves: capabilities, files, system calls.
+/// Restricts what the serving process may do: capabilities, files, system calls.
 pub mod privilege;
-/// The log, which waits for no reader.
+/// The log; writing to it never blocks on a slow reader.
 pub mod logging;
-/// Which receive queue of a NIC the frames of AoE go to.
+/// Steering: which receive queues of a NIC get AoE frames.
 pub mod steer;
-/// `xblade top`: what a running daemon does, second by second.
+/// `xblade top`: the activity of a running daemon, second by second.
 pub mod top;
-/// Assembly: from a command line to running workers, and back down.
+/// Assembly: from the command line to running workers, and shutdown.
 pub mod daemon;
 
 pub use xblade_link as link;

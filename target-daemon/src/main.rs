@@ -1,4 +1,4 @@
-//! The command line of xblade.
+//! The command line of xblade: parses it, dispatches to a subcommand, sets the exit code.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use xblade::logging;
 use xblade::steer::{self, Mode, SteerOptions};
 use xblade::top;
 
-/// The request cannot be fulfilled as it is.
+/// Exit code: the request is invalid or cannot be served as given.
 const REQUEST: u8 = 2;
 
-/// Where the service of vblade has its configuration.
+/// Where vblade's service has its configuration.
 const VBLADE: &str = "/etc/vblade.conf.d";
 
-/// This machine has to change first.
+/// Exit code: this machine has to be changed first.
 const MACHINE: u8 = 3;
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)
 }
 
-/// The command line; called by the name of vblade, that of `xblade vblade`.
+/// The command line. If called as `vblade`, it becomes that of `xblade vblade`.
 fn words() -> Vec<OsString> {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     if words.first().is_some_and(|program| Vblade::is_called(Path::new(program))) {
@@ -71,7 +71,7 @@ fn load(path: &Path) -> Result<Loaded, u8> {
     })
 }
 
-/// The configuration in a file, if nothing is wrong with it.
+/// The configuration in a file, if it has no errors.
 fn complete(path: &Path) -> Result<Serve, u8> {
     load(path)?.complete().map_err(|faults| {
         eprintln!("{faults}");
@@ -81,7 +81,7 @@ fn complete(path: &Path) -> Result<Serve, u8> {
 
 fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
     daemon::serve(options, config).map_err(|failure| {
-        // As clap says what is wrong with a command line, whatever RUST_LOG shows.
+        // Not through the log: like clap's errors, it must appear whatever RUST_LOG is.
         logging::say(&format!("error: {failure}\n"));
         failure.exit_code()
     })
@@ -121,7 +121,7 @@ fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {
     for remark in &imported.remarks {
         eprintln!("{remark}");
     }
-    // What vblade did not notice, for instance one address for two files.
+    // Errors that vblade did not notice, for instance two files with one address.
     let faults = config::parse("the configuration", &imported.text, "").faults;
     if !faults.is_empty() {
         eprintln!("{faults}");

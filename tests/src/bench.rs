@@ -1,4 +1,4 @@
-//! Asks a target and judges the answers.
+//! Sends requests to a target and checks the replies.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,11 +8,10 @@ use xblade::wire::DropReason;
 use crate::frame::{ATA, Ask, ata, ata_done};
 use crate::{Address, BROADCAST, SENTINEL, SENTINEL_HOST, Stand, Target, frame, pattern};
 
-/// Longest wait for the answer that must come. Never waited for unless a test
-/// fails.
+/// Maximum wait for a reply that must come. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How the initiators of a bench reach the target.
+/// How a bench's initiators reach the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Variant {
     /// MTU of the link.
@@ -22,7 +21,7 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// MTU 1500 and 9000; untagged, and behind one and two tags.
+    /// MTU 1500 and 9000; untagged, and with one and two tags.
     pub const ALL: [Self; 6] = {
         let one: &[u8] = &[0x81, 0x00, 0xE0, 0x64];
         let two: &[u8] = &[0x88, 0xA8, 0x20, 0x07, 0x81, 0x00, 0x60, 0x08];
@@ -36,24 +35,24 @@ impl Variant {
         ]
     };
 
-    /// Sectors that a frame may carry.
+    /// Maximum number of sectors in a frame that is advertised.
     pub fn sectors(self) -> u8 {
         if self.mtu < 9000 { 2 } else { 16 }
     }
 
-    /// Sectors that a frame has room for, whatever is advertised.
+    /// Number of sectors that fit in a frame, whatever is advertised.
     pub fn sectors_fitting(self) -> u8 {
         if self.mtu < 9000 { 2 } else { 17 }
     }
 
-    /// Longest frame, without its tags, that any link lets pass: some count
-    /// the tags as part of the MTU.
+    /// Maximum length of a frame, without its tags, that passes any link: some count the
+    /// tags as part of the MTU.
     pub fn frame_len_max(self) -> usize {
         self.mtu as usize + 14 - self.vlan.len()
     }
 }
 
-/// A target on a test stand.
+/// A target serving a test stand.
 pub struct Bench<'a> {
     target: &'a mut dyn Target,
     /// The images behind its exports.
@@ -62,8 +61,8 @@ pub struct Bench<'a> {
     pub variant: Variant,
 }
 
-/// A tag that no request of this process had: a target that has just answered one with
-/// this tag would take another for its copy.
+/// A tag that no request of this process has had yet. If a target has just answered a
+/// request with the same tag, it would take the new one for a duplicate.
 fn next_tag() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0x0001_0000);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
@@ -75,26 +74,26 @@ impl<'a> Bench<'a> {
         Self { target, stand, variant }
     }
 
-    /// Sectors that a frame may carry.
+    /// Maximum number of sectors in a frame that is advertised.
     pub fn sectors(&self) -> u8 {
         self.variant.sectors()
     }
 
-    /// Whether frames reach the workers past no kernel, so that its filter
+    /// Whether frames reach the workers without passing the kernel, so that its filter
     /// does not hide theirs.
     pub fn is_fake(&self) -> bool {
         self.target.drops().is_some()
     }
 
-    /// A request with the tags of this bench, and a tag of its own.
+    /// A request with the VLAN tags of this bench and a new tag.
     pub fn ask(&mut self, to: Address, command: u8, argument: impl Into<Vec<u8>>) -> Ask {
         Ask { tag: next_tag(), vlan: self.variant.vlan.to_vec(), ..Ask::new(to, command, argument) }
     }
 
-    /// Sends a frame and returns all that the target has to say to it, without
-    /// waiting for silence: a worker sends what comes of a turn together, in any
-    /// order, so the frame has been answered, if it is, when a later request has,
-    /// and another one that was sent after the answer to that.
+    /// Sends a frame and returns everything the target sends in response, without waiting
+    /// for silence. A worker sends all replies of a turn together, in any order. So if
+    /// the frame gets a reply, it has been sent by the time that a later request, and
+    /// another one sent after the reply to that, have been answered.
     pub fn exchange(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         self.target.send(frame);
         let mut replies = self.until_answered(frame);
@@ -102,7 +101,7 @@ impl<'a> Bench<'a> {
         replies
     }
 
-    /// Sends a request of another host, and returns what comes before its answer.
+    /// Sends a request from another host, and returns what arrives before its reply.
     fn until_answered(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         let argument = ata(0x20, 1, 1, &[]);
         let sentinel =
@@ -113,7 +112,7 @@ impl<'a> Bench<'a> {
         loop {
             match self.target.next_reply(PATIENCE) {
                 Some(reply) if reply == end => return replies,
-                // May come at any time: a size has changed.
+                // May arrive at any time: a size has changed.
                 Some(reply) if is_announcement(&reply) => {}
                 Some(reply) => replies.push(reply),
                 None => panic!("the target answers no more; last to {}", hex(frame)),
@@ -121,12 +120,12 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Sends a request, whose replies come out of the next [`Self::exchange`].
+    /// Sends a request; the next [`Self::exchange`] returns its replies.
     pub fn send(&mut self, ask: &Ask) {
         self.target.send(&ask.bytes());
     }
 
-    /// Demands exactly these replies, in any order.
+    /// Expects exactly these replies, in any order.
     #[track_caller]
     pub fn expect_all(&mut self, ask: &Ask, mut expected: Vec<Vec<u8>>) {
         let mut replies = self.exchange(&ask.bytes());
@@ -137,13 +136,13 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Demands this one reply.
+    /// Expects exactly this reply.
     #[track_caller]
     pub fn expect(&mut self, ask: &Ask, expected: Vec<u8>) {
         self.expect_all(ask, vec![expected]);
     }
 
-    /// Demands silence, and that each of these is counted once.
+    /// Expects no reply, and that each of these reasons is counted once.
     #[track_caller]
     pub fn silence(&mut self, frame: &[u8], reasons: &[DropReason]) {
         let before = self.target.drops();
@@ -162,7 +161,7 @@ impl<'a> Bench<'a> {
         assert_eq!(told(after), told(before), "drop counters (less {reasons:?}) after {}", hex(frame));
     }
 
-    /// Asks and demands an ATA reply with this status, error and data.
+    /// Sends an ATA request; expects a reply with this status, error and data.
     #[track_caller]
     pub fn ata(&mut self, to: Address, argument: Vec<u8>, status: u8, error: u8, data: &[u8]) {
         let ask = self.ask(to, ATA, argument);
@@ -170,7 +169,7 @@ impl<'a> Bench<'a> {
         self.expect(&ask, expected);
     }
 
-    /// Asks and demands a query reply with this string.
+    /// Sends a query; expects a reply with this string.
     #[track_caller]
     pub fn query(&mut self, to: Address, argument: Vec<u8>, string: &[u8]) {
         let ask = self.ask(to, frame::QUERY, argument);
@@ -179,7 +178,7 @@ impl<'a> Bench<'a> {
         self.expect(&ask, expected);
     }
 
-    /// Reads sectors and demands that they are there and good.
+    /// Reads sectors; expects them to exist and the status to be good.
     #[track_caller]
     pub fn read(&mut self, from: Address, lba: u64, count: u8) -> Vec<u8> {
         let ask = self.ask(from, ATA, ata(0x24, lba, count, &[]));
@@ -192,14 +191,14 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Whether a frame tells everybody of an export without being asked.
+/// Whether a frame is an unsolicited broadcast announcement.
 fn is_announcement(frame: &[u8]) -> bool {
     frame.starts_with(&BROADCAST)
         && frame.get(12..14) == Some(&[0x88, 0xA2])
         && frame.get(20..24) == Some(&[0; 4])
 }
 
-/// Where two sets of replies differ.
+/// Describes how two sets of replies differ.
 fn difference(ask: &Ask, replies: &[Vec<u8>], expected: &[Vec<u8>]) -> String {
     let mut text = format!("asked {}", hex(&ask.bytes()));
     for (title, frames) in [("got", replies), ("expected", expected)] {

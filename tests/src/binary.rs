@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The `xblade` program: `$XBLADE` if that is set, else the one beside this
-/// test, of the same profile.
+/// The `xblade` program: `$XBLADE` if set, else the one next to this test, of the same
+/// profile.
 ///
-/// Cargo gives the path of a binary only to the tests of its own package, and
-/// does not build it for others: so if it is cargo that runs this test, it is
-/// asked to, with the feature that building the whole workspace gives it as well
-/// (see `xblade::plant`). Whoever runs it otherwise has built both.
+/// Cargo passes the path of a binary only to the tests of its own package, and does not
+/// build it for others. So if cargo runs this test, the test runs cargo to build it, with
+/// the feature that building the whole workspace enables as well (see `xblade::plant`).
+/// In any other case both must have been built already.
 pub fn xblade() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| std::env::var_os("XBLADE").map_or_else(beside, PathBuf::from))

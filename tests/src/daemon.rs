@@ -1,4 +1,4 @@
-//! `xblade serve` as a process: what it says, and its end.
+//! `xblade serve` as a child process: its log and its exit.
 
 use std::fs;
 use std::io;
@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use crate::{Space, xblade};
 
-/// Longest time from the start to being ready.
+/// Maximum time from the start until it is ready.
 pub const START_MAX: Duration = Duration::from_secs(20);
 
-/// Longest time that a killed process takes to be gone.
+/// Maximum time for a killed process to disappear.
 const END_MAX: Duration = Duration::from_secs(10);
 
-/// A process that ends with its value. If that happens in a panic, what it
-/// said is told.
+/// A child process that is killed when this is dropped. If that happens in a panic, its
+/// log is printed.
 pub struct Daemon {
     child: Child,
     log: PathBuf,
 }
 
 impl Daemon {
-    /// Starts `xblade serve` in a namespace, with these arguments and this
-    /// environment, and lets it write to `log`.
+    /// Starts `xblade serve` in a namespace with these arguments and this environment;
+    /// its output goes to `log`.
     pub fn serve(space: &Space, arguments: &[String], environment: &[(&str, &str)], log: &Path) -> Self {
         let mut command = Command::new(xblade());
         command.arg("serve").args(arguments);
@@ -39,10 +39,10 @@ impl Daemon {
         }
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stderr(fs::File::create(log).expect("a log"));
-        // Ctrl-C at a terminal is for the test, which then ends the daemon.
+        // Ctrl-C at a terminal is for the test, which then stops the daemon.
         command.process_group(0);
-        // SAFETY: prctl is safe between fork and exec. It ends the daemon with
-        // the thread that starts it, should this process be killed.
+        // SAFETY: prctl is safe between fork and exec. It makes the daemon exit with the
+        // thread that starts it, in case this process is killed.
         unsafe {
             command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                 0 => Ok(()),
@@ -53,23 +53,24 @@ impl Daemon {
         Self { child, log: log.to_owned() }
     }
 
-    /// The id of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has written so far.
+    /// Its output so far.
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until it has written this; panics if it ends before or takes too
+    /// Waits until its output contains this text; panics if it exits before or takes too
     /// long.
     pub fn until_said(&mut self, text: &str) {
         assert!(self.says(text), "xblade ended and had not said '{text}'");
     }
 
-    /// Whether it writes this before it ends; panics if it takes too long.
+    /// Whether its output contains this text before it exits; panics if it takes too
+    /// long.
     pub fn says(&mut self, text: &str) -> bool {
         let end = Instant::now() + START_MAX;
         while !self.said().contains(text) {
@@ -82,21 +83,21 @@ impl Daemon {
         true
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal, if it still runs.
+    /// Sends a signal if it is still running.
     pub fn signal(&mut self, signal: libc::c_int) {
         if self.is_running() {
-            // SAFETY: our own child, which has not been waited for: no other
-            // process can have its number.
+            // SAFETY: our own child, which has not been waited for: no other process can
+            // have its id.
             unsafe { libc::kill(self.child.id() as i32, signal) };
         }
     }
 
-    /// Waits for the end, if it comes in time.
+    /// Waits for its exit; `None` if it does not exit in time.
     pub fn end_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + limit;
         loop {
@@ -110,8 +111,8 @@ impl Daemon {
         }
     }
 
-    /// Sends SIGKILL and waits for the end, with something to do meanwhile;
-    /// panics if the process had ended before, or does not end.
+    /// Sends SIGKILL and waits for its exit, calling `meanwhile` until then; panics if
+    /// the process had exited before, or does not exit.
     pub fn kill(&mut self, mut meanwhile: impl FnMut()) {
         assert!(self.is_running(), "xblade ended before it was killed");
         self.signal(libc::SIGKILL);

@@ -1,4 +1,4 @@
-//! Whole workers over rings in memory, turned by hand.
+//! Whole workers over rings in memory, run turn by turn.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,48 +18,49 @@ use xblade_sim::{FakeRings, FakeWire};
 
 use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, THIN, Target};
 
-/// More rounds than anything that ends takes.
+/// More rounds than anything that terminates takes.
 const ROUNDS_MAX: usize = 100_000;
 
-/// What a target is made of. Every lane is an interface of its own, whose
-/// address is [`TARGET_MAC`] with the lane's index added to the last byte.
+/// The parts of a target. Every lane is an interface of its own, whose address is
+/// [`TARGET_MAC`] with the lane's index added to the last byte.
 pub struct Plan {
     /// The worker of each lane.
     pub lanes: Vec<u16>,
-    /// Whether they are sockets on one queue, which share chunks, fill and
-    /// completion ring. One worker each, that of the exports whose frames it gets.
+    /// Whether the lanes are sockets on one queue, which share chunks, fill and
+    /// completion ring. Then each worker has one of them, and receives the frames for its
+    /// own exports there.
     pub one_queue: bool,
     /// Number of workers.
     pub workers: u16,
-    /// Chunks in the memory of each lane.
+    /// Chunks in the UMEM of each lane.
     pub chunks: u32,
-    /// Bytes in each: 2048 or 4096.
+    /// Bytes per chunk: 2048 or 4096.
     pub chunk_bytes: u32,
-    /// Entries of fill and tx ring.
+    /// Entries in fill and tx ring.
     pub ring: u32,
     /// MTU of every interface.
     pub mtu: u32,
-    /// As advertised.
+    /// The buffer count advertised.
     pub buffer_count: u16,
-    /// Requests in flight for each worker.
+    /// Maximum number of requests in flight per export.
     pub in_flight: u16,
-    /// Who is answered; empty for all.
+    /// The access list; empty for all hosts.
     pub acl: Vec<Mac>,
-    /// What is served.
+    /// The exports.
     pub exports: Vec<ExportPlan>,
 }
 
 /// One export of a [`Plan`].
 pub struct ExportPlan {
-    /// Where.
+    /// The address.
     pub address: Address,
-    /// What.
+    /// The store.
     pub store: Box<dyn Store>,
-    /// Refuse writes.
+    /// Whether writes are refused.
     pub read_only: bool,
-    /// What it says of its writes.
+    /// The durability it promises.
     pub durability: Durability,
-    /// Which worker owns it.
+    /// The worker that owns it.
     pub worker: u16,
 }
 
@@ -69,7 +70,7 @@ impl ExportPlan {
         Self { address, store: Box::new(store), read_only: false, durability: Durability::Durable, worker: 0 }
     }
 
-    /// The same, owned by another worker.
+    /// Changes the owner to another worker.
     #[must_use]
     pub fn owned_by(self, worker: u16) -> Self {
         Self { worker, ..self }
@@ -94,8 +95,8 @@ impl Plan {
         }
     }
 
-    /// The exports of a stand, over the stores that the daemon would open,
-    /// spread over this many workers.
+    /// The exports of a stand, over the stores that the daemon would open, distributed
+    /// over this many workers.
     pub fn of(stand: &Stand, workers: u16) -> Self {
         let open = |address, read_only| {
             let options = OpenOptions { read_only, ..OpenOptions::new(stand.image(address)) };
@@ -118,7 +119,7 @@ impl Plan {
     }
 }
 
-/// A clock that stands still unless it is told the time.
+/// A clock that stands still unless it is set.
 #[derive(Debug, Default)]
 pub struct TestClock(pub Cell<u64>);
 
@@ -128,15 +129,15 @@ impl Clock for TestClock {
     }
 }
 
-/// Workers, their rings, and the far ends of those.
+/// Workers, their rings, and the far ends of the rings.
 pub struct FakeTarget {
-    /// To be turned by hand.
+    /// Each advances by calling its `turn`.
     pub workers: Vec<Worker<FakeRings>>,
     /// The far end of each lane.
     pub wires: Vec<FakeWire>,
     /// What wakes each worker.
     pub wakers: Vec<Waker>,
-    /// Who owns what, which exports are in trouble, and their sizes.
+    /// The owners, failures and sizes of the exports.
     pub directory: Arc<Directory>,
     /// The time.
     pub clock: TestClock,
@@ -152,7 +153,7 @@ fn lanes(plan: &Plan) -> Vec<(Lane<FakeRings>, FakeWire)> {
 }
 
 impl FakeTarget {
-    /// Workers as planned.
+    /// Builds the workers of a plan.
     pub fn new(plan: Plan) -> Self {
         let (mut wires, mut shared) = (Vec::new(), Vec::new());
         let mut own: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
@@ -187,7 +188,7 @@ impl FakeTarget {
         Self { workers, wires, wakers, directory, clock: TestClock::default(), replies }
     }
 
-    /// All workers go by this directory from now on.
+    /// Makes all workers use this directory.
     pub fn publish(&mut self, directory: Directory) {
         self.directory = Arc::new(directory);
         for worker in &mut self.workers {
@@ -195,7 +196,7 @@ impl FakeTarget {
         }
     }
 
-    /// A frame arrives at a lane; `false` if its rings had no room.
+    /// Delivers a frame to a lane; `false` if its rings had no room.
     pub fn deliver(&self, lane: usize, frame: &[u8]) -> bool {
         self.wires[lane].deliver(frame)
     }
@@ -205,13 +206,13 @@ impl FakeTarget {
         self.wires[lane].deliver_at(frame, arrived_ns)
     }
 
-    /// One turn of every worker. Returns how much there was to do.
+    /// Gives every worker a turn. Returns the amount of work done.
     pub fn round(&mut self) -> usize {
         self.workers.iter_mut().map(|worker| worker.turn(&self.clock)).sum()
     }
 
-    /// Rounds until a whole one finds nothing to do and nothing is under way
-    /// that would end by itself; stores that wait for the test do not.
+    /// Runs rounds until a whole round finds nothing to do and nothing is in flight that
+    /// would complete by itself. Operations that the test has to release do not count.
     pub fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
@@ -231,7 +232,7 @@ impl FakeTarget {
         self.replies[lane].drain(..).collect()
     }
 
-    /// Sends a frame to a lane, and returns what that lane sends until all is
+    /// Sends a frame to a lane, and returns what that lane sends until everything is
     /// quiet.
     pub fn channels(&mut self, lane: usize, frame: &[u8]) -> Vec<Vec<u8>> {
         assert!(self.deliver(lane, frame), "room in the rings");
@@ -239,18 +240,18 @@ impl FakeTarget {
         self.sent(lane)
     }
 
-    /// The counters of all workers, added up by `pick`.
+    /// The sum of a counter over all workers.
     pub fn count(&self, pick: impl Fn(&Counters) -> u64) -> u64 {
         self.workers.iter().map(|worker| pick(&worker.stats().counters)).sum()
     }
 
-    /// Drops for this reason, by all workers.
+    /// The number of drops for this reason, by all workers.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.workers.iter().map(|worker| worker.stats().drops[reason.index()]).sum()
     }
 
-    /// Demands that nothing is under way and every chunk accounted for, and
-    /// that nothing happened that never happens.
+    /// Asserts that nothing is in flight, that every chunk is accounted for, and that the
+    /// counters of impossible events are zero.
     #[track_caller]
     pub fn assert_at_rest(&mut self) {
         self.settle();
@@ -275,7 +276,7 @@ impl FakeTarget {
 }
 
 impl Target for FakeTarget {
-    /// To the first lane. All comes to rest before this returns, so replies
+    /// Sends to the first lane. Everything comes to rest before this returns, so replies
     /// are in the order of their requests for any number of workers.
     fn send(&mut self, frame: &[u8]) {
         assert!(self.deliver(0, frame), "room in the rings");

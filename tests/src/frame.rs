@@ -1,4 +1,4 @@
-//! Frames, byte by byte, as the published layout has them.
+//! Frames, byte by byte, in the published layout.
 
 use crate::{Address, BROADCAST, HOST, Mac, TARGET_MAC};
 
@@ -16,7 +16,7 @@ pub const MASK: u8 = 2;
 /// Reserve and release.
 pub const RESERVE: u8 = 3;
 
-/// A request, every field of which can be wrong.
+/// A request. Every field can have an invalid value.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// Destination.
@@ -58,26 +58,26 @@ impl Ask {
         }
     }
 
-    /// The same from somebody else.
+    /// Changes the source.
     #[must_use]
     pub fn from(self, src: Mac) -> Self {
         Self { src, ..self }
     }
 
-    /// The same to everybody.
+    /// Changes the destination to broadcast.
     #[must_use]
     pub fn broadcast(self) -> Self {
         Self { dst: BROADCAST, ..self }
     }
 
-    /// The same with bytes behind it.
+    /// Appends bytes.
     #[must_use]
     pub fn trailed_by(mut self, bytes: &[u8]) -> Self {
         self.argument.extend(bytes);
         self
     }
 
-    /// The frame, not padded.
+    /// The bytes of the frame, not padded.
     pub fn bytes(&self) -> Vec<u8> {
         let mut frame = Vec::new();
         frame.extend(self.dst);
@@ -91,28 +91,28 @@ impl Ask {
         frame
     }
 
-    /// Bytes in front of the AoE header.
+    /// Length of what precedes the AoE header, in bytes.
     pub fn link_len(&self) -> usize {
         14 + self.vlan.len()
     }
 
-    /// The reply that the export at `from` owes, with this argument.
+    /// The reply that the export at `from` must send, with this argument.
     pub fn reply(&self, from: Address, argument: &[u8]) -> Vec<u8> {
         self.response(from, 0x18, 0, argument)
     }
 
-    /// The refusal that it owes.
+    /// The refusal that the export at `from` must send.
     pub fn refusal(&self, from: Address, error: u8) -> Vec<u8> {
         self.response(from, 0x1C, error, &[])
     }
 
-    /// A refusal that has an argument.
+    /// A refusal with an argument.
     pub fn refusal_with(&self, from: Address, error: u8, argument: &[u8]) -> Vec<u8> {
         self.response(from, 0x1C, error, argument)
     }
 
     fn response(&self, (shelf, slot): Address, version_flags: u8, error: u8, argument: &[u8]) -> Vec<u8> {
-        // A broadcast is answered from the interface's own address.
+        // The reply to a broadcast comes from the interface's own address.
         let src = if self.dst == BROADCAST { TARGET_MAC } else { self.dst };
         let response = Self {
             dst: self.src,
@@ -128,7 +128,7 @@ impl Ask {
     }
 }
 
-/// Filled up with zeros to 60 bytes.
+/// Pads a frame with zeros to 60 bytes.
 pub fn padded(mut frame: Vec<u8>) -> Vec<u8> {
     if frame.len() < 60 {
         frame.resize(60, 0);
@@ -153,8 +153,8 @@ pub fn ata_with(flags: u8, feature: u8, opcode: u8, lba: u64, count: u8, data: &
     argument
 }
 
-/// The argument of the reply to an ATA argument: flags that exist and LBA come
-/// back, count 0.
+/// The argument of the reply to an ATA argument: defined flags and LBA are returned,
+/// count is 0.
 pub fn ata_done(argument: &[u8], status: u8, error: u8, data: &[u8]) -> Vec<u8> {
     let mut reply = vec![argument[0] & 0x53, error, 0, status];
     reply.extend(&argument[4..10]);
@@ -163,8 +163,8 @@ pub fn ata_done(argument: &[u8], status: u8, error: u8, data: &[u8]) -> Vec<u8> 
     reply
 }
 
-/// The argument of a TRIM: ranges of sectors, first one and count, in as many
-/// blocks as they take.
+/// The argument of a TRIM: ranges of sectors, each with start and count, in as many
+/// blocks as needed.
 pub fn trim(ranges: &[(u64, u16)]) -> Vec<u8> {
     let mut data = Vec::new();
     for (lba, count) in ranges {
@@ -180,7 +180,7 @@ pub fn query(code: u8, string: &[u8]) -> Vec<u8> {
     query_with(code, string.len() as u16, string)
 }
 
-/// The argument of a query whose length may not be that of its string.
+/// The argument of a query whose length field may differ from the length of its string.
 pub fn query_with(code: u8, length: u16, string: &[u8]) -> Vec<u8> {
     let mut argument = vec![0, 0, 0, 0, 0, code];
     argument.extend(length.to_be_bytes());

@@ -1,4 +1,4 @@
-//! What the tests of xblade as a whole stand on.
+//! Common parts of the tests of xblade as a whole.
 //!
 //! ```text
 //!                       ┌─► FakeTarget: whole workers over rings in memory; no root, no time
@@ -8,9 +8,9 @@
 //! pause ─► Wire, Daemon                 the same over several lanes, stopped for a moment
 //! ```
 //!
-//! The [`rules`] of the protocol are written once and run on both. Their
-//! frames are made by [`frame`], byte by byte and without the library's own
-//! code, so that a mistake in there is not in both sides of a comparison.
+//! The [`rules`] of the protocol are written once and run on both. [`frame`] makes their
+//! frames byte by byte, without the library's own code, so that a mistake there is not on
+//! both sides of a comparison.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -50,7 +50,7 @@ pub use stand::{
 pub use target::Target;
 pub use veth::VethTarget;
 
-/// A MAC address, as it stands on the wire.
+/// A MAC address in wire order.
 pub type Mac = [u8; 6];
 /// Shelf and slot of an export.
 pub type Address = (u16, u8);
@@ -59,9 +59,10 @@ pub type Address = (u16, u8);
 pub const HOST: Mac = [2, 0, 0, 0, 0, 1];
 /// Another initiator.
 pub const OTHER_HOST: Mac = [2, 0, 0, 0, 0, 2];
-/// The initiator of the request that follows every other one.
+/// The initiator of the sentinel request, which the bench sends after each tested
+/// request.
 pub const SENTINEL_HOST: Mac = [2, 0, 0, 0, 0, 0xfe];
-/// The first interface of the target; the last byte counts on from here.
+/// The first interface of the target; the others count up in the last byte.
 pub const TARGET_MAC: Mac = [2, 0, 0, 0, 1, 0];
-/// Everybody.
+/// The broadcast address.
 pub const BROADCAST: Mac = [0xff; 6];

@@ -1,28 +1,28 @@
-//! A veth pair: each half alone in a network namespace.
+//! A veth pair with each end alone in a network namespace.
 
 use std::io;
 
 use crate::{PacketSocket, Space, TARGET_MAC};
 
-/// The halves of the pair.
+/// The interface names of the two ends.
 pub const TARGET_SIDE: &str = "xbc0";
 const HOST_SIDE: &str = "xbc1";
 
-/// The pair and its namespaces, which go away with it.
+/// The pair and its namespaces. Dropping it removes them.
 pub struct Link {
-    /// Where initiators are.
+    /// The namespace of the initiators.
     pub host: Space,
-    /// Where the daemon is.
+    /// The namespace of the daemon.
     pub target: Space,
 }
 
 impl Link {
-    /// A pair with this MTU. The target's half has [`TARGET_MAC`].
+    /// Creates a pair with this MTU. The target's end has the address [`TARGET_MAC`].
     pub fn new(mtu: u32) -> Self {
         Self::between(Space::new(), Space::new(), mtu)
     }
 
-    /// A pair between these two.
+    /// Creates a pair between these two namespaces.
     pub fn between(host: Space, target: Space, mtu: u32) -> Self {
         let [a, b, c, d, e, f] = TARGET_MAC;
         target.sh(&format!(
@@ -35,7 +35,7 @@ impl Link {
         Self { host, target }
     }
 
-    /// A raw socket on the initiators' half.
+    /// A raw socket on the initiators' end.
     pub fn socket(&self) -> io::Result<PacketSocket> {
         self.host.run(|| PacketSocket::open(HOST_SIDE))
     }

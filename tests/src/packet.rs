@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Longer than any frame.
 const FRAME_BYTES: usize = 16 << 10;
 
-/// What may wait to be received: a whole window of jumbo frames.
+/// Receive buffer: room for a whole window of jumbo frames.
 const BUFFER_BYTES: i32 = 16 << 20;
 
 /// An AF_PACKET socket on one interface.
@@ -16,24 +16,24 @@ const BUFFER_BYTES: i32 = 16 << 20;
 pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// Opens one on an interface of this thread's namespace.
+    /// Opens a socket on an interface of this thread's namespace.
     pub fn open(interface: &str) -> io::Result<Self> {
         let name = std::ffi::CString::new(interface)?;
-        // SAFETY: a string that ends with zero and outlives the call.
+        // SAFETY: a null-terminated string that outlives the call.
         let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
         let all = (libc::ETH_P_ALL as u16).to_be();
         // SAFETY: no pointers.
         let fd =
             unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(all)) };
         check(fd)?;
-        // SAFETY: a descriptor that was just made, and that nobody else has.
+        // SAFETY: a new descriptor that nothing else owns.
         let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
-        // SAFETY: plain numbers, for which zero is a value.
+        // SAFETY: plain numbers, for which zero is valid.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
         address.sll_protocol = all;
         address.sll_ifindex = index as i32;
-        // SAFETY: the address is that long and outlives the call.
+        // SAFETY: the address has that size and outlives the call.
         check(unsafe {
             libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)
         })?;
@@ -44,8 +44,7 @@ impl PacketSocket {
         Ok(socket)
     }
 
-    /// Frames go straight to the driver, through the queue of the core that
-    /// they are sent from.
+    /// Makes frames go straight to the driver, through the queue of the sending core.
     pub fn bypass_queueing(&self) -> io::Result<()> {
         self.option(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
     }
@@ -57,12 +56,12 @@ impl PacketSocket {
         check(sent as i32).map(|_| ())
     }
 
-    /// The next AoE frame, if one comes within `window`. The kernel takes the
-    /// outer VLAN tag out of a frame; it is put back where it was.
+    /// The next AoE frame, if one arrives within `window`. The kernel removes the outer
+    /// VLAN tag of a frame; this puts it back.
     pub fn receive(&self, window: Duration) -> io::Result<Option<Vec<u8>>> {
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         loop {
-            // SAFETY: one entry, as told.
+            // SAFETY: one entry, as passed.
             if check(unsafe { libc::poll(&raw mut poll, 1, window.as_millis() as i32) })? == 0 {
                 return Ok(None);
             }
@@ -77,13 +76,13 @@ impl PacketSocket {
         let mut frame = vec![0; FRAME_BYTES];
         let mut control = [0u64; 16];
         let mut part = libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() };
-        // SAFETY: plain numbers and pointers, for which zero is a value.
+        // SAFETY: plain numbers and pointers, for which zero is valid.
         let mut message: libc::msghdr = unsafe { zeroed() };
         message.msg_iov = &raw mut part;
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = size_of_val(&control);
-        // SAFETY: both buffers are as long as told, and outlive the call.
+        // SAFETY: both buffers have the passed lengths and outlive the call.
         let len = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, 0) };
         frame.truncate(check(len as i32)? as usize);
         // SAFETY: the kernel has filled in the message.
@@ -91,7 +90,7 @@ impl PacketSocket {
         if header.is_null() {
             return Ok(frame);
         }
-        // SAFETY: the only control message that was asked for is of this type.
+        // SAFETY: the only control message requested has this type.
         let aux: libc::tpacket_auxdata =
             unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
         if aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
@@ -116,7 +115,8 @@ impl AsRawFd for PacketSocket {
     }
 }
 
-/// AoE behind up to two tags. Anything else on the link is the kernel's own.
+/// Whether it is AoE after at most two tags. Other frames on the link come from the
+/// kernel.
 fn is_aoe(frame: &[u8]) -> bool {
     [12, 16, 20].into_iter().any(|at| frame.get(at..at + 2) == Some(&[0x88, 0xA2]))
 }

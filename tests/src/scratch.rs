@@ -1,21 +1,21 @@
-//! Files that go away, and what is in them.
+//! Temporary files, and patterns to fill them with.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder that goes away with its value.
+/// A folder that is deleted when this is dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A fresh folder.
+    /// Creates a new folder.
     #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Self {
         Self::within(&std::env::temp_dir(), "xbc")
     }
 
-    /// A fresh folder in `parent`, named `PREFIX-PROCESS-NUMBER`.
+    /// Creates a new folder in `parent`, named `PREFIX-PROCESS-NUMBER`.
     pub fn within(parent: &Path, prefix: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -24,14 +24,14 @@ impl Scratch {
         Self(path)
     }
 
-    /// A file in it, with these bytes.
+    /// Creates a file with these bytes in it.
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, bytes).expect("a scratch file");
         path
     }
 
-    /// The folder.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -43,7 +43,7 @@ impl Drop for Scratch {
     }
 }
 
-/// One sector, different for every `seed` and `lba`.
+/// A sector with different content for every `seed` and `lba`.
 pub fn sector(seed: u8, lba: u64) -> [u8; 512] {
     let mut bytes = [0; 512];
     let mut state = lba.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(seed) << 32 | 1;

@@ -1,6 +1,6 @@
-//! Namespaces of threads: none has a name, so the kernel takes each one down
-//! with its thread, whatever becomes of the test: interfaces, mounts, and the
-//! loop devices under them.
+//! Namespaces that belong to a thread. They have no name, so the kernel removes each with
+//! its thread, however the test ends: interfaces, mounts, and the loop devices under
+//! them.
 
 use std::ffi::CString;
 use std::io::{self, Write};
@@ -8,14 +8,14 @@ use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
-/// Whether this process may make namespaces; says so loudly when it may not,
-/// and panics if `XBLADE_TESTS_STRICT` is 1.
+/// Whether this process may create namespaces. Prints a notice if not, and panics if
+/// `XBLADE_TESTS_STRICT` is 1.
 pub fn may_run(test: &str) -> bool {
     // SAFETY: takes no arguments and cannot fail.
     if unsafe { libc::geteuid() } == 0 {
         return true;
     }
-    // Not eprintln: the test runner would keep that to itself.
+    // Not eprintln: the test runner would capture it.
     let _ = writeln!(std::io::stderr(), "SKIPPED: needs root: {test}");
     let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
     assert!(!strict, "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it");
@@ -24,7 +24,7 @@ pub fn may_run(test: &str) -> bool {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread in namespaces of its own, which end with it.
+/// A thread in its own namespaces, which end with it.
 pub struct Space {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -32,14 +32,14 @@ pub struct Space {
 }
 
 impl Space {
-    /// A fresh network namespace.
+    /// Creates a network namespace.
     #[expect(clippy::new_without_default, reason = "it starts a thread")]
     pub fn new() -> Self {
         Self::unshared(libc::CLONE_NEWNET)
     }
 
-    /// The same, and what is mounted inside is nobody else's: no other process
-    /// can keep it in use.
+    /// Also creates a mount namespace: no other process can keep what is mounted inside
+    /// in use.
     pub fn with_mounts() -> Self {
         let space = Self::unshared(libc::CLONE_NEWNET | libc::CLONE_NEWNS);
         space.run(unmount_all);
@@ -50,7 +50,7 @@ impl Space {
         let (jobs, queue) = channel::<Job>();
         let (ready, started) = channel();
         let thread = thread::spawn(move || {
-            // SAFETY: no pointers; changes the namespaces of this thread only.
+            // SAFETY: no pointers; only changes the namespaces of this thread.
             let code = unsafe { libc::unshare(what) };
             assert_eq!(code, 0, "unshare: {}", io::Error::last_os_error());
             // SAFETY: takes no arguments and cannot fail.
@@ -61,12 +61,12 @@ impl Space {
         Self { jobs: Some(jobs), thread: Some(thread), tid }
     }
 
-    /// Its thread, by which `ip` finds the namespace.
+    /// Its thread id, by which `ip` finds the namespace.
     pub fn tid(&self) -> i32 {
         self.tid
     }
 
-    /// Runs `job` inside and returns what it returns; panics if it does.
+    /// Runs `job` inside and returns its result; panics if it panics.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (result, receiver) = channel();
         let job = Box::new(move || drop(result.send(job())));
@@ -74,7 +74,7 @@ impl Space {
         receiver.recv().expect("the job in the namespace panicked")
     }
 
-    /// Runs a command line inside and demands success.
+    /// Runs a command line inside; panics if it fails.
     pub fn sh(&self, line: &str) {
         let line = line.to_owned();
         self.run(move || {
@@ -92,12 +92,12 @@ impl Drop for Space {
     }
 }
 
-/// Mounts from here on stay here, and what other tests have mounted is let go
-/// of: a copy of a mount keeps its file system in use when they unmount it.
+/// Keeps mounts from here on inside, and detaches what other tests have mounted: a copy
+/// of a mount would keep its file system in use after they unmount it.
 fn unmount_all() {
     let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
     let slave = libc::MS_REC | libc::MS_SLAVE;
-    // SAFETY: strings that end with zero; the rest may be null for this call.
+    // SAFETY: null-terminated strings; the rest may be null for this call.
     let code = unsafe { libc::mount(none, root, std::ptr::null(), slave, std::ptr::null()) };
     assert_eq!(code, 0, "mount --make-rslave /: {}", io::Error::last_os_error());
     let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
@@ -105,7 +105,7 @@ fn unmount_all() {
     for on in mounts.lines().filter_map(|line| line.split(' ').nth(1)).rev() {
         if on != within.to_string_lossy() && std::path::Path::new(on).starts_with(&within) {
             let on = CString::new(on).unwrap();
-            // SAFETY: a string that ends with zero.
+            // SAFETY: a null-terminated string.
             unsafe { libc::umount2(on.as_ptr(), libc::MNT_DETACH) };
         }
     }

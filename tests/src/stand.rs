@@ -1,4 +1,4 @@
-//! The exports that the rules are tried on.
+//! The exports that the rules are tested on.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -6,29 +6,29 @@ use std::path::{Path, PathBuf};
 
 use crate::{Address, Scratch, pattern};
 
-/// A file that may be read and written.
+/// A writable file.
 pub const MAIN: Address = (7, 3);
-/// Its size.
+/// Its size in sectors.
 pub const MAIN_SECTORS: u64 = 2048;
-/// A file that is served read-only.
+/// A file served read-only.
 pub const READ_ONLY: Address = (7, 4);
-/// Its size.
+/// Its size in sectors.
 pub const READ_ONLY_SECTORS: u64 = 64;
-/// A file with a hole, whose sectors can be forgotten. All but the first 16 may be
-/// written.
+/// A file with a hole that supports discard. Rules may write to all but the first 16
+/// sectors.
 pub const THIN: Address = (7, 6);
-/// Its size.
+/// Its size in sectors.
 pub const THIN_SECTORS: u64 = 2048;
-/// Where its hole begins.
+/// Start of its hole.
 const THIN_DATA: u64 = 512;
-/// Zeros, and more of them than 28 bits can count.
+/// Zeros, and more sectors than 28 bits can count.
 pub const LARGE: Address = (300, 0);
-/// Its size.
+/// Its size in sectors.
 pub const LARGE_SECTORS: u64 = (1 << 28) + 1000;
-/// Serves the reads by which a bench knows that nothing more will come. The
-/// last one in every order.
+/// Serves the sentinel reads by which a bench knows that nothing more will arrive. Its
+/// address is the highest.
 pub const SENTINEL: Address = (65534, 254);
-/// Its size.
+/// Its size in sectors.
 pub const SENTINEL_SECTORS: u64 = 8;
 
 /// The images behind the exports.
@@ -38,11 +38,11 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// Fresh images, each with a pattern of its own.
+    /// Creates new images, each with its own pattern.
     #[expect(clippy::new_without_default, reason = "it makes files")]
     pub fn new() -> Self {
-        // In memory: such files are mapped, so replies come in the order of their
-        // requests, which is how a bench knows that nothing more will come.
+        // In memory: such files are mapped, so replies are in the order of their
+        // requests, by which a bench knows that nothing more will arrive.
         let scratch = Scratch::within(Path::new("/dev/shm"), "xbc");
         for (address, sectors) in
             [(MAIN, MAIN_SECTORS), (READ_ONLY, READ_ONLY_SECTORS), (SENTINEL, SENTINEL_SECTORS)]
@@ -55,7 +55,7 @@ impl Stand {
         Self { scratch }
     }
 
-    /// All addresses, in order, with their sizes.
+    /// All addresses, sorted, with their sizes.
     pub fn exports() -> [(Address, u64); 5] {
         [
             (MAIN, MAIN_SECTORS),
@@ -66,17 +66,17 @@ impl Stand {
         ]
     }
 
-    /// The file behind an export.
+    /// Path of the file behind an export.
     pub fn image(&self, address: Address) -> PathBuf {
         self.scratch.path().join(name(address))
     }
 
-    /// Where a daemon that serves it writes what it has to say.
+    /// Path of the log of a daemon that serves it.
     pub fn log(&self) -> PathBuf {
         self.scratch.path().join("xblade.log")
     }
 
-    /// What is in the file now.
+    /// The current content of the file.
     pub fn contents(&self, address: Address, lba: u64, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count * 512];
         let file = fs::File::open(self.image(address)).unwrap();
@@ -84,7 +84,7 @@ impl Stand {
         bytes
     }
 
-    /// What was in it at first.
+    /// The original content of the file.
     pub fn original(address: Address, lba: u64, count: usize) -> Vec<u8> {
         let data = match address {
             LARGE => 0,
@@ -96,7 +96,7 @@ impl Stand {
         bytes
     }
 
-    /// Gives the file another size; what comes back is what was there at first.
+    /// Changes the size of the file; sectors that reappear have their original content.
     pub fn resize(&self, address: Address, sectors: u64) {
         let file = fs::File::options().write(true).open(self.image(address)).unwrap();
         let before = file.metadata().unwrap().len() / 512;

@@ -1,4 +1,4 @@
-//! `xblade serve` on one half of a veth pair, a raw socket on the other.
+//! `xblade serve` on one end of a veth pair, a raw socket on the other.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use crate::{
     LARGE, LARGE_SECTORS, MAIN, PacketSocket, READ_ONLY, SENTINEL, SENTINEL_HOST, Stand, THIN, Target,
 };
 
-/// A daemon over real rings. Dropping it takes everything down.
+/// A daemon over real rings. Dropping it stops and removes everything.
 pub struct VethTarget {
     daemon: Daemon,
     socket: PacketSocket,
-    /// What the daemon sent before it was asked anything.
+    /// What the daemon sent unasked when it started.
     pub announced: Vec<Vec<u8>>,
-    // Last: the daemon is gone before its namespace.
+    // Last, so that the daemon is gone before its namespace.
     link: Link,
 }
 
 impl VethTarget {
-    /// Starts the daemon on a stand. `options` are added to its command line;
-    /// it is ready when it has announced `announcements` times.
+    /// Starts the daemon on a stand. `options` are added to its command line; it is ready
+    /// once it has made `announcements` announcements.
     pub fn start(stand: &Stand, mtu: u32, options: &[&str], announcements: usize) -> Self {
         let link = Link::new(mtu);
         let socket = link.socket().expect("a raw socket");
         let mut arguments = exports(stand).to_vec();
-        // The rules change sizes for a moment: no measuring by itself.
+        // The rules change sizes for a moment, so it must not check sizes by itself.
         arguments
             .extend(["--interface", TARGET_SIDE, "--no-probe", "--measure-every", "0"].map(str::to_owned));
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
@@ -43,8 +43,8 @@ impl VethTarget {
         veth
     }
 
-    /// Asks until the answer comes. The kernel opens the way for frames some
-    /// time after a link is up, and until then drops them without a word.
+    /// Sends requests until a reply arrives. After a link comes up, the kernel silently
+    /// drops frames for some time.
     pub fn until_answered(&mut self) {
         for tag in 1..=100 {
             let ask = Ask { tag, ..Ask::new(SENTINEL, QUERY, query(0, b"")).from(SENTINEL_HOST) };
@@ -59,7 +59,7 @@ impl VethTarget {
         panic!("the target does not answer");
     }
 
-    /// Waits until the daemon has written this to its log.
+    /// Waits until the daemon has logged this text.
     pub fn until_said(&mut self, text: &str) {
         self.daemon.until_said(text);
     }
@@ -69,7 +69,7 @@ impl VethTarget {
         self.link.target.sh(line);
     }
 
-    /// Whether the daemon still runs.
+    /// Whether the daemon is still running.
     pub fn is_running(&mut self) -> bool {
         self.daemon.is_running()
     }
@@ -77,8 +77,8 @@ impl VethTarget {
 
 fn exports(stand: &Stand) -> [String; 5] {
     let file = |address| stand.image(address).display().to_string();
-    // Mapped stores answer in the order of the requests, which is how a bench
-    // knows that nothing more will come.
+    // Mapped stores reply in the order of the requests, by which a bench knows that
+    // nothing more will arrive.
     let text = |(shelf, slot), what| format!("{shelf}.{slot}={what}");
     [
         text(MAIN, file(MAIN) + ",store=mmap"),

@@ -1,4 +1,4 @@
-//! Frames that end in the kernel, and where exactly the line runs.
+//! Frames dropped in the kernel, and the exact boundaries.
 
 use crate::harness::*;
 use xblade_ebpf::{Counter, Settings};
@@ -133,7 +133,7 @@ fn frames_cut_at_any_length_get_the_right_verdict() {
             let what = format!("{len} bytes, tags {tags:x?}");
             let cut = &whole[..len];
             if len < 14 {
-                // Shorter than an Ethernet header: no driver delivers one, and
+                // Shorter than an Ethernet header: no driver delivers such a frame, and
                 // the test runner refuses it.
                 assert!(xdp.try_run(cut).is_err(), "{what}");
             } else if len < type_end {

@@ -1,4 +1,4 @@
-//! The program under the kernel's test runner, and frames to feed it.
+//! Runs the program in the kernel's test runner; builds frames for it.
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, ObjectBuilder, ProgramInput};
 use std::io::Write;
@@ -11,8 +11,7 @@ pub const OWN: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 pub const HOST: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// What the map of lanes has room for; [`Xdp::load`] says that there are no
-/// workers to choose from.
+/// Size of the map of lanes. [`Xdp::load`] sets the number of workers to 0.
 pub const QUEUES: u32 = 2;
 pub const WORKERS: u8 = 3;
 
@@ -28,13 +27,13 @@ pub const XDP_REDIRECT: u32 = 4;
 pub const TAG_STACKS: [&[u16]; 7] =
     [&[], &[CTAG], &[STAG], &[STAG, CTAG], &[CTAG, CTAG], &[CTAG, STAG], &[STAG, STAG]];
 
-/// Whether this process may load programs; says so loudly when it may not.
+/// Whether this process may load programs; prints a notice if not.
 pub fn may_run(test: &str) -> bool {
     // SAFETY: takes no arguments and cannot fail.
     if unsafe { libc::geteuid() } == 0 {
         return true;
     }
-    // Not eprintln: the test runner would keep that to itself.
+    // Not eprintln: the test runner would capture it.
     let _ = writeln!(std::io::stderr(), "SKIPPED: needs root: {test}");
     let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
     assert!(!strict, "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it");
@@ -50,24 +49,24 @@ pub struct Xdp {
 #[derive(Debug, PartialEq)]
 pub struct Verdict {
     pub action: u32,
-    /// The counters that moved, and by how much.
+    /// The counters that changed, and by how much.
     pub moved: Vec<(Counter, u64)>,
-    /// The frame as the program left it.
+    /// The frame after the program ran.
     pub frame: Vec<u8>,
-    /// Whether there is a stamp before it, with a time between the call and its end.
+    /// Whether a stamp precedes it, with a time between start and end of the call.
     pub stamped: bool,
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.
 fn now_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is one timespec, for the call alone.
+    // SAFETY: `now` is one timespec that lives for the whole call.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) }, 0);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 impl Xdp {
-    /// Loads it for [`OWN`], without an access list or sockets.
+    /// Loads the program for [`OWN`], without an access list or sockets.
     pub fn load() -> Self {
         let mut open = ObjectBuilder::default().open_memory(OBJECT).unwrap();
         for mut map in open.maps_mut().filter(|map| map.name() == LANES) {
@@ -92,7 +91,7 @@ impl Xdp {
         self.map(ACL).update(&source, &[1], MapFlags::ANY).unwrap();
     }
 
-    /// An export has this owner now.
+    /// Sets the owner of an export.
     pub fn own(&self, (shelf, slot): (u16, u8), worker: u32) {
         let key = u32::from(shelf) << 8 | u32::from(slot);
         self.map(OWNERS).update(&key.to_ne_bytes(), &worker.to_ne_bytes(), MapFlags::ANY).unwrap();
@@ -109,7 +108,7 @@ impl Xdp {
         })
     }
 
-    /// Runs the program once; the error of the test runner if it refuses.
+    /// Runs the program once; returns the test runner's error if it refuses.
     pub fn try_run(&self, frame: &[u8]) -> libbpf_rs::Result<Verdict> {
         let before = self.counters();
         let mut out = vec![0; frame.len() + 64];
@@ -139,8 +138,8 @@ impl Xdp {
     }
 }
 
-/// Asserts the action, that exactly `counter` moved by one (or none did), that no
-/// byte of the frame changed, and that it has a stamp exactly if it goes to a socket.
+/// Asserts the action, that exactly `counter` increased by one (or none did), that no
+/// byte of the frame changed, and that it has a stamp if and only if it goes to a socket.
 pub fn expect(xdp: &Xdp, what: &str, frame: &[u8], action: u32, counter: Option<Counter>) {
     let moved = counter.map(|counter| (counter, 1)).into_iter().collect();
     let want = Verdict { action, moved, frame: frame.to_vec(), stamped: action == XDP_REDIRECT };
@@ -148,7 +147,7 @@ pub fn expect(xdp: &Xdp, what: &str, frame: &[u8], action: u32, counter: Option<
     assert!(got == want, "{what}: got {got:?}\nwant {want:?}");
 }
 
-/// A frame of `len` bytes: addresses, tags, EtherType, then `body`, zeroes.
+/// A frame of `len` bytes: addresses, tags, EtherType, `body`, zeros.
 pub fn frame(to: [u8; 6], from: [u8; 6], tags: &[u16], ty: u16, body: &[u8], len: usize) -> Vec<u8> {
     let mut bytes = [to, from].concat();
     for (number, tag) in tags.iter().enumerate() {
@@ -161,33 +160,33 @@ pub fn frame(to: [u8; 6], from: [u8; 6], tags: &[u16], ty: u16, body: &[u8], len
     bytes
 }
 
-/// A Query Config request: version 1, shelf 7, slot 3, command 1, some tag.
+/// A Query Config request: version 1, shelf 7, slot 3, command 1, an arbitrary tag.
 pub const QUERY: [u8; 10] = [0x10, 0, 0, 7, 3, 1, 0xde, 0xad, 0xbe, 0xef];
 
-/// A request of 60 bytes behind `tags`.
+/// A 60-byte request after `tags`.
 pub fn request(to: [u8; 6], from: [u8; 6], tags: &[u16]) -> Vec<u8> {
     frame(to, from, tags, AOE, &QUERY, 60)
 }
 
-/// [`request`] with another first byte in its AoE header.
+/// [`request`] with a different first byte in its AoE header.
 pub fn with_flags(tags: &[u16], version_flags: u8) -> Vec<u8> {
     let mut bytes = request(OWN, HOST, tags);
     bytes[14 + 4 * tags.len()] = version_flags;
     bytes
 }
 
-/// Gives queue 0 an AF_XDP socket, for as long as the returned fd lives.
+/// Gives queue 0 an AF_XDP socket for as long as the returned fd lives.
 pub fn socket_on_queue_0(xdp: &Xdp) -> OwnedFd {
     socket_at(xdp, first_lane(0, 0))
 }
 
-/// Puts an AF_XDP socket at this entry of the map of lanes, for as long as the
-/// returned fd lives.
+/// Puts an AF_XDP socket at this index of the map of lanes for as long as the returned fd
+/// lives.
 pub fn socket_at(xdp: &Xdp, lane: u32) -> OwnedFd {
     // SAFETY: no pointers; the result is checked before it is used.
     let raw = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     assert!(raw >= 0, "AF_XDP socket: {}", std::io::Error::last_os_error());
-    // SAFETY: a fresh descriptor that nothing else owns.
+    // SAFETY: a new descriptor that nothing else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };
     let value = socket.as_raw_fd().to_ne_bytes();
     xdp.map(LANES).update(&lane.to_ne_bytes(), &value, MapFlags::ANY).unwrap();

@@ -3,7 +3,7 @@
 use crate::harness::*;
 use xblade_ebpf::{Counter, Settings, first_lane};
 
-/// A request to an export.
+/// A request for an export.
 fn to(shelf: u16, slot: u8, tags: &[u16]) -> Vec<u8> {
     let [high, low] = shelf.to_be_bytes();
     let aoe = [0x10, 0, high, low, slot, 0, 1, 2, 3, 4];
@@ -16,8 +16,8 @@ fn three_workers() -> Xdp {
     xdp
 }
 
-/// The test runner sends every frame to queue 0, and tells whether there was a
-/// socket where the program looked.
+/// The test runner sends every frame to queue 0, and reports whether there was a socket
+/// at the index that the program used.
 #[test]
 fn a_frame_goes_to_the_socket_of_the_owner_and_to_no_other() {
     if !may_run("a_frame_goes_to_the_socket_of_the_owner_and_to_no_other") {
@@ -53,7 +53,7 @@ fn what_has_no_owner_or_an_owner_without_a_socket_goes_to_the_first() {
         expect(&xdp, &format!("{slot}"), &to(0, slot, &[]), XDP_REDIRECT, Some(Counter::Redirected));
     }
     drop(first);
-    // Beyond its own sockets lie those of the next queue.
+    // The indices after these belong to the next queue.
     let _next = socket_at(&xdp, first_lane(1, WORKERS));
     for slot in [1, 2, 3, 4, 0xff] {
         expect(&xdp, &format!("{slot}"), &to(0, slot, &[]), XDP_PASS, Some(Counter::NoSocket));

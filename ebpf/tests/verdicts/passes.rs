@@ -56,7 +56,7 @@ fn everything_else_passes_untouched_and_uncounted() {
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     let noise: Vec<u8> = (0..46).map(|byte| byte ^ 0x5a).collect();
-    // AoE's number where it means nothing: as a tag's own value, or in a body.
+    // AoE's EtherType where it means nothing: as a tag's own value, or in a body.
     let body_of_aoe = [AOE.to_be_bytes(), AOE.to_be_bytes(), AOE.to_be_bytes()].concat();
     for ty in [0x0800, 0x0806, 0x86dd, 0x88a1, 0x88a3, 0xa288, 0x9100, 0x0000, 0x05dc, 0xffff] {
         for tags in TAG_STACKS {

@@ -2,11 +2,11 @@
 
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-/// Where a chunk is.
+/// State of a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ChunkState {
-    /// On a free list: that of a lane, or the one that all lanes share.
+    /// On a free list: a lane's, or the one that all lanes share.
     Free,
     /// With the kernel for receiving: fill ring, NIC, rx ring.
     Fill,
@@ -16,15 +16,15 @@ pub enum ChunkState {
     Tx,
 }
 
-/// Whose list or frame it is.
+/// The lane whose free list or frame a chunk is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChunkOwner(u8);
 
 impl ChunkOwner {
-    /// Nobody's: on the free list that all lanes share.
+    /// No lane: the chunk is on the shared free list.
     pub const SHARED: Self = Self(0);
 
-    /// The lane at this index among those of the UMEM, if it has so many.
+    /// The lane with this index in the UMEM; `None` from [`LANES_MAX`] on.
     pub fn lane(index: usize) -> Option<Self> {
         (index < LANES_MAX).then(|| Self(index as u8 + 1))
     }
@@ -34,18 +34,19 @@ impl ChunkOwner {
     }
 }
 
-/// Most lanes that may share a UMEM: place and holder of a chunk fit a byte.
+/// Maximum number of lanes that share a UMEM: a chunk's state and owner fit in one byte.
 pub const LANES_MAX: usize = 63;
 
-/// A chunk was not where a move expected it, or does not exist.
+/// The chunk was not in the state that the transition expects, or does not exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrongState;
 
-/// Where each chunk of a UMEM is, for all lanes that share it.
+/// State and owner of every chunk of a UMEM, for all lanes that share it.
 ///
-/// A chunk is moved by one thread at a time: by the lane that holds it, or by
-/// who holds the lock of the fill and completion rings. Only the kernel says
-/// who receives one, so that move is the one that two might try.
+/// Only one thread at a time moves a chunk: the lane that owns it, or the one that holds
+/// the lock of the fill and completion rings. The exception is receiving: the kernel
+/// decides which lane gets a chunk, and a bad descriptor could make two lanes try to take
+/// the same one. That move is a compare-and-swap.
 #[derive(Debug)]
 pub struct ChunkTable {
     chunks: Box<[AtomicU8]>,
@@ -54,7 +55,7 @@ pub struct ChunkTable {
     completed: AtomicU32,
 }
 
-/// What one lane has counted; nobody else writes to it.
+/// Counters of one lane; only that lane writes to them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct LaneTotals {
@@ -63,7 +64,7 @@ struct LaneTotals {
 }
 
 impl ChunkTable {
-    /// All chunks free, and held by this lane.
+    /// All chunks are free and owned by this lane.
     pub fn new(chunks: u32, lanes: usize, first: ChunkOwner) -> Self {
         let free = code(ChunkState::Free, first);
         Self {
@@ -74,19 +75,20 @@ impl ChunkTable {
         }
     }
 
-    /// All chunks.
+    /// Number of chunks.
     pub fn total(&self) -> u32 {
         self.chunks.len() as u32
     }
 
-    /// Lanes that share them.
+    /// Number of lanes that share them.
     pub fn lanes(&self) -> usize {
         self.totals.len()
     }
 
     /// Chunks with the kernel for receiving.
     pub fn filled(&self) -> u32 {
-        // In this order nothing is received that was not filled before.
+        // Read in this order: a chunk counted as received has already been counted as
+        // filled.
         let received = self.sum(|totals| &totals.received);
         self.filled.load(Ordering::Acquire).wrapping_sub(received)
     }
@@ -97,7 +99,8 @@ impl ChunkTable {
         self.sum(|totals| &totals.posted).wrapping_sub(completed)
     }
 
-    /// Moves a chunk of, or to, this holder. Refused if it is not in `from`.
+    /// Moves a chunk of this owner from one state to another. Fails if it is not in
+    /// `from`.
     #[inline]
     pub fn shift(
         &self,
@@ -120,19 +123,19 @@ impl ChunkTable {
         Ok(())
     }
 
-    /// So many chunks more are with the kernel for receiving. Say so before they
-    /// are, with the lock of the fill ring.
+    /// Records `chunks` handed to the kernel for receiving. Call before handing them
+    /// over, with the fill ring locked.
     pub fn note_filled(&self, chunks: u32) {
         add(&self.filled, chunks);
     }
 
-    /// So many chunks more have been sent. Say so with the lock of the completion
-    /// ring.
+    /// Records `chunks` whose sending has completed. Call with the completion ring
+    /// locked.
     pub fn note_completed(&self, chunks: u32) {
         add(&self.completed, chunks);
     }
 
-    /// So many chunks more are no longer with the kernel for receiving.
+    /// Records `chunks` taken back from the rx path.
     #[inline]
     pub fn note_received(&self, owner: ChunkOwner, chunks: u32) {
         if let Some(totals) = self.totals.get(owner.index()) {
@@ -140,7 +143,7 @@ impl ChunkTable {
         }
     }
 
-    /// So many chunks more are with the kernel for sending. Say so before they are.
+    /// Records `chunks` handed to the kernel for sending. Call before handing them over.
     #[inline]
     pub fn note_posted(&self, owner: ChunkOwner, chunks: u32) {
         if let Some(totals) = self.totals.get(owner.index()) {
@@ -148,7 +151,8 @@ impl ChunkTable {
         }
     }
 
-    /// Passes a free chunk on. Refused if it is not free, and `from`'s.
+    /// Transfers a free chunk to another owner. Fails if it is not free or not owned by
+    /// `from`.
     pub fn pass(&self, chunk: u32, from: ChunkOwner, to: ChunkOwner) -> Result<(), WrongState> {
         let place = self.chunks.get(chunk as usize).ok_or(WrongState)?;
         if place.load(Ordering::Acquire) != code(ChunkState::Free, from) {
@@ -158,13 +162,13 @@ impl ChunkTable {
         Ok(())
     }
 
-    /// Whether a chunk is free, and this holder's.
+    /// Whether a chunk is free and owned by `owner`.
     pub fn is_free(&self, chunk: u32, owner: ChunkOwner) -> bool {
         let free = code(ChunkState::Free, owner);
         self.chunks.get(chunk as usize).is_some_and(|place| place.load(Ordering::Acquire) == free)
     }
 
-    /// Counts the chunks in a place, of this holder.
+    /// Counts the chunks of an owner in a state.
     pub fn count(&self, place: ChunkState, owner: ChunkOwner) -> u32 {
         let config = code(place, owner);
         self.chunks.iter().filter(|at| at.load(Ordering::Relaxed) == config).count() as u32
@@ -175,7 +179,8 @@ impl ChunkTable {
     }
 }
 
-/// Place and holder in a byte. What the kernel has is nobody's.
+/// Encodes state and owner in a byte. Chunks that the kernel has are encoded without an
+/// owner.
 #[inline]
 fn code(place: ChunkState, owner: ChunkOwner) -> u8 {
     match place {
@@ -184,7 +189,7 @@ fn code(place: ChunkState, owner: ChunkOwner) -> u8 {
     }
 }
 
-/// Adds to a counter that one thread at a time writes.
+/// Adds to a counter with a single writer at a time.
 #[inline]
 fn add(counter: &AtomicU32, more: u32) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Release);

@@ -1,15 +1,14 @@
-//! An owned frame: the chunks that hold it, and nothing else.
+//! An owned frame: the list of chunks that hold it.
 
-/// Most chunks in one frame. A 9000-byte frame takes three chunks of 4 KiB or
+/// Maximum number of chunks in a frame. A 9000-byte frame takes three chunks of 4 KiB or
 /// six of 2 KiB; a longer chain is counted and recycled.
 pub const FRAGMENTS_MAX: usize = 8;
 
-/// A frame in UMEM, owned by whoever holds the value.
+/// A frame in UMEM. The value owns the chunks.
 ///
-/// It can be neither copied nor made outside this module: the chunk table hands
-/// every chunk to at most one `Frame`. Give it back with `Lane::transmit` or
-/// `Lane::release`; one that is dropped stays out of circulation, which the
-/// conservation check reports.
+/// It can neither be cloned nor be created outside this module: the chunk table gives
+/// each chunk to at most one `Frame`. Return it with `Lane::transmit` or `Lane::release`.
+/// Dropping it leaks its chunks, which the conservation check reports.
 #[derive(Debug)]
 #[must_use = "a dropped frame leaks its chunks"]
 pub struct Frame {
@@ -18,10 +17,10 @@ pub struct Frame {
     /// Bytes in each piece.
     lens: [u16; FRAGMENTS_MAX],
     count: u8,
-    /// Which `Memory` the addresses belong to.
+    /// Id of the `Umem` that the addresses belong to.
     umem: u16,
-    /// When it arrived, the low half first; 0 if nothing says so. In halves, for frames
-    /// are moved often, and this way they are no longer than they have to be.
+    /// Arrival time, low half first; 0 if unknown. Two halves, because frames are moved
+    /// often and a `u64` would enlarge them by its alignment.
     arrived_ns: [u32; 2],
 }
 
@@ -30,7 +29,7 @@ impl Frame {
         Self { addrs: [0; FRAGMENTS_MAX], lens: [0; FRAGMENTS_MAX], count: 0, umem, arrived_ns: [0; 2] }
     }
 
-    /// Adds a piece; `false` if the frame has no room for one more.
+    /// Adds a piece; `false` if the frame is full.
     pub(super) fn push(&mut self, addr: u32, len: u16) -> bool {
         let at = usize::from(self.count);
         let (Some(a), Some(l)) = (self.addrs.get_mut(at), self.lens.get_mut(at)) else {
@@ -42,7 +41,7 @@ impl Frame {
         true
     }
 
-    /// Takes the last piece off and returns its address.
+    /// Removes the last piece and returns its address.
     pub(super) fn pop(&mut self) -> Option<u32> {
         let at = usize::from(self.count).checked_sub(1)?;
         self.count -= 1;
@@ -67,15 +66,15 @@ impl Frame {
         self.umem
     }
 
-    /// When the driver that received it was polled, in nanoseconds of CLOCK_MONOTONIC:
-    /// the XDP program's stamp. `None` where frames carry none.
+    /// Time of the driver poll that received it, in nanoseconds of CLOCK_MONOTONIC: the
+    /// XDP program's stamp. `None` if the frame had none.
     pub fn arrived_ns(&self) -> Option<u64> {
         let [low, high] = self.arrived_ns;
         let ns = u64::from(high) << 32 | u64::from(low);
         (ns > 0).then_some(ns)
     }
 
-    /// Sets when it arrived, or that nothing says so.
+    /// Sets the arrival time; `None` means unknown.
     pub fn set_arrived(&mut self, ns: Option<u64>) {
         let ns = ns.unwrap_or(0);
         self.arrived_ns = [ns as u32, (ns >> 32) as u32];

@@ -1,5 +1,4 @@
-//! A lane: a socket on a receive queue, seen as a source and sink of owned
-//! frames.
+//! A lane: a socket on a receive queue, as a source and sink of owned frames.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -28,9 +27,9 @@ pub struct ChunkCounts {
 /// What a lane counts, since it was opened.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct LaneCounters {
-    /// Frames received whole.
+    /// Complete frames received.
     pub received: u64,
-    /// Those of them that came without the XDP program's stamp.
+    /// Received frames without the XDP program's stamp.
     pub unstamped: u64,
     /// Frames queued for sending.
     pub transmitted: u64,
@@ -40,36 +39,36 @@ pub struct LaneCounters {
     pub bad_completions: u64,
     /// Frames longer than `FRAGMENTS_MAX` chunks, recycled unread.
     pub too_long: u64,
-    /// Frames that found the tx ring full.
+    /// Times a frame found the tx ring full.
     pub tx_full: u64,
-    /// Frames that found no free chunk to grow into.
+    /// Times a frame found no free chunk to grow into.
     pub no_chunks: u64,
 }
 
-/// A frame that is worth moving: a request without data, padding included. It
-/// fits into any chunk.
+/// Maximum length of a frame worth moving: a request without data, padding included. Fits
+/// in any chunk.
 const SHORT: u16 = 128;
 
-/// No free chunk: the frame has what there was, and is to be released.
+/// No free chunk. The frame keeps what it got so far; release it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoChunks;
 
-/// The tx ring is full: nothing was sent, and the frame comes back.
+/// The tx ring is full: nothing was sent, and the frame is handed back.
 #[derive(Debug)]
 pub struct TxFull(pub Frame);
 
-/// What to do with the next rx descriptor.
+/// How to treat the next rx descriptor.
 #[derive(Debug)]
 enum Chain {
     /// It starts a frame.
     Start,
     /// It continues this frame.
     Grow(Frame),
-    /// It belongs to a frame that was given up; recycle it.
+    /// It belongs to a frame that was given up; recycle its chunk.
     Skip,
 }
 
-/// A socket on a receive queue, alone there or with others of its UMEM.
+/// A socket on a receive queue, alone or with other sockets of the same UMEM.
 #[derive(Debug)]
 pub struct Lane<R: Rings> {
     rings: R,
@@ -77,17 +76,17 @@ pub struct Lane<R: Rings> {
     pool: Pool,
     queues: Arc<SharedQueues<R::FillCompletion>>,
     chain: Chain,
-    /// Chunks taken over from the kernel, and not yet noted.
+    /// Chunks taken from the kernel since the last `note_received`.
     claimed: u32,
     outbox: Vec<Descriptor>,
-    /// The kernel wants to be told that the fill ring has entries.
+    /// The kernel needs a wakeup for the fill ring.
     fill_needs_wakeup: bool,
     counters: LaneCounters,
 }
 
 impl<R: Rings> Lane<R> {
-    /// A lane for each of the rings, which have one `supply` and one `memory`,
-    /// with the fill ring full. No lane for more than [`LANES_MAX`].
+    /// One lane for each of `rings`, all on one UMEM and fill/completion pair, with the
+    /// fill ring full. Opens at most [`LANES_MAX`].
     pub fn open(rings: Vec<R>, fill_completion: R::FillCompletion, umem: &Umem) -> Vec<Self> {
         let (chunks, lanes) = (umem.chunks(), rings.len().min(LANES_MAX));
         let Some(first) = ChunkOwner::lane(0) else { return Vec::new() };
@@ -105,60 +104,60 @@ impl<R: Rings> Lane<R> {
                 fill_needs_wakeup: false,
                 counters: LaneCounters::default(),
             };
-            // The first fills the ring, and shares the rest.
+            // The first lane fills the ring and shares the rest.
             lane.refill();
             Some(lane)
         };
         rings.into_iter().enumerate().map_while(lane).collect()
     }
 
-    /// The memory that this lane's frames live in.
+    /// The UMEM that this lane's frames are in.
     pub fn umem(&self) -> &Umem {
         &self.umem
     }
 
-    /// What this lane has counted.
+    /// This lane's counters.
     pub fn counters(&self) -> LaneCounters {
         self.counters
     }
 
-    /// What the kernel has counted for the socket.
+    /// The kernel's counters for the socket.
     pub fn statistics(&self) -> io::Result<RingStatistics> {
         self.rings.statistics()
     }
 
-    /// The rings, for what only they know.
+    /// The underlying rings.
     pub fn rings(&self) -> &R {
         &self.rings
     }
 
-    /// What to wait on for received frames.
+    /// The descriptor to poll for received frames.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.rings.fd()
     }
 
-    /// How many received descriptors wait: a frame has one or more.
+    /// Number of received descriptors that are waiting; a frame has one or more.
     pub fn waiting(&mut self) -> usize {
         self.rings.waiting()
     }
 
-    /// Appends received frames to `out`, at most [`BATCH`]; returns how many.
-    /// Does not allocate if `out` has room for them.
+    /// Appends received frames to `out`, at most [`BATCH`]; returns their number. Does
+    /// not allocate if `out` has room for them.
     pub fn receive(&mut self, out: &mut Vec<Frame>) -> usize {
         let before = out.len();
         self.receive_up_to(BATCH, out);
         out.len() - before
     }
 
-    /// As [`Self::receive`], but takes no more than `limit` descriptors.
-    /// Returns how many it took.
+    /// As [`Self::receive`], but takes at most `limit` descriptors. Returns the number of
+    /// descriptors taken.
     pub fn receive_up_to(&mut self, limit: usize, out: &mut Vec<Frame>) -> usize {
         let mut descriptors = [Descriptor::default(); BATCH];
         let room = descriptors.get_mut(..limit.min(BATCH)).unwrap_or(&mut []);
         let taken = self.rings.receive(room);
         let before = out.len();
-        // They were written on another core; all of them are on their way here
-        // by the time the first has been dealt with.
+        // Another core wrote these bytes. Prefetching all of them overlaps the transfers
+        // with the work on the first.
         for descriptor in descriptors.iter().take(taken) {
             self.umem.prefetch(descriptor.addr as u32);
         }
@@ -172,9 +171,8 @@ impl<R: Rings> Lane<R> {
         taken
     }
 
-    /// Sets the length of a frame: cuts it, or makes its last piece longer and
-    /// takes chunks from the free list. Bytes that were there stay where they
-    /// are; new ones are undefined.
+    /// Sets the length of a frame: truncates it, or extends its last piece and takes
+    /// chunks from the free list. Existing bytes stay in place; new ones are undefined.
     pub fn resize(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), NoChunks> {
         let mut left = bytes;
         let mut at = 0;
@@ -201,23 +199,23 @@ impl<R: Rings> Lane<R> {
         Ok(())
     }
 
-    /// Moves a short frame into a chunk that was used lately, if there is one:
-    /// what is going to be written behind it finds its memory in the cache then.
+    /// Moves a short frame into a recently used chunk, if there is one: the reply written
+    /// into it then finds its memory in the cache.
     pub fn move_to_hot_chunk(&mut self, frame: &mut Frame) {
         let short = |len: u16| frame.pieces() == 1 && len <= SHORT;
         let Some((from, _)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
-        // Without one the frame stays where it is, which nobody needs to count.
+        // No free chunk is no error here: the frame stays where it is, uncounted.
         if self.pool.free() == 0 {
             return;
         }
         let Ok(warm) = self.duplicate(frame) else { return };
         *frame = warm;
-        // Cannot fail: the chunk table gave it to the frame.
+        // Cannot fail: the chunk belongs to the frame.
         let given = self.pool.free_cold(self.umem.chunk_of(from), ChunkState::User);
         debug_assert!(given.is_ok());
     }
 
-    /// A new frame of this length, its bytes undefined.
+    /// Allocates a frame of this length; its bytes are undefined.
     pub fn allocate(&mut self, bytes: usize) -> Result<Frame, NoChunks> {
         let mut frame = Frame::empty(self.umem.id());
         match self.resize(&mut frame, bytes) {
@@ -229,7 +227,7 @@ impl<R: Rings> Lane<R> {
         }
     }
 
-    /// A copy of a frame, with its time of arrival.
+    /// Copies a frame, including its arrival time.
     pub fn duplicate(&mut self, frame: &Frame) -> Result<Frame, NoChunks> {
         let mut copy = Frame::empty(self.umem.id());
         copy.set_arrived(frame.arrived_ns());
@@ -250,7 +248,7 @@ impl<R: Rings> Lane<R> {
         Ok(copy)
     }
 
-    /// Puts the frame's chunks back on the free list.
+    /// Returns the frame's chunks to the free list.
     pub fn release(&mut self, mut frame: Frame) {
         while let Some(addr) = frame.pop() {
             self.free(addr, ChunkState::User);
@@ -279,16 +277,15 @@ impl<R: Rings> Lane<R> {
         Ok(())
     }
 
-    /// Hands queued frames to the kernel and makes it send them. Returns how
-    /// many pieces still wait, because the link is down or busy.
+    /// Hands queued frames to the kernel and makes it send them. Returns the number of
+    /// pieces still waiting because the link is down or busy.
     pub fn flush(&mut self) -> io::Result<u32> {
         self.post();
         let fill_asks = std::mem::take(&mut self.fill_needs_wakeup);
         Ok(self.rings.kick(fill_asks)? + self.outbox.len() as u32)
     }
 
-    /// Takes back the chunks of frames that have been sent, by this lane or by
-    /// others of its queue.
+    /// Takes back the chunks of frames that this or another lane of the queue has sent.
     pub fn reclaim(&mut self) {
         if self.sending() > 0 {
             self.counters.bad_completions += self.queues.reclaim(&mut self.pool, &self.umem);
@@ -300,13 +297,13 @@ impl<R: Rings> Lane<R> {
         self.fill_needs_wakeup |= self.queues.refill(&mut self.pool, &self.umem);
     }
 
-    /// Chunks of frames that were handed to the kernel and are not yet seen as
-    /// sent, by this lane or by others of its queue.
+    /// Chunks handed to the kernel for sending and not yet reclaimed, of all lanes of the
+    /// queue.
     pub fn sending(&self) -> u32 {
         self.pool.table().sending()
     }
 
-    /// Chunks that are free for this lane.
+    /// Number of free chunks that this lane can use.
     pub fn chunks_free(&self) -> u32 {
         let counts = self.chunk_counts();
         counts.own + counts.shared
@@ -332,8 +329,8 @@ impl<R: Rings> Lane<R> {
         }
     }
 
-    /// Checks that every chunk of this lane is accounted for, given how many are
-    /// in frames that the caller holds.
+    /// Checks that every chunk of this lane is accounted for; `held` is the number of
+    /// chunks in frames that the caller holds.
     pub fn check(&self, held: u32) -> Result<(), Imbalance> {
         self.pool.check(held + self.partial())?;
         self.queues.check(self.pool.table())
@@ -373,8 +370,8 @@ impl<R: Rings> Lane<R> {
         Some(frame)
     }
 
-    /// Checks a descriptor against the area and the chunk table, and takes its chunk
-    /// over from the kernel.
+    /// Checks a descriptor against the area and the chunk table, and takes its chunk over
+    /// from the kernel.
     fn claim(&mut self, descriptor: Descriptor) -> Option<u32> {
         let chunk = self.umem.chunk_at(descriptor.addr)?;
         let addr = descriptor.addr as u32;
@@ -386,7 +383,8 @@ impl<R: Rings> Lane<R> {
         Some(addr)
     }
 
-    /// Gives up the frame that is being put together.
+    /// Drops the partly received frame; `more` tells whether its remaining pieces must be
+    /// skipped.
     fn abandon(&mut self, more: bool) {
         let next = if more { Chain::Skip } else { Chain::Start };
         if let Chain::Grow(frame) = std::mem::replace(&mut self.chain, next) {
@@ -406,7 +404,7 @@ impl<R: Rings> Lane<R> {
         Err(NoChunks)
     }
 
-    /// A free chunk of ours, or else of those that are nobody's.
+    /// Takes a free chunk from our list, or else from the shared one.
     fn take(&mut self) -> Option<u32> {
         if self.pool.free() == 0 {
             self.queues.refill_from_shared(&mut self.pool);
@@ -415,12 +413,12 @@ impl<R: Rings> Lane<R> {
     }
 
     fn free(&mut self, addr: u32, from: ChunkState) {
-        // Cannot fail for a frame's own chunk: the chunk table gave it to the frame.
+        // Cannot fail: the chunk belongs to the frame.
         let given = self.pool.give(self.umem.chunk_of(addr), from);
         debug_assert!(given.is_ok());
     }
 
-    /// Moves the outbox into the tx ring; `false` if the ring has no room.
+    /// Moves the outbox to the tx ring; `false` if the ring has no room.
     fn post(&mut self) -> bool {
         if self.outbox.is_empty() {
             return true;

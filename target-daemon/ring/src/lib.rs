@@ -9,15 +9,15 @@
 //!            └── completion ─────────────┘ reclaim
 //! ```
 //!
-//! A chunk of UMEM is in exactly one place at any time: free, with the kernel
-//! for receiving (`Fill`), in a [`Frame`] that somebody owns (`User`), or with
-//! the kernel for sending (`Tx`). The chunk table keeps that and checks every
-//! move in release builds too, so a descriptor that the kernel, a driver or a
-//! bug made up is counted and refused, never followed.
+//! A chunk of UMEM is in exactly one state at any time: free, with the kernel for
+//! receiving (`Fill`), in a [`Frame`] that user space owns (`User`), or with the kernel
+//! for sending (`Tx`). The chunk table records the state and checks every transition, in
+//! release builds too. A bad descriptor, whether from the kernel, a driver or a bug, is
+//! counted and refused, never followed.
 //!
-//! [`Lane`] is the same code over both [`Rings`]: [`XskRings`] (the kernel) and
-//! [`FakeRings`] (memory). Several lanes on one queue share its UMEM, fill ring
-//! and completion ring (`shared_queues`).
+//! [`Lane`] is generic over [`Rings`]: [`XskRings`] (the kernel's) or [`FakeRings`] (in
+//! memory). Several lanes on one queue share its UMEM, fill ring and completion ring
+//! (`shared_queues`).
 
 mod frame;
 mod lane;
@@ -41,6 +41,6 @@ pub use rings::{Descriptor, FillCompletion, RingStatistics, Rings};
 pub use umem::Umem;
 pub use xsk::{XskFillCompletion, XskRings};
 
-/// Most descriptors moved between a ring and user space in one step. Large
-/// enough to share the cost of a kick, small enough to stay in the L1 cache.
+/// Maximum number of descriptors moved between a ring and user space in one step. Large
+/// enough to amortize a kick, small enough to stay in the L1 cache.
 pub const BATCH: usize = 64;

@@ -14,25 +14,24 @@ use super::chunk_table::LANES_MAX;
 use super::xsk::{BoundMode, XskFillCompletion, XskRings};
 use super::{Lane, Umem};
 
-/// How long a bind is repeated while the kernel still tears down the socket
-/// that was bound before (13–20 ms after a close, and for as long as one of its
-/// rings stays mapped).
+/// How long to retry a bind while the kernel is still tearing down the previous socket
+/// (13–20 ms after a close, and for as long as one of its rings stays mapped).
 const REBIND_LIMIT: Duration = Duration::from_secs(2);
 
-/// Frames that one `sendto` may send in copy mode, where the kernel lets us
-/// raise it from 32 (XDP_MAX_TX_SKB_BUDGET, Linux 6.17).
+/// Frames that one `sendto` may send in copy mode. The kernel's default is 32; since
+/// Linux 6.17 it can be raised (XDP_MAX_TX_SKB_BUDGET).
 const TX_BUDGET: u32 = 256;
 
-/// Room in front of a frame, besides the 256 bytes that the kernel keeps: it
-/// puts what follows the 36 bytes of headers of an untagged request at 512
-/// bytes into the chunk. So the sectors of a frame in one chunk lie as a disk
-/// wants them, and can go there without a copy.
+/// Headroom in front of a frame, in addition to the 256 bytes that the kernel keeps. An
+/// untagged request has 36 bytes of headers, so its data starts 512 bytes into the chunk.
+/// The sectors of a frame in one chunk are therefore aligned for direct I/O and need no
+/// copy.
 const HEADROOM: u32 = 512 - 36 - 256;
 
 /// Whether to use the driver's zero-copy mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ZeroCopy {
-    /// Where the driver has it.
+    /// Use it if the driver supports it.
     #[default]
     Auto,
     /// Never.
@@ -59,17 +58,17 @@ pub struct SocketConfig {
     pub chunks: u32,
     /// Bytes in a chunk: 2048 or 4096.
     pub chunk_bytes: u32,
-    /// Entries of the rx ring; the fill ring has as many.
+    /// Entries in the rx ring and in the fill ring.
     pub rx_ring: u32,
-    /// Entries of the tx ring; the completion ring has as many.
+    /// Entries in the tx ring and in the completion ring.
     pub tx_ring: u32,
-    /// UMEM on huge pages.
+    /// Whether the UMEM is on huge pages.
     pub huge_pages: bool,
     /// Zero-copy mode.
     pub zero_copy: ZeroCopy,
-    /// Frames longer than a chunk, where the kernel has that (6.6).
+    /// Whether to accept frames longer than a chunk, if the kernel supports them (6.6).
     pub multi_fragment: bool,
-    /// Whether the interface has such frames at its present MTU.
+    /// Whether the interface's current MTU allows such frames.
     pub long_frames: bool,
     /// Busy polling.
     pub busy_poll: Option<BusyPoll>,
@@ -125,7 +124,7 @@ pub enum OpenError {
     },
 }
 
-/// Opens and binds a socket, and fills its rings. The XDP program is not touched.
+/// Opens and binds a socket and fills its rings. Does not touch the XDP program.
 ///
 /// # Errors
 ///
@@ -135,10 +134,10 @@ pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
     lane.ok_or_else(|| bind_error(wanted, io::Error::other("there is no socket")))
 }
 
-/// As [`open`], but `sockets` of them, which share UMEM, fill ring and completion
-/// ring; each has an rx and a tx ring of its own. Which of them receives a frame
-/// is for the XDP program to say. Fewer where the kernel cannot keep their frames
-/// apart: zero-copy mode with frames longer than a chunk has one.
+/// As [`open`], but opens `sockets` of them. They share UMEM, fill ring and completion
+/// ring; each has its own rx and tx ring. The XDP program decides which of them receives
+/// a frame. Opens only one in zero-copy mode with frames longer than a chunk: the kernel
+/// cannot keep the sockets' frames apart there.
 ///
 /// # Errors
 ///
@@ -153,13 +152,13 @@ pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<Xs
     };
     let fill_completion = XskFillCompletion::new(fill, completion, Arc::clone(&chunk_descriptors), wanted);
     let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&chunk_descriptors), mode, wanted);
-    // Of several sockets in zero-copy mode the kernel takes descriptors one by one in
-    // turn, and the driver would send pieces of different frames as one
+    // With several sockets in zero-copy mode the kernel takes descriptors from them in
+    // turn, one by one, and the driver would send pieces of different frames as one frame
     // (xsk_tx_peek_desc, Linux 6.18).
     let sockets = if mode.zero_copy && mode.multi_fragment { 1 } else { sockets };
     let mut all = vec![rings((tx, rx))];
     for _ in 1..sockets.min(LANES_MAX) {
-        // They are of the mode of the first, whatever is asked for here.
+        // They inherit the mode of the first, whatever flags are passed here.
         let (tx, rx, _) = bind_once(&umem, wanted, BindFlags::empty()).map_err(|e| bind_error(wanted, e))?;
         all.push(rings((tx, rx)));
     }
@@ -201,17 +200,17 @@ fn memory_of(
     let area = || {
         let mut first = *chunk_descriptors.first()?;
         let headroom = first.addr();
-        // SAFETY: nothing has been handed to the kernel yet, and no other
-        // reference into the UMEM exists.
+        // SAFETY: nothing has been handed to the kernel yet, and no other reference into
+        // the UMEM exists.
         let mut data = unsafe { umem.data_mut(&mut first) };
         let room = data.cursor().buf_len();
         data.cursor().set_pos(room);
         let start = data.contents_mut().as_mut_ptr();
         // SAFETY: `start` is `headroom` bytes into the mapping.
         let base = NonNull::new(unsafe { start.sub(headroom) })?;
-        // SAFETY: the mapping has `chunks * chunk_bytes` bytes and lives as
-        // long as an `XskUmem` handle does; only the kernel and `Umem` use it:
-        // `XskRings` reads and writes descriptors, never data.
+        // SAFETY: the mapping has `chunks * chunk_bytes` bytes and lives as long as any
+        // `XskUmem` handle. Only the kernel and `Umem` access it: `XskRings` reads and
+        // writes descriptors, never data.
         unsafe { Umem::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone())) }
     };
     area().ok_or(OpenError::Size {
@@ -223,10 +222,10 @@ fn memory_of(
 
 type Queues = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
-/// The best mode that is wanted and possible, in this order.
+/// Binds in the best mode that is both allowed and possible.
 fn bind(umem: &XskUmem, wanted: &SocketConfig) -> Result<(Queues, BoundMode), OpenError> {
-    // Without a copy is worth more than frames longer than a chunk, unless the
-    // interface has such frames.
+    // Zero copy is worth more than frames longer than a chunk, unless the interface has
+    // such frames.
     let modes = match wanted.long_frames {
         true => [(true, true), (false, true), (true, false), (false, false)],
         false => [(true, true), (true, false), (false, true), (false, false)],
@@ -270,9 +269,9 @@ fn bind_once(umem: &XskUmem, wanted: &SocketConfig, mode: BindFlags) -> io::Resu
         .build();
     let interface: Interface =
         wanted.interface.parse().map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    // SAFETY: libxdp attaches no program, which is what has to hold where a
-    // socket of this UMEM has this interface and queue already; a socket of
-    // another UMEM there makes the bind fail.
+    // SAFETY: libxdp must not attach a program if a socket of this UMEM is already on
+    // this interface and queue, and it attaches none (INHIBIT_PROG_LOAD). If the socket
+    // there has another UMEM, the bind fails.
     unsafe { Socket::new(config, umem, &interface, wanted.queue) }.map_err(|e| source_of(&e))
 }
 
@@ -287,7 +286,7 @@ fn bind_error(wanted: &SocketConfig, source: io::Error) -> OpenError {
     OpenError::Bind { interface: wanted.interface.clone(), queue: wanted.queue, hint, source }
 }
 
-/// The system's error inside one of xsk-rs.
+/// The OS error inside an xsk-rs error.
 fn source_of(error: &(dyn std::error::Error + 'static)) -> io::Error {
     let inner = error.source().and_then(|e| e.downcast_ref::<io::Error>());
     match inner.and_then(io::Error::raw_os_error) {
@@ -298,7 +297,7 @@ fn source_of(error: &(dyn std::error::Error + 'static)) -> io::Error {
 
 fn set_options(rings: &XskRings, wanted: &SocketConfig) -> Result<(), OpenError> {
     const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
-    // An older kernel does not know it: then 32 frames go with each call.
+    // Older kernels do not have this option; then each call sends 32 frames.
     let _ = set_option(rings, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_BUDGET.min(wanted.tx_ring));
     let Some(busy) = wanted.busy_poll else {
         return Ok(());
@@ -320,7 +319,7 @@ fn set_options(rings: &XskRings, wanted: &SocketConfig) -> Result<(), OpenError>
 
 fn set_option(rings: &XskRings, level: libc::c_int, name: libc::c_int, value: u32) -> io::Result<()> {
     let fd = rings.raw_fd();
-    // SAFETY: `value` lives for the call, and its size is given.
+    // SAFETY: `value` lives for the whole call, and its size is passed.
     let status = unsafe {
         libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of::<u32>() as libc::socklen_t)
     };

@@ -1,4 +1,4 @@
-//! A lane's chunks: its free list, and its moves in the chunk table.
+//! The free list of a lane, and its transitions in the chunk table.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use super::chunk_table::{ChunkOwner, ChunkState, ChunkTable, WrongState};
 
-/// The free chunks of a lane, and what it has in frames.
+/// The free chunks of a lane.
 ///
 /// ```text
-/// for the kernel ◄── [ not touched lately … used a moment ago ] ──► for frames
+/// for the kernel ◄── [ least recently used … most recently used ] ──► for frames
 /// ```
 ///
-/// The kernel fills thousands of chunks in turn, more than any cache holds, and
-/// writes little into most: a request to read has 60 bytes. The reply has 4 KiB,
-/// so that is put where a reply has been sent from just now.
+/// The kernel fills thousands of chunks in turn, more than fit in any cache, and writes
+/// little to most of them: a read request has 60 bytes. Its reply has 4 KiB, so replies
+/// go to the chunks used most recently, which are still in the cache.
 #[derive(Debug)]
 pub struct Pool {
     table: Arc<ChunkTable>,
@@ -22,58 +22,58 @@ pub struct Pool {
     free: VecDeque<u32>,
 }
 
-/// The books do not balance: a frame was dropped, or a chunk is listed twice.
+/// The counts do not match: a frame was dropped, or a chunk is on a list twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Imbalance {
-    /// Chunks counted in each place (free, fill, user, tx).
+    /// Chunks counted in each state (free, fill, user, tx).
     pub counted: [u32; 4],
-    /// Chunks that should be in each place.
+    /// Chunks expected in each state.
     pub expected: [u32; 4],
 }
 
 impl Pool {
-    /// The pool of a lane, with the chunks that the chunk table says are free and its
-    /// own.
+    /// The pool of a lane, holding the chunks that the table lists as free and owned by
+    /// it.
     pub fn new(table: Arc<ChunkTable>, owner: ChunkOwner) -> Self {
         let mut free = VecDeque::with_capacity(table.total() as usize);
         free.extend((0..table.total()).rev().filter(|chunk| table.is_free(*chunk, owner)));
         Self { table, owner, free }
     }
 
-    /// So many chunks were received: no longer with the kernel.
+    /// Records `chunks` received: the kernel no longer has them.
     #[inline]
     pub fn note_received(&self, chunks: u32) {
         self.table.note_received(self.owner, chunks);
     }
 
-    /// So many chunks are going to be sent.
+    /// Records `chunks` about to be sent.
     #[inline]
     pub fn note_posted(&self, chunks: u32) {
         self.table.note_posted(self.owner, chunks);
     }
 
-    /// A free chunk, moved to `to`: for the kernel one that has not been touched
-    /// for long, else one that was used last.
+    /// Takes a free chunk and moves it to `to`: the least recently used one for the
+    /// kernel, else the most recently used one.
     #[inline]
     pub fn take(&mut self, to: ChunkState) -> Option<u32> {
         let chunk = if to == ChunkState::Fill { self.free.pop_front() } else { self.free.pop_back() }?;
-        // Cannot fail: what is on our list is ours, and free.
+        // Cannot fail: every chunk on our list is ours and free.
         let shifted = self.shift(chunk, ChunkState::Free, to);
         debug_assert!(shifted.is_ok());
         Some(chunk)
     }
 
-    /// A chunk back on the free list. Refused if it is not in `from`.
+    /// Returns a chunk to the free list. Fails if it is not in `from`.
     #[inline]
     pub fn give(&mut self, chunk: u32, from: ChunkState) -> Result<(), WrongState> {
         self.shift(chunk, from, ChunkState::Free)?;
-        // Never grows: at most all chunks, each at most once.
+        // Never reallocates: it holds each chunk at most once.
         self.free.push_back(chunk);
         Ok(())
     }
 
-    /// As [`Self::give`], for a chunk that is best received into again, since
-    /// little of it was touched.
+    /// As [`Self::give`], for a chunk of which little was touched: the kernel gets it
+    /// next.
     #[inline]
     pub fn free_cold(&mut self, chunk: u32, from: ChunkState) -> Result<(), WrongState> {
         self.shift(chunk, from, ChunkState::Free)?;
@@ -81,41 +81,41 @@ impl Pool {
         Ok(())
     }
 
-    /// Moves a chunk between two places that are not the free list.
+    /// Moves a chunk between two states other than `Free`.
     #[inline]
     pub fn shift(&mut self, chunk: u32, from: ChunkState, to: ChunkState) -> Result<(), WrongState> {
         self.table.shift(chunk, self.owner, from, to)
     }
 
-    /// A chunk that was everybody's is ours.
+    /// Takes ownership of a chunk from the shared free list.
     pub fn take_shared(&mut self, chunk: u32) -> Result<(), WrongState> {
         self.table.pass(chunk, ChunkOwner::SHARED, self.owner)?;
         self.free.push_front(chunk);
         Ok(())
     }
 
-    /// A free chunk that has not been touched for long, for everybody.
+    /// Gives up ownership of the least recently used chunk, for the shared free list.
     pub fn give_shared(&mut self) -> Option<u32> {
         let chunk = self.free.pop_front()?;
-        // Cannot fail: what is on our list is ours, and free.
+        // Cannot fail: every chunk on our list is ours and free.
         let passed = self.table.pass(chunk, self.owner, ChunkOwner::SHARED);
         debug_assert!(passed.is_ok());
         Some(chunk)
     }
 
-    /// Free chunks of this lane.
+    /// Number of free chunks of this lane.
     pub fn free(&self) -> u32 {
         self.free.len() as u32
     }
 
-    /// What all lanes of the UMEM have in common.
+    /// The chunk table that all lanes of the UMEM share.
     pub fn table(&self) -> &ChunkTable {
         &self.table
     }
 
-    /// Counts every chunk and compares with the books and with what the caller
-    /// knows: how many chunks are in frames that it holds. What the kernel has
-    /// is compared only where no other lane shares it and moves it meanwhile.
+    /// Counts every chunk and compares with the free list and with `held`, the number of
+    /// chunks in frames that the caller holds. What the kernel has is compared only if no
+    /// other lane shares the UMEM, as another lane may move it meanwhile.
     pub fn check(&self, held: u32) -> Result<(), Imbalance> {
         let [free, fill, user, tx] = [ChunkState::Free, ChunkState::Fill, ChunkState::User, ChunkState::Tx]
             .map(|place| self.table.count(place, self.owner));

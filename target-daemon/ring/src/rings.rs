@@ -3,22 +3,22 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// One entry of the rx or tx ring. Comes from the kernel, so nothing in it is
-/// believed before `Lane` has checked it.
+/// One entry of the rx or tx ring. On rx it comes from the kernel: `Lane` checks it
+/// before using it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Descriptor {
-    /// Offset in UMEM of the first byte.
+    /// Offset of the first byte in UMEM.
     pub addr: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u32,
-    /// Whether the frame goes on in the next descriptor.
+    /// Whether the frame continues in the next descriptor.
     pub more: bool,
 }
 
-/// What the kernel counts for a socket (XDP_STATISTICS).
+/// The kernel's counters for a socket (XDP_STATISTICS).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RingStatistics {
-    /// Frames dropped for other reasons than those below.
+    /// Frames dropped for a reason not listed below.
     pub rx_dropped: u64,
     /// Frames dropped because the rx ring was full.
     pub rx_ring_full: u64,
@@ -32,52 +32,52 @@ pub struct RingStatistics {
     pub tx_ring_empty: u64,
 }
 
-/// The rx and tx ring of a socket: the kernel's or a fake's.
+/// The rx and tx ring of a socket: the kernel's or a fake.
 ///
-/// The caller (`Lane`) keeps the chunk table: an address goes to `transmit` only when
-/// its chunk is not with the kernel already.
+/// The caller (`Lane`) maintains the chunk table. It passes an address to `transmit` only
+/// if the kernel does not already have its chunk.
 pub trait Rings {
-    /// The fill and completion ring that go with them.
+    /// The fill and completion ring that belong to them.
     type FillCompletion: FillCompletion;
 
-    /// Takes received descriptors; returns how many.
+    /// Takes received descriptors; returns their number.
     fn receive(&mut self, out: &mut [Descriptor]) -> usize;
 
-    /// How many received descriptors wait.
+    /// Number of received descriptors that are waiting.
     fn waiting(&mut self) -> usize;
 
-    /// Queues descriptors for sending: all of them, or none. Returns how many.
+    /// Queues descriptors for sending: all or none. Returns the number queued.
     fn transmit(&mut self, descriptors: &[Descriptor]) -> usize;
 
-    /// Makes the kernel send what is queued, and look at the fill ring if that
-    /// asks for it. An interface that is down is not an error. Returns how
-    /// many descriptors the kernel has not taken yet; kick again for those.
+    /// Makes the kernel send what is queued, and wakes it for the fill ring if
+    /// `fill_asks`. An interface that is down is not an error. Returns the number of
+    /// descriptors that the kernel has not taken yet; call again for those.
     fn kick(&mut self, fill_asks: bool) -> io::Result<u32>;
 
     /// The kernel's counters.
     fn statistics(&self) -> io::Result<RingStatistics>;
 
-    /// What to wait on for received frames; `None` for a fake.
+    /// The descriptor to poll for received frames; `None` for a fake.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// The fill and completion ring of a UMEM at a queue. All sockets there share
-/// them, so one thread at a time uses them (`SharedQueues`), and, as with `Rings`, an
-/// address goes to `fill` only when its chunk is not with the kernel already.
+/// The fill and completion ring of a UMEM on a queue. All sockets on the queue share
+/// them, so only one thread at a time uses them (`SharedQueues`). As with `Rings`, an
+/// address is passed to `fill` only if the kernel does not already have its chunk.
 pub trait FillCompletion {
-    /// Hands chunks to the kernel for receiving: all of `addrs`, or none.
-    /// Returns how many.
+    /// Hands chunks to the kernel for receiving: all of `addrs` or none. Returns the
+    /// number handed over.
     fn fill(&mut self, addrs: &[u64]) -> usize;
 
-    /// Takes addresses that the kernel has finished sending; returns how many.
+    /// Takes addresses that the kernel has finished sending; returns their number.
     fn complete(&mut self, out: &mut [u64]) -> usize;
 
-    /// Entries that the fill ring has.
+    /// Size of the fill ring in entries.
     fn fill_size(&self) -> u32;
 
-    /// How many of them are free.
+    /// Number of free entries in the fill ring.
     fn fill_room(&mut self) -> u32;
 
-    /// Whether the kernel wants to be told when the fill ring has entries.
+    /// Whether the kernel needs a wakeup after entries were added to the fill ring.
     fn needs_wakeup(&self) -> bool;
 }

@@ -1,15 +1,15 @@
-//! The queues that all lanes of a UMEM share: fill ring, completion ring, and free chunks.
+//! What the lanes of a UMEM share: fill ring, completion ring, and a list of free chunks.
 //!
 //! ```text
-//!              ┌────────────── shared, one lane at a time ─────────────┐
+//!              ┌────────────── shared, one lane at a time ────────────┐
 //!  lane 0 ◄──► │  fill ring ◄── free chunks ◄── completion ring       │ ◄──► kernel
 //!  lane 1 ◄──► └──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Several sockets on one queue have one fill and one completion ring. Each lane
-//! fills the one and empties the other when it gets there, whoever used the
-//! chunks, so no lane waits for another to wake up. A lane alone finds the lock
-//! open always.
+//! All sockets on a queue share one fill and one completion ring. Each lane refills the
+//! one and drains the other whenever it runs, regardless of which lane used the chunks,
+//! so no lane waits for another to wake up. If a queue has a single lane, the lock is
+//! never contended.
 
 use super::chunk_table::{ChunkOwner, ChunkState, ChunkTable};
 use super::pool::{Imbalance, Pool};
@@ -17,7 +17,7 @@ use super::rings::FillCompletion;
 use super::{BATCH, Umem};
 use crate::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// Most free chunks that a lane with others beside it keeps for itself: some
+/// Maximum number of free chunks that a lane keeps if other lanes share its queue: a few
 /// batches.
 const KEEP_MAX: u32 = 4 * BATCH as u32;
 
@@ -25,40 +25,39 @@ const KEEP_MAX: u32 = 4 * BATCH as u32;
 #[derive(Debug)]
 pub struct SharedQueues<S> {
     shared: Mutex<Shared<S>>,
-    /// Most chunks with the kernel for receiving: in the fill ring, or received
-    /// and not looked at. Of the latter each lane may have as many as its rx ring
-    /// holds, and the fill ring is full all the same: a worker that stands still
-    /// leaves the others what they need.
+    /// Maximum number of chunks with the kernel for receiving: in the fill ring, or
+    /// received and not yet read. Counts one fill ring of chunks per lane (as far as
+    /// there are enough), so that the fill ring stays full even if a stalled worker has a
+    /// full rx ring.
     fill_max: u32,
-    /// Free chunks that a lane keeps for itself; what it has above is for all.
+    /// Free chunks that a lane keeps for itself; it shares any beyond that.
     keep: u32,
 }
 
 #[derive(Debug)]
 struct Shared<S> {
     rings: S,
-    /// Nobody's.
+    /// Free chunks without an owner.
     free: Vec<u32>,
 }
 
 impl<S: FillCompletion> SharedQueues<S> {
     /// Queues for `lanes` lanes over `chunks` chunks.
     ///
-    /// At most half of the chunks are with the kernel for receiving, so that a
-    /// reply that is longer than its request finds chunks to grow into; the rest is
-    /// for frames.
+    /// At most half of the chunks are with the kernel for receiving. The rest is for
+    /// frames, so that replies longer than their requests find chunks to grow into.
     pub fn new(fill_completion: S, chunks: u32, lanes: usize) -> Self {
         let lanes = lanes.max(1) as u32;
         let fill_max = fill_completion.fill_size().saturating_mul(lanes).min(chunks / 2);
         let part = (chunks - fill_max) / lanes;
-        // What a lane keeps while it sleeps is lost to the others.
+        // Other lanes cannot use what a sleeping lane keeps.
         let keep = if lanes > 1 { part.min(KEEP_MAX) } else { part };
         let free = Vec::with_capacity(chunks as usize);
         Self { shared: Mutex::new(Shared { rings: fill_completion, free }), fill_max, keep }
     }
 
-    /// Takes back the chunks of frames that have been sent. Returns how many
-    /// addresses were not of such a frame.
+    /// Takes back the chunks of sent frames. Returns the number of completions whose
+    /// address was not that of a chunk being sent.
     pub fn reclaim(&self, pool: &mut Pool, umem: &Umem) -> u64 {
         let (mut seen, mut strange) = (0, 0);
         let mut addrs = [0; BATCH];
@@ -77,34 +76,34 @@ impl<S: FillCompletion> SharedQueues<S> {
         }
     }
 
-    /// Hands free chunks to the kernel for receiving, and shares what the lane
-    /// has too many of. Returns whether the kernel wants to be told.
+    /// Hands free chunks to the kernel for receiving, and shares the lane's surplus.
+    /// Returns whether the kernel needs a wakeup.
     pub fn refill(&self, pool: &mut Pool, umem: &Umem) -> bool {
         let idle = pool.table().filled() >= self.fill_max && pool.free() <= self.keep;
-        // With nothing to do, another lane may go first.
+        // With nothing to do, do not wait for another lane.
         let Some(mut shared) = (if idle { self.try_lock() } else { Some(self.lock()) }) else { return false };
         while self.fill_some(&mut shared, pool, umem) {}
         while pool.free() > self.keep
             && let Some(chunk) = pool.give_shared()
         {
-            // Never grows: at most all chunks, each at most once.
+            // Never reallocates: it holds each chunk at most once.
             shared.free.push(chunk);
         }
         shared.rings.needs_wakeup()
     }
 
-    /// Free chunks for a lane that has none left.
+    /// Moves free chunks to a lane that has none left.
     pub fn refill_from_shared(&self, pool: &mut Pool) {
         let mut shared = self.lock();
         for _ in 0..BATCH.min(self.keep.max(1) as usize) {
             let Some(chunk) = shared.free.pop() else { return };
-            // Cannot fail: what is on the list is free, and nobody's.
+            // Cannot fail: every chunk on the shared list is free and has no owner.
             let adopted = pool.take_shared(chunk);
             debug_assert!(adopted.is_ok());
         }
     }
 
-    /// Checks that the shared free chunks are as many as the table says.
+    /// Checks that the shared list has as many chunks as the table counts.
     pub fn check(&self, table: &ChunkTable) -> Result<(), Imbalance> {
         let shared = self.lock();
         let (counted, listed) = (table.count(ChunkState::Free, ChunkOwner::SHARED), shared.free.len() as u32);
@@ -114,12 +113,12 @@ impl<S: FillCompletion> SharedQueues<S> {
         Err(Imbalance { counted: [counted, 0, 0, 0], expected: [listed, 0, 0, 0] })
     }
 
-    /// Free chunks that are nobody's.
+    /// Number of free chunks on the shared list.
     pub fn free(&self) -> u32 {
         self.lock().free.len() as u32
     }
 
-    /// Fills a batch; `false` if nothing was missing, or nothing to be had.
+    /// Fills one batch; `false` if the ring needed none or there was no chunk.
     fn fill_some(&self, shared: &mut Shared<S>, pool: &mut Pool, umem: &Umem) -> bool {
         let missing = self.fill_max.saturating_sub(pool.table().filled()).min(shared.rings.fill_room());
         let mut addrs = [0; BATCH];
@@ -128,7 +127,7 @@ impl<S: FillCompletion> SharedQueues<S> {
             if pool.free() <= self.keep
                 && let Some(chunk) = shared.free.pop()
             {
-                // Cannot fail: what is on the list is free, and nobody's.
+                // Cannot fail: every chunk on the shared list is free and has no owner.
                 let adopted = pool.take_shared(chunk);
                 debug_assert!(adopted.is_ok());
             }
@@ -141,7 +140,7 @@ impl<S: FillCompletion> SharedQueues<S> {
         if n > 0 && shared.rings.fill(addrs) == 0 {
             pool.note_received(n as u32);
             for &addr in addrs {
-                // Cannot fail: taken above.
+                // Cannot fail: it was taken above.
                 let given = pool.give(umem.chunk_of(addr as u32), ChunkState::Fill);
                 debug_assert!(given.is_ok());
             }
@@ -159,7 +158,7 @@ impl<S: FillCompletion> SharedQueues<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
-        // Nothing in here panics halfway.
+        // Nothing under this lock panics halfway.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! What threads share is made of this: `std::sync`, and in `tests/model`, which
-//! compiles some of our sources a second time, what loom has in its place.
+//! The locks and atomics that threads share: those of `std::sync`, or loom's in
+//! `tests/model`, which compiles some of our sources a second time.
 
 pub use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 

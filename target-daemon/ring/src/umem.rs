@@ -1,4 +1,4 @@
-//! The UMEM of a lane: where a frame's bytes are.
+//! The UMEM of a lane: access to the bytes of a frame.
 
 use std::any::Any;
 use std::ptr::NonNull;
@@ -10,40 +10,40 @@ use xblade_ebpf::Stamp;
 use super::Frame;
 use crate::prefetch;
 
-/// A UMEM area, divided into chunks of a power of two.
+/// A UMEM area, divided into chunks whose size is a power of two.
 ///
-/// Access to its bytes goes through a [`Frame`], and the borrow of the frame is
-/// the borrow of the bytes: the chunk table (`Pool`) puts a chunk into at most one
-/// frame, and never while the kernel has it.
+/// Its bytes are accessed through a [`Frame`], and borrowing the frame borrows the bytes:
+/// the chunk table (`Pool`) puts a chunk into at most one frame, and never while the
+/// kernel has it.
 #[derive(Clone)]
 pub struct Umem {
     base: NonNull<u8>,
     bytes: u32,
     chunk_shift: u32,
-    /// Bytes at the start of each chunk that stay free: the kernel's headroom.
+    /// Bytes left free at the start of each chunk: the kernel's headroom.
     headroom: u32,
     id: u16,
-    /// Whatever keeps the mapping alive.
+    /// Keeps the mapping alive.
     _mapping: Arc<dyn Any + Send + Sync>,
 }
 
-// SAFETY: `base` points to a mapping that `_mapping` keeps alive and that any
-// thread may access; who accesses which bytes is settled by frame ownership.
+// SAFETY: `base` points to a mapping that `_mapping` keeps alive and that any thread may
+// access; frame ownership decides which thread accesses which bytes.
 unsafe impl Send for Umem {}
-// SAFETY: as above; `&Memory` gives bytes only together with a frame's borrow.
+// SAFETY: as above; `&Umem` gives access to bytes only with a borrowed frame.
 unsafe impl Sync for Umem {}
 
 impl Umem {
-    /// Describes `chunks` chunks of `chunk_bytes` bytes at `base`.
+    /// An area of `chunks` chunks of `chunk_bytes` bytes at `base`.
     ///
     /// Returns `None` if the area has more than 4 GiB, or `chunk_bytes` is not
     /// a power of two above `headroom` and at most 32 KiB.
     ///
     /// # Safety
     ///
-    /// `base` is valid for reads and writes of the whole area for as long as
-    /// `mapping` lives, and its bytes are accessed by nobody but the kernel
-    /// (through descriptors) and this value.
+    /// `base` is valid for reads and writes of the whole area for as long as `mapping`
+    /// lives, and its bytes are accessed only by the kernel (through descriptors) and by
+    /// this value.
     pub unsafe fn new(
         base: NonNull<u8>,
         chunks: u32,
@@ -71,13 +71,13 @@ impl Umem {
         self.bytes >> self.chunk_shift
     }
 
-    /// The address of its first byte, and its length in bytes. Who makes a
-    /// pointer of that has to know that the bytes are his.
+    /// The address of the area's first byte, and its length in bytes. To turn this into a
+    /// pointer, the caller must own the bytes it accesses.
     pub fn extent(&self) -> (usize, usize) {
         (self.base.as_ptr().expose_provenance(), self.bytes as usize)
     }
 
-    /// Bytes that a chunk can hold of a frame that starts behind the headroom.
+    /// Bytes of a frame that a chunk can hold after the headroom.
     pub fn chunk_capacity(&self) -> usize {
         (self.chunk_bytes() - self.headroom) as usize
     }
@@ -95,7 +95,7 @@ impl Umem {
         addr >> self.chunk_shift
     }
 
-    /// The chunk that an address lies in, if that is in the area.
+    /// The chunk that an address lies in, if it is inside the area.
     pub(super) fn chunk_at(&self, addr: u64) -> Option<u32> {
         let chunk = self.chunk_of(u32::try_from(addr).ok()?);
         (chunk < self.chunks()).then_some(chunk)
@@ -111,24 +111,25 @@ impl Umem {
         self.chunk_bytes() - (addr & (self.chunk_bytes() - 1))
     }
 
-    /// Has the first bytes at an address brought into the cache.
+    /// Prefetches the first bytes at an address.
     pub(super) fn prefetch(&self, addr: u32) {
         prefetch::line(self.base.as_ptr().wrapping_add(addr as usize));
     }
 
-    /// Takes the stamp of a frame that was received at this address: the XDP program
-    /// put it directly before the frame. It is cleared, so that a chunk whose next
-    /// frame comes without a stamp does not show this one again. No payload ever lies
-    /// there: all frames in a chunk start at one address or behind it.
+    /// Takes the stamp of a frame received at this address: the XDP program put it
+    /// directly before the frame. Clears it, so that the next frame in this chunk does
+    /// not show an old stamp if it comes without one. No payload ever lies there: all
+    /// frames in a chunk start at the same address or later.
     ///
-    /// Call with an address that the chunk table has just taken over from the kernel.
+    /// Call only with an address that was just taken over from the kernel in the chunk
+    /// table.
     pub(super) fn take_stamp(&self, addr: u32) -> Option<u64> {
         let offset = addr & (self.chunk_bytes() - 1);
         if offset < Stamp::LEN as u32 || addr >= self.bytes {
             return None;
         }
-        // SAFETY: the bytes lie in the chunk of `addr`, which is in the area; the
-        // chunk is the caller's, and no frame covers what lies before its first byte.
+        // SAFETY: the bytes lie in the chunk of `addr`, which is in the area; the caller
+        // owns the chunk, and no frame covers the bytes before its own first byte.
         let place = unsafe { self.base.add(addr as usize - Stamp::LEN) }.cast::<[u8; Stamp::LEN]>();
         // SAFETY: as above; an array of bytes has no alignment and no invalid value.
         let stamp = Stamp::parse(unsafe { place.read() })?;
@@ -137,17 +138,17 @@ impl Umem {
         Some(stamp.ns)
     }
 
-    /// A piece of a frame; empty if the frame has no such piece.
+    /// A piece of a frame; empty if there is no such piece.
     pub fn piece<'a>(&'a self, frame: &'a Frame, at: usize) -> &'a [u8] {
         match self.locate(frame, at) {
-            // SAFETY: `locate` has checked the bounds; the frame is borrowed
-            // for as long as the slice, and its chunks are in no other frame.
+            // SAFETY: `locate` has checked the bounds; the frame is borrowed as long as
+            // the slice, and its chunks are in no other frame.
             Some((p, len)) => unsafe { std::slice::from_raw_parts(p.as_ptr(), len) },
             None => &[],
         }
     }
 
-    /// A piece of a frame for writing; empty if the frame has no such piece.
+    /// A piece of a frame, writable; empty if there is no such piece.
     pub fn piece_mut<'a>(&'a self, frame: &'a mut Frame, at: usize) -> &'a mut [u8] {
         match self.locate(frame, at) {
             // SAFETY: as in `piece`; the borrow of the frame is exclusive.
@@ -156,7 +157,8 @@ impl Umem {
         }
     }
 
-    /// Copies as much of the frame as fits into `out`; returns the length.
+    /// Copies as much of the frame as fits into `out`; returns the number of bytes
+    /// copied.
     pub fn copy_out(&self, frame: &Frame, out: &mut [u8]) -> usize {
         let mut done = 0;
         for at in 0..frame.pieces() {
@@ -179,7 +181,7 @@ impl Umem {
         if frame.memory_id() != self.id || !in_bounds {
             return None;
         }
-        // SAFETY: `addr + len` lies within the area that `new` was promised.
+        // SAFETY: `addr + len` lies within the area that the caller of `new` promised.
         let p = unsafe { self.base.add(addr as usize) };
         Some((p, usize::from(len)))
     }

@@ -1,5 +1,5 @@
-//! The kernel's rings, through xsk-rs: the only place that calls its `unsafe`
-//! ring operations.
+//! The kernel's rings, through xsk-rs. The `unsafe` ring operations of xsk-rs are called
+//! only here.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -9,7 +9,7 @@ use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
 use super::{BATCH, Descriptor, FillCompletion, RingStatistics, Rings, SocketConfig};
 
-/// Most `sendto` calls in one kick; what is left goes with the next one.
+/// Maximum number of `sendto` calls in one kick; the next kick sends the rest.
 const KICKS_MAX: u32 = 64;
 
 /// How the socket was bound.
@@ -27,10 +27,10 @@ pub struct XskRings {
     rx: RxQueue,
     tx: TxQueue,
     umem: Umem,
-    /// A descriptor for each chunk, at the address behind the headroom.
+    /// For each chunk, the descriptor of the address right after the headroom.
     chunk_descriptors: Arc<[FrameDesc]>,
-    /// The last descriptor received in each chunk whose frame did not start
-    /// there: xsk-rs makes no descriptor for an address of ours.
+    /// For each chunk, the last descriptor received at any other address. Kept because
+    /// xsk-rs cannot make a descriptor for an arbitrary address.
     offset_descriptors: Vec<FrameDesc>,
     chunk_shift: u32,
     tx_size: u32,
@@ -94,7 +94,7 @@ impl XskRings {
         self.rx.fd().as_raw_fd()
     }
 
-    /// Whether the NIC reads and writes UMEM itself.
+    /// Whether the NIC accesses the UMEM directly.
     pub fn zero_copy(&self) -> bool {
         self.mode.zero_copy
     }
@@ -112,9 +112,9 @@ impl XskRings {
             Some(desc) => *desc,
             None => *self.offset_descriptors.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr)?,
         };
-        // SAFETY: only the length inside `desc` is set; the slice that is made
-        // for it covers a chunk that `Lane`'s chunk table says is not the kernel's,
-        // and no reference into it is alive during this call.
+        // SAFETY: this only sets the length inside `desc`. The slice made for that covers
+        // a chunk that, according to `Lane`'s chunk table, the kernel does not have, and
+        // no reference into it is alive during this call.
         unsafe { self.umem.data_mut(&mut desc) }.cursor().set_pos(descriptor.len as usize);
         desc.set_options(u32::from(descriptor.more));
         Some(desc)
@@ -129,7 +129,7 @@ impl Rings for XskRings {
         let Some(scratch) = self.scratch.get_mut(..wanted) else {
             return 0;
         };
-        // SAFETY: the descriptors that are overwritten are copies.
+        // SAFETY: the overwritten descriptors are copies.
         let n = unsafe { self.rx.consume(scratch) };
         for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
             let chunk = desc.addr() >> self.chunk_shift;
@@ -161,7 +161,7 @@ impl Rings for XskRings {
             *to = desc;
             n += 1;
         }
-        // SAFETY: as in `fill`: these chunks were a frame's until now, and the
+        // SAFETY: as in `fill`: these chunks belonged to a frame until now, and the chunk
         // table has moved them to `Tx`.
         unsafe { self.tx.produce(descs.get(..n).unwrap_or(&[])) }
     }
@@ -178,7 +178,7 @@ impl Rings for XskRings {
             self.tx.wakeup()?;
             let left = self.tx_size - self.tx.nb_free_exact();
             if left >= queued {
-                // No progress: the link is down or its queue full.
+                // No progress: the link is down or its queue is full.
                 break;
             }
             queued = left;
@@ -215,8 +215,8 @@ impl FillCompletion for XskFillCompletion {
             *to = *home;
             n += 1;
         }
-        // SAFETY: the addresses belong to this UMEM, and `Lane`'s chunk table hands
-        // out only chunks that neither the kernel nor a frame has.
+        // SAFETY: the addresses belong to this UMEM, and `Lane`'s chunk table hands out
+        // only chunks that neither the kernel nor a frame has.
         unsafe { self.fill.produce(descs.get(..n).unwrap_or(&[])) }
     }
 
@@ -225,7 +225,7 @@ impl FillCompletion for XskFillCompletion {
         let Some(scratch) = self.scratch.get_mut(..wanted) else {
             return 0;
         };
-        // SAFETY: the descriptors that are overwritten are copies.
+        // SAFETY: the overwritten descriptors are copies.
         let n = unsafe { self.completion.consume(scratch) };
         for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
             *to = desc.addr() as u64;

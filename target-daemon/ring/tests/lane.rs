@@ -104,7 +104,7 @@ fn a_frame_with_data_or_in_pieces_stays_where_it_is_and_so_does_one_without_a_fr
 
 #[test]
 fn growing_moves_no_byte_of_a_scattered_frame() {
-    // A driver may leave room behind every piece.
+    // A driver may leave unused room after every piece.
     let (mut lane, wire) = lane(64);
     for (len, more) in [(100, true), (50, true), (10, false)] {
         let addr = wire.take_fill().unwrap();
@@ -122,7 +122,7 @@ fn growing_moves_no_byte_of_a_scattered_frame() {
 
 #[test]
 fn without_free_chunks_a_frame_stays_as_it_is() {
-    // Half of the chunks wait in the fill ring, so three are left to grow into.
+    // Half of the chunks are in the fill ring, so three are left to grow into.
     let (mut lane, wire) = lane(6);
     wire.deliver(&pattern(60));
     let mut frame = receive(&mut lane).pop().unwrap();
@@ -214,7 +214,7 @@ fn completions_out_of_nowhere_are_counted() {
     for addr in [0, 7 * 2048, 1 << 40] {
         wire.complete_address(addr);
     }
-    // Looked for only when something has been sent.
+    // `reclaim` looks at the ring only if something has been sent.
     let frame = lane.allocate(60).unwrap();
     lane.transmit(frame).unwrap();
     lane.flush().unwrap();
@@ -269,7 +269,7 @@ fn step() -> impl Strategy<Value = Step> {
     (0u8..6, any::<u64>(), any::<u32>(), any::<bool>())
 }
 
-/// Something arrives, or is done with the frames that are held.
+/// Delivers something, or does something with the held frames.
 fn act(lane: &mut Lane<FakeRings>, wire: &FakeWire, held: &mut Vec<Frame>, (what, a, b, more): Step) {
     match what {
         0 => {
@@ -294,7 +294,7 @@ fn act(lane: &mut Lane<FakeRings>, wire: &FakeWire, held: &mut Vec<Frame>, (what
     }
 }
 
-/// What was queued is sent, and the rings are looked after.
+/// Sends what is queued, then reclaims and refills.
 fn at_rest(lane: &mut Lane<FakeRings>, wire: &FakeWire) {
     lane.flush().unwrap();
     while wire.sent().is_some() {}
@@ -305,8 +305,8 @@ fn at_rest(lane: &mut Lane<FakeRings>, wire: &FakeWire) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever arrives and whatever is done with it, no chunk is lost or
-    /// owned twice, and a good frame still goes through afterwards.
+    /// Whatever arrives and whatever is done with it, no chunk is lost or owned twice,
+    /// and a good frame still gets through afterwards.
     #[test]
     fn chunks_are_conserved(steps in prop::collection::vec(step(), 0..200)) {
         let (mut lane, wire) = lane(64);

@@ -1,4 +1,4 @@
-//! Rings in memory, with the kernel's part played by a [`FakeWire`].
+//! Rings in memory. A [`FakeWire`] plays the kernel.
 
 use std::alloc::Layout;
 use std::collections::VecDeque;
@@ -11,11 +11,11 @@ use xblade_ebpf::Stamp;
 
 use xblade_ring::{Descriptor, FillCompletion, Lane, RingStatistics, Rings, Umem};
 
-/// The room in front of every received frame, as with the kernel's rings.
+/// Headroom in front of every received frame, as in the kernel's rings.
 const HEADROOM: u32 = 476;
 
-/// Rings for tests: what is delivered to the wire's end comes out of
-/// `receive`, what is sent arrives there.
+/// Rings for tests: `receive` returns what the [`FakeWire`] delivered, and the wire gets
+/// what is sent.
 #[derive(Debug)]
 pub struct FakeRings {
     state: Arc<Mutex<State>>,
@@ -37,7 +37,7 @@ pub struct FakeWire {
     area: Arc<Area>,
 }
 
-/// A queue, and the sockets on it.
+/// A queue and its sockets.
 #[derive(Debug)]
 struct State {
     ring_size: usize,
@@ -56,14 +56,14 @@ struct Socket {
 }
 
 impl FakeRings {
-    /// A lane over fresh memory: `chunks` chunks of `chunk_bytes`, fill and tx
-    /// rings with `ring_size` entries. `None` for a shape that `Memory` refuses.
+    /// A lane over new memory: `chunks` chunks of `chunk_bytes`, fill and tx rings with
+    /// `ring_size` entries. `None` if [`Umem::new`] refuses these sizes.
     pub fn open(chunks: u32, chunk_bytes: u32, ring_size: u32) -> Option<(Lane<Self>, FakeWire)> {
         Self::open_several(1, chunks, chunk_bytes, ring_size)?.pop()
     }
 
-    /// As [`Self::open`]: lanes that share memory, fill and completion ring, as
-    /// those of several sockets on one queue do, with a wire for each.
+    /// As [`Self::open`], but several lanes that share UMEM, fill ring and completion
+    /// ring, as several sockets on one queue do. Each has its own wire.
     pub fn open_several(
         lanes: usize,
         chunks: u32,
@@ -71,8 +71,8 @@ impl FakeRings {
         ring_size: u32,
     ) -> Option<Vec<(Lane<Self>, FakeWire)>> {
         let area = Arc::new(Area::new(chunks.checked_mul(chunk_bytes)? as usize)?);
-        // SAFETY: `area` is that large, lives in the `Arc`, and is reached
-        // through this `Memory` only.
+        // SAFETY: `area` has that size and lives in the `Arc`. `Umem` and the wire access
+        // it, each only those chunks that the rings give it.
         let umem = unsafe { Umem::new(area.0, chunks, chunk_bytes, HEADROOM, Arc::clone(&area) as _) }?;
         let state = Arc::new(Mutex::new(State {
             ring_size: ring_size as usize,
@@ -170,9 +170,9 @@ impl FillCompletion for FakeFillCompletion {
 }
 
 impl FakeWire {
-    /// A frame arrives. Spread over as many chunks as it takes; dropped and
-    /// counted, like in the kernel, if the fill ring has too few, or the rx ring
-    /// no room.
+    /// Delivers a frame, spread over as many chunks as it needs. As in the kernel, it is
+    /// dropped and counted if the fill ring has too few chunks or the rx ring has no
+    /// room.
     pub fn deliver(&self, frame: &[u8]) -> bool {
         self.deliver_at(frame, None)
     }
@@ -204,32 +204,32 @@ impl FakeWire {
         })
     }
 
-    /// A descriptor of the caller's making appears in the rx ring.
+    /// Puts a descriptor of the caller's choice into the rx ring.
     pub fn deliver_descriptor(&self, descriptor: Descriptor) {
         with(&self.state, self.socket, |_, socket| socket.rx.push_back(descriptor));
     }
 
-    /// An address of the caller's making appears in the completion ring.
+    /// Puts an address of the caller's choice into the completion ring.
     pub fn complete_address(&self, addr: u64) {
         lock(&self.state).completion.push_back(addr);
     }
 
-    /// Descriptors that were delivered and not received yet.
+    /// Number of descriptors delivered but not yet received.
     pub fn waiting(&self) -> usize {
         with(&self.state, self.socket, |_, socket| socket.rx.len())
     }
 
-    /// The next address that the kernel would receive into.
+    /// Takes the next address that the kernel would receive into.
     pub fn take_fill(&self) -> Option<u64> {
         lock(&self.state).fill.pop_front()
     }
 
-    /// Whether the link is down: queued frames stay in the tx ring.
+    /// Sets whether the link is down. While it is, queued frames stay in the tx ring.
     pub fn set_down(&self, down: bool) {
         lock(&self.state).down = down;
     }
 
-    /// The next frame that was sent; its chunks are completed.
+    /// Takes the next frame that was sent; its chunks are completed.
     pub fn sent(&self) -> Option<Vec<u8>> {
         with(&self.state, self.socket, |shared, socket| {
             if !shared.down {
@@ -259,7 +259,7 @@ struct Shared<'a> {
     down: bool,
 }
 
-/// Does something with what is shared and with one socket.
+/// Runs `act` on the shared state and one socket.
 fn with<T>(state: &Mutex<State>, socket: usize, act: impl FnOnce(&mut Shared<'_>, &mut Socket) -> T) -> T {
     let mut state = lock(state);
     let State { ring_size, fill, completion, sockets, down } = &mut *state;
@@ -313,7 +313,7 @@ impl Drop for Area {
     }
 }
 
-// SAFETY: plain memory; `Memory` settles who accesses what.
+// SAFETY: plain memory; `Umem` decides which thread accesses what.
 unsafe impl Send for Area {}
 // SAFETY: as above.
 unsafe impl Sync for Area {}

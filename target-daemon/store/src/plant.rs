@@ -1,53 +1,54 @@
-//! Bugs to plant, so that the tests can show that they would be caught.
+//! Deliberate bugs, to prove that the tests catch them.
 //!
-//! Only a build with the feature `plant` can plant one; in every other build
-//! [`planted`] is the constant `false`, and nothing of it is left.
+//! Only a build with the feature `plant` can contain one. In all other builds [`planted`]
+//! is the constant `false`, and none of this remains in the binary.
 
-/// What can be done wrong on purpose.
+/// A deliberate bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bug {
     /// A durable write is acknowledged before it is stable.
     AckBeforeStable,
     /// Requests that overlap run at the same time.
     NoOverlapGuard,
-    /// A write that is in flight already is executed once more.
+    /// A duplicate of a write in flight is executed again.
     NoFolding,
-    /// A copy of a completed write is executed once more.
+    /// A duplicate of a completed write is executed again.
     NoHistory,
-    /// A write is executed although one that arrived later has been answered.
+    /// A write is executed after a write that arrived later has been answered.
     NoArrivalOrder,
-    /// A write is executed although one that its tag says to be newer has been answered.
+    /// A write is executed after one that is newer by its tag has been answered.
     NoTagOrder,
-    /// A write that has waited for a newer one is executed nevertheless.
+    /// A write that had to wait is executed although a newer one was answered meanwhile.
     NoSecondLook,
-    /// A frame without a stamp counts as arrived when the round began that found it.
+    /// A frame without a stamp counts as having arrived at the start of the pass that
+    /// found it.
     ArrivedWithRound,
-    /// Each address of a host counts as a host of its own.
+    /// Each address of a host counts as a separate host.
     AddressesApart,
-    /// An export that is opened again has forgotten the writes that it has answered.
+    /// Reopening an export forgets the writes that it has answered.
     ForgetsOnReopen,
-    /// A host that has booted is answered from the memory of its last boot.
+    /// A host that has rebooted gets replies from the duplicate cache of its last boot.
     ForgetsNothingOnIdentify,
-    /// A discard has only the first sector to itself.
+    /// A discard locks only its first sector.
     DiscardLocksOneSector,
-    /// The size that a store has found is not taken over.
+    /// A size change reported by the store is ignored.
     KeepsOldSize,
-    /// A copy of a request that set something is executed once more.
+    /// A duplicate of a request that set something is executed again.
     NoSetHistory,
-    /// A sync that failed counts as one that succeeded.
+    /// A failed sync counts as a successful one.
     SwallowedSyncError,
-    /// One sector too many is taken for a part of the export.
+    /// The range check accepts one sector beyond the end.
     OffByOneAtEnd,
-    /// A fault of the medium is told by an AoE error.
+    /// A media error is reported as an AoE error.
     AoeErrorForMedium,
-    /// The file of a state takes its place before it is stable.
+    /// A state file is renamed into place before it is stable.
     NoStateFileSync,
-    /// A state counts as kept before its folder is stable.
+    /// A state counts as saved before its folder is stable.
     NoStateFolderSync,
 }
 
 impl Bug {
-    /// All of them.
+    /// All bugs.
     pub const ALL: [Self; 19] = [
         Self::AckBeforeStable,
         Self::NoOverlapGuard,
@@ -70,7 +71,7 @@ impl Bug {
         Self::NoStateFolderSync,
     ];
 
-    /// Those in what keeps the state of exports. Only power cuts show them
+    /// The bugs in the state writer. Only power cuts reveal them
     /// (`tests/tests/crash.rs`): the simulation has no state folder.
     pub const STATE: [Self; 2] = [Self::NoStateFileSync, Self::NoStateFolderSync];
 }
@@ -86,8 +87,8 @@ mod imp {
         static HERE: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// The bug that the environment plants in the whole process: for one whose
-    /// threads are not the test's.
+    /// The bug that the environment plants in the whole process, for processes whose
+    /// threads the test does not control.
     pub fn planted_everywhere() -> Option<Bug> {
         static BUG: OnceLock<Option<Bug>> = OnceLock::new();
         *BUG.get_or_init(|| {
@@ -96,18 +97,18 @@ mod imp {
         })
     }
 
-    /// Whether `XBLADE_LEFT_OUT` names this step of giving up rights.
+    /// Whether `XBLADE_LEFT_OUT` names this step of dropping privileges.
     pub fn left_out(step: &str) -> bool {
         std::env::var("XBLADE_LEFT_OUT").is_ok_and(|name| name == step)
     }
 
-    /// Plants a bug in this thread, in place of the one that was there.
+    /// Plants a bug in this thread, replacing any previous one.
     pub fn plant(bug: Option<Bug>) {
         HERE.set(bug);
     }
 
-    /// Whether this bug is planted: in this thread by [`plant`], or in the
-    /// whole process by its name in the environment variable `XBLADE_PLANT`.
+    /// Whether this bug is planted: in this thread by [`plant`], or in the whole process
+    /// by its name in the environment variable `XBLADE_PLANT`.
     pub fn planted(bug: Bug) -> bool {
         HERE.get() == Some(bug) || planted_everywhere() == Some(bug)
     }
@@ -115,19 +116,20 @@ mod imp {
 
 #[cfg(not(feature = "plant"))]
 mod imp {
-    /// Whether this bug is planted: never.
+    /// Whether this bug is planted: always false in this build.
     #[inline(always)]
     pub fn planted(_: super::Bug) -> bool {
         false
     }
 
-    /// Whether a step of giving up rights is left out: never.
+    /// Whether a step of dropping privileges is left out: always false in this build.
     #[inline(always)]
     pub fn left_out(_: &str) -> bool {
         false
     }
 
-    /// The bug that the environment plants in the whole process: none.
+    /// The bug that the environment plants in the whole process: always `None` in this
+    /// build.
     pub fn planted_everywhere() -> Option<super::Bug> {
         None
     }

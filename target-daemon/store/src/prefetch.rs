@@ -1,11 +1,11 @@
-//! Telling the processor what will be needed soon.
+//! Cache prefetch hints.
 
-/// Bytes that come into the cache together.
+/// Size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// Has memory brought near: the line at `from`, and those behind it that hold
-/// the first `bytes` bytes. It is a hint: nothing is read that the program
-/// sees, and an address that is not mapped is ignored.
+/// Prefetches the cache line at `from` and the following ones that hold its first `bytes`
+/// bytes. It is only a hint: it reads nothing visible to the program, and unmapped
+/// addresses are ignored.
 #[inline]
 pub fn bytes(from: *const u8, bytes: usize) {
     for at in (0..bytes.max(1)).step_by(LINE) {
@@ -17,8 +17,7 @@ pub fn bytes(from: *const u8, bytes: usize) {
 #[inline]
 fn line(at: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch reads nothing that the program sees, and faults on no
-    // address.
+    // SAFETY: a prefetch reads nothing visible to the program, and faults on no address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
 }
 

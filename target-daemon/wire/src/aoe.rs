@@ -17,7 +17,7 @@ use super::DropReason;
 use super::bytes::{array, put};
 use super::ether::{Ether, Mac};
 
-/// Bytes in the header.
+/// Length in bytes.
 pub const HEADER_LEN: usize = 10;
 /// The version of the protocol.
 pub const VERSION: u8 = 1;
@@ -36,7 +36,7 @@ const TAG: usize = 6;
 const FLAG_RESPONSE: u8 = 0x08;
 const FLAG_ERROR: u8 = 0x04;
 
-/// What a frame asks for.
+/// The command of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Execute an ATA command.
@@ -47,7 +47,7 @@ pub enum Command {
     Mask,
     /// Read or change the reservation.
     Reserve,
-    /// A command that this target does not have.
+    /// Any command that this target does not implement.
     Unknown(u8),
 }
 
@@ -75,19 +75,19 @@ impl From<Command> for u8 {
     }
 }
 
-/// The error of a frame with the error flag.
+/// The error code of a frame with the error flag set.
 ///
-/// Linux treats such a frame as no reply at all and fails the export after
-/// 180 s: only malformed requests and reservations may be answered with one.
+/// Linux treats such a frame as no reply at all and fails the export after 180 s. Send
+/// one only for malformed requests and reservation conflicts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
     /// No such AoE command.
     Command,
-    /// The argument of the command makes no sense.
+    /// The argument of the command is invalid.
     Argument,
-    /// The export has a config string already.
+    /// The export already has a config string.
     ConfigPresent,
-    /// Somebody else holds the reservation.
+    /// Another initiator holds the reservation.
     Reserved,
     /// A code that this target never sends.
     Other(u8),
@@ -117,14 +117,14 @@ impl From<Error> for u8 {
     }
 }
 
-/// Whether a header asks or answers.
+/// Whether a frame is a request or a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// It asks.
+    /// A request.
     Request,
-    /// It answers, or announces.
+    /// A response, or an announcement.
     Response,
-    /// It refuses.
+    /// A response with the error flag set.
     Refusal(Error),
 }
 
@@ -141,14 +141,14 @@ pub struct Header {
     pub slot: u8,
     /// The command.
     pub command: Command,
-    /// The initiator's mark, returned unchanged.
+    /// Chosen by the initiator, returned unchanged.
     pub tag: u32,
 }
 
 impl Header {
-    /// Reads the header of a request from the first piece of a frame.
+    /// Parses the header of a request from the first piece of a frame.
     ///
-    /// 24 bytes (and VLAN tags) suffice, since nobody pads on a virtual link.
+    /// Accepts frames from 24 bytes (plus VLAN tags), because virtual links do not pad.
     pub fn parse(first_piece: &[u8]) -> Result<Self, DropReason> {
         let header = Self::parse_any(first_piece)?;
         if header.role != Role::Request {
@@ -160,7 +160,7 @@ impl Header {
         Ok(header)
     }
 
-    /// Reads the header of a request or a response.
+    /// Parses the header of a request or a response.
     pub(super) fn parse_any(first_piece: &[u8]) -> Result<Self, DropReason> {
         let ether = Ether::parse(first_piece)?;
         let bytes: [u8; HEADER_LEN] = array(first_piece, ether.len()).ok_or(DropReason::TooShort)?;
@@ -168,7 +168,7 @@ impl Header {
         if version_flags >> 4 != VERSION {
             return Err(DropReason::Version);
         }
-        // Reserved flags are masked, not refused: aoeping sets one by mistake.
+        // Mask reserved flags instead of refusing them: aoeping sets one by mistake.
         let role = match version_flags & (FLAG_RESPONSE | FLAG_ERROR) {
             FLAG_RESPONSE => Role::Response,
             flags if flags & FLAG_RESPONSE != 0 => Role::Refusal(error.into()),
@@ -184,7 +184,7 @@ impl Header {
         })
     }
 
-    /// Writes it. Returns the offset of the argument; `None` if `out` is too
+    /// Writes the header. Returns the offset of the argument; `None` if `out` is too
     /// short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let at = self.ether.emit(out)?;
@@ -202,8 +202,8 @@ impl Header {
         Some(self.argument_offset())
     }
 
-    /// The header of the answer that `address` sends from the interface with
-    /// the MAC address `own`.
+    /// The header of the reply that the export at `address` sends from the interface with
+    /// MAC address `own`.
     pub fn answer(&self, own: Mac, address: Address, refusal: Option<Error>) -> Self {
         Self {
             ether: Ether { dst: self.ether.src, src: own, tags: self.ether.tags },
@@ -214,8 +214,8 @@ impl Header {
         }
     }
 
-    /// Whether the frame is for the interface with the MAC address `own`, and
-    /// not from it. With XDP no NIC filter stands in front of us.
+    /// Checks that the frame is addressed to the interface with MAC address `own` and was
+    /// not sent by it. With XDP no NIC filter has done this.
     pub fn check_link(&self, own: Mac) -> Result<(), DropReason> {
         if self.ether.dst != own && self.ether.dst != Mac::BROADCAST {
             return Err(DropReason::Destination);
@@ -226,24 +226,24 @@ impl Header {
         Ok(())
     }
 
-    /// Whether it is for this export. Shelf and slot may each be "any".
+    /// Whether the frame addresses this export. Shelf and slot may each be "any".
     pub fn is_for(&self, address: Address) -> bool {
         (self.shelf == address.shelf || self.shelf == SHELF_ANY)
             && (self.slot == address.slot || self.slot == SLOT_ANY)
     }
 
-    /// Whether more than one export may get it: by its shelf, its slot or its
-    /// destination.
+    /// Whether more than one export may receive the frame, because of its shelf, its slot
+    /// or its destination.
     pub fn is_broadcast(&self) -> bool {
         self.shelf == SHELF_ANY || self.slot == SLOT_ANY || self.ether.dst.is_multicast()
     }
 
-    /// Bytes in front of the AoE header: 14, 18 or 22.
+    /// Length in bytes of what precedes the AoE header: 14, 18 or 22.
     pub fn l2_len(&self) -> usize {
         self.ether.len()
     }
 
-    /// Where the argument of the command begins in the frame.
+    /// Offset of the command's argument in the frame.
     pub fn argument_offset(&self) -> usize {
         self.l2_len() + HEADER_LEN
     }

@@ -9,9 +9,9 @@
 //!   1        1               1       1                6             2            bytes
 //! ```
 //!
-//! The LBA is the one little-endian field of the protocol. The opcode, not
-//! the flags, decides on direction and on the width of the LBA: initiators
-//! set the flags inconsistently.
+//! The LBA is the only little-endian field of the protocol. The opcode, not the flags,
+//! determines the direction and the width of the LBA: initiators set the flags
+//! inconsistently.
 
 mod command;
 
@@ -19,11 +19,11 @@ pub use command::{Command, Direction};
 
 use super::bytes::{array, put};
 
-/// Bytes in front of the data.
+/// Length of the ATA header in bytes.
 pub const HEADER_LEN: usize = 12;
-/// Bytes in a sector.
+/// Length of a sector in bytes.
 pub const SECTOR_LEN: usize = 512;
-/// First LBA that has no number.
+/// First LBA that does not fit in 48 bits.
 pub const LBA48_END: u64 = 1 << 48;
 
 const REGISTERS: usize = 4;
@@ -33,12 +33,11 @@ const RESERVED: usize = 10;
 const RESERVED_LEN: usize = 2;
 const LBA28_MASK: u64 = 0x0fff_ffff;
 
-/// Extended (48 bit), device bit, asynchronous, write: the flags that exist.
+/// The defined flags: extended (48 bit), device bit, asynchronous, write.
 const FLAGS_KNOWN: u8 = 0x40 | 0x10 | 0x02 | 0x01;
 
-/// Bits and values of the status register. Linux fails a request if any of
-/// 0xA9 is set, iPXE only if 0x01 is: so an error sets 0x01, and no success
-/// sets any of 0xA9.
+/// Bits and values of the status register. Linux fails a request if any bit of 0xA9 is
+/// set, iPXE only if 0x01 is set. So an error sets 0x01, and success sets none of 0xA9.
 pub mod status {
     /// Ready, and no error.
     pub const GOOD: u8 = 0x40;
@@ -54,7 +53,7 @@ pub mod error {
     pub const ABORT: u8 = 0x04;
     /// There is no such sector.
     pub const NOT_FOUND: u8 = 0x10;
-    /// The medium did not give the data.
+    /// The medium could not return the data.
     pub const UNCORRECTABLE: u8 = 0x40;
 }
 
@@ -65,7 +64,7 @@ pub struct Request {
     pub flags: u8,
     /// The feature register.
     pub feature: u8,
-    /// Sectors to move, 0 to 255.
+    /// Number of sectors to transfer, 0 to 255.
     pub count: u8,
     /// The opcode.
     pub command: Command,
@@ -74,22 +73,22 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads it from the first [`HEADER_LEN`] bytes of an argument.
+    /// Parses the first [`HEADER_LEN`] bytes of an argument.
     pub fn parse(argument: &[u8]) -> Option<Self> {
         let [flags, feature, count, opcode] = array::<REGISTERS>(argument, 0)?;
-        // The reserved bytes must be there, but may hold anything.
+        // The reserved bytes must be present, with any content.
         array::<RESERVED_LEN>(argument, RESERVED)?;
         let registers = array(argument, LBA)?;
         Some(Self { flags, feature, count, command: opcode.into(), registers })
     }
 
-    /// Writes it. Returns [`HEADER_LEN`]; `None` if `out` is too short.
+    /// Writes the header. Returns [`HEADER_LEN`]; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let registers = [self.flags, self.feature, self.count, self.command.into()];
         emit(out, registers, self.registers)
     }
 
-    /// The first sector, masked to the width that the opcode has.
+    /// The first sector, masked to the width that the opcode uses.
     pub fn lba(&self) -> u64 {
         let lba = join(self.registers);
         if self.command.is_extended() { lba } else { lba & LBA28_MASK }
@@ -101,8 +100,8 @@ impl Request {
         [a, b, c, d, e, f]
     }
 
-    /// The reply with this status and error. The count is 0, "none left to
-    /// transfer"; flags and LBA are those of the request.
+    /// The reply with this status and error. Count is 0 ("none left to transfer"); flags
+    /// and LBA are those of the request.
     pub fn reply(&self, status: u8, error: u8) -> Reply {
         let flags = self.flags & FLAGS_KNOWN;
         Reply { flags, error, count: 0, status, registers: self.registers }
@@ -112,11 +111,11 @@ impl Request {
 /// The ATA header of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// The known flags of the request.
+    /// The defined flags of the request.
     pub flags: u8,
     /// The error register: see [`error`].
     pub error: u8,
-    /// Sectors left to transfer, or what the command returns here.
+    /// Number of sectors left to transfer, or a value that the command returns here.
     pub count: u8,
     /// The status register: see [`status`].
     pub status: u8,
@@ -125,19 +124,19 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Reads it from the first [`HEADER_LEN`] bytes of an argument.
+    /// Parses the first [`HEADER_LEN`] bytes of an argument.
     pub fn parse(argument: &[u8]) -> Option<Self> {
         let [flags, error, count, status] = array::<REGISTERS>(argument, 0)?;
         array::<RESERVED_LEN>(argument, RESERVED)?;
         Some(Self { flags, error, count, status, registers: array(argument, LBA)? })
     }
 
-    /// Writes it. Returns [`HEADER_LEN`]; `None` if `out` is too short.
+    /// Writes the header. Returns [`HEADER_LEN`]; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         emit(out, [self.flags, self.error, self.count, self.status], self.registers)
     }
 
-    /// Whether Linux would take it for a success.
+    /// Whether Linux would treat this as success.
     pub fn is_good(&self) -> bool {
         self.status & 0xA9 == 0
     }

@@ -1,20 +1,20 @@
-//! Reading and writing at an offset, without a panic.
+//! Reads and writes at an offset that never panic.
 
 use super::FRAME_LEN_MIN;
 
-/// The `N` bytes at `at`, if they are there.
+/// The `N` bytes at `at`; `None` if `bytes` is too short.
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
-/// Writes `value` at `at`; `None`, and nothing written, if it does not fit.
+/// Writes `value` at `at`; `None`, with nothing written, if it does not fit.
 pub(super) fn put(out: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
     out.get_mut(at..)?.get_mut(..value.len())?.copy_from_slice(value);
     Some(())
 }
 
-/// Zero-fills a frame of `len` bytes up to [`FRAME_LEN_MIN`]. Returns the
-/// length to send; `None` if `out` has no room for the padding.
+/// Pads a frame of `len` bytes with zeros to [`FRAME_LEN_MIN`]. Returns the length to
+/// send; `None` if `out` has no room for the padding.
 pub(super) fn pad(out: &mut [u8], len: usize) -> Option<usize> {
     if len >= FRAME_LEN_MIN {
         return Some(len);

@@ -1,22 +1,22 @@
 //! Why a frame gets no reply.
 
-/// Why a frame gets no reply. One list for parsing and executing, so that one
-/// array of counters, indexed by [`DropReason::index`], tells the whole story.
+/// Why a frame gets no reply. Parsing and executing share this list, so one array of
+/// counters, indexed by [`DropReason::index`], covers both.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DropReason {
-    /// The bytes end before the header of its command does.
+    /// The frame is shorter than the header of its command.
     TooShort,
-    /// The EtherType, behind at most two VLAN tags, is not 0x88A2.
+    /// The EtherType, after at most two VLAN tags, is not 0x88A2.
     NotAoe,
-    /// The response flag is set: answering would start a reply storm.
+    /// The response flag is set: replying would start a reply storm.
     Response,
     /// The version of the header is not 1.
     Version,
-    /// The source is a group address, zero, or ourselves.
+    /// The source is a group address, zero, or our own address.
     Source,
-    /// The destination is neither ours nor broadcast.
+    /// The destination is neither our address nor broadcast.
     Destination,
-    /// No export answers at this shelf and slot.
+    /// No export has this shelf and slot.
     Address,
     /// The source is not on the shelf's static list.
     Acl,
@@ -24,12 +24,12 @@ pub enum DropReason {
     Mask,
     /// The config string is longer than 1024 bytes or than the frame.
     ConfigLength,
-    /// A config test did not match: the silence is the answer.
+    /// A config test did not match; the protocol demands silence.
     ConfigMismatch,
-    /// A write to a broadcast address would be executed by every target.
+    /// A write to a broadcast address, which every target would execute.
     BroadcastWrite,
-    /// A read whose reply is longer than the interface's MTU at this moment: an
-    /// error would be final, and the MTU may be raised again.
+    /// The reply to a read exceeds the interface's current MTU. An error would be final,
+    /// but the MTU may be raised again.
     ReplyTooLong,
 }
 
@@ -51,12 +51,12 @@ impl DropReason {
         Self::ReplyTooLong,
     ];
 
-    /// Its place in [`DropReason::ALL`].
+    /// Index in [`DropReason::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// A stable name, fit for a metric's label.
+    /// A stable name, usable as a metric label.
     pub fn name(self) -> &'static str {
         match self {
             Self::TooShort => "too_short",

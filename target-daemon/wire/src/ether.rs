@@ -15,7 +15,7 @@ use super::bytes::{array, put};
 
 /// The EtherType of AoE.
 pub const ETHERTYPE_AOE: u16 = 0x88A2;
-/// Most VLAN tags in front of the EtherType.
+/// Maximum number of VLAN tags before the EtherType.
 pub const TAGS_MAX: usize = 2;
 
 const DST: usize = 0;
@@ -32,10 +32,10 @@ const TPIDS: [u16; 3] = [0x8100, 0x88A8, 0x9100];
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    /// Everybody on the segment.
+    /// All stations on the segment.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
-    /// Whether it names a group of stations, of which broadcast is one.
+    /// Whether it is a group address; broadcast is one.
     pub fn is_multicast(self) -> bool {
         let [first, ..] = self.0;
         first & 1 != 0
@@ -75,7 +75,7 @@ impl std::error::Error for MacError {}
 impl FromStr for Mac {
     type Err = MacError;
 
-    /// Six pairs of hex digits, divided by colons.
+    /// Parses six pairs of hex digits separated by colons.
     fn from_str(text: &str) -> Result<Self, MacError> {
         let pair = |part: &str| {
             let is_pair = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -94,8 +94,8 @@ impl FromStr for Mac {
     }
 }
 
-/// The VLAN tags of a frame, as they stand on the wire: a reply carries the
-/// tags of its request, priority bits included.
+/// The VLAN tags of a frame, in wire format. A reply carries the tags of its request,
+/// priority bits included.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Tags {
     bytes: [u8; TAGS_MAX * TAG_LEN],
@@ -106,8 +106,8 @@ impl Tags {
     /// An untagged frame.
     pub const NONE: Self = Self { bytes: [0; TAGS_MAX * TAG_LEN], count: 0 };
 
-    /// Adds an inner tag. `None` if there are two already, or if the TPID is
-    /// not one that a receiver would take for a tag.
+    /// Adds an inner tag. `None` if there are two already, or if receivers would not
+    /// recognize the TPID as a tag.
     #[must_use]
     pub fn with(mut self, tpid: u16, tci: u16) -> Option<Self> {
         if !TPIDS.contains(&tpid) {
@@ -120,7 +120,7 @@ impl Tags {
         Some(self)
     }
 
-    /// Their length in bytes: 0, 4 or 8.
+    /// Length in bytes: 0, 4 or 8.
     pub fn len(&self) -> usize {
         usize::from(self.count) * TAG_LEN
     }
@@ -138,16 +138,16 @@ impl Tags {
 /// The link layer of an AoE frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ether {
-    /// Who is to get it.
+    /// Destination.
     pub dst: Mac,
-    /// Who sent it.
+    /// Source.
     pub src: Mac,
-    /// Its VLAN tags.
+    /// VLAN tags.
     pub tags: Tags,
 }
 
 impl Ether {
-    /// Reads the link layer of an AoE frame.
+    /// Parses the link layer of an AoE frame.
     pub fn parse(frame: &[u8]) -> Result<Self, DropReason> {
         let dst = array(frame, DST).map(Mac).ok_or(DropReason::TooShort)?;
         let src = array(frame, SRC).map(Mac).ok_or(DropReason::TooShort)?;
@@ -166,7 +166,7 @@ impl Ether {
         }
     }
 
-    /// Writes it. Returns its length; `None` if `out` is too short.
+    /// Writes the link layer. Returns its length; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let at = TAGS + self.tags.len();
         put(out, DST, &self.dst.0)?;
@@ -176,12 +176,12 @@ impl Ether {
         Some(self.len())
     }
 
-    /// Bytes in front of the AoE header: 14, 18 or 22.
+    /// Length in bytes, up to the AoE header: 14, 18 or 22.
     pub fn len(&self) -> usize {
         TAGS + self.tags.len() + ETHERTYPE_LEN
     }
 
-    /// Never: a link layer has at least 14 bytes.
+    /// Always false: a link layer has at least 14 bytes.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// A frame's link layer: 12 bytes of addresses, then these words.
+    /// A link layer: 12 bytes of addresses, then these words.
     fn link(words: &[u16]) -> Vec<u8> {
         let words = words.iter().flat_map(|word| word.to_be_bytes());
         [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2].into_iter().chain(words).collect()

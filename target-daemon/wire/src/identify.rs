@@ -1,13 +1,12 @@
 //! The 512 bytes that IDENTIFY DEVICE returns: 256 little-endian words.
 //!
-//! Initiators read three things: bit 10 of words 83 and 86, without which
-//! Linux stays below 128 GiB, the size in words 60-61 and 100-103, and the
-//! texts. TRIM and the write cache are for others. Everything else here keeps to
-//! what `vblade` sends.
+//! Initiators read three things: bit 10 of words 83 and 86, without which Linux limits
+//! the disk to 128 GiB; the size in words 60-61 and 100-103; and the strings. TRIM and
+//! the write cache are read by others. Everything else follows what `vblade` sends.
 
 use super::bytes::{array, put};
 
-/// Bytes in the answer.
+/// Length of the answer in bytes.
 pub const IDENTIFY_LEN: usize = 512;
 
 const SERIAL: usize = 10;
@@ -36,11 +35,11 @@ const FIXED: [(usize, u16); 9] = [
     (ALIGNMENT, 0x4000), // valid; sector 0 starts a physical sector
 ];
 
-/// Word 69: what was trimmed reads the same each time (bit 14), and that is
-/// zeros (bit 5).
+/// Word 69: reads of trimmed sectors are deterministic (bit 14) and return zeros (bit 5).
 const TRIMMED_IS_ZERO: u16 = 1 << 14 | 1 << 5;
-/// Word 105: most blocks of ranges that a TRIM may have. As many sectors as are
-/// ever advertised; where fewer are, a larger count is refused.
+/// Word 105: maximum number of 512-byte blocks of ranges in a TRIM. It equals the largest
+/// sector count ever advertised; where the advertised count is smaller, a larger TRIM is
+/// refused.
 const TRIM_BLOCKS_MAX: u16 = 16;
 /// Word 169: TRIM.
 const TRIM: u16 = 1;
@@ -48,15 +47,15 @@ const TRIM: u16 = 1;
 const WRITE_CACHE: u16 = 1 << 5;
 
 const SECTORS_28_MAX: u64 = 0x0fff_ffff;
-/// Word 103 must be 0: Linux reads a size of 64 bits.
+/// Linux reads a 64-bit size, so word 103 must be 0.
 const SECTORS_48_MAX: u64 = (1 << 48) - 1;
 
-/// Printable ASCII of exactly `N` bytes, padded with spaces.
+/// Exactly `N` bytes of printable ASCII, padded with spaces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text<const N: usize>([u8; N]);
 
 impl<const N: usize> Text<N> {
-    /// Takes the first `N` characters; what is not printable ASCII becomes `?`.
+    /// Takes the first `N` characters; replaces anything but printable ASCII by `?`.
     pub fn new(text: &str) -> Self {
         let mut bytes = [b' '; N];
         for (byte, character) in bytes.iter_mut().zip(text.chars()) {
@@ -71,7 +70,7 @@ impl<const N: usize> Text<N> {
         std::str::from_utf8(&self.0).unwrap_or("").trim_end_matches(' ')
     }
 
-    /// Writes it from word `word` on, the bytes of each word exchanged.
+    /// Writes the text from word `word` on, with the bytes of each word swapped.
     fn emit(&self, out: &mut [u8], word: usize) -> Option<()> {
         for (at, pair) in self.0.chunks_exact(2).enumerate() {
             let &[first, second] = pair else { continue };
@@ -96,35 +95,35 @@ impl<const N: usize> std::fmt::Debug for Text<N> {
     }
 }
 
-/// The texts by which an initiator knows an export.
+/// The strings that identify an export to initiators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Names {
-    /// The same for as long as the export holds the same data.
+    /// Constant for as long as the export has the same data.
     pub serial: Text<20>,
     /// The version of this program.
     pub firmware: Text<8>,
-    /// What it is; tells a volatile export from a durable one.
+    /// The model; distinguishes a volatile export from a durable one.
     pub model: Text<40>,
 }
 
-/// What IDENTIFY DEVICE tells.
+/// The content of IDENTIFY DEVICE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// The texts.
+    /// The strings.
     pub names: Names,
     /// Size in sectors of 512 bytes.
     pub sectors: u64,
-    /// Bytes that the store writes at a time. A hint; ignored unless it is a
-    /// power of two above 512.
+    /// Bytes that the store writes at a time. A hint, ignored unless it is a power of two
+    /// above 512.
     pub physical_bytes: u32,
-    /// Whether it has TRIM, after which sectors read as zeros.
+    /// Whether TRIM is supported; trimmed sectors then read as zeros.
     pub trims: bool,
-    /// Whether it acknowledges writes before they are stable.
+    /// Whether writes are acknowledged before they are stable.
     pub write_cache: bool,
 }
 
 impl Identity {
-    /// Writes it. Returns [`IDENTIFY_LEN`]; `None` if `out` is too short.
+    /// Writes the answer. Returns [`IDENTIFY_LEN`]; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let out = out.get_mut(..IDENTIFY_LEN)?;
         out.fill(0);
@@ -148,7 +147,7 @@ impl Identity {
         Some(IDENTIFY_LEN)
     }
 
-    /// Word 106: valid, and how many sectors make a physical one, as a power
+    /// Word 106: valid, with the number of logical sectors per physical sector as a power
     /// of two.
     fn physical_sector(&self) -> u16 {
         if !self.physical_bytes.is_power_of_two() || self.physical_bytes <= 512 {
@@ -157,8 +156,8 @@ impl Identity {
         0x6000 | (self.physical_bytes / 512).trailing_zeros().min(0xf) as u16
     }
 
-    /// Reads what another target tells. `None` if it is too short or its
-    /// texts are not ASCII.
+    /// Parses the answer of another target. `None` if it is too short or its strings are
+    /// not ASCII.
     pub fn parse(data: &[u8]) -> Option<Self> {
         let sectors = array(data, SECTORS_48 * 2).map(u64::from_le_bytes)?;
         let physical = array(data, PHYSICAL_SECTOR * 2).map(u16::from_le_bytes)?;
@@ -199,7 +198,7 @@ mod tests {
         bytes.chunks_exact(2).map(|pair| u16::from_le_bytes(pair.try_into().unwrap())).collect()
     }
 
-    /// The whole table: every word that is not named here is 0.
+    /// The whole table: every word not named here is 0.
     #[test]
     fn words_are_the_recommended_ones() {
         let words = words(&identity(0x0006_0005_0004_0003, 512));
@@ -231,7 +230,7 @@ mod tests {
         assert_eq!(words, expected);
     }
 
-    /// What TRIM and a write cache add to the table: these words and no others.
+    /// TRIM and a write cache add these words and no others.
     #[test]
     fn trim_and_write_cache_have_their_words_and_no_others() {
         let plain = words(&identity(8, 512));

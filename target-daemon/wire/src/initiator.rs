@@ -1,6 +1,5 @@
-//! The other side of the wire, for our own tools: the probe for an address
-//! that is taken, the load generator, the tests. Requests are written by
-//! [`Request::emit`](super::Request::emit).
+//! The initiator side, for our own tools: the conflict probe, the load generator and the
+//! tests. [`Request::emit`](super::Request::emit) writes the requests.
 
 use super::aoe::{Command, Error, Header, Role};
 use super::{DropReason, ata, query};
@@ -14,8 +13,8 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Reads a frame. A request is refused as [`DropReason::Response`]: its
-    /// flag is not what it should be.
+    /// Parses a frame. Returns [`DropReason::Response`] for a request: its response flag
+    /// is wrong.
     pub fn parse(frame: &'a [u8]) -> Result<Self, DropReason> {
         let header = Header::parse_any(frame)?;
         if header.role == Role::Request {
@@ -33,16 +32,15 @@ impl<'a> Response<'a> {
         }
     }
 
-    /// What a target tells about itself: the answer to a query, or an
-    /// announcement.
+    /// What a target advertises: the reply to a query, or an announcement.
     pub fn query(&self) -> Option<query::Reply<'a>> {
         (self.header.command == Command::Query)
             .then(|| query::Reply::parse(self.argument, self.refusal()))
             .flatten()
     }
 
-    /// The ATA header and what follows it, padding included. `None` if it is
-    /// not an ATA response, or a refusal, which has no ATA header.
+    /// The ATA header and the bytes after it, padding included. `None` if this is not an
+    /// ATA response, or if it is a refusal, which has no ATA header.
     pub fn ata(&self) -> Option<(ata::Reply, &'a [u8])> {
         if self.header.command != Command::Ata || self.refusal().is_some() {
             return None;

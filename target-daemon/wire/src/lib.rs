@@ -1,4 +1,4 @@
-//! Bytes ↔ meaning.
+//! The wire format: parses frames into typed requests, and writes typed replies into frames.
 //!
 //! ```text
 //! frame:  dst src [tag [tag]] 88a2 │ ver/flags error shelf slot command tag │ argument …
@@ -6,11 +6,10 @@
 //!               ether                            aoe                          mask, reserve
 //! ```
 //!
-//! The contract of every function that sees a frame: no I/O, no allocation,
-//! no `unsafe`, and no panic on any input. Input that means nothing becomes a
-//! [`DropReason`](crate::DropReason); output that does not fit becomes
-//! `None`. Whatever is emitted writes every byte of the frame that it
-//! describes, so that no byte of the frame's earlier use can leave with it.
+//! Rules for every function that handles a frame: no I/O, no allocation, no `unsafe`, and
+//! no panic on any input. Invalid input becomes a [`DropReason`](crate::DropReason);
+//! output that does not fit becomes `None`. `emit` functions write every byte of what
+//! they describe, so no byte of the buffer's earlier content is ever sent.
 #![forbid(unsafe_code)]
 
 mod bytes;
@@ -41,8 +40,8 @@ pub use read_hint::ReadHint;
 pub use reply::Reply;
 pub use request::{Body, Request};
 
-/// Shortest frame that leaves, without the frame check sequence. No driver
-/// pads what goes out through AF_XDP, and aoetools discard anything shorter.
+/// Minimum length of a sent frame, without the frame check sequence. Drivers do not pad
+/// what is sent through AF_XDP, and aoetools discard shorter frames.
 pub const FRAME_LEN_MIN: usize = 60;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Command 2: the MAC mask list, which says who is answered at all.
+//! Command 2: the MAC mask list, which limits the initiators that get replies.
 //!
 //! ```text
 //! from the end of the AoE header:
@@ -13,28 +13,28 @@ use super::DropReason;
 use super::bytes::{array, put};
 use super::ether::Mac;
 
-/// Bytes in front of the directives.
+/// Bytes before the directives.
 pub const HEADER_LEN: usize = 4;
-/// Bytes in a directive.
+/// Length of a directive in bytes.
 pub const DIRECTIVE_LEN: usize = 8;
-/// Longest list: a reply with all of it fits an MTU of 1500.
+/// Maximum length of the list: a reply with all entries fits in an MTU of 1500.
 pub const ENTRIES_MAX: usize = 180;
 
-/// What a request asks.
+/// The subcommand of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// Tell the list.
+    /// Return the list.
     Read,
-    /// Follow the directives, in order.
+    /// Apply the directives in order.
     Edit(Directives<'a>),
-    /// An edit with more directives than the frame has room for.
+    /// An edit that announces more directives than the frame holds.
     Overrun,
-    /// A code that has no meaning.
+    /// A code that is not defined.
     Unknown(u8),
 }
 
 impl<'a> Request<'a> {
-    /// Reads an argument. The count of a read means nothing.
+    /// Parses an argument. Ignores the count of a read.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
         let header = array(argument, 0).ok_or(DropReason::TooShort)?;
         let [_reserved, code, _error, count]: [u8; HEADER_LEN] = header;
@@ -48,7 +48,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Writes it. Returns its length; `None` if `out` is too short, or for an
+    /// Writes the argument. Returns its length; `None` if `out` is too short, or for an
     /// overrun, which cannot be written.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let (code, directives): (_, &[u8]) = match *self {
@@ -64,33 +64,33 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The directives of an edit: whole ones, 255 at most.
+/// The directives of an edit: complete ones, at most 255.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Directives<'a>(&'a [u8]);
 
 impl<'a> Directives<'a> {
-    /// Takes as many as there are whole ones in `bytes`, 255 at most.
+    /// Takes the complete directives in `bytes`, at most 255.
     pub fn new(bytes: &'a [u8]) -> Self {
         let count = (bytes.len() / DIRECTIVE_LEN).min(usize::from(u8::MAX));
         Self(bytes.get(..count * DIRECTIVE_LEN).unwrap_or(&[]))
     }
 
-    /// One after the other.
+    /// Iterates over the directives in order.
     pub fn iter(&self) -> impl Iterator<Item = Directive> + use<'a> {
         self.0.chunks_exact(DIRECTIVE_LEN).filter_map(Directive::parse)
     }
 }
 
-/// One change of the list.
+/// A single change to the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Directive {
-    /// Change nothing.
+    /// No change.
     None,
-    /// Put it on the list.
+    /// Add this address.
     Add(Mac),
-    /// Take it off the list.
+    /// Delete this address.
     Delete(Mac),
-    /// A code that has no meaning.
+    /// A code that is not defined.
     Unknown(u8),
 }
 
@@ -110,35 +110,35 @@ impl Directive {
 /// Why an edit stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// A reason without a code of its own.
+    /// A reason without its own code.
     Unspecified = 1,
-    /// The directive has no meaning.
+    /// The directive is not defined.
     BadDirective = 2,
-    /// The list has [`ENTRIES_MAX`] entries.
+    /// The list already has [`ENTRIES_MAX`] entries.
     ListFull = 3,
 }
 
-/// The answer. The error flag of the frame is not set in any case.
+/// The reply. It never sets the error flag of the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reply<'a> {
-    /// The list now in force, with the code of the request.
+    /// The current list, with the code of the request.
     List {
         /// 0 or 1.
         code: u8,
-        /// [`ENTRIES_MAX`] at most.
+        /// At most [`ENTRIES_MAX`].
         macs: &'a [Mac],
     },
-    /// The edit stopped; what came before stays in force.
+    /// The edit stopped; the directives before it remain applied.
     Stopped {
-        /// Why.
+        /// The reason.
         error: Error,
-        /// Which directive, counted from 0.
+        /// Index of the failed directive, from 0.
         index: u8,
     },
 }
 
 impl Reply<'_> {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::List { macs, .. } => HEADER_LEN + macs.len() * DIRECTIVE_LEN,
@@ -146,13 +146,13 @@ impl Reply<'_> {
         }
     }
 
-    /// Never: it has a header.
+    /// Always false: there is a header.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Writes it. Returns its length; `None` if `out` is too short or the
-    /// list too long.
+    /// Writes the reply. Returns its length; `None` if `out` is too short or the list too
+    /// long.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         match *self {
             Self::Stopped { error, index } => put(out, 0, &[0, 1, error as u8, index])?,

@@ -1,4 +1,4 @@
-//! What is emitted can be parsed, and the other way round.
+//! Round trips: emitted frames parse back to the same value.
 
 #![allow(clippy::unwrap_used)]
 
@@ -46,7 +46,7 @@ prop_compose! {
     }
 }
 
-/// Emits a request over old bytes and parses it again.
+/// Emits a request over a buffer of old bytes and parses it.
 fn there_and_back(mut header: Header, command: Command, body: Body<'_>) -> Result<(), TestCaseError> {
     header.command = command;
     let mut frame = vec![0xEE; CHUNK];
@@ -59,8 +59,7 @@ fn there_and_back(mut header: Header, command: Command, body: Body<'_>) -> Resul
     Ok(())
 }
 
-/// Emits a reply into a chunk that is one byte too short, then into one that
-/// is just long enough.
+/// Emits a reply into a buffer that is one byte too short, then into one that just fits.
 fn reply_frame(reply: &Reply<'_>, request: &Header) -> Vec<u8> {
     let own = Mac([2, 0, 0, 0, 0, 1]);
     let address = Address { shelf: 7, slot: 3 };
@@ -76,7 +75,7 @@ proptest! {
 
     #[test]
     fn ata_requests_round_trip(header in headers(), ata in ata_requests(), data_len in 0..9000usize) {
-        // Padding counts as payload: nobody can tell them apart.
+        // Padding counts as payload: it cannot be told apart.
         let payload_offset = header.argument_offset() + ata::HEADER_LEN;
         let payload_len = data_len.max(FRAME_LEN_MIN.saturating_sub(payload_offset));
         there_and_back(header, Command::Ata, Body::Ata { ata, payload_offset, payload_len })?;
@@ -148,7 +147,7 @@ proptest! {
         prop_assert_eq!(Response::parse(&frame).unwrap().query(), Some(reply));
     }
 
-    /// The header of a read leaves its data alone.
+    /// The header of a read reply leaves the data untouched.
     #[test]
     fn read_reply_does_not_touch_the_data(header in headers(), ata in ata_requests(), count in 1..=16usize) {
         let own = Mac([2, 0, 0, 0, 0, 1]);

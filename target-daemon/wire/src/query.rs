@@ -1,4 +1,4 @@
-//! Command 1: query config information; also how targets are discovered.
+//! Command 1: query config information. Also used to discover targets.
 //!
 //! ```text
 //! from the end of the AoE header:
@@ -13,9 +13,9 @@ use super::DropReason;
 use super::aoe::{Error, VERSION};
 use super::bytes::{array, put};
 
-/// Bytes in front of the config string.
+/// Bytes before the config string.
 pub const HEADER_LEN: usize = 8;
-/// Longest config string in bytes.
+/// Maximum length of a config string in bytes.
 pub const STRING_LEN_MAX: usize = 1024;
 
 const BUFFER_COUNT: usize = 0;
@@ -24,28 +24,28 @@ const SECTORS: usize = 4;
 const VERSION_COMMAND: usize = 5;
 const LENGTH: usize = 6;
 
-/// What a request asks. The codes are 0 to 4, in this order.
+/// The subcommand of a request. The codes are 0 to 4, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// Tell the string.
+    /// Return the string.
     Read,
-    /// Answer only if this is the string.
+    /// Reply only if this is the string.
     Test(&'a [u8]),
-    /// Answer only if the string begins with this.
+    /// Reply only if the string starts with this.
     Prefix(&'a [u8]),
-    /// Take this string, if there is none.
+    /// Set the string, if there is none.
     Set(&'a [u8]),
-    /// Take this string.
+    /// Set the string.
     ForceSet(&'a [u8]),
-    /// A code (below 16) that has no meaning.
+    /// A code (below 16) that is not defined.
     Unknown(u8),
 }
 
 impl<'a> Request<'a> {
-    /// Reads an argument.
+    /// Parses an argument.
     ///
-    /// The version in the code's byte is not looked at, since every initiator
-    /// sends 0 there. Nor is the length of a read: aoeping sends 1024.
+    /// Ignores the version next to the code, since every initiator sends 0 there, and the
+    /// length of a read, since aoeping sends 1024.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
         let [version_code] = array(argument, VERSION_COMMAND).ok_or(DropReason::TooShort)?;
         let length = array(argument, LENGTH).map(u16::from_be_bytes);
@@ -68,7 +68,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Its code.
+    /// The code of the subcommand.
     pub fn code(&self) -> u8 {
         match *self {
             Self::Read => 0,
@@ -87,50 +87,50 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Writes it. Returns its length; `None` if `out` is too short.
+    /// Writes the argument. Returns its length; `None` if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         Reply { code: self.code(), advert: Advert::default(), string: self.string(), refusal: None }.emit(out)
     }
 }
 
-/// What a target tells about itself. It holds itself to it.
+/// What a target advertises, and keeps to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Advert {
-    /// Requests that an initiator may have under way; 2 at least, or Linux
-    /// never sends the first.
+    /// Number of requests that an initiator may have outstanding. At least 2, or Linux
+    /// never sends the first one.
     pub buffer_count: u16,
-    /// Shown to users, and nothing else.
+    /// Only shown to users.
     pub firmware: u16,
-    /// Most sectors in a frame.
+    /// Maximum number of sectors in a frame.
     pub sectors_per_frame: u8,
 }
 
-/// The answer, and the unsolicited announcement (code 0).
+/// The reply, and the unsolicited announcement (code 0).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply<'a> {
     /// The code of the request.
     pub code: u8,
-    /// What the target tells about itself.
+    /// What the target advertises.
     pub advert: Advert,
-    /// The string now in force.
+    /// The current string.
     pub string: &'a [u8],
-    /// Why a set was refused. The string in force is told even so.
+    /// Why a set was refused. The reply contains the current string even then.
     pub refusal: Option<Error>,
 }
 
 impl<'a> Reply<'a> {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         HEADER_LEN + self.string.len()
     }
 
-    /// Never: it has a header.
+    /// Always false: there is a header.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Writes it. Returns its length; `None` if `out` is too short or the
-    /// string too long.
+    /// Writes the reply. Returns its length; `None` if `out` is too short or the string
+    /// too long.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         if self.string.len() > STRING_LEN_MAX {
             return None;
@@ -144,7 +144,7 @@ impl<'a> Reply<'a> {
         Some(self.len())
     }
 
-    /// Reads the argument of a response.
+    /// Parses the argument of a response.
     pub fn parse(argument: &'a [u8], refusal: Option<Error>) -> Option<Self> {
         let length = array(argument, LENGTH).map(u16::from_be_bytes)?;
         let [version_code] = array(argument, VERSION_COMMAND)?;

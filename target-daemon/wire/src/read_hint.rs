@@ -1,11 +1,11 @@
-//! What a frame will probably ask for, from a quick look at its headers.
-//! Nothing may depend on it, for nothing was checked.
+//! A guess at what a frame will read, from its unchecked headers. Use it for prefetching
+//! only.
 
 use super::aoe::Address;
 use super::bytes::array;
 use super::ether::ETHERTYPE_AOE;
 
-/// ATA commands, requests and replies alike, and the two opcodes of reads.
+/// Code of ATA commands (in requests and replies), and the two read opcodes.
 const ATA: u8 = 0;
 const READS: [u8; 2] = [0x20, 0x24];
 
@@ -16,12 +16,12 @@ pub struct ReadHint {
     pub address: Address,
     /// First sector.
     pub sector: u64,
-    /// How many.
+    /// Number of sectors.
     pub count: u8,
 }
 
 impl ReadHint {
-    /// What an untagged request to read asks for; nothing for any other frame.
+    /// What an untagged read asks for; `None` for any other frame.
     pub fn at(first_piece: &[u8]) -> Option<Self> {
         const HEAD: usize = 36;
         let head: [u8; HEAD] = array(first_piece, 0)?;

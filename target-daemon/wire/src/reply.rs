@@ -1,4 +1,4 @@
-//! A reply: written into the frame of its request, or into any other.
+//! A reply, written over its request or into any other buffer.
 
 use super::aoe::{self, Address, Header};
 use super::bytes::pad;
@@ -6,38 +6,38 @@ use super::ether::Mac;
 use super::identify::{IDENTIFY_LEN, Identity};
 use super::{FRAME_LEN_MIN, ata, mask, query, reserve};
 
-/// What to answer.
+/// The content of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reply<'a> {
-    /// A refusal: a header with the error flag, and nothing else.
+    /// A header with the error flag, without an argument.
     Refusal(aoe::Error),
-    /// The end of an ATA command without data.
+    /// Completion of an ATA command without data.
     Ata(ata::Reply),
-    /// The end of a read, whose data is in the frame already.
+    /// Completion of a read whose data is already in the frame.
     AtaData {
-        /// Its ATA header.
+        /// The ATA header.
         ata: ata::Reply,
-        /// Length of the data.
+        /// Length of the data in bytes.
         bytes: usize,
     },
-    /// The answer to IDENTIFY DEVICE.
+    /// Reply to IDENTIFY DEVICE.
     Identify(ata::Reply, Identity),
-    /// The answer to a query of the config.
+    /// Reply to a config query.
     Query(query::Reply<'a>),
-    /// The answer to a mask list command.
+    /// Reply to a mask list command.
     Mask(mask::Reply<'a>),
-    /// The answer to a reservation command.
+    /// Reply to a reservation command.
     Reserve(reserve::Reply<'a>),
 }
 
 impl Reply<'_> {
-    /// Length of the whole frame, padding included, if it answers a request
-    /// with `l2_len` bytes in front of its AoE header.
+    /// Length of the whole frame, padding included, for a request with `l2_len` bytes
+    /// before its AoE header.
     pub fn frame_len(&self, l2_len: usize) -> usize {
         FRAME_LEN_MIN.max(l2_len + aoe::HEADER_LEN + self.argument_len())
     }
 
-    /// Whether it tells of an error.
+    /// Whether it reports an error.
     pub fn is_error(&self) -> bool {
         match self {
             Self::Ata(ata) | Self::AtaData { ata, .. } | Self::Identify(ata, _) => !ata.is_good(),
@@ -66,15 +66,12 @@ impl Reply<'_> {
         }
     }
 
-    /// Writes the reply of the export at `address` into the first piece of a
-    /// frame, which may be that of the request. `own` is the MAC address of
-    /// the interface that sends it.
+    /// Writes the reply of the export at `address` into the first piece of a frame, which
+    /// may be the request's. `own` is the MAC address of the sending interface.
     ///
-    /// Every byte of the frame is written, except the data of
-    /// [`Reply::AtaData`]: the store puts that at
-    /// [`Header::argument_offset`] + [`ata::HEADER_LEN`], and it may lie in
-    /// other pieces. Returns [`Reply::frame_len`]; `None` if `out` is too
-    /// short.
+    /// Writes every byte of the frame except the data of [`Reply::AtaData`]: the store
+    /// puts that at [`Header::argument_offset`] + [`ata::HEADER_LEN`], and it may extend
+    /// into other pieces. Returns [`Reply::frame_len`]; `None` if `out` is too short.
     pub fn emit(&self, request: &Header, own: Mac, address: Address, out: &mut [u8]) -> Option<usize> {
         let at = request.answer(own, address, self.refusal()).emit(out)?;
         let written = self.emit_argument(out.get_mut(at..)?)?;

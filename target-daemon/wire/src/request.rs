@@ -1,4 +1,4 @@
-//! A request: a header and what its command says.
+//! A request: header and argument.
 
 use super::aoe::{Command, Header};
 use super::bytes::pad;
@@ -18,31 +18,31 @@ pub struct Request<'a> {
 pub enum Body<'a> {
     /// An ATA command.
     Ata {
-        /// Its header.
+        /// The ATA header.
         ata: ata::Request,
-        /// Where its data begins, counted from the start of the frame.
+        /// Offset of the data from the start of the frame.
         payload_offset: usize,
-        /// How many bytes of the frame follow. A frame may have any number of
-        /// them, whatever the command and its count say.
+        /// Number of bytes from there to the end of the frame. It is independent of the
+        /// command and its count.
         payload_len: usize,
     },
-    /// A query of the config.
+    /// A config query.
     Query(query::Request<'a>),
     /// A mask list command.
     Mask(mask::Request<'a>),
     /// A reservation command.
     Reserve(reserve::Request<'a>),
-    /// A command that this target does not have.
+    /// Any command that this target does not implement.
     Unknown(u8),
 }
 
 impl<'a> Request<'a> {
-    /// Reads what follows `header` in its frame.
+    /// Parses what follows `header` in its frame.
     ///
-    /// A frame may lie in several pieces. `frame_head` is the first one, and
-    /// `total_len` the length of the whole frame. The data of an ATA command
-    /// may continue in other pieces; every other command must lie in
-    /// `frame_head` as a whole, and what does not is taken for missing.
+    /// A frame may consist of several pieces. `frame_head` is the first one, `total_len`
+    /// the length of the whole frame. The data of an ATA command may extend into other
+    /// pieces; all other arguments must be entirely in `frame_head`, and bytes outside it
+    /// count as missing.
     pub fn parse(header: &Header, frame_head: &'a [u8], total_len: usize) -> Result<Self, DropReason> {
         let frame = frame_head.get(..total_len).unwrap_or(frame_head);
         let argument = frame.get(header.argument_offset()..).ok_or(DropReason::TooShort)?;
@@ -63,10 +63,10 @@ impl<'a> Request<'a> {
         Ok(Self { header: *header, body })
     }
 
-    /// Writes the request, as an initiator does, all but the data of an ATA
-    /// command: that belongs at `payload_offset`, which must be
-    /// [`Header::argument_offset`] + [`ata::HEADER_LEN`]. Returns the length
-    /// of the whole frame, data included; `None` if `out` is too short.
+    /// Writes the request as an initiator does, except for the data of an ATA command:
+    /// that belongs at `payload_offset`, which must be [`Header::argument_offset`] +
+    /// [`ata::HEADER_LEN`]. Returns the length of the whole frame, data included; `None`
+    /// if `out` is too short.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let at = self.header.emit(out)?;
         let argument = out.get_mut(at..)?;
@@ -86,7 +86,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A request for this command, untagged, with these bytes as argument.
+    /// An untagged request with this command and argument.
     fn frame(command: u8, argument: &[u8]) -> Vec<u8> {
         let header = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xA2, 0x10, 0, 0, 7, 3];
         [&header[..], &[command, 0, 0, 0, 9], argument].concat()

@@ -13,30 +13,31 @@ use super::DropReason;
 use super::bytes::{array, put};
 use super::ether::Mac;
 
-/// Bytes in front of the addresses.
+/// Bytes before the addresses.
 pub const HEADER_LEN: usize = 2;
-/// Bytes in an address.
+/// Length of an address in bytes.
 pub const MAC_LEN: usize = 6;
-/// Longest list: a reply with all of it fits an MTU of 1500.
+/// Maximum length of the list: a reply with all entries fits in an MTU of 1500.
 pub const ENTRIES_MAX: usize = 240;
 
-/// What a request asks.
+/// The subcommand of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// Tell the list.
+    /// Return the list.
     Read,
-    /// Reserve for these, if nobody else has reserved. None releases.
+    /// Reserve for these, unless another initiator holds the reservation. An empty list
+    /// releases.
     Set(Macs<'a>),
-    /// Reserve for these.
+    /// Reserve for these unconditionally.
     ForceSet(Macs<'a>),
-    /// A set with more addresses than the frame has room for.
+    /// A set that announces more addresses than the frame holds.
     Overrun,
-    /// A code that has no meaning.
+    /// A code that is not defined.
     Unknown(u8),
 }
 
 impl<'a> Request<'a> {
-    /// Reads an argument. The count of a read means nothing.
+    /// Parses an argument. Ignores the count of a read.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
         let [code, count]: [u8; HEADER_LEN] = array(argument, 0).ok_or(DropReason::TooShort)?;
         let macs = argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * MAC_LEN));
@@ -49,7 +50,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Its code; of an overrun, that of a set.
+    /// The code of the subcommand; an overrun has that of a set.
     pub fn code(&self) -> u8 {
         match *self {
             Self::Read => 0,
@@ -59,7 +60,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Writes it. Returns its length; `None` if `out` is too short, or for an
+    /// Writes the argument. Returns its length; `None` if `out` is too short, or for an
     /// overrun, which cannot be written.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         let (code, macs): (_, &[u8]) = match *self {
@@ -75,23 +76,23 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The addresses of a set: whole ones, 255 at most.
+/// The addresses of a set: complete ones, at most 255.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Macs<'a>(&'a [u8]);
 
 impl<'a> Macs<'a> {
-    /// Takes as many as there are whole ones in `bytes`, 255 at most.
+    /// Takes the complete addresses in `bytes`, at most 255.
     pub fn new(bytes: &'a [u8]) -> Self {
         let count = (bytes.len() / MAC_LEN).min(usize::from(u8::MAX));
         Self(bytes.get(..count * MAC_LEN).unwrap_or(&[]))
     }
 
-    /// One after the other.
+    /// Iterates over the addresses in order.
     pub fn iter(&self) -> impl Iterator<Item = Mac> + Clone + use<'a> {
         self.0.chunks_exact(MAC_LEN).filter_map(|bytes| array(bytes, 0).map(Mac))
     }
 
-    /// How many there are.
+    /// Number of addresses.
     pub fn len(&self) -> usize {
         self.0.len() / MAC_LEN
     }
@@ -102,28 +103,28 @@ impl<'a> Macs<'a> {
     }
 }
 
-/// The answer: the list now in force.
+/// The reply, with the current list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply<'a> {
     /// The code of the request.
     pub code: u8,
-    /// [`ENTRIES_MAX`] at most.
+    /// At most [`ENTRIES_MAX`].
     pub macs: &'a [Mac],
 }
 
 impl Reply<'_> {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         HEADER_LEN + self.macs.len() * MAC_LEN
     }
 
-    /// Never: it has a header.
+    /// Always false: there is a header.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Writes it. Returns its length; `None` if `out` is too short or the
-    /// list too long.
+    /// Writes the reply. Returns its length; `None` if `out` is too short or the list too
+    /// long.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         put(out, 0, &[self.code, u8::try_from(self.macs.len()).ok()?])?;
         let macs = out.get_mut(HEADER_LEN..self.len())?;

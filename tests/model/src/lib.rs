@@ -1,8 +1,8 @@
-//! What xblade's threads share, over loom's locks and atomics: the sources of the
-//! daemon themselves, compiled a second time with another `crate::sync`. The
-//! package is not the daemon's because loom's types work in its models only.
+//! xblade's data shared between threads, over loom's locks and atomics: the sources of
+//! the daemon itself, compiled a second time with another `crate::sync`. It is a separate
+//! package because loom's types only work inside its models.
 //!
-//! The daemon's rings and memory are not here: [`ring`] has what stands for them.
+//! The daemon's rings and UMEM are not included: [`ring`] contains replacements.
 
 #[path = "../../../target-daemon/target/src/worker/asleep.rs"]
 pub mod asleep;

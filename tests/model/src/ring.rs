@@ -9,23 +9,23 @@ pub mod rings;
 #[path = "../../../target-daemon/ring/src/shared_queues.rs"]
 pub mod shared_queues;
 
-/// Short, so that few steps show all.
+/// Small, so that few steps cover everything.
 pub const BATCH: usize = 2;
 
 /// A UMEM whose addresses are the numbers of its chunks.
 #[derive(Debug)]
 pub struct Umem {
-    /// How many there are.
+    /// Number of chunks.
     pub chunks: u32,
 }
 
 impl Umem {
-    /// The chunk at an address that the kernel has given.
+    /// The chunk at an address from the kernel.
     pub fn chunk_at(&self, addr: u64) -> Option<u32> {
         u32::try_from(addr).ok().filter(|chunk| *chunk < self.chunks)
     }
 
-    /// The chunk of an address of ours.
+    /// The chunk at one of our own addresses.
     pub fn chunk_of(&self, addr: u32) -> u32 {
         addr
     }

@@ -1,26 +1,26 @@
-//! In place of the daemon's `sync`: loom's locks, and its atomics with mistakes to
-//! plant in them.
+//! Replaces the daemon's `sync`: loom's locks, and its atomics with optional planted
+//! mistakes.
 
 use std::cell::Cell;
 
 pub use loom::sync::{Mutex, MutexGuard};
 pub use std::sync::{PoisonError, TryLockError};
 
-/// What a source could have got wrong.
+/// Mistakes that a source could contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mistake {
     /// Loads are relaxed.
     RelaxedLoad,
     /// Stores are relaxed.
     RelaxedStore,
-    /// What reads and writes in one step is relaxed.
+    /// Read-modify-write operations are relaxed.
     RelaxedUpdate,
-    /// It is a load, and then a store.
+    /// A read-modify-write operation is a load followed by a store.
     TornUpdate,
 }
 
 thread_local! {
-    // loom's threads all run on the thread that runs the model.
+    // loom runs all its threads on the thread that runs the model.
     static PLANTED: Cell<Option<Mistake>> = const { Cell::new(None) };
 }
 
@@ -33,7 +33,7 @@ fn planted(mistake: Mistake) -> bool {
     PLANTED.get() == Some(mistake)
 }
 
-/// Atomics with as much of an interface as the sources use.
+/// The part of the interface of atomics that the sources use.
 pub mod atomic {
     pub use std::sync::atomic::Ordering;
 
@@ -45,29 +45,29 @@ pub mod atomic {
 
     macro_rules! atomic {
         ($name:ident, $value:ty) => {
-            /// loom's, unless a mistake is planted.
+            /// loom's type, unless a mistake is planted.
             #[derive(Debug, Default)]
             pub struct $name(loom::sync::atomic::$name);
 
             impl $name {
-                /// With this value at first.
+                /// An atomic with this initial value.
                 pub fn new(value: $value) -> Self {
                     Self(loom::sync::atomic::$name::new(value))
                 }
 
-                /// Its value.
+                /// Loads the value.
                 #[track_caller]
                 pub fn load(&self, ordering: Ordering) -> $value {
                     self.0.load(unless(Mistake::RelaxedLoad, ordering))
                 }
 
-                /// Gives it a value.
+                /// Stores a value.
                 #[track_caller]
                 pub fn store(&self, value: $value, ordering: Ordering) {
                     self.0.store(value, unless(Mistake::RelaxedStore, ordering));
                 }
 
-                /// Gives it a value, and returns the one before.
+                /// Stores a value and returns the previous one.
                 #[track_caller]
                 pub fn swap(&self, value: $value, ordering: Ordering) -> $value {
                     if planted(Mistake::TornUpdate) {
@@ -78,11 +78,11 @@ pub mod atomic {
                     self.0.swap(value, unless(Mistake::RelaxedUpdate, ordering))
                 }
 
-                /// Gives it a value if it has another one.
+                /// Stores `new` if the value is `current`.
                 ///
                 /// # Errors
                 ///
-                /// The value that it has instead.
+                /// The actual value, if it differs.
                 #[track_caller]
                 pub fn compare_exchange(
                     &self,

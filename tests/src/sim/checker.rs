@@ -1,31 +1,29 @@
-//! Whether what was read from a sector can be explained by what was written to
-//! it: the test of Gibbons and Korach for a register whose writes differ, and what
-//! still holds for a value that was written more than once.
+//! Checks whether the writes to a sector explain what was read from it: the test of
+//! Gibbons and Korach for a register whose writes all have different values, and a weaker
+//! one for values written more than once.
 //!
-//! A write and the reads that returned it form a cluster. Somewhere each
-//! operation takes effect at one moment between its begin and its end, so the
-//! register holds the value of a cluster at least from the first end in it to
-//! the last begin (its zone, *forward* if that is later), and where no forward
-//! zone comes out, at some moment in between (*backward*). Then everything can
-//! be explained if and only if no two forward zones overlap and no backward
-//! zone lies inside a forward one.
+//! A write and the reads that returned its value form a cluster. Each operation takes
+//! effect at one moment between its begin and its end. So the register holds the value of
+//! a cluster at least from the first end in it to the last begin (its zone). If the last
+//! begin is later than the first end, the zone is *forward*; otherwise it is *backward*,
+//! and the value is there at some moment in between. Everything can be explained if and
+//! only if no two forward zones overlap and no backward zone lies inside a forward one.
 //!
-//! A write that was sent again may have been executed more than once, each time
-//! between its begin and its end; AoE has no means against that. Reads that
-//! began before its end may have seen any of these, so they only must not end
-//! before it begins; those that began later have seen the last one, which is
-//! what the cluster is made of. A write that failed, or never ended, may take
-//! effect at any time from its begin on, and never.
+//! A write that was resent may have been executed more than once, each time between its
+//! begin and its end; AoE cannot prevent that. Reads that began before its end may have
+//! seen any of these executions, so they only must not end before it begins. Reads that
+//! began later have seen the last one; they form the cluster. A write that failed or
+//! never ended may take effect at any time from its begin on, or never.
 //!
-//! A value that several writes have written (zeros by discards, the same data after a
-//! reboot) does not say which of them a read has seen. Of such a value this is checked:
-//! none of its operations lies inside the forward zone of another value; and a read of
-//! it has a write that began before the read's end, such that nothing else was there
-//! for certain between the two. Whatever this finds is wrong; it does not find all.
+//! For a value that several writes have written (zeros by discards, the same data after a
+//! reboot) it is unknown which write a read has seen. Only this is checked: none of its
+//! operations lies inside the forward zone of another value; and each read of it has a
+//! write that began before the read's end, with no other value certainly there between
+//! the two. All violations found are real; some are missed.
 
 use super::value::Value;
 
-/// A moment; no two events have the same.
+/// A point in time; no two events share one.
 pub type Moment = u64;
 
 /// How often a write may have taken effect, and when.
@@ -35,18 +33,18 @@ pub enum Executed {
     Once,
     /// At least once between begin and end.
     Often,
-    /// Any number of times from the begin on, or never.
+    /// Any number of times after the begin, or never.
     Open,
 }
 
 /// A write to a sector.
 #[derive(Clone, Copy, Debug)]
 pub struct Write {
-    /// The value.
+    /// The value written.
     pub value: Value,
-    /// When it was sent first.
+    /// When it was first sent.
     pub begin: Moment,
-    /// When its acknowledgement was accepted. Of no meaning for an open one.
+    /// When its acknowledgement was accepted. Meaningless for an open one.
     pub end: Moment,
     /// How often it may have taken effect.
     pub executed: Executed,
@@ -55,49 +53,48 @@ pub struct Write {
 /// A read of a sector.
 #[derive(Clone, Copy, Debug)]
 pub struct Read {
-    /// What it returned.
+    /// The value returned.
     pub value: Value,
-    /// When it was sent first.
+    /// When it was first sent.
     pub begin: Moment,
     /// When its reply was accepted.
     pub end: Moment,
-    /// Its operation, for the report.
+    /// Number of its operation, for the report.
     pub op: u32,
 }
 
 /// Why a history cannot be explained.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wrong {
-    /// This read returned what nobody has written.
+    /// This read returned a value that was never written.
     Unwritten {
         /// The operation that read.
         reader: u32,
-        /// What it returned.
+        /// The value it returned.
         value: Value,
     },
-    /// This read had ended before the write of what it returned began.
+    /// This read ended before the write of its value began.
     Early {
         /// The operation that read.
         reader: u32,
-        /// What it returned.
+        /// The value it returned.
         value: Value,
     },
-    /// Both values were there for some time, and these times overlap: one was
-    /// found again after the other had been written over it.
+    /// Both values were there for some time, and these times overlap: one was read again
+    /// after the other had overwritten it.
     Overlap(Zone, Zone),
-    /// The first value was written over the second one, which was still there
-    /// afterwards.
+    /// The first value overwrote the second one, which was still there afterwards.
     Inside(Zone, Zone),
 }
 
-/// When a value was there.
+/// The time during which a value was there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Zone {
-    /// Which.
+    /// The value.
     pub value: Value,
-    /// First end of an operation with it.
+    /// First end of one of its operations.
     pub first_end: Moment,
-    /// Last begin of an operation with it.
+    /// Last begin of one of its operations.
     pub last_begin: Moment,
 }
 
@@ -107,11 +104,11 @@ impl Zone {
     }
 }
 
-/// Checks one sector, which began with zeros (value 0).
+/// Checks one sector that initially holds zeros (value 0).
 ///
 /// # Errors
 ///
-/// What is wrong, the first that is found.
+/// The first violation found.
 pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
     let mut writes = writes.to_vec();
     writes.push(Write { value: 0, begin: 0, end: 0, executed: Executed::Once });
@@ -124,7 +121,8 @@ pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
     let is_repeated = |read: &Read| repeated.iter().any(|group| group[0].value == read.value);
     let (ambiguous, clear): (Vec<_>, Vec<_>) = reads.iter().copied().partition(is_repeated);
     let forward = check_unique(&unique.concat(), &clear)?;
-    // Each value was there at some moment of these, and for good until something else came.
+    // Each value was certainly there at one of these moments, and then until something
+    // else was written.
     let acknowledged = writes.iter().filter(|write| write.executed != Executed::Open);
     let certain = |read: &&Read| {
         let mut own = writes.iter().filter(|write| write.value == read.value && write.begin < read.end);
@@ -144,7 +142,7 @@ pub fn check(writes: &[Write], reads: &[Read]) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// A read of a value that several writes have written: one of them must explain it.
+/// A read of a value that several writes have written: one of the writes must explain it.
 fn explain(read: &Read, writes: &[Write], evidence: &[Zone]) -> Result<(), Wrong> {
     let mut wrong = Wrong::Early { reader: read.op, value: read.value };
     for write in writes.iter().filter(|write| write.begin < read.end) {
@@ -159,8 +157,8 @@ fn explain(read: &Read, writes: &[Write], evidence: &[Zone]) -> Result<(), Wrong
     Err(wrong)
 }
 
-/// As [`check`], where no two writes have one value; they are sorted by it. Returns the
-/// forward zones, in their order.
+/// As [`check`], for writes that all have different values, sorted by value. Returns the
+/// forward zones in order.
 fn check_unique(writes: &[Write], reads: &[Read]) -> Result<Vec<Zone>, Wrong> {
     let mut zones: Vec<_> = writes.iter().map(Write::zone).collect();
     for read in reads {
@@ -196,9 +194,10 @@ fn check_unique(writes: &[Write], reads: &[Read]) -> Result<Vec<Zone>, Wrong> {
     Ok(forward)
 }
 
-/// This one must not lie inside one of the forward zones.
+/// This zone must not lie inside one of the forward zones.
 fn check_inside(inner: Zone, forward: &[Zone]) -> Result<(), Wrong> {
-    // They do not overlap, so only the last one that begins before it can hold it.
+    // Forward zones do not overlap, so only the last one that begins before it can
+    // contain it.
     let after = forward.partition_point(|zone| zone.first_end < inner.last_begin);
     let outer = after.checked_sub(1).map(|at| forward[at]);
     match outer.filter(|outer| outer.last_begin > inner.first_end) {
@@ -208,7 +207,7 @@ fn check_inside(inner: Zone, forward: &[Zone]) -> Result<(), Wrong> {
 }
 
 impl Write {
-    /// Whether a read of its value has seen what lasted.
+    /// Whether a read of its value has seen its last execution.
     fn counts(&self, read: &Read) -> bool {
         match self.executed {
             Executed::Once => true,

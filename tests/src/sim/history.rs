@@ -1,11 +1,11 @@
-//! What the initiators did, and what became of it.
+//! The operations of the initiators, and their results.
 
 use std::fmt;
 
 use super::checker::{self, Executed, Moment, Read, Write, Wrong};
 use super::value::{self, SECTOR, Value};
 
-/// What an operation asks for.
+/// Kind of operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum What {
     Read,
@@ -16,7 +16,7 @@ pub(super) enum What {
     Query,
     Mask,
     Reserve,
-    /// Sets what the one with the same name reads.
+    /// Sets what the operation with the same name reads.
     Set(Setting),
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Setting {
 impl Setting {
     pub(super) const ALL: [Self; 3] = [Self::Config, Self::Mask, Self::Reservation];
 
-    /// What reads it.
+    /// The operation that reads it.
     pub(super) fn read_by(self) -> What {
         match self {
             Self::Config => What::Query,
@@ -46,7 +46,7 @@ impl What {
         !matches!(self, Self::Query | Self::Mask | Self::Reserve | Self::Set(_))
     }
 
-    /// Its number in a trace.
+    /// Its code in a trace.
     pub(super) fn code(self) -> u64 {
         match self {
             Self::Read => 0,
@@ -62,14 +62,14 @@ impl What {
     }
 }
 
-/// How an operation has ended.
+/// How an operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ended {
     NotYet,
     Good,
     /// With this ATA error.
     Refused(u8),
-    /// Its initiator has given up.
+    /// Its initiator has given up on it.
     GivenUp,
 }
 
@@ -85,25 +85,25 @@ pub(super) struct Op {
     pub(super) ranges: Vec<(u64, u16)>,
     /// What a write writes, or what is set: 0 for nothing.
     pub(super) value: Value,
-    /// It reaches beyond the end of the export.
+    /// It extends beyond the end of the export.
     pub(super) beyond: bool,
-    /// When it was sent first; 0 before.
+    /// When it was first sent; 0 before.
     pub(super) begin: Moment,
     pub(super) end: Moment,
     pub(super) ended: Ended,
-    /// Times that the target may have executed it: copies that are not known to
-    /// have been answered before they were delivered, and crashes.
+    /// Number of times that the target may have executed it: copies not known to have
+    /// been answered before they were delivered, and crashes.
     pub(super) copies: u32,
-    /// What it read.
+    /// The values read.
     pub(super) values: Vec<Value>,
-    /// Copies that were not delivered while another one was being served.
+    /// Copies that were not delivered while another one was in service.
     pub(super) served: u32,
-    /// A copy is being served.
+    /// A copy is in service.
     pub(super) in_service: bool,
 }
 
 impl Op {
-    /// An operation that was not sent yet.
+    /// An operation that has not been sent yet.
     pub(super) fn new(initiator: usize, export: usize, what: What) -> Self {
         Self {
             initiator,
@@ -129,19 +129,19 @@ impl Op {
         own || self.ranges.iter().any(|(first, count)| *first <= lba && lba < first + u64::from(*count))
     }
 
-    /// Whether two reads or writes touch a sector.
+    /// Whether two reads or writes have a sector in common.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let end = |op: &Self| op.lba + u64::from(op.count);
         self.lba < end(other) && other.lba < end(self)
     }
 
-    /// The sector behind the last one that it covers.
+    /// The sector after the last one that it covers.
     pub(super) fn last(&self) -> u64 {
         let ranges = self.ranges.iter().map(|(first, count)| first + u64::from(*count));
         ranges.max().unwrap_or(0).max(self.lba + u64::from(self.count))
     }
 
-    /// What it puts into the sectors that it covers.
+    /// The write that it does to each sector that it covers.
     fn write(&self) -> Write {
         Write { value: self.value, begin: self.begin, end: self.end, executed: executed(self) }
     }
@@ -158,10 +158,9 @@ impl fmt::Display for Op {
     }
 }
 
-/// Every read must be explained by the writes, and so must what an export holds
-/// in the end.
+/// The writes must explain every read, and the final content of the export.
 pub(super) fn judge(seed: u64, ops: &[Op], export: usize, sectors: u64, holds: &[u8]) -> Result<(), String> {
-    // There were more before it has shrunk.
+    // There were more sectors before it shrank.
     let most = ops.iter().filter(|op| op.export == export && !op.beyond).map(Op::last).max();
     let most = most.unwrap_or(0).max(sectors) as usize;
     let mut writes: Vec<Vec<Write>> = vec![Vec::new(); most];
@@ -201,8 +200,8 @@ pub(super) fn judge(seed: u64, ops: &[Op], export: usize, sectors: u64, holds: &
     Ok(())
 }
 
-/// What was read of a setting must be explained by what was set, and by the moments at
-/// which it was lost.
+/// What was set must explain what was read of a setting, given the moments at which
+/// settings were lost.
 pub(super) fn judge_setting(
     ops: &[Op],
     export: usize,
@@ -238,14 +237,14 @@ fn executed(op: &Op) -> Executed {
     }
 }
 
-/// The violation, and the operations that it is about.
+/// Describes the violation and the operations involved.
 fn explain(ops: &[Op], export: usize, lba: u64, wrong: &Wrong) -> String {
     let values = match wrong {
         Wrong::Unwritten { value, .. } | Wrong::Early { value, .. } => vec![*value],
         Wrong::Overlap(a, b) | Wrong::Inside(a, b) => vec![a.value, b.value],
     };
     let what = match wrong {
-        Wrong::Unwritten { .. } => "a read returned what nobody wrote there",
+        Wrong::Unwritten { .. } => "a read returned what was never written there",
         Wrong::Early { .. } => "a read returned what was written later",
         Wrong::Overlap(..) => "a value was found again after another one had taken its place",
         Wrong::Inside(..) => "an acknowledged write was lost or came too late",

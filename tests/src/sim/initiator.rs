@@ -1,62 +1,61 @@
-//! An initiator that sends, repeats and gives up as the Linux driver does
-//! (`drivers/block/aoe/aoecmd.c`), with the driver's own rules for windows and
-//! timers.
+//! An initiator that sends, resends and gives up like the Linux driver
+//! (`drivers/block/aoe/aoecmd.c`), by the driver's own rules for windows and timers.
 
 use std::collections::VecDeque;
 
 use crate::Mac;
 
-/// Between two looks of the driver at its timers.
+/// Interval at which the driver checks its timers.
 pub(super) const TICK_NS: u64 = 100_000_000;
-/// A request that waits for longer takes the export down.
+/// A request outstanding for longer takes the export down.
 const DEAD_US: u64 = 180_000_000;
-/// Nanoseconds of a jiffy, at 250 a second.
+/// Nanoseconds per jiffy, at 250 per second.
 const JIFFY_NS: u64 = 4_000_000;
-/// Fractions of the averages, as powers of two.
+/// Scale of the averages, as powers of two.
 const AVERAGE_SHIFT: u32 = 8;
 const DEVIATION_SHIFT: u32 = 3;
 
 /// How an initiator numbers its requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tags {
-    /// A counter of 15 bits above 16 bits of a clock; another tag for what is sent again.
+    /// A 15-bit counter above 16 bits of a clock; a resend gets a new tag.
     Linux,
-    /// A counter from 1 below a constant; the same tag for what is sent again.
+    /// A counter from 1 below a constant; a resend keeps its tag.
     Ipxe,
-    /// A counter from 1; the same tag for what is sent again.
+    /// A counter from 1; a resend keeps its tag.
     WinAoe,
 }
 
-/// A host with one export of the target.
+/// A host that uses one export of the target.
 #[derive(Debug)]
 pub(super) struct Initiator {
     /// Its address on each lane of the target.
     pub(super) macs: Vec<Mac>,
     pub(super) export: usize,
     pub(super) tags: Tags,
-    /// What its clock shows at the start.
+    /// Its clock at the start.
     jiffies: u64,
-    /// Lanes that it reaches the target by, in turn.
+    /// The lanes by which it reaches the target, used in turn.
     lanes: Vec<usize>,
     next_lane: usize,
     counter: u16,
     /// In microseconds, times 256 and times 8.
     average: i64,
     deviation: i64,
-    /// The network is never slower than this: nothing is sent again before.
+    /// The network is never slower than this: nothing is resent earlier.
     timeout_min_us: u64,
     window: usize,
     window_max: usize,
     threshold: usize,
     growth: usize,
     flights: Vec<Flight>,
-    /// Timed out, to be sent again when the window has room.
+    /// Timed out, to be resent when the window has room.
     deferred: VecDeque<Flight>,
     /// Not sent yet.
     waiting: VecDeque<u32>,
 }
 
-/// A request that has no answer yet.
+/// A request without a reply yet.
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     op: u32,
@@ -74,18 +73,18 @@ pub(super) struct Sending {
     pub(super) again: bool,
 }
 
-/// What a look at the timers has found.
+/// The result of checking the timers.
 #[derive(Debug, Default)]
 pub(super) struct Expired {
     pub(super) requests: usize,
     pub(super) collapsed: bool,
-    /// It has given up on these.
+    /// The requests that it has given up.
     pub(super) dead: Vec<u32>,
 }
 
 impl Initiator {
-    /// A host with a window of up to `window_max`. It has measured `rtt_us` for
-    /// some time already, or nothing yet.
+    /// A host with a window of up to `window_max`. It has already measured `rtt_us`, or
+    /// nothing yet.
     pub(super) fn new(
         macs: Vec<Mac>,
         export: usize,
@@ -95,7 +94,7 @@ impl Initiator {
         rtt_us: Option<u64>,
         timeout_min_us: u64,
     ) -> Self {
-        // A quarter of a second and two seconds, where nothing was measured.
+        // A quarter of a second and two seconds if nothing was measured.
         let (average, deviation) = rtt_us.map_or((250_000, 2_000_000), |us| (us as i64, us as i64 / 4));
         Self {
             macs,
@@ -118,7 +117,7 @@ impl Initiator {
         }
     }
 
-    /// It has booted: its counter and its clock show this.
+    /// It has booted: counter and clock now have these values.
     pub(super) fn boot(&mut self, counter: u16, jiffies: u64) {
         self.counter = counter;
         self.jiffies = jiffies;
@@ -129,18 +128,17 @@ impl Initiator {
         self.lanes.iter().any(|lane| self.macs[*lane] != self.macs[self.lanes[0]])
     }
 
-    /// Nothing is under way, and nothing is to be sent.
+    /// Nothing is in flight or waiting to be sent.
     pub(super) fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.deferred.is_empty() && self.waiting.is_empty()
     }
 
-    /// Takes a request from above.
+    /// Accepts a request from the layer above.
     pub(super) fn queue(&mut self, op: u32) {
         self.waiting.push_back(op);
     }
 
-    /// The next frame that the window lets out: those to be repeated come
-    /// first.
+    /// The next frame that the window allows; resends come first.
     pub(super) fn next_frame(&mut self, now_ns: u64) -> Option<Sending> {
         if self.flights.len() >= self.window {
             return None;
@@ -176,7 +174,7 @@ impl Initiator {
         (now_ns / JIFFY_NS + self.jiffies) as u32 & 0xFFFF
     }
 
-    /// Looks at the timers.
+    /// Checks the timers.
     pub(super) fn tick(&mut self, now_ns: u64) -> Expired {
         let timeout_us = self.timeout_us();
         let mut expired = Expired::default();
@@ -200,8 +198,8 @@ impl Initiator {
         expired
     }
 
-    /// A reply with this tag: the operation that it ends, and whether that had
-    /// timed out already. `None` if nobody waits for it.
+    /// Handles a reply with this tag: returns the operation that it ends, and whether
+    /// that had already timed out. `None` if no operation waits for it.
     pub(super) fn reply(&mut self, tag: u32, now_ns: u64) -> Option<(u32, bool)> {
         if let Some(at) = self.flights.iter().position(|flight| flight.tag == tag) {
             let flight = self.flights.remove(at);

@@ -1,4 +1,4 @@
-//! How often something worth happening has happened.
+//! Counts of noteworthy events.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::fmt;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 impl Marks {
-    /// It has happened once more.
+    /// Counts an event.
     pub(super) fn hit(&mut self, name: &'static str) {
         self.add(name, 1);
     }
 
-    /// It has happened so many times more.
+    /// Counts `n` events.
     pub(super) fn add(&mut self, name: &'static str, n: u64) {
         *self.0.entry(name).or_default() += n;
     }
@@ -23,7 +23,7 @@ impl Marks {
         other.0.iter().for_each(|(name, n)| self.add(name, *n));
     }
 
-    /// How often this has happened.
+    /// Number of times that this happened.
     pub fn count(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }

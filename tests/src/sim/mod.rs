@@ -9,8 +9,8 @@
 //!
 //! Time passes between two turns of a worker and inside one (`world/inside.rs`).
 //!
-//! A run is drawn from its seed, and nothing else: no time, no threads, no
-//! order of a hash table. The same seed makes the same run, byte for byte.
+//! A run depends only on its seed: not on real time, threads or the order of a hash
+//! table. The same seed makes the same run, byte for byte.
 
 pub mod checker;
 mod history;
@@ -32,12 +32,12 @@ pub use marks::Marks;
 /// How to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// With this bug in the target.
+    /// The bug to plant in the target.
     pub plant: Option<Bug>,
-    /// Write down what happens.
+    /// Whether to record what happens.
     pub trace: bool,
-    /// Look into the disk when a write is acknowledged, rather than only at
-    /// what initiators read.
+    /// Whether to check the disk when a write is acknowledged, in addition to what
+    /// initiators read.
     pub oracles: bool,
 }
 
@@ -47,25 +47,25 @@ impl Default for Options {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Its seed.
     pub seed: u64,
-    /// What must not happen, and did.
+    /// The violation, if one was found.
     pub violation: Option<String>,
-    /// What happened how often.
+    /// Counts of noteworthy events.
     pub marks: Marks,
-    /// Of everything that happened.
+    /// Hash over everything that happened.
     pub hash: u64,
-    /// What happened, if that was asked for.
+    /// What happened, if a trace was requested.
     pub trace: Vec<String>,
-    /// Operations of initiators.
+    /// Number of operations of initiators.
     pub ops: u64,
 }
 
 impl Report {
-    /// The violation, and how to see it again.
+    /// The violation, and how to reproduce it.
     pub fn failure(&self) -> Option<String> {
         let replay = "cargo run -p xblade-tests --release --bin xblade-sim --";
         let (seed, next) = (self.seed, self.seed + 1);

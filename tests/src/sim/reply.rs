@@ -1,4 +1,4 @@
-//! What the target sends, taken apart without the library's own code.
+//! Parses what the target sends, without the library's own code.
 
 use super::history::Setting;
 use super::value::Value;
@@ -44,8 +44,8 @@ impl<'a> Reply<'a> {
         (self.argument[3], self.argument[1])
     }
 
-    /// What a setting is: the number in the string, or in the address that is on the list
-    /// for nobody else; 0 for none.
+    /// The value of a setting: the number in the string, or in the list's one address
+    /// that belongs to no host; 0 for none.
     pub(super) fn setting(&self, setting: Setting) -> Result<Value, String> {
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.strip_prefix("set ")?.parse().ok();
         let (skip, stride, at) = match setting {
@@ -79,7 +79,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The address that stands for what is set, among those on a list.
+/// The address that encodes a value in a list.
 pub(super) fn mac_of(value: Value) -> Mac {
     let [a, b, c, d] = value.to_be_bytes();
     [2, 0xFE, a, b, c, d]

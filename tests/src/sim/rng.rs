@@ -1,6 +1,6 @@
-//! Numbers by a seed.
+//! Random numbers from a seed.
 
-/// A sequence that its seed decides (splitmix64).
+/// A sequence determined by its seed (splitmix64).
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
 
@@ -26,18 +26,18 @@ impl Rng {
         low + self.below(high - low + 1)
     }
 
-    /// True so many times in 10,000.
+    /// True in `rate` of 10,000 cases.
     pub(super) fn hits(&mut self, rate: u32) -> bool {
         rate > 0 && self.below(10_000) < u64::from(rate)
     }
 
-    /// One of these.
+    /// A random element.
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 }
 
-/// Scatters the bits of a number.
+/// Mixes the bits of a number.
 pub(super) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

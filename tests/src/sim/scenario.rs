@@ -1,4 +1,4 @@
-//! What a run is made of, all of it drawn from the seed.
+//! The parameters of a run, all drawn from the seed.
 
 use xblade::store::disk::Persist;
 use xblade_sim::disk::SimConfig;
@@ -6,13 +6,13 @@ use xblade_sim::disk::SimConfig;
 use super::initiator::Tags;
 use super::rng::Rng;
 
-/// One run.
+/// The parameters of one run.
 #[derive(Debug)]
 pub(super) struct Scenario {
     pub(super) workers: u16,
     /// The worker of each lane.
     pub(super) lanes: Vec<u16>,
-    /// The lanes share a queue, and with it their chunks.
+    /// Whether the lanes share a queue, and with it their chunks.
     pub(super) one_queue: bool,
     pub(super) mtu: u32,
     pub(super) chunks: u32,
@@ -21,21 +21,21 @@ pub(super) struct Scenario {
     pub(super) in_flight: u16,
     pub(super) exports: Vec<ExportScene>,
     pub(super) initiators: Vec<InitiatorScene>,
-    /// Operations of all initiators together.
+    /// Number of operations of all initiators together.
     pub(super) ops: u32,
     pub(super) network: NetworkScene,
     /// The lanes whose frames carry the XDP program's stamp.
     pub(super) stamped: Vec<bool>,
-    /// Between two pauses of a worker, on average.
+    /// Average interval between two pauses of a worker.
     pub(super) pause_every_ns: Option<u64>,
-    /// A worker that has nothing to do sleeps, and may wake late; else it spins.
+    /// Whether an idle worker sleeps, and may wake late, instead of spinning.
     pub(super) sleeps: bool,
-    /// Of the points inside a turn, at which time passes.
+    /// How often time passes at a point inside a turn, in 10,000.
     pub(super) inside: u32,
-    /// Between two changes of an export, on average.
+    /// Average interval between two changes of an export.
     pub(super) change_every_ns: Option<u64>,
     pub(super) crash: Option<Crash>,
-    /// The power fails when all is at rest.
+    /// Whether the power fails when everything is at rest.
     pub(super) crash_at_end: bool,
 }
 
@@ -45,9 +45,9 @@ pub(super) struct ExportScene {
     pub(super) sectors: u64,
     pub(super) stable: Persist,
     pub(super) habits: SimConfig,
-    /// Sectors can be forgotten.
+    /// Whether sectors can be discarded.
     pub(super) discards: bool,
-    /// Calls that hang do so until nobody waits any more.
+    /// Whether calls that hang do so until the run comes to rest.
     pub(super) stuck_for_ever: bool,
 }
 
@@ -55,39 +55,39 @@ pub(super) struct ExportScene {
 pub(super) struct InitiatorScene {
     pub(super) export: usize,
     pub(super) window: usize,
-    /// Operations that it has under way at a time.
+    /// Maximum number of operations in flight.
     pub(super) depth: usize,
     pub(super) rtt_us: Option<u64>,
     /// Longest pause between two operations.
     pub(super) think_max_ns: u64,
     pub(super) tags: Tags,
-    /// It has an address for every other lane.
+    /// Whether it has a second address, used on every other lane.
     pub(super) two_addresses: bool,
-    /// When it boots again.
+    /// When it reboots.
     pub(super) reboot_ns: Option<u64>,
 }
 
-/// Rates are in 10,000 frames.
+/// Rates are per 10,000 frames.
 #[derive(Debug)]
 pub(super) struct NetworkScene {
     pub(super) delay_max_ns: u64,
     pub(super) loss: u32,
     pub(super) reply_loss: u32,
-    /// An initiator hears and says nothing for some milliseconds.
+    /// An initiator is cut off for some milliseconds.
     pub(super) burst: u32,
     pub(super) duplicates: u32,
     pub(super) reply_duplicates: u32,
     /// An old frame follows this one.
     pub(super) replays: u32,
-    /// A first delivery comes so late that the request is sent again before.
+    /// A first delivery arrives so late that the request is resent before.
     pub(super) late_first: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crash {
-    /// When so many operations were sent.
+    /// When this many operations have been sent.
     pub(super) after_ops: u32,
-    /// The power fails; else only the process is killed.
+    /// The power fails; otherwise only the process is killed.
     pub(super) power: bool,
     pub(super) down_ns: u64,
 }
@@ -97,7 +97,7 @@ impl Scenario {
         let workers = rng.pick(&[1, 2]);
         let lanes: Vec<_> =
             (0..rng.between(u64::from(workers), 3)).map(|lane| lane as u16 % workers).collect();
-        // All of them, none, or some.
+        // All lanes, none, or some.
         let stamps = rng.pick(&[0, 0, 10_000, 10_000, 5_000]);
         let stamped = lanes.iter().map(|_| rng.hits(stamps)).collect();
         let exports: Vec<_> = (0..rng.pick(&[1, 1, 2])).map(|_| ExportScene::draw(rng, workers)).collect();
@@ -117,7 +117,7 @@ impl Scenario {
             mtu,
             chunks: if small { rng.between(24, 64) as u32 } else { 512 },
             chunk_bytes: if mtu == 1500 { rng.pick(&[2048, 4096]) } else { 4096 },
-            // Not below a batch: a lane posts one as a whole.
+            // At least a batch, because a lane posts one as a whole.
             ring: if small { 64 } else { 256 },
             in_flight: if rng.hits(500) { rng.between(2, 8) as u16 } else { 256 },
             exports,
@@ -135,10 +135,11 @@ impl Scenario {
         }
     }
 
-    /// Whether a write to this export that the disk sees more often than it was
-    /// served was not folded. Not with several lanes: a worker harvests between
-    /// two of them, so a copy that has arrived may still be the next. Nor where workers
-    /// lose time: a write may have ended long before its reply, with copies in the ring.
+    /// Whether a write to this export that reaches the disk more often than it was served
+    /// must have been missed by coalescing. Not with several lanes: a worker harvests
+    /// between two of them, so a copy that has arrived may still be next. Not if workers
+    /// lose time either: a write may have ended long before its reply, with copies in the
+    /// ring.
     pub(super) fn is_plain(&self, export: usize) -> bool {
         let habits = &self.exports[export].habits;
         let loses_time = self.inside > 0 || self.sleeps || self.pause_every_ns.is_some();
@@ -187,7 +188,8 @@ impl InitiatorScene {
         let window =
             if tags == Tags::Linux { rng.pick(&[1, 1, 2, 4, 8, 8, 16, 64]) } else { rng.pick(&[1, 2, 4]) };
         let two_addresses = tags == Tags::Linux && rng.hits(3_000);
-        // What the target knows of such hosts only if they take turns.
+        // The target can only tell that the addresses belong to one host if they take
+        // turns.
         let window = if two_addresses && rng.hits(7_000) { 1 } else { window };
         let reboots = if tags == Tags::Linux { 1_000 } else { 7_000 };
         Self {

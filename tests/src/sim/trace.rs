@@ -1,4 +1,4 @@
-//! What has happened, in order: always hashed, on demand written down.
+//! What happened, in order: always hashed, and recorded on request.
 
 /// Events of one run.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ impl Trace {
         Self { hash: 0xCBF2_9CE4_8422_2325, lines: save.then(Vec::new) }
     }
 
-    /// Something has happened, with these numbers.
+    /// Notes an event with these numbers.
     pub(super) fn note(&mut self, now_ns: u64, what: &'static str, numbers: &[u64]) {
         self.word(now_ns);
         self.bytes(what.as_bytes());
@@ -23,7 +23,7 @@ impl Trace {
         }
     }
 
-    /// These bytes were on the wire.
+    /// Notes bytes that were on the wire.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];

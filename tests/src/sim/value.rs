@@ -1,12 +1,12 @@
-//! What a sector holds: who wrote it, by which operation and where, and 496
-//! bytes that follow from that, so that nothing else passes for it.
+//! The content of a sector: the operation and position that wrote it, and 496 bytes
+//! derived from these, so that nothing else is mistaken for it.
 
 use super::rng::mix;
 
-/// Bytes in a sector.
+/// Bytes per sector.
 pub(crate) const SECTOR: usize = 512;
 
-/// The content of a sector: 0 for zeros, else the number of the operation that
+/// Identifies the content of a sector: 0 for zeros, else the number of the operation that
 /// wrote it, plus one.
 pub(crate) type Value = u32;
 
@@ -28,8 +28,7 @@ pub(crate) fn data(seed: u64, op: u32, lba: u64, count: u8) -> Vec<u8> {
     (lba..lba + u64::from(count)).flat_map(|lba| sector(seed, op, lba)).collect()
 }
 
-/// Whose a sector is that was found at `lba`; an error if nobody writes it
-/// so, there.
+/// The value of the content found at `lba`; an error if no operation writes this there.
 pub(crate) fn parse(seed: u64, lba: u64, bytes: &[u8]) -> Result<Value, String> {
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(0);
@@ -40,7 +39,7 @@ pub(crate) fn parse(seed: u64, lba: u64, bytes: &[u8]) -> Result<Value, String> 
         return Ok(value);
     }
     Err(format!(
-        "sector {lba} holds what nobody wrote there: it begins as if by op {} for {place}",
+        "sector {lba} holds what was never written there: it begins as if by op {} for {place}",
         value.wrapping_sub(1)
     ))
 }

@@ -1,4 +1,4 @@
-//! The run itself: events in the order of a time that nobody waits for.
+//! The run itself: events in the order of a simulated time.
 
 mod changes;
 mod hosts;
@@ -26,14 +26,14 @@ use super::value::{SECTOR, Value};
 use super::{Options, Report};
 use crate::FakeTarget;
 
-/// A worker that does not sleep is turned this often. In truth it spins.
+/// Interval between turns of a worker that does not sleep. In reality it spins.
 const HEARTBEAT_NS: u64 = 10_000_000;
-/// Shorter ones happen all the time.
+/// Shorter pauses happen all the time.
 const PAUSE_MIN_NS: u64 = 100_000;
-/// Far more than a run takes.
+/// Far more than a run needs.
 const EVENTS_MAX: u64 = 3_000_000;
 
-/// Why a run has failed.
+/// Why a run failed.
 type Violation = String;
 
 pub(super) struct World {
@@ -42,57 +42,57 @@ pub(super) struct World {
     scenario: Scenario,
     rng: Rng,
     now_ns: u64,
-    /// Counts what initiators do and hear, to tell before from after.
+    /// Counts what initiators do and hear, to order events.
     moment: u64,
     events: BTreeMap<(u64, u64), Event>,
-    /// Events that were ever scheduled.
+    /// Number of events ever scheduled.
     scheduled: u64,
     trace: Trace,
     marks: Marks,
     disks: Vec<SimDisk>,
-    /// What the workers share; `None` while it is down.
+    /// What the workers share; `None` while the target is down.
     target: Option<FakeTarget>,
-    /// `None` for one that is inside a turn, or down.
+    /// `None` for a worker that is inside a turn or down.
     workers: Vec<Option<Worker<FakeRings>>>,
-    /// What the control thread asks of each.
+    /// Commands from the control thread to each worker.
     commands: Vec<VecDeque<Command>>,
-    /// Starts of the target.
+    /// Number of starts of the target.
     starts: u32,
     turns: Vec<Turns>,
-    /// What is being done to an export.
+    /// The change to an export in progress.
     change: Option<Change>,
     /// An index that no export of any worker has had.
     free_index: u16,
-    /// No new operations on this export.
+    /// This export gets no new operations.
     halted: Option<usize>,
-    /// Events and turns so far.
+    /// Number of events and turns so far.
     steps: u64,
-    /// What must not happen, and did.
+    /// The violation, if one was found.
     failed: Option<Violation>,
     /// Since when each export must refuse writes.
     refusing: Vec<Option<u64>>,
     hosts: Vec<Host>,
     ops: Vec<Op>,
-    /// Operations still to be issued.
+    /// Number of operations still to be issued.
     left: u32,
-    /// Those who issue them, one at a time each.
+    /// Number of issuers; each issues one operation at a time.
     issuers: usize,
     tags: HashMap<(usize, u32), Tag>,
-    /// Writes that were sent not long ago, to be sent once more.
+    /// Writes sent recently, to be replayed.
     past: VecDeque<Rc<Sent>>,
-    /// The last write to each export that was done, and was sent more than
-    /// once: a copy of it may still wait somewhere.
+    /// The last completed write to each export that was sent more than once: a copy of it
+    /// may still be waiting somewhere.
     repeated: Vec<Option<(u64, u8)>>,
-    /// For each export and setting: what it was to be set to, since that last succeeded.
+    /// For each export and setting: the values attempted since a set last succeeded.
     set_to: Vec<[Vec<Value>; 3]>,
-    /// The sets that are under way.
+    /// The sets in flight.
     setting: Vec<[Option<u32>; 3]>,
-    /// When all settings were lost.
+    /// The moments at which all settings were lost.
     settings_lost: Vec<Moment>,
     resting: bool,
 }
 
-/// When a worker is turned.
+/// When a worker has its turns.
 #[derive(Clone, Copy, Debug)]
 struct Turns {
     next_ns: u64,
@@ -102,29 +102,30 @@ struct Turns {
 struct Host {
     linux: Initiator,
     dead: bool,
-    /// Nothing is heard from it until then.
+    /// It hears nothing until then.
     silent_until_ns: u64,
-    /// Replies that the target has sent it, each to a newer request than all before,
-    /// since the target or the host has started: by then it knows the host's tags.
+    /// Number of replies that the target has sent it, each to a newer request than all
+    /// before, since the target or the host started: after enough of them the target
+    /// knows the host's tags.
     in_order: u32,
     newest_answered: u32,
-    /// Boots so far, and the operations since the last one.
+    /// Number of boots so far, and the operations since the last one.
     boots: u32,
     since_boot: Vec<u32>,
-    /// It is to boot, and issues nothing any more.
+    /// It is about to reboot, and issues nothing.
     halted: bool,
-    /// How often it looks whether it can.
+    /// Number of checks left whether it can reboot.
     patience: u32,
-    /// The request that it boots with, until that is answered.
+    /// The IDENTIFY sent at boot, until it is answered.
     booting: Option<u32>,
-    /// What it does again after it has booted.
+    /// The operations to repeat after the reboot.
     script: VecDeque<u32>,
-    /// Last delivery on its link to, and from, each lane.
+    /// Time of the last delivery on its link to, and from, each lane.
     to_lane_ns: Vec<u64>,
     from_lane_ns: Vec<u64>,
 }
 
-/// A frame that an initiator has sent.
+/// A frame sent by an initiator.
 #[derive(Debug)]
 struct Sent {
     host: usize,
@@ -133,12 +134,12 @@ struct Sent {
     lane: usize,
     bytes: Vec<u8>,
     sent_ns: u64,
-    /// Starts of the target and of the host at that time.
+    /// Number of starts of the target, and of boots of the host, when it was sent.
     start: u32,
     boot: u32,
 }
 
-/// What is known of a tag that was sent.
+/// What is known about a tag that was sent.
 #[derive(Debug)]
 struct Tag {
     op: u32,
@@ -164,11 +165,11 @@ enum Event {
     Change,
 }
 
-/// Which delivery of a frame it is.
+/// Kind of delivery of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Copy {
     First,
-    /// A first delivery after a delay in the network.
+    /// A first delivery that was delayed in the network.
     Late,
     Duplicate,
     Replay,
@@ -226,7 +227,7 @@ impl World {
         world
     }
 
-    /// All of it, to the end.
+    /// Runs everything to the end.
     pub(super) fn run(self) -> Report {
         let mut world = *inside::play(Box::new(self));
         let result = match world.failed.take() {
@@ -270,7 +271,7 @@ impl World {
         Ok(())
     }
 
-    /// Schedules what begins by itself.
+    /// Schedules the events that start by themselves.
     fn start_trouble(&mut self) {
         if let Some(every_ns) = self.scenario.pause_every_ns {
             for worker in 0..self.turns.len() {
@@ -295,13 +296,13 @@ impl World {
         }
     }
 
-    /// How long a worker gets no time.
+    /// How long a worker is not scheduled.
     fn draw_pause(&mut self) -> u64 {
         let longest_ns = self.rng.pick(&[5_000_000, 50_000_000, 300_000_000]);
         self.rng.between(PAUSE_MIN_NS, longest_ns)
     }
 
-    /// A worker gets no time, between two turns.
+    /// Pauses a worker between two turns.
     fn pause(&mut self, worker: usize) {
         let several = self.turns.len() > 1;
         let pause_ns = self.draw_pause();
@@ -320,8 +321,7 @@ impl World {
         }
     }
 
-    /// No initiator wants anything more: no more trouble, and what is under way
-    /// comes to its end.
+    /// All initiators are done: stops causing trouble, and finishes what is in flight.
     fn rest(&mut self) {
         self.resting = true;
         for disk in &self.disks {
@@ -343,7 +343,7 @@ impl World {
             && !self.events.values().any(traffic)
     }
 
-    /// What keeps it from coming to rest.
+    /// Describes what keeps the run from coming to rest.
     fn tell_unrest(&self) -> String {
         let commands: usize = self.commands.iter().map(VecDeque::len).sum();
         let busy = self.workers.iter().filter(|worker| worker.as_ref().is_none_or(Worker::is_busy)).count();
@@ -361,7 +361,7 @@ impl World {
         self.workers.iter().any(busy) || self.commands.iter().any(|commands| !commands.is_empty())
     }
 
-    /// Everything must add up, and every read be explained.
+    /// Everything must add up, and every read must be explained.
     fn judge(&mut self) -> Result<(), Violation> {
         self.check_at_rest()?;
         for export in 0..self.disks.len() {

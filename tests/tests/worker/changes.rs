@@ -1,4 +1,4 @@
-//! Exports that come and go between two turns, and what is kept before it is
+//! Attaching and detaching exports between two turns, and saving state before it is
 //! acknowledged.
 
 use crossbeam_channel::bounded;
@@ -28,7 +28,7 @@ fn runtime(at: Address, store: impl Store + 'static) -> ExportRuntime {
     ExportRuntime::new(Export::new(settings, Box::new(store)), 64, &[])
 }
 
-/// Attaches the export to worker 0; all workers know.
+/// Attaches the export to worker 0, and updates the directory of all workers.
 fn add(target: &mut FakeTarget, at: Address, index: u16, store: &FakeStore) {
     let owner = Owner { worker: 0, export: index };
     target.workers[0].attach(index, runtime(at, store.clone()));
@@ -55,7 +55,7 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
     target.workers[0].detach(3, to);
     target.settle();
     assert!(from.try_recv().is_err(), "its store has not finished");
-    // Nothing new comes to it, and the other one does not notice.
+    // It gets no new requests, and the other export is unaffected.
     target.deliver(0, &read(SECOND, 2, 0, 1).bytes());
     let other = read(DISK, 3, 0, 1);
     assert_eq!(target.channels(0, &other.bytes()), [good(&other, &[0; 512])]);
@@ -69,8 +69,8 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
     target.assert_at_rest();
 }
 
-/// A request that comes by a directory which is not in force any more meets an
-/// index that is free, or another export there: neither takes it.
+/// A request routed by an outdated directory meets a free index, or another export there:
+/// it is not executed in either case.
 #[test]
 fn a_request_for_an_export_that_is_gone_gets_no_answer() {
     for next in [None, Some((7, 7))] {
@@ -80,7 +80,7 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
             plan.workers = 2;
         });
         let (to, from) = bounded(1);
-        // Worker 1 hands it over; worker 0 takes it when the index is free.
+        // Worker 1 hands it over; worker 0 receives it when the index is free.
         target.deliver(1, &on_lane(1, write(DISK, 1, 8, &pattern(1, 8, 1))).bytes());
         target.workers[1].turn(&target.clock);
         target.workers[0].detach(0, to);
@@ -98,7 +98,7 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
     }
 }
 
-/// An export is reopened: what was answered before is known after it.
+/// An export is reopened: what was answered before is still known.
 #[test]
 fn a_copy_is_known_after_its_export_was_reopened() {
     let store = store(Order::Submitted, 64);
@@ -118,8 +118,8 @@ fn a_copy_is_known_after_its_export_was_reopened() {
     target.assert_at_rest();
 }
 
-/// Another worker may go by the old directory for a moment: what it hands over to
-/// an export that leaves, and still has something under way, is not executed.
+/// Another worker may use the old directory for a moment: what it hands over to a leaving
+/// export that still has requests in flight is not executed.
 #[test]
 fn an_export_that_leaves_takes_nothing_new() {
     let store = store(Order::Manual, 64);
@@ -148,8 +148,8 @@ fn an_export_that_leaves_takes_nothing_new() {
     target.assert_at_rest();
 }
 
-/// A write to the export that has the index now is new, though one just like it
-/// was answered by the export that had it before.
+/// A write to the export that has the index now is new, even if the export that had it
+/// before answered an identical one.
 #[test]
 fn an_export_does_not_inherit_the_past_of_its_index() {
     let (old, new) = (store(Order::Submitted, 64), store(Order::Submitted, 64));
@@ -179,7 +179,7 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
     assert_eq!(target.channels(0, &seen.bytes()), [done(&seen, 0)], "reads go on");
     let save = writer.try_recv().unwrap();
     assert_eq!(save.saved.config, b"mail");
-    // Sent again, for the host has had no answer: it waits as well.
+    // Resent, because the host has had no reply: it waits as well.
     let again = ask(3, 3, b"mail");
     assert_eq!(target.channels(0, &again.bytes()), Vec::<Vec<u8>>::new());
     target.workers[0].saved(SaveAck { export: 0, number: save.number + 1, revision: save.revision });
@@ -192,7 +192,7 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
     target.assert_at_rest();
 }
 
-/// Each answer waits for its own revision, not for the first that is kept.
+/// Each reply waits for its own revision, not for the first one saved.
 #[test]
 fn a_revision_that_is_kept_answers_no_later_one() {
     let store = store(Order::Submitted, 64);
@@ -204,7 +204,7 @@ fn a_revision_that_is_kept_answers_no_later_one() {
     for ask in &asks {
         assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     }
-    // The first, and then the last, which has the second in it.
+    // First the first one, then the last, which includes the second.
     let keeps: Vec<_> = writer.try_iter().collect();
     for (save, answered) in [(&keeps[0], &asks[..1]), (&keeps[2], &asks[1..])] {
         target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });

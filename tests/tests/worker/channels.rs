@@ -9,7 +9,7 @@ use xblade_tests::{BROADCAST, ExportPlan, FakeTarget, HOST, OTHER_HOST, Plan, TA
 
 use crate::{DISK, SECOND, good, read, store, write};
 
-/// Four lanes for two workers, which own an export each.
+/// Four lanes for two workers, which own one export each.
 pub fn pair(order: Order) -> (FakeTarget, [FakeStore; 2]) {
     let stores = [store(order, 64), store(order, 64)];
     let exports = vec![
@@ -20,7 +20,7 @@ pub fn pair(order: Order) -> (FakeTarget, [FakeStore; 2]) {
     (FakeTarget::new(plan), stores)
 }
 
-/// The same request as it would come in on another lane.
+/// The same request as it would arrive on another lane.
 pub fn on_lane(lane: u8, ask: Ask) -> Ask {
     let [a, b, c, d, e, f] = TARGET_MAC;
     Ask { dst: [a, b, c, d, e, f + lane], ..ask }
@@ -112,8 +112,8 @@ fn exports_are_announced_on_one_interface_to_those_who_are_to_hear() {
     target.assert_at_rest();
 }
 
-/// 4096 requests wait for a worker that is busy; more are dropped, and counted
-/// by the one that could not hand them over.
+/// 4096 requests wait for a busy worker; more are dropped, and counted by the worker that
+/// could not hand them over.
 #[test]
 fn a_full_channel_drops_and_counts() {
     let second = store(Order::Submitted, 256);

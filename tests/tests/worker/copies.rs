@@ -1,5 +1,4 @@
-//! Writes that come more than once: the same one while it is under way, and a
-//! copy of one that has been answered.
+//! Duplicate writes: of a write in flight, and of one that has been answered.
 
 use xblade::store::{IoError, Kind};
 use xblade_sim::store::Order;
@@ -29,7 +28,7 @@ pub fn a_write_that_is_under_way_is_done_once_and_answered_to_everybody() {
         send(&mut target, &asks);
         assert_eq!(store.submitted().len(), 1);
         assert_eq!(target.count(|c| (c.folded, c.waited).0), 3);
-        assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "nobody before the store has done it");
+        assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "none before the store has completed it");
         if let Err(fault) = result {
             store.fail_next(Kind::Write, fault);
         }
@@ -42,7 +41,7 @@ pub fn a_write_that_is_under_way_is_done_once_and_answered_to_everybody() {
     }
 }
 
-/// What differs in sectors, length or one byte is another write.
+/// A difference in sectors, length or one byte makes it another write.
 #[test]
 fn only_the_same_write_is_folded() {
     let store = store(Order::Manual, 64);
@@ -70,8 +69,8 @@ fn only_the_same_write_is_folded() {
     target.assert_at_rest();
 }
 
-/// Old, new, old again: the second old one belongs to the first, which nobody
-/// has heard of yet. The new one stays.
+/// Old, new, old again: the second old one is coalesced with the first, which has not
+/// been answered yet. The new data stays.
 #[test]
 pub fn a_resend_that_comes_behind_a_newer_write_does_not_undo_it() {
     let store = store(Order::Manual, 64);
@@ -89,8 +88,8 @@ pub fn a_resend_that_comes_behind_a_newer_write_does_not_undo_it() {
     target.assert_at_rest();
 }
 
-/// The host waits for its newest tag, so that is always among those answered;
-/// the places of the export are not used up, and no frame is lost.
+/// The host waits for its newest tag, so that is always among those answered; the entries
+/// of the export are not used up, and no frame is lost.
 #[test]
 pub fn followers_are_bounded() {
     let store = store(Order::Manual, 64);
@@ -109,7 +108,7 @@ pub fn followers_are_bounded() {
     target.assert_at_rest();
 }
 
-/// A transient fault answers nobody: the resend is done anew.
+/// After a transient error none is answered, and the resend is executed.
 #[test]
 fn followers_of_a_transient_fault_are_not_answered() {
     let store = store(Order::Manual, 64);
@@ -129,7 +128,8 @@ fn followers_of_a_transient_fault_are_not_answered() {
     assert_eq!(target.count(|c| c.repeated), 0);
 }
 
-/// Followers leave by the lanes that they came in on, whoever owns the export.
+/// Coalesced writes are answered on the lanes that received them, whichever worker owns
+/// the export.
 #[test]
 fn followers_of_other_workers_go_home() {
     let (mut target, stores) = pair(Order::Manual);
@@ -148,7 +148,7 @@ fn followers_of_other_workers_go_home() {
     target.assert_at_rest();
 }
 
-/// The network delivers the first write once more, after the second one.
+/// The network delivers the first write again after the second one.
 fn copy_after_newer(target: &mut FakeTarget, store: &xblade_sim::FakeStore, wait_ns: u64) -> Vec<u8> {
     let (old, new) = (pattern(1, 0, 8), pattern(2, 0, 8));
     let first = write(DISK, 1, 0, &old);
@@ -172,8 +172,8 @@ pub fn a_late_copy_does_not_bring_back_old_data() {
     assert_eq!(store.executed().len(), 2);
 }
 
-/// After 4 s it is forgotten: networks hold no frame for longer, and a host that boots
-/// may begin with the same tags.
+/// After 4 s it is forgotten: networks do not hold frames longer, and a host that boots
+/// may start with the same tags.
 #[test]
 fn what_is_too_long_ago_is_executed() {
     let store = store(Order::Submitted, 64);
@@ -182,7 +182,7 @@ fn what_is_too_long_ago_is_executed() {
     assert_eq!(target.count(|c| c.repeated), 0);
 }
 
-/// A follower's tag is as good as its leader's; so is the error.
+/// The tag of a coalesced write counts like that of its leader; so does an error.
 #[test]
 pub fn copies_of_followers_and_of_failed_writes_are_answered_as_those_were() {
     let store = store(Order::Manual, 64);
@@ -207,7 +207,7 @@ pub fn copies_of_followers_and_of_failed_writes_are_answered_as_those_were() {
     target.assert_at_rest();
 }
 
-/// A tool that knows one tag only: its third write is no copy of its first.
+/// A tool that uses a single tag: its third write is not a duplicate of its first.
 #[test]
 fn a_host_with_one_tag_for_everything_loses_nothing() {
     let (a, b) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -220,7 +220,7 @@ fn a_host_with_one_tag_for_everything_loses_nothing() {
             assert_eq!(store.bytes()[..512], data[..]);
         }
         assert_eq!(target.count(|c| c.tags_reused), 1);
-        // Nor later, and nobody else is suspected.
+        // Nor later, and no other host is affected.
         for data in [&a, &b, &a] {
             target.channels(0, &write(DISK, 7, 0, data).bytes());
             assert_eq!(store.bytes()[..512], data[..]);
@@ -233,7 +233,7 @@ fn a_host_with_one_tag_for_everything_loses_nothing() {
     }
 }
 
-/// The two disks of a mirror, on a Linux host, may well use the same tag.
+/// The two disks of a mirror on a Linux host may use the same tag.
 #[test]
 fn each_export_has_tags_of_its_own() {
     let exports = [DISK, SECOND].map(|at| xblade_tests::ExportPlan::new(at, store(Order::Submitted, 64)));
@@ -248,8 +248,8 @@ fn each_export_has_tags_of_its_own() {
     target.assert_at_rest();
 }
 
-/// iPXE and WinAoE begin with the same tags each time they start. What such a host writes
-/// after a reboot is no copy of what it wrote before, however soon.
+/// iPXE and WinAoE start with the same tags each time. What such a host writes after a
+/// reboot is no duplicate of what it wrote before, however soon.
 #[test]
 fn a_host_that_has_booted_is_not_taken_for_its_past() {
     let (a, b) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -271,7 +271,7 @@ fn a_host_that_has_booted_is_not_taken_for_its_past() {
     target.assert_at_rest();
 }
 
-/// The network delivers an IDENTIFY twice: its host has not booted.
+/// The network delivers an IDENTIFY twice: its host has not rebooted.
 #[test]
 pub fn a_copy_of_identify_ends_no_memory() {
     let store = store(Order::Submitted, 64);
@@ -283,7 +283,7 @@ pub fn a_copy_of_identify_ends_no_memory() {
         assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
     assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "the old one has come back");
-    // After a second it may have booted.
+    // After a second it may have rebooted.
     target.clock.0.set(6_000_000_000);
     for ask in [&identify, &old] {
         assert_eq!(target.channels(0, &ask.bytes()).len(), 1);

@@ -1,4 +1,4 @@
-//! Every byte goes where it belongs, however its frame is cut.
+//! Every byte ends up in the right place, however its frame is split.
 
 use xblade_sim::store::Order;
 use xblade_tests::frame::Ask;
@@ -8,8 +8,8 @@ use crate::{DISK, SECTORS, good, read, store, target, write};
 
 const TAGS: [&[u8]; 3] = [&[], &[0x81, 0, 0xE0, 0x64], &[0x88, 0xA8, 0x20, 0x07, 0x81, 0, 0x60, 0x08]];
 
-/// Every count, at both sizes of chunks, behind any number of tags. With
-/// chunks of 2 KiB the longest frame has five pieces.
+/// Every count, with both chunk sizes and any number of tags. With chunks of 2 KiB the
+/// longest frame has five pieces.
 #[test]
 fn every_count_is_written_and_read_back() {
     for chunk_bytes in [2048, 4096] {
@@ -40,7 +40,7 @@ fn every_count_is_written_and_read_back() {
     }
 }
 
-/// A read that came with as much as it asks for, or with less, or more.
+/// A read that carries as much data as it asks for, or less, or more.
 #[test]
 fn reads_that_carry_data_are_answered_in_their_own_frames() {
     let store = store(Order::Submitted, 64);

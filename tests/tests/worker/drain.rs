@@ -1,4 +1,4 @@
-//! A worker that ends finishes what is under way, and takes nothing new.
+//! A draining worker finishes what is in flight, and accepts nothing new.
 
 use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
@@ -28,7 +28,7 @@ fn what_is_under_way_is_finished_and_nothing_else() {
     assert_eq!(store.submitted().len(), 2);
 }
 
-/// One worker has nothing to do, but a job of the other one comes.
+/// One worker is idle, but gets a request from the other one.
 #[test]
 fn jobs_of_others_are_finished_too() {
     let second = store(Order::Manual, 64);

@@ -1,4 +1,4 @@
-//! Stores that fail, and stores that lie.
+//! Stores that fail, and stores that report false completions.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -10,8 +10,8 @@ use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 
 use crate::{DISK, SECTORS, good, read, store, target};
 
-/// Each fault has its ATA error. None has the error flag, after which Linux
-/// would wait 180 s.
+/// Each failure has its ATA error. None sets the error flag, after which Linux would wait
+/// 180 s.
 #[test]
 pub fn every_fault_is_an_ata_error() {
     type Count = fn(&Counters) -> u64;
@@ -45,7 +45,7 @@ pub fn every_fault_is_an_ata_error() {
             assert_eq!(target.channels(0, &ask.bytes()), [expected], "{kind:?} {fault:?}");
             assert_eq!(target.count(counter), counted + 1, "{kind:?} {fault:?}");
             let data: &[u8] = if kind == Kind::Read { &store.bytes()[5 * 512..][..8192] } else { &[] };
-            // Another tag: a copy of a write would be answered as that was.
+            // Another tag, because a duplicate of a write would get the same answer.
             let again = Ask { tag: ask.tag + 1, ..ask };
             assert_eq!(target.channels(0, &again.bytes()), [good(&again, data)], "and good again");
         }
@@ -53,7 +53,7 @@ pub fn every_fault_is_an_ata_error() {
     }
 }
 
-/// A store that does nothing, and says what it is told to.
+/// A store that does nothing, and completes the tokens it is sent.
 struct Puppet {
     submitted: Sender<u32>,
     told: Receiver<u32>,
@@ -83,13 +83,13 @@ fn a_completion_that_cannot_be_is_counted_and_answers_nobody() {
         let ask = Ask { tag: turn, ..Ask::new(DISK, ATA, ata(0x34, 1, 1, &[7; 512])) };
         assert_eq!(target.channels(0, &ask.bytes()), [] as [Vec<u8>; 0]);
         let token = tokens.try_recv().unwrap();
-        // Nobody's, of another generation, the one before, beyond the slab.
+        // An unknown index, another generation, the previous one, beyond the slab.
         let lies = [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff];
         lies.iter().for_each(|lie| tell.send(*lie).unwrap());
         target.settle();
         assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "the store has not said so");
         assert!(target.workers[0].is_busy());
-        // The truth, twice.
+        // The true completion, twice.
         tell.send(token).unwrap();
         target.settle();
         assert_eq!(target.sent(0), [good(&ask, &[])]);
@@ -107,7 +107,7 @@ fn a_completion_that_cannot_be_is_counted_and_answers_nobody() {
     assert!(target.workers[0].lanes().all(|lane| lane.check(0).is_ok()));
 }
 
-/// What is refused for its range, count or data is not the store's business.
+/// A request refused for its range, count or data does not reach the store.
 #[test]
 pub fn a_store_sees_only_what_it_has() {
     let store = store(Order::Submitted, 64);
@@ -135,7 +135,7 @@ pub fn a_store_sees_only_what_it_has() {
     target.assert_at_rest();
 }
 
-/// The size that a worker knows is checked again by the store.
+/// The store checks the size again, whatever the worker believes it to be.
 #[test]
 fn a_store_that_has_shrunk_unseen_fails_the_request() {
     let store = store(Order::Submitted, 64);

@@ -1,5 +1,5 @@
-//! Stores that go wrong at random: each request is answered once, with the
-//! error of what befell it, and nothing is left behind.
+//! Stores that fail at random: each request is answered once, with the right error, and
+//! nothing is left behind.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, pattern};
 use crate::{DISK, SECOND, read, store, write};
 
 const EXPORTS: [Address; 2] = [DISK, SECOND];
-/// Of 16 sectors each, so that no two requests of a round overlap.
+/// 16 sectors each, so that no two requests of a round overlap.
 const REGIONS: u64 = 24;
 
 /// What a sector may hold.
 type Possible = Vec<Vec<u8>>;
 
-/// A request, by its tag.
+/// A request; the key is its tag.
 struct Sent {
     ask: Ask,
     export: usize,
@@ -33,9 +33,9 @@ struct World {
     faults: [Faults; 2],
     /// By export and sector.
     held: HashMap<(usize, u64), Possible>,
-    /// Faults of earlier rounds.
+    /// Failures in earlier rounds.
     seen: [usize; 2],
-    /// Sectors that were read and held what they could not.
+    /// Sectors that were read with impossible content.
     wrong: usize,
     seed: u64,
     round: u64,
@@ -66,8 +66,8 @@ impl World {
         (self.seed >> 33) % below
     }
 
-    /// A request for every region of both exports, a flush and an IDENTIFY, all
-    /// under way at once. Writes are drawn, unless the round only reads.
+    /// A request for every region of both exports, a flush and an IDENTIFY, all in flight
+    /// at once. Whether it writes is random, unless `only_reads`.
     fn round(&mut self, only_reads: bool) {
         self.round += 1;
         let mut sent: HashMap<u32, Sent> = HashMap::new();
@@ -103,7 +103,7 @@ impl World {
         let mut replies: HashMap<u32, Vec<u8>> = HashMap::new();
         for reply in self.target.sent(0) {
             let tag = u32::from_be_bytes(reply[20..24].try_into().unwrap());
-            assert!(sent.contains_key(&tag), "an answer to nobody");
+            assert!(sent.contains_key(&tag), "a reply without a request");
             assert!(replies.insert(tag, reply).is_none(), "answered twice");
         }
         let records: [Vec<FaultRecord>; 2] = [0, 1].map(|export| {
@@ -130,12 +130,12 @@ impl World {
         let good =
             |data: &[u8]| sent.ask.reply(EXPORTS[sent.export], &ata_done(&sent.ask.argument, 0x40, 0, data));
         match (sent.kind, fault, reply) {
-            // Nobody is told: the initiator sends it again.
+            // No reply: the initiator resends it.
             (kind, Some(IoError::Transient), reply) => {
                 assert!(reply.is_none(), "{kind:?} at {}", sent.sector)
             }
             (Kind::Measure, _, reply) => {
-                // Whatever befell it, the size is known.
+                // Whatever failed, the size is known.
                 let reply = reply.expect("an answer");
                 assert_eq!((reply[25], reply[27]), (0, 0x40));
             }
@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    /// A failed one: each sector is old or new.
+    /// A failed write: each sector is old or new.
     fn may_hold(&mut self, sent: &Sent) {
         for (sector, data) in (sent.sector..).zip(sent.data.chunks(512)) {
             self.possible(sent.export, sector).push(data.to_vec());
@@ -184,8 +184,8 @@ impl World {
     }
 }
 
-/// Rounds with these faults, switched while the workers run, and one without.
-/// Returns how many sectors held what they could not, and what befell.
+/// Rounds with these faults, switched while the workers run, and one without. Returns the
+/// number of sectors with impossible content, and of faults that occurred.
 fn rounds(seed: u64, harms: &[InjectedFault]) -> (usize, usize) {
     let mut world = World::new(seed);
     for round in 0..6 {

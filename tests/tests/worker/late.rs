@@ -1,4 +1,4 @@
-//! Stores that answer late, and in an order of their own.
+//! Stores that complete late and out of order.
 
 use xblade_sim::store::Order;
 use xblade_tests::pattern;
@@ -34,7 +34,7 @@ fn replies_go_out_as_the_store_finishes() {
     target.settle();
     let tokens = store.pending();
     assert_eq!(tokens.len(), 16);
-    // Back to front, odd ones first: one after the other, and nothing twice.
+    // Back to front, odd ones first: one at a time, and none twice.
     let order = (0..16).rev().filter(|n| n % 2 == 1).chain((0..16).rev().filter(|n| n % 2 == 0));
     for n in order {
         assert!(store.release(tokens[n]));

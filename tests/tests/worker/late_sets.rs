@@ -1,4 +1,4 @@
-//! Late copies of requests that set a reservation, a mask list or a config string.
+//! Late duplicates of requests that set a reservation, a mask list or a config string.
 
 use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, MASK, QUERY, RESERVE, mask, query, query_done, reserve};
@@ -17,8 +17,8 @@ fn replies(target: &mut FakeTarget, ask: &Ask) -> Vec<Vec<u8>> {
     target.channels(0, &ask.bytes())
 }
 
-/// A host reserves, releases and reserves again. The copy of the release does not let
-/// others in; it is answered with what is in force.
+/// A host reserves, releases and reserves again. A duplicate of the release does not let
+/// others in; it is answered with the current reservation.
 #[test]
 pub fn a_late_copy_of_a_release_does_not_release() {
     let store = store(Order::Submitted, 64);
@@ -34,13 +34,14 @@ pub fn a_late_copy_of_a_release_does_not_release() {
     let foreign = write(DISK, 9, 0, &pattern(1, 0, 1)).from(OTHER_HOST);
     assert_eq!(replies(&mut target, &foreign), [foreign.refusal(DISK, 6)]);
     assert_eq!(target.count(|c| (c.repeated, c.late_sets).0), 1);
-    // After 4 s it is a request like any other.
+    // After 4 s it is an ordinary request.
     target.clock.0.set(target.clock.0.get() + 4_100_000_000);
     assert_eq!(replies(&mut target, &release), [release.reply(DISK, &release.argument)]);
     target.assert_at_rest();
 }
 
-/// What was refused does not succeed later, when nobody waits for it any more.
+/// A request that was refused does not succeed later, when its host no longer waits for
+/// it.
 #[test]
 pub fn a_late_copy_of_a_refused_request_is_not_executed() {
     let store = store(Order::Submitted, 64);
@@ -55,7 +56,7 @@ pub fn a_late_copy_of_a_refused_request_is_not_executed() {
     assert_eq!(replies(&mut target, &refused), [] as [Vec<u8>; 0]);
     assert_eq!(target.count(|c| c.late_sets), 1);
     let read = read(DISK, 7, 0, 1);
-    assert_eq!(replies(&mut target, &read)[0][27], 0x40, "nobody has reserved it");
+    assert_eq!(replies(&mut target, &read)[0][27], 0x40, "there is no reservation");
     target.assert_at_rest();
 }
 
@@ -70,7 +71,7 @@ pub fn late_copies_of_config_strings_and_masks_are_not_executed() {
     }
     let in_force = old.reply(DISK, &query_done(64, 16, 4, b"new"));
     assert_eq!(replies(&mut target, &old), [in_force]);
-    // Add, delete; the copy of the first does not shut the others out.
+    // Add, delete; the duplicate of the first does not lock others out.
     let add = ask(3, MASK, mask(1, 0, 1, &[(1, HOST)]));
     let delete = ask(4, MASK, mask(1, 0, 1, &[(2, HOST)]));
     for ask in [&add, &delete, &add] {
@@ -81,7 +82,7 @@ pub fn late_copies_of_config_strings_and_masks_are_not_executed() {
     target.assert_at_rest();
 }
 
-/// Tools that use one tag for all are not taken for copies of themselves.
+/// Requests of tools that use the same tag for everything are not taken for duplicates.
 #[test]
 fn a_tool_with_one_tag_is_obeyed() {
     let store = store(Order::Submitted, 64);
@@ -95,8 +96,8 @@ fn a_tool_with_one_tag_is_obeyed() {
     target.assert_at_rest();
 }
 
-/// Behind a request, in the room for its reply, lie bytes of earlier frames: they are no
-/// part of it.
+/// After a request, in the room for its reply, there are bytes of earlier frames: they
+/// are not part of it.
 #[test]
 pub fn a_copy_is_known_whatever_lies_behind_it() {
     let store = store(Order::Submitted, 64);

@@ -1,4 +1,4 @@
-//! What is full drops a request, counts it, and loses nothing else.
+//! A full resource drops a request, counts it, and loses nothing else.
 
 use xblade_sim::store::Order;
 use xblade_tests::frame::{QUERY, query};
@@ -6,8 +6,8 @@ use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
 use crate::{DISK, SECOND, good, read, release_all, store, target};
 
-/// Sends ten reads, of which `room` find room; then all are done, and the next
-/// ten find as much.
+/// Sends ten reads, of which `room` are accepted; once all have completed, the next ten
+/// fare the same.
 fn holds(store: &xblade_sim::FakeStore, mut target: FakeTarget, room: usize) -> FakeTarget {
     for turn in 0..3 {
         let asks: Vec<_> = (0..10).map(|n| read(DISK, turn * 100 + n, u64::from(n), 1)).collect();
@@ -20,7 +20,7 @@ fn holds(store: &xblade_sim::FakeStore, mut target: FakeTarget, room: usize) -> 
         release_all(store);
         target.settle();
         let expected: Vec<_> = asks[..room].iter().map(|ask| good(ask, &[0; 512])).collect();
-        assert_eq!(target.sent(0), expected, "the first ones, and nobody else");
+        assert_eq!(target.sent(0), expected, "the first ones, and no others");
     }
     target.assert_at_rest();
     target
@@ -42,8 +42,8 @@ fn full_slab() {
     assert_eq!(target.count(|counters| counters.slab_full), 3 * 7);
 }
 
-/// Eight chunks of 2 KiB, four of them with the kernel: a reply of 14 sectors
-/// takes five, so there is only one at a time.
+/// Eight chunks of 2 KiB, four of them with the kernel: a reply of 14 sectors takes five,
+/// so only one fits at a time.
 #[test]
 fn no_chunks_for_a_longer_reply() {
     let store = store(Order::Manual, 64);
@@ -62,8 +62,7 @@ fn no_chunks_for_a_longer_reply() {
     assert_eq!(target.count(|counters| counters.no_chunks), 3);
 }
 
-/// When all chunks are in use the kernel has none to receive into; when they
-/// come back it has.
+/// While all chunks are in use the kernel cannot receive; once they are back it can.
 #[test]
 fn no_chunks_to_receive_into() {
     let store = store(Order::Manual, 64);
@@ -91,15 +90,15 @@ fn no_chunks_for_the_copies_of_a_broadcast() {
     let mut target = FakeTarget::new(Plan { chunks: 8, ring: 64, ..Plan::new(exports) });
     let ask = xblade_tests::frame::Ask::new((1, 0xff), QUERY, query(0, b""));
     for turn in 1..=3 {
-        // Four chunks are free: four copies and the request itself.
+        // Four chunks are free: enough for four copies, plus the request itself.
         assert_eq!(target.channels(0, &ask.bytes()).len(), 5);
         assert_eq!(target.count(|counters| counters.no_chunks), turn * 5);
         target.assert_at_rest();
     }
 }
 
-/// Replies wait for the link while there is room, and those that find none are
-/// dropped and counted. Then the link is back.
+/// Replies wait for the link while there is room; those without room are dropped and
+/// counted. Then the link comes back.
 #[test]
 fn link_that_is_down_for_a_while() {
     for count in [1, 8] {
@@ -129,8 +128,8 @@ fn link_that_is_down_for_a_while() {
     }
 }
 
-/// Nothing is sent while the link is down, and the worker knows that there is
-/// something to send.
+/// Nothing is sent while the link is down, and the worker knows that it has something to
+/// send.
 #[test]
 fn one_reply_waits_for_the_link() {
     let store = store(Order::Submitted, 256);
@@ -145,7 +144,7 @@ fn one_reply_waits_for_the_link() {
     target.assert_at_rest();
 }
 
-/// One export whose store is full does not hold up another.
+/// An export whose store is full does not hold up another.
 #[test]
 fn full_store_is_a_matter_of_its_own_export() {
     let (stuck, free) = (store(Order::Manual, 2), store(Order::Submitted, 2));

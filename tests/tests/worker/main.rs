@@ -1,5 +1,5 @@
-//! Whole workers over rings and stores in memory: what is late, what is full,
-//! what is handed over, and what is random.
+//! Whole workers over rings and stores in memory: late stores, full resources, several
+//! workers, random requests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod changes;
@@ -29,12 +29,12 @@ use xblade_tests::{Address, ExportPlan, FakeTarget, Plan};
 
 /// The export of most tests.
 const DISK: Address = (1, 0);
-/// Another one, which comes after it.
+/// Another one, with a higher address.
 const SECOND: Address = (1, 1);
 /// Sectors of a store.
 const SECTORS: u64 = 512;
 
-/// A store whose completions come in this order, with room for `capacity`.
+/// A store that completes in this order, with room for `capacity` operations.
 fn store(order: Order, capacity: usize) -> FakeStore {
     FakeStore::new(SECTORS, capacity, order)
 }
@@ -61,7 +61,7 @@ fn good(ask: &Ask, data: &[u8]) -> Vec<u8> {
     ask.reply((ask.shelf, ask.slot), &ata_done(&ask.argument, 0x40, 0, data))
 }
 
-/// Writes data that is there before a test begins.
+/// Writes data that a test expects to be there at the start.
 fn fill(target: &mut FakeTarget, store: &FakeStore, to: Address, lba: u64, data: &[u8]) {
     for (at, part) in data.chunks(8 * 512).enumerate() {
         let ask = write(to, 0, lba + 8 * at as u64, part);
@@ -73,7 +73,7 @@ fn fill(target: &mut FakeTarget, store: &FakeStore, to: Address, lba: u64, data:
     }
 }
 
-/// Sends these without waiting for anything but that they have been received.
+/// Sends these; waits only until they have been received.
 fn send(target: &mut FakeTarget, asks: &[Ask]) {
     for ask in asks {
         assert!(target.deliver(0, &ask.bytes()));
@@ -81,7 +81,7 @@ fn send(target: &mut FakeTarget, asks: &[Ask]) {
     }
 }
 
-/// Lets a store do all that waits, in the order of submission.
+/// Lets a store complete everything it has, in the order of submission.
 fn release_all(store: &FakeStore) {
     for token in store.pending() {
         assert!(store.release(token));

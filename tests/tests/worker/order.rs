@@ -1,9 +1,8 @@
 //! The order of one host's writes over several lanes, of one worker and of two.
 //!
-//! Linux sends a write again, over another interface, when a reply is late. If
-//! the first copy still waits on its lane when the second one has been
-//! acknowledged and newer data been written, executing it would bring the old
-//! data back.
+//! Linux resends a write over another interface if a reply is late. If the first copy is
+//! still waiting on its lane after the second has been acknowledged and newer data has
+//! been written, executing it would bring the old data back.
 
 use std::cell::Cell;
 
@@ -16,8 +15,8 @@ use xblade_tests::{FakeTarget, pattern};
 use crate::channels::{on_lane, pair};
 use crate::{DISK, SECOND, read, release_all, store, target, write};
 
-/// A backlog of several batches on lane 0 with the write at its end, the resend
-/// on lane 1, and the newer write as soon as the resend is acknowledged.
+/// A backlog of several batches on lane 0 with the write at its end, the resend on lane
+/// 1, and the newer write as soon as the resend is acknowledged.
 #[test]
 fn a_write_that_waits_does_not_overwrite_a_newer_one() {
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -50,8 +49,9 @@ fn a_write_that_waits_does_not_overwrite_a_newer_one() {
     }
 }
 
-/// The race of two workers: an old write waits on the lane of one that gets no time.
-/// Its resend and a newer write come in on the other's lane, which owns the export.
+/// The race between two workers: an old write waits on the lane of a worker that is not
+/// scheduled. Its resend and a newer write arrive on the lane of the other worker, which
+/// owns the export.
 struct Race {
     target: FakeTarget,
     store: FakeStore,
@@ -63,7 +63,7 @@ impl Race {
     fn new(order: Order, stamped: bool) -> Self {
         let (target, [_, store]) = pair(order);
         let mut race = Self { target, store, stamped, now_ns: 0 };
-        // Both workers have turned once.
+        // Both workers have had a turn.
         race.pass(1_000_000_000);
         race.target.round();
         race
@@ -74,14 +74,14 @@ impl Race {
         self.target.clock.0.set(self.now_ns);
     }
 
-    /// A write of [`SECOND`] arrives, now.
+    /// Delivers a write to [`SECOND`] now.
     fn deliver(&mut self, lane: usize, ask: &Ask) {
         let arrived_ns = self.stamped.then_some(self.now_ns);
         assert!(self.target.deliver_at(lane, &on_lane(lane as u8, ask.clone()).bytes(), arrived_ns));
         self.pass(10_000);
     }
 
-    /// The worker that owns the export, alone.
+    /// Runs only the worker that owns the export.
     fn owner_runs(&mut self) {
         for _ in 0..4 {
             self.pass(1_000);
@@ -103,7 +103,7 @@ impl Race {
     }
 }
 
-/// However long or short the pause was, with stamps and without.
+/// For short and long pauses, with and without stamps.
 #[test]
 pub fn a_write_that_waited_at_another_worker_does_not_overwrite_a_newer_one() {
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -124,7 +124,7 @@ pub fn a_write_that_waited_at_another_worker_does_not_overwrite_a_newer_one() {
         assert_eq!(race.sector(), new, "after {waited_ns} ns, stamped: {stamped}");
         assert_eq!(race.target.sent(0), [] as [Vec<u8>; 0], "the old one gets no answer");
         assert_eq!(race.late(), 1);
-        // The host sends it again, if it still waits for it: that is a newer write.
+        // The host resends it, if it still waits for it: that is a newer write.
         race.deliver(0, &write(SECOND, 4, 0, &old));
         race.both_run();
         assert_eq!((race.target.sent(0).len(), race.sector()), (1, old.clone()));
@@ -132,7 +132,7 @@ pub fn a_write_that_waited_at_another_worker_does_not_overwrite_a_newer_one() {
     }
 }
 
-/// What waited for long, and for which nothing newer was answered, is executed.
+/// A write that waited for long is executed if nothing newer has been answered.
 #[test]
 fn a_write_that_waited_alone_is_executed() {
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -167,8 +167,8 @@ fn writes_over_one_lane_are_not_late_after_each_other() {
     }
 }
 
-/// The newer write is still under way when the old one comes, which waits for it, and
-/// is late when that has been answered.
+/// The newer write is still in flight when the old one arrives. The old one waits for it,
+/// and is late once the newer has been answered.
 #[test]
 pub fn a_write_that_waits_for_a_newer_one_is_late_afterwards() {
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -187,7 +187,7 @@ pub fn a_write_that_waits_for_a_newer_one_is_late_afterwards() {
     }
 }
 
-/// A stamp that lies in the future is none.
+/// A stamp in the future is ignored.
 #[test]
 fn a_stamp_from_the_future_is_not_believed() {
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -202,12 +202,12 @@ fn a_stamp_from_the_future_is_not_believed() {
     assert_eq!((race.sector(), race.late()), (new, 1));
 }
 
-/// A tag of a Linux host.
+/// The tag of a Linux host.
 fn linux(counter: u32, clock: u32) -> u32 {
     (counter & 0x7fff) << 16 | clock & 0xffff
 }
 
-/// The network, or the ring of a NIC, holds a write back; one worker alone.
+/// The network, or the ring of a NIC, delays a write; a single worker.
 #[test]
 pub fn a_write_that_the_network_delays_is_late_by_its_tag() {
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
@@ -225,14 +225,14 @@ pub fn a_write_that_the_network_delays_is_late_by_its_tag() {
     assert_eq!(target.channels(0, &held_back.bytes()), [] as [Vec<u8>; 0]);
     assert_eq!(store.bytes()[..512], new[..]);
     assert_eq!(target.count(|c| c.late_writes), 1);
-    // Held back as well, and harmless: nothing newer was written there.
+    // Delayed as well, but harmless: nothing newer was written there.
     let harmless = write(DISK, linux(39, 40), 300, &old);
     assert_eq!(target.channels(0, &harmless.bytes()).len(), 1);
     target.assert_at_rest();
 }
 
-/// A clock that shows a pause of the worker when it is read for the second time: then
-/// this arrives.
+/// A clock that shows a pause of the worker when it is read for the second time; during
+/// the pause a frame arrives.
 struct Interrupted<'a> {
     reads: Cell<u64>,
     arrives: &'a dyn Fn(),
@@ -249,8 +249,8 @@ impl Clock for Interrupted<'_> {
     }
 }
 
-/// Else the round has what came to a lane that was counted after the pause, and not what
-/// came earlier to one that was counted before it.
+/// Otherwise the pass would include what arrived on a lane counted after the pause, but
+/// not what arrived earlier on a lane counted before it.
 #[test]
 fn a_count_that_was_interrupted_is_taken_again() {
     let store = store(Order::Submitted, 64);

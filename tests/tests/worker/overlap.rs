@@ -1,5 +1,5 @@
-//! Requests that overlap are done one at a time, in the order of their arrival,
-//! over a store that would do them in any order; all others are not held up.
+//! Overlapping requests are executed one at a time in order of arrival, over a store that
+//! would execute them in any order; all others are not held up.
 
 use xblade::store::IoError;
 use xblade::store::Kind;
@@ -10,7 +10,7 @@ use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
 
 use crate::{DISK, SECOND, SECTORS, good, read, release_all, send, store, target, write};
 
-/// What the store has been given and has not done: kind and first sector.
+/// What the store has been given and has not completed: kind and first sector.
 fn given(store: &FakeStore) -> Vec<(Kind, u64)> {
     let pending = store.pending();
     let submitted = store.submitted();
@@ -33,7 +33,7 @@ pub fn writes_that_overlap_keep_their_order() {
     send(&mut target, &asks);
     assert_eq!(given(&store), [(Kind::Write, 0), (Kind::Write, 100)], "the others wait");
     assert_eq!(target.count(|c| c.waited), 3);
-    // Back to front, as a disk may.
+    // Back to front, as a disk may do it.
     for (at, (kind, sector)) in [(4, (Kind::Write, 100)), (0, (Kind::Write, 0)), (1, (Kind::Write, 2))] {
         let (token, first) = (*store.pending().last().unwrap(), *given(&store).last().unwrap());
         assert_eq!(first, (kind, sector));
@@ -53,8 +53,8 @@ pub fn writes_that_overlap_keep_their_order() {
     target.assert_at_rest();
 }
 
-/// A store that does a request at once is not asked while one is under way that
-/// it overlaps, whichever of the two writes.
+/// A store that completes inline gets no request that overlaps one in flight, whichever
+/// of the two writes.
 #[test]
 pub fn what_is_done_at_once_does_not_overtake() {
     for (first, second) in [(Kind::Write, Kind::Read), (Kind::Read, Kind::Write), (Kind::Write, Kind::Write)]
@@ -73,7 +73,7 @@ pub fn what_is_done_at_once_does_not_overtake() {
         send(&mut target, &asks[1..]);
         let answer = |kind, data: &[u8]| if kind == Kind::Read { data.to_vec() } else { vec![] };
         let apart = if second == Kind::Read { vec![0; 2048] } else { vec![] };
-        assert_eq!(target.sent(0), [good(&asks[2], &apart)], "{first:?} {second:?}: it is in nobody's way");
+        assert_eq!(target.sent(0), [good(&asks[2], &apart)], "{first:?} {second:?}: it overlaps nothing");
         assert_eq!((given(&store).len(), target.count(|c| c.waited)), (1, 1), "{first:?} {second:?}");
         release_all(&store);
         target.settle();
@@ -88,8 +88,8 @@ pub fn what_is_done_at_once_does_not_overtake() {
     }
 }
 
-/// Nor does it overtake a request that itself waits: the store has not been given
-/// that one yet.
+/// Nor does it overtake a request that is itself waiting, which the store does not have
+/// yet.
 #[test]
 fn what_is_done_at_once_does_not_overtake_what_waits() {
     for second in [Kind::Read, Kind::Write] {
@@ -100,7 +100,7 @@ fn what_is_done_at_once_does_not_overtake_what_waits() {
         send(&mut target, &asks);
         assert_eq!(given(&store), [(Kind::Read, 0)], "the write waits");
         store.set_at_once(&[second]);
-        // It overlaps nothing but the write that waits.
+        // It overlaps only the waiting write.
         let last = if second == Kind::Read { read(DISK, 3, 5, 1) } else { write(DISK, 3, 5, &new[..512]) };
         send(&mut target, std::slice::from_ref(&last));
         assert_eq!((target.sent(0).len(), target.count(|c| c.waited)), (0, 2), "{second:?}");
@@ -115,7 +115,7 @@ fn what_is_done_at_once_does_not_overtake_what_waits() {
     }
 }
 
-/// A discard has the export to itself, whichever sectors it names.
+/// A discard locks the whole export, whichever sectors it names.
 #[test]
 fn a_discard_waits_for_all_and_all_wait_for_it() {
     let store = store(Order::Manual, 64);
@@ -147,7 +147,7 @@ fn a_discard_waits_for_all_and_all_wait_for_it() {
     target.assert_at_rest();
 }
 
-/// A copy of a write that was done at once is answered, and not done again.
+/// A duplicate of a write completed inline is answered, but not executed.
 #[test]
 pub fn a_copy_of_what_was_done_at_once_is_not_done_again() {
     let store = store(Order::Manual, 64);
@@ -168,7 +168,8 @@ pub fn a_copy_of_what_was_done_at_once_is_not_done_again() {
     target.assert_at_rest();
 }
 
-/// Reads of the same sectors, and neighbours, are with the store together.
+/// Reads of the same sectors, and neighbouring sectors, are at the store at the same
+/// time.
 #[test]
 fn what_does_not_conflict_does_not_wait() {
     let store = store(Order::Manual, 64);
@@ -188,8 +189,8 @@ fn what_does_not_conflict_does_not_wait() {
     target.assert_at_rest();
 }
 
-/// A store that writes blocks of 4 KiB reads, changes and writes all of one for
-/// a single sector.
+/// To write a single sector, a store with 4 KiB blocks reads, modifies and writes a whole
+/// block.
 #[test]
 pub fn a_block_is_written_by_one_at_a_time() {
     for (block_bytes, together) in [(512, 5), (4096, 2)] {
@@ -212,7 +213,7 @@ pub fn a_block_is_written_by_one_at_a_time() {
     }
 }
 
-/// Whatever comes of the first one, the second has its turn.
+/// Whatever the result of the first request, the second one runs.
 #[test]
 fn a_request_that_fails_or_is_refused_lets_the_next_one_run() {
     let store = store(Order::Manual, 2);
@@ -225,7 +226,7 @@ fn a_request_that_fails_or_is_refused_lets_the_next_one_run() {
     let failed = asks[0].reply(DISK, &ata_done(&asks[0].argument, 0x41, 0x04, &[]));
     for (expected, held) in [(vec![failed], None), (vec![], None), (vec![good(&asks[2], &[])], Some(&c))] {
         release_all(&store);
-        // The second place of the store is taken, the first one just free.
+        // The store's second slot is taken, and its first has just become free.
         target.settle();
         assert_eq!(target.sent(0), expected);
         assert!(held.is_none_or(|held| store.bytes()[..512] == held[..]));
@@ -239,14 +240,14 @@ fn a_request_that_fails_or_is_refused_lets_the_next_one_run() {
     target.assert_at_rest();
 }
 
-/// A request that has waited and finds the store full is dropped, and does not
-/// hold up those behind it.
+/// A request that had to wait and finds the store full is dropped, and does not hold up
+/// those after it.
 #[test]
 fn those_behind_one_that_finds_the_store_full_are_not_forgotten() {
     let store = store(Order::Manual, 2);
     let mut target = target(&store, |_| {});
     let data = [1, 2, 3].map(|seed| pattern(seed, 0, 1));
-    // Both places of the store are used by the requests on which two more wait.
+    // Both slots of the store are used by requests for which two more are waiting.
     let asks = [
         write(DISK, 1, 0, &pattern(9, 0, 2)),
         read(DISK, 2, 50, 1),
@@ -260,7 +261,7 @@ fn those_behind_one_that_finds_the_store_full_are_not_forgotten() {
     let first = store.pending()[0];
     store.release(first);
     target.settle();
-    // One place for the first two that may run: the second of them is dropped.
+    // One slot for the first two that may run: the second of them is dropped.
     assert_eq!(given(&store), [(Kind::Read, 50), (Kind::Write, 0)]);
     assert_eq!(target.count(|k| k.store_full), 1);
     while !store.pending().is_empty() {
@@ -274,14 +275,14 @@ fn those_behind_one_that_finds_the_store_full_are_not_forgotten() {
     target.assert_at_rest();
 }
 
-/// An export whose disk hangs has its own places, and only those.
+/// An export whose disk hangs uses only its own entries.
 #[test]
 fn an_export_that_hangs_takes_no_places_of_others() {
     let (stuck, free) = (store(Order::Manual, 1000), store(Order::Submitted, 64));
     let exports = vec![ExportPlan::new(DISK, stuck.clone()), ExportPlan::new(SECOND, free)];
     let mut target = FakeTarget::new(Plan { in_flight: 8, ..Plan::new(exports) });
     for n in 0..12u32 {
-        // Some at the store, some behind one that is.
+        // Some are at the store, some wait for one that is.
         let lba = u64::from(n / 2);
         send(&mut target, &[write(DISK, n, lba, &pattern(n as u8, 0, 1))]);
         let ask = read(SECOND, n, 0, 1);

@@ -1,4 +1,4 @@
-//! The tests would notice: with a bug planted, they fail.
+//! Proof that the tests detect bugs: with one planted, they fail.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -7,7 +7,7 @@ use std::thread;
 
 use xblade::plant::{Bug, plant};
 
-/// Whether every one of these tests fails with the bug.
+/// Asserts that every one of these tests fails with the bug.
 #[track_caller]
 fn caught(bug: Bug, tests: &[fn()]) {
     for (at, test) in tests.iter().enumerate() {
@@ -22,8 +22,8 @@ thread_local! {
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What comes of the test, without a word of its panic: who looks for a failure in a long
-/// log is not to find those that were wanted.
+/// Runs the test without printing its panic: in a long log, expected failures must not
+/// look like real ones.
 fn quietly(test: &fn()) -> thread::Result<()> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,8 +1,8 @@
-//! Random requests, good and bad, on random lanes, done in a random order by
-//! workers and stores with little room. They overlap as they like, are repeated
-//! by their host, and are delivered twice by the network. In the end everything
-//! is at rest, nobody was answered more often than he asked, and every sector
-//! that was read held what one order of all requests explains.
+//! Random requests, valid and invalid, on random lanes, executed in random order by
+//! workers and stores with little room. They overlap freely, are resent by their hosts,
+//! and are duplicated by the network. At the end everything is at rest, no request was
+//! answered more often than it was delivered, and some order of all requests explains
+//! every sector that was read.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,26 +15,26 @@ use xblade_tests::{Address, BROADCAST, ExportPlan, FakeTarget, Plan, pattern};
 
 use crate::{DISK, SECOND, read, store, write};
 
-/// Requests begin here, so that they overlap often.
+/// Requests start below this sector, so that they overlap often.
 const FIRST_MAX: u64 = 48;
 const LANES: usize = 3;
 
-/// One thing that happens.
+/// One event.
 #[derive(Clone, Debug)]
 enum Step {
     /// A read or a write, on a lane.
     Transfer { lane: usize, export: usize, lba: u64, count: u8, write: bool, seed: u8, vlan: bool },
-    /// One of the last requests is sent again by its host, with a new tag.
+    /// A host resends one of its last requests with a new tag.
     Resend { which: usize, lane: usize },
-    /// The network delivers one of them once more.
+    /// The network delivers one of them again.
     Copy { which: usize },
-    /// Any frame at all.
+    /// An arbitrary frame.
     Noise { lane: usize, frame: Vec<u8> },
     /// A request that is well-formed up to its argument.
     Odd { lane: usize, command: u8, any: bool, argument: Vec<u8> },
-    /// A worker turns.
+    /// A worker has a turn.
     Turn(usize),
-    /// A store finishes one of what it has.
+    /// A store completes one of its operations.
     Release { export: usize, which: usize },
     /// A link goes down or up.
     Link { lane: usize, down: bool },
@@ -66,7 +66,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How much room there is.
+/// The sizes of everything that can be full.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     chunks: u32,
@@ -75,8 +75,7 @@ struct Shape {
     capacity: usize,
 }
 
-/// Short of chunks, of places in the slab, of places in the store; and of
-/// nothing.
+/// Short of chunks, of slab entries, of store capacity; and of nothing.
 const SHAPES: [Shape; 4] = [
     Shape { chunks: 32, chunk_bytes: 2048, in_flight: 64, capacity: 64 },
     Shape { chunks: 128, chunk_bytes: 4096, in_flight: 4, capacity: 64 },
@@ -84,7 +83,7 @@ const SHAPES: [Shape; 4] = [
     Shape { chunks: 1024, chunk_bytes: 2048, in_flight: 64, capacity: 64 },
 ];
 
-/// In an order of the test's choice, of the store's choice, or at once.
+/// In an order chosen by the test or by the store, or at once.
 fn orders() -> impl Strategy<Value = Order> {
     prop_oneof![Just(Order::Manual), (1..u64::MAX).prop_map(Order::Seeded), Just(Order::Submitted)]
 }
@@ -96,10 +95,10 @@ struct Sent {
     export: usize,
     lba: u64,
     count: u8,
-    /// What a write writes.
+    /// The data of a write.
     data: Option<Vec<u8>>,
     sent_at: usize,
-    /// From here on it has no more effect: it was answered, or all is at rest.
+    /// From here on it has no more effect: it was answered, or everything is at rest.
     ended_at: Option<usize>,
     deliveries: usize,
     answers: usize,
@@ -110,13 +109,13 @@ struct World {
     stores: [FakeStore; 2],
     /// By tag, from `FIRST_TAG` on.
     sent: Vec<Sent>,
-    /// Counts everything that happens.
+    /// Counts all events.
     now: usize,
 }
 
 const FIRST_TAG: u32 = 1 << 16;
 
-/// Resends and copies are of one of the last so many.
+/// Resends and duplicates are of one of this many last requests.
 const RECENT: usize = 12;
 
 const EXPORTS: [Address; 2] = [DISK, SECOND];
@@ -158,13 +157,13 @@ impl World {
                     let sent = &mut self.sent[(tag - FIRST_TAG) as usize];
                     sent.deliveries += 1;
                     if sent.answers == 0 {
-                        // It may never have been executed, and be so now.
+                        // It may not have been executed yet, and be executed now.
                         sent.ended_at = None;
                     }
                 }
             }
             Step::Noise { lane, mut frame } => {
-                // Not by chance a good one to one of our addresses.
+                // Must not be valid for one of our addresses by chance.
                 if let Some(byte) = frame.first_mut() {
                     *byte |= 1;
                 }
@@ -226,7 +225,7 @@ impl World {
         }
     }
 
-    /// Anything that changes no data and no list.
+    /// A request that changes neither data nor lists.
     fn odd(&mut self, lane: usize, command: u8, any: bool, mut argument: Vec<u8>) {
         let to = if any { (SHELF_ANY, SLOT_ANY) } else { DISK };
         let set =
@@ -245,7 +244,7 @@ impl World {
         self.target.deliver(lane, &ask.bytes());
     }
 
-    /// Everything that is under way comes to its end; then the books balance.
+    /// Finishes everything in flight, then checks all chunk counts.
     fn come_to_rest(&mut self) {
         self.target.wires.iter().for_each(|wire| wire.set_down(false));
         loop {
@@ -271,7 +270,7 @@ impl World {
         }
     }
 
-    /// A reply: to nobody in particular (tag 0), or to a request, on its lane,
+    /// Checks a reply: to an untracked request (tag 0), or to a transfer, on its lane and
     /// with the right data.
     fn judge(&mut self, lane: usize, reply: &[u8]) {
         assert!(reply.len() >= 60);
@@ -298,14 +297,14 @@ impl World {
         }
     }
 
-    /// Whether a read that began at `from` may find this in a sector: it was
-    /// written by a write that no other one has certainly followed by then.
+    /// Whether a read that began at `from` may find this in a sector: some write wrote
+    /// it, and no later write is certain to have completed by then.
     fn may_hold(&self, export: usize, sector: u64, held: &[u8], from: usize) -> bool {
         let there = |sent: &&Sent| {
             sent.export == export && (sent.lba..sent.lba + u64::from(sent.count)).contains(&sector)
         };
         let writes = || self.sent.iter().filter(there).filter(|sent| sent.data.is_some());
-        // An unanswered one need not have been done, so it ends no other.
+        // An unanswered write may not have been executed, so it rules out no other.
         let done: Vec<_> = writes()
             .filter(|sent| sent.answers > 0 && sent.ended_at.is_some_and(|end| end < from))
             .map(|sent| sent.sent_at)
@@ -318,7 +317,7 @@ impl World {
         nothing || writes().any(|sent| of(sent) && !over(sent.ended_at))
     }
 
-    /// Reads everything back, with nothing else under way.
+    /// Reads everything back, with nothing else in flight.
     fn read_back(&mut self) {
         let before = self.target.count(|counters| counters.reads);
         for lba in (0..FIRST_MAX + 16).step_by(16) {
@@ -353,7 +352,7 @@ fn play(phases: Vec<Vec<Step>>, order: Order, shape: Shape) {
     world.read_back();
 }
 
-/// As many random runs as above, for tests that want one of them to fail.
+/// As many random runs as above, for tests that expect one of them to fail.
 pub fn many() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for _ in 0..256 {
@@ -366,7 +365,7 @@ pub fn many() {
 
 #[test]
 fn queries_have_no_room_to_hide_in() {
-    // The model above ignores frames without a tag: there are such.
+    // Frames without a tag, which the model above ignores, do occur.
     let mut world = World::new(Order::Submitted, SHAPES[0]);
     world.odd(0, QUERY, true, query(0, b""));
     world.target.settle();

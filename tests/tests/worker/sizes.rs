@@ -1,4 +1,4 @@
-//! Stores that grow and shrink, and are forgotten in.
+//! Stores that grow, shrink, and discard.
 
 use xblade::store::{IoError, Kind};
 use xblade_sim::store::Order;
@@ -7,7 +7,7 @@ use xblade_tests::{FakeTarget, pattern};
 
 use crate::{DISK, SECTORS, good, read, release_all, store, target, write};
 
-/// What the target has noted of its only export.
+/// The size that the target has noted for its only export.
 fn noted(target: &FakeTarget) -> u64 {
     target.directory.sizes().map(|(_, sectors)| sectors).next().unwrap()
 }
@@ -33,7 +33,7 @@ fn a_new_size_is_noted_whoever_asked_for_it() {
     target.assert_at_rest();
 }
 
-/// A store that does not answer is asked once, and requests go on beside that.
+/// A store that does not respond gets one size check, and requests continue meanwhile.
 #[test]
 fn measurements_do_not_pile_up() {
     let store = store(Order::Manual, 8);
@@ -44,7 +44,7 @@ fn measurements_do_not_pile_up() {
     }
     let measured = || store.submitted().iter().filter(|op| op.kind == Kind::Measure).count();
     assert_eq!((measured(), store.pending().len()), (1, 1));
-    assert!(!target.workers[0].is_busy(), "it keeps nobody from ending");
+    assert!(!target.workers[0].is_busy(), "it does not prevent draining");
     let [stuck] = store.pending()[..] else { panic!("one") };
     let ask = read(DISK, 1, 0, 1);
     target.deliver(0, &ask.bytes());
@@ -64,7 +64,7 @@ fn measurements_do_not_pile_up() {
     target.assert_at_rest();
 }
 
-/// A store that says twice that it has measured is found out.
+/// A store that completes a size check twice is detected.
 #[test]
 fn a_fault_of_a_measurement_changes_nothing() {
     let store = store(Order::Submitted, 8);
@@ -77,7 +77,7 @@ fn a_fault_of_a_measurement_changes_nothing() {
     target.assert_at_rest();
 }
 
-/// Chunks of 2 KiB cut a block, and a range, in two.
+/// Chunks of 2 KiB split a block, and a range, in two.
 #[test]
 fn ranges_in_any_piece_of_a_frame_are_forgotten() {
     for chunk_bytes in [2048, 4096] {
@@ -95,7 +95,7 @@ fn ranges_in_any_piece_of_a_frame_are_forgotten() {
             expected[lba as usize * 512..][..usize::from(count) * 512].fill(0);
         }
         assert!(store.bytes() == expected, "chunks of {chunk_bytes}");
-        // The same, with one range too far in its last place.
+        // The same, with a final range that is out of bounds.
         let ranges: Vec<_> = (0..1024u64).map(|at| (if at < 1023 { 1 } else { SECTORS }, 1)).collect();
         let ask = Ask::new(DISK, ATA, trim(&ranges));
         let error = ask.reply(DISK, &ata_done(&ask.argument, 0x41, 0x10, &[]));

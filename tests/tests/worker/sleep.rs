@@ -1,5 +1,5 @@
-//! A worker whose stores take their time sleeps, and wakes when they have
-//! finished: whole threads, in real time.
+//! A worker whose stores are slow sleeps, and wakes when they have completed something:
+//! whole threads, in real time.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,10 +18,10 @@ use crate::{DISK, good, read};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Finishes what it has when a byte comes.
+/// Completes what it has when a byte arrives.
 struct Slow {
     bytes: UnixStream,
-    /// Whether it shows what it waits for.
+    /// Whether it exposes the descriptor that it waits for.
     has_fd: bool,
     tokens: Vec<u32>,
     asked: Arc<AtomicU64>,
@@ -51,8 +51,8 @@ impl Store for Slow {
     }
 }
 
-/// How often the store was asked while it had nothing to say for 300 ms, and
-/// the shortest time from its end of an operation to the reply.
+/// Returns how often the store was polled during 300 ms in which it had nothing to
+/// report, and the shortest time from its completion of an operation to the reply.
 fn serve(has_fd: bool) -> (u64, Duration) {
     let (bytes, mut end) = UnixStream::pair().unwrap();
     bytes.set_nonblocking(true).unwrap();
@@ -105,7 +105,7 @@ fn serve(has_fd: bool) -> (u64, Duration) {
     (idle, shortest)
 }
 
-/// Awake for 50 µs after the request, and some four times more in 300 ms.
+/// Awake for 50 µs after the request, then about four times in 300 ms.
 #[test]
 fn a_worker_sleeps_while_its_store_works() {
     let (asked, shortest) = serve(true);
@@ -113,14 +113,14 @@ fn a_worker_sleeps_while_its_store_works() {
     assert!(shortest < Duration::from_millis(50), "woken by the store, not by the clock: {shortest:?}");
 }
 
-/// A store without a descriptor has to be asked all the time.
+/// A store without a descriptor is polled continuously.
 #[test]
 fn a_store_without_a_descriptor_is_polled() {
     let (asked, _) = serve(false);
     assert!(asked > 5_000, "asked {asked} times in 300 ms");
 }
 
-/// Where buffers may lie is told before there are any.
+/// A store learns where buffers may be before there are any.
 #[test]
 fn a_store_is_told_of_the_memory_of_every_lane() {
     struct Curious(std::sync::mpsc::Sender<(Vec<MemRegion>, Option<usize>)>);
@@ -163,7 +163,7 @@ fn a_store_is_told_of_the_memory_of_every_lane() {
     used.dedup();
     assert_eq!(used.len(), 2, "each frame lies in its lane's area");
 
-    // Lanes of one queue have one memory, which is told of once.
+    // Lanes of one queue share one UMEM, which is registered once.
     let (tell, told) = std::sync::mpsc::channel();
     let exports = vec![ExportPlan::new(DISK, Curious(tell))];
     FakeTarget::new(Plan { lanes: vec![0, 1], workers: 2, one_queue: true, ..Plan::new(exports) });

@@ -1,5 +1,5 @@
-//! A store that does not answer: nothing is made up for it, it is told of, and
-//! the other exports go on.
+//! A store that does not respond: it gets no made-up replies, it is reported, and the
+//! other exports continue.
 
 use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
@@ -8,7 +8,7 @@ use crate::{DISK, SECOND, good, read, release_all, send, store, write};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The time goes on, and workers turn.
+/// Advances the clock and gives the workers turns.
 fn pass(target: &mut FakeTarget, ns: u64) {
     let now = target.clock.0.get();
     target.clock.0.set(now + ns);
@@ -26,8 +26,8 @@ fn a_store_that_does_not_answer_is_told_of_once_and_answered_for_never() {
     let mut target = FakeTarget::new(Plan::new(exports));
     pass(&mut target, 77 * SECOND_NS);
     let (data, newer) = (pattern(1, 0, 1), pattern(2, 0, 1));
-    // Two that the store has, and one that waits for the first: that one is
-    // not the store's fault.
+    // Two that the store has, and one that waits for the first and does not count against
+    // the store.
     let asks = [write(DISK, 1, 0, &data), read(DISK, 2, 9, 1), write(DISK, 3, 0, &newer)];
     send(&mut target, &asks);
     pass(&mut target, 10 * SECOND_NS);
@@ -59,7 +59,7 @@ fn a_store_that_does_not_answer_is_told_of_once_and_answered_for_never() {
     target.assert_at_rest();
 }
 
-/// A place that a stuck operation had is not suspected with the next one.
+/// An entry that held a stuck operation is not suspect when it is reused.
 #[test]
 fn a_place_begins_anew() {
     let hung = store(Order::Manual, 64);

@@ -1,4 +1,4 @@
-//! How long requests took: what the store took is a part of the whole.
+//! How long requests took: the time in the store is a part of the total.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ use crate::{DISK, read, release_all, send, store, target, write};
 
 const MICROSECOND: u64 = 1_000;
 
-/// A clock that goes on by a microsecond whenever it is looked at.
+/// A clock that advances by a microsecond with every reading.
 struct Ticking(Cell<u64>);
 
 impl Clock for Ticking {
@@ -24,8 +24,7 @@ impl Clock for Ticking {
     }
 }
 
-/// Service and store time of each request, as a trace tells them, in the order
-/// of their ends.
+/// Service and store time of each request from a trace, in order of completion.
 fn told(target: &mut FakeTarget, act: impl FnOnce(&mut FakeTarget)) -> Vec<(u64, u64)> {
     let (to, told) = bounded(1024);
     target.workers[0].trace(Some(Tracer { every: 1, dropped: false, to, missed: Default::default() }));
@@ -37,8 +36,8 @@ fn told(target: &mut FakeTarget, act: impl FnOnce(&mut FakeTarget)) -> Vec<(u64,
     times.collect()
 }
 
-/// Frames of one round are received in several turns, each later than the last:
-/// what came with the last of them was not at the store since the first.
+/// Frames of one pass are received in several turns, each later than the last: a request
+/// received in the last turn has not been at the store since the first.
 #[test]
 fn a_store_takes_no_time_before_its_request_came() {
     for at_once in [&[][..], &[Kind::Read]] {
@@ -53,7 +52,7 @@ fn a_store_takes_no_time_before_its_request_came() {
         let times = told(&mut target, |target| while target.workers[0].turn(&clock) > 0 {});
         assert_eq!(times.len(), asks);
         for (service_ns, store_ns) in times {
-            // The clock is read when it comes and when it goes.
+            // The clock is read on arrival and on completion.
             assert_eq!((service_ns, store_ns), (MICROSECOND, MICROSECOND), "at once: {at_once:?}");
         }
         let tally = target.workers[0].export(0).unwrap().tally;
@@ -68,8 +67,8 @@ fn a_store_takes_no_time_before_its_request_came() {
     }
 }
 
-/// What waits in the ring, because its worker does not run, is in the response time and
-/// not in the service time.
+/// Time spent in the ring because the worker does not run counts in the response time,
+/// but not in the service time.
 #[test]
 fn the_response_time_begins_with_the_stamp() {
     const WAITED_NS: u64 = 120_000_000;

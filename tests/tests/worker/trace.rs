@@ -1,4 +1,4 @@
-//! What is told of single requests and frames.
+//! Tracing of single requests and frames.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use xblade_tests::frame::{Ask, QUERY, query};
 
 use crate::{DISK, SECTORS, good, read, store, target, write};
 
-/// Who looks at one request of so many, and counts what was missed here.
+/// A tracer of one request in `every`, and its counter of missed records.
 fn tracer(every: u32, dropped: bool, to: crossbeam_channel::Sender<Traced>) -> (Tracer, Arc<AtomicU64>) {
     let missed = Arc::<AtomicU64>::default();
     (Tracer { every, dropped, to, missed: Arc::clone(&missed) }, missed)
@@ -36,7 +36,8 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
         assert_eq!(usize::try_from(traced.len).unwrap(), reply.len());
         assert_eq!(traced.bytes[..traced.captured.into()], reply[..256]);
     }
-    // Not for us, and not what is asked for: reported by the worker, and by its exports.
+    // Not for us, and not a matching config test: the worker reports the one, its exports
+    // the other.
     let stranger = read((9, 9), 8, 0, 1).bytes();
     let other = Ask::new(DISK, QUERY, query(1, b"other")).bytes();
     for (frame, reason) in [(stranger, DropReason::Address), (other, DropReason::ConfigMismatch)] {
@@ -53,7 +54,7 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     target.assert_at_rest();
 }
 
-/// A worker does not wait for who looks, but counts.
+/// A worker does not wait for the observer, but counts what it missed.
 #[test]
 fn what_nobody_takes_is_not_told() {
     let store = store(Order::Submitted, 64);
@@ -73,14 +74,14 @@ fn what_nobody_takes_is_not_told() {
     target.assert_at_rest();
 }
 
-/// A reply does not say what was asked: how many sectors, by which command.
+/// A reply does not contain the request: the number of sectors, the opcode.
 #[test]
 fn what_a_host_has_asked_for_is_told_with_the_answer() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, told) = bounded(16);
     target.workers[0].trace(Some(tracer(1, true, to).0));
-    // The last one is beyond the end: no store is asked.
+    // The last one is beyond the end: no store is involved.
     let asks = [write(DISK, 1, 7, &[1; 1024]), read(DISK, 2, 9, 2), read(DISK, 3, SECTORS, 2)];
     let rows = [(0x34, 7, Outcome::Done), (0x24, 9, Outcome::Done), (0x24, SECTORS, Outcome::Failed)];
     for (ask, (opcode, lba, expected)) in asks.iter().zip(rows) {
@@ -94,7 +95,7 @@ fn what_a_host_has_asked_for_is_told_with_the_answer() {
     target.assert_at_rest();
 }
 
-/// The order to end may be lost: a worker that is held up takes none.
+/// The command to stop may be lost: a worker that is held up receives none.
 #[test]
 fn a_worker_ends_by_itself_when_nobody_looks_any_more() {
     let store = store(Order::Submitted, 64);

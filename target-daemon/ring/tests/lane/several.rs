@@ -6,7 +6,7 @@ fn several(lanes: usize, chunks: u32) -> Vec<(Lane<FakeRings>, FakeWire)> {
     FakeRings::open_several(lanes, chunks, CHUNK, 64).unwrap()
 }
 
-/// Every chunk is free or with the kernel to be received into, once each.
+/// Asserts that every chunk is exactly once free or with the kernel for receiving.
 fn all_at_rest(lanes: &[(Lane<FakeRings>, FakeWire)], chunks: u32) {
     let own: u32 = lanes.iter().map(|(lane, _)| lane.chunk_counts().own).sum();
     let ChunkCounts { shared, filled, sending, .. } = lanes[0].0.chunk_counts();
@@ -30,7 +30,7 @@ fn lanes_of_one_queue_receive_and_send_by_themselves() {
             lane.flush().unwrap();
             assert_eq!(wire.sent().unwrap().len(), 8228);
         }
-        // One lane alone takes back what all have sent, and fills for all.
+        // One lane takes back what all have sent, and fills for all.
         let (lane, _) = &mut lanes[round % 3];
         lane.reclaim();
         lane.refill();
@@ -45,7 +45,7 @@ fn lanes_of_one_queue_receive_and_send_by_themselves() {
 fn what_one_lane_has_held_reaches_the_others_again() {
     let mut lanes = several(2, 64);
     let mut held = Vec::new();
-    // The first takes what it can get, in frames that it received and made longer.
+    // The first lane takes as many chunks as it can, by extending received frames.
     for _ in 0..200 {
         let (lane, wire) = &mut lanes[0];
         wire.deliver(&pattern(60));
@@ -113,8 +113,8 @@ fn a_chunk_that_the_kernel_gives_to_two_lanes_is_one_frame() {
     assert_eq!(lanes[1].0.counters().bad_descriptors, 1);
 }
 
-/// The lanes of a queue on a thread each, as workers use them, and a kernel that
-/// hands frames to one and the other.
+/// The lanes of a queue on one thread each, as in the workers, with a kernel that
+/// delivers frames to all of them.
 #[test]
 fn lanes_on_threads_of_their_own_lose_no_chunk() {
     let chunks = 96;
@@ -128,7 +128,7 @@ fn lanes_on_threads_of_their_own_lose_no_chunk() {
             lane.receive(&mut frames);
             for mut frame in frames.drain(..) {
                 let first = lane.umem().piece(&frame, 0).first().copied();
-                assert_eq!(first, Some(0), "a chunk that is somebody else's, too");
+                assert_eq!(first, Some(0), "a chunk that another lane owns, too");
                 lane.move_to_hot_chunk(&mut frame);
                 if lane.resize(&mut frame, 4000).is_err() {
                     lane.release(frame);
@@ -144,7 +144,7 @@ fn lanes_on_threads_of_their_own_lose_no_chunk() {
             }
             lane.reclaim();
             lane.refill();
-            // Another may hold all that is free just now.
+            // Another lane may hold all free chunks at the moment.
             done += 1;
         }
         (lane, wire)
@@ -164,7 +164,7 @@ fn lanes_on_threads_of_their_own_lose_no_chunk() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// As above, for lanes that share a queue; and in the end each gets its share.
+    /// As above, for lanes that share a queue; in the end each gets its share.
     #[test]
     fn chunks_of_a_shared_queue_are_conserved(
         steps in prop::collection::vec((0usize..3, step()), 0..200)

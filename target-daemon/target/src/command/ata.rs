@@ -9,10 +9,10 @@ use crate::wire::ata::{Command, Direction, Request, SECTOR_LEN, error, status};
 use crate::wire::query::Advert;
 use crate::wire::{DropReason, Reply};
 
-/// SET FEATURES: write cache on, and off. No initiator sets another one.
+/// SET FEATURES: write cache on and off. Initiators set no other feature.
 const WRITE_CACHE_ON: u8 = 0x02;
 const WRITE_CACHE_OFF: u8 = 0x82;
-/// DATA SET MANAGEMENT: TRIM, and none of the reserved bits beside it.
+/// DATA SET MANAGEMENT: TRIM, with the reserved bits of the feature register clear.
 const TRIM: u8 = 0x01;
 /// CHECK POWER MODE: active or idle.
 const POWER_ACTIVE: u8 = 0xff;
@@ -27,8 +27,8 @@ pub(super) fn execute<'a>(
     limit: ReplyLimit,
 ) -> Action<'a> {
     let direction = ata.command.direction();
-    // Every target on the wire would execute it. Before the reservation: a
-    // broadcast must not draw errors from those that it is not meant for.
+    // Every target on the segment would execute it. Checked before the reservation,
+    // because a broadcast must not cause errors from targets that it is not meant for.
     if direction == Direction::Write && header.is_broadcast() {
         return Action::Ignore(DropReason::BroadcastWrite);
     }
@@ -48,7 +48,7 @@ pub(super) fn execute<'a>(
 fn without_data<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a> {
     match ata.command {
         Command::Identify if limit.now == 0 => Action::Ignore(DropReason::ReplyTooLong),
-        // Initiators learn of a new size by it, so the store looks at it now.
+        // Initiators use it to detect a new size, so the store checks its size now.
         Command::Identify => Action::Identify { ata },
         Command::FlushCache | Command::FlushCacheExt => Action::Flush { ata },
         Command::CheckPowerMode => {
@@ -56,8 +56,8 @@ fn without_data<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a
             reply.count = POWER_ACTIVE;
             Action::Reply(Reply::Ata(reply))
         }
-        // On can be promised by every export. Off only by one that acknowledges
-        // nothing but durable writes, and so has no cache that could be missed.
+        // Every export can accept "on". "Off" only a durable one can: it acknowledges
+        // writes only once they are stable, so it has no cache to turn off.
         Command::SetFeatures if ata.feature == WRITE_CACHE_ON => good(ata),
         Command::SetFeatures
             if ata.feature == WRITE_CACHE_OFF && state.settings.durability == Durability::Durable =>
@@ -68,10 +68,10 @@ fn without_data<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a
     }
 }
 
-/// What fits the reply is served, whatever is advertised: a host resends with
-/// the count that it learned from the target before this one, or before the MTU
-/// was lowered. It passes an error on at once, and waits for minutes where there
-/// is silence: so silence, while a larger MTU would help.
+/// Serves any count that fits in the reply, whatever is advertised: after a takeover from
+/// another target, or after the MTU was lowered, a host resends with the count it learned
+/// before. Hosts pass an error on at once, but wait for minutes if there is no reply. So
+/// a read that a larger MTU would fix gets no reply.
 fn read<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a> {
     if ata.count == 0 {
         return good(ata);
@@ -85,7 +85,7 @@ fn read<'a>(ata: Request, state: &State, limit: ReplyLimit) -> Action<'a> {
     if ata.count > limit.now {
         return Action::Ignore(DropReason::ReplyTooLong);
     }
-    // A read may carry data: Linux probes a path with one of full length.
+    // A read may carry data: Linux probes a path with a full-length read.
     Action::Read { ata, sector: ata.lba(), count: ata.count }
 }
 
@@ -105,9 +105,8 @@ fn write<'a>(ata: Request, payload_offset: usize, payload_len: usize, state: &St
     Action::Write { ata, sector: ata.lba(), count: ata.count, payload_offset }
 }
 
-/// The ranges are not looked at here: they may lie in other pieces of the frame,
-/// and the size that they are held against is that of the moment in which the
-/// store acts.
+/// Does not check the ranges: they may be in other pieces of the frame, and they must be
+/// checked against the size at the moment when the store acts.
 fn discard<'a>(
     ata: Request,
     payload_offset: usize,
@@ -130,7 +129,7 @@ fn discard<'a>(
     Action::Discard { ata, count: ata.count, payload_offset }
 }
 
-/// Whether the sectors exist; else the ATA error.
+/// Checks that the sectors exist; returns the ATA error if not.
 fn check_range(ata: Request, state: &State) -> Result<(), u8> {
     match ata.lba().checked_add(u64::from(ata.count)) {
         Some(end) if end <= state.geometry.sectors + u64::from(planted(Bug::OffByOneAtEnd)) => Ok(()),

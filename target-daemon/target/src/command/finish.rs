@@ -1,4 +1,4 @@
-//! From the store's answer to the reply.
+//! From the store's result to the reply.
 
 use crate::plant::{Bug, planted};
 use crate::shelf::State;
@@ -6,13 +6,13 @@ use crate::store::{IoError, Kind};
 use crate::wire::ata::{Request, SECTOR_LEN, error, status};
 use crate::wire::{Reply, aoe};
 
-/// The reply to an ATA command whose operation has ended.
+/// The reply to an ATA command whose store operation has completed.
 ///
-/// It is never an AoE error: on an ATA error an initiator fails the one
-/// request at once, on an AoE error Linux would hang.
+/// Never an AoE error: an ATA error makes an initiator fail this one request at once, but
+/// an AoE error makes Linux hang.
 pub fn finish(ata: &Request, kind: Kind, result: Result<(), IoError>, state: &State) -> Reply<'static> {
     if kind == Kind::Measure {
-        // Whether or not the size could be found out: the last one is known.
+        // If the size could not be determined, the last known one is reported.
         return Reply::Identify(ata.reply(status::GOOD, error::NONE), state.identity());
     }
     let fault = match result {

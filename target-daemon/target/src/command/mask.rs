@@ -1,5 +1,5 @@
-//! The mask list. Whether the requester is on it was checked on arrival, so
-//! an edit that drops the requester still gets its reply.
+//! The mask list. The check that the requester is on it happened on arrival, so an edit
+//! that removes the requester still gets its reply.
 
 use super::{Action, refuse};
 use crate::shelf::State;
@@ -18,9 +18,9 @@ pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State) -> Action<
     Action::Reply(crate::wire::Reply::Mask(reply))
 }
 
-/// Follows the directives up to the first that fails; those before it stay in
-/// force. To add who is there or delete who is not succeeds: it is what a
-/// retransmission looks like.
+/// Applies the directives up to the first that fails; those before it remain applied.
+/// Adding an address already on the list, or deleting one that is not, succeeds: a
+/// retransmission looks like that.
 fn edit(state: &mut State, directives: Directives<'_>) -> Result<(), (Error, u8)> {
     for (index, directive) in (0..=u8::MAX).zip(directives.iter()) {
         match directive {

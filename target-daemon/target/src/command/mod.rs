@@ -1,19 +1,19 @@
-//! Meaning → action.
+//! Executes requests: decides what to do with each one.
 //!
 //! ```text
 //! Request ─► for this export? ─► on its lists? ─► ATA │ query │ mask │ reserve ─► Action
 //!              no: Ignore          no: Ignore
 //! ```
 //!
-//! Pure: no clock, no system call, no memory but the export's state. A caller
-//! hands every [`Action`](crate::command::Action) on: a reply goes out at
-//! once, sectors go to the store, and [`finish`](crate::command::finish())
-//! turns the store's answer into a reply.
+//! Pure: no clock, no system call, no state other than the export's. The caller carries
+//! out the returned [`Action`](crate::command::Action): it sends a reply at once, or
+//! submits the operation to the store and turns the result into a reply with
+//! [`finish`](crate::command::finish()).
 //!
-//! Which of silence, ATA error and AoE error answers a fault is decided by
-//! the initiators: Linux repeats what is not answered, fails on an ATA error
-//! at once, and hangs for 180 s on an AoE error. So an AoE error goes only to
-//! what is malformed or reserved.
+//! The behaviour of initiators decides whether a failure is answered by silence, an ATA
+//! error or an AoE error: Linux resends what gets no reply, fails a request at once on an
+//! ATA error, and hangs for 180 s on an AoE error. So only malformed requests and
+//! reservation conflicts get an AoE error.
 
 mod ata;
 mod finish;
@@ -28,61 +28,61 @@ use crate::wire;
 use crate::wire::query::Advert;
 use crate::wire::{Body, DropReason, Reply, Request, aoe};
 
-/// What to do about a request.
+/// What to do with a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action<'a> {
     /// Send nothing.
     Ignore(DropReason),
-    /// Send this.
+    /// Send this reply.
     Reply(Reply<'a>),
     /// Read sectors, then [`finish`]. They exist, and the reply has room for them.
     Read {
-        /// What to finish.
+        /// The request to finish.
         ata: wire::ata::Request,
         /// First sector.
         sector: u64,
-        /// How many: 1 or more.
+        /// Number of sectors, at least 1.
         count: u8,
     },
-    /// Write sectors, then [`finish`]. They exist, and the frame has them.
+    /// Write sectors, then [`finish`]. They exist, and the frame contains their data.
     Write {
-        /// What to finish.
+        /// The request to finish.
         ata: wire::ata::Request,
         /// First sector.
         sector: u64,
-        /// How many: 1 or more.
+        /// Number of sectors, at least 1.
         count: u8,
-        /// Where they begin in the frame.
+        /// Offset of the data in the frame.
         payload_offset: usize,
     },
-    /// Forget sectors, then [`finish`]. The frame has the blocks with their
-    /// ranges, which may lead out of the export: the store looks at that.
+    /// Discard sectors, then [`finish`]. The frame contains the blocks of ranges. Ranges
+    /// may exceed the export: the store checks them.
     Discard {
-        /// What to finish.
+        /// The request to finish.
         ata: wire::ata::Request,
-        /// How many blocks of ranges: 1 or more.
+        /// Number of blocks of ranges, at least 1.
         count: u8,
-        /// Where they begin in the frame.
+        /// Offset of the blocks in the frame.
         payload_offset: usize,
     },
-    /// Look at the size of the store, then [`finish`].
+    /// Check the size of the store, then [`finish`].
     Identify {
-        /// What to finish.
+        /// The request to finish.
         ata: wire::ata::Request,
     },
     /// Make all writes stable, then [`finish`].
     Flush {
-        /// What to finish.
+        /// The request to finish.
         ata: wire::ata::Request,
     },
 }
 
-/// Decides on a request to the export with this state, and changes the state
-/// if that is what it asks.
+/// Decides what to do with a request to the export with this state, and changes the state
+/// if the request asks for that.
 ///
-/// `advert` is what the interface that the request came in on advertises, and
-/// `limit` how much it can carry: hosts that learned another count from another
-/// target use that, and get what fits.
+/// `advert` is what the interface that received the request advertises, `limit` what it
+/// can carry. A host that learned a larger count from another target is served up to
+/// `limit`.
 pub fn execute<'a>(
     request: &Request<'_>,
     state: &'a mut State,
@@ -107,8 +107,8 @@ pub fn execute<'a>(
     }
 }
 
-/// What a copy of a request that has set something is answered with: what is in force
-/// now. Nothing is set.
+/// The reply to a duplicate of a request that set something: the current value. Sets
+/// nothing.
 pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> Action<'a> {
     if let Err(reason) = state.admit(request.header.ether.src) {
         return Action::Ignore(reason);

@@ -22,8 +22,8 @@ pub(super) fn execute<'a>(request: Request<'_>, state: &'a mut State, advert: Ad
     Action::Reply(wire::Reply::Query(Reply { code, advert, string: state.config(), refusal }))
 }
 
-/// The same string again is a success: it is the retransmission of a set
-/// whose reply was lost.
+/// Setting the current string again succeeds: it is the retransmission of a set whose
+/// reply was lost.
 fn set(state: &mut State, string: &[u8]) -> Option<Error> {
     if !state.config().is_empty() && state.config() != string {
         return Some(Error::ConfigPresent);

@@ -20,8 +20,8 @@ pub(super) fn execute<'a>(src: Mac, request: Request<'_>, state: &'a mut State) 
     }
 }
 
-/// The list that is in force already is a success: a host that reserves for
-/// others, and whose reply was lost, sends it again.
+/// Setting the current list again succeeds: it is the retransmission of a set whose reply
+/// was lost, by a host that reserves for others.
 fn set(src: Mac, macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
     let same = macs.iter().eq(state.reservation().iter().copied());
     if state.is_reserved_against(src) && !same {

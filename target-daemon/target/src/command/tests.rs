@@ -1,4 +1,4 @@
-//! From bytes to bytes: what an initiator would see.
+//! Bytes in, bytes out: what an initiator would see.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -47,7 +47,7 @@ fn state() -> State {
     with_settings(|_| {})
 }
 
-/// What became of a frame.
+/// The result of a frame.
 #[derive(PartialEq, Debug)]
 enum Seen {
     Ignored(DropReason),
@@ -73,8 +73,7 @@ impl Seen {
         (frame[27], frame[25])
     }
 
-    /// The code of a reply with the error flag, of which nothing but the
-    /// header is filled.
+    /// The code of a reply with the error flag, which has only its header filled in.
     fn refusal(self) -> u8 {
         let frame = self.reply();
         assert_eq!(frame[14], 0x1C, "a response with error flag");
@@ -83,7 +82,7 @@ impl Seen {
     }
 }
 
-/// A frame for the export from [`HOST`], with this command and argument.
+/// A frame from [`HOST`] for the export, with this command and argument.
 fn frame(command: u8, argument: &[u8]) -> Vec<u8> {
     let aoe = [0x88, 0xA2, 0x10, 0, 0, 7, 3, command, 0x81, 0x02, 0x03, 0x04];
     [&OWN.0[..], &HOST.0, &aoe, argument].concat()
@@ -94,8 +93,8 @@ fn from(src: Mac, mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// Takes a frame through the whole core. A reply is written over the frame,
-/// in a chunk full of old bytes.
+/// Runs a frame through parsing and execution. The reply is written over the frame, in a
+/// buffer full of old bytes.
 fn run(state: &mut State, frame: &[u8]) -> Seen {
     let parsed = Header::parse(frame).and_then(|header| {
         header.check_link(OWN)?;

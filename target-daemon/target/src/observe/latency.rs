@@ -3,11 +3,11 @@
 
 use hdrhistogram::Histogram;
 
-/// Longest time that is told apart, in nanoseconds: ten minutes. Longer ones
-/// count as this.
+/// Longest time recorded as such, in nanoseconds: ten minutes. Longer times count as
+/// this.
 const LONGEST_NS: u64 = 600_000_000_000;
 
-/// What a request asked for, as far as service times are kept apart.
+/// Kind of request; service times are kept per kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Operation {
@@ -28,7 +28,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All of them, in the order of their values.
+    /// All operations, in the order of their values.
     pub const ALL: [Self; 7] =
         [Self::Read, Self::Write, Self::Flush, Self::Discard, Self::Ata, Self::Query, Self::Other];
 
@@ -46,20 +46,20 @@ impl Operation {
     }
 }
 
-/// Times of each operation in nanoseconds, in the cells of a [`Histogram`] of 2
-/// significant digits and 256 ns at least. Counting costs a few instructions; the
-/// histogram is made when somebody looks.
+/// Times of each operation in nanoseconds, in the buckets of a [`Histogram`] with 2
+/// significant digits and a minimum of 256 ns. Recording costs a few instructions; the
+/// histogram itself is built on demand.
 #[derive(Clone, Debug)]
 pub struct Latency {
     cells: [Box<[u64]>; Operation::ALL.len()],
 }
 
-/// Shortest time that is told apart: 256 ns.
+/// Shortest time recorded as such: 256 ns.
 const SHORTEST_NS: u64 = 1 << UNIT_BITS;
 const UNIT_BITS: u32 = 8;
 
-/// 2 significant digits: each power of two has this many cells, and the lowest twice as
-/// many.
+/// 2 significant digits: each power of two has this many buckets, and the lowest has
+/// twice as many.
 const STEPS: usize = 1 << STEPS_BITS;
 const STEPS_BITS: u32 = 7;
 
@@ -71,14 +71,14 @@ const fn cell_of(ns: u64) -> usize {
     ((shift as usize) << STEPS_BITS) + (units >> shift) as usize
 }
 
-/// The shortest time in a cell.
+/// The shortest time in a bucket.
 fn lowest_of(cell: usize) -> u64 {
     let shift = (cell >> STEPS_BITS).saturating_sub(1);
     ((cell - (shift << STEPS_BITS)) as u64) << shift << UNIT_BITS
 }
 
 impl Latency {
-    /// All zero. All memory is reserved here: recording allocates nothing.
+    /// All zero. Allocates all memory: recording allocates nothing.
     pub fn new() -> Self {
         Self { cells: std::array::from_fn(|_| vec![0; CELLS].into()) }
     }

@@ -1,5 +1,5 @@
-//! What a worker tells about itself: service times and counters, as plain
-//! values that the worker owns and clones on request. Nobody locks them.
+//! Counters and service times: plain values that a worker owns and clones on request.
+//! Nothing here takes a lock.
 
 mod latency;
 mod report;

@@ -1,4 +1,4 @@
-//! Counters and service times as text for people.
+//! Counters and service times as text.
 
 use std::fmt::{self, Write as _};
 
@@ -11,16 +11,16 @@ use super::{Latency, Operation};
 pub struct Section {
     /// The heading: a worker, a lane, an interface.
     pub name: String,
-    /// Counter names and values. Zeros are left out of the text.
+    /// Counter names and values. The text omits zeros.
     pub counters: Vec<(&'static str, u64)>,
 }
 
-/// All that a running daemon tells.
+/// All counters and times of a running daemon.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Counters.
     pub sections: Vec<Section>,
-    /// Service times, all workers together.
+    /// Service times of all workers together.
     pub latency: Latency,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A histogram of nanoseconds as text bars, one for each power of two.
+/// A histogram of nanoseconds as text bars, one per power of two.
 pub fn bars(histogram: &Histogram<u64>) -> String {
     let mut rows: Vec<(u64, u64)> = Vec::new();
     for value in histogram.iter_log(1_024, 2.0) {

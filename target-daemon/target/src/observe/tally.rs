@@ -1,21 +1,21 @@
-//! What is counted for each export.
+//! Counters of an export.
 
 use super::{Latency, Operation};
 
-/// How a request has ended.
+/// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Outcome {
-    /// Answered: it was done.
+    /// Replied: done.
     Done,
-    /// Answered with an error.
+    /// Replied with an error.
     Failed,
-    /// Not answered: the host resends it, or was not entitled to an answer.
+    /// No reply: the host resends it, or was not entitled to one.
     Unanswered,
 }
 
 impl Outcome {
-    /// All of them, in the order of their values.
+    /// All outcomes, in the order of their values.
     pub const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Unanswered];
 
     /// The name in reports and metrics.
@@ -28,32 +28,32 @@ impl Outcome {
     }
 }
 
-/// What is counted for one export, by the worker that owns it.
+/// Counters of one export, kept by the worker that owns it.
 #[derive(Clone, Debug)]
 pub struct Tally {
     /// Requests by [`Operation`] and [`Outcome`].
     pub requests: [[u64; Outcome::ALL.len()]; Operation::ALL.len()],
-    /// Bytes that were read, and sent.
+    /// Bytes read and sent.
     pub bytes_read: u64,
     /// Bytes that were written.
     pub bytes_written: u64,
-    /// Requests that waited for an earlier one to the same sectors.
+    /// Requests that waited for an earlier one on the same sectors.
     pub waited: u64,
-    /// Writes that were not executed because the same one was under way.
+    /// Writes not executed because the same write was already in flight.
     pub folded: u64,
-    /// Copies of writes that had been answered: answered again, not executed.
+    /// Duplicates of completed writes: answered again, not executed.
     pub repeated: u64,
-    /// Response times in nanoseconds: from the driver's poll, of which the frame carries
-    /// a stamp, to the reply. Of frames without a stamp nothing is counted here.
+    /// Response times in nanoseconds: from the driver poll, by the frame's stamp, to the
+    /// reply. Excludes frames without a stamp.
     pub response: Latency,
     /// Service times in nanoseconds: from the rx ring to the reply.
     pub service: Latency,
-    /// Times in nanoseconds that the store took.
+    /// Times in nanoseconds spent in the store.
     pub store: Latency,
 }
 
 impl Tally {
-    /// All zero. All memory is taken here.
+    /// All zero. Allocates all memory here.
     pub fn new() -> Self {
         Self {
             requests: [[0; Outcome::ALL.len()]; Operation::ALL.len()],
@@ -76,13 +76,13 @@ impl Tally {
         }
     }
 
-    /// Whether a host has asked anything but who the export is.
+    /// Whether a host has sent any request other than a query.
     pub fn is_used(&self) -> bool {
         let asked = |operation| Outcome::ALL.iter().any(|outcome| self.requests(operation, *outcome) > 0);
         Operation::ALL.into_iter().filter(|operation| *operation != Operation::Query).any(asked)
     }
 
-    /// Requests of this kind that ended so.
+    /// Number of requests of this kind with this outcome.
     pub fn requests(&self, operation: Operation, outcome: Outcome) -> u64 {
         self.requests.get(operation as usize).and_then(|row| row.get(outcome as usize)).copied().unwrap_or(0)
     }

@@ -1,21 +1,20 @@
-//! The static list of who is answered, from the configuration.
+//! The access list: the initiators that get replies, from the configuration.
 
 use std::sync::Arc;
 
 use crate::wire::ether::Mac;
 
-/// Who is answered at all. Empty: everybody.
+/// The initiators that get replies. If empty, all do.
 ///
-/// The exports of a shelf share one. Unlike the mask list, nobody can change
-/// it over the wire. It keeps mistakes out, not attackers: a source address
-/// is easily forged.
+/// All exports of a shelf share it. Unlike the mask list it cannot be changed over the
+/// wire. It protects against mistakes, not attackers: source addresses are easily forged.
 #[derive(Clone, Default, Debug)]
 pub struct Acl {
     sorted: Arc<[Mac]>,
 }
 
 impl Acl {
-    /// A list of these, in any order.
+    /// An access list of these addresses, in any order.
     pub fn new(macs: impl IntoIterator<Item = Mac>) -> Self {
         let mut sorted: Vec<Mac> = macs.into_iter().collect();
         sorted.sort_unstable();
@@ -28,7 +27,7 @@ impl Acl {
         self.sorted.is_empty() || self.sorted.binary_search(&src).is_ok()
     }
 
-    /// Those on it, sorted.
+    /// The addresses, sorted.
     pub fn as_slice(&self) -> &[Mac] {
         &self.sorted
     }

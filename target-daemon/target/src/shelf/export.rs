@@ -4,25 +4,25 @@ use super::state::{Settings, State};
 use crate::plant::{Bug, planted};
 use crate::store::Store;
 
-/// An export: a store with an address. Owned by one worker.
+/// A store with an address. Owned by one worker.
 pub struct Export {
-    /// All that is known of it but its data.
+    /// Everything about the export except its data.
     pub state: State,
-    /// Its data.
+    /// The data.
     pub store: Box<dyn Store>,
-    /// Where its state is kept: for whoever keeps it.
+    /// Identifies the saved state; used by the state writer.
     pub key: String,
 }
 
 impl Export {
-    /// An export of this store, as large as the store is now.
+    /// An export of this store, with the store's current size.
     pub fn new(settings: Settings, store: Box<dyn Store>) -> Self {
         let state = State::new(settings, store.geometry());
         Self { state, store, key: String::new() }
     }
 
-    /// Takes over the size that the store has found. Returns whether it has
-    /// changed; initiators learn of that by IDENTIFY DEVICE.
+    /// Adopts the size that the store reports. Returns whether it changed; initiators see
+    /// the new size in IDENTIFY DEVICE.
     pub fn refresh(&mut self) -> bool {
         let geometry = self.store.geometry();
         let changed = geometry != self.state.geometry && !planted(Bug::KeepsOldSize);

@@ -1,31 +1,31 @@
-//! How much may be in a frame, and under way.
+//! Limits on sectors per frame and on outstanding requests.
 
-/// Most sectors in a frame that are advertised. Not more, though an MTU of 9000
-/// has room for 17: 16 keeps every request aligned to 4 KiB. Hosts that learned
-/// another number from another target send more, and are served: [`ReplyLimit`].
+/// Maximum number of sectors in a frame that is advertised. An MTU of 9000 has room for
+/// 17, but 16 keeps every request aligned to 4 KiB. Hosts that learned a larger number
+/// from another target may send more, and are served: see [`ReplyLimit`].
 pub const SECTORS_PER_FRAME_MAX: u8 = 16;
-/// What Linux takes at most.
+/// The maximum that Linux uses.
 pub const BUFFER_COUNT_DEFAULT: u16 = 64;
-/// Smallest MTU that has room for a sector.
+/// Minimum MTU: room for one sector.
 pub const MTU_MIN: u32 = AOE_ATA_LEN + SECTOR_LEN;
 
 const SECTOR_LEN: u32 = 512;
-/// AoE and ATA header.
+/// AoE and ATA header in bytes.
 const AOE_ATA_LEN: u32 = 22;
-/// What Linux subtracts from the MTU: it counts the Ethernet header, which
-/// the MTU leaves out. A limit above that of Linux would never be used.
+/// What Linux subtracts from the MTU: it includes the Ethernet header, although the MTU
+/// does not count it. A limit above that of Linux would never be used.
 const LINUX_HEADERS_LEN: u32 = 36;
 
-/// A limit that cannot be kept.
+/// A limit outside its valid range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LimitError {
     /// Linux would never send its first request.
     #[error("buffer count {0} makes Linux initiators wait for ever: take 2 to 65535 (default 64)")]
     BufferCountSmall(u32),
-    /// The field of the protocol has 16 bits.
+    /// The field of the protocol has only 16 bits.
     #[error("buffer count {0} does not fit the protocol: take 2 to 65535 (default 64)")]
     BufferCountLarge(u32),
-    /// Not one sector fits.
+    /// There is no room for a sector.
     #[error("an MTU of {0} has no room for a sector: set at least {MTU_MIN} (1500 is usual, 9000 is fast)")]
     Mtu(u32),
 }
@@ -44,31 +44,31 @@ pub fn check_mtu(mtu: u32) -> Result<u32, LimitError> {
     if mtu < MTU_MIN { Err(LimitError::Mtu(mtu)) } else { Ok(mtu) }
 }
 
-/// Most sectors in a frame on an interface: a power of two, 1 to
-/// [`SECTORS_PER_FRAME_MAX`]. `mtu` is the interface's, in bytes.
+/// Maximum number of sectors in a frame on an interface: a power of two, 1 to
+/// [`SECTORS_PER_FRAME_MAX`]. `mtu` is in bytes.
 pub fn sectors_per_frame(mtu: u32) -> u8 {
     let room = (mtu.saturating_sub(LINUX_HEADERS_LEN) / SECTOR_LEN).max(1);
     let largest_power = 1 << room.ilog2();
     SECTORS_PER_FRAME_MAX.min(u8::try_from(largest_power).unwrap_or(u8::MAX))
 }
 
-/// Most sectors in the reply to a read, whatever is advertised.
+/// Maximum number of sectors in the reply to a read, whatever is advertised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReplyLimit {
-    /// At the interface's present MTU.
+    /// At the interface's current MTU.
     pub now: u8,
-    /// At any MTU: what the rings can carry in a frame.
+    /// At any MTU: what the rings can carry in one frame.
     pub ever: u8,
 }
 
 impl ReplyLimit {
-    /// The limit at this MTU, where the rings carry `ever` sectors in a frame.
+    /// The limit at this MTU, if the rings carry `ever` sectors in a frame.
     pub fn new(mtu: u32, ever: u8) -> Self {
         let fitting = mtu.saturating_sub(AOE_ATA_LEN) / SECTOR_LEN;
         Self { now: u8::try_from(fitting).unwrap_or(u8::MAX).min(ever), ever }
     }
 
-    /// Smallest MTU that has room for a reply with so many sectors.
+    /// Minimum MTU for a reply with this number of sectors.
     pub fn mtu_for(sectors: u8) -> u32 {
         AOE_ATA_LEN + u32::from(sectors) * SECTOR_LEN
     }

@@ -1,12 +1,12 @@
-//! A list of MAC addresses of a fixed capacity.
+//! A list of MAC addresses with a fixed capacity.
 
 use crate::wire::ether::Mac;
 
-/// The list has no room.
+/// The list is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ListFull;
 
-/// At most `N` addresses, in the order in which they came.
+/// At most `N` addresses, in insertion order.
 #[derive(Clone, Copy, Debug)]
 pub struct MacList<const N: usize> {
     macs: [Mac; N],
@@ -25,18 +25,17 @@ impl<const N: usize> MacList<N> {
         self.macs.get(..self.count).unwrap_or(&[])
     }
 
-    /// Whether it holds `mac`.
+    /// Whether the list contains `mac`.
     pub fn contains(&self, mac: Mac) -> bool {
         self.as_slice().contains(&mac)
     }
 
-    /// Whether it holds nothing.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Puts `mac` at the end. Returns whether that changed the list, which it
-    /// does not if `mac` was there.
+    /// Appends `mac` unless it is already listed. Returns whether the list changed.
     pub fn add(&mut self, mac: Mac) -> Result<bool, ListFull> {
         if self.contains(mac) {
             return Ok(false);
@@ -46,7 +45,7 @@ impl<const N: usize> MacList<N> {
         Ok(true)
     }
 
-    /// Takes `mac` out. Returns whether it was there.
+    /// Removes `mac`. Returns whether it was listed.
     pub fn delete(&mut self, mac: Mac) -> bool {
         let Some(at) = self.as_slice().iter().position(|&listed| listed == mac) else {
             return false;
@@ -56,8 +55,8 @@ impl<const N: usize> MacList<N> {
         true
     }
 
-    /// Puts these in place of what it holds, repetitions and all. Changes
-    /// nothing if they are too many.
+    /// Replaces the whole list by `macs`, duplicates included. Changes nothing if they
+    /// are too many.
     pub fn replace(&mut self, macs: impl Iterator<Item = Mac>) -> Result<(), ListFull> {
         let mut fresh = Self::default();
         for mac in macs {

@@ -1,15 +1,15 @@
-//! What is exported.
+//! What is exported: the exports of a worker, and the state of each.
 //!
 //! ```text
 //! Shelf ─ sorted by address ─► Export ─┬─ store   (bytes at rest)
 //!                                      └─ State ─┬─ Settings  address, read-only, names, Acl
-//!                                                ├─ Geometry  size, as the store last said
+//!                                                ├─ Geometry  size, as the store last reported
 //!                                                └─ config string, mask list, reservation:
 //!                                                   what initiators change over the wire
 //! ```
 //!
-//! A `Shelf` belongs to one worker; nothing here locks. Every list has a
-//! fixed size, so nothing that an initiator sends allocates.
+//! A `Shelf` belongs to one worker; nothing here takes a lock. Every list has a fixed
+//! size, so no request from an initiator causes an allocation.
 
 mod acl;
 mod export;

@@ -1,16 +1,16 @@
-//! What initiators have set, as text that lasts.
+//! The text format for what initiators have set.
 //!
 //! ```text
 //! xblade-state 1 5d41402abc4b2a76b9719d911017c592
 //! {"export":"0.1","path":"/dev/vg/data","offset":0,"identity":{"kind":"device","dm":"LVM-…"},"config":"68656c6c6f","mask":[],"reservation":[]}
 //! ```
 //!
-//! The number in the first line is the version; behind it is the XXH3 hash (128
-//! bits) of all that follows the line. Releases before identities wrote none, and
-//! leave one that they find alone.
+//! The number in the first line is the version, followed by the XXH3 hash (128 bits) of
+//! everything after that line. Releases before identities existed wrote no `identity`,
+//! and leave files that have one alone.
 //!
-//! Which data hosts have used at an address is kept in the same form, as
-//! `xblade-used`, without the last three.
+//! A record of the data that hosts used at an address (`xblade-used`) has the same form,
+//! without the last three fields.
 
 use serde_json::{Map, Value};
 use twox_hash::XxHash3_128;
@@ -25,7 +25,7 @@ const MAGIC: &str = "xblade-state";
 const USED: &str = "xblade-used";
 const VERSION: &str = "1";
 
-/// The state of an export that survives a restart.
+/// The part of an export's state that survives a restart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Saved {
     /// The config string.
@@ -36,28 +36,28 @@ pub struct Saved {
     pub reservation: Vec<Mac>,
 }
 
-/// What the state belongs to: another export does not get it.
+/// The export that a state belongs to; no other export gets it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Belongs {
-    /// Where it answers.
+    /// Address of the export.
     pub address: Address,
-    /// The file or device, as it was given.
+    /// The file or device, as given in the configuration.
     pub path: String,
-    /// Which data that is, and where in it the export begins, in bytes.
+    /// The identity of the data, and the byte offset in it at which the export begins.
     pub data: Data,
 }
 
 impl Belongs {
-    /// In one text, for what travels with an export.
+    /// As one text, to accompany an export.
     pub fn to_text(&self) -> String {
         seal(USED, &self.rows())
     }
 
-    /// Reads such a text.
+    /// Parses the result of [`Self::to_text`].
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with it: nothing is guessed.
+    /// Any deviation from the format; nothing is guessed.
     pub fn parse(text: &str) -> Result<Self, SavedError> {
         Self::of(&unseal(USED, text)?).ok_or(SavedError::Shape)
     }
@@ -93,25 +93,25 @@ fn fact((name, value): (&String, &Value)) -> Option<(String, String)> {
     Some((name.clone(), value.as_str()?.to_owned()))
 }
 
-/// Why a text is no state.
+/// Why a text is not a valid state.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SavedError {
-    /// Another program, or none, has written it.
+    /// Not written by xblade.
     #[error("it does not begin with '{0}'")]
     Foreign(&'static str),
-    /// A later release has written it.
+    /// Written by a later release.
     #[error("it is of version {0}, and this xblade knows version {VERSION}")]
     Version(String),
-    /// Bytes have changed.
+    /// The content was changed.
     #[error("its checksum is wrong")]
     Checksum,
-    /// The checksum is right, and it still makes no sense.
+    /// The checksum is right, but the content is invalid.
     #[error("it makes no sense")]
     Shape,
 }
 
 impl Saved {
-    /// What there is to save of a state.
+    /// The part of `state` that is saved.
     pub fn of(state: &State) -> Self {
         Self {
             config: state.config().to_vec(),
@@ -120,7 +120,7 @@ impl Saved {
         }
     }
 
-    /// The text of a file that says so.
+    /// The content of a state file.
     pub fn to_text(&self, of: &Belongs) -> String {
         let macs = |macs: &[Mac]| macs.iter().map(Mac::to_string).collect::<Vec<_>>();
         let mut rows = of.rows();
@@ -130,11 +130,11 @@ impl Saved {
         seal(MAGIC, &rows)
     }
 
-    /// Reads such a text, and what the state belongs to.
+    /// Parses the content of a state file; also returns the export that it belongs to.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with it: nothing is guessed.
+    /// Any deviation from the format; nothing is guessed.
     pub fn parse(text: &str) -> Result<(Belongs, Self), SavedError> {
         let value = unseal(MAGIC, text)?;
         let read = || {
@@ -148,11 +148,11 @@ impl Saved {
         read().ok_or(SavedError::Shape)
     }
 
-    /// Puts it into force, as if it had never been away.
+    /// Applies the saved values to `state`.
     ///
     /// # Errors
     ///
-    /// A list is longer than it can be.
+    /// A list is longer than its capacity.
     pub fn restore(&self, state: &mut State) -> Result<(), ListFull> {
         state.set_config(&self.config)?;
         for mac in &self.mask {
@@ -162,13 +162,13 @@ impl Saved {
     }
 }
 
-/// The text of a file.
+/// The content of a file with these fields.
 fn seal(magic: &str, rows: &Map<String, Value>) -> String {
     let body = format!("{}\n", Value::Object(rows.clone()));
     format!("{magic} {VERSION} {:032x}\n{body}", XxHash3_128::oneshot(body.as_bytes()))
 }
 
-/// What such a text says.
+/// Checks the header and checksum; returns the fields.
 fn unseal(magic: &'static str, text: &str) -> Result<Value, SavedError> {
     let (head, body) = text.split_once('\n').ok_or(SavedError::Foreign(magic))?;
     let mut words = head.split(' ');
@@ -229,7 +229,7 @@ mod tests {
             prop_assert_eq!(Saved::parse(&saved.to_text(&of(1))), Ok((of(1), saved)));
         }
 
-        /// A file system may lose the end of a file, or give zeros for it.
+        /// A file system may truncate a file, or fill its end with zeros.
         #[test]
         fn what_was_cut_or_changed_is_refused(saved in saved(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let text = saved.to_text(&of(1));
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(Belongs::parse(&of(2).to_text()), Ok(of(2)));
     }
 
-    /// As releases before identities wrote it.
+    /// Written by releases before identities existed.
     #[test]
     fn a_file_without_an_identity_is_read() {
         let body = "{\"config\":\"61\",\"export\":\"0.1\",\"mask\":[],\"offset\":0,\"path\":\"/d\",\"reservation\":[]}\n";

@@ -1,4 +1,4 @@
-//! All that is known of an export but its data.
+//! Everything about an export except its data.
 
 use super::acl::Acl;
 use super::mac_list::{ListFull, MacList};
@@ -9,27 +9,27 @@ use crate::wire::identify::{Identity, Names};
 use crate::wire::query::STRING_LEN_MAX;
 use crate::wire::{DropReason, mask, reserve};
 
-/// What the configuration says of an export.
+/// The configuration of an export.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it answers.
+    /// Address of the export.
     pub address: Address,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// What an acknowledged write has survived.
+    /// What an acknowledged write is guaranteed to survive.
     pub durability: Durability,
-    /// The texts of IDENTIFY DEVICE.
+    /// The strings of IDENTIFY DEVICE.
     pub names: Names,
-    /// Who is answered, whatever the mask list says.
+    /// Initiators that get replies; the mask list can only restrict this further.
     pub acl: Acl,
 }
 
-/// All that is known of an export but its data.
+/// Everything about an export except its data.
 #[derive(Debug)]
 pub struct State {
-    /// What the configuration says.
+    /// The configuration.
     pub settings: Settings,
-    /// The size as the store last told it.
+    /// The size that the store last reported.
     pub geometry: Geometry,
     config: [u8; STRING_LEN_MAX],
     config_len: usize,
@@ -39,7 +39,7 @@ pub struct State {
 }
 
 impl State {
-    /// A state without config string, mask and reservation.
+    /// A state without config string, mask list and reservation.
     pub fn new(settings: Settings, geometry: Geometry) -> Self {
         Self {
             settings,
@@ -52,7 +52,7 @@ impl State {
         }
     }
 
-    /// Whether a frame from `src` may be answered, whatever it asks.
+    /// Whether a frame from `src` may get a reply, whatever the request.
     pub fn admit(&self, src: Mac) -> Result<(), DropReason> {
         if !self.settings.acl.admits(src) {
             return Err(DropReason::Acl);
@@ -63,17 +63,17 @@ impl State {
         Ok(())
     }
 
-    /// Whether others have reserved it against `src`.
+    /// Whether other initiators hold a reservation that excludes `src`.
     pub fn is_reserved_against(&self, src: Mac) -> bool {
         !self.reservation.is_empty() && !self.reservation.contains(src)
     }
 
-    /// Whether initiators may have sectors forgotten.
+    /// Whether initiators may discard sectors.
     pub fn trims(&self) -> bool {
         self.geometry.discards && !self.settings.read_only
     }
 
-    /// What IDENTIFY DEVICE tells.
+    /// The content of IDENTIFY DEVICE.
     pub fn identity(&self) -> Identity {
         Identity {
             names: self.settings.names,
@@ -84,8 +84,8 @@ impl State {
         }
     }
 
-    /// Grows with every change that an initiator made, so that whoever saves
-    /// or announces the state knows when to.
+    /// Increases with every change by an initiator, so that callers know when to save or
+    /// announce the state.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -95,8 +95,7 @@ impl State {
         self.config.get(..self.config_len).unwrap_or(&[])
     }
 
-    /// Puts `string` in place of the config string. Fails if it is longer
-    /// than [`STRING_LEN_MAX`].
+    /// Replaces the config string. Fails if `string` is longer than [`STRING_LEN_MAX`].
     pub fn set_config(&mut self, string: &[u8]) -> Result<(), ListFull> {
         if self.config() == string {
             return Ok(());
@@ -112,20 +111,20 @@ impl State {
         self.mask.as_slice()
     }
 
-    /// Puts `mac` on the mask list, if it is not there.
+    /// Adds `mac` to the mask list unless it is already there.
     pub fn add_to_mask(&mut self, mac: Mac) -> Result<(), ListFull> {
         let changed = self.mask.add(mac)?;
         self.revision += u64::from(changed);
         Ok(())
     }
 
-    /// Takes `mac` off the mask list, if it is there.
+    /// Removes `mac` from the mask list.
     pub fn delete_from_mask(&mut self, mac: Mac) {
         let changed = self.mask.delete(mac);
         self.revision += u64::from(changed);
     }
 
-    /// Takes everybody off the mask list.
+    /// Empties the mask list.
     pub fn clear_mask(&mut self) {
         if !self.mask.is_empty() {
             self.mask = MacList::default();
@@ -133,13 +132,13 @@ impl State {
         }
     }
 
-    /// Who has reserved the export.
+    /// The initiators that hold the reservation.
     pub fn reservation(&self) -> &[Mac] {
         self.reservation.as_slice()
     }
 
-    /// Puts `macs` in place of the reservation. Changes nothing if they are
-    /// more than [`reserve::ENTRIES_MAX`].
+    /// Replaces the reservation. Changes nothing if `macs` has more than
+    /// [`reserve::ENTRIES_MAX`] entries.
     pub fn set_reservation(&mut self, macs: impl Iterator<Item = Mac> + Clone) -> Result<(), ListFull> {
         if macs.clone().eq(self.reservation.as_slice().iter().copied()) {
             return Ok(());

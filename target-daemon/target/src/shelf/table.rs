@@ -3,8 +3,8 @@
 use super::export::Export;
 use crate::wire::aoe::Address;
 
-/// Two exports with one address. Initiators would take them for two ways to
-/// the same data.
+/// Two exports have the same address. Initiators would treat them as two paths to the
+/// same data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("address {0} is given to two exports: give each its own")]
 pub struct Taken(pub Address);
@@ -16,7 +16,7 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Adds an export. Indices found before do not hold any more.
+    /// Adds an export. Invalidates all indices.
     pub fn insert(&mut self, export: Export) -> Result<(), Taken> {
         let address = export.state.settings.address;
         match self.place(address) {
@@ -28,7 +28,7 @@ impl Shelf {
         }
     }
 
-    /// All, by address.
+    /// All exports, sorted by address.
     pub fn into_exports(self) -> impl Iterator<Item = Export> {
         self.exports.into_iter()
     }
@@ -43,17 +43,17 @@ impl Shelf {
         self.exports.get_mut(index)
     }
 
-    /// All, by address.
+    /// All exports, sorted by address.
     pub fn iter(&self) -> impl Iterator<Item = &Export> {
         self.exports.iter()
     }
 
-    /// All, by address.
+    /// All exports, sorted by address.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Export> {
         self.exports.iter_mut()
     }
 
-    /// How many there are.
+    /// Number of exports.
     pub fn len(&self) -> usize {
         self.exports.len()
     }
@@ -76,7 +76,7 @@ mod tests {
     use crate::store::{Completion, Durability, Full, Geometry, IoVec, Kind, Op, Store};
     use crate::wire::identify::{Names, Text};
 
-    /// A store that does nothing but grow by a sector with each operation.
+    /// A store that only grows by one sector with each operation.
     struct Growing(u64);
 
     impl Store for Growing {

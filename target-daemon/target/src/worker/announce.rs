@@ -1,5 +1,5 @@
-//! Announcements: replies to a query that nobody sent, so that hosts learn of
-//! an export at once rather than at their next query.
+//! Announcements: unsolicited query replies, so that hosts discover an export at once
+//! instead of at their next query.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{Body, FRAME_LEN_MIN, Request, query};
 
 impl<R: Rings> Worker<R> {
-    /// Tells hosts on an interface about exports, each about those that it may
-    /// use: by a query that nobody sent, from who is to hear the answer.
+    /// Announces exports on an interface, to the pairs of export and destination in
+    /// `audience`. Each announcement is made by executing a query that looks as if the
+    /// destination had sent it.
     pub fn announce(&mut self, interface: usize, audience: &[(Address, Mac)], clock: &impl Clock) {
         let on_it = |own: &LaneState<R>| {
             self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
@@ -23,7 +24,7 @@ impl<R: Rings> Worker<R> {
             for (_, to) in audience.iter().filter(|(of, _)| of == address) {
                 let header = self.query_from(*to, at, address.shelf, address.slot);
                 self.announce_one(at, header, *owner, now_ns);
-                // One by one: the chunks of many would not be there at once.
+                // One by one: there may not be enough chunks for many at once.
                 self.reclaim();
                 self.settle(clock);
             }

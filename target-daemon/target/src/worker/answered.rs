@@ -1,38 +1,38 @@
-//! Writes of one export that have been answered: the memory behind two rules.
+//! The answered writes of one export: the record behind two rules.
 //!
-//! **A late write is not executed.** A write may wait where the target cannot see it:
-//! in the ring of a lane whose worker gets no time, in a NIC, in a switch. Meanwhile
-//! its host sends it again over another path, has its answer, and writes something
-//! newer to the same sectors. When the old one comes at last, it must not land on the
-//! newer. So a write is dropped, for its host to send again, if an overlapping write
-//! that its host sent later has been answered. Two things say what was sent later:
+//! **A late write is not executed.** A write may wait where the target cannot see it: in
+//! the ring of a lane whose worker is not scheduled, in a NIC, in a switch. Meanwhile its
+//! host resends it over another path, gets the reply, and writes newer data to the same
+//! sectors. When the old write finally arrives, it must not overwrite the newer one. So a
+//! write is dropped, for its host to resend, if an overlapping write that its host sent
+//! later has been answered. Two sources tell which was sent later:
 //!
-//! - *The host's tags*, where they are in an order ([`TagOrder`]). All addresses of one
-//!   host are judged as one: that they belong together shows in their tags, too.
-//! - *The arrival*, between lanes of different workers: what has arrived before a write
-//!   of the same host that was answered, was sent before it. For one worker's own lanes
-//!   the passes over them keep the order (`round.rs`). It is taken from the XDP
-//!   program's stamp, or from the pass in which the frame was found ([`Arrival`]).
+//! - *The host's tags*, if they are in order ([`TagOrder`]). All addresses of a host are
+//!   judged together; the tags also show that they belong together.
+//! - *The arrival time*, between lanes of different workers: a write that arrived before
+//!   an answered write of the same host was sent before it. Among its own lanes, a
+//!   worker's passes keep the order (`pass.rs`). The arrival time comes from the XDP
+//!   program's stamp, or from the pass that found the frame ([`Arrival`]).
 //!
-//! Where the records do not reach back far enough to tell, the write is dropped as well:
-//! a resend costs time, and an old write data.
+//! If the records do not reach back far enough to decide, the write is dropped as well: a
+//! resend costs time, but an old write costs data.
 //!
-//! **A copy is not executed again.** The network may deliver a frame twice. An exact
-//! copy (the same source, tag, sectors and data) of a write that was answered within
-//! the horizon is answered as that one was. This holds only for hosts that do not use a
-//! tag again for another write within that time. One that does is seen doing it:
-//! whichever write is remembered last for a tag is compared when the next one arrives,
-//! and once more when that has been answered, for two may be under way together.
+//! **A duplicate is not executed again.** The network may deliver a frame twice. An exact
+//! duplicate (same source, tag, sectors and data) of a write answered within the horizon
+//! gets the same answer. This is only valid for hosts that do not reuse a tag for another
+//! write within that time. Reuse is detected: a write is compared with the record of its
+//! tag when it arrives, and again when it is answered, because two writes with one tag
+//! may be in flight together.
 //!
-//! IDENTIFY ends what is remembered of a host for copies and tags: a host that has
-//! booted sends it before it writes, and may begin with the tags of its last boot. If
-//! its tags are in an order and go on in it, it has not booted; nor if it has sent
-//! something within a second, or the IDENTIFY is a copy (`identified.rs`).
+//! An IDENTIFY resets what is remembered of a host for duplicates and tags: a host that
+//! has booted sends one before it writes, and may start with the tags of its last boot. A
+//! host has not booted if its tags are in order and continue it, if it has sent something
+//! within the last second, or if the IDENTIFY is itself a duplicate (`identified.rs`).
 //!
-//! Bounded: [`SOURCES_MAX`] addresses an export, of each [`WRITES_MAX`] writes. An
-//! address that has written, and was heard of within the horizon, keeps its place. The
-//! writes of all that find none share one more ring, for the arrival only. Memory is
-//! reserved with the export, and used as addresses write.
+//! Memory is bounded: [`SOURCES_MAX`] addresses per export, [`WRITES_MAX`] writes per
+//! address. An address that has written, and was active within the horizon, keeps its
+//! entry. The writes of all addresses without an entry share one more ring, for arrival
+//! times only. Memory is reserved with the export, and touched as addresses write.
 //!
 //! ```text
 //! heads  [tag's bucket] ──► newest ──► older ──► older than the ring reaches: the end
@@ -49,91 +49,91 @@ use crate::plant::{Bug, planted};
 use crate::store::IoError;
 use crate::wire::ether::Mac;
 
-/// Source addresses that are remembered of an export.
+/// Number of source addresses remembered per export.
 pub const SOURCES_MAX: usize = 16;
 
-/// Writes that are remembered of each. A power of two.
+/// Number of writes remembered per address. A power of two.
 pub const WRITES_MAX: usize = 4096;
 
-/// Where the writes of addresses are that have no place.
+/// Index of the ring for addresses without an entry.
 const OTHERS: usize = SOURCES_MAX;
 
-/// No host: no place has this index.
+/// No host: no source has this index.
 const NO_HOST: usize = usize::MAX;
 
-/// Records of one bucket that are looked at. A host whose tags share a bucket on
-/// purpose would slow down others.
+/// Maximum number of records examined in one bucket. Otherwise a host whose tags
+/// deliberately share a bucket could slow down others.
 const CHAIN_MAX: usize = 64;
 
-/// Records that are looked at for one write: then nobody can tell. More would let one host
-/// with many addresses slow down others.
+/// Maximum number of records examined for one write; after that it counts as late.
+/// Otherwise one host with many addresses could slow down others.
 const LOOKS_MAX: usize = 2 * WRITES_MAX;
 
-/// How often two addresses have to be found to share a counter before they count as one
-/// host.
+/// Number of times that two addresses must be found to share a counter before they count
+/// as one host.
 const SAME_HOST: u8 = 4;
 
-/// What is known of a write that has arrived.
+/// What is known about an arriving write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// Nothing: it is to be executed.
+    /// It is new: execute it.
     New,
-    /// It is a copy of one that was answered with this.
+    /// It is a duplicate of a write that was answered with this result.
     Copy(Result<(), IoError>),
-    /// Its tag was used for another write: it is to be executed, and copies of its
-    /// source are not looked for any more.
+    /// Its tag was used for a different write: execute it. Duplicates from its source are
+    /// no longer recognized.
     TagReused,
 }
 
-/// What a request is, as far as its tag is concerned.
+/// Kind of an ATA request, as far as tags are concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Observed {
     /// IDENTIFY.
     Identify,
-    /// A read: there are many.
+    /// A read; most requests are.
     Read,
     /// Anything else.
     Other,
 }
 
-/// What became of a record.
+/// What happened to a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recorded {
-    /// It is there.
+    /// It was stored.
     Kept,
     /// As [`Found::TagReused`].
     TagReused,
-    /// There is no place for its source: it is there for the arrival only.
+    /// Its source has no entry: it was stored for its arrival time only.
     NoPlace,
 }
 
-/// What was answered to whom, of one export.
+/// The answered writes of one export.
 #[derive(Debug)]
 pub struct AnsweredWrites {
     sources: Vec<Source>,
-    /// How many of these are in use; the others have their memory only.
+    /// Number of sources in use; the others only hold memory.
     used: usize,
-    /// For each source and bucket: the number of the newest record, plus 1; 0 for none.
+    /// For each source and bucket: the number of the newest record plus 1; 0 for none.
     heads: Vec<u64>,
     latest: LatestArrivals,
-    /// When the last write arrived that is not remembered: of a source whose place was
-    /// given away.
+    /// Latest arrival time of the writes that are no longer remembered, because the entry
+    /// of their source was reused.
     unremembered_ns: u64,
-    /// Whose request was the last that came in order; [`NO_HOST`] if its order has begun
-    /// anew since.
+    /// The host whose request was the last one in order; [`NO_HOST`] if its order has
+    /// restarted since.
     last_host: usize,
-    /// The source that was looked for last.
+    /// The source found last.
     last_source: usize,
-    /// An address of which is known whether its tags are in order. If they are, its reads
-    /// say nothing more; if not, nothing does but IDENTIFY.
+    /// An address known to have its tags in order or not. If they are, its reads provide
+    /// no more information; if not, only IDENTIFY does.
     settled: Option<Mac>,
     settled_in_order: bool,
-    /// Any address was found to belong to the host of another.
+    /// Whether two addresses were ever found to belong to one host.
     joined: bool,
 }
 
-/// When the last answered write arrived: the last of all, and the last that another
-/// worker than that one received.
+/// When the last answered write arrived: the latest of all, and the latest at any worker
+/// other than the one that received it.
 #[derive(Clone, Copy, Default, Debug)]
 struct LatestArrivals {
     ns: u64,
@@ -153,14 +153,14 @@ impl LatestArrivals {
         }
     }
 
-    /// The last that another worker received.
+    /// The latest arrival at any other worker.
     fn beside(&self, worker: u16) -> u64 {
         if worker == self.worker { self.others_ns } else { self.ns }
     }
 }
 
 impl AnsweredWrites {
-    /// Remembers nothing yet. All memory is reserved here.
+    /// An empty record. Reserves all memory.
     pub fn new() -> Self {
         Self {
             sources: (0..=OTHERS).map(Source::unused).collect(),
@@ -176,12 +176,13 @@ impl AnsweredWrites {
         }
     }
 
-    /// An ATA request has arrived: its tag says something, and IDENTIFY says more. Returns
-    /// whether its host may have booted.
+    /// Handles an arriving ATA request: every tag gives information, and IDENTIFY more.
+    /// Returns whether the host may have booted.
     #[inline]
     pub fn observe(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> bool {
-        // Most requests where one host uses the export, so it costs next to nothing. Of
-        // several addresses all has to be known to tell whether they are of one host.
+        // This is the case for most requests if one host uses the export, so it must cost
+        // next to nothing. With several addresses, all requests are needed to tell
+        // whether they belong to one host.
         let alone = self.used == 1 || self.joined || !self.settled_in_order;
         let says_more = kind == Observed::Identify || kind == Observed::Other && self.settled_in_order;
         if alone && !says_more && self.settled == Some(inbound.header.ether.src) {
@@ -190,7 +191,7 @@ impl AnsweredWrites {
         self.observe_tag(inbound, kind, now_ns).unwrap_or(kind == Observed::Identify)
     }
 
-    /// `None` if there is no place for its source.
+    /// `None` if its source has no entry.
     fn observe_tag(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> Option<bool> {
         let at = self.place(inbound.header.ether.src, false, now_ns)?;
         let tag = inbound.header.tag;
@@ -203,7 +204,7 @@ impl AnsweredWrites {
         self.settled = (order.is_settled() && !restarted).then_some(inbound.header.ether.src);
         self.settled_in_order = order.is_believed();
         if (restarted || matches!(fit, Fit::First | Fit::Misfit)) && self.last_host == host {
-            // What follows this tag follows nothing.
+            // Requests after this tag do not continue the previous order.
             self.last_host = NO_HOST;
         }
         match fit {
@@ -223,7 +224,7 @@ impl AnsweredWrites {
         Some(restarted)
     }
 
-    /// A host may have booted.
+    /// Resets a host that may have booted.
     fn begin_anew(&mut self, host: usize) {
         for source in self.members(host) {
             source.order.restart();
@@ -233,7 +234,7 @@ impl AnsweredWrites {
         }
     }
 
-    /// What is known of a write that has arrived.
+    /// Looks up an arriving write.
     pub fn find(&mut self, inbound: &Inbound, fingerprint: &Fingerprint, now_ns: u64) -> Found {
         if planted(Bug::NoHistory) {
             return Found::New;
@@ -250,7 +251,7 @@ impl AnsweredWrites {
     }
 
     /// Whether an overlapping write that was sent later has been answered, or may have
-    /// been: then this one is not to be executed.
+    /// been. If so, this one must not be executed.
     pub fn is_overtaken(
         &self,
         inbound: &Inbound,
@@ -267,7 +268,7 @@ impl AnsweredWrites {
         self.has_later(inbound, arrival, fingerprint, (by_arrival, host), now_ns)
     }
 
-    /// As [`Self::is_overtaken`], for one that may be.
+    /// The slow part of [`Self::is_overtaken`].
     #[inline(never)]
     fn has_later(
         &self,
@@ -287,8 +288,8 @@ impl AnsweredWrites {
         self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host), &mut looks))
     }
 
-    /// The host of a request whose tag is in its order, if a request has come that it sent
-    /// later. Of most there is none.
+    /// The host of a request with an ordered tag, if a request that it sent later has
+    /// already arrived. For most requests there is none.
     #[inline]
     fn host_with_later(&self, inbound: &Inbound) -> Option<usize> {
         let (at, tag) = (self.find_source(inbound.header.ether.src)?, inbound.header.tag);
@@ -298,7 +299,7 @@ impl AnsweredWrites {
         (later && !planted(Bug::NoTagOrder)).then_some(host)
     }
 
-    /// A write was answered with this.
+    /// Records that a write was answered with this result.
     pub fn record(
         &mut self,
         inbound: &Inbound,
@@ -317,7 +318,7 @@ impl AnsweredWrites {
         }
         let Some(source) = self.sources.get_mut(at) else { return Recorded::NoPlace };
         let number = source.records;
-        // The others have no buckets.
+        // The shared ring has no buckets.
         let head = self.heads.get_mut(at * WRITES_MAX + bucket(tag));
         let before = head.map_or(0, |head| std::mem::replace(head, number + 1));
         source.push(Record {
@@ -350,8 +351,9 @@ impl AnsweredWrites {
         self.sources.iter().take(self.used).position(|source| source.mac == mac)
     }
 
-    /// The place of a source: its own, a free one, or that of one that has not been heard
-    /// of within the horizon. One that writes may also take that of one that has only read.
+    /// The entry of a source: its own, a free one, or that of a source not active within
+    /// the horizon. A source that writes may also take the entry of one that has only
+    /// read.
     fn place(&mut self, mac: Mac, writes: bool, now_ns: u64) -> Option<usize> {
         let at = match self.find_source(mac) {
             Some(at) => at,
@@ -386,7 +388,7 @@ impl AnsweredWrites {
         Some(at)
     }
 
-    /// The newest record of a tag that a copy may be of.
+    /// The newest record with this tag that a write may be a duplicate of.
     fn newest_with(&self, at: usize, tag: u32, now_ns: u64) -> Option<&Record> {
         let source = self.sources.get(at).filter(|source| source.unique_tags)?;
         let mut number = self.heads.get(at * WRITES_MAX + bucket(tag))?.checked_sub(1)?;
@@ -414,7 +416,8 @@ impl AnsweredWrites {
         self.sources.iter_mut().filter(move |source| source.host == host)
     }
 
-    /// The sources of a host are hosts of their own again, in no order with before.
+    /// Makes each source of a host a separate host again, with no order relative to
+    /// before.
     fn dissolve(&mut self, host: usize) {
         for (at, source) in self.sources.iter_mut().enumerate().filter(|(_, source)| source.host == host) {
             if at != host {
@@ -426,8 +429,8 @@ impl AnsweredWrites {
         }
     }
 
-    /// A request of this host came in order, after one of another: the two may be
-    /// addresses of one.
+    /// Handles a request of this host that came in order after one of another host: the
+    /// two may be addresses of one host.
     fn compare_hosts(&mut self, host: usize, tag: u32, now_ns: u64) {
         let last = std::mem::replace(&mut self.last_host, host);
         let Some(other) = self.sources.get(last).map(|other| other.order) else { return };

@@ -1,18 +1,19 @@
-//! Requests that have set a config string, a mask list or a reservation, and were
-//! answered.
+//! Answered requests that set a config string, a mask list or a reservation.
 //!
-//! The network may deliver such a request twice, the second time late: a host reserves
-//! an export, releases it and reserves it again; then the copy of the release arrives,
-//! and others write. So an exact copy (the same source, tag and argument) of a request
-//! that was answered within the horizon is not executed. If that one was done, the copy
-//! is answered with what is in force; if it was refused, with nothing: its host has
-//! heard of that, and the copy must not succeed where the request did not.
+//! The network may deliver such a request twice, the second time late: a host reserves an
+//! export, releases it and reserves it again; then the duplicate of the release arrives,
+//! and others write. So an exact duplicate (same source, tag and argument) of a request
+//! answered within the horizon is not executed. If the original succeeded, the duplicate
+//! is answered with the current value. If the original was refused, the duplicate gets no
+//! reply: its host has seen the refusal, and the duplicate must not succeed where the
+//! original did not.
 //!
-//! A tool may send all its requests with one tag. Then none of them is taken for a copy:
-//! its last request with this tag differs, or it asks for what is in force already.
+//! A tool may use the same tag for all its requests. They are not taken for duplicates:
+//! either the last request with this tag differs, or the new one asks for what is already
+//! set.
 //!
-//! Bounded: [`RECORDS_MAX`] requests an export. Where a source makes many, its own oldest
-//! goes first.
+//! Memory is bounded: [`RECORDS_MAX`] requests per export. A new record replaces the
+//! oldest one of the source that has the most.
 
 use super::messages::{Arrival, Inbound};
 use super::tag_order::HORIZON_NS;
@@ -20,21 +21,22 @@ use crate::plant::{Bug, planted};
 use crate::wire::aoe::Command;
 use crate::wire::ether::Mac;
 
-/// Requests that are remembered of an export.
+/// Number of requests remembered per export.
 pub const RECORDS_MAX: usize = 64;
 
-/// What is known of a request that sets something.
+/// What is known about an arriving request that sets something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Known {
-    /// Nothing: it is to be executed.
+    /// It is new: execute it.
     New,
-    /// It is a copy of one that was done.
+    /// It is a duplicate of a request that succeeded.
     CopyOfDone,
-    /// It is a copy of one that was refused, or one that arrived later was answered.
+    /// It is a duplicate of a refused request, or a request that arrived later has been
+    /// answered.
     TooLate,
 }
 
-/// Requests of one export that were answered, the oldest first.
+/// Answered requests of one export, oldest first.
 #[derive(Debug)]
 pub struct AnsweredSets {
     records: Vec<Record>,
@@ -52,12 +54,12 @@ struct Record {
 }
 
 impl AnsweredSets {
-    /// Remembers nothing yet. All memory is taken here.
+    /// An empty record. Allocates all memory.
     pub fn new() -> Self {
         Self { records: Vec::with_capacity(RECORDS_MAX) }
     }
 
-    /// What is known of a request with this hash of its argument.
+    /// Looks up a request whose argument has this hash.
     pub fn find(&self, inbound: &Inbound, arrival: Arrival, hash: u64, now_ns: u64) -> Known {
         if planted(Bug::NoSetHistory) {
             return Known::New;
@@ -82,7 +84,7 @@ impl AnsweredSets {
         }
     }
 
-    /// A request was answered.
+    /// Records an answered request.
     pub fn record(&mut self, inbound: &Inbound, arrival: Arrival, hash: u64, refused: bool, now_ns: u64) {
         let header = &inbound.header;
         let (source, tag, command) = (header.ether.src, header.tag, header.command);
@@ -92,15 +94,15 @@ impl AnsweredSets {
         self.records.push(Record { source, tag, command, hash, answered_ns: now_ns, arrival, refused });
     }
 
-    /// A source may have booted, and begin with the same tags.
+    /// Forgets a source that may have booted, and may start with the same tags again.
     pub fn forget(&mut self, source: Mac) {
         self.records.retain(|record| record.source != source);
     }
 
-    /// Forgets the oldest request of the source with most of them.
+    /// Forgets the oldest request of the source that has the most.
     fn make_room(&mut self) {
         let count = |source: Mac| self.records.iter().filter(|record| record.source == source).count();
-        // Of those with equally many the one whose oldest is the oldest.
+        // Among equals, the source whose oldest request is the oldest.
         let most = self.records.iter().rev().map(|record| record.source).max_by_key(|source| count(*source));
         let oldest = self.records.iter().position(|record| Some(record.source) == most);
         self.records.remove(oldest.unwrap_or(0));
@@ -108,8 +110,8 @@ impl AnsweredSets {
 }
 
 impl Record {
-    /// Whether it arrived after this request, at another worker, and asked for the same
-    /// kind of thing.
+    /// Whether it arrived after this request, at another worker, and set the same kind of
+    /// value.
     fn is_later(&self, inbound: &Inbound, arrival: Arrival) -> bool {
         self.command == inbound.header.command
             && self.arrival.worker != arrival.worker
@@ -137,7 +139,7 @@ mod tests {
         Inbound { frame, header, lane: 0, export: 0, request_len: 60, received_ns: at_ns, since_ns: at_ns }
     }
 
-    /// Calls with a request of this host, tag, time of arrival and worker.
+    /// Calls `act` with a request of this host, tag, arrival time and worker.
     fn with<T>(from: (u8, u32, u64, u16), act: impl FnOnce(&Inbound, Arrival) -> T) -> T {
         let (mut lane, _wire) = FakeRings::open(64, 2048, 16).unwrap();
         let inbound = inbound(&mut lane, from.0, from.1, from.2);
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(with((1, 7, 0, 0), |inbound, at| sets.find(inbound, at, 1, 2_000)), Known::New);
     }
 
-    /// Reserve, release, reserve, all with one tag.
+    /// Reserve, release, reserve, all with the same tag.
     #[test]
     fn a_tool_with_one_tag_is_not_taken_for_a_copy() {
         let mut sets = AnsweredSets::new();
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(with((2, 1, 499, 0), |inbound, at| sets.find(inbound, at, 5, 1_000)), Known::New);
     }
 
-    /// A stranger who sends many pushes out his own.
+    /// A source that sends many requests only displaces its own.
     #[test]
     fn one_source_does_not_push_out_another() {
         let mut sets = AnsweredSets::new();

@@ -1,5 +1,5 @@
-//! Changes while a worker runs: exports that come and go, sizes, settings. The
-//! control thread orders them, between two turns.
+//! Changes to a running worker: attaching and detaching exports, sizes, settings. The
+//! control thread requests them; they take effect between two turns.
 
 use std::sync::Arc;
 
@@ -14,54 +14,53 @@ use crate::ring::Rings;
 use crate::shelf::Settings;
 
 impl<R: Rings> Worker<R> {
-    /// Looks at the sizes of all stores; what has changed is noted in the
-    /// [`Directory`].
+    /// Measures the size of all stores; changes are noted in the [`Directory`].
     pub fn measure(&mut self) {
         self.exports.measure();
     }
 
-    /// Takes an export in, at an index that is free. Nobody can ask for it before
-    /// a directory has it.
+    /// Adds an export at a free index. It gets no requests before a directory lists it.
     pub fn attach(&mut self, index: u16, runtime: ExportRuntime) {
         self.exports.attach(index, runtime);
     }
 
-    /// Gives an export up: it goes to `to` as soon as nothing is under way for
-    /// it. What still comes for it gets no answer.
+    /// Removes an export: sends it to `to` once none of its requests is in flight.
+    /// Requests that arrive for it meanwhile get no reply.
     pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
         self.exports.detach(index, to);
     }
 
-    /// Other exports have come, or some have gone.
+    /// Replaces the directory, after exports were added or removed.
     pub fn set_directory(&mut self, directory: Arc<Directory>) {
         self.exports.set_directory(Arc::clone(&directory));
         self.directory = directory;
     }
 
-    /// Gives an export other settings.
+    /// Changes the settings of an export.
     pub fn change(&mut self, index: u16, settings: Settings) {
         self.exports.change(index, settings);
     }
 
-    /// What initiators set goes to this keeper from now on, and is acknowledged
-    /// when it is kept. Without one it is lost with the worker.
+    /// From now on, sends changes made by initiators to this state writer, and
+    /// acknowledges them only once they are saved. Without a state writer they are lost
+    /// when the worker exits.
     pub fn set_state_writer(&mut self, writer: Sender<SaveRequest>) {
         self.exports.set_state_writer(self.index, writer);
     }
 
-    /// Takes a reservation or mask list away, and tells when that is on stable
+    /// Clears a reservation or mask list; sends to `to` when the change is on stable
     /// storage.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) {
         let unanswered = self.exports.clear(index, what, to);
         self.done.extend(unanswered);
     }
 
-    /// A state is on stable storage.
+    /// Handles the acknowledgement that a state is on stable storage.
     pub fn saved(&mut self, saved: SaveAck) {
         self.exports.saved(saved, &mut self.done);
     }
 
-    /// What an export tells of itself.
+    /// A snapshot of an export.
     pub fn export(&self, index: u16) -> Option<ExportSnapshot> {
         self.exports.snapshot(index)
     }

@@ -1,5 +1,4 @@
-//! Messages between workers: bounded channels, and a wake fd for a worker that
-//! sleeps.
+//! Channels between workers: bounded, with a wake fd for a sleeping receiver.
 
 use std::io;
 
@@ -8,11 +7,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::idle::Waker;
 use super::messages::{Finished, Inbound};
 
-/// Jobs that may wait for a worker. More than this is more than it can do in
-/// time: they are dropped, and the initiators resend.
+/// Maximum number of requests queued for a worker. It could not serve more in time: they
+/// are dropped, and the initiators resend.
 const JOBS_MAX: usize = 4096;
 
-/// One worker's end of all channels.
+/// One worker's ends of all channels.
 #[derive(Debug)]
 pub struct WorkerChannels {
     inbounds: Receiver<Inbound>,
@@ -28,9 +27,9 @@ struct Peer {
 }
 
 impl WorkerChannels {
-    /// Ends for as many workers as there are entries in `chunks`: the number of
-    /// UMEM chunks that each one's lanes have. That many finished jobs fit into
-    /// its channel, so giving one back never fails.
+    /// Connects as many workers as `chunks` has entries. Each entry is the number of UMEM
+    /// chunks in that worker's lanes; the channel for its finished requests holds that
+    /// many, so returning one never fails.
     ///
     /// # Errors
     ///
@@ -49,8 +48,8 @@ impl WorkerChannels {
         Ok(ends.into_iter().map(end).collect())
     }
 
-    /// Hands a job to the owner of its export, or returns it: too many wait
-    /// there already, or there is no such worker.
+    /// Passes a request to the worker that owns its export. Returns it if that worker's
+    /// channel is full or there is no such worker.
     pub fn hand_over(&self, worker: u16, inbound: Inbound) -> Result<(), Inbound> {
         let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(inbound) };
         match peer.inbounds.try_send(inbound) {
@@ -62,8 +61,8 @@ impl WorkerChannels {
         }
     }
 
-    /// Gives a finished job back to the worker of its lane; returns it if that
-    /// worker is gone, which ends the life of the frame's memory too.
+    /// Returns a finished request to the worker of its lane. Fails only if that worker is
+    /// gone, and then so is the UMEM of the frame.
     pub fn give_back(&self, worker: u16, done: Finished) -> Result<(), Finished> {
         let Some(peer) = self.peers.get(usize::from(worker)) else { return Err(done) };
         match peer.done.try_send(done) {
@@ -75,22 +74,22 @@ impl WorkerChannels {
         }
     }
 
-    /// The next job that another worker received for us.
+    /// The next request that another worker received for us.
     pub fn next_inbound(&self) -> Option<Inbound> {
         self.inbounds.try_recv().ok()
     }
 
-    /// The next of our jobs that another worker has finished.
+    /// The next of our requests that another worker has finished.
     pub fn next_finished(&self) -> Option<Finished> {
         self.done.try_recv().ok()
     }
 
-    /// Jobs that wait for us.
+    /// Number of requests waiting for us.
     pub fn inbound_waiting(&self) -> usize {
         self.inbounds.len()
     }
 
-    /// Whether nothing waits for us.
+    /// Whether nothing is waiting for us.
     pub fn is_empty(&self) -> bool {
         self.inbounds.is_empty() && self.done.is_empty()
     }

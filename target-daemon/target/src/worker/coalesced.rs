@@ -1,20 +1,20 @@
-//! Writes that wait for another one which does the same.
+//! Coalesced writes: duplicates that wait for the identical write in flight.
 
 use super::inflight::Pending;
 
-/// Most followers of one leader. A host that repeats a write waits only for the
-/// answer to the tag that it used last, so the newest are enough.
+/// Maximum number of writes coalesced with one leader. A host that resends a write waits
+/// only for the reply to the tag it used last, so keeping the newest ones is enough.
 pub const COALESCED_MAX: usize = 4;
 
-/// The followers of one leader.
+/// The writes coalesced with one leader.
 #[derive(Debug, Default)]
 pub struct Coalesced {
-    /// The oldest first, without gaps.
+    /// Oldest first, without gaps.
     waiting: [Option<Pending>; COALESCED_MAX],
 }
 
 impl Coalesced {
-    /// Adds one. If there are too many, the oldest comes out.
+    /// Adds a write. If there are too many, returns the oldest.
     pub fn push(&mut self, coalesced: Pending) -> Option<Pending> {
         if let Some(free) = self.waiting.iter_mut().find(|entry| entry.is_none()) {
             *free = Some(coalesced);
@@ -24,7 +24,7 @@ impl Coalesced {
         self.waiting.last_mut()?.replace(coalesced)
     }
 
-    /// Takes the oldest out.
+    /// Removes the oldest.
     pub fn pop(&mut self) -> Option<Pending> {
         let first = self.waiting.first_mut()?.take()?;
         self.waiting.rotate_left(1);

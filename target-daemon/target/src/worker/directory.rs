@@ -1,39 +1,39 @@
-//! Who owns which export: shared by all workers, read only.
+//! The directory: which worker owns which export. All workers share it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::wire::aoe::{Address, Header};
 
-/// The place of an export: its worker, and its index there.
+/// The owner of an export: a worker, and an index in its export set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
     /// Index of the worker.
     pub worker: u16,
-    /// Index of the export in the worker's shelf.
+    /// Index of the export in the worker's export set.
     pub export: u16,
 }
 
-/// What the workers tell of an export; shared by all directories that have it.
+/// Notes that workers make about an export, shared by all directories that list it.
 #[derive(Debug, Default)]
 struct Notes {
-    /// Takes no more writes after a fault.
+    /// It accepts no more writes after a failure.
     degraded: AtomicBool,
-    /// Its size in sectors, if it was noted.
+    /// Size in sectors; 0 if none was noted.
     sectors: AtomicU64,
-    /// Its store does not answer.
+    /// Its store does not respond.
     stuck: AtomicBool,
-    /// A host has asked anything of it but who it is.
+    /// A host has sent it any request other than a query.
     used: AtomicBool,
 }
 
-/// All exports of all workers, by address. When exports come or go, another one
-/// takes its place.
+/// All exports of all workers, by address. Immutable except for the notes: when exports
+/// are added or removed, a new directory replaces it.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     /// Sorted by address.
     rows: Vec<(Address, Owner)>,
-    /// For each row.
+    /// One entry per row.
     notes: Vec<Arc<Notes>>,
 }
 
@@ -45,7 +45,7 @@ impl Directory {
         Self { rows, notes }
     }
 
-    /// The same with one export more, or in another place.
+    /// A copy with this export added, or moved to another owner.
     #[must_use]
     pub fn with(&self, address: Address, owner: Owner) -> Self {
         let mut next = self.without(address);
@@ -55,7 +55,7 @@ impl Directory {
         next
     }
 
-    /// The same without this export.
+    /// A copy without this export.
     #[must_use]
     pub fn without(&self, address: Address) -> Self {
         let mut next = self.clone();
@@ -66,21 +66,21 @@ impl Directory {
         next
     }
 
-    /// Notes that an export takes no more writes.
+    /// Notes that an export accepts no more writes.
     pub fn mark_degraded(&self, address: Address) {
         if let Some(notes) = self.notes_of(address) {
             notes.degraded.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Notes that the store of an export does not answer, or does again.
+    /// Notes whether the store of an export is stuck.
     pub fn mark_stuck(&self, address: Address, stuck: bool) {
         if let Some(notes) = self.notes_of(address) {
             notes.stuck.store(stuck, Ordering::Relaxed);
         }
     }
 
-    /// Notes that a host uses an export.
+    /// Notes that hosts use an export.
     pub fn mark_used(&self, address: Address) {
         if let Some(notes) = self.notes_of(address) {
             notes.used.store(true, Ordering::Relaxed);
@@ -92,12 +92,12 @@ impl Directory {
         self.marked(|notes| &notes.used)
     }
 
-    /// The exports that take no more writes.
+    /// The exports that accept no more writes.
     pub fn degraded(&self) -> impl Iterator<Item = Address> + '_ {
         self.marked(|notes| &notes.degraded)
     }
 
-    /// The exports whose stores do not answer.
+    /// The exports whose store does not respond.
     pub fn stuck(&self) -> impl Iterator<Item = Address> + '_ {
         self.marked(|notes| &notes.stuck)
     }
@@ -107,14 +107,14 @@ impl Directory {
         marked.map(|((address, _), _)| *address)
     }
 
-    /// Notes the size of an export, for whoever tells the operator.
+    /// Notes the size of an export, to be reported to the operator.
     pub fn note_size(&self, address: Address, sectors: u64) {
         if let Some(notes) = self.notes_of(address) {
             notes.sectors.store(sectors, Ordering::Relaxed);
         }
     }
 
-    /// The sizes that were noted last, in sectors.
+    /// The sizes noted last, in sectors.
     pub fn sizes(&self) -> impl Iterator<Item = (Address, u64)> + '_ {
         let sizes = self.notes.iter().map(|notes| notes.sectors.load(Ordering::Relaxed));
         self.rows.iter().map(|(address, _)| *address).zip(sizes)
@@ -133,8 +133,8 @@ impl Directory {
         self.rows.binary_search_by_key(&address, |(address, _)| *address).ok()
     }
 
-    /// The owners of the exports that a request is for: one, or with a
-    /// broadcast shelf or slot any number.
+    /// The owners of the exports that a request addresses: one, or any number if shelf or
+    /// slot is broadcast.
     pub fn find<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = Owner> + 'a {
         let exact = Address { shelf: header.shelf, slot: header.slot };
         let rows = match self.rows.binary_search_by_key(&exact, |(address, _)| *address) {
@@ -146,7 +146,7 @@ impl Directory {
         rows.filter(|(address, _)| header.is_for(*address)).map(|(_, owner)| *owner)
     }
 
-    /// Every address and its owner, in order.
+    /// All addresses and owners, sorted by address.
     pub fn rows(&self) -> &[(Address, Owner)] {
         &self.rows
     }

@@ -1,5 +1,4 @@
-//! An export at its worker: its store, what is under way for it, and what was
-//! counted.
+//! An export at its worker: its store, its requests in flight, its counters.
 
 use std::os::fd::BorrowedFd;
 
@@ -21,38 +20,39 @@ use crate::wire::aoe::Address;
 use crate::wire::ata;
 use crate::wire::ether::Mac;
 
-/// The token of what is in no slab: a measurement that no request asked for. No
-/// request has it, for the slab has a place less than 16 bits can count.
+/// The token of operations outside the slab: size checks that no request asked for, and
+/// operations done inline. No request has it, because the slab has fewer than 65536
+/// entries.
 pub(super) const INTERNAL_TOKEN: u32 = u32::MAX;
 
-/// An export, with all the memory that its worker needs for it.
+/// An export with all the memory that its worker needs for it.
 #[derive(Debug)]
 pub struct ExportRuntime {
     pub(super) export: Export,
     pub(super) requests: RequestTable,
     pub(super) answered: Answered,
-    /// Its size is being looked at, for nobody who asked on the wire.
+    /// A size check that no request asked for is in flight.
     pub(super) measuring: bool,
-    /// Its store has done something at once in this turn.
+    /// The store has completed something inline in this turn.
     pub(super) used: bool,
     pub(super) tally: Tally,
-    /// Who gets it when nothing is under way any more. Until then, what still
-    /// comes for it gets no answer.
+    /// Where to send the runtime once nothing is in flight. Until then, new requests get
+    /// no reply.
     pub(super) leaving: Option<Sender<Box<ExportRuntime>>>,
-    /// Who wants to know its size when the look at it has ended.
+    /// Where to send the size once the size check has completed.
     pub(super) wants_size: Option<Sender<u64>>,
-    /// Where its state is kept.
+    /// Identifies the saved state.
     pub(super) key: String,
-    /// The revision of its state that is on stable storage.
+    /// The revision of the state that is on stable storage.
     pub(super) saved_revision: u64,
-    /// Replies that wait for a later one.
+    /// Replies waiting for a later revision to be saved.
     pub(super) pending_saves: PendingSaves,
-    /// Unique among the exports that this worker has, or had.
+    /// Unique among all exports that this worker has or had.
     pub(super) number: u32,
 }
 
-/// What was answered for an export: it outlives the export, for copies of that may still
-/// come.
+/// What an export has answered. It outlives the export, because duplicates may still
+/// arrive.
 #[derive(Debug)]
 pub struct Answered {
     pub(super) writes: AnsweredWrites,
@@ -65,7 +65,7 @@ impl Answered {
         Self { writes: AnsweredWrites::new(), sets: AnsweredSets::new(), identified: Identified::new() }
     }
 
-    /// An ATA request has arrived.
+    /// Handles an arriving ATA request.
     #[inline]
     pub(super) fn observe(&mut self, inbound: &Inbound, command: ata::Command, now_ns: u64) {
         let kind = match command {
@@ -79,33 +79,33 @@ impl Answered {
     }
 }
 
-/// What an export tells of itself.
+/// A snapshot of an export.
 #[derive(Clone, Debug)]
 pub struct ExportSnapshot {
-    /// Where it answers.
+    /// Address of the export.
     pub address: Address,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// Its size.
+    /// Size and sector properties.
     pub geometry: Geometry,
-    /// Requests under way, and those that wait for these.
+    /// Requests in flight, including those that wait for others.
     pub in_flight: usize,
     /// The config string.
     pub config: Vec<u8>,
     /// The mask list.
     pub mask: Vec<Mac>,
-    /// Who has reserved it.
+    /// The holders of the reservation.
     pub reservation: Vec<Mac>,
-    /// What was counted.
+    /// The counters.
     pub tally: Tally,
 }
 
 impl ExportRuntime {
     /// A runtime with room for `in_flight` requests. Allocates all memory, and registers
-    /// the regions that buffers lie in with the store.
+    /// the memory regions that contain the buffers with the store.
     pub fn new(mut export: Export, in_flight: u16, areas: &[MemRegion]) -> Self {
         export.store.register(areas);
-        // What was restored is kept already.
+        // A restored state is already saved.
         let (saved, export_key) = (export.state.revision(), export.key.clone());
         Self {
             export,
@@ -123,33 +123,33 @@ impl ExportRuntime {
         }
     }
 
-    /// A runtime for each export.
+    /// One runtime per export.
     pub(super) fn row(shelf: Shelf, in_flight: u16, areas: &[MemRegion]) -> Vec<Option<Self>> {
         let numbered = |(number, export)| Some(Self { number, ..Self::new(export, in_flight, areas) });
         (0..).zip(shelf.into_exports()).map(numbered).collect()
     }
 
-    /// What becomes readable when its store may have finished something.
+    /// The descriptor that becomes readable when the store may have completed something.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.export.store.fd()
     }
 
-    /// The fault since which its store takes no more writes.
+    /// The failure after which the store accepts no more writes.
     pub fn degraded(&self) -> Option<IoError> {
         self.export.store.degraded()
     }
 
-    /// What was counted.
+    /// The counters.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// The same, which goes on counting from there.
+    /// Continues counting from `tally`.
     pub fn counting_from(self, tally: Tally) -> Self {
         Self { tally, ..self }
     }
 
-    /// The same, with what was answered at its address before.
+    /// Continues with what was answered at its address before.
     pub fn remembering(self, answered: Answered) -> Self {
         if planted(Bug::ForgetsOnReopen) {
             return self;
@@ -157,12 +157,12 @@ impl ExportRuntime {
         Self { answered, ..self }
     }
 
-    /// The export, when nothing is under way for it any more.
+    /// Returns the export. Call only when nothing is in flight.
     pub fn into_export(self) -> Export {
         self.export
     }
 
-    /// What was answered for it, when nothing is under way for it any more.
+    /// Takes what it has answered. Call only when nothing is in flight.
     pub fn take_answered(&mut self) -> Answered {
         std::mem::replace(&mut self.answered, Answered::new())
     }
@@ -171,41 +171,41 @@ impl ExportRuntime {
         self.export.state.settings.address
     }
 
-    /// Requests to it that have not been answered.
+    /// Number of requests not yet answered.
     pub(super) fn in_flight(&self) -> usize {
         self.requests.len() + self.pending_saves.len()
     }
 
-    /// Whether its store has nothing to do, and nothing to tell.
+    /// Whether the store has nothing in flight.
     pub(super) fn is_quiet(&self) -> bool {
         self.requests.len() == 0 && !self.measuring
     }
 
-    /// Has its size looked at, unless the last look has not ended: a disk that
-    /// hangs is not asked again and again.
+    /// Starts a size check, unless one is still in flight: a hanging disk gets no second
+    /// one.
     pub(super) fn measure(&mut self) {
         let op = Op { token: INTERNAL_TOKEN, kind: Kind::Measure, sector: 0, buffers: IoVec::EMPTY };
         self.measuring = self.measuring || self.export.store.submit(op).is_ok();
     }
 
-    /// Whether a write may not be executed any more, for a newer one has been answered.
+    /// Whether a write must not be executed because a newer one has been answered.
     pub(super) fn is_overtaken(&self, pending: &Pending, worker: u16, now_ns: u64) -> bool {
         let Pending { inbound, fingerprint, .. } = pending;
         self.answered.writes.is_overtaken(inbound, inbound.arrival(worker), fingerprint, now_ns)
     }
 
-    /// Takes over the size that its store has found.
+    /// Adopts the size that the store reports.
     pub(super) fn follow_size(&mut self, directory: &Directory) {
         if self.export.refresh() {
             directory.note_size(self.address(), self.export.state.geometry.sectors);
         }
         if let Some(to) = self.wants_size.take() {
-            // Whoever asked may have stopped waiting.
+            // The receiver may have given up.
             let _ = to.try_send(self.export.state.geometry.sectors);
         }
     }
 
-    /// Counts a request that was dealt with.
+    /// Counts a finished request.
     pub(super) fn count(&mut self, done: &Finished, now_ns: u64) {
         let Finished { operation, outcome, .. } = *done;
         self.tally.count(operation, outcome);

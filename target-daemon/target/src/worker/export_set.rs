@@ -1,5 +1,5 @@
-//! Where requests are executed: the exports that a worker owns, and the
-//! requests that their stores are working on.
+//! The exports that a worker owns, and the execution of their requests: from a received
+//! request to the store, and from the store's completion to the reply.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -31,37 +31,37 @@ mod attaching;
 
 pub use saving::Clear;
 
-/// Longest request that is not ATA: 255 mask directives behind two VLAN tags.
+/// Maximum length of a non-ATA request: 255 mask directives after two VLAN tags.
 const SCRATCH_BYTES: usize = 22 + 10 + 4 + 255 * 8;
 
-/// How often stores that do not answer are looked for.
+/// Interval between checks for stores that do not respond.
 const LOOK_EVERY_NS: u64 = 100_000_000;
 
-/// Exports, and what is being done for them.
+/// The exports of a worker and their requests in flight.
 #[derive(Debug)]
 pub struct ExportSet {
-    /// By the index that the directory gives them; some are free. Dropped before
-    /// `lanes`, whose memory the stores may be working on.
+    /// By the index that the directory assigns; some are free. Declared before `lanes` to
+    /// be dropped first: the stores may be working on the lanes' memory.
     runtimes: Vec<Option<ExportRuntime>>,
     /// The number of the next export.
     next_number: u32,
     /// Whether an export is being detached.
     some_leave: bool,
-    /// Who keeps what initiators set, and the index of this worker.
+    /// The state writer, and the index of this worker.
     state_writer: Option<(u16, Sender<SaveRequest>)>,
     lanes: Arc<[SharedLane]>,
     directory: Arc<Directory>,
     buffer_count: u16,
-    /// When the round began: close enough to now, and it costs nothing.
+    /// When the pass began: close enough to the current time, and free.
     now_ns: u64,
-    /// When stores that do not answer were last looked for.
+    /// When the stores were last checked for being stuck.
     looked_ns: u64,
-    /// A request that is not ATA and lies in several pieces, in one piece.
+    /// Buffer to make a non-ATA request in several pieces contiguous.
     scratch: [u8; SCRATCH_BYTES],
 }
 
 impl ExportSet {
-    /// A set of these exports, with room for `in_flight` requests to each.
+    /// A set of these exports, with room for `in_flight` requests each.
     pub fn new(
         shelf: Shelf,
         lanes: Arc<[SharedLane]>,
@@ -89,20 +89,20 @@ impl ExportSet {
         self.runtimes.get(usize::from(index))?.as_ref()
     }
 
-    /// A round of the worker begins.
+    /// Sets the current time, at the start of a pass.
     pub fn set_time(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
     }
 
-    /// These sectors of an export will probably be read next.
+    /// Prefetches sectors of an export that will probably be read next.
     pub fn prefetch(&self, export: u16, sector: u64, sectors: u64) {
         if let Some(runtime) = self.runtime(export) {
             runtime.export.store.prefetch(sector, sectors);
         }
     }
 
-    /// Executes a request. What needs the store comes out of
-    /// [`Self::harvest`], the rest is done at once.
+    /// Executes a request. Requests that need the store finish in [`Self::harvest`]; all
+    /// others finish at once.
     pub fn execute(&mut self, inbound: Inbound, stats: &mut Stats) -> Option<Finished> {
         let lane = self.lanes.get(usize::from(inbound.lane))?;
         let first = lane.umem.piece(&inbound.frame, 0);
@@ -122,7 +122,7 @@ impl ExportSet {
         let (operation, sets) = (operation_of(&request.body), sets(&request.body));
         let runtime = self.runtimes.get_mut(usize::from(inbound.export)).and_then(Option::as_mut);
         let Some(ExportRuntime { export, answered, leaving: None, .. }) = runtime else {
-            // It has come by a directory that is not in force any more.
+            // The directory that led here is no longer current.
             stats.dropped(DropReason::Address);
             return Some(inbound.dropped(operation, DropReason::Address));
         };
@@ -132,7 +132,7 @@ impl ExportSet {
                 answered.observe(&inbound, ata.command, now_ns);
                 0
             }
-            // Behind the request is room for the reply, with anything in it.
+            // After the request there is room for the reply, with undefined content.
             _ if sets => XxHash3_64::oneshot(
                 head.get(inbound.header.argument_offset()..inbound.request_len as usize).unwrap_or(&[]),
             ),
@@ -194,7 +194,7 @@ impl ExportSet {
         self.admit(Pending { inbound, ata, fingerprint, payload_offset, operation, submitted_ns: 0 }, stats)
     }
 
-    /// Takes what the stores have finished and makes the replies.
+    /// Collects what the stores have completed and makes the replies.
     pub fn harvest(&mut self, done: &mut Vec<Finished>, stats: &mut Stats) {
         for index in 0..self.runtimes.len() {
             let Some(Some(runtime)) = self.runtimes.get_mut(index) else { continue };
@@ -205,7 +205,7 @@ impl ExportSet {
             runtime.export.store.kick();
             while let Some(completion) = self.completion(index) {
                 self.complete(index, completion, done, stats);
-                // A synchronous store has them finished for the next `complete`.
+                // A synchronous store has completed them by the next `complete`.
                 while let Some(next) = self.next_ready(index) {
                     if let Some(refused) = self.submit_waiting(index, next, stats) {
                         done.push(refused);
@@ -225,7 +225,7 @@ impl ExportSet {
         self.runtimes.get_mut(index)?.as_mut()?.requests.next_ready()
     }
 
-    /// Looks now and then for stores that do not answer.
+    /// Periodically checks for stores that do not respond.
     fn look_for_stuck(&mut self, stats: &mut Stats) {
         if self.now_ns.saturating_sub(self.looked_ns) < LOOK_EVERY_NS {
             return;
@@ -243,7 +243,8 @@ impl ExportSet {
         }
     }
 
-    /// Whether a store has work of which no descriptor would tell the end.
+    /// Whether a store must be polled: it has work in flight but no descriptor to signal
+    /// completion.
     pub fn must_be_asked(&self) -> bool {
         self.runtimes
             .iter()
@@ -251,28 +252,28 @@ impl ExportSet {
             .any(|runtime| !runtime.is_quiet() && runtime.export.store.fd().is_none())
     }
 
-    /// What becomes readable when stores have finished something.
+    /// The descriptors that become readable when stores have completed something.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.runtimes.iter().flatten().filter_map(|runtime| runtime.export.store.fd())
     }
 
-    /// Looks at the size of every store.
+    /// Starts a size check of every store.
     pub fn measure(&mut self) {
         self.runtimes.iter_mut().flatten().for_each(ExportRuntime::measure);
     }
 
-    /// Requests that stores are working on, and those that wait for these.
+    /// Number of requests not yet answered.
     pub fn in_flight(&self) -> usize {
         self.runtimes.iter().flatten().map(ExportRuntime::in_flight).sum()
     }
 
-    /// The exports that have requests under way, and how many.
+    /// The exports with requests not yet answered, and the number of these.
     pub fn unfinished(&self) -> impl Iterator<Item = (aoe::Address, usize)> + '_ {
         let counts = self.runtimes.iter().flatten().map(|runtime| (runtime.address(), runtime.in_flight()));
         counts.filter(|(_, count)| *count > 0)
     }
 
-    /// Takes a request in, and gives it to the store unless it has to wait.
+    /// Admits a request, and submits it to the store unless it has to wait.
     fn admit(&mut self, mut pending: Pending, stats: &mut Stats) -> Option<Finished> {
         let index = usize::from(pending.inbound.export);
         let runtime = self.runtimes.get_mut(index)?.as_mut()?;
@@ -312,19 +313,19 @@ impl ExportSet {
                 None
             }
             Err(SlabFull(pending)) => {
-                // Silence: the initiator resends, by when there is room.
+                // No reply: by the time the initiator resends, there is room.
                 stats.counters.slab_full += 1;
                 Some(pending.unanswered())
             }
         }
     }
 
-    /// Has a request done that has to wait for nobody, if its store does that at
-    /// once: then it never enters the book.
+    /// Executes a request inline, if no other request overlaps it and its store can. It
+    /// then never enters the request table.
     fn try_inline(&mut self, index: usize, pending: &mut Pending, span: Span) -> Option<Result<(), IoError>> {
         let runtime = self.runtimes.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(pending.inbound.lane))?;
-        // Who tells the end of its work by a descriptor does nothing at once.
+        // Stores that signal completion through an fd never complete inline.
         let never = pending.fingerprint.kind == Kind::Discard || runtime.export.store.fd().is_some();
         if never || !runtime.requests.is_clear(span) {
             return None;
@@ -335,7 +336,7 @@ impl ExportSet {
         Some(result)
     }
 
-    /// As [`Self::submit`], for a request that has waited: what it waited for may have
+    /// As [`Self::submit`], for a request that had to wait: what it waited for may have
     /// been a newer write.
     fn submit_waiting(&mut self, index: usize, entry: u16, stats: &mut Stats) -> Option<Finished> {
         let now_ns = self.now_ns;
@@ -350,8 +351,7 @@ impl ExportSet {
         Some(runtime.requests.give_up(entry, None)?.unanswered())
     }
 
-    /// Gives the operation of a request that may run to the store of export
-    /// `index`.
+    /// Submits a request that may run to the store of export `index`.
     fn submit(&mut self, index: usize, entry: u16, stats: &mut Stats) -> Option<Finished> {
         let runtime = self.runtimes.get_mut(index)?.as_mut()?;
         let lane = self.lanes.get(usize::from(runtime.requests.get(entry)?.inbound.lane))?;
@@ -365,7 +365,7 @@ impl ExportSet {
         Some(runtime.requests.give_up(entry, refused)?.unanswered())
     }
 
-    /// The followers of a leader that is not executed.
+    /// Drops the writes coalesced with a leader that is not executed.
     fn release_coalesced(&mut self, index: usize, leader: u16, done: &mut Vec<Finished>) {
         while let Some(coalesced) = self.next_coalesced(index, leader) {
             done.push(coalesced.unanswered());
@@ -376,7 +376,7 @@ impl ExportSet {
         self.runtimes.get_mut(index)?.as_mut()?.requests.next_coalesced(leader)
     }
 
-    /// The store of export `index` has finished something.
+    /// Handles a completion from the store of export `index`.
     fn complete(
         &mut self,
         index: usize,
@@ -402,7 +402,7 @@ impl ExportSet {
         }
     }
 
-    /// A request to export `index` has been done, or has failed.
+    /// Handles the result of an executed request to export `index`.
     fn ended(
         &mut self,
         index: usize,
@@ -420,7 +420,7 @@ impl ExportSet {
         self.answer(pending, result, stats)
     }
 
-    /// As [`Self::conclude`], for a request that has been done.
+    /// As [`Self::conclude`], but first records a write as answered.
     fn answer(
         &mut self,
         pending: Pending,
@@ -440,10 +440,10 @@ impl ExportSet {
         self.conclude(pending, result)
     }
 
-    /// The reply to a request whose operation has ended so.
+    /// Makes the reply to a request with this result.
     fn conclude(&mut self, pending: Pending, result: Result<(), IoError>) -> Option<Finished> {
         if result == Err(IoError::Transient) {
-            // It may succeed the next time; an error would be final.
+            // It may succeed next time; an error would be final.
             return Some(pending.unanswered());
         }
         let state = &self.runtime(pending.inbound.export)?.export.state;

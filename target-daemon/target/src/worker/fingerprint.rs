@@ -1,4 +1,4 @@
-//! What a request does to its export, so that two of them can be compared.
+//! Fingerprints: what a request does to its export, in a form that can be compared.
 
 use std::hash::Hasher;
 
@@ -9,27 +9,27 @@ use crate::plant::{Bug, planted};
 use crate::ring::{Frame, Umem};
 use crate::store::{Geometry, Kind, SECTOR_BYTES, Span};
 
-/// What a request does. Two writes that are equal here do the same.
+/// What a request does. Two writes with equal fingerprints do the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint {
-    /// What the store does.
+    /// The store operation.
     pub kind: Kind,
     /// First sector.
     pub sector: u64,
-    /// Length of the data.
+    /// Length of the data in bytes.
     pub bytes: u32,
-    /// Of the data of a write; else 0.
+    /// Hash of a write's data; 0 for other requests.
     pub hash: u64,
 }
 
 impl Fingerprint {
-    /// The content of a request, whose data is in a frame from `offset` on.
+    /// The fingerprint of a request whose data starts at `offset` in a frame.
     pub fn of(kind: Kind, sector: u64, bytes: u32, frame: &Frame, offset: u16, umem: &Umem) -> Self {
         let data = kind.writes().then(|| hash(frame, offset.into(), bytes as usize, umem));
         Self { kind, sector, bytes, hash: data.unwrap_or(0) }
     }
 
-    /// The sectors that it must have to itself, if any.
+    /// The sectors to which it needs exclusive access, if any.
     pub fn span(&self, geometry: Geometry) -> Option<Span> {
         let writes = self.kind.writes();
         match self.kind {
@@ -40,20 +40,19 @@ impl Fingerprint {
             // Its ranges are in its data, and it is rare.
             Kind::Discard if planted(Bug::DiscardLocksOneSector) => Some(Span { first: 0, end: 1, writes }),
             Kind::Discard => Some(Span::everything(writes)),
-            // It makes stable what has been acknowledged: the store sees to
-            // that by itself.
+            // It makes acknowledged writes stable; the store orders that itself.
             Kind::Flush => None,
             Kind::Measure => None,
         }
     }
 }
 
-/// The hash of these bytes of a frame. It depends on the bytes only, not on how
-/// the frame is cut into pieces: a copy may come in on a lane that cuts them
-/// elsewhere. The state of the hash lies on the stack.
+/// The hash of these bytes of a frame. It depends only on the bytes, not on how the frame
+/// is split into pieces: a duplicate may arrive on a lane that splits it differently. The
+/// state of the hash is on the stack.
 ///
-/// Who makes two writes with one hash deceives nobody but himself: both are his
-/// own, or he may write to the export just as well.
+/// A forged collision affects only the sender's own writes, and the sender may write to
+/// the export anyway.
 fn hash(frame: &Frame, offset: usize, bytes: usize, umem: &Umem) -> u64 {
     if let Some(data) = umem.piece(frame, 0).get(offset..offset + bytes) {
         return XxHash3_64::oneshot(data);

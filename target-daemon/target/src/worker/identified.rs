@@ -1,16 +1,16 @@
-//! IDENTIFY ends what is remembered of a host, for it may have booted. A copy of one that
-//! was delivered a moment ago does not: the network has made that, or the host has sent
-//! it again, and no host boots within the time.
+//! Recent IDENTIFY requests. An IDENTIFY resets what is remembered of a host, because the
+//! host may have rebooted. A duplicate received shortly before does not: the network
+//! duplicated it, or the host resent it, and no host boots that fast.
 
 use super::messages::Inbound;
 use super::tag_order::BOOT_MIN_NS;
 use crate::wire::ether::Mac;
 
-/// Requests that are remembered of an export. Where there are more hosts that send IDENTIFY
-/// at a time, a copy counts as one more.
+/// IDENTIFY requests remembered per export. If more hosts send IDENTIFY at a time, a
+/// duplicate counts as a new one.
 const RECORDS_MAX: usize = 32;
 
-/// The last requests of this kind to an export.
+/// The most recent IDENTIFY requests to an export.
 #[derive(Debug)]
 pub struct Identified {
     /// Source, tag and time.
@@ -24,7 +24,7 @@ impl Identified {
         Self { records: [(Mac::default(), 0, 0); RECORDS_MAX], next: 0 }
     }
 
-    /// An IDENTIFY has arrived. Whether it is a copy of one that has arrived a moment ago.
+    /// Records an IDENTIFY. Returns whether it is a duplicate of a recent one.
     pub fn is_copy(&mut self, inbound: &Inbound, now_ns: u64) -> bool {
         let (source, tag) = (inbound.header.ether.src, inbound.header.tag);
         let young = |at_ns: u64| at_ns > 0 && now_ns.saturating_sub(at_ns) < BOOT_MIN_NS;

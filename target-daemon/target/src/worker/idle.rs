@@ -1,4 +1,4 @@
-//! What a worker does when a turn found no work.
+//! What a worker does after a turn that found no work: spin or sleep.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,19 +16,19 @@ use super::asleep::Asleep;
 /// How an idle worker behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IdlePolicy {
-    /// Spins this long after the last work, then sleeps until a frame or a
-    /// message comes.
+    /// Spins this long after the last work, then sleeps until a frame or a message
+    /// arrives.
     Adaptive {
-        /// Spinning costs a core but saves the wake-up: a few times the round
-        /// trip of an initiator with one request on the way.
+        /// Spinning costs a core but avoids the wakeup latency. A few round trips of an
+        /// initiator with one outstanding request is a good value.
         spin: Duration,
     },
     /// Never sleeps.
     Spin,
 }
 
-/// Longest sleep. Nothing depends on it: every reason to wake up has a
-/// descriptor. It bounds the harm of a wake-up that a driver loses.
+/// Maximum duration of a sleep. Nothing depends on it, since every event to wake up for
+/// has a descriptor; it bounds the damage if a driver loses a wakeup.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
 /// Wakes a sleeping worker from another thread.
@@ -42,7 +42,7 @@ struct WakeFd {
     heartbeats: Heartbeats,
 }
 
-/// Counted at each turn, so away from what other workers look at.
+/// Incremented every turn, so on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Heartbeats(AtomicU64);
@@ -58,27 +58,27 @@ impl Waker {
         Ok(Self(Arc::new(WakeFd { asleep: Asleep::default(), event, heartbeats: Heartbeats::default() })))
     }
 
-    /// Wakes the worker if it sleeps. A system call only then.
+    /// Wakes the worker if it sleeps; otherwise makes no system call.
     pub fn wake(&self) {
         if self.0.asleep.must_notify() {
             self.notify();
         }
     }
 
-    /// How often the worker has turned: more within each 100 ms, unless it is
+    /// Number of turns so far. It increases at least every 100 ms unless the worker is
     /// stuck.
     pub fn heartbeats(&self) -> u64 {
         self.0.heartbeats.0.load(Ordering::Acquire)
     }
 
-    /// Wakes the worker in any case.
+    /// Wakes the worker unconditionally.
     pub fn notify(&self) {
-        // Full means that it has been rung already.
+        // An error means that the counter is full: it is already signalled.
         let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
     }
 }
 
-/// What a worker sleeps on: everything that may wake it is registered once.
+/// What a worker sleeps on. Every event source is registered once.
 #[derive(Debug)]
 pub struct EpollWaiter {
     waker: Waker,
@@ -86,9 +86,8 @@ pub struct EpollWaiter {
 }
 
 impl EpollWaiter {
-    /// Wakes a worker by its wake fd, by a lane that has
-    /// something to read, and by a store each time that it rings. A store's
-    /// descriptor stays readable (`Store::fd`), so only the edge counts.
+    /// A waiter that the waker, a readable lane, or a signal from a store wakes. A
+    /// store's descriptor stays readable (`Store::fd`), so it is edge-triggered.
     ///
     /// # Errors
     ///
@@ -110,11 +109,10 @@ impl EpollWaiter {
         Ok(waiter)
     }
 
-    /// From now on this store wakes the worker, too, until its descriptor is
-    /// closed.
+    /// Adds a store that wakes the worker, until its descriptor is closed.
     pub fn add_store(&self, store: Option<BorrowedFd<'_>>) {
-        // Without it, the worker looks at the store each time that its longest
-        // sleep is over.
+        // If this fails, the worker still checks the store whenever its longest sleep is
+        // over.
         let _ = store.map(|store| self.watch(store));
     }
 
@@ -127,22 +125,21 @@ impl EpollWaiter {
         }
     }
 
-    /// The worker has turned once more.
+    /// Counts a turn of the worker.
     pub fn heartbeat(&self) {
-        // Nobody else counts here.
+        // This worker is the only writer.
         let beats = &self.waker.0.heartbeats.0;
         beats.store(beats.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// Sleeps until something wakes us, or `limit` is over. `ready` is asked
-    /// once more when the others can see that we sleep: what they sent before
-    /// that woke no one.
+    /// Sleeps until an event, or for `limit`. Calls `ready` once more after the flag is
+    /// visible to others: what they sent before that has woken no one.
     pub fn sleep(&self, limit: Duration, ready: impl Fn() -> bool) {
         let WakeFd { asleep, event, .. } = &*self.waker.0;
         asleep.sleep(ready, || {
             let timeout = Timespec { tv_sec: 0, tv_nsec: limit.min(SLEEP_MAX).subsec_nanos().into() };
-            // One is enough: whoever wakes looks everywhere. An error (a
-            // signal) is a wake-up like any other.
+            // One event is enough: the worker checks everything after a wakeup. An error
+            // (a signal) is just another wakeup.
             let mut events = [MaybeUninit::uninit(); 1];
             let _ = epoll::wait(&self.epoll, &mut events, Some(&timeout));
             let mut count = [0; 8];

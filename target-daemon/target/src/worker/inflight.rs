@@ -1,4 +1,5 @@
-//! Requests that a store is working on, or will be: a slab of fixed size.
+//! The slab: a fixed-size table of the requests that a store is working on or will work
+//! on.
 
 use super::fingerprint::Fingerprint;
 use super::messages::{Finished, Inbound};
@@ -10,25 +11,24 @@ use crate::wire::ata;
 /// A request that needs the store.
 #[derive(Debug)]
 pub struct Pending {
-    /// The request; its frame's memory is the store's while its operation is
-    /// under way.
+    /// The request. Its frame's memory belongs to the store while the operation is in
+    /// flight.
     pub inbound: Inbound,
-    /// Its ATA header, for the reply.
+    /// The ATA header, for the reply.
     pub ata: ata::Request,
-    /// What the store does.
+    /// The store operation.
     pub fingerprint: Fingerprint,
-    /// Where the data begins in the frame.
+    /// Offset of the data in the frame.
     pub payload_offset: u16,
-    /// For the service times.
+    /// For service times.
     pub operation: Operation,
-    /// When its store was given it; 0 if it was not.
+    /// When it was submitted to the store; 0 if it was not.
     pub submitted_ns: u64,
 }
 
 impl Pending {
-    /// Its operation, under this token; `None` if its frame has no room for the
-    /// data. The frame's memory is the operation's: until that has ended, nobody
-    /// may touch it.
+    /// The store operation with this token; `None` if the frame has no room for the data.
+    /// Until the operation has completed, nothing else may access the frame's memory.
     pub fn op(&mut self, token: u32, umem: &Umem) -> Option<Op> {
         let Fingerprint { kind, sector, bytes, .. } = self.fingerprint;
         let offset = usize::from(self.payload_offset);
@@ -36,7 +36,7 @@ impl Pending {
         Some(Op { token, kind, sector, buffers })
     }
 
-    /// The end of a request that gets no reply: the initiator resends it.
+    /// Ends the request without a reply: the initiator resends it.
     pub fn unanswered(self) -> Finished {
         Finished { asked: Some(self.ata), ..self.inbound.unanswered(self.operation) }
     }
@@ -44,9 +44,8 @@ impl Pending {
 
 /// Pending requests by token.
 ///
-/// A token is an index and a generation, so that a store that completes an
-/// operation twice, or one that it was never given, is found out rather than
-/// believed.
+/// A token consists of an index and a generation. A completion that the store reports
+/// twice, or for an operation that it never had, is therefore detected.
 #[derive(Debug)]
 pub struct Slab {
     entries: Vec<Entry>,
@@ -56,29 +55,29 @@ pub struct Slab {
 #[derive(Debug)]
 struct Entry {
     generation: u16,
-    /// Whether the store has its memory, and since when.
+    /// When it was submitted, if the store has its memory.
     submitted_ns: Option<u64>,
-    /// It was found to have it for too long.
+    /// It has already been counted as overdue.
     overdue: bool,
     pending: Option<Pending>,
 }
 
-/// The slab is full: the request comes back.
+/// The slab is full: the request is handed back.
 #[derive(Debug)]
 pub struct SlabFull(pub Pending);
 
 impl Slab {
-    /// Room for `size` requests. All memory is taken here.
+    /// A slab for `size` requests. Allocates all memory.
     pub fn new(size: u16) -> Self {
         let entry = |_| Entry { generation: 0, submitted_ns: None, overdue: false, pending: None };
         Self { entries: (0..size).map(entry).collect(), free: (0..size).rev().collect() }
     }
 
-    /// Takes a request in; returns its index.
+    /// Adds a request; returns its index.
     ///
     /// # Errors
     ///
-    /// There is no room for it.
+    /// The slab is full.
     pub fn admit(&mut self, pending: Pending) -> Result<u16, SlabFull> {
         let Some(index) = self.free.pop() else { return Err(SlabFull(pending)) };
         let Some(entry) = self.entries.get_mut(usize::from(index)) else {
@@ -94,9 +93,9 @@ impl Slab {
         self.entries.get(usize::from(index))?.pending.as_ref()
     }
 
-    /// The operation of a request, for the store. `None` if the store has it
-    /// already, or its frame has no room for the data: that cannot be, because
-    /// the request was checked, and room for the reply made.
+    /// The operation of a request, for the store. `None` if the store already has it, or
+    /// if the frame has no room for the data, which cannot happen: the request was
+    /// checked and room for the reply was made.
     pub fn begin(&mut self, index: u16, umem: &Umem, now_ns: u64) -> Option<Op> {
         let entry = self.entries.get_mut(usize::from(index))?;
         if entry.submitted_ns.is_some() {
@@ -108,8 +107,8 @@ impl Slab {
         Some(op)
     }
 
-    /// Takes a request out whose completion has come. `None` for a token whose
-    /// operation the store does not have.
+    /// Removes a request whose completion has arrived. `None` if the store has no
+    /// operation with this token.
     pub fn complete(&mut self, token: u32) -> Option<Pending> {
         let index = token as u16;
         let entry = self.entries.get_mut(usize::from(index))?;
@@ -123,7 +122,7 @@ impl Slab {
         Some(pending)
     }
 
-    /// Takes a request out that the store has not got.
+    /// Removes a request that the store does not have.
     pub fn withdraw(&mut self, index: u16) -> Option<Pending> {
         let entry = self.entries.get_mut(usize::from(index)).filter(|entry| entry.submitted_ns.is_none())?;
         let pending = entry.pending.take()?;
@@ -131,15 +130,14 @@ impl Slab {
         Some(pending)
     }
 
-    /// Takes a request out whose operation the store has given back: whoever
-    /// has the operation has its hold on the frame's memory, which ends here.
+    /// Removes a request whose operation the store has handed back. The operation is what
+    /// gives access to the frame's memory; it is dropped here.
     pub fn refuse(&mut self, op: Op) -> Option<Pending> {
         self.complete(op.token)
     }
 
-    /// Looks for operations that the store has had for longer than this.
-    /// Returns how many there are that were not found before, and whether there
-    /// are any.
+    /// Looks for operations that the store has had for longer than `limit_ns`. Returns
+    /// the number of those found for the first time, and whether there are any.
     pub fn find_overdue(&mut self, now_ns: u64, limit_ns: u64) -> (u64, bool) {
         let (mut new, mut any) = (0, false);
         for entry in &mut self.entries {
@@ -151,15 +149,14 @@ impl Slab {
         (new, any)
     }
 
-    /// Requests that are pending.
+    /// Number of pending requests.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 }
 
-/// The pieces of memory that hold these bytes of a frame; `None` if the frame
-/// is too short for them.
-#[allow(unsafe_code)] // The one place in this crate: who owns the memory is decided here.
+/// The memory pieces of these bytes of a frame; `None` if the frame is too short.
+#[allow(unsafe_code)] // The only place in this crate: the slab decides who owns the memory.
 fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> Option<IoVec> {
     let mut buffers = IoVec::EMPTY;
     for at in 0..frame.pieces() {
@@ -169,10 +166,10 @@ fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> 
         skip -= skipped;
         left -= taken;
         let Some(part) = piece.get_mut(skipped..skipped + taken).filter(|p| !p.is_empty()) else { continue };
-        // SAFETY: the frame owns these bytes. It sits in the slab, where nobody
-        // touches it until `complete`: `lend` makes no second list before that,
-        // and the store drops this one before it returns the completion. Or it is
-        // lent for one call (`ExportSet::try_inline`), and the list ends with that.
+        // SAFETY: the frame owns these bytes. It is in the slab, where nothing touches it
+        // until `complete`: `begin` makes no second list before that, and the store drops
+        // this one before it returns the completion. Or it is lent for a single call
+        // (`ExportSet::try_inline`), and the list does not outlive that call.
         if !unsafe { buffers.push(part) } {
             return None;
         }

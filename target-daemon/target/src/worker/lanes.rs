@@ -1,4 +1,4 @@
-//! What every worker knows of every lane, its own and the others'.
+//! What every worker knows about every lane, its own and those of others.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -12,33 +12,32 @@ use crate::wire::ether::Mac;
 /// Ethernet header, two VLAN tags, AoE and ATA header.
 const HEADERS_LEN: usize = 14 + 8 + 22;
 
-/// A received frame starts this far behind the start of a chunk's room, at most.
+/// Maximum distance of a received frame from the start of the chunk's usable space.
 const HEADROOM: usize = 220;
 
-/// A lane as seen from any worker: where its frames' bytes are, and the facts
-/// that replies depend on. The control thread updates the facts when the
-/// interface changes.
+/// A lane as seen from any worker: the memory of its frames, and the properties that
+/// replies depend on. The control thread updates these when the interface changes.
 #[derive(Debug)]
 pub struct SharedLane {
-    /// The memory of its frames.
+    /// The UMEM of its frames.
     pub umem: Umem,
-    /// Which interface it belongs to, as an index into the configured ones.
+    /// Index of its interface among the configured ones.
     pub interface: usize,
     /// The worker that polls it.
     pub worker: u16,
-    /// Most sectors that its rings can carry in a frame, whatever the MTU.
+    /// Maximum number of sectors that its rings can carry in a frame, whatever the MTU.
     sectors_max: u8,
     mac: AtomicU64,
     sectors_per_frame: AtomicU8,
-    /// Most sectors in a reply at the present MTU.
+    /// Maximum number of sectors in a reply at the current MTU.
     reply_sectors: AtomicU8,
-    /// The last read that got no reply for its length, packed; 0: none.
+    /// The last read that got no reply because of its length, packed; 0 for none.
     too_long: AtomicU64,
 }
 
 impl SharedLane {
-    /// A lane of `interface`, polled by `worker`; its facts come by
-    /// [`Self::update`]. `multi_fragment`: its frames may have several chunks.
+    /// A lane of `interface`, polled by `worker`. Call [`Self::update`] to set its
+    /// properties. `multi_fragment`: its frames may have several chunks.
     pub fn new(umem: Umem, interface: usize, worker: u16, multi_fragment: bool) -> Self {
         let sectors_max = sectors_in(umem.chunk_capacity(), if multi_fragment { FRAGMENTS_MAX } else { 1 });
         Self {
@@ -53,13 +52,13 @@ impl SharedLane {
         }
     }
 
-    /// Where its frames' bytes lie, for the stores.
+    /// The memory region of its frames, for the stores.
     fn area(&self) -> MemRegion {
         let (base, bytes) = self.umem.extent();
         MemRegion { base, bytes }
     }
 
-    /// The areas of all lanes, each once: several may share one.
+    /// The regions of all lanes, without duplicates: several lanes may share one.
     pub fn areas(lanes: &[Self]) -> Vec<MemRegion> {
         let mut areas: Vec<MemRegion> = lanes.iter().map(Self::area).collect();
         areas.sort_unstable_by_key(|area| area.base);
@@ -67,7 +66,7 @@ impl SharedLane {
         areas
     }
 
-    /// The interface has another address or MTU now.
+    /// Sets the address and MTU of the interface.
     pub fn update(&self, mac: Mac, mtu: u32) {
         let [a, b, c, d, e, f] = mac.0;
         self.mac.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
@@ -76,32 +75,30 @@ impl SharedLane {
         self.reply_sectors.store(ReplyLimit::new(mtu, self.sectors_max).now, Ordering::Relaxed);
     }
 
-    /// The address of the interface.
+    /// The MAC address of the interface.
     pub fn mac(&self) -> Mac {
         let [_, _, a, b, c, d, e, f] = self.mac.load(Ordering::Relaxed).to_be_bytes();
         Mac([a, b, c, d, e, f])
     }
 
-    /// Sectors in a frame that the interface advertises.
+    /// Number of sectors in a frame that the interface advertises.
     pub fn sectors_per_frame(&self) -> u8 {
         self.sectors_per_frame.load(Ordering::Relaxed)
     }
 
-    /// How many sectors a reply can carry.
+    /// Maximum number of sectors in a reply.
     pub fn reply_limit(&self) -> ReplyLimit {
         ReplyLimit { now: self.reply_sectors.load(Ordering::Relaxed), ever: self.sectors_max }
     }
 
-    /// Notes a read of an export that got no reply because that would be longer
-    /// than the MTU.
+    /// Notes a read that got no reply because the reply would exceed the MTU.
     pub fn note_too_long(&self, export: Address, sectors: u8) {
         let [high, low] = export.shelf.to_be_bytes();
         let packed = u64::from_be_bytes([1, 0, 0, 0, sectors, high, low, export.slot]);
         self.too_long.store(packed, Ordering::Relaxed);
     }
 
-    /// The last such read since the last call: its export, and how many sectors it
-    /// asked for.
+    /// The last such read since the previous call: its export and sector count.
     pub fn take_too_long(&self) -> Option<(Address, u8)> {
         let [noted, _, _, _, sectors, high, low, slot] =
             self.too_long.swap(0, Ordering::Relaxed).to_be_bytes();
@@ -109,7 +106,7 @@ impl SharedLane {
     }
 }
 
-/// Sectors that a frame in so many chunks has room for. It is told one at least.
+/// Number of sectors that fit in a frame of this many chunks; at least 1.
 fn sectors_in(chunk_capacity: usize, chunks: usize) -> u8 {
     let room = chunks * chunk_capacity.saturating_sub(HEADROOM);
     let sectors = room.saturating_sub(HEADERS_LEN) / SECTOR_LEN;

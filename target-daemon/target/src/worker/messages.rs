@@ -1,5 +1,5 @@
-//! What travels between the worker that received a request and the one that
-//! owns its export. Within one worker the same values are passed by hand.
+//! The messages between the worker that received a request and the one that owns its
+//! export. If these are the same worker, the values are passed directly.
 
 use crate::observe::{Operation, Outcome};
 use crate::ring::Frame;
@@ -7,28 +7,28 @@ use crate::wire::DropReason;
 use crate::wire::aoe::Header;
 use crate::wire::ata;
 
-/// A request on its way to the owner of its export.
+/// A request on its way to the worker that owns its export.
 #[derive(Debug)]
 pub struct Inbound {
-    /// The request. Its frame has room for the reply already: only the worker
-    /// of its lane can make it longer.
+    /// The request. Its frame already has room for the reply, because only the worker of
+    /// its lane can extend it.
     pub frame: Frame,
     /// Its header.
     pub header: Header,
-    /// The lane that it came in on, among all lanes.
+    /// The lane that received it, as an index among all lanes.
     pub lane: u16,
-    /// The export, in its owner's shelf.
+    /// The export, as an index at its owner.
     pub export: u16,
     /// Length of the request in bytes.
     pub request_len: u32,
     /// When it was received, in nanoseconds of the worker's clock.
     pub received_ns: u64,
-    /// When it arrived at the earliest, if its frame has no stamp.
+    /// Lower bound of its arrival time, for a frame without a stamp.
     pub since_ns: u64,
 }
 
-/// When a request arrived: at the driver that was polled for it. Two bounds, in
-/// nanoseconds of the worker's clock, which are one where the frame carries a stamp.
+/// When a request arrived, meaning when its driver was polled. Lower and upper bound in
+/// nanoseconds of the worker's clock; they are equal if the frame carries a stamp.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Arrival {
     /// Not before this.
@@ -39,55 +39,54 @@ pub struct Arrival {
     pub worker: u16,
 }
 
-/// A request that was dealt with, on its way back to its lane.
+/// A finished request on its way back to its lane.
 #[derive(Debug)]
 pub struct Finished {
-    /// The reply, in place of the request.
+    /// The reply, or the request if there is no reply.
     pub frame: Frame,
-    /// The lane that it leaves by.
+    /// The lane to send it on.
     pub lane: u16,
     /// Length of the reply; `None` for no reply.
     pub reply_len: Option<u32>,
-    /// For what is counted, with those below.
+    /// For counters, like the fields below.
     pub operation: Operation,
-    /// The same in full, if it was an ATA command, for who looks at single
-    /// requests: nothing else depends on it.
+    /// The ATA request, if it was one. For tracing only.
     pub asked: Option<ata::Request>,
-    /// How it has ended.
+    /// How the request ended.
     pub outcome: Outcome,
-    /// Why it gets no reply, if that is for what it asks.
+    /// Why it gets no reply, if its content is the reason.
     pub dropped: Option<DropReason>,
-    /// The export, in its owner's shelf.
+    /// The export, as an index at its owner.
     pub export: u16,
-    /// Length of its data; of a request that gets no answer, of the whole frame.
+    /// Length of the data; of the whole frame, for a request that gets no reply.
     pub bytes: u32,
-    /// From the job.
+    /// When the request was received.
     pub received_ns: u64,
-    /// When its store was given it; 0 if it was not.
+    /// When it was submitted to the store; 0 if it was not.
     pub submitted_ns: u64,
 }
 
 impl Finished {
-    /// The same, but it gets no reply.
+    /// Removes the reply.
     #[must_use]
     pub fn without_reply(self) -> Self {
         Self { reply_len: None, outcome: Outcome::Unanswered, ..self }
     }
 
-    /// How long it took, from the rx ring to now.
+    /// Time from the rx ring until now.
     pub fn service_ns(&self, now_ns: u64) -> u64 {
         now_ns.saturating_sub(self.received_ns)
     }
 
-    /// What its store took of that; `None` if it was not asked.
+    /// The part of that spent in the store; `None` if the store was not involved.
     pub fn store_ns(&self, now_ns: u64) -> Option<u64> {
-        // The round in which it was lent had begun before it was received.
+        // The pass in which it was submitted may have begun before it was received.
         (self.submitted_ns > 0).then(|| now_ns.saturating_sub(self.submitted_ns.max(self.received_ns)))
     }
 }
 
 impl Inbound {
-    /// When it arrived, at this worker.
+    /// When it arrived; `worker` received it.
     pub fn arrival(&self, worker: u16) -> Arrival {
         let (earliest_ns, latest_ns) = match self.frame.arrived_ns() {
             Some(ns) => (ns, ns),
@@ -96,7 +95,7 @@ impl Inbound {
         Arrival { earliest_ns, latest_ns, worker }
     }
 
-    /// The end of this job: so long a reply.
+    /// Finishes the request with a reply of this length.
     pub fn done(self, operation: Operation, outcome: Outcome, reply_len: Option<u32>) -> Finished {
         Finished {
             frame: self.frame,
@@ -113,12 +112,12 @@ impl Inbound {
         }
     }
 
-    /// The end of this job: it may not be answered.
+    /// Finishes the request without a reply, for this reason.
     pub fn dropped(self, operation: Operation, reason: DropReason) -> Finished {
         Finished { dropped: Some(reason), ..self.unanswered(operation) }
     }
 
-    /// The end of this job: no reply.
+    /// Finishes the request without a reply.
     pub fn unanswered(self, operation: Operation) -> Finished {
         let bytes = self.request_len;
         Finished { bytes, ..self.done(operation, Outcome::Unanswered, None) }

@@ -1,4 +1,4 @@
-//! The loop. A worker polls its lanes and owns its exports.
+//! The event loop. A worker polls its lanes and owns its exports.
 //!
 //! ```text
 //!             ┌────────────────────── one turn ───────────────────────┐
@@ -9,15 +9,24 @@
 //!             └───────────────────────────────────────────────────────┘
 //! ```
 //!
-//! An export belongs to one worker, which is its only ordering point. A frame
-//! belongs to the lane that it came in on: only that lane's worker makes it
-//! longer or shorter, sends it or releases it. So a request whose export is
-//! owned elsewhere travels there and back as a message, its frame with room
-//! for the reply; and a request to a broadcast address is copied once for
-//! each export.
+//! Each export belongs to one worker, which alone orders its requests. Each frame belongs
+//! to the lane that received it: only that lane's worker extends, truncates, sends or
+//! releases it. If another worker owns the export, the request travels there and back as
+//! a message, in a frame that already has room for the reply. A request to a broadcast
+//! address is copied for each export.
 //!
-//! Time comes in as an argument, and the rings are a type parameter: over
-//! `FakeRings` the whole worker runs deterministically, without root.
+//! Time is an argument and the rings are a type parameter: over `FakeRings` the whole
+//! worker runs deterministically and without root.
+//!
+//! Where to look:
+//! - `run`, `idle`, `asleep`: the thread, its commands, spinning and sleeping;
+//! - `export_set`, `export_runtime`: executing requests;
+//! - `request_table`, `inflight`, `coalesced`: requests in flight;
+//! - `pass`, `answered`, `answered_sets`, `tag_order`, `identified`, `fingerprint`:
+//!   duplicate and late requests;
+//! - `channels`, `messages`, `directory`, `lanes`: what workers share and exchange;
+//! - `save`, `announce`, `changes`: saving state, announcing and changing exports;
+//! - `stats`, `trace`: observation.
 
 mod announce;
 mod answered;
@@ -67,36 +76,36 @@ use crate::shelf::Shelf;
 use crate::wire::aoe::Header;
 use crate::wire::{DropReason, ReadHint};
 
-/// The firmware version that queries are answered with.
+/// The firmware version in query replies.
 pub const FIRMWARE: u16 = 1;
 
 /// What a worker is made of.
 pub struct WorkerConfig<R: Rings> {
-    /// Its index among the workers.
+    /// Index of the worker.
     pub index: u16,
     /// Its lanes, with their index among all lanes.
     pub lanes: Vec<(u16, Lane<R>)>,
     /// Every lane of every worker.
     pub shared: Arc<[SharedLane]>,
-    /// Its exports.
+    /// Exports of this worker.
     pub shelf: Shelf,
-    /// Everybody's exports.
+    /// Exports of all workers.
     pub directory: Arc<Directory>,
-    /// Its end of the channels.
+    /// This worker's ends of the channels.
     pub channels: WorkerChannels,
-    /// The buffer count that queries are answered with.
+    /// The buffer count in query replies.
     pub buffer_count: u16,
-    /// Requests that its stores may be working on at once.
+    /// Maximum number of requests in flight per export.
     pub in_flight: u16,
 }
 
-/// Where a worker reads the time: nanoseconds that do not go back.
+/// A monotonic clock.
 pub trait Clock {
-    /// Nanoseconds since some start.
+    /// Nanoseconds since an arbitrary start.
     fn now_ns(&self) -> u64;
 }
 
-/// One thread's share of the work.
+/// A worker: one thread's share of the lanes and exports.
 pub struct Worker<R: Rings> {
     index: u16,
     lanes: Vec<LaneState<R>>,
@@ -108,7 +117,7 @@ pub struct Worker<R: Rings> {
     batch: Vec<Frame>,
     /// Finished in this turn; empty between turns.
     done: Vec<Finished>,
-    /// Jobs of ours that other workers have.
+    /// Requests of our lanes that other workers have.
     away: usize,
     pass: Pass,
     stats: Stats,
@@ -118,14 +127,14 @@ pub struct Worker<R: Rings> {
 struct LaneState<R: Rings> {
     id: u16,
     lane: Lane<R>,
-    /// Descriptors of this round that have not been received yet.
+    /// Descriptors of this pass that have not been received yet.
     left: usize,
-    /// Pieces that the kernel has not taken at the last kick.
+    /// Pieces that the kernel had not taken at the last kick.
     unsent: u32,
 }
 
 impl<R: Rings> Worker<R> {
-    /// A worker of these parts. All its memory is taken here.
+    /// Builds a worker. Allocates all its memory.
     pub fn new(parts: WorkerConfig<R>) -> Self {
         let own = |(id, lane)| LaneState { id, lane, left: 0, unsent: 0 };
         Self {
@@ -150,8 +159,7 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// One round over everything, without waiting. Returns how much there was
-    /// to do.
+    /// Polls everything once, without waiting. Returns the amount of work done.
     pub fn turn(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
         self.begin_pass(clock);
@@ -159,38 +167,37 @@ impl<R: Rings> Worker<R> {
         received + self.settle(clock)
     }
 
-    /// The part of a turn that takes no new frames: what is under way comes to
-    /// its end.
+    /// The part of a turn that receives no new frames: finishes what is in flight.
     pub fn settle(&mut self, clock: &impl Clock) -> usize {
         let taken = self.take_over();
         self.exports.harvest(&mut self.done, &mut self.stats);
         let mut finished = self.finish(clock);
-        // Now that all of theirs is counted.
+        // After all their requests have been counted.
         if self.exports.reap_detached(&mut self.done) {
             finished += self.finish(clock);
         }
-        // First: it may turn out that the kernel has to be told.
+        // Before sending, because it determines whether the kernel needs a wakeup.
         self.refill();
         self.send();
         taken + finished
     }
 
-    /// Whether requests are under way, here or at other workers.
+    /// Whether requests are in flight, here or at other workers, or replies are unsent.
     pub fn is_busy(&self) -> bool {
         self.is_serving() || self.lanes.iter().any(|own| own.unsent > 0)
     }
 
-    /// Whether a request is under way that has no reply yet.
+    /// Whether a request is in flight that has no reply yet.
     fn is_serving(&self) -> bool {
         self.away > 0 || self.exports.in_flight() > 0 || !self.channels.is_empty()
     }
 
-    /// What it has counted.
+    /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// Its lanes.
+    /// The lanes of this worker.
     pub fn lanes(&self) -> impl Iterator<Item = &Lane<R>> {
         self.lanes.iter().map(|own| &own.lane)
     }
@@ -219,16 +226,15 @@ impl<R: Rings> Worker<R> {
                 self.admit(at, frame, now_ns);
             }
             drop(frames);
-            // Before the next lane: a synchronous store has room for a batch or
-            // two of completions.
+            // Before the next lane: a synchronous store has room for a batch or two of
+            // completions.
             self.exports.harvest(&mut self.done, &mut self.stats);
         }
         self.batch = batch;
         received
     }
 
-    /// While one frame is dealt with, the sectors that the next one asks for can
-    /// be on their way.
+    /// Prefetches what the next frame will read while the current one is processed.
     fn prefetch(&self, at: usize, next: Option<&Frame>) {
         let hint =
             self.lanes.get(at).zip(next).and_then(|(own, next)| ReadHint::at(own.lane.umem().piece(next, 0)));
@@ -240,7 +246,7 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// A frame from the wire: to the owners of the exports that it is for.
+    /// Passes a received frame to the owners of the exports that it addresses.
     fn admit(&mut self, at: usize, frame: Frame, now_ns: u64) {
         let header = match self.check(at, &frame) {
             Ok(header) => header,
@@ -257,7 +263,7 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// A frame for several exports: a copy for each but the last.
+    /// Passes a frame on to several exports: a copy for each but the last.
     fn admit_to_all(&mut self, at: usize, frame: Frame, header: Header, now_ns: u64) {
         let directory = Arc::clone(&self.directory);
         let mut owners = directory.find(&header).peekable();
@@ -281,8 +287,8 @@ impl<R: Rings> Worker<R> {
         Ok(header)
     }
 
-    /// Makes room for the reply, which only this lane can, and passes the
-    /// request to the owner of its export.
+    /// Makes room for the reply, which only this lane can do, and passes the request to
+    /// the owner of its export.
     fn dispatch(&mut self, at: usize, mut frame: Frame, header: Header, owner: Owner, now_ns: u64) {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let request_len = frame.len();
@@ -297,7 +303,7 @@ impl<R: Rings> Worker<R> {
             }
         }
         if frame.arrived_ns().is_some_and(|ns| ns > now_ns) {
-            // No stamp of the XDP program.
+            // A stamp from the future is not one of the XDP program.
             frame.set_arrived(None);
         }
         let inbound = Inbound {
@@ -325,8 +331,8 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// Jobs that other workers received for our exports, and jobs of ours that
-    /// they have finished.
+    /// Executes requests that other workers received for our exports, and takes back
+    /// those of ours that they have finished.
     fn take_over(&mut self) -> usize {
         if self.channels.is_empty() {
             self.pass.inbound = 0;
@@ -368,7 +374,7 @@ impl<R: Rings> Worker<R> {
             if worker == self.index {
                 self.reply(done);
             } else {
-                // Refused only by a worker that has ended, and its memory with it.
+                // Fails only if that worker has exited, and its memory is gone with it.
                 let _ = self.channels.give_back(worker, done);
             }
         }
@@ -399,7 +405,7 @@ impl<R: Rings> Worker<R> {
             match own.lane.flush() {
                 Ok(unsent) => own.unsent = unsent,
                 Err(_) => {
-                    // Nothing that a retry would send: the interface is gone.
+                    // Retrying is pointless: the interface is gone.
                     own.unsent = 0;
                     self.stats.counters.kick_errors += 1;
                 }
@@ -422,8 +428,8 @@ impl<R: Rings> Worker<R> {
     }
 }
 
-/// Most requests that can be finished in one turn: each has a chunk at least,
-/// of any memory.
+/// Maximum number of requests finished in one turn: each has at least one chunk of some
+/// UMEM.
 fn done_max<R: Rings>(parts: &WorkerConfig<R>) -> usize {
     let mut memories: Vec<_> =
         parts.shared.iter().map(|lane| (lane.umem.extent(), lane.umem.chunks())).collect();

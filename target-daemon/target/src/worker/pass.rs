@@ -1,51 +1,51 @@
-//! Rounds: what waits when one begins is executed before anything that arrives
-//! later.
+//! Passes: everything waiting at the start of a pass is executed before anything that
+//! arrives later.
 
 use super::{Clock, Worker};
 use crate::plant::{Bug, planted};
 use crate::ring::Rings;
 
-/// Counting what waits takes less than this, which is less than a host takes to repeat
-/// a write. If it took longer, the worker was interrupted: then a resend may have been
-/// counted on one lane, and not the write itself, which came meanwhile on a lane that
-/// had been counted before.
+/// Counting what waits normally takes less than this, which is less than a host takes to
+/// resend a write. If it took longer, the worker was interrupted. Then the count may
+/// include a resend on one lane, but not the write itself, which arrived meanwhile on a
+/// lane counted earlier.
 const COUNT_NS: u64 = 50_000;
 
-/// How often it is tried at most.
+/// Maximum number of attempts at counting.
 const COUNTS_MAX: usize = 8;
 
 /// What is executed before anything that arrives later.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     began_ns: u64,
-    /// When the round before it began.
+    /// When the previous pass began.
     previous_ns: u64,
-    /// Jobs of other workers that have not been taken over yet.
+    /// Requests from other workers not yet executed in this pass.
     pub inbound: usize,
 }
 
 impl Pass {
-    /// When a frame of this round without a stamp arrived at the earliest: it is for an
-    /// export of this worker's own, or of another's.
+    /// Lower bound of the arrival time of a frame in this pass that has no stamp.
+    /// `is_own`: its export belongs to this worker.
     ///
-    /// It has arrived since the last round began, for that took all that waited then. To
-    /// the worker itself the beginning of this one is as good: what its own rounds take in
-    /// order needs no other proof.
+    /// It arrived after the previous pass began, because that pass took everything
+    /// waiting then. For this worker's own exports, the start of this pass serves as
+    /// well: its passes already keep the order of what it receives itself.
     pub fn since_ns(&self, is_own: bool) -> u64 {
         if is_own || planted(Bug::ArrivedWithRound) { self.began_ns } else { self.previous_ns }
     }
 }
 
 impl<R: Rings> Worker<R> {
-    /// If the last round is over, notes what waits on every lane and from every
-    /// other worker: that is the new round.
+    /// If the previous pass is complete, begins a new one: notes how much waits on every
+    /// lane and from every other worker.
     ///
-    /// All of it is executed before anything that arrives later. So a write
-    /// that waits on one lane cannot be executed after a newer one of the same
-    /// host to the same sectors: the host sends that when the first one, or its
-    /// resend on another lane, has been acknowledged, which is in this round at
-    /// the earliest. Between lanes of several workers their owner compares when
-    /// writes arrived (`answered.rs`).
+    /// All of that is executed before anything that arrives later. So a write that waits
+    /// on one lane cannot be executed after a newer one by the same host to the same
+    /// sectors: the host sends the newer one only after the first, or its resend on
+    /// another lane, has been acknowledged, which happens in this pass at the earliest.
+    /// For lanes of different workers, the owner of the export compares the arrival times
+    /// (`answered.rs`).
     pub(super) fn begin_pass(&mut self, clock: &impl Clock) {
         if self.pass.inbound > 0 || self.lanes.iter().any(|own| own.left > 0) {
             return;
@@ -64,7 +64,7 @@ impl<R: Rings> Worker<R> {
         self.exports.set_time(self.pass.began_ns);
     }
 
-    /// A round of a worker that ends: nothing from the wire.
+    /// The pass of a draining worker: receives nothing from its lanes.
     pub(super) fn last_pass(&mut self, clock: &impl Clock) {
         for own in &mut self.lanes {
             own.left = 0;

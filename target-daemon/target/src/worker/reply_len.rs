@@ -1,10 +1,10 @@
-//! How long a reply may become, so that its frame can be made long enough
-//! while it is still with its lane.
+//! Upper bound of a reply's length, so that the frame can be extended while its lane
+//! still has it.
 
 use crate::wire::aoe::{Command, Header};
 use crate::wire::{Body, FRAME_LEN_MIN, Request, ata, identify, mask, query, reserve};
 
-/// Longest argument of a reply that is not ATA.
+/// Maximum length of the argument of a non-ATA reply.
 const ARGUMENT_LEN_MAX: usize = {
     let query = query::HEADER_LEN + query::STRING_LEN_MAX;
     let mask = mask::HEADER_LEN + mask::ENTRIES_MAX * mask::DIRECTIVE_LEN;
@@ -13,8 +13,8 @@ const ARGUMENT_LEN_MAX: usize = {
     if longest > reserve { longest } else { reserve }
 };
 
-/// Upper bound for the length of the reply to the request that starts in
-/// `first`, on a lane whose replies carry so many sectors at most.
+/// Upper bound for the length of the reply to the request that starts in `first`, on a
+/// lane whose replies carry at most `sectors_max` sectors.
 pub fn for_reply(header: &Header, first: &[u8], sectors_max: u8) -> usize {
     let argument = header.argument_offset();
     let length = match header.command {

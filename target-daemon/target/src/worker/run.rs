@@ -1,5 +1,4 @@
-//! A worker's thread: turns until told to stop, then the end of what is under
-//! way.
+//! A worker's thread: runs turns until the command to drain, then finishes what is in flight.
 
 use std::io;
 use std::sync::Arc;
@@ -22,104 +21,104 @@ use crate::shelf::Settings;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
-/// How long a worker that was told to stop waits for what is under way.
+/// How long a draining worker waits for requests in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long it waits for a link to take the replies that are ready: one that is
-/// up takes them at once.
+/// How long a draining worker waits for a link to accept finished replies. A link that is
+/// up accepts them at once.
 const UNSENT_LIMIT: Duration = Duration::from_millis(500);
 
-/// Chunks are counted before one sleep of so many: it takes a microsecond for
-/// each thousand.
+/// One sleep in this many is preceded by a count of all chunks, which takes a microsecond
+/// per thousand.
 const AUDIT_EVERY: u64 = 64;
 
-/// Sleep while the link does not take what we want to send.
+/// Duration of a sleep while the link does not accept what we send.
 const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 
-/// What the control thread asks of a worker.
+/// A command from the control thread to a worker.
 #[derive(Debug)]
 pub enum WorkerCommand {
-    /// Send a snapshot, with or without the exports. With them it takes a moment,
-    /// in which nothing is served.
+    /// Send a snapshot, with or without the exports. With them it takes a moment during
+    /// which nothing is served.
     Report(Sender<Snapshot>, WithExports),
     /// Announce exports on an interface.
     Announce {
         /// Index of the interface.
         interface: usize,
-        /// Which, and to whom: everybody, or one of those on its list.
+        /// Which exports, and to whom: broadcast, or a host on the export's list.
         audience: Vec<(Address, Mac)>,
     },
-    /// Look at the sizes of all stores.
+    /// Check the sizes of all stores.
     Measure,
-    /// Look at the size of the export at this index, and tell it in sectors.
+    /// Check the size of the export at this index, and send it in sectors.
     MeasureOne(u16, Sender<u64>),
-    /// Tell of the export at this index; nothing, if there is none.
+    /// Send a snapshot of the export at this index; `None` if there is no such export.
     Export(u16, Sender<Option<ExportSnapshot>>),
-    /// Other exports have come, or some have gone.
+    /// Replace the directory: exports were added or removed.
     Directory(Arc<Directory>),
-    /// Take an export in, at an index that is free.
+    /// Add an export at a free index.
     Attach(u16, Box<ExportRuntime>),
-    /// Give up the export at this index, as soon as nothing is under way for it.
-    /// First every worker has a directory without it.
+    /// Remove the export at this index once nothing is in flight for it. Every worker
+    /// must have a directory without it first.
     Detach(u16, Sender<Box<ExportRuntime>>),
-    /// Take a reservation or mask list of the export at this index away, and tell
-    /// when that is on stable storage.
+    /// Clear a reservation or mask list of the export at this index, and send when the
+    /// change is on stable storage.
     Clear(u16, Clear, Sender<()>),
     /// A state is on stable storage.
     Saved(SaveAck),
-    /// Tell of single requests and frames, or no more.
+    /// Start tracing requests and frames, or stop.
     Trace(Option<Tracer>),
-    /// The export at this index has other settings from now on.
+    /// Change the settings of the export at this index.
     Change(u16, Box<Settings>),
-    /// Receive nothing more, finish what is under way.
+    /// Receive nothing more, finish what is in flight.
     Drain,
 }
 
-/// Whether a snapshot is to have the exports.
+/// Whether a snapshot includes the exports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WithExports {
-    /// It is.
+    /// It includes them.
     Yes,
-    /// It is not.
+    /// It does not.
     No,
 }
 
-/// What a worker has counted.
+/// State and counters of a worker.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Index of the worker.
     pub worker: u16,
     /// Its counters.
     pub stats: Stats,
-    /// Since its thread runs: `stats.idle` is a part of it.
+    /// Time since its thread started; includes `stats.idle`.
     pub elapsed: Duration,
-    /// Its exports, if they were asked for.
+    /// Its exports, if requested.
     pub exports: Vec<ExportSnapshot>,
-    /// What its lanes have counted.
+    /// Counters of its lanes.
     pub lanes: Vec<Section>,
-    /// Which lanes these are.
+    /// Position and free chunks of each lane.
     pub places: Vec<LanePlace>,
-    /// Whether nothing is under way here that is worth waiting for.
+    /// Whether it is draining and has nothing in flight that is worth waiting for.
     pub drained: bool,
-    /// Exports whose stores have not finished so many requests.
+    /// Exports whose store has unfinished requests, and their number.
     pub unfinished: Vec<(Address, usize)>,
 }
 
-/// Which lane it is, and what it has left.
+/// Position of a lane, and its free chunks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LanePlace {
-    /// Its index among all lanes.
+    /// Index among all lanes.
     pub id: u16,
     /// Index of its interface.
     pub interface: usize,
     /// Chunks in its UMEM.
     pub chunks: u32,
-    /// Those that are free: with the kernel they are not.
+    /// Free chunks; those with the kernel do not count.
     pub free: u32,
 }
 
-/// Runs a worker on this thread until it is told to stop, or its orders end.
-/// Returns its last snapshot.
+/// Runs a worker on this thread until the command channel is closed. Returns its last
+/// snapshot.
 pub fn run<R: Rings>(
     mut worker: Worker<R>,
     orders: &Receiver<WorkerCommand>,
@@ -129,8 +128,8 @@ pub fn run<R: Rings>(
     let clock = Monotonic;
     let started = Instant::now();
     let mut last_work = started;
-    // How much of the time since the last work is in `stats.idle` already. The clock
-    // is read for it only when there was nothing to do.
+    // The part of the time since the last work that `stats.idle` already includes. The
+    // clock is read for it only if there was nothing to do.
     let mut counted = Duration::ZERO;
     let mut draining_since: Option<Instant> = None;
     loop {
@@ -143,12 +142,12 @@ pub fn run<R: Rings>(
         match orders.try_recv() {
             Ok(WorkerCommand::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
-                // Nobody waits for it any more: nothing is lost.
+                // If the receiver is gone, nothing is lost.
                 let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
             }
             Ok(WorkerCommand::Drain) => draining_since = Some(Instant::now()),
             Ok(order) => worker.carry_out(order, waiter, &clock),
-            // Nobody has orders for us any more: every worker has drained.
+            // The control thread has dropped its sender: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
                 let quiet = last_work.elapsed();
@@ -163,7 +162,7 @@ pub fn run<R: Rings>(
     worker.snapshot(true, WithExports::Yes, started.elapsed())
 }
 
-/// CLOCK_MONOTONIC, by which the XDP program stamps frames, too.
+/// CLOCK_MONOTONIC, which the XDP program also uses for its stamps.
 struct Monotonic;
 
 impl Clock for Monotonic {
@@ -174,7 +173,7 @@ impl Clock for Monotonic {
 }
 
 impl<R: Rings> Worker<R> {
-    /// Orders that are carried out at once.
+    /// Executes a command, except `Report` and `Drain`.
     fn carry_out(&mut self, order: WorkerCommand, waiter: &EpollWaiter, clock: &impl Clock) {
         match order {
             WorkerCommand::Announce { interface, audience } => self.announce(interface, &audience, clock),
@@ -197,22 +196,22 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    /// A turn of a worker that ends: takes nothing new from the wire. Returns
-    /// how much there was to do.
+    /// A turn of a draining worker: receives nothing from its lanes. Returns the amount
+    /// of work done.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
         self.last_pass(clock);
         self.settle(clock)
     }
 
-    /// Whether nothing is under way that is worth waiting for, after draining
-    /// for some time.
+    /// Whether nothing is in flight that is worth waiting for, after draining for this
+    /// long.
     fn has_drained(&self, elapsed: Duration) -> bool {
         let limit = if self.is_serving() { DRAIN_LIMIT } else { UNSENT_LIMIT };
         !self.is_busy() || elapsed > limit
     }
 
-    /// What this worker sleeps in: its wake fd, its lanes and its stores wake it.
+    /// The waiter of this worker: its waker, its lanes and its stores wake it.
     ///
     /// # Errors
     ///
@@ -221,7 +220,7 @@ impl<R: Rings> Worker<R> {
         EpollWaiter::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.exports.fds())
     }
 
-    /// Spins, or sleeps until something happens: true.
+    /// Spins, or sleeps until something happens. Returns whether it slept.
     fn rest(
         &mut self,
         quiet: Duration,
@@ -247,8 +246,7 @@ impl<R: Rings> Worker<R> {
         true
     }
 
-    /// When nothing is under way, every chunk must be at home or with the
-    /// kernel.
+    /// Checks that every chunk is free or with the kernel, if nothing is in flight.
     fn audit(&mut self) {
         if self.away == 0 && self.exports.in_flight() == 0 {
             let wrong = self.lanes.iter().filter(|own| own.lane.check(0).is_err()).count();

@@ -1,5 +1,5 @@
-//! What initiators set lasts: a reply that says that it was set is sent when it
-//! is on stable storage.
+//! Persistence of what initiators set: the reply to a set is sent once it is on stable
+//! storage.
 
 use std::collections::VecDeque;
 
@@ -9,39 +9,39 @@ use super::messages::Finished;
 use crate::shelf::Saved;
 use crate::wire::{Body, mask, query, reserve};
 
-/// Replies that may wait for one export. The oldest makes room: its host has
-/// sent the request again long ago.
+/// Maximum number of replies waiting per export. Beyond that the oldest is dropped: its
+/// host has resent the request long ago.
 const PENDING_MAX: usize = 64;
 
-/// What a worker wants to have kept.
+/// A state to be saved by the state writer.
 #[derive(Debug)]
 pub struct SaveRequest {
     /// The worker.
     pub worker: u16,
-    /// The export, in the worker's shelf.
+    /// The export, as an index at the worker.
     pub export: u16,
-    /// The number of the export.
+    /// The number of the export ([`ExportRuntime`](super::ExportRuntime)).
     pub number: u32,
-    /// Which revision of its state this is.
+    /// The revision of the state.
     pub revision: u64,
-    /// Where it belongs, as the control thread has named it.
+    /// Identifies the export to the state writer.
     pub key: String,
     /// The state.
     pub saved: Saved,
 }
 
-/// What is on stable storage.
+/// A state that is on stable storage.
 #[derive(Clone, Copy, Debug)]
 pub struct SaveAck {
-    /// The export, in the worker's shelf.
+    /// The export, as an index at the worker.
     pub export: u16,
     /// The number of the export.
     pub number: u32,
-    /// All up to this revision.
+    /// Everything up to this revision is saved.
     pub revision: u64,
 }
 
-/// Who waits for a revision to be on stable storage.
+/// What waits for a revision to be saved.
 #[derive(Debug)]
 pub(super) enum Waits {
     /// A reply.
@@ -50,35 +50,35 @@ pub(super) enum Waits {
     Asked(Sender<()>),
 }
 
-/// What waits for one export.
+/// What is waiting for the state of one export to be saved.
 #[derive(Debug, Default)]
 pub(super) struct PendingSaves(VecDeque<(u64, Waits)>);
 
 impl PendingSaves {
-    /// Lets it wait for this revision. Returns the oldest, if there are too many.
+    /// Adds a waiter for this revision. Returns the oldest waiter if there are too many.
     pub fn add(&mut self, revision: u64, waits: Waits) -> Option<Waits> {
         self.0.push_back((revision, waits));
         if self.0.len() > PENDING_MAX { self.0.pop_front().map(|(_, waits)| waits) } else { None }
     }
 
-    /// The next that waits for no later revision than this.
+    /// Removes the next waiter whose revision is at most this.
     pub fn next(&mut self, revision: u64) -> Option<Waits> {
         let (wanted, _) = self.0.front()?;
         if *wanted <= revision { self.0.pop_front().map(|(_, waits)| waits) } else { None }
     }
 
-    /// Any that waits.
+    /// Removes any waiter.
     pub fn any(&mut self) -> Option<Waits> {
         self.0.pop_front().map(|(_, waits)| waits)
     }
 
-    /// How many wait.
+    /// Number of waiters.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 }
 
-/// Whether a request sets something that lasts.
+/// Whether a request sets something that must be saved.
 pub(super) fn sets(body: &Body<'_>) -> bool {
     match body {
         Body::Query(request) => matches!(request, query::Request::Set(_) | query::Request::ForceSet(_)),

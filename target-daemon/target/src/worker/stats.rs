@@ -1,17 +1,17 @@
-//! What one worker counts. Plain values: only the worker touches them.
+//! Counters of a worker. Plain values that only the worker accesses.
 
 use std::time::Duration;
 
 use crate::store::{IoError, Kind};
 use crate::wire::DropReason;
 
-/// Counters of one worker, since it started. Those of its exports are theirs
-/// ([`crate::observe::Tally`]).
+/// Counters of a worker since it started. Those of an export are in
+/// [`crate::observe::Tally`].
 #[derive(Clone, Default, Debug)]
 pub struct Stats {
     /// Frames that got no reply, by reason.
     pub drops: [u64; DropReason::ALL.len()],
-    /// The rest.
+    /// Everything else.
     pub counters: Counters,
     /// Time without anything to do, spinning or asleep.
     pub idle: Duration,
@@ -20,7 +20,7 @@ pub struct Stats {
 /// Events of one worker.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counters {
-    /// Replies and announcements that went to a tx ring.
+    /// Replies and announcements put into a tx ring.
     pub replies: u64,
     /// Reads that a store completed.
     pub reads: u64,
@@ -28,39 +28,40 @@ pub struct Counters {
     pub writes: u64,
     /// Flushes that a store completed.
     pub flushes: u64,
-    /// Requests to forget sectors that a store completed.
+    /// Discards that a store completed.
     pub discards: u64,
-    /// Operations that failed for the medium.
+    /// Operations that failed because of the medium.
     pub media_faults: u64,
-    /// Writes that found no space.
+    /// Writes that failed for lack of space.
     pub no_space_faults: u64,
     /// Operations that failed for another reason.
     pub other_faults: u64,
-    /// Operations that the system could not do just now: not answered.
+    /// Operations that the system temporarily could not execute; they get no reply.
     pub transient_faults: u64,
     /// Operations that a store had not finished after 10 s.
     pub stuck_operations: u64,
-    /// Requests that waited for an earlier one to the same sectors.
+    /// Requests that waited for an earlier one on the same sectors.
     pub waited: u64,
-    /// Writes that were not executed because the same one was under way.
+    /// Writes not executed because the same write was already in flight.
     pub folded: u64,
-    /// Writes that wait for the same one and were dropped because newer ones do.
+    /// Coalesced writes dropped because newer ones took their place.
     pub followers_released: u64,
-    /// Copies of writes that had been answered: answered again, not executed.
+    /// Duplicates of answered writes or sets: answered again, not executed.
     pub repeated: u64,
-    /// Times that an initiator used a tag again for another write.
+    /// Times an initiator reused a tag for a different write.
     pub tags_reused: u64,
-    /// Requests given to the worker that owns their export.
+    /// Requests passed to the worker that owns their export.
     pub handed_over: u64,
     /// Requests dropped because the owner's channel was full.
     pub hand_over_full: u64,
-    /// Writes dropped because an overlapping one that was sent later had been answered,
+    /// Writes dropped because an overlapping one that was sent later has been answered,
     /// or may have been.
     pub late_writes: u64,
     /// Requests to set a config string, mask list or reservation that were dropped as
-    /// late copies.
+    /// late duplicates.
     pub late_sets: u64,
-    /// Writes answered to hosts for which their export had no place to remember them.
+    /// Answered writes not remembered, because the export had no entry left for their
+    /// host.
     pub not_remembered: u64,
     /// Requests dropped because too many were in flight.
     pub slab_full: u64,
@@ -74,11 +75,11 @@ pub struct Counters {
     pub unsendable: u64,
     /// Completions for operations that were not in flight. Always 0.
     pub stale_completions: u64,
-    /// Times that the kernel refused to send.
+    /// Times the kernel refused to send.
     pub kick_errors: u64,
-    /// Times that the chunks of a lane did not add up. Always 0.
+    /// Times the chunks of a lane did not add up. Always 0.
     pub imbalances: u64,
-    /// Times that the worker went to sleep.
+    /// Times the worker went to sleep.
     pub sleeps: u64,
 }
 
@@ -127,7 +128,7 @@ impl Stats {
         }
     }
 
-    /// Counts an operation that a store has finished.
+    /// Counts an operation that a store has completed.
     pub fn completed(&mut self, kind: Kind, result: Result<(), IoError>) {
         match kind {
             Kind::Read => self.counters.reads += 1,

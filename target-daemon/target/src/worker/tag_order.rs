@@ -1,9 +1,9 @@
-//! The order in which a host sent its requests, where its tags tell it.
+//! The order in which a host sent its requests, as far as its tags reveal it.
 //!
-//! AoE has no sequence numbers, but the Linux initiator has one in its tags: the
-//! upper half is a counter of 15 bits that goes up by one with every request and
-//! every resend for a device, over all interfaces of the host; the lower half are
-//! 16 bits of its clock, in ticks of 1 to 10 ms.
+//! AoE has no sequence numbers, but the tags of the Linux initiator contain one: the
+//! upper half is a 15-bit counter that increases by one with every request and resend for
+//! a device, over all interfaces of the host; the lower half is 16 bits of its clock, in
+//! ticks of 1 to 10 ms.
 //!
 //! ```text
 //!  31   30 ............ 16   15 ............. 0
@@ -12,49 +12,50 @@
 //! └───┴────────────────────┴───────────────────┘
 //! ```
 //!
-//! Such a tag says which of two requests was sent later, also where the network, a
-//! switch or the ring of a NIC has delivered them in the other order, which nothing
-//! at the target can know. Other initiators number their requests otherwise. So a
-//! host is judged by its tags only after they have behaved like this for a while,
-//! and no longer once they do not. Nor are they believed where two hosts share an
-//! address, for the one whose clock is behind would be late with all that it writes.
+//! Such tags show which of two requests was sent later, even if the network, a switch or
+//! the ring of a NIC delivered them in the other order, which the target cannot detect
+//! otherwise. Other initiators number their requests differently. So a host is judged by
+//! its tags only after they have behaved like this for a while, and no longer once they
+//! do not. Tags are not trusted either if two hosts share an address: everything written
+//! by the one whose clock is behind would be late.
 
-/// A host that was silent for this long may have booted again, and starts both
-/// counter and clock anew. Also: how long networks hold a frame.
+/// A host that was silent for this long may have rebooted, and restarts both counter and
+/// clock. Networks do not hold a frame for longer, either.
 pub const HORIZON_NS: u64 = 4_000_000_000;
 
-/// No host has booted within this time after its last request.
+/// No host boots within this time after its last request.
 pub const BOOT_MIN_NS: u64 = 1_000_000_000;
 
-/// Requests in a row that have to look like those of Linux before a tag is believed.
+/// Number of consecutive requests that must look like those of Linux before tags are
+/// trusted.
 const BELIEVED: u8 = 16;
 
-/// After so many misfits in a row the tags of a host are in no order.
+/// After this many consecutive misfits the tags of a host count as unordered.
 const UNORDERED: u8 = 64;
 
-/// Ticks that a request may be older than the newest one, or newer: what fits the
-/// horizon at 1000 ticks a second, and a pause of the target on top.
+/// Maximum number of ticks by which a request may be older than the newest one, or newer:
+/// the horizon at 1000 ticks per second, plus a pause of the target.
 const OLDER_MAX: i16 = 4_096;
 const NEWER_MAX: i16 = 8_192;
 
-/// From one request to the next the counter goes up by 1, and by what got lost or took
-/// another way. WinAoE counts in the byte order of its CPU, so here by 256.
+/// Maximum increase of the counter from one request to the next: 1, plus what got lost or
+/// took another path. WinAoE counts in its CPU's byte order, so here it increases by 256.
 const COUNTS_BY: i16 = 64;
 
-/// The counter has come round less than half within so many ticks, so clock and
-/// counter agree on the order of two requests.
+/// Within this many ticks the counter wraps less than half, so clock and counter agree on
+/// the order of two requests.
 const AGREE_WITHIN: i16 = 4;
 
-/// A tag of a tool in user space: it is in no order with those of the driver.
+/// Set in the tags of tools in user space, which are in no order with the driver's.
 const USER_SPACE: u32 = 1 << 31;
 
-/// What the tags of a host, at one export, say of their order.
+/// What is known about the order of a host's tags at one export.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct TagOrder {
     newest: u32,
     newest_ns: u64,
     confidence: u8,
-    /// Requests in a row that no Linux host would have sent so.
+    /// Number of consecutive requests that a Linux host would not have sent this way.
     misfits: u8,
     seen: Seen,
     behind: Behind,
@@ -62,7 +63,7 @@ pub struct TagOrder {
     is_shared: bool,
 }
 
-/// Requests that are as far behind the newest ones as each other.
+/// Consecutive requests that are all behind the newest one by about the same time.
 #[derive(Clone, Copy, Default, Debug)]
 struct Behind {
     newest: u32,
@@ -71,19 +72,19 @@ struct Behind {
     times: u8,
 }
 
-/// Two hosts behind one address, as of virtual machines, have counters and clocks of
-/// their own. Where the clocks are so far apart that it matters, and no further than
-/// those of one host may be, the requests of one come behind those of the other, always
-/// by the same time. What a network delays does not, or not for so long; and pauses of the
-/// target leave requests behind that are late by much the same time, but not so many in a
-/// row.
+/// Two hosts behind one address, such as virtual machines, have separate counters and
+/// clocks. The case that matters is clocks that differ noticeably, but no more than those
+/// of one host might. Then the requests of one are always behind those of the other, by a
+/// constant time. Network delays do not behave like this, or not for this long. Pauses of
+/// the target do leave requests behind that are late by about the same time, but fewer in
+/// a row.
 const BEHIND_TICKS: i16 = 64;
 const BEHIND_TIMES: u8 = 16;
 const BEHIND_NS: u64 = 1_000_000_000;
 
 impl Behind {
-    /// A request came that was sent so many ticks before the newest one. Returns whether
-    /// it is of another host.
+    /// Adds a request sent `lag` ticks before the newest one. Returns whether it is from
+    /// another host.
     fn add(&mut self, tag: u32, lag: i16, now_ns: u64) -> bool {
         let near = (lag - self.lag).abs() <= self.lag / 8 + BEHIND_TICKS / 4;
         if self.times > 0 && near && is_before(self.newest, tag) {
@@ -104,15 +105,16 @@ pub enum Fit {
     Older,
     /// It cannot be compared with those before: it is the first after a silence.
     First,
-    /// No Linux host would have sent it after those before: it is the first of an order.
+    /// A Linux host would not have sent it after those before: a new order starts with
+    /// it.
     Misfit,
 }
 
 impl TagOrder {
-    /// A request with this tag has arrived.
+    /// Handles an arriving request with this tag.
     pub fn observe(&mut self, tag: u32, now_ns: u64) -> Fit {
         if now_ns.saturating_sub(self.newest_ns) > HORIZON_NS {
-            // It may have booted again. What kind of host it is stays known.
+            // It may have rebooted. The kind of host does not change.
             (self.newest, self.newest_ns) = (tag, now_ns);
             self.seen = Seen::default();
             return Fit::First;
@@ -150,8 +152,9 @@ impl TagOrder {
         *self = Self { newest: tag, newest_ns: now_ns, is_shared: self.is_shared, ..Self::default() };
     }
 
-    /// Whether these are two addresses of one host, which counts over all its interfaces:
-    /// together they have used each counter once. `None` where too little was seen.
+    /// Whether these are two addresses of one host. Such a host counts over all its
+    /// interfaces: together they have used each counter once. `None` if too little is
+    /// known.
     pub fn is_of_one_host(&self, other: &Self) -> Option<bool> {
         let skew = steps(self.newest, other.newest);
         let near = skew.unsigned_abs() <= SKEW_MAX
@@ -168,48 +171,51 @@ impl TagOrder {
         enough.then_some(true)
     }
 
-    /// Whether no request that was sent after the one with this tag has come.
+    /// Whether no request sent after the one with this tag has arrived.
     pub fn is_newest(&self, tag: u32) -> bool {
         tag == self.newest
     }
 
-    /// Whether tags of this host say in which order its requests were sent.
+    /// Whether the tags of this host show the order in which its requests were sent.
     pub fn is_believed(&self) -> bool {
         self.confidence >= BELIEVED && !self.is_shared
     }
 
-    /// Whether it is known what kind of host this is: then its reads say nothing more.
+    /// Whether the kind of host is known: then its reads provide no more information.
     pub fn is_settled(&self) -> bool {
         self.is_believed() || self.misfits >= UNORDERED
     }
 
-    /// Whether a host whose IDENTIFY has this tag, which fitted so, may have booted
-    /// since its last request. One whose tags go on in their order has not; one that
-    /// has counts from 0, and was silent before. An IDENTIFY that is late, or a copy, has
-    /// a small counter, too, where that has just begun or has come round.
+    /// Whether a host may have booted since its last request, given an IDENTIFY with this
+    /// tag and fit. A host whose tags continue in order has not. One that has booted
+    /// counts from 0, and was silent before. The silence is required because a late or
+    /// duplicate IDENTIFY also has a small counter if the counter has just started or
+    /// wrapped.
     pub fn may_have_restarted(&self, tag: u32, fit: Fit, now_ns: u64) -> bool {
         let counts_from_0 = tag >> 16 < RESTARTED;
         let silent = now_ns.saturating_sub(self.newest_ns) >= BOOT_MIN_NS;
         !self.is_believed() || fit == Fit::Older && counts_from_0 && silent
     }
 
-    /// The host begins anew, with any tag: the next one is the first of an order.
+    /// Restarts the order, with any tag: the next one is the first.
     pub fn restart(&mut self) {
         (self.newest_ns, self.misfits, self.is_shared) = (0, 0, false);
     }
 }
 
-/// How far two interfaces of one host may be apart: lanes are looked at one after the
-/// other, each for a batch.
+/// Maximum distance between two interfaces of one host: lanes are polled one after the
+/// other, a batch each.
 const SKEW_MAX: u16 = 192;
 const SKEW_TICKS_MAX: u16 = 1_024;
 
-/// Of the last 32 counters, how many each of two addresses has to have used, and how many
-/// both together. A host by itself uses all, so two hosts use some of them twice.
+/// Of the last 32 counters, the number that each of two addresses must have used, and the
+/// number that both together must have used. A single host uses all of them; two hosts
+/// use some of them twice.
 const EACH_MIN: u32 = 4;
 const TOGETHER_MIN: u32 = 29;
 
-/// Which counters a host has used, of the last 256: a bit for each, by its remainder.
+/// The counters that a host has used among the last 256: one bit each, indexed modulo
+/// 256.
 #[derive(Clone, Copy, Default, Debug)]
 struct Seen {
     low: u128,
@@ -217,7 +223,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The newest counter goes ahead by so many.
+    /// Advances the newest counter by `ahead`.
     fn advance(&mut self, newest: u8, ahead: i16) {
         if ahead >= 256 {
             *self = Self::default();
@@ -228,7 +234,7 @@ impl Seen {
         self.set(newest.wrapping_add(ahead as u8), true);
     }
 
-    /// A request came with a counter so far behind the newest one.
+    /// Notes a request whose counter is `behind` the newest one.
     fn note(&mut self, counter: u8, behind: i16) {
         if (0..256).contains(&behind) {
             self.set(counter, true);
@@ -241,7 +247,7 @@ impl Seen {
         *bits = if used { *bits | bit } else { *bits & !bit };
     }
 
-    /// The last 32 counters up to this one.
+    /// The last 32 counters up to `end`.
     fn last(&self, end: u8) -> u32 {
         let start = end.wrapping_sub(31);
         let (first, second) = if start < 128 { (self.low, self.high) } else { (self.high, self.low) };
@@ -251,28 +257,28 @@ impl Seen {
     }
 }
 
-/// Requests that a host may have sent, most of them IDENTIFY again, before one of them
-/// arrives after a restart.
+/// Maximum number of requests that a host may have sent after a restart, most of them
+/// repeated IDENTIFYs, before one of them arrives.
 const RESTARTED: u32 = 256;
 
-/// Whether a tag is of the kind that can be in an order.
+/// Whether a tag is of the kind that can be in order.
 pub fn may_be_ordered(tag: u32) -> bool {
     tag & USER_SPACE == 0
 }
 
-/// Whether the request with tag `a` was sent before the one with tag `b`: both of one
-/// host, and not further apart than the horizon.
+/// Whether the request with tag `a` was sent before the one with tag `b`. Both must be of
+/// the same host, and no further apart than the horizon.
 pub fn is_before(a: u32, b: u32) -> bool {
     let ticks = ticks(a, b);
     ticks > 0 || ticks == 0 && steps(a, b) > 0
 }
 
-/// The last bits of a tag's counter.
+/// The low bits of a tag's counter.
 fn counter(tag: u32) -> u8 {
     (tag >> 16) as u8
 }
 
-/// How a request fits the newest one, if both are of a Linux host.
+/// How a request fits the newest one, if both are from a Linux host; else `None`.
 fn fit(newest: u32, tag: u32) -> Option<Fit> {
     if tag == newest {
         return Some(Fit::Older);
@@ -284,12 +290,12 @@ fn fit(newest: u32, tag: u32) -> Option<Fit> {
     possible.then(|| if is_before(newest, tag) { Fit::Newer } else { Fit::Older })
 }
 
-/// The clock of `b`, seen from `a`.
+/// The clock of `b` relative to `a`.
 fn ticks(a: u32, b: u32) -> i16 {
     (b as u16).wrapping_sub(a as u16) as i16
 }
 
-/// The counter of `b`, seen from `a`: 15 bits, in the upper ones of 16.
+/// The counter of `b` relative to `a`: 15 bits, in the upper ones of 16.
 fn steps(a: u32, b: u32) -> i16 {
     let (a, b) = ((a >> 16) as u16, (b >> 16) as u16);
     (b.wrapping_sub(a) << 1) as i16 >> 1
@@ -305,7 +311,7 @@ mod tests {
         (counter & 0x7fff) << 16 | clock & 0xffff
     }
 
-    /// A host whose next request has this counter and clock, and that is believed.
+    /// A trusted host that has sent requests up to just before this counter and clock.
     fn linux(counter: u32, clock: u32) -> TagOrder {
         let mut order = TagOrder::default();
         for n in (1..=u32::from(BELIEVED) + 1).rev() {
@@ -336,7 +342,7 @@ mod tests {
         }
     }
 
-    /// Initiators that count otherwise are never believed.
+    /// Initiators that count differently are never trusted.
     #[test]
     fn other_tags_are_not_believed() {
         let kinds: [fn(u32) -> u32; 7] = [
@@ -358,7 +364,7 @@ mod tests {
         }
     }
 
-    /// A host that boots again is not late, whatever its tags were before.
+    /// A host that reboots is not late, whatever its tags were before.
     #[test]
     fn silence_and_a_restart_begin_anew() {
         let mut order = linux(5_000, 300);
@@ -371,7 +377,7 @@ mod tests {
         assert_eq!(order.observe(tag(2, 299), NOW_NS), Fit::Newer);
     }
 
-    /// Also where the counter has just begun, or has come round.
+    /// Even if the counter has just started or wrapped.
     #[test]
     fn a_late_identify_is_no_restart() {
         for counter in [20, 255, 300, 5_000] {
@@ -393,7 +399,7 @@ mod tests {
         }
     }
 
-    /// A target that pauses again and again: what waited meanwhile is late by the length of
+    /// A target that pauses repeatedly: what waited meanwhile is late by the length of
     /// the pause.
     #[test]
     fn pauses_of_much_the_same_length_are_not_another_host() {
@@ -410,7 +416,7 @@ mod tests {
         }
     }
 
-    /// Two hosts with one address, at 1000 ticks a second: one sends every 10 ms, the
+    /// Two hosts with one address, at 1000 ticks per second: one sends every 10 ms, the
     /// other, whose clock is behind, every 300 ms.
     #[test]
     fn two_hosts_with_one_address_are_found_out() {
@@ -434,7 +440,7 @@ mod tests {
         }
     }
 
-    /// One host, of which the network delays many requests, each by another time.
+    /// A single host many of whose requests the network delays, each by a different time.
     #[test]
     fn delayed_requests_are_not_taken_for_another_host() {
         let mut order = linux(5_000, 20_000);
@@ -449,7 +455,7 @@ mod tests {
         }
     }
 
-    /// Two addresses, each of which has sent those counters of one order that it is given.
+    /// Two addresses, each of which has sent the counters selected for it.
     fn pair(mine: impl Fn(u32) -> bool, theirs: impl Fn(u32) -> bool) -> (TagOrder, TagOrder) {
         let (mut a, mut b) = (TagOrder::default(), TagOrder::default());
         for n in 300..800 {

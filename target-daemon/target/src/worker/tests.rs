@@ -1,5 +1,5 @@
-//! The parts of a worker by themselves. Whole workers, over rings and stores
-//! in memory, are tested in the workspace's `tests` crate.
+//! Tests of single parts of a worker. Whole workers, over rings and stores in memory, are
+//! tested in the workspace's `tests` crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use xblade_sim::FakeRings;
@@ -90,9 +90,8 @@ fn a_frame_without_room_for_the_data_is_not_lent() {
     lane.check(0).unwrap();
 }
 
-/// A place that is used again answers to a new token only, for as long as 16
-/// bits of generation last; and one whose operation the store does not have
-/// answers to none.
+/// A reused entry accepts only its new token, as long as the 16-bit generation does not
+/// wrap; an entry whose operation the store does not have accepts none.
 #[test]
 fn tokens_of_the_past_are_strangers() {
     let mut lane = lane();
@@ -116,7 +115,8 @@ fn tokens_of_the_past_are_strangers() {
     lane.release(frame);
 }
 
-/// A write is the same however its frame is cut, and differs by any byte.
+/// The fingerprint of a write is independent of how its frame is split, and changes with
+/// any byte.
 #[test]
 fn contents_do_not_depend_on_pieces() {
     let data: Vec<u8> = (0..5000u32).map(|at| (at % 251) as u8).collect();
@@ -146,7 +146,7 @@ fn contents_do_not_depend_on_pieces() {
     }
 }
 
-/// As many as there are chunks come back without one being refused.
+/// As many as there are chunks can be returned without one being refused.
 #[test]
 fn giving_back_never_fails_and_handing_over_may() {
     let mut lane = lane();
@@ -198,7 +198,7 @@ fn directory_finds_owners_by_shelf_and_slot() {
     }
 }
 
-/// A state with full lists and the longest string: its replies are the longest.
+/// A state with full lists and the longest string, which causes the longest replies.
 fn crowded() -> State {
     let settings = Settings {
         address: ADDRESS,
@@ -215,7 +215,7 @@ fn crowded() -> State {
     state
 }
 
-/// Bytes that the reply to this frame takes, data included.
+/// Length of the reply to this frame, data included.
 fn needed(header: &Header, frame: &[u8], sectors: u8) -> usize {
     let mut state = crowded();
     let advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 16 };
@@ -229,12 +229,12 @@ fn needed(header: &Header, frame: &[u8], sectors: u8) -> usize {
     }
 }
 
-/// Codes of the commands that are not ATA, and opcodes.
+/// Codes of the non-ATA commands, and opcodes.
 const CODES: [u8; 20] =
     [0, 1, 2, 3, 4, 5, 6, 15, 0x20, 0x24, 0x25, 0xC8, 0x30, 0x34, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF, 0xff];
 
-/// The room that is made for a reply before it is known holds it, whatever it
-/// turns out to be, so that nothing is ever `unsendable`.
+/// The room reserved for a reply before it is known fits every possible reply, so that
+/// nothing is ever `unsendable`.
 #[test]
 fn room_holds_every_reply() {
     let mut longest = [0; 6];
@@ -242,7 +242,7 @@ fn room_holds_every_reply() {
         for (command, opcode, count) in
             (0..6u8).flat_map(|c| CODES.iter().flat_map(move |o| [0, 1, 2, 16, 17, 255].map(|n| (c, *o, n))))
         {
-            // The opcode is where the codes of the other commands are, too.
+            // The opcode is at the position of the codes of other commands, too.
             let mut argument = [0; 12];
             argument[..6].copy_from_slice(&[opcode, opcode, count, opcode, 0, opcode]);
             if command == 3 {

@@ -1,7 +1,8 @@
-//! What a worker tells of single requests and frames, to who wants to look.
+//! Tracing of single requests and frames, for an observer.
 //!
-//! One request of so many, and every frame that is dropped. What nobody takes in
-//! time is not told, but counted: the channel is bounded, and a worker never waits.
+//! Reports one request in every `every`, and every dropped frame. The channel is bounded
+//! and a worker never waits: if the observer is too slow, records are dropped and
+//! counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,24 +16,24 @@ use crate::observe::{Operation, Outcome};
 use crate::ring::{Frame, Rings, Umem};
 use crate::wire::{DropReason, ata};
 
-/// Most bytes of a frame that are told.
+/// Maximum number of bytes captured from a frame.
 pub const CAPTURE_MAX: usize = 256;
 
-/// Who looks, and at what.
+/// What to trace, and where to send it.
 #[derive(Clone, Debug)]
 pub struct Tracer {
-    /// One request of so many; 0 for none.
+    /// Trace one request in this many; 0 for none.
     pub every: u32,
-    /// Frames that get no answer.
+    /// Whether to trace frames that get no reply.
     pub dropped: bool,
-    /// Where they go.
+    /// Where to send the records.
     pub to: Sender<Traced>,
-    /// How many found no room there.
+    /// Number of records that did not fit in the channel.
     pub missed: Arc<AtomicU64>,
 }
 
 impl Tracer {
-    /// Tells, or counts that it could not. `false`: nobody looks any more.
+    /// Sends a record, or counts it as missed. `false` if the receiver is gone.
     pub fn tell(&self, traced: Traced) -> bool {
         match self.to.try_send(traced) {
             Ok(()) => true,
@@ -45,59 +46,59 @@ impl Tracer {
     }
 }
 
-/// What is told of a request or a frame.
+/// A traced request or frame.
 #[derive(Clone, Debug)]
 pub struct Traced {
-    /// What has become of it.
+    /// What happened to it.
     pub what: TraceOutcome,
-    /// When.
+    /// The time.
     pub at: SystemTime,
-    /// The lane that it came in on.
+    /// The lane that received it.
     pub lane: u16,
     /// Length of the frame in bytes.
     pub len: u32,
-    /// How many of `bytes` are its own.
+    /// Number of valid bytes in `bytes`.
     pub captured: u16,
-    /// How it begins: of a request that was answered, the answer.
+    /// The start of the frame: of the reply, if there was one.
     pub bytes: [u8; CAPTURE_MAX],
 }
 
-/// What has become of a request or a frame.
+/// What happened to a request or frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TraceOutcome {
-    /// It was dealt with.
+    /// The request was processed.
     Request {
-        /// What it asked for.
+        /// The kind of request.
         operation: Operation,
-        /// The same in full, if it was an ATA command: a reply does not repeat it.
+        /// The ATA request, if it was one: a reply does not repeat it.
         asked: Option<ata::Request>,
         /// How it ended.
         outcome: Outcome,
         /// From the rx ring to now, in nanoseconds.
         service_ns: u64,
-        /// What the store took of that; 0 if it was not asked.
+        /// The part of that spent in the store; 0 if the store was not involved.
         store_ns: u64,
     },
     /// It was dropped.
     Dropped(DropReason),
 }
 
-/// What a worker has of a [`Tracer`].
+/// The tracing state of a worker.
 #[derive(Debug, Default)]
 pub(super) struct Tracing {
     tracer: Option<Tracer>,
-    /// Requests until the next one that is told.
+    /// Number of requests until the next traced one.
     left: u32,
 }
 
 impl Tracing {
-    /// Looks, or looks no more.
+    /// Starts or stops tracing.
     pub fn set(&mut self, tracer: Option<Tracer>) {
         self.left = tracer.as_ref().map_or(0, |tracer| tracer.every);
         self.tracer = tracer;
     }
 
-    /// A request was dealt with.
+    /// Traces a finished request.
     #[inline]
     pub fn done(&mut self, done: &Finished, umem: &Umem, now_ns: u64) {
         if self.tracer.is_some() {
@@ -127,7 +128,7 @@ impl Tracing {
         self.tell(what, done.lane, umem, &done.frame, len);
     }
 
-    /// A frame is dropped.
+    /// Traces a dropped frame.
     #[inline]
     pub fn dropped(&mut self, lane: u16, umem: &Umem, frame: &Frame, reason: DropReason) {
         if self.tracer.is_some() {
@@ -153,14 +154,14 @@ impl Tracing {
         let at = SystemTime::now();
         let traced = Traced { what, at, lane, len, captured: captured as u16, bytes };
         if !self.tracer.as_ref().is_some_and(|tracer| tracer.tell(traced)) {
-            // Whatever has become of the order to look no more.
+            // The receiver is gone, whether or not a command to stop arrives.
             self.set(None);
         }
     }
 }
 
 impl<R: Rings> Worker<R> {
-    /// Tells of requests and frames from now on, or no more.
+    /// Starts or stops tracing.
     pub fn trace(&mut self, tracer: Option<Tracer>) {
         self.tracing.set(tracer);
     }

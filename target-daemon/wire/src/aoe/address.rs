@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{SHELF_ANY, SLOT_ANY};
 
-/// Where an export answers: shelf (major) and slot (minor).
+/// The address of an export: shelf (major) and slot (minor).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
     /// The shelf, called major in the protocol.
@@ -14,14 +14,14 @@ pub struct Address {
     pub slot: u8,
 }
 
-/// Why no export can have an address.
+/// Why an export cannot have an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AddressError {
-    /// Not two numbers.
+    /// The text is not two numbers.
     Form(String),
-    /// What hosts call it.
+    /// The text is the device name that hosts use.
     Name(String, Address),
-    /// The shelf that Linux takes for unset switches.
+    /// The shelf that Linux treats as unset switches.
     ShelfUnset,
     /// The shelf that means every shelf.
     ShelfAny,
@@ -52,7 +52,7 @@ impl fmt::Display for AddressError {
 impl std::error::Error for AddressError {}
 
 impl Address {
-    /// An address that an export can have.
+    /// Checks that an export can have this address.
     pub fn new(shelf: u16, slot: u8) -> Result<Self, AddressError> {
         match (shelf, slot) {
             (4095, _) => Err(AddressError::ShelfUnset),
@@ -66,12 +66,12 @@ impl Address {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// `SHELF.SLOT` in decimal, within the limits of [`Address::new`].
+    /// Parses `SHELF.SLOT` in decimal, within the limits of [`Address::new`].
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some((shelf, slot)) = numbers(text) {
             return Self::new(shelf, slot);
         }
-        // Of a device: /dev/etherd/e7.0.
+        // A device name: /dev/etherd/e7.0.
         let name = text.strip_prefix("/dev/etherd/").unwrap_or(text).strip_prefix('e');
         match name.and_then(numbers) {
             Some((shelf, slot)) => Err(AddressError::Name(text.to_owned(), Self::new(shelf, slot)?)),
@@ -82,7 +82,7 @@ impl FromStr for Address {
 
 fn numbers(text: &str) -> Option<(u16, u8)> {
     let (shelf, slot) = text.split_once('.')?;
-    // `parse` would take a sign, too.
+    // `parse` would accept a sign.
     if text.contains('+') {
         return None;
     }

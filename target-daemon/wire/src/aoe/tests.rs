@@ -40,7 +40,7 @@ fn twenty_four_bytes_suffice_and_not_one_less() {
     }
 }
 
-/// The byte at an offset of a good request, changed: what becomes of it.
+/// What parsing returns if one byte of a valid request is changed.
 #[test]
 fn each_field_is_judged_by_itself() {
     for (at, value, expected) in [

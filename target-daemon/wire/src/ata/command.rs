@@ -1,4 +1,4 @@
-//! Opcodes, and what they do.
+//! ATA opcodes and what they do.
 
 /// An ATA opcode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,18 +31,18 @@ pub enum Command {
     SetFeatures,
     /// DATA SET MANAGEMENT: TRIM.
     DataSetManagement,
-    /// Any other, SMART and IDENTIFY PACKET DEVICE among them.
+    /// Any other, including SMART and IDENTIFY PACKET DEVICE.
     Unknown(u8),
 }
 
-/// What a command does to the store.
+/// Which way a command moves data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// It takes sectors out.
+    /// From the store to the initiator.
     Read,
-    /// It changes sectors, by data that comes with it.
+    /// From the initiator: it changes sectors, using data in the request.
     Write,
-    /// It moves no sectors.
+    /// No data.
     None,
 }
 
@@ -64,7 +64,7 @@ impl Command {
         (Self::DataSetManagement, 0x06),
     ];
 
-    /// Where its data goes.
+    /// The direction of the command's data.
     pub fn direction(self) -> Direction {
         match self {
             Self::ReadSectors | Self::ReadSectorsExt | Self::ReadDma | Self::ReadDmaExt => Direction::Read,
@@ -77,8 +77,8 @@ impl Command {
         }
     }
 
-    /// Whether its LBA has 48 bits. All others have 28, and initiators fill
-    /// the four bits above those with 0xA or 0xE.
+    /// Whether the LBA has 48 bits. All other commands have 28, and initiators set the
+    /// next four bits to 0xA or 0xE.
     pub fn is_extended(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! Chunks of a UMEM that several lanes share.
+//! Chunks of a UMEM shared by several lanes.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ fn lane(index: usize) -> ChunkOwner {
     ChunkOwner::lane(index).unwrap()
 }
 
-/// Two lanes are given the same descriptor, by a kernel or driver that is wrong.
+/// Two lanes are given the same descriptor by a faulty kernel or driver.
 fn one_chunk_for_two_lanes() {
     let table = Arc::new(ChunkTable::new(1, 2, lane(0)));
     table.shift(0, lane(0), ChunkState::Free, ChunkState::Fill).unwrap();
@@ -42,9 +42,9 @@ fn a_move_in_two_steps_is_caught() {
     caught(Mistake::TornUpdate, one_chunk_for_two_lanes);
 }
 
-/// A chunk is filled by one lane, received and sent by another, and its end seen
-/// by the first; a third one looks at the counters at any time. What the kernel
-/// passes on, it passes on after what came before.
+/// One lane fills a chunk, another receives and sends it, and the first sees its
+/// completion; a third one reads the counters at any time. What the kernel passes on
+/// happens after what came before.
 fn counters_of_a_journey() {
     let table = Arc::new(ChunkTable::new(1, 3, lane(0)));
     let [rx, completion] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
@@ -89,7 +89,7 @@ fn relaxed_counters_are_caught() {
     caught(Mistake::RelaxedLoad, counters_of_a_journey);
 }
 
-/// Counters have one writer at a time, who has the lock.
+/// Counters have one writer at a time, which holds the lock.
 #[test]
 fn counting_without_the_lock_is_caught() {
     caught(None, || {
@@ -102,8 +102,8 @@ fn counting_without_the_lock_is_caught() {
     });
 }
 
-/// Fill and completion ring: what is filled is received by nobody, what is to be
-/// sent has been sent.
+/// Fill and completion ring: filled chunks are never received, and chunks to be completed
+/// are already in the completion ring.
 #[derive(Clone, Debug, Default)]
 struct Kernel(Arc<Mutex<[VecDeque<u64>; 2]>>);
 
@@ -135,8 +135,8 @@ impl FillCompletion for Kernel {
 
 const CHUNKS: u32 = 4;
 
-/// Two lanes with these stocks take back what was sent, fill what is missing, and
-/// draw chunks. Then every chunk is in one place, and counted there.
+/// Two lanes with these shared queues reclaim what was sent, refill, and take chunks.
+/// Afterwards every chunk is in one state, and counted there.
 fn lanes_over(stocks: impl FnOnce(&Kernel) -> [Arc<SharedQueues<Kernel>>; 2]) {
     let table = std::sync::Arc::new(ChunkTable::new(CHUNKS, 2, lane(0)));
     let kernel = Kernel::default();
@@ -161,7 +161,7 @@ fn lanes_over(stocks: impl FnOnce(&Kernel) -> [Arc<SharedQueues<Kernel>>; 2]) {
     assert_eq!(filled + free[0] + free[1] + first.free(), CHUNKS);
 }
 
-/// What a lane does with the shared queues in a turn.
+/// What a lane does with the shared queues in one turn.
 fn turn(queues: &SharedQueues<Kernel>, mut pool: Pool) -> Pool {
     let umem = Umem { chunks: CHUNKS };
     assert_eq!(queues.reclaim(&mut pool, &umem), 0);
@@ -184,7 +184,7 @@ fn lanes_that_share_queues_lose_no_chunk() {
     run(shared_queues);
 }
 
-/// Each lane has a lock of its own: none.
+/// Each lane has its own lock, which is like having none.
 #[test]
 fn queues_without_a_common_lock_is_caught() {
     caught(None, || {

@@ -1,5 +1,5 @@
-//! loom runs each model in every order that its threads can have, with every
-//! value that a load can see. Beside each model are mistakes that it has to find.
+//! loom runs each model in every order that its threads can have, with every value that a
+//! load can see. Next to each model are mistakes that it has to find.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod chunks;
@@ -11,8 +11,8 @@ use std::sync::Once;
 
 use xblade_model::sync::{Mistake, plant};
 
-/// In every order, with at most this many switches away from a thread that could
-/// go on. Mistakes that need more are rare, and the number of orders is not.
+/// Run every order with at most this many switches away from a runnable thread. Mistakes
+/// that need more are rare, but such orders are many.
 const PREEMPTIONS: usize = 3;
 
 fn run(model: fn()) {
@@ -21,7 +21,7 @@ fn run(model: fn()) {
     builder.check(model);
 }
 
-/// Whether this model fails, as it has to; `mistake` is planted in the atomics.
+/// Asserts that this model fails; `mistake` is planted in the atomics.
 #[track_caller]
 fn caught(mistake: impl Into<Option<Mistake>>, model: fn()) {
     let mistake = mistake.into();
@@ -35,7 +35,7 @@ thread_local! {
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Without the words of a panic that is wanted.
+/// Runs `act` without printing its expected panic.
 fn quietly(act: impl FnOnce()) -> std::thread::Result<()> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,4 +1,4 @@
-//! Workers that sleep, and those who wake them.
+//! Sleeping workers, and the threads that wake them.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,9 +9,9 @@ use xblade_model::sync::Mistake;
 
 use crate::{caught, run};
 
-/// A worker, its eventfd, and a channel to it. Of that it matters only that who
-/// sends changes a number in one step, and that `is_empty` loads it, as
-/// crossbeam's do.
+/// A worker, its eventfd, and a channel to it. All that matters of the channel is that
+/// sending changes a number in one step, and that `is_empty` loads it, as in crossbeam's
+/// channels.
 #[derive(Default)]
 struct Shared {
     asleep: Asleep,
@@ -22,7 +22,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// `Exchange::hand_over`, and `Waker::wake`.
+    /// `WorkerChannels::hand_over`, and `Waker::wake`.
     fn send(&self) {
         self.sent.fetch_add(1, Ordering::SeqCst);
         self.wake();
@@ -39,7 +39,7 @@ impl Shared {
         self.sent.load(Ordering::SeqCst) == taken
     }
 
-    /// Waits for the eventfd. If nobody is left to ring, that has no end.
+    /// Waits for the eventfd. Blocks forever if no sender is left to signal it.
     fn wait(&self, senders: usize) {
         loop {
             let all_gone = self.gone.load(Ordering::SeqCst) == senders;
@@ -52,8 +52,8 @@ impl Shared {
     }
 }
 
-/// A worker that takes all that so many senders send, one message each, and sleeps
-/// whenever there is nothing.
+/// A worker that receives one message each from `senders` senders, and sleeps whenever
+/// there is nothing.
 fn worker(senders: usize, send: fn(&Shared), sleep: fn(&Shared, usize, usize)) {
     let shared = Arc::new(Shared::default());
     for _ in 0..senders {
@@ -94,7 +94,7 @@ fn a_relaxed_flag_is_caught() {
     caught(Mistake::RelaxedUpdate, one_sender);
 }
 
-/// A load and a store are not one step, whatever their order.
+/// A load and a store are not a single step, whatever their ordering.
 #[test]
 fn a_flag_that_is_set_in_two_steps_is_caught() {
     caught(Mistake::TornUpdate, one_sender);

@@ -93,7 +93,7 @@ fn histories_that_cannot_be_explained_do_not() {
     }
 }
 
-/// Against a check that tries every order.
+/// Compares with a check that tries every order.
 #[test]
 fn it_agrees_with_trying_every_order() {
     let mut rng = crate::sim::rng::Rng::new(1);
@@ -123,8 +123,8 @@ fn it_agrees_with_trying_every_order() {
     assert!(good > 500 && bad > 500, "{good} good, {bad} bad");
 }
 
-/// Whether or not every write has a value of its own, what can be explained passes; and
-/// where some are repeated, most of what cannot does not.
+/// Whether or not every write has its own value, valid histories pass; and if some values
+/// are repeated, most invalid ones fail.
 #[test]
 fn with_repeated_values_it_never_rejects_what_can_be_explained() {
     let mut rng = crate::sim::rng::Rng::new(2);
@@ -156,12 +156,12 @@ fn with_repeated_values_it_never_rejects_what_can_be_explained() {
     assert!(good > 2_000 && bad > 10 * missed, "{good} good, {bad} bad, {missed} missed");
 }
 
-/// Whether these can happen in some order, one at a time, from `value` on.
+/// Whether these can happen in some order, one at a time, starting with `value`.
 fn explain(value: Value, writes: &[Write], reads: &[Read]) -> bool {
     if reads.is_empty() {
         return true;
     }
-    // Nothing may come first that begins after another one has ended.
+    // An operation that begins after another one has ended cannot be first.
     let ends = writes.iter().map(|write| write.end).chain(reads.iter().map(|read| read.end));
     let first_end = ends.min().unwrap_or(u64::MAX);
     let read = (0..reads.len()).any(|at| {

@@ -1,6 +1,6 @@
-//! What an operator does to an export while hosts use it, as the daemon does it: one
-//! that is opened again, by the same worker or by another, removed and added, and one
-//! whose size changes. Commands reach a worker between two turns.
+//! What an operator does to an export while hosts use it, done as the daemon does it: an
+//! export is reopened by the same or another worker, is removed and added again, or
+//! changes its size. Commands reach a worker between two turns.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::super::value::SECTOR;
 use super::hosts::address;
 use super::{Event, World};
 
-/// Looks until a change of size is given up.
+/// Number of checks until a change of size is given up.
 const PATIENCE: u32 = 1_000;
 
-/// Looks until the new size of an export must have been found.
+/// Number of checks by which the new size of an export must have been noticed.
 const MEASURE_MAX: u32 = 20_000;
 
-/// What the control thread asks of a worker.
+/// A command from the control thread to a worker.
 pub(super) enum Command {
     Directory(Arc<Directory>),
     LetGo(u16, Sender<Box<ExportRuntime>>),
@@ -29,24 +29,24 @@ pub(super) enum Command {
     Measure,
 }
 
-/// A change that is under way.
+/// A change in progress.
 #[derive(Debug)]
 pub(super) struct Change {
     export: usize,
     phase: Phase,
-    /// Who has it in the end.
+    /// The owner at the end.
     owner: Owner,
 }
 
-/// What comes next, when all workers have carried out what they were asked.
+/// The next step, once all workers have carried out their commands.
 #[derive(Debug)]
 enum Phase {
-    /// No worker finds it any more: its worker is to give it up.
+    /// No worker finds it any more; its owner has to detach it.
     Forgotten(Owner),
     Leaves(Receiver<Box<ExportRuntime>>),
     Away(Box<(Export, Answered)>, u64),
     TakenIn,
-    /// Nothing of its hosts may be under way when its size changes.
+    /// None of its hosts may have anything in flight when its size changes.
     Resize(u64, u32),
     Measured(u32),
     /// Nothing.
@@ -54,7 +54,7 @@ enum Phase {
 }
 
 impl World {
-    /// Begins a change, or goes on with the one that is under way.
+    /// Starts a change, or continues the one in progress.
     pub(super) fn change(&mut self) {
         if self.target.is_none() {
             let at_ns = self.now_ns + 1_000_000;
@@ -77,13 +77,13 @@ impl World {
         self.at(self.now_ns + wait_ns, Event::Change);
     }
 
-    /// The target has ended, and with it whatever was under way.
+    /// The target has exited, and the change in progress with it.
     pub(super) fn end_change(&mut self) {
         self.change = None;
         self.halted = None;
     }
 
-    /// A store has been asked for its size.
+    /// Whether the run waits for a worker to notice a new size.
     pub(super) fn is_measured(&self) -> bool {
         matches!(self.change, Some(Change { phase: Phase::Measured(_), .. }))
     }
@@ -103,7 +103,7 @@ impl World {
             let to = 8 * self.rng.between(8, 40);
             return Some(Change { export, phase: Phase::Resize(to, PATIENCE), owner: from });
         }
-        // One that has refused writes since a sync failed would take them again.
+        // One that refuses writes since a sync failed would accept them again.
         if habits.sync_errors > 0 {
             return None;
         }
@@ -182,7 +182,7 @@ impl World {
         Some(Change { phase, ..change })
     }
 
-    /// All workers go by this directory, as soon as each has heard of it.
+    /// Makes all workers use this directory, as soon as each has received it.
     fn publish(&mut self, directory: Directory) {
         let Some(target) = &mut self.target else { return };
         target.publish(directory);
@@ -196,7 +196,7 @@ impl World {
         self.wake(worker);
     }
 
-    /// A worker carries out one command after each turn.
+    /// Executes one command, after a turn of the worker.
     pub(super) fn carry_out(&mut self, index: usize, worker: &mut Worker<FakeRings>) -> bool {
         let Some(command) = self.commands[index].pop_front() else { return false };
         match command {
@@ -208,7 +208,7 @@ impl World {
         true
     }
 
-    /// Nothing of any host of this export is under way.
+    /// Whether no host of this export has anything in flight.
     fn is_untouched(&self, export: usize) -> bool {
         let of_it = |host: usize| self.hosts[host].linux.export == export;
         let traffic = |event: &Event| match event {
@@ -222,8 +222,8 @@ impl World {
             && !self.events.values().any(traffic)
     }
 
-    /// The disk gets another size. Sectors that are cut off have been zeros from then on
-    /// when there are any again.
+    /// Changes the size of the disk. Sectors that are cut off read as zeros when they
+    /// reappear.
     fn resize(&mut self, export: usize, to: u64) {
         let from = std::mem::replace(&mut self.scenario.exports[export].sectors, to);
         self.trace.note(self.now_ns, "resize", &[export as u64, from, to]);

@@ -1,4 +1,4 @@
-//! What the initiators want, send and hear.
+//! What the initiators want, send and receive.
 
 use std::collections::VecDeque;
 
@@ -12,12 +12,12 @@ use crate::{Address, Mac, TARGET_MAC};
 
 /// ATA error: no such sector.
 const NOT_FOUND: u8 = 0x10;
-/// After so many replies, each to a newer request, the target knows a Linux host by its
-/// tags, losses included, and does not take IDENTIFY for a reboot any more; and one with
-/// two addresses by both.
+/// After this many replies, each to a newer request, the target knows a Linux host by its
+/// tags, losses included, and does not take IDENTIFY for a reboot any more; for a host
+/// with two addresses the second number applies.
 const KNOWN: u32 = 40;
 const BOTH_KNOWN: u32 = 80;
-/// An initiator that may not issue anything asks again after this time.
+/// How soon an initiator that may not issue anything tries again.
 const HALTED_NS: u64 = 3_000_000;
 /// Sectors that most operations go to.
 const HOT: u64 = 16;
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// One who issues operations of a host wants the next.
+    /// Issues the next operation of a host, for one of its issuers.
     pub(super) fn issue(&mut self, host: usize) {
         if self.left == 0 || self.hosts[host].dead {
             self.issuers -= 1;
@@ -84,7 +84,7 @@ impl World {
         self.want(op);
     }
 
-    /// An initiator is asked for this. Returns its number.
+    /// Queues an operation at its initiator. Returns its number.
     pub(super) fn want(&mut self, op: Op) -> u32 {
         let host = op.initiator;
         let number = self.ops.len() as u32;
@@ -109,9 +109,10 @@ impl World {
         let export = self.hosts[host].linux.export;
         let sectors = self.scenario.exports[export].sectors;
         let (number, discards) = (self.ops.len() as u32, self.scenario.exports[export].discards);
-        // One host sets, one thing of a kind at a time.
+        // Only one host sets, and only one setting of a kind at a time.
         let sets = self.hosts.iter().position(|host| host.linux.export == export) == Some(host);
-        // IDENTIFY ends what is remembered of a host that is not known, and of what it has set.
+        // IDENTIFY resets what is remembered of a host whose tags are not known,
+        // including what it has set.
         let is_known = self.hosts[host].is_known() && !sets;
         let late = self.late_writes(host).next().map(|(_, late)| (late.lba, late.count));
         let free = |setting: Setting| self.setting[export][setting as usize].is_none();
@@ -159,7 +160,7 @@ impl World {
         if !matches!(what, What::Read | What::Write) {
             return op;
         }
-        // What an initiator does first after it has booted.
+        // The first operations of an initiator after booting.
         let first = self.hosts[host].linux.tags != Tags::Linux && self.hosts[host].since_boot.len() < 16;
         if first {
             (op.lba, op.count) = (sectors / 2 + rng.below(4), 1);
@@ -192,7 +193,7 @@ impl World {
         op
     }
 
-    /// Sends what the window lets out.
+    /// Sends what the window allows.
     pub(super) fn send_all(&mut self, host: usize) {
         while let Some(sending) = self.hosts[host].linux.next_frame(self.now_ns) {
             let moment = self.next_moment();
@@ -235,8 +236,8 @@ impl World {
         Ask { dst: lane_mac(lane), src, tag, ..Ask::new(address(op.export), command, argument) }.bytes()
     }
 
-    /// The request that sets this. On both lists are all hosts, so that nobody is kept
-    /// out, and an address that stands for the value; or nobody.
+    /// The request that sets this value. Both lists contain all hosts, so that none is
+    /// locked out, and an address that encodes the value; or they are empty.
     fn set_to(&self, export: usize, setting: Setting, value: Value) -> (u8, Vec<u8>) {
         let hosts = self.hosts.iter().flat_map(|host| host.linux.macs.iter().copied());
         let mut macs: Vec<Mac> = hosts.collect();
@@ -262,7 +263,7 @@ impl World {
         }
     }
 
-    /// The driver looks at its timers.
+    /// The driver checks its timers.
     pub(super) fn tick(&mut self, host: usize) {
         let expired = self.hosts[host].linux.tick(self.now_ns);
         self.trace.note(self.now_ns, "tick", &[host as u64, expired.requests as u64]);

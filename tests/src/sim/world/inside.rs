@@ -1,9 +1,9 @@
 //! Time that passes inside a turn.
 //!
-//! A worker that is turned asks the clock, and its stores ask the disk's system: at
-//! each of these points the thread may lose its core. So the world is put where these
-//! can find it, and there it goes on: frames arrive, other workers take their turns,
-//! hosts hear replies and send what follows, until the worker gets its core again. One
+//! In its turn a worker reads the clock and its stores call the disk's I/O engine. At
+//! each of these points the thread may lose its core. So the world is stored where these
+//! calls can find it, and continues from there: frames arrive, other workers have turns,
+//! hosts receive replies and send more, until the worker gets its core back. A worker
 //! that loses its core meanwhile gets it back first.
 
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ use xblade_sim::disk::SimEngine;
 use super::{EVENTS_MAX, World};
 
 thread_local! {
-    /// The world, while a worker is inside its turn.
+    /// The world, while a worker is inside a turn.
     static WORLD: RefCell<Option<Box<World>>> = const { RefCell::new(None) };
 }
 
@@ -31,7 +31,7 @@ impl Clock for SimClock {
     }
 }
 
-/// The system of a disk, in which time passes, too.
+/// The I/O engine of a disk, in which time passes, too.
 #[derive(Debug)]
 pub(super) struct SlowKernel(pub(super) SimEngine);
 
@@ -72,9 +72,9 @@ impl IoEngine for SlowKernel {
     }
 }
 
-/// All events and turns, until nobody wants anything any more.
+/// Runs all events and turns until everything is done.
 pub(super) fn play(mut world: Box<World>) -> Box<World> {
-    // A run that has panicked leaves its own.
+    // A run that panicked leaves its world behind.
     WORLD.take();
     loop {
         if world.issuers == 0 && !world.resting {
@@ -90,7 +90,7 @@ pub(super) fn play(mut world: Box<World>) -> Box<World> {
     }
 }
 
-/// The next to happen.
+/// What happens next.
 #[derive(Clone, Copy)]
 enum Next {
     Event,
@@ -141,7 +141,7 @@ fn step(mut world: Box<World>, at_ns: u64, next: Next) -> Box<World> {
 fn turn(mut world: Box<World>, index: usize) -> Box<World> {
     let Some(mut worker) = world.workers[index].take() else { return world };
     world.advance_disks();
-    // What comes meanwhile wakes it.
+    // What arrives meanwhile wakes it.
     world.turns[index].next_ns = u64::MAX;
     let start = world.starts;
     WORLD.set(Some(world));
@@ -160,7 +160,7 @@ fn turn(mut world: Box<World>, index: usize) -> Box<World> {
     world
 }
 
-/// The worker that is inside its turn may lose its core here.
+/// The worker inside its turn may lose its core here.
 fn time_may_pass() {
     let Some(mut world) = WORLD.take() else { return };
     if world.failed.is_none()
@@ -175,7 +175,7 @@ fn pass(mut world: Box<World>, pause_ns: u64) -> Box<World> {
     let until_ns = world.now_ns + pause_ns;
     world.trace.note(world.now_ns, "inside", &[pause_ns]);
     world.marks.hit("pause inside a turn");
-    // It may have rung their bells.
+    // The worker may have notified others.
     world.wake_all();
     while world.failed.is_none()
         && let Some((at_ns, next)) = world.next()

@@ -1,9 +1,8 @@
-//! The network: it delays, loses and repeats. On one link, first deliveries
-//! keep their order and come sooner than anything is sent again, but for those
-//! that are late. A request of any kind may be late that comes from a host whose
-//! tags tell the order of its requests, once the target has seen enough of them,
-//! and which alone writes to its export: of what other hosts have written in the
-//! meantime, tags tell nothing.
+//! The network: it delays, loses and repeats frames. On one link, first deliveries keep
+//! their order and arrive before anything is resent, except for late ones. A request of
+//! any kind may be late if it comes from a host whose tags show the order of its
+//! requests, once the target has seen enough of them, and which is the only host writing
+//! to its export: tags say nothing about what other hosts have written meanwhile.
 
 use std::rc::Rc;
 
@@ -12,14 +11,14 @@ use super::super::initiator::Sending;
 use super::{Copy, Event, Sent, Tag, World};
 use crate::FakeTarget;
 
-/// Copies that come up to so much later.
+/// Maximum delay of a duplicate.
 const DUPLICATE_MAX_NS: u64 = 40_000_000;
-/// Old frames come again up to this old; with the longest pause of a worker
-/// that makes a second.
+/// Maximum age of a replayed frame; together with the longest pause of a worker this
+/// makes a second.
 const REPLAY_MAX_NS: u64 = 700_000_000;
-/// How late a first delivery may be.
+/// Maximum delay of a late first delivery.
 const LATE_MAX_NS: u64 = 300_000_000;
-/// Writes after which an old frame does not come again.
+/// Number of writes after which an old frame is no longer replayed.
 const REPLAY_WRITES_MAX: usize = 1000;
 
 impl World {
@@ -40,7 +39,7 @@ impl World {
         let what = self.ops[op as usize].what;
         let late_first = self.scenario.network.late_first;
         if self.may_be_late(host, what) && self.rng.hits(late_first) {
-            // Most of them until it has been sent again.
+            // Delays most of them until they have been resent.
             let shortest_ns = self.rng.pick(&[1_000_000, 100_000_000, 100_000_000]);
             let at_ns = self.now_ns + self.rng.between(shortest_ns, LATE_MAX_NS);
             return self.at(at_ns, Event::ToLane { sent, copy: Copy::Late });
@@ -65,8 +64,7 @@ impl World {
         }
     }
 
-    /// What is late, and overlaps a write that arrives then, may come when that is under
-    /// way.
+    /// Makes a late write arrive while a write that overlaps it is in flight.
     fn let_meet(&mut self, host: usize, op: u32, at_ns: u64) {
         let op = &self.ops[op as usize];
         let found = self.late_writes(host).find(|(_, late)| op.what == What::Write && late.overlaps(op));
@@ -80,7 +78,7 @@ impl World {
         }
     }
 
-    /// First deliveries of writes of a host that are to come after their own resends.
+    /// First deliveries of a host's writes that will arrive after their own resends.
     pub(super) fn late_writes(&self, host: usize) -> impl Iterator<Item = ((u64, u64), &Op)> {
         self.events.iter().filter_map(move |(key, event)| match event {
             Event::ToLane { sent, copy: Copy::Late } if sent.host == host => {
@@ -91,7 +89,7 @@ impl World {
         })
     }
 
-    /// Whether a first delivery may come later than what the host sends after it.
+    /// Whether a first delivery may arrive later than what the host sends after it.
     fn may_be_late(&self, host: usize, what: What) -> bool {
         let linux = &self.hosts[host].linux;
         let alone = self.hosts.iter().filter(|other| other.linux.export == linux.export).count() == 1;
@@ -102,7 +100,7 @@ impl World {
             && self.hosts[host].is_known()
     }
 
-    /// An old write comes once more.
+    /// Replays an old write.
     fn replay(&mut self) {
         if self.past.is_empty() || !self.rng.hits(self.scenario.network.replays) {
             return;
@@ -120,7 +118,7 @@ impl World {
             return self.trace.note(self.now_ns, "nobody", &numbers);
         }
         let first = matches!(copy, Copy::First | Copy::Late);
-        // Tags say nothing any more of what was sent before a start or a boot.
+        // Tags sent before a restart or reboot no longer show an order.
         let old = sent.start != self.starts || sent.boot != self.hosts[sent.host].boots;
         if !first && !self.may_come_again(sent) || copy != Copy::First && old {
             return;
@@ -160,9 +158,9 @@ impl World {
         self.wake(usize::from(self.scenario.lanes[sent.lane]));
     }
 
-    /// Whether a copy of this frame can come now. It has no claim to be
-    /// recognized before it was answered: if the target has dropped the frame,
-    /// its copy is a first delivery that comes late.
+    /// Whether a copy of this frame may arrive now. It need not be recognized before the
+    /// frame was answered: if the target has dropped the frame, its copy is just a late
+    /// first delivery.
     fn may_come_again(&self, sent: &Sent) -> bool {
         let answered = self.tags.get(&(sent.host, sent.tag)).is_some_and(|tag| tag.answered);
         let under_way = self.ops[sent.op as usize].ended == Ended::NotYet;
@@ -187,8 +185,8 @@ impl World {
         }
     }
 
-    /// Longest delay, in nanoseconds, of a frame and of its reply, and of the
-    /// turns of workers in between: nothing is sent again sooner.
+    /// Longest delay, in microseconds, of a frame, of its reply, and of the worker turns
+    /// in between: nothing is resent sooner.
     pub(super) fn timeout_min_us(&self) -> u64 {
         1_000 + 4 * self.scenario.network.delay_max_ns / 1_000
     }

@@ -1,7 +1,7 @@
-//! Hosts that boot again, and begin with the tags of their last boot.
+//! Hosts that reboot, and start with the tags of their last boot.
 //!
-//! Only when nothing of it is under way: initiators take a late reply to a tag of their
-//! last boot for one of this boot, which is not the target's business.
+//! Only when nothing of the host is in flight: initiators take a late reply to a tag of
+//! their last boot for one of this boot, which is not the target's fault.
 
 use super::super::history::{Op, What};
 use super::super::initiator::Tags;
@@ -9,17 +9,17 @@ use super::{Event, World};
 
 /// No host boots faster.
 const DOWN_MIN_NS: u64 = 1_000_000_000;
-/// Between two looks whether nothing is under way.
+/// Interval between checks whether anything is in flight.
 const LOOK_NS: u64 = 2_000_000;
-/// Boots of a host.
+/// Maximum number of boots of a host.
 const BOOTS_MAX: u32 = 5;
-/// Looks until it boots another time.
+/// Number of checks until this reboot is given up.
 const PATIENCE: u32 = 1_000;
-/// Operations that a host does again.
+/// Maximum number of operations that a host repeats.
 const SCRIPT_MAX: u64 = 12;
 
 impl World {
-    /// A host is to boot: it does so when nothing of it is under way.
+    /// Starts the reboot of a host, which happens once nothing of it is in flight.
     pub(super) fn halt(&mut self, host: usize) {
         if self.hosts[host].dead || self.left == 0 {
             self.hosts[host].halted = false;
@@ -55,13 +55,14 @@ impl World {
         self.at(self.now_ns + down_ns, Event::Boot(host));
     }
 
-    /// Nothing is under way at the target.
+    /// Whether nothing is in flight at the target.
     pub(super) fn is_quiet(&self) -> bool {
         let waits = |target: &crate::FakeTarget| target.wires.iter().any(|wire| wire.waiting() > 0);
         self.target.as_ref().is_some_and(|target| !waits(target)) && !self.is_busy()
     }
 
-    /// It has booted: IDENTIFY, then some of what it did after the last boot.
+    /// It has booted: sends IDENTIFY, then repeats some of the operations of its last
+    /// boot.
     pub(super) fn boot(&mut self, host: usize) {
         let (count, jiffies) = (self.rng.between(0, SCRIPT_MAX), self.rng.draw() >> 32);
         let booted = &mut self.hosts[host];
@@ -82,13 +83,13 @@ impl World {
         }
     }
 
-    /// The first request of a host that has booted; all others wait for its answer.
+    /// The first request after booting; all others wait for its reply.
     pub(super) fn identify(&mut self, host: usize) {
         let number = self.want(Op::new(host, self.hosts[host].linux.export, What::Identify));
         self.hosts[host].booting = Some(number);
     }
 
-    /// The operation with this number, as it was: the same data, too.
+    /// A copy of the operation with this number, including its data.
     pub(super) fn once_more(&self, number: u32) -> Op {
         let old = &self.ops[number as usize];
         let fits = !old.beyond && old.last() <= self.scenario.exports[old.export].sectors;
@@ -100,7 +101,8 @@ impl World {
                 value: old.value,
                 ..Op::new(old.initiator, old.export, old.what)
             },
-            // What lasts is not set twice to the same, and nothing else changes anything.
+            // Settings are not set twice to the same value, and other operations change
+            // nothing.
             _ => Op::new(old.initiator, old.export, What::Flush),
         }
     }

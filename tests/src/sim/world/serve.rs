@@ -1,4 +1,4 @@
-//! The target: its workers' turns, what it sends, its end and its start.
+//! The target: turns of its workers, the frames it sends, its exit and its start.
 
 use xblade::store::disk::{DiskLayout, DiskStore};
 use xblade::store::{Durability, Geometry, Store};
@@ -13,13 +13,13 @@ use super::inside::SlowKernel;
 use super::{Event, HEARTBEAT_NS, Turns, Violation, World};
 use crate::{ExportPlan, FakeTarget, Plan};
 
-/// Longest time between a frame and the turn that finds it.
+/// Longest time between a frame's arrival and the turn that receives it.
 const TURN_MAX_NS: u64 = 20_000;
-/// Wakings of a worker that come late, in 10,000.
+/// Rate of late wakeups of a worker, in 10,000.
 const LATE_WAKE: u32 = 300;
 
 impl World {
-    /// The target starts, on the disks as they are.
+    /// Starts the target on the disks as they are.
     pub(super) fn start_target(&mut self) {
         let exports = (0..self.disks.len()).map(|export| ExportPlan {
             address: address(export),
@@ -66,12 +66,12 @@ impl World {
         Box::new(DiskStore::new(SlowKernel(self.disks[export].engine()), shape).expect("memory"))
     }
 
-    /// It ends, at any point of what it is doing.
+    /// Ends the target at any point of what it is doing.
     pub(super) fn crash(&mut self) {
         let (Some(target), Some(crash)) = (self.target.take(), self.scenario.crash) else { return };
         self.marks.hit(if crash.power { "power cut" } else { "process killed" });
         self.trace.note(self.now_ns, "crash", &[u64::from(crash.power)]);
-        // One that is inside its turn finds that when it goes on.
+        // A worker inside its turn notices when it continues.
         let workers = std::mem::take(&mut self.workers);
         workers.iter().flatten().for_each(|worker| self.count(worker));
         for disk in &self.disks {
@@ -82,14 +82,14 @@ impl World {
         self.commands.iter_mut().for_each(|commands| commands.clear());
         self.end_change();
         for op in self.ops.iter_mut().filter(|op| op.begin > 0 && op.ended == Ended::NotYet) {
-            // What it has executed may be gone, and is executed once more.
+            // What it has executed may be lost, and is executed again.
             op.copies += 1;
             op.in_service = false;
         }
         self.at(self.now_ns + crash.down_ns, Event::Restart);
     }
 
-    /// A worker finds what has arrived before long, unless it sleeps and wakes late.
+    /// A worker soon notices what has arrived, unless it sleeps and wakes late.
     pub(super) fn wake(&mut self, worker: usize) {
         let at_ns = self.now_ns + self.rng.between(1_000, TURN_MAX_NS);
         if self.scenario.sleeps && self.turns[worker].next_ns == u64::MAX && self.rng.hits(LATE_WAKE) {
@@ -109,7 +109,7 @@ impl World {
         self.disks.iter().for_each(|disk| disk.advance(self.now_ns));
     }
 
-    /// A worker has been turned.
+    /// Handles the results of a worker's turn.
     pub(super) fn after_turn(
         &mut self,
         index: usize,
@@ -150,7 +150,7 @@ impl World {
         Ok(())
     }
 
-    /// A busy worker spins; only the turns that find something matter.
+    /// A busy worker spins; only turns that find something matter.
     fn wake_when_due(&mut self, worker: usize) {
         let own = (0..self.disks.len()).filter(|at| usize::from(self.scenario.exports[*at].owner) == worker);
         if let Some(due_ns) = own.filter_map(|at| self.disks[at].next_due_ns()).min() {
@@ -160,8 +160,8 @@ impl World {
         }
     }
 
-    /// A frame leaves the target: it must be the reply to a request that was
-    /// delivered on this lane, and true.
+    /// A frame leaves the target: it must be a correct reply to a request delivered on
+    /// this lane.
     fn leave(&mut self, lane: usize, frame: Vec<u8>) -> Result<(), Violation> {
         let Some(reply) = Reply::parse(&frame) else { return Err("the target sent no reply".to_owned()) };
         let host = self.hosts.iter().position(|host| host.linux.macs[lane] == reply.dst);
@@ -199,8 +199,8 @@ impl World {
         Ok(())
     }
 
-    /// A write is acknowledged: it must be stable, and no sync must have failed
-    /// before it was sent.
+    /// A write is acknowledged: it must be stable, and no sync may have failed before it
+    /// was sent.
     fn check_acknowledged(&self, number: u32) -> Result<(), Violation> {
         let op = &self.ops[number as usize];
         let wrong = |what: &str| Err(format!("op {number}: {op}: {what}"));
@@ -221,9 +221,9 @@ impl World {
         }
     }
 
-    /// Nothing is under way, every chunk is accounted for, what never happens
-    /// has not, and every write was executed once for each time that it had to
-    /// be.
+    /// Nothing is in flight, every chunk is accounted for, the counters of impossible
+    /// events are zero, and every write was executed once for each time that was
+    /// necessary.
     pub(super) fn check_at_rest(&mut self) -> Result<(), Violation> {
         for (index, worker) in self.workers.iter().flatten().enumerate() {
             for lane in worker.lanes() {
@@ -243,7 +243,7 @@ impl World {
         if let Some(disk) = self.disks.iter().find(|disk| disk.stats().refused > 0 && self.starts == 1) {
             return Err(format!("calls that a disk must refuse: {:?}", disk.stats()));
         }
-        // What was written once more after a reboot is another operation with the same bytes.
+        // What was repeated after a reboot is another operation with the same bytes.
         let reboots = self.hosts.iter().any(|host| host.boots > 0);
         let writes =
             (0u32..).zip(&self.ops).filter(|(_, op)| op.what == What::Write && !op.beyond && !reboots);
@@ -293,7 +293,7 @@ impl World {
     }
 }
 
-/// Whether a Linux host has sent the first of these after the other.
+/// Whether a Linux host sent the first of these after the other.
 fn is_after(tag: u32, other: u32) -> bool {
     let ticks = (tag as u16).wrapping_sub(other as u16) as i16;
     let steps = ((tag >> 16).wrapping_sub(other >> 16) & 0x7FFF) as i16;

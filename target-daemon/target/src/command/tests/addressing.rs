@@ -1,8 +1,8 @@
-//! Who is answered, and how an answer is addressed.
+//! Which frames are answered, and how replies are addressed.
 
 use super::*;
 
-/// A config read: the least that draws an answer.
+/// A config read: the smallest request that gets a reply.
 fn ask() -> Vec<u8> {
     frame(1, &[0; 8])
 }

@@ -1,4 +1,4 @@
-//! ATA commands that move sectors, and what holds for all.
+//! ATA commands that move sectors, and rules for all ATA commands.
 
 mod trim;
 mod without_data;
@@ -11,7 +11,7 @@ const NOT_FOUND: (u8, u8) = (0x41, 0x10);
 const READS: [u8; 4] = [0x20, 0x24, 0xC8, 0x25];
 const WRITES: [u8; 4] = [0x30, 0x34, 0xCA, 0x35];
 
-/// An ATA frame: opcode, count, LBA registers and bytes of data.
+/// An ATA frame with opcode, count, LBA registers and this number of data bytes.
 fn ata(opcode: u8, count: u8, lba: u64, data_len: usize) -> Vec<u8> {
     let mut argument = vec![0x40, 0, count, opcode];
     argument.extend(&lba.to_le_bytes()[..6]);
@@ -45,7 +45,7 @@ fn payload_begins_behind_the_tags() {
     assert_eq!(reply[18..20], [0x1C, 2], "a byte is missing");
 }
 
-/// Last sectors, first beyond, and everything where a sum could wrap.
+/// The last sectors, the first beyond the end, and every sum that could wrap.
 #[test]
 fn range_is_exact_and_does_not_wrap() {
     let top = (1 << 48) - 1;
@@ -133,11 +133,11 @@ fn what_fits_is_served_whatever_is_advertised() {
     let too_long = Seen::Ignored(DropReason::ReplyTooLong);
     for opcode in READS {
         assert_eq!(run(&mut state(), &ata(opcode, 9, 5, 0)), Seen::Read(5, 9));
-        // A larger MTU would help, so the host has to wait for that.
+        // A larger MTU would help, so the host has to wait for it.
         assert_eq!(run(&mut state(), &ata(opcode, 10, 5, 0)), too_long);
         assert_eq!(run(&mut state(), &ata(opcode, 24, 5, sectors(9))), too_long);
         assert_eq!(run(&mut state(), &ata(opcode, 24, SECTORS, 0)).status(), NOT_FOUND, "an error fits");
-        // Nothing would help.
+        // No MTU would help.
         assert_eq!(run(&mut state(), &ata(opcode, 25, 5, 0)).status(), ABORT);
         assert_eq!(run(&mut state(), &ata(opcode, 255, 5, 0)).status(), ABORT);
     }
@@ -149,7 +149,7 @@ fn what_fits_is_served_whatever_is_advertised() {
     }
 }
 
-/// An IDENTIFY has one sector.
+/// The answer to IDENTIFY is one sector long.
 #[test]
 fn nothing_with_data_is_answered_below_the_smallest_mtu() {
     let run = |frame: &[u8]| {
@@ -196,7 +196,7 @@ fn read_only_export_fails_writes_and_nothing_else() {
     assert_eq!(run(&mut state, &ata(0xE7, 0, 0, 0)), Seen::Flush);
 }
 
-/// Any shelf, any slot, broadcast destination: each makes it a broadcast.
+/// Any shelf, any slot or a broadcast destination makes a frame a broadcast.
 #[test]
 fn broadcast_writes_are_ignored_and_reads_are_not() {
     for (at, bytes) in [(16, &[0xff, 0xff][..]), (18, &[0xff]), (0, &[0xff; 6])] {

@@ -19,7 +19,7 @@ fn mask(code: u8, directives: &[(u8, Mac)]) -> Vec<u8> {
     frame(2, &argument)
 }
 
-/// Checks a list reply as a whole.
+/// Checks a whole list reply.
 fn expect(seen: Seen, code: u8, macs: &[Mac]) {
     let reply = seen.reply();
     assert_eq!(reply[14..16], [0x18, 0]);
@@ -33,7 +33,7 @@ fn expect(seen: Seen, code: u8, macs: &[Mac]) {
     assert_eq!(reply[28..], list);
 }
 
-/// Checks a reply that says which directive failed, and why.
+/// Checks a reply that reports a failed directive and the reason.
 fn expect_stop(seen: Seen, error: u8, index: u8) {
     let reply = seen.reply();
     assert_eq!(reply[14..16], [0x18, 0], "the error flag is not set");

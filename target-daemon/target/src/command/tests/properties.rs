@@ -1,5 +1,4 @@
-//! Whatever comes in and whatever is known: no panic, and no byte of an
-//! earlier frame goes out.
+//! For any input and any state: no panic, and no byte of an earlier frame is sent.
 
 use super::*;
 use crate::store::Kind;
@@ -7,10 +6,10 @@ use crate::wire::Response;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// The chunk that a reply is written into.
+/// Size of the buffer that a reply is written into.
 const CHUNK: usize = 2048;
 
-/// Bytes that get past the header's checks more often than noise does.
+/// Frames that pass the header checks more often than noise does.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let link = prop_oneof![
         4 => Just(vec![]),
@@ -24,7 +23,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     let header = (dst, src, link, 0..8u8, any::<u8>(), shelf, slot, 0..6u8, any::<[u8; 4]>());
     (header, arguments()).prop_map(|((dst, src, link, flags, error, shelf, slot, command, tag), argument)| {
         let mut frame = [&dst.0[..], &src.0, &link, &[0x88, 0xA2]].concat();
-        // The error flag, too, means nothing in a request.
+        // The error flag is meaningless in a request, too.
         frame.extend([0x10 | flags, error, shelf[0], shelf[1], slot, command]);
         frame.extend(tag);
         frame.extend(argument);
@@ -69,7 +68,7 @@ prop_compose! {
         state.geometry = Geometry { discards, ..Geometry::new(sectors, physical_bytes) };
         state.set_config(&config).unwrap();
         if masked {
-            // The host is on the list, so that something comes back.
+            // The host is on the list, so that it gets replies.
             state.add_to_mask(HOST).unwrap();
             for bytes in mask.into_iter().take(179) {
                 state.add_to_mask(Mac(bytes)).unwrap();
@@ -83,7 +82,7 @@ prop_compose! {
     }
 }
 
-/// Where a reply stops to mean something, worked out from its bytes alone.
+/// Where the meaningful part of a reply ends, derived from its bytes alone.
 fn meaning_len(reply: &[u8], l2_len: usize) -> usize {
     let aoe = &reply[l2_len..];
     let error = aoe[0] & 0x04 != 0;
@@ -104,7 +103,7 @@ fn meaning_len(reply: &[u8], l2_len: usize) -> usize {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Noise of any length: parsed or dropped, and never a panic.
+    /// Noise of any length is parsed or dropped, and never causes a panic.
     #[test]
     fn noise_does_no_harm(
         mut frame in vec(any::<u8>(), 0..200),
@@ -126,8 +125,8 @@ proptest! {
         }
     }
 
-    /// A reply over old bytes equals the reply over zeros, has 60 bytes at
-    /// least, and zeros behind its meaning.
+    /// A reply over old bytes equals the reply over zeros, has at least 60 bytes, and
+    /// zeros after its meaningful part.
     #[test]
     fn reply_never_leaks(frame in frames(), mut state in states(), old in any::<u8>()) {
         let header = Header::parse(&frame).unwrap();
@@ -174,8 +173,8 @@ proptest! {
     }
 }
 
-/// Every reply: to the source, from us, tags kept, R, version 1, no reserved
-/// flags, our address, command and tag as they came.
+/// Every reply goes to the source, from us, with its tags, the response flag, version 1,
+/// no reserved flags, our address, and the command and tag of the request.
 fn check_header(reply: &[u8], request: &Header) {
     let response = Response::parse(reply).unwrap();
     let header = response.header;

@@ -17,7 +17,7 @@ fn holding(string: &[u8]) -> State {
     state
 }
 
-/// Checks all of a reply: this code, this error flag and error, this string.
+/// Checks a whole reply: code, error flag and error, string.
 fn expect(seen: Seen, code: u8, refusal: [u8; 2], string: &[u8]) {
     let reply = seen.reply();
     assert_eq!(reply[14..16], refusal);

@@ -18,7 +18,7 @@ fn held_by(macs: &[Mac]) -> State {
     state
 }
 
-/// Checks a list reply as a whole.
+/// Checks a whole list reply.
 fn expect(seen: Seen, code: u8, macs: &[Mac]) {
     let reply = seen.reply();
     assert_eq!(reply[14..16], [0x18, 0]);

@@ -1,4 +1,4 @@
-//! The writes of one source address that were answered, in a ring.
+//! The answered writes of one source address, in a ring.
 
 use super::super::fingerprint::Fingerprint;
 use super::super::tag_order::{HORIZON_NS, TagOrder, is_before, may_be_ordered};
@@ -6,43 +6,43 @@ use super::WRITES_MAX;
 use crate::store::{IoError, Kind, SECTOR_BYTES};
 use crate::wire::ether::Mac;
 
-/// One address that writes.
+/// A source address.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) mac: Mac,
-    /// When its last request came, or its last write was answered.
+    /// When its last request arrived, or its last write was answered.
     pub(super) heard_ns: u64,
-    /// It uses no tag twice, as far as is known.
+    /// As far as known, it has not reused a tag.
     pub(super) unique_tags: bool,
-    /// The source with the order of its host: itself, until it is known to belong to
-    /// another.
+    /// The source that holds the order of its host: itself, until it is known to belong
+    /// to another.
     pub(super) host: usize,
     pub(super) order: TagOrder,
-    /// The host with which it was found to share a counter, and how often.
+    /// The host that it was found to share a counter with, and how often.
     pub(super) follows: (usize, u8),
-    /// Records ever made here. Record *n* lies at *n* modulo the ring's size.
+    /// Number of records ever made here. Record *n* is at *n* modulo the ring's size.
     pub(super) records: u64,
-    /// The first record that a copy may be of.
+    /// The first record that a write may be a duplicate of.
     pub(super) copies_from: u64,
-    /// The first record whose tag is in order with those of now.
+    /// The first record whose tag is in order with the current ones.
     pub(super) order_from: u64,
     ring: Vec<Record>,
 }
 
-/// A write that was answered.
+/// An answered write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) sector: u64,
     pub(super) hash: u64,
     pub(super) answered_ns: u64,
-    /// When it arrived at the latest, and the latest of this and all before it.
+    /// Upper bound of its arrival time, and the maximum of this and all earlier records.
     pub(super) arrived_ns: u64,
     pub(super) newest_arrived_ns: u64,
     pub(super) tag: u32,
-    /// The tag that was sent last, of this and all before it in the same order.
+    /// The tag sent last, among this and all earlier records in the same order.
     pub(super) newest_tag: u32,
     pub(super) bytes: u32,
-    /// Distance to the record before it in its bucket; 0 for none.
+    /// Distance to the previous record in its bucket; 0 for none.
     pub(super) back: u32,
     /// The worker that received it.
     pub(super) worker: u16,
@@ -50,10 +50,10 @@ pub(super) struct Record {
     pub(super) result: Result<(), IoError>,
 }
 
-/// A write that may be late, and what to compare.
+/// A write that may be late, and what to compare it by.
 pub(super) struct Late<'a> {
     pub(super) fingerprint: &'a Fingerprint,
-    /// When it arrived at the earliest, if the arrival is to be compared.
+    /// Lower bound of its arrival time, if arrival times are to be compared.
     pub(super) by_arrival: Option<u64>,
     pub(super) worker: u16,
     pub(super) tag: u32,
@@ -76,7 +76,7 @@ impl Source {
         }
     }
 
-    /// Another address has this place now. Its memory stays.
+    /// Reuses this entry for another address. Keeps its memory.
     pub(super) fn begin(&mut self, mac: Mac, at: usize) {
         (self.mac, self.unique_tags, self.order) = (mac, true, TagOrder::default());
         (self.host, self.follows) = (at, (at, 0));
@@ -104,15 +104,15 @@ impl Source {
         }
         match self.ring.get_mut(self.records as usize % WRITES_MAX) {
             Some(old) => *old = record,
-            // The ring grows to its size, within its memory.
+            // The ring grows to its full size within its reserved memory.
             None => self.ring.push(record),
         }
         self.records += 1;
     }
 
-    /// Whether a write that overlaps this one and was sent later is among the records,
-    /// or may have been among those that are gone. From the newest record back, as far
-    /// as there can be one, and as `looks` last.
+    /// Whether the records contain a write that overlaps this one and was sent later, or
+    /// may have contained one. Searches back from the newest record, as far as there can
+    /// be one, and for at most `looks` records.
     pub(super) fn has_later(&self, late: &Late<'_>, same_order: bool, looks: &mut usize) -> bool {
         let mut same_order = same_order;
         let mut number = self.records;
@@ -140,20 +140,20 @@ impl Source {
     }
 }
 
-/// Whether the second tag is of a request that was sent after the first one.
+/// Whether the request with tag `other` was sent after the one with `tag`.
 fn is_later(tag: u32, other: u32) -> bool {
     may_be_ordered(other) && is_before(tag, other)
 }
 
 impl Record {
-    /// Whether it is of a write that does just the same.
+    /// Whether it records an identical write.
     pub(super) fn is(&self, fingerprint: &Fingerprint) -> bool {
         let Fingerprint { kind, sector, bytes, hash } = *fingerprint;
         (self.kind, self.sector, self.bytes, self.hash) == (kind, sector, bytes, hash)
     }
 
-    /// Whether both touch a sector. The ranges of a discard are in its data, so it
-    /// counts as everything.
+    /// Whether both touch the same sector. The ranges of a discard are in its data, so it
+    /// counts as touching everything.
     fn overlaps(&self, fingerprint: &Fingerprint) -> bool {
         let end = |sector: u64, bytes: u32| sector.saturating_add(u64::from(bytes) / SECTOR_BYTES);
         if self.kind == Kind::Discard || fingerprint.kind == Kind::Discard {

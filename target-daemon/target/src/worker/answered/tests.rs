@@ -11,14 +11,14 @@ use crate::wire::ether::{Ether, Tags};
 const OK: Result<(), IoError> = Ok(());
 const SECOND: u64 = 1_000_000_000;
 
-/// What was answered, and requests without an end.
+/// The record under test, and a source of requests.
 struct Memory {
     answered: AnsweredWrites,
     lane: Lane<FakeRings>,
     now_ns: u64,
 }
 
-/// A write: who sends it with which tag, and when it arrives at which worker.
+/// A write: which host sends it with which tag, and when it arrives at which worker.
 #[derive(Clone, Copy)]
 struct From {
     host: u8,
@@ -98,7 +98,7 @@ impl Memory {
         })
     }
 
-    /// As [`Self::is_overtaken`], for a request whose tag is seen now.
+    /// As [`Self::is_overtaken`], but first observes the tag.
     fn arrives_late(&mut self, from: From, fingerprint: Fingerprint) -> bool {
         self.observe(from);
         self.is_overtaken(from, fingerprint)
@@ -132,8 +132,8 @@ fn a_tag_for_two_writes_ends_the_search_for_copies() {
     assert_eq!(umem.find(from(2, 5), b'A'), Found::Copy(OK), "the other host is believed");
 }
 
-/// Two writes with one tag under way together are seen when both have been
-/// answered, in whichever order.
+/// Two writes with one tag in flight together are detected when both have been answered,
+/// in either order.
 #[test]
 fn two_at_once_with_one_tag_end_the_search_for_copies() {
     let mut umem = Memory::new();
@@ -158,7 +158,7 @@ fn four_seconds_are_the_horizon() {
     assert_eq!(umem.find(from(1, 5), b'B'), Found::Copy(OK), "a tag may be used again by then");
 }
 
-/// A host that boots begins with the same tags, and may write the same data.
+/// A host that boots starts with the same tags, and may write the same data.
 #[test]
 fn identify_ends_what_is_remembered_of_its_host() {
     let mut umem = Memory::new();
@@ -171,8 +171,8 @@ fn identify_ends_what_is_remembered_of_its_host() {
     assert_eq!(umem.find(from(2, 4), b'A'), Found::Copy(OK), "the other host has not booted");
 }
 
-/// Nor is a Linux host late after its last boot, whatever its clock shows; and one that
-/// has not booted is remembered.
+/// A Linux host is not late after a reboot either, whatever its clock shows; and a host
+/// that has not booted is remembered.
 #[test]
 fn a_linux_host_has_booted_if_its_tags_begin_anew() {
     for clock in [5, 600, 2_000, 4_000, 40_000] {
@@ -232,8 +232,8 @@ fn the_ring_comes_round() {
     }
 }
 
-/// What another worker received earlier may not be executed after what overlaps it and
-/// arrived later; all else may.
+/// A write that another worker received earlier must not be executed after an overlapping
+/// one that arrived later; all others may.
 #[test]
 fn what_arrived_before_an_answered_write_is_late() {
     let mut umem = Memory::new();
@@ -246,18 +246,18 @@ fn what_arrived_before_an_answered_write_is_late() {
     assert!(!late(&mut umem, 999, 1, sectors(16, 8)) && !late(&mut umem, 999, 1, sectors(0, 8)));
     assert!(!late(&mut umem, 1_000, 1, sectors(8, 8)), "at the same time");
     assert!(!late(&mut umem, 999, 0, sectors(8, 8)), "the same worker keeps the order by itself");
-    // Whoever wrote it: a host may have several addresses.
+    // Regardless of the source: a host may have several addresses.
     umem.answer(from(2, 1).at(2_000, 1), sectors(100, 8));
     assert!(late(&mut umem, 1_500, 0, sectors(107, 1)));
     assert!(!late(&mut umem, 1_500, 0, sectors(8, 8)));
-    // A discard is everything, on either side.
+    // A discard counts as everything, on either side.
     let discard = Fingerprint { kind: Kind::Discard, sector: 0, bytes: 512, hash: 3 };
     assert!(late(&mut umem, 1_500, 0, discard));
     umem.answer(from(2, 2).at(3_000, 1), discard);
     assert!(late(&mut umem, 2_500, 0, sectors(1 << 40, 1)));
 }
 
-/// Where the records do not reach back, nobody can know.
+/// Beyond the records nothing can be decided.
 #[test]
 fn what_arrived_before_the_records_begin_is_late() {
     let mut umem = Memory::new();
@@ -270,7 +270,7 @@ fn what_arrived_before_the_records_begin_is_late() {
     let oldest = newest - (WRITES_MAX as u64 - 1);
     assert!(!umem.is_overtaken(from(1, 0).at(oldest, 1), elsewhere));
     assert!(umem.is_overtaken(from(1, 0).at(oldest - 1, 1), elsewhere));
-    // And after a write of a source whose place was given away.
+    // And after a write of a source whose entry was reused.
     let mut umem = Memory::new();
     for host in 0..SOURCES_MAX as u8 {
         umem.write(from(host, 1).at(1_000, 0), b'A');
@@ -283,7 +283,7 @@ fn what_arrived_before_the_records_begin_is_late() {
     assert!(umem.is_overtaken(from(1, 3).at(999, 1), elsewhere));
 }
 
-/// However much the hosts write that have no place: only what overlaps that is late.
+/// However much hosts without an entry write, only what overlaps their writes is late.
 #[test]
 fn hosts_without_a_place_do_not_make_the_writes_of_others_late() {
     let mut umem = Memory::new();
@@ -316,7 +316,7 @@ fn tag(counter: u32, clock: u32) -> u32 {
     (counter & 0x7fff) << 16 | clock & 0xffff
 }
 
-/// A Linux host has sent so many requests, 4 ms apart; returns its clock.
+/// A Linux host has sent this many requests, 4 ms apart; returns its clock.
 fn linux(umem: &mut Memory, host: u8, requests: u32) -> u32 {
     for n in 0..requests {
         umem.now_ns += SECOND / 250;
@@ -325,7 +325,7 @@ fn linux(umem: &mut Memory, host: u8, requests: u32) -> u32 {
     requests
 }
 
-/// Within one worker, and whenever it arrives: the tag tells.
+/// Within one worker, and at any arrival time: the tag decides.
 #[test]
 fn what_a_tag_says_to_be_older_is_late() {
     let mut umem = Memory::new();
@@ -340,23 +340,23 @@ fn what_a_tag_says_to_be_older_is_late() {
     assert!(!umem.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)), "the same one");
 }
 
-/// The order of tags holds within the horizon, and only for what is remembered.
+/// The order of tags is valid within the horizon, and only for what is remembered.
 #[test]
 fn an_older_tag_is_late_for_as_long_as_it_can_be_compared() {
     let mut umem = Memory::new();
     let now = linux(&mut umem, 1, 2_000);
-    // 2,000 ticks of 4 ms: the first are out of the horizon, and so are not compared.
+    // 2,000 ticks of 4 ms: the first ones are beyond the horizon, and are not compared.
     assert!(umem.arrives_late(from(1, tag(1_500, 1_500)), sectors(8 * 1_501, 8)));
     assert!(!umem.arrives_late(from(1, tag(100, 100)), sectors(8 * 101, 8)));
-    // So many at once that the ring comes round within the horizon: nobody can know.
+    // Enough at once for the ring to wrap within the horizon: nothing can be decided.
     for n in 0..WRITES_MAX as u32 + 10 {
         umem.answer(from(1, tag(now + n, now)), sectors(1 << 20, 1));
     }
     assert!(umem.arrives_late(from(1, tag(now - 1, now - 1)), sectors(1 << 30, 1)));
 }
 
-/// A host with two interfaces sends over both in one order: an old write over one is
-/// late after a newer one over the other.
+/// A host with two interfaces sends over both in one order: an old write over one is late
+/// after a newer one over the other.
 #[test]
 fn two_addresses_of_one_host_are_judged_together() {
     let mut umem = Memory::new();
@@ -366,7 +366,7 @@ fn two_addresses_of_one_host_are_judged_together() {
     }
     umem.answer(from(1, tag(101, 100)), sectors(8, 8));
     assert!(umem.arrives_late(from(2, tag(100, 100)), sectors(8, 8)));
-    // One of them boots: both begin anew.
+    // One of them boots: both are reset.
     umem.now_ns += SECOND;
     umem.identify(from(2, tag(1, 99)));
     assert!(!umem.arrives_late(from(1, tag(99, 100)), sectors(8, 8)));
@@ -394,7 +394,7 @@ fn two_addresses_are_joined_when_their_requests_come_in_batches() {
     }
 }
 
-/// The firmware of a host counts otherwise than the Linux that it boots.
+/// The firmware of a host counts differently from the Linux that it boots.
 #[test]
 fn a_host_is_known_anew_after_it_has_booted() {
     let mut umem = Memory::new();
@@ -435,8 +435,8 @@ fn late_requests_do_not_keep_two_addresses_apart() {
     assert!(umem.arrives_late(from(2, old), sectors(8, 8)));
 }
 
-/// A host that has only read is known when it first writes; but those that read take no
-/// place from those that write.
+/// A host that has only read is known when it first writes; but readers take no entries
+/// from writers.
 #[test]
 fn a_host_is_known_by_what_it_reads() {
     let mut umem = Memory::new();
@@ -453,8 +453,8 @@ fn a_host_is_known_by_what_it_reads() {
     assert!(umem.arrives_late(from(1, tag(41, 41)), sectors(8, 8)), "and not that of a writer");
 }
 
-/// A host that wants to be judged together with another goes on where that one is, and
-/// then back by a tag that no order has.
+/// A host that wants to be judged together with another continues that one's order, and
+/// then goes back with a tag that fits no order.
 #[test]
 fn a_host_cannot_join_another_by_going_back() {
     let mut umem = Memory::new();
@@ -470,7 +470,7 @@ fn a_host_cannot_join_another_by_going_back() {
     }
 }
 
-/// Two hosts are two hosts, also where their counters happen to be close.
+/// Two hosts remain two hosts, even if their counters happen to be close.
 #[test]
 fn two_hosts_are_not_judged_together() {
     for offset in [0, 1, 50, 5_000, 32_767] {
@@ -487,9 +487,9 @@ fn two_hosts_are_not_judged_together() {
     }
 }
 
-/// Two hosts behind one address, one of which is behind by its clock and writes less: its
-/// writes are late again and again until it shows, which takes no longer than that of a
-/// path that is lost.
+/// Two hosts behind one address, of which one has a clock that is behind and writes less:
+/// its writes are late repeatedly until the address is recognized as shared, which takes
+/// no longer than recovering from a lost path.
 #[test]
 fn a_host_that_shares_its_address_is_not_locked_out() {
     for (hz, lag, each_second) in [(1000, 2_000, 3_000), (250, 1_000, 3_000), (1000, 3_900, 20_000)] {

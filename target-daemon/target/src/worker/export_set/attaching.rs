@@ -1,4 +1,4 @@
-//! Exports that come and go, and what is told of them.
+//! Attaching and detaching exports; settings and snapshots.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::ExportSet;
 use crate::shelf::Settings;
 
 impl ExportSet {
-    /// Adds an export at an index that is free.
+    /// Adds an export at a free index.
     pub fn attach(&mut self, index: u16, runtime: ExportRuntime) {
         let index = usize::from(index);
         if self.runtimes.len() <= index {
@@ -25,7 +25,7 @@ impl ExportSet {
         }
     }
 
-    /// Removes an export as soon as nothing is under way for it.
+    /// Removes an export once nothing is in flight for it.
     pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
         if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) {
             runtime.leaving = Some(to);
@@ -33,19 +33,19 @@ impl ExportSet {
         }
     }
 
-    /// An export has other settings from now on.
+    /// Changes the settings of an export.
     pub fn change(&mut self, index: u16, settings: Settings) {
         if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) {
             runtime.change(settings);
         }
     }
 
-    /// Other exports have come, or some have gone.
+    /// Replaces the directory, after exports were added or removed.
     pub fn set_directory(&mut self, directory: Arc<Directory>) {
         self.directory = directory;
     }
 
-    /// Looks at the size of one store, and tells it.
+    /// Starts a size check of one store; sends the result to `to`.
     pub fn measure_one(&mut self, index: u16, to: Sender<u64>) {
         if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) {
             runtime.measure();
@@ -53,25 +53,25 @@ impl ExportSet {
         }
     }
 
-    /// What an export tells of itself.
+    /// A snapshot of an export.
     pub fn snapshot(&self, index: u16) -> Option<ExportSnapshot> {
         self.runtime(index).map(ExportRuntime::snapshot)
     }
 
-    /// What all of them tell.
+    /// Snapshots of all exports.
     pub fn snapshots(&self) -> impl Iterator<Item = ExportSnapshot> + '_ {
         self.runtimes.iter().flatten().map(ExportRuntime::snapshot)
     }
 
-    /// Counts a request to one of its exports that was dealt with.
+    /// Counts a finished request to one of the exports.
     pub fn count(&mut self, done: &Finished, now_ns: u64) {
         if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(done.export)) {
             runtime.count(done, now_ns);
         }
     }
 
-    /// Gives those away that were let go and have nothing under way. Returns whether
-    /// requests were let go with them.
+    /// Sends away detached exports that have nothing in flight. Returns whether that
+    /// ended waiting requests.
     pub fn reap_detached(&mut self, done: &mut Vec<Finished>) -> bool {
         if !std::mem::take(&mut self.some_leave) {
             return false;
@@ -84,13 +84,12 @@ impl ExportSet {
                         while let Some(waits) = runtime.pending_saves.any() {
                             if let Waits::Reply(reply) = waits {
                                 let unanswered = reply.without_reply();
-                                // No answer, no time.
+                                // There was no reply, so there is no service time.
                                 runtime.count(&unanswered, 0);
                                 done.push(unanswered);
                             }
                         }
-                        // Whoever asked may have stopped waiting: then its store
-                        // is closed here.
+                        // If the receiver is gone, the store is closed here.
                         let _ = to.try_send(Box::new(runtime));
                     } else {
                         self.some_leave = true;

@@ -1,4 +1,4 @@
-//! State that lasts: see `worker/keep.rs`.
+//! Waiting for a state to be saved: see `worker/save.rs`.
 
 use crossbeam_channel::Sender;
 
@@ -7,12 +7,12 @@ use super::super::save::{SaveAck, SaveRequest, Waits};
 use super::ExportSet;
 
 impl ExportSet {
-    /// What initiators set goes to this keeper from now on.
+    /// From now on, sends changes made by initiators to this state writer.
     pub fn set_state_writer(&mut self, worker: u16, writer: Sender<SaveRequest>) {
         self.state_writer = Some((worker, writer));
     }
 
-    /// The reply to a request that sets something: it waits if that is not on
+    /// The reply to a request that sets something. It has to wait if that is not on
     /// stable storage yet.
     pub(super) fn reply_when_saved(&mut self, index: u16, done: Finished) -> Option<Finished> {
         if self.state_writer.is_none() || done.reply_len.is_none() {
@@ -21,18 +21,18 @@ impl ExportSet {
         match self.wait_for_save(index, Waits::Reply(done))? {
             NotPending::Free(Waits::Reply(done)) => Some(done),
             NotPending::Dropped(Waits::Reply(done)) => Some(done.without_reply()),
-            // Whoever asked sees that nobody answers.
+            // The caller notices that its channel is closed.
             NotPending::Free(Waits::Asked(_)) | NotPending::Dropped(Waits::Asked(_)) => None,
         }
     }
 
-    /// Takes a reservation or a mask list away, and tells when that is on stable
-    /// storage. Returns a request that now gets no answer, because too many wait.
+    /// Clears a reservation or mask list; sends to `to` when the change is on stable
+    /// storage. Returns a request that now gets no reply because too many are waiting.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) -> Option<Finished> {
         let runtime = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
         match what {
             Clear::Reservation => {
-                // An empty list fits.
+                // An empty list always fits.
                 let _ = runtime.export.state.set_reservation(std::iter::empty());
             }
             Clear::Mask => runtime.export.state.clear_mask(),
@@ -42,7 +42,7 @@ impl ExportSet {
                 let _ = to.try_send(());
                 None
             }
-            // Whoever asked sees that nobody answers.
+            // The caller notices that its channel is closed.
             NotPending::Dropped(Waits::Asked(_)) => None,
             NotPending::Free(Waits::Reply(done)) | NotPending::Dropped(Waits::Reply(done)) => {
                 Some(done.without_reply())
@@ -50,7 +50,8 @@ impl ExportSet {
         }
     }
 
-    /// Returns who need not wait, or may not any more.
+    /// Makes `waits` wait. Returns a waiter that need not wait, or may not wait any
+    /// longer.
     fn wait_for_save(&mut self, index: u16, waits: Waits) -> Option<NotPending> {
         let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) else {
             return Some(NotPending::Dropped(waits));
@@ -69,13 +70,13 @@ impl ExportSet {
             saved: crate::shelf::Saved::of(&runtime.export.state),
         };
         if writer.try_send(save).is_err() {
-            // The host sends it again, which is another try.
+            // The host resends the request, which retries the save.
             return Some(NotPending::Dropped(waits));
         }
         runtime.pending_saves.add(revision, waits).map(NotPending::Dropped)
     }
 
-    /// So much of a state is on stable storage: replies that have waited for it.
+    /// Handles a saved state: releases the replies that have waited for it.
     pub fn saved(&mut self, saved: SaveAck, done: &mut Vec<Finished>) {
         let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(saved.export)) else { return };
         if runtime.number != saved.number {
@@ -93,15 +94,15 @@ impl ExportSet {
     }
 }
 
-/// Who need not be parked.
+/// A waiter that is not waiting any longer.
 enum NotPending {
-    /// What it waits for is there already.
+    /// What it waited for has already happened.
     Free(Waits),
-    /// It gets no answer.
+    /// It gets no reply.
     Dropped(Waits),
 }
 
-/// What to take away.
+/// What to clear.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clear {
     /// The reservation.

@@ -4,14 +4,14 @@ use super::*;
 
 const TRIM: u8 = 0x01;
 
-/// A frame with so many bytes of ranges.
+/// A frame with `data_len` bytes of ranges.
 fn trim(feature: u8, count: u8, data_len: usize) -> Vec<u8> {
     let mut asked = ata(0x06, count, 0, data_len);
     asked[25] = feature;
     asked
 }
 
-/// A state whose store forgets sectors.
+/// A state whose store supports discard.
 fn thin() -> State {
     let mut state = state();
     state.geometry.discards = true;

@@ -70,7 +70,7 @@ fn volatile_export_keeps_its_cache_and_says_so() {
     assert_eq!(cache(&mut super::super::state()), [false, false], "a durable one has none");
 }
 
-/// All 256 opcodes: those that are not in the tables above are aborted.
+/// All 256 opcodes: those not in the tables above are aborted.
 #[test]
 fn every_other_opcode_is_aborted() {
     let known = [0x06, 0xE5, 0xE7, 0xEA, 0xEC, 0xEF];
