@@ -1,18 +1,18 @@
-//! Command lines that cannot work: each is refused with its exit code, in one
-//! line that names the thing and the remedy, before anything is attached.
+//! Impossible command lines: each is refused with its exit code, in one line that names the
+//! problem and the remedy, before anything is attached.
 
 use crate::daemon::{Daemon, Ended, xblade};
 use crate::image::Dir;
 use crate::space::{OURS, Pair, may_run};
 
-/// Arguments after `serve`; `%` stands for a directory with the images `a` and
-/// `b`, 64 sectors each. Exit code. Parts of the message.
+/// Arguments after `serve`, where `%` is a directory with the images `a` and `b`, 64
+/// sectors each; the exit code; and parts of the message.
 type Row = (&'static str, i32, &'static [&'static str]);
 
 const PLAIN: &str = "0.1=%/a -i xbp0";
 
 const REFUSED: &[Row] = &[
-    // What clap reads.
+    // Rejected by clap.
     ("", 2, &["required arguments", "<EXPORT>", "--interface"]),
     ("0.1=%/a", 2, &["required arguments", "--interface"]),
     ("4095.0=%/a -i xbp0", 2, &["shelf 4095", "take 0 to 4094"]),
@@ -117,7 +117,7 @@ fn what_cannot_work_is_refused_in_one_line() {
         assert_refused(&arguments, &ended, *code, parts);
     }
     pair.ours.until_detached(OURS);
-    // The fault is in each row, not in what is around it.
+    // The error is in each row, not in the setup.
     let arguments = PLAIN.replace('%', &dir.path().display().to_string());
     Daemon::serve(&pair.ours, &arguments).stop();
 }
@@ -165,8 +165,8 @@ fn help_names_options_signals_and_exit_codes() {
     }
 }
 
-/// One line, `error: ` and what is wrong, in the last place: what comes before it are
-/// facts about what was found. Clap appends where to look for help.
+/// One line, `error: ` and the problem, at the end; the lines before it report what was
+/// found. Clap appends a pointer to the help.
 pub fn assert_refused(what: &str, ended: &Ended, code: i32, parts: &[&str]) {
     let Ended { status, text } = ended;
     assert_eq!(status.code(), Some(code), "{what}: {text}");

@@ -1,4 +1,4 @@
-//! `xblade steer` against drivers of this kernel, none of which can steer.
+//! `xblade steer` with drivers of this kernel, none of which can steer.
 
 use std::process::Output;
 

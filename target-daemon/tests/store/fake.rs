@@ -1,11 +1,11 @@
-//! The fake keeps the promises that tests of others stand on.
+//! The fake store keeps the promises on which other tests rely.
 
 use xblade::store::fake::Order;
 use xblade::store::{Completion, FakeStore, IoError, IoVec, Kind, Op, Store};
 
 fn operation(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
     let mut buffers = IoVec::EMPTY;
-    // SAFETY: the callers below leave the memory alone until the completion.
+    // SAFETY: the callers below do not touch the memory until the completion.
     assert!(unsafe { buffers.push(memory) });
     Op { token, kind, sector, buffers }
 }
