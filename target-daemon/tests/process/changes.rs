@@ -186,8 +186,8 @@ fn what_cannot_be_put_in_force_changes_nothing() {
 
 /// Its store would have to be closed first, and then there would be none.
 #[test]
-fn an_export_that_cannot_be_opened_anew_goes_on_as_it_is() {
-    if !may_run("an_export_that_cannot_be_opened_anew_goes_on_as_it_is") {
+fn an_export_that_cannot_be_reopened_goes_on_as_it_is() {
+    if !may_run("an_export_that_cannot_be_reopened_goes_on_as_it_is") {
         return;
     }
     let rig = Rig::new(&(export(1, "a", "") + &export(2, "b", "")));
@@ -215,8 +215,8 @@ fn an_export_that_cannot_be_opened_anew_goes_on_as_it_is() {
 
 /// Its file was moved, and its replacement cannot be opened.
 #[test]
-fn an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back() {
-    if !may_run("an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back") {
+fn an_export_that_a_refused_change_has_lost_is_reported_and_comes_back() {
+    if !may_run("an_export_that_a_refused_change_has_lost_is_reported_and_comes_back") {
         return;
     }
     let base = export(1, "a", "") + &export(2, "b", "");

@@ -221,8 +221,8 @@ fn what_hosts_set_is_found_by_any_name_of_the_data() {
 }
 
 #[test]
-fn a_replaced_image_is_told_of_and_not_closed_unasked() {
-    if !may_run("a_replaced_image_is_told_of_and_not_closed_unasked") {
+fn a_replaced_image_is_reported_and_not_closed_unasked() {
+    if !may_run("a_replaced_image_is_reported_and_not_closed_unasked") {
         return;
     }
     let mut rig = Rig::new("0.1=%/a 0.2=%/c");
@@ -265,8 +265,8 @@ fn a_replaced_image_is_told_of_and_not_closed_unasked() {
 }
 
 #[test]
-fn a_reload_tells_of_replaced_images_and_does_not_open_them_anew() {
-    if !may_run("a_reload_tells_of_replaced_images_and_does_not_open_them_anew") {
+fn a_reload_reports_replaced_images_and_does_not_reopen_them() {
+    if !may_run("a_reload_reports_replaced_images_and_does_not_reopen_them") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

@@ -254,8 +254,8 @@ fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
 }
 
 #[test]
-fn an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart() {
-    if !may_run("an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart") {
+fn an_interface_that_comes_later_is_logged_once_and_served_after_a_restart() {
+    if !may_run("an_interface_that_comes_later_is_logged_once_and_served_after_a_restart") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -291,8 +291,8 @@ fn an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart() {
 
 /// An interface is identified by its index, the configuration by name.
 #[test]
-fn another_interface_under_the_name_of_a_renamed_one_is_told_of() {
-    if !may_run("another_interface_under_the_name_of_a_renamed_one_is_told_of") {
+fn another_interface_under_the_name_of_a_renamed_one_is_logged() {
+    if !may_run("another_interface_under_the_name_of_a_renamed_one_is_logged") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

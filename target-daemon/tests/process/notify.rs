@@ -132,8 +132,8 @@ fn it_is_not_ready_before_the_announcement_went_out() {
 /// It serves once the link is up; until then the status must not suggest that hosts can see
 /// it.
 #[test]
-fn a_link_that_is_down_is_told_of() {
-    if !may_run("a_link_that_is_down_is_told_of") {
+fn a_link_that_is_down_is_reported() {
+    if !may_run("a_link_that_is_down_is_reported") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -168,8 +168,8 @@ fn a_daemon_that_does_not_start_is_not_ready() {
 /// As systemd requires for Type=notify-reload: by SIGHUP, and with an end even if the file
 /// is refused.
 #[test]
-fn a_reload_is_told_with_its_beginning_and_end() {
-    if !may_run("a_reload_is_told_with_its_beginning_and_end") {
+fn a_reload_is_reported_with_its_beginning_and_end() {
+    if !may_run("a_reload_is_reported_with_its_beginning_and_end") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -253,8 +253,8 @@ fn a_stuck_worker_starves_the_watchdog() {
 /// The privileges to serve the new interface were dropped, so the service manager must
 /// restart the process.
 #[test]
-fn an_interface_that_is_back_ends_the_service_to_be_started_anew() {
-    if !may_run("an_interface_that_is_back_ends_the_service_to_be_started_anew") {
+fn an_interface_that_is_back_ends_the_service_to_be_restarted() {
+    if !may_run("an_interface_that_is_back_ends_the_service_to_be_restarted") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

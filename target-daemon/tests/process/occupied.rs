@@ -128,8 +128,8 @@ fn a_foreign_program_is_named_and_left_in_place() {
 }
 
 #[test]
-fn a_queue_that_somebody_else_holds_is_waited_for_and_then_named() {
-    if !may_run("a_queue_that_somebody_else_holds_is_waited_for_and_then_named") {
+fn a_queue_held_by_another_process_is_waited_for_and_then_named() {
+    if !may_run("a_queue_held_by_another_process_is_waited_for_and_then_named") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

@@ -156,8 +156,8 @@ fn a_new_size_is_noticed_said_and_announced() {
 }
 
 #[test]
-fn nobody_listening_on_stderr_does_no_harm() {
-    if !may_run("nobody_listening_on_stderr_does_no_harm") {
+fn stderr_without_a_reader_does_no_harm() {
+    if !may_run("stderr_without_a_reader_does_no_harm") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -184,8 +184,8 @@ fn nobody_listening_on_stderr_does_no_harm() {
 /// Like a pipe to a program that hangs, or a hanging journal: log lines wait, are dropped
 /// and counted, and the control thread goes on.
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
-    if !may_run("a_log_that_nobody_reads_stops_nothing") {
+fn a_log_without_a_reader_stops_nothing() {
+    if !may_run("a_log_without_a_reader_stops_nothing") {
         return;
     }
     for reads_again in [false, true] {

@@ -230,8 +230,8 @@ fn what_was_applied_once_or_twice_goes_back_exactly() {
 }
 
 #[test]
-fn what_somebody_changed_since_stays() {
-    if !may_run("what_somebody_changed_since_stays") {
+fn what_was_changed_since_stays() {
+    if !may_run("what_was_changed_since_stays") {
         return;
     }
     let bench = Bench::new();

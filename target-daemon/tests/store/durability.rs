@@ -242,7 +242,7 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
 /// A single request is stable when its completion arrives, and so is each of a group:
 /// nothing completes before the sync.
 #[test]
-fn a_write_is_not_complete_before_somebody_asks() {
+fn a_write_is_not_complete_before_completions_are_polled() {
     if matches!(access(), Access::Direct | Access::Cached) {
         return; // their order is up to the disk
     }

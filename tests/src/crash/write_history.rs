@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_acknowledged_is_unknown_until_somebody_looks() {
+    fn what_was_not_acknowledged_is_unknown_until_it_is_checked() {
         for found in [0, 1] {
             let mut history = WriteHistory::new(9, 4);
             history.begin(0, 2);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sent_is_torn() {
+    fn what_was_never_sent_is_torn() {
         let mut history = WriteHistory::new(9, 4);
         let mut checked = Checked::default();
         history.check(0, &[1; SECTOR], &mut checked);
