@@ -1,5 +1,14 @@
 //! The daemon: builds running workers from a configuration, controls them, and shuts them
 //! down.
+//!
+//! ```text
+//! start     interface, plan, exports, conflict_probe, sandbox   in the order of [`serve`]
+//! run       control ──► handlers, reload                        control requests, reloads
+//!              └──────► notify, sizes, watch, late_interfaces   what changes by itself
+//! state     worker_pool, registry, removed, closing             workers, exports, closed stores
+//!           state_writer, quarantine                            what is saved, which data is protected
+//! commands  check, preflight                                    `xblade check`
+//! ```
 
 mod handlers;
 mod check;
