@@ -1,10 +1,10 @@
 //! The log, which never waits for its reader.
 //!
-//! A process that serves writes lines into a bounded queue, and a thread of its own
-//! writes them to standard error. Where nobody reads that (a full pipe, a journal
-//! that hangs), the queue fills; what comes then is dropped and counted, and the log
-//! says so when somebody reads again. Until that thread runs, which is after the
-//! rights were given up, a line is written at once if that waits for nobody.
+//! In a process that serves, log lines go to a bounded queue, and a dedicated thread writes
+//! them to standard error. If standard error is not read (a full pipe, a journal that
+//! hangs), the queue fills. Further lines are dropped and counted, and the log reports the
+//! count once it is read again. Until that thread runs, which is after privileges were
+//! dropped, a line is written at once if that does not block.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
@@ -17,23 +17,23 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::privilege::{self, Role};
 
-/// As much waits for a reader.
+/// The most bytes that wait for a reader.
 const BYTES_MAX: usize = 1 << 20;
 
-/// A pipe or socket that is ready takes this much without waiting (PIPE_BUF).
+/// A pipe or socket that is ready accepts this much without blocking (PIPE_BUF).
 const AT_ONCE_BYTES: usize = 4096;
 
-/// How long the end of the process waits for a reader.
+/// How long the process waits for a reader before it exits.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
-/// Lines that wait, in their order.
+/// Waiting lines, in order.
 #[derive(Debug)]
 struct Queue {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Lines that found no room since the log last said so.
+    /// Lines dropped since the log last reported it.
     dropped: u64,
-    /// The thread is writing a line that is not in the queue any more.
+    /// The thread is writing a line that has left the queue.
     writing: bool,
     has_thread: bool,
 }
@@ -46,7 +46,7 @@ impl Queue {
         Self { lines: VecDeque::new(), bytes: 0, dropped: 0, writing: false, has_thread: false };
 
     fn push(&mut self, line: &[u8]) {
-        // Not a line here and there: what is missing is missing in one place.
+        // Do not admit a line now and then: keep the gap in one place.
         let most = if self.dropped > 0 { BYTES_MAX / 2 } else { BYTES_MAX };
         if self.bytes + line.len() > most {
             self.dropped += 1;
@@ -56,7 +56,7 @@ impl Queue {
         self.append(line);
     }
 
-    /// Says how much is missing, in the place where it is.
+    /// Reports how many lines are missing, at the position of the gap.
     fn admit_dropped(&mut self) {
         match std::mem::take(&mut self.dropped) {
             0 => {}
@@ -81,17 +81,17 @@ impl Queue {
         Some(line)
     }
 
-    /// Nothing waits and nothing is being written.
+    /// Whether no line waits and none is being written.
     fn is_idle(&self) -> bool {
         self.lines.is_empty() && !self.writing && self.dropped == 0
     }
 
-    /// Writes what can be written without waiting.
+    /// Writes what can be written without blocking.
     fn write_ready(&mut self, to: &io::Stderr) {
         while self.lines.front().is_some() && is_ready(to, Duration::ZERO) {
             let Some(mut line) = self.pop() else { return };
             let now = line.len().min(AT_ONCE_BYTES);
-            // Of one that cannot be written nothing is kept: nobody is there.
+            // A line that cannot be written is discarded: there is no reader.
             let written = to.lock().write(line.get(..now).unwrap_or_default()).unwrap_or(line.len());
             if written < line.len() {
                 let rest = line.split_off(written);
@@ -106,14 +106,14 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether it takes something without waiting, at the latest after this time.
+/// Whether it accepts data without blocking, waiting at most `within`.
 fn is_ready(to: &io::Stderr, within: Duration) -> bool {
     let mut fds = [PollFd::new(to, PollFlags::OUT)];
     let within = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: within.subsec_nanos().into() };
     poll(&mut fds, Some(&within)).is_ok_and(|ready| ready > 0)
 }
 
-/// What `log` writes its lines to.
+/// The target of the `log` crate.
 struct Sink;
 
 impl Write for Sink {
@@ -137,8 +137,8 @@ fn put(line: &[u8]) {
     CHANGED.notify_all();
 }
 
-/// Sets up the log, as RUST_LOG and RUST_LOG_STYLE have it. Of a process that serves it
-/// waits for no reader.
+/// Sets up the log according to RUST_LOG and RUST_LOG_STYLE. If the process `serves`, the
+/// log waits for no reader.
 pub fn init(serves: bool) {
     let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
     builder.format_timestamp_millis().format_target(false);
@@ -152,36 +152,35 @@ pub fn init(serves: bool) {
     builder.init();
 }
 
-/// As for a log that goes to standard error directly.
+/// The same rule as for a log that goes to standard error directly.
 fn is_coloured() -> bool {
     let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !has("NO_COLOR") && env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// Puts text into the log as it is.
+/// Writes text to the log as it is.
 pub fn say(text: &str) {
     put(text.as_bytes());
 }
 
-/// Starts the thread that writes the log. It may not be started earlier than the
-/// rights are given up.
+/// Starts the thread that writes the log. Must not be called before privileges are dropped.
 ///
 /// # Errors
 ///
-/// There can be no thread.
+/// The thread could not be started.
 pub fn start() -> io::Result<()> {
     let body = || {
         privilege::enter(Role::Helper);
         run(&io::stderr());
     };
-    // First, so that this thread is the only one that writes from now on.
+    // First, so that from now on only this thread writes.
     queue().has_thread = true;
     let started = thread::Builder::new().name("log".to_owned()).spawn(body);
     if let Err(error) = started {
         queue().has_thread = false;
         return Err(error);
     }
-    // The one of std writes to standard error itself.
+    // The default hook writes to standard error itself.
     panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
         let backtrace = std::backtrace::Backtrace::capture();
@@ -209,21 +208,22 @@ fn run(to: &io::Stderr) {
     }
 }
 
-/// Waits for the reader, for as long as it takes: only this thread does.
+/// Waits for the reader as long as it takes; only this thread does.
 fn write(mut to: &io::Stderr, mut line: &[u8]) {
     while !line.is_empty() {
         match to.write(line) {
             Ok(written) => line = line.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Whoever started us has it so.
+            // The parent process made standard error non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(is_ready(to, FLUSH_WITHIN)),
-            // Nobody is there any more, which is no reason to stop serving.
+            // There is no reader any more, which is no reason to stop serving.
             Err(_) => return,
         }
     }
 }
 
-/// Waits until all is written, for a second at most: before the process ends.
+/// Waits until everything is written, for at most a second. Called before the process
+/// exits.
 pub fn flush() {
     let end = Instant::now() + FLUSH_WITHIN;
     let mut waiting = queue();
@@ -259,7 +259,7 @@ mod tests {
             queue.push(&line);
         }
         assert_eq!((queue.bytes, queue.dropped), (BYTES_MAX, 7));
-        // One that is shorter does not slip in.
+        // A shorter line is not let in.
         queue.pop();
         queue.push(b"short");
         assert_eq!(queue.dropped, 8);

@@ -1,9 +1,9 @@
-//! The program as an operator runs it: its command line, its messages and exit
-//! codes, its signals, and what it does while interfaces and files change under
-//! it. Each test has network namespaces of its own, which end with it.
+//! The program as an operator runs it: its command line, messages, exit codes and signals,
+//! and its behaviour while interfaces and files change. Each test has its own network
+//! namespaces, which end with it.
 //!
-//! Needs root. Without it the tests say so and pass; with
-//! `XBLADE_TESTS_STRICT=1` in the environment they fail.
+//! Needs root. Without it the tests report this and pass; with `XBLADE_TESTS_STRICT=1` in
+//! the environment they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 

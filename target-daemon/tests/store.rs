@@ -1,7 +1,7 @@
-//! Stores against real files, file systems and devices.
+//! Stores on real files, file systems and devices.
 //!
-//! Tests that mount or set up loop devices need root. Without it they say so
-//! and pass; with `XBLADE_TESTS_STRICT=1` in the environment they fail.
+//! Tests that mount or set up loop devices need root. Without it they report this and pass;
+//! with `XBLADE_TESTS_STRICT=1` in the environment they fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! Nothing is allocated on the data path.
+//! The data path does not allocate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -13,9 +13,8 @@ use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, Scratch, pattern};
 
-/// The system's allocator, which counts what is asked of it while a worker
-/// turns. What the far end of the rings and the test itself allocate does not
-/// count.
+/// The system allocator, with its calls counted while a worker turns. Allocations of the
+/// far end of the rings and of the test itself do not count.
 struct Counting;
 
 thread_local! {
@@ -29,7 +28,7 @@ fn count() {
     }
 }
 
-// SAFETY: passes everything on to the system's allocator as it is.
+// SAFETY: passes everything on unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -59,16 +58,16 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A turn of every worker, with what it allocates and frees counted.
+/// A turn of every worker, with its allocations and frees counted.
 fn counted_round(target: &mut FakeTarget) {
     COUNTED.set(true);
     target.round();
     COUNTED.set(false);
 }
 
-/// Sends these requests over and over, in batches, until `total` have been
-/// answered; returns allocations and releases in the turns of the workers. From
-/// one batch to the next `pause_ns` go by.
+/// Sends these requests repeatedly, in batches, until `total` have been answered. Returns
+/// the number of allocations and frees in the turns of the workers. `pause_ns` passes
+/// between two batches.
 fn events(target: &mut FakeTarget, lanes: usize, requests: &[Vec<u8>], total: usize, pause_ns: u64) -> u64 {
     let before = EVENTS.get();
     let mut answered = 0;
@@ -103,7 +102,7 @@ fn exports(scratch: &Scratch) -> Vec<ExportPlan> {
     ]
 }
 
-/// Reads and writes of every count; to the durable export one in eight.
+/// Reads and writes of every count; one in eight to the durable export.
 fn transfers() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for count in 1..=16u8 {
@@ -178,8 +177,8 @@ fn a_trace_allocates_nothing_whether_it_finds_room_or_not() {
     target.assert_at_rest();
 }
 
-/// Requests that overlap, the same writes side by side, and copies of writes
-/// that have been answered.
+/// Requests that overlap, identical concurrent writes, and copies of writes that have been
+/// answered.
 fn in_each_others_way() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for tag in 0..40u32 {
@@ -192,7 +191,7 @@ fn in_each_others_way() -> Vec<Vec<u8>> {
         requests.extend((0..7).map(|resend| write(1000 * tag + resend, tag as u8)));
         requests.push(Ask::new(SLOW, ATA, ata(0x24, lba + 2, 8, &[])).bytes());
         requests.push(write(1000 * tag + 99, 0xEE));
-        // What came a while ago comes once more.
+        // A request from a while ago arrives once more.
         if let Some(past) = tag.checked_sub(6) {
             requests.push(write(1000 * past, past as u8));
             requests.push(write(1000 * past + 99, 0xEE));
@@ -203,8 +202,8 @@ fn in_each_others_way() -> Vec<Vec<u8>> {
 
 const SLOW: Address = (1, 3);
 
-/// A store that finishes things in an order of its own. What it allocates is not
-/// the worker's doing.
+/// A store that completes operations in its own order. Its allocations are not the
+/// worker's.
 struct Uncounted(FakeStore);
 
 impl Store for Uncounted {
@@ -233,7 +232,7 @@ fn requests_in_each_others_way_allocate_nothing() {
     let store = Uncounted(FakeStore::new(64, 1000, Order::Seeded(5)));
     store.0.set_block_bytes(4096);
     let mut target = FakeTarget::new(Plan::new(vec![ExportPlan::new(SLOW, store)]));
-    // 17 batches go round: by then what was answered is forgotten.
+    // 17 batches go round: by then, answered requests are forgotten.
     let pause_ns = 300_000_000;
     // The rings in memory grow until they have held the largest burst.
     events(&mut target, 1, &in_each_others_way(), 5000, pause_ns);

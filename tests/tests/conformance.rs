@@ -1,9 +1,9 @@
-//! Every rule, on whole workers over rings in memory.
+//! Every rule, on whole workers with rings in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use xblade_tests::{Bench, FakeTarget, Plan, Stand, Variant, rules};
 
-/// For chunks of either size, and with the exports spread over some workers.
+/// With this chunk size, and with the exports spread over some workers.
 fn conforms(chunk_bytes: u32, workers: u16) {
     for variant in Variant::ALL {
         println!("{variant:?}, chunks of {chunk_bytes} bytes, {workers} workers");

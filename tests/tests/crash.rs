@@ -1,6 +1,5 @@
-//! Acknowledged sectors are never lost: `xblade serve` killed under load, and
-//! with the power of its file system cut. `xblade-crash` does the same for
-//! longer.
+//! Acknowledged sectors are never lost: `xblade serve` is killed under load, and the power
+//! of its file system is cut. `xblade-crash` does the same for longer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use xblade::plant::Bug;
@@ -8,7 +7,7 @@ use xblade_tests::crash::disk::FileSystem;
 use xblade_tests::crash::{Options, Report, kill, power, remove_leftovers, state};
 use xblade_tests::may_run;
 
-/// Says what came out; the test runner shows it when the test fails.
+/// Prints the result; the test runner shows it if the test fails.
 fn said(report: Report) -> Report {
     println!("{report}");
     report
@@ -51,7 +50,7 @@ fn nothing_acknowledged_is_lost_by_power_cuts_of_xfs() {
     nothing_is_lost_by_power_cuts("nothing_acknowledged_is_lost_by_power_cuts_of_xfs", FileSystem::Xfs);
 }
 
-/// The control: it shows that a cut cuts, and that the loss is seen.
+/// The control: it shows that a cut loses data, and that the loss is detected.
 #[test]
 fn volatile_writes_are_lost_by_power_cuts() {
     if !may_run("volatile_writes_are_lost_by_power_cuts") {
@@ -101,7 +100,7 @@ fn no_acknowledged_setting_is_lost_by_power_cuts_of_xfs() {
     no_setting_is_lost_by_power_cuts("no_acknowledged_setting_is_lost_by_power_cuts_of_xfs", FileSystem::Xfs);
 }
 
-/// A state writer that leaves out either of its two syncs.
+/// A state writer that omits either of its two syncs.
 #[test]
 fn a_state_that_is_not_synced_is_caught() {
     if !may_run("a_state_that_is_not_synced_is_caught") {

@@ -1,5 +1,5 @@
-//! What the documents name is there: files, and for every row of docs/PROTOCOL.md the
-//! tests and the rules that see it kept.
+//! What the documents name exists: files, and for every row of docs/PROTOCOL.md the tests
+//! and rules that check it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{HashMap, HashSet};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use xblade_tests::rules;
 
-/// Rows that no frame shows.
+/// Rows that are not visible in any frame.
 const NO_FRAME: [&str; 4] = ["P-HDR-12", "P-ADR-3", "P-ADR-4", "P-QRY-11"];
 
-/// Folders of the tree that documents name paths in.
+/// Directories in which documents name paths.
 const FOLDERS: [&str; 5] = ["target-daemon", "tests", "ebpf", "bench", "deploy"];
 
 fn root() -> PathBuf {
@@ -26,7 +26,7 @@ struct Row {
     id: String,
     file: String,
     test: String,
-    /// What is in the last cell.
+    /// The contents of the last cell.
     wire: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ fn source_of(modules: &[&str]) -> String {
     found.map(text).unwrap_or_default()
 }
 
-/// Whether it has this function, as a test.
+/// Whether the source has this function as a test.
 fn has_test(source: &str, name: &str) -> bool {
     source.split_once(&format!("fn {name}(")).is_some_and(|(before, _)| {
         let mut above = before.lines().rev().map(str::trim).skip_while(|line| line.is_empty());
@@ -77,14 +77,14 @@ fn has_test(source: &str, name: &str) -> bool {
     })
 }
 
-/// Whether the code of a module of the library names another one.
+/// Whether the code of a module of the library names another module.
 fn imports(module: &str, other: &str) -> bool {
     let below = format!("target-daemon/{module}/");
     let rust = |path: &&String| plain(path).starts_with(&below) && path.ends_with(".rs");
     paths().iter().filter(rust).any(|path| text(path).contains(&format!("crate::{other}")))
 }
 
-/// All files and folders of the tree.
+/// All files and directories of the tree.
 fn paths() -> HashSet<String> {
     fn walk(folder: &Path, root: &Path, found: &mut HashSet<String>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -104,8 +104,9 @@ fn paths() -> HashSet<String> {
     found
 }
 
-/// Paths of the tree that a line of a document names: in backticks also without the
-/// folders before them (`worker/export_set.rs`), in an example of commands from the top only.
+/// The paths of the tree that a line of a document names: in backticks also without the
+/// directories before them (`worker/export_set.rs`), in an example of commands only from
+/// the top.
 fn named_paths<'a>(line: &'a str, modules: &HashSet<String>) -> Vec<&'a str> {
     let is_example = line.starts_with("    ");
     let spans: Vec<_> = if is_example { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
@@ -154,8 +155,8 @@ fn every_path_in_the_documents_exists() {
     assert!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
 }
 
-/// A test sees what its module is made of: the file of the rule is in the same one, or
-/// in one that it imports.
+/// A test covers its own module and the modules that it imports: the file of the rule must
+/// be in one of these.
 #[test]
 fn every_row_names_a_file_and_a_test_that_can_see_it() {
     let mut seen = HashSet::new();

@@ -1,5 +1,5 @@
-//! A simulation that is short enough for `tests/mutants`, which runs it once for
-//! each mutation. `tests/tests/sim.rs` has the long one.
+//! A simulation that is short enough for `tests/mutants`, which runs it once for each
+//! mutation. `tests/tests/sim.rs` has the long one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use xblade_tests::sim::{Options, run};

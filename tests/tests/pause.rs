@@ -1,5 +1,5 @@
-//! No old write lands on a newer one that was acknowledged, whatever stands
-//! still meanwhile. `xblade-pause` does the same for longer.
+//! No old write overwrites a newer one that was acknowledged, whichever part is paused
+//! meanwhile. `xblade-pause` does the same for longer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write;
@@ -9,15 +9,13 @@ use xblade_tests::may_run;
 use xblade_tests::pause::case::Tags;
 use xblade_tests::pause::{Options, Report, remove_leftovers, run};
 
-/// The bug that switches off the rule under test, for hosts whose tags say
-/// nothing.
+/// The bug that disables the rule under test, for hosts whose tags carry no time.
 const RULE_OFF: &str = "NoArrivalOrder";
 
-/// Both tests want all cores for themselves.
+/// Both tests need all cores for themselves.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Runs them and says what came out; the test runner shows it when the test
-/// fails.
+/// Runs the pauses and prints the result; the test runner shows it if the test fails.
 fn pauses(options: &Options) -> Report {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     remove_leftovers(options);
@@ -25,7 +23,7 @@ fn pauses(options: &Options) -> Report {
     println!("{report}");
     let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
     for skipped in &report.skipped {
-        // Not eprintln: the test runner would keep that to itself.
+        // Not eprintln: the test runner would not show it.
         let _ = writeln!(std::io::stderr(), "SKIPPED: {skipped}");
         assert!(!strict, "skipped, and XBLADE_TESTS_STRICT=1 forbids it: {skipped}");
     }
@@ -42,8 +40,8 @@ fn no_old_write_lands_on_a_newer_one_after_a_pause() {
     assert!(report.shows_something(), "hardly anything was acknowledged: {}", report.line());
 }
 
-/// The control: it shows that a pause comes between the arrival of a write and
-/// its turn, and that the loss is seen.
+/// The control: it shows that a pause falls between the arrival of a write and its turn,
+/// and that the loss is detected.
 #[test]
 fn without_the_rule_most_pauses_of_several_workers_lose() {
     if !may_run("without_the_rule_most_pauses_of_several_workers_lose") {

@@ -1,6 +1,6 @@
-//! What `xblade serve` may still do while it serves, tried from inside: a build
-//! for tests does as an intruder would (`XBLADE_ATTEMPT`), or leaves out a step
-//! of giving up rights (`XBLADE_LEFT_OUT`), which has to be noticed here.
+//! What `xblade serve` may still do while it serves, tried from inside: a test build acts
+//! like an intruder (`XBLADE_ATTEMPT`), or omits a step of dropping privileges
+//! (`XBLADE_LEFT_OUT`), which the tests must detect.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ const EXPORT: (u16, u8) = (0, 1);
 const SECTORS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the kernel says to a call that is on no list.
+/// The kernel's error for a call that is on no list.
 const NOT_PERMITTED: &str = "(os error 1)";
-/// What it says to a file that Landlock does not let through.
+/// The kernel's error for a file that Landlock blocks.
 const DENIED: &str = "(os error 13)";
 const DONE: &str = ": done";
 
@@ -55,7 +55,7 @@ impl Rig {
         Daemon::serve(&self.link.target, &arguments, environment, &self.other.path().join("log"))
     }
 
-    /// As [`Self::start`], and waits until it serves.
+    /// As [`Self::start`], and waits until it is ready.
     fn serve(&self, environment: &[(&str, &str)], more: &[&str]) -> Daemon {
         let mut daemon = self.start(environment, more);
         daemon.until_said("ready:");
@@ -67,7 +67,7 @@ impl Rig {
         self.start(&[("XBLADE_ATTEMPT", what), ("XBLADE_ATTEMPT_PATH", &path)], more)
     }
 
-    /// Writes a sector and reads it back: it serves.
+    /// Writes a sector and reads it back, to show that it serves.
     fn assert_serves(&self, daemon: &mut Daemon, tag: u32) {
         let bytes = pattern(tag as u8, 7, 1);
         // To stable storage.
@@ -104,7 +104,7 @@ fn assert_ends_well(daemon: &mut Daemon) {
     assert_eq!(ended, Some(0), "{}", daemon.said());
 }
 
-/// `/proc/PID/task/*/status` of a process: for each thread its lines.
+/// `/proc/PID/task/*/status` of a process: the lines of each thread.
 fn threads(daemon: &Daemon) -> Vec<BTreeMap<String, String>> {
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap();
     let texts = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
@@ -115,14 +115,14 @@ fn threads(daemon: &Daemon) -> Vec<BTreeMap<String, String>> {
     texts.map(split).collect()
 }
 
-/// What some thread may do and should not.
+/// Rights that some thread has and should not have.
 fn faults(daemon: &Daemon) -> Vec<String> {
     const NONE: &str = "0000000000000000";
     let mut faults = Vec::new();
     let threads = threads(daemon);
     for thread in &threads {
         let is_first = thread["Name"] == "xblade";
-        // Three of all threads, and one that each but the first enters by itself.
+        // Three of all threads, and one that each but the first installs itself.
         let filters = if is_first { "3" } else { "4" };
         for (line, expected) in [
             ("CapEff", NONE),
@@ -146,11 +146,11 @@ fn faults(daemon: &Daemon) -> Vec<String> {
     faults
 }
 
-/// Whether the process would leave its memory in a file.
+/// Whether the process could leave its memory in a core file.
 fn core_faults(daemon: &Daemon) -> Option<String> {
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    // The soft limit and the hard one.
+    // The soft and the hard limit.
     let limits: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
     (limits != ["0", "0"]).then(|| format!("xblade: Core is {limits:?}"))
 }
@@ -217,8 +217,8 @@ fn the_sandbox_can_be_switched_off_with_one_warning() {
     }
 }
 
-/// Tries each of these, and demands that the outcome is said and the daemon
-/// goes on serving.
+/// Tries each of these, and checks that the outcome is logged and that the daemon continues
+/// to serve.
 fn assert_outcomes(test: &str, attempts: &[(&str, PathBuf, &str)], rig: &Rig, more: &[&str]) {
     for (tag, (what, path, outcome)) in attempts.iter().enumerate() {
         let mut daemon = rig.attempt(what, path, more);
@@ -266,7 +266,7 @@ fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
     let linked = rig.other.file("linked", b"");
     std::os::unix::fs::symlink(&linked, folder.path().join("link")).unwrap();
     let folder = folder.path().to_str().unwrap().to_owned();
-    // Only its folder matters here, and what is left in it.
+    // Only its directory matters here, and the file left in it.
     let run = Scratch::new();
     let socket = run.file("left", b"");
     let control = run.path().join("socket").display().to_string();
@@ -282,7 +282,7 @@ fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
         ("control:write", image("a"), DONE),
         ("control:write", image("neighbour"), DONE),
         ("control:write", later.clone(), DONE),
-        // Where a link in the folder led to at the start.
+        // The target of a link that was in the directory at the start.
         ("control:write", linked, DONE),
         ("control:create", image("new"), DENIED),
         ("control:create", rig.state.path().join("new"), DONE),
@@ -305,7 +305,7 @@ fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
     assert_outcomes(test, &attempts, &rig, &["--folder", &folder, "--control", &control]);
 }
 
-/// As `xblade export add` does, with rings, locks and all.
+/// As `xblade export add` does, with rings, locks and everything.
 #[test]
 fn stores_are_opened_in_the_sandbox() {
     if !may_run("stores_are_opened_in_the_sandbox") {
@@ -322,7 +322,7 @@ fn stores_are_opened_in_the_sandbox() {
         (&device.0, &["--folder", "/dev"], ["Direct", "Cached", "Mapped"]),
         (&device.0, &[], [denied; 3]),
         (&disk, &[], [denied; 3]),
-        // At once: it is known who has it.
+        // Without waiting: the holder is known.
         (&ours, &[], ["another export of this process"; 3]),
     ] {
         let mut daemon = rig.serve(&[("XBLADE_OPEN_LATER", path.to_str().unwrap())], more);
@@ -351,7 +351,7 @@ fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
         });
         let head =
             "interfaces = [\"xbc0\"]\nprobe = false\n[service]\ncontrol = \"none\"\nstate = \"none\"\n";
-        // Another file in its place, as editors do it.
+        // Replaced by another file, as editors do it.
         let next = folder.file("next", (head.to_owned() + &exports.collect::<String>()).as_bytes());
         fs::rename(next, &file).unwrap();
     };
@@ -385,11 +385,11 @@ fn states_are_kept_in_the_sandbox() {
         return;
     }
     let rig = Rig::new();
-    // The folder is made at the start.
+    // The directory is created at the start.
     let state = rig.state.path().join("made");
     for round in 1..=2u32 {
         let mut daemon = rig.serve(&[], &["--state", state.to_str().unwrap()]);
-        // Written anew, then in place of another one.
+        // Created, then replaced.
         for (tag, string) in [(round * 10, "one"), (round * 10 + 1, "another")] {
             let ask = Ask { tag, ..Ask::new(EXPORT, QUERY, query(4, string.as_bytes())) }.from(HOST);
             let expected = ask.reply(EXPORT, &query_done(64, 2, 4, string.as_bytes()));
@@ -477,7 +477,7 @@ fn what_only_an_intruder_calls_ends_the_process() {
             assert!(!status.core_dumped(), "{what}");
         }
     }
-    // Nothing of it is left: the next one serves.
+    // Nothing of it is left: the next daemon serves.
     let mut daemon = rig.serve(&[], &[]);
     rig.assert_serves(&mut daemon, 1);
 }

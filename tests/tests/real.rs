@@ -1,4 +1,4 @@
-//! Every rule on the real thing: `xblade serve` behind a veth pair.
+//! Every rule on the real program: `xblade serve` behind a veth pair.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn rules_at_mtu_9000_in_generic_mode() {
     conforms("rules_at_mtu_9000_in_generic_mode", 9000, &["--xdp-mode", "generic"], 1);
 }
 
-/// The announcement of an export to this address.
+/// The announcement of an export, sent to this address.
 fn announcement(to: Mac, from: (u16, u8), sectors: u8) -> Vec<u8> {
     let unsent = Ask { tag: 0, dst: TARGET_MAC, ..Ask::new(from, QUERY, []) }.from(to);
     unsent.reply(from, &query_done(64, sectors, 0, b""))
@@ -77,7 +77,7 @@ fn exports_are_announced_at_start_and_when_the_link_changes() {
     target.sh("ip link set xbc0 mtu 1500");
     assert_eq!(next(&mut target, 5), announcements(&[BROADCAST], 2), "at the new MTU");
     let mut bench = Bench::new(&mut target, &stand, Variant::ALL[0]);
-    // It fitted before, and does again at the old MTU.
+    // It fitted before, and will again at the old MTU.
     let longer = bench.ask(MAIN, ATA, ata(0x24, 0, 3, &[]));
     bench.silence(&longer.bytes(), &[]);
     bench.ata(MAIN, ata(0x24, 0, 2, &[]), 0x40, 0, &Stand::original(MAIN, 0, 2));
@@ -116,7 +116,7 @@ fn only_those_on_the_list_are_announced_to_and_answered() {
         bench.silence(&ask.bytes(), &[]);
         bench.silence(&ask.broadcast().bytes(), &[]);
     }
-    // Nobody can get onto it, or change who is, over the wire.
+    // No host can get onto the list, or change it, over the network.
     let edit = bench.ask(MAIN, MASK, mask(1, 0, 2, &[(1, HOST), (1, OTHER_HOST)]));
     let expected = edit.reply(MAIN, &mask(1, 0, 2, &[(0, HOST), (0, OTHER_HOST)]));
     bench.expect(&edit, expected);

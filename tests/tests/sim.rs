@@ -1,5 +1,5 @@
-//! Simulations of whole workers, each by its seed: `xblade_tests::sim` tells of
-//! what. The binary `xblade-sim` runs more of them.
+//! Simulations of whole workers, each with its seed; `xblade_tests::sim` describes them.
+//! The binary `xblade-sim` runs more of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::thread;
@@ -7,11 +7,11 @@ use std::thread;
 use xblade::plant::Bug;
 use xblade_tests::sim::{Marks, Options, run};
 
-/// Seeds of every run of the tests.
+/// The number of seeds in each test run.
 const SEEDS: u64 = 2_000;
 
-/// What has to happen in these at least once: else the simulation does not
-/// cover it any more.
+/// Events that must happen at least once in these runs: otherwise the simulation does not
+/// cover them any more.
 const MARKS: [&str; 81] = [
     // The network.
     "request lost",
@@ -128,7 +128,7 @@ fn the_same_seed_makes_the_same_run() {
     assert_ne!(run(1, Options::default()).hash, run(2, Options::default()).hash);
 }
 
-/// How many seeds it takes to find this bug in the target.
+/// The number of seeds needed to find this bug in the target.
 fn seeds_to_find(bug: Bug, oracles: bool) -> u64 {
     let options = Options { plant: Some(bug), oracles, ..Options::default() };
     let found = (0..SEEDS).map(|seed| run(seed, options)).find(|report| report.violation.is_some());
@@ -137,10 +137,10 @@ fn seeds_to_find(bug: Bug, oracles: bool) -> u64 {
     report.seed + 1
 }
 
-/// By what initiators read, and what is on the disk in the end, alone. What is not folded
-/// harms hardly anybody; and a write that waited for a newer one and is executed after it
-/// was sent together with that one, else its resend had been answered before: any order of
-/// the two is one (the tests of the worker see it).
+/// Only from what initiators read and what is on the disk in the end. A missing coalescing
+/// harms hardly any host. And a write that waited for a newer one and is executed after it
+/// was sent together with that one, because otherwise its resend would have been answered
+/// before: either order of the two is valid (the tests of the worker detect it).
 #[test]
 fn histories_show_planted_bugs() {
     let unseen = |bug: &Bug| Bug::STATE.contains(bug) || matches!(bug, Bug::NoFolding | Bug::NoSecondLook);
@@ -149,7 +149,7 @@ fn histories_show_planted_bugs() {
     }
 }
 
-/// With a look at the disk, what concerns it is found soon.
+/// By also looking at the disk, the bugs that concern it are found sooner.
 #[test]
 fn looks_at_the_disk_show_bugs_sooner() {
     for bug in [Bug::AckBeforeStable, Bug::NoFolding, Bug::SwallowedSyncError, Bug::NoHistory] {

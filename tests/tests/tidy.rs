@@ -1,16 +1,16 @@
-//! Rules of the source tree that a compiler does not check: who may import
-//! whom, and where `unsafe` may live.
+//! Rules of the source tree that the compiler does not check: which module may import
+//! which, and where `unsafe` is allowed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The crates whose edges are dependencies, so Cargo keeps them.
+/// Crates of the product: Cargo keeps the edges between them.
 const CRATES: [&str; 4] = ["wire", "ring", "store", "link"];
 
-/// Inside the crates `xblade-target` and `xblade`: a module may import those on its right,
-/// and nothing else of ours. In data-path order.
+/// In the crates `xblade-target` and `xblade`: the left module may import only the right
+/// ones of ours. In data-path order.
 const IMPORTS: [(&str, &[&str]); 12] = [
     ("observe", &[]),
     ("privilege", &[]),
@@ -18,7 +18,7 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     ("shelf", &["wire", "store"]),
     ("command", &["wire", "shelf", "store"]),
     ("worker", &["ring", "wire", "command", "store", "shelf", "observe"]),
-    // The typed model is made of the types of what it configures.
+    // The typed model consists of the types that it configures.
     ("config", &["wire", "store"]),
     ("control", &["config", "link", "observe", "privilege", "shelf", "store", "wire", "worker"]),
     ("top", &["config", "control"]),
@@ -42,7 +42,7 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     ("main", &["config", "control", "daemon", "logging", "steer", "top"]),
 ];
 
-/// Where `unsafe` may be written. Everything else is safe code over these.
+/// The files in which `unsafe` is allowed. Everything else is safe code on top of these.
 const UNSAFE_HOMES: [&str; 20] = [
     "ring/prefetch.rs",
     "store/prefetch.rs",
@@ -66,7 +66,7 @@ const UNSAFE_HOMES: [&str; 20] = [
     "worker/inflight.rs",
 ];
 
-/// Modules whose code runs for every frame: no I/O but what they exist for.
+/// Modules whose code runs for every frame: no I/O except their own purpose.
 const NO_SYSTEM_CALLS: [&str; 3] = ["wire", "command", "shelf"];
 
 /// Where the sources of a crate are, and what stands before the path of its modules.
@@ -119,7 +119,7 @@ fn module_of(name: &str) -> &str {
     name.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
-/// Modules of ours that this code names, by `crate::` or `xblade::`.
+/// Our modules that this code names, by `crate::` or `xblade::`.
 fn imported(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for prefix in ["crate::", "xblade::"] {

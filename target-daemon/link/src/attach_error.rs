@@ -1,4 +1,4 @@
-//! Why the program is not on the interface.
+//! Why the XDP program could not be attached.
 
 use std::io;
 
@@ -6,24 +6,25 @@ use super::facts::XdpMode;
 use super::maps::MapError;
 use super::occupant::Occupant;
 
-/// Why [`super::Program::attach`] refused. The interface is as it was before.
+/// Why [`super::Program::attach`] refused. The interface is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// Nobody could send to it, and XDP does not work there.
+    /// No host could send to it, and XDP does not work there.
     #[error("interface `{name}` is a loopback: name an Ethernet interface")]
     Loopback {
         /// The interface.
         name: String,
     },
-    /// Somebody's program is there, maybe another xblade's. It is never replaced.
+    /// A foreign program is attached, possibly that of another xblade. It is never
+    /// replaced.
     #[error("{0}")]
     Occupied(Box<Occupant>),
-    /// One that lies on it runs a program, and the kernel takes none below that.
+    /// An interface on top of this one runs a program, and the kernel refuses any below it.
     #[error("interface `{name}` lies below {}", upper(above.as_deref()))]
     Below {
         /// The interface.
         name: String,
-        /// The program above it; none: it cannot be seen from here.
+        /// The program above it; `None` if it is not visible from here.
         above: Option<Box<Occupant>>,
     },
     /// The state of the interface could not be read.
@@ -31,28 +32,28 @@ pub enum AttachError {
     Query {
         /// The interface.
         name: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel did not take the program or its maps.
+    /// The kernel rejected the program or its maps.
     #[error("cannot load the XDP program{}", remedy(missing))]
     Load {
-        /// Capabilities that this process lacks, which may be why.
+        /// The capabilities that this process lacks, a possible reason.
         missing: Vec<&'static str>,
-        /// What the loader or the kernel said.
+        /// The error of the loader or the kernel.
         source: Box<aya::EbpfError>,
     },
     /// The maps could not be filled.
     #[error("cannot set up the XDP program")]
     Map(#[from] MapError),
-    /// The driver or the kernel refused the program in the mode asked for.
+    /// The driver or the kernel refused the program in the requested mode.
     #[error("interface `{name}` refuses the XDP program in {mode} mode ({reason}){}", advice(*mode))]
     Refused {
         /// The interface.
         name: String,
-        /// The mode asked for.
+        /// The requested mode.
         mode: XdpMode,
-        /// What the kernel said.
+        /// The kernel's reason.
         reason: String,
     },
     /// Mode auto, and neither mode worked.
@@ -60,12 +61,12 @@ pub enum AttachError {
     RefusedBoth {
         /// The interface.
         name: String,
-        /// What the kernel said to native mode.
+        /// The kernel's reason against native mode.
         native: String,
-        /// What the kernel said to generic mode.
+        /// The kernel's reason against generic mode.
         generic: String,
     },
-    /// The kernel would keep the program after a crash of ours.
+    /// The kernel would keep the program attached after a crash of this process.
     #[error("interface `{name}`: this kernel has no bpf_link for XDP, Linux 5.9 has: upgrade it")]
     NoLink {
         /// The interface.

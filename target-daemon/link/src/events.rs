@@ -1,4 +1,4 @@
-//! Waking when an interface changes.
+//! Events for changes of interfaces.
 
 use std::fs::File;
 use std::io;
@@ -7,41 +7,41 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::sys;
 
 const RTM_DELLINK: u16 = 17;
-/// Of `struct nlmsghdr`, and of `struct ifinfomsg` up to its index.
+/// Length of `struct nlmsghdr`, and of `struct ifinfomsg` up to its index.
 const HEADER: usize = 16;
-/// Other families tell of other things: that an interface has left a bridge.
+/// Other address families report other events, for example that an interface has left a
+/// bridge.
 const AF_UNSPEC: u8 = 0;
 
-/// What has happened since the last look.
+/// The changes since the last call.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// Something.
+    /// Whether there was any.
     pub any: bool,
-    /// These interfaces were removed, or moved to another network namespace;
-    /// they may be back, even with the same index.
+    /// Interfaces that were removed, or moved to another network namespace. They may be
+    /// back, even with the same index.
     pub removed: Vec<u32>,
 }
 
-/// Hears of every change to an interface of this network namespace: state,
-/// MTU, MAC, coming and going. Tells that something changed, and what is gone;
-/// the answer to it is to read [`super::Facts`] again.
+/// Receives an event for every change of an interface in this network namespace: state,
+/// MTU, MAC, addition and removal. Reports that something changed, and which interfaces are
+/// gone; the caller then reads [`super::Facts`] again.
 #[derive(Debug)]
 pub struct LinkEvents {
     socket: File,
 }
 
 impl LinkEvents {
-    /// Starts to listen. Open it before reading facts, so that no change falls
+    /// Starts listening. Open it before reading facts, so that no change is missed in
     /// between.
     pub fn open() -> io::Result<Self> {
         let groups = libc::RTMGRP_LINK.cast_unsigned();
         Ok(Self { socket: sys::route_socket(groups)? })
     }
 
-    /// Takes everything that waits. There was something also when the kernel had
-    /// to throw events away.
+    /// Takes all pending events. `any` is also set if the kernel had to discard events.
     pub fn drain(&self) -> io::Result<Changes> {
-        // Only the head of an event is looked at: cutting it does no harm.
+        // Only the start of an event is parsed, so truncation does no harm.
         let mut event = [0; 64];
         let mut changes = Changes::default();
         loop {
@@ -58,7 +58,7 @@ impl LinkEvents {
     }
 }
 
-/// The index of the interface that is gone, if that is what the event tells.
+/// The index of the removed interface, if this is a removal event.
 fn removed(event: &[u8]) -> Option<u32> {
     let kind = u16::from_ne_bytes(*event.get(4..)?.first_chunk()?);
     let family = *event.get(HEADER)?;

@@ -1,4 +1,4 @@
-//! What the kernel knows of an interface.
+//! The properties of an interface, as reported by the kernel.
 
 use std::{fmt, io};
 
@@ -34,7 +34,7 @@ impl fmt::Display for XdpMode {
     }
 }
 
-/// An interface at the time of [`Facts::read`]; re-read after a
+/// The state of an interface at the time of [`Facts::read`]; read it again after a
 /// [`super::LinkEvents`] event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -42,14 +42,14 @@ pub struct Facts {
     pub name: String,
     /// Index in this network namespace.
     pub index: u32,
-    /// Our MAC address.
+    /// Its MAC address.
     pub mac: [u8; 6],
-    /// Bytes after the Ethernet header and its tags.
+    /// The MTU: bytes after the Ethernet header and its tags.
     pub mtu: u32,
-    /// RX queues in use, at least 1. Where the driver does not tell, those that
-    /// the interface was made with.
+    /// RX queues in use, at least 1. If the driver does not report them, the number with
+    /// which the interface was created.
     pub queues: u32,
-    /// Name of the driver; empty where it does not tell.
+    /// Name of the driver; empty if unknown.
     pub driver: String,
     /// Administratively up.
     pub up: bool,
@@ -57,39 +57,38 @@ pub struct Facts {
     pub carrier: bool,
     /// Is a loopback interface.
     pub loopback: bool,
-    /// Native XDP. None, here and below: kernels before 6.3 do not tell, and
-    /// newer ones tell nothing of a driver without native XDP.
+    /// Supports native XDP. `None`, here and below: kernels before 6.3 do not report
+    /// features, and newer ones report none for a driver without native XDP.
     pub native: Option<bool>,
-    /// Native XDP with frames in several fragments: jumbo frames.
+    /// Supports multi-buffer frames in native XDP: jumbo frames.
     pub rx_sg: Option<bool>,
-    /// AF_XDP without a copy.
+    /// Supports zero-copy AF_XDP.
     pub zero_copy: Option<bool>,
-    /// Most fragments of a frame without a copy: below 2, no jumbo frames.
+    /// The most fragments of a zero-copy frame; below 2, no jumbo frames.
     pub zero_copy_segments: u32,
-    /// The NIC takes VLAN tags out of frames before XDP sees them: replies to
-    /// tagged requests would go out untagged. None where the driver does not
-    /// tell.
+    /// The NIC strips VLAN tags before XDP sees the frame, so replies to tagged requests
+    /// would go out untagged. `None` if the driver does not report it.
     pub rx_vlan_offload: Option<bool>,
-    /// Ids of the XDP programs on it, and where they run.
+    /// The mode and id of each attached XDP program.
     pub attached: Vec<(XdpMode, u32)>,
 }
 
 impl Facts {
-    /// Whether frames can come and go.
+    /// Whether it can send and receive frames.
     pub fn is_live(&self) -> bool {
         self.up && self.carrier
     }
 }
 
-/// Why there are no [`Facts`].
+/// Why the [`Facts`] could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     /// No such interface in this network namespace.
     #[error("interface `{name}` does not exist: there are {}", listed(there))]
     Missing {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names that do exist, without the loopback.
+        /// The existing names, without the loopback.
         there: Vec<String>,
     },
     /// Its addresses are not MAC addresses.
@@ -100,14 +99,14 @@ pub enum FactsError {
         /// ARPHRD_*.
         kind: u16,
     },
-    /// The kernel did not answer.
+    /// A kernel query failed.
     #[error("cannot read {what} of interface `{name}`")]
     Kernel {
-        /// What was asked.
+        /// What was queried.
         what: &'static str,
         /// The interface.
         name: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: io::Error,
     },
 }
@@ -117,8 +116,8 @@ fn listed(names: &[String]) -> String {
 }
 
 impl Facts {
-    /// Reads them from the kernel, for the interface that is called `name`, which may
-    /// be an alternative name, in the network namespace of this thread.
+    /// Reads the facts of an interface by its name or an alternative name, in the network
+    /// namespace of this thread.
     pub fn read(name: &str) -> Result<Self, FactsError> {
         let kernel = |what| {
             let name = name.to_owned();

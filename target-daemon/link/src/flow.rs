@@ -1,4 +1,4 @@
-//! Rules of a NIC that say which receive queue a frame goes to (`ethtool -N`).
+//! Flow rules of a NIC, which select the receive queue of a frame (`ethtool -N`).
 
 use std::{fmt, io};
 
@@ -6,38 +6,38 @@ use super::sys::{self, FlowSpec};
 
 /// `ETHER_FLOW`: a rule by fields of the Ethernet header.
 const ETHER_FLOW: u32 = 0x12;
-/// `RX_CLS_LOC_ANY`: the driver chooses the place.
+/// `RX_CLS_LOC_ANY`: the driver chooses the location.
 const ANYWHERE: u32 = u32::MAX;
 
-/// Where the fields of `struct ethhdr` are.
+/// The offsets of the fields in `struct ethhdr`.
 const DESTINATION: usize = 0;
 const SOURCE: usize = 6;
 const ETHER_TYPE: usize = 12;
 
-/// Which frames a rule is for.
+/// The frames that a rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowMatch {
-    /// Those whose Ethernet header has these fields; `None`: any.
+    /// Frames with these Ethernet header fields; `None` matches any value.
     Ether {
-        /// The MAC address they are sent to.
+        /// The destination MAC address.
         destination: Option<[u8; 6]>,
-        /// The MAC address they come from.
+        /// The source MAC address.
         source: Option<[u8; 6]>,
-        /// Their EtherType.
+        /// The EtherType.
         ether_type: Option<u16>,
     },
     /// Something else, for instance an IP flow.
     Other,
 }
 
-/// One rule.
+/// One flow rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRule {
-    /// Where in the table: a lower place goes first.
+    /// Its location in the table: lower locations have precedence.
     pub location: u32,
-    /// Which frames.
+    /// The frames that it matches.
     pub matches: FlowMatch,
-    /// The queue that they go to; `None` if they go elsewhere, or are dropped.
+    /// The target queue; `None` if the rule has another target or drops the frames.
     pub queue: Option<u32>,
 }
 
@@ -57,8 +57,7 @@ impl FlowMatch {
         Some(spec)
     }
 
-    /// A rule that asks for a part of a field, or for more than these three, is
-    /// another one.
+    /// A rule that matches part of a field, or other fields as well, is `Other`.
     fn of(spec: &FlowSpec) -> Self {
         let (value, mask) = (&spec.value, &spec.mask);
         let beyond = mask.get(ETHER_TYPE + 2..).is_none_or(|rest| rest.iter().any(|byte| *byte != 0));
@@ -75,8 +74,8 @@ impl FlowMatch {
     }
 }
 
-/// The field at `at`: `Some(None)` where none of its bits count, `None` where
-/// only some do.
+/// The field at `at`: `Some(None)` if none of its bits are matched, `None` if only some
+/// are.
 fn field<const N: usize>(value: &[u8], mask: &[u8], at: usize) -> Option<Option<[u8; N]>> {
     let mask: [u8; N] = *mask.get(at..)?.first_chunk()?;
     if mask == [0; N] {
@@ -114,22 +113,22 @@ pub struct FlowTable {
     interface: String,
 }
 
-/// How many rules there can be, and who says where they go.
+/// The capacity of a rule table, and who chooses the locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRoom {
-    /// Places; 0 where the driver does not tell.
+    /// The number of locations; 0 if the driver does not report it.
     pub places: u32,
-    /// The driver chooses the place of a new rule.
+    /// The driver chooses the location of a new rule.
     pub driver_chooses: bool,
 }
 
 impl FlowTable {
-    /// That of this interface.
+    /// The table of this interface.
     pub fn of(interface: &str) -> Self {
         Self { interface: interface.to_owned() }
     }
 
-    /// Whether rules are switched on (`ethtool -K IF ntuple`).
+    /// Whether rules are enabled (`ethtool -K IF ntuple`).
     ///
     /// # Errors
     ///
@@ -138,32 +137,31 @@ impl FlowTable {
         sys::ntuple(&self.interface)
     }
 
-    /// Switches them on or off. A driver may forget its rules when it is
-    /// switched off.
+    /// Enables or disables rules. A driver may lose its rules when they are disabled.
     ///
     /// # Errors
     ///
-    /// The kernel's; EOPNOTSUPP where the driver has no such switch.
+    /// The kernel's; EOPNOTSUPP if the driver has no such switch.
     pub fn switch(&self, on: bool) -> io::Result<()> {
         sys::set_ntuple(&self.interface, on)
     }
 
-    /// The places for rules.
+    /// The capacity of the table.
     ///
     /// # Errors
     ///
-    /// The kernel's; EOPNOTSUPP where the driver has no rules.
+    /// The kernel's; EOPNOTSUPP if the driver has no rules.
     pub fn room(&self) -> io::Result<FlowRoom> {
         let (_, driver_chooses) = sys::rule_count(&self.interface)?;
         let (_, places) = sys::rule_locations(&self.interface)?;
         Ok(FlowRoom { places: u32::try_from(places).unwrap_or(u32::MAX), driver_chooses })
     }
 
-    /// All rules, whoever made them.
+    /// All rules, including those of other programs.
     ///
     /// # Errors
     ///
-    /// The kernel's; EOPNOTSUPP where the driver has no rules.
+    /// The kernel's; EOPNOTSUPP if the driver has no rules.
     pub fn rules(&self) -> io::Result<Vec<FlowRule>> {
         let (locations, _) = sys::rule_locations(&self.interface)?;
         let read = |location: u32| {
@@ -174,12 +172,12 @@ impl FlowTable {
         locations.into_iter().map(read).collect()
     }
 
-    /// Adds a rule, at `location` or where the driver likes; returns where it is.
+    /// Adds a rule, at `location` or where the driver chooses. Returns its location.
     ///
     /// # Errors
     ///
-    /// The kernel's; EOPNOTSUPP or EINVAL where the driver does not look at
-    /// these fields, ENOSPC where there is no room.
+    /// The kernel's; EOPNOTSUPP or EINVAL if the driver does not match these fields, ENOSPC
+    /// if there is no room.
     pub fn insert(&self, matches: FlowMatch, queue: u32, location: Option<u32>) -> io::Result<u32> {
         let mut spec = matches.spec().ok_or(io::ErrorKind::InvalidInput)?;
         spec.cookie = queue.into();
@@ -187,11 +185,11 @@ impl FlowTable {
         sys::insert_rule(&self.interface, spec)
     }
 
-    /// Takes the rule at `location` away.
+    /// Removes the rule at `location`.
     ///
     /// # Errors
     ///
-    /// The kernel's; ENOENT where there is none.
+    /// The kernel's; ENOENT if there is none.
     pub fn remove(&self, location: u32) -> io::Result<()> {
         sys::delete_rule(&self.interface, location)
     }

@@ -1,15 +1,15 @@
-//! The NIC: what it can do, the XDP program on it, and what changes.
+//! The network interface: its properties, the XDP program on it, and its changes.
 //!
 //! ```text
 //! Facts::read ──► Program::attach ──► register(queue, socket) ──► frames flow
-//!      ▲                │ refused: Occupant names who is there
+//!      ▲                │ refused: Occupant names the program in the way
 //!      │                ▼
 //! LinkEvents       AttachError         drop or crash ──► detached
 //! ```
 //!
-//! Everything here is about the **network namespace of the calling thread**.
-//! Nothing here runs on the data path. Two system files hold what std lacks:
-//! `sys` (all of the `unsafe`) and `netlink` (the list of interfaces).
+//! Everything here applies to the **network namespace of the calling thread**. Nothing here
+//! runs on the data path. Two modules hold the system interfaces that std lacks: `sys` (all
+//! of the `unsafe`) and `netlink` (the list of interfaces).
 
 mod attach_error;
 mod events;
@@ -41,8 +41,8 @@ pub use program::{Mode, Program};
 pub use stack::{above, lowest_first, pairs};
 pub use xblade_ebpf::{ACL_MAX, Counter};
 
-/// The name that the interface with this index has now; `None` if there is no
-/// such interface in this network namespace.
+/// The current name of the interface with this index; `None` if there is none in this
+/// network namespace.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn all() -> std::io::Result<Vec<Named>> {
     Ok(netlink::interfaces()?.into_iter().map(named).collect())
 }
 
-/// An interface, by all that it is called.
+/// An interface and all of its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Index in this network namespace.
@@ -82,7 +82,7 @@ impl Named {
         std::iter::once(&self.name).chain(&self.alt_names)
     }
 
-    /// Whether it is called so.
+    /// Whether this is one of its names.
     pub fn is_called(&self, name: &str) -> bool {
         self.names().any(|own| own == name)
     }

@@ -1,4 +1,4 @@
-//! What this process may do: locked memory and capabilities.
+//! Limits and privileges of this process: locked memory and capabilities.
 
 use std::{fs, io};
 
@@ -11,14 +11,14 @@ use super::sys;
      LimitMEMLOCK=infinity for the service"
 )]
 pub struct MemlockError {
-    /// The limit in force.
+    /// The current limit.
     pub bytes: u64,
-    /// The kernel's answer.
+    /// The kernel's error.
     pub source: io::Error,
 }
 
-/// Makes locked memory unlimited, for UMEM, and on kernels before 5.11 for
-/// maps. Processes with CAP_IPC_LOCK can do without.
+/// Makes locked memory unlimited, for UMEM and, on kernels before 5.11, for maps. Not
+/// needed with CAP_IPC_LOCK.
 pub fn raise_memlock() -> Result<(), MemlockError> {
     let (soft, hard) = sys::memlock().map_err(|source| MemlockError { bytes: 0, source })?;
     if soft == libc::RLIM_INFINITY && hard == libc::RLIM_INFINITY {
@@ -27,8 +27,8 @@ pub fn raise_memlock() -> Result<(), MemlockError> {
     sys::unlimit_memlock().map_err(|source| MemlockError { bytes: soft, source })
 }
 
-/// What xblade needs: each row one name for the operator, and the capability
-/// numbers of which any one will do.
+/// The required capabilities: the name for the operator, and the capability numbers, any
+/// one of which is sufficient.
 const NEEDED: [(&str, &[u32]); 4] = [
     ("CAP_NET_ADMIN", &[12]),
     ("CAP_NET_RAW", &[13]),
@@ -37,7 +37,7 @@ const NEEDED: [(&str, &[u32]); 4] = [
 ];
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Names of the capabilities that xblade needs and this thread lacks.
+/// The names of the required capabilities that this thread lacks.
 pub fn missing_capabilities() -> io::Result<Vec<&'static str>> {
     let status = fs::read_to_string("/proc/thread-self/status")?;
     let effective = effective(&status).ok_or(io::ErrorKind::InvalidData)?;
@@ -54,7 +54,7 @@ fn missing(effective: u64) -> Vec<&'static str> {
     NEEDED.iter().filter(|(_, any)| lacks(any)).map(|(name, _)| *name).collect()
 }
 
-/// Major and minor number of the kernel that runs; zeros if it does not tell.
+/// The major and minor version of the running kernel; zeros if unknown.
 pub fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));

@@ -1,16 +1,16 @@
-//! Sockets of other processes of this host: those that take AoE frames, as vblade has
-//! one, and where an xblade can be asked.
+//! Sockets of other processes on this host: packet sockets that receive AoE frames, as
+//! vblade's does, and the control sockets of other xblades.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::processes;
 
-/// The protocol, as `/proc/net/packet` writes it.
+/// The protocol as written in `/proc/net/packet`.
 const AOE: &str = "88a2";
 
-/// Id and name of each process that has a packet socket for AoE on the interface
-/// with this index, or on all; nobody, if the kernel does not tell.
+/// The id and name of each process with a packet socket for AoE on the interface with this
+/// index, or on all interfaces. Empty if the kernel does not report them.
 pub fn listeners(interface: u32) -> Vec<(u32, String)> {
     let text = fs::read_to_string("/proc/thread-self/net/packet").unwrap_or_default();
     let sockets: Vec<PathBuf> =
@@ -21,8 +21,8 @@ pub fn listeners(interface: u32) -> Vec<(u32, String)> {
     processes::with("fd", |fd| fs::read_link(fd).is_ok_and(|to| sockets.contains(&to)))
 }
 
-/// The unix sockets that a process listens on, by the whole paths that they were bound
-/// to; none, if the kernel does not tell.
+/// The unix sockets on which a process listens, by the absolute paths to which they were
+/// bound. Empty if the kernel does not report them.
 pub fn unix_listeners(pid: u32) -> Vec<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -35,7 +35,8 @@ pub fn unix_listeners(pid: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Inode and path, if the socket listens: `Num RefCount Protocol Flags Type St Inode Path`.
+/// The inode and path of a listening socket, from a line `Num RefCount Protocol Flags Type
+/// St Inode Path`.
 fn listening(line: &str) -> Option<(u64, &str)> {
     const ACCEPTS: u32 = 0x1_0000;
     let path = line.get(line.find('/')?..)?;
@@ -45,7 +46,7 @@ fn listening(line: &str) -> Option<(u64, &str)> {
     Some((inode.parse().ok()?, path)).filter(|_| listens)
 }
 
-/// The inodes of the sockets: `sk RefCnt Type Proto Iface R Rmem User Inode`.
+/// The inodes of the sockets, from lines `sk RefCnt Type Proto Iface R Rmem User Inode`.
 fn sockets(text: &str, interface: u32) -> Vec<u64> {
     let inode = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! The maps through which user space steers the XDP program and reads it.
+//! The BPF maps through which user space controls the XDP program and reads its counters.
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -15,7 +15,7 @@ pub enum MapError {
     /// The access list is longer than its map.
     #[error("the access list has {0} addresses, the most is {ACL_MAX}: shorten it")]
     AclTooLong(usize),
-    /// The object lacks the map, or it has another shape: a build fault.
+    /// The object lacks the map, or it has the wrong type: a build error.
     #[error("the XDP program has no usable map `{0}`: rebuild xblade")]
     Missing(&'static str),
     /// The kernel refused.
@@ -23,7 +23,7 @@ pub enum MapError {
     Kernel {
         /// The map.
         map: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: Box<aya::maps::MapError>,
     },
 }
@@ -52,7 +52,7 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// Takes them out of the loaded object.
+    /// Takes the maps out of the loaded object.
     pub(super) fn take(ebpf: &mut Ebpf, workers: u8) -> Result<Self, MapError> {
         Ok(Self {
             lanes: take(ebpf, LANES)?,
@@ -114,8 +114,8 @@ impl Maps {
         self.settings.set(0, settings.to_bytes(), 0).map_err(kernel(SETTINGS))
     }
 
-    /// Replaces the access list. Off: the flag goes first. On: the flag goes last, and addresses that
-    /// leave make room for those that come.
+    /// Replaces the access list. To disable it, the flag is cleared first. To enable it,
+    /// the flag is set last, after old addresses were removed to make room for new ones.
     pub(super) fn set_acl(&mut self, settings: &mut Settings, acl: &[[u8; 6]]) -> Result<(), MapError> {
         if acl.len() > ACL_MAX {
             return Err(MapError::AclTooLong(acl.len()));

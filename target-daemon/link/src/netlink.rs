@@ -1,14 +1,14 @@
-//! The interfaces of the current network namespace, from NETLINK_ROUTE. Not
-//! from `/sys`, which may show those of another namespace.
+//! Lists the interfaces of the current network namespace through NETLINK_ROUTE. Not from
+//! `/sys`, which may show those of another namespace.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use super::sys;
 
-/// The kernel answers from memory; longer than this is a fault.
+/// The kernel replies from memory; a longer wait is an error.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// The kernel fills at most this much of one read.
+/// The most that the kernel returns in one read.
 const READ_MAX: usize = 32 * 1024;
 
 const HEADER: usize = 16; // struct nlmsghdr
@@ -35,7 +35,7 @@ const IFLA_ALT_IFNAME: u16 = 53; // in IFLA_PROP_LIST
 /// The upper bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
 
-/// One interface, as RTM_GETLINK tells it.
+/// One interface, as reported by RTM_GETLINK.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     pub name: String,
@@ -44,27 +44,27 @@ pub struct Interface {
     pub kind: u16,
     /// IFF_*.
     pub flags: u32,
-    /// Hardware address; 6 bytes on Ethernet.
+    /// The hardware address; 6 bytes on Ethernet.
     pub address: Vec<u8>,
     pub mtu: u32,
-    /// Queues that the interface was made with, at least those in use.
+    /// The queues with which the interface was created, at least those in use.
     pub rx_queues: u32,
     /// Its alternative names.
     pub alt_names: Vec<String>,
-    /// Index of the bridge, bond or the like that it is a port of; 0: none.
+    /// The index of its bridge, bond or similar master; 0 if none.
     pub master: u32,
-    /// Index of the interface that it is made on, as a VLAN is, in this network
-    /// namespace; 0: none.
+    /// The index of the interface on which it was created, as for a VLAN, in this network
+    /// namespace; 0 if none.
     pub lower: u32,
 }
 
 impl Interface {
-    /// Whether it is called so, by its name or by another one.
+    /// Whether this is its name or one of its alternative names.
     pub fn is_called(&self, name: &str) -> bool {
         self.name == name || self.alt_names.iter().any(|other| other == name)
     }
 
-    /// Whether it lies on `lower`, next above it.
+    /// Whether it lies directly on `lower`.
     pub fn lies_on(&self, lower: &Self) -> bool {
         self.index != lower.index && (self.lower == lower.index || lower.master == self.index)
     }
@@ -95,7 +95,7 @@ fn request() -> Vec<u8> {
     bytes
 }
 
-/// Adds the interfaces of one read; true after the last.
+/// Adds the interfaces of one read. Returns true after the last.
 fn gather(mut bytes: &[u8], found: &mut Vec<Interface>) -> io::Result<bool> {
     while let (Some(len), Some(kind)) = (u32_at(bytes, 0), u16_at(bytes, 4)) {
         let Some(body) = bytes.get(HEADER..len as usize) else {
@@ -132,7 +132,7 @@ fn interface(body: &[u8]) -> Option<Interface> {
             IFLA_MASTER => interface.master = u32_at(value, 0)?,
             IFLA_NUM_RX_QUEUES => interface.rx_queues = u32_at(value, 0)?,
             IFLA_LINK_NETNSID => is_elsewhere = true,
-            // The other end of a pair is not below it.
+            // The other end of a veth pair is not below it.
             IFLA_LINKINFO => {
                 is_elsewhere |=
                     attributes(value).any(|(kind, value)| kind == IFLA_INFO_KIND && text(value) == "veth");
@@ -150,7 +150,7 @@ fn interface(body: &[u8]) -> Option<Interface> {
     Some(interface)
 }
 
-/// Kind and value of each attribute.
+/// The kind and value of each attribute.
 fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let (len, kind) = (usize::from(u16_at(rest, 0)?), u16_at(rest, 2)?);

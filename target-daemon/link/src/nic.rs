@@ -1,22 +1,22 @@
-//! Settings of a NIC that decide whether frames are lost or late.
+//! NIC settings that determine whether frames are lost or late.
 
 use super::sys;
 
-/// What `ethtool -g`, `-c` and `-a` print. Each is `None` where the driver has
-/// no such setting.
+/// The output of `ethtool -g`, `-c` and `-a`. Each is `None` if the driver has no such
+/// setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nic {
-    /// Entries of the receive ring, and the most that it can have.
+    /// The entries of the receive ring, and the maximum.
     pub rx_ring: Option<(u32, u32)>,
-    /// An interrupt for received frames waits for so many microseconds or so
-    /// many frames, and whether the NIC adapts that.
+    /// A receive interrupt is delayed by up to this many microseconds or this many frames;
+    /// the flag tells whether the NIC adapts these.
     pub rx_coalesce: Option<(u32, u32, bool)>,
-    /// Pause frames are obeyed, and sent.
+    /// Whether pause frames are obeyed, and whether they are sent.
     pub pause: Option<(bool, bool)>,
 }
 
 impl Nic {
-    /// Those of this interface, in the network namespace of this thread.
+    /// Reads the settings of this interface, in the network namespace of this thread.
     pub fn read(name: &str) -> Self {
         Self {
             rx_ring: sys::rx_ring(name).ok().filter(|(_, most)| *most > 0),

@@ -1,4 +1,4 @@
-//! Who already runs an XDP program on an interface, and how to get it off.
+//! An XDP program that is already attached to an interface, and how to remove it.
 
 use std::fmt;
 use std::fs;
@@ -10,30 +10,30 @@ use xblade_ebpf::PROGRAM;
 use super::facts::XdpMode;
 use super::processes;
 
-/// An XDP program that was on an interface before us. `Display` is one line:
-/// what it is, who holds it, how to remove it.
+/// A foreign XDP program on an interface. `Display` prints one line: what it is, which
+/// processes hold it, and how to remove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupant {
     /// The interface.
     pub interface: String,
-    /// Where it runs.
+    /// Its XDP mode.
     pub mode: XdpMode,
-    /// The kernel's id of the program.
+    /// The kernel's program id.
     pub id: u32,
-    /// Its name; None without CAP_SYS_ADMIN, which asking takes.
+    /// Its name; `None` without CAP_SYS_ADMIN, which the query needs.
     pub name: Option<String>,
-    /// Ids of the bpf_links that hold it on an interface: `ip link` cannot
-    /// remove it then. Empty without CAP_SYS_ADMIN.
+    /// The ids of the bpf_links that attach it; with one, `ip link` cannot remove it. Empty
+    /// without CAP_SYS_ADMIN.
     pub links: Vec<u32>,
-    /// Processes that hold it open: id and command. Empty when pinned, when
-    /// attached without a link, or without the privilege to look.
+    /// The processes that hold it open, by id and command. Empty if it is pinned, attached
+    /// without a link, or not visible to this process.
     pub holders: Vec<(u32, String)>,
-    /// What to do rather than to remove it, from whoever knows.
+    /// An alternative to removing it, supplied by the caller.
     pub advice: Option<String>,
 }
 
 impl Occupant {
-    /// Finds out about program `id`. Whatever cannot be learnt stays out.
+    /// Collects the details of program `id`. What cannot be determined stays empty.
     pub fn of(interface: &str, mode: XdpMode, id: u32) -> Self {
         Self {
             interface: interface.to_owned(),
@@ -50,20 +50,21 @@ impl Occupant {
     pub fn is_xblade(&self) -> bool {
         match &self.name {
             Some(name) => name == PROGRAM,
-            // aya names programs where it may try that with one for a tracepoint, which
-            // takes CAP_PERFMON: the service has not got it.
+            // aya sets program names only if it can test that with a tracepoint program,
+            // which needs CAP_PERFMON, and the service does not have it.
             None => self.holders.iter().any(|(_, command)| command.starts_with(PROGRAM)),
         }
     }
 
-    /// What the operator can do about it.
+    /// The remedy for the operator.
     fn remedy(&self) -> String {
         let stop = self.holders.first().map(|(pid, _)| format!("stop process {pid}"));
-        // It removes its program itself.
+        // That process removes its program itself.
         if let Some(stop) = stop.as_ref().filter(|_| self.is_xblade()) {
             return stop.clone();
         }
-        // Without a name we may not look at programs, nor then at links.
+        // Without a name this process may not query programs, and then it may not query
+        // links either.
         if self.name.is_none() && self.links.is_empty() {
             let look = format!("`bpftool prog show id {}`, as root, tells what it is", self.id);
             return stop
@@ -124,7 +125,7 @@ fn holders_of(id: u32) -> Vec<(u32, String)> {
     processes::with("fdinfo", |fd| fs::read_to_string(fd).is_ok_and(|info| mentions(&info, id)))
 }
 
-/// Whether an fdinfo text names program `id`.
+/// Whether an fdinfo text refers to program `id`.
 fn mentions(info: &str, id: u32) -> bool {
     info.lines().filter_map(|line| line.strip_prefix("prog_id:")).any(|value| value.trim().parse() == Ok(id))
 }

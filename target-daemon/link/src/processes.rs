@@ -1,10 +1,10 @@
-//! Processes of this host, as `/proc` shows them: who holds what.
+//! Finds processes of this host in `/proc` by what they hold open.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// Id and name of each process with an entry in this folder of `/proc/PID` that
-/// fits. A process that cannot be seen stays out.
+/// The id and name of each process that has a matching entry in this directory of
+/// `/proc/PID`. Processes that are not visible are left out.
 pub fn with(folder: &str, fits: impl Fn(PathBuf) -> bool) -> Vec<(u32, String)> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -1,4 +1,4 @@
-//! The XDP program on one interface: load, attach, steer, count, detach.
+//! The XDP program on one interface: load, attach, configure, count, detach.
 
 use std::fmt;
 use std::os::fd::AsRawFd;
@@ -19,22 +19,22 @@ use super::sys;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// Where the operator wants the program to run.
+/// The XDP mode requested by the operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Native, or generic where the driver refuses.
+    /// Native, or generic if the driver refuses.
     #[default]
     Auto,
     /// In the driver or not at all.
     Native,
-    /// In the network stack, whatever the driver can.
+    /// In the network stack, whatever the driver supports.
     Generic,
 }
 
-/// The program on an interface. Dropping it detaches; so does the end of the
-/// process, however it comes, because the kernel then closes the link.
+/// The program on an interface. Dropping it detaches the program. So does the end of the
+/// process for any reason, because the kernel then closes the link.
 pub struct Program {
-    // First, so that no frame meets a map that is going away.
+    // Dropped first, so that no frame meets a map that is being closed.
     _link: FdLink,
     maps: Maps,
     settings: Settings,
@@ -43,11 +43,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Loads the program for the interface of `facts` and attaches it. An empty
-    /// `acl` admits every source. Frames go to the stack until
-    /// [`Self::register`] names a socket for their queue.
+    /// Loads the program for the interface of `facts` and attaches it. An empty `acl`
+    /// admits every source. Frames go to the stack until [`Self::register`] sets a socket
+    /// for their queue.
     ///
-    /// Never replaces a program that is there.
+    /// Never replaces an attached program.
     ///
     /// # Errors
     ///
@@ -56,8 +56,8 @@ impl Program {
         Self::attach_for(facts, mode, acl, 0)
     }
 
-    /// As [`Self::attach`], for queues on which each of so many workers may have
-    /// a socket of its own: [`Self::register_for`] and [`Self::set_owners`].
+    /// As [`Self::attach`], for queues on which each of `workers` workers may have its own
+    /// socket: [`Self::register_for`] and [`Self::set_owners`].
     ///
     /// # Errors
     ///
@@ -76,31 +76,30 @@ impl Program {
         Ok(Self { _link: link, maps, settings, mode, native_refusal })
     }
 
-    /// Frames of `queue` go to `socket` from now on: an AF_XDP socket that is
-    /// bound to that queue of this interface. The kernel takes it out again
-    /// when the socket closes.
+    /// Sends the frames of `queue` to `socket` from now on: an AF_XDP socket bound to that
+    /// queue of this interface. The kernel removes it when the socket is closed.
     pub fn register(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
         self.maps.register(queue, socket.as_raw_fd())
     }
 
-    /// As [`Self::register`], but only frames for exports of this worker go to
-    /// `socket`; the others go to the one that was registered for all.
+    /// As [`Self::register`], but sends only frames for the exports of this worker to
+    /// `socket`; the others go to the socket that was registered for all.
     pub fn register_for(&mut self, worker: u8, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
         self.maps.register_for(worker, queue, socket.as_raw_fd())
     }
 
-    /// Says which worker owns which export; of more than fit the map, the first.
-    /// One that is not named is nobody's.
+    /// Sets the owner of each export; if they exceed the map, only the first ones. An
+    /// export that is not listed has no owner.
     pub fn set_owners(&mut self, owners: impl Iterator<Item = Owned>) -> Result<(), MapError> {
         self.maps.set_owners(owners)
     }
 
-    /// Frames of `queue` go to the stack from now on.
+    /// Sends the frames of `queue` to the stack from now on.
     pub fn unregister(&mut self, queue: u32) -> Result<(), MapError> {
         self.maps.unregister(queue)
     }
 
-    /// The interface has a new MAC address.
+    /// Sets the new MAC address of the interface.
     pub fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), MapError> {
         let settings = Settings { own: mac, ..self.settings };
         self.maps.set(&settings)?;
@@ -108,25 +107,24 @@ impl Program {
         Ok(())
     }
 
-    /// Replaces the access list; an empty one admits every source. At no
-    /// moment, and not after an error either, is a source admitted that is on
-    /// neither the old nor the new list.
+    /// Replaces the access list; an empty one admits every source. At no time, not even
+    /// after an error, is a source admitted that is on neither the old nor the new list.
     pub fn set_acl(&mut self, acl: &[[u8; 6]]) -> Result<(), MapError> {
         self.maps.set_acl(&mut self.settings, acl)
     }
 
-    /// What the program counted since it was attached, indexed by [`Counter`],
-    /// summed over CPUs.
+    /// The counters since the program was attached, indexed by [`Counter`], summed over
+    /// CPUs.
     pub fn counters(&self) -> Result<[u64; Counter::COUNT], MapError> {
         self.maps.counters()
     }
 
-    /// Where it runs: native or generic.
+    /// The mode in which it runs: native or generic.
     pub fn mode(&self) -> XdpMode {
         self.mode
     }
 
-    /// With [`Mode::Auto`] in generic mode: what the kernel said to native mode.
+    /// With [`Mode::Auto`] in generic mode: why the kernel refused native mode.
     pub fn native_refusal(&self) -> Option<&str> {
         self.native_refusal.as_deref()
     }
@@ -144,7 +142,7 @@ impl fmt::Debug for Program {
 }
 
 fn refuse_if_occupied(facts: &Facts) -> Result<(), AttachError> {
-    // Asked again: the facts may be old.
+    // Queried again: the facts may be old.
     let xdp = sys::xdp_query(facts.index)
         .map_err(|source| AttachError::Query { name: facts.name.clone(), source })?;
     match attached(xdp.programs).first() {
@@ -153,7 +151,7 @@ fn refuse_if_occupied(facts: &Facts) -> Result<(), AttachError> {
     }
 }
 
-/// Loads the object into the kernel, with room for so many lanes.
+/// Loads the object into the kernel, with room for this number of lanes.
 fn load(lanes: u32) -> Result<Ebpf, AttachError> {
     let load = || -> Result<Ebpf, EbpfError> {
         let mut ebpf = EbpfLoader::new().map_max_entries(LANES, lanes).load(OBJECT)?;
@@ -171,8 +169,8 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ProgramError> {
     program.try_into()
 }
 
-/// In the mode asked for; the third value is why it is not native though
-/// native was tried.
+/// Attaches in the requested mode. The third value is the reason if native mode was tried
+/// and refused.
 fn attach(
     ebpf: &mut Ebpf,
     facts: &Facts,
@@ -191,7 +189,7 @@ fn attach(
     }
 }
 
-/// The inner error is the kernel's refusal of this mode, in words.
+/// The inner error is the kernel's refusal of this mode, as text.
 fn attach_in(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Result<Result<FdLink, String>, AttachError> {
     let aya_mode = if mode == XdpMode::Native { AyaMode::Driver } else { AyaMode::Skb };
     let attempt = program(ebpf).and_then(|program| {
@@ -201,9 +199,9 @@ fn attach_in(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Result<Result<FdL
     match attempt {
         Ok((program, link)) => keep_link(program, link, facts, mode).map(Ok),
         Err(error) => {
-            // Somebody may have come first since we looked.
+            // Another program may have been attached since the check.
             refuse_if_occupied(facts)?;
-            // There is none on it, so it is on one that lies on it.
+            // There is none on this interface, so there is one on an interface above it.
             if exists(&error) {
                 let above = super::above(facts.index).unwrap_or_default().into_iter().next();
                 return Err(AttachError::Below { name: facts.name.clone(), above: above.map(Box::new) });
@@ -213,8 +211,8 @@ fn attach_in(ebpf: &mut Ebpf, facts: &Facts, mode: XdpMode) -> Result<Result<FdL
     }
 }
 
-/// Where bpf_link does not work, aya attaches through netlink, and a crash
-/// would leave the program behind without anybody to fill its rings: undo that.
+/// Without bpf_link support, aya attaches through netlink, and a crash would leave the
+/// program behind with no process to serve its rings. Undo that.
 fn keep_link(
     program: &mut Xdp,
     link: XdpLinkId,
@@ -234,13 +232,13 @@ fn keep_link(
     })
 }
 
-/// Whether the kernel says EEXIST.
+/// Whether the kernel returned EEXIST.
 fn exists(error: &ProgramError) -> bool {
     let ProgramError::SyscallError(error) = error else { return false };
     error.io_error.raw_os_error() == Some(libc::EEXIST)
 }
 
-/// The kernel's own words, without the name of the system call.
+/// The kernel's error text, without the name of the system call.
 fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::SyscallError(error) => error.io_error.to_string(),

@@ -1,5 +1,5 @@
-//! Interfaces that lie on others: a bridge on its ports, a VLAN on a NIC. The kernel takes
-//! no XDP program for an interface while one next above it has one.
+//! Stacked interfaces: a bridge on its ports, a VLAN on a NIC. The kernel refuses an XDP
+//! program on an interface if one directly above it has one.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use super::netlink::{self, Interface};
 use super::occupant::Occupant;
 use super::sys;
 
-/// More interfaces do not lie on each other.
+/// The deepest stack that is followed.
 const HEIGHT_MAX: u32 = 16;
 
-/// The programs of those next above the interface with this index.
+/// The programs of the interfaces directly above the one with this index.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub fn above(index: u32) -> io::Result<Vec<Occupant>> {
     Ok(uppers.filter_map(program).collect())
 }
 
-/// The places of these indexes, so that each comes before those that lie on it.
+/// The positions of these indexes in an order in which each comes before those above it.
 ///
 /// # Errors
 ///
@@ -40,7 +40,8 @@ pub fn lowest_first(indexes: &[u32]) -> io::Result<Vec<usize>> {
     Ok(places)
 }
 
-/// Which of these lies next above which: upper and lower one, by their places.
+/// The pairs of these in which one lies directly on the other: positions of the upper and
+/// lower one.
 ///
 /// # Errors
 ///
@@ -61,7 +62,7 @@ pub fn pairs(indexes: &[u32]) -> io::Result<Vec<(usize, usize)>> {
     Ok(pairs)
 }
 
-/// How many lie below it.
+/// The number of levels below it.
 fn height(all: &[Interface], index: u32, so_far: u32) -> u32 {
     let Some(upper) = all.iter().find(|one| one.index == index) else { return so_far };
     if so_far >= HEIGHT_MAX {
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn height_counts_what_lies_below() {
         let link = |index, lower, master| Interface { index, lower, master, ..Interface::default() };
-        // A bridge (9) over a VLAN (3) on a NIC (2); two that claim to lie on each other.
+        // A bridge (9) on a VLAN (3) on a NIC (2); and two that claim to lie on each other.
         let all = [link(9, 0, 0), link(3, 2, 9), link(2, 0, 0), link(20, 21, 0), link(21, 20, 0)];
         let heights: Vec<u32> = [2, 3, 9, 7].iter().map(|index| height(&all, *index, 0)).collect();
         assert_eq!(heights, [0, 1, 2, 0]);

@@ -1,5 +1,5 @@
-//! The system calls of [`super`] that std does not offer, each behind a safe
-//! function. All `unsafe` of this module tree is here.
+//! The system calls of [`super`] that std does not offer, each behind a safe function. All
+//! `unsafe` of this module tree is here.
 
 use std::fs::File;
 use std::io;
@@ -8,9 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-/// A non-blocking NETLINK_ROUTE socket that hears the multicast `groups`.
-/// Reading and writing go through [`File`]: `read(2)` and `write(2)` are all
-/// that netlink needs.
+/// A non-blocking NETLINK_ROUTE socket, subscribed to the multicast `groups`. It is a
+/// [`File`] because netlink needs only `read(2)` and `write(2)`.
 pub fn route_socket(groups: u32) -> io::Result<File> {
     let fd = socket(libc::AF_NETLINK, libc::NETLINK_ROUTE)?;
     // SAFETY: an all-zero sockaddr_nl is a valid value.
@@ -23,8 +22,8 @@ pub fn route_socket(groups: u32) -> io::Result<File> {
 
 /// A non-blocking AF_PACKET socket for frames of `ether_type` on one interface.
 pub fn packet_socket(index: u32, ether_type: u16) -> io::Result<File> {
-    // Protocol 0 hears nothing: frames of other interfaces must not slip in
-    // between socket() and bind().
+    // Protocol 0 receives nothing: no frames of other interfaces may arrive between
+    // socket() and bind().
     let fd = socket(libc::AF_PACKET, 0)?;
     // SAFETY: an all-zero sockaddr_ll is a valid value.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
@@ -39,7 +38,7 @@ fn socket(family: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointers.
     let fd = check(unsafe { libc::socket(family, kind, protocol) })?;
-    // SAFETY: the descriptor is fresh, open and owned by nobody else.
+    // SAFETY: the descriptor is fresh, open and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -52,17 +51,17 @@ fn bind<A>(fd: &OwnedFd, address: &A) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until `fd` is readable; false when `timeout` passed first.
+/// Waits until `fd` is readable. Returns false if `timeout` passed first.
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // Rounded up: a rest below one millisecond must not become a busy loop.
+    // Rounded up: a remainder below one millisecond must not become a busy loop.
     let millis = timeout.as_micros().div_ceil(1000);
     let millis = libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX);
     // SAFETY: `entry` is one pollfd, alive and exclusive for the whole call.
     Ok(check(unsafe { libc::poll(&raw mut entry, 1, millis) })? > 0)
 }
 
-/// What `ETHTOOL_GDRVINFO` tells: the driver's name.
+/// `ETHTOOL_GDRVINFO`: the driver's name.
 pub fn driver(interface: &str) -> io::Result<String> {
     let mut info = DriverInfo { command: 0x3, driver: [0; 32], rest: [0; 160] };
     ethtool(interface, &mut info)?;
@@ -70,14 +69,14 @@ pub fn driver(interface: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(name).into_owned())
 }
 
-/// What `ETHTOOL_GCHANNELS` tells: the number of RX queues in use.
+/// `ETHTOOL_GCHANNELS`: the number of RX queues in use.
 pub fn rx_channels(interface: &str) -> io::Result<u32> {
     let mut channels = Channels { command: 0x3c, ..Channels::default() };
     ethtool(interface, &mut channels)?;
     Ok(channels.rx.saturating_add(channels.combined))
 }
 
-/// What `ETHTOOL_GFLAGS` tells of `rxvlan`: whether the NIC takes tags out.
+/// `rxvlan` of `ETHTOOL_GFLAGS`: whether the NIC strips VLAN tags.
 pub fn rx_vlan_offload(interface: &str) -> io::Result<bool> {
     const RXVLAN: u32 = 1 << 8;
     let mut flags = Value { command: 0x25, data: 0 };
@@ -85,17 +84,17 @@ pub fn rx_vlan_offload(interface: &str) -> io::Result<bool> {
     Ok(flags.data & RXVLAN != 0)
 }
 
-/// `ETH_FLAG_NTUPLE`: rules that send frames to queues are switched on.
+/// `ETH_FLAG_NTUPLE`: rules that send frames to queues are enabled.
 const NTUPLE: u32 = 1 << 27;
 
-/// What `ETHTOOL_GFLAGS` tells of `ntuple`.
+/// `ntuple` of `ETHTOOL_GFLAGS`.
 pub fn ntuple(interface: &str) -> io::Result<bool> {
     let mut flags = Value { command: 0x25, data: 0 };
     ethtool(interface, &mut flags)?;
     Ok(flags.data & NTUPLE != 0)
 }
 
-/// Switches `ntuple` by `ETHTOOL_SFLAGS`, which takes all flags at once.
+/// Sets `ntuple` by `ETHTOOL_SFLAGS`, which sets all flags at once.
 pub fn set_ntuple(interface: &str, on: bool) -> io::Result<()> {
     let mut flags = Value { command: 0x25, data: 0 };
     ethtool(interface, &mut flags)?;
@@ -104,8 +103,8 @@ pub fn set_ntuple(interface: &str, on: bool) -> io::Result<()> {
     ethtool(interface, &mut flags)
 }
 
-/// What `ETHTOOL_GRXCLSRLCNT` tells: the number of rules, and whether the
-/// driver chooses where a new one goes.
+/// `ETHTOOL_GRXCLSRLCNT`: the number of rules, and whether the driver chooses the location
+/// of a new one.
 pub fn rule_count(interface: &str) -> io::Result<(u32, bool)> {
     const CHOOSES: u64 = 1 << 31; // RX_CLS_LOC_SPECIAL
     let mut rules = RxRules::<1>::asking(0x2e);
@@ -113,12 +112,10 @@ pub fn rule_count(interface: &str) -> io::Result<(u32, bool)> {
     Ok((rules.count, rules.data & CHOOSES != 0))
 }
 
-/// Most rules that [`rule_locations`] has room for: more than any NIC holds
-/// beside what it is made for.
+/// The most rules that [`rule_locations`] has room for: more than any ordinary NIC holds.
 const LOCATIONS_MAX: usize = 16 * 1024;
 
-/// What `ETHTOOL_GRXCLSRLALL` tells: where the rules are, and the number of
-/// places.
+/// `ETHTOOL_GRXCLSRLALL`: the locations of all rules, and the number of locations.
 pub fn rule_locations(interface: &str) -> io::Result<(Vec<u32>, u64)> {
     let mut rules = Box::new(RxRules::<LOCATIONS_MAX>::asking(0x30));
     rules.count = LOCATIONS_MAX as u32; // how many it may write
@@ -127,7 +124,7 @@ pub fn rule_locations(interface: &str) -> io::Result<(Vec<u32>, u64)> {
     Ok((found.collect(), rules.data))
 }
 
-/// What `ETHTOOL_GRXCLSRULE` tells of the rule at `location`.
+/// `ETHTOOL_GRXCLSRULE`: the rule at `location`.
 pub fn rule_at(interface: &str, location: u32) -> io::Result<FlowSpec> {
     let mut rules = RxRules::<1>::asking(0x2f);
     rules.spec.location = location;
@@ -135,7 +132,7 @@ pub fn rule_at(interface: &str, location: u32) -> io::Result<FlowSpec> {
     Ok(rules.spec)
 }
 
-/// Adds a rule by `ETHTOOL_SRXCLSRLINS`; returns where it is.
+/// `ETHTOOL_SRXCLSRLINS`: adds a rule. Returns its location.
 pub fn insert_rule(interface: &str, spec: FlowSpec) -> io::Result<u32> {
     let mut rules = RxRules::<1>::asking(0x32);
     rules.spec = spec;
@@ -143,30 +140,29 @@ pub fn insert_rule(interface: &str, spec: FlowSpec) -> io::Result<u32> {
     Ok(rules.spec.location)
 }
 
-/// Takes the rule at `location` away by `ETHTOOL_SRXCLSRLDEL`.
+/// `ETHTOOL_SRXCLSRLDEL`: removes the rule at `location`.
 pub fn delete_rule(interface: &str, location: u32) -> io::Result<()> {
     let mut rules = RxRules::<1>::asking(0x31);
     rules.spec.location = location;
     ethtool(interface, &mut rules)
 }
 
-/// What `ETHTOOL_GRINGPARAM` tells: entries of the receive ring, and the most
-/// that the NIC can have.
+/// `ETHTOOL_GRINGPARAM`: the entries of the receive ring, and the maximum of the NIC.
 pub fn rx_ring(interface: &str) -> io::Result<(u32, u32)> {
     let mut words = Words::<9>::asking(0x10);
     ethtool(interface, &mut words)?;
     Ok((words.rest[4], words.rest[0]))
 }
 
-/// What `ETHTOOL_GCOALESCE` tells of receiving: microseconds and frames that an
-/// interrupt may wait for, and whether the NIC adapts them.
+/// `ETHTOOL_GCOALESCE` for receiving: the microseconds and frames by which an interrupt may
+/// be delayed, and whether the NIC adapts them.
 pub fn rx_coalesce(interface: &str) -> io::Result<(u32, u32, bool)> {
     let mut words = Words::<23>::asking(0x0e);
     ethtool(interface, &mut words)?;
     Ok((words.rest[0], words.rest[1], words.rest[9] != 0))
 }
 
-/// What `ETHTOOL_GPAUSEPARAM` tells: pause frames are obeyed, and sent.
+/// `ETHTOOL_GPAUSEPARAM`: whether pause frames are obeyed, and whether they are sent.
 pub fn pause(interface: &str) -> io::Result<(bool, bool)> {
     let mut words = Words::<4>::asking(0x12);
     ethtool(interface, &mut words)?;
@@ -208,11 +204,11 @@ struct Value {
     data: u32,
 }
 
-/// A structure of `N` 32-bit integers, of which the first is the command.
+/// A structure of `N` 32-bit integers, the first of which is the command.
 #[repr(C)]
 struct Words<const N: usize> {
     command: u32,
-    /// One word too many, which the kernel does not know of.
+    /// One extra word, which the kernel does not use.
     rest: [u32; N],
 }
 
@@ -228,18 +224,18 @@ impl<const N: usize> Words<N> {
 pub struct FlowSpec {
     /// `*_FLOW`, with flags.
     pub flow_type: u32,
-    /// Header fields and those of its extension.
+    /// Header fields, and those of the extension.
     pub value: [u8; 72],
-    /// The bits of `value` that count.
+    /// The bits of `value` that are matched.
     pub mask: [u8; 72],
     /// The queue; all ones: drop.
     pub cookie: u64,
-    /// Where in the table.
+    /// The location in the table.
     pub location: u32,
 }
 
 impl FlowSpec {
-    /// No rule at all.
+    /// An empty rule.
     pub const NONE: Self = Self { flow_type: 0, value: [0; 72], mask: [0; 72], cookie: 0, location: 0 };
 }
 
@@ -260,12 +256,11 @@ impl<const N: usize> RxRules<N> {
     }
 }
 
-// SAFETY: whatever command is used with it has a structure of as many integers
-// as `N` says, and there is room for one more.
+// SAFETY: every command used with it has a structure of exactly `N` integers, and there is
+// room for one more.
 unsafe impl<const N: usize> Ethtool for Words<N> {}
-// SAFETY: ethtool_rxnfc is 192 bytes of integers, what its end is padded with
-// included; the kernel writes no more locations behind it than `count`, which
-// is 0, or `N`.
+// SAFETY: ethtool_rxnfc is 192 bytes of integers, including the padding at its end; the
+// kernel writes no more locations after it than `count`, which is 0 or `N`.
 unsafe impl<const N: usize> Ethtool for RxRules<N> {}
 // SAFETY: ethtool_drvinfo is 196 bytes, all of them integers or characters.
 unsafe impl Ethtool for DriverInfo {}
@@ -278,7 +273,7 @@ const _: () = assert!(size_of::<DriverInfo>() == 196 && size_of::<Channels>() ==
 const _: () = assert!(size_of::<FlowSpec>() == 168 && size_of::<RxRules<1>>() == 192);
 
 fn ethtool<E: Ethtool>(interface: &str, argument: &mut E) -> io::Result<()> {
-    // Any socket of the current network namespace serves.
+    // Any socket of the current network namespace will do.
     let socket = UnixDatagram::unbound()?;
     // SAFETY: an all-zero ifreq is a valid value.
     let mut request: libc::ifreq = unsafe { zeroed() };
@@ -291,32 +286,31 @@ fn ethtool<E: Ethtool>(interface: &str, argument: &mut E) -> io::Result<()> {
     }
     request.ifr_ifru.ifru_data = std::ptr::from_mut(argument).cast();
     let request = &raw mut request;
-    // SAFETY: `request` is a whole ifreq with a terminated name; its data
-    // pointer leads to an `E`, which by the trait's contract is what the
-    // kernel reads and writes. Both outlive the call.
+    // SAFETY: `request` is a whole ifreq with a terminated name; its data pointer leads to
+    // an `E`, which by the trait's contract is what the kernel reads and writes. Both
+    // outlive the call.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, request) })?;
     Ok(())
 }
 
-/// What `bpf_xdp_query` tells of an interface.
+/// The result of `bpf_xdp_query` for an interface.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct XdpQuery {
     /// Program ids: native, generic, offloaded; 0 for none.
     pub programs: [u32; 3],
-    /// `NETDEV_XDP_ACT_*`; 0 also when the kernel does not tell.
+    /// `NETDEV_XDP_ACT_*`; also 0 if the kernel does not report them.
     pub features: u64,
-    /// Most fragments of a zero-copy frame; 0 when the kernel does not tell.
+    /// The most fragments of a zero-copy frame; 0 if the kernel does not report it.
     pub zero_copy_segments: u32,
 }
 
-/// Asks the kernel which programs an interface runs, and which XDP features
-/// its driver has.
+/// Queries which programs an interface runs, and the XDP features of its driver.
 pub fn xdp_query(index: u32) -> io::Result<XdpQuery> {
     let mut answer = libbpf_sys::bpf_xdp_query_opts {
         sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as _,
         ..Default::default()
     };
-    // SAFETY: `answer` is whole, says its own size, and outlives the call.
+    // SAFETY: `answer` is whole, contains its own size, and outlives the call.
     let code = unsafe { libbpf_sys::bpf_xdp_query(index.cast_signed(), 0, &raw mut answer) };
     if code < 0 {
         return Err(io::Error::from_raw_os_error(-code));
@@ -328,10 +322,10 @@ pub fn xdp_query(index: u32) -> io::Result<XdpQuery> {
     })
 }
 
-/// Takes any XDP program off an interface, as `ip link set xdp off` does.
+/// Detaches any XDP program from an interface, as `ip link set xdp off` does.
 pub fn xdp_detach(index: u32, flags: u32) -> io::Result<()> {
     let no_options = std::ptr::null();
-    // SAFETY: no pointers but the options, which may be null.
+    // SAFETY: no pointers except the options, which may be null.
     let code = unsafe { libbpf_sys::bpf_xdp_detach(index.cast_signed(), flags, no_options) };
     if code < 0 { Err(io::Error::from_raw_os_error(-code)) } else { Ok(()) }
 }
@@ -352,7 +346,7 @@ pub fn unlimit_memlock() -> io::Result<()> {
     Ok(())
 }
 
-/// Reads once from a non-blocking descriptor; None when it has nothing.
+/// Reads once from a non-blocking descriptor. `None` if nothing is available.
 pub fn read_ready(mut file: &File, into: &mut [u8]) -> io::Result<Option<usize>> {
     use std::io::Read as _;
     loop {
@@ -365,7 +359,7 @@ pub fn read_ready(mut file: &File, into: &mut [u8]) -> io::Result<Option<usize>>
     }
 }
 
-/// [`read_ready`], but waits up to `timeout` for something to come.
+/// [`read_ready`], but waits up to `timeout` for data.
 pub fn read_within(file: &File, into: &mut [u8], timeout: Duration) -> io::Result<Option<usize>> {
     let deadline = std::time::Instant::now() + timeout;
     loop {

@@ -1,9 +1,9 @@
-//! A disk in memory, for simulations: calls take time and overtake each other,
-//! fail, come up short and hang, all by a seed; what is not stable is lost in a
-//! crash, in part or as a whole.
+//! A simulated disk in memory: calls take time, overtake each other, fail, come up short
+//! and hang, all drawn from a seed. Data that is not stable is lost in a crash, in part or
+//! completely.
 //!
-//! It is a handle: a store owns a [`SimKernel`] of it, the test keeps the disk.
-//! Time is what the test says it is ([`SimDisk::advance`]).
+//! It is a handle: a store owns a [`SimEngine`] of it, the test keeps the disk. The test
+//! controls the time ([`SimDisk::advance`]).
 
 mod cache;
 mod calls;
@@ -18,37 +18,37 @@ use chance::Chance;
 use xblade_store::disk::{IoEngine, IoRequest, IoResult, QueueFull};
 use xblade_store::{MemRegion, SECTOR_BYTES};
 
-/// How a disk behaves. Rates are in 10,000 calls that the fault can hit.
+/// How a disk behaves. Rates are per 10,000 calls that the fault can affect.
 #[derive(Clone, Copy, Debug)]
 pub struct SimConfig {
-    /// It reads and writes whole blocks of so many bytes.
+    /// The block size of reads and writes.
     pub block_bytes: u32,
-    /// Shortest and longest time of a call.
+    /// The shortest and longest duration of a call.
     pub latency_ns: (u64, u64),
     /// Calls that take ten times as long.
     pub late: u32,
     /// Calls that take 100 to 800 ms.
     pub slow: u32,
-    /// Calls that end when [`SimDisk::release_stuck`] is called.
+    /// Calls that do not end until [`SimDisk::release_stuck`] is called.
     pub stuck: u32,
     /// Reads that fail with EIO.
     pub read_errors: u32,
     /// Writes that fail with EIO; any of their sectors may have been written.
     pub write_errors: u32,
-    /// Syncs that fail with EIO. What they should have made stable never
-    /// becomes so, whatever later ones say.
+    /// Syncs that fail with EIO. The data that they covered never becomes stable, whatever
+    /// later syncs report.
     pub sync_errors: u32,
-    /// Writes that fail with ENOSPC, and change nothing.
+    /// Writes that fail with ENOSPC and change nothing.
     pub no_space: u32,
-    /// Reads and writes of several blocks that move some of them only.
+    /// Reads and writes of several blocks that move only some of them.
     pub short: u32,
-    /// Reads and writes that fail with EAGAIN, and change nothing.
+    /// Reads and writes that fail with EAGAIN and change nothing.
     pub again: u32,
 }
 
-/// What has happened on a disk.
+/// Counts of events on a disk.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[allow(missing_docs, reason = "they are those of `Habits`")]
+#[allow(missing_docs, reason = "they are those of `SimConfig`")]
 pub struct SimStats {
     pub reads: u64,
     pub writes: u64,
@@ -64,26 +64,26 @@ pub struct SimStats {
     pub short_reads: u64,
     pub short_writes: u64,
     pub again: u64,
-    /// Calls refused with EINVAL: unaligned ones.
+    /// Calls refused with EINVAL because they were unaligned.
     pub refused: u64,
-    /// Sectors that a crash took back.
+    /// Sectors reverted by a crash.
     pub sectors_lost: u64,
-    /// Writes of which a crash left some sectors and took others.
+    /// Writes of which a crash kept some sectors and reverted others.
     pub torn: u64,
 }
 
 impl SimStats {
-    /// Faults that somebody has to hear of.
+    /// Faults that must be reported.
     pub fn errors(&self) -> u64 {
         self.read_errors + self.write_errors + self.sync_errors + self.no_space
     }
 }
 
-/// A disk in memory.
+/// A simulated disk in memory.
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<State>>);
 
-/// One opening of a [`SimDisk`]. After a crash, whatever it asks fails.
+/// One opening of a [`SimDisk`]. After a crash, all of its calls fail.
 #[derive(Debug)]
 pub struct SimEngine {
     disk: SimDisk,
@@ -91,7 +91,7 @@ pub struct SimEngine {
 }
 
 impl SimDisk {
-    /// A disk of so many bytes, all zero.
+    /// A disk of this size, all zero.
     pub fn new(seed: u64, bytes: u64, config: SimConfig) -> Self {
         Self(Arc::new(Mutex::new(State::new(Cache::new(bytes as usize), Chance::new(seed), config))))
     }
@@ -105,13 +105,13 @@ impl SimDisk {
         SimEngine { disk: self.clone(), opening: self.state().opening }
     }
 
-    /// It is this late now.
+    /// Advances the time to `now_ns`.
     pub fn advance(&self, now_ns: u64) {
         self.state().advance(now_ns);
     }
 
-    /// When the next call ends, if nothing more is asked: then the store has
-    /// something to harvest. At once, if it has already.
+    /// When the next call ends if no more are pushed, so that the store has a result to
+    /// collect. Now, if it already has one.
     pub fn next_due_ns(&self) -> Option<u64> {
         let state = self.state();
         if !state.done.is_empty() {
@@ -132,15 +132,15 @@ impl SimDisk {
         state.advance(now_ns);
     }
 
-    /// No fault from now on.
+    /// Injects no more faults.
     pub fn heal(&self) {
         let mut state = self.state();
         let SimConfig { block_bytes, latency_ns, .. } = state.config;
         state.config = SimConfig { block_bytes, latency_ns, ..SimConfig::GOOD };
     }
 
-    /// The power fails. What was under way has happened in part; each sector
-    /// that was not stable holds the last stable bytes or any written since.
+    /// Simulates a power failure. Calls in flight have happened in part; each sector that
+    /// was not stable holds the last stable bytes or any written since.
     pub fn crash(&self) {
         let mut state = self.state();
         state.end_calls();
@@ -148,46 +148,46 @@ impl SimDisk {
         cache.crash(chance, happened);
     }
 
-    /// The process that has it open is killed. What was under way has happened
-    /// in part, and what was written stays where it is.
+    /// Kills the process that has it open. Calls in flight have happened in part, and
+    /// written data stays.
     pub fn kill(&self) {
         self.state().end_calls();
     }
 
-    /// It has so many bytes now: what is cut off is gone, what is new is zero. Nothing may
-    /// be under way there.
+    /// Changes the size: bytes beyond the new end are lost, new bytes are zero. No call may
+    /// be in flight there.
     pub fn resize(&self, bytes: u64) {
         self.state().cache.resize(bytes as usize);
     }
 
-    /// What a read would find now.
+    /// The bytes that a read would return now.
     pub fn bytes(&self) -> Vec<u8> {
         self.state().cache.visible().to_vec()
     }
 
-    /// Whether these bytes were ever on stable storage there.
+    /// Whether these bytes were ever on stable storage in this sector.
     pub fn was_stable(&self, sector: u64, bytes: &[u8]) -> bool {
         self.state().cache.was_stable(sector, bytes)
     }
 
-    /// How often these bytes were written there.
+    /// How often these bytes were written to this sector.
     pub fn times_written(&self, sector: u64, bytes: &[u8]) -> u32 {
         self.state().cache.times_written(sector, bytes)
     }
 
-    /// Whether the store that has it open was told of a sync that failed.
+    /// Whether a failed sync was reported to the store that has it open.
     pub fn sync_failed(&self) -> bool {
         self.state().sync_failed
     }
 
-    /// What has happened so far.
+    /// The counts so far.
     pub fn stats(&self) -> SimStats {
         self.state().happened
     }
 }
 
 impl SimConfig {
-    /// Fast and without a fault.
+    /// Fast and without faults.
     pub const GOOD: Self = Self {
         block_bytes: SECTOR_BYTES as u32,
         latency_ns: (5_000, 100_000),
@@ -238,7 +238,7 @@ impl IoEngine for SimEngine {
 }
 
 impl Drop for SimEngine {
-    /// Nobody takes the rest any more.
+    /// No one collects the rest.
     fn drop(&mut self) {
         let mut state = self.disk.state();
         state.done.retain(|done| done.opening != self.opening);

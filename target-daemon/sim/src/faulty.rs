@@ -1,8 +1,8 @@
-//! A store that goes wrong now and then, around any other: for tests.
+//! A wrapper for tests that injects faults into any store.
 //!
-//! What goes wrong is drawn from a seed, by rates that a handle sets while
-//! workers run: the same seed and the same calls, the same faults. Time is
-//! counted in calls of [`Store::complete`].
+//! Faults are drawn from a seed, at rates that a handle sets while workers run: the same
+//! seed and the same calls give the same faults. Time is counted in calls of
+//! [`Store::complete`].
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,28 +13,28 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use xblade_store::{Completion, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store};
 
-/// What can go wrong with an operation.
+/// A fault that can be injected into an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InjectedFault {
-    /// It fails, and nothing was done.
+    /// Fails; nothing was done.
     Refused,
-    /// It fails with [`Fault::Transient`], and nothing was done.
+    /// Fails with [`IoError::Transient`]; nothing was done.
     Transient,
-    /// A write fails when some of its sectors, but not all, are written.
+    /// A write fails after some of its sectors, but not all, were written.
     Torn,
-    /// A write is acknowledged and not done. No store may do this: it is there
-    /// to show that a checker would find out.
+    /// A write is acknowledged and not done. No store may do this; it proves that a checker
+    /// detects it.
     Lost,
-    /// It is done when others that came later have been.
+    /// Done after operations that were submitted later.
     Overtaken,
-    /// It is done, but says so late.
+    /// Done, but reported late.
     Delayed,
-    /// It is done, but says so after those that were done later.
+    /// Done, but reported after operations that were done later.
     Reordered,
 }
 
 impl InjectedFault {
-    /// All of them. One operation suffers the first that is drawn.
+    /// All of them. The first one drawn applies to an operation.
     pub const ALL: [Self; 7] = [
         Self::Refused,
         Self::Transient,
@@ -55,26 +55,26 @@ impl InjectedFault {
     }
 }
 
-/// What befell an operation.
+/// A fault that was injected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultRecord {
-    /// What went wrong.
+    /// The fault.
     pub injected: InjectedFault,
-    /// What the operation asked for.
+    /// The kind of the operation.
     pub kind: Kind,
     /// Its first sector.
     pub sector: u64,
-    /// What it ends with, if it fails for this.
+    /// The error of the operation, if the fault makes it fail.
     pub fault: Option<IoError>,
 }
 
-/// Rates are out of so many operations.
+/// Rates are per this number of operations.
 pub const RATE_ALWAYS: u32 = 1000;
 
-/// Most calls of `complete` that an operation is late.
+/// The longest delay of an operation, in calls of `complete`.
 const CALLS_MAX: u64 = 20;
 
-/// The switch of a [`Faulty`] store, and its record.
+/// Controls a [`Faulty`] store and records its faults.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Shared>);
 
@@ -85,19 +85,19 @@ struct Shared {
 }
 
 impl Faults {
-    /// From now on this befalls so many operations of [`RATE_ALWAYS`].
+    /// Sets the rate of a fault from now on, per [`RATE_ALWAYS`] operations.
     pub fn set(&self, injected: InjectedFault, rate: u32) {
         if let Some(to) = self.0.rates.get(injected as usize) {
             to.store(rate, Ordering::Relaxed);
         }
     }
 
-    /// From now on nothing goes wrong. What is late already stays late.
+    /// Injects no more faults. Operations that are already delayed stay delayed.
     pub fn clear(&self) {
         self.0.rates.iter().for_each(|rate| rate.store(0, Ordering::Relaxed));
     }
 
-    /// What has gone wrong so far, oldest first.
+    /// All faults so far, oldest first.
     pub fn records(&self) -> Vec<FaultRecord> {
         self.0.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -111,7 +111,7 @@ impl Faults {
     }
 }
 
-/// A store around another one.
+/// A store that injects faults into another one.
 #[derive(Debug)]
 pub struct Faulty<S> {
     inner: S,
@@ -119,19 +119,19 @@ pub struct Faulty<S> {
     seed: u64,
     /// Calls of `complete` so far.
     calls: u64,
-    /// Not given to the inner store yet, and when to.
+    /// Operations not yet given to the inner store, and when to do so.
     overtaken: Vec<(u64, Op)>,
-    /// What becomes of operations that the inner store has.
+    /// The faults of operations that the inner store has.
     marks: Vec<(u32, InjectedFault)>,
-    /// Done, and when to say so.
+    /// Completions, and when to report them.
     delayed: Vec<(u64, Completion)>,
     ready: VecDeque<Completion>,
-    /// Always readable: a worker that sleeps calls nobody, and time stands still.
+    /// Always readable: a sleeping worker makes no calls, so time would stand still.
     always: Option<OwnedFd>,
 }
 
 impl<S: Store> Faulty<S> {
-    /// Around this store, with nothing wrong yet, and the handle.
+    /// Wraps this store, with no faults yet, and returns the handle.
     pub fn new(inner: S, seed: u64) -> (Self, Faults) {
         let faults = Faults::default();
         let store = Self {
@@ -148,7 +148,8 @@ impl<S: Store> Faulty<S> {
         (store, faults)
     }
 
-    /// What befalls an operation. As many numbers are drawn whatever the rates.
+    /// Draws the fault of an operation. The quantity of numbers drawn does not depend on
+    /// the rates.
     fn fate(&mut self, op: &Op) -> Option<InjectedFault> {
         let mut fate = None;
         for injected in InjectedFault::ALL {
@@ -172,7 +173,7 @@ impl<S: Store> Faulty<S> {
         self.calls + 1 + self.draw() % CALLS_MAX
     }
 
-    /// What a refused operation of this kind ends with.
+    /// Draws the error of a refused operation of this kind.
     fn draw_fault(&mut self, kind: Kind) -> IoError {
         let faults: &[IoError] = match kind {
             Kind::Read | Kind::Measure => &[IoError::Media, IoError::System],
@@ -183,7 +184,7 @@ impl<S: Store> Faulty<S> {
         faults.get(drawn).copied().unwrap_or(IoError::Media)
     }
 
-    /// To the inner store, which says how it ended.
+    /// Submits to the inner store, which determines the result.
     fn pass(&mut self, mut op: Op, injected: Option<InjectedFault>) -> Result<(), Full> {
         if injected == Some(InjectedFault::Torn) {
             let sectors = op.buffers.len() as u64 / SECTOR_BYTES;
@@ -196,19 +197,19 @@ impl<S: Store> Faulty<S> {
         Ok(())
     }
 
-    /// Gives the inner store what has been overtaken for long enough.
+    /// Submits the operations whose delay is over to the inner store.
     fn pass_overtaken(&mut self) {
         while let Some(at) = self.overtaken.iter().position(|(when, _)| *when <= self.calls) {
             let (when, op) = self.overtaken.swap_remove(at);
             if let Err(Full(op)) = self.pass(op, None) {
-                // Later, then.
+                // Retry later.
                 self.overtaken.push((when + 1, op));
                 return;
             }
         }
     }
 
-    /// Takes what the inner store has done and does to it what was drawn.
+    /// Takes the completions of the inner store and applies the faults drawn.
     fn gather(&mut self) {
         while let Some(mut completion) = self.inner.complete() {
             let mark = self.marks.iter().position(|(token, _)| *token == completion.token);
@@ -220,7 +221,7 @@ impl<S: Store> Faulty<S> {
                     continue;
                 }
                 Some(InjectedFault::Reordered) => {
-                    // Behind whatever else becomes ready in the next call.
+                    // After everything that becomes ready in the next call.
                     self.delayed.push((self.calls + 1, completion));
                     continue;
                 }
@@ -315,12 +316,12 @@ mod tests {
 
     fn op(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
         let mut buffers = IoVec::EMPTY;
-        // SAFETY: every test ends its operations before its memory goes.
+        // SAFETY: every test completes its operations before the memory is dropped.
         assert!(unsafe { buffers.push(memory) });
         Op { token, kind, sector, buffers }
     }
 
-    /// Runs operations that all suffer this, and returns how they ended.
+    /// Runs operations that all get this fault, and returns how they ended.
     fn suffer(injected: InjectedFault, seed: u64, kind: Kind) -> (Vec<Completion>, FakeStore, Faults) {
         let inner = FakeStore::new(256, 64, Order::Submitted);
         let (mut store, faults) = Faulty::new(inner.clone(), seed);

@@ -1,5 +1,5 @@
-//! A store in memory whose completions come when, and in the order that, a
-//! test wants, and which remembers what it was asked to do.
+//! A store in memory for tests. The test chooses when and in which order operations
+//! complete, and the store records what it was asked to do.
 //!
 //! It is a handle: the worker owns one clone, the test keeps another.
 
@@ -7,25 +7,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xblade_store::{Completion, Full, Geometry, IoError, IoVec, Kind, Op, SECTOR_BYTES, Store, ranges};
 
-/// When operations are done. An operation touches the bytes at the moment in
-/// which it is done, not when it is submitted.
+/// When operations are done. An operation accesses the bytes at the moment it is done, not
+/// when it is submitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// At once, as a synchronous engine does them.
+    /// At once, as in a synchronous engine.
     Submitted,
     /// When the test calls [`FakeStore::release`].
     Manual,
-    /// In an order drawn from the seed, some of them late: same seed, same
+    /// In an order drawn from the seed, some of them late. The same seed gives the same
     /// order.
     Seeded(u64),
 }
 
-/// What the store was asked to do.
+/// An operation that the store received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Logged {
     /// The token of the operation.
     pub token: u32,
-    /// What it asked for.
+    /// What it does.
     pub kind: Kind,
     /// Its first sector.
     pub sector: u64,
@@ -83,45 +83,43 @@ impl FakeStore {
         self.state().bytes.resize((sectors * SECTOR_BYTES) as usize, 0);
     }
 
-    /// Whether it forgets sectors; at first it does not.
+    /// Sets whether it supports discards; initially it does not.
     pub fn set_discards(&self, discards: bool) {
         self.state().geometry.discards = discards;
     }
 
-    /// Claims to read and write so many bytes at once. Exports take it over
-    /// when they are made.
+    /// Sets the reported block size. Exports read it when they are created.
     pub fn set_block_bytes(&self, bytes: u32) {
         self.state().geometry.block_bytes = bytes;
     }
 
-    /// Operations of these kinds are done at once ([`Store::now`]).
+    /// Executes operations of these kinds inline ([`Store::try_inline`]).
     pub fn set_at_once(&self, kinds: &[Kind]) {
         self.state().at_once = kinds.to_vec();
     }
 
-    /// Makes the next operation of this kind that is done fail. Several calls
-    /// queue up.
+    /// Makes the next operation of this kind fail. Several calls queue up.
     pub fn fail_next(&self, kind: Kind, fault: IoError) {
         self.state().faults.push((kind, fault));
     }
 
-    /// What was submitted, in that order.
+    /// All submitted operations, in that order.
     pub fn submitted(&self) -> Vec<Logged> {
         self.state().submitted.clone()
     }
 
-    /// What was done without a fault, in that order.
+    /// All operations done without an error, in that order.
     pub fn executed(&self) -> Vec<Logged> {
         self.state().executed.clone()
     }
 
-    /// The tokens of operations not yet done, in the order of submission.
+    /// The tokens of operations not done yet, in the order of submission.
     pub fn pending(&self) -> Vec<u32> {
         self.state().pending.iter().map(|op| op.token).collect()
     }
 
-    /// Does the oldest pending operation with this token now. Returns `false`
-    /// if there is none.
+    /// Executes the oldest pending operation with this token. Returns `false` if there is
+    /// none.
     pub fn release(&self, token: u32) -> bool {
         let mut state = self.state();
         let found = state.pending.iter().position(|op| op.token == token);
@@ -151,7 +149,7 @@ impl State {
         if op.kind == Kind::Discard {
             return self.discard(&op.buffers);
         }
-        // Out of the vector only if `resize` has cut it, and nobody has looked.
+        // Beyond the vector only if `resize` has cut it and no measurement has run since.
         let part = self.bytes.get_mut(start..start + op.buffers.len()).ok_or(IoError::Media)?;
         match op.kind {
             Kind::Read => op.buffers.fill(part),
@@ -208,8 +206,8 @@ impl Store for FakeStore {
         Ok(())
     }
 
-    /// What the test wants; and one in four of those that could be, in an order
-    /// that is drawn: a worker has to get along with both ways.
+    /// Inline what the test chose, and in a seeded order one in four of the operations that
+    /// could be: a worker must handle both.
     fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
         let mut state = self.state();
         let drawn = matches!(op.kind, Kind::Read | Kind::Write)
@@ -227,7 +225,7 @@ impl Store for FakeStore {
 
     fn complete(&mut self) -> Option<Completion> {
         let mut state = self.state();
-        // One call in four finds nothing, as with a disk that takes its time.
+        // One call in four does nothing, like a disk that is slow.
         if let Some(drawn) = state.draw()
             && drawn % 4 != 0
             && !state.pending.is_empty()

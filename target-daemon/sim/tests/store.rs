@@ -1,4 +1,4 @@
-//! The fake keeps the promises that tests of others stand on.
+//! The fake store keeps the promises on which other tests rely.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use xblade_sim::FakeStore;
@@ -7,7 +7,7 @@ use xblade_store::{Completion, IoError, IoVec, Kind, Op, Store};
 
 fn operation(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
     let mut buffers = IoVec::EMPTY;
-    // SAFETY: the callers below leave the memory alone until the completion.
+    // SAFETY: the callers below do not touch the memory until the completion.
     assert!(unsafe { buffers.push(memory) });
     Op { token, kind, sector, buffers }
 }

@@ -1,5 +1,5 @@
-//! Stores that are closed, with a last sync where nobody opens them again: who takes
-//! an export away may pull its disk next.
+//! Closes stores, with a last sync if the export is removed for good: the operator may pull
+//! its disk next.
 
 use std::thread;
 use std::time::Duration;
@@ -14,35 +14,34 @@ use crate::worker::ExportRuntime;
 /// A store that is being closed.
 #[derive(Debug)]
 pub struct Closing {
-    /// Where it answered.
+    /// Its former address.
     pub address: Address,
     identity: Identity,
     from: Receiver<Result<(), String>>,
 }
 
-/// What is made stable before a store is closed.
+/// What to sync before a store is closed.
 #[derive(Debug)]
 pub struct LastSync {
     /// The file or device.
     pub identity: Identity,
-    /// It, where what hosts have written is to be made stable.
+    /// Set if the data written by hosts must be made stable.
     pub file: Option<OpenFile>,
 }
 
-/// How an export has left.
+/// The outcome of removing an export.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Removed {
-    /// Its store is closed, and what hosts have written is stable if that was asked for.
+    /// Its store is closed, and the data written by hosts is stable if that was requested.
     Closed,
-    /// Requests to it are still under way, or it is still being made stable: the log tells
-    /// of the end.
+    /// Requests to it, or its last sync, are still in progress. The log reports the end.
     Later,
-    /// It is closed, and what hosts have written may be lost.
+    /// It is closed, and data written by hosts may be lost.
     Unsynced(String),
 }
 
 impl ExportRegistry {
-    /// Closes a store, which may take long where a disk hangs: on a thread of its own.
+    /// Closes a store on a thread of its own, because that may take long if a disk hangs.
     pub fn close_store(&mut self, address: Address, runtime: Box<ExportRuntime>, last: LastSync) -> Closing {
         let LastSync { identity, file } = last;
         let fault = runtime.degraded();
@@ -57,15 +56,16 @@ impl ExportRegistry {
                 (Some(file), None) => file.sync().map_err(|e| e.to_string()),
             };
             drop((runtime, file));
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = to.send(synced);
         };
-        // Without a thread the store is closed right here, with the closure.
+        // If no thread can be started, dropping the closure closes the store right here.
         let _ = thread::Builder::new().name("closer".into()).spawn(body);
         Closing { address, identity, from }
     }
 
-    /// How a store was closed; it stays on the list if that takes longer.
+    /// The outcome of closing a store. If that takes longer than `limit`, it stays on the
+    /// list.
     pub fn when_closed(&mut self, closing: Closing, limit: Duration) -> Removed {
         let why = match closing.from.recv_timeout(limit) {
             Ok(Ok(())) => return Removed::Closed,

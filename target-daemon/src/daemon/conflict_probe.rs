@@ -1,6 +1,6 @@
-//! Asks the wire, before anything is served, whether somebody else answers at
-//! one of our addresses. To Linux two such targets are two ways to one disk: it
-//! would spread one file system over both.
+//! Checks the network before anything is served: does another target answer at one of our
+//! addresses? Linux treats two such targets as two paths to one disk, and would spread one
+//! file system over both.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
 use crate::wire::{Body, Request, Response, query};
 
-/// How long an answer may take. A target that is alive answers within a
-/// millisecond, one that is busy with its disk within a few tens.
+/// How long to wait for an answer. An idle target answers within a millisecond, one that is
+/// busy with its disk within a few tens.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// The question is asked this often: frames get lost.
+/// The number of probes: frames get lost.
 const QUESTIONS: u32 = 3;
 
-/// Bit 31 is what initiators leave to tools.
+/// Initiators leave tags with bit 31 to tools.
 const TAG: u32 = 0xfb1a_de00;
 
-/// Fails if anybody on one of the interfaces answers at one of the addresses.
+/// Fails if a target on one of the interfaces answers at one of the addresses.
 pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Failure> {
     for interface in interfaces {
         warn_of_listeners(&interface.facts);
@@ -39,8 +39,9 @@ pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Fail
     Ok(())
 }
 
-/// Whoever takes AoE by a packet socket hears nothing while the XDP program takes
-/// it, and does not answer the probe, for that does not come from outside.
+/// Warns of local processes that receive AoE by a packet socket. They receive nothing while
+/// the XDP program takes the frames, and they do not answer the probe, because it does not
+/// arrive from outside.
 fn warn_of_listeners(facts: &Facts) {
     for (pid, name) in link::listeners(facts.index) {
         warn!(
@@ -60,7 +61,7 @@ fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure
     for _ in 0..QUESTIONS {
         for address in addresses {
             let len = question(Mac(facts.mac), *address, &mut frame);
-            // An interface that does not send now shows in other ways.
+            // An interface that does not send now is noticed elsewhere.
             let _ = socket.send(frame.get(..len).unwrap_or(&[]));
         }
         let deadline = Instant::now() + PATIENCE / QUESTIONS;
@@ -85,7 +86,7 @@ fn question(own: Mac, address: Address, frame: &mut [u8]) -> usize {
     Request { header, body: Body::Query(query::Request::Read) }.emit(frame).unwrap_or(0)
 }
 
-/// Who answers at which of the addresses, if this frame is such an answer.
+/// The address and sender of this frame, if it is an answer from one of the addresses.
 fn answer(frame: &[u8], addresses: &[Address]) -> Option<(Address, Mac)> {
     let response = Response::parse(frame).ok()?;
     response.query()?;

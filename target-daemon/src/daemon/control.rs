@@ -1,4 +1,5 @@
-//! The control thread: signals, and interfaces and stores that change.
+//! The control thread: handles signals, control requests, and changes of interfaces and
+//! stores.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
@@ -26,29 +27,29 @@ use crate::logging;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
-/// How often the workers are looked after when nothing happens.
+/// The longest time between two checks of the workers.
 const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// What is served, and by what.
+/// The state of the running daemon.
 pub struct Served<'a> {
     /// The workers.
     pub pool: &'a mut WorkerPool,
     /// The interfaces.
     pub interfaces: &'a mut [Interface],
-    /// The configuration that is in force.
+    /// The active configuration.
     pub options: &'a mut Serve,
-    /// The file that it came from.
+    /// The file that it was loaded from.
     pub config: Option<&'a Path>,
-    /// Since when.
+    /// The start time.
     pub since: Instant,
-    /// Exports that are configured and not served.
+    /// Exports that are configured but not served.
     pub refused: Vec<Refused>,
-    /// Who waits for an export to be closed.
+    /// Callers that wait for an export to be closed.
     pub awaited: Vec<Awaited>,
 }
 
 impl Served<'_> {
-    /// In a line.
+    /// One line that describes what is served.
     fn status(&self, late: &LateInterfaces) -> String {
         notify::status(self.options, self.interfaces, &late.names())
     }
@@ -74,7 +75,7 @@ pub fn run(
             PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(queue.as_fd(), PollFlags::IN),
         ];
-        // An error (a signal) is a round like any other.
+        // An error (a signal) counts as a wake-up like any other.
         let _ = poll(&mut fds, Some(&ROUND));
         notifier.follow(served.pool);
         if signals.take(&signals.end) {
@@ -86,15 +87,14 @@ pub fn run(
         }
         if signals.take(&signals.look) {
             notifier.reloading();
-            // What is wrong with it was logged.
+            // The reload has logged its errors.
             let well = served.config.is_none() || handlers::reload(served, &mut sizes, false).is_ok();
             info!("looking at the sizes of all exports");
             sizes.look_now();
             notifier.reloaded(served.status(&late), well);
         }
         while let Some(request) = queue.next() {
-            // The service manager is told as of a reload by signal; whether it went
-            // well, who asked is told.
+            // systemd sees it as a reload by signal; the caller gets the result.
             let reloads = matches!(request, Request::Reload { .. });
             if reloads {
                 notifier.reloading();
@@ -118,7 +118,7 @@ pub fn run(
             }
             remark |= late.look(&served.options.interfaces, served.interfaces);
             if notifier.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
-                // Attaching to it takes rights that are given up.
+                // Attaching to it needs privileges that were dropped.
                 info!("ending, so that the service manager starts xblade anew, with all interfaces");
                 return Ok(());
             }
@@ -143,7 +143,7 @@ pub fn run(
     }
 }
 
-/// Says which stores do not answer any more, and which do again.
+/// Logs which stores have stopped answering, and which answer again.
 fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
     for address in now.iter().filter(|address| !before.contains(address)) {
         error!("{address}: the store has not answered for 10 s; its requests wait, the other exports go on");
@@ -154,8 +154,8 @@ fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
     now
 }
 
-/// Reads the facts of an interface again and passes on what has changed. It is
-/// known by its index: its name may change. Returns whether it is shown otherwise now.
+/// Reads the facts of an interface again and applies the changes. The index identifies the
+/// interface, because its name may change. Returns whether its status line has changed.
 fn follow(
     pool: &WorkerPool,
     index: usize,
@@ -163,8 +163,8 @@ fn follow(
     changes: &Changes,
     options: &Serve,
 ) -> bool {
-    // One that was away, in another network namespace, has lost its sockets: also if
-    // it has its index again.
+    // An interface that was moved to another network namespace has lost its sockets, even
+    // if it is back with the same index.
     if interface.presence != Presence::Here || changes.removed.contains(&interface.facts.index) {
         return lose(interface);
     }
@@ -198,8 +198,8 @@ fn follow(
     now.is_live() != before.is_live() || now.name != before.name
 }
 
-/// Says once that an interface has been removed, and once that another one has
-/// taken its name. Returns whether it said so.
+/// Logs once that an interface is gone, and once that another one has taken its name.
+/// Returns whether it logged.
 fn lose(interface: &mut Interface) -> bool {
     let name = &interface.facts.name;
     let presence = if Facts::read(name).is_ok() { Presence::Replaced } else { Presence::Gone };
@@ -216,7 +216,7 @@ fn lose(interface: &mut Interface) -> bool {
     true
 }
 
-/// Signals as readable ends of pipes: nothing runs in a signal handler.
+/// Signals, delivered through pipes: no code runs in a signal handler.
 pub struct Signals {
     end: UnixStream,
     report: UnixStream,
@@ -224,8 +224,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on these signals no longer end the process. Call it before
-    /// anybody can know that it runs: who sends a signal then means the daemon.
+    /// From now on these signals no longer end the process. Must be called before the
+    /// process is visible to others, so that every signal reaches the daemon.
     pub fn listen() -> Result<Self, Failure> {
         let listen = |signals: &[i32]| {
             let (read, write) = UnixStream::pair()?;
@@ -243,7 +243,7 @@ impl Signals {
         })
     }
 
-    /// Whether a signal has come since the last call.
+    /// Whether a signal has arrived since the last call.
     fn take(&self, mut from: &UnixStream) -> bool {
         let mut bytes = [0; 64];
         match from.read(&mut bytes) {

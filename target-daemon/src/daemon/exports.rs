@@ -1,4 +1,4 @@
-//! From the exports that were asked for to open stores with names.
+//! Opens the stores of the configured exports and names them.
 
 use std::path::Path;
 
@@ -18,38 +18,38 @@ use crate::store::{
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
 
-/// An export with an open store, and what is told of it.
+/// An export with an open store.
 #[derive(Debug)]
 pub struct Opened {
     /// The export.
     pub export: Export,
-    /// How its bytes are reached, and writes made stable.
+    /// How its bytes are accessed and its writes made stable.
     pub info: StoreInfo,
-    /// Where its bytes are.
+    /// The location of its data.
     pub source: Source,
 }
 
-/// Where the bytes of an export are.
+/// The location of an export's data.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Which data it is.
+    /// The identity of the data.
     pub data: Data,
     /// The file or device, if there is one.
     pub file: Option<OpenFile>,
-    /// Whether hosts may have written to it, also if writes are refused now.
+    /// Whether hosts may have written to it, even if writes are refused now.
     pub is_writable: bool,
 }
 
-/// An export that is not served, for hosts have used other data at its address.
+/// An export that is not served because hosts have used other data at its address.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// The export.
     pub wanted: config::Export,
-    /// Why, with what to do.
+    /// The reason, with a remedy.
     pub why: String,
 }
 
-/// How the bytes of a store are reached, and writes made stable.
+/// How the bytes of a store are accessed and writes made stable.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreInfo {
     access: &'static str,
@@ -72,18 +72,18 @@ impl StoreInfo {
         Self { access, stable }
     }
 
-    /// In words; of writes nothing, where there are none.
+    /// A description; it omits the writes if there are none.
     pub fn describe(self, read_only: bool) -> String {
         format!("{}{}", self.access, if read_only { "" } else { self.stable })
     }
 }
 
-/// Opens and locks every store. Nothing stays open if one of them fails. An export at
-/// whose address hosts have used other data is left out, and told of.
+/// Opens and locks every store. If one of them fails, none stays open. An export at whose
+/// address hosts have used other data is left out and logged.
 ///
 /// # Errors
 ///
-/// One cannot be opened, or there is nothing left to serve.
+/// One cannot be opened, or nothing is left to serve.
 pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
     let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
     if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
@@ -112,20 +112,21 @@ pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<
     }
 }
 
-/// Who may use an export.
+/// The hosts that may use an export.
 pub fn acl(options: &Serve, export: &config::Export) -> Acl {
     Acl::new(options.allowed(export).iter().copied())
 }
 
-/// Whether the store of an export could be opened, as far as that shows without doing it.
+/// Checks whether the store of an export could be opened, as far as that is visible without
+/// opening it.
 pub fn examine(wanted: &config::Export) -> Result<(), Failure> {
     let Image::File(options) = &wanted.image else { return Ok(()) };
     privilege::may_open(&options.path).map_err(Failure::request)?;
     store::examine(options).map_err(failure)
 }
 
-/// Whether these exports could be served beside the others, each in the way that it
-/// will probably be reached.
+/// Checks whether these exports could be served together with the others, each with the
+/// access that it will probably get.
 pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), Failure> {
     let expected = |export: &config::Export| match &export.image {
         Image::File(options) => Expected::of(options),
@@ -144,7 +145,7 @@ pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), F
     Ok(())
 }
 
-/// The same with the addresses of both, where the other export is one of these.
+/// The same error with the addresses of both, if the other export is one of these.
 pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Failure> {
     let name = |other: &OpenOptions| {
         let is_it = |export: &&config::Export| {
@@ -163,8 +164,7 @@ pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Fa
     Some(Failure::request(format!("{address} ({}): {text}", path.display())))
 }
 
-/// Opens and locks one store, and puts the state of the export in force that was
-/// kept.
+/// Opens and locks one store, and restores the saved state of the export.
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
     let folder = all.service.state.0.as_deref();
@@ -184,7 +184,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
             })?;
             for warning in &opened.warnings {
                 match warning {
-                    // Nothing says that it is so: in a container it is the usual case.
+                    // Only unknown, not certain to be in memory; in a container it is the
+                    // usual case.
                     Warning::UnknownBelow { .. } => info!("{address}: {warning}"),
                     _ => warn!("{address}: {warning}"),
                 }
@@ -218,7 +219,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     Ok(Opened { export, info, source })
 }
 
-/// The other export that has the bytes, where one of ours has them.
+/// The other export with the same bytes, if one of ours has them locked.
 fn twin<'a>(error: &OpenError, wanted: &config::Export, all: &'a Serve) -> Option<&'a config::Export> {
     let OpenError::Locked { holder: Holder::Ourselves, .. } = error else { return None };
     let Image::File(ours) = &wanted.image else { return None };
@@ -242,21 +243,21 @@ fn exported_twice(path: &Path, other: &config::Export) -> String {
     )
 }
 
-/// Whether to correct the command line, or something on this machine: what is not there,
-/// or is not as it has to be.
+/// Classifies an error: a bad request (exit code 2), or something on this machine that is
+/// missing or wrong (exit code 3).
 fn failure(error: OpenError) -> Failure {
     use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, SameBytes, TwoWays, Unaligned};
     match &error {
         Locked { holder: Holder::Ourselves, .. } | Unaligned { .. } => Failure::Request(Box::new(error)),
-        // An option that has to go.
+        // An option that must be removed.
         CannotTrim { .. } | NotDirect { .. } | NotDurable { .. } => Failure::Request(Box::new(error)),
         TwoWays { .. } | SameBytes { .. } => Failure::Request(Box::new(error)),
         _ => Failure::Machine(Box::new(error)),
     }
 }
 
-/// What IDENTIFY DEVICE tells. The serial number is the same after a restart,
-/// and differs between machines and between images.
+/// The strings in IDENTIFY DEVICE. The serial number survives a restart and differs between
+/// machines and between images.
 fn names(address: Address, image: &Image, durability: Durability) -> Names {
     let model = match (image, durability) {
         (Image::Null { .. }, _) => "xblade null (discards writes)",
@@ -268,7 +269,7 @@ fn names(address: Address, image: &Image, durability: Durability) -> Names {
         Image::File(options) => (options.path.as_path(), options.offset_bytes),
         Image::Null { .. } => (Path::new("null"), 0),
     };
-    // As given: what a link to a device points to may be another one tomorrow.
+    // The path as given: a link to a device may point to another one tomorrow.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let parts = [machine.as_slice(), path.as_os_str().as_encoded_bytes(), &offset.to_le_bytes()];
     let hash = parts

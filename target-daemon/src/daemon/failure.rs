@@ -1,4 +1,4 @@
-//! Why the daemon does not run, in one line, with an exit code.
+//! Why the daemon cannot run, as one line and an exit code.
 
 use std::error::Error;
 use std::fmt;
@@ -9,29 +9,29 @@ use rustix::process::{Resource, getrlimit};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
-/// Why the daemon ended or did not start.
+/// Why the daemon exited or did not start.
 #[derive(Debug)]
 pub enum Failure {
-    /// What was asked for is not possible as asked, whatever the machine.
+    /// The request is impossible on any machine.
     Request(Box<dyn Error + Send + Sync>),
-    /// Something on this machine has to change first, or is not there, so that it may
-    /// be the name of it that is wrong: as `xblade check` has it.
+    /// Something on this machine must change first, or is missing, perhaps because its name
+    /// is wrong. `xblade check` makes the same distinction.
     Machine(Box<dyn Error + Send + Sync>),
-    /// The process may not do what it needs to.
+    /// The process lacks privileges.
     Privilege {
-        /// Capabilities that it lacks.
+        /// The missing capabilities.
         missing: Vec<&'static str>,
     },
-    /// Somebody else answers at an address.
+    /// Another target answers at an address.
     AddressTaken {
         /// The address.
         address: Address,
-        /// Who answers.
+        /// The MAC address of that target.
         by: Mac,
-        /// On which interface.
+        /// The interface on which it answered.
         interface: String,
     },
-    /// It ran, and failed.
+    /// It failed while running.
     Run(Box<dyn Error + Send + Sync>),
 }
 
@@ -65,7 +65,8 @@ struct Caused {
     source: Box<dyn Error + Send + Sync>,
 }
 
-/// Whether one of the causes is that too many files are open, here or on the machine.
+/// Whether one of the causes is that too many files are open, in this process or on the
+/// machine.
 pub fn is_out_of_files(error: &(dyn Error + 'static)) -> bool {
     let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
     matches!(code, Some(libc::EMFILE | libc::ENFILE)) || error.source().is_some_and(is_out_of_files)

@@ -1,4 +1,4 @@
-//! What the control thread answers.
+//! The handlers of control requests.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::link::{Counter, XdpMode};
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, WithExports};
 
-/// Answers one question.
+/// Handles one request.
 pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
     match request {
         Request::Overview(answer) => answer(overview(served)),
@@ -27,7 +27,7 @@ pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
         Request::Remove { address, force, answer } => {
             let removed = logged("export remove", address, remove(address, force, served));
             match removed {
-                // Who asked may pull the disk when it is done.
+                // The caller may pull the disk once this is answered.
                 Ok(changed) if served.pool.registry.is_closing(address) => {
                     served.awaited.push(Awaited { address, changed, answer, since: Instant::now() });
                 }
@@ -65,8 +65,8 @@ pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
     }
 }
 
-/// A refusal is in the log as well: who asked may not be who looks for the
-/// reason. What was done is told where it is done.
+/// Logs a refusal as well: the person who looks for the reason may not be the caller.
+/// Successful changes are logged where they are made.
 fn logged(
     what: &str,
     address: Address,
@@ -84,7 +84,7 @@ fn interfaces_of_lanes(served: &Served<'_>) -> Vec<String> {
     served.pool.lanes.iter().map(|lane| name(lane.interface).unwrap_or_default()).collect()
 }
 
-/// All that there is to know.
+/// Collects everything that the control socket reports.
 fn overview(served: &Served<'_>) -> Overview {
     let interfaces = served.interfaces.iter().map(|interface| {
         let program = interface.program.as_ref();
@@ -104,7 +104,7 @@ fn overview(served: &Served<'_>) -> Overview {
     }
 }
 
-/// Reads the file again and puts it in force.
+/// Reloads the configuration file.
 pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result<ChangeReport, ControlError> {
     let outcome = read_again(served).and_then(|next| {
         let (next, refused) = without_refused(next, served, force);
@@ -119,7 +119,7 @@ pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result
         Err(refusal) => log::error!("reload: {refusal}"),
     }
     outcome.map(|mut changed| {
-        // No changes, but what whoever reloads has to know.
+        // No changes, but the caller must know them.
         changed.lines.extend(served.refused.iter().map(|refused| format!("NOT SERVED: {}", refused.why)));
         changed.lines.extend(served.pool.replaced());
         changed
@@ -130,7 +130,8 @@ fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Result<ChangeRepo
     reload::apply(served.pool, served.interfaces, served.options, next, &How { force, recover: None })
 }
 
-/// What is to be served without what was not served so far, and still may not be.
+/// Removes from `next` the exports that were not served so far and still may not be.
+/// Returns both.
 fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve, Vec<Refused>) {
     let (folder, interfaces) = (next.service.state.0.clone(), names_of(served.interfaces));
     let still = |export: &Export| {
@@ -189,7 +190,7 @@ fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Result<Chan
     let mut next = served.options.clone();
     next.exports.retain(|export| export.address != address);
     let changed = apply(served, next, force)?;
-    // That it is gone does not make it good.
+    // The export is gone, but that does not make it a success.
     match changed.lines.iter().find(|line| line.contains(UNSYNCED)) {
         Some(line) => Err(ControlError::Machine(line.clone())),
         None => Ok(changed),
@@ -204,10 +205,10 @@ pub struct Awaited {
     since: Instant,
 }
 
-/// Longer than this nobody waits: less than HTTP gives a change.
+/// The longest wait, less than the HTTP timeout of a change.
 const AWAITED_MAX: Duration = Duration::from_secs(30);
 
-/// Answers those who wait for exports to be closed.
+/// Answers the callers that wait for exports to be closed.
 pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
     for Awaited { address, changed, answer, since } in std::mem::take(&mut served.awaited) {
         let how = closed.iter().find(|(other, _)| *other == address).map(|(_, how)| how);
@@ -227,7 +228,7 @@ pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
     }
 }
 
-/// Takes writes again, with the store opened anew.
+/// Takes writes again, after reopening the store.
 fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
     known(address, served)?;
     if !served.pool.degraded().contains(&address) {
@@ -243,8 +244,8 @@ fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<Ch
     Ok(ChangeReport { lines: vec![line] })
 }
 
-/// Refuses writes at once, with the store as it is open; to take them again, the
-/// store is opened anew.
+/// Refuses writes at once, with the same open store. To accept them again, the store is
+/// reopened.
 fn set_read_only(
     address: Address,
     read_only: bool,

@@ -1,5 +1,5 @@
-//! The interfaces that are served: looked up, then given the XDP program and a
-//! lane for each queue.
+//! The served interfaces: looks them up, attaches the XDP program, and opens the lanes of
+//! each queue.
 
 use log::{info, warn};
 
@@ -11,29 +11,29 @@ use crate::link::{self, AttachError, Facts, Mode, Named, Owned, Program, XdpMode
 use crate::ring::{self, Lane, SocketConfig, XskRings, ZeroCopy};
 use crate::shelf;
 
-/// An interface that is served.
+/// A served interface.
 #[derive(Debug)]
 pub struct Interface {
-    /// What the kernel last said of it.
+    /// Its properties as last reported by the kernel.
     pub facts: Facts,
     /// The program on it; dropping it detaches.
     pub program: Option<Program>,
-    /// Whether it is still there.
+    /// Whether it still exists.
     pub presence: Presence,
 }
 
-/// What has become of an interface.
+/// The state of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {
-    /// It is the one that was given its program at the start.
+    /// It still has the program that was attached at the start.
     Here,
-    /// It has been removed.
+    /// It was removed.
     Gone,
-    /// It has been removed, and another one has its name.
+    /// It was removed, and another one has its name.
     Replaced,
 }
 
-/// A lane, and where it belongs.
+/// A lane, with its interface and worker.
 pub struct PlacedLane {
     /// The lane.
     pub lane: Lane<XskRings>,
@@ -43,8 +43,7 @@ pub struct PlacedLane {
     pub worker: usize,
 }
 
-/// Reads the facts of every interface that was named, and refuses those that
-/// cannot carry AoE.
+/// Reads the facts of every configured interface, and refuses those that cannot carry AoE.
 pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
     let mut interfaces: Vec<Interface> = Vec::new();
     for name in names(&options.interfaces)? {
@@ -57,13 +56,12 @@ pub fn look_up(options: &Serve) -> Result<Vec<Interface>, Failure> {
     Ok(interfaces)
 }
 
-/// Their names.
 pub fn names_of(interfaces: &[Interface]) -> Vec<String> {
     interfaces.iter().map(|interface| interface.facts.name.clone()).collect()
 }
 
-/// The names of the interfaces that are meant: a pattern stands for all that it
-/// fits, a name for itself.
+/// Expands names and patterns to interface names. A pattern stands for every interface that
+/// matches it.
 pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
     let there = link::all().map_err(|e| Failure::machine("cannot list the interfaces", e))?;
     let mut names: Vec<String> = Vec::new();
@@ -80,7 +78,7 @@ pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// The interfaces that a name or pattern stands for. An alternative name is as good.
+/// The interfaces that a name or pattern stands for. Alternative names count as well.
 pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
     if let Some(one) = there.iter().find(|one| one.is_called(wanted)) {
         return Ok(vec![one.name.clone()]);
@@ -91,7 +89,7 @@ pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
     let pattern = glob::Pattern::new(wanted).map_err(|e| {
         Failure::request(format!("{wanted} is not a pattern: {}: write eth* or eth[01]", e.msg))
     })?;
-    // The loopback and tunnels fit many patterns, and are never meant.
+    // The loopback and tunnels match many patterns, and are never meant.
     let is_ethernet = |one: &&Named| Facts::read(&one.name).is_ok_and(|facts| !facts.loopback);
     let ethernet: Vec<&Named> = there.iter().filter(is_ethernet).collect();
     let fits = |one: &&&Named| one.names().any(|name| pattern.matches(name));
@@ -107,7 +105,7 @@ pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
     Ok(fitting)
 }
 
-/// What is known of an interface, if it can carry AoE.
+/// The facts of an interface, if it can carry AoE.
 pub fn usable(name: &str) -> Result<Facts, Failure> {
     let facts = Facts::read(name).map_err(|e| Failure::Machine(Box::new(e)))?;
     if facts.loopback {
@@ -120,15 +118,15 @@ pub fn usable(name: &str) -> Result<Facts, Failure> {
     Ok(facts)
 }
 
-/// Attaches the program to every interface and opens the lanes of each queue:
-/// one, or one for each worker.
+/// Attaches the program to every interface and opens the lanes of each queue: one, or one
+/// for each worker.
 pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<PlacedLane>, Failure> {
     let workers = plan::workers(options, interfaces.iter().map(|interface| interface.facts.queues));
     let mut lanes = Vec::new();
     for index in in_order(interfaces)? {
         let Some(interface) = interfaces.get_mut(index) else { continue };
         let mut program = attach_program(&interface.facts, options, workers)?;
-        // Before the first frame, so that all of an export take one way.
+        // Before the first frame, so that all frames of an export take the same route.
         direct_one(&mut program, &interface.facts.name, &plan::owners(options, workers));
         for queue in 0..interface.facts.queues {
             for (worker, lane) in open_queue(options, &interface.facts, &mut program, queue, workers)? {
@@ -141,8 +139,8 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
     Ok(lanes)
 }
 
-/// The places of the interfaces in the order in which they can be given a program: the
-/// kernel takes none below another.
+/// The interfaces in the order in which a program can be attached: the kernel refuses an
+/// interface below one that has a program.
 fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
     let failed = |e| Failure::machine("cannot list the interfaces", e);
     let indexes: Vec<u32> = interfaces.iter().map(|interface| interface.facts.index).collect();
@@ -158,8 +156,8 @@ fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
     link::lowest_first(&indexes).map_err(failed)
 }
 
-/// The lanes of a queue, each with its worker. Every frame of the queue reaches
-/// the first, but for those of exports whose owner has another.
+/// The lanes of a queue, each with its worker. The first lane receives every frame of the
+/// queue, except those of exports whose owner has a lane of its own.
 fn open_queue(
     options: &Serve,
     facts: &Facts,
@@ -170,12 +168,12 @@ fn open_queue(
     let sockets = plan::sockets(options, queue, workers, link::kernel());
     let wanted = wanted(options, facts, program, queue, sockets)?;
     let lanes = ring::open_several(&wanted, sockets).map_err(|e| Failure::Machine(Box::new(e)))?;
-    // The kernel may have had it otherwise.
+    // The kernel may have granted fewer.
     let sockets = lanes.len();
     let mut placed = Vec::new();
     for (at, lane) in lanes.into_iter().enumerate() {
         let worker = (queue as usize + at) % workers;
-        // The socket has its chunks before the first frame can come.
+        // The socket has its chunks before the first frame can arrive.
         let fd = lane.fd().ok_or_else(|| Failure::machine("the rings", "have no socket"))?;
         let registered = match at {
             0 => program.register(queue, &fd),
@@ -190,8 +188,8 @@ fn open_queue(
     Ok(placed)
 }
 
-/// Has the programs send frames to the workers that own the exports: where they
-/// cannot, another worker receives the frame, and passes it on.
+/// Makes the programs send frames to the workers that own the exports. If this fails,
+/// another worker receives the frame and forwards it.
 pub fn direct(interfaces: &mut [Interface], owners: &[Owned]) {
     for interface in interfaces {
         if let Some(program) = &mut interface.program {
@@ -208,7 +206,7 @@ fn direct_one(program: &mut Program, name: &str, owners: &[Owned]) {
 
 fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Program, Failure> {
     let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
-    // Of one worker there is nothing to choose.
+    // With one worker there is no choice to make.
     let workers = if plan::sockets(options, 0, workers, link::kernel()) > 1 { workers as u8 } else { 0 };
     let program = Program::attach_for(facts, mode(facts, options)?, &acl, workers)
         .map_err(|e| Failure::Machine(Box::new(advised(e))))?;
@@ -226,7 +224,7 @@ fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Prog
     Ok(program)
 }
 
-/// The error, with what to do where it is an xblade that serves the interface.
+/// Adds a remedy to the error if an xblade serves the interface already.
 pub(super) fn advised(mut error: AttachError) -> AttachError {
     if let AttachError::Occupied(occupant) | AttachError::Below { above: Some(occupant), .. } = &mut error
         && occupant.is_xblade()
@@ -236,7 +234,7 @@ pub(super) fn advised(mut error: AttachError) -> AttachError {
     error
 }
 
-/// What to do rather than to start a second xblade, where these processes are the first.
+/// What to do instead of starting a second xblade, if these processes are the first.
 pub(super) fn instead_of_a_second(holders: &[(u32, String)]) -> String {
     const ADD: &str = "one xblade serves all exports of an interface, so add yours to it (`xblade export add \
                        SHELF.SLOT=PATH";
@@ -249,8 +247,8 @@ pub(super) fn instead_of_a_second(holders: &[(u32, String)]) -> String {
     }
 }
 
-/// A driver that gives XDP only whole frames cannot give it jumbo frames in
-/// native mode.
+/// Selects the XDP mode. A driver whose XDP supports only single-buffer frames cannot
+/// receive jumbo frames in native mode.
 fn mode(facts: &Facts, options: &Serve) -> Result<Mode, Failure> {
     let several = plan::descriptors_per_frame(facts.mtu, options.rings.chunk_bytes) > 1;
     let lacking = several && facts.rx_sg == Some(false);

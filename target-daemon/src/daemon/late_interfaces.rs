@@ -1,6 +1,6 @@
-//! Interfaces that fit what is to be served, and came too late for it: to serve
-//! one takes rights that were given up at the start. They are told of, no more:
-//! a restart disturbs hosts, and nobody may need the new one.
+//! Interfaces that match the configuration but appeared after the start. Serving them needs
+//! privileges that were dropped at the start, so they are only logged: a restart disturbs
+//! hosts, and possibly no host needs the new interface.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use log::{info, warn};
 use super::interface::{self, Interface, Presence};
 use crate::link::{self, Facts};
 
-/// For this long a new one has to keep its name before it is told of: hotplug
-/// renames interfaces, and programs make some only to move them elsewhere.
+/// A new interface is logged after it has kept its name for this long: hotplug renames
+/// interfaces, and some programs create interfaces only to move them to another namespace.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// The late comers of this network namespace.
+/// The late interfaces of this network namespace.
 #[derive(Debug, Default)]
 pub struct LateInterfaces {
-    /// All that fit and are not served: at most one for each interface there is.
+    /// All that match and are not served: at most one for each existing interface.
     late: Vec<Late>,
 }
 
@@ -24,7 +24,7 @@ pub struct LateInterfaces {
 struct Late {
     index: u32,
     name: String,
-    /// What it fits: a pattern, or its name.
+    /// What it matches: a pattern, or its name.
     wanted: String,
     since: Instant,
     state: State,
@@ -34,16 +34,17 @@ struct Late {
 enum State {
     New,
     Told,
-    /// No Ethernet, so never meant.
+    /// Not Ethernet, so never meant.
     Other,
 }
 
 impl LateInterfaces {
-    /// Looks at what interfaces there are, when one has changed. Returns whether
-    /// one that was told of is gone.
+    /// Looks for changes among the existing interfaces. Returns whether one that was logged
+    /// is gone.
     pub fn look(&mut self, wanted: &[String], served: &[Interface]) -> bool {
         let Ok(there) = link::all() else { return false };
-        // One that was served under its name is told of where that is followed.
+        // A served interface that was replaced under its name is logged by the control
+        // thread.
         let is_ours = |index: u32, name: &str| {
             served.iter().any(|one| match one.presence {
                 Presence::Here => one.facts.index == index,
@@ -58,7 +59,8 @@ impl LateInterfaces {
         self.update(late.collect(), Instant::now())
     }
 
-    /// These fit and are not served now: index, what it fits, name.
+    /// `there`: the interfaces that match and are not served now, as index, what they
+    /// match, name.
     fn update(&mut self, there: Vec<(u32, String, String)>, now: Instant) -> bool {
         let is = |late: &Late, (index, _, name): &(u32, String, String)| {
             late.index == *index && late.name == *name
@@ -81,7 +83,7 @@ impl LateInterfaces {
         lost
     }
 
-    /// Tells of those that have stayed. Returns whether there was one.
+    /// Logs those that have stayed. Returns whether there was one.
     pub fn tell(&mut self) -> bool {
         let now = Instant::now();
         let mut told = false;
@@ -98,7 +100,7 @@ impl LateInterfaces {
         told
     }
 
-    /// Those that were told of and are still there.
+    /// Those that were logged and still exist.
     pub fn names(&self) -> Vec<&str> {
         let told = self.late.iter().filter(|late| late.state == State::Told);
         told.map(|late| late.name.as_str()).collect()
@@ -126,7 +128,7 @@ impl Late {
     }
 }
 
-/// Which of the names and patterns an interface of this name fits.
+/// The name or pattern that an interface of this name matches.
 fn fits<'a>(wanted: &'a [String], name: &str) -> Option<&'a str> {
     let fits = |one: &&String| {
         one.as_str() == name
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_changes_its_name_begins_anew() {
+    fn one_that_changes_its_name_starts_over() {
         let (mut late, start) = (LateInterfaces::default(), Instant::now());
         late.update(there(&[(3, "xbl3"), (4, "xbl4")]), start);
         assert!(due(&late, start + SETTLED / 2).is_empty());
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_told_of_once_for_as_long_as_it_is_there() {
+    fn each_is_logged_once_as_long_as_it_is_there() {
         let (mut late, start) = (LateInterfaces::default(), Instant::now());
         let later = start + SETTLED;
         late.update(there(&[(3, "xbl3")]), start);
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ethernet_is_never_told_of() {
+    fn what_is_not_ethernet_is_never_logged() {
         let mut late = LateInterfaces::default();
         late.update(vec![(1, "l*".to_owned(), "lo".to_owned())], Instant::now());
         late.late[0].since -= SETTLED;

@@ -1,4 +1,14 @@
-//! Assembly: from a configuration to running workers, and back down.
+//! The daemon: builds running workers from a configuration, controls them, and shuts them
+//! down.
+//!
+//! ```text
+//! start     interface, plan, exports, conflict_probe, sandbox   in the order of [`serve`]
+//! run       control ──► handlers, reload                        control requests, reloads
+//!              └──────► notify, sizes, watch, late_interfaces   what changes by itself
+//! state     worker_pool, registry, removed, closing             workers, exports, closed stores
+//!           state_writer, quarantine                            what is saved, which data is protected
+//! commands  check, preflight                                    `xblade check`
+//! ```
 
 mod handlers;
 mod check;
@@ -34,18 +44,18 @@ use crate::config::{Serve, ServiceOptions};
 use crate::control::{BindError, Listener, bind, channel, metrics, start};
 use crate::{link, logging, plant, privilege};
 
-/// Serves until a signal comes, then drains and detaches.
+/// Serves until a signal arrives, then drains and detaches.
 ///
-/// The order matters: nothing touches the wire before every store is open and
-/// locked; nobody is told of an export before the rings are full; and the wire
-/// is asked before the XDP program takes the answers away. Rights are given up
-/// when all that needs them is done, and before there is a second thread.
+/// The order matters. Nothing is sent before every store is open and locked. No export is
+/// announced before the rings are full. The network is probed before the XDP program takes
+/// the answers away. Privileges are dropped after the last step that needs them, and before
+/// a second thread exists.
 ///
-/// `config` is the file that the options came from: `xblade reload` reads it again.
+/// `config` is the file from which the options were loaded: `xblade reload` reads it again.
 ///
 /// # Errors
 ///
-/// One [`Failure`], said in one line; whatever was set up is taken down again.
+/// One [`Failure`], printed as one line. Everything that was set up is torn down again.
 pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     privilege::ignore_signals_of_io();
     if let Some(bug) = plant::planted_everywhere() {
@@ -99,7 +109,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         since: Instant::now(),
     };
     let outcome = control::run(&mut served, &signals, &events, &queue, &mut notifier);
-    // Who waits for an answer is told, and nobody asks any more.
+    // Waiting callers get an answer, and no further requests arrive.
     drop(queue);
     drop(server);
     notifier.stopping();
@@ -111,17 +121,17 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let what = match left {
         worker_pool::Left { workers: 0, requests: 0 } => return Ok(()),
         worker_pool::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
-        // Their threads end with the process, the program is detached before.
+        // Their threads end with the process; the program was detached before.
         worker_pool::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
     Err(Failure::Run(format!("{what}: a store does not answer").into()))
 }
 
-/// The control socket, if there is to be one. Clients wait there until the
-/// daemon is ready.
+/// Binds the control socket, if one is configured. Clients wait there until the daemon is
+/// ready.
 fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure> {
     let Some(path) = &service.control.0 else { return Ok(None) };
-    // Whole, for others: in the log, and in the kernel's list of sockets.
+    // Absolute, because it is shown in the log and in the kernel's list of sockets.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let listener = bind(&path, service.control_group.as_deref());
     let sort = |error: BindError| match error.is_request() {
@@ -133,15 +143,15 @@ fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure>
     Ok(Some(listener))
 }
 
-/// What the process needs before anything else.
+/// Prepares the privileges and limits that everything else needs.
 fn prepare() -> Result<(), Failure> {
     let missing =
         link::missing_capabilities().map_err(|e| Failure::machine("cannot read own capabilities", e))?;
     if !missing.is_empty() {
         return Err(Failure::Privilege { missing });
     }
-    // Newer kernels account UMEM to memory cgroups and need no limit: if it
-    // cannot be raised, the rings say whether that matters.
+    // Newer kernels account UMEM to memory cgroups and need no limit. If it cannot be
+    // raised, opening the rings shows whether that matters.
     if let Err(e) = link::raise_memlock() {
         log::debug!("{e}");
     }

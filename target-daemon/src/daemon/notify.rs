@@ -1,5 +1,6 @@
-//! The service manager: it is told when xblade is ready, and fed as long as
-//! every worker moves (`sd_notify(3)`). Without one, all of this does nothing.
+//! The service manager interface (`sd_notify(3)`): reports readiness, and pings the
+//! watchdog as long as every worker makes progress. Without a service manager, all of this
+//! does nothing.
 
 use std::env;
 use std::ffi::OsStr;
@@ -15,20 +16,19 @@ use super::interface::{Interface, Presence};
 use super::worker_pool::WorkerPool;
 use crate::config::Serve;
 
-/// The service manager, or nobody.
+/// The connection to the service manager, if there is one.
 ///
-/// Its socket is opened once, at the start: later the process may have no right
-/// to open another one. That is why this is no crate, which would open it for
-/// each message.
+/// Its socket is opened once, at the start, because later the process may not be allowed to
+/// open another one. A crate would open it for each message, so none is used.
 #[derive(Debug)]
 pub struct Manager {
     socket: Option<UnixDatagram>,
-    /// It ends us when it hears nothing for so long.
+    /// It kills this process if there is no ping for this long.
     watchdog: Option<Duration>,
 }
 
 impl Manager {
-    /// The one that started us, as the environment says.
+    /// The one that started this process, according to the environment.
     pub fn find() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Self::nobody() };
         match connect(&name) {
@@ -49,25 +49,24 @@ impl Manager {
         self.socket.is_some()
     }
 
-    /// Everything is served; `status` is what `systemctl status` shows.
+    /// Reports that everything is served; `status` is the line in `systemctl status`.
     pub fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// `status` is what `systemctl status` shows from now on.
+    /// Changes the line in `systemctl status`.
     fn status(&self, status: &str) {
         self.tell(&format!("STATUS={status}"));
     }
 
-    /// Another configuration is being taken over. [`Self::ready`] has to follow,
-    /// also when it is not taken.
+    /// Reports a reload. [`Self::ready`] must follow, even if the reload is refused.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reloading"));
     }
 
-    /// What is under way is finished, and then the process ends.
+    /// Reports that requests in flight are being finished before the process exits.
     pub fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=finishing what is under way");
     }
@@ -79,7 +78,7 @@ impl Manager {
 
     fn tell(&self, what: &str) {
         let Some(socket) = &self.socket else { return };
-        // Not blocking: a manager that is gone, or busy, is not waited for.
+        // Non-blocking: never wait for a manager that is gone or busy.
         if let Err(e) = socket.send(what.as_bytes()) {
             log::debug!("the service manager was not told {what:?}: {e}");
         }
@@ -97,7 +96,7 @@ fn connect(name: &OsStr) -> std::io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// The time within which it wants to hear from this process.
+/// The watchdog timeout, if it applies to this process.
 fn watchdog() -> Option<Duration> {
     let number = |name: &str| env::var(name).ok()?.parse::<u64>().ok();
     let ours =
@@ -105,7 +104,7 @@ fn watchdog() -> Option<Duration> {
     number("WATCHDOG_USEC").filter(|usec| ours && *usec > 0).map(Duration::from_micros)
 }
 
-/// What is served, and on what it is not, in a line.
+/// One line that describes what is served, and which interfaces are not.
 pub fn status(options: &Serve, interfaces: &[Interface], late: &[&str]) -> String {
     let count = options.exports.len();
     let names: Vec<String> = interfaces.iter().map(named).collect();
@@ -116,7 +115,7 @@ pub fn status(options: &Serve, interfaces: &[Interface], late: &[&str]) -> Strin
     format!("{served}; not served until a restart: {}", late.join(", "))
 }
 
-/// Its name, and why no host can be reached over it.
+/// Its name, and why no host can be reached through it.
 fn named(interface: &Interface) -> String {
     let name = &interface.facts.name;
     match interface.presence {
@@ -126,25 +125,26 @@ fn named(interface: &Interface) -> String {
     }
 }
 
-/// What the control thread does for the service manager: tells it when all is
-/// ready, and feeds its watchdog.
+/// Reports to the service manager on behalf of the control thread: readiness, reloads,
+/// status, and watchdog pings.
 #[derive(Debug)]
 pub struct ServiceNotifier {
     manager: Manager,
     watchdog: Watchdog,
     status: String,
-    /// Whether the last reload was taken.
+    /// Whether the last reload was accepted.
     well: bool,
     ready: bool,
 }
 
 impl ServiceNotifier {
-    /// `status` is told when all is ready.
+    /// `status` is sent when everything is ready.
     pub fn new(manager: Manager, pool: &WorkerPool, status: String) -> Self {
         Self { manager, watchdog: Watchdog::new(pool.heartbeats()), status, well: true, ready: false }
     }
 
-    /// One round. All is ready when the first announcement has gone out.
+    /// Called once per pass of the control thread. Everything is ready when the first
+    /// announcement has been sent.
     pub fn follow(&mut self, pool: &WorkerPool) {
         if !self.ready && pool.has_settled() {
             self.ready = true;
@@ -154,18 +154,18 @@ impl ServiceNotifier {
         self.watchdog.follow(&self.manager, pool.heartbeats());
     }
 
-    /// A reload begins; [`Self::reloaded`] has to follow.
+    /// A reload begins; [`Self::reloaded`] must follow.
     pub fn reloading(&self) {
         self.manager.reloading();
     }
 
-    /// A reload has ended, well or not: what is served now is ready.
+    /// A reload has ended, successful or not: what is served now is ready.
     pub fn reloaded(&mut self, status: String, well: bool) {
         (self.status, self.well) = (status, well);
         self.manager.ready(&self.line());
     }
 
-    /// What is served is as before, and what is to be said of it is not.
+    /// Updates the status while what is served stays the same.
     pub fn remark(&mut self, status: String) {
         self.status = status;
         if self.ready {
@@ -178,39 +178,38 @@ impl ServiceNotifier {
         format!("{}{remark}", self.status)
     }
 
-    /// Whether somebody starts the process again when it ends.
+    /// Whether a service manager restarts the process when it exits.
     pub fn restarts(&self) -> bool {
         self.manager.is_there()
     }
 
-    /// What is under way is finished, and then the process ends.
+    /// Reports that requests in flight are being finished before the process exits.
     pub fn stopping(&self) {
         self.manager.stopping();
     }
 }
 
-/// A worker that has not moved for this long is told of in the log.
+/// A worker without progress for this long is logged.
 const STILL: Duration = Duration::from_secs(10);
 
-/// Whether the workers move, by the beats that each of them counts.
+/// Detects workers that make no progress, by their heartbeat counters.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// The heartbeats of each at the last ping, and when one of them first stood
-    /// still there.
+    /// The counters at the last ping, and the time of that ping.
     then: Vec<u64>,
     since: Instant,
     told: bool,
 }
 
 impl Watchdog {
-    /// From these beats on.
+    /// Starts from these counters.
     pub fn new(beats: Vec<u64>) -> Self {
         Self { then: beats, since: Instant::now(), told: false }
     }
 
-    /// Feeds the watchdog when every worker has moved since the last time that
-    /// it was fed; says once which worker does not. To be called again and
-    /// again, a few times within the watchdog's time.
+    /// Pings the service manager if every worker has made progress since the last ping;
+    /// otherwise logs once which worker has not. Must be called a few times within the
+    /// watchdog timeout.
     pub fn follow(&mut self, manager: &Manager, beats: Vec<u64>) {
         let still = self.still(&beats);
         if still.is_empty() {
@@ -232,7 +231,7 @@ impl Watchdog {
         }
     }
 
-    /// The workers that have not moved.
+    /// The workers without progress.
     fn still(&self, beats: &[u64]) -> Vec<usize> {
         let pairs = beats.iter().zip(&self.then).enumerate();
         pairs.filter(|(_, (now, then))| now == then).map(|(worker, _)| worker).collect()
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_while_every_worker_moves() {
+    fn the_watchdog_is_pinged_while_every_worker_moves() {
         let (manager, ear) = pair();
         let mut watchdog = Watchdog::new(vec![0, 0]);
         for (beats, fed) in [
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_nothing() {
+    fn without_a_manager_nothing_is_sent() {
         let manager = Manager::nobody();
         manager.ready("x");
         Watchdog::new(vec![0]).follow(&manager, vec![1]);

@@ -1,4 +1,4 @@
-//! How large the rings have to be.
+//! Sizes and assignments: rings, UMEM, workers and cores.
 
 use core_affinity::CoreId;
 
@@ -8,24 +8,23 @@ use crate::link::{self, Facts, Owned};
 use crate::ring::{BusyPoll, LANES_MAX, SocketConfig, ZeroCopy};
 use crate::wire::aoe::Address;
 
-/// In front of every received frame this much of a chunk stays free: 256 bytes
-/// are the kernel's, the rest aligns its sectors (`ring`).
+/// This much of a chunk stays free in front of every received frame: the kernel uses 256
+/// bytes, the rest aligns the frame's sectors (`ring`).
 const HEADROOM: u32 = 476;
 
-/// Ethernet header and two VLAN tags: what the MTU does not count.
+/// Ethernet header and two VLAN tags, which the MTU does not include.
 const LINK_HEADER: u32 = 14 + 8;
 
-/// Largest ring that is of use: more would only hold requests that their
-/// initiators have given up on.
+/// The largest useful ring: a longer one would only hold requests that their initiators
+/// have given up on.
 const RING_MAX: u32 = 1 << 14;
 
-/// Descriptors that a frame of this interface takes.
+/// The number of descriptors that a frame of this interface takes.
 pub fn descriptors_per_frame(mtu: u32, chunk_bytes: u32) -> u32 {
     (mtu + LINK_HEADER).div_ceil(chunk_bytes.saturating_sub(HEADROOM).max(1))
 }
 
-/// Refuses sizes that cannot be, before anything is opened, and remarks on
-/// those that are small.
+/// Refuses impossible sizes before anything is opened, and logs small ones.
 pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
     check_spread(options, link::kernel())?;
     let rx_ring = rings(options, facts, 0, 1)?.rx_ring;
@@ -42,10 +41,10 @@ pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What to open for a queue of an interface. By default the rx ring holds all
-/// that the expected initiators may send at once: a request that finds it full
-/// is lost, and a lost request stalls its initiator. Several sockets share the
-/// chunks, and each may hold as many as its rx ring has entries.
+/// The socket configuration for a queue of an interface. By default the rx ring holds all
+/// requests that the expected initiators may send at once: a request that finds it full is
+/// lost, and a lost request stalls its initiator. Several sockets share the chunks, and
+/// each may hold as many as its rx ring has entries.
 pub fn rings(options: &Serve, facts: &Facts, queue: u32, sockets: usize) -> Result<SocketConfig, Failure> {
     let given = &options.rings;
     config::chunk_bytes(given.chunk_bytes).map_err(impossible("--chunk-bytes", given.chunk_bytes))?;
@@ -66,8 +65,8 @@ pub fn rings(options: &Serve, facts: &Facts, queue: u32, sockets: usize) -> Resu
     })
 }
 
-/// How many workers there are, over interfaces with so many queues each: one for
-/// each core that was named, or else one for each queue.
+/// The number of workers for interfaces with these queue counts: one for each configured
+/// core, or otherwise one for each queue.
 pub fn workers(options: &Serve, queues: impl Iterator<Item = u32>) -> usize {
     match options.cores.len() {
         0 => queues.max().unwrap_or(1).max(1) as usize,
@@ -75,7 +74,7 @@ pub fn workers(options: &Serve, queues: impl Iterator<Item = u32>) -> usize {
     }
 }
 
-/// An export names a worker that there is not.
+/// The error for an export that names a nonexistent worker.
 pub fn no_such_worker(address: Address, worker: usize, workers: usize) -> Failure {
     let there = match workers {
         1 => "there is only worker 0".to_owned(),
@@ -87,11 +86,11 @@ pub fn no_such_worker(address: Address, worker: usize, workers: usize) -> Failur
     ))
 }
 
-/// How many sockets a queue gets: one, or one for each worker, so that the XDP
-/// program can take frames to the owner of their export. Each costs every turn
-/// of its worker a look, so by default only the first queue has them: that is
-/// where NICs put what they cannot tell apart. More workers than may share a UMEM
-/// have one socket between them.
+/// The number of sockets of a queue: one, or one for each worker, so that the XDP program
+/// can steer frames to the owner of their export. Each socket costs its worker one check
+/// per turn, so by default only the first queue has several: NICs deliver frames that they
+/// cannot classify there. If there are more workers than may share a UMEM, one socket
+/// serves all of them.
 pub fn sockets(options: &Serve, queue: u32, workers: usize, kernel: (u32, u32)) -> usize {
     match options.spread {
         _ if workers > LANES_MAX => 1,
@@ -101,12 +100,12 @@ pub fn sockets(options: &Serve, queue: u32, workers: usize, kernel: (u32, u32)) 
     }
 }
 
-/// Older kernels may complete, or receive into, a chunk of another socket that
-/// shares the queue (copy mode; mended in 6.16 to 6.18, and not in all kernels that
-/// are maintained): data would go wrong.
+/// Older kernels may complete, or receive into, a chunk of another socket that shares the
+/// queue (copy mode; fixed in 6.16 to 6.18, and not in all maintained kernels): data would
+/// be corrupted.
 const KERNEL_SHARES: (u32, u32) = (6, 18);
 
-/// Refuses to share queues where the kernel cannot.
+/// Refuses shared queues on kernels that cannot do it.
 fn check_spread(options: &Serve, (major, minor): (u32, u32)) -> Result<(), Failure> {
     if options.spread != Spread::All || (major, minor) >= KERNEL_SHARES {
         return Ok(());
@@ -117,13 +116,12 @@ fn check_spread(options: &Serve, (major, minor): (u32, u32)) -> Result<(), Failu
     )))
 }
 
-/// The worker of the export at this place, if it is the one that it names, or else
-/// the next in turn.
+/// The worker of the export at this index: the one that it names, or else the next in turn.
 pub fn worker_of(export: Option<&config::Export>, at: usize, workers: usize) -> usize {
     export.and_then(|export| export.worker).map_or(at % workers, usize::from)
 }
 
-/// Who will own which export.
+/// The owner of each export.
 pub fn owners(options: &Serve, workers: usize) -> Vec<Owned> {
     let owned = |(at, export): (usize, &config::Export)| {
         let Address { shelf, slot } = export.address;
@@ -132,7 +130,7 @@ pub fn owners(options: &Serve, workers: usize) -> Vec<Owned> {
     options.exports.iter().enumerate().map(owned).collect()
 }
 
-/// Bytes of UMEM for all queues of an interface.
+/// The UMEM size for all queues of an interface, in bytes.
 pub fn umem_bytes(options: &Serve, facts: &Facts, workers: usize) -> Result<u64, Failure> {
     let kernel = link::kernel();
     let of = |queue| {
@@ -142,7 +140,7 @@ pub fn umem_bytes(options: &Serve, facts: &Facts, workers: usize) -> Result<u64,
     (0..facts.queues).map(of).sum()
 }
 
-/// What all expected initiators may send at once.
+/// The descriptors of all requests that the expected initiators may send at once.
 fn descriptors_needed(options: &Serve, facts: &Facts) -> u64 {
     let requests = u64::from(options.initiators) * u64::from(options.buffer_count);
     requests * u64::from(descriptors_per_frame(facts.mtu, options.rings.chunk_bytes))
@@ -155,17 +153,17 @@ fn ring_size(name: &str, given: Option<u32>, needed: u64) -> Result<u32, Failure
     }
 }
 
-/// A number that cannot be, and the remedy.
+/// An error for an impossible number, with the remedy.
 fn impossible(name: &str, number: u32) -> impl Fn(&'static str) -> Failure {
     let what = format!("{name} {number} is not possible");
     move |remedy| Failure::request(format!("{what}: {remedy}"))
 }
 
-/// For so many received descriptors and so many sent ones.
+/// The number of chunks for these numbers of received and sent descriptors.
 fn chunks(options: &Serve, received: u32, sent: u32) -> Result<u32, Failure> {
     let given = &options.rings;
     let wanted = given.umem_chunks.unwrap_or(2 * (received + sent));
-    // Memory on huge pages comes, and goes, in whole ones.
+    // Memory on huge pages is allocated and freed in whole pages.
     let step = if given.huge_pages { huge_page_bytes() / given.chunk_bytes } else { 1 };
     let impossible = impossible("--umem-chunks", wanted);
     config::umem_chunks(wanted, given.chunk_bytes).map_err(&impossible)?;
@@ -173,7 +171,7 @@ fn chunks(options: &Serve, received: u32, sent: u32) -> Result<u32, Failure> {
     config::umem_chunks(chunks, given.chunk_bytes).map_err(impossible)
 }
 
-/// The size of a huge page where none is asked for: 2 MiB on most machines.
+/// The default huge page size: 2 MiB on most machines.
 fn huge_page_bytes() -> u32 {
     let facts = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = facts.lines().find_map(|line| line.strip_prefix("Hugepagesize:"));
@@ -181,7 +179,7 @@ fn huge_page_bytes() -> u32 {
     kib.map_or(2 << 20, |kib| kib.saturating_mul(1024))
 }
 
-/// The cores that were named, each there and given once.
+/// The configured cores, if each exists and is given once.
 pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
     let there = core_affinity::get_core_ids().unwrap_or_default();
     let mut cores: Vec<CoreId> = Vec::new();
@@ -203,7 +201,7 @@ pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
     Ok(cores)
 }
 
-/// Requests that may be in flight at the stores of one worker.
+/// The most requests in flight at the stores of one worker.
 pub fn in_flight(options: &Serve) -> u16 {
     let requests = u32::from(options.initiators) * u32::from(options.buffer_count);
     requests.clamp(64, 1 << 14) as u16

@@ -1,6 +1,6 @@
-//! Whether this machine fits a configuration: what has to change here before it
-//! can be served. Opens nothing for writing, locks nothing and attaches
-//! nothing, so a process that serves does not notice.
+//! Checks whether this machine fits a configuration, and what must change before it can be
+//! served. Opens nothing for writing, locks nothing and attaches nothing, so a running
+//! xblade is not affected.
 
 use super::exports;
 use super::failure::{Failure, chain};
@@ -11,8 +11,8 @@ use crate::control::{self, metrics};
 use crate::link;
 use crate::store::{self, Expected};
 
-/// All that does not fit, each as a fault of the place in the file that asks
-/// for it, and what has to do with no place.
+/// All problems: diagnostics with the location in the file, and messages that have no
+/// location.
 pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     let mut faults = interfaces(loaded);
     faults.extend(files(loaded));
@@ -28,7 +28,7 @@ pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     (faults, everywhere.into_iter().collect())
 }
 
-/// The last part of a message is what to do.
+/// The last part of a message is the remedy.
 fn fault(at: &Span, text: &str) -> Diagnostic {
     let (message, remedy) = text.rsplit_once(": ").unwrap_or((text, "see `xblade check`"));
     Diagnostic::value(at.clone(), message, remedy)
@@ -47,7 +47,7 @@ fn interfaces(loaded: &Loaded) -> Vec<Diagnostic> {
     loaded.serve.interfaces.iter().zip(&loaded.interfaces).flat_map(one).collect()
 }
 
-/// Where a message ends with what there is, that is no remedy by itself.
+/// Turns a list of the available choices at the end of a message into a remedy.
 fn in_order(text: &str) -> String {
     match text.split_once(": there are ") {
         Some((message, there)) => format!("{message}: give one of those there are ({there})"),
@@ -69,7 +69,7 @@ fn files(loaded: &Loaded) -> Vec<Diagnostic> {
     loaded.serve.exports.iter().zip(&loaded.paths).filter_map(one).collect()
 }
 
-/// Exports of one file that would be reached in different ways.
+/// Exports of one file that would be accessed in different ways.
 fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
     let expected = |export: &crate::config::Export| match &export.image {
         Image::File(options) => Expected::of(options),
@@ -90,7 +90,7 @@ fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
     all.iter().enumerate().filter_map(first_of).collect()
 }
 
-/// What the system said goes before the remedy.
+/// Moves the system error in front of the remedy.
 fn remedy_last(error: &store::OpenError) -> String {
     let text = error.to_string();
     let whole = chain(error);
@@ -102,7 +102,7 @@ fn remedy_last(error: &store::OpenError) -> String {
     }
 }
 
-/// The xblade that serves by this file, if there is one, may have the address already.
+/// A running xblade with this configuration may already use the address.
 fn metrics(loaded: &Loaded) -> Option<Diagnostic> {
     let service = &loaded.serve.service;
     let (address, at) = (service.metrics.0?, loaded.metrics.as_ref()?);

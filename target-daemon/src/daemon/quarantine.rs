@@ -1,12 +1,12 @@
-//! Which data hosts have used at an address, and which files take no more writes.
+//! Protects data: which data hosts have used at an address, and which files refuse writes.
 //!
-//! A host knows a disk by its address alone. If the address came to mean other
-//! data, the host would write what it has in mind of the old disk into the new one,
-//! however long it was idle. So other data is refused at an address that was used,
-//! unless the operator forces it ([`config::Export::force`]).
+//! A host knows a disk only by its address. If other data appeared at that address, the
+//! host would write its cached blocks of the old disk to the new one, however long it was
+//! idle. So other data is refused at an address that was used, unless the operator forces
+//! it ([`config::Export::force`]).
 //!
-//! A file whose sync has failed takes no more writes, whoever opens it, for as long
-//! as this process runs, or until the operator says that it may.
+//! A file whose sync has failed refuses writes, even if it is reopened, as long as this
+//! process runs or until the operator recovers it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::shelf::Belongs;
 use crate::store::{self, Data, Identity, IoError};
 use crate::wire::aoe::Address;
 
-/// What this process has seen.
+/// The used addresses and the failed files that this process knows.
 #[derive(Debug, Default)]
 pub struct Quarantine {
     used: BTreeMap<Address, Belongs>,
@@ -30,26 +30,25 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// A sync of this file has failed.
+    /// Records that a sync of this file has failed.
     pub fn fail(&mut self, identity: &Identity, fault: IoError) {
         if !identity.is_empty() && self.fault_of(identity).is_none() {
             self.failed.push((identity.clone(), fault));
         }
     }
 
-    /// The file takes writes again.
+    /// Allows writes to the file again.
     pub fn recover(&mut self, identity: &Identity) {
         self.failed.retain(|(failed, _)| !failed.is_same(identity));
     }
 
-    /// The fault after which a file takes no more writes.
+    /// The error because of which a file refuses writes.
     pub fn fault_of(&self, identity: &Identity) -> Option<IoError> {
         self.failed.iter().find(|(failed, _)| failed.is_same(identity)).map(|(_, fault)| *fault)
     }
 }
 
-/// The data that an export is configured to have, as its path leads now; `None`: it
-/// cannot be opened.
+/// The data to which the path of an export leads now; `None` if it cannot be opened.
 pub fn data_of(export: &Export) -> Option<Data> {
     match &export.image {
         Image::File(options) => store::data(options),
@@ -70,11 +69,12 @@ pub fn other_data(used: &Belongs, address: Address, folder: Option<&Path>) -> St
     )
 }
 
-/// The same for one that is about to be served for the first time, by what was kept.
+/// Checks an export that is about to be served for the first time against the saved
+/// records.
 ///
 /// # Errors
 ///
-/// In words, with what to do.
+/// A message with the remedy.
 pub fn check_kept(
     wanted: &Export,
     data: &Data,
@@ -90,16 +90,16 @@ pub fn check_kept(
 }
 
 impl WorkerPool {
-    /// The same for all exports.
+    /// Loads the saved records of all exports.
     pub fn load_all_used(&mut self) {
         let all = self.registry.entries().map(|entry| (entry.wanted.address, entry.source.data.clone()));
         for (address, data) in all.collect::<Vec<_>>() {
-            // What cannot be read was told of, or forced.
+            // What cannot be read was logged, or forced.
             let _ = self.load_used(address, &data);
         }
     }
 
-    /// Notes which exports hosts have begun to use.
+    /// Records which exports hosts have begun to use.
     pub fn note_used(&mut self) {
         let used: Vec<Address> = self.directory.used().collect();
         for address in used {
@@ -107,7 +107,7 @@ impl WorkerPool {
         }
     }
 
-    /// Hosts use this export: its address belongs to its data from now on.
+    /// Records that hosts use this export: from now on its address belongs to its data.
     pub fn note_use_of(&mut self, address: Address) {
         let Some(entry) = self.registry.get(address) else { return };
         let used = state_writer::belonging(&entry.wanted, &entry.source.data);
@@ -115,7 +115,7 @@ impl WorkerPool {
         if known.is_some_and(|known| known.path == used.path && known.data.is_same(&used.data)) {
             return;
         }
-        // Of one that refuses writes only what another record says is corrected.
+        // For an export that refuses writes, only correct an existing record.
         let is_kept = !used.data.identity.is_null() && (known.is_some() || !entry.settings.read_only);
         if let Some(writer) = self.state_writer().filter(|_| is_kept) {
             writer.keep_used(used.clone());
@@ -123,18 +123,18 @@ impl WorkerPool {
         self.registry.quarantine.used.insert(address, used);
     }
 
-    /// A sync of the file of this export has failed.
+    /// Records that a sync of this export's file has failed.
     pub fn note_failed(&mut self, address: Address) {
         if let Some(identity) = self.registry.get(address).map(|entry| entry.source.data.identity.clone()) {
             self.registry.quarantine.fail(&identity, IoError::Media);
         }
     }
 
-    /// Takes over what was kept of the data that hosts have used at this address.
+    /// Loads the saved record of the data that hosts have used at this address.
     ///
     /// # Errors
     ///
-    /// It cannot be read; in words, with what to do.
+    /// It cannot be read: a message with the remedy.
     pub fn load_used(&mut self, address: Address, data: &Data) -> Result<(), String> {
         if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
@@ -147,11 +147,11 @@ impl WorkerPool {
         Ok(())
     }
 
-    /// Refuses to give an address to other data than hosts have used at it.
+    /// Refuses to assign an address to other data than hosts have used there.
     ///
     /// # Errors
     ///
-    /// It would; with what to do.
+    /// The data differs: a message with the remedy.
     pub fn refuse_other_data(
         &mut self,
         export: &Export,
@@ -190,12 +190,12 @@ impl WorkerPool {
         Err(ControlError::Request(format!("nothing was changed: {now}{why}")))
     }
 
-    /// Refuses to close a file that has no name any more: what hosts have written to it
-    /// is nowhere else.
+    /// Refuses to close a file that has no name any more: the data written by hosts exists
+    /// nowhere else.
     ///
     /// # Errors
     ///
-    /// It would be lost; with what to do.
+    /// The data would be lost: a message with the remedy.
     pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), ControlError> {
         let Some(entry) = self.registry.get(address) else { return Ok(()) };
         let looked = entry.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
@@ -217,7 +217,7 @@ impl WorkerPool {
     }
 }
 
-/// How to save what is in a file without a name.
+/// How to save the contents of an unnamed file.
 pub fn rescue(entry: &ExportEntry) -> String {
     let Some(file) = &entry.source.file else { return String::new() };
     let (address, pid, fd) = (entry.wanted.address, std::process::id(), file.descriptor());

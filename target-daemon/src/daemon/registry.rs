@@ -1,4 +1,4 @@
-//! Which exports are served, by whom, and those that come and go.
+//! The registry of served exports and their owners, and how exports are added and removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,25 +23,25 @@ use crate::worker::{
     Clear, Directory, ExportRuntime, ExportSnapshot, Owner, SharedLane, WithExports, WorkerCommand,
 };
 
-/// What the control thread knows of an export.
+/// What the control thread knows about an export.
 #[derive(Clone, Debug)]
 pub struct ExportEntry {
-    /// As it was asked for.
+    /// Its configuration.
     pub wanted: config::Export,
-    /// Who has it.
+    /// Its worker.
     pub owner: Owner,
-    /// How its bytes are reached.
+    /// How its bytes are accessed.
     pub info: StoreInfo,
-    /// Where they are.
+    /// Where its data is.
     pub source: Source,
-    /// Its path does not lead there any more.
+    /// Set if its path does not lead to that data any more.
     pub replaced: Option<Replaced>,
-    /// What its worker was told.
+    /// The settings last sent to its worker.
     pub settings: Settings,
 }
 
 impl ExportEntry {
-    /// The record of an export.
+    /// Creates the entry of an export.
     pub fn new(
         wanted: &config::Export,
         owner: Owner,
@@ -53,21 +53,21 @@ impl ExportEntry {
     }
 }
 
-/// All exports that are served.
+/// All served exports.
 #[derive(Debug)]
 pub struct ExportRegistry {
     entries: BTreeMap<Address, ExportEntry>,
-    /// For each worker, which indices are taken: also by an export that leaves.
+    /// For each worker, the indices in use, including those of exports that are leaving.
     taken: Vec<Vec<bool>>,
-    /// Exports that their workers have not given back yet.
+    /// Exports that their workers have not returned yet.
     leaving: Vec<Leaving>,
-    /// Exports that have been given back, and whose stores are being closed.
+    /// Exports that were returned and whose stores are being closed.
     pub(super) closing: Vec<Closing>,
-    /// Which data hosts have used where, and which files have failed.
+    /// The data that hosts have used at each address, and the failed files.
     pub quarantine: Quarantine,
     /// Workers that have not taken the newest directory yet.
     behind: Vec<usize>,
-    /// What those had counted that are not served any more.
+    /// Counts of exports that were removed.
     pub past: RemovedExports,
 }
 
@@ -80,7 +80,7 @@ struct Leaving {
 }
 
 impl ExportRegistry {
-    /// Nothing is served by so many workers.
+    /// No exports yet, on this number of workers.
     pub fn new(workers: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
@@ -93,7 +93,7 @@ impl ExportRegistry {
         }
     }
 
-    /// The workers have ended: what left them last is gone.
+    /// Adds the counts of exports that were still leaving when the workers ended.
     pub fn close(&mut self) {
         for leaving in &self.leaving {
             if let Ok(runtime) = leaving.from.try_recv() {
@@ -102,19 +102,19 @@ impl ExportRegistry {
         }
     }
 
-    /// An export is served now.
+    /// Adds a served export.
     pub fn enter(&mut self, entry: ExportEntry) {
         self.mark(entry.owner, true);
         self.entries.insert(entry.wanted.address, entry);
     }
 
-    /// All of them, by address.
+    /// All served exports, by address.
     pub fn entries(&self) -> impl Iterator<Item = &ExportEntry> {
         self.entries.values()
     }
 
-    /// Notes where the path of an export leads. Returns what was known before, if that was
-    /// something else.
+    /// Records where the path of an export leads. Returns the previous state if it has
+    /// changed.
     pub fn note_replaced(
         &mut self,
         address: Address,
@@ -125,7 +125,7 @@ impl ExportRegistry {
         (before != replaced).then_some(before)
     }
 
-    /// Whether the store of an export that is gone is still being closed.
+    /// Whether the store of a removed export is still being closed.
     pub fn is_closing(&self, address: Address) -> bool {
         self.closing.iter().any(|closing| closing.address == address)
     }
@@ -146,7 +146,7 @@ impl ExportRegistry {
         }
     }
 
-    /// A free place at this worker, or else at the one with the fewest exports.
+    /// A free index of this worker, or otherwise of the one with the fewest exports.
     fn free_place(&self, wanted: Option<u16>) -> Option<Owner> {
         let count = |row: &Vec<bool>| row.iter().filter(|taken| **taken).count();
         let may_have = |worker: usize| wanted.is_none_or(|wanted| usize::from(wanted) == worker);
@@ -158,11 +158,11 @@ impl ExportRegistry {
 }
 
 impl WorkerPool {
-    /// Refuses a worker that there is not.
+    /// Refuses a nonexistent worker.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is no such worker.
     pub fn refuse_no_worker(&self, export: &config::Export) -> Result<(), ControlError> {
         match export.worker.map(usize::from).filter(|worker| *worker >= self.workers.len()) {
             None => Ok(()),
@@ -173,7 +173,7 @@ impl WorkerPool {
         }
     }
 
-    /// Serves one export more.
+    /// Serves another export.
     ///
     /// # Errors
     ///
@@ -217,8 +217,8 @@ impl WorkerPool {
         Ok(())
     }
 
-    /// Stops serving an export. With `sync`, what hosts have written to it is made stable
-    /// first.
+    /// Stops serving an export. With `sync`, the data written by hosts is made stable
+    /// before the store is closed.
     pub fn remove(&mut self, address: Address, sync: bool) -> Removed {
         if self.is_used(address) {
             self.note_use_of(address);
@@ -247,15 +247,16 @@ impl WorkerPool {
         }
     }
 
-    /// Whether a host has asked anything of an export but who it is.
+    /// Whether a host has sent this export any request other than a config query.
     pub fn is_used(&self, address: Address) -> bool {
         let Some(entry) = self.registry.get(address) else { return false };
-        // A worker that does not answer: who knows.
+        // If the worker does not answer, assume that it is used.
         self.request(entry.owner).is_none_or(|snapshot| snapshot.tally.is_used())
     }
 
-    /// Closes the stores of exports that have left meanwhile, and tells workers
-    /// that did not answer. Returns how those were closed that took their time.
+    /// Closes the stores of exports that their workers have returned since the last call,
+    /// and resends to workers that did not answer. Returns the outcome for the stores that
+    /// have closed.
     pub fn reap_detached(&mut self) -> Vec<(Address, Removed)> {
         self.registry.past.forget_answered();
         let directory = Arc::clone(&self.directory);
@@ -275,7 +276,7 @@ impl WorkerPool {
             }
             Err(TryRecvError::Empty) => true,
             Err(TryRecvError::Disconnected) => {
-                // Its worker did not even take the order.
+                // Its worker did not even receive the command.
                 let (to, from) = bounded(1);
                 leaving.from = from;
                 if let Some(worker) = workers.get(usize::from(leaving.owner.worker)) {
@@ -305,14 +306,14 @@ impl WorkerPool {
         ended
     }
 
-    /// Whether an export with this address was removed, and requests to it are
-    /// still under way.
+    /// Whether an export with this address was removed and requests to it are still in
+    /// flight.
     pub fn is_leaving(&self, address: Address) -> bool {
         self.registry.leaving.iter().any(|leaving| leaving.address == address)
             || self.registry.is_closing(address)
     }
 
-    /// Gives an export other settings, with the same store.
+    /// Changes the settings of an export, with the same store.
     pub fn change(&mut self, wanted: &config::Export, settings: Settings) {
         let Some(entry) = self.registry.entries.get_mut(&wanted.address) else { return };
         entry.wanted = wanted.clone();
@@ -324,7 +325,7 @@ impl WorkerPool {
         self.has_taken_effect();
     }
 
-    /// Every worker goes by this directory from now on.
+    /// Sends a new directory to every worker.
     fn publish(&mut self, directory: Directory) {
         self.directory = Arc::new(directory);
         self.registry.behind.clear();
@@ -337,13 +338,14 @@ impl WorkerPool {
         self.has_taken_effect();
     }
 
-    /// Waits until every worker that answers has carried out its orders: who
-    /// asked for a change is told of it when the next frame sees it.
+    /// Waits until every worker that answers has executed its commands: a change is
+    /// confirmed to the caller only when the next frame sees it.
     fn has_taken_effect(&self) {
         self.snapshots(WithExports::No);
     }
 
-    /// All exports, each asked for by itself: a worker serves in between.
+    /// Views of all exports, requested one by one so that a worker serves frames in
+    /// between.
     pub fn views(&self) -> Vec<ExportView> {
         let degraded = self.degraded();
         let stuck = self.stuck();
@@ -363,7 +365,7 @@ impl WorkerPool {
         views
     }
 
-    /// Has the size of one export looked at.
+    /// Measures one export.
     ///
     /// # Errors
     ///
@@ -377,11 +379,11 @@ impl WorkerPool {
         from.recv_timeout(PATIENCE).map_err(|_| hung())
     }
 
-    /// Takes the reservation or the mask list of an export away.
+    /// Clears the reservation or the mask list of an export.
     ///
     /// # Errors
     ///
-    /// That is not on stable storage yet.
+    /// The change is not on stable storage yet.
     pub fn clear(&self, address: Address, what: Clear) -> Result<(), String> {
         let hung = || {
             format!(

@@ -1,5 +1,4 @@
-//! Another configuration in place of the one that is in force: as a whole, or
-//! not at all.
+//! Replaces the active configuration: completely or not at all.
 
 use std::collections::BTreeMap;
 
@@ -20,33 +19,32 @@ use crate::wire::aoe::Address;
 /// How a change is made.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
-    /// As if each export had [`Export::force`]; and files without a name are closed.
+    /// Treat every export as if it had [`Export::force`], and close unnamed files.
     pub force: bool,
-    /// An export that is opened anew as it is, and takes writes again.
+    /// An export to reopen unchanged, after which it accepts writes again.
     pub recover: Option<Address>,
 }
 
-/// Said of an export that is gone, before the reason.
+/// Reported for an export that is gone, before the reason.
 pub const UNSYNCED: &str = "removed, but";
 
-/// What differs between two configurations.
+/// The difference between two configurations.
 struct Difference {
-    /// Exports that are new, as they will be.
+    /// New exports.
     added: Vec<Export>,
-    /// Exports that are no more.
+    /// Removed exports.
     removed: Vec<Address>,
-    /// Exports whose store has to be opened anew: as they are, and will be.
+    /// Exports whose store must be reopened: the old and the new configuration.
     reopened: Vec<(Export, Export)>,
     /// Exports with other hosts or write protection.
     changed: Vec<Export>,
 }
 
-/// Puts `next` in the place of `now`. Exports that are the same in both do not
-/// notice.
+/// Replaces `now` with `next`. Exports that are the same in both are not interrupted.
 ///
 /// # Errors
 ///
-/// Nothing has changed, and the message says why.
+/// The reason; nothing has changed.
 pub fn apply(
     pool: &mut WorkerPool,
     interfaces: &mut [Interface],
@@ -71,7 +69,7 @@ fn change_over(
     let difference = compare(now, &next, how.recover);
     for export in difference.added.iter().chain(difference.reopened.iter().map(|(_, next)| next)) {
         pool.refuse_no_worker(export)?;
-        // What cannot be opened has its error below.
+        // A store that cannot be opened is reported below.
         if let Some(data) = quarantine::data_of(export) {
             pool.refuse_other_data(export, &data, how.force || export.force)?;
         }
@@ -81,15 +79,15 @@ fn change_over(
         let force = how.force || stays.is_some_and(|(_, next)| next.force);
         pool.refuse_nameless(export.address, force)?;
     }
-    // What lies in nobody's way is opened before anything changes.
+    // Stores that do not conflict with one in use are opened before anything changes.
     let (free, blocked): (Vec<&Export>, Vec<&Export>) =
         difference.added.iter().partition(|export| !is_in_the_way(export, &difference, now));
     let opened = open_all(pool, &free, &next, how)?;
     let later: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
-    // What cannot be opened is not closed for that.
+    // Do not close a store for one that cannot be opened.
     later.iter().try_for_each(|export| exports::examine(export)).map_err(refusal)?;
     exports::examine_together(&later, &next).map_err(refusal)?;
-    // Hosts that are new may come before their exports do, not the other way
+    // New hosts may be admitted before their exports are served, but not the other way
     // round.
     widen(interfaces, now, &next)?;
     let mut lines = Vec::new();
@@ -137,7 +135,7 @@ fn change_over(
         match pool.add(&export, opened) {
             Ok(()) => lines.push(format!("{address} {what}: {} ({info})", path_of(&export))),
             Err(failure) => {
-                // Its worker hangs: that has come up since the stores were opened.
+                // Its worker hangs, which began after the stores were opened.
                 error!("{address} is not served: {failure}");
                 lines.push(format!("{address} is not served: {failure}"));
                 next.exports.retain(|other| other.address != address);
@@ -157,7 +155,7 @@ fn change_over(
     }));
     *now = next;
     narrow(interfaces, now);
-    // Before hosts hear of them.
+    // Before the exports are announced.
     interface::direct(interfaces, &pool.owners());
     let new: Vec<Export> = difference.added.iter().chain(&difference.changed).cloned().collect();
     for index in 0..interfaces.len() {
@@ -169,7 +167,7 @@ fn change_over(
     Ok(ChangeReport { lines })
 }
 
-/// A restart would not help, and leave hosts without their disks.
+/// A restart would not help, and would leave hosts without their disks.
 fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let there = link::all().unwrap_or_default();
     let new = next.interfaces.iter().filter(|name| !now.interfaces.contains(name));
@@ -182,7 +180,7 @@ fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Everything but exports, hosts and the time between two looks at sizes.
+/// Compares everything except exports, hosts and the measuring interval.
 fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let fixed = |serve: &Serve| {
         let rest = Serve { exports: Vec::new(), allow: Vec::new(), measure_every: 0, ..serve.clone() };
@@ -237,12 +235,12 @@ fn compare(now: &Serve, next: &Serve, anew: Option<Address>) -> Difference {
     difference
 }
 
-/// Whether its file belongs to an export that leaves first.
+/// Whether its file belongs to an export that must leave first.
 fn is_in_the_way(export: &Export, difference: &Difference, now: &Serve) -> bool {
     leaving(difference, now).iter().any(|other| path_of(other) == path_of(export))
 }
 
-/// Exports whose stores are closed, as they are now.
+/// Exports whose stores are closed, in their current configuration.
 fn leaving(difference: &Difference, now: &Serve) -> Vec<Export> {
     let removed = now.exports.iter().filter(|export| difference.removed.contains(&export.address));
     removed.chain(difference.reopened.iter().map(|(old, _)| old)).cloned().collect()
@@ -255,7 +253,8 @@ fn path_of(export: &Export) -> String {
     }
 }
 
-/// Their paths may lead elsewhere since they were looked at: what counts is what was opened.
+/// Opens the stores. Their paths may lead elsewhere since they were checked, so the opened
+/// data is checked again.
 fn open_all(
     pool: &mut WorkerPool,
     wanted: &[&Export],
@@ -275,8 +274,8 @@ fn refusal(failure: Failure) -> ControlError {
     if failure.exit_code() == 2 { ControlError::Request(text) } else { ControlError::Machine(text) }
 }
 
-/// Back to what was served before. Returns what that did not bring back: it is no part of
-/// the configuration any more, so that the next reload tries it again.
+/// Restores what was served before. Returns the exports that could not be restored; they
+/// are removed from the configuration, so that the next reload tries them again.
 fn restore(pool: &mut WorkerPool, old: &[Export], now: &mut Serve) -> Vec<Address> {
     let mut lost = Vec::new();
     for export in old {
@@ -295,7 +294,7 @@ fn restore(pool: &mut WorkerPool, old: &[Export], now: &mut Serve) -> Vec<Addres
     lost
 }
 
-/// A refusal that did not leave all as it was.
+/// A refusal that did not leave everything as it was.
 fn with_lost(failure: &ControlError, lost: &[Address]) -> ControlError {
     let lost: Vec<String> = lost.iter().map(Address::to_string).collect();
     let failure = failure.to_string();
@@ -315,16 +314,16 @@ fn change(pool: &mut WorkerPool, export: &Export, options: &Serve) {
     }
 }
 
-/// The XDP programs let everybody in whom either configuration admits.
+/// Makes the XDP programs admit all hosts that either configuration admits.
 fn widen(interfaces: &mut [Interface], now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let (old, new) = (now.allowed_somewhere(), next.allowed_somewhere());
     let both = if old.is_empty() || new.is_empty() { Vec::new() } else { [old, new].concat() };
     set_acl(interfaces, both)
 }
 
-/// The XDP programs let in whom the configuration admits.
+/// Makes the XDP programs admit only the hosts of the configuration.
 fn narrow(interfaces: &mut [Interface], now: &Serve) {
-    // The workers look as well: it costs their time, and lets nobody in.
+    // The workers check as well: a stale list costs them time but admits no one.
     if let Err(refusal) = set_acl(interfaces, now.allowed_somewhere()) {
         warn!("{refusal}");
     }

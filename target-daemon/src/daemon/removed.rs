@@ -1,4 +1,4 @@
-//! What exports had counted that went.
+//! Counters and replies of removed exports.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,55 +7,55 @@ use crate::observe::{Latency, Tally};
 use crate::wire::aoe::Address;
 use crate::worker::{Answered, HORIZON_NS};
 
-/// Of those that are gone, and of those that went in the change that is under way.
+/// Of exports that are gone, and of those removed by the change in progress.
 #[derive(Debug, Default)]
 pub struct RemovedExports {
-    /// One that comes at the same address goes on from there.
+    /// Counters that a new export at the same address continues from.
     left: BTreeMap<Address, Tally>,
     service: Option<Latency>,
-    /// What was answered at addresses whose exports went a moment ago: copies of it may
-    /// still come, and one that comes back knows them.
+    /// Requests answered recently at addresses whose exports were removed. Duplicates may
+    /// still arrive, and a returning export recognizes them.
     answered: BTreeMap<Address, (Instant, Answered)>,
 }
 
-/// Copies come within the horizon, counted from the last answer.
+/// Duplicates arrive within the horizon, counted from the last reply.
 const KEPT: Duration = Duration::from_nanos(2 * HORIZON_NS);
 
 impl RemovedExports {
-    /// An export went, in a change that may bring it back.
+    /// Stores the counters of an export removed by a change that may add it again.
     pub fn leave(&mut self, address: Address, tally: Tally) {
         self.left.insert(address, tally);
     }
 
-    /// What the one had counted that went from this address in this change.
+    /// Takes the counters of the export that this change removed from this address.
     pub fn take(&mut self, address: Address) -> Option<Tally> {
         self.left.remove(&address)
     }
 
-    /// What the one was answered that went from this address.
+    /// Stores what the removed export at this address has answered.
     pub fn keep_answered(&mut self, address: Address, answered: Answered) {
         self.answered.insert(address, (Instant::now(), answered));
     }
 
-    /// What was answered at this address, if it is not too long ago.
+    /// Takes what was answered at this address, if it is recent enough.
     pub fn take_answered(&mut self, address: Address) -> Option<Answered> {
         self.forget_answered();
         self.answered.remove(&address).map(|(_, answered)| answered)
     }
 
-    /// Forgets what was answered too long ago.
+    /// Drops answers that are too old.
     pub fn forget_answered(&mut self) {
         self.answered.retain(|_, (since, _)| since.elapsed() < KEPT);
     }
 
-    /// The change is made: who went and did not come back is gone.
+    /// Ends a change: exports that did not return are gone.
     pub fn has_changed(&mut self) {
         for tally in std::mem::take(&mut self.left).into_values() {
             self.add(&tally);
         }
     }
 
-    /// An export is gone.
+    /// Adds the counters of an export that is gone.
     pub fn add(&mut self, tally: &Tally) {
         match &mut self.service {
             Some(service) => service.merge(&tally.service),
@@ -63,7 +63,7 @@ impl RemovedExports {
         }
     }
 
-    /// Service times of those that are gone.
+    /// The service times of exports that are gone.
     pub fn service(&self) -> Option<&Latency> {
         self.service.as_ref()
     }

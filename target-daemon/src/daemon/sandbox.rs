@@ -1,4 +1,4 @@
-//! Giving up what serving does not need.
+//! Drops the privileges that serving does not need.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use super::state_writer;
 use crate::config::{Image, OnOff, Serve};
 use crate::privilege::{self, Reach};
 
-/// Gives it up, if that is asked for. Everything that needs rights has been set
-/// up, and no other thread has been started.
+/// Enters the sandbox, unless it is switched off. Everything that needs privileges has been
+/// set up, and no other thread has been started.
 pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failure> {
     if let Some(state) = &options.service.state.0 {
         state_writer::make_folder(state)?;
@@ -43,7 +43,7 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
     Ok(())
 }
 
-/// For tests: opens, as a new export would, what the environment names.
+/// For tests: opens the path named by the environment, as a new export would.
 #[cfg(feature = "plant")]
 fn open_later() {
     use crate::store::{self, Access, OpenOptions};

@@ -9,37 +9,37 @@ use crate::config::{Serve, in_largest_unit};
 use crate::store::SECTOR_BYTES;
 use crate::wire::aoe::Address;
 
-/// The sizes that the operator and the hosts know of.
+/// The sizes last reported to the operator and the hosts.
 pub struct Sizes {
     known: Vec<(Address, u64)>,
-    /// How often the stores are looked at; `None` for only when asked to.
+    /// How often the stores are measured; `None`: only on request.
     period: Option<Duration>,
     looked: Instant,
-    /// A look that is due though its time has not come.
+    /// A measurement was requested, or could not reach every worker.
     is_due: bool,
 }
 
 impl Sizes {
-    /// Those of the start.
+    /// Starts with the current sizes.
     pub fn new(pool: &WorkerPool, options: &Serve) -> Self {
         let mut sizes = Self { known: pool.sizes(), period: None, looked: Instant::now(), is_due: false };
         sizes.set_period(options);
         sizes
     }
 
-    /// Looks as often as the configuration says now.
+    /// Sets the measuring interval of the configuration.
     pub fn set_period(&mut self, options: &Serve) {
         let period = Duration::from_secs(options.measure_every.into());
         self.period = (!period.is_zero()).then_some(period);
     }
 
-    /// The next round looks at the stores.
+    /// Measures the stores in the next pass.
     pub fn look_now(&mut self) {
         self.is_due = true;
     }
 
-    /// Has the stores looked at when it is time, and tells the operator and the
-    /// hosts what has changed since the last round.
+    /// Measures the stores when it is time, and reports changes since the last pass to the
+    /// operator and the hosts.
     pub fn follow(&mut self, pool: &WorkerPool, interfaces: usize, options: &Serve) {
         if self.is_due || self.period.is_some_and(|period| self.looked.elapsed() >= period) {
             self.is_due = !pool.measure();
@@ -71,7 +71,7 @@ impl Sizes {
     }
 }
 
-/// A size in the largest unit of which it has one; as it is, if it has no whole
+/// A size in the largest unit of which it has at least one, or in bytes if it has no whole
 /// kibibyte.
 pub fn in_words(sectors: u64) -> String {
     let bytes = sectors.saturating_mul(SECTOR_BYTES);

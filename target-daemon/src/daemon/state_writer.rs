@@ -1,11 +1,11 @@
-//! Keeps what initiators set: config strings, mask lists, reservations; and which
-//! data they have used at an address. Each has a file in the state folder, which is
-//! replaced as a whole: a new file is written, made stable, renamed over the old one,
-//! and the folder made stable. So after a power cut there is the old state or the new
+//! Saves what initiators set (config strings, mask lists, reservations), and which data
+//! they have used at an address. Each state has a file in the state directory that is
+//! replaced as a whole: a new file is written and synced, renamed over the old one, and the
+//! directory is synced. So after a power failure there is either the old state or the new
 //! one.
 //!
-//! A state belongs to the data of an export, whatever its path is called. The name of
-//! its file comes from the path that the export had first.
+//! A state belongs to the data of an export, whatever its path is. The name of the state
+//! file comes from the first path of the export.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -27,26 +27,27 @@ use crate::store::Data;
 use crate::wire::aoe::Address;
 use crate::worker::{SaveAck, SaveRequest, Waker, WorkerCommand};
 
-/// States that may wait to be written.
+/// The most states that may wait to be written.
 const WAITING_MAX: usize = 64;
 
-/// How often a state that could not be written is tried again.
+/// How long to wait before a failed write is retried.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A thread that writes states.
+/// The thread that writes states.
 pub struct StateWriter {
     to: Sender<SaveRequest>,
     from: Receiver<SaveRequest>,
     used: (Sender<Belongs>, Receiver<Belongs>),
     folder: PathBuf,
-    /// Those that are served on: another xblade may serve the address on others.
+    /// The served interfaces: another xblade may serve the same address on other
+    /// interfaces.
     interfaces: Vec<String>,
     end: (Sender<()>, Receiver<()>),
     thread: Option<JoinHandle<()>>,
 }
 
 impl StateWriter {
-    /// A keeper of the states in this folder, which is made if it is not there.
+    /// A writer for this directory, which is created if it does not exist.
     pub fn new(folder: &Path, interfaces: Vec<String>) -> Result<Self, Failure> {
         make_folder(folder)?;
         let (to, from) = bounded(WAITING_MAX);
@@ -54,17 +55,17 @@ impl StateWriter {
         Ok(Self { to, from, used, folder: folder.to_owned(), interfaces, end: bounded(1), thread: None })
     }
 
-    /// Where workers send their states.
+    /// The channel on which workers send their states.
     pub fn inbox(&self) -> Sender<SaveRequest> {
         self.to.clone()
     }
 
-    /// The folder.
+    /// The state directory.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What was kept of the data that hosts have used at an address.
+    /// The saved records of the data that hosts have used at an address.
     ///
     /// # Errors
     ///
@@ -73,13 +74,13 @@ impl StateWriter {
         used(&self.folder, address, &self.interfaces)
     }
 
-    /// Keeps which data hosts use at an address.
+    /// Saves which data hosts use at an address.
     pub fn keep_used(&self, used: Belongs) {
-        // It cannot be full, and ends last.
+        // The channel is unbounded, and the receiver lives as long as `self`.
         let _ = self.used.0.send(used);
     }
 
-    /// Begins to write, and to tell the workers.
+    /// Starts the thread, which writes states and acknowledges them to the workers.
     pub fn start(&mut self, workers: Vec<(Sender<WorkerCommand>, Waker)>) -> Result<(), Failure> {
         let (from, end, folder) = (self.from.clone(), self.end.1.clone(), self.folder.clone());
         let (used, interfaces) = (self.used.1.clone(), self.interfaces.clone());
@@ -92,17 +93,17 @@ impl StateWriter {
         Ok(())
     }
 
-    /// Writes what still waits, and ends.
+    /// Writes the states that still wait, and ends the thread.
     pub fn stop(&mut self) {
         let _ = self.end.0.try_send(());
         if let Some(thread) = self.thread.take() {
-            // It cannot panic.
+            // The thread cannot panic.
             let _ = thread.join();
         }
     }
 }
 
-/// Makes the folder for states, if it is not there.
+/// Creates the state directory if it does not exist.
 pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|e| {
         if let Some(failure) = no_folder(folder, &e) {
@@ -113,8 +114,7 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Where a file is in the place of the folder: what was asked for is wrong, and
-/// not this machine.
+/// If there is a file in the place of the directory, the request is wrong, not the machine.
 fn no_folder(folder: &Path, error: &io::Error) -> Option<Failure> {
     let file = match error.kind() {
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
@@ -136,7 +136,7 @@ fn run(
     folder: &Path,
     workers: &[(Sender<WorkerCommand>, Waker)],
 ) {
-    // The newest state of each export that has not been written yet.
+    // The newest unwritten state of each export.
     let mut waiting: BTreeMap<String, SaveRequest> = BTreeMap::new();
     let mut unwritten: BTreeMap<Address, Belongs> = BTreeMap::new();
     let mut failing = false;
@@ -199,12 +199,12 @@ fn run(
 fn tell(workers: &[(Sender<WorkerCommand>, Waker)], keep: &SaveRequest) {
     let Some((orders, waker)) = workers.get(usize::from(keep.worker)) else { return };
     let kept = SaveAck { export: keep.export, number: keep.number, revision: keep.revision };
-    // A worker that does not take it hangs in a store: its host asks again.
+    // A worker that does not receive it hangs in a store; its host retries.
     let _ = orders.send_timeout(WorkerCommand::Saved(kept), AGAIN);
     waker.notify();
 }
 
-/// The text of a state, in place of the file's.
+/// Replaces the state file with the text of this state.
 fn write(folder: &Path, key: &str, saved: &Saved) -> io::Result<()> {
     let (name, of) = parts(key).ok_or(io::ErrorKind::InvalidInput)?;
     replace(folder, name, &saved.to_text(&of))
@@ -224,7 +224,7 @@ fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Names where the state of an export is kept, and puts in force what is there.
+/// Sets the name of an export's state file, and restores the state that is there.
 pub fn restore(
     export: &mut Export,
     wanted: &config::Export,
@@ -239,8 +239,8 @@ pub fn restore(
     let path = folder.join(&name);
     saved.restore(&mut export.state).map_err(|_| refused(&path, wanted, &"a list in it is too long"))?;
     if belongs != of {
-        // A file of an older release, or another name of the same data. If it cannot be
-        // written now, it is found by its path the next time.
+        // The file is from an older release, or the same data has another name. If it
+        // cannot be rewritten now, it is found by its path the next time.
         let _ = replace(folder, &name, &saved.to_text(&of));
     }
     let lists = [(saved.mask.len(), "mask list"), (saved.reservation.len(), "reservation")];
@@ -250,15 +250,15 @@ pub fn restore(
     Ok(())
 }
 
-/// A file of state.
+/// A state file.
 struct Found {
     name: String,
     belongs: Belongs,
     saved: Saved,
 }
 
-/// The state of this data at this address; of a path that leads to other data now, the
-/// state that was kept for the path.
+/// Finds the state of this data at this address. If there is none, finds the one saved for
+/// the path, even if that leads to other data now.
 fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<Found>, Failure> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -294,8 +294,8 @@ fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<F
     Ok(at.map(|at| found.swap_remove(at)))
 }
 
-/// The state of an export cannot be read; for want of descriptors, that says nothing of
-/// the file.
+/// The error for an unreadable state. If descriptors have run out, the file itself may be
+/// good.
 fn unreadable(path: &Path, wanted: &config::Export, error: io::Error) -> Failure {
     if is_out_of_files(&error) {
         let what = format!("{}: cannot read the state of {}", path.display(), wanted.address);
@@ -304,12 +304,12 @@ fn unreadable(path: &Path, wanted: &config::Export, error: io::Error) -> Failure
     refused(path, wanted, &error)
 }
 
-/// Which data hosts have last used at an address, on each of these interfaces, as far as
-/// that was kept.
+/// The saved records of the data that hosts last used at an address, on each of these
+/// interfaces.
 ///
 /// # Errors
 ///
-/// It cannot be read; in words, with what to do.
+/// A record cannot be read: a message with the remedy.
 pub fn used(folder: &Path, address: Address, interfaces: &[String]) -> Result<Vec<Belongs>, String> {
     let one = |interface: &String| {
         let path = folder.join(used_file(address, interface));
@@ -333,7 +333,7 @@ fn keep_used(folder: &Path, interfaces: &[String], used: &Belongs) -> io::Result
     names.try_for_each(|name| replace(folder, &name, &used.to_text()))
 }
 
-/// Where that is kept; with `*` for an interface, of all of them.
+/// The file name of such a record; `*` as the interface stands for all of them.
 pub fn used_file(address: Address, interface: &str) -> String {
     format!("{address}-{interface}.used")
 }
@@ -360,7 +360,8 @@ pub fn belonging(wanted: &config::Export, data: &Data) -> Belongs {
     Belongs { address: wanted.address, path, data: data.clone() }
 }
 
-/// The file and all of what it belongs to in one text: what travels with the export.
+/// The file name and the record of what it belongs to as one text, which travels with the
+/// export.
 fn key_of(name: &str, of: &Belongs) -> String {
     format!("{name}\n{}", of.to_text())
 }
@@ -370,7 +371,7 @@ fn parts(key: &str) -> Option<(&str, Belongs)> {
     Some((name, Belongs::parse(of).ok()?))
 }
 
-/// The name of its file: it is another one for another path at the same address.
+/// The name of a state file. It differs for each path at the same address.
 fn file_of(of: &Belongs) -> String {
     let data = format!("{} {}", of.data.offset_bytes, of.path);
     format!("{}-{:016x}.state", of.address, XxHash3_64::oneshot(data.as_bytes()))

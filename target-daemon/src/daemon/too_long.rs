@@ -1,4 +1,4 @@
-//! Reads whose replies are longer than the MTU of their interface.
+//! Warns of reads whose replies are longer than the MTU of their interface.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use super::worker_pool::WorkerPool;
 use crate::shelf::ReplyLimit;
 use crate::wire::aoe::Address;
 
-/// How often an interface is warned of.
+/// The shortest time between two warnings for an interface.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// When each interface was last warned of, by its index.
+/// The time of the last warning for each interface, by index.
 #[derive(Default)]
 pub struct TooLong {
     warned: BTreeMap<usize, Instant>,

@@ -1,6 +1,6 @@
-//! Looks whether the paths of exports still lead to the files that are served:
-//! `mv new image` leaves xblade with a file that has no name any more. On a thread
-//! of its own, for a file system that hangs would hold up the control thread.
+//! Checks whether the paths of exports still lead to the served files: after `mv new
+//! image`, xblade serves a file that has no name any more. Runs on its own thread, because
+//! a file system that hangs would block the control thread.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,35 +16,34 @@ use crate::privilege::{self, Role};
 use crate::store::{OpenFile, Replaced};
 use crate::wire::aoe::Address;
 
-/// How often all paths are looked at.
+/// How often all paths are checked.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// A round takes a microsecond for each file, and longer only where a file system does
-/// not answer.
+/// A check takes a microsecond per file, and longer only if a file system does not answer.
 const ROUND_USUALLY: Duration = Duration::from_millis(20);
 
 type Looked = Vec<(Address, Option<Replaced>)>;
 
-/// Files to look at, and who wants to know.
+/// Files to check, and the channel for the result.
 type Files = (Vec<(Address, OpenFile)>, Sender<Looked>);
 
-/// The thread that looks.
+/// Handle of the checking thread.
 #[derive(Debug)]
 pub struct Watcher {
     to: Sender<Files>,
-    /// The round that is under way.
+    /// The check in progress.
     round: Option<Receiver<Looked>>,
     since: Instant,
 }
 
 impl Watcher {
-    /// Starts it.
+    /// Starts the thread.
     pub fn start() -> Result<Self, Failure> {
         let (to, from) = bounded::<Files>(2);
         let body = move || {
             privilege::enter(Role::Helper);
             for (files, to) in from {
-                // Whoever asked may have stopped waiting.
+                // The caller may have stopped waiting.
                 let _ = to.send(files.into_iter().map(|(address, file)| (address, file.look())).collect());
             }
         };
@@ -53,14 +52,15 @@ impl Watcher {
         Ok(Self { to, round: None, since: Instant::now() })
     }
 
-    /// How one file and its path are now; `None`: that takes too long.
+    /// Checks one file and its path now; `None` if that takes too long.
     pub fn look_now(&self, address: Address, file: &OpenFile) -> Option<Option<Replaced>> {
         let (to, from) = bounded(1);
         self.to.try_send((vec![(address, file.clone())], to)).ok()?;
         from.recv_timeout(PATIENCE).ok()?.first().map(|(_, replaced)| *replaced)
     }
 
-    /// What a round has found, when it has ended; begins the next when it is time.
+    /// Returns the result of a check that has ended, and starts the next one when it is
+    /// time.
     fn follow(&mut self, files: impl FnOnce() -> Vec<(Address, OpenFile)>) -> Looked {
         let mut limit = Duration::ZERO;
         if self.round.is_none() && self.since.elapsed() >= PERIOD {
@@ -80,13 +80,13 @@ impl Watcher {
 }
 
 impl WorkerPool {
-    /// Has the paths of all exports looked at when it is time, and tells the operator
-    /// once of each that does not lead to its file any more, or does again.
+    /// Checks the paths of all exports when it is time. Logs once if a path no longer leads
+    /// to its file, and once if it does again.
     pub fn watch_files(&mut self) {
         let stuck = self.stuck();
         let registry = &self.registry;
         let files = || {
-            // A store that does not answer would hold up the look at all others.
+            // A store that does not answer would delay the checks of all others.
             let well = registry.entries().filter(|entry| !stuck.contains(&entry.wanted.address));
             let files = well.filter_map(|entry| Some((entry.wanted.address, entry.source.file.clone()?)));
             files.collect()
@@ -100,12 +100,12 @@ impl WorkerPool {
         }
     }
 
-    /// What has become of paths that do not lead to their files any more: a line each.
+    /// One line for each path that no longer leads to its file.
     pub fn replaced(&self) -> Vec<String> {
         self.registry.entries().filter(|entry| entry.replaced.is_some()).map(replaced).collect()
     }
 
-    /// Says, at the end, which files are gone with the process.
+    /// Logs at exit which unnamed files are lost with the process.
     pub fn tell_of_nameless(&self) {
         for entry in self.registry.entries().filter(|entry| entry.source.is_writable) {
             if entry
@@ -132,7 +132,7 @@ fn tell(entry: &ExportEntry, before: Option<Replaced>) {
     }
 }
 
-/// What has become of the path of an export, and what to do.
+/// What happened to the path of an export, and the remedy.
 pub fn replaced(entry: &ExportEntry) -> String {
     let (Some(file), Some(replaced)) = (&entry.source.file, entry.replaced) else { return String::new() };
     let (address, path) = (entry.wanted.address, file.path().display());

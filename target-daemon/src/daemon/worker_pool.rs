@@ -1,5 +1,5 @@
-//! The workers: who owns which lane and export, their threads, and what is
-//! asked of all of them.
+//! The worker threads, the assignment of lanes and exports to them, and requests to all of
+//! them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,18 +28,18 @@ use crate::worker::{
     WorkerChannels, WorkerCommand, WorkerConfig,
 };
 
-/// An adaptive worker spins this long after its last frame. A sleeping worker
-/// costs its next request a wake-up of a few microseconds; this is some round
-/// trips of a host that waits for each answer.
+/// How long an adaptive worker spins after its last frame. Waking a sleeping worker costs
+/// the next request a few microseconds; this is a few round trips of a host that waits for
+/// each reply.
 const SPIN: Duration = Duration::from_micros(50);
 
 /// A worker that does not answer for this long is stuck in a store.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often they are asked whether they have.
+/// How often a condition is polled while waiting for the workers.
 const DRAIN_ROUND: Duration = Duration::from_millis(1);
 
-/// Longest wait for all workers to finish what is under way.
+/// The longest wait for all workers to finish their requests in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
 /// All workers.
@@ -48,7 +48,7 @@ pub struct WorkerPool {
     pub(super) lanes: Arc<[SharedLane]>,
     pub(super) directory: Arc<Directory>,
     pub(super) registry: ExportRegistry,
-    /// Requests that may be under way for each export.
+    /// The most requests in flight for each export.
     pub(super) in_flight: u16,
     state_writer: Option<StateWriter>,
     pub(super) watcher: Watcher,
@@ -57,7 +57,7 @@ pub struct WorkerPool {
 /// What was not finished when the workers were stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
-    /// Workers that did not end: they wait in a store.
+    /// Workers that did not end because they wait in a store.
     pub workers: usize,
     /// Requests that stores have not finished, of the workers that did end.
     pub requests: usize,
@@ -70,7 +70,7 @@ pub(super) struct WorkerHandle {
 }
 
 impl WorkerPool {
-    /// Spreads lanes and exports over workers and starts their threads.
+    /// Assigns lanes and exports to workers and starts their threads.
     pub fn start(
         lanes: Vec<PlacedLane>,
         exports: Vec<Opened>,
@@ -128,29 +128,29 @@ impl WorkerPool {
         Ok(pool)
     }
 
-    /// Who keeps what hosts set, and the data that they use.
+    /// The writer of the state files, if there is one.
     pub(super) fn state_writer(&self) -> Option<&StateWriter> {
         self.state_writer.as_ref()
     }
 
-    /// Where that is kept.
+    /// The state directory.
     pub(super) fn state_folder(&self) -> Option<&Path> {
         self.state_writer.as_ref().map(StateWriter::folder)
     }
 
-    /// Which worker has which export.
+    /// The owner of each export.
     pub fn owners(&self) -> Vec<Owned> {
         let rows = self.directory.rows().iter();
         rows.map(|(address, owner)| Owned { shelf: address.shelf, slot: address.slot, worker: owner.worker })
             .collect()
     }
 
-    /// Tells the hosts on an interface about the exports that they may use.
+    /// Announces to the hosts on an interface the exports that they may use.
     pub fn announce(&self, interface: usize, options: &Serve) {
         self.announce_some(interface, options, &options.exports);
     }
 
-    /// Tells them about these exports.
+    /// Announces only these exports.
     pub fn announce_some(&self, interface: usize, options: &Serve, exports: &[config::Export]) {
         let audience = exports.iter().flat_map(|export| {
             let allowed = options.allowed(export);
@@ -165,35 +165,35 @@ impl WorkerPool {
         }
     }
 
-    /// An interface has another address or MTU.
+    /// Applies a new MAC address or MTU of an interface.
     pub fn update(&self, interface: usize, mac: Mac, mtu: u32) {
         for lane in self.lanes.iter().filter(|lane| lane.interface == interface) {
             lane.update(mac, mtu);
         }
     }
 
-    /// Reads that got no reply since the last call because that would be longer than
-    /// the MTU: one of each lane, by its interface.
+    /// Reads that got no reply since the last call because it would exceed the MTU: one per
+    /// lane, by interface.
     pub fn too_long_replies(&self) -> impl Iterator<Item = (usize, Address, u8)> + '_ {
         self.lanes.iter().filter_map(|lane| {
             lane.take_too_long().map(|(export, sectors)| (lane.interface, export, sectors))
         })
     }
 
-    /// Has the sizes of all stores looked at. Returns whether every worker was
-    /// asked: one that still has orders to carry out is not, so that nothing
-    /// piles up where a store does not answer.
+    /// Requests the sizes of all stores. Returns whether every worker was asked: a worker
+    /// with pending commands is skipped, so that nothing piles up if a store does not
+    /// answer.
     pub fn measure(&self) -> bool {
         let idle = self.workers.iter().filter(|worker| worker.orders.is_empty());
         idle.inspect(|worker| worker.order(WorkerCommand::Measure)).count() == self.workers.len()
     }
 
-    /// The size of every export in sectors, as it was last seen.
+    /// The last known size of every export in sectors.
     pub fn sizes(&self) -> Vec<(Address, u64)> {
         self.directory.sizes().collect()
     }
 
-    /// Exports that take no more writes after a fault.
+    /// Exports that refuse writes after an error.
     pub fn degraded(&self) -> Vec<Address> {
         self.directory.degraded().collect()
     }
@@ -203,13 +203,13 @@ impl WorkerPool {
         self.directory.stuck().collect()
     }
 
-    /// How often each worker has turned.
+    /// The number of turns of each worker.
     pub fn heartbeats(&self) -> Vec<u64> {
         self.workers.iter().map(|worker| worker.waker.heartbeats()).collect()
     }
 
-    /// Whether all have done what was asked of them so far, and what others
-    /// asked of them meanwhile; waits for that a while.
+    /// Waits a while until all workers have executed the commands sent so far, and what
+    /// other workers asked of them meanwhile. Returns whether they have.
     pub fn has_settled(&self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         // Twice: an announcement may be made by one worker and sent by another.
@@ -227,32 +227,32 @@ impl WorkerPool {
         })
     }
 
-    /// Whether a worker has ended though nobody asked it to.
+    /// Whether a worker has ended unexpectedly.
     pub fn has_lost_a_worker(&self) -> bool {
         self.workers.iter().any(|m| m.thread.as_ref().is_none_or(JoinHandle::is_finished))
     }
 
-    /// Has all workers tell of single requests and frames, or no more.
+    /// Starts or stops the tracing of single requests and frames in all workers.
     pub fn trace(&self, tracer: Option<&Tracer>) {
         for worker in &self.workers {
             worker.order(WorkerCommand::Trace(tracer.cloned()));
         }
     }
 
-    /// What all workers have counted so far.
+    /// A report of the counters of all workers.
     pub fn report(&self, interfaces: &[Interface]) -> String {
         report(self.snapshots(WithExports::Yes), interfaces, self.registry.past.service())
     }
 
-    /// Drains and ends all workers; returns their last report, and what a store
-    /// that does not answer has left behind.
+    /// Drains and ends all workers. Returns their last report, and what a store that does
+    /// not answer has left unfinished.
     pub fn stop(mut self, interfaces: &[Interface]) -> (String, Left) {
         for worker in &self.workers {
             worker.order(WorkerCommand::Drain);
         }
         let deadline = Instant::now() + DRAIN_LIMIT;
-        // In two rounds, because a worker that is idle now may still get a
-        // request from another one.
+        // In two passes, because a worker that is idle now may still get a request from
+        // another one.
         let mut quiet = 0;
         while quiet < 2 && Instant::now() < deadline {
             let snapshots = self.snapshots(WithExports::No);
@@ -268,7 +268,8 @@ impl WorkerPool {
             );
         }
         if let Some(writer) = &mut self.state_writer {
-            // It has the workers' inboxes, whose end is theirs.
+            // It holds senders of the workers' inboxes, and a worker ends only when all of
+            // them are dropped.
             writer.stop();
         }
         let workers = self.workers.len();
@@ -282,11 +283,11 @@ impl WorkerPool {
         (report(ended, interfaces, self.registry.past.service()), left)
     }
 
-    /// Ends the workers and returns their last snapshots. A worker that is
-    /// stuck in a store is left behind: it ends with the process.
+    /// Ends the workers and returns their last snapshots. A worker that is stuck in a store
+    /// is left behind and ends with the process.
     fn join(&mut self) -> Vec<Snapshot> {
         for worker in &mut self.workers {
-            // The end of its orders ends a worker, also when its inbox is full.
+            // Dropping the sender ends a worker even if its inbox is full.
             worker.orders = bounded(0).0;
             worker.waker.notify();
         }
@@ -299,7 +300,7 @@ impl WorkerPool {
         ended.filter_map(|thread| thread.join().ok()).collect()
     }
 
-    /// What the workers have counted; without those that do not answer.
+    /// Snapshots of all workers that answer.
     pub fn snapshots(&self, exports: WithExports) -> Vec<Snapshot> {
         let (to, from) = bounded(self.workers.len());
         for worker in &self.workers {
@@ -343,8 +344,8 @@ impl WorkerHandle {
         Ok(Self { orders, waker, thread: Some(thread) })
     }
 
-    /// As [`Self::order`], but waits for room: `false` if the worker does not
-    /// answer, or has ended.
+    /// As [`Self::order`], but waits for room. Returns `false` if the worker does not
+    /// answer or has ended.
     pub(super) fn insist(&self, order: WorkerCommand) -> bool {
         self.waker.notify();
         let sent = self.orders.send_timeout(order, PATIENCE).is_ok();
@@ -352,7 +353,7 @@ impl WorkerHandle {
         sent
     }
 
-    /// As [`Self::order`]: `false` if it was not taken.
+    /// As [`Self::order`]. Returns `false` if the command was not accepted.
     pub(super) fn offer(&self, order: WorkerCommand) -> bool {
         let sent = self.orders.try_send(order).is_ok();
         self.waker.notify();
@@ -360,8 +361,8 @@ impl WorkerHandle {
     }
 
     pub(super) fn order(&self, order: WorkerCommand) {
-        // Refused only by a worker that has ended or is stuck; both are
-        // reported by whoever waits for the answer.
+        // Refused only by a worker that has ended or is stuck; both are reported where the
+        // result is awaited.
         let _ = self.offer(order);
     }
 }
@@ -376,8 +377,8 @@ fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
     shared
 }
 
-/// Gives each export to the worker that was named for it, or to the next one,
-/// and notes who has which.
+/// Gives each export to the worker that it names, or to the next one in turn, and records
+/// the owners.
 fn distribute(
     exports: Vec<Opened>,
     workers: usize,
@@ -414,8 +415,7 @@ fn distribute(
     Ok((shelves, Arc::new(directory), registry))
 }
 
-/// `past`: service times of exports that are gone; the workers still count their
-/// requests.
+/// `past`: service times of removed exports, whose requests the workers still count.
 fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface], past: Option<&Latency>) -> String {
     let mut latency = Latency::new();
     if let Some(past) = past {

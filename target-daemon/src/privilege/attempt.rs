@@ -1,13 +1,12 @@
-//! What an intruder would try, for tests: a build with the feature `plant` tries
-//! it, in every other build nothing of this is left.
+//! Simulated attacks for tests. Only a build with the feature `plant` contains them.
 
 use super::Role;
 
 #[cfg(not(feature = "plant"))]
 pub(super) fn as_asked(_: Role) {}
 
-/// Tries what `XBLADE_ATTEMPT` asks this role to, as in `worker:open`, and says
-/// what came of it.
+/// Performs the attempt that `XBLADE_ATTEMPT` requests of this role, as in `worker:open`,
+/// and logs the result.
 #[cfg(feature = "plant")]
 pub(super) fn as_asked(role: Role) {
     let asked = std::env::var("XBLADE_ATTEMPT").unwrap_or_default();
@@ -33,7 +32,7 @@ pub(super) fn as_asked(role: Role) {
 mod attempts {
     use std::io;
 
-    /// Does it, by the name that tests have for it.
+    /// Performs an attempt, by its name in the tests.
     pub(super) fn run(what: &str) -> io::Result<()> {
         let path = std::env::var("XBLADE_ATTEMPT_PATH").unwrap_or_default();
         match what {
@@ -43,7 +42,7 @@ mod attempts {
             "create" => std::fs::File::create(path).map(drop),
             "may_open" => crate::privilege::may_open(path.as_ref()).map_err(io::Error::other),
             "thread" => std::thread::Builder::new().spawn(|| {}).map(drop),
-            // A port that nobody listens on: allowed, it would be refused by the peer.
+            // A port without a listener: if allowed, the peer would refuse it.
             "udp" => std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
             _ => call(what),
         }
@@ -53,9 +52,9 @@ mod attempts {
         let none = std::ptr::null::<u8>();
         let mut parameters = [0_u8; 120];
         let parameters = parameters.as_mut_ptr();
-        // SAFETY: for each call the arguments are numbers, null, a string that
-        // ends with a zero, or memory of the size that the call fills. A child
-        // that `fork` makes ends at once.
+        // SAFETY: for each call the arguments are numbers, null, a string that ends with a
+        // zero, or memory of the size that the call fills. A child made by `fork` exits at
+        // once.
         let result = unsafe {
             match what {
                 "packet" => libc::syscall(libc::SYS_socket, libc::AF_PACKET, libc::SOCK_RAW, 0),

@@ -1,15 +1,15 @@
-//! The system calls of each kind of thread.
+//! The system calls that each kind of thread may make.
 
 use libc::*;
 
-/// A system call, and when it is allowed.
+/// A system call, and its condition.
 pub(super) type Call = (i64, Only);
 
-/// When a call is allowed. Arguments are counted from 0; their lower 32 bits
-/// are compared.
+/// The condition of a call. Arguments are counted from 0, and their lower 32 bits are
+/// compared.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Only {
-    /// In any case.
+    /// Always allowed.
     Always,
     /// If an argument is one of these.
     OneOf(u8, &'static [u64]),
@@ -23,7 +23,7 @@ pub(super) enum Only {
 
 use Only::{Always, OnOurselves, OneOf, With, Without};
 
-/// Those of `ioctl` that stores, logging and std make.
+/// The `ioctl` requests of stores, logging and std.
 const IOCTLS: &[u64] = &[
     TCGETS,
     FIONBIO,
@@ -42,7 +42,7 @@ const IOCTLS: &[u64] = &[
     SIOCGIFINDEX,
 ];
 
-// As in `linux/fs.h`.
+// From `linux/fs.h`.
 const BLKROGET: u64 = 0x125e;
 const BLKGETSIZE64: u64 = 0x8008_1272;
 const BLKDISCARD: u64 = 0x1277;
@@ -50,12 +50,12 @@ const BLKZEROOUT: u64 = 0x127f;
 const FS_IOC_GETVERSION: u64 = 0x8008_7601;
 const FS_IOC_GETFSUUID: u64 = 0x8011_1500;
 
-/// The commands of `bpf` that read and write maps: lookup, update, delete, next
-/// key, and what a descriptor is.
+/// The `bpf` commands on maps: lookup, update, delete, next key, and information about a
+/// descriptor.
 const MAPS: &[u64] = &[1, 2, 3, 4, 15];
 
-/// Of any thread: what is open is read, written and waited for; memory, time and
-/// its own end.
+/// Calls of every thread: I/O and waiting on open descriptors, memory, time, and its own
+/// exit.
 pub(super) const EVERY: &[Call] = &[
     (SYS_read, Always),
     (SYS_write, Always),
@@ -105,7 +105,7 @@ pub(super) const EVERY: &[Call] = &[
     (SYS_restart_syscall, Always),
     (SYS_sched_yield, Always),
     (SYS_sched_getaffinity, Always),
-    // Of the thread itself.
+    // The thread itself.
     (SYS_sched_setaffinity, OneOf(0, &[0])),
     (SYS_getcpu, Always),
     (SYS_membarrier, Always),
@@ -121,7 +121,7 @@ pub(super) const EVERY: &[Call] = &[
     (SYS_sigaltstack, Always),
     (SYS_set_robust_list, Always),
     (SYS_rseq, Always),
-    // `abort` sends the signal to itself.
+    // `abort` sends the signal to its own process.
     (SYS_tgkill, OnOurselves(0)),
     (SYS_exit, Always),
     (SYS_exit_group, Always),
@@ -131,11 +131,12 @@ pub(super) const EVERY: &[Call] = &[
     (SYS_epoll_wait, Always),
 ];
 
-/// Of a worker: the rings of stores, which the kernel restricts by themselves.
+/// Calls of a worker: the rings of stores, which have restrictions of their own in the
+/// kernel.
 pub(super) const WORKER: &[Call] = &[(SYS_io_uring_enter, Always), (SYS_io_uring_register, Always)];
 
-/// Of a thread that answers questions or keeps files: accepts connections, opens
-/// what Landlock lets it, and starts threads, but no processes.
+/// Calls of a thread that answers requests or writes state files: accepts connections,
+/// opens what Landlock permits, and starts threads, but no processes.
 pub(super) const HELPER: &[Call] = &[
     (SYS_accept4, Always),
     (SYS_shutdown, Always),
@@ -158,7 +159,7 @@ pub(super) const HELPER: &[Call] = &[
     (SYS_timerfd_create, Always),
     (SYS_timerfd_settime, Always),
     (SYS_clone, With(0, CLONE_THREAD as u64)),
-    // Fails as if there were none (`filter::confine`).
+    // Fails with ENOSYS (`filter::confine`).
     (SYS_clone3, Always),
     (SYS_prlimit64, OneOf(0, &[0])),
     (SYS_seccomp, Always),
@@ -181,8 +182,8 @@ pub(super) const HELPER: &[Call] = &[
     (SYS_mkdir, Always),
 ];
 
-/// Of the control thread besides: opens stores with their rings, asks the kernel
-/// about interfaces, reads and writes the maps of the program.
+/// Additional calls of the control thread: opens stores with their rings, queries
+/// interfaces, reads and writes the maps of the XDP program.
 pub(super) const CONTROL: &[Call] = &[
     (SYS_io_uring_setup, Always),
     (SYS_io_uring_enter, Always),
@@ -198,7 +199,7 @@ pub(super) const CONTROL: &[Call] = &[
     (SYS_munlock, Always),
 ];
 
-/// Nobody here makes these: whoever does is an intruder.
+/// Calls that xblade never makes: only an intruder would.
 pub(super) const DEADLY: &[i64] = &[
     SYS_execve,
     SYS_execveat,

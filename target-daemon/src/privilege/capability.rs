@@ -1,8 +1,8 @@
-//! Capabilities: none stay.
+//! Drops all capabilities.
 //!
-//! Nothing needs one that happens later. The program is detached by closing its
-//! link; rings, sockets and maps are used through descriptors; locked memory is
-//! unlimited by then; a thread may choose its own cores.
+//! Nothing that happens later needs one. Closing its link detaches the XDP program; rings,
+//! sockets and maps are used through descriptors; locked memory is already unlimited; a
+//! thread may choose its own cores.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,14 +15,14 @@ use rustix::thread::{
 
 use crate::plant;
 
-/// Before this kernel maps of a program took CAP_BPF, also by their descriptors,
-/// where `kernel.unprivileged_bpf_disabled` is set, as it is by default.
+/// Before this kernel, using the maps of a program needed CAP_BPF even with a descriptor,
+/// if `kernel.unprivileged_bpf_disabled` is set, which is the default.
 const MAPS_NEED_NOTHING: (u32, u32) = (5, 19);
 
-/// The control thread has kept one, which threads that it starts leave.
+/// The control thread has kept a capability, which the threads that it starts must drop.
 static KEPT: AtomicBool = AtomicBool::new(false);
 
-/// Drops what this thread has, and says what it did.
+/// Drops all capabilities of this thread. Returns a description of the result.
 pub(super) fn drop_all() -> &'static str {
     if plant::left_out("no_new_privs") {
         warn!("left out: no_new_privs");
@@ -35,7 +35,7 @@ pub(super) fn drop_all() -> &'static str {
     if !plant::left_out("bounding") {
         drop_bounding();
     }
-    // Older than Linux 4.3 there are none.
+    // Before Linux 4.3 there is no ambient set.
     let _ = clear_ambient_capability_set();
     let maps = older_than(MAPS_NEED_NOTHING);
     KEPT.store(maps, Ordering::Relaxed);
@@ -64,8 +64,8 @@ fn leave(kept: CapabilitySet) -> Result<(), Errno> {
     set_capabilities(None, sets)
 }
 
-/// Takes CAP_SETPCAP. Without it the set stays, and means nothing: with
-/// no_new_privs no program gets anything from it.
+/// Needs CAP_SETPCAP. Without it the set stays, but is harmless: with no_new_privs no
+/// program gains anything from it.
 fn drop_bounding() {
     for number in 0..u64::BITS {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {

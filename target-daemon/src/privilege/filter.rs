@@ -1,9 +1,9 @@
-//! Which system calls a thread may make (seccomp).
+//! Filters the system calls of each thread (seccomp).
 //!
-//! What is on no list fails with EPERM, and the kernel's log tells of it: the
-//! code that made the call gets an error, as from a full disk, and nothing that
-//! was acknowledged is lost. What only an intruder calls ends the process, which
-//! is as safe for the data as a power cut.
+//! A call that is on no list fails with EPERM, and the kernel logs it: the calling code
+//! gets an error, as from a full disk, and nothing that was acknowledged is lost. A call
+//! that only an intruder would make kills the process, which is as safe for the data as a
+//! power failure.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,13 +23,13 @@ use crate::plant;
 pub enum Role {
     /// Opens stores, follows the interfaces, starts the other threads.
     Control,
-    /// Moves frames and runs requests: opens nothing.
+    /// Moves frames and executes requests; opens nothing.
     Worker,
-    /// Answers questions over sockets that are open, or keeps files.
+    /// Answers requests on open sockets, or writes state files.
     Helper,
 }
 
-/// Made once, when the control thread is confined.
+/// Compiled once, when the control thread is confined.
 struct Programs {
     worker: BpfProgram,
     helper: BpfProgram,
@@ -37,7 +37,7 @@ struct Programs {
 
 static PROGRAMS: OnceLock<Programs> = OnceLock::new();
 
-/// Confines the control thread, and all that it will start.
+/// Confines the control thread and all threads that it will start.
 pub(super) fn confine() -> io::Result<()> {
     if plant::left_out("seccomp") {
         return Ok(());
@@ -46,7 +46,7 @@ pub(super) fn confine() -> io::Result<()> {
     let worker = allowing(&[calls::EVERY, calls::WORKER])?;
     let helper = allowing(&[calls::EVERY, calls::HELPER])?;
     let deadly = refusing(calls::DEADLY, SeccompAction::KillProcess)?;
-    // The C library then uses the older call, whose flags a filter can see.
+    // The C library then uses the older call, whose flags a filter can check.
     let missing = refusing(&[libc::SYS_clone3], SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))?;
     seccomp::install(&control, true)?;
     seccomp::install(&deadly, true)?;
@@ -56,7 +56,7 @@ pub(super) fn confine() -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves this thread what its role needs.
+/// Restricts this thread to the calls of its role.
 pub(super) fn enter(role: Role) -> io::Result<()> {
     let Some(programs) = PROGRAMS.get() else { return Ok(()) };
     if plant::left_out("seccomp-of-threads") {
@@ -94,7 +94,7 @@ fn compile(
         .map_err(io::Error::other)
 }
 
-/// The rules for one call; none means that it is allowed in any case.
+/// The rules for one call; an empty list means always allowed.
 fn only_if(only: &Only) -> io::Result<Vec<SeccompRule>> {
     let one = |at, operator, value| {
         SeccompCondition::new(at, SeccompCmpArgLen::Dword, operator, value)
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn every_list_becomes_a_filter() {
         for lists in [[calls::EVERY, calls::WORKER], [calls::EVERY, calls::HELPER]] {
-            // The kernel takes 4096 instructions.
+            // The kernel accepts 4096 instructions.
             let length = allowing(&lists).unwrap().len();
             assert!((100..2000).contains(&length), "{length}");
         }

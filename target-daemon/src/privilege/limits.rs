@@ -4,11 +4,11 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 
 use crate::plant;
 
-/// An export has four descriptors at most.
+/// An export has at most four descriptors.
 const FILES_MAX: u64 = 1 << 16;
 
-/// Limits that get in the way of serving: what each is, its option of `ulimit`, its line in
-/// a unit, and what it does.
+/// Limits that interfere with serving: resource, name, `ulimit` option, line in a unit, and
+/// effect.
 const UNWANTED: [(Resource, &str, &str, &str, &str); 4] = [
     (
         Resource::Fsize,
@@ -28,7 +28,8 @@ const UNWANTED: [(Resource, &str, &str, &str, &str); 4] = [
     ),
 ];
 
-/// The limits that are set and get in the way of serving, each with its value and the remedy.
+/// One line for each limit that is set and interferes with serving, with its value and the
+/// remedy.
 pub fn unwanted_limits() -> Vec<String> {
     let one = |(resource, name, option, line, effect): (Resource, &str, &str, &str, &str)| {
         let limit = getrlimit(resource).current?;
@@ -39,8 +40,8 @@ pub fn unwanted_limits() -> Vec<String> {
     UNWANTED.into_iter().filter_map(one).collect()
 }
 
-/// As many files may be open as the hard limit lets: before any store is opened. Returns
-/// the limit that holds then.
+/// Raises the limit for open files to the hard limit. Must be called before any store is
+/// opened. Returns the resulting limit.
 pub fn raise_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.map_or(FILES_MAX, |most| most.min(FILES_MAX));
@@ -52,13 +53,13 @@ pub fn raise_files() -> u64 {
     raised.map_or(now, |()| most)
 }
 
-/// Sets them. What cannot be set is no reason not to serve.
+/// Sets the limits. A limit that cannot be set does not prevent serving.
 pub(super) fn set() {
     if plant::left_out("limits") {
         return;
     }
-    // A core file would hold the contents of disks. The limit alone does not
-    // keep it from a program that collects them.
+    // A core file would contain data from the disks. The limit alone does not stop a
+    // program that collects core dumps.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let (limit, dumpable) =
         (setrlimit(Resource::Core, none), set_dumpable_behavior(DumpableBehavior::NotDumpable));

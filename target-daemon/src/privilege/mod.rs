@@ -1,10 +1,9 @@
-//! What the process may still do once everything privileged is set up: no
-//! capabilities, no new ones by any program, the files and devices that it
-//! serves and no others, and for each kind of thread the system calls that it
-//! makes.
+//! Drops privileges once everything privileged is set up: no capabilities, no new ones
+//! through any program, only the files and devices that are served, and for each kind of
+//! thread only the system calls that it makes.
 //!
-//! Threads inherit all of it, so [`give_up`] is called while there is only one.
-//! Each thread that starts later calls [`enter`] first, which leaves it less.
+//! Threads inherit all of this, so [`give_up`] is called while there is only one. Each
+//! thread that starts later first calls [`enter`], which restricts it further.
 
 mod attempt;
 mod calls;
@@ -27,12 +26,12 @@ use std::io;
 
 use log::{info, warn};
 
-/// Gives up whatever serving does not need, for this thread and all that it
-/// will start. What this kernel cannot take away is told, one line each.
+/// Drops everything that serving does not need, for this thread and all threads that it
+/// will start. Logs one line for each restriction that this kernel does not support.
 ///
 /// # Errors
 ///
-/// There is another thread already: nothing can be taken from that one.
+/// There is another thread already, which could not be restricted.
 pub fn give_up(reach: &Reach) -> io::Result<()> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads > 1 {
@@ -66,8 +65,8 @@ pub fn give_up(reach: &Reach) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves this thread what its role needs. Nothing happens where [`give_up`] was
-/// not called. If it fails, the thread keeps what its creator may.
+/// Restricts this thread to what its role needs. Does nothing if [`give_up`] was not
+/// called. If it fails, the thread keeps the rights of its creator.
 pub fn enter(role: Role) {
     capability::leave_none();
     if let Err(error) = filter::enter(role) {

@@ -1,5 +1,5 @@
-//! Which files and devices the process may open from now on (Landlock). What is
-//! open stays open.
+//! Restricts the files and devices that the process may open from now on (Landlock).
+//! Descriptors that are open stay usable.
 
 use std::fmt;
 use std::io;
@@ -15,52 +15,52 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::plant;
 
-/// What is asked for; an older kernel gives less.
+/// The requested version; an older kernel enforces less.
 const WANTED: ABI = ABI::V6;
 
-/// What the process will have to reach.
+/// The paths that the process must be able to access.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
-    /// The files and devices of the exports: these, and for a file its folder,
-    /// so that its neighbours can be exported later.
+    /// The files and devices of the exports. For a file its whole directory, so that its
+    /// neighbours can be exported later.
     pub exports: Vec<PathBuf>,
-    /// Folders whose files and devices may be exported later.
+    /// Directories whose files and devices may be exported later.
     pub folders: Vec<PathBuf>,
-    /// A file that is read again, also when another one has taken its place.
+    /// The configuration file, which is read again even if another file has replaced it.
     pub configuration: Option<PathBuf>,
-    /// The folder in which files are made, replaced and removed.
+    /// The directory in which files are created, replaced and removed.
     pub state: Option<PathBuf>,
-    /// A socket that is removed at the end.
+    /// A socket that is removed at exit.
     pub socket: Option<PathBuf>,
 }
 
-/// What the running program reads besides: the serial numbers of new exports,
-/// names of hosts, the processors, what is known of a disk.
+/// What the running program also reads: the machine id for the serial numbers of new
+/// exports, host names, the processors, and properties of disks.
 const READ: [&str; 3] = ["/etc/machine-id", "/etc/ethers", "/sys/devices"];
 
-/// A file here does not make its folder ours.
+/// For a file directly in one of these, only the file is allowed, not the directory.
 const SHARED: [&str; 12] =
     ["/", "/boot", "/etc", "/home", "/media", "/mnt", "/root", "/run", "/tmp", "/usr", "/var", "/var/tmp"];
 
-/// Nor one anywhere below.
+/// The same for a file anywhere below these.
 const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Where exports may be, if that is restricted, and whether a configuration file
-/// says so.
+/// The directories and files that may be exported, if that is restricted, and whether there
+/// is a configuration file.
 static PLACES: OnceLock<(Vec<PathBuf>, bool)> = OnceLock::new();
 
-/// Kept open, so that the kernel knows the folder of this process by the same
-/// inode for ever: the rule is for the inode.
+/// Kept open so that the kernel keeps the same inode for the directory of this process: the
+/// rule applies to the inode.
 static OWN: OnceLock<OwnedFd> = OnceLock::new();
 
 /// A file that may not be opened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct Outside {
-    /// As it was given.
+    /// The path as given.
     pub path: PathBuf,
-    /// Where that leads to.
+    /// The path after links are resolved.
     pub real: PathBuf,
-    /// Whether this process has a configuration file to write the remedy into.
+    /// Whether this process has a configuration file, in which the remedy can be applied.
     pub configured: bool,
 }
 
@@ -80,12 +80,12 @@ impl fmt::Display for Outside {
     }
 }
 
-/// Whether a file or device may be exported, as far as the folders go. One that
-/// does not exist may: whoever opens it says so.
+/// Checks whether a file or device may be exported, as far as directories are concerned. A
+/// missing file passes; opening it reports the error.
 ///
 /// # Errors
 ///
-/// It lies elsewhere; the error says what to do.
+/// It lies elsewhere; the error contains the remedy.
 pub fn may_open(path: &Path) -> Result<(), Outside> {
     PLACES.get().map_or(Ok(()), |(places, configured)| lies_in(path, places, *configured))
 }
@@ -98,7 +98,7 @@ fn lies_in(path: &Path, places: &[PathBuf], configured: bool) -> Result<(), Outs
     Err(Outside { path: path.to_owned(), real, configured })
 }
 
-/// The folder of a file, unless that is everybody's; then the file alone.
+/// The directory of a file, or the file alone if the directory is shared.
 fn place(path: &Path) -> PathBuf {
     let Ok(real) = path.canonicalize() else { return path.to_owned() };
     match real.parent() {
@@ -112,7 +112,7 @@ fn place(path: &Path) -> PathBuf {
     }
 }
 
-/// Confines this thread and those that it will start, and says how.
+/// Confines this thread and all threads that it will start. Returns a description.
 pub(super) fn confine(reach: &Reach) -> io::Result<String> {
     if plant::left_out("landlock") {
         return Ok("Landlock left out".to_owned());
@@ -168,7 +168,7 @@ fn described(abi: ABI) -> String {
 }
 
 fn ruleset() -> io::Result<RulesetCreated> {
-    // A service manager may listen at an abstract address.
+    // A service manager may listen on an abstract address.
     let notifies =
         std::env::var_os("NOTIFY_SOCKET").is_some_and(|to| to.as_encoded_bytes().starts_with(b"@"));
     let scopes = if notifies { Scope::Signal.into() } else { Scope::from_all(WANTED) };
@@ -180,7 +180,7 @@ fn ruleset() -> io::Result<RulesetCreated> {
         .map_err(io::Error::other)
 }
 
-/// What is not there now cannot be reached later.
+/// A path that does not exist now stays out of reach.
 fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
     let Ok(fd) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) else {
         log::debug!("sandbox: {} is not there", path.display());
@@ -200,8 +200,8 @@ fn own() -> Option<&'static OwnedFd> {
     OWN.get()
 }
 
-/// Where the links in these folders lead to: those of volume managers are links
-/// to devices, and a rule is for what is at the end of a link.
+/// The targets of the links in these directories. The entries of volume managers are links
+/// to devices, and a rule applies to the target of a link.
 fn linked(folders: &[PathBuf]) -> Vec<PathBuf> {
     let entries = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
     let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
@@ -244,7 +244,7 @@ mod tests {
             let expected = format!("/dev/zero lies outside of the folders that xblade may open: {remedy}");
             assert_eq!(outside, expected);
         }
-        // A link is judged by where it leads to.
+        // A link is judged by its target.
         let link = std::env::temp_dir().join(format!("xblade-reach-{}", std::process::id()));
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
         let outside = lies_in(&link, &[std::env::temp_dir().canonicalize().unwrap()], true);

@@ -1,11 +1,11 @@
-//! Signals that reading and writing can raise.
+//! Signals that I/O can raise.
 
-/// A call that would raise one of them fails instead, and its request with it: a limit of
-/// the size of files (SIGXFSZ), a pipe that nobody reads (SIGPIPE), a terminal that belongs
-/// to another job (SIGTTOU). Otherwise they end the process, or stop it.
+/// Makes a call that would raise one of them fail instead, and its request with it: a file
+/// size limit (SIGXFSZ), a pipe without a reader (SIGPIPE), a terminal of another job
+/// (SIGTTOU). Otherwise these signals would terminate or stop the process.
 pub fn ignore_signals_of_io() {
     for signal in [libc::SIGXFSZ, libc::SIGPIPE, libc::SIGTTOU] {
-        // SAFETY: no code of ours is named: the kernel discards the signal.
+        // SAFETY: no handler is installed: the kernel discards the signal.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }

@@ -1,4 +1,4 @@
-//! Seeing files as another user does.
+//! Runs code with the file permissions of another user.
 
 use std::ffi::CString;
 
@@ -6,10 +6,10 @@ use nix::unistd::{
     Gid, Uid, User, getgroups, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid,
 };
 
-/// What `act` gives when it is run with the rights of the user of this name, as
-/// far as files go; `None` if there is no such user, or this process is not root.
-/// Afterwards it is root again. For a process that has one thread and does
-/// nothing else at that time: users are those of the whole process.
+/// Runs `act` with the file permissions of this user and returns its result; `None` if
+/// there is no such user, or if this process is not root. Afterwards the process is root
+/// again. The process must have a single thread, because user ids apply to the whole
+/// process.
 pub fn as_user<T>(name: &str, act: impl FnOnce() -> T) -> Option<T> {
     let user = User::from_name(name).ok().flatten()?;
     let ids = getresuid().ok()?;
@@ -21,12 +21,12 @@ pub fn as_user<T>(name: &str, act: impl FnOnce() -> T) -> Option<T> {
     let root = (Uid::from_raw(0), Gid::from_raw(0));
     initgroups(&CString::new(name).ok()?, user.gid).ok()?;
     setresgid(user.gid, user.gid, root.1).ok()?;
-    // With the effective user root's capabilities go, and come back with it.
+    // Leaving effective user 0 drops root's capabilities; returning to it restores them.
     setresuid(user.uid, user.uid, root.0).ok()?;
     Some(act())
 }
 
-/// Root again, with its value.
+/// Restores root when dropped.
 struct Back {
     groups: Vec<Gid>,
     gids: [Gid; 2],
@@ -36,7 +36,7 @@ impl Drop for Back {
     fn drop(&mut self) {
         let root = Uid::from_raw(0);
         let [real, effective] = self.gids;
-        // They cannot fail: the saved user is root.
+        // These cannot fail: the saved user is root.
         let _ = setresuid(root, root, root);
         let _ = setresgid(real, effective, Gid::from_raw(0));
         let _ = setgroups(&self.groups);

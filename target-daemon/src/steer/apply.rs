@@ -1,12 +1,12 @@
-//! Puts the rules into the NIC.
+//! Inserts the rules into the NIC.
 //!
-//! For each way, the best first: note a rule, then insert it, and read it back.
-//! What the driver refuses, or took otherwise than it was asked, takes all of
-//! that way out again, and the next one is tried. Rules of earlier runs go last,
-//! but for one that asks for the same frames: it goes right before its
-//! successor, and comes back if that cannot be. Some NICs refuse a rule only
-//! because of those that are there, so a way that was refused is tried once more
-//! without those of earlier runs.
+//! For each rule set, best first: record a rule, then insert it, and read it back. If the
+//! driver refuses a rule, or inserts another one than requested, the whole rule set is
+//! removed again and the next one is tried. Rules of earlier runs are removed last, with
+//! one exception: a rule for the same frames is removed right before its successor is
+//! inserted, and restored if that fails. Some NICs refuse a rule only because of the rules
+//! that are already there, so a refused rule set is tried once more without those of
+//! earlier runs.
 
 use super::driver::{Driver, is_full, refuses};
 use super::error::SteerError;
@@ -15,7 +15,7 @@ use super::plan::{Before, does, look, one_queue, settled};
 use super::rule_set::{RuleSet, SteerRequest, Wanted, ways};
 use crate::link::{FlowRoom, FlowRule};
 
-/// Does what is wished for; returns the lines to print.
+/// Applies the request. Returns the lines to print.
 pub fn apply(
     driver: &mut impl Driver,
     journal: &mut Journal,
@@ -49,11 +49,11 @@ struct Run<'a, D> {
     lines: Vec<String>,
 }
 
-/// Why a way was not taken.
+/// Why a rule set was not applied.
 enum Stop {
-    /// The driver cannot: the next way may do.
+    /// The driver refuses it: the next rule set may work.
     Refused,
-    /// Nothing will do.
+    /// No rule set can work.
     Fault(SteerError),
 }
 
@@ -63,7 +63,7 @@ impl From<SteerError> for Stop {
     }
 }
 
-/// What one way has changed, to be undone if it cannot be finished.
+/// The changes of one rule set, to be undone if it cannot be completed.
 #[derive(Default)]
 struct Changes {
     added: Vec<Noted>,
@@ -71,8 +71,8 @@ struct Changes {
 }
 
 impl<D: Driver> Run<'_, D> {
-    /// Rules that were noted and are not in the NIC any more: the driver was
-    /// loaded again, or somebody took them away.
+    /// Drops recorded rules that are not in the NIC any more: the driver was reloaded, or
+    /// another program removed them.
     fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), SteerError> {
         self.record.rules.retain(|noted| before.rules.iter().any(|rule| noted.is(rule)));
         self.note()
@@ -86,7 +86,7 @@ impl<D: Driver> Run<'_, D> {
         self.note()?;
         match self.driver.switch(true) {
             Ok(()) => self.lines.push(format!("rules switched on (ntuple) on {}", self.request.interface)),
-            // Some drivers take rules without it; the first one will tell.
+            // Some drivers accept rules without the switch; the first insertion shows it.
             Err(error) if refuses(&error) => {
                 self.record.switched_on = was;
                 self.note()?;
@@ -96,7 +96,7 @@ impl<D: Driver> Run<'_, D> {
         Ok(())
     }
 
-    /// Only what this run has switched on, and only if no rule is left.
+    /// Only if this run has switched it on, and no rule is left.
     fn switch_off_again(&mut self, before: &Before) {
         let by_us = self.record.switched_on && !before.record.switched_on;
         if by_us
@@ -104,7 +104,7 @@ impl<D: Driver> Run<'_, D> {
             && self.driver.switch(false).is_ok()
         {
             self.record.switched_on = false;
-            // The record says more than is true then, which `revert` survives.
+            // If this fails, the record contains too much, which `revert` handles.
             let _ = self.note();
         }
     }
@@ -123,14 +123,14 @@ impl<D: Driver> Run<'_, D> {
         Err(SteerError::Refused { interface, driver })
     }
 
-    /// Rules of earlier runs that this way has no use for.
+    /// Whether there are rules of earlier runs that this rule set does not include.
     fn has_others(&self, way: RuleSet) -> bool {
         let wanted = way.rules(self.request);
         self.record.rules.iter().any(|noted| !is_wanted(noted, &wanted))
     }
 
-    /// Whether the driver takes it; `cleared`: with the rules of earlier runs
-    /// taken away before.
+    /// Tries a rule set and returns whether the driver accepts it. If `cleared`, first
+    /// removes the rules of earlier runs.
     fn attempt(&mut self, way: RuleSet, cleared: bool) -> Result<bool, SteerError> {
         let mut changes = Changes::default();
         let wanted = way.rules(self.request);
@@ -151,7 +151,7 @@ impl<D: Driver> Run<'_, D> {
 
     fn take(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Stop> {
         let mut told = Vec::new();
-        // Where the least specific rule is: the others have to go before it.
+        // The location of the least specific rule: the others must precede it.
         let mut below = None;
         for one in wanted {
             let there = self.rules()?;
@@ -186,14 +186,14 @@ impl<D: Driver> Run<'_, D> {
         let noted = self.insert(one, below)?;
         changes.added.push(noted);
         let there = self.rules()?;
-        // A driver that took something else than it was asked for.
+        // The driver inserted another rule than requested.
         if !there.iter().any(|rule| noted.is(rule)) {
             return Err(Stop::Refused);
         }
         Ok(noted.location.unwrap_or_default())
     }
 
-    /// Notes a rule, inserts it, and notes where it is.
+    /// Records a rule, inserts it, and records its location.
     fn insert(&mut self, one: &Wanted, below: Option<u32>) -> Result<Noted, Stop> {
         let name = &self.request.interface;
         let room = self.driver.room().map_err(|e| SteerError::kernel(name, "read the room for rules", e))?;
@@ -224,7 +224,7 @@ impl<D: Driver> Run<'_, D> {
         }
     }
 
-    /// Rules of earlier runs that nobody wants any more.
+    /// Removes rules of earlier runs that are not wanted any more.
     fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), SteerError> {
         let others: Vec<Noted> =
             self.record.rules.iter().copied().filter(|noted| !is_wanted(noted, wanted)).collect();
@@ -237,7 +237,8 @@ impl<D: Driver> Run<'_, D> {
         Ok(())
     }
 
-    /// From the NIC, then from the record; only if it is still the one noted.
+    /// Removes a rule from the NIC, then from the record; only if it is still the recorded
+    /// one.
     fn take_away(&mut self, noted: Noted) -> Result<(), SteerError> {
         if let Some(rule) = self.rules()?.iter().find(|rule| noted.is(rule)) {
             let what = || format!("take rule {} away", rule.location);
@@ -256,7 +257,7 @@ impl<D: Driver> Run<'_, D> {
         changes.removed.into_iter().try_for_each(|old| self.put_back(old))
     }
 
-    /// A rule of an earlier run, where it was, or where the driver likes.
+    /// Restores a rule of an earlier run at its old location, or where the driver chooses.
     fn put_back(&mut self, old: Noted) -> Result<(), SteerError> {
         let name = &self.request.interface;
         let what = "put a rule of an earlier run back";
@@ -271,8 +272,8 @@ impl<D: Driver> Run<'_, D> {
         self.note()
     }
 
-    /// As [`Self::take_away`], for a rule of this run, which the driver may have
-    /// changed: the place was free before, so what lies there is of this run.
+    /// As [`Self::take_away`], for a rule of this run, which the driver may have changed.
+    /// The location was free before, so the rule there is from this run.
     fn take_away_at(&mut self, noted: Noted) -> Result<(), SteerError> {
         let there = self.rules()?;
         if let Some(rule) = there.iter().find(|rule| Some(rule.location) == noted.location) {
@@ -296,13 +297,13 @@ fn is_wanted(noted: &Noted, wanted: &[Wanted]) -> bool {
     wanted.iter().any(|one| one.matches == noted.matches && one.queue == noted.queue)
 }
 
-/// Where the next rule goes: the last free place, before `below` if that is
-/// given; `None` where the driver chooses. An error if there is none.
+/// The location of the next rule: the last free one, before `below` if given; `None` if the
+/// driver chooses. An error if there is none.
 fn place(room: FlowRoom, there: &[FlowRule], below: Option<u32>) -> Result<Option<u32>, ()> {
     if room.driver_chooses {
         return Ok(None);
     }
-    // A driver that does not tell how many has some.
+    // A driver that does not report the number has at least some.
     let places = if room.places == 0 { 16 } else { room.places };
     let end = below.map_or(places, |below| below.min(places));
     let is_free = |place: &u32| there.iter().all(|rule| rule.location != *place);

@@ -1,47 +1,47 @@
-//! What is asked of a driver, and the one of this machine.
+//! The driver interface of `steer`, and its implementation for this machine.
 
 use std::io;
 
 use crate::link::{FlowMatch, FlowRoom, FlowRule, FlowTable};
 
-/// The rules of one NIC. Tests have others than the kernel's.
+/// The rules of one NIC. Tests have their own implementation.
 pub trait Driver {
-    /// Whether rules are switched on.
+    /// Whether rules are enabled.
     ///
     /// # Errors
     ///
     /// The kernel's.
     fn is_on(&self) -> io::Result<bool>;
 
-    /// Switches them on or off.
+    /// Enables or disables rules.
     ///
     /// # Errors
     ///
     /// The kernel's.
     fn switch(&mut self, on: bool) -> io::Result<()>;
 
-    /// Places for rules.
+    /// The capacity for rules.
     ///
     /// # Errors
     ///
-    /// EOPNOTSUPP where the driver has no rules.
+    /// EOPNOTSUPP if the driver has no rules.
     fn room(&self) -> io::Result<FlowRoom>;
 
     /// All rules.
     ///
     /// # Errors
     ///
-    /// EOPNOTSUPP where the driver has no rules.
+    /// EOPNOTSUPP if the driver has no rules.
     fn rules(&self) -> io::Result<Vec<FlowRule>>;
 
-    /// Adds one; returns where it is.
+    /// Adds a rule. Returns its location.
     ///
     /// # Errors
     ///
     /// See [`refuses`] and [`is_full`].
     fn insert(&mut self, matches: FlowMatch, queue: u32, location: Option<u32>) -> io::Result<u32>;
 
-    /// Takes one away.
+    /// Removes a rule.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ pub trait Driver {
 pub struct NicDriver(FlowTable);
 
 impl NicDriver {
-    /// That of this interface.
+    /// The driver of this interface.
     pub fn of(interface: &str) -> Self {
         Self(FlowTable::of(interface))
     }
@@ -85,16 +85,16 @@ impl Driver for NicDriver {
     }
 }
 
-/// The kernel's own "not supported", which drivers let through now and then.
+/// The kernel's internal "not supported", which some drivers return by mistake.
 const ENOTSUPP: i32 = 524;
 
-/// The driver does not do that at all.
+/// Whether the driver does not support the operation.
 pub fn refuses(error: &io::Error) -> bool {
     let refusals = [libc::EOPNOTSUPP, libc::EINVAL, libc::EPROTONOSUPPORT, libc::ENOSYS, ENOTSUPP];
     error.raw_os_error().is_some_and(|code| refusals.contains(&code))
 }
 
-/// The driver has no room left.
+/// Whether the driver has no room left.
 pub fn is_full(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| [libc::ENOSPC, libc::ENOMEM, libc::E2BIG].contains(&code))
 }

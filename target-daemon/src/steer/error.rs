@@ -5,28 +5,28 @@ use std::path::PathBuf;
 
 use crate::link::{FactsError, FlowRule};
 
-/// What remains when a NIC cannot steer.
+/// What the messages add for a NIC that cannot steer.
 pub const STILL: &str = "xblade serves all the same: it takes requests on whatever queue they come in, and its XDP program takes them to the worker that owns the export";
 
-/// Why it was not done.
+/// Why steering failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SteerError {
-    /// The interface is not there, or not Ethernet.
+    /// The interface does not exist, or is not Ethernet.
     #[error(transparent)]
     Interface(#[from] FactsError),
-    /// A queue that is not there.
+    /// A nonexistent queue.
     #[error(
         "{interface} has no receive queue {queue}: give 0 to {last}, or make more with `ethtool -L {interface} combined N`"
     )]
     NoQueue {
         /// The interface.
         interface: String,
-        /// What was asked for.
+        /// The requested queue.
         queue: u32,
         /// The last one.
         last: u32,
     },
-    /// Several queues, and nothing to tell the frames apart by.
+    /// Several queues, and no hosts by which to distribute the frames.
     #[error(
         "--queues names several queues, and nothing says which frames go to which: name the hosts with --from, or give one --queue"
     )]
@@ -41,7 +41,7 @@ pub enum SteerError {
         /// Its driver.
         driver: String,
     },
-    /// The driver has rules, and none of them is for such frames.
+    /// The driver has rules, but none for such frames.
     #[error(
         "{interface}: driver `{driver}` takes no rule by EtherType and none by MAC address, so nothing was changed. {STILL}"
     )]
@@ -51,7 +51,7 @@ pub enum SteerError {
         /// Its driver.
         driver: String,
     },
-    /// A rule of somebody else catches the same frames.
+    /// A foreign rule catches the same frames.
     #[error(
         "{interface}: rule {location} ({matches}, {goes}) is not xblade's and catches frames of AoE; it was left alone, \
          and nothing was changed: take it away with `ethtool -N {interface} delete {location}`, then run this again",
@@ -72,7 +72,7 @@ pub enum SteerError {
         /// The interface.
         interface: String,
     },
-    /// Not allowed.
+    /// No permission.
     #[error(
         "{interface}: the kernel does not let this process change the rules of a NIC: run as root (CAP_NET_ADMIN)"
     )]
@@ -80,17 +80,17 @@ pub enum SteerError {
         /// The interface.
         interface: String,
     },
-    /// The kernel's answer to anything else.
+    /// Any other kernel error.
     #[error("{interface}: cannot {what}: {source}; if the link is down, try when it is up")]
     Kernel {
         /// The interface.
         interface: String,
-        /// What was done.
+        /// What was attempted.
         what: String,
-        /// The answer.
+        /// The error.
         source: io::Error,
     },
-    /// What was begun could not be finished, nor undone.
+    /// A change could neither be completed nor undone.
     #[error(
         "{fault}; some rules are not as they were before: `xblade steer -i {interface} --revert` takes back all that is \
          xblade's"
@@ -101,14 +101,14 @@ pub enum SteerError {
         /// Why it could not be undone.
         fault: Box<SteerError>,
     },
-    /// The record of what was done.
+    /// An error with the journal.
     #[error("cannot {what} {}: {source}; nothing is changed without a record", path.display())]
     Journal {
-        /// Read, write, remove.
+        /// The operation: read, write, remove, lock.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
 }
@@ -118,8 +118,8 @@ fn goes(rule: &FlowRule) -> String {
 }
 
 impl SteerError {
-    /// As `xblade serve` has them: 2, what was asked for is not possible; 3,
-    /// this machine has to change; 1, anything else.
+    /// The exit codes of `xblade serve`: 2 if the request is impossible, 3 if this machine
+    /// must change, 1 for anything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interface(FactsError::Kernel { .. }) | Self::Kernel { .. } | Self::HalfWay { .. } => 1,
@@ -128,7 +128,7 @@ impl SteerError {
         }
     }
 
-    /// From an error of the kernel.
+    /// From a kernel error.
     pub fn kernel(interface: &str, what: impl Into<String>, source: io::Error) -> Self {
         let interface = interface.to_owned();
         match source.raw_os_error() {

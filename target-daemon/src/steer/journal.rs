@@ -1,5 +1,5 @@
-//! The record of what was done, so that exactly that can be taken back. It lies
-//! where a boot clears it, as it clears the NIC.
+//! The journal records what was done, so that exactly this can be reverted. It is kept
+//! where a reboot clears it, because a reboot also clears the NIC.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,51 +10,51 @@ use serde_json::{Value, json};
 use super::error::SteerError;
 use crate::link::{FlowMatch, FlowRule};
 
-/// A rule of ours.
+/// A rule inserted by xblade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noted {
-    /// Which frames.
+    /// The frames that it matches.
     pub matches: FlowMatch,
-    /// Where to.
+    /// Its queue.
     pub queue: u32,
-    /// Where in the table; `None` from before the driver said it.
+    /// Its location in the table; `None` until the driver has reported it.
     pub location: Option<u32>,
 }
 
 impl Noted {
-    /// Whether this rule of the NIC is the one that was noted.
+    /// Whether this rule of the NIC is the recorded one.
     pub fn is(&self, rule: &FlowRule) -> bool {
         let place = self.location.is_none_or(|location| location == rule.location);
         place && rule.matches == self.matches && rule.queue == Some(self.queue)
     }
 }
 
-/// All that was done.
+/// Everything that was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Rules were off, and were switched on for ours.
+    /// Rules were disabled, and were enabled for ours.
     pub switched_on: bool,
     /// Our rules.
     pub rules: Vec<Noted>,
-    /// What they were made for, when all of them were: queues and hosts.
+    /// The request that they fulfil, once all of them are inserted: queues and hosts.
     pub wished: Option<(Vec<u32>, Vec<[u8; 6]>)>,
 }
 
-/// Where the record of one interface lies.
+/// The journal file of one interface.
 pub struct Journal {
     directory: PathBuf,
     path: PathBuf,
 }
 
 impl Journal {
-    /// That of `interface`, in this directory.
+    /// The journal of `interface` in this directory.
     pub fn of(directory: &Path, interface: &str) -> Self {
-        // A name of an interface has no slash in it; a wrong one may.
+        // An interface name contains no slash, but a wrong argument may.
         let name = format!("steer-{}.json", interface.replace('/', "_"));
         Self { directory: directory.to_owned(), path: directory.join(name) }
     }
 
-    /// Keeps other runs out until the answer is dropped.
+    /// Excludes other runs until the returned lock is dropped.
     pub fn lock(&self) -> Result<File, SteerError> {
         let locked = fs::create_dir_all(&self.directory).and_then(|()| {
             let directory = File::open(&self.directory)?;
@@ -64,7 +64,7 @@ impl Journal {
         locked.map_err(|source| SteerError::Journal { what: "lock", path: self.directory.clone(), source })
     }
 
-    /// What was done; nothing, where there is no record.
+    /// Loads the record; the default one if there is none.
     pub fn load(&self) -> Result<Record, SteerError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -78,7 +78,7 @@ impl Journal {
         })
     }
 
-    /// Puts a record in the place of the last, whole or not at all.
+    /// Replaces the record atomically.
     pub fn store(&self, record: &Record) -> Result<(), SteerError> {
         if *record == Record::default() {
             return match fs::remove_file(&self.path) {

@@ -1,17 +1,17 @@
-//! `xblade steer`: which receive queue of a NIC the frames of AoE go to.
+//! `xblade steer`: selects the receive queues of a NIC for AoE frames.
 //!
 //! ```text
-//! SteerRequest (queues, hosts) ──► RuleSet: sets of rules, the best first
+//! SteerRequest (queues, hosts) ──► RuleSet: sets of rules, best first
 //!                            │ plan: what would be done
-//!                            │ apply: the first way that the driver takes
+//!                            │ apply: the first rule set that the driver accepts
 //!                            ▼
 //!                       Journal (/run/xblade/steer-IF.json) ──► revert
 //! ```
 //!
-//! Three things hold, whatever the driver does and wherever a run is cut off:
-//! a rule is in the journal before it is in the NIC, so `revert` finds it; a
-//! rule that is not in the journal is never touched; and an `apply` that fails
-//! leaves the rules that were there before, or says that it could not.
+//! Three invariants hold, whatever the driver does and wherever a run is interrupted: a
+//! rule is in the journal before it is in the NIC, so `revert` finds it; a rule that is not
+//! in the journal is never touched; and an `apply` that fails leaves the previous rules in
+//! place, or reports that it could not.
 
 mod apply;
 mod driver;
@@ -33,46 +33,47 @@ use crate::link::{Facts, mac_text};
 
 use journal::Journal;
 
-/// Where it is recorded what was done.
+/// The directory of the journals.
 pub const DIRECTORY: &str = "/run/xblade";
 
-/// What to do.
+/// The action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Tell what would be done, and change nothing.
+    /// Print what would be done, and change nothing.
     Plan,
-    /// Do it.
+    /// Apply the rules.
     Apply,
-    /// Take back what was done.
+    /// Revert what was done.
     Revert,
 }
 
-/// What is asked for.
+/// The arguments of `xblade steer`.
 #[derive(Clone, Debug)]
 pub struct SteerOptions {
     /// The interface.
     pub interface: String,
-    /// What to do.
+    /// The action.
     pub mode: Mode,
-    /// The queues to use; empty: queue 0, or all if hosts are named.
+    /// The queues to use; empty for queue 0, or for all queues if hosts are given.
     pub queues: Vec<u32>,
-    /// The hosts to spread over the queues.
+    /// The hosts to distribute over the queues.
     pub hosts: Vec<[u8; 6]>,
 }
 
-/// Does what is asked for on this machine; returns the lines to print.
+/// Executes `xblade steer` on this machine. Returns the lines to print.
 ///
 /// # Errors
 ///
-/// A [`Fault`], after which the rules are those from before.
+/// A [`SteerError`]; unless it is [`SteerError::HalfWay`], the previous rules are still in
+/// place.
 pub fn steer(options: &SteerOptions) -> Result<Vec<String>, SteerError> {
     let facts = Facts::read(&options.interface);
-    // It may have been asked for by another one.
+    // The argument may be an alternative name.
     let name = facts.as_ref().map_or(&options.interface, |facts| &facts.name).clone();
     let mut driver = NicDriver::of(&name);
     let mut journal = Journal::of(Path::new(DIRECTORY), &name);
     if options.mode == Mode::Revert {
-        // Also when the interface has changed since.
+        // Even if the interface has changed since.
         return revert::revert(&mut driver, &mut journal, &name);
     }
     let facts = facts?;
@@ -90,7 +91,7 @@ fn about(facts: &Facts) -> String {
     format!("{}: driver {driver}, {} receive queue(s), {}", facts.name, facts.queues, mac_text(facts.mac))
 }
 
-/// What is asked for, with what was left open.
+/// The request, with defaults for what was not given.
 fn request(options: &SteerOptions, facts: &Facts) -> Result<SteerRequest, SteerError> {
     let queues = match (options.queues.as_slice(), options.hosts.is_empty()) {
         ([], true) => vec![0],

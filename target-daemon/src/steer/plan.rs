@@ -1,4 +1,4 @@
-//! What `apply` would do.
+//! Computes what `apply` would do.
 
 use super::driver::{Driver, refuses};
 use super::error::{STILL, SteerError};
@@ -6,18 +6,18 @@ use super::journal::{Journal, Noted, Record};
 use super::rule_set::{RuleSet, SteerRequest, Wanted, catches, known, ways};
 use crate::link::{FlowMatch, FlowRule, mac_text};
 
-/// What there is before anything is done.
+/// The state before any change.
 pub struct Before {
     /// The rules in the NIC.
     pub rules: Vec<FlowRule>,
-    /// What was done by earlier runs.
+    /// The record of earlier runs.
     pub record: Record,
-    /// Rules are on; `None` where the driver does not tell.
+    /// Whether rules are enabled; `None` if the driver does not report it.
     pub is_on: Option<bool>,
 }
 
-/// Looks at all that decides what can be done; `None` where nothing has to be,
-/// for there is one queue.
+/// Reads everything on which the decision depends. `None` if there is only one queue, so
+/// that nothing needs to be done.
 pub fn look(
     driver: &impl Driver,
     journal: &Journal,
@@ -42,8 +42,7 @@ pub fn look(
     Ok(Some(Before { rules, record, is_on: driver.is_on().ok() }))
 }
 
-/// The rule set that an earlier run found for the same request, if all of it is still
-/// there.
+/// The rule set that an earlier run applied for the same request, if it is still complete.
 pub fn settled(before: &Before, request: &SteerRequest) -> Option<RuleSet> {
     let same =
         |(queues, hosts): &(Vec<u32>, Vec<[u8; 6]>)| *queues == request.queues && *hosts == request.hosts;
@@ -60,17 +59,17 @@ pub fn settled(before: &Before, request: &SteerRequest) -> Option<RuleSet> {
     ways(request).into_iter().find(is_whole)
 }
 
-/// Whether a rule of the NIC does what one of these is wanted for.
+/// Whether a rule of the NIC fulfils one of the wanted rules.
 pub fn is_among(rule: &FlowRule, wanted: &[Wanted]) -> bool {
     wanted.iter().any(|one| does(rule, one))
 }
 
-/// Whether a rule of the NIC does what this one is wanted for.
+/// Whether a rule of the NIC fulfils the wanted rule.
 pub fn does(rule: &FlowRule, wanted: &Wanted) -> bool {
     rule.matches == wanted.matches && rule.queue == Some(wanted.queue)
 }
 
-/// Where there is one queue.
+/// The output for a NIC with one queue.
 pub fn one_queue(request: &SteerRequest) -> Vec<String> {
     vec![format!(
         "{} has one receive queue, where all frames come in: nothing to steer. {STILL}",
@@ -78,7 +77,7 @@ pub fn one_queue(request: &SteerRequest) -> Vec<String> {
     )]
 }
 
-/// What `apply` would do, and why, in lines; changes nothing.
+/// Describes what `apply` would do, and why, in lines. Changes nothing.
 pub fn plan(
     driver: &impl Driver,
     journal: &Journal,
@@ -134,7 +133,7 @@ fn steps(way: RuleSet, request: &SteerRequest, before: &Before) -> Vec<String> {
     lines
 }
 
-/// The same rule as a command.
+/// The same rule as an `ethtool` command.
 fn as_ethtool(interface: &str, rule: &Wanted) -> String {
     let mut line = format!("ethtool -N {interface} flow-type ether");
     if let FlowMatch::Ether { destination, source, ether_type } = rule.matches {

@@ -1,11 +1,11 @@
-//! Takes back what was done, and nothing else.
+//! Reverts what was done, and nothing else.
 
 use super::driver::{Driver, refuses};
 use super::error::SteerError;
 use super::journal::{Journal, Noted};
 use crate::link::FlowRule;
 
-/// Takes the noted rules away; returns the lines to print.
+/// Removes the recorded rules. Returns the lines to print.
 pub fn revert(
     driver: &mut impl Driver,
     journal: &mut Journal,
@@ -46,8 +46,8 @@ fn take_away(driver: &mut impl Driver, interface: &str, noted: Noted) -> Result<
     Ok(format!("taken away: rule {}, {told}", rule.location))
 }
 
-/// A driver may forget all rules when they are switched off, so not while
-/// somebody has some.
+/// Disables rules, unless there are foreign ones: a driver may lose all rules when they are
+/// disabled.
 fn switch_off(driver: &mut impl Driver, interface: &str) -> Result<String, SteerError> {
     let others = rules(driver, interface)?.len();
     if others > 0 {
@@ -62,7 +62,7 @@ fn switch_off(driver: &mut impl Driver, interface: &str) -> Result<String, Steer
     }
 }
 
-/// An interface that was removed has none.
+/// An interface that was removed has no rules.
 fn rules(driver: &impl Driver, interface: &str) -> Result<Vec<FlowRule>, SteerError> {
     match driver.rules() {
         Err(error) if refuses(&error) || error.raw_os_error() == Some(libc::ENODEV) => Ok(Vec::new()),

@@ -1,11 +1,11 @@
-//! The sets of rules that do what is wished for, the best first.
+//! The rule sets that fulfil a request, best first.
 
 use crate::link::FlowMatch;
 
-/// ATA over Ethernet.
+/// The EtherType of ATA over Ethernet.
 pub const AOE: u16 = 0x88a2;
 
-/// What is wished for on one interface.
+/// The steering request for one interface.
 #[derive(Clone, Debug)]
 pub struct SteerRequest {
     /// The interface.
@@ -14,30 +14,30 @@ pub struct SteerRequest {
     pub driver: String,
     /// Its MAC address.
     pub mac: [u8; 6],
-    /// Its receive queues.
+    /// The number of its receive queues.
     pub queue_count: u32,
-    /// Those to use, at least one.
+    /// The queues to use, at least one.
     pub queues: Vec<u32>,
-    /// The hosts, in turn over the queues.
+    /// The hosts, assigned to the queues in turn.
     pub hosts: Vec<[u8; 6]>,
 }
 
-/// One rule to be.
+/// A wanted rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Which frames.
+    /// The frames that it matches.
     pub matches: FlowMatch,
-    /// Where to.
+    /// Its queue.
     pub queue: u32,
 }
 
-/// What the frames are told apart by.
+/// The fields by which frames are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleSet {
     /// EtherType and source, each host to its queue; the rest by EtherType.
     HostsOfType,
-    /// EtherType and source, and no rule for the rest: for NICs whose rules all
-    /// have to ask for the same fields.
+    /// EtherType and source, and no rule for the rest: for NICs whose rules must all match
+    /// the same fields.
     HostsOfTypeAlone,
     /// Source alone, each host to its queue; the rest by EtherType.
     HostsAndType,
@@ -45,12 +45,12 @@ pub enum RuleSet {
     Hosts,
     /// EtherType, to the first queue.
     Type,
-    /// Our own address, to the first queue: whatever the frames are.
+    /// Our own address, to the first queue, for frames of any type.
     Destination,
 }
 
 impl RuleSet {
-    /// What it means for the operator.
+    /// The description for the operator.
     pub fn describe(self) -> &'static str {
         match self {
             Self::HostsOfType => "AoE of each host to its queue, all other AoE to the first",
@@ -71,7 +71,7 @@ impl RuleSet {
         }
     }
 
-    /// The rules, the least specific first: it has to lie behind the others.
+    /// The rules, the least specific first: it must come after the others in the table.
     pub fn rules(self, request: &SteerRequest) -> Vec<Wanted> {
         let first = request.queues.first().copied().unwrap_or(0);
         let all = Wanted { matches: by(None, None, Some(AOE)), queue: first };
@@ -95,12 +95,12 @@ fn by(destination: Option<[u8; 6]>, source: Option<[u8; 6]>, ether_type: Option<
     FlowMatch::Ether { destination, source, ether_type }
 }
 
-/// NICs with a filter for each field, rather than a table of rules: two fields in
-/// one rule may mean either, and the filter by EtherType goes before that by
-/// address, wherever their rules lie.
+/// NICs with a filter for each field instead of a rule table: two fields in one rule may
+/// mean either of them, and the EtherType filter takes precedence over the address filter,
+/// wherever their rules are.
 const FILTERS_BY_FIELD: [&str; 2] = ["igb", "igc"];
 
-/// The ways to try, in their order.
+/// The rule sets to try, in order.
 pub fn ways(request: &SteerRequest) -> Vec<RuleSet> {
     let by_field = FILTERS_BY_FIELD.contains(&request.driver.as_str());
     let hosts: &[RuleSet] = match (request.hosts.is_empty(), by_field) {
@@ -113,8 +113,8 @@ pub fn ways(request: &SteerRequest) -> Vec<RuleSet> {
     [hosts, &[RuleSet::Type, RuleSet::Destination]].concat()
 }
 
-/// The first way that drivers of this name are known to take: `None` where
-/// nothing is known, `Some(None)` where it is known that there is none.
+/// The first rule set that this driver is known to accept; `None` if the driver is unknown,
+/// `Some(None)` if it is known to accept none.
 pub fn known(request: &SteerRequest) -> Option<Option<RuleSet>> {
     let with_hosts = |way| if request.hosts.is_empty() { RuleSet::Type } else { way };
     match request.driver.as_str() {
@@ -127,7 +127,7 @@ pub fn known(request: &SteerRequest) -> Option<Option<RuleSet>> {
     }
 }
 
-/// Whether a rule may catch frames that are wished elsewhere.
+/// Whether a rule may catch frames that the request sends elsewhere.
 pub fn catches(matches: FlowMatch, request: &SteerRequest) -> bool {
     let FlowMatch::Ether { destination, source, ether_type } = matches else { return false };
     ether_type.is_none_or(|kind| kind == AOE)

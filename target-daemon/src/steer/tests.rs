@@ -1,4 +1,4 @@
-//! Steering over drivers that are made up.
+//! Steering with simulated drivers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod fake;
@@ -27,12 +27,12 @@ fn aoe() -> FlowMatch {
     ether(None, None, Some(0x88a2))
 }
 
-/// A rule of somebody else, which has nothing to do with AoE.
+/// A foreign rule that is unrelated to AoE.
 fn ip_flow(location: u32) -> FlowRule {
     FlowRule { location, matches: FlowMatch::Other, queue: Some(1) }
 }
 
-/// A driver, and a directory for the record that goes with it.
+/// A driver, and a directory for its journal.
 struct Bench {
     driver: Fake,
     directory: PathBuf,
@@ -68,7 +68,7 @@ impl Bench {
         self.directory.join("steer-nic0.json").exists()
     }
 
-    /// Where frames go, in the order of the table.
+    /// The targets of frames, in table order.
     fn table(&self) -> Vec<(FlowMatch, Option<u32>)> {
         let mut rules = self.driver.rules.clone();
         rules.sort_by_key(|rule| rule.location);

@@ -1,4 +1,4 @@
-//! Reads and writes through a file descriptor: whole or not at all.
+//! Reads and writes through a file descriptor. Each one is complete, or an error.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use super::{IoError, IoVec, SEGMENTS_MAX};
 pub(super) enum Stopped {
     /// The call failed.
     Errno(i32),
-    /// The call moved nothing: the end of the file, or a writer that is stuck.
+    /// The call moved nothing: end of file, or a write that makes no progress.
     Nothing,
 }
 
@@ -27,8 +27,8 @@ impl From<Stopped> for IoError {
 /// Fills `buffers` from `offset` on.
 pub(super) fn read(file: &File, buffers: &mut IoVec, offset: u64) -> Result<(), Stopped> {
     transfer(buffers, offset, |iovecs, offset| {
-        // SAFETY: the pieces are valid and ours (the contract of `Buffers`),
-        // and `read` has them mutably.
+        // SAFETY: the pieces are valid and ours (the contract of `IoVec`),
+        // and `read` borrows them mutably.
         let moved =
             unsafe { libc::preadv(file.as_raw_fd(), iovecs.as_ptr(), iovecs.len() as libc::c_int, offset) };
         result(moved)
@@ -39,16 +39,15 @@ pub(super) fn read(file: &File, buffers: &mut IoVec, offset: u64) -> Result<(), 
 pub(super) fn write(file: &File, buffers: &IoVec, offset: u64) -> Result<(), Stopped> {
     transfer(buffers, offset, |iovecs, offset| {
         let count = iovecs.len() as libc::c_int;
-        // SAFETY: the pieces are valid (the contract of `Buffers`); the kernel
-        // only reads them.
+        // SAFETY: the pieces are valid (the contract of `IoVec`); the kernel only reads them.
         let moved = unsafe { libc::pwritev(file.as_raw_fd(), iovecs.as_ptr(), count, offset) };
         result(moved)
     })
 }
 
-/// `fdatasync`. It also covers what was written through a shared mapping:
-/// the first store to a clean page marks it dirty in the page cache, and
-/// `msync(MS_SYNC)` is the very same call in the kernel, for a range.
+/// `fdatasync`. It also covers what was written through a shared mapping: the first store to a
+/// clean page marks it dirty in the page cache, and `msync(MS_SYNC)` makes the same call in
+/// the kernel, for a range.
 pub(super) fn sync(file: &File) -> Result<(), Stopped> {
     loop {
         // SAFETY: no memory is passed.
@@ -60,7 +59,7 @@ pub(super) fn sync(file: &File) -> Result<(), Stopped> {
     }
 }
 
-/// Makes a hole; the file keeps its length.
+/// Punches a hole; the file keeps its length.
 pub(super) fn punch(file: &File, at: u64, bytes: u64) -> Result<(), Stopped> {
     let (Ok(at), Ok(bytes)) = (i64::try_from(at), i64::try_from(bytes)) else {
         return Err(Stopped::Errno(libc::EINVAL));
@@ -80,8 +79,8 @@ fn result(returned: isize) -> Result<usize, i32> {
     usize::try_from(returned).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
 }
 
-/// Repeats `call` until every byte was moved: a call may move less than it was
-/// asked to, and only the next one says why.
+/// Repeats `call` until every byte is moved. A call may move less than requested, and only the
+/// next one reports why.
 fn transfer(
     buffers: &IoVec,
     offset: u64,
@@ -103,7 +102,7 @@ fn transfer(
     Ok(())
 }
 
-/// What of the buffers is still to be moved.
+/// The part of the buffers that is still to be moved.
 struct Rest {
     iovecs: [libc::iovec; SEGMENTS_MAX],
     first: usize,
@@ -145,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// What a scripted call does, and how the transfer ends.
+    /// The results of the scripted calls, and the result of the transfer.
     type Row = (&'static [Result<usize, i32>], Result<(), Stopped>);
 
     #[test]
@@ -163,7 +162,7 @@ mod tests {
             let mut memory = *b"0123456789";
             let mut buffers = IoVec::EMPTY;
             for piece in memory.chunks_mut(4) {
-                // SAFETY: the array outlives the list and is not used beside it.
+                // SAFETY: the array outlives the list and is not used while the list exists.
                 assert!(unsafe { buffers.push(piece) });
             }
             let mut steps = script.iter();

@@ -1,16 +1,16 @@
-//! What a block device says about itself.
+//! Properties of block devices and files, by ioctl.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// `libc` has no constant for it; it is as in the kernel's `linux/fs.h`.
+/// `libc` has no constant for it; from the kernel's `linux/fs.h`.
 const BLKROGET: libc::Ioctl = libc::_IO(0x12, 94);
 
-/// As above. The kernel declares a `size_t`, and fills 64 bits.
+/// As above. The kernel declares a `size_t` and fills 64 bits.
 const BLKGETSIZE64: libc::Ioctl = libc::_IOR::<usize>(0x12, 114);
 
-/// As above, for files: the kernel declares a `long`, and fills 32 bits.
+/// As above, for files. The kernel declares a `long` and fills 32 bits.
 const FS_IOC_GETVERSION: libc::Ioctl = libc::_IOR::<libc::c_long>(b'v' as u32, 1);
 
 /// As above (Linux 6.9).
@@ -23,8 +23,8 @@ struct FsUuid {
     uuid: [u8; 16],
 }
 
-/// The UUID of the file system that a file is in, if it has one and this kernel
-/// tells it.
+/// The UUID of the file system that holds the file. `None` if it has none, or if this kernel
+/// does not report it.
 pub(super) fn file_system_uuid(file: &File) -> Option<String> {
     let mut told = FsUuid { len: 0, uuid: [0; 16] };
     // SAFETY: FS_IOC_GETFSUUID fills a `struct fsuuid2`.
@@ -33,8 +33,8 @@ pub(super) fn file_system_uuid(file: &File) -> Option<String> {
     Some(uuid.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Which of all files that had its inode number a file is, if its file system
-/// tells.
+/// The inode generation, which distinguishes the files that had the same inode number one
+/// after another. `None` if the file system does not report it.
 pub(super) fn generation(file: &File) -> Option<u32> {
     let mut generation: libc::c_long = 0;
     // SAFETY: FS_IOC_GETVERSION fills an `int`, and there is room for a `long`.
@@ -42,18 +42,18 @@ pub(super) fn generation(file: &File) -> Option<u32> {
     Some(u32::from_ne_bytes(*generation.to_ne_bytes().first_chunk()?))
 }
 
-/// What matters before serving a device.
+/// The properties to check before a device is served.
 pub(super) struct Facts {
-    /// It takes no writes.
+    /// The device refuses writes.
     pub(super) read_only: bool,
-    /// What it can be addressed by.
+    /// The smallest unit that it can address.
     pub(super) logical_bytes: u32,
-    /// What it writes at once.
+    /// The unit that it writes internally.
     pub(super) physical_bytes: u32,
 }
 
-/// The size of a device in bytes. Unlike a seek to its end, this waits for no
-/// lock that a call of somebody else may hold.
+/// The size of a device in bytes. Unlike a seek to the end, this takes no lock that another
+/// call may hold.
 pub(super) fn bytes(device: &File) -> io::Result<u64> {
     let mut bytes = 0u64;
     // SAFETY: BLKGETSIZE64 fills a `u64`.

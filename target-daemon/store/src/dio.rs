@@ -1,5 +1,4 @@
-//! Whether a file can be read and written past the page cache, and in which
-//! blocks.
+//! Direct I/O: whether a file can be accessed past the page cache, and in which block size.
 
 use std::fs::File;
 use std::io;
@@ -8,15 +7,15 @@ use std::os::unix::fs::FileExt;
 
 use super::SECTOR_BYTES;
 
-/// The largest block that is served: a page.
+/// The largest block size that is served: a page.
 const BLOCK_MAX: u32 = 4096;
 
-/// Makes calls on this description go past the page cache, and tells the
-/// block that they have to be aligned to, in the file and in memory.
+/// Makes calls on this description bypass the page cache. Returns the block size to which they
+/// must be aligned, in the file and in memory.
 ///
 /// # Errors
 ///
-/// The file system does not do that, or only in larger blocks.
+/// The file system does not support this, or only with larger blocks.
 pub(super) fn enable(file: &File) -> io::Result<u32> {
     set_direct(file, true)?;
     match block(file) {
@@ -37,10 +36,10 @@ pub(super) fn disable(file: &File) -> io::Result<()> {
     set_direct(file, false)
 }
 
-/// As the kernel tells it (Linux 6.1); else what a read shows.
+/// The block size as reported by the kernel (Linux 6.1), or else as found by trial reads.
 fn block(file: &File) -> Option<u32> {
     match told(file) {
-        // A file that cannot be accessed so has an alignment of 0.
+        // The kernel reports an alignment of 0 for files without direct I/O.
         Some((_, 0)) => None,
         Some((memory, offset)) => {
             let block = memory.max(offset).max(SECTOR_BYTES as u32);
@@ -50,25 +49,25 @@ fn block(file: &File) -> Option<u32> {
     }
 }
 
-/// Alignment in memory and in the file.
+/// The alignment in memory and in the file, if the kernel reports it.
 fn told(file: &File) -> Option<(u32, u32)> {
     // SAFETY: all-zero is a valid `statx`.
     let mut facts: libc::statx = unsafe { std::mem::zeroed() };
     let (fd, path) = (file.as_raw_fd(), c"".as_ptr());
-    // SAFETY: a valid descriptor, an empty path, a structure for the answer.
+    // SAFETY: a valid descriptor, an empty path, and a structure for the result.
     let result = unsafe { libc::statx(fd, path, libc::AT_EMPTY_PATH, libc::STATX_DIOALIGN, &mut facts) };
     let known = result == 0 && facts.stx_mask & libc::STATX_DIOALIGN != 0;
     known.then_some((facts.stx_dio_mem_align, facts.stx_dio_offset_align))
 }
 
-/// The smallest block in which a read succeeds.
+/// The smallest block size with which a read succeeds.
 fn tried(file: &File) -> Option<u32> {
     #[repr(align(4096))]
     struct Page([u8; BLOCK_MAX as usize]);
     let mut page = Page([0; BLOCK_MAX as usize]);
     let Page(bytes) = &mut page;
     [SECTOR_BYTES as u32, BLOCK_MAX].into_iter().find(|block| {
-        // Not at 0, which is aligned to everything.
+        // Not at offset 0, which is aligned to everything.
         bytes.get_mut(..*block as usize).is_some_and(|to| file.read_at(to, (*block).into()).is_ok())
     })
 }

@@ -1,8 +1,8 @@
-//! Forgetting sectors: whether that is wanted and possible, and doing it.
+//! Discarding sectors: whether it is wanted, whether it is possible, and how it is done.
 //!
-//! A file that is allocated as a whole was allocated so that no write can run
-//! out of space. A hole in it would break that, so there the operator has to ask
-//! for it. A file that has holes already, and a device, lose nothing by it.
+//! A fully allocated file was allocated so that no write can run out of space. A hole in it
+//! would break that, so the operator must request discards for such a file. A file that
+//! already has holes loses nothing by them, and neither does a device.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -10,12 +10,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use super::descriptor::{self, Stopped};
 use super::{OpenError, OpenOptions, file_facts};
 
-/// Whether the store of this file, of `size` bytes, is to forget sectors.
-/// Changes no byte of it.
+/// Whether the store on this file, of `size` bytes, is to discard sectors. Changes no byte of
+/// the file.
 pub(super) fn is_wanted(options: &OpenOptions, file: &File, size: u64) -> Result<bool, OpenError> {
     let facts = file.metadata().map_err(|source| OpenError::system(&options.path, "examine", source))?;
     let is_device = facts.file_type().is_block_device();
-    // `st_blocks` counts in 512 bytes, whatever the file system.
+    // `st_blocks` counts in units of 512 bytes on every file system.
     let loses_nothing = is_device || facts.blocks().saturating_mul(512) < size;
     if options.read_only || !options.trim.unwrap_or(loses_nothing) {
         return Ok(false);
@@ -27,25 +27,25 @@ pub(super) fn is_wanted(options: &OpenOptions, file: &File, size: u64) -> Result
     }
 }
 
-/// Makes a range of a file or device read as zeros, and gives back its space.
+/// Makes a range of a file or device read as zeros, and frees its space.
 pub(super) fn punch(file: &File, at: u64, bytes: u64) -> Result<(), Stopped> {
     descriptor::punch(file, at, bytes)
 }
 
-/// Whether the device discards, and takes a command after which the range is
-/// sure to read as zeros: what the kernel does for `fallocate` needs both.
+/// Whether the device discards, and has a command after which the range is guaranteed to read
+/// as zeros. `fallocate` on a device needs both.
 fn device_can(facts: &Metadata) -> bool {
     let (major, minor) = (libc::major(facts.rdev()), libc::minor(facts.rdev()));
     let limit = |of: &str, name: &str| {
         let text = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{of}queue/{name}"));
         text.ok().and_then(|text| text.trim().parse::<u64>().ok())
     };
-    // A partition has the queue of its disk.
+    // A partition has no queue of its own; it uses that of its disk.
     let has = |name| limit("", name).or_else(|| limit("../", name)).is_some_and(|bytes| bytes > 0);
     has("discard_max_bytes") && has("write_zeroes_max_bytes")
 }
 
-/// Whether the file system makes holes: a hole behind the end changes nothing.
+/// Whether the file system supports holes. A hole beyond the end of the file changes nothing.
 fn file_can(file: &File, size: u64) -> bool {
     !file_facts::is_huge(file) && punch(file, size, 1).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Why a store was not opened, and what to know about one that was.
+//! Why a store was not opened, and warnings about one that was.
 
 use std::fmt;
 use std::fs;
@@ -15,13 +15,13 @@ use super::{Access, OpenOptions};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Nothing is there.
+    /// The path does not exist.
     #[error("{}: {}", path.display(), missing(path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
-    /// Something is there that holds no sectors.
+    /// Something that is neither a regular file nor a block device.
     #[error("{}: is a {kind}: give a regular file or a block device", path.display())]
     WrongKind {
         /// The file.
@@ -29,25 +29,26 @@ pub enum OpenError {
         /// What it is.
         kind: &'static str,
     },
-    /// It may not be read.
+    /// No read permission.
     #[error("{}: may not be read by {denied}: give that user read permission", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Who may not.
+        /// The user without permission.
         denied: Denied,
-        /// The answer of the system.
+        /// The system error.
         source: io::Error,
     },
-    /// It may be read but not written.
+    /// Readable but not writable.
     #[error("{}: may not be written{}: give write permission, or export it with \
              `ro`", path.display(), by(denied.as_ref()))]
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// Who may not; `None`: nobody may, for the medium is read-only.
+        /// The user without permission; `None` if no user may write because the medium is
+        /// read-only.
         denied: Option<Denied>,
-        /// The answer of the system.
+        /// The system error.
         source: io::Error,
     },
     /// An offset or length that splits a sector.
@@ -61,15 +62,15 @@ pub enum OpenError {
         /// Its value.
         bytes: u64,
     },
-    /// An offset or length that leads out of the file.
+    /// An offset or length that reaches beyond the end of the file.
     #[error("{}: offset {offset} + length {length} lies beyond its end at {size} bytes: \
              correct them, or enlarge the file", path.display())]
     Beyond {
         /// The file.
         path: PathBuf,
-        /// The offset asked for, in bytes.
+        /// The requested offset, in bytes.
         offset: u64,
-        /// The length asked for, in bytes.
+        /// The requested length, in bytes.
         length: u64,
         /// The size of the file in bytes.
         size: u64,
@@ -79,12 +80,12 @@ pub enum OpenError {
     TooSmall {
         /// The file.
         path: PathBuf,
-        /// The offset asked for, in bytes.
+        /// The requested offset, in bytes.
         offset: u64,
-        /// What is left from there on, in bytes.
+        /// The bytes that remain after the offset.
         bytes: u64,
     },
-    /// A device with larger sectors than a page.
+    /// A device whose sectors are larger than a page.
     #[error("{}: has logical sectors of {bytes} bytes, and at most 4096 can be served: \
              reformat the device, or export a file on it", path.display())]
     SectorSize {
@@ -93,14 +94,14 @@ pub enum OpenError {
         /// Its logical sector size.
         bytes: u32,
     },
-    /// Durable writes into memory that no call can write to.
+    /// Durable writes to a hugetlbfs file, which cannot be written by any call.
     #[error("{}: lies in hugetlbfs, which keeps nothing: export it as volatile, \
              or read-only", path.display())]
     NotDurable {
         /// The file.
         path: PathBuf,
     },
-    /// The kernel does not give the device exclusively.
+    /// The kernel refuses exclusive access to the device.
     #[error("{}: is in use, perhaps mounted, part of an array, or swap: \
              release it (`lsblk {}` shows its user)", path.display(), path.display())]
     Busy {
@@ -113,22 +114,22 @@ pub enum OpenError {
     Locked {
         /// The file.
         path: PathBuf,
-        /// Who has it.
+        /// The holder of the lock.
         holder: Holder,
     },
-    /// Another export of this process is of the same file, and reached otherwise.
+    /// Another export of this process is on the same file with a different access.
     #[error("{}: {}", path.display(), two_ways(*access, &other.path.display().to_string(), *other_access))]
     TwoWays {
         /// The file.
         path: PathBuf,
-        /// How it is reached.
+        /// How this export accesses it.
         access: Access,
         /// The other export.
         other: Box<OpenOptions>,
-        /// How that is reached.
+        /// How the other one accesses it.
         other_access: Access,
     },
-    /// Another export of this process has the same bytes, by another device.
+    /// Another export of this process has the same bytes through another device.
     #[error("{}: {}", path.display(), same_bytes(&other.path.display().to_string()))]
     SameBytes {
         /// The file.
@@ -136,14 +137,14 @@ pub enum OpenError {
         /// The other export.
         other: Box<OpenOptions>,
     },
-    /// Sectors should be forgotten, and cannot be.
+    /// Discards were requested and are not possible.
     #[error("{}: trim=on, but its file system or device does not give space back: leave \
              trim=on out", path.display())]
     CannotTrim {
         /// The file.
         path: PathBuf,
     },
-    /// A mapping cannot be kept in memory.
+    /// A mapping cannot be pinned in memory.
     #[error("{}: its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}: \
              raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or \
              leave pin out", path.display())]
@@ -152,20 +153,20 @@ pub enum OpenError {
         path: PathBuf,
         /// The size of the mapping.
         bytes: u64,
-        /// How much the system lets this process lock.
+        /// The limit for locked memory of this process.
         limit: String,
-        /// The answer of the system.
+        /// The system error.
         source: io::Error,
     },
-    /// Huge pages for a mapping cannot be had.
+    /// No huge pages for a mapping.
     #[error("{}: the kernel has no huge pages for it: leave huge out", path.display())]
     NotHuge {
         /// The file.
         path: PathBuf,
-        /// The answer of the system.
+        /// The system error.
         source: io::Error,
     },
-    /// O_DIRECT was asked for, and is not to be had.
+    /// O_DIRECT was requested and is not possible.
     #[error("{}: cannot go past the page cache: give store=file, or leave store= out", path.display())]
     NotDirect {
         /// The file.
@@ -174,38 +175,38 @@ pub enum OpenError {
         #[source]
         why: io::Error,
     },
-    /// io_uring is not to be had.
+    /// io_uring is not available.
     #[error("{}: this kernel gives no io_uring ring: see `sysctl kernel.io_uring_disabled` and the limit \
              of locked memory, or leave store= out", path.display())]
     NoRing {
         /// The file.
         path: PathBuf,
-        /// The answer of the system.
+        /// The system error.
         source: io::Error,
     },
-    /// The descriptors of this process are used up, but for those that it needs for itself.
+    /// This process has no descriptors left except those that it reserves for itself.
     #[error("{}: this process may have {limit} files open, and has too few left for one export more: raise \
              the hard limit (ulimit -Hn, LimitNOFILE= of the service), or serve fewer exports", path.display())]
     TooManyFiles {
         /// The file.
         path: PathBuf,
-        /// How many may be open.
+        /// The limit for open files.
         limit: u64,
     },
-    /// Any other failure of the system.
+    /// Any other system error.
     #[error("{}: cannot {action} it", path.display())]
     System {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// What was attempted.
         action: &'static str,
-        /// The answer of the system.
+        /// The system error.
         source: io::Error,
     },
 }
 
-/// Why two exports of one file cannot be served together of which one goes past a
-/// cache of the other.
+/// Why two exports of one file cannot be served together if one bypasses a page cache that
+/// the other uses.
 pub fn two_ways(access: Access, other: &str, other_access: Access) -> String {
     let (way, other_way) = (option(access), option(other_access));
     format!(
@@ -215,7 +216,7 @@ pub fn two_ways(access: Access, other: &str, other_access: Access) -> String {
     )
 }
 
-/// Why two exports cannot be served together of which one lies below the other.
+/// Why two exports cannot be served together if one lies below the other.
 pub fn same_bytes(other: &str) -> String {
     format!(
         "its bytes are exported already, at {other}, which is below or above it: give another file, make both \
@@ -223,7 +224,7 @@ pub fn same_bytes(other: &str) -> String {
     )
 }
 
-/// The option that gives this access.
+/// The option that selects this access.
 fn option(access: Access) -> &'static str {
     match access {
         Access::Direct => "store=direct",
@@ -232,7 +233,7 @@ fn option(access: Access) -> &'static str {
     }
 }
 
-/// What to do where nothing is.
+/// What to do about a missing file or device.
 fn missing(path: &Path) -> &'static str {
     if is_device(path) {
         "no such device: correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, \
@@ -250,9 +251,9 @@ fn too_small(path: &Path, offset: u64, bytes: u64) -> String {
     format!("has {bytes} bytes from offset {offset} on: at least one sector of 512 is needed")
 }
 
-/// By where it is.
+/// Judged by the location.
 fn is_device(path: &Path) -> bool {
-    // Of what is below /dev, this alone holds files.
+    // The only directory below /dev that holds regular files.
     path.starts_with("/dev") && !path.starts_with("/dev/shm")
 }
 
@@ -260,17 +261,17 @@ fn by(denied: Option<&Denied>) -> String {
     denied.map_or_else(String::new, |denied| format!(" by {denied}"))
 }
 
-/// Whom the permissions of a file keep out, and what they are. By numbers: the
-/// names may be out of reach.
+/// The user denied by the permissions of a file, and those permissions. Numeric, because
+/// the names may be out of reach.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Denied {
     uid: u32,
-    /// Owner, group and mode; `None` where a folder on the way is closed.
+    /// Owner, group and mode; `None` if a directory on the path is closed.
     file: Option<(u32, u32, u32)>,
 }
 
 impl Denied {
-    /// This process, by the file at this path.
+    /// This process, denied access to this path.
     pub(super) fn at(path: &Path) -> Self {
         let file = fs::metadata(path).ok().map(|facts| (facts.uid(), facts.gid(), facts.mode() & 0o7777));
         Self { uid: rustix::process::geteuid().as_raw(), file }
@@ -306,21 +307,21 @@ impl OpenError {
     }
 }
 
-/// How many files this process may have open.
+/// The limit for open files of this process.
 pub(super) fn files_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Something that an operator should know about a store that was opened.
+/// A warning for the operator about a store that was opened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The file does not end with a sector.
+    /// The file does not end on a sector boundary.
     #[error("{}: the last {bytes} bytes are no whole sector and are not exported", path.display())]
     TailCut {
         /// The file.
         path: PathBuf,
-        /// How many bytes are left out.
+        /// The number of bytes left out.
         bytes: u64,
     },
     /// Fewer blocks are allocated than the file has bytes.
@@ -329,37 +330,37 @@ pub enum Warning {
     Sparse {
         /// The file.
         path: PathBuf,
-        /// Bytes that have a place.
+        /// Allocated bytes.
         allocated: u64,
         /// The size of the file in bytes.
         size: u64,
     },
-    /// The best way to its bytes is not to be had.
+    /// The preferred access is not possible.
     #[error("{}: is served {}: {why}", path.display(), way(*access))]
     Fallback {
         /// The file.
         path: PathBuf,
-        /// The way that is tried instead.
+        /// The access that is tried instead.
         access: Access,
-        /// What was in the way.
+        /// What prevented it.
         why: String,
     },
-    /// Durable writes are as durable as memory.
+    /// Durable writes are only as durable as memory.
     #[error("{}: lies in memory{}: its writes do not survive a restart of this host, \
              so export it as volatile, or move it to a disk", path.display(), by_way_of(way))]
     InMemory {
         /// The file.
         path: PathBuf,
-        /// The files and devices that it lies on, the last one in memory.
+        /// The files and devices that it lies on; the last one is in memory.
         way: Vec<PathBuf>,
     },
-    /// How durable its writes are cannot be known.
+    /// The durability of its writes cannot be determined.
     #[error("{}: lies on {}, which xblade cannot look at: if that is in memory, writes do not survive a \
              restart of this host", path.display(), below.display())]
     UnknownBelow {
         /// The file.
         path: PathBuf,
-        /// What it lies on.
+        /// The file or device below.
         below: PathBuf,
     },
 }

@@ -1,4 +1,4 @@
-//! What an operator should know about a file that can be opened all the same.
+//! Facts about an opened file: its file system, and warnings for the operator.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -11,25 +11,25 @@ pub(super) fn on(options: &OpenOptions, file: &File, size: u64) -> Vec<Warning> 
     [tail(options, size), hole(options, file, size), memory(options, file)].into_iter().flatten().collect()
 }
 
-/// Whether durable writes were asked for on hugetlbfs, which cannot even be
-/// written through a descriptor.
+/// Whether durable writes were requested on hugetlbfs, which cannot be written through a
+/// descriptor at all.
 pub(super) fn cannot_sync(options: &OpenOptions, file: &File) -> bool {
     wants_stable_writes(options) && is_huge(file)
 }
 
-/// Whether it lies in hugetlbfs.
+/// Whether the file is in hugetlbfs.
 pub(super) fn is_huge(file: &File) -> bool {
     file_system(file) == Some(libc::HUGETLBFS_MAGIC)
 }
 
-/// Whether all of the file is in memory for good: then mapping all of it costs
-/// nothing. A hole in such a file would take memory as soon as it is mapped.
+/// Whether the whole file is in memory permanently, so that mapping all of it is free. A
+/// hole in such a file would take memory as soon as it is mapped.
 pub(super) fn is_resident(file: &File) -> bool {
     let in_memory = file_system(file).is_some_and(|kind| IN_MEMORY.contains(&kind));
     in_memory && file.metadata().is_ok_and(|f| f.is_file() && f.blocks().saturating_mul(512) >= f.len())
 }
 
-/// Whether a program serves it.
+/// Whether a user-space program serves the file system.
 pub(super) fn is_fuse(file: &File) -> bool {
     file_system(file) == Some(libc::FUSE_SUPER_MAGIC)
 }
@@ -42,7 +42,7 @@ fn tail(options: &OpenOptions, size: u64) -> Option<Warning> {
 
 fn hole(options: &OpenOptions, file: &File, size: u64) -> Option<Warning> {
     let facts = file.metadata().ok()?;
-    // `st_blocks` counts in 512 bytes, whatever the file system.
+    // `st_blocks` counts in units of 512 bytes on every file system.
     let allocated = facts.blocks().saturating_mul(512);
     (!options.read_only && !facts.file_type().is_block_device() && allocated < size)
         .then(|| Warning::Sparse { path: options.path.clone(), allocated, size })
@@ -67,7 +67,7 @@ pub(super) fn file_system(file: &File) -> Option<libc::c_long> {
     statfs(file).map(|facts| facts.f_type as libc::c_long)
 }
 
-/// The id that a file system gives itself.
+/// The id of a file system, chosen by the file system.
 pub(super) fn file_system_id(file: &File) -> Option<[u32; 2]> {
     let id = statfs(file)?.f_fsid;
     // SAFETY: an `fsid_t` is two `int`.

@@ -1,10 +1,9 @@
-//! Which data a store is over, however its path is spelt, and whether its path
-//! still leads to it.
+//! The identity of the data under a store, independent of how its path is spelt, and
+//! whether the path still leads to it.
 //!
-//! A path is a name, and names move: `mv new image`, a link that is set anew, a
-//! disk that is `/dev/sdb` today and `/dev/sdc` tomorrow. What stays is an inode
-//! of a file system, with its generation, or the number that a disk was given
-//! when it was made.
+//! A path is a name, and names move: `mv new image`, a symlink that is replaced, a disk
+//! that is `/dev/sdb` today and `/dev/sdc` tomorrow. What stays the same is the inode in a
+//! file system, with its generation, or the serial number of a disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -16,11 +15,10 @@ use std::sync::Arc;
 
 use super::{device, file_facts};
 
-/// A fact that holds only as long as this process runs.
+/// A fact that is valid only while this process runs.
 const DEV: &str = "dev";
 
-/// What a block device calls itself, and where the kernel tells it: below
-/// `/sys/dev/block/M:N`.
+/// Identifiers of block devices, and the files that hold them below `/sys/dev/block/M:N`.
 const DEVICE_FACTS: &[(&str, &[&str])] = &[
     ("wwid", &["wwid", "device/wwid"]),
     ("serial", &["serial", "device/serial"]),
@@ -31,18 +29,18 @@ const DEVICE_FACTS: &[(&str, &[&str])] = &[
     ("loop-offset", &["loop/offset"]),
 ];
 
-/// Facts by which a file or device is known again. Two are of the same data if
-/// they agree in all facts that both have.
+/// Facts that identify a file or device. Two identities are of the same data if they agree
+/// on all facts that both have.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Identity(BTreeMap<String, String>);
 
 impl Identity {
-    /// That of no data at all: `store=null`.
+    /// The identity of no data: `store=null`.
     pub fn null() -> Self {
         Self::from_facts([("kind".to_owned(), "null".to_owned())])
     }
 
-    /// That of an open file or device.
+    /// The identity of an open file or device.
     pub(super) fn of(file: &File) -> Self {
         let Ok(facts) = file.metadata() else { return Self::default() };
         Self::from_facts(match facts.file_type().is_block_device() {
@@ -51,23 +49,23 @@ impl Identity {
         })
     }
 
-    /// One that was kept.
+    /// A saved identity.
     pub fn from_facts(facts: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(facts.into_iter().collect())
     }
 
-    /// The facts that are still true after a restart.
+    /// The facts that remain valid after a restart.
     pub fn lasting(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         all.filter(|(name, _)| *name != DEV)
     }
 
-    /// Whether there is data behind it.
+    /// Whether it is that of `store=null`.
     pub fn is_null(&self) -> bool {
         self.0.get("kind").is_some_and(|kind| kind == "null")
     }
 
-    /// Whether nothing is known. It is not the same as anything then, nor
+    /// Whether nothing is known. Then it is neither the same as any other identity nor
     /// different from it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -82,7 +80,7 @@ impl Identity {
 fn of_file(file: &File, facts: &Metadata) -> Vec<(String, String)> {
     let (uuid, fsid) = (device::file_system_uuid(file), fsid(file, facts.dev()));
     let dev = (uuid.is_none() && fsid.is_none()).then(|| facts.dev().to_string());
-    // To ask a FUSE server for it is to wait for a program.
+    // A query of a FUSE file would wait for its server.
     let generation = if file_facts::is_fuse(file) { None } else { device::generation(file) };
     let rows = [
         ("kind", Some("file".to_owned())),
@@ -95,9 +93,9 @@ fn of_file(file: &File, facts: &Metadata) -> Vec<(String, String)> {
     known(rows)
 }
 
-/// The id that a file system gives itself, if it is not made from the number of
-/// its device: that is another one after a restart. Btrfs has one for each
-/// subvolume, whose inodes have the same numbers.
+/// The id of a file system, unless it is derived from its device number, which may change
+/// at a restart. Btrfs has one for each subvolume; the inode numbers repeat between
+/// subvolumes.
 fn fsid(file: &File, dev: u64) -> Option<String> {
     let id = file_facts::file_system_id(file)?;
     let (major, minor) = (libc::major(dev), libc::minor(dev));
@@ -110,7 +108,7 @@ fn of_device(number: u64) -> Vec<(String, String)> {
     let folder = PathBuf::from(format!("/sys/dev/block/{name}"));
     let folder = fs::canonicalize(&folder).unwrap_or(folder);
     let partition = read(&folder.join("partition"));
-    // A partition has none of its own: that of its disk, and which one it is.
+    // A partition has no id of its own: use that of its disk, and the partition number.
     let disk = match (&partition, folder.parent()) {
         (Some(_), Some(disk)) => disk,
         _ => &folder,
@@ -136,7 +134,7 @@ fn partuuid(folder: &Path) -> Option<String> {
 
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
-    // Of a loop device over a file without a name.
+    // A loop device whose backing file has been unlinked.
     let text = text.trim().trim_end_matches(" (deleted)");
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -145,7 +143,7 @@ fn known<'a>(rows: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Vec<(
     rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// The data of an export: where it begins in a file or device.
+/// The data of an export: a file or device, and where the export begins in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Data {
     /// The file or device.
@@ -161,16 +159,16 @@ impl Data {
     }
 }
 
-/// How a file that is open and its path have come apart.
+/// How an open file and its path no longer match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Replaced {
-    /// Something else has its name now.
+    /// The path leads to something else now.
     pub is_taken: bool,
-    /// It has no name at all any more: when it is closed, it is gone.
+    /// The file has no name any more and is deleted when it is closed.
     pub is_nameless: bool,
 }
 
-/// An open file, and the path that led to it.
+/// An open file, and the path by which it was opened.
 #[derive(Clone, Debug)]
 pub struct OpenFile {
     file: Arc<File>,
@@ -182,8 +180,8 @@ impl OpenFile {
         Self { file, path: path.to_owned() }
     }
 
-    /// Whether the path leads somewhere else, or nowhere. `None`: it leads to
-    /// the file, or that cannot be found out.
+    /// Checks whether the path now leads elsewhere or nowhere. `None` if it still leads to
+    /// the file, or if that cannot be determined.
     pub fn look(&self) -> Option<Replaced> {
         let ours = self.file.metadata().ok()?;
         let is_device = ours.file_type().is_block_device();
@@ -200,21 +198,21 @@ impl OpenFile {
         Some(Replaced { is_taken, is_nameless: !is_device && ours.nlink() == 0 })
     }
 
-    /// Makes all that was written to it stable.
+    /// Makes all data written to it stable.
     ///
     /// # Errors
     ///
-    /// Those of `fdatasync`: what the disk holds is not known then.
+    /// Those of `fdatasync`; the contents of the disk are then unknown.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// The path that led to it.
+    /// The path by which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its number in this process: `/proc/PID/fd/N` leads to a file without a
+    /// Its descriptor number in this process: `/proc/PID/fd/N` leads to a file that has no
     /// name.
     pub fn descriptor(&self) -> RawFd {
         self.file.as_raw_fd()
@@ -233,7 +231,7 @@ mod tests {
     #[test]
     fn what_both_know_has_to_agree() {
         let all = identity(&[("kind", "file"), ("inode", "5"), ("uuid", "a"), ("generation", "7")]);
-        // An older kernel does not tell the UUID.
+        // An older kernel does not report the UUID.
         assert!(all.is_same(&identity(&[("kind", "file"), ("inode", "5"), ("generation", "7")])));
         for (name, value) in [("kind", "device"), ("inode", "6"), ("uuid", "b"), ("generation", "8")] {
             let mut other = all.clone();

@@ -1,13 +1,13 @@
-//! From an errno to what the initiator is told.
+//! Maps an errno to the error reported to the initiator.
 
 use super::IoError;
 
 impl IoError {
-    /// The fault that an errno of a read, write or sync means.
+    /// The error for the errno of a read, write or sync.
     pub fn from_errno(errno: i32) -> Self {
         match errno {
-            // What disks, transports and file systems say when data cannot be
-            // had, whether for bad media or because the path to it is gone.
+            // What disks, transports and file systems report if data is not available,
+            // because the medium is bad or the path to it is gone.
             libc::EIO
             | libc::ENXIO
             | libc::ENODEV
@@ -28,8 +28,8 @@ impl IoError {
 }
 
 impl IoError {
-    /// What it means for a sync: nothing is transient there, for what was lost
-    /// is not known.
+    /// The error for a sync. No failed sync is transient, because it is unknown which data
+    /// was lost.
     pub(super) fn of_sync(self) -> Self {
         if self == Self::Transient { Self::System } else { self }
     }

@@ -1,40 +1,39 @@
 //! The memory of an operation: up to [`SEGMENTS_MAX`] pieces of a frame.
 
-/// Most pieces that one operation can have: a 9000-byte frame in 2 KiB chunks
-/// has six.
+/// The most pieces of one operation: a 9000-byte frame in 2 KiB chunks has six.
 pub const SEGMENTS_MAX: usize = 8;
 
 const NO_PIECE: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 
-/// A scatter list over memory that somebody else keeps alive.
+/// A scatter list over memory that the caller keeps alive.
 ///
-/// It is a list of raw pieces rather than of slices because an operation may
-/// outlive the call that submitted it: an asynchronous engine works on the
-/// memory while the frame that owns it waits in the worker's in-flight slab.
+/// It is a list of raw pieces instead of slices because an operation may outlive the call
+/// that submitted it: an asynchronous engine works on the memory while the frame that owns
+/// it waits in the worker's in-flight slab.
 ///
-/// It can be moved but not copied: as long as the list exists, it is the only
-/// user of its pieces. That is what makes the methods that touch them safe.
+/// It can be moved but not copied: as long as the list exists, it is the only user of its
+/// pieces. This makes the methods that access them safe.
 pub struct IoVec {
     iovecs: [libc::iovec; SEGMENTS_MAX],
     count: u8,
     bytes: usize,
 }
 
-// SAFETY: the pieces are plain memory, and the contract of `push` makes this
-// list their only user.
+// SAFETY: the pieces are plain memory, and the contract of `push` makes this list their
+// only user.
 unsafe impl Send for IoVec {}
 
 impl IoVec {
-    /// No memory at all.
+    /// No memory.
     pub const EMPTY: Self = Self { iovecs: [NO_PIECE; SEGMENTS_MAX], count: 0, bytes: 0 };
 
     /// Adds a piece. Returns `false`, and adds nothing, if the list is full.
     ///
     /// # Safety
     ///
-    /// The memory stays mapped, and nobody else reads or writes it, until this
-    /// list was dropped. A store drops the list of an operation before it
-    /// returns the operation's completion.
+    /// The memory must stay mapped, with no other reader or writer, until this list is
+    /// dropped. A store drops the list of an operation before it returns the operation's
+    /// completion.
     #[must_use]
     pub unsafe fn push(&mut self, piece: &mut [u8]) -> bool {
         let Some(bytes) = self.bytes.checked_add(piece.len()) else {
@@ -60,7 +59,7 @@ impl IoVec {
         self.bytes
     }
 
-    /// Forgets all but the first so many bytes.
+    /// Keeps only the first `bytes` bytes.
     pub fn truncate(&mut self, bytes: usize) {
         let mut left = bytes;
         for iovec in self.iovecs.iter_mut().take(usize::from(self.count)) {
@@ -75,8 +74,8 @@ impl IoVec {
         self.bytes == 0
     }
 
-    /// Copies `from` into the pieces, in their order. Returns the bytes
-    /// copied: the shorter of the two lengths.
+    /// Copies `from` into the pieces, in their order. Returns the number of bytes copied:
+    /// the shorter of the two lengths.
     pub fn fill(&mut self, from: &[u8]) -> usize {
         let mut rest = from;
         for piece in self.pieces_mut() {
@@ -89,8 +88,8 @@ impl IoVec {
         from.len() - rest.len()
     }
 
-    /// Copies the pieces, in their order, into `to`. Returns the bytes
-    /// copied: the shorter of the two lengths.
+    /// Copies the pieces, in their order, into `to`. Returns the number of bytes copied:
+    /// the shorter of the two lengths.
     pub fn copy_to(&self, to: &mut [u8]) -> usize {
         let mut copied = 0;
         for piece in self.pieces() {
@@ -104,7 +103,7 @@ impl IoVec {
         copied
     }
 
-    /// Makes every byte zero.
+    /// Sets every byte to zero.
     pub fn zero(&mut self) {
         for piece in self.pieces_mut() {
             piece.fill(0);
@@ -116,7 +115,7 @@ impl IoVec {
         self.pieces().filter_map(|piece| piece.last().copied()).last()
     }
 
-    /// The pieces, to be looked at.
+    /// The pieces, read-only.
     pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.iovecs().iter().map(|iovec| {
             // SAFETY: `push` stored pointer and length of a valid slice, and
@@ -157,7 +156,7 @@ mod tests {
         let (mut a, mut b, mut c) = ([0u8; 3], [0u8; 0], [0u8; 5]);
         let mut list = IoVec::EMPTY;
         for piece in [&mut a[..], &mut b[..], &mut c[..]] {
-            // SAFETY: the arrays outlive the list and are not used beside it.
+            // SAFETY: the arrays outlive the list and are not used while it exists.
             assert!(unsafe { list.push(piece) });
         }
         assert_eq!((list.len(), list.iovecs().len()), (8, 3));
@@ -185,7 +184,7 @@ mod tests {
         let mut memory = [0u8; SEGMENTS_MAX + 1];
         let mut list = IoVec::EMPTY;
         for (index, piece) in memory.chunks_mut(1).enumerate() {
-            // SAFETY: the array outlives the list and is not used beside it.
+            // SAFETY: the array outlives the list and is not used while it exists.
             assert_eq!(unsafe { list.push(piece) }, index < SEGMENTS_MAX);
         }
         assert_eq!(list.len(), SEGMENTS_MAX);

@@ -1,24 +1,23 @@
-//! Bytes at rest.
+//! Storage engines: how the bytes of an export are read, written and made durable.
 //!
-//! A store takes operations by [`submit`](crate::Store::submit) and
-//! gives each back exactly once by [`complete`](crate::Store::complete),
-//! in any order: a synchronous engine has the completion ready when `submit`
-//! returns, an asynchronous one later. A write that completes without a fault
-//! is as durable as the store's [`Durability`](crate::Durability) says;
-//! there is no later moment (the Linux initiator never flushes).
+//! A store accepts operations by [`submit`](crate::Store::submit) and returns each
+//! exactly once by [`complete`](crate::Store::complete), in any order. A synchronous
+//! engine has the completion ready when `submit` returns, an asynchronous one later. A
+//! write that completes without an error is as durable as the store's
+//! [`Durability`](crate::Durability) promises. There is no later point at which it
+//! could become durable: the Linux initiator never flushes.
 //!
 //! ```text
 //! open ──► lock, device, discard
-//!   │                        what may be opened at all, and by whom else
+//!   │                        what may be opened at all, and who else may use it
 //!   ├────► disk ──► io_uring                     files on a disk, devices: past the page cache
-//!   │                                            (dio), else through it
+//!   │                                            (dio), otherwise through it
 //!   └────► MmapStore ──► mapping ──► sigbus      files in memory: reads, volatile writes
-//!              └───────► descriptor              their durable writes; all, without io_uring
-//! choose                     which of them a file or device gets
-//! sharing                    which of them would get in each other's way
-//! NullStore, FakeStore       no bytes; bytes in memory in an order of the test's choice
-//! Overlap                    which operations may be given to a store together
-//! Faulty                     any of them, going wrong now and then, for tests
+//!              └───────► descriptor              their durable writes; everything, without io_uring
+//! select                     which of them a file or device gets
+//! sharing                    which exports would interfere with each other
+//! NullStore                  no data
+//! Overlap                    which operations may be submitted to a store together
 //! ```
 
 mod io_vec;
@@ -77,41 +76,41 @@ pub enum Kind {
     Write,
     /// Make every completed write stable.
     Flush,
-    /// Forget sectors: the buffers hold the ranges, as DATA SET MANAGEMENT
-    /// sends them, and the sectors read as zeros from then on.
+    /// Discard sectors: the buffers hold the ranges, as DATA SET MANAGEMENT sends them. The
+    /// sectors read as zeros from then on.
     Discard,
-    /// Look again at the size of the file or device. Afterwards
-    /// [`Store::geometry`] tells it; if it cannot be found out, the old one.
+    /// Query the size of the file or device again. [`Store::geometry`] then returns it, or
+    /// the old size if the query failed.
     Measure,
 }
 
 impl Kind {
-    /// Whether it changes bytes at rest.
+    /// Whether it changes stored bytes.
     pub fn writes(self) -> bool {
         matches!(self, Self::Write | Self::Discard)
     }
 }
 
-/// One operation, on its way to a store. The memory in `buffers` belongs to
-/// the operation until its completion has been returned.
+/// One operation. The memory in `buffers` belongs to the operation until its completion is
+/// returned.
 #[derive(Debug)]
 pub struct Op {
-    /// Comes back in the completion.
+    /// Returned in the completion.
     pub token: u32,
     /// What to do.
     pub kind: Kind,
     /// First sector, counted from the start of the export.
     pub sector: u64,
-    /// The memory; empty for a flush and a measurement. Its length is a
-    /// multiple of [`SECTOR_BYTES`].
+    /// The memory; empty for a flush and a measurement. Its length is a multiple of
+    /// [`SECTOR_BYTES`].
     pub buffers: IoVec,
 }
 
 impl Op {
-    /// Where a read or write starts, in bytes from the start of the export, if
-    /// it lies within `geometry` as a whole and is of whole sectors. The same
-    /// for a discard, if every [range](ranges) of it lies within, but those say
-    /// themselves where they start. All else lies everywhere.
+    /// The start of a read or write in bytes from the start of the export, if it consists
+    /// of whole sectors and lies completely within `geometry`. A discard is checked the
+    /// same way, for every [range](ranges), but returns 0 because its ranges hold their own
+    /// starts. Other kinds always return 0.
     pub fn range_in(&self, geometry: Geometry) -> Result<u64, IoError> {
         match self.kind {
             Kind::Read | Kind::Write => {}
@@ -126,140 +125,136 @@ impl Op {
     }
 }
 
-/// The end of one operation.
+/// The result of one operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Completion {
     /// The token of the operation.
     pub token: u32,
-    /// `Ok` only if all of it was done, and for a write if it is as durable
-    /// as promised.
+    /// `Ok` only if all of it was done and, for a write, if it is as durable as promised.
     pub result: Result<(), IoError>,
 }
 
-/// Why an operation failed. Small and `Copy`: the data path allocates nothing.
-/// After a fault the memory of a read, and the sectors of a write, hold old
-/// bytes, new bytes or a mixture.
+/// Why an operation failed. Small and `Copy`: the data path allocates nothing. After an
+/// error, the memory of a read and the sectors of a write hold old bytes, new bytes or a
+/// mixture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IoError {
-    /// The medium did not give or take the data (EIO, a truncated file).
+    /// The medium did not read or write the data (EIO, a truncated file).
     Media,
-    /// No space left behind a sparse or thin store.
+    /// No space left under a sparse or thin store.
     NoSpace,
-    /// The store does not take writes: it was opened so, or a flush failed.
+    /// The store refuses writes: it was opened read-only, or a flush failed.
     ReadOnly,
     /// The sectors lie outside the store.
     Range,
-    /// Any other error of the system.
+    /// Any other system error.
     System,
-    /// The system could not do it just now (EAGAIN, ENOMEM): nobody is told,
-    /// and the initiator sends it again.
+    /// The system could not do it at the moment (EAGAIN, ENOMEM). No reply is sent, and the
+    /// initiator retransmits.
     Transient,
 }
 
-/// Size and shape of a store.
+/// Size and block sizes of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
     /// Size in sectors of 512 bytes.
     pub sectors: u64,
-    /// The device's own write unit in bytes: 512 or 4096, say.
+    /// The device's internal write unit in bytes, for example 512 or 4096.
     pub physical_bytes: u32,
-    /// What the store reads and writes at once, in bytes. A write of a part of
-    /// such a block is a read, a change and a write of all of it, so two of
-    /// them must not run at the same time.
+    /// The block size of reads and writes, in bytes. A write of part of a block is a
+    /// read-modify-write of the whole block, so two of them must not run at the same time.
     pub block_bytes: u32,
-    /// Whether it can forget sectors ([`Kind::Discard`]).
+    /// Whether it supports [`Kind::Discard`].
     pub discards: bool,
 }
 
 impl Geometry {
-    /// So many sectors, that are read and written one by one and not
-    /// forgotten.
+    /// A geometry with this number of sectors, accessed in single sectors, without
+    /// discards.
     pub fn new(sectors: u64, physical_bytes: u32) -> Self {
         Self { sectors, physical_bytes, block_bytes: SECTOR_BYTES as u32, discards: false }
     }
 }
 
-/// What an acknowledged write has survived.
+/// What an acknowledged write survives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
     /// It is on stable storage.
     Durable,
-    /// It is in the page cache; a power cut may lose it.
+    /// It is in the page cache; a power failure may lose it.
     Volatile,
 }
 
-/// The queue is full: nothing was done, and the operation comes back.
+/// The queue is full: nothing was done, and the operation is returned.
 #[derive(Debug)]
 pub struct Full(pub Op);
 
-/// Memory that the buffers of operations lie in: the UMEM of a lane.
+/// Memory that holds the buffers of operations: the UMEM of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemRegion {
-    /// Its first byte, as an address.
+    /// The address of its first byte.
     pub base: usize,
     /// Its length in bytes.
     pub bytes: usize,
 }
 
-/// An engine under an export. Owned and called by one worker.
+/// The engine of an export. Owned and called by one worker.
 ///
-/// An implementation drops the [`Buffers`] of an operation before it returns
-/// its completion: from then on the frame behind them is used again.
+/// An implementation drops the [`IoVec`] of an operation before it returns the completion:
+/// from then on the frame behind it is reused.
 ///
-/// It executes operations in any order: that those which touch the same block
-/// are not submitted together is the worker's business (see [`Overlap`]).
+/// It executes operations in any order. The worker makes sure that operations on the same
+/// block are not submitted together (see [`Overlap`]).
 pub trait Store: Send {
-    /// The size last seen when the store was opened or measured.
+    /// The size when the store was opened or last measured.
     fn geometry(&self) -> Geometry;
 
-    /// Told once, before the first operation, where buffers will lie, so that
-    /// they can be known to the kernel beforehand. The areas stay mapped for
-    /// as long as the store lives.
+    /// Announces the memory of future buffers, so that it can be registered with the
+    /// kernel. Called once, before the first operation. The areas stay mapped as long as
+    /// the store lives.
     fn register(&mut self, areas: &[MemRegion]) {
         let _ = areas;
     }
 
-    /// The fault since which the store takes no more writes, if there was one.
+    /// The error since which the store refuses writes, if there was one.
     fn degraded(&self) -> Option<IoError> {
         None
     }
 
-    /// Takes no more writes from now on, as after this fault: a sync of the file
-    /// has failed before the store was opened.
+    /// Refuses writes from now on, as after this error: a sync of the file failed before
+    /// the store was opened.
     fn degrade(&mut self, fault: IoError) {
         let _ = fault;
     }
 
-    /// Takes an operation, or gives it back if the queue is full.
+    /// Accepts an operation, or returns it if the queue is full.
     fn submit(&mut self, op: Op) -> Result<(), Full>;
 
-    /// These sectors will probably be read next. A hint, to be taken at no cost
-    /// or not at all: nothing was checked.
+    /// Hints that these sectors will probably be read next. Must be cheap, or do nothing.
+    /// The arguments are unchecked.
     fn prefetch(&self, sector: u64, sectors: u64) {
         let _ = (sector, sectors);
     }
 
-    /// Does a read or a write at once, if that needs no waiting: then it needs no
-    /// place in a queue and no completion, and its token means nothing. `None`:
-    /// nothing was done; submit it. Not asked of a store with a descriptor
-    /// ([`Store::fd`]).
+    /// Executes a read or write inline, if that needs no waiting. It then needs no queue
+    /// entry and no completion, and its token is ignored. `None`: nothing was done; submit
+    /// it. Not called on a store with a descriptor ([`Store::fd`]).
     fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
         let _ = op;
         None
     }
 
-    /// Hands what was submitted since the last call to the system, with one
-    /// call for all of it, and lets the system hand back what is finished.
-    /// Called once a turn, before [`Store::complete`], while anything is under
-    /// way or after something was done at once.
+    /// Submits all operations since the last call to the system, with one call, and
+    /// collects what has finished. Called once per turn, before [`Store::complete`], while
+    /// anything is in flight or after an operation was executed inline.
     fn kick(&mut self) {}
 
     /// The next finished operation, if there is one.
     fn complete(&mut self) -> Option<Completion>;
 
-    /// What becomes readable each time that operations may have finished. It is
-    /// never read: wait for the edge (EPOLLET). `None` for an engine that is
-    /// done when `submit` returns.
+    /// A descriptor that becomes readable each time operations may have finished. It is
+    /// never read, so wait for the edge (EPOLLET). `None` for an engine that completes
+    /// operations within `submit`.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -1,19 +1,18 @@
-//! Keeping others out.
+//! Locks that keep other users away from the bytes of an export.
 //!
-//! A store locks its extent of the file by an open-file-description lock: a
-//! write lock, or a read lock for a read-only store. Such locks conflict
-//! between any two descriptions, in one process too, so the same bytes cannot
-//! be exported twice, while disjoint extents and several read-only exports
-//! can. A block device is besides claimed exclusively, as a file system does
-//! it, once for all exports of it in this process.
+//! A store locks its extent of the file with an open-file-description lock: a write lock,
+//! or a read lock for a read-only store. Such locks conflict between any two descriptions,
+//! even in one process, so the same bytes cannot be exported twice, but disjoint extents
+//! and several read-only exports can. A block device is also claimed exclusively, as a file
+//! system does it, once for all exports of it in this process.
 //!
-//! A process that is killed can leave its lock behind for a moment: the kernel
-//! takes an io_uring down after the end of the process, and waits for what it
-//! has under way on the disk. As long as that goes on, the lock is right. So a
-//! lock whose holder nobody can name is waited for.
+//! A killed process can leave its lock behind for a moment: the kernel tears an io_uring
+//! down after the process has exited, and waits for its I/O in flight. Until that ends, the
+//! lock is correct. So if the holder of a lock cannot be identified, the store waits for
+//! the lock.
 //!
-//! Locks of files are advisory: QEMU and anything that calls `fcntl` respects
-//! them; `vblade` without options, loop devices and `dd` do not ask.
+//! File locks are advisory: QEMU and any program that calls `fcntl` respect them; `vblade`
+//! without options, loop devices and `dd` do not check.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -25,14 +24,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Who holds a lock that we did not get.
+/// The holder of a lock that was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holder {
     /// Another process, by its id.
     Process(u32),
     /// Another export of this process.
     Ourselves,
-    /// The kernel does not tell: it is in another namespace or on another host.
+    /// Unknown to the kernel: in another namespace or on another host.
     Unknown,
 }
 
@@ -46,20 +45,20 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why a lock was not given.
+/// Why a lock was refused.
 pub(super) enum Refused {
     By(Holder),
     System(io::Error),
 }
 
-/// How long a lock is waited for that nobody seems to hold.
+/// How long to wait for a lock without a known holder.
 const UNKNOWN_HOLDER_MAX: Duration = Duration::from_secs(10);
 
-/// Locks `length` bytes from `offset` on, `None` for all there will ever be.
+/// Locks `length` bytes from `offset` on; `None` for everything up to any future end.
 ///
-/// A lock that nobody alive holds is waited for: the kernel may still be
-/// finishing what a process had asked for that was killed just now, and what it
-/// writes must not land on top of newer data. The lock ends with the last of it.
+/// Waits for a lock without a live holder: the kernel may still be finishing the I/O of a
+/// process that was just killed, and its writes must not overwrite newer data. The lock
+/// ends with the last of them.
 pub(super) fn lock(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> Result<(), Refused> {
     let started = Instant::now();
     loop {
@@ -72,9 +71,8 @@ pub(super) fn lock(file: &File, offset: u64, length: Option<u64>, read_only: boo
     }
 }
 
-/// Whether we could find a holder that is alive. Not in the sandbox: there it is
-/// most likely alive, and whoever opens a store while others are served must
-/// not wait.
+/// Whether a live holder could be found. Not in the sandbox: there the holder is most
+/// likely alive, and opening a store while other exports are served must not wait.
 fn can_look() -> bool {
     fs::read_dir("/proc").is_ok()
 }
@@ -95,16 +93,16 @@ fn lock_now(file: &File, offset: u64, length: Option<u64>, read_only: bool) -> R
     }
 }
 
-/// Gives back every lock of the description. Closing would do it too, but not
-/// as long as a child process between `fork` and `exec` has a copy.
+/// Releases every lock of the description. Closing would also do this, but not while a
+/// child process between `fork` and `exec` has a copy.
 pub(super) fn unlock(file: &File) {
     // SAFETY: a valid descriptor and a valid `flock`.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &whole(libc::F_UNLCK)) };
 }
 
 fn whole(kind: libc::c_int) -> libc::flock {
-    // SAFETY: all-zero is a valid `flock`; OFD locks ask for a zero `l_pid`,
-    // and a zero `l_len` means to the end, wherever it will be.
+    // SAFETY: all-zero is a valid `flock`; OFD locks require a zero `l_pid`, and a zero
+    // `l_len` means to the end, wherever it will be.
     let mut range: libc::flock = unsafe { std::mem::zeroed() };
     range.l_type = kind as libc::c_short;
     range.l_whence = libc::SEEK_SET as libc::c_short;
@@ -118,7 +116,7 @@ fn to_offset(bytes: u64) -> Result<libc::off_t, Refused> {
 fn holder(file: &File, mut range: libc::flock) -> Holder {
     // SAFETY: a valid descriptor and a valid `flock`, which the call fills.
     let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut range) };
-    // The lock of a process names it; the lock of a description gives -1.
+    // The lock of a process names it; a description lock gives -1.
     match u32::try_from(range.l_pid) {
         Ok(pid) if asked == 0 && pid > 0 => name(pid),
         _ => find_holder(file, &range).map_or(Holder::Unknown, name),
@@ -134,7 +132,7 @@ fn find_holder(file: &File, range: &libc::flock) -> Option<u32> {
     let facts = file.metadata().ok()?;
     let (major, minor) = (libc::major(facts.dev()), libc::minor(facts.dev()));
     let inode = format!(" {major:02x}:{minor:02x}:{} ", facts.ino());
-    // In the sandbox we see ourselves only.
+    // In the sandbox only this process is visible.
     let ourselves = (std::process::id(), PathBuf::from("/proc/self"));
     let others = fs::read_dir("/proc").into_iter().flatten().flatten();
     let others = others.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())));
@@ -152,7 +150,7 @@ fn shows_lock(fdinfo: &Path, inode: &str, range: &libc::flock) -> bool {
     })
 }
 
-/// Whether an extent, as first and last byte or "EOF", overlaps the range.
+/// Whether an extent, given as first and last byte or "EOF", overlaps the range.
 fn overlaps(extent: &str, range: &libc::flock) -> bool {
     let mut words = extent.split_whitespace();
     let first = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -161,14 +159,14 @@ fn overlaps(extent: &str, range: &libc::flock) -> bool {
     first < end && last >= range.l_start
 }
 
-/// A block device that this process alone may use.
+/// Exclusive use of a block device by this process.
 #[derive(Debug)]
 pub(super) struct Claim(#[expect(dead_code, reason = "held, not used")] File);
 
-/// The claims in force, by device number.
+/// The active claims, by device number.
 static CLAIMS: Mutex<Vec<(u64, Weak<Claim>)>> = Mutex::new(Vec::new());
 
-/// Claims a device; a second store on it shares the claim of the first.
+/// Claims a device. A second store on it shares the claim of the first.
 pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<Claim>> {
     let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
     claims.retain(|(_, claim)| claim.strong_count() > 0);

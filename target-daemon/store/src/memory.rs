@@ -1,5 +1,5 @@
-//! Whether the bytes of a file or device lie in memory: in a tmpfs, or in a zram disk,
-//! also below an overlay, a loop device, a volume, or a file system on one of these.
+//! Whether the bytes of a file or device are in memory: in a tmpfs or on a zram disk, even
+//! below an overlay, a loop device, a volume, or a file system on one of these.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -14,22 +14,22 @@ pub(super) const IN_MEMORY: [libc::c_long; 2] = [libc::TMPFS_MAGIC, 0x8584_58f6]
 
 const OVERLAY: libc::c_long = 0x794c_7630;
 
-/// Disks that the kernel keeps in memory.
+/// Block devices that the kernel keeps in memory.
 const MEMORY_DISKS: [&str; 3] = ["zram", "ram", "nullb"];
 
-/// More layers are not looked through.
+/// The most layers that are followed.
 const LAYERS_MAX: u32 = 8;
 
 /// What is below a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Below {
-    /// Memory, by way of these files and devices.
+    /// Memory, through these files and devices.
     Memory(Vec<PathBuf>),
-    /// This, which cannot be looked at from here.
+    /// A file that cannot be examined from here.
     Unknown(PathBuf),
 }
 
-/// What is known to be below a file or device; `None`: no memory.
+/// What is known to be below a file or device; `None` if it is not memory.
 pub(super) fn below(file: &File) -> Option<Below> {
     of_file(file, LAYERS_MAX)
 }
@@ -52,7 +52,7 @@ fn of_file(file: &File, layers: u32) -> Option<Below> {
             None => Some(Below::Unknown(upper)),
         };
     }
-    // btrfs has a number of its own for each volume: its mount names a device.
+    // btrfs has its own device number for each volume; its mount names the device.
     let number = match libc::major(facts.dev()) {
         0 => fs::metadata(source(&mount(file)?)?)
             .ok()
@@ -64,7 +64,7 @@ fn of_file(file: &File, layers: u32) -> Option<Below> {
     by_way_of(name(&device), of_device(&device, layers))
 }
 
-/// Of the device with this folder in `/sys`.
+/// The same for the device with this directory in `/sys`.
 fn of_device(device: &Path, layers: u32) -> Option<Below> {
     let layers = layers.checked_sub(1)?;
     if device.join("partition").exists() {
@@ -95,12 +95,12 @@ fn by_way_of(one: PathBuf, below: Option<Below>) -> Option<Below> {
     })
 }
 
-/// A file that is only looked at.
+/// Opens a file for inspection only (O_PATH).
 fn look(path: &Path) -> Option<File> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from)
 }
 
-/// Where the kernel tells about a device.
+/// The sysfs directory of a device.
 fn folder(number: u64) -> Option<PathBuf> {
     fs::canonicalize(format!("/sys/dev/block/{}:{}", libc::major(number), libc::minor(number))).ok()
 }
@@ -109,7 +109,7 @@ fn name(device: &Path) -> PathBuf {
     Path::new("/dev").join(device.file_name().unwrap_or_default())
 }
 
-/// The line of the kernel's list that is about the mount of a file.
+/// The line of the mount table for the mount of a file.
 fn mount(file: &File) -> Option<String> {
     let facts = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
     let list = fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -118,18 +118,19 @@ fn mount(file: &File) -> Option<String> {
     list.lines().find(is_ours).map(str::to_owned)
 }
 
-/// What is mounted, by a line of that list.
+/// The mounted device, from a line of the mount table.
 fn source(line: &str) -> Option<String> {
     line.split_once(" - ")?.1.split(' ').nth(1).map(unescaped)
 }
 
-/// The folder that an overlay writes to.
+/// The directory to which an overlay writes.
 fn upper_layer(line: &str) -> Option<PathBuf> {
     let options = line.split_once(" - ")?.1.split(' ').nth(2)?;
     options.split(',').find_map(|option| option.strip_prefix("upperdir=")).map(|path| unescaped(path).into())
 }
 
-/// As the kernel writes spaces and the like: three octal digits behind a backslash.
+/// Decodes the kernel's escapes of spaces and similar characters: a backslash and three
+/// octal digits.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut whole = parts.next().unwrap_or_default().to_owned();

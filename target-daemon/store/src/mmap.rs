@@ -1,30 +1,28 @@
-//! The store over a mapping: for files that live in memory. Without the
-//! mapping, by calls that wait, for a kernel without io_uring.
+//! The store on a memory mapping, for files that are in memory. Without the mapping it uses
+//! blocking calls, for a kernel without io_uring.
 //!
 //! - A **read** is one guarded copy from the mapping, or one `preadv`.
-//! - **Durable writes** go through the descriptor, which is coherent with the
-//!   mapping and reports a full or broken medium as an error, and are made
-//!   stable as a group: (1) the present size is checked, so that a write never
-//!   brings back a part of the file that somebody cut off; (2) every byte is in
-//!   the page cache or the write fails; (3) when the worker comes for
-//!   completions, one `fdatasync` covers every write since the last one; (4) it
-//!   returned, so their data is on the medium; only then (5) their completions
-//!   are queued. A crash before (5) loses only what nobody was told about. A
-//!   worker that received one request syncs after one write, one that received
-//!   sixty syncs once for all of them.
+//! - **Durable writes** go through the descriptor, which is coherent with the mapping and
+//!   reports a full or broken medium as an error, and become stable as a group: (1) the
+//!   current size is checked, so that a write never restores a part of the file that was
+//!   cut off; (2) every byte is in the page cache or the write fails; (3) when the worker
+//!   polls for completions, one `fdatasync` covers every write since the last one; (4) when
+//!   it returns, their data is on the medium; only then (5) their completions are queued. A
+//!   crash before (5) loses only writes that were not acknowledged. A worker that received
+//!   one request syncs after one write; one that received sixty syncs once for all of them.
 //! - A **volatile write** is a guarded copy into the mapping, or one `pwritev`.
-//! - When a guarded copy is **interrupted**, the same transfer goes through the
-//!   descriptor, which says why by its errno (or succeeds, if the trouble has
-//!   passed).
-//! - A **discard** makes holes through the descriptor, one for each range, which
-//!   the mapping shows at once; then a durable one waits for the sync of the
-//!   group, as a write does.
-//! - A **flush** that failed leaves pages that are marked clean but are not on
-//!   the medium, and a second flush would return success. So the fault
-//!   stays: the store takes no more writes and answers every flush with it.
+//! - If a guarded copy is **interrupted**, the same transfer is repeated through the
+//!   descriptor, which reports the reason as an errno, or succeeds if the problem has
+//!   passed.
+//! - A **discard** punches holes through the descriptor, one for each range, which are
+//!   visible in the mapping at once; a durable one then waits for the sync of the group, as
+//!   a write does.
+//! - A **failed flush** leaves pages that are marked clean but are not on the medium, and a
+//!   second flush would report success. So the error is permanent: the store refuses all
+//!   further writes and returns the error for every flush.
 //!
-//! A truncation in the instant between (1) and (2) goes unnoticed; the lock
-//! (see `lock`) is what keeps other programs away.
+//! A truncation in the instant between (1) and (2) is not detected; the lock (see `lock`)
+//! keeps other programs away.
 
 use std::io;
 
@@ -40,24 +38,24 @@ use super::{
 };
 use crate::plant::{Bug, planted};
 
-/// Most bytes of a request that are fetched before it is executed: the data of
-/// the longest reply. The count of a frame that nobody has checked may be more.
+/// The most bytes of a request that are prefetched: the data of the longest reply. The
+/// count of an unchecked frame may be larger.
 const FORESEEN_MAX: u64 = 16 * SECTOR_BYTES;
 
-/// How a write gets to the medium.
+/// How a write reaches the medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writes {
     Refused,
-    /// Into the mapping, or the page cache; stable after a flush.
+    /// To the mapping, or to the page cache; stable after a flush.
     Volatile,
-    /// Through the descriptor; completed after an `fdatasync`.
+    /// Through the descriptor; complete after an `fdatasync`.
     Synced,
 }
 
-/// A file or block device, mapped.
+/// A file or block device, mapped or accessed through its descriptor.
 #[derive(Debug)]
 pub struct MmapStore {
-    /// None: by the descriptor.
+    /// `None` for access through the descriptor.
     mapping: Option<Mapping>,
     backing: Backing,
     geometry: Geometry,
@@ -65,8 +63,8 @@ pub struct MmapStore {
     pages: Pages,
     failed: Option<IoError>,
     completed: CompletionQueue,
-    /// The file was seen to reach this far in this turn, so that a batch of reads
-    /// of zeros asks once.
+    /// The end of the file as last seen in this turn, so that a batch of zero reads queries
+    /// it once.
     end_seen: u64,
 }
 
@@ -82,7 +80,7 @@ impl MmapStore {
         Self::over(backing, options, mapped)
     }
 
-    /// A store over what has been opened, mapped or by its descriptor.
+    /// A store on an opened file, mapped or through its descriptor.
     pub(super) fn over(backing: Backing, options: &OpenOptions, mapped: bool) -> Result<Self, OpenError> {
         let writes = match (options.read_only, options.durability) {
             (true, _) => Writes::Refused,
@@ -109,12 +107,12 @@ impl MmapStore {
         })
     }
 
-    /// What the operator should know about the file, though it was opened.
+    /// Warnings for the operator about the file.
     pub fn warnings(&self) -> &[Warning] {
         self.backing.warnings()
     }
 
-    /// Whether reads come from a mapping, rather than by the descriptor.
+    /// Whether reads use a mapping instead of the descriptor.
     pub fn is_mapped(&self) -> bool {
         self.mapping.is_some()
     }
@@ -138,9 +136,9 @@ impl MmapStore {
         if copied != Some(Ok(())) {
             return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
         }
-        // The page with the end of a truncated file reads as zeros behind the
-        // end, without SIGBUS. Then the last byte is one of those zeros: any
-        // other last byte saves the question.
+        // In a truncated file, the rest of the last page reads as zeros without SIGBUS.
+        // Then the last byte of the read is such a zero, so any other last byte avoids the
+        // query.
         if buffers.last() == Some(0) && self.end_of(at, buffers) > self.end_seen {
             self.end_seen = self.backing.bytes_now()?;
             if self.end_of(at, buffers) > self.end_seen {
@@ -159,7 +157,7 @@ impl MmapStore {
             if mapping.write(at as usize, buffers).is_ok() {
                 return Ok(());
             }
-            // It may have been interrupted because the file has shrunk just now.
+            // It may have been interrupted because the file has just shrunk.
             self.check_end(self.end_of(at, buffers))?;
         }
         Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?)
@@ -177,8 +175,8 @@ impl MmapStore {
             let at = self.backing.offset() + range.at;
             let mut punched = discard::punch(self.backing.file(), at, range.bytes);
             if punched == Err(Stopped::Errno(libc::EBUSY)) {
-                // A device that is claimed, as ours are, drops only what is
-                // stable from the page cache.
+                // A device that is claimed, as ours are, drops only stable data from the
+                // page cache.
                 self.flush()?;
                 punched = discard::punch(self.backing.file(), at, range.bytes);
             }
@@ -213,7 +211,7 @@ impl MmapStore {
         if refused { Err(IoError::ReadOnly) } else { Ok(()) }
     }
 
-    /// Whether the file still reaches as far as an operation that ends here.
+    /// Checks that the file still reaches the end of an operation.
     fn check_end(&self, end: u64) -> Result<(), IoError> {
         if end <= self.backing.bytes_now()? { Ok(()) } else { Err(IoError::Media) }
     }
@@ -259,7 +257,7 @@ impl Store for MmapStore {
         }
     }
 
-    /// Whatever is one copy from or to the mapping.
+    /// Operations that are one copy from or to the mapping.
     fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
         let at_once = match op.kind {
             Kind::Read => true,
@@ -282,14 +280,14 @@ impl Store for MmapStore {
     }
 }
 
-/// What the operator wants of the pages of a mapping.
+/// The operator's options for the pages of a mapping.
 #[derive(Clone, Copy, Debug)]
 struct Pages {
     pinned: bool,
     huge: bool,
 }
 
-/// Why there is no mapping.
+/// Why mapping failed.
 enum Unmapped {
     Refused(io::Error),
     NotHuge(io::Error),
@@ -307,15 +305,15 @@ impl Unmapped {
     }
 }
 
-/// How many bytes this process may lock, in words.
+/// The limit for locked memory of this process, as text.
 fn locked_limit() -> String {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let row = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
     row.and_then(|row| row.split_whitespace().next()).unwrap_or("unknown").to_owned()
 }
 
-/// Writable only if writes go that way: a durable store cannot be changed past
-/// its descriptor, not even by a bug.
+/// Maps the extent. Writable only if writes use the mapping: nothing can change a durable
+/// store except through its descriptor, not even a bug.
 fn map(backing: &Backing, bytes: u64, writes: Writes, pages: Pages) -> Result<Mapping, Unmapped> {
     let mapping = Mapping::new(backing.file(), backing.offset(), bytes, writes == Writes::Volatile);
     let mut mapping = mapping.map_err(Unmapped::Refused)?;

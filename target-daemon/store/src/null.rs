@@ -1,10 +1,10 @@
-//! The store that is not there: it takes every write and forgets it, and reads
-//! zeros. It measures what the protocol costs by itself.
+//! The null store: it discards every write, and reads return zeros. It measures the cost of
+//! the protocol by itself.
 
 use super::completion_queue::CompletionQueue;
 use super::{Completion, Full, Geometry, IoError, Kind, Op, Store};
 
-/// Accepts and discards.
+/// A store without data.
 #[derive(Debug)]
 pub struct NullStore {
     geometry: Geometry,
@@ -12,7 +12,7 @@ pub struct NullStore {
 }
 
 impl NullStore {
-    /// A store that claims a size of `sectors`.
+    /// A store that reports a size of `sectors`.
     pub fn new(sectors: u64) -> Self {
         let geometry = Geometry::new(sectors, 4096);
         Self { geometry, completed: CompletionQueue::new() }

@@ -1,5 +1,4 @@
-//! Opening what is behind a store: a regular file or a block device, or a part
-//! of one.
+//! Opens the file behind a store: a regular file or a block device, or a part of one.
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
@@ -16,12 +15,12 @@ use super::lock::{self, Claim, Refused};
 use super::sharing::Use;
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, file_facts};
 
-/// The largest write unit worth telling, and the largest sector of a device
-/// that can be served: a page.
+/// The largest write unit worth reporting, and the largest device sector that can be
+/// served: a page.
 const BLOCK_MAX: u32 = 4096;
 
-/// Descriptors that no export takes: for the program and its rings, for those who ask,
-/// for state, and for the rest of this export.
+/// Descriptors that no export may use: reserved for the program and its rings, for control
+/// clients, for the state file, and for the rest of the export being opened.
 const FILES_KEPT: u64 = 64;
 
 /// What to open, and how.
@@ -33,56 +32,55 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Where the export starts, in bytes; a multiple of 512.
     pub offset_bytes: u64,
-    /// How long it is, in bytes, a multiple of 512; `None` for all of the file
-    /// from the offset on, also when it grows.
+    /// Its length in bytes, a multiple of 512; `None` for everything from the offset on,
+    /// even when the file grows.
     pub length_bytes: Option<u64>,
-    /// What an acknowledged write has survived.
+    /// What an acknowledged write survives.
     pub durability: Durability,
-    /// How its bytes are reached.
+    /// How its bytes are accessed.
     pub access: Access,
     /// How durable writes are made stable.
     pub sync: Sync,
-    /// Whether sectors may be forgotten; `None`: where that cannot make a later
-    /// write run out of space.
+    /// Whether sectors may be discarded; `None`: only if that cannot make a later write run
+    /// out of space.
     pub trim: Option<bool>,
-    /// Keep a mapping in memory.
+    /// Pin the mapping in memory.
     pub pin: bool,
-    /// Ask for huge pages for a mapping.
+    /// Request huge pages for the mapping.
     pub huge: bool,
 }
 
-/// How durable writes are made stable, by an engine that has the choice.
+/// How durable writes become stable, for engines that have the choice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Sync {
-    /// As fits the file or device.
+    /// Whatever suits the file or device.
     #[default]
     Auto,
     /// Each by itself, as part of its call.
     Each,
-    /// Many by one call after them.
+    /// Many by one later call.
     Group,
 }
 
-/// How the bytes of a file are reached.
+/// How the bytes of a file are accessed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Access {
-    /// By rule: mapped, if the file lies in memory as a whole; else past the
-    /// page cache, if its file system can do that; else through it.
+    /// Automatic: mapped if the whole file is in memory; otherwise past the page cache if
+    /// the file system supports it; otherwise through it.
     #[default]
     Fitting,
     /// Past the page cache (O_DIRECT), asynchronously.
     Direct,
     /// Through the page cache, asynchronously.
     Cached,
-    /// Mapped. On a disk, the first use of a page reads its surroundings too.
+    /// Mapped. On a disk, the first use of a page also reads its surroundings.
     Mapped,
-    /// Through the page cache by calls that wait: for a kernel without
-    /// io_uring.
+    /// Through the page cache by blocking calls, for a kernel without io_uring.
     Descriptor,
 }
 
 impl OpenOptions {
-    /// The whole of `path`, writable, durable, mapped if that is fitting.
+    /// The whole of `path`: writable, durable, automatic access.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -128,7 +126,7 @@ impl Backing {
         check_alignment(options)?;
         let system = |action| move |source| OpenError::system(&options.path, action, source);
         let file = open_file(options)?;
-        // The kernel gives the lowest number that is free.
+        // The kernel assigns the lowest free number.
         if file.as_raw_fd() as u64 + FILES_KEPT > files_max() {
             return Err(OpenError::too_many_files(&options.path));
         }
@@ -166,39 +164,38 @@ impl Backing {
         &self.file
     }
 
-    /// Known to others for as long as it is open.
+    /// The registration that other exports see as long as this one is open.
     pub(super) fn usage(&self) -> Arc<Use> {
         Arc::clone(&self.usage)
     }
 
-    /// The data of the extent.
+    /// The identity of the extent.
     pub(super) fn data(&self) -> Data {
         Data { identity: Identity::of(&self.file), offset_bytes: self.offset }
     }
 
-    /// The file with the path that led to it. While there is one, the file stays
-    /// open.
+    /// The file with the path by which it was opened. The file stays open as long as the
+    /// result lives.
     pub(super) fn open_file(&self, options: &OpenOptions) -> OpenFile {
         OpenFile::new(Arc::clone(&self.file), &options.path)
     }
 
-    /// Whether it is a block device.
     pub(super) fn is_device(&self) -> bool {
         self.is_device
     }
 
-    /// Whether the extent follows the size of the file.
+    /// Whether the extent has a fixed length instead of following the size of the file.
     pub(super) fn is_fixed(&self) -> bool {
         self.fixed
     }
 
-    /// From now on the lock ends with the last copy of the description, which
-    /// the kernel may have, not with this value.
+    /// From now on the lock ends with the last copy of the description, which the kernel
+    /// may hold, not with this value.
     pub(super) fn stay_locked(&mut self) {
         self.stays_locked = true;
     }
 
-    /// Ends the lock now.
+    /// Releases the lock now.
     pub(super) fn unlock(&mut self) {
         lock::unlock(&self.file);
     }
@@ -221,7 +218,7 @@ impl Backing {
         self.physical_bytes
     }
 
-    /// Whether it forgets ranges, by [`discard::punch`].
+    /// Whether it supports discards, by [`discard::punch`].
     pub(super) fn discards(&self) -> bool {
         self.discards
     }
@@ -230,13 +227,13 @@ impl Backing {
         &self.warnings
     }
 
-    /// The size of the whole file or device at this moment.
+    /// The current size of the whole file or device.
     pub(super) fn bytes_now(&self) -> io::Result<u64> {
         if self.is_device { device::bytes(&self.file) } else { size_of(&self.file) }
     }
 
-    /// The new size of the extent, if it follows the size of the file, and that
-    /// has changed to something that can be exported.
+    /// The new size of the extent, if it follows the size of the file and has changed to
+    /// something that can be exported.
     pub(super) fn resized(&self) -> Option<u64> {
         let size = self.bytes_now().ok()?;
         let bytes = whole_sectors(size.saturating_sub(self.offset));
@@ -252,13 +249,12 @@ impl Drop for Backing {
     }
 }
 
-/// Whether a store could be opened, as far as that shows without a lock and
-/// without opening anything for writing: whoever has it open now does not
-/// notice.
+/// Checks whether a store could be opened, as far as that is visible without a lock and
+/// without opening anything for writing. A process that has it open is not affected.
 ///
 /// # Errors
 ///
-/// What is in the way.
+/// Why it could not be opened.
 pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
     check_alignment(options)?;
     let file = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
@@ -274,14 +270,14 @@ pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The data that a path leads to now; `None`: to none that can be read.
+/// The data to which a path leads now; `None` if none is readable there.
 pub fn data(options: &OpenOptions) -> Option<Data> {
     let file = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
     Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
 }
 
-/// Whether two exports would be of the same bytes of the same file or device, and
-/// one of them may write.
+/// Whether two exports would have the same bytes of the same file or device, and one of
+/// them may write.
 pub fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
     let identity = |options: &OpenOptions| {
         let facts = fs::metadata(&options.path).ok()?;
@@ -309,7 +305,7 @@ fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
 
 fn open_file(options: &OpenOptions) -> Result<File, OpenError> {
     let path = options.path.clone();
-    // Before opening: to open a FIFO would wait for its other end.
+    // Checked before opening: opening a FIFO would wait for its other end.
     let facts = match fs::metadata(&path) {
         Ok(facts) => facts,
         Err(source) => return Err(open_error(options, source)),
@@ -360,7 +356,7 @@ fn claim(options: &OpenOptions, facts: &Metadata) -> Result<Arc<Claim>, OpenErro
     lock::claim(&options.path, facts.rdev()).map_err(|source| open_error(options, source))
 }
 
-/// The size of the extent, given that of the file.
+/// The size of the extent, given the size of the file.
 pub(super) fn extent(options: &OpenOptions, size: u64) -> Result<u64, OpenError> {
     let path = options.path.clone();
     let offset = options.offset_bytes;
@@ -378,14 +374,13 @@ fn whole_sectors(bytes: u64) -> u64 {
     bytes - bytes % SECTOR_BYTES
 }
 
-/// The size of a file or a device alike. The position is of no use to anybody,
-/// and to seek is the cheapest of all ways to ask: volatile writes do it each
-/// time.
+/// The size of a file or a device. No code uses the file position, and seeking is the
+/// cheapest query: volatile writes make it each time.
 pub(super) fn size_of(mut file: &File) -> io::Result<u64> {
     file.seek(SeekFrom::End(0))
 }
 
-/// The physical sector size of a device, if it can be served as asked.
+/// The physical sector size of a device, if it can be served as requested.
 fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
     let path = options.path.clone();
     let device = device::facts(file).map_err(|source| OpenError::system(&options.path, "examine", source))?;

@@ -1,10 +1,9 @@
 //! Which operations of an export may run at the same time.
 //!
-//! Two operations conflict when their ranges overlap and at least one of them
-//! writes. An operation waits for every earlier one that it conflicts with,
-//! also for those which wait themselves: so conflicting operations run one at a
-//! time and in the order of their arrival, nobody is overtaken, and nobody
-//! starves.
+//! Two operations conflict if their ranges overlap and at least one of them writes. An
+//! operation waits for every earlier operation that it conflicts with, including those that
+//! are still waiting. So conflicting operations run one at a time in the order of their
+//! arrival: none is overtaken, and none starves.
 //!
 //! ```text
 //! arrival ──►  W 0–8    R 4–6    W 20–24    R 5–30    R 100–101
@@ -13,7 +12,7 @@
 //!                └─────────────────┴──────────┘ for both writes
 //! ```
 //!
-//! Pure: no I/O, no clock, and no memory but what `new` takes.
+//! Pure: no I/O, no clock, and no memory except what `new` allocates.
 
 use super::{Geometry, SECTOR_BYTES};
 use crate::plant::{Bug, planted};
@@ -23,21 +22,20 @@ use crate::plant::{Bug, planted};
 pub struct Span {
     /// The first one.
     pub first: u64,
-    /// The one behind the last.
+    /// One past the last.
     pub end: u64,
     /// Whether it changes them.
     pub writes: bool,
 }
 
 impl Span {
-    /// All sectors that there can be.
+    /// All sectors that can exist.
     pub fn everything(writes: bool) -> Self {
         Self { first: 0, end: u64::MAX, writes }
     }
 
-    /// With whole blocks: a store that writes a part of a block reads all of it
-    /// and writes all of it back, so an operation on its other sectors is in
-    /// the way of that as much as one on the same.
+    /// Rounds the span to whole blocks. A store that writes part of a block reads and
+    /// rewrites all of it, so an operation on its other sectors conflicts as well.
     #[must_use]
     pub fn in_blocks_of(self, geometry: Geometry) -> Self {
         let sectors = u64::from(geometry.block_bytes) / SECTOR_BYTES;
@@ -53,16 +51,16 @@ impl Span {
     }
 }
 
-/// No more operations can be held.
+/// There is no room for another operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OverlapFull;
 
 /// The operations that run or wait, in the order of their arrival.
 ///
-/// Each is looked for by going through all of them. That is quick because they
-/// lie side by side: the 64 of an initiator's window are one and a half KiB,
-/// which stay in the first-level cache, and comparing them takes less time than
-/// following the pointers of a tree to the second of its levels.
+/// Lookups scan all of them. That is fast because they are contiguous: the 64 of an
+/// initiator's window take one and a half KiB, which stay in the first-level cache, and
+/// comparing them takes less time than following the pointers of a tree to its second
+/// level.
 #[derive(Debug)]
 pub struct Overlap {
     entries: Vec<Entry>,
@@ -73,19 +71,19 @@ pub struct Overlap {
 struct Entry {
     span: Span,
     id: u16,
-    /// Earlier operations that it conflicts with and that have not left.
+    /// The number of earlier operations that it conflicts with and that have not left.
     blockers: u16,
 }
 
 impl Overlap {
-    /// Room for `capacity` operations. All memory is taken here.
+    /// Room for `capacity` operations. All memory is allocated here.
     pub fn new(capacity: u16) -> Self {
         let capacity = usize::from(capacity);
         Self { entries: Vec::with_capacity(capacity), capacity }
     }
 
-    /// An operation has arrived, under an id that no other one has now. Returns
-    /// whether it may run at once; else [`Self::leave`] says when.
+    /// Adds an operation, under an id that no other one has now. Returns whether it may run
+    /// at once; otherwise [`Self::leave`] reports when.
     ///
     /// # Errors
     ///
@@ -102,13 +100,13 @@ impl Overlap {
         Ok(blockers == 0)
     }
 
-    /// Whether an operation with this span would run at once if it arrived now.
+    /// Whether an operation with this span could run at once if it arrived now.
     pub fn is_clear(&self, span: Span) -> bool {
         planted(Bug::NoOverlapGuard) || !self.entries.iter().any(|entry| entry.span.conflicts_with(&span))
     }
 
-    /// An operation has ended, or is given up. `ready` is told, in the order of
-    /// their arrival, of those which may run now.
+    /// Removes an operation that has ended or was cancelled. Calls `ready`, in the order of
+    /// their arrival, for those that may run now.
     pub fn leave(&mut self, id: u16, mut ready: impl FnMut(u16)) {
         let Some(at) = self.entries.iter().position(|entry| entry.id == id) else { return };
         let left = self.entries.remove(at);
@@ -167,7 +165,7 @@ mod tests {
 
     /// A write that waits for a read holds up the reads that come after it.
     #[test]
-    fn nobody_overtakes() {
+    fn no_operation_overtakes() {
         let mut overlap = Overlap::new(4);
         assert_eq!(overlap.enter(9, span(0, 8, false)), Ok(true));
         assert_eq!(overlap.enter(7, span(4, 12, true)), Ok(false));
@@ -192,7 +190,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Enter(Span),
-        /// One of those that run leaves.
+        /// One of the running operations leaves.
         Leave(usize),
     }
 
@@ -202,10 +200,10 @@ mod tests {
         vec(prop_oneof![3 => range.prop_map(Step::Enter), 2 => any::<usize>().prop_map(Step::Leave)], 0..200)
     }
 
-    /// The rule in plain words, over all operations that have not left.
+    /// The rule in its simplest form, over all operations that have not left.
     #[derive(Default)]
     struct Model {
-        /// In the order of arrival; whether each runs.
+        /// In the order of arrival, and whether each runs.
         held: Vec<(u16, Span, bool)>,
     }
 
@@ -217,7 +215,7 @@ mod tests {
             self.held[..at].iter().any(|(_, earlier, _)| clash(earlier, &self.held[at].1))
         }
 
-        /// Starts what may start; returns the ids.
+        /// Starts all that may start; returns their ids.
         fn start(&mut self) -> Vec<u16> {
             let may: Vec<_> =
                 (0..self.held.len()).filter(|at| !self.held[*at].2 && !self.blocked(*at)).collect();
@@ -230,9 +228,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// What may run is what the model says, at every step; so conflicting
-        /// operations never run together and keep the order of arrival. In the
-        /// end all have run. `is_clear` foretells what `enter` says.
+        /// At every step the operations that may run match the model, so conflicting
+        /// operations never run together and keep the order of arrival. In the end all have
+        /// run. `is_clear` predicts the result of `enter`.
         #[test]
         fn as_the_model(steps in steps()) {
             let mut overlap = Overlap::new(CAPACITY);
@@ -257,7 +255,7 @@ mod tests {
                     }
                     Step::Leave(which) => {
                         let running: Vec<_> = model.held.iter().filter(|held| held.2).map(|held| held.0).collect();
-                        prop_assert!(!running.is_empty() || model.held.is_empty(), "somebody runs");
+                        prop_assert!(!running.is_empty() || model.held.is_empty(), "one of them runs");
                         let Some(&id) = running.get(which % running.len().max(1)) else { continue };
                         model.held.retain(|held| held.0 != id);
                         free.push(id);

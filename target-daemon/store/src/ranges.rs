@@ -1,4 +1,4 @@
-//! What a discard forgets: the ranges that its buffers hold.
+//! The ranges of a discard, decoded from its buffers.
 //!
 //! ```text
 //! one range, 8 bytes, little-endian:
@@ -6,41 +6,41 @@
 //! ┌──────────┬───────┐
 //! │ first    │ count │ …
 //! └──────────┴───────┘
-//!   6          2       bytes: a sector, and how many; none for a place that is not used
+//!   6          2       bytes: first sector and number of sectors; 0 for an unused entry
 //! ```
 //!
-//! A frame may lie in several pieces, and a range in two of them. No bytes cause
-//! a panic or a sum that wraps: 48 and 16 bits of sectors are below 2^63 bytes.
+//! A frame may lie in several pieces, and a range may cross them. No input causes a panic
+//! or an overflow: 48 and 16 bits of sectors are below 2^63 bytes.
 
 use super::{Geometry, IoError, IoVec, SECTOR_BYTES};
 
 const RANGE_LEN: usize = 8;
 
-/// Bytes that lie together: from the start of the export, or of the file.
+/// Contiguous bytes, from the start of the export or of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
-    /// The first one.
+    /// The first byte.
     pub at: u64,
-    /// How many.
+    /// The length in bytes.
     pub bytes: u64,
 }
 
 impl Extent {
-    /// The first byte behind it.
+    /// One past the last byte.
     pub fn end(self) -> u64 {
         self.at.saturating_add(self.bytes)
     }
 }
 
-/// The ranges of a discard, in bytes from the start of the export, in their
-/// order, those that are empty left out. They may overlap. Bytes at the end
-/// that make no whole range are none.
+/// The ranges of a discard in bytes from the start of the export, in their order, without
+/// the empty ones. They may overlap. Trailing bytes that do not make a whole range are
+/// ignored.
 pub fn ranges(buffers: &IoVec) -> impl Iterator<Item = Extent> + '_ {
     entries(buffers, 0).filter(|extent| extent.bytes > 0)
 }
 
-/// The next range of a discard, by the number of its entry, from this number
-/// on: for who forgets them one at a time.
+/// The next non-empty range of a discard at or after entry `from`, with its entry number.
+/// For callers that discard one range at a time.
 pub(super) fn next(buffers: &IoVec, from: usize) -> Option<(usize, Extent)> {
     let mut numbered = (from..).zip(entries(buffers, from));
     numbered.find(|(_, extent)| extent.bytes > 0)
@@ -57,8 +57,8 @@ fn entries(buffers: &IoVec, from: usize) -> impl Iterator<Item = Extent> + '_ {
     })
 }
 
-/// From the first byte that any range of a discard has to the last; `None` if
-/// all are empty.
+/// The extent from the first to the last byte of all ranges of a discard; `None` if all are
+/// empty.
 pub fn span(buffers: &IoVec) -> Option<Extent> {
     ranges(buffers).reduce(|a, b| {
         let at = a.at.min(b.at);
@@ -66,7 +66,7 @@ pub fn span(buffers: &IoVec) -> Option<Extent> {
     })
 }
 
-/// Whether every range lies within a store of this size.
+/// Checks that every range lies within a store of this size.
 pub(super) fn check(buffers: &IoVec, geometry: Geometry) -> Result<(), IoError> {
     let end = geometry.sectors.saturating_mul(SECTOR_BYTES);
     if ranges(buffers).all(|range| range.end() <= end) { Ok(()) } else { Err(IoError::Range) }
@@ -86,7 +86,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// The memory, cut into pieces of these lengths and what is left.
+    /// The memory, split into pieces of these lengths and the rest.
     fn buffers(mut memory: &mut [u8], cuts: &[usize]) -> IoVec {
         let mut list = IoVec::EMPTY;
         for cut in cuts {
@@ -153,7 +153,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Any bytes, however they are cut: the same ranges, and no panic.
+        /// Any bytes, however they are split, give the same ranges and no panic.
         #[test]
         fn cuts_change_nothing(mut memory in vec(any::<u8>(), 0..700), cuts in vec(0..300usize, 0..7)) {
             let mut copy = memory.clone();

@@ -1,4 +1,4 @@
-//! Which engine a file or device gets.
+//! Selects the engine for a file or device.
 
 use std::fs::File;
 
@@ -13,32 +13,31 @@ use super::{
 
 /// A store that was opened.
 pub struct Opened {
-    /// It.
+    /// The engine.
     pub store: Box<dyn Store>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Warning>,
-    /// How its bytes are reached: never [`Access::Fitting`].
+    /// How its bytes are accessed; never [`Access::Fitting`].
     pub access: Access,
     /// How its writes become stable.
     pub stable: Persist,
-    /// Which data it is.
+    /// The identity of its data.
     pub data: Data,
     /// The file or device.
     pub file: OpenFile,
 }
 
-/// Opens, locks and measures what `options` describe, and puts an engine over
-/// it:
+/// Opens, locks and measures what `options` describe, and selects an engine:
 ///
-/// - a file that lies in memory as a whole is mapped;
-/// - any other goes past the page cache, by io_uring;
-/// - if its file system cannot do that, or not in blocks that fit the extent,
-///   through the page cache, by io_uring;
-/// - if this kernel has no io_uring, or forbids it, through the page cache by
-///   calls that wait.
+/// - a file that is in memory as a whole is mapped;
+/// - any other is accessed past the page cache, by io_uring;
+/// - if its file system does not support that, or only in blocks that do not fit the
+///   extent, through the page cache, by io_uring;
+/// - if this kernel has no io_uring, or forbids it, through the page cache by blocking
+///   calls.
 ///
-/// An access that was asked for outright is given or refused. None is given by
-/// which it would get in the way of another store of this process (`sharing`).
+/// An explicitly requested access is used or refused. An access that would interfere with
+/// another store of this process is refused (`sharing`).
 ///
 /// # Errors
 ///
@@ -73,7 +72,8 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
     Err(refusal.unwrap_or(OpenError::Missing { path: options.path.clone() }))
 }
 
-/// How a file would be reached that this description has, which is for nothing else.
+/// How the file of this description would be accessed. The description must have no other
+/// use.
 pub(super) fn expected(options: &OpenOptions, file: &File) -> Access {
     if options.access != Access::Fitting {
         return options.access;
@@ -94,8 +94,7 @@ fn is_whole(offset: u64, bytes: u64, block: u32) -> bool {
     offset.is_multiple_of(block.into()) && bytes.is_multiple_of(block.into())
 }
 
-/// The innermost cause, which is what the operator has to know of a way that
-/// was not taken.
+/// The innermost cause: why this access was not possible.
 fn reason(error: &OpenError) -> String {
     match std::error::Error::source(error) {
         Some(source) => source.to_string(),
@@ -127,7 +126,7 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
         let undone = dio::disable(backing.file());
         let path = options.path.clone();
         match undone {
-            // Of another way there would be as little room for.
+            // Any other access would run out of descriptors too.
             Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(&path)),
             Ok(()) => (Some(backing), OpenError::NoRing { path, source }),
             Err(source) => {
@@ -141,8 +140,8 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
     Ok((Box::new(store), stable))
 }
 
-/// Makes the file go past the page cache, in blocks that the extent consists
-/// of: two extents that shared one would change it under each other.
+/// Makes the file bypass the page cache, in blocks that divide the extent: two extents that
+/// shared a block would overwrite each other's part of it.
 fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
     let refused = |why| OpenError::NotDirect { path: options.path.clone(), why };
     let block = dio::enable(backing.file()).map_err(refused)?;
@@ -153,11 +152,10 @@ fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
     Err(refused(dio::disable(backing.file()).err().unwrap_or(misfit)))
 }
 
-/// One sync for a group of writes, unless the disk makes a single write stable
-/// for the price of the write: it has no cache that could be lost, or can
-/// write past it. Through the page cache only a group will do: a write that
-/// fails to become stable there says nothing about which bytes are lost. Past it
-/// the operator may say which.
+/// One sync for a group of writes, unless the disk makes a single write stable for the
+/// price of the write because it has no volatile cache, or can write past it. Through the
+/// page cache only a group is possible: there, a write that fails to become stable does not
+/// report which bytes are lost. With direct access the operator may choose.
 fn stable(options: &OpenOptions, access: Access, backing: &Backing) -> Persist {
     match (options.durability, access) {
         (Durability::Volatile, _) => Persist::OnFlush,
@@ -180,14 +178,14 @@ fn layout(
     stable: Persist,
 ) -> DiskLayout {
     let physical = backing.physical_bytes().max(block_bytes);
-    // A device forgets nothing that is dirty in the page cache.
+    // A device does not discard data that is dirty in the page cache.
     let dirty = backing.is_device() && access == Access::Cached;
     DiskLayout {
         offset_bytes: backing.offset(),
         length_bytes: backing.is_fixed().then_some(backing.bytes()),
         geometry: Geometry {
             block_bytes,
-            // A part of a block cannot be forgotten, and initiators count in sectors.
+            // Part of a block cannot be discarded, and initiators count in sectors.
             discards: backing.discards() && block_bytes == SECTOR_BYTES as u32 && !dirty,
             ..Geometry::new(backing.bytes() / SECTOR_BYTES, physical)
         },

@@ -1,11 +1,11 @@
-//! Two exports that reach one file by different ways.
+//! Refuses two exports that access one file through different caches.
 //!
-//! A cache holds bytes of every export of its file. An export that writes past that
-//! cache does not change them there: the next write of the page puts the old bytes
-//! back, or the kernel finds that it cannot drop the page, and reports a failed sync
-//! to both. That no page belongs to both is not enough: the kernel caches more than a
-//! page at once, and reading ahead brings in what lies beyond the border. So two
-//! exports of one file, of which one may be written, must go through the same caches.
+//! A cache holds bytes of every export of its file. An export that writes past that cache
+//! does not change them there: the next write of the page puts the old bytes back, or the
+//! kernel finds that it cannot drop the page and reports a failed sync to both.
+//! Page-aligned exports do not avoid this: the kernel caches more than a page at once, and
+//! readahead brings in bytes beyond the border. So two exports of one file must go through
+//! the same caches if one of them may be written.
 //!
 //! ```text
 //! export of a file        ─► [cache of the file] ─────────────────────► file
@@ -13,15 +13,15 @@
 //! export of a partition   ─► [cache of the partition] ────────────────► disk
 //! ```
 //!
-//! Each block device has a cache of its own, of its own bytes only. That of a partition
-//! is shared with no other partition, nor with the disk, so exports of two partitions
-//! may be reached in different ways. The same bytes by two devices are in two caches
-//! that do not know of each other: they are refused in any way.
+//! Each block device has a cache of its own, for its own bytes only. The cache of a
+//! partition is shared with no other partition, nor with the disk, so exports of two
+//! partitions may differ in their access. The same bytes through two devices are in two
+//! caches that are not coherent with each other, so such exports are always refused.
 //!
-//! A file is known by its device and inode: links and bind mounts lead to the same.
-//! The file below a loop device and the disk around a partition are looked up in
-//! /sys. What lies below another kind of device (device mapper, NBD), or below a file
-//! of a stacked file system (overlayfs), is not known.
+//! A file is identified by its device and inode, so links and bind mounts lead to the same
+//! one. The file below a loop device and the disk around a partition are looked up in /sys.
+//! What lies below another kind of device (device mapper, NBD), or below a file of a
+//! stacked file system (overlayfs), is not known.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -29,10 +29,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, select};
 
-/// Loop devices over loop devices that are followed.
+/// The most loop devices on top of each other that are followed.
 const LEVELS_MAX: usize = 8;
 
-/// A file or device, as the kernel knows it.
+/// A file or device, as identified by the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Id {
     File { device: u64, inode: u64 },
@@ -60,14 +60,15 @@ impl Range {
         self.start < other.end && other.start < self.end
     }
 
-    /// The same bytes in the file below, where those of the device are these.
+    /// Translates a range of the device, which occupies `device` in the file below, to that
+    /// file.
     fn in_lower(self, device: Self) -> Self {
         let shift = |at: u64| device.start.saturating_add(at).min(device.end);
         Self { start: shift(self.start), end: shift(self.end) }
     }
 }
 
-/// A page cache, and the bytes of [`Location::base`] that it is a cache of.
+/// A page cache, and the bytes of [`Location::base`] that it caches.
 #[derive(Clone, Copy, Debug)]
 struct Cache {
     of: Id,
@@ -77,12 +78,12 @@ struct Cache {
 /// Where the bytes of an export lie.
 #[derive(Clone, Debug)]
 struct Location {
-    /// What holds the bytes: the opened file or device itself, or what is below it.
+    /// The opened file or device, or the lowest known one below it.
     base: Id,
     /// The bytes in `base`.
     bytes: Range,
-    /// The caches on the way down. The first one is that of what was opened, which
-    /// [`Access::Direct`] goes past.
+    /// The caches between the export and `base`. The first is that of the opened file,
+    /// which [`Access::Direct`] bypasses.
     caches: Vec<Cache>,
 }
 
@@ -113,11 +114,11 @@ impl Location {
     }
 }
 
-/// What lies below a device, and which bytes of it are those of the device.
+/// The file or disk below a device, and the range that the device occupies in it.
 struct Lower {
     id: Id,
     bytes: Range,
-    /// The device goes through its cache.
+    /// The device uses the cache of what is below it.
     is_cached: bool,
 }
 
@@ -150,7 +151,7 @@ fn lower(device: u64) -> Option<Lower> {
     })
 }
 
-/// An export that could be opened, and how it would be reached.
+/// An export that could be opened, and how it would be accessed.
 #[derive(Debug)]
 pub struct Expected {
     options: OpenOptions,
@@ -159,9 +160,9 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// `None` if it cannot be looked at, which is for others to say.
+    /// `None` if it cannot be examined; other checks report that.
     pub fn of(options: &OpenOptions) -> Option<Self> {
-        // To open a FIFO would wait for its other end.
+        // Opening a FIFO would wait for its other end.
         let facts = fs::metadata(&options.path).ok()?;
         if !facts.is_file() && !facts.file_type().is_block_device() {
             return None;
@@ -170,19 +171,19 @@ impl Expected {
         Some(Self { options: options.clone(), location: Location::of(options, &facts), access })
     }
 
-    /// Whether it could be served beside another one that comes first.
+    /// Checks that it can be served together with an earlier one.
     ///
     /// # Errors
     ///
-    /// It could not: both are of one file, one of them may write, and they do not go
-    /// through the same caches, or are the same bytes by different devices.
+    /// It cannot: both are on one file, one of them may write, and they do not go through
+    /// the same caches, or they are the same bytes through different devices.
     pub fn check_beside(&self, first: &Self) -> Result<(), OpenError> {
         let (ours, theirs) = (&self.location, &first.location);
         if ours.base != theirs.base || (self.options.read_only && first.options.read_only) {
             return Ok(());
         }
         let (path, other) = (self.options.path.clone(), Box::new(first.options.clone()));
-        // Of one file the locks see to that.
+        // Within one opened file, the locks detect this.
         if ours.opened() != theirs.opened() && ours.bytes.meets(theirs.bytes) {
             return Err(OpenError::SameBytes { path, other });
         }
@@ -199,38 +200,38 @@ impl Expected {
         self.location.caches.get(past..).unwrap_or_default()
     }
 
-    /// Whether the other one goes through a cache that may hold bytes of this one,
-    /// which does not.
+    /// Whether the other one goes through a cache that may hold bytes of this one and that
+    /// this one does not go through.
     fn goes_past_a_cache_of(&self, other: &Self) -> bool {
         let is_ours = |cache: &Cache| self.caches().iter().any(|ours| ours.of == cache.of);
         other.caches().iter().any(|cache| cache.bytes.meets(self.location.bytes) && !is_ours(cache))
     }
 }
 
-/// An open file, for as long as it is open.
+/// Registers an open file as long as it is open.
 #[derive(Debug)]
 pub(super) struct Use {
     options: OpenOptions,
     location: Location,
-    /// Set when an engine has been chosen.
+    /// Set when an engine has been selected.
     settled: OnceLock<Expected>,
 }
 
-/// All that are open.
+/// All open files.
 static USES: Mutex<Vec<Weak<Use>>> = Mutex::new(Vec::new());
 
 impl Use {
-    /// Of a file that was opened by these options.
+    /// For a file that was opened with these options.
     pub(super) fn new(options: &OpenOptions, facts: &fs::Metadata) -> Arc<Self> {
         let location = Location::of(options, facts);
         Arc::new(Self { options: options.clone(), location, settled: OnceLock::new() })
     }
 
-    /// It is reached in this way from now on.
+    /// Records the selected access.
     ///
     /// # Errors
     ///
-    /// Those of [`Expected::check_beside`], with any that is open.
+    /// Those of [`Expected::check_beside`], against any other open export.
     pub(super) fn settle(self: &Arc<Self>, access: Access) -> Result<(), OpenError> {
         let mut uses = USES.lock().unwrap_or_else(PoisonError::into_inner);
         uses.retain(|other| other.strong_count() > 0);
@@ -238,7 +239,7 @@ impl Use {
         for other in uses.iter().filter_map(Weak::upgrade) {
             other.settled.get().map_or(Ok(()), |first| ours.check_beside(first))?;
         }
-        // Set once: an engine is chosen once.
+        // Set once, because an engine is selected once.
         let _ = self.settled.set(ours);
         uses.push(Arc::downgrade(self));
         Ok(())

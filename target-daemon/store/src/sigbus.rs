@@ -1,25 +1,23 @@
 //! A copy that survives SIGBUS.
 //!
-//! Touching a mapped page that cannot be had raises SIGBUS: the file was
-//! truncated, the disk did not give the page, a sparse file found no space.
-//! The kernel meets the same problem with user memory and solves it with an
-//! exception table; this is that solution with one entry. The copy is a
-//! routine of our own whose only instruction that can fault is known by
-//! address. The handler looks at nothing but the address: if that instruction
-//! faulted, execution goes on behind it, where the routine returns how much it
-//! did not copy. Every other SIGBUS goes where it went before, so a bug
-//! elsewhere still ends the process.
+//! Touching a mapped page that is not available raises SIGBUS: the file was truncated, the
+//! disk failed to read the page, or a sparse file found no space. The kernel has the same
+//! problem with user memory and solves it with an exception table; this is that solution
+//! with one entry. The copy is a routine whose only instruction that can fault has a known
+//! address. The handler checks only the address: if that instruction faulted, execution
+//! continues after it, where the routine returns how much it did not copy. Every other
+//! SIGBUS is passed to the previous handler, so a bug elsewhere still ends the process.
 //!
-//! Why not `sigsetjmp`: it costs a save of the registers for every copy, and
-//! jumping out of a handler over Rust frames is undefined. Why not a zero page
-//! mapped over the bad one by the handler: the request would then be answered
-//! with zeros, which is wrong data, and the mapping would stay wrong.
+//! Why not `sigsetjmp`: it saves the registers for every copy, and jumping out of a handler
+//! over Rust frames is undefined. Why not let the handler map a zero page over the bad one:
+//! the request would then be answered with zeros, which is wrong data, and the mapping
+//! would stay wrong.
 //!
-//! The kernel kills a thread that *blocks* SIGBUS whatever the handler: a
-//! thread that serves a mapped store must leave it unblocked.
+//! The kernel kills a thread that *blocks* SIGBUS, whatever the handler: a thread that
+//! serves a mapped store must leave it unblocked.
 //!
-//! Only x86_64 has the routine. Elsewhere [`copy`] copies nothing, and the
-//! store goes through the descriptor.
+//! Only x86_64 has the routine. Elsewhere [`copy`] copies nothing, and the store uses the
+//! descriptor.
 
 pub(super) use imp::{copy, install};
 
@@ -28,9 +26,9 @@ mod imp {
     use std::io;
     use std::sync::OnceLock;
 
-    // `rep movsb` keeps its state in rdi, rsi and rcx: whenever it is
-    // interrupted, rcx says how much is missing. It is as fast as a loop of
-    // vector moves from a few hundred bytes on (ERMS), and a sector is 512.
+    // `rep movsb` keeps its state in rdi, rsi and rcx: whenever it is interrupted, rcx
+    // holds the number of missing bytes. From a few hundred bytes on it is as fast as a
+    // loop of vector moves (ERMS), and a sector is 512.
     std::arch::global_asm!(
         ".pushsection .text.xblade_guarded_copy, \"ax\", @progbits",
         ".p2align 4",
@@ -76,7 +74,7 @@ mod imp {
         let mut previous: libc::sigaction = unsafe { std::mem::zeroed() };
         // SAFETY: a null new action asks for the present one.
         check(unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &mut previous) })?;
-        // Kept before ours is in force: the handler may need it at once.
+        // Saved before ours is active: the handler may need it at once.
         PREVIOUS.get_or_init(|| previous);
 
         // SAFETY: all-zero is a valid `sigaction` (and an empty mask).
@@ -84,8 +82,8 @@ mod imp {
         let handler: extern "C" fn(_, _, _) = on_sigbus;
         action.sa_sigaction = handler as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: `on_sigbus` has the signature that SA_SIGINFO asks for and
-        // does only what a handler may do.
+        // SAFETY: `on_sigbus` has the signature that SA_SIGINFO requires and does only what
+        // is allowed in a handler.
         check(unsafe { libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) })
     }
 
@@ -93,14 +91,13 @@ mod imp {
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Copies `len` bytes. Returns `false` if a SIGBUS interrupted the copy:
-    /// then any part of `to` may have been written.
+    /// Copies `len` bytes. Returns `false` if a SIGBUS interrupted the copy: then any part
+    /// of `to` may have been written.
     ///
     /// # Safety
     ///
-    /// Both ranges are mapped (if perhaps without a page behind them), `to`
-    /// writable, they do not overlap, and nobody holds a reference into them.
-    /// [`install`] has succeeded.
+    /// Both ranges are mapped (even if a page may be unavailable), `to` is writable, they
+    /// do not overlap, and there is no reference into them. [`install`] has succeeded.
     #[must_use]
     pub unsafe fn copy(to: *mut u8, from: *const u8, len: usize) -> bool {
         // SAFETY: the caller's promise; the routine follows the C ABI.
@@ -122,9 +119,8 @@ mod imp {
         }
     }
 
-    /// Whether the instruction itself raised the signal, by reaching for a page
-    /// that is not there: not another process, nor a report of memory gone bad
-    /// somewhere else (BUS_MCEERR_AO).
+    /// Whether the instruction itself raised the signal by accessing an unavailable page:
+    /// not another process, nor a report of memory failure elsewhere (BUS_MCEERR_AO).
     fn is_access(code: libc::c_int) -> bool {
         matches!(code, libc::BUS_ADRERR | libc::BUS_OBJERR | libc::BUS_MCEERR_AR)
     }
@@ -137,8 +133,8 @@ mod imp {
     ) {
         let previous = PREVIOUS.get().map_or(libc::SIG_DFL, |action| action.sa_sigaction);
         let takes_info = PREVIOUS.get().is_some_and(|a| a.sa_flags & libc::SA_SIGINFO != 0);
-        // A signal that somebody sent is not repeated by the instruction, and
-        // the handler of the Rust runtime relies on that: it must not see it.
+        // A signal sent by a process is not repeated by the instruction, and the handler of
+        // the Rust runtime relies on that repetition: it must not see such a signal.
         if previous == libc::SIG_DFL || previous == libc::SIG_IGN || code <= 0 {
             // SAFETY: both calls are async-signal-safe. The signal is blocked
             // until we return, and then ends the process.

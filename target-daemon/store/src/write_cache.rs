@@ -1,22 +1,21 @@
-//! What the disk below a file or device says about its write cache.
+//! The write cache of the disk below a file or device.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
-/// How a disk keeps what it was given.
+/// How a disk stores written data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Cache {
-    /// What it has taken is stable ("write through").
+    /// Accepted data is stable ("write through").
     None,
-    /// It has a cache that a power cut empties, and can write past it (FUA).
+    /// It has a cache that a power failure loses, and can write past it (FUA).
     Bypassed,
-    /// It has such a cache, and only a flush empties it.
+    /// It has such a cache, and only a flush writes it out.
     Flushed,
 }
 
-/// The cache of the disk below this file; `None` if no single disk is known to
-/// be there.
+/// The write cache of the disk below this file; `None` if no single disk is known.
 pub(super) fn cache(file: &File) -> Option<Cache> {
     let queue = queue(file)?;
     let read = |name| fs::read_to_string(queue.join(name)).ok();
@@ -29,12 +28,12 @@ pub(super) fn cache(file: &File) -> Option<Cache> {
     })
 }
 
-/// The folder in which the kernel tells about the queue of the disk.
+/// The sysfs directory of the disk's queue.
 fn queue(file: &File) -> Option<PathBuf> {
     let facts = file.metadata().ok()?;
     let number = if facts.file_type().is_block_device() { facts.rdev() } else { facts.dev() };
     let disk = PathBuf::from(format!("/sys/dev/block/{}:{}", libc::major(number), libc::minor(number)));
-    // A partition has none of its own: that of its disk counts.
+    // A partition has no queue of its own; it uses that of its disk.
     [disk.join("queue"), fs::canonicalize(disk).ok()?.parent()?.join("queue")]
         .into_iter()
         .find(|queue| queue.is_dir())

@@ -1,4 +1,4 @@
-//! Attaching, and the ways to be detached again.
+//! Attaching the program, and the ways in which it is detached.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -91,7 +91,7 @@ fn child_that_waits() {
     let mode = if mode == "native" { Mode::Native } else { Mode::Generic };
     let program = Program::attach(&facts(), mode, &[]).unwrap();
     println!("attached");
-    // Ends with the parent, should it not come to kill us.
+    // Exits with the parent, if that does not kill it.
     let _ = std::io::stdin().read(&mut [0]);
     drop(program);
 }

@@ -1,4 +1,4 @@
-//! Facts follow the kernel, and changes wake.
+//! Facts follow the kernel, and changes cause events.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -81,7 +81,7 @@ fn a_change_wakes_and_nothing_else() {
     let pair = Pair::new();
     pair.ours.run(|| {
         let events = LinkEvents::open().unwrap();
-        // A carrier that came up just before may still be told of.
+        // An event for a carrier that has just come up may still arrive.
         until("silence", || !events.drain().unwrap().any && !readable(&events));
         sh(&format!("ip link set {OURS} mtu 4000"));
         until("a readable descriptor", || readable(&events));

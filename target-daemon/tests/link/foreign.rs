@@ -1,4 +1,4 @@
-//! A program that is not ours: `return XDP_PASS`, loaded and attached by hand.
+//! A foreign program: `return XDP_PASS`, loaded and attached directly.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -23,9 +23,9 @@ pub fn load(name: &str) -> OwnedFd {
     owned(fd)
 }
 
-/// Attaches it as `ip link set` does: it stays until somebody takes it off.
+/// Attaches it as `ip link set` does: it stays until it is explicitly detached.
 pub fn attach(program: &OwnedFd, index: u32, flags: u32) {
-    // SAFETY: no pointers but the options, which may be null.
+    // SAFETY: no pointers except the options, which may be null.
     let code = unsafe { libbpf_sys::bpf_xdp_attach(index as i32, program.as_raw_fd(), flags, null()) };
     assert_eq!(code, 0);
 }
@@ -37,7 +37,7 @@ pub fn link(program: &OwnedFd, index: u32, flags: u32) -> OwnedFd {
         flags,
         ..Default::default()
     };
-    // SAFETY: `options` is whole, says its own size, and outlives the call.
+    // SAFETY: `options` is whole, contains its own size, and outlives the call.
     let fd = unsafe { bpf_link_create(program.as_raw_fd(), index as i32, BPF_XDP, &raw const options) };
     owned(fd)
 }

@@ -1,10 +1,10 @@
-//! What the stack of our end gets to see: an AF_PACKET socket for everything.
+//! What the network stack on our side receives: an AF_PACKET socket for all frames.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd};
 
-/// Hears every frame of an interface, ours outgoing too.
+/// Receives every frame of an interface, including our outgoing ones.
 pub fn everything_on(index: u32) -> File {
     // SAFETY: no pointers; the result is checked before it is used.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
@@ -17,7 +17,7 @@ pub fn everything_on(index: u32) -> File {
     address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
     address.sll_ifindex = index as i32;
     let limit = libc::timeval { tv_sec: 5, tv_usec: 0 };
-    // SAFETY: the pointers lead to whole structures of the sizes named.
+    // SAFETY: the pointers lead to whole structures of the given sizes.
     let results = unsafe {
         [
             libc::bind(fd, (&raw const address).cast(), size_of_val(&address) as u32),
@@ -34,7 +34,7 @@ pub fn everything_on(index: u32) -> File {
     socket
 }
 
-/// The next frame with that source; others are the stacks' own chatter.
+/// The next frame with that source; other frames come from the stacks.
 pub fn next_from(mut socket: &File, source: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 10_000];
     loop {

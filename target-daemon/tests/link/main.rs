@@ -1,5 +1,5 @@
-//! The link module against the kernel: veth pairs in network namespaces that
-//! last as long as their test. Needs root.
+//! The link module against the kernel: veth pairs in network namespaces that last as long
+//! as their test. Needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attach;

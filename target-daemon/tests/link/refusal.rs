@@ -1,5 +1,5 @@
-//! Where the program must not go: it says why, names who is there, and
-//! leaves everything as it was.
+//! Interfaces on which the program must not be attached: the error gives the reason, names
+//! the program in the way, and everything stays as it was.
 
 use xblade::link::{AttachError, Facts, Mode, Program, XdpMode};
 

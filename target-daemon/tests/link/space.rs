@@ -1,4 +1,4 @@
-//! Two network namespaces, a veth pair between them, and the view of a thread in
+//! Two network namespaces, a veth pair between them, and the facts as seen by a thread in
 //! one of them.
 
 use std::process::Command;
@@ -14,7 +14,7 @@ pub use namespace::*;
 pub const OURS: &str = "xbl0";
 pub const PEER: &str = "xbl1";
 
-/// Runs a command line in the namespace of this thread; whether it succeeded.
+/// Runs a command line in the namespace of this thread. Returns whether it succeeded.
 pub fn sh_works(line: &str) -> bool {
     Command::new("sh").args(["-c", line]).output().unwrap().status.success()
 }
@@ -58,9 +58,8 @@ pub fn facts_of(name: &str) -> Facts {
     Facts::read(name).unwrap()
 }
 
-/// Waits until no program is on our end. Not at once, because a test beside
-/// this one may be starting a command: its process holds a copy of the link
-/// until it executes.
+/// Waits until no program is on our end. Not immediate, because another test may be
+/// starting a command: until that process calls `exec`, it holds a copy of the link.
 pub fn until_detached() {
     until("no program attached", || facts().attached.is_empty());
 }

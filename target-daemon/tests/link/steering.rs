@@ -1,4 +1,4 @@
-//! Frames over the wire: who gets them, and what is counted.
+//! Frames on the wire: where they go, and what is counted.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn every_change_at_run_time_takes_effect() {
         let mut program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
         program = counted(&pair, program, OUR_MAC, Counter::NoSocket);
 
-        // veth: the sender's queue is ours, and which one is the kernel's choice.
+        // veth: the receive queue is that of the sender, which the kernel chooses.
         let socket = unbound_socket();
         program.register(0, &socket).unwrap();
         program.register(1, &socket).unwrap();
@@ -123,7 +123,7 @@ fn the_packet_socket_hears_aoe_of_its_interface_only() {
     let len = socket.receive(&mut buffer, SOON).unwrap().unwrap();
     assert_eq!(&buffer[..len], query(OUR_MAC, 2));
 
-    // What we send is not what we hear.
+    // A socket does not receive what it sends.
     let reply = query(PEER_MAC, 3);
     let heard = pair.peer.run(|| PacketSocket::open(Facts::read(PEER).unwrap().index).unwrap());
     socket.send(&reply).unwrap();

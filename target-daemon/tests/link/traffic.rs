@@ -1,4 +1,4 @@
-//! An operator's session on the interface must not notice the program.
+//! An operator's session on the interface must not be affected by the program.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -32,7 +32,7 @@ fn traffic_in_vlans_survives() {
     }
     let vlan = format!("ip link add link {OURS} name {OURS}.9 type vlan id 9");
     if !Pair::new().ours.run(move || sh_works(&vlan)) {
-        // Not a fault of the setup: raw_frames_… covers tags on every kernel.
+        // Not an error of the setup: raw_frames_… covers tags on every kernel.
         let _ = writeln!(
             std::io::stderr(),
             "NOT CHECKED: VLAN interfaces, for this kernel has none; raw tagged frames are checked"
@@ -84,7 +84,7 @@ fn raw_frames_reach_the_stack_byte_for_byte() {
                     PacketSocket::open(index).unwrap().send(&sent).unwrap();
                 });
                 let heard = listener::next_from(&ours, &frame[6..12]);
-                // The kernel takes the outer tag out, before AF_PACKET looks.
+                // The kernel strips the outer tag before AF_PACKET sees the frame.
                 let mut want = frame;
                 want.drain(12..12 + tag.len().min(4));
                 assert_eq!(heard, want, "{kind:x} behind {tag:x?}");
@@ -109,7 +109,7 @@ fn ends(pair: &Pair) -> [(&crate::space::Space, &'static str, u8); 2] {
     [(&pair.ours, OURS, 1), (&pair.peer, PEER, 2)]
 }
 
-/// A TCP stream both ways, then a UDP question and its answer.
+/// A TCP stream in both directions, then a UDP request and its reply.
 fn exchange(pair: &Pair, net: u8) {
     let (listener, udp) = pair.ours.run(move || {
         let ours = format!("10.77.{net}.1:0");

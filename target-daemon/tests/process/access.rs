@@ -19,8 +19,8 @@ fn only_those_on_the_list_are_served_and_told() {
         let listed = [host.mac, Mac([2, 0, 0, 0, 0, 0x77])];
         let allow = format!("--allow {},{}", listed[0], listed[1]);
         let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode} {allow}"));
-        // Each is told by name; the socket hears both, being promiscuous to
-        // nothing but this link.
+        // Each is notified individually. The socket receives both announcements: it sees
+        // every frame on this link.
         let told = host.announcement(PATIENCE).unwrap();
         assert_eq!((told.to, told.address), (listed[0], at(0, 1)), "{mode}");
         assert_eq!(host.read(at(0, 1), 1, 1), sector(1));

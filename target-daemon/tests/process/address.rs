@@ -1,4 +1,4 @@
-//! An address that somebody else on the wire serves already.
+//! An address that another target on the network already serves.
 
 use std::process::Command;
 
@@ -48,7 +48,7 @@ fn an_address_that_another_xblade_serves_is_refused() {
     segment.ours.until_detached(OURS);
     let mut host = Initiator::new(&segment.host, "xbpbr", segment.other.mac(OURS));
     host.until_served(at(7, 3));
-    // Another address is free, and the same one if the operator insists.
+    // Another address is free, and the same one is allowed if the operator insists.
     for free in [format!("7.2={b}"), format!("7.3={b} --no-probe")] {
         let second = serve(&free);
         second.wait_for("ready:");

@@ -1,4 +1,4 @@
-//! A configuration that changes while its exports are used.
+//! Configuration changes while exports are in use.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,10 @@ use crate::initiator::{Initiator, at};
 use crate::load::Load;
 use crate::space::{OURS, PEER, Pair, join, may_run};
 
-/// Reloads under load. All of them with `XBLADE_CHANGES=1000`.
+/// Reloads under load. The full number is run with `XBLADE_CHANGES=1000`.
 const RELOADS: usize = 50;
 
-/// A daemon with a file that can be changed.
+/// A daemon with a configuration file that tests change.
 struct Rig {
     pair: Pair,
     dir: Dir,
@@ -26,8 +26,8 @@ struct Rig {
 }
 
 impl Rig {
-    /// `text` is what follows the interfaces; `%` is the directory, and there
-    /// are images a, b, c and d in it.
+    /// `text` follows the interfaces in the file. `%` is the directory, which holds the
+    /// images a, b, c and d.
     fn new(text: &str) -> Self {
         let (pair, dir) = (Pair::new(), Dir::new());
         for name in ["a", "b", "c", "d"] {
@@ -45,7 +45,7 @@ impl Rig {
         host
     }
 
-    /// Has the file read again; the line that says what came of it.
+    /// Reloads the file. Returns the log line with the result.
     fn reload(&self, text: &str) -> String {
         write(&self.file, &self.dir, text);
         let mark = self.daemon.mark();
@@ -58,7 +58,7 @@ fn write(file: &std::path::Path, dir: &Dir, text: &str) {
     let head = format!(
         "interfaces = [\"{OURS}\"]\nprobe = false\nmeasure-every = 0\n[service]\ncontrol = 'none'\nstate = 'none'\n"
     );
-    // As a whole, so that the daemon never sees half of it.
+    // Atomically, so that the daemon never reads half of it.
     let next = file.with_extension("next");
     fs::write(&next, head + &text.replace('%', &dir.path().display().to_string())).unwrap();
     fs::rename(&next, file).unwrap();
@@ -79,7 +79,7 @@ fn a_reload_changes_what_differs() {
     assert!(rig.reload(&a).contains("nothing has changed"));
 
     assert!(rig.reload(&(a.clone() + &b)).contains("1 change"));
-    // That of the start may still be on its way.
+    // The announcement of the start may still be on its way.
     let announced =
         |host: &mut Initiator| host.announcement(Duration::from_secs(5)).expect("of the new export");
     while announced(&mut host).address != at(0, 2) {}
@@ -125,19 +125,19 @@ fn two_ways_into_one_file_are_not_put_in_force() {
     {
         assert!(said.contains(part), "{said}");
     }
-    // The same before it is put in force.
+    // `check` reports the same before a reload.
     let file = rig.file.display();
     let looked = xblade(&format!("check --config {file}"));
     let looked = rig.pair.ours.run(move || { looked }.output().unwrap());
     let err = String::from_utf8(looked.stderr).unwrap();
     assert!(!looked.status.success() && err.contains("is reached by store=file, and 0.1 ("), "{err}");
     assert!(err.contains("first here") && err.to_lowercase().contains("give both the same path"), "{err}");
-    // Both are served as they were.
+    // Both are still served as before.
     for lba in [8, 0] {
         host.write(at(0, 1), lba, &pattern(lba, 1));
         host.write(at(0, 2), lba.min(7), &pattern(lba, 2));
     }
-    // Both at once is another matter.
+    // Changing both at once is allowed.
     assert!(rig.reload(&parts("file", "file")).contains("2 change(s)"));
     assert_eq!(host.read(at(0, 2), 7, 1), pattern(8, 2));
     rig.daemon.stop().report().assert_sound();
@@ -154,13 +154,13 @@ fn what_cannot_be_put_in_force_changes_nothing() {
     host.write(at(0, 2), 7, &pattern(7, 1));
     let third = export(3, "c", "");
     for (text, part) in [
-        // A fault of the file.
+        // An error in the file.
         (base.clone() + "[[export]]\naddress = '0.3'\n", "has no path"),
-        // A file that is not there, beside one that could be served.
+        // A missing file, next to one that could be served.
         (base.clone() + &third + &export(4, "none", ""), "/none"),
-        // A size that the file does not have, of an export that is open.
+        // A size beyond the file, for an open export.
         (export(1, "a", "") + &export(2, "b", "offset = 0\nlength = '1GiB'") + &third, "nothing was changed"),
-        // What needs a restart.
+        // A change that needs a restart.
         (base.clone() + &third + "[limits]\nbuffer-count = 32\n", "limits.buffer-count"),
         (base.clone() + &third + "[workers]\ncores = [0]\n", "workers.cores"),
         // Other data, where hosts have written.
@@ -174,7 +174,7 @@ fn what_cannot_be_put_in_force_changes_nothing() {
         host.write(at(0, 1), 7, &pattern(7, 2));
         host.assert_silence(at(0, 3));
     }
-    // Removed, and given to other data while hosts may still write.
+    // Removed, and the address given to other data while hosts may still write.
     rig.reload(&export(1, "a", ""));
     let said = rig.reload(&(export(1, "a", "") + &export(2, "d", "")));
     assert!(said.contains("0.2 had other data"), "{said}");
@@ -184,10 +184,10 @@ fn what_cannot_be_put_in_force_changes_nothing() {
     rig.daemon.stop().report().assert_sound();
 }
 
-/// Its store would have to be closed first: then there would be none.
+/// Its store would have to be closed first, and then there would be none.
 #[test]
-fn an_export_that_cannot_be_opened_anew_goes_on_as_it_is() {
-    if !may_run("an_export_that_cannot_be_opened_anew_goes_on_as_it_is") {
+fn an_export_that_cannot_be_reopened_goes_on_as_it_is() {
+    if !may_run("an_export_that_cannot_be_reopened_goes_on_as_it_is") {
         return;
     }
     let rig = Rig::new(&(export(1, "a", "") + &export(2, "b", "")));
@@ -213,10 +213,10 @@ fn an_export_that_cannot_be_opened_anew_goes_on_as_it_is() {
     rig.daemon.stop().report().assert_sound();
 }
 
-/// Its file was moved, and what was to be served in its place cannot be opened.
+/// Its file was moved, and its replacement cannot be opened.
 #[test]
-fn an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back() {
-    if !may_run("an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back") {
+fn an_export_that_a_refused_change_has_lost_is_reported_and_comes_back() {
+    if !may_run("an_export_that_a_refused_change_has_lost_is_reported_and_comes_back") {
         return;
     }
     let base = export(1, "a", "") + &export(2, "b", "");
@@ -224,7 +224,7 @@ fn an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back() {
     let mut host = rig.host();
     let (path, moved) = (rig.dir.path().join("b"), rig.dir.path().join("moved"));
     fs::rename(&path, &moved).unwrap();
-    // Somebody else has it: that shows only when it is opened.
+    // Another process has it, which is detected only by opening it.
     join((&rig.pair.ours, "xbp2"), (&rig.pair.peer, "xbp3"), "");
     let c = rig.dir.path().join("c");
     let other = format!("serve --no-probe --control none --state none 5.5={} -i xbp2", c.display());
@@ -242,7 +242,7 @@ fn an_export_that_a_refused_change_has_lost_is_told_of_and_comes_back() {
     rig.daemon.stop().report().assert_sound();
 }
 
-/// A host that never sends anything again, so that a lost request is seen.
+/// A host that never resends, so that a lost request is noticed.
 fn load(rig: &Rig, slot: u8, end: &Arc<AtomicBool>) -> JoinHandle<u64> {
     let mut host = Initiator::new(&rig.pair.peer, PEER, rig.pair.ours.mac(OURS));
     host.until_served(at(0, slot));
@@ -271,8 +271,8 @@ fn reloads_lose_no_request_of_other_exports() {
     let loads: Vec<_> = [1, 2].map(|slot| load(&rig, slot, &end)).into();
     let mut host = rig.host();
     for n in 0..reloads {
-        // Every fifth adds an export, the next one uses it, and one more takes it
-        // away; the others change nothing, or who may use it.
+        // Every fifth reload adds an export, the next one uses it, and one more removes it;
+        // the others change nothing, or only the hosts that may use it.
         let text = match n % 5 {
             1 | 2 => base.clone() + &export(3, "c", ""),
             3 => base.clone() + &export(3, "c", "allow = ['02:00:00:00:00:09']"),

@@ -1,5 +1,5 @@
-//! Command lines that cannot work: each is refused with its exit code, in one
-//! line that names the thing and the remedy, before anything is attached.
+//! Impossible command lines: each is refused with its exit code, in one line that names the
+//! problem and the remedy, before anything is attached.
 
 use crate::daemon::{Daemon, Ended, xblade};
 use crate::golden::{self, Transcript};
@@ -72,7 +72,7 @@ fn golden_refusals_in_one_line() {
     }
     golden::check("refused.txt", &transcript.text);
     pair.ours.until_detached(OURS);
-    // The fault is in each row, not in what is around it.
+    // The error is in each row, not in the setup.
     let arguments = PLAIN.replace('%', &dir.path().display().to_string());
     Daemon::serve(&pair.ours, &arguments).stop();
 }
@@ -91,8 +91,8 @@ fn an_interface_that_carries_no_sector_is_refused() {
     Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
 }
 
-/// One line, `error: ` and what is wrong, in the last place: what comes before it are
-/// facts about what was found. Clap appends where to look for help.
+/// One line, `error: ` and the problem, at the end; the lines before it report what was
+/// found. Clap appends a pointer to the help.
 pub fn assert_refused(what: &str, ended: &Ended, code: i32, parts: &[&str]) {
     let Ended { status, text } = ended;
     assert_eq!(status.code(), Some(code), "{what}: {text}");

@@ -1,4 +1,4 @@
-//! A configuration file in use: served, checked against the machine, shown.
+//! A configuration file in use: served, checked against the machine, and shown.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use crate::initiator::{Initiator, at};
 use crate::machine::public_copy;
 use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
 
-/// Writes a file of this text, with `%` for the directory.
+/// Writes a configuration file with this text, where `%` is the directory.
 fn configuration(dir: &Dir, text: &str) -> String {
     let path = dir.path().join("xblade.toml");
     fs::write(&path, text.replace('%', &dir.path().display().to_string())).unwrap();
@@ -58,7 +58,7 @@ fn a_file_is_served_as_the_command_line_would_be() {
         let tag = host.send_write(at(0, 1), 1, &sector(1));
         assert_eq!(host.answer(tag).status & 1, 1, "it is read-only");
     }
-    // A process that serves is no fault of the machine.
+    // A running xblade is no problem of the machine.
     let (code, out, err) = run(&pair, &format!("check --config {file}"));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.ends_with("no faults: 1 export on *2, *\n"), "{out}");
@@ -104,7 +104,7 @@ fn each_export_is_for_the_hosts_on_its_own_list() {
                 }
             }
         }
-        // Who is on no list is turned away in the kernel, if all have lists.
+        // If all exports have lists, a host on no list is rejected in the kernel.
         let before = daemon.report();
         host.mac = Mac([2, 0, 0, 0, 0, 0x78]);
         host.assert_silence(at(0, 1));
@@ -189,8 +189,7 @@ fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
     ] {
         assert!(err.contains(part), "{part}: {err}");
     }
-    // The same as an ordinary user, who may write nothing here and has no
-    // capabilities.
+    // The same as an ordinary user without capabilities, who may not write here.
     let text = "interfaces = ['xbp0']\n[[export]]\naddress = '0.1'\npath = '%/a'\n";
     let file = configuration(&dir, text);
     let mut command = public_copy(&dir);
@@ -226,7 +225,7 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
         })
         .collect();
     let file = configuration(&dir, &format!("interfaces = ['{OURS}']\n{exports}"));
-    // A machine with that user, who is in a second group.
+    // A machine with that user, who has a second group.
     let user = "xblade:x:4321:4321::/:/bin/false";
     let at = on.display();
     let setup = format!(
@@ -257,7 +256,7 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     chmod(Path::new(&file), 0o600);
     let own = format!("WARN  {who} read {file}: chgrp xblade {file} && chmod g+r {file}{end}");
     assert_eq!(check()[0], own);
-    // Nothing of it where there is no such user.
+    // No such output if the user does not exist.
     let (code, out, _) = run(&pair, &format!("check --config {file}"));
     assert!(code == Some(0) && !out.contains("WARN"), "{out}");
 }
@@ -288,16 +287,16 @@ fn what_is_shown_can_be_served() {
     assert!(code == Some(0) && json.contains("\"buffer-count\": 64"), "{json}");
     pair.ours.sh("ip link set lo up");
     let daemon = Daemon::serve_file(&pair.ours, &file);
-    // What is in use by a process that serves it is no fault of the machine.
+    // Resources used by a process that serves this file are no problem of the machine.
     let (code, out, err) = run(&pair, &format!("check --config {file}"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    // But not a port that somebody else has.
+    // But a port used by another process is.
     let _taken = pair.ours.run(|| TcpListener::bind("127.0.0.1:9465").unwrap());
     let other = dir.path().join("other.toml");
     fs::write(&other, fs::read_to_string(&file).unwrap().replace(":9464", ":9465")).unwrap();
     let (code, _, err) = run(&pair, &format!("check --config {}", other.display()));
     assert!(code == Some(3) && err.contains("cannot give metrics on 127.0.0.1:9465"), "{err}");
-    // All that is looked at without a file is looked at.
+    // Every check that runs without a file runs here too.
     let (_, plain, _) = run(&pair, &format!("check --interface {OURS}"));
     for line in plain.lines().filter(|line| line.contains(OURS) || line.contains("kernel ")) {
         assert!(out.contains(line), "{line}: {out}");
@@ -305,7 +304,7 @@ fn what_is_shown_can_be_served() {
     daemon.stop();
 }
 
-/// A restart would end with the same message, and hosts would have no disks.
+/// A restart would fail with the same message, and hosts would have no disks.
 #[test]
 fn a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart() {
     if !may_run("a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart") {
@@ -327,7 +326,7 @@ fn a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart()
         daemon.signal(libc::SIGHUP);
         daemon.wait_for(&format!("nothing was changed: {said}"));
     }
-    // Root has given up its rights over files of others.
+    // Root has dropped its rights to files of other users.
     chown(&file, Some(65534), None).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     daemon.signal(libc::SIGHUP);
@@ -348,7 +347,8 @@ fn the_loopback_is_refused_and_not_looked_at() {
     assert_eq!(code, Some(3));
 }
 
-/// It can be served, and who takes the cable for plugged in is warned.
+/// It can be served, and an operator who thinks that the cable is plugged in gets a
+/// warning.
 #[test]
 fn an_interface_that_is_down_is_shown_once() {
     if !may_run("an_interface_that_is_down_is_shown_once") {

@@ -1,4 +1,4 @@
-//! The running program: its log, its reports, its end.
+//! The running program: its log, its reports, its exit.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::space::{PATIENCE, Space};
 
-/// Several daemons run at once, and their exports have the same names.
+/// Several daemons run at once with the same export addresses.
 const NO_SERVICE: [&str; 4] = ["--control", "none", "--state", "none"];
 
-/// These arguments; to serve, without what daemons would share.
+/// Splits the arguments. For `serve`, disables what daemons would share.
 fn words(arguments: &str) -> Vec<&str> {
     let mut words: Vec<&str> = arguments.split_whitespace().collect();
     if words.first() == Some(&"serve") && !words.contains(&"--config") && !words.contains(&"--help") {
@@ -23,14 +23,14 @@ fn words(arguments: &str) -> Vec<&str> {
     words
 }
 
-/// `xblade` with these words as arguments.
+/// `xblade` with these arguments.
 pub fn xblade(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
     command.args(words(arguments));
     command
 }
 
-/// Has a configuration file without a section for it share nothing with other
+/// Makes a configuration file without a `[service]` section share nothing with other
 /// daemons.
 pub fn leave_alone(file: &str) {
     let text = std::fs::read_to_string(file).unwrap();
@@ -39,8 +39,7 @@ pub fn leave_alone(file: &str) {
     }
 }
 
-/// `xblade`, started in a mount namespace of its own after `setup`, a shell
-/// script that may mount.
+/// `xblade`, started in a new mount namespace after `setup`, a shell script that may mount.
 pub fn xblade_after(setup: &str, arguments: &str) -> Command {
     let script = format!("{setup} && exec \"$0\" \"$@\"");
     let mut command = Command::new("unshare");
@@ -56,7 +55,7 @@ struct Log {
     changed: Condvar,
 }
 
-/// A process that is killed with its value.
+/// A daemon process, killed on drop.
 pub struct Daemon {
     child: Child,
     log: Arc<Log>,
@@ -74,7 +73,7 @@ impl Daemon {
     /// Starts the command in the namespace.
     pub fn spawn(space: &Space, mut command: Command) -> Self {
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // The death of the thread that is the namespace ends it at the latest.
+        // It ends at the latest with the thread that holds the namespace.
         let die_with_parent = || {
             // SAFETY: no pointers; async-signal-safe.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
@@ -95,14 +94,14 @@ impl Daemon {
         Self { child, log, reader: Some(reader) }
     }
 
-    /// Starts `xblade serve` with these arguments and waits until it serves.
+    /// Starts `xblade serve` with these arguments and waits until it is ready.
     pub fn serve(space: &Space, arguments: &str) -> Self {
         let daemon = Self::spawn(space, xblade(&format!("serve --no-probe {arguments}")));
         daemon.wait_for("ready:");
         daemon
     }
 
-    /// Starts `xblade serve --config` with this file and waits until it serves.
+    /// Starts `xblade serve --config` with this file and waits until it is ready.
     pub fn serve_file(space: &Space, file: &str) -> Self {
         leave_alone(file);
         let daemon = Self::spawn(space, xblade(&format!("serve --config {file}")));
@@ -114,17 +113,17 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Lines so far.
+    /// The number of lines so far.
     pub fn mark(&self) -> usize {
         self.log.lines.lock().unwrap().len()
     }
 
-    /// The first line with `text` in it; panics if none comes.
+    /// The first line that contains `text`; panics if none arrives.
     pub fn wait_for(&self, text: &str) -> String {
         self.wait_for_after(0, text)
     }
 
-    /// As [`Self::wait_for`], without the first `mark` lines.
+    /// As [`Self::wait_for`], but skips the first `mark` lines.
     pub fn wait_for_after(&self, mark: usize, text: &str) -> String {
         let end = Instant::now() + PATIENCE;
         let mut lines = self.log.lines.lock().unwrap();
@@ -148,7 +147,7 @@ impl Daemon {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Asks for a report.
+    /// Requests a report.
     pub fn report(&self) -> Report {
         let mark = self.mark();
         self.signal(libc::SIGUSR1);
@@ -156,7 +155,7 @@ impl Daemon {
         Report::parse(&self.log.lines.lock().unwrap()[mark..])
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits until the process exits by itself.
     pub fn ended(mut self) -> Ended {
         let end = Instant::now() + PATIENCE;
         let status = loop {
@@ -174,13 +173,13 @@ impl Daemon {
         Ended { status, text }
     }
 
-    /// Sends a signal and waits for the end.
+    /// Sends a signal and waits for the exit.
     pub fn end_by(self, signal: libc::c_int) -> Ended {
         self.signal(signal);
         self.ended()
     }
 
-    /// Stops it as a service manager does; it must end well.
+    /// Stops it as a service manager does; it must exit with 0.
     pub fn stop(self) -> Ended {
         let ended = self.end_by(libc::SIGTERM);
         assert_eq!(ended.status.code(), Some(0), "{}", ended.text);
@@ -196,7 +195,7 @@ impl Drop for Daemon {
 }
 
 impl Ended {
-    /// The report that it ended with.
+    /// The report at its exit.
     pub fn report(&self) -> Report {
         let lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
         let start = lines.iter().rposition(|line| line.contains("stopping:")).expect("a word on stopping");
@@ -215,7 +214,7 @@ impl Report {
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                // Of service times, how many there are.
+                // For service times, their number.
                 [name, value, rest @ ..]
                     if line.starts_with("  ") && (rest.is_empty() || section.starts_with("service time")) =>
                 {
@@ -248,7 +247,7 @@ impl Report {
         self.0.iter().filter(move |row| row.0.contains(section) && row.1 == name)
     }
 
-    /// Nothing went wrong that must never go wrong.
+    /// Checks that nothing happened that must never happen.
     pub fn assert_sound(&self) {
         let never = ["unsendable", "stale_completions", "imbalances", "bad_descriptors", "bad_completions"];
         for name in never.into_iter().chain(["kernel_rx_invalid", "kernel_tx_invalid", "no_socket"]) {

@@ -1,5 +1,5 @@
-//! An address keeps its data: whatever paths lead to, and whatever was removed, renamed
-//! or restarted in between.
+//! An address keeps its data, even if paths lead elsewhere or exports are removed, renamed
+//! or restarted.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ use crate::space::{OURS, PEER, Pair, may_run, until};
 
 const SOON: Duration = Duration::from_millis(700);
 
-/// A daemon with a control socket and a state folder, and a host.
+/// A daemon with a control socket and a state directory, and a host.
 struct Rig {
     host: Initiator,
     daemon: Option<Daemon>,
@@ -28,8 +28,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// In the folder there are images a, b and c, and `link`, which leads to a; `%` is
-    /// the folder.
+    /// The directory, `%`, holds the images a, b and c, and `link`, which points to a.
     fn new(exports: &str) -> Self {
         let (pair, dir) = (Pair::new(), Dir::new());
         let _ = ["a", "b", "c"].map(|name| dir.image(name, 64));
@@ -49,7 +48,7 @@ impl Rig {
         self.daemon.as_ref().expect("it runs")
     }
 
-    /// Ends it well.
+    /// Stops it; it must exit with 0.
     fn stop(&mut self) {
         let ended = self.daemon.take().expect("it runs").stop();
         ended.report().assert_sound();
@@ -59,7 +58,7 @@ impl Rig {
         self.daemon = Some(Daemon::serve(&self.pair.ours, &arguments(&self.dir, exports)));
     }
 
-    /// Exit code, and what a command says.
+    /// The exit code and output of a command.
     fn run(&self, words: &str) -> (i32, String) {
         let mut command = xblade(&words.replace('%', &self.dir.path().display().to_string()));
         let output = command.arg("--control").arg(self.path("ctl")).output().unwrap();
@@ -80,13 +79,13 @@ impl Rig {
         assert!(code == expected && text.contains(part), "{words}: {code}: {text}");
     }
 
-    /// The link leads there from now on.
+    /// Makes the link point elsewhere.
     fn relink(&self, to: &str) {
         fs::remove_file(self.path("link")).unwrap();
         symlink(self.path(to), self.path("link")).unwrap();
     }
 
-    /// The record of which data hosts use at 0.1 names this path.
+    /// Waits until the record of the data used at 0.1 contains this path.
     fn until_used(&self, name: &str) {
         let (file, path) =
             (self.path(&format!("state/0.1-{OURS}.used")), self.path(name).display().to_string());
@@ -109,7 +108,7 @@ fn a_path_that_leads_elsewhere_does_not_get_the_address() {
     rig.good("export remove 0.1");
     rig.relink("b");
     rig.refused("export add 0.1=%/link", 2, "0.1 had other data");
-    // Another file at the path that it had.
+    // Another file at its old path.
     rig.relink("a");
     fs::rename(rig.path("a"), rig.path("kept")).unwrap();
     fs::rename(rig.path("b"), rig.path("a")).unwrap();
@@ -139,7 +138,7 @@ fn a_start_with_other_data_leaves_that_export_out() {
     rig.host.write(at(0, 2), 5, &pattern(5, 2));
     rig.until_used("link");
     rig.stop();
-    // By another path, and after a sudden end, it is the same.
+    // With another path, and after a sudden exit, it is the same.
     rig.start("0.1=%/./a 0.2=%/c");
     rig.host.until_served(at(0, 1));
     assert_eq!(rig.host.read(at(0, 1), 5, 1), pattern(5, 1));
@@ -162,7 +161,7 @@ fn a_start_with_other_data_leaves_that_export_out() {
     rig.good("export add 0.1=%/link --force");
     assert!(!rig.good("status").contains("not served"));
     rig.stop();
-    // Nobody has used it.
+    // No host has used it.
     rig.start(exports);
     rig.daemon().wait_for("0.1 is NOT SERVED");
     rig.stop();
@@ -198,7 +197,7 @@ fn what_hosts_set_is_found_by_any_name_of_the_data() {
         names.filter(|path| path.extension().is_some_and(|e| e == "state")).collect::<Vec<_>>()
     };
     let [state] = &states(&rig)[..] else { panic!("{:?}", states(&rig)) };
-    // As a release before identities wrote it.
+    // In the format of a release that had no identities.
     let text = fs::read_to_string(state).unwrap();
     let mut body: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
     body.as_object_mut().unwrap().remove("identity").expect("it has one");
@@ -210,7 +209,7 @@ fn what_hosts_set_is_found_by_any_name_of_the_data() {
         assert_eq!(rig.host.config(at(0, 1)), b"of link", "{path}");
         rig.stop();
     }
-    // Moved: nothing but the identity is the same.
+    // Moved: only the identity is the same.
     fs::rename(rig.path("a"), rig.path("moved")).unwrap();
     rig.start("0.1=%/moved");
     assert_eq!(rig.host.config(at(0, 1)), b"of link");
@@ -222,8 +221,8 @@ fn what_hosts_set_is_found_by_any_name_of_the_data() {
 }
 
 #[test]
-fn a_replaced_image_is_told_of_and_not_closed_unasked() {
-    if !may_run("a_replaced_image_is_told_of_and_not_closed_unasked") {
+fn a_replaced_image_is_reported_and_not_closed_unasked() {
+    if !may_run("a_replaced_image_is_reported_and_not_closed_unasked") {
         return;
     }
     let mut rig = Rig::new("0.1=%/a 0.2=%/c");
@@ -237,13 +236,13 @@ fn a_replaced_image_is_told_of_and_not_closed_unasked() {
     let line = rig.daemon().wait_for("WARN ] 0.1: something else is at ");
     assert!(line.contains("/fd/") && line.contains("export read-only 0.1"), "{line}");
     assert_eq!((state(&rig, 1), state(&rig, 2)), ("replaced".to_owned(), "good".to_owned()));
-    // Hosts do not notice, and what the remedy names is the file that they write to.
+    // Hosts are not affected, and the remedy names the file that they write to.
     rig.host.write(at(0, 1), 5, &pattern(5, 1));
     let copied = line.split("`cp ").nth(1).unwrap().split(' ').next().unwrap();
     assert_eq!(fs::read(copied).unwrap()[5 * 512..6 * 512], pattern(5, 1));
     rig.refused("export remove 0.1", 3, "the file of 0.1 has no name any more");
     assert_eq!(rig.host.read(at(0, 1), 5, 1), pattern(5, 1), "it is served on");
-    // To take writes again opens the file anew.
+    // Accepting writes again would reopen the file.
     rig.good("export read-only 0.1");
     rig.refused("export remove 0.1", 3, "the file of 0.1 has no name any more");
     rig.refused("export read-only 0.1 --off", 2, "hosts use 0.1, and would write to other data");
@@ -266,8 +265,8 @@ fn a_replaced_image_is_told_of_and_not_closed_unasked() {
 }
 
 #[test]
-fn a_reload_tells_of_replaced_images_and_does_not_open_them_anew() {
-    if !may_run("a_reload_tells_of_replaced_images_and_does_not_open_them_anew") {
+fn a_reload_reports_replaced_images_and_does_not_reopen_them() {
+    if !may_run("a_reload_reports_replaced_images_and_does_not_reopen_them") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -314,7 +313,7 @@ fn a_reload_tells_of_replaced_images_and_does_not_open_them_anew() {
 fn over_fuse(options: &str) -> (FuseFile, Rig) {
     let (pair, dir) = (Pair::new(), Dir::new());
     let fuse = FuseFile::new(dir.path(), patterns(0, 4096, 0), false);
-    // It lies in another mount namespace, where only root with all rights gets.
+    // It is in another mount namespace, which only root with all rights can enter.
     let exports = format!("0.1={},{options} --sandbox off", fuse.path().display());
     let daemon = Some(Daemon::serve(&pair.ours, &arguments(&dir, &exports)));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
@@ -346,7 +345,7 @@ fn what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order() {
         for more in ["", ",worker=0"] {
             rig.good(&format!("export add 0.1={path},store={store}{more}"));
             rig.host.until_served(at(0, 1));
-            assert_eq!(write(&mut rig, 3, 1), ABORTED, "{store}{more}: opened anew");
+            assert_eq!(write(&mut rig, 3, 1), ABORTED, "{store}{more}: reopened");
             assert!(rig.good("status").contains("degraded"));
             assert_eq!(rig.run("export remove 0.1").0, 3);
         }
@@ -386,7 +385,7 @@ fn an_export_is_made_stable_before_its_removal_is_told() {
         rig.good(&add);
         rig.host.until_served(at(0, 1));
         assert_eq!(write(&mut rig, 2, 1), GOOD);
-        // A disk that takes its time: who asked waits for it.
+        // A slow disk: the caller waits for it.
         fuse.set(On::Sync, Verdict::Hold);
         std::thread::scope(|scope| {
             let removal = scope.spawn(|| rig.run("export remove 0.1"));
@@ -406,7 +405,7 @@ fn an_export_is_made_stable_before_its_removal_is_told() {
         assert!(code == 3 && text.contains("0.1 removed, but its last sync failed"), "{code}: {text}");
         rig.daemon().wait_for("ERROR] 0.1 removed, but its last sync failed");
         fuse.release();
-        // It is known from then on.
+        // The failure is remembered from then on.
         rig.good(&add);
         rig.host.until_served(at(0, 1));
         assert_eq!(write(&mut rig, 4, 1), ABORTED);
@@ -443,7 +442,7 @@ fn damage(file: &Path) {
     fs::write(file, bytes).unwrap();
 }
 
-/// The number of a device is another one after a restart, and may be that of another disk.
+/// The number of a device may differ after a restart, and may then belong to another disk.
 #[test]
 fn a_device_is_known_by_what_it_is_and_not_by_its_number() {
     if !may_run("a_device_is_known_by_what_it_is_and_not_by_its_number") {
@@ -471,7 +470,7 @@ fn a_device_is_known_by_what_it_is_and_not_by_its_number() {
     daemon.stop();
     drop(device);
 
-    // Most likely by the same number.
+    // Most likely with the same number.
     let other = Loop::new(images[1].path(), &[]);
     lead_to(&other);
     let daemon = serve();

@@ -1,5 +1,5 @@
-//! The program in place of vblade. Each call has an address of its own: its control socket
-//! has a name by that, in a folder that all tests share.
+//! The program in place of vblade. Each call has its own address, which gives its control
+//! socket a unique name in a directory that all tests share.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,8 +14,8 @@ use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
 use crate::space::{OURS, PATIENCE, PEER, Pair, Space, may_run, until};
 
-/// What vblade's arguments leave in the machine's own state folder: which data the address
-/// had. They have no option for another folder.
+/// What vblade's arguments leave in the state directory of the machine: the record of the
+/// data used at the address. vblade has no option for another directory.
 struct Record(PathBuf);
 
 impl Record {
@@ -53,7 +53,7 @@ fn it_takes_the_arguments_of_vblade() {
         command.args(arguments.split_whitespace());
         command
     };
-    // By its own name, and by two that mean the same.
+    // With its own name, and with two equivalent ones.
     for command in [xblade(&format!("vblade {arguments}")), link("vblade"), link("xblade-vblade")] {
         let own = host.mac;
         let daemon = Daemon::spawn(&pair.ours, command);
@@ -102,7 +102,7 @@ fn what_vblade_would_not_take_is_refused_in_one_line() {
     }
 }
 
-/// The processes with a word in their command line; ended with the value.
+/// The processes with this word in their command line, killed on drop.
 struct Processes(String);
 
 impl Processes {
@@ -118,8 +118,8 @@ impl Processes {
 
     fn signal(&self, signal: libc::c_int) {
         for pid in self.pids() {
-            // SAFETY: no pointers. Nobody else has the word, the name of a
-            // directory of this test.
+            // SAFETY: no pointers. Only processes of this test have the word, the name of
+            // its directory.
             unsafe { libc::kill(pid, signal) };
         }
     }
@@ -131,8 +131,8 @@ impl Drop for Processes {
     }
 }
 
-/// `vbladed`, in a folder with a program in place of the one that writes to the
-/// system's log.
+/// `vbladed` in a directory with a replacement for `logger`, the program that writes to the
+/// system log.
 struct Vbladed {
     place: String,
     processes: Processes,
@@ -142,11 +142,12 @@ impl Vbladed {
     fn new(dir: &Dir) -> Self {
         let place = dir.path().display().to_string();
         let logger = dir.path().join("logger");
-        // With words after `--`: one line of those.
+        // With arguments after `--`: one log line.
         let text = format!("#!/bin/sh\n{{ [ $# -gt 2 ] && echo \"$4\" || exec cat; }} >>'{place}/log'\n");
         fs::write(&logger, text).unwrap();
         fs::set_permissions(&logger, fs::Permissions::from_mode(0o755)).unwrap();
-        // All that it starts has the folder in its command line, or ends with what has.
+        // All processes that it starts have the directory in their command line, or end
+        // with one that has.
         Self { processes: Processes(place.clone()), place }
     }
 
@@ -180,11 +181,11 @@ fn vbladed_serves_in_the_background_and_logs() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("an image", 8).to_string();
     let vbladed = Vbladed::new(&dir);
-    // Also where the line that it waits for would not be logged.
+    // Also if the line that it waits for would not be logged.
     for level in [None, Some("warn/nothing")] {
         let started = vbladed.start(&pair.ours, level, &["0", "1", OURS, &image]);
         assert!(started.status.success() && started.stderr.is_empty(), "{started:?}: {}", vbladed.log());
-        // It is ready, and all that it has said is in the log, in order.
+        // It is ready, and all of its output is in the log, in order.
         let log = vbladed.log();
         assert!(log.lines().last().unwrap().contains("] ready: 1 export on xbp0"), "{log}");
         assert_eq!(log.contains("0.1: "), level.is_none(), "{log}");
@@ -196,7 +197,7 @@ fn vbladed_serves_in_the_background_and_logs() {
         pair.ours.until_detached(OURS);
         fs::remove_file(dir.path().join("log")).unwrap();
     }
-    // Ready, but for the link.
+    // Ready, except for the link.
     pair.peer.sh(&format!("ip link set {PEER} down"));
     let started = vbladed.start(&pair.ours, None, &["0", "1", OURS, &image]);
     let said = String::from_utf8(started.stderr).unwrap();
@@ -236,7 +237,7 @@ fn vbladed_says_why_nothing_is_served() {
     assert!(said.starts_with("error: "), "{said}");
     first.stop();
     vbladed.until_ended();
-    // Killed, it says nothing.
+    // A killed xblade logs nothing.
     let ended = dir.path().join("ended");
     fs::write(&ended, "#!/bin/sh\nkill -9 $$\n").unwrap();
     fs::set_permissions(&ended, fs::Permissions::from_mode(0o755)).unwrap();

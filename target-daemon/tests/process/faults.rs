@@ -1,5 +1,5 @@
-//! Media that fail: the one request fails by an ATA error at once, the process
-//! and its other exports go on.
+//! Failing media: the request fails with an ATA error at once, and the process and its
+//! other exports go on.
 
 use std::path::PathBuf;
 
@@ -27,8 +27,8 @@ every_kind!(
     a_file_cut_under_load_stays_cut,
 );
 
-/// Runs it over a FUSE file that the kernel caches and, where that is
-/// possible, over one that it does not.
+/// Runs it on a FUSE file that the kernel caches and, if possible, on one that it does not
+/// cache.
 fn over_fuse(test: &str, kind: &Kind, act: impl Fn(Rig)) {
     if !may_run(test) {
         return;
@@ -120,7 +120,7 @@ fn a_device_that_lost_its_end_fails_reads(kind: &Kind) {
     let image = dir.image("device", SECTORS);
     let device = Loop::new(image.path(), &[]);
     let mut rig = Rig::new(kind, device.path());
-    // Before the first read: the kernel reads ahead.
+    // Before the first read, because the kernel reads ahead.
     image.resize(64);
     assert_eq!(rig.read(2048, &patterns(2048, 2, 0)), BAD_READ);
     assert_eq!(rig.read(3000, &patterns(3000, 2, 0)), BAD_READ);
@@ -139,7 +139,7 @@ fn a_device_over_a_dead_file_system_fails_and_stays_failed(kind: &Kind) {
     let mut rig = Rig::new(kind, device.path());
     assert_eq!(rig.write(8, &patterns(8, 2, 1)), GOOD);
     shut_down(&file);
-    // On the page that the kernel has, if it has any: what fails is the sync.
+    // To a page that the kernel has, if it has any: then the sync fails.
     assert_eq!(rig.write(10, &patterns(10, 2, 1)), ABORTED);
     rig.assert_others_well();
     assert_eq!(rig.flush(), ABORTED);
@@ -177,13 +177,13 @@ fn a_full_file_system_refuses_what_has_no_room(kind: &Kind) {
         assert_eq!(rig.read(*lba, &patterns(*lba, 2, 1)), GOOD);
     }
     assert_eq!(rig.daemon().report().sum("no_space_faults"), refused);
-    // Room again, and all goes on.
+    // There is room again, and everything continues.
     std::fs::remove_file(file.with_file_name("filler")).unwrap();
     assert_eq!(rig.write(SECTORS - 64, &patterns(SECTORS - 64, 2, 2)), GOOD);
     rig.end();
 }
 
-/// An ext4 file system of this size, the file `f` on which `script` makes.
+/// An ext4 file system of this size, in which `script` creates the file `f`.
 fn ext4(dir: &Dir, mounts: &Mounts, size: &str, script: &str) -> PathBuf {
     let (image, on) = (dir.path().join("ext4"), dir.path().join("mnt"));
     let script = format!(
@@ -215,7 +215,7 @@ fn a_file_cut_under_load_stays_cut(kind: &Kind) {
             if round == 10 {
                 image.resize(64);
             }
-            // Across the end, behind it, and where a page holds both.
+            // Across the end, after it, and where a page contains both.
             for lba in [63, 64, 1000 + round * 8] {
                 let pair = [patterns(lba, 2, 0), patterns(lba, 2, round)];
                 let tags =
@@ -233,7 +233,7 @@ fn a_file_cut_under_load_stays_cut(kind: &Kind) {
             assert_eq!(rig.write(round, &patterns(round, 2, round)), GOOD, "what is left is served");
             assert_eq!(rig.read(round, &patterns(round, 2, round)), GOOD);
         }
-        // Right behind the end, where the last page is still there.
+        // Right after the end, where the last page still exists.
         assert_ne!(rig.write(64, &patterns(64, 1, 1)), GOOD);
         assert_ne!(rig.write(63, &patterns(63, 2, 1)), GOOD);
         assert_eq!(size(&image), 64 * 512);
@@ -250,7 +250,7 @@ fn size(image: &crate::image::Image) -> u64 {
     std::fs::metadata(image.path()).unwrap().len()
 }
 
-/// The kernel would end the process by SIGXFSZ.
+/// By default the kernel would kill the process with SIGXFSZ.
 #[test]
 fn a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing() {
     if !may_run("a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing") {
@@ -260,7 +260,7 @@ fn a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing() {
     let [direct, file, mmap, small] =
         [("direct", SECTORS), ("file", SECTORS), ("mmap", SECTORS), ("small", 64)]
             .map(|(name, n)| dir.image(name, n));
-    // In 512 bytes: the second half of the files is out of reach.
+    // In units of 512 bytes: the second half of the files is out of reach.
     let setup = format!("ulimit -f {}", SECTORS / 2);
     let arguments = format!(
         "serve --no-probe 0.1={direct},store=direct 0.2={file},store=file 0.3={mmap},store=mmap 0.4={small} -i {OURS}"

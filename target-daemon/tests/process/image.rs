@@ -1,11 +1,11 @@
-//! Files to export, and where they are.
+//! Files to export, and their directories.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that is removed with its value.
+/// A directory that is removed on drop.
 pub struct Dir(PathBuf);
 
 impl Dir {
@@ -26,7 +26,7 @@ impl Dir {
         &self.0
     }
 
-    /// A file of so many sectors, each with [`sector`] in it.
+    /// A file of `sectors` sectors, each filled with [`sector`].
     pub fn image(&self, name: &str, sectors: u64) -> Image {
         let path = self.0.join(name);
         let bytes: Vec<u8> = (0..sectors).flat_map(sector).collect();
@@ -68,12 +68,12 @@ impl std::fmt::Display for Image {
     }
 }
 
-/// What sector `lba` of a fresh image holds.
+/// The contents of sector `lba` in a fresh image.
 pub fn sector(lba: u64) -> [u8; 512] {
     pattern(lba, 0)
 }
 
-/// 512 bytes that tell which sector they are for, and which version of it.
+/// 512 bytes that identify their sector and its version.
 pub fn pattern(lba: u64, version: u64) -> [u8; 512] {
     let word = (lba << 20 | version).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     std::array::from_fn(|at| (word.rotate_left(at as u32 / 8) >> (at % 8 * 8)) as u8)

@@ -23,7 +23,7 @@ pub struct Answer {
     pub from: Mac,
 }
 
-/// Somebody told about an export without being asked.
+/// An unsolicited announcement of an export.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Announcement {
     pub address: Address,
@@ -34,25 +34,25 @@ pub struct Announcement {
 
 pub struct Initiator {
     socket: PacketSocket,
-    /// Where its requests go.
+    /// The destination of its requests.
     pub target: Mac,
-    /// What they say they come from.
+    /// The source address of its requests.
     pub mac: Mac,
     /// VLAN tags of its requests.
     pub tags: Tags,
     next_tag: u32,
-    /// Frames that were not what was waited for, oldest first.
+    /// Frames that arrived while waiting for others, oldest first.
     heard: VecDeque<Vec<u8>>,
 }
 
-/// When a write is sent again.
+/// When a write is resent.
 const RESEND: Duration = Duration::from_secs(5);
 
 /// How often it is sent before it counts as lost.
 const RESENDS_MAX: u32 = 12;
 
 impl Initiator {
-    /// On an interface in `space`.
+    /// An initiator on an interface in `space`.
     pub fn new(space: &Space, name: &'static str, target: Mac) -> Self {
         let (socket, mac) = space.run(move || {
             let facts = Facts::read(name).unwrap();
@@ -73,13 +73,12 @@ impl Initiator {
         self.mac
     }
 
-    /// Tags from here on: several initiators on one interface hear each other's
-    /// answers.
+    /// Starts tags here: several initiators on one interface receive each other's replies.
     pub fn set_next_tag(&mut self, tag: u32) {
         self.next_tag = tag;
     }
 
-    /// Sends a request; its tag.
+    /// Sends a request. Returns its tag.
     pub fn send(&mut self, at: Address, command: Command, body: Body<'_>, data: &[u8]) -> u32 {
         self.next_tag += 1;
         let ether = Ether { dst: self.target, src: self.mac, tags: self.tags };
@@ -91,12 +90,12 @@ impl Initiator {
         if !data.is_empty() {
             frame[payload..payload + data.len()].copy_from_slice(data);
         }
-        // While the link is down it cannot be sent: as good as lost.
+        // A request that cannot be sent while the link is down counts as lost.
         let _ = self.socket.send(&frame[..len]);
         self.next_tag
     }
 
-    /// Sends an ATA command; its tag.
+    /// Sends an ATA command. Returns its tag.
     pub fn send_ata(&mut self, at: Address, command: ata::Command, lba: u64, count: u8, data: &[u8]) -> u32 {
         let registers = ata::Request::registers_of(lba);
         let ata = ata::Request { flags: 0x40, feature: 0, count, command, registers };
@@ -113,7 +112,7 @@ impl Initiator {
         self.send_ata(at, ata::Command::WriteSectorsExt, lba, (data.len() / 512) as u8, data)
     }
 
-    /// The answer to an ATA command, if it comes in time.
+    /// The reply to an ATA command, if it arrives in time.
     pub fn answer_within(&mut self, tag: u32, limit: Duration) -> Option<Answer> {
         let frame = self.wait(limit, |response| response.header.tag == tag)?;
         let response = Response::parse(&frame).unwrap();
@@ -126,7 +125,7 @@ impl Initiator {
         self.answer_within(tag, PATIENCE).expect("an answer")
     }
 
-    /// The next answer to one of these ATA commands. All else is forgotten.
+    /// The next reply to one of these ATA commands. Drops everything else.
     pub fn next_answer(&mut self, limit: Duration, wanted: impl Fn(u32) -> bool) -> Option<(u32, Answer)> {
         let frame = self.wait(limit, |response| wanted(response.header.tag))?;
         self.heard.clear();
@@ -137,7 +136,7 @@ impl Initiator {
         Some((response.header.tag, answer))
     }
 
-    /// Reads, and demands success.
+    /// Reads; must succeed.
     pub fn read(&mut self, at: Address, lba: u64, count: u8) -> Vec<u8> {
         let tag = self.send_read(at, lba, count);
         let answer = self.answer(tag);
@@ -145,8 +144,8 @@ impl Initiator {
         answer.data
     }
 
-    /// Writes, and demands success. Sends it again, as every initiator does: a
-    /// write for another worker's export is dropped if it may have waited.
+    /// Writes; must succeed. Resends, as every initiator does: a write for another worker's
+    /// export is dropped if it may have waited.
     pub fn write(&mut self, at: Address, lba: u64, data: &[u8]) {
         let try_once = |_| {
             let tag = self.send_write(at, lba, data);
@@ -156,7 +155,7 @@ impl Initiator {
         assert_eq!((answer.status, answer.error), (0x40, 0), "writing {lba}");
     }
 
-    /// Asks for everything to be made stable; the tag.
+    /// Sends a flush. Returns its tag.
     pub fn send_flush(&mut self, at: Address) -> u32 {
         self.send_ata(at, ata::Command::FlushCacheExt, 0, 0, &[])
     }
@@ -166,7 +165,7 @@ impl Initiator {
         Identity::parse(&self.answer(tag).data).unwrap()
     }
 
-    /// Who answers a query at an address, and what it tells.
+    /// The target that answers a query at an address, and its advertisement.
     pub fn query(&mut self, at: Address, limit: Duration) -> Option<(Mac, Advert)> {
         let tag = self.send(at, Command::Query, Body::Query(query::Request::Read), &[]);
         let frame = self.wait(limit, |response| response.header.tag == tag)?;
@@ -174,7 +173,7 @@ impl Initiator {
         Some((response.header.ether.src, response.query().unwrap().advert))
     }
 
-    /// Asks every export on the segment who it is; the tag.
+    /// Queries all exports on the segment. Returns the tag.
     pub fn send_query_to_all(&mut self) -> u32 {
         let target = std::mem::replace(&mut self.target, Mac::BROADCAST);
         let everybody = Address { shelf: SHELF_ANY, slot: SLOT_ANY };
@@ -183,8 +182,8 @@ impl Initiator {
         tag
     }
 
-    /// How many answers with a tag come: waits for as many as are wanted, and a
-    /// moment more for one too many.
+    /// The number of replies with this tag: waits for `wanted` of them, and a moment longer
+    /// for an extra one.
     pub fn count(&mut self, tag: u32, wanted: usize) -> usize {
         let mut came = 0;
         let mut limit = PATIENCE;
@@ -197,13 +196,13 @@ impl Initiator {
         came
     }
 
-    /// How many responses of any kind come within a time.
+    /// The number of responses of any kind within a time.
     pub fn frames(&mut self, limit: Duration) -> usize {
         let _ = self.wait(limit, |_| false);
         self.heard.len()
     }
 
-    /// Asks again and again, as initiators do, until somebody answers.
+    /// Repeats a query, as initiators do, until it is answered.
     pub fn until_served(&mut self, at: Address) {
         let end = Instant::now() + PATIENCE;
         while self.query(at, Duration::from_millis(50)).is_none() {
@@ -216,7 +215,7 @@ impl Initiator {
         assert_eq!(self.query(at, Duration::from_millis(100)), None, "{at} should not be answered");
     }
 
-    /// The next announcement, if one comes in time.
+    /// The next announcement, if one arrives in time.
     pub fn announcement(&mut self, limit: Duration) -> Option<Announcement> {
         let told = |response: &Response<'_>| response.header.tag == 0 && response.query().is_some();
         let frame = self.wait(limit, told)?;
@@ -226,13 +225,13 @@ impl Initiator {
         Some(Announcement { address: Address { shelf, slot }, from: ether.src, to: ether.dst, advert })
     }
 
-    /// Forgets all that has come so far.
+    /// Drops everything received so far.
     pub fn clear(&mut self) {
         let _ = self.wait(Duration::ZERO, |_| false);
         self.heard.clear();
     }
 
-    /// The first response that is wanted, of those heard and those to come.
+    /// The first matching response, of those received and those to come.
     pub fn wait(&mut self, limit: Duration, wanted: impl Fn(&Response<'_>) -> bool) -> Option<Vec<u8>> {
         let is_wanted = |frame: &Vec<u8>| Response::parse(frame).is_ok_and(|response| wanted(&response));
         if let Some(at) = self.heard.iter().position(is_wanted) {
@@ -251,7 +250,7 @@ impl Initiator {
                     self.heard.push_back(frame);
                 }
                 Ok(None) => return None,
-                // Told once when the interface goes down.
+                // Reported once when the interface goes down.
                 Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}
                 Err(e) => panic!("{e}"),
             }
@@ -259,7 +258,7 @@ impl Initiator {
     }
 }
 
-/// An address in short.
+/// Shorthand for an address.
 pub fn at(shelf: u16, slot: u8) -> Address {
     Address { shelf, slot }
 }

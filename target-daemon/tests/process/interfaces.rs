@@ -35,7 +35,7 @@ fn each_interface_serves_every_export_and_answers_for_itself() {
         assert_eq!(host.read(at(3, 0), 2_097_151, 1), [0; 512]);
     }
     let [one, two] = &mut hosts;
-    // What one wrote, the other reads: and each hears only its own answers.
+    // One reads what the other wrote, and each receives only its own replies.
     for (round, lba) in (1..=20).zip(0..) {
         one.write(at(0, 1), lba, &pattern(lba, round));
         assert_eq!(two.read(at(0, 1), lba, 1), pattern(lba, round));
@@ -51,7 +51,7 @@ fn each_interface_serves_every_export_and_answers_for_itself() {
         assert_eq!(one.answer(tag).from, one.target);
     }
     assert_eq!(two.frames(Duration::from_millis(50)), 0, "answers belong to the interface of the request");
-    // A question to everybody is answered for each export.
+    // A broadcast query is answered for each export.
     let tag = two.send_query_to_all();
     assert_eq!(two.count(tag, 4), 4);
     daemon.stop().report().assert_sound();
@@ -88,7 +88,7 @@ fn an_alternative_name_is_as_good_as_the_name() {
         let line = daemon.wait_for("ready:");
         assert!(line.ends_with(&format!("1 export on {OURS}")), "{name}: {line}");
         assert_eq!(Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).read(at(0, 1), 1, 1), sector(1));
-        // It is not taken for one that came later.
+        // It is not mistaken for a late interface.
         pair.ours.sh("ip link add xbp9 type veth peer name xbp8 && ip link del xbp9");
         std::thread::sleep(Duration::from_secs(3));
         let ended = daemon.stop();
@@ -99,7 +99,7 @@ fn an_alternative_name_is_as_good_as_the_name() {
     assert!(text.contains(&format!("{OURS}: driver veth")), "{text}");
 }
 
-/// The kernel takes no XDP program below another.
+/// The kernel refuses an XDP program on an interface below another one that has one.
 #[test]
 fn interfaces_that_lie_on_each_other_are_served_in_any_order() {
     if !may_run("interfaces_that_lie_on_each_other_are_served_in_any_order") {
@@ -116,7 +116,7 @@ fn interfaces_that_lie_on_each_other_are_served_in_any_order() {
         assert_eq!(host.read(at(0, 1), 1, 1), sector(1), "{interfaces}");
         daemon.stop();
     }
-    // Where another process serves the upper one, both are named.
+    // If another process serves the upper one, both are named.
     let _daemon = Daemon::serve(&pair.ours, &format!("0.1={image},ro -i xbp2"));
     let refused =
         Daemon::spawn(&pair.ours, xblade(&format!("serve --no-probe 0.2={image},ro -i {OURS}"))).ended();

@@ -3,11 +3,11 @@
 /// A kind of store.
 #[derive(Debug)]
 pub struct Kind {
-    /// Its word on the command line, after `store=`.
+    /// Its value of `store=`.
     pub word: &'static str,
-    /// A medium that stalls delays nobody else's export.
+    /// A stalled medium delays no other export.
     pub isolates: bool,
-    /// Wants files that the kernel caches.
+    /// Needs files that the kernel caches.
     pub mapped: bool,
 }
 
@@ -15,7 +15,7 @@ pub const FILE: Kind = Kind { word: "file", isolates: true, mapped: false };
 pub const MMAP: Kind = Kind { word: "mmap", isolates: false, mapped: true };
 pub const DIRECT: Kind = Kind { word: "direct", isolates: true, mapped: false };
 
-/// Makes tests of functions that take a kind, one for each kind.
+/// Turns functions that take a kind into tests, one for each kind.
 macro_rules! every_kind {
     ($($test:ident),* $(,)?) => {
         mod file { $(#[test] fn $test() { super::$test(&crate::kinds::FILE) })* }

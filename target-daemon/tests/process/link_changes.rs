@@ -105,9 +105,9 @@ fn another_mtu_is_announced_and_used() {
     }
 }
 
-/// A host goes on with the count that it learned: from vblade, which advertises 17
-/// at MTU 9000, or before the MTU was lowered. An error would be final for it; while
-/// there is silence, it resends, and the operator can raise the MTU again.
+/// A host keeps the sector count that it learned: from vblade, which advertises 17 at MTU
+/// 9000, or before the MTU was lowered. An error would be final for it. While there is no
+/// reply it resends, and the operator can raise the MTU again.
 #[test]
 fn reads_that_do_not_fit_any_more_wait_for_the_mtu() {
     if !may_run("reads_that_do_not_fit_any_more_wait_for_the_mtu") {
@@ -183,7 +183,7 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
     pair.ours.sh(&format!("ip link del {OURS}"));
     daemon.wait_for(&format!("{OURS} is gone"));
     assert_eq!(host.read(at(0, 1), 2, 1), sector(2));
-    // One of that name is not the one that was served, and it says so.
+    // A new interface with that name is not the one that was served, and xblade logs that.
     let mark = daemon.mark();
     join((&pair.ours, OURS), (&pair.peer, PEER), "");
     let line = daemon.wait_for_after(mark, &format!("{OURS} is back"));
@@ -191,7 +191,7 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
     Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).assert_silence(at(0, 1));
     assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
     assert!(daemon.lives());
-    // A worker whose lane has died sleeps as before.
+    // A worker whose lane is gone still sleeps.
     let before = cpu_ticks(daemon.pid());
     std::thread::sleep(Duration::from_millis(500));
     let used = cpu_ticks(daemon.pid()) - before;
@@ -199,8 +199,8 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
     daemon.stop();
 }
 
-/// An interface is known by its index: under a new name it is still served, and
-/// still followed.
+/// An interface is identified by its index: under a new name it is still served and
+/// followed.
 #[test]
 fn a_renamed_interface_is_served_and_followed() {
     if !may_run("a_renamed_interface_is_served_and_followed") {
@@ -220,7 +220,7 @@ fn a_renamed_interface_is_served_and_followed() {
     daemon.stop();
 }
 
-/// It comes back with its index, and without what the kernel had tied to it.
+/// It comes back with its index, but without what the kernel had attached to it.
 #[test]
 fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
     if !may_run("an_interface_that_was_in_another_namespace_is_not_taken_for_served") {
@@ -231,7 +231,7 @@ fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
     let image = dir.image("a", 8);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} -i xbp2"));
     let index = pair.ours.facts(OURS).index;
-    // Both ways before the daemon looks, and then with time for a look in between.
+    // Away and back before the daemon looks, and then with time for a look in between.
     for stopped in [true, false] {
         let mark = daemon.mark();
         if stopped {
@@ -254,8 +254,8 @@ fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
 }
 
 #[test]
-fn an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart() {
-    if !may_run("an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart") {
+fn an_interface_that_comes_later_is_logged_once_and_served_after_a_restart() {
+    if !may_run("an_interface_that_comes_later_is_logged_once_and_served_after_a_restart") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -266,7 +266,7 @@ fn an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart() {
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let line = daemon.wait_for("xbp2 fits xbp[0-9], but came after the start");
     assert!(line.contains("WARN") && line.contains("systemctl restart xblade"), "{line}");
-    // What happens to it later is its own business.
+    // Later changes of the late interface are ignored.
     pair.ours.sh("ip link set xbp2 mtu 2000");
     pair.ours.sh(&format!("ip link set {OURS} mtu 2000"));
     daemon.wait_for(&format!("{OURS}: MTU 2000"));
@@ -274,7 +274,7 @@ fn an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart() {
     late.assert_silence(at(0, 1));
     Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).until_served(at(0, 1));
     let mark = daemon.mark();
-    // One that would keep a restart from serving anything.
+    // One that would make a restart fail.
     pair.ours.sh("ip link add xbp5 mtu 200 type veth peer name xbq5");
     let line = daemon.wait_for_after(mark, "xbp5 fits xbp[0-9]");
     assert!(line.contains("a restart would be refused: xbp5: "), "{line}");
@@ -283,16 +283,16 @@ fn an_interface_that_comes_later_is_told_of_once_and_served_after_a_restart() {
     daemon.wait_for_after(mark, "xbp5, which was not served, is gone");
     let text = daemon.stop().text;
     assert_eq!(text.matches("xbp2 fits").count(), 1, "{text}");
-    assert!(!text.contains("xbq"), "nobody wants these: {text}");
+    assert!(!text.contains("xbq"), "these are not wanted: {text}");
     let daemon = Daemon::serve(&pair.ours, &arguments);
     late.until_served(at(0, 1));
     daemon.stop();
 }
 
-/// An interface is known by its index, and what is to be served by its name.
+/// An interface is identified by its index, the configuration by name.
 #[test]
-fn another_interface_under_the_name_of_a_renamed_one_is_told_of() {
-    if !may_run("another_interface_under_the_name_of_a_renamed_one_is_told_of") {
+fn another_interface_under_the_name_of_a_renamed_one_is_logged() {
+    if !may_run("another_interface_under_the_name_of_a_renamed_one_is_logged") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -321,7 +321,7 @@ fn the_only_interface_may_go_and_the_process_lives() {
     daemon.stop();
 }
 
-/// Clock ticks that a process has used.
+/// CPU time of a process in clock ticks.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();

@@ -1,4 +1,4 @@
-//! Requests on end, each of whose answers is checked.
+//! Continuous requests with checked replies.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,24 +9,24 @@ use crate::image::patterns;
 use crate::initiator::Initiator;
 use crate::space::PATIENCE;
 
-/// Sectors of a request.
+/// Sectors per request.
 const SECTORS: u64 = 2;
 
-/// What an export did in some time.
+/// The performance of an export over some time.
 #[derive(Debug)]
 pub struct Measure {
-    /// Answers a second.
+    /// Replies per second.
     pub rate: f64,
-    /// Of what was answered in that time; `None` if nothing was.
+    /// The 99th percentile of the latency; `None` without replies.
     pub p99: Option<Duration>,
 }
 
-/// A host that keeps so many requests under way: each place of its window
-/// writes its own sectors, reads them back, and so on.
+/// A host that keeps a window of requests in flight. Each place of its window writes its
+/// own sectors, reads them back, and so on.
 pub struct Load {
     host: Initiator,
     at: Address,
-    /// What was last written in each place.
+    /// The last version written in each place.
     versions: Vec<u64>,
     flight: HashMap<u32, Flight>,
 }
@@ -39,14 +39,14 @@ struct Flight {
 
 impl Load {
     pub fn new(mut host: Initiator, at: Address, window: usize) -> Self {
-        // Other hosts of the test hear the same answers.
+        // Other hosts of the test receive the same replies.
         host.set_next_tag(0x0100_0000 * (1 + u32::from(at.slot)));
         let mut load = Self { host, at, versions: vec![0; window], flight: HashMap::new() };
         (0..window).for_each(|place| load.write(place));
         load
     }
 
-    /// Goes on for so long.
+    /// Continues for this time.
     pub fn run(&mut self, time: Duration) -> Measure {
         let start = Instant::now();
         let mut latencies = Vec::new();
@@ -60,14 +60,14 @@ impl Load {
         Measure { rate: latencies.len() as f64 / start.elapsed().as_secs_f64(), p99 }
     }
 
-    /// Waits for the end of what is under way.
+    /// Waits until all requests in flight have ended.
     pub fn finish(mut self) {
         while !self.flight.is_empty() {
             assert!(self.step(PATIENCE).is_some(), "{} requests were never answered", self.flight.len());
         }
     }
 
-    /// The next answer, checked, and how long it took.
+    /// The next reply, checked, and its latency.
     fn step(&mut self, limit: Duration) -> Option<(Flight, Duration)> {
         let flight = &self.flight;
         let (tag, answer) = self.host.next_answer(limit, |tag| flight.contains_key(&tag))?;

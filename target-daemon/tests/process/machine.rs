@@ -1,4 +1,4 @@
-//! Conditions of the machine that have to change first.
+//! Conditions of the machine that must change first.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
@@ -11,11 +11,11 @@ use crate::daemon::{Daemon, xblade, xblade_after};
 use crate::image::Dir;
 use crate::space::{OURS, Pair, may_run};
 
-/// A copy of the program where anybody can run it.
+/// A copy of the program that every user can run.
 pub fn public_copy(dir: &Dir) -> Command {
     let copy = dir.path().join("xblade");
-    // Not by ourselves: a process that another test is just starting would have
-    // the copy open for writing, and such a file cannot be run.
+    // Not copied by this process: a child that another test is just starting would hold the
+    // copy open for writing, and such a file cannot be executed.
     let cp = Command::new("cp").arg(env!("CARGO_BIN_EXE_xblade")).arg(&copy).status().unwrap();
     assert!(cp.success());
     for path in [dir.path(), &copy] {
@@ -94,7 +94,7 @@ fn a_file_that_cannot_be_written_is_served_only_read_only() {
     daemon.stop();
 }
 
-/// What an export takes at most is not there under the soft limit.
+/// The soft limit is lower than what the exports need.
 #[test]
 fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
     if !may_run("the_soft_limit_of_open_files_is_raised_before_stores_are_opened") {
@@ -107,7 +107,8 @@ fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
     daemon.wait_for("ready: 40 exports");
     let ended = daemon.stop();
     assert!(!ended.text.contains("is served through"), "{}", ended.text);
-    // The hard limit is named with the remedy, and nothing is served in another way.
+    // The message names the hard limit and the remedy, and nothing is served in another
+    // way.
     for limit in 100..124 {
         let command =
             xblade_after(&format!("ulimit -n {limit}"), &format!("{serve} --state {}", dir.path().display()));

@@ -1,4 +1,4 @@
-//! What the service manager is told, by a socket as it gives one.
+//! Messages to the service manager, received on a socket like its own.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -12,13 +12,13 @@ use crate::image::{Dir, pattern, patterns};
 use crate::initiator::{Initiator, at};
 use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
 
-/// The watchdog's time: a few rounds of the control thread.
+/// The watchdog timeout: a few passes of the control thread.
 const WATCHDOG: Duration = Duration::from_secs(4);
 
-/// The end of a service manager that listens.
+/// The socket of a service manager.
 struct Manager {
     socket: UnixDatagram,
-    /// Its name, if it has a path.
+    /// Its name, or its path.
     name: String,
 }
 
@@ -33,14 +33,14 @@ impl Manager {
         Self::bind(&SocketAddr::from_pathname(&path).unwrap(), path.display().to_string())
     }
 
-    /// The command with what a service manager adds to its environment.
+    /// Starts the command with the environment that a service manager adds.
     fn start(&self, mut command: Command, pair: &Pair) -> Daemon {
         command.env("NOTIFY_SOCKET", &self.name);
         command.env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
         Daemon::spawn(&pair.ours, command)
     }
 
-    /// The next message, if one comes in time.
+    /// The next message, if one arrives in time.
     fn hear(&self, limit: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).unwrap();
         let mut bytes = [0; 1024];
@@ -48,7 +48,7 @@ impl Manager {
         Some(String::from_utf8(bytes[..len].to_vec()).unwrap())
     }
 
-    /// Waits for a message that begins so; none of the others may begin as `never`.
+    /// Waits for a message with this prefix; no other message may start with `never`.
     fn until(&self, wanted: &str, never: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -78,7 +78,7 @@ fn it_is_ready_when_it_answers_and_has_announced() {
         let daemon = manager.start(null(), &pair);
         let ready = manager.until("READY=1", "WATCHDOG");
         assert_eq!(ready, format!("READY=1\nSTATUS=1 export on {OURS}"));
-        // What has been sent is here already: nothing else is waited for.
+        // What was sent has already arrived, so nothing more is waited for.
         assert!(host.announcement(Duration::from_millis(1)).is_some(), "round {round}: ready, not announced");
         assert!(host.query(at(0, 1), PATIENCE).is_some());
         daemon.signal(libc::SIGTERM);
@@ -88,8 +88,7 @@ fn it_is_ready_when_it_answers_and_has_announced() {
     }
 }
 
-/// The first request that comes makes the only worker wait, before it has got round
-/// to the announcement.
+/// The first request blocks the only worker before it has made the announcement.
 #[test]
 fn it_is_not_ready_before_the_announcement_went_out() {
     if !may_run("it_is_not_ready_before_the_announcement_went_out") {
@@ -104,13 +103,13 @@ fn it_is_not_ready_before_the_announcement_went_out() {
         let export = format!("0.1={},store=mmap", fuse.path().display());
         let command = xblade(&format!("serve --no-probe {export} -i {OURS} --cores 0"));
         let daemon = manager.start(command, &pair);
-        // Gone first: what it holds keeps the daemon from ending.
+        // Dropped first: while it holds requests, the daemon cannot exit.
         let fuse = fuse;
-        // Its store is open, and nothing attached yet: a request that waits in the
-        // ring when the worker starts holds it before it can announce anything.
+        // Its store is open and nothing is attached yet. A request that waits in the ring
+        // when the worker starts blocks it before it can announce anything.
         daemon.wait_for(" sectors (");
         fuse.set(On::Read, Verdict::Hold);
-        // Without a pause: a request has to be there when the worker first looks.
+        // Without a pause: a request must be there when the worker first looks.
         let end = Instant::now() + PATIENCE;
         while fuse.held() == 0 {
             assert!(Instant::now() < end, "the worker does not wait");
@@ -130,10 +129,11 @@ fn it_is_not_ready_before_the_announcement_went_out() {
     assert!(waited, "the announcement was faster ten times");
 }
 
-/// It serves when the link is there; who looks is not to think that hosts see it now.
+/// It serves once the link is up; until then the status must not suggest that hosts can see
+/// it.
 #[test]
-fn a_link_that_is_down_is_told_of() {
-    if !may_run("a_link_that_is_down_is_told_of") {
+fn a_link_that_is_down_is_reported() {
+    if !may_run("a_link_that_is_down_is_reported") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -165,11 +165,11 @@ fn a_daemon_that_does_not_start_is_not_ready() {
     assert_eq!(manager.hear(Duration::ZERO), None);
 }
 
-/// As systemd demands it of Type=notify-reload: by SIGHUP, and with an end to it whether
-/// the file was taken or not.
+/// As systemd requires for Type=notify-reload: by SIGHUP, and with an end even if the file
+/// is refused.
 #[test]
-fn a_reload_is_told_with_its_beginning_and_end() {
-    if !may_run("a_reload_is_told_with_its_beginning_and_end") {
+fn a_reload_is_reported_with_its_beginning_and_end() {
+    if !may_run("a_reload_is_reported_with_its_beginning_and_end") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -203,7 +203,7 @@ fn the_watchdog_is_fed_while_it_serves_and_while_it_is_idle() {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!("xblade-test-{}-{number}", std::process::id());
-    // An abstract name is one of a network namespace: that of the daemon.
+    // Abstract names belong to a network namespace: that of the daemon.
     let pair = Pair::new();
     let bound = name.clone();
     let manager = pair
@@ -218,8 +218,8 @@ fn the_watchdog_is_fed_while_it_serves_and_while_it_is_idle() {
     daemon.stop();
 }
 
-/// A mapped store makes its worker wait; the other worker and the control thread
-/// go on, and nevertheless nothing feeds the watchdog.
+/// A mapped store blocks its worker. The other worker and the control thread go on, but no
+/// watchdog ping is sent.
 #[test]
 fn a_stuck_worker_starves_the_watchdog() {
     if !may_run("a_stuck_worker_starves_the_watchdog") {
@@ -232,7 +232,7 @@ fn a_stuck_worker_starves_the_watchdog() {
     let exports = format!("0.1={},store=mmap 0.2=x,store=null,length=8", fuse.path().display());
     let command = xblade(&format!("serve --no-probe {exports} -i {OURS} --cores {cores}"));
     let daemon = manager.start(command, &pair);
-    // Gone first: what it holds keeps the daemon from ending.
+    // Dropped first: while it holds requests, the daemon cannot exit.
     let fuse = fuse;
     manager.until("READY=1", "WATCHDOG");
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
@@ -241,7 +241,7 @@ fn a_stuck_worker_starves_the_watchdog() {
     fuse.set(On::Write, Verdict::Hold);
     let tag = host.send_write(at(0, 1), 0, &pattern(0, 1));
     fuse.until_held(1);
-    // One more may be for a turn before that.
+    // One more may be for an earlier turn.
     let first = manager.hear(WATCHDOG / 2);
     assert_eq!(manager.hear(WATCHDOG), None, "fed while a worker was stuck, after {first:?}");
     fuse.release();
@@ -250,11 +250,11 @@ fn a_stuck_worker_starves_the_watchdog() {
     daemon.stop();
 }
 
-/// Rights to serve an interface anew are given up, so the service manager has to
-/// start the process again.
+/// The privileges to serve the new interface were dropped, so the service manager must
+/// restart the process.
 #[test]
-fn an_interface_that_is_back_ends_the_service_to_be_started_anew() {
-    if !may_run("an_interface_that_is_back_ends_the_service_to_be_started_anew") {
+fn an_interface_that_is_back_ends_the_service_to_be_restarted() {
+    if !may_run("an_interface_that_is_back_ends_the_service_to_be_restarted") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -278,7 +278,7 @@ fn an_interface_that_is_back_ends_the_service_to_be_started_anew() {
     daemon.stop();
 }
 
-/// A restart disturbs all hosts, and nobody may need it.
+/// A restart disturbs all hosts, and possibly no host needs the interface.
 #[test]
 fn an_interface_that_comes_later_is_shown_and_ends_nothing() {
     if !may_run("an_interface_that_comes_later_is_shown_and_ends_nothing") {

@@ -1,4 +1,4 @@
-//! An interface that somebody else's program is on.
+//! An interface with a foreign XDP program.
 
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
         assert_refused(mode, &second, 3, &parts);
         assert_eq!(host.read(at(0, 1), 3, 1), sector(3));
     }
-    // Who looks what is in the way is told that nothing is.
+    // `check` reports that nothing is in the way.
     let command = xblade(&format!("check --interface {OURS}"));
     let looked = pair.ours.run(move || {
         let mut command = command;
@@ -53,7 +53,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     first.stop().report().assert_sound();
 }
 
-/// The command that the second is told adds its export to the first, as it stands.
+/// The command in the message works verbatim: it adds the export to the first instance.
 #[test]
 fn a_second_instance_is_told_how_to_ask_the_first() {
     if !may_run("a_second_instance_is_told_how_to_ask_the_first") {
@@ -79,8 +79,8 @@ fn a_second_instance_is_told_how_to_ask_the_first() {
     }
 }
 
-/// As a vblade that was forgotten has it: silent while xblade serves, and answering
-/// again when it ends.
+/// Like a forgotten vblade: silent while xblade serves, and answering again when xblade
+/// exits.
 #[test]
 fn who_listens_for_aoe_on_the_same_interface_is_named() {
     if !may_run("who_listens_for_aoe_on_the_same_interface_is_named") {
@@ -115,7 +115,7 @@ fn a_foreign_program_is_named_and_left_in_place() {
         let remedy = format!("`ip link set dev {OURS} {off}`");
         assert_refused(off, &refused, 3, &["already runs the XDP program `xbp_foreign`", &remedy]);
         assert_eq!(pair.ours.facts(OURS).attached, before.1);
-        // The remedy works as it stands.
+        // The remedy works verbatim.
         pair.ours.sh(remedy.trim_matches('`'));
         Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
     }
@@ -128,14 +128,14 @@ fn a_foreign_program_is_named_and_left_in_place() {
 }
 
 #[test]
-fn a_queue_that_somebody_else_holds_is_waited_for_and_then_named() {
-    if !may_run("a_queue_that_somebody_else_holds_is_waited_for_and_then_named") {
+fn a_queue_held_by_another_process_is_waited_for_and_then_named() {
+    if !may_run("a_queue_held_by_another_process_is_waited_for_and_then_named") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let serve = format!("serve --no-probe 0.1={image} -i {OURS}");
-    // As after a crash, when the kernel still tears down what was there.
+    // As after a crash, while the kernel still tears down the old socket.
     let holder = hold(&pair.ours);
     let daemon = Daemon::spawn(&pair.ours, xblade(&serve));
     daemon.wait_for("XDP in native mode");
@@ -144,7 +144,7 @@ fn a_queue_that_somebody_else_holds_is_waited_for_and_then_named() {
     daemon.wait_for("ready:");
     assert_eq!(Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS)).read(at(0, 1), 1, 1), sector(1));
     daemon.stop();
-    // As beside another program that uses AF_XDP.
+    // As with another program that uses AF_XDP.
     let _holder = hold(&pair.ours);
     let refused = Daemon::spawn(&pair.ours, xblade(&serve)).ended();
     let line = format!("cannot bind an AF_XDP socket to {OURS} queue 0");
@@ -152,8 +152,8 @@ fn a_queue_that_somebody_else_holds_is_waited_for_and_then_named() {
     pair.ours.until_detached(OURS);
 }
 
-/// A process of its own that holds the queue: a socket of this one would leak
-/// into whatever other tests start.
+/// Holds the queue in a separate process: a socket of this process would leak into the
+/// children of other tests.
 fn hold(space: &Space) -> Daemon {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "occupied::hold_a_queue", "--nocapture"]).env(HOLD, "1");
@@ -164,7 +164,7 @@ fn hold(space: &Space) -> Daemon {
 
 const HOLD: &str = "XBLADE_TESTS_HOLD_A_QUEUE";
 
-/// The other process of the test above; no test by itself.
+/// The other process of the test above; not a test by itself.
 #[test]
 fn hold_a_queue() {
     if std::env::var_os(HOLD).is_none() {
@@ -192,7 +192,7 @@ fn hold_a_queue() {
 
 type Attached = Vec<(xblade::link::XdpMode, u32)>;
 
-/// Puts a program on our interface, by a link or for good.
+/// Attaches a program to our interface, with a link or permanently.
 fn put_program(space: &Space, flags: u32, by_link: bool) -> (Option<OwnedFd>, Attached) {
     let index = space.facts(OURS).index;
     let link = space.run(move || {

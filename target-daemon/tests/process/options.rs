@@ -1,4 +1,4 @@
-//! Options: each is accepted, does what it says, and the data stays right.
+//! Options: each is accepted and takes effect, and the data stays correct.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::image::{Dir, patterns};
 use crate::initiator::{Initiator, at};
 use crate::space::{OURS, PEER, Pair, may_run, skipped};
 
-/// Options, MTU, and what is said of them.
+/// Options, MTU, and the expected log messages.
 const ROWS: &[(&str, u32, &[&str])] = &[
     ("--xdp-mode auto", 1500, &["driver veth", "XDP in native mode", "copy-mode rings", "2 sectors a frame"]),
     ("--xdp-mode native", 9000, &["XDP in native mode", "16 sectors a frame"]),
@@ -51,7 +51,7 @@ fn every_option_is_taken_and_the_data_is_right() {
     }
 }
 
-/// Rounds of eight writes at once, read back one round later.
+/// Rounds of eight concurrent writes, read back one round later.
 fn exercise(pair: &Pair, mtu: u32, rounds: u64) {
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let sectors = if mtu == 9000 { 16 } else { 2 };
@@ -95,7 +95,7 @@ fn workers_are_pinned_to_the_cores_that_were_named() {
     }
 }
 
-/// The cores that each worker may run on, in order.
+/// The cores that each worker may use, in order.
 fn allowed_cores(pid: u32) -> Vec<String> {
     let mut workers: Vec<(String, String)> = fs::read_dir(format!("/proc/{pid}/task"))
         .unwrap()
@@ -146,7 +146,7 @@ fn huge_pages_are_used_or_asked_for() {
     }
 }
 
-/// Huge pages of the machine, put back as they were.
+/// Huge pages of the machine, restored on drop.
 struct Reservation(u64);
 
 const RESERVED: &str = "/proc/sys/vm/nr_hugepages";
@@ -154,7 +154,7 @@ const RESERVED: &str = "/proc/sys/vm/nr_hugepages";
 impl Reservation {
     fn of(pages: u64) -> Self {
         let before = Self(read_reserved());
-        // Where it may not be written, there are as many as there are.
+        // If it is not writable, the existing pages have to do.
         let _ = fs::write(RESERVED, (before.0 + pages).to_string());
         before
     }

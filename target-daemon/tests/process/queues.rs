@@ -13,9 +13,9 @@ use crate::space::{OURS, PEER, Pair, may_run, skipped};
 const ROUNDS: u64 = 300;
 const EXPORTS: u8 = 3;
 
-/// Frames from CPU 0 go out by queue 0, those from CPU 1 by queue 1; a veth
-/// receives on the queue that its peer sent on. `/sys` shows the interfaces of
-/// the namespace that mounted it, so it is mounted anew.
+/// Frames from CPU 0 leave by queue 0, those from CPU 1 by queue 1; a veth receives on the
+/// queue on which its peer sent. `/sys` shows the interfaces of the namespace that mounted
+/// it, so it is mounted again.
 const STEER: &str = "unshare -m sh -ec 'mount -t sysfs xbp /sys; cd /sys/class/net/xbp1/queues;
     echo 1 > tx-0/xps_cpus; echo 2 > tx-1/xps_cpus'";
 
@@ -23,24 +23,24 @@ struct Row {
     queues: usize,
     mtu: u32,
     options: &'static str,
-    /// Lanes that receive anything.
+    /// The number of lanes that receive frames.
     busy: usize,
-    /// Workers that hand anything over.
+    /// The number of workers that hand frames over.
     handing: usize,
 }
 
 const ROWS: [Row; 9] = [
-    // What comes in on the first queue goes straight to the owner.
+    // Frames of the first queue go straight to the owner.
     Row { queues: 2, mtu: 1500, options: "--xdp-mode native", busy: 3, handing: 1 },
     Row { queues: 2, mtu: 9000, options: "--xdp-mode native", busy: 3, handing: 1 },
     Row { queues: 2, mtu: 9000, options: "--xdp-mode native --spread all", busy: 4, handing: 0 },
     Row { queues: 2, mtu: 1500, options: "--xdp-mode native --spread off", busy: 2, handing: 2 },
-    // There a veth forgets the queue: all of it is 0.
+    // In generic mode a veth loses the queue: it is always 0.
     Row { queues: 2, mtu: 9000, options: "--xdp-mode generic --idle spin", busy: 2, handing: 0 },
     Row { queues: 2, mtu: 9000, options: "--xdp-mode generic --spread off", busy: 1, handing: 1 },
     // One worker for both queues.
     Row { queues: 2, mtu: 1500, options: "--cores 0", busy: 2, handing: 0 },
-    // A worker without a queue has exports all the same.
+    // A worker without a queue still owns exports.
     Row { queues: 1, mtu: 9000, options: "--cores 0,1", busy: 2, handing: 0 },
     Row { queues: 1, mtu: 1500, options: "--cores 0,1 --spread off", busy: 1, handing: 1 },
 ];
@@ -84,7 +84,7 @@ fn requests_on_the_wrong_queue_reach_their_export() {
         let received = report.each("lane", "received");
         assert_eq!(received.len(), busy, "{options}: {report:?}");
         assert!(received.iter().all(|frames| *frames > ROUNDS), "{options}: {received:?}");
-        // One worker announces the exports of all.
+        // One worker announces all exports.
         let announced = u64::from(EXPORTS);
         let handed = report.each("worker", "handed_over").into_iter().filter(|frames| *frames > announced);
         assert_eq!(handed.count(), handing, "{options}: {report:?}");
@@ -113,7 +113,7 @@ fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
         })
         .collect();
     times.sort();
-    // Without a wake-up each would wait for the end of a sleep of 100 ms.
+    // Without a wake-up, each would wait for the end of a sleep of 100 ms.
     assert!(times[10] < Duration::from_millis(20), "{times:?}");
     let report = daemon.stop().report();
     assert_eq!(report.sum("handed_over"), 22, "{report:?}");
@@ -157,13 +157,12 @@ fn may_run_on_two(test: &str) -> bool {
     may_run(test) && (thread::available_parallelism().unwrap().get() >= 2 || skipped(test, "needs two CPUs"))
 }
 
-/// Where the load of a CPU goes in each round.
+/// Where a CPU's load writes in each round.
 fn place(cpu: usize, round: u64, sectors: u64) -> u64 {
     512 * cpu as u64 + round * 7 % (512 / sectors) * sectors
 }
 
-/// Writes to every export at once and reads back, round by round, with tags of
-/// its own.
+/// Writes to every export at once and reads back, round by round, with its own tags.
 fn load(mut host: Initiator, cpu: usize, sectors: u64) {
     pin(cpu);
     host.set_next_tag(1 + (cpu as u32) * 1_000_000);
@@ -184,7 +183,7 @@ fn load(mut host: Initiator, cpu: usize, sectors: u64) {
     }
 }
 
-/// What the last round that wrote there wrote.
+/// Checks for the data of the last round at each place.
 fn check(image: &Image, cpu: usize, sectors: u64) {
     let slot = u64::from(image.path().file_name().unwrap().as_encoded_bytes()[0] - b'a');
     let mut last = std::collections::BTreeMap::new();

@@ -1,4 +1,4 @@
-//! One worker with two exports: one is sick, the other one must not notice.
+//! One worker with two exports: a sick one, and one that must not be affected.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::space::{OURS, PEER, Pair};
 /// Sectors of each export.
 pub const SECTORS: u64 = 4096;
 
-/// Good, a failed read, anything else that failed.
+/// Success, a failed read, any other failure.
 pub const GOOD: (u8, u8) = (0x40, 0);
 pub const BAD_READ: (u8, u8) = (0x41, 0x40);
 pub const ABORTED: (u8, u8) = (0x41, 0x04);
@@ -29,7 +29,7 @@ pub fn well() -> Address {
 }
 
 pub struct Rig {
-    /// Gone first: what it holds keeps the daemon from ending.
+    /// Dropped first: while it holds requests, the daemon cannot exit.
     pub fuse: Option<FuseFile>,
     daemon: Option<Daemon>,
     pub host: Initiator,
@@ -54,7 +54,7 @@ impl Rig {
     }
 
     fn with(kind: &Kind, path: &Path, fuse: Option<FuseFile>, dir: Dir) -> Self {
-        // In memory, where nobody else's syncs are felt.
+        // In memory, where no foreign sync has an effect.
         let memory = Dir::within(Path::new("/dev/shm"));
         let (pair, healthy) = (Pair::new(), memory.image("healthy", SECTORS));
         let word = kind.word;
@@ -82,7 +82,7 @@ impl Rig {
         Initiator::new(&self.pair.peer, PEER, self.pair.ours.mac(OURS))
     }
 
-    /// Status and error of a read of the sick export; the data must be right.
+    /// Status and error of a read of the sick export; checks the data.
     pub fn read(&mut self, lba: u64, expected: &[u8]) -> (u8, u8) {
         let tag = self.host.send_read(sick(), lba, (expected.len() / 512) as u8);
         let answer = self.host.answer(tag);
@@ -104,7 +104,7 @@ impl Rig {
         result(&self.host.answer(tag))
     }
 
-    /// The other export serves, and nothing but what was asked for.
+    /// The other export serves correctly, with exactly the data written.
     #[track_caller]
     pub fn assert_others_well(&mut self) {
         self.next += 1;
@@ -115,7 +115,7 @@ impl Rig {
         assert!(self.daemon.as_mut().is_some_and(Daemon::lives), "the process has ended");
     }
 
-    /// Stops the daemon, which must end well, and starts another one.
+    /// Stops the daemon, which must exit with 0, and starts another one.
     pub fn restart(&mut self) -> Ended {
         let ended = self.take_daemon().stop();
         self.daemon = Some(Daemon::serve(&self.pair.ours, &self.arguments));
@@ -123,12 +123,12 @@ impl Rig {
         ended
     }
 
-    /// Stops the daemon, which must end well and have nothing odd to report.
+    /// Stops the daemon, which must exit with 0 and report nothing odd.
     pub fn end(mut self) {
         self.take_daemon().stop().report().assert_sound();
     }
 
-    /// No answer to any of these comes within some time.
+    /// Checks that none of these is answered within this time.
     #[track_caller]
     pub fn assert_unanswered(&mut self, tags: &[u32], limit: Duration) {
         let came = self.host.next_answer(limit, |tag| tags.contains(&tag));

@@ -1,4 +1,4 @@
-//! What a host sets at an export, and asks of it.
+//! Settings that a host makes on an export and queries from it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::initiator::Initiator;
 use crate::space::PATIENCE;
 
 impl Initiator {
-    /// Whether the answer came, which is good.
+    /// Whether a successful reply arrived.
     pub fn set_config(&mut self, at: Address, string: &[u8], limit: Duration) -> bool {
         self.sets(at, Command::Query, Body::Query(query::Request::Set(string)), limit)
     }

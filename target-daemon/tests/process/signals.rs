@@ -1,4 +1,4 @@
-//! Signals, and sudden death.
+//! Signals, and sudden exits.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -103,26 +103,26 @@ fn usr1_prints_counters_and_service_times() {
     for operation in ["read", "write", "query"] {
         daemon.wait_for(&format!("  {operation} "));
     }
-    // It goes on counting.
+    // The counters continue.
     host.read(at(0, 1), 0, 1);
     assert_eq!(daemon.report().sum("reads"), 11);
     daemon.stop();
 }
 
-/// By itself and when asked to; told to the operator and to the hosts.
+/// Detected periodically and on request; reported to the operator and the hosts.
 #[test]
 fn a_new_size_is_noticed_said_and_announced() {
     if !may_run("a_new_size_is_noticed_said_and_announced") {
         return;
     }
-    // The first never comes by itself within a test, the second never by a signal.
+    // 3600 s do not pass within a test, 0 measures only on request; 1 needs no signal.
     for (every, by_signal) in [(3600, true), (0, true), (1, false)] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let (image, other) = (dir.image("a", 64), dir.image("b", 8));
         let arguments = format!("0.1={image} 0.2={other} -i {OURS} --measure-every {every}");
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         let daemon = Daemon::serve(&pair.ours, &arguments);
-        // Of the start: they may come later than the first answers.
+        // From the start: they may arrive later than the first replies.
         for _ in 0..2 {
             host.announcement(PATIENCE).expect("an announcement");
         }
@@ -140,7 +140,7 @@ fn a_new_size_is_noticed_said_and_announced() {
                 let announced = host.announcement(PATIENCE).expect("an announcement");
                 assert_eq!((announced.address, announced.to), (at(0, slot), Mac::BROADCAST));
             }
-            // Not because it was asked.
+            // The size was known before this request.
             let last = sectors - 1;
             let tag = host.send_read(at(0, 1), last, 1);
             assert_eq!(host.answer(tag).status, 0x40, "sector {last}");
@@ -156,8 +156,8 @@ fn a_new_size_is_noticed_said_and_announced() {
 }
 
 #[test]
-fn nobody_listening_on_stderr_does_no_harm() {
-    if !may_run("nobody_listening_on_stderr_does_no_harm") {
+fn stderr_without_a_reader_does_no_harm() {
+    if !may_run("stderr_without_a_reader_does_no_harm") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -181,15 +181,15 @@ fn nobody_listening_on_stderr_does_no_harm() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// As a pipe to a program that hangs, or a journal that does: what is logged then waits, is
-/// dropped and counted, and the control thread goes on.
+/// Like a pipe to a program that hangs, or a hanging journal: log lines wait, are dropped
+/// and counted, and the control thread goes on.
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
-    if !may_run("a_log_that_nobody_reads_stops_nothing") {
+fn a_log_without_a_reader_stops_nothing() {
+    if !may_run("a_log_without_a_reader_stops_nothing") {
         return;
     }
     for reads_again in [false, true] {
-        // Each has its lines in a report.
+        // Each has lines in a report.
         let (pair, dir) = (Pair::with("numrxqueues 8 numtxqueues 8"), Dir::new());
         let image = dir.image("a", 8);
         let mut command = xblade(&format!("serve --no-probe 0.1={image} -i {OURS}"));
@@ -207,7 +207,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
             // SAFETY: no pointers; the child is ours and not reaped yet.
             assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
         };
-        // A report for each: more than the pipe takes, and more than may wait.
+        // A report for each: more than the pipe holds, and more than may wait.
         for _ in 0..1500 {
             signal(libc::SIGUSR1);
             thread::sleep(Duration::from_millis(2));
@@ -231,7 +231,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
         let mut text = String::new();
         if reads_again {
             let reader = thread::spawn(move || read.read_to_string(&mut text).map(|_| text).unwrap());
-            // The log catches up before it ends.
+            // The log catches up before the process exits.
             thread::sleep(Duration::from_millis(500));
             signal(libc::SIGTERM);
             assert_eq!(ended(), Some(0));
@@ -274,7 +274,7 @@ fn sudden_death_detaches_and_loses_nothing_acknowledged() {
             }
         }
         host.clear();
-        // No wait for the kernel to tidy up: the next one starts at once.
+        // No wait for the kernel to clean up: the next one starts at once.
     }
     pair.ours.until_detached(OURS);
     let left = Command::new("bpftool").args(["link", "show"]).output();

@@ -13,7 +13,7 @@ pub const OURS: &str = "xbp0";
 pub const PEER: &str = "xbp1";
 
 impl Space {
-    /// What the kernel says of an interface inside.
+    /// The facts of an interface in this namespace.
     pub fn facts(&self, name: &'static str) -> Facts {
         self.run(move || Facts::read(name).unwrap())
     }
@@ -22,8 +22,8 @@ impl Space {
         Mac(self.facts(name).mac)
     }
 
-    /// Waits until no program is on an interface: the kernel takes it off a
-    /// moment after the end of the process that held it.
+    /// Waits until no program is on an interface: the kernel detaches it a moment after the
+    /// exit of the process that held it.
     pub fn until_detached(&self, name: &'static str) {
         until("no XDP program on the interface", || self.facts(name).attached.is_empty());
         let shown = self.sh(&format!("ip -d link show {name}"));
@@ -39,8 +39,7 @@ pub fn join(a: (&Space, &str), b: (&Space, &str), options: &str) {
     ));
     a.give(b_name, b);
     b.sh(&format!("ip link set {b_name} up"));
-    // A carrier is not enough: until the kernel has noticed it, it drops what
-    // is sent.
+    // A carrier is not enough: until the kernel has noticed it, it drops sent frames.
     let up = |space: &Space, name: &str| space.sh(&format!("ip -o link show {name}")).contains("state UP");
     until("the new pair is up", || up(a, a_name) && up(b, b_name));
 }

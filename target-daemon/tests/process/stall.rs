@@ -1,4 +1,4 @@
-//! A medium that answers late: its own requests wait, everybody else's do not.
+//! A medium that answers late: its own requests wait, those of other exports do not.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,17 @@ use crate::space::{OURS, may_run, until};
 
 every_kind!(others_do_not_notice_a_stalled_medium, a_stalled_medium_does_not_keep_the_process,);
 
-/// Answers a second with the stall, at least so much of those without it. The
-/// machine is not ours alone.
+/// The minimum rate of replies with the stall, as a share of the rate without it. Other
+/// processes use the machine too.
 const SHARE_MIN: f64 = 0.5;
 
-/// And in each half of the stall, which is short.
+/// The same for each half of the stall, which is short.
 const HALF_MIN: f64 = 0.1;
 
 /// Requests that the medium holds in a round.
 const REQUESTS: u64 = 24;
 
-/// Rounds with and without a stall, in turns, so that what else goes on here
-/// meets both.
+/// Alternates rounds with and without a stall, so that other load affects both.
 fn others_do_not_notice_a_stalled_medium(kind: &Kind) {
     if !may_run("others_do_not_notice_a_stalled_medium") {
         return;
@@ -39,7 +38,7 @@ fn others_do_not_notice_a_stalled_medium(kind: &Kind) {
     others.finish();
     rig.assert_others_well();
     for (n, (on, (whole, halves))) in [On::Read, On::Write, On::Sync].iter().zip(&with).enumerate() {
-        // The slower neighbour: what others do here comes and goes.
+        // The slower neighbour round: other load on this machine varies.
         let usual = without[n].rate.min(without[n + 1].rate);
         let (share, slower) = (whole.rate / usual, halves[0].min(halves[1]) / usual);
         println!("{} {on:?}: {share:.2} of the rate, {slower:.2} in the slower half", kind.word);
@@ -56,8 +55,8 @@ fn others_do_not_notice_a_stalled_medium(kind: &Kind) {
     rig.end();
 }
 
-/// One round: the medium holds some requests, which are also sent again, and
-/// lets them go after the time.
+/// One round: the medium holds some requests, which are also resent, and releases them
+/// after the time.
 fn stall(rig: &mut Rig, others: &mut Load, on: On, time: Duration) -> (Measure, [f64; 2]) {
     let lba = 1024 * (1 + on as u64);
     rig.fuse_file().set(on, Verdict::Hold);
@@ -68,7 +67,7 @@ fn stall(rig: &mut Rig, others: &mut Load, on: On, time: Duration) -> (Measure, 
     let mut tags: Vec<u32> = (0..REQUESTS).map(|n| send(rig, n)).collect();
     rig.fuse_file().until_held(1);
     let measure = others.run(time / 2);
-    // As Linux does: with new tags. And what other programs want of the disk.
+    // As Linux does, with new tags; and further requests for the disk.
     tags.extend((0..REQUESTS).map(|n| send(rig, n)));
     let more: Vec<u32> = (0..REQUESTS).map(|n| send(rig, n + REQUESTS)).collect();
     let again = others.run(time / 2);
@@ -93,7 +92,7 @@ fn stall(rig: &mut Rig, others: &mut Load, on: On, time: Duration) -> (Measure, 
         answered[at] += 1;
         true
     };
-    // A request and its copy may have one answer between them, with either tag.
+    // A request and its copy may share one reply, with either tag.
     let end = Instant::now() + Duration::from_secs(5);
     while hear(rig, Duration::from_millis(200)) && Instant::now() < end {}
     assert_eq!(others_answered, more.len(), "{on:?}");
@@ -114,10 +113,9 @@ fn stall(rig: &mut Rig, others: &mut Load, on: On, time: Duration) -> (Measure, 
     (Measure { rate, p99: measure.p99.max(again.p99) }, [measure.rate, again.rate])
 }
 
-/// A request that the file system has taken keeps a thread in the kernel where
-/// no signal gets at it, so what can be seen of the end is that the main thread
-/// has ended and nothing is on the interface; the exit code comes with the
-/// last thread.
+/// A request held by the file system keeps a thread in the kernel where no signal reaches
+/// it. So the visible signs of the end are that the main thread has exited and nothing is
+/// attached to the interface; the exit code comes with the last thread.
 fn a_stalled_medium_does_not_keep_the_process(kind: &Kind) {
     if !may_run("a_stalled_medium_does_not_keep_the_process") {
         return;
@@ -140,7 +138,7 @@ fn a_stalled_medium_does_not_keep_the_process(kind: &Kind) {
     let ended = daemon.ended();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.text);
     assert!(ended.text.contains("a store does not answer"), "{}", ended.text);
-    // A worker that waits with its store can say no more than that.
+    // A worker that is blocked in its store can report no more than that.
     let told = format!("{}: 1 request(s) not finished", sick());
     assert_eq!(ended.text.contains(&told), kind.isolates, "{}", ended.text);
     rig.assert_unanswered(&[tag], Duration::from_millis(50));

@@ -1,4 +1,4 @@
-//! What hosts have set is there after a sudden end.
+//! Settings made by hosts survive a sudden exit.
 
 use std::fs;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ impl Rig {
         self.dir.path().join("state")
     }
 
-    /// The files of state, by name.
+    /// The state files, by name.
     fn files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().path());
         let mut files: Vec<_> =
@@ -144,7 +144,7 @@ fn a_state_that_is_broken_is_not_guessed_at() {
         assert_eq!(ended.status.code(), Some(3), "{}", ended.text);
         assert!(ended.text.contains(part) && ended.text.contains("remove the file"), "{}", ended.text);
     }
-    // A state belongs to its data: other data at the address begins without.
+    // A state belongs to its data: other data at the address starts without any.
     fs::write(file, good).unwrap();
     let other = Rig { images: [rig.images[1].clone(), rig.images[0].clone()], ..rig };
     let (daemon, mut host) = other.serve();

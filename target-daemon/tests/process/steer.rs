@@ -1,4 +1,4 @@
-//! `xblade steer` against drivers of this kernel, none of which can steer.
+//! `xblade steer` with drivers of this kernel, none of which can steer.
 
 use std::process::Output;
 
@@ -13,8 +13,8 @@ fn run(pair: &Pair, arguments: &str) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn drivers_without_rules_are_told_of_plainly() {
-    if !may_run("drivers_without_rules_are_told_of_plainly") {
+fn drivers_without_rules_are_reported_plainly() {
+    if !may_run("drivers_without_rules_are_reported_plainly") {
         return;
     }
     let pair = Pair::with("numrxqueues 4 numtxqueues 4");

@@ -1,4 +1,4 @@
-//! What is behind an export, and what becomes of it.
+//! The stores of exports, and changes below them.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -32,7 +32,7 @@ fn an_acknowledged_write_is_in_the_file() {
             assert_eq!(image.sectors(lba, 1), pattern(lba, 1), "{option}");
         }
         assert_eq!(image.sectors(62, 1), sector(62), "and nothing beside it");
-        // Beyond the end nothing is written, nor any of it before the end.
+        // A write across the end writes nothing, not even the part before the end.
         let tag = host.send_write(at(0, 1), 63, &patterns(63, 2, 2));
         assert_eq!(host.answer(tag).status & 1, 1);
         assert_eq!(image.sectors(63, 1), pattern(63, 1));
@@ -110,7 +110,7 @@ fn a_file_that_is_cut_under_load_gives_errors_and_no_more() {
             assert_eq!(whole.sectors(lba, 2), patterns(lba, 2, round));
         }
         assert_eq!(failed, 40);
-        // What is left of it is served.
+        // The rest of it is still served.
         assert_eq!(host.read(at(0, 1), 63, 1), sector(63));
         assert_eq!(std::fs::metadata(cut.path()).unwrap().len(), 64 * 512, "a write must not undo the cut");
         let report = daemon.report();

@@ -1,4 +1,4 @@
-//! An operator's session on the interface must not notice that it is served.
+//! An operator's session on the interface must not be affected by serving it.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -28,7 +28,7 @@ fn other_traffic_does_not_notice() {
         pair.ours.sh(&format!("ip addr add 10.78.0.1/24 dev {OURS}"));
         pair.peer.sh(&format!("ip addr add 10.78.0.2/24 dev {PEER}"));
         let image = dir.image("a", 1024);
-        // A session that was there before.
+        // A session from before.
         let (mut here, mut there) = connect(&pair.ours, &pair.peer);
         let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode}"));
         // The second is in a VLAN, the third has only a priority.
@@ -59,7 +59,7 @@ fn other_traffic_does_not_notice() {
                 stream(&mut new_there, &mut new_here);
                 datagrams(&pair.ours, &pair.peer);
                 ping(&pair.peer);
-                // With neighbours forgotten: ARP, too.
+                // After flushing the neighbours: ARP, too.
                 pair.peer.sh("ip neigh flush all");
                 ping(&pair.peer);
             });
@@ -77,7 +77,7 @@ fn other_traffic_does_not_notice() {
     }
 }
 
-/// A TCP connection between the two, and its two ends.
+/// A TCP connection between the two, as its two ends.
 fn connect(ours: &Space, peer: &Space) -> (TcpStream, TcpStream) {
     let listener = ours.run(|| TcpListener::bind("10.78.0.1:0").unwrap());
     let to = listener.local_addr().unwrap();
@@ -90,7 +90,7 @@ fn connect(ours: &Space, peer: &Space) -> (TcpStream, TcpStream) {
     (here, there)
 }
 
-/// A long stream one way and a short answer.
+/// A long stream in one direction and a short answer.
 fn stream(from: &mut TcpStream, to: &mut TcpStream) {
     let sent: Vec<u8> = (0..STREAM_BYTES).map(|n| (n % 251) as u8).collect();
     thread::scope(|scope| {
@@ -127,8 +127,8 @@ fn ping(peer: &Space) {
         let fd =
             unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_ICMP) };
         assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-        // SAFETY: a fresh descriptor that nothing else owns. A datagram socket
-        // of the library serves, since its calls do not care for the protocol.
+        // SAFETY: a fresh descriptor that nothing else owns. A UdpSocket is good enough,
+        // since its calls do not depend on the protocol.
         UdpSocket::from(unsafe { OwnedFd::from_raw_fd(fd) })
     });
     socket.set_read_timeout(LIMIT).unwrap();

@@ -1,5 +1,5 @@
-//! `deploy/tune.sh`, over a tree of files in the place of /proc and /sys, a real
-//! veth pair, and an `ethtool` that is made up.
+//! `deploy/tune.sh`, with a tree of files in place of /proc and /sys, a real veth pair, and
+//! a fake `ethtool`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,8 @@ use std::process::Command;
 use crate::image::Dir;
 use crate::space::{OURS, Pair, may_run};
 
-/// A NIC that keeps each setting in a file beside itself. It rounds rings up to
-/// 64, and refuses what is in the file `refuses`.
+/// A NIC that keeps each setting in a file next to the script. It rounds rings up to a
+/// multiple of 64, and refuses the settings listed in the file `refuses`.
 const ETHTOOL: &str = r#"#!/bin/sh
 here=$(dirname "$0")/nic
 value() { cat "$here/$1"; }
@@ -41,7 +41,7 @@ const NIC: [(&str, &str); 8] = [
     ("refuses", ""),
 ];
 
-/// Cores 0 to 3, two queues, and every setting otherwise than it should be.
+/// Cores 0 to 3, two queues, and every setting wrong.
 const TREE: [(&str, &str); 25] = [
     ("sys/devices/system/cpu/online", "0-3"),
     ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "schedutil"),
@@ -121,7 +121,7 @@ impl Bench {
         (output.status.code(), String::from_utf8(text).unwrap())
     }
 
-    /// Runs it, and it ends well.
+    /// Runs it; it must succeed.
     #[track_caller]
     fn good(&self, arguments: &str) -> String {
         let (code, text) = self.run(arguments);
@@ -220,7 +220,7 @@ fn what_was_applied_once_or_twice_goes_back_exactly() {
     let told = bench.good(&format!("--apply {OPTIONS}"));
     assert!(!told.contains("SET "), "{told}");
     assert_eq!(bench.all(), once);
-    // With other options the oldest values are still known.
+    // With other options, the oldest values are still known.
     bench.good("--apply --cores 1 --spin --mtu 4000 --coalesce 4");
     assert_eq!(bench.value("proc/irq/30/smp_affinity_list"), "0,2-3");
     let told = bench.good("--revert");
@@ -230,8 +230,8 @@ fn what_was_applied_once_or_twice_goes_back_exactly() {
 }
 
 #[test]
-fn what_somebody_changed_since_stays() {
-    if !may_run("what_somebody_changed_since_stays") {
+fn what_was_changed_since_stays() {
+    if !may_run("what_was_changed_since_stays") {
         return;
     }
     let bench = Bench::new();

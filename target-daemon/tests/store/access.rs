@@ -1,4 +1,4 @@
-//! Both ways to the bytes of a file keep the same promises.
+//! Every access to the bytes of a file keeps the same promises.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use xblade::store::{self, Access, OpenOptions};
 
 use crate::fixture::*;
 
-/// The other tests map their files. Here all of them run once more for each
-/// other way, in a process of its own.
+/// By default the tests map their files. This runs all of them again for another access, in
+/// a separate process.
 fn every_test_again(way: &str, skipped: &[&str]) {
     if access() != Access::Mapped {
         return;

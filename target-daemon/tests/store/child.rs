@@ -1,4 +1,4 @@
-//! Processes beside the test: this binary started again, in a role.
+//! Child processes: this binary started again in a role.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
@@ -12,7 +12,7 @@ use crate::fixture::{open, read, refusal, volatile};
 const ROLE: &str = "XBLADE_STORE_TEST_ROLE";
 const FILE: &str = "XBLADE_STORE_TEST_FILE";
 
-/// A child that has done its part and waits; killed when dropped.
+/// A child that has done its part and waits; killed on drop.
 pub struct Waiting(Child);
 
 impl Waiting {
@@ -52,7 +52,7 @@ fn start(role: &str, file: &Path) -> Child {
         .unwrap()
 }
 
-/// Not a test: what a child does.
+/// Not a test: the entry point of a child.
 #[test]
 #[ignore = "it is the entry of child processes"]
 fn role() {
@@ -73,12 +73,12 @@ fn role() {
 fn wait_with<T>(held: T) {
     println!("\nREADY");
     std::io::stdout().flush().unwrap();
-    // Until the parent kills us or is gone.
+    // Until the parent kills this process or exits.
     let _ = std::io::stdin().read_line(&mut String::new());
     drop(held);
 }
 
-/// The old kind of lock, which names its process.
+/// A traditional POSIX lock, which names its process.
 fn lock_as_process(file: &Path) -> std::fs::File {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
     // SAFETY: all-zero is valid: the whole file.
@@ -90,22 +90,22 @@ fn lock_as_process(file: &Path) -> std::fs::File {
     file
 }
 
-/// A store with its guard, and then a bad access of the program's own.
+/// A store with the guard installed, and then a faulting access elsewhere in the program.
 fn fault_elsewhere(path: &Path) {
     let mut store = guarded(path);
     let file = std::fs::OpenOptions::new().read(true).open(path).unwrap();
     let mapping = memmap2::MmapOptions::new().len(8192).map_raw_read_only(&file).unwrap();
-    // SAFETY: not safe at all: the page lies behind the end of the file.
+    // SAFETY: deliberately unsafe: the page is beyond the end of the file.
     let byte = unsafe { mapping.as_ptr().add(4096).read_volatile() };
     println!("survived with {byte}, {:?}", read(&mut *store, 0, 512));
 }
 
-/// As a service without CAP_IPC_LOCK would.
+/// As a service without CAP_IPC_LOCK.
 fn pin_without_a_right_to(path: &Path) {
     let limit = libc::rlimit { rlim_cur: 65536, rlim_max: 65536 };
     // SAFETY: a valid `rlimit`.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) }, 0);
-    // SAFETY: no pointers. Another user has no capabilities.
+    // SAFETY: no pointers. This user has no capabilities.
     assert_eq!(unsafe { libc::setuid(65534) }, 0);
     let options =
         OpenOptions { pin: true, access: Access::Mapped, read_only: true, ..OpenOptions::new(path) };
@@ -118,11 +118,11 @@ fn pin_without_a_right_to(path: &Path) {
 
 fn signal_from_outside(path: &Path) {
     let _store = guarded(path);
-    // SAFETY: a signal to ourselves.
+    // SAFETY: a signal to this process.
     unsafe { libc::raise(libc::SIGBUS) };
 }
 
-/// A store whose guard has proved to work.
+/// A store whose guard has been shown to work.
 fn guarded(path: &Path) -> Box<dyn Store> {
     let mut store = open(&volatile(path));
     crate::fixture::truncate(path, 4096);

@@ -1,4 +1,4 @@
-//! Bytes in, the same bytes out.
+//! Data read back equals the data written.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn what_was_written_is_read_whatever_the_pieces() {
         fs::write(&options.path, vec![0u8; 64 << 10]).unwrap();
         let mut store = open(&options);
         for (round, cuts) in cuts.iter().enumerate() {
-            // Not page aligned, and over a page border.
+            // Not page-aligned, and across a page border.
             let sector = 3 + 7 * round as u64;
             let data = pattern(round as u8, 8192);
             run(&mut *store, Kind::Write, sector, &mut data.clone(), cuts).unwrap();
@@ -35,7 +35,7 @@ fn what_was_written_is_read_whatever_the_pieces() {
 #[test]
 fn the_last_sector_is_in_and_the_next_is_out() {
     let scratch = Scratch::new();
-    // No multiple of a page.
+    // Not a multiple of a page.
     let path = scratch.file("f", &pattern(1, 19 * 512));
     for options in [OpenOptions::new(&path), volatile(&path)] {
         let mut store = open(&options);
@@ -125,7 +125,7 @@ fn refresh_follows_the_size_of_the_file() {
         assert_eq!(read(&mut *store, 2, 512).unwrap(), pattern(1, 8 * 512)[1024..1536]);
         assert_eq!(read(&mut *store, 3, 512), Err(IoError::Range));
         assert_eq!(write(&mut *store, 3, &[1; 512]), Err(IoError::Range));
-        // Nothing left to map: the old size stays, and says that data is gone.
+        // Nothing left to map: the old size stays, and reads fail because the data is gone.
         truncate(path, 0);
         assert_eq!((measure(&mut *store), store.geometry().sectors), (3, 3));
         assert_eq!(read(&mut *store, 0, 512), Err(IoError::Media));

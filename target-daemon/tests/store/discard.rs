@@ -1,4 +1,4 @@
-//! Forgetting sectors: what reads as zeros then, and which stores do it.
+//! Discarding sectors: which sectors then read as zeros, and which stores support it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -37,7 +37,7 @@ fn places() -> [(Option<Scratch>, PathBuf); 2] {
 
 #[test]
 fn what_is_forgotten_reads_as_zeros_and_its_neighbours_stay() {
-    // Whole pages, parts of pages, over the end of the data, twice, none.
+    // Whole pages, parts of pages, across the end of the data, twice, empty.
     let ranges = [(8, 16), (101, 1), (203, 30), (SECTORS as u64 / 2 - 5, 20), (210, 5), (77, 0)];
     for (_scratch, path) in places() {
         for (durable, offset) in [(true, 0), (true, 5), (false, 0), (false, 5)] {
@@ -45,7 +45,7 @@ fn what_is_forgotten_reads_as_zeros_and_its_neighbours_stay() {
             let options = extent(&path, offset * 512, None);
             let mut store = open(&OpenOptions { durability: durably(durable), ..options });
             assert!(store.geometry().discards, "{}", path.display());
-            // Into the page cache and the mapping, to be forgotten with the rest.
+            // In the page cache and the mapping, to be discarded as well.
             write(&mut *store, 8, &pattern(9, 1024)).unwrap();
             read(&mut *store, 0, 64 * 512).unwrap();
             let before = allocated(&path);
@@ -94,8 +94,8 @@ fn a_file_that_was_cut_is_not_taken_for_forgotten() {
     assert_eq!(size(&path), 4096);
 }
 
-/// A file with all its space keeps it, unless the operator says otherwise; to
-/// find out changes nothing.
+/// A fully allocated file keeps its space, unless the operator requests otherwise. The
+/// check itself changes nothing.
 #[test]
 fn a_file_is_forgotten_in_if_that_takes_no_space_from_writes() {
     for (_scratch, path) in places() {
@@ -134,7 +134,7 @@ fn a_file_is_forgotten_in_if_that_takes_no_space_from_writes() {
 #[test]
 fn a_file_system_without_holes_forgets_nothing() {
     if access() == Access::Direct {
-        return; // ramfs does not do it
+        return; // ramfs does not support it
     }
     let Some(_alone) = root("a_file_system_without_holes_forgets_nothing") else { return };
     let scratch = Scratch::new();
@@ -146,7 +146,7 @@ fn a_file_system_without_holes_forgets_nothing() {
     assert!(message.contains("trim=on") && message.contains("leave"), "{message}");
 }
 
-/// A device whose disk gives space back does so too; its queue says whether.
+/// A device whose disk frees space does so too; its queue reports whether.
 #[test]
 fn a_device_forgets_if_its_queue_says_so() {
     let Some(_alone) = root("a_device_forgets_if_its_queue_says_so") else { return };
@@ -157,7 +157,7 @@ fn a_device_forgets_if_its_queue_says_so() {
     for durable in [true, false] {
         let mut store =
             open(&OpenOptions { durability: durably(durable), ..OpenOptions::new(device.path()) });
-        // What is dirty in the page cache keeps a device from forgetting it.
+        // Dirty data in the page cache prevents a discard on a device.
         assert_eq!(store.geometry().discards, access() != Access::Cached, "durable: {durable}");
         if access() == Access::Cached {
             continue;

@@ -1,5 +1,5 @@
-//! A power cut, by the `shutdown` call of ext4: what is not on the disk is
-//! gone when the file system is mounted again.
+//! A power failure, simulated by the `shutdown` ioctl of ext4: data that is not on the disk
+//! is gone when the file system is mounted again.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,13 @@ use xblade::store::{Access, IoError, IoVec, Kind, Op, OpenOptions, Store};
 
 use crate::fixture::*;
 
-/// Sectors are this far apart, so that no write carries another with it.
+/// Sectors are this far apart, so that no write makes another one stable.
 const STRIDE: u64 = 64;
 const WRITES: u64 = 40;
 
 /// An ext4 file system in an image, with one file of old data that is on disk.
 struct Disk {
-    // Before the folder that it is mounted in: fields are dropped in order.
+    // Before the directory in which it is mounted: fields are dropped in order.
     mounted: Option<Mounted>,
     image: PathBuf,
     scratch: Scratch,
@@ -45,7 +45,7 @@ impl Disk {
         shut_down(&self.file());
     }
 
-    /// Back after the power cut; the store must be closed.
+    /// Mounts it again after the power failure; the store must be closed.
     fn restart(&mut self) {
         self.mounted = None;
         self.mount();
@@ -58,7 +58,7 @@ fn write_all(store: &mut dyn Store) {
     }
 }
 
-/// How many of the writes are there.
+/// The number of writes that are present.
 fn count_kept(file: &Path) -> u64 {
     let bytes = std::fs::read(file).unwrap();
     let kept = |index: &u64| {
@@ -82,8 +82,8 @@ fn an_acknowledged_durable_write_survives_a_power_cut() {
     assert_eq!(count_kept(&disk.file()), WRITES);
 }
 
-/// Every second write is forgotten again. The control is in the same test: what
-/// is forgotten by a volatile store comes back.
+/// Every second write is discarded again. The control is in the same test: what a volatile
+/// store discards comes back.
 #[test]
 fn an_acknowledged_durable_discard_survives_a_power_cut() {
     let Some(_alone) = root("an_acknowledged_durable_discard_survives_a_power_cut") else {
@@ -114,11 +114,11 @@ fn an_acknowledged_durable_discard_survives_a_power_cut() {
     }
 }
 
-/// The control: it shows that the power cut cuts.
+/// The control: it shows that the simulated power failure loses data.
 #[test]
 fn a_volatile_write_does_not_survive_a_power_cut() {
     if access() == Access::Direct {
-        return; // what O_DIRECT has written over is on the loop device at once
+        return; // data overwritten with O_DIRECT is on the loop device at once
     }
     let Some(_alone) = root("a_volatile_write_does_not_survive_a_power_cut") else {
         return;
@@ -168,15 +168,14 @@ fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
         assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(IoError::ReadOnly));
         assert_eq!(discard(&mut *store, &[(0, 1)]), Err(IoError::ReadOnly));
         assert_eq!(flush(&mut *store), Err(IoError::Media), "not better the second time");
-        // Without the guarded copy the read asks the file system, which is dead.
+        // Without the guarded copy, the read asks the file system, which is dead.
         if cfg!(target_arch = "x86_64") && access() == Access::Mapped {
             assert_eq!(read(&mut *store, 0, 1024).unwrap(), pattern(0, 1024), "still in memory");
         }
     }
 }
 
-/// A loop device of so many bytes on a file system that holds 1 MiB; in the order
-/// in which they have to go.
+/// A loop device of `bytes` bytes on a file system that holds 1 MiB, in drop order.
 fn overcommitted(bytes: u64) -> (Loop, Mounted, Scratch) {
     let scratch = Scratch::new();
     let mounted = Mounted::new(scratch.path("m"), &["-t", "tmpfs", "-o", "size=1m", "none"]);
@@ -185,8 +184,8 @@ fn overcommitted(bytes: u64) -> (Loop, Mounted, Scratch) {
     (Loop::new(&image, &[]), mounted, scratch)
 }
 
-/// A disk that fails only the flush, and then is well again: the second
-/// `fdatasync` returns success, though the data never reached the disk.
+/// A disk that fails only one flush: the second `fdatasync` reports success, although the
+/// data never reached the disk.
 #[test]
 fn a_flush_that_failed_once_is_not_trusted_again() {
     if access() == Access::Direct {
@@ -206,8 +205,8 @@ fn a_flush_that_failed_once_is_not_trusted_again() {
     assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(IoError::ReadOnly));
 }
 
-/// A disk that takes data into the page cache and fails when it has to be made
-/// stable: no write of the group may be acknowledged, and none after it.
+/// A disk that accepts data into the page cache and fails when it must become stable: no
+/// write of the group may be acknowledged, and none after it.
 #[test]
 fn a_group_whose_sync_fails_is_not_acknowledged() {
     if access() == Access::Direct {
@@ -219,7 +218,7 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
     let (device, _mounted, _scratch) = overcommitted(8 << 20);
     let mut store = open(&OpenOptions::new(device.path()));
     let mut memory = vec![0x5a; 8192];
-    // More than fits, in one group, so that its one sync has to fail.
+    // More than fits, in one group, so that its one sync fails.
     let tokens: Vec<u32> = (0..250).collect();
     for token in &tokens {
         let mut buffers = IoVec::EMPTY;
@@ -240,12 +239,12 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
     assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(IoError::ReadOnly));
 }
 
-/// One request alone is stable when its completion comes, and so is each of a
-/// group: nothing is completed before the sync.
+/// A single request is stable when its completion arrives, and so is each of a group:
+/// nothing completes before the sync.
 #[test]
-fn a_write_is_not_complete_before_somebody_asks() {
+fn a_write_is_not_complete_before_completions_are_polled() {
     if matches!(access(), Access::Direct | Access::Cached) {
-        return; // their order is the disk's
+        return; // their order is up to the disk
     }
     let scratch = Scratch::new();
     let path = scratch.file("f", &pattern(1, 8192));

@@ -1,5 +1,5 @@
-//! Media that do not give or take data: every one ends the operation, and
-//! none the process or another store.
+//! Media that do not return or accept data: every failure ends the operation, and none ends
+//! the process or affects another store.
 
 use xblade::store::IoError;
 
@@ -17,7 +17,7 @@ fn a_file_truncated_below_its_store_stays_truncated() {
             read(&mut *store, 0, 64 << 10).unwrap();
             truncate(&path, end);
             let first = end / 512;
-            // The very next sector shares a page with the end; the last does not.
+            // The next sector shares a page with the end; the last does not.
             for (sector, bytes) in [(first, 512), (127, 512), (first, 8192), (0, 64 << 10)] {
                 let what = format!("{bytes} bytes at {sector}, cut at {end}, durable {durable}");
                 assert_eq!(read(&mut *store, sector, bytes), Err(IoError::Media), "read {what}");
@@ -79,7 +79,7 @@ fn a_full_file_system_is_no_space_for_every_kind_of_write() {
         truncate_new(&path, 4 << 20);
         let mut store = by(durable, &path);
         fill(&mounted.path("filler"));
-        // One page is free again: room for the first page of the next write only.
+        // One page is free again: room for only the first page of the next write.
         truncate(&mounted.path("filler"), size(&mounted.path("filler")) - 4096);
         assert_eq!(write(&mut *store, 0, &pattern(1, 8192)), Err(IoError::NoSpace), "{durable}");
         assert_eq!(write(&mut *store, 4096, &pattern(1, 4096)), Err(IoError::NoSpace), "{durable}");
@@ -127,7 +127,7 @@ fn a_device_that_lost_its_media_gives_media_faults() {
         let device = Loop::new(&image, &[]);
         let mut store = by(durable, device.path());
         assert_eq!(read(&mut *store, 0, 4096).unwrap(), pattern(1, 4096));
-        // The device keeps its size, and reads behind the file's end fail.
+        // The device keeps its size, and reads beyond the end of the file fail.
         truncate(&image, 1 << 20);
         assert_eq!(read(&mut *store, 8192, 4096), Err(IoError::Media));
         assert_eq!(read(&mut *store, 8192, 512), Err(IoError::Media));

@@ -1,5 +1,5 @@
-//! What the tests stand on: operations made of slices, scratch folders, file
-//! systems and loop devices. Everything set up is taken down by `Drop`.
+//! The test fixture: operations on slices, scratch directories, file systems and loop
+//! devices. `Drop` removes everything that was set up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use xblade::store::{
     self, Access, Completion, Durability, IoError, IoVec, Kind, Op, OpenOptions, Opened, Store, Warning,
 };
 
-/// What a frame carries at most.
+/// The most bytes that a frame carries.
 const REQUEST_BYTES_MAX: usize = 8192;
 
-/// Runs one operation over `memory`, cut into pieces at `cuts`.
+/// Runs one operation on `memory`, split into pieces at `cuts`.
 pub fn run(
     store: &mut dyn Store,
     kind: Kind,
@@ -42,7 +42,7 @@ pub fn run(
     completion.result
 }
 
-/// The next completion, waited for.
+/// Waits for the next completion.
 pub fn next(store: &mut dyn Store) -> Completion {
     loop {
         store.kick();
@@ -75,7 +75,7 @@ pub fn flush(store: &mut dyn Store) -> Result<(), IoError> {
     run(store, Kind::Flush, 0, &mut [], &[])
 }
 
-/// Forgets ranges of sectors: first one and count.
+/// Discards ranges of sectors, given as first sector and count.
 pub fn discard(store: &mut dyn Store, ranges: &[(u64, u16)]) -> Result<(), IoError> {
     let entries = ranges.iter().map(|(sector, count)| (sector | u64::from(*count) << 48).to_le_bytes());
     let mut block: Vec<u8> = entries.flatten().collect();
@@ -83,18 +83,18 @@ pub fn discard(store: &mut dyn Store, ranges: &[(u64, u16)]) -> Result<(), IoErr
     run(store, Kind::Discard, 0, &mut block, &[13])
 }
 
-/// The size in sectors, looked at just now.
+/// Measures the size in sectors now.
 pub fn measure(store: &mut dyn Store) -> u64 {
     run(store, Kind::Measure, 0, &mut [], &[]).unwrap();
     store.geometry().sectors
 }
 
-/// Bytes of which every sector is different, and none ends with zero.
+/// Bytes that differ in every sector, and of which none is zero.
 pub fn pattern(seed: u8, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|index| (seed as usize + index / 512 * 7 + index * 31) as u8 | 1).collect()
 }
 
-/// How this process reaches files (see `access`).
+/// The access that this process tests (see `access`).
 pub fn access() -> Access {
     match std::env::var("XBLADE_TEST_ACCESS").as_deref() {
         Ok("descriptor") => Access::Descriptor,
@@ -104,7 +104,7 @@ pub fn access() -> Access {
     }
 }
 
-/// A store by its path and whether it is durable.
+/// A store on this path, durable or volatile.
 pub fn by(durable: bool, path: &Path) -> Box<dyn Store> {
     open(&if durable { OpenOptions::new(path) } else { volatile(path) })
 }
@@ -121,12 +121,12 @@ pub fn extent(path: &Path, offset_bytes: u64, length_bytes: Option<u64>) -> Open
     OpenOptions { offset_bytes, length_bytes, ..OpenOptions::new(path) }
 }
 
-/// In the way that this process tests.
+/// With the access that this process tests.
 pub fn open(options: &OpenOptions) -> Box<dyn Store> {
     opened(options).store
 }
 
-/// What the operator should know.
+/// The warnings for the operator.
 pub fn warnings(options: &OpenOptions) -> Vec<Warning> {
     opened(options).warnings
 }
@@ -136,7 +136,7 @@ fn opened(options: &OpenOptions) -> Opened {
         .unwrap_or_else(|error| panic!("{error}: {options:?}"))
 }
 
-/// The message for the user, for an open that must fail.
+/// The error message of an open that must fail.
 pub fn refusal(options: &OpenOptions) -> String {
     match store::open(options) {
         Ok(_) => panic!("was opened: {options:?}"),
@@ -144,9 +144,9 @@ pub fn refusal(options: &OpenOptions) -> String {
     }
 }
 
-/// Held by a test that starts processes, and by one that mounts: a child has,
-/// between `fork` and `exec`, a copy of every descriptor, and so for a moment
-/// keeps the file systems and devices of the other tests busy.
+/// Held by tests that start processes, and by tests that mount: between `fork` and `exec` a
+/// child has a copy of every descriptor, and so for a moment keeps the file systems and
+/// devices of other tests busy.
 pub type Alone = MutexGuard<'static, ()>;
 
 pub fn alone() -> Alone {
@@ -154,7 +154,7 @@ pub fn alone() -> Alone {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets root go on, alone. Complains to anybody else.
+/// Returns the lock if the user is root. Otherwise reports that the test is skipped.
 pub fn root(test: &str) -> Option<Alone> {
     // SAFETY: no arguments, cannot fail.
     if unsafe { libc::geteuid() } == 0 {
@@ -166,7 +166,7 @@ pub fn root(test: &str) -> Option<Alone> {
     None
 }
 
-/// A folder of the test's own.
+/// A scratch directory of one test.
 pub struct Scratch(PathBuf);
 
 impl Scratch {

@@ -1,5 +1,5 @@
-//! Every store over files and devices, by the word that its exports have on
-//! the command line, and how to wait for it.
+//! Every store on files and devices, by its name on the command line, and how to wait for
+//! it.
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use xblade::store::{self, Access, Completion, IoError, IoVec, Kind, Op, OpenOptions, Store};
 
-/// Longest time that anything may take.
+/// The longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One kind of store.
 pub struct Row {
     pub name: &'static str,
     pub open: fn(&OpenOptions) -> Box<dyn Store>,
-    /// Its calls return at once, whatever the medium does.
+    /// Its calls return at once, even if the medium blocks.
     pub asynchronous: bool,
-    /// It cannot be had of a file that the kernel does not cache.
+    /// Not possible on a file that the kernel does not cache.
     pub mapped: bool,
 }
 
@@ -24,7 +24,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "direct", open: |options| open(options, Access::Direct), asynchronous: true, mapped: false },
     Row { name: "file", open: |options| open(options, Access::Cached), asynchronous: true, mapped: false },
     Row { name: "mmap", open: |options| open(options, Access::Mapped), asynchronous: false, mapped: true },
-    // What is left where the kernel has no io_uring.
+    // The fallback if the kernel has no io_uring.
     Row {
         name: "waiting",
         open: |options| open(options, Access::Descriptor),
@@ -41,11 +41,11 @@ fn open(options: &OpenOptions, access: Access) -> Box<dyn Store> {
     }
 }
 
-/// A store, and the memory of what it works on.
+/// A store, and the memory of its operations.
 pub struct Running {
     pub store: Box<dyn Store>,
     under_way: Vec<(u32, Box<[u8]>)>,
-    /// The longest time that one call of the store took.
+    /// The longest time of one call of the store.
     pub slowest: Duration,
 }
 
@@ -54,7 +54,7 @@ impl Running {
         Self { store, under_way: Vec::new(), slowest: Duration::ZERO }
     }
 
-    /// Submits an operation over this memory; its token.
+    /// Submits an operation on this memory. Returns its token.
     pub fn submit(&mut self, kind: Kind, sector: u64, data: &[u8]) -> u32 {
         static TOKEN: AtomicU32 = AtomicU32::new(1);
         let token = TOKEN.fetch_add(1, Ordering::Relaxed);
@@ -91,7 +91,8 @@ impl Running {
         }
     }
 
-    /// Sleeps until the store has something, if it can tell; whether it had.
+    /// Sleeps until the store is ready, if it has a descriptor. Returns whether it became
+    /// ready.
     pub fn sleep(&mut self, limit: Duration) -> bool {
         let Some(fd) = self.store.fd() else { return true };
         let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -99,7 +100,7 @@ impl Running {
         unsafe { libc::poll(&raw mut fd, 1, limit.as_millis() as libc::c_int) == 1 }
     }
 
-    /// One operation, with nothing else under way.
+    /// Runs one operation, with nothing else in flight.
     fn run(&mut self, kind: Kind, sector: u64, data: &[u8]) -> Result<Vec<u8>, IoError> {
         let token = self.submit(kind, sector, data);
         let (completion, memory) = self.wait();

@@ -1,4 +1,4 @@
-//! The same bytes are served once.
+//! The same bytes are exported only once.
 
 use xblade::store::OpenOptions;
 
@@ -66,7 +66,7 @@ fn the_process_that_has_the_lock_is_named() {
     }
 }
 
-/// A daemon that starts a program just then must be able to reopen a store.
+/// A daemon that is just starting a program must be able to reopen a store.
 #[test]
 fn a_copy_of_the_descriptor_does_not_keep_the_lock() {
     let _alone = alone();

@@ -1,5 +1,4 @@
-//! A medium that fails, lags or does half of what it is asked to, under every
-//! kind of store.
+//! A medium that fails, stalls or does only part of a request, under every kind of store.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,10 +13,10 @@ use crate::kinds::{ROWS, Row, Running};
 
 const BYTES: usize = 1 << 20;
 
-/// For every kind of store, over a file that the kernel caches and, where that
-/// is possible, over one that it does not.
+/// For every kind of store, on a file that the kernel caches and, if possible, on one that
+/// it does not cache.
 fn each(test: &str, act: impl Fn(&Row, &FuseFile, Running)) {
-    // These rows are not of `access`, which runs every test once more.
+    // These rows already cover every access, and `access` runs every test again.
     if access() != Access::Mapped {
         return;
     }
@@ -67,7 +66,7 @@ fn after_a_failed_sync_nothing_is_written_any_more() {
             file.set(On::Sync, Verdict::Fail(errno));
             assert_eq!(store.write(8, &pattern(3, 4096)), Err(fault), "{}", row.name);
             assert_eq!(store.store.degraded(), Some(fault), "{}", row.name);
-            // The medium is well again, but what it holds is not known.
+            // The medium works again, but its contents are unknown.
             file.release();
             let calls = file.calls(On::Write);
             assert!(store.flush().is_err(), "{}", row.name);
@@ -87,7 +86,7 @@ fn after_a_failed_sync_nothing_is_written_any_more() {
 fn a_short_transfer_is_continued_or_fails() {
     each("a_short_transfer_is_continued_or_fails", |row, file, mut store| {
         let data = pattern(7, 8192);
-        // Less than a block, more than one, none at all.
+        // Less than a block, more than one, nothing at all.
         for (sector, most) in [(0, 512), (100, 4096), (200, 4608), (300, 100), (400, 0)] {
             file.set(On::Write, Verdict::Short(most));
             let result = store.write(sector, &data);
@@ -120,7 +119,7 @@ fn a_short_transfer_is_continued_or_fails() {
     });
 }
 
-/// A medium that takes its time stops no caller of an asynchronous store.
+/// A slow medium blocks no caller of an asynchronous store.
 #[test]
 fn a_medium_that_stalls_is_waited_for() {
     each("a_medium_that_stalls_is_waited_for", |row, file, mut store| {
@@ -148,7 +147,7 @@ fn a_medium_that_stalls_is_waited_for() {
             let waited = store.slowest > Duration::from_millis(200);
             assert_eq!(waited, !row.asynchronous, "{} {on:?}: {:?} in one call", row.name, store.slowest);
         }
-        // Several at once, in whatever order they come back.
+        // Several at once, completing in any order.
         file.set(On::Read, Verdict::Delay(Duration::from_millis(20)));
         let tokens: Vec<u32> = (0..4).map(|n| store.submit(Kind::Read, n * 64, &[0; 512])).collect();
         let mut done: Vec<u32> = tokens.iter().map(|_| store.wait().0.token).collect();
@@ -157,8 +156,8 @@ fn a_medium_that_stalls_is_waited_for() {
     });
 }
 
-/// The kernel goes on with the calls of a store that is closed. Until they are
-/// over, the file is locked: a late write must not land on newer data.
+/// The kernel continues the calls of a store that is closed. Until they end, the file is
+/// locked: a late write must not overwrite newer data.
 #[test]
 fn a_store_that_is_closed_with_calls_under_way_stays_locked() {
     each("a_store_that_is_closed_with_calls_under_way_stays_locked", |row, file, mut store| {
@@ -185,8 +184,8 @@ fn a_store_that_is_closed_with_calls_under_way_stays_locked() {
     });
 }
 
-/// A worker sleeps on the descriptor of a store: what becomes ready while it
-/// sleeps has to wake it.
+/// A worker sleeps on the descriptor of a store: a completion during that sleep must wake
+/// it.
 #[test]
 fn the_descriptor_wakes_who_sleeps_on_it() {
     each("the_descriptor_wakes_who_sleeps_on_it", |row, file, mut store| {

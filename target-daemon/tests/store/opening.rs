@@ -1,4 +1,4 @@
-//! What is refused, with which words, and what is only remarked.
+//! Refusals with their messages, and warnings.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -81,8 +81,8 @@ fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Runs `act` without root's privilege to ignore permissions; only for files,
-/// and only in this thread.
+/// Runs `act` without root's privilege to ignore permissions; affects only files, and only
+/// this thread.
 fn as_nobody<T>(act: impl FnOnce() -> T) -> T {
     // SAFETY: no memory is passed.
     let before = unsafe { libc::setfsuid(65534) };
@@ -119,7 +119,7 @@ fn odd_tails_and_holes_are_remarked() {
 #[test]
 fn memory_is_remarked_only_if_it_was_asked_to_be_durable() {
     if access() == Access::Direct {
-        return; // ramfs does not do it
+        return; // ramfs does not support it
     }
     let Some(_alone) = root("memory_is_remarked_only_if_it_was_asked_to_be_durable") else {
         return;
@@ -183,7 +183,7 @@ fn memory_is_found_below_overlays_loop_devices_and_file_systems() {
     let message = warnings(&OpenOptions::new(&path)).remove(0).to_string();
     let on = format!("lies in memory (on {}, on {}): its writes", device.name(), image.display());
     assert!(message.contains(&on), "{message}");
-    // What cannot be looked at is said, too.
+    // A layer that cannot be examined is reported, too.
     drop(ext4);
     std::fs::remove_file(&image).unwrap();
     let [Warning::UnknownBelow { below, .. }] = &warnings(&OpenOptions::new(device.path()))[..] else {
@@ -202,7 +202,7 @@ fn a_disk_in_compressed_memory_is_memory() {
     let number = number.trim();
     let set = |name: &str, value: &str| std::fs::write(format!("/sys/block/zram{number}/{name}"), value);
     set("disksize", "4M").unwrap();
-    // Where nobody makes the nodes of devices.
+    // For systems where no program creates device nodes.
     let scratch = Scratch::new();
     let (node, device) =
         (scratch.path("node"), std::fs::read_to_string(format!("/sys/block/zram{number}/dev")));
@@ -240,7 +240,7 @@ fn a_device_tells_its_sectors() {
         assert_eq!(store.geometry().physical_bytes, 4096);
         let block = if access() == Access::Direct { 4096 } else { 512 };
         assert_eq!(store.geometry().block_bytes, block);
-        // One sector in the middle of a block, and two over the edge of one.
+        // One sector in the middle of a block, and two across the edge of one.
         write(&mut *store, 8, &pattern(1, 8 * 512)).unwrap();
         write(&mut *store, 11, &pattern(2, 512)).unwrap();
         write(&mut *store, 15, &pattern(3, 1024)).unwrap();

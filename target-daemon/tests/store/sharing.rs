@@ -1,4 +1,4 @@
-//! Two ways into one file are refused.
+//! Two different accesses to one file are refused.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::media::{Loop, Mounted, command};
 
 const PAGE: u64 = 4096;
 
-/// A folder on a disk, as root: in memory nothing goes past the page cache.
+/// A directory on a disk, as root: in memory no access bypasses the page cache.
 struct Disk {
     mounted: Mounted,
     _image: Loop,
@@ -38,8 +38,7 @@ fn part(path: &Path, access: Access, offset_bytes: u64, length: u64) -> OpenOpti
     OpenOptions { access, offset_bytes, length_bytes: Some(length), ..OpenOptions::new(path) }
 }
 
-/// Whether the second one is refused beside the first one, by opening and by looking
-/// alike.
+/// Whether the second one is refused next to the first, by opening and by the check alike.
 #[track_caller]
 fn is_refused(first: &OpenOptions, second: &OpenOptions) -> bool {
     let held = open(first).unwrap();
@@ -58,7 +57,7 @@ fn is_refused(first: &OpenOptions, second: &OpenOptions) -> bool {
             for path in [&first.path, &second.path] {
                 assert!(text.contains(path.to_str().unwrap()), "{text}");
             }
-            // It is the other one that is in the way, and only while it is open.
+            // The other one conflicts, and only while it is open.
             drop(held);
             open(second).unwrap();
             true
@@ -73,18 +72,18 @@ fn two_ways_into_one_file_are_refused() {
     let file = disk.file();
     let (direct, cached, mapped, fitting) = (Access::Direct, Access::Cached, Access::Mapped, Access::Fitting);
     let waiting = Access::Descriptor;
-    // In a page, between pages, and far from each other: reading ahead goes beyond a page.
+    // Within a page, between pages, and far apart: readahead goes beyond a page.
     for (end, start) in [(PAGE + 512, PAGE + 512), (2 * PAGE, 2 * PAGE), (PAGE, 200 * PAGE)] {
         for (first, second, refused) in [
             (direct, cached, true),
             (direct, mapped, true),
             (direct, waiting, true),
-            // What was chosen counts: on a disk, past the page cache.
+            // The selected access counts: on a disk, past the page cache.
             (fitting, cached, true),
             (fitting, mapped, true),
             (fitting, direct, false),
             (direct, direct, false),
-            // One cache.
+            // The same cache.
             (cached, mapped, false),
             (cached, waiting, false),
         ] {
@@ -125,18 +124,18 @@ fn links_and_bind_mounts_lead_to_the_same_file() {
     }
 }
 
-/// A loop device has a cache of its own, above that of the file, which it uses unless
-/// it was made with direct I/O.
+/// A loop device has its own cache, above that of the file, which it uses unless it was
+/// created with direct I/O.
 #[test]
 fn a_loop_device_is_a_way_into_its_file() {
     let Some(disk) = Disk::new("a_loop_device_is_a_way_into_its_file") else { return };
     let file = disk.file();
     let (direct, cached) = (Access::Direct, Access::Cached);
-    // Beside the device's part of the file, and behind it.
+    // Next to the device's part of the file, and after it.
     for (direct_io, of_device, of_file, beside, behind) in [
         ("off", direct, direct, true, true),
         ("off", direct, cached, false, false),
-        // Its own cache is of its own bytes only.
+        // The device's cache holds only the bytes of the device.
         ("off", cached, cached, true, false),
         ("off", cached, direct, true, true),
         ("on", direct, direct, false, false),
@@ -153,7 +152,7 @@ fn a_loop_device_is_a_way_into_its_file() {
             assert_eq!(is_refused(&above, &below), beside, "{what}, from {start} on");
             assert_eq!(is_refused(&below, &above), beside, "{what}, from {start} on");
         }
-        // The same bytes, in any way.
+        // The same bytes, with any access.
         let same = part(&file, of_file, PAGE, 512);
         assert!(is_refused(&above, &same), "{what}, same bytes");
         let whole = OpenOptions { access: of_device, ..OpenOptions::new(device.path()) };
@@ -167,7 +166,7 @@ struct Partition<'a>(&'a Loop, u32);
 
 impl<'a> Partition<'a> {
     fn new(device: &'a Loop, number: u32, start: u64, sectors: u64) -> Self {
-        // One that a test has left behind.
+        // Left behind by an earlier test.
         let _ = command("delpart", &[device.name(), &number.to_string()]);
         let numbers = [number.into(), start, sectors].map(|number| number.to_string());
         command("addpart", &[device.name(), &numbers[0], &numbers[1], &numbers[2]]).unwrap();
@@ -187,8 +186,8 @@ impl Drop for Partition<'_> {
     }
 }
 
-/// The kernel itself keeps exports of a disk and of a partition of it apart; a
-/// partition of a loop device is a part of its file as well.
+/// The kernel itself keeps exports of a disk and of its partition apart. A partition of a
+/// loop device is also a part of the file below.
 #[test]
 fn a_partition_of_a_loop_device_is_a_part_of_its_file() {
     let Some(disk) = Disk::new("a_partition_of_a_loop_device_is_a_part_of_its_file") else { return };
@@ -205,7 +204,7 @@ fn a_partition_of_a_loop_device_is_a_part_of_its_file() {
     }
 }
 
-/// Each has a cache of its own.
+/// Each has its own cache.
 #[test]
 fn two_partitions_may_be_reached_in_different_ways() {
     let Some(disk) = Disk::new("two_partitions_may_be_reached_in_different_ways") else { return };

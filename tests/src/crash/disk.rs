@@ -1,14 +1,13 @@
 //! A file system whose power can be cut.
 //!
-//! It lies in an image on a loop device. The cut is its own forced shutdown
-//! without a flush of the log: what is not on the loop device at that instant
-//! never gets there. Mounting it again replays the journal, as after a real
-//! power cut.
+//! It is in an image on a loop device. The cut is the file system's own forced shutdown
+//! without a flush of the log: data that is not on the loop device at that instant never
+//! gets there. Mounting it again replays the journal, as after a real power failure.
 //!
-//! The file on it is made afresh for each cut, of extents that are allocated
-//! and count as unwritten. So data that nobody has synced is lost even if it
-//! went past the page cache: the note that the extent is written now is
-//! metadata, and waits in memory for the next commit of the journal.
+//! The file on it is created again for each cut, with extents that are allocated and marked
+//! unwritten. So unsynced data is lost even if it was written past the page cache: the mark
+//! that the extent is now written is metadata, and waits in memory for the next commit of
+//! the journal.
 
 use std::fs::File;
 use std::io;
@@ -19,17 +18,17 @@ use std::time::{Duration, Instant};
 
 use crate::Space;
 
-/// Which file system.
+/// The file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileSystem {
-    /// ext4, with blocks of 4 KiB as on disks of any size.
+    /// ext4 with 4 KiB blocks, as on disks of any size.
     Ext4,
     /// XFS.
     Xfs,
 }
 
 impl FileSystem {
-    /// As `mount` and `mkfs` call it.
+    /// Its name for `mount` and `mkfs`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
@@ -37,7 +36,7 @@ impl FileSystem {
         }
     }
 
-    /// Bytes of the image: 128 MiB, or the least that mkfs.xfs accepts.
+    /// Bytes of the image: 128 MiB, or the minimum of mkfs.xfs.
     fn image_bytes(self) -> u64 {
         match self {
             Self::Ext4 => 128 << 20,
@@ -45,7 +44,7 @@ impl FileSystem {
         }
     }
 
-    /// Nothing is left to be written later, in the background.
+    /// Nothing is left to be written later in the background.
     fn mkfs_options(self) -> &'static [&'static str] {
         match self {
             Self::Ext4 => &["-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
@@ -53,8 +52,8 @@ impl FileSystem {
         }
     }
 
-    /// ext4 writes the data of a file that is renamed over another one before the
-    /// name, as a help for programs that forget the sync: not here.
+    /// When a file is renamed over another one, ext4 writes its data before the name, to
+    /// help programs that omit the sync. Disabled here.
     fn mount_options(self) -> &'static str {
         match self {
             Self::Ext4 => ",noauto_da_alloc",
@@ -72,7 +71,7 @@ impl std::str::FromStr for FileSystem {
     }
 }
 
-/// Longest time until a dead process has let go of the file system.
+/// The longest time until an exited process has released the file system.
 const RELEASE_MAX: Duration = Duration::from_secs(10);
 
 /// The file system, mounted in a namespace of its own, and the file on it.
@@ -83,7 +82,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Makes one below `folder` and mounts it in `space`.
+    /// Creates one below `folder` and mounts it in `space`.
     pub fn new(space: &Space, folder: &Path, kind: FileSystem) -> Self {
         let (image, on) = (folder.join("image"), folder.join("mnt"));
         File::create(&image).and_then(|file| file.set_len(kind.image_bytes())).expect("an image");
@@ -96,12 +95,12 @@ impl Disk {
         disk
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> PathBuf {
         self.on.join("store")
     }
 
-    /// Makes the file afresh: zeros, of unwritten extents, and on the disk.
+    /// Creates the file again: zeros, in unwritten extents, and on disk.
     pub fn renew(&self, space: &Space, bytes: u64) {
         let path = self.path();
         space.run(move || {
@@ -115,14 +114,14 @@ impl Disk {
         });
     }
 
-    /// The file, to be read; of use in every namespace.
+    /// Opens the file for reading; the handle works in every namespace.
     pub fn open(&self, space: &Space) -> File {
         let path = self.path();
         space.run(move || File::open(path)).expect("the file")
     }
 
-    /// The power is back: the file system is mounted again, with what was on
-    /// the disk. Nobody may have a file on it open any more.
+    /// The power is back: mounts the file system again, with what was on the disk. No
+    /// process may have a file on it open.
     pub fn restart(&self, space: &Space) {
         let on = std::ffi::CString::new(self.on.as_os_str().as_encoded_bytes()).unwrap();
         space.run(move || {
@@ -138,7 +137,7 @@ impl Disk {
         self.mount(space);
     }
 
-    /// With a loop device that ends with the mount.
+    /// With a loop device that is released at unmount.
     fn mount(&self, space: &Space) {
         let (kind, image, on) = (self.kind.name(), self.image.display(), self.on.display());
         let options = self.kind.mount_options();
@@ -146,7 +145,7 @@ impl Disk {
     }
 }
 
-/// Cuts the power of the file system that this file is on.
+/// Cuts the power of the file system that contains this file.
 pub fn cut(file: &File) {
     /// `EXT4_IOC_SHUTDOWN`, `XFS_IOC_GOINGDOWN`.
     const SHUTDOWN: libc::Ioctl = libc::_IOR::<u32>(b'X' as u32, 125);

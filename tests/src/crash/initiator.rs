@@ -1,8 +1,8 @@
-//! An initiator that keeps a window of writes under way.
+//! An initiator that keeps a window of writes in flight.
 //!
-//! It does what the Linux driver does: a request that is not answered within a
-//! second goes out again with a new tag, answers come in any order, and an
-//! answer to an old tag is nobody's.
+//! It behaves like the Linux driver: a request that is not answered within a second is
+//! resent with a new tag, replies arrive in any order, and a reply to an old tag is
+//! ignored.
 
 use std::time::{Duration, Instant};
 
@@ -15,36 +15,36 @@ use crate::{Address, PacketSocket};
 /// The export.
 pub const ADDRESS: Address = (7, 3);
 
-/// The most sectors of one request: what fits into a frame at [`MTU`].
+/// The most sectors of one request that fit into a frame at [`MTU`].
 const SECTORS_MAX: u64 = 16;
 
-/// Of the link.
+/// The MTU of the link.
 pub const MTU: u32 = 9000;
 
-/// When a request is sent again.
+/// When a request is resent.
 const RESEND: Duration = Duration::from_secs(1);
 
-/// Longest wait for an answer that has to come.
+/// The longest wait for a reply that must arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The first sectors, which a quarter of the writes goes to: there they follow
-/// and overlap one another.
+/// A quarter of the writes go to these first sectors, where they follow and overlap each
+/// other.
 const HOT_SECTORS: u64 = 512;
 
 const WRITE_EXT: u8 = 0x34;
 const READ_EXT: u8 = 0x24;
 
-/// What has happened.
+/// Counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Writes that were acknowledged.
     pub acknowledged: u64,
-    /// Writes that were answered with an error.
+    /// Writes answered with an error.
     pub errors: u64,
-    /// Requests that were sent once more.
+    /// Resent requests.
     pub resends: u64,
-    /// Writes that were under way when the power was cut, and acknowledged
-    /// afterwards: see [`Initiator::power_is_cut`].
+    /// Writes that were in flight when the power was cut, and acknowledged afterwards: see
+    /// [`Initiator::power_is_cut`].
     pub late: u64,
 }
 
@@ -54,35 +54,35 @@ impl Counts {
     }
 }
 
-/// A write under way.
+/// A write in flight.
 struct Write {
     tag: u32,
     extent: Extent,
     sent: Instant,
 }
 
-/// A read of [`SECTORS_MAX`] sectors under way.
+/// A read of [`SECTORS_MAX`] sectors in flight.
 struct Read {
     tag: u32,
     lba: u64,
     sent: Instant,
 }
 
-/// An initiator. It outlives the daemons that it talks to.
+/// An initiator. It outlives the daemons with which it communicates.
 pub struct Initiator {
     socket: PacketSocket,
     random: Random,
     window: usize,
     next_tag: u32,
     writes: Vec<Write>,
-    /// Generations before this one were under way at the cut.
+    /// Generations before this one were in flight at the cut.
     cut_before: u64,
-    /// Since it began.
+    /// Since it was created.
     pub counts: Counts,
 }
 
 impl Initiator {
-    /// With so many writes under way.
+    /// An initiator with this number of writes in flight.
     pub fn new(socket: PacketSocket, random: Random, window: usize) -> Self {
         Self {
             socket,
@@ -95,7 +95,7 @@ impl Initiator {
         }
     }
 
-    /// Asks until the export answers.
+    /// Queries until the export answers.
     pub fn until_served(&mut self) {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -109,7 +109,7 @@ impl Initiator {
         panic!("the export does not answer");
     }
 
-    /// Loads the export for a time, which begins with the first answer.
+    /// Loads the export for a time, which starts with the first reply.
     pub fn load(&mut self, history: &mut WriteHistory, time: Duration) {
         let before = self.counts.answers();
         let patience = Instant::now() + PATIENCE;
@@ -123,7 +123,7 @@ impl Initiator {
         }
     }
 
-    /// Keeps the window full, takes what has come, sends again what is late.
+    /// Keeps the window full, takes replies, resends late requests.
     pub fn turn(&mut self, history: &mut WriteHistory) {
         while self.writes.len() < self.window {
             let (lba, count) = self.place(history.len());
@@ -141,27 +141,26 @@ impl Initiator {
         }
     }
 
-    /// Cuts the power, by `cut`. What has been acknowledged before counts, and
-    /// so does what is sent afterwards and acknowledged all the same. A write
-    /// that is under way in that instant counts as not acknowledged, whatever
-    /// answer comes: a true power cut would have ended its daemon before it
-    /// could send one.
+    /// Cuts the power with `cut`. Acknowledgements from before count, and so does
+    /// everything that is sent and acknowledged afterwards. A write in flight at that
+    /// instant counts as not acknowledged, even if it is answered: a real power failure
+    /// would have ended its daemon before it could send the reply.
     pub fn power_is_cut(&mut self, history: &mut WriteHistory, cut: impl FnOnce()) {
         self.take(history, Duration::ZERO);
         cut();
         self.cut_before = history.next_generation();
     }
 
-    /// The daemon is dead: takes the answers that it has sent, and forgets what
-    /// is still under way. Nobody will ever answer that.
+    /// The daemon is dead: takes the replies that it has sent, and drops the rest, which
+    /// will never be answered.
     pub fn abandon(&mut self, history: &mut WriteHistory) {
         self.take(history, Duration::ZERO);
         self.writes.clear();
         self.cut_before = 0;
     }
 
-    /// Reads every sector that was ever written, and checks it. The export is a
-    /// multiple of the longest request.
+    /// Reads every sector that was ever written, and checks it. The export is a multiple of
+    /// the longest request.
     pub fn read_back(&mut self, history: &mut WriteHistory, checked: &mut Checked) {
         let is_written = |lba: &u64| (*lba..lba + SECTORS_MAX).any(|lba| history.is_written(lba));
         let starts = (0..history.len()).step_by(SECTORS_MAX as usize);
@@ -188,7 +187,7 @@ impl Initiator {
         }
     }
 
-    /// Where the next write goes, and how long it is.
+    /// The position and length of the next write.
     fn place(&mut self, sectors: u64) -> (u64, u64) {
         let count = self.random.within(1..SECTORS_MAX + 1);
         let hot = self.random.within(0..4) == 0;
@@ -226,7 +225,7 @@ impl Initiator {
     fn send(&mut self, command: u8, argument: Vec<u8>) -> u32 {
         let tag = self.next_tag;
         self.next_tag += 1;
-        // A frame that cannot be sent is as good as lost on the way.
+        // A frame that cannot be sent counts as lost.
         let _ = self.socket.send(&Ask { tag, ..Ask::new(ADDRESS, command, argument) }.bytes());
         tag
     }
@@ -241,7 +240,7 @@ impl Initiator {
     }
 }
 
-/// What of a reply matters here.
+/// The relevant parts of a reply.
 #[derive(Debug)]
 struct Reply {
     tag: u32,
@@ -252,7 +251,7 @@ struct Reply {
 }
 
 impl Reply {
-    /// The parts of an untagged frame of the export.
+    /// Parses an untagged frame of the export.
     fn parse(mut frame: Vec<u8>) -> Option<Self> {
         let (shelf, slot) = ADDRESS;
         let is_its = frame.len() >= 36
@@ -268,7 +267,7 @@ impl Reply {
         })
     }
 
-    /// Whether the ATA command was done: DRDY, and neither ERR nor DF.
+    /// Whether the ATA command succeeded: DRDY, and neither ERR nor DF.
     fn is_success(&self) -> bool {
         !self.is_refusal && self.status & 0x61 == 0x40 && self.error == 0
     }

@@ -1,4 +1,4 @@
-//! SIGKILL under load, over and over on the same file.
+//! SIGKILL under load, repeatedly with the same file.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -11,22 +11,22 @@ use super::stage::Stage;
 use super::write_history::{Checked, WriteHistory};
 use super::{Options, Report, load_time};
 
-/// Of the file: so many that a cycle does not overwrite all of it, so few that
-/// all of it can be checked each time.
+/// The size of the file: large enough that a cycle does not overwrite all of it, and small
+/// enough to check all of it each time.
 const SECTORS: u64 = 64 << 10;
 
-/// Every so many cycles the sectors are read through the daemon that is
-/// started next, else from the file.
+/// In every such cycle the sectors are read through the next daemon, otherwise from the
+/// file.
 const THROUGH_DAEMON: u64 = 10;
 
-/// Longest time until a dead process has let go of the file.
+/// The longest time until an exited process has released the file.
 const RELEASE_MAX: Duration = Duration::from_secs(10);
 
-/// Kills until it has done so often enough, or something is lost.
+/// Kills until it has done so often enough, or data is lost.
 pub fn run(options: &Options) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report::new("kill".into());
-    // Not in memory: such a file has a store of its own by default.
+    // Not in memory: such a file has a different store by default.
     let mut stage = Stage::new(options, &report.title, &std::env::temp_dir(), &mut random);
     let path = stage.folder().join("store");
     let file = File::create_new(&path).and_then(|file| file.set_len(SECTORS * 512).map(|()| file));
@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Report {
         stage.initiator.abandon(&mut history);
         let mut checked = Checked::default();
         if report.cycles.is_multiple_of(THROUGH_DAEMON) {
-            // At once: it has to get along with what the dead one leaves.
+            // At once: it must handle what the dead one left behind.
             let mut daemon = stage.start(&path);
             stage.initiator.read_back(&mut history, &mut checked);
             daemon.kill(|| ());
@@ -55,9 +55,8 @@ pub fn run(options: &Options) -> Report {
     report
 }
 
-/// Waits until the file is no longer locked: the kernel takes the io_uring of a
-/// dead process down a moment after its end, and what that had under way may
-/// still be written until then.
+/// Waits until the file is no longer locked: the kernel tears down the io_uring of a dead
+/// process a moment after its exit, and its I/O in flight may still be written until then.
 fn until_released(file: &File) {
     let end = Instant::now() + RELEASE_MAX;
     loop {

@@ -1,16 +1,15 @@
-//! Acknowledged sectors are never lost: the real process under load, killed or
-//! with the power of its file system cut, and what is there afterwards.
+//! Acknowledged sectors are never lost: runs the real process under load, kills it or cuts
+//! the power of its file system, and checks what is there afterwards.
 //!
 //! ```text
 //! Initiator ──writes──► xblade serve ──► file ◄── check ── WriteHistory
 //!     └─────── what was sent, what was acknowledged ─────────┘
 //! ```
 //!
-//! [`kill`] sends SIGKILL, again and again over the same file; [`power`] shuts
-//! the file system down under the process, and mounts it again; [`state`] does
-//! that to the file system of the state folder. All that they
-//! set up hangs on namespaces of threads and goes away with the process, but
-//! for a folder, which the next run removes.
+//! [`kill`] sends SIGKILL, repeatedly with the same file; [`power`] shuts the file system
+//! down under the process and mounts it again; [`state`] does the same to the file system
+//! of the state directory. Everything that they set up belongs to namespaces of threads and
+//! goes away with the process, except for a directory, which the next run removes.
 
 pub mod disk;
 mod initiator;
@@ -34,12 +33,12 @@ use write_history::{Checked, Wrong};
 pub use stage::remove_leftovers;
 pub(crate) use stage::{in_memory, remove_left_folders};
 
-/// What to do.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Crashes.
+    /// The number of crashes.
     pub cycles: u64,
-    /// Decides where writes go and how long each load lasts.
+    /// Determines where writes go and how long each load lasts.
     pub seed: u64,
     /// `store=` of the export; its default if `None`.
     pub store: Option<String>,
@@ -47,20 +46,20 @@ pub struct Options {
     pub volatile: bool,
     /// A bug to plant in the daemon, by its name in `xblade::plant`.
     pub plant: Option<String>,
-    /// Where files go; if `None`, where they suit best.
+    /// The parent of the files; if `None`, the most suitable one.
     pub folder: Option<PathBuf>,
-    /// Writes under way.
+    /// The number of writes in flight.
     pub window: usize,
-    /// Go on after a loss.
+    /// Continue after a loss.
     pub carry_on: bool,
-    /// Says how it goes.
+    /// Print the progress.
     pub verbose: bool,
-    /// Set from outside: end after this cycle.
+    /// Set from outside: stop after this cycle.
     pub stop: Arc<AtomicBool>,
 }
 
 impl Options {
-    /// So many crashes of the default store.
+    /// `cycles` crashes of the default store.
     pub fn new(cycles: u64, seed: u64) -> Self {
         Self {
             cycles,
@@ -81,39 +80,39 @@ impl Options {
     }
 }
 
-/// How long a load lasts.
+/// The duration of a load.
 fn load_time(random: &mut random::Random) -> Duration {
     Duration::from_micros(random.within(20_000..120_000))
 }
 
-/// The most sectors of one cycle that a report tells of.
+/// The most sectors of one cycle that are reported.
 const TOLD_MAX: usize = 8;
 
-/// What has come out.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// What was done, in short.
+    /// A short description of the run.
     pub title: String,
-    /// Crashes.
+    /// The number of crashes.
     pub cycles: u64,
     /// Writes that were acknowledged.
     pub acknowledged: u64,
-    /// Writes that were answered with an error.
+    /// Writes answered with an error.
     pub errors: u64,
-    /// Requests that were sent once more.
+    /// Resent requests.
     pub resends: u64,
-    /// Writes that were acknowledged after the power cut that they were under
-    /// way in: they count as not acknowledged.
+    /// Writes that were in flight at a power cut and acknowledged after it: they count as
+    /// not acknowledged.
     pub late: u64,
-    /// Sectors that were looked at, of those that had ever been written.
+    /// Sectors checked, of those that had ever been written.
     pub sectors: u64,
-    /// Sectors with something older than what was acknowledged.
+    /// Sectors with older data than what was acknowledged.
     pub lost: u64,
-    /// Sectors with something that nobody sent to them.
+    /// Sectors with data that was never sent to them.
     pub torn: u64,
-    /// Sectors of which more than one generation would have been right.
+    /// Sectors for which more than one generation would have been correct.
     pub unknown: u64,
-    /// Cycles with a sector lost or torn.
+    /// Cycles with a lost or torn sector.
     pub losing_cycles: u64,
     /// Each such cycle, with some of its sectors.
     pub losses: Vec<String>,

@@ -9,10 +9,10 @@ use super::stage::{Stage, in_memory};
 use super::write_history::{Checked, WriteHistory};
 use super::{Options, Report, load_time};
 
-/// Of the file, which is made afresh for each cut.
+/// The size of the file, which is created again for each cut.
 const SECTORS: u64 = 64 << 10;
 
-/// Cuts the power until it has done so often enough, or something is lost.
+/// Cuts the power until it has done so often enough, or data is lost.
 pub fn run(options: &Options, kind: FileSystem) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report::new(format!("power {}", kind.name()));
@@ -38,7 +38,7 @@ fn load_and_cut(stage: &mut Stage<'_>, disk: &Disk, history: &mut WriteHistory, 
     let file = disk.open(&stage.link.target);
     stage.initiator.load(history, load_time(random));
     stage.initiator.power_is_cut(history, || disk::cut(&file));
-    // On the dead file system writes may fail or hang, but not be acknowledged.
+    // On the dead file system, writes may fail or hang, but not be acknowledged.
     let end = std::time::Instant::now() + Duration::from_micros(random.within(0..20_000));
     while std::time::Instant::now() < end {
         stage.initiator.turn(history);

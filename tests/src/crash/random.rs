@@ -1,6 +1,6 @@
-//! Numbers that a seed decides (splitmix64).
+//! Seeded random numbers (splitmix64).
 
-/// A sequence.
+/// A sequence of random numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

@@ -1,5 +1,5 @@
-//! Where a crash happens: a link, an initiator, a folder, and daemons one
-//! after another.
+//! The environment of crashes: a link, an initiator, a directory, and daemons one after
+//! another.
 
 use std::path::{Path, PathBuf};
 
@@ -10,25 +10,25 @@ use super::{Options, Report};
 use crate::link::TARGET_SIDE;
 use crate::{Daemon, Link, Scratch, Space};
 
-/// How the folders of runs begin.
+/// The prefix of the directories of runs.
 const PREFIX: &str = "xblade-crash";
 
-/// All that outlives a daemon.
+/// Everything that outlives a daemon.
 pub struct Stage<'a> {
     options: &'a Options,
     /// The initiator.
     pub initiator: Initiator,
     /// The link; daemons and their mounts are in its `target`.
     pub link: Link,
-    /// The state folder of the daemons, if they have one.
+    /// The state directory of the daemons, if they have one.
     pub state: Option<PathBuf>,
     watchdog: Watchdog,
-    // Last: nothing is mounted in it any more.
+    // Last: by then nothing is mounted in it any more.
     scratch: Scratch,
 }
 
 impl<'a> Stage<'a> {
-    /// Sets it up, with a folder in `parent` unless the options have another.
+    /// Sets it up, with a directory in `parent` unless the options have another.
     pub fn new(options: &'a Options, title: &str, parent: &Path, random: &mut Random) -> Self {
         let scratch = Scratch::within(options.folder.as_deref().unwrap_or(parent), PREFIX);
         let link = Link::between(Space::new(), Space::with_mounts(), MTU);
@@ -39,7 +39,7 @@ impl<'a> Stage<'a> {
         Self { options, initiator, link, state: None, watchdog, scratch }
     }
 
-    /// The folder.
+    /// The directory.
     pub fn folder(&self) -> &Path {
         self.scratch.path()
     }
@@ -49,7 +49,7 @@ impl<'a> Stage<'a> {
         let mut daemon = self.launch(file);
         daemon.until_said("ready:");
         if let Some(bug) = &self.options.plant {
-            // Only a program that was built for it can have one.
+            // Only a build with planted bugs can have one.
             daemon.until_said(&format!("planted: {bug}"));
         }
         self.initiator.until_served();
@@ -75,13 +75,13 @@ impl<'a> Stage<'a> {
         Daemon::serve(&self.link.target, &arguments, &environment, &log)
     }
 
-    /// A cycle begins.
+    /// Begins a cycle.
     pub fn begin(&self, report: &mut Report) {
         self.watchdog.beat();
         report.cycles += 1;
     }
 
-    /// A cycle has ended: counts, and says how it goes.
+    /// Ends a cycle: updates the counts and prints the progress.
     pub fn end(&self, report: &mut Report) {
         let counts = self.initiator.counts;
         report.acknowledged = counts.acknowledged;
@@ -97,14 +97,14 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Removes the folders that runs have left behind whose process is gone, and
-/// names them.
+/// Removes the directories left behind by runs whose process is gone, and prints their
+/// names.
 pub fn remove_leftovers(options: &Options) {
     let parents = [options.folder.clone(), Some(std::env::temp_dir()), Some(in_memory())];
     remove_left_folders(PREFIX, parents.into_iter().flatten());
 }
 
-/// The same for folders with this prefix.
+/// The same for directories with this prefix.
 pub fn remove_left_folders(prefix: &str, parents: impl Iterator<Item = PathBuf>) {
     for parent in parents {
         for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -119,7 +119,7 @@ pub fn remove_left_folders(prefix: &str, parents: impl Iterator<Item = PathBuf>)
     }
 }
 
-/// A folder whose files are in memory, if there is one.
+/// A directory whose files are in memory, if there is one.
 pub fn in_memory() -> PathBuf {
     let shared = PathBuf::from("/dev/shm");
     if shared.is_dir() { shared } else { std::env::temp_dir() }

@@ -1,28 +1,28 @@
-//! Sectors that tell what they are: their place, their generation, and 496
-//! bytes that follow from both, so that no part of one can pass for another.
+//! Self-describing sectors: position, generation, and 496 bytes derived from both, so that
+//! no part of one sector can pass for another.
 
 use super::random::mix;
 
 /// Bytes in a sector.
 pub const SECTOR: usize = 512;
 
-/// What a sector holds.
+/// The contents of a sector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// All of this generation, which was written here; 0 for zeros.
+    /// Completely of this generation, which was written here; 0 for zeros.
     Generation(u64),
-    /// All of a generation that was written to another sector.
+    /// Completely of a generation that was written to another sector.
     WrongPlace {
-        /// Where it belongs.
+        /// The sector to which it belongs.
         lba: u64,
         /// Its generation.
         generation: u64,
     },
-    /// Nothing that was ever sent.
+    /// Data that was never sent.
     Torn,
 }
 
-/// Appends a sector. `run` keeps apart what different runs leave on a disk.
+/// Appends a sector. `run` distinguishes the data of different runs on one disk.
 pub fn stamp(run: u64, lba: u64, generation: u64, bytes: &mut Vec<u8>) {
     bytes.extend(lba.to_le_bytes());
     bytes.extend(generation.to_le_bytes());
@@ -31,7 +31,7 @@ pub fn stamp(run: u64, lba: u64, generation: u64, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Reads a sector, found at `lba`.
+/// Identifies a sector found at `lba`.
 pub fn read(run: u64, lba: u64, sector: &[u8]) -> Found {
     if sector.iter().all(|byte| *byte == 0) {
         return Found::Generation(0);
@@ -75,7 +75,7 @@ mod tests {
         let (old, new) = (stamped(7, 3), stamped(7, 4));
         for cut in (8..SECTOR).step_by(8) {
             let torn = [&new[..cut], &old[cut..]].concat();
-            // The first eight bytes, the place, are the same in both.
+            // The first eight bytes, the position, are the same in both.
             let expected = if cut == 8 { Found::Generation(3) } else { Found::Torn };
             assert_eq!(read(1, 7, &torn), expected, "cut at {cut}");
         }

@@ -1,6 +1,6 @@
-//! Power cuts while a host sets what exports keep: config string, mask list,
-//! reservation. The file system that fails is the one of the state folder; the
-//! export is elsewhere.
+//! Power cuts while a host changes the saved state of exports: config string, mask list,
+//! reservation. The file system that fails is that of the state directory; the export is
+//! elsewhere.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use super::{Options, Report};
 use crate::frame::{Ask, MASK, QUERY, RESERVE, mac, mask, query, reserve};
 use crate::{Daemon, HOST, Mac, PacketSocket};
 
-/// Longest wait for an answer that has to come.
+/// The longest wait for a reply that must arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When a request is sent again.
+/// When a request is resent.
 const RESEND: Duration = Duration::from_secs(1);
 
-/// How long an answer that must not come is waited for.
+/// How long to watch for a reply that must not arrive.
 const AFTER_THE_CUT: Duration = Duration::from_millis(20);
 
-/// Where the AoE header ends in a reply.
+/// The end of the AoE header in a reply.
 const ARGUMENT: usize = 24;
 
-/// Cuts the power until it has done so often enough, or something is lost.
-/// In the report, writes are changes of the state.
+/// Cuts the power until it has done so often enough, or state is lost. In the report,
+/// writes are changes of the state.
 pub fn run(options: &Options, kind: FileSystem) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report::new(format!("state {}", kind.name()));
@@ -37,7 +37,7 @@ pub fn run(options: &Options, kind: FileSystem) -> Report {
     let mut host = Host::new(stage.link.socket().expect("a raw socket"));
     while report.cycles < options.cycles && !options.must_end(&report) {
         stage.begin(&mut report);
-        // The daemon makes the folder, so that is cut off as well.
+        // The daemon creates the directory, so that is cut off as well.
         let folder = disk.path().with_file_name(format!("state-{}", report.cycles));
         stage.state = Some(folder.clone());
         let mut daemon = stage.start(&export);
@@ -55,7 +55,7 @@ pub fn run(options: &Options, kind: FileSystem) -> Report {
     report
 }
 
-/// What is set on the export.
+/// The settings of the export.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Settings {
     config: Vec<u8>,
@@ -64,7 +64,7 @@ struct Settings {
 }
 
 impl Settings {
-    /// Changes one of the three. Returns the request that does it.
+    /// Changes one of the three. Returns the request for it.
     fn change(&mut self, random: &mut Random) -> (u8, Vec<u8>) {
         match random.within(0..3) {
             0 => {
@@ -74,7 +74,7 @@ impl Settings {
                 (QUERY, query(4, &self.config))
             }
             1 => {
-                // The host stays on the list, else it would hear nothing more.
+                // This host stays on the list, otherwise it would get no more replies.
                 let one = mac(random.within(0..200) as u8);
                 let is_there = self.mask.contains(&one);
                 self.mask.retain(|mac| *mac != one && *mac != HOST);
@@ -96,13 +96,13 @@ impl Settings {
     }
 }
 
-/// A host that sets one thing after the other.
+/// A host that makes one change after the other.
 struct Host {
     socket: PacketSocket,
     tag: u32,
     /// Each was sent after the one before.
     versions: Vec<Settings>,
-    /// The last one that was acknowledged.
+    /// The last acknowledged one.
     acknowledged: usize,
 }
 
@@ -111,10 +111,10 @@ impl Host {
         Self { socket, tag: 0x5e77_0000, versions: Vec::new(), acknowledged: 0 }
     }
 
-    /// Sets this and that, and cuts the power. An answer to what is under way at
-    /// that instant says nothing: a true power cut would have ended the daemon
-    /// before it could send one. What is sent afterwards counts in full.
-    /// Returns the number of changes that were acknowledged.
+    /// Makes some changes, and cuts the power. A reply to a request in flight at that
+    /// instant proves nothing: a real power failure would have ended the daemon before it
+    /// could send one. Later requests count in full. Returns the number of acknowledged
+    /// changes.
     fn set_and_cut(&mut self, random: &mut Random, cut: impl FnOnce()) -> u64 {
         (self.versions, self.acknowledged) = (vec![Settings::default()], 0);
         let changes = random.within(1..8);
@@ -144,7 +144,7 @@ impl Host {
         request
     }
 
-    /// What a new daemon has; `None` if it refuses to serve the export.
+    /// The settings of a new daemon; `None` if it refuses to serve the export.
     fn read_back(&mut self, daemon: &mut Daemon) -> Option<Settings> {
         if !daemon.says("ready:") {
             return None;
@@ -163,7 +163,7 @@ impl Host {
         Some(Settings { config, mask, reservation })
     }
 
-    /// Whether that is what was acknowledged last, or what was sent later.
+    /// Checks that these are the settings acknowledged last, or sent later.
     fn check(&self, options: &Options, found: Option<Settings>, report: &mut Report) {
         let allowed = &self.versions[self.acknowledged..];
         if found.as_ref().is_some_and(|found| allowed.contains(found)) {
@@ -177,7 +177,7 @@ impl Host {
         ));
     }
 
-    /// The argument of the answer, if one comes in this time.
+    /// The argument of the reply, if one arrives within this time.
     fn exchange(&mut self, request: &(u8, Vec<u8>), limit: Duration) -> Option<Vec<u8>> {
         let end = Instant::now() + limit;
         while Instant::now() < end {
@@ -196,7 +196,7 @@ impl Host {
 
     fn send(&mut self, (command, argument): &(u8, Vec<u8>)) -> u32 {
         self.tag += 1;
-        // A frame that cannot be sent is as good as lost on the way.
+        // A frame that cannot be sent counts as lost.
         let _ =
             self.socket.send(&Ask { tag: self.tag, ..Ask::new(ADDRESS, *command, argument.clone()) }.bytes());
         self.tag

@@ -1,4 +1,4 @@
-//! Ends the process when a cycle takes too long.
+//! Ends the process if a cycle takes too long.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,15 +6,14 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Longest time of a cycle.
+/// The longest time of a cycle.
 const CYCLE_MAX: Duration = Duration::from_secs(30);
 
-/// Watches until it is dropped.
+/// Active until it is dropped.
 pub struct Watchdog(Sender<()>);
 
 impl Watchdog {
-    /// `log` is what it shows when it has to end the process, and `folder` what
-    /// it removes.
+    /// If it must end the process, it prints `log` and removes `folder`.
     pub fn new(title: String, log: PathBuf, folder: PathBuf) -> Self {
         let (sender, beats) = channel();
         thread::spawn(move || {
@@ -34,7 +33,7 @@ impl Watchdog {
         Self(sender)
     }
 
-    /// A cycle begins.
+    /// Records the start of a cycle.
     pub fn beat(&self) {
         let _ = self.0.send(());
     }

@@ -1,58 +1,58 @@
-//! What each sector may hold, by what was sent and what was acknowledged.
+//! The permitted contents of each sector, given what was sent and what was acknowledged.
 //!
-//! A write has a generation, one number for all its sectors, counted up in the
-//! order in which writes are first sent. A sector may hold each generation that
-//! was sent to it, but for those that are **superseded**: acknowledged before
-//! another one was sent that has been acknowledged too. So:
+//! A write has a generation, one number for all its sectors, assigned in the order in which
+//! writes are first sent. A sector may hold each generation that was sent to it, except
+//! those that are **superseded**: acknowledged before another one was sent that has been
+//! acknowledged too. So:
 //!
-//! - what was acknowledged last may only have been replaced by what was sent
-//!   later, or was under way at the same time;
-//! - what was sent and never acknowledged may be there or not, until somebody
-//!   looks: what was seen once stays.
+//! - data acknowledged last may only have been replaced by data sent later, or in flight at
+//!   the same time;
+//! - data sent and never acknowledged may be there or not, until it is checked: from then
+//!   on, what was found stays.
 
 use super::stamp::{self, Found, SECTOR};
 
 /// A generation that a sector may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Version {
-    /// Which.
+    /// The generation.
     pub generation: u64,
-    /// The generation that was to be sent next when it was acknowledged.
+    /// The next generation to be sent when it was acknowledged.
     pub acknowledged: Option<u64>,
 }
 
-/// A write on its way.
+/// A write in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
     /// Its generation.
     pub generation: u64,
     /// First sector.
     pub lba: u64,
-    /// Sectors.
+    /// The number of sectors.
     pub count: u64,
 }
 
-/// A sector that does not hold what it has to.
+/// A sector with wrong contents.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wrong {
-    /// Where.
+    /// The sector.
     pub lba: u64,
-    /// What is there.
+    /// Its contents.
     pub found: Found,
-    /// What may be there.
+    /// The permitted contents.
     pub allowed: Vec<Version>,
 }
 
-/// The outcome of looking.
+/// The result of a check.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Checked {
-    /// Sectors looked at that had ever been written.
+    /// Checked sectors that had ever been written.
     pub sectors: u64,
-    /// Of these: more than one generation would have been right.
+    /// Of these: more than one generation would have been correct.
     pub unknown: u64,
-    /// Sectors with something older than what was acknowledged.
+    /// Sectors with older data than what was acknowledged.
     pub lost: Vec<Wrong>,
-    /// Sectors with something that was never sent to them.
+    /// Sectors with data that was never sent to them.
     pub torn: Vec<Wrong>,
 }
 
@@ -66,7 +66,7 @@ pub struct WriteHistory {
 }
 
 impl WriteHistory {
-    /// An export of so many sectors of zeros.
+    /// An export of `sectors` sectors of zeros.
     pub fn new(run: u64, sectors: u64) -> Self {
         Self { run, next: 1, sectors: vec![Vec::new(); sectors as usize] }
     }
@@ -76,12 +76,12 @@ impl WriteHistory {
         self.sectors.len() as u64
     }
 
-    /// Whether it has none.
+    /// Whether it has no sectors.
     pub fn is_empty(&self) -> bool {
         self.sectors.is_empty()
     }
 
-    /// The generation of the write that begins next.
+    /// The generation of the next write.
     pub fn next_generation(&self) -> u64 {
         self.next
     }
@@ -91,7 +91,7 @@ impl WriteHistory {
         !self.sectors[lba as usize].is_empty()
     }
 
-    /// A new write to these sectors is about to be sent.
+    /// Records a new write to these sectors, which is about to be sent.
     pub fn begin(&mut self, lba: u64, count: u64) -> Extent {
         let generation = self.next;
         self.next += 1;
@@ -113,7 +113,7 @@ impl WriteHistory {
         bytes
     }
 
-    /// The write has been acknowledged.
+    /// Records the acknowledgement of a write.
     pub fn acknowledge(&mut self, extent: Extent) {
         let now = self.next;
         let Extent { generation, lba, count } = extent;
@@ -124,8 +124,8 @@ impl WriteHistory {
         }
     }
 
-    /// Looks at sectors from `lba` on, while nothing is under way. What they
-    /// hold is from now on what they have to hold.
+    /// Checks sectors from `lba` on, while nothing is in flight. From now on they must keep
+    /// the contents found.
     pub fn check(&mut self, lba: u64, bytes: &[u8], checked: &mut Checked) {
         for (lba, sector) in (lba..).zip(bytes.chunks_exact(SECTOR)) {
             let found = stamp::read(self.run, lba, sector);
@@ -155,7 +155,7 @@ impl WriteHistory {
 mod tests {
     use super::*;
 
-    /// What checking sector 1 of four says if it holds this generation.
+    /// The result of checking sector 1 of four if it holds this generation.
     fn holds(history: &mut WriteHistory, generation: u64) -> Checked {
         let mut checked = Checked::default();
         let bytes = match generation {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_acknowledged_is_unknown_until_somebody_looks() {
+    fn what_was_not_acknowledged_is_unknown_until_it_is_checked() {
         for found in [0, 1] {
             let mut history = WriteHistory::new(9, 4);
             history.begin(0, 2);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sent_is_torn() {
+    fn what_was_never_sent_is_torn() {
         let mut history = WriteHistory::new(9, 4);
         let mut checked = Checked::default();
         history.check(0, &[1; SECTOR], &mut checked);

@@ -1,4 +1,4 @@
-//! What is varied: the daemon, and what is done to it.
+//! The variables of a test: the daemon, and what is done to it.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::crash::random::Random;
 
-/// What stands still.
+/// What is stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Who {
     /// The whole process, by SIGSTOP.
@@ -40,7 +40,7 @@ pub enum Tags {
 }
 
 impl Tags {
-    /// One host each.
+    /// One host for each.
     pub const ALL: [Self; 2] = [Self::Plain, Self::Linux];
 }
 
@@ -62,23 +62,23 @@ pub enum Durability {
     Volatile,
 }
 
-/// Where the newer write goes, compared with the older one.
+/// The position of the newer write relative to the older one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
-    /// To the same sectors.
+    /// The same sectors.
     Same,
-    /// To some of them, and others.
+    /// Some of its sectors, and others.
     Partial,
-    /// To all of them, and others.
+    /// All of its sectors, and others.
     Larger,
-    /// To some of them only.
+    /// Only some of its sectors.
     Smaller,
 }
 
 impl Shape {
     const ALL: [Self; 4] = [Self::Same, Self::Partial, Self::Larger, Self::Smaller];
 
-    /// First sector and sectors, within a place: of the older write, and of the
+    /// The first sector and the sector count, within a place, of the older write and of the
     /// newer one.
     pub fn extents(self, sectors_max: u8) -> [(u64, u8); 2] {
         match self {
@@ -94,10 +94,10 @@ impl Shape {
     }
 }
 
-/// A daemon.
+/// The setup of a daemon.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// Its workers, and the queues of each interface, but at least two.
+    /// Its workers; also the queues of each interface, but at least two.
     pub workers: usize,
     /// Its interfaces.
     pub interfaces: usize,
@@ -108,7 +108,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Queues of each interface.
+    /// The queues of each interface.
     pub fn queues(&self) -> usize {
         self.workers.max(2)
     }
@@ -117,13 +117,13 @@ impl Setup {
 /// A pause.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// The daemon.
+    /// The setup of the daemon.
     pub setup: Setup,
-    /// What stands still.
+    /// What is stopped.
     pub who: Who,
-    /// The host.
+    /// The tags of the host.
     pub tags: Tags,
-    /// Index of the export.
+    /// The index of the export.
     pub export: usize,
     /// Its store.
     pub store: Store,
@@ -131,17 +131,17 @@ pub struct Case {
     pub durability: Durability,
     /// The two writes.
     pub shape: Shape,
-    /// How long.
+    /// The duration.
     pub hold: Duration,
-    /// The worker of the old write's lane gets no core at first when the pause
-    /// ends: it wakes late.
+    /// When the pause ends, the worker of the old write's lane gets no core at first, so it
+    /// wakes late.
     pub wakes_late: bool,
-    /// There is other load meanwhile.
+    /// Whether there is background load.
     pub is_loaded: bool,
 }
 
 impl Case {
-    /// The rest of a case, by chance.
+    /// Draws the rest of a case.
     pub fn draw(row: &Row, setup: Setup, hold_ms: (u64, u64), random: &mut Random) -> Self {
         let Row { who, tags, export, store, durability } = *row;
         let shape = Shape::ALL[random.within(0..4) as usize];
@@ -151,7 +151,7 @@ impl Case {
         Self { setup, who, tags, export, store, durability, shape, hold, wakes_late, is_loaded }
     }
 
-    /// The combination that it counts for.
+    /// The combination for which it counts.
     pub fn row(&self) -> String {
         self.values()[..7].join(" ")
     }
@@ -191,14 +191,14 @@ impl fmt::Display for Case {
     }
 }
 
-/// What is varied while one daemon runs.
+/// What varies while one daemon runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// What stands still.
+    /// What is stopped.
     pub who: Who,
-    /// The host.
+    /// The tags of the host.
     pub tags: Tags,
-    /// Index of the export.
+    /// The index of the export.
     pub export: usize,
     /// Its store.
     pub store: Store,
@@ -206,12 +206,12 @@ pub struct Row {
     pub durability: Durability,
 }
 
-/// The name of a value, as it is on the command line.
+/// The name of a value as on the command line.
 pub fn lower(value: &impl fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
 }
 
-/// A time between two, short ones more often: its logarithm is uniform.
+/// A duration in this range, short ones more often: its logarithm is uniform.
 fn hold((shortest, longest): (u64, u64), random: &mut Random) -> Duration {
     let (low, high) = ((shortest as f64).ln(), (longest as f64).ln());
     let part = random.within(0..1 << 20) as f64 / f64::from(1 << 20);

@@ -1,4 +1,4 @@
-//! Which core a thread runs on, and ahead of whom.
+//! The cores and the priority of threads.
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -10,27 +10,27 @@ pub struct Cores(libc::cpu_set_t);
 impl Cores {
     /// This core alone.
     pub fn one(core: usize) -> Self {
-        // SAFETY: a set of bits, for which zero is a value.
+        // SAFETY: a set of bits, for which zero is a valid value.
         let mut set: libc::cpu_set_t = unsafe { zeroed() };
         // SAFETY: `core` comes from `list`, so it is within the set.
         unsafe { libc::CPU_SET(core, &mut set) };
         Self(set)
     }
 
-    /// Those of a thread; 0: this one.
+    /// The cores of a thread; 0 is this thread.
     pub fn of(tid: i32) -> io::Result<Self> {
-        // SAFETY: a set of bits, for which zero is a value.
+        // SAFETY: a set of bits, for which zero is a valid value.
         let mut set: libc::cpu_set_t = unsafe { zeroed() };
-        // SAFETY: the set is as long as told and outlives the call.
+        // SAFETY: the set has the given length and outlives the call.
         match unsafe { libc::sched_getaffinity(tid, size_of::<libc::cpu_set_t>(), &raw mut set) } {
             0 => Ok(Self(set)),
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    /// Lets a thread run on these only; 0: this one.
+    /// Restricts a thread to these cores; 0 is this thread.
     pub fn give(&self, tid: i32) -> io::Result<()> {
-        // SAFETY: the set is as long as told and outlives the call.
+        // SAFETY: the set has the given length and outlives the call.
         match unsafe { libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &raw const self.0) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -43,7 +43,7 @@ impl Cores {
         (0..libc::CPU_SETSIZE as usize).filter(|core| unsafe { libc::CPU_ISSET(*core, &self.0) }).collect()
     }
 
-    /// All but one of them.
+    /// All of them except one.
     #[must_use]
     pub fn without(mut self, core: usize) -> Self {
         // SAFETY: `core` comes from `list`, so it is within the set.
@@ -52,11 +52,11 @@ impl Cores {
     }
 }
 
-/// While it lasts, this thread keeps its core from every ordinary thread.
+/// While it exists, this thread has precedence on its core over every ordinary thread.
 pub struct Ahead(());
 
 impl Ahead {
-    /// Fails where the kernel does not permit SCHED_FIFO.
+    /// Fails if the kernel does not permit SCHED_FIFO.
     pub fn of_all() -> io::Result<Self> {
         schedule(libc::SCHED_FIFO, 10).map(Self)
     }

@@ -1,7 +1,7 @@
-//! The initiators, what they have on the way, and all that they ever did.
+//! The initiators, their requests in flight, and everything they have done.
 //!
-//! Everything here runs in one thread, so that the moments of the history are
-//! in true order, and so are the tags on the wire.
+//! All of it runs in one thread, so that the moments of the history and the tags on the
+//! network are in true order.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ use crate::{Address, Mac};
 pub const SECTORS: u64 = 2048;
 /// The sectors of a place, where one trial happens.
 pub const PLACE_SECTORS: u64 = 32;
-/// The sectors of each export and host that the background load goes to.
+/// The sectors of each export and host to which the background load goes.
 const BACKGROUND_SECTORS: u64 = 64;
 
-/// When a request is sent again.
+/// When a request is resent.
 const RESEND: Duration = Duration::from_millis(100);
-/// How often, before it counts as never answered.
+/// How often it is sent before it counts as never answered.
 const RESENDS_MAX: u32 = 12;
-/// The background load: requests on the way, and time from one to the next.
+/// The background load: requests in flight, and the time between them.
 const BACKGROUND_WINDOW: usize = 3;
 const BACKGROUND_EVERY_US: std::ops::Range<u64> = 200..3000;
 
@@ -37,7 +37,7 @@ pub const SHELF: u16 = 7;
 /// An operation, by its number.
 pub type OpId = usize;
 
-/// Sectors of an export, as a host sees them.
+/// Sectors of an export, as seen by a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     /// Index of the host in [`Tags::ALL`].
@@ -50,20 +50,20 @@ pub struct Extent {
     pub count: u8,
 }
 
-/// What became of an operation.
+/// The outcome of an operation.
 #[derive(Debug)]
 struct Op {
     extent: Extent,
     is_write: bool,
     begin: Moment,
-    /// 0: not answered.
+    /// 0 if not answered.
     end: Moment,
     copies: u32,
-    /// What a read has found.
+    /// The values found by a read.
     values: Vec<Value>,
 }
 
-/// A request on the way. Only its newest tag is waited for, as Linux does.
+/// A request in flight. Only its newest tag is awaited, as in Linux.
 struct Flight {
     op: OpId,
     tag: u32,
@@ -71,35 +71,35 @@ struct Flight {
     is_background: bool,
 }
 
-/// All initiators over one wire.
+/// All initiators on one wire.
 pub struct Hosts {
-    /// What they send over.
+    /// The wire on which they send.
     pub wire: Wire,
-    /// Whether there is a load besides.
+    /// Whether there is background load.
     pub is_loaded: bool,
     /// Whether this thread keeps its core while it waits.
     pub spins: bool,
-    /// Those that send: indices in [`Tags::ALL`].
+    /// The sending hosts: indices in [`Tags::ALL`].
     senders: Vec<usize>,
     sectors_max: u8,
     seed: u64,
     random: Random,
     began: Instant,
-    /// Jiffies at the beginning, and in a second.
+    /// Jiffies at the start, and per second.
     jiffies: (u32, u32),
-    /// Counters of tags, of each host and export.
+    /// The tag counters of each host and export.
     counters: Vec<Vec<u32>>,
     now: Moment,
     ops: Vec<Op>,
     flights: Vec<Flight>,
     next_background: Instant,
-    /// Requests that were sent once more.
+    /// The number of resends.
     pub resends: u64,
 }
 
 impl Hosts {
-    /// Those that make tags so, of so many exports, with this many sectors in a
-    /// request, a power of two.
+    /// Hosts with these kinds of tags, for this number of exports, with `sectors_max`
+    /// sectors per request, a power of two.
     pub fn new(wire: Wire, tags: &[Tags], exports: usize, sectors_max: u8, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let hz = [100, 250, 1000][random.within(0..3) as usize];
@@ -129,7 +129,7 @@ impl Hosts {
         &self.senders
     }
 
-    /// Jiffies in a second, in the tags that have them.
+    /// Jiffies per second, in the tags that contain them.
     pub fn hz(&self) -> u32 {
         self.jiffies.1
     }
@@ -144,7 +144,7 @@ impl Hosts {
         self.begin(way, extent, false, false)
     }
 
-    /// Sends a request once more, with a tag of its own.
+    /// Resends a request with a new tag.
     pub fn resend(&mut self, way: Way, op: OpId) {
         let tag = self.send(way, op);
         self.resends += 1;
@@ -161,12 +161,12 @@ impl Hosts {
         self.ops[op].end > 0
     }
 
-    /// What a read has found.
+    /// The values found by a read.
     pub fn values(&self, op: OpId) -> &[Value] {
         &self.ops[op].values
     }
 
-    /// Takes what comes until this moment, or until that operation is done.
+    /// Takes frames until this moment, or until that operation is done.
     pub fn wait(&mut self, until: Instant, op: Option<OpId>) {
         while !op.is_some_and(|op| self.is_done(op)) {
             self.load();
@@ -179,8 +179,8 @@ impl Hosts {
         }
     }
 
-    /// Waits until an operation is done, and sends it again as often as it
-    /// takes; false if it is never answered.
+    /// Waits until an operation is done, and resends it as often as needed. Returns false
+    /// if it is never answered.
     pub fn until_done(&mut self, way: Way, op: OpId) -> bool {
         for _ in 0..RESENDS_MAX {
             self.wait(Instant::now() + RESEND, Some(op));
@@ -193,7 +193,7 @@ impl Hosts {
         false
     }
 
-    /// Has everything answered that is on the way.
+    /// Waits until everything in flight is answered.
     pub fn settle(&mut self) {
         self.is_loaded = false;
         while let Some(flight) = self.flights.first() {
@@ -202,8 +202,8 @@ impl Hosts {
         }
     }
 
-    /// Reads all that was written, and names every sector whose history cannot
-    /// be explained.
+    /// Reads everything that was written, and reports every sector whose history cannot be
+    /// explained.
     pub fn explain(&mut self) -> Vec<String> {
         self.settle();
         let mut wrong = Vec::new();
@@ -277,7 +277,7 @@ impl Hosts {
         *counter = counter.wrapping_add(1);
         match Tags::ALL[host] {
             Tags::Plain => *counter,
-            // As the driver makes them: 15 bits counted, 16 bits of jiffies below.
+            // As the driver makes them: 15 counted bits above 16 bits of jiffies.
             Tags::Linux => {
                 let (first, hz) = self.jiffies;
                 let passed = (self.began.elapsed().as_millis() * u128::from(hz) / 1000) as u32;
@@ -286,7 +286,7 @@ impl Hosts {
         }
     }
 
-    /// Keeps the load up, on the way that was used last.
+    /// Keeps up the load, on the way that was used last.
     fn load(&mut self) {
         let now = Instant::now();
         if !self.is_loaded || now < self.next_background {
@@ -342,12 +342,12 @@ impl Op {
     }
 }
 
-/// The value that the sectors have which this write wrote.
+/// The value of the sectors written by this write.
 pub fn value_of(op: OpId) -> Value {
     op as Value + 1
 }
 
-/// The first sector of this host that the background load goes to.
+/// The first sector of this host's background load.
 pub fn background(host: usize) -> u64 {
     host as u64 * BACKGROUND_SECTORS
 }
@@ -374,7 +374,7 @@ fn address(export: usize) -> Address {
     (SHELF, export as u8)
 }
 
-/// What of a reply matters here.
+/// The relevant parts of a reply.
 struct Reply<'a> {
     to: &'a [u8],
     export: usize,

@@ -1,5 +1,5 @@
-//! No old write lands on a newer one that was acknowledged: the real process,
-//! stopped for a moment between the arrival of a write and its turn.
+//! No old write overwrites a newer one that was acknowledged: the real process, stopped for
+//! a moment between the arrival of a write and its turn.
 //!
 //! ```text
 //! Hosts ──write, resend, newer write──► lanes ──► xblade serve ──► file
@@ -7,10 +7,9 @@
 //!   └── history of every sector ──► checker ◄── read
 //! ```
 //!
-//! Each pause is directed ([`race`]); a light random load goes on beside it,
-//! and in the end the history of every sector has to be explained, by the
-//! checker of the simulation. A host sends its requests over several queues
-//! and interfaces ([`wire`]).
+//! Each pause is directed ([`race`]), with a light random load in the background. At the
+//! end, the checker of the simulation must be able to explain the history of every sector.
+//! A host sends its requests over several queues and interfaces ([`wire`]).
 
 pub mod case;
 mod cores;
@@ -34,29 +33,29 @@ pub use stage::remove_leftovers;
 
 use crate::crash::random::Random;
 
-/// Pauses of one daemon, at most: then comes the next, with other owners.
+/// The most pauses of one daemon; the next one has other owners.
 const PAUSES_MAX: u64 = 400;
 
-/// What to do. Each list is combined with each other.
+/// The options of a run. The lists are combined with each other.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Pauses in all.
+    /// The total number of pauses.
     pub pauses: u64,
-    /// Decides what is combined, and all times.
+    /// Determines the combinations and all times.
     pub seed: u64,
     /// A bug to plant in the daemon, by its name in `xblade::plant`.
     pub plant: Option<String>,
-    /// What stands still.
+    /// What is stopped.
     pub who: Vec<Who>,
-    /// Numbers of workers.
+    /// The numbers of workers.
     pub workers: Vec<usize>,
-    /// Numbers of interfaces.
+    /// The numbers of interfaces.
     pub interfaces: Vec<usize>,
     /// What idle workers do.
     pub idle: Vec<Idle>,
     /// How hosts make tags.
     pub tags: Vec<Tags>,
-    /// Stores.
+    /// The stores.
     pub stores: Vec<Store>,
     /// When writes are acknowledged.
     pub durability: Vec<Durability>,
@@ -64,16 +63,16 @@ pub struct Options {
     pub cold: bool,
     /// The shortest and the longest pause, in milliseconds.
     pub hold_ms: (u64, u64),
-    /// Where files on a disk go; if `None`, where temporary files do.
+    /// The directory of files on a disk; if `None`, that of temporary files.
     pub folder: Option<PathBuf>,
-    /// Says how it goes.
+    /// Print the progress.
     pub verbose: bool,
-    /// Set from outside: end after this pause.
+    /// Set from outside: stop after this pause.
     pub stop: Arc<AtomicBool>,
 }
 
 impl Options {
-    /// So many pauses of everything.
+    /// `pauses` pauses with everything varied.
     pub fn new(pauses: u64, seed: u64) -> Self {
         Self {
             pauses,
@@ -109,7 +108,7 @@ impl Options {
         all
     }
 
-    /// What the exports of a daemon are.
+    /// The kinds of exports of a daemon.
     fn exports(&self) -> Vec<(Store, Durability)> {
         self.stores
             .iter()
@@ -130,14 +129,14 @@ impl Options {
     }
 }
 
-/// Runs them.
+/// Runs the pauses.
 pub fn run(options: &Options) -> Report {
     let mut random = Random::new(options.seed);
     let mut report = Report::new(options);
     let setups = options.setups();
     let rounds = options.pauses.div_ceil(setups.len() as u64 * PAUSES_MAX).max(1);
     let mut left = rounds * setups.len() as u64;
-    // Rows in turn, over all daemons.
+    // The rows in turn, across all daemons.
     let mut rows = options.rows().into_iter().cycle();
     for setup in setups.iter().cycle() {
         if left == 0 || options.stop.load(Ordering::Relaxed) {

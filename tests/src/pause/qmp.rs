@@ -1,11 +1,11 @@
-//! A VM, as QEMU's own protocol (QMP) lets one stop it.
+//! Controls a VM through QEMU's own protocol (QMP).
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// The line to a running QEMU.
+/// The connection to a running QEMU.
 #[derive(Debug)]
 pub struct Qmp(RefCell<BufReader<UnixStream>>);
 
@@ -17,8 +17,7 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// Runs a command that has no arguments, and returns the line that answers
-    /// it.
+    /// Executes a command without arguments. Returns the line with the reply.
     pub fn execute(&self, command: &str) -> io::Result<String> {
         let mut line = self.0.borrow_mut();
         writeln!(line.get_mut(), r#"{{"execute": "{command}"}}"#)?;
@@ -30,17 +29,17 @@ impl Qmp {
             if answer.contains(r#""error""#) {
                 return Err(io::Error::other(answer));
             }
-            // What else comes are events and the greeting.
+            // Other lines are events and the greeting.
             if answer.contains(r#""return""#) {
                 return Ok(answer);
             }
         }
     }
 
-    /// The threads of its processors, in their order.
+    /// The threads of its processors, in order.
     pub fn processors(&self) -> io::Result<Vec<i32>> {
         let answer = self.execute("query-cpus-fast")?;
-        // Each also has the number of its thread within a core of the VM.
+        // Each entry also contains the number of its thread within a core of the VM.
         let numbers = answer.split(r#"{"thread-id":"#).skip(1);
         let number = |text: &str| text.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
         Ok(numbers.filter_map(number).collect())

@@ -3,7 +3,7 @@
 //! ```text
 //! old lane:  A ───────────── waits ───────────────────────► ?      read
 //! new lane:      A again ──► acknowledged, B ──► acknowledged       │
-//! target:    └────────── stands still ──────────┘ goes on ──────────┴► B
+//! target:    └────────── stopped ───────────────┘ continues ────────┴► B
 //! ```
 
 use std::time::{Duration, Instant};
@@ -17,41 +17,41 @@ use super::wire::{Lane, Way};
 use crate::crash::random::Random;
 use crate::sim::value::Value;
 
-/// How long a worker that wakes late gets no core, at most.
+/// The longest time for which a late worker gets no core.
 const LATE_MAX: Duration = Duration::from_millis(50);
 
 /// The same in a VM, which is emulated.
 const LATE_IN_VM_MAX: Duration = Duration::from_millis(300);
 
-/// When the resend is sent once more while a worker wakes late.
+/// When the resend is repeated while a worker wakes late.
 const RESEND_LATE: Duration = Duration::from_millis(3);
 
 /// The same in a VM.
 const RESEND_LATE_IN_VM: Duration = Duration::from_millis(30);
 
-/// The longest time from the writes before a pause to the pause.
+/// The longest time between the writes before a pause and the pause.
 const SETTLE_MAX_US: u64 = 3000;
 
-/// How a pause has ended.
+/// The outcome of a pause.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The newer write is there.
     Good,
-    /// It is not, though it was acknowledged: what is there instead.
+    /// The newer write was acknowledged but is not there; the text describes what is.
     Stale(String),
-    /// No acknowledgement, so nothing was shown.
+    /// No acknowledgement, so nothing was proved.
     None,
 }
 
-/// The daemon, as far as a pause concerns it.
+/// The parts of the daemon that concern a pause.
 pub struct Subject<'a> {
     /// Its process.
     pub pid: u32,
     /// The threads of its workers, or the processors of its VM.
     pub workers: &'a [i32],
-    /// Other threads that must go on when a worker wakes late.
+    /// Other threads that must continue while a worker wakes late.
     pub others: &'a [i32],
-    /// Where all these may run.
+    /// The cores on which all of these may run.
     pub cores: &'a [Cores],
     /// Its control group.
     pub freezer: Option<&'a Freezer>,
@@ -59,19 +59,18 @@ pub struct Subject<'a> {
     pub vm: Option<&'a Qmp>,
     /// The worker of each export.
     pub owners: &'a [usize],
-    /// Frames on the first queue of an interface go to the owner at once.
+    /// Frames on the first queue of an interface go straight to the owner.
     pub spreads: bool,
 }
 
 impl Subject<'_> {
-    /// The worker that takes frames off a lane.
+    /// The worker that receives the frames of a lane.
     fn worker_of(&self, lane: Lane, export: usize) -> usize {
         if lane.queue == 0 && self.spreads { self.owners[export] } else { lane.queue % self.workers.len() }
     }
 
-    /// The old lane and the new one: mostly such that another worker than the
-    /// owner takes frames off the old one, and a third one off the new one or
-    /// the owner itself.
+    /// The old and the new lane. Usually a worker other than the owner receives from the
+    /// old one, and a third one, or the owner itself, from the new one.
     fn lanes(&self, case: &Case, random: &mut Random) -> [Lane; 2] {
         let (interfaces, queues) = (case.setup.interfaces, case.setup.queues());
         let all =
@@ -90,7 +89,7 @@ impl Subject<'_> {
     fn stop(&self, case: &Case, old: usize, random: &mut Random) -> Stopped<'_> {
         let target = match case.who {
             Who::Process => Target::Process(self.pid),
-            // Now and then the owner instead.
+            // Occasionally the owner instead.
             Who::Thread if random.within(0..10) == 0 => {
                 Target::Thread(self.workers[self.owners[case.export]])
             }
@@ -105,7 +104,7 @@ impl Subject<'_> {
         self.workers.iter().chain(self.others).copied()
     }
 
-    /// Leaves this worker one core only, and all others the rest.
+    /// Restricts this worker to one core, and all others to the rest.
     fn crowd(&self, late: usize, core: usize, all: Cores) {
         for (at, tid) in self.threads().enumerate() {
             let cores = if at == late { Cores::one(core) } else { all.without(core) };
@@ -120,7 +119,7 @@ impl Subject<'_> {
     }
 }
 
-/// Runs one.
+/// Runs one pause.
 pub fn run(case: &Case, subject: &Subject<'_>, hosts: &mut Hosts, random: &mut Random) -> Outcome {
     let [old, new] = subject.lanes(case, random);
     hosts.wire.aim(old, new).expect("masks of queues");
@@ -136,7 +135,7 @@ pub fn run(case: &Case, subject: &Subject<'_>, hosts: &mut Hosts, random: &mut R
     let stopped = subject.stop(case, old_worker, random);
     let begin = Instant::now();
     let a = race.hosts.write(Way::Old, race.older);
-    // The resend comes early, so that there is time for all that follows.
+    // The resend comes early, so that there is time for everything that follows.
     let part = 0.1 + random.within(0..400) as f64 / 1000.0;
     race.hosts.wait(begin + case.hold.mul_f64(part), None);
     race.hosts.resend(Way::New, a);
@@ -171,11 +170,10 @@ struct Race<'a> {
     hosts: &'a mut Hosts,
     older: Extent,
     newer: Extent,
-    /// Every sector of both.
+    /// All sectors of both.
     whole: Extent,
     sectors_max: u8,
-    /// How long a worker that wakes late has no core, and when the resend is
-    /// sent once more meanwhile.
+    /// How long a late worker has no core, and when the resend is repeated meanwhile.
     late: (Duration, Duration),
 }
 
@@ -196,7 +194,7 @@ impl<'a> Race<'a> {
         Self { hosts, older, newer, whole, sectors_max, late }
     }
 
-    /// All of it, in requests.
+    /// All of it, split into requests.
     fn parts(&self) -> Vec<Extent> {
         let (whole, most) = (self.whole, self.sectors_max);
         let offsets = (0..whole.count).step_by(usize::from(most));
@@ -204,8 +202,8 @@ impl<'a> Race<'a> {
         offsets.map(part).collect()
     }
 
-    /// Writes all of it, over both lanes, so that both are known to be open.
-    /// What each sector holds then.
+    /// Writes all of it, over both lanes, to make sure that both are open. Returns the
+    /// value of each sector.
     fn prepare(&mut self) -> Option<Vec<Value>> {
         let mut before = Vec::new();
         for way in [Way::New, Way::Old] {
@@ -226,8 +224,8 @@ impl<'a> Race<'a> {
         self.hosts.is_done(a).then(|| self.hosts.write(Way::New, self.newer))
     }
 
-    /// The target goes on, but one worker has no core: this thread, which goes
-    /// ahead of it and never waits for anything here, is on it.
+    /// The target continues, but one worker has no core: this thread occupies it with a
+    /// higher priority, and never blocks here.
     fn during_late_wake_up(&mut self, a: OpId, mut b: Option<OpId>) -> Option<OpId> {
         let (late_max, resend) = self.late;
         self.hosts.spins = true;
@@ -245,8 +243,8 @@ impl<'a> Race<'a> {
         b
     }
 
-    /// Reads what is there. The read comes over the old lane, so it is executed
-    /// after what has waited there.
+    /// Reads the sectors. The read uses the old lane, so it is executed after the requests
+    /// that waited there.
     fn look(&mut self, before: &[Value], a: OpId, b: OpId) -> Result<(), String> {
         let mut found = Vec::new();
         for part in self.parts() {

@@ -1,4 +1,4 @@
-//! What has come out.
+//! The results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,17 +7,17 @@ use super::Options;
 use super::case::Case;
 use super::race::Outcome;
 
-/// The most losses and sectors that are told of.
+/// The most losses and sectors that are reported.
 const TOLD_MAX: usize = 10;
 
-/// Pauses, and how they ended.
+/// The number of pauses, by outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Count {
     /// All.
     pub pauses: u64,
-    /// A newer write that was acknowledged was not there.
+    /// An acknowledged newer write was not there.
     pub stale: u64,
-    /// Nothing was acknowledged, so nothing was shown.
+    /// No acknowledgement, so nothing was proved.
     pub none: u64,
 }
 
@@ -29,19 +29,19 @@ impl Count {
     }
 }
 
-/// What has come out.
+/// The results.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     title: String,
-    /// All of it.
+    /// The total.
     pub all: Count,
-    /// Sectors whose history cannot be explained, in all.
+    /// The number of sectors whose history cannot be explained.
     pub unexplained: u64,
-    /// Requests that were sent once more.
+    /// The number of resends.
     pub resends: u64,
-    /// What could not be done on this machine.
+    /// What was not possible on this machine.
     pub skipped: Vec<String>,
-    /// The first losses, in words.
+    /// The first losses, as text.
     pub losses: Vec<String>,
     rows: BTreeMap<String, Count>,
     /// By property and its value.
@@ -84,18 +84,18 @@ impl Report {
         }
     }
 
-    /// Whether no old write has landed on a newer one.
+    /// Whether no old write has overwritten a newer one.
     pub fn is_whole(&self) -> bool {
         self.all.stale == 0 && self.unexplained == 0
     }
 
-    /// Whether enough was acknowledged for that to mean something: a target
-    /// that drops everything loses nothing, either.
+    /// Whether enough was acknowledged for the result to mean something: a target that
+    /// drops everything also loses nothing.
     pub fn shows_something(&self) -> bool {
         self.all.pauses > 0 && self.all.none * 4 <= self.all.pauses
     }
 
-    /// What was counted for all pauses with this property, by its name.
+    /// The counts of all pauses with this property.
     pub fn of(&self, value: &str) -> Count {
         let found = self.values.iter().find(|((_, name), _)| name == value);
         found.map(|(_, count)| *count).unwrap_or_default()
@@ -106,7 +106,7 @@ impl Report {
         table(self.rows.iter().map(|(name, count)| (name.as_str(), *count)))
     }
 
-    /// In one line.
+    /// A summary in one line.
     pub fn line(&self) -> String {
         let Self { title, all: Count { pauses, stale, none }, unexplained, resends, .. } = self;
         format!(

@@ -1,4 +1,4 @@
-//! One daemon, its links and files, and the pauses that it goes through.
+//! One daemon, its links and files, and its pauses.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::crash::random::Random;
 use crate::crash::{in_memory, remove_left_folders};
 use crate::{Daemon, Scratch, Space};
 
-/// How the folders of runs begin.
+/// The prefix of the directories of runs.
 const PREFIX: &str = "xblade-pause";
 
 const MTU: u32 = 9000;
@@ -25,18 +25,18 @@ const MTU: u32 = 9000;
 /// The longest time until a lane is open.
 const OPEN_MAX: Duration = Duration::from_secs(30);
 
-/// Writes of each host to each export before the first pause: a target may have
-/// to see how a host makes its tags. (Reads, if it is to know less.)
+/// The writes of each host to each export before the first pause: a target may first have
+/// to learn how a host makes its tags. (Reads instead, to test a target that has not.)
 const WARM_UP: usize = 48;
 
-/// Removes what runs have left behind whose process is gone, and names it.
+/// Removes what runs whose process is gone have left behind, and prints the names.
 pub fn remove_leftovers(options: &Options) {
     let parents = [options.folder.clone(), Some(std::env::temp_dir()), Some(in_memory())];
     remove_left_folders(PREFIX, parents.into_iter().flatten());
     remove_left_groups();
 }
 
-/// All that belongs to a daemon. It goes away in this order.
+/// Everything that belongs to a daemon. Dropped in this order.
 struct Stage {
     hosts: Hosts,
     daemon: Daemon,
@@ -77,7 +77,7 @@ pub fn run(
     assert!(stage.daemon.is_running(), "xblade has ended");
 }
 
-/// Has a target go through these pauses, and explains in the end what it holds.
+/// Runs these pauses on a target. Finally explains the contents of its sectors.
 pub fn go_through(
     options: &Options,
     setup: Setup,
@@ -87,7 +87,7 @@ pub fn go_through(
     random: &mut Random,
     report: &mut Report,
 ) {
-    // Where workers never sleep, this thread would wait for its turn as well.
+    // If workers never sleep, this thread would wait for its turn as well.
     let ahead = Ahead::of_all();
     if let Err(error) = &ahead {
         report.skip(format!("workers that wake late: no SCHED_FIFO ({error})"));
@@ -119,8 +119,8 @@ pub fn go_through(
     report.resends += hosts.resends;
 }
 
-/// Has every export answer every host over every lane, in turns, as Linux sends
-/// over several interfaces.
+/// Makes every export answer every host over every lane, in turn, as Linux sends over
+/// several interfaces.
 fn warm_up(hosts: &mut Hosts, setup: Setup, exports: usize, cold: bool) {
     let end = Instant::now() + OPEN_MAX;
     let lanes: Vec<_> = (0..setup.queues())
@@ -151,8 +151,8 @@ impl Stage {
         let names = link(&spaces, setup);
         let exports = options.exports();
         let spreads = random.within(0..2) == 0;
-        // If the first queue spreads, the last worker has the other one, so an
-        // export of its own would have no lane of another worker with two queues.
+        // If the first queue spreads, the last worker has the other one. Then, with two
+        // queues, an export of its own would have no lane of another worker.
         let last = setup.workers - usize::from(spreads && setup.workers == 2);
         let owners: Vec<_> = exports.iter().map(|_| random.within(0..last as u64) as usize).collect();
         let mut arguments: Vec<String> = (0..)
@@ -172,7 +172,7 @@ impl Stage {
         let mut daemon = Daemon::serve(&spaces[1], &arguments, &environment, &log);
         daemon.until_said("ready:");
         if let Some(bug) = &options.plant {
-            // Only a program that was built for it can have one.
+            // Only a build with planted bugs can have one.
             daemon.until_said(&format!("planted: {bug}"));
         }
         let freezer = options.who.contains(&Who::Cgroup).then(|| Freezer::new(daemon.id())).flatten();
@@ -183,7 +183,7 @@ impl Stage {
     }
 }
 
-/// One export: its file, and how the daemon is to serve it.
+/// One export: creates its file and returns its argument.
 fn export(
     slot: u8,
     (store, durability): (Store, Durability),
@@ -196,7 +196,7 @@ fn export(
     format!("{SHELF}.{slot}={},store={store},durability={durability},worker={owner}", file.display())
 }
 
-/// Links host and target; the names of both ends of each link.
+/// Links host and target. Returns the names of both ends of each link.
 fn link([host, daemon]: &[Space; 2], setup: Setup) -> Vec<(String, String)> {
     let queues = setup.queues();
     let pair = |interface| {

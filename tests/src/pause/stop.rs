@@ -1,4 +1,4 @@
-//! Stopping a daemon, or one of its threads, for a moment.
+//! Stops a daemon, or one of its threads, for a moment.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::qmp::Qmp;
 
-/// How the folders of control groups begin.
+/// The prefix of the directories of control groups.
 const PREFIX: &str = "xblade-pause-";
 
 /// The longest time that a stop takes.
@@ -27,12 +27,12 @@ pub enum Target<'a> {
     Vm(&'a Qmp),
 }
 
-/// Something that is stopped. It goes on when this is dropped.
+/// A stopped target. It continues when this is dropped.
 pub struct Stopped<'a>(Target<'a>);
 
 impl<'a> Stopped<'a> {
-    /// Stops it; when this returns, it has stopped. A thread has to be let go
-    /// of by the thread that stopped it.
+    /// Stops it, and waits until it has stopped. A thread must be released by the thread
+    /// that stopped it.
     pub fn new(target: Target<'a>) -> io::Result<Self> {
         match target {
             Target::Process(pid) => {
@@ -67,7 +67,7 @@ impl<'a> Stopped<'a> {
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        // What has ended meanwhile cannot go on; the next request tells.
+        // A target that has exited meanwhile cannot continue; the next request shows it.
         let _ = match self.0 {
             Target::Process(pid) => signal(pid, libc::SIGCONT),
             Target::Thread(tid) => ptrace(libc::PTRACE_DETACH, tid),
@@ -83,7 +83,7 @@ struct Kind {
     file: &'static str,
     on: &'static str,
     off: &'static str,
-    /// Where the state is told, and what it says of a frozen group.
+    /// The file with the state, and its text for a frozen group.
     state: (&'static str, &'static str),
 }
 
@@ -91,8 +91,8 @@ const V2: Kind = Kind { file: "cgroup.freeze", on: "1", off: "0", state: ("cgrou
 const V1: Kind =
     Kind { file: "freezer.state", on: "FROZEN", off: "THAWED", state: ("freezer.state", "FROZEN") };
 
-/// A control group that can be frozen, with one process in it. It thaws and
-/// goes away with its value, once the process has ended.
+/// A control group that can be frozen, with one process in it. Dropping it thaws the group,
+/// and removes it once the process has exited.
 #[derive(Debug)]
 pub struct Freezer {
     folder: PathBuf,
@@ -100,7 +100,7 @@ pub struct Freezer {
 }
 
 impl Freezer {
-    /// Puts a process into a group of its own, if this machine has such groups.
+    /// Moves a process into a group of its own, if this machine has such groups.
     pub fn new(pid: u32) -> Option<Self> {
         roots().into_iter().find_map(|(root, kind)| {
             let folder = root.join(format!("{PREFIX}{}-{pid}", std::process::id()));
@@ -129,7 +129,7 @@ impl Drop for Freezer {
     }
 }
 
-/// Where groups with a freezer are mounted, the newer version first.
+/// The mount points of groups with a freezer, the newer version first.
 fn roots() -> Vec<(PathBuf, Kind)> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mut found = Vec::new();
@@ -147,8 +147,7 @@ fn roots() -> Vec<(PathBuf, Kind)> {
     found
 }
 
-/// Thaws and removes the groups that runs have left behind whose process is
-/// gone.
+/// Thaws and removes groups that were left behind by runs whose process is gone.
 pub fn remove_left_groups() {
     for (root, kind) in roots() {
         for entry in fs::read_dir(root).into_iter().flatten().flatten() {
@@ -163,7 +162,7 @@ pub fn remove_left_groups() {
     }
 }
 
-/// The threads of the process that are workers, in their order.
+/// The worker threads of the process, in order.
 pub fn workers(pid: u32) -> Vec<i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let mut found: Vec<(usize, i32)> = tasks
@@ -198,8 +197,7 @@ fn is_stopped(pid: u32) -> bool {
 }
 
 fn signal(pid: u32, signal: i32) -> io::Result<()> {
-    // SAFETY: a child of ours that has not been waited for: no other process
-    // has its number.
+    // SAFETY: a child of ours that has not been reaped, so no other process has its number.
     check(unsafe { libc::kill(pid as i32, signal) }).map(|_| ())
 }
 

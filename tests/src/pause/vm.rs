@@ -1,5 +1,4 @@
-//! A VM that is stopped, with the target inside: `tests/interop/pauses` boots
-//! it.
+//! A VM that is stopped, with the target inside; `tests/interop/pauses` boots it.
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -13,15 +12,15 @@ use super::wire::Wire;
 use super::{Options, Report, stage};
 use crate::crash::random::Random;
 
-/// Workers and queues of an interface in the VM, and its processors.
+/// The workers and the queues of an interface in the VM, and its processors.
 const WORKERS: usize = 2;
 
-/// The VM. Its interfaces have the addresses that [`super::host::target`]
-/// gives them; its exports are those of the options, and all of worker 0,
-/// which like all workers runs on the processor with its number.
+/// The VM. Its interfaces have the addresses of [`super::host::target`]. Its exports are
+/// those of the options, all owned by worker 0. Each worker runs on the processor with its
+/// number.
 #[derive(Clone, Debug)]
 pub struct Vm {
-    /// The socket of QMP.
+    /// The QMP socket.
     pub qmp: PathBuf,
     /// The taps of its interfaces.
     pub taps: Vec<String>,
@@ -29,18 +28,18 @@ pub struct Vm {
     pub sectors_max: u8,
 }
 
-/// Runs the pauses of a VM that serves already, in the namespace of its taps.
+/// Runs the pauses of a VM that already serves, in the namespace of its taps.
 ///
 /// # Errors
 ///
-/// QMP, or a tap.
+/// Those of QMP or a tap.
 pub fn run(options: &Options, vm: &Vm) -> io::Result<Report> {
     let mut random = Random::new(options.seed);
     let mut report = Report::new(options);
     let qmp = Qmp::connect(&vm.qmp)?;
     let processors = qmp.processors()?;
     assert_eq!(processors.len(), WORKERS, "the VM has another number of processors");
-    // All of QEMU but the processors has to go on when one wakes late.
+    // All threads of QEMU except the processors must continue while one wakes late.
     let tasks = fs::read_dir(format!("/proc/{}/task", processors[0]))?;
     let tids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
     let others: Vec<i32> = tids.filter(|tid| !processors.contains(tid)).collect();

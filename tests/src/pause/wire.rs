@@ -1,4 +1,4 @@
-//! Frames over a chosen lane: an interface of the host, and a queue of it.
+//! Sends frames over a chosen lane: an interface of the host, and one of its queues.
 //!
 //! ```text
 //! core 1 ── old ──┐             ┌─► queue q ─► worker q
@@ -6,10 +6,9 @@
 //! core 0 ── new ──┘             └─► queue r ─► worker r
 //! ```
 //!
-//! A raw socket that goes past the queueing discipline (PACKET_QDISC_BYPASS)
-//! sends through the queue that XPS gives to the core that it sends from. So a
-//! core stands for a way, and the ways are aimed at lanes by the masks of the
-//! queues.
+//! A raw socket that bypasses the queueing discipline (PACKET_QDISC_BYPASS) sends through
+//! the queue that XPS assigns to the sending core. So each of the two ways has its own
+//! core, and the masks of the queues aim the ways at lanes.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -31,18 +30,18 @@ pub struct Lane {
     pub queue: usize,
 }
 
-/// One of the two lanes that are aimed at.
+/// One of the two ways, each aimed at a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// Where the old write waits.
+    /// The way on which the old write waits.
     Old,
-    /// Where its resend and the newer write come in.
+    /// The way of its resend and of the newer write.
     New,
 }
 
-/// How a frame finds its queue.
+/// How the queue of a frame is selected.
 enum Steering {
-    /// By the core that sends it: the mask of each queue of each interface.
+    /// By the sending core: the mask of each queue of each interface.
     Cores(Vec<Vec<File>>),
     /// By its length: see [`super::steer`].
     Length,
@@ -53,17 +52,16 @@ pub struct Wire {
     sockets: Vec<PacketSocket>,
     steering: Steering,
     lanes: [Lane; 2],
-    /// What this thread may run on, and does again in the end.
+    /// The original cores of this thread, restored at the end.
     all: Cores,
     cores: [usize; 2],
     at: Cell<Way>,
 }
 
 impl Wire {
-    /// Opens `names`, in the namespace of the host, which has to have mounts of
-    /// its own.
+    /// Opens `names` in the namespace of the host, which must have its own mounts.
     pub fn open(host: &Space, names: &[String], queues: usize) -> io::Result<Self> {
-        // What is under /sys/class/net is that of whoever mounted it.
+        // /sys/class/net shows the namespace of the process that mounted it.
         host.sh("mount -t sysfs sysfs /sys");
         let names = names.to_vec();
         let opened =
@@ -72,8 +70,7 @@ impl Wire {
         Self::new(sockets, Steering::Cores(masks))
     }
 
-    /// Opens the taps of a VM, with two queues each, in the namespace of this
-    /// thread.
+    /// Opens the taps of a VM, with two queues each, in the namespace of this thread.
     pub fn over_taps(names: &[String]) -> io::Result<Self> {
         let open = |name: &String| {
             steer::by_length(name)?;
@@ -92,17 +89,17 @@ impl Wire {
         Ok(Self { sockets, steering, lanes: [lane; 2], all, cores: [old, new], at: Cell::new(Way::New) })
     }
 
-    /// The core that sends this way.
+    /// The core that sends on this way.
     pub fn core(&self, way: Way) -> usize {
         self.cores[way as usize]
     }
 
-    /// What this thread may run on by itself.
+    /// The original cores of this thread.
     pub fn all_cores(&self) -> Cores {
         self.all
     }
 
-    /// Lets each way go to one lane.
+    /// Aims each way at one lane.
     pub fn aim(&mut self, old: Lane, new: Lane) -> io::Result<()> {
         self.lanes = [old, new];
         let masks = if let Steering::Cores(masks) = &self.steering { &masks[..] } else { &[] };
@@ -117,7 +114,7 @@ impl Wire {
         self.turn_to(self.at.get())
     }
 
-    /// The interface that a way goes over.
+    /// The interface of a way.
     pub fn interface(&self, way: Way) -> usize {
         self.lanes[way as usize].interface
     }
@@ -127,7 +124,7 @@ impl Wire {
         self.at.get()
     }
 
-    /// Sends a frame. One that cannot be sent is as good as lost on the way.
+    /// Sends a frame. One that cannot be sent counts as lost.
     pub fn send(&self, way: Way, mut frame: Vec<u8>) {
         if way != self.at.get() {
             self.turn_to(way).expect("a core of ours");
@@ -145,8 +142,8 @@ impl Wire {
         Cores::one(self.core(way)).give(0)
     }
 
-    /// The next frame, from any interface, if one comes in time. With `spin`
-    /// this thread does not let go of its core.
+    /// The next frame from any interface, if one arrives in time. With `spin`, this thread
+    /// does not give up its core.
     pub fn receive(&self, until: Instant, spin: bool) -> io::Result<Option<Vec<u8>>> {
         loop {
             for socket in &self.sockets {
@@ -169,13 +166,13 @@ impl Wire {
             |socket: &PacketSocket| libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let mut polls: Vec<_> = self.sockets.iter().map(entry).collect();
         let time = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
-        // SAFETY: as many entries as told; all outlives the call.
+        // SAFETY: the given number of entries; everything outlives the call.
         let result =
             unsafe { libc::ppoll(polls.as_mut_ptr(), polls.len() as u64, &raw const time, std::ptr::null()) };
         match result {
             0.. => Ok(()),
             _ => match io::Error::last_os_error() {
-                // A signal that asks for the end: the caller looks for that.
+                // A signal that requests the end: the caller checks for it.
                 error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
                 error => Err(error),
             },

@@ -1,5 +1,4 @@
-//! The bytes of the disk: what is stable, and what is written over it and may
-//! still be lost.
+//! The bytes of the disk: stable data, and data written over it that may still be lost.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,14 +11,14 @@ const SECTOR: usize = SECTOR_BYTES as usize;
 /// The medium and the volatile cache in front of it.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// What a read finds.
+    /// What a read returns.
     visible: Vec<u8>,
-    /// What is left after a crash that takes all the rest.
+    /// What is left after a crash that loses everything else.
     stable: Vec<u8>,
-    /// For each sector what was written over the stable bytes, oldest first.
+    /// For each sector, the versions written over the stable bytes, oldest first.
     unstable: BTreeMap<u64, Vec<Version>>,
-    /// Contents of sectors, by their hash: how often each was written, and
-    /// whether it was ever stable.
+    /// Contents of sectors, by their hash: how often each was written, and whether it was
+    /// ever stable.
     known: HashMap<(u64, u64), Known>,
 }
 
@@ -30,7 +29,7 @@ struct Version {
     bytes: Box<[u8]>,
     /// When that call ended.
     finished: Option<u64>,
-    /// A sync that should have made it stable has failed.
+    /// A sync that covered it has failed.
     lost: bool,
 }
 
@@ -60,7 +59,7 @@ impl Cache {
         self.unstable.retain(|sector, _| *sector < bytes as u64 / SECTOR_BYTES);
     }
 
-    /// Fills `to` from there; the bytes that there were.
+    /// Fills `to` from offset `at`. Returns the number of bytes available.
     pub(super) fn read(&self, at: u64, to: &mut [u8]) -> usize {
         let from = self.visible.get(at as usize..).unwrap_or(&[]);
         let n = to.len().min(from.len());
@@ -68,8 +67,8 @@ impl Cache {
         n
     }
 
-    /// Writes the sectors of `from` that `whether` draws. Beyond the end, the
-    /// disk grows, as a file does.
+    /// Writes the sectors of `from` that `whether` draws. The disk grows for a write beyond
+    /// the end, as a file does.
     pub(super) fn write(
         &mut self,
         at: u64,
@@ -103,8 +102,7 @@ impl Cache {
         self.write(at, &zeros, serial, chance, |_| true);
     }
 
-    /// A call that wrote has ended: its sectors wait for a sync from now on,
-    /// or are stable already.
+    /// Ends a call that wrote: its sectors are now stable, or wait for a sync.
     pub(super) fn finish(&mut self, serial: u64, moment: u64, stable: bool) {
         for versions in self.unstable.values_mut() {
             for version in versions.iter_mut().filter(|version| version.serial == serial) {
@@ -116,7 +114,7 @@ impl Cache {
         }
     }
 
-    /// A sync that was pushed at this moment has ended.
+    /// Ends a sync that was pushed at this moment.
     pub(super) fn sync(&mut self, pushed: u64, good: bool, chance: &mut Chance) {
         let covered = |version: &Version| version.finished.is_some_and(|finished| finished < pushed);
         if good {
@@ -127,7 +125,8 @@ impl Cache {
         }
     }
 
-    /// Makes stable what `which` names, and forgets what that was written over.
+    /// Makes the versions that `which` selects stable, and drops those they were written
+    /// over.
     fn settle(&mut self, which: impl Fn(&Version) -> bool) {
         let Self { stable, unstable, known, .. } = self;
         unstable.retain(|&sector, versions| {
@@ -144,7 +143,7 @@ impl Cache {
         });
     }
 
-    /// Each sector keeps what was stable or any that was written since.
+    /// Each sector keeps its stable bytes or any version written since.
     pub(super) fn crash(&mut self, chance: &mut Chance, happened: &mut SimStats) {
         // For each call that wrote: whether it has kept sectors, and lost some.
         let mut calls: BTreeMap<u64, (bool, bool)> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What becomes of calls, and when.
+//! The outcome of calls, and when they end.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use super::chance::Chance;
 use super::{SimConfig, SimStats};
 use xblade_store::disk::{IoRequest, IoResult, IoSlice, QueueFull};
 
-/// Calls that it takes at a time.
+/// The most calls at a time.
 const CAPACITY: usize = 512;
 
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub(super) struct State {
     pub(super) now_ns: u64,
     /// When the next call takes effect or ends.
     pub(super) next_ns: u64,
-    /// Counts whatever happens, to tell before from after.
+    /// Counts every event, to distinguish before from after.
     pub(super) moment: u64,
     pub(super) queued: Vec<Running>,
     pub(super) running: Vec<Running>,
     pub(super) done: VecDeque<Done>,
-    /// A sync of this opening has failed, and the store has heard of it.
+    /// A sync of this opening failed, and the store has received the result.
     pub(super) sync_failed: bool,
 }
 
@@ -34,18 +34,18 @@ pub(super) struct Running {
     pub(super) id: u32,
     pub(super) call: IoRequest,
     pub(super) opening: u32,
-    /// The moment at which it was pushed.
+    /// The moment when it was pushed.
     pub(super) pushed: u64,
     pub(super) effect_ns: u64,
     pub(super) end_ns: u64,
     pub(super) fate: Fate,
-    /// What it has come to, once it has taken effect.
+    /// Its result, once it has taken effect.
     pub(super) outcome: Option<IoResult>,
-    /// Names its sectors in the cache.
+    /// Identifies its sectors in the cache.
     pub(super) serial: u64,
 }
 
-/// A call that has ended, and whose outcome was not taken yet.
+/// A call that has ended, with a result that was not taken yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
     pub(super) id: u32,
@@ -54,7 +54,7 @@ pub(super) struct Done {
     pub(super) outcome: IoResult,
 }
 
-/// What becomes of a call, decided when it is handed over.
+/// The outcome of a call, decided when it is submitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fate {
     Good,
@@ -89,7 +89,7 @@ impl State {
         self.next_ns = self.running.iter().map(Running::next_ns).min().unwrap_or(u64::MAX);
     }
 
-    /// The call that is the next to take effect or end, if it is time.
+    /// The next call to take effect or end, if it is time.
     fn next_call(&self) -> Option<usize> {
         let first = self.running.iter().enumerate().min_by_key(|(_, call)| (call.next_ns(), call.serial));
         first.filter(|(_, call)| call.next_ns() <= self.now_ns).map(|(at, _)| at)
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// Bytes that a transfer moves: all, or some blocks of them.
+    /// The number of bytes that a transfer moves: all, or some of the blocks.
     fn moved(&mut self, running: &Running, memory: IoSlice) -> u32 {
         if running.fate != Fate::Short {
             return memory.bytes;
@@ -189,7 +189,7 @@ impl State {
         self.advance(self.now_ns);
     }
 
-    /// Draws what becomes of a call, and when.
+    /// Draws the outcome of a call, and its times.
     fn decide(&mut self, call: &mut Running) {
         let (config, chance, happened) = (self.config, &mut self.chance, &mut self.happened);
         let mut hit = |rate: u32, count: &mut u64| {
@@ -250,7 +250,7 @@ impl State {
         call.end_ns = self.now_ns + takes_ns;
         if stuck {
             call.end_ns = u64::MAX;
-            // Half of them hang when the work is done.
+            // Half of them hang after the work is done.
             if self.chance.below(2) == 0 {
                 call.effect_ns = u64::MAX;
             }
@@ -269,7 +269,7 @@ impl State {
         }
     }
 
-    /// Whatever is under way ends now, some of it done; nobody hears of it.
+    /// Ends all calls in flight, some of them done; their results are never delivered.
     pub(super) fn end_calls(&mut self) {
         self.opening += 1;
         self.sync_failed = false;
@@ -305,18 +305,18 @@ impl Running {
     }
 }
 
-/// The first `bytes` of a piece, to be read.
+/// The first `bytes` of a piece, for reading.
 pub(super) fn part<'a>(memory: IoSlice, bytes: u32) -> &'a [u8] {
     let base = std::ptr::with_exposed_provenance(memory.base);
-    // SAFETY: the memory of a call is the kernel's, that is ours, from `push`
-    // until the outcome has been taken: a call that runs has not ended. The
-    // slice is used up before the state is unlocked.
+    // SAFETY: the memory of a call belongs to the engine, which is this disk, from `push`
+    // until the result has been taken: a running call has not ended. The slice is dropped
+    // before the state is unlocked.
     unsafe { std::slice::from_raw_parts(base, bytes.min(memory.bytes) as usize) }
 }
 
-/// The first `bytes` of a piece, to be filled.
+/// The first `bytes` of a piece, for writing.
 fn part_mut<'a>(memory: IoSlice, bytes: u32) -> &'a mut [u8] {
     let base = std::ptr::with_exposed_provenance_mut(memory.base);
-    // SAFETY: as in `part`; no two calls have the same memory at a time.
+    // SAFETY: as in `part`; no two calls use the same memory at a time.
     unsafe { std::slice::from_raw_parts_mut(base, bytes.min(memory.bytes) as usize) }
 }

@@ -1,6 +1,6 @@
-//! Numbers by a seed.
+//! Seeded random numbers.
 
-/// A sequence that its seed decides (splitmix64).
+/// A sequence determined by its seed (splitmix64).
 #[derive(Clone, Debug)]
 pub(super) struct Chance(u64);
 
@@ -17,12 +17,12 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`, or 0.
+    /// A number below `n`, or 0 if `n` is 0.
     pub(super) fn below(&mut self, n: u64) -> u64 {
         self.draw().checked_rem(n).unwrap_or(0)
     }
 
-    /// Whether one of 10,000 is among so many.
+    /// True with a probability of `rate` in 10,000.
     pub(super) fn hits(&mut self, rate: u32) -> bool {
         rate > 0 && self.below(10_000) < u64::from(rate)
     }

@@ -6,7 +6,7 @@ use xblade_store::disk::IoSlice;
 const SECTORS: u64 = 8;
 const ALL: u32 = SECTORS as u32 * 512;
 
-/// A disk that is open, and aligned memory for calls.
+/// An open disk, and aligned memory for calls.
 struct Rig {
     disk: SimDisk,
     engine: SimEngine,
@@ -34,7 +34,7 @@ impl Rig {
         self.engine.submit();
     }
 
-    /// Waits for as long as it takes.
+    /// Advances the time until a call ends.
     fn outcome(&mut self) -> (u32, IoResult) {
         loop {
             if let Some(outcome) = self.engine.next() {
@@ -56,7 +56,7 @@ impl Rig {
         self.run(IoRequest::Write { at: 0, memory, stable })
     }
 
-    /// Bytes found after a crash, one a sector.
+    /// The bytes found after a crash, one per sector.
     fn crashed(&self) -> Vec<u8> {
         self.disk.crash();
         self.disk.bytes().chunks(512).map(|sector| sector[0]).collect()

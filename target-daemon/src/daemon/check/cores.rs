@@ -1,12 +1,12 @@
-//! Lists of cores as the kernel writes them: `0-2,5`.
+//! Core lists in the kernel's format: `0-2,5`.
 
-/// The numbers of a list.
+/// Parses a core list.
 pub fn listed(text: &str) -> Option<Vec<usize>> {
     let mut cores = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        // What the kernel prints is short; what is not, it did not print.
+        // The kernel's lists are short, so a longer one is malformed.
         if last < first || last - first > 1 << 16 {
             return None;
         }
@@ -15,7 +15,7 @@ pub fn listed(text: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
-/// The list of these numbers.
+/// Formats these numbers as a core list.
 pub fn list(cores: &[usize]) -> String {
     cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }

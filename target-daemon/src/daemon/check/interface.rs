@@ -1,4 +1,4 @@
-//! What an interface can do, and whether it can serve.
+//! Checks an interface: its features, and whether xblade can serve on it.
 
 use super::super::failure::chain;
 use super::super::interface::{advised, instead_of_a_second};
@@ -40,7 +40,7 @@ pub fn lines(facts: &Result<Facts, FactsError>) -> Vec<Line> {
     lines
 }
 
-/// What is there already, and whether it is in the way.
+/// Reports an attached XDP program: one that is not xblade's has to be removed.
 fn occupied(occupant: &Occupant) -> Line {
     if !occupant.is_xblade() {
         return Line::Fix(occupant.to_string());

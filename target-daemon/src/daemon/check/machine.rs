@@ -1,4 +1,4 @@
-//! What xblade needs of the kernel, and what this process may do.
+//! Checks the kernel and the privileges of this process.
 
 use std::fs;
 
@@ -6,17 +6,17 @@ use super::Line;
 use crate::link;
 use crate::privilege;
 
-/// XDP programs for frames in several fragments came with this kernel.
+/// The first kernel with XDP programs for multi-fragment frames.
 const KERNEL_MIN: (u32, u32) = (5, 18);
 
-/// AF_XDP sockets for frames in several fragments came with this one.
+/// The first kernel with AF_XDP sockets for multi-fragment frames.
 const KERNEL_JUMBO: (u32, u32) = (6, 6);
 
-/// Descriptors of an export at most, and of the process beside its exports.
+/// The most descriptors of an export, and those of the process besides its exports.
 const FILES_PER_EXPORT: u64 = 4;
 const FILES_BESIDE: u64 = 96;
 
-/// One line for each; so many exports are to be served.
+/// One line for each requirement, for the number of exports to be served.
 pub fn lines(exports: usize) -> Vec<Line> {
     let mut lines = vec![kernel(), capabilities(), locked_memory(), open_files(exports)];
     lines.extend(privilege::unwanted_limits().into_iter().map(Line::Warn));
@@ -49,7 +49,7 @@ fn capabilities() -> Line {
 fn locked_memory() -> Line {
     match link::raise_memlock() {
         Ok(()) => Line::Ok("locked memory unlimited".into()),
-        // CAP_IPC_LOCK is among them.
+        // CAP_IPC_LOCK is one of them.
         Err(_) if link::missing_capabilities().is_ok_and(|missing| missing.is_empty()) => {
             Line::Ok("locked memory: CAP_IPC_LOCK lifts the limit".into())
         }
@@ -70,7 +70,7 @@ fn open_files(exports: usize) -> Line {
     Line::Ok(format!("open files: {limit}, enough for {most} exports"))
 }
 
-/// Without it a disk that hangs holds up the other exports of its worker.
+/// Without io_uring, a disk that hangs blocks the other exports of its worker.
 fn io_uring() -> Line {
     match fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default().trim() {
         "" | "0" => Line::Ok("io_uring".into()),
@@ -82,7 +82,7 @@ fn io_uring() -> Line {
     }
 }
 
-/// Without it a process that was taken over may open other files.
+/// Without Landlock, a compromised process may open other files.
 fn landlock() -> Line {
     match privilege::landlock_abi() {
         Some(abi) if abi < 4 => {

@@ -1,5 +1,5 @@
-//! `xblade check`: what this machine has of what xblade needs, and how it is
-//! tuned, one line each, with the remedy where something is missing.
+//! `xblade check`: checks the requirements of xblade and the tuning of this machine. Prints
+//! one line each, with a remedy if something is missing.
 
 mod cores;
 mod interface;
@@ -21,16 +21,16 @@ use tree::Tree;
 
 use super::{interface::names, plan};
 
-/// One line of the answer.
+/// One line of the output.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Line {
     /// As it should be.
     Ok(String),
-    /// It works, and could be better.
+    /// It works, but could be better.
     Hint(String),
-    /// It may be wrong: that depends on what is meant.
+    /// It may be wrong, depending on the intention.
     Warn(String),
-    /// It has to change before xblade can serve.
+    /// It must change before xblade can serve.
     Fix(String),
 }
 
@@ -45,22 +45,22 @@ impl fmt::Display for Line {
     }
 }
 
-/// What the settings of a machine are held against.
+/// The demands that the settings of a machine are compared with.
 struct Wanted {
-    /// The workers' cores; empty: not known.
+    /// The workers' cores; empty if unknown.
     cores: Vec<usize>,
-    /// The workers never sleep.
+    /// The workers spin and never sleep.
     spins: bool,
-    /// They poll the NIC.
+    /// They busy-poll the NIC.
     polls: bool,
-    /// Requests that may be on the way at once.
+    /// The most requests in flight at once.
     requests: u64,
-    /// Bytes of UMEM on huge pages.
+    /// UMEM on huge pages, in bytes.
     huge_bytes: u64,
 }
 
 impl Wanted {
-    /// What a configuration wants.
+    /// The demands of a configuration.
     fn by<'a, I: Iterator<Item = &'a Facts>>(serve: &Serve, interfaces: impl Fn() -> I) -> Self {
         let workers = plan::workers(serve, interfaces().map(|facts| facts.queues));
         let huge_bytes = interfaces().filter_map(|facts| plan::umem_bytes(serve, facts, workers).ok()).sum();
@@ -74,8 +74,7 @@ impl Wanted {
     }
 }
 
-/// Looks at this machine and prints what it finds; returns whether xblade can
-/// serve here.
+/// Checks this machine and prints the lines. Returns whether xblade can serve here.
 pub fn check(options: &Check) -> bool {
     let mut lines = machine::lines(0);
     let names = if options.interfaces.is_empty() { candidates() } else { options.interfaces.clone() };
@@ -86,10 +85,10 @@ pub fn check(options: &Check) -> bool {
     print(&lines)
 }
 
-/// The same for the configuration in a file, which has no faults: held against
-/// what it wants, and with what the user of the service may not open.
+/// The same for the configuration in a valid file: compares the machine with its demands,
+/// and lists what the service's user may not open.
 pub fn check_for(serve: &Serve, file: &Path) -> bool {
-    // That they can be found was looked at with the faults.
+    // Errors in the names were reported with the diagnostics of the file.
     let names = names(&serve.interfaces).unwrap_or_default();
     let mut lines = machine::lines(serve.exports.len());
     lines.extend(service::lines(serve, file));
@@ -98,7 +97,8 @@ pub fn check_for(serve: &Serve, file: &Path) -> bool {
     print(&lines)
 }
 
-/// Files of the xblade that serves by this file that are not at their paths any more.
+/// Exports of the xblade that runs with this configuration whose paths lead to other files
+/// now.
 fn replaced(serve: &Serve) -> Vec<Line> {
     let Some(control) = &serve.service.control.0 else { return Vec::new() };
     let tell = |(address, path): (String, String)| {
@@ -110,7 +110,7 @@ fn replaced(serve: &Serve) -> Vec<Line> {
     replaced_in(control).into_iter().map(tell).collect()
 }
 
-/// How the machine and these interfaces are tuned for what is to be served.
+/// The tuning of the machine and of these interfaces.
 fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
     let interfaces: Vec<_> = names.iter().map(|name| Facts::read(name)).collect();
     let known = || interfaces.iter().filter_map(|facts| facts.as_ref().ok());
@@ -125,7 +125,7 @@ fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
     lines
 }
 
-/// Prints them; returns whether none of them has to change.
+/// Prints the lines. Returns whether none of them is a `Fix`.
 fn print(lines: &[Line]) -> bool {
     for line in lines {
         println!("{line}");

@@ -1,23 +1,22 @@
-//! How a NIC is tuned: what loses frames, and what delays them.
+//! Checks the tuning of a NIC: what loses frames, and what delays them.
 
 use super::cores::list;
 use super::tree::Tree;
 use super::{Line, Wanted};
 use crate::link::{Facts, Nic};
 
-/// An interrupt that waits longer than this, in microseconds, is felt in every
-/// answer.
+/// The longest interrupt delay in microseconds that does not noticeably delay every reply.
 const COALESCE_MAX: u32 = 50;
 
-/// One line for each setting that the driver has and that can be read here.
+/// One line for each setting that the driver has and that is readable here.
 pub fn lines(tree: &Tree, wanted: &Wanted, facts: &Facts, nic: &Nic) -> Vec<Line> {
     let name = &facts.name;
     let mut lines = Vec::new();
     lines.extend(ring(wanted, name, nic));
     lines.extend(coalesce(name, nic));
     lines.extend(pause(name, nic));
-    // /sys may be that of another network namespace, with another interface of
-    // this name.
+    // /sys may belong to another network namespace, with a different interface of this
+    // name.
     if tree.number::<u32>(&format!("/sys/class/net/{name}/ifindex")) == Some(facts.index) {
         lines.extend(rps(tree, name));
         lines.extend(deferred(tree, wanted, name));
@@ -92,7 +91,7 @@ fn rps(tree: &Tree, name: &str) -> Option<Line> {
     })
 }
 
-/// Where the worker polls, interrupts only disturb it.
+/// If the worker polls, interrupts only disturb it.
 fn deferred(tree: &Tree, wanted: &Wanted, name: &str) -> Option<Line> {
     let file = format!("/sys/class/net/{name}/napi_defer_hard_irqs");
     let deferred: u32 = tree.number(&file)?;
@@ -171,7 +170,7 @@ fn interrupts(tree: &Tree, wanted: &Wanted, name: &str) -> Option<Line> {
 }
 
 fn numa(tree: &Tree, wanted: &Wanted, name: &str) -> Option<Line> {
-    // -1: the machine has one node, or does not tell.
+    // -1 if the machine has one node, or does not report it.
     let node: usize = tree.number(&format!("/sys/class/net/{name}/device/numa_node"))?;
     let near = tree.cores(&format!("/sys/devices/system/node/node{node}/cpulist"))?;
     if wanted.cores.is_empty() {

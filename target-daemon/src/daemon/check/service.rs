@@ -1,5 +1,5 @@
-//! Whether the user that the service runs as may open what is exported. Who
-//! checks a file is mostly root, who may open everything.
+//! Checks that the service's user may open the configuration and the exports. `xblade
+//! check` usually runs as root, who may open everything.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -13,8 +13,8 @@ use crate::store::{self, OpenError, OpenOptions};
 /// `User=` of the unit.
 const USER: &str = "xblade";
 
-/// A line for the configuration file and for each export that the user of the
-/// service may not open. They may be meant for another one: so none is a fault.
+/// A warning for the configuration file and for each export that the service's user may not
+/// open. They may be meant for another user, so none is an error.
 pub fn lines(serve: &Serve, file: &Path) -> Vec<Line> {
     let all = || {
         let exports = serve.exports.iter().filter_map(refused);
@@ -23,7 +23,7 @@ pub fn lines(serve: &Serve, file: &Path) -> Vec<Line> {
     privilege::as_user(USER, all).unwrap_or_default()
 }
 
-/// As that user.
+/// Runs as the service's user.
 fn unreadable(file: &Path) -> Option<Line> {
     let error = File::open(file).err()?;
     (error.kind() == ErrorKind::PermissionDenied).then(|| {
@@ -32,7 +32,7 @@ fn unreadable(file: &Path) -> Option<Line> {
     })
 }
 
-/// As that user.
+/// Runs as the service's user.
 fn refused(export: &Export) -> Option<Line> {
     let Image::File(options) = &export.image else { return None };
     let what = match store::examine(options) {
@@ -45,7 +45,7 @@ fn refused(export: &Export) -> Option<Line> {
     Some(warn(&format!("{}: ", export.address), what, &options.path, &remedy))
 }
 
-/// As that user; `remedy` is for a file that can be got at.
+/// Runs as the service's user; `remedy` is for a file that can be reached.
 fn warn(of: &str, what: &str, path: &Path, remedy: &str) -> Line {
     let (why, remedy) = match closed_folder(path) {
         Some(folder) => {
@@ -68,7 +68,7 @@ fn rights(options: &OpenOptions) -> &'static str {
     if options.read_only { "r" } else { "rw" }
 }
 
-/// The first folder on the way that lets nobody of this user through.
+/// The first directory on the path that this user may not traverse.
 fn closed_folder(path: &Path) -> Option<&Path> {
     let mut folders: Vec<&Path> =
         path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();

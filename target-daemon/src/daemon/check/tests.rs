@@ -1,4 +1,4 @@
-//! Settings that are read from a tree that is made up.
+//! Checks of settings in a made-up tree.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -47,7 +47,7 @@ fn facts() -> Facts {
     Facts { name: "eth1".into(), index: 7, ..Facts::read("lo").unwrap() }
 }
 
-/// The one line that has `part` in it; its kind and its text.
+/// The kind and text of the one line that contains `part`.
 fn line(lines: &[Line], part: &str) -> Option<(char, String)> {
     let text = |line: &Line| line.to_string();
     let mut found = lines.iter().map(text).filter(|line| line.contains(part));
@@ -176,7 +176,7 @@ fn what_the_driver_tells_is_held_against_what_hosts_send() {
     }
 }
 
-/// Two queues, interrupts 30 and 31, and one for the mailbox.
+/// Two queues with interrupts 30 and 31, and one for the mailbox.
 fn interface(files: &[(&str, &str)]) -> Made {
     let labels = "   CPU0\n 29: 1 PCI-MSI 1 eth1-mbx\n 30: 5 PCI-MSI 2 eth1-TxRx-0\n131: 0 x eth9-TxRx-1\n 31: 5 PCI-MSI 3 eth1-TxRx-1\n";
     let net = "sys/class/net/eth1";
@@ -214,7 +214,7 @@ fn interrupts_belong_with_their_worker_or_away_from_one_that_never_sleeps() {
         };
         assert_line(&lines, "interrupts", kind, remedy);
     }
-    // Nobody said where the workers are.
+    // No cores were configured for the workers.
     let made = interface(&[("proc/irq/30/smp_affinity_list", "0")]);
     assert_eq!(nic::lines(&made.tree(), &wanted(&[]), &facts(), &Nic::default()), []);
 }

@@ -1,18 +1,18 @@
-//! Files of the kernel, below a root that tests put elsewhere.
+//! Files of the kernel, below a root that tests replace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// `/`, or what stands for it.
+/// The root directory.
 pub struct Tree(PathBuf);
 
 impl Tree {
-    /// That of this machine.
+    /// The real root.
     pub fn of_this_machine() -> Self {
         Self("/".into())
     }
 
-    /// One with another root.
+    /// Another root.
     #[cfg(test)]
     pub fn below(root: &Path) -> Self {
         Self(root.to_owned())
@@ -22,8 +22,7 @@ impl Tree {
         self.0.join(path.trim_start_matches('/'))
     }
 
-    /// What is in a file, without space at its ends; `None` where it cannot be
-    /// read, or has nothing in it.
+    /// The trimmed contents of a file; `None` if it is empty or cannot be read.
     pub fn text(&self, path: &str) -> Option<String> {
         let text = fs::read_to_string(self.path(path)).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -39,7 +38,7 @@ impl Tree {
         super::cores::listed(&self.text(path)?)
     }
 
-    /// The names in a folder, in their order; none where it is not there.
+    /// The sorted names in a directory; none if it does not exist.
     pub fn names(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
         let mut names: Vec<String> =
@@ -48,7 +47,7 @@ impl Tree {
         names
     }
 
-    /// Whether there is such a file or folder.
+    /// Whether this file or directory exists.
     pub fn has(&self, path: &str) -> bool {
         Path::exists(&self.path(path))
     }

@@ -1,4 +1,4 @@
-//! How the machine is tuned: cores, their clocks, and memory.
+//! Checks the tuning of the machine: cores, their clocks, and memory.
 
 use super::cores::list;
 use super::tree::Tree;
@@ -6,7 +6,7 @@ use super::{Line, Wanted};
 
 const HUGE: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// One line for each setting that can be read here.
+/// One line for each setting that is readable here.
 pub fn lines(tree: &Tree, wanted: &Wanted) -> Vec<Line> {
     let found = [
         huge_pages(tree, wanted),
@@ -34,7 +34,7 @@ fn huge_pages(tree: &Tree, wanted: &Wanted) -> Option<Line> {
     };
     let bytes = field("Hugepagesize:")?.checked_mul(1024).filter(|bytes| *bytes > 0)?;
     let needed = wanted.huge_bytes.div_ceil(bytes);
-    // Those of a process that serves are not free, and are enough.
+    // Pages in use by a running xblade are not free, but they are enough.
     Some(if reserved >= needed {
         Line::Ok(format!("{reserved} huge pages reserved, {needed} needed for UMEM"))
     } else {
@@ -112,7 +112,7 @@ fn numa_balancing(tree: &Tree) -> Option<Line> {
     Some(if on == 0 { Line::Ok("NUMA balancing is off".into()) } else { Line::Hint(hint.into()) })
 }
 
-/// In most kernels it cannot be off.
+/// Most kernels cannot turn it off.
 fn bpf_jit(tree: &Tree) -> Option<Line> {
     let off = tree.number::<u32>("/proc/sys/net/core/bpf_jit_enable")? == 0;
     off.then(|| Line::Hint("the XDP program is interpreted: sysctl net.core.bpf_jit_enable=1".into()))

@@ -1,4 +1,4 @@
-//! A driver in memory.
+//! A simulated driver.
 
 use std::cell::Cell;
 use std::io;
@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use crate::link::{FlowMatch, FlowRoom, FlowRule};
 use crate::steer::driver::Driver;
 
-/// Which rules it takes.
+/// Which rules it accepts.
 type Takes = fn(FlowMatch) -> bool;
 
 #[derive(Clone)]
@@ -17,15 +17,15 @@ pub struct Fake {
     pub is_on: bool,
     places: u32,
     chooses: bool,
-    /// All its rules have to ask for the same fields.
+    /// All its rules must match the same fields.
     same_fields: bool,
-    /// It says that it took a rule, and took another.
+    /// It reports that it accepted a rule, and inserted another one.
     pub lies: bool,
-    /// Changes that were made to it.
+    /// The number of changes made to it.
     pub changes: u32,
-    /// The run is cut off at this change: before it, or right after.
+    /// The run is interrupted at this change: before it, or right after it.
     pub cut_at: Option<(u32, bool)>,
-    /// EIO once.
+    /// The change that fails once with EIO.
     pub fails_at: Option<u32>,
     pub reads: Cell<u32>,
 }
@@ -47,24 +47,24 @@ impl Fake {
         }
     }
 
-    /// Takes any rule by the Ethernet header.
+    /// Accepts any rule on the Ethernet header.
     pub fn any() -> Self {
         Self::new(|_| true)
     }
 
-    /// Takes rules by EtherType alone.
+    /// Accepts rules on the EtherType alone.
     pub fn by_type() -> Self {
         Self::new(|matches| {
             matches!(matches, FlowMatch::Ether { destination: None, source: None, ether_type: Some(_) })
         })
     }
 
-    /// Takes rules by one MAC address and nothing else.
+    /// Accepts rules on MAC addresses, but not on the EtherType.
     pub fn by_mac() -> Self {
         Self::new(|matches| matches!(matches, FlowMatch::Ether { ether_type: None, .. }))
     }
 
-    /// Takes rules by one field.
+    /// Accepts rules on a single field.
     pub fn by_one_field() -> Self {
         Self::new(|matches| {
             let FlowMatch::Ether { destination, source, ether_type } = matches else { return false };
@@ -73,12 +73,12 @@ impl Fake {
         })
     }
 
-    /// Has a table, and takes nothing that has to do with Ethernet.
+    /// Has a table, but accepts no Ethernet rule.
     pub fn refuses() -> Self {
         Self::new(|_| false)
     }
 
-    /// Takes any rule that asks for the fields that the others ask for.
+    /// Accepts any rule that matches the same fields as the existing rules.
     pub fn of_one_kind() -> Self {
         Self { same_fields: true, ..Self::any() }
     }
@@ -134,7 +134,7 @@ impl Driver for Fake {
         Ok(self.is_on)
     }
 
-    /// Forgets its rules when it is switched off, as real ones do.
+    /// Loses its rules when they are disabled, as real drivers do.
     fn switch(&mut self, on: bool) -> io::Result<()> {
         self.change()?;
         self.is_on = on;
@@ -171,7 +171,7 @@ impl Driver for Fake {
             None => (0..self.places).find(|place| !taken(*place)).ok_or_else(|| no(libc::ENOSPC))?,
         };
         assert!(location < self.places, "a place that is not there");
-        // As real drivers do: the new one takes the place of the old.
+        // As in real drivers, the new rule replaces the old one.
         self.rules.retain(|rule| rule.location != location);
         let queue = if self.lies { 0 } else { queue };
         self.rules.push(FlowRule { location, matches, queue: Some(queue) });

@@ -1,4 +1,4 @@
-//! What comes of it, driver by driver.
+//! The result for each kind of driver.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn hosts_go_in_turn_to_the_queues_before_the_rule_for_the_rest() {
     let expected = [(of(2), Some(2)), (of(1), Some(3)), (of(0), Some(2)), (aoe(), Some(2))];
     assert_eq!(bench.table(), expected);
 
-    // Also when the last place is free, but behind the rule for the rest.
+    // Also if the last location is free, but after the rule for the rest.
     let mut bench = Bench::new(Fake::any().with(&[ip_flow(15)]));
     bench.apply(&to_queue(2)).unwrap();
     bench.driver.rules.retain(|rule| *rule != ip_flow(15));
@@ -66,7 +66,7 @@ fn hosts_are_told_apart_as_well_as_the_driver_can() {
     assert_eq!(bench.table(), [(aoe(), Some(2))]);
 }
 
-/// There the rule by EtherType would go first, and take all hosts to one queue.
+/// There the EtherType rule would take precedence and send all hosts to one queue.
 #[test]
 fn where_filters_are_by_field_hosts_are_told_apart_by_nothing_else() {
     let request = SteerRequest { driver: "igc".into(), ..spread() };
@@ -80,7 +80,7 @@ fn where_filters_are_by_field_hosts_are_told_apart_by_nothing_else() {
     assert!(table.iter().all(by_source), "{table:?}");
 }
 
-/// Our own rule for all AoE keeps this driver from taking those for hosts.
+/// Our own rule for all AoE keeps this driver from accepting those for hosts.
 #[test]
 fn rules_of_an_earlier_run_that_are_in_the_way_make_room() {
     let mut bench = Bench::new(Fake::of_one_kind().with(&[ip_flow(3)]));
@@ -158,7 +158,7 @@ fn another_request_takes_the_place_of_the_last() {
 }
 
 #[test]
-fn the_switch_goes_back_only_where_it_was_off_and_nobody_else_has_rules() {
+fn the_switch_goes_back_only_if_it_was_off_and_there_are_no_other_rules() {
     let mut bench = Bench::new(Fake::any().switched_off());
     assert!(bench.plan(&to_queue(1)).unwrap().contains("ethtool -K nic0 ntuple on"));
     bench.apply(&to_queue(1)).unwrap();
@@ -175,5 +175,5 @@ fn the_switch_goes_back_only_where_it_was_off_and_nobody_else_has_rules() {
     bench.apply(&to_queue(1)).unwrap();
     bench.driver.rules.push(ip_flow(2));
     assert!(bench.revert().unwrap().contains("stay switched on"));
-    assert_eq!(bench.driver.rules, [ip_flow(2)], "switching off would have cost somebody a rule");
+    assert_eq!(bench.driver.rules, [ip_flow(2)], "switching off would have lost a foreign rule");
 }

@@ -1,4 +1,4 @@
-//! Full tables, rules of somebody else, lies, and runs that are cut off.
+//! Full tables, foreign rules, drivers that insert other rules, and interrupted runs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,7 +16,7 @@ fn a_full_table_is_left_as_it_was() {
 
 #[test]
 fn a_table_that_fills_up_half_way_is_left_as_it_was() {
-    // Room for two of four rules, by either way of saying that it is full.
+    // Room for two of four rules, with either way of reporting a full table.
     for driver in [Fake::any().places(3), Fake::any().places(3).that_chooses()] {
         let mut bench = Bench::new(driver.with(&[ip_flow(0)]));
         assert!(matches!(bench.apply(&spread()), Err(SteerError::Full { .. })));
@@ -37,7 +37,7 @@ fn a_new_request_that_finds_no_room_keeps_the_last() {
 }
 
 #[test]
-fn a_rule_of_somebody_else_in_the_way_is_named_and_not_touched() {
+fn a_foreign_rule_in_the_way_is_named_and_not_touched() {
     let at = |matches| FlowRule { location: 5, matches, queue: Some(3) };
     for rule in [
         at(aoe()),
@@ -57,7 +57,7 @@ fn a_rule_of_somebody_else_in_the_way_is_named_and_not_touched() {
 }
 
 #[test]
-fn a_rule_of_somebody_else_for_other_frames_is_in_no_ones_way() {
+fn a_foreign_rule_for_other_frames_is_not_in_the_way() {
     let others = [
         FlowRule { location: 15, matches: ether(None, None, Some(0x0800)), queue: Some(3) },
         FlowRule { location: 14, matches: ether(Some([9; 6]), None, None), queue: Some(3) },
@@ -71,7 +71,7 @@ fn a_rule_of_somebody_else_for_other_frames_is_in_no_ones_way() {
 }
 
 #[test]
-fn a_rule_of_somebody_else_that_does_it_already_serves_and_stays() {
+fn a_foreign_rule_that_does_it_already_serves_and_stays() {
     let theirs = FlowRule { location: 9, matches: aoe(), queue: Some(2) };
     let mut bench = Bench::new(Fake::any().with(&[theirs]));
     bench.apply(&to_queue(2)).unwrap();
@@ -81,7 +81,7 @@ fn a_rule_of_somebody_else_that_does_it_already_serves_and_stays() {
 }
 
 #[test]
-fn what_somebody_put_in_the_place_of_ours_stays() {
+fn a_foreign_rule_in_the_place_of_ours_stays() {
     let mut bench = Bench::new(Fake::any());
     bench.apply(&to_queue(2)).unwrap();
     let theirs = FlowRule { queue: Some(0), ..bench.driver.rules[0] };
@@ -112,8 +112,8 @@ fn a_driver_that_takes_another_rule_than_it_was_asked_for_is_not_believed() {
     assert!(!bench.has_record());
 }
 
-/// Every prefix of a run, the first one and one with another request: whatever it
-/// did, `revert` takes back, and no more.
+/// Interrupts a run at every point, the first run and one with another request: `revert`
+/// undoes exactly what it did.
 #[test]
 fn a_run_that_is_cut_off_anywhere_can_be_taken_back_and_done_again() {
     cut_everywhere(&Fake::any().switched_off(), None, &spread());
@@ -137,7 +137,7 @@ fn cut_everywhere(start: &Fake, last: Option<&SteerRequest>, next: &SteerRequest
             return;
         }
         bench.driver.cut_at = None;
-        // Every other time it is done again before it is taken back.
+        // Every other time, apply again before reverting.
         if at.is_multiple_of(2) {
             bench.apply(next).unwrap();
         }
@@ -164,7 +164,7 @@ fn a_revert_that_is_cut_off_anywhere_can_be_done_again() {
     }
 }
 
-/// One error of the kernel anywhere: what was there before is there again.
+/// One kernel error at any point: the previous rules are restored.
 #[test]
 fn a_change_that_fails_leaves_the_last_request_in_force() {
     let starts = [Fake::any(), Fake::of_one_kind(), Fake::any().that_chooses()];
@@ -182,7 +182,7 @@ fn a_change_that_fails_leaves_the_last_request_in_force() {
                     assert!(at > 4, "only {at} changes");
                     break;
                 }
-                // Nor could it be undone.
+                // The undo failed as well.
                 Err(fault @ SteerError::HalfWay { .. }) => {
                     assert!(fault.to_string().contains("`xblade steer -i nic0 --revert`"), "{fault}");
                 }
@@ -194,7 +194,7 @@ fn a_change_that_fails_leaves_the_last_request_in_force() {
     }
 }
 
-/// Where frames go; a driver that chooses the place puts rules back elsewhere.
+/// The targets of frames; a driver that chooses locations restores rules elsewhere.
 fn sorted(bench: &Bench) -> Vec<String> {
     let mut rules: Vec<String> = bench.table().iter().map(|rule| format!("{rule:?}")).collect();
     rules.sort();

@@ -1,27 +1,26 @@
 //! Group commit: which writes wait for which sync.
 
-/// Longest time that a sync waits for writes that are under way, in
-/// nanoseconds. Far above what a write takes, so that it ends the wait only for
-/// one that the disk does not finish.
+/// The longest time that a sync waits for writes in flight, in nanoseconds. Far above the
+/// latency of a write, so that it only ends the wait for a write that the disk does not
+/// finish.
 const GATHER_NS: u64 = 20_000_000;
 
 /// Operations that wait for a sync, by slot.
 ///
-/// One sync is under way at a time. It covers what had been written when it
-/// was begun; what is written meanwhile waits for the next. When one may begin,
-/// it first waits for the writes that are under way at that moment, and for no
-/// later one: so a burst is made stable by one sync rather than by one for its
-/// first write and one for the rest, and a write alone is synced at once.
+/// One sync is in flight at a time. It covers what was written before it began; later writes
+/// wait for the next one. Before a sync begins, it waits for the writes that are in flight at
+/// that moment, and for no later one. So one sync makes a whole burst stable, instead of one
+/// for its first write and one for the rest, and a single write is synced at once.
 #[derive(Debug)]
 pub struct Commit {
-    /// Written, and not covered by the sync that is under way.
+    /// Written, and not covered by the sync in flight.
     waiting: Vec<u32>,
-    /// Covered by the sync that is under way.
+    /// Covered by the sync in flight.
     covered: Vec<u32>,
     under_way: bool,
-    /// Writes that the disk works on and that no gathering has waited for.
+    /// Writes in flight that no gathering has waited for.
     young: u32,
-    /// Grows with each gathering: a write knows the one that it began in.
+    /// Incremented by each gathering. A write records the value at its start.
     age: u32,
     gathering: Option<Gathering>,
 }
@@ -29,13 +28,13 @@ pub struct Commit {
 /// The wait before a sync.
 #[derive(Debug)]
 struct Gathering {
-    /// Writes that it waits for.
+    /// Writes that it still waits for.
     left: u32,
     began_ns: u64,
 }
 
 impl Commit {
-    /// Room for so many operations.
+    /// Allocates room for `slots` operations.
     pub fn new(slots: usize) -> Self {
         Self {
             waiting: Vec::with_capacity(slots),
@@ -47,13 +46,13 @@ impl Commit {
         }
     }
 
-    /// The disk gets a write. Returns its age, for [`Self::write_ended`].
+    /// Records a write handed to the disk. Returns its age, for [`Self::write_ended`].
     pub fn write_began(&mut self) -> u32 {
         self.young += 1;
         self.age
     }
 
-    /// The disk has finished a write of this age, well or not.
+    /// Records the end of a write of this age, successful or not.
     pub fn write_ended(&mut self, age: u32) {
         if age == self.age {
             self.young = self.young.saturating_sub(1);
@@ -64,12 +63,12 @@ impl Commit {
         }
     }
 
-    /// This operation needs a sync that is begun from now on.
+    /// Queues an operation that needs a sync begun from now on.
     pub fn wait(&mut self, slot: u32) {
         self.waiting.push(slot);
     }
 
-    /// Whether a sync has to be begun now. If so, it covers all that waits.
+    /// Whether the caller must begin a sync now. If so, it covers all operations that wait.
     pub fn begin(&mut self, now_ns: impl FnOnce() -> u64) -> bool {
         if self.under_way || self.waiting.is_empty() {
             return false;
@@ -88,23 +87,24 @@ impl Commit {
         true
     }
 
-    /// The sync could not be begun: what it would have covered waits on.
+    /// The sync could not be begun: the operations that it would have covered wait again.
     pub fn defer(&mut self) {
         self.waiting.append(&mut self.covered);
         self.under_way = false;
     }
 
-    /// The sync is over; what it covered comes out of [`Self::next_covered`].
+    /// The sync has ended; [`Self::next_covered`] returns what it covered.
     pub fn end(&mut self) {
         self.under_way = false;
     }
 
-    /// An operation that the last sync covered.
+    /// The next operation that the last sync covered.
     pub fn next_covered(&mut self) -> Option<u32> {
         self.covered.pop()
     }
 
-    /// An operation that waits: after a sync has failed, none is waited for.
+    /// The next operation that waits. Drained after a failed sync, when no further sync
+    /// follows.
     pub fn next_waiting(&mut self) -> Option<u32> {
         self.waiting.pop()
     }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_sync_covers_only_what_was_written_before_it() {
         let mut commit = Commit::new(4);
-        assert!(!commit.begin(|| 0), "nobody waits");
+        assert!(!commit.begin(|| 0), "no write waits");
         commit.wait(1);
         commit.wait(2);
         assert!(commit.begin(|| 0), "no write is under way");
@@ -167,7 +167,7 @@ mod tests {
         assert!(!commit.begin(|| 5 + GATHER_NS - 1));
         assert!(commit.begin(|| 5 + GATHER_NS));
         assert_eq!(covered(&mut commit), [0]);
-        // It is waited for once: later bursts are not its own.
+        // It is waited for once: it is not part of later bursts.
         let later = commit.write_began();
         commit.write_ended(later);
         commit.wait(1);

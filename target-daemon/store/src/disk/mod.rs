@@ -1,37 +1,36 @@
-//! The store over an asynchronous system: io_uring on files and block devices.
+//! The disk store: io_uring on files and block devices.
 //!
 //! ```text
 //! submit ──► Slot ──► read ────────────────────────────────► unload ──► complete
 //!              │                                                           ▲
-//!              ├────► fill (a part of a block: read it first) ─┐           │
+//!              ├────► fill (part of a block: read it first) ───┐           │
 //!              └────► write ◄──────────────────────────────────┘           │
 //!                       ├── volatile, or each write stable by itself ──────┤
-//!                       └── Commit: a sync that is begun afterwards ───────┘
+//!                       └── Commit: a sync begun afterwards ───────────────┘
 //! ```
 //!
 //! **Durable writes**, and what a crash at each point leaves:
 //!
-//! 1. The bytes are handed to the system. A crash leaves any part of them;
-//!    nobody was told anything.
-//! 2. Its outcome says that all of them were written ([`Slot::advance`]; a
-//!    short write is continued, never acknowledged). They may lie in the
-//!    cache of the disk, and what makes them findable (an extent that was
-//!    reserved and not written before) in memory: a crash leaves any part.
-//! 3. Only now, a sync is begun ([`Commit::begin`]): `fdatasync`, which makes
-//!    the file system write what it needs, and the disk empty its cache. Or the
-//!    write itself had that done (RWF_DSYNC), and 2. and 3. are one.
-//! 4. The sync's outcome says that it succeeded: the bytes survive a crash.
-//! 5. Only then the completion is queued, and the worker may acknowledge.
+//! 1. The bytes are handed to the system. A crash leaves any part of them; nothing has been
+//!    acknowledged.
+//! 2. The result reports that all of them were written ([`Slot::advance`]; a short write is
+//!    continued, never acknowledged). They may still be in the cache of the disk, and the
+//!    metadata needed to find them (an extent that was reserved and not written before) in
+//!    memory: a crash leaves any part.
+//! 3. Only now a sync begins ([`Commit::begin`]): `fdatasync`, which makes the file system
+//!    write what it needs and the disk flush its cache. Alternatively the write itself did
+//!    this (RWF_DSYNC), and steps 2 and 3 are one.
+//! 4. The sync reports success: the bytes survive a crash.
+//! 5. Only then is the completion queued, and the worker may acknowledge the write.
 //!
-//! A sync that fails says nothing about which write failed, and the next one
-//! may succeed though the bytes are lost. So every write that it covered fails,
-//! and every one that had been handed over by then, and the store takes no
-//! more of them ([`Store::degraded`]). A write that failed with RWF_DSYNC has
-//! told its own initiator, and concerns nobody else: what was acknowledged
-//! before had its own flush.
+//! A failed sync does not report which write failed, and the next one may succeed although the
+//! bytes are lost. So every write that it covered fails, and so does every write that had been
+//! handed over by then, and the store takes no more writes ([`Store::degraded`]). A write that
+//! fails with RWF_DSYNC is reported to its own initiator and affects no other write: every
+//! write acknowledged before had its own flush.
 //!
-//! The store executes operations in any order: the worker does not submit two
-//! at a time that touch the same block.
+//! The store executes operations in any order. The worker never submits two operations at a
+//! time that touch the same block.
 
 mod bounce;
 mod commit;
@@ -51,36 +50,36 @@ pub use uring::Uring;
 use super::{Completion, Extent, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store, span};
 use crate::plant::{Bug, planted};
 
-/// Calls that the system works on at once, for one store. More than a disk
-/// takes at a time; what comes beyond waits here rather than there.
+/// The most calls in flight for one store. More than a disk takes at a time; further
+/// operations wait here instead of in the kernel.
 pub const DEPTH: usize = 256;
 
-/// Operations that wait for a place. Far more than initiators are told that
-/// they may send.
+/// The most operations that wait for a slot. Far more than the number of requests that
+/// initiators are allowed to send.
 const BACKLOG: usize = 2048;
 
-/// The id of the sync of a group; all others are slots.
+/// The id of a group's sync; all other ids are slots.
 const SYNC: u32 = u32::MAX;
 
 /// How writes become stable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Persist {
-    /// They do not: a flush makes them.
+    /// Not until a flush.
     OnFlush,
-    /// Each by itself, before its outcome comes (RWF_DSYNC).
+    /// Each write by itself, before it completes (RWF_DSYNC).
     PerWrite,
-    /// Many by one sync.
+    /// Many writes by one sync.
     Group,
 }
 
-/// Where on the disk the export lies, and how it is to be treated.
+/// Where the export lies on the disk, and how to treat it.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskLayout {
-    /// Where it starts, in bytes; a multiple of the block.
+    /// Its start in bytes; a multiple of the block size.
     pub offset_bytes: u64,
-    /// Its length in bytes, if it does not follow the size of the disk.
+    /// Its length in bytes; `None` if it follows the size of the disk.
     pub length_bytes: Option<u64>,
-    /// Its size at the start, and its blocks.
+    /// Its initial size, and its block size.
     pub geometry: Geometry,
     /// Refuse writes.
     pub read_only: bool,
@@ -88,7 +87,7 @@ pub struct DiskLayout {
     pub persist: Persist,
 }
 
-/// A file or block device, over an asynchronous system.
+/// A file or block device on an asynchronous engine.
 #[derive(Debug)]
 pub struct DiskStore<K: IoEngine> {
     engine: K,
@@ -100,17 +99,17 @@ pub struct DiskStore<K: IoEngine> {
     commit: Commit,
     completed: VecDeque<Completion>,
     failed: Option<IoError>,
-    /// The disk was seen to reach this far since the last kick, so that a
-    /// batch of writes asks once.
+    /// The end of the file as last seen since the last kick, so that a batch of writes queries
+    /// it once.
     end_seen: u64,
 }
 
 impl<K: IoEngine> DiskStore<K> {
-    /// A store over this system. All memory is taken here.
+    /// Creates a store on this engine. All memory is allocated here.
     ///
     /// # Errors
     ///
-    /// No memory for the places of operations.
+    /// No memory for the bounce buffers.
     pub fn new(engine: K, layout: DiskLayout) -> std::io::Result<Self> {
         Ok(Self {
             engine,
@@ -138,7 +137,7 @@ impl<K: IoEngine> DiskStore<K> {
             *place = Some(slot);
         }
         match kind {
-            // No frame carries that much.
+            // No frame carries this many bytes.
             Kind::Read | Kind::Write if !fits => self.finish(id, Err(IoError::System)),
             Kind::Read => self.begin(id, Step::Read),
             Kind::Write if aligned => self.write(id),
@@ -149,7 +148,7 @@ impl<K: IoEngine> DiskStore<K> {
         }
     }
 
-    /// Where on the disk an operation starts, if it can be begun.
+    /// The offset on the disk at which an operation starts, if it may begin.
     fn check(&mut self, op: &Op) -> Result<u64, IoError> {
         let at = self.layout.offset_bytes + op.range_in(self.layout.geometry)?;
         match op.kind {
@@ -164,8 +163,8 @@ impl<K: IoEngine> DiskStore<K> {
         }
     }
 
-    /// Whether a file still reaches as far: a write must not bring back a part
-    /// that somebody cut off.
+    /// Checks that the file still reaches this far: a write must not restore a part that was
+    /// cut off.
     fn check_end(&mut self, end: u64) -> Result<(), IoError> {
         if end > self.end_seen {
             self.end_seen = self.engine.end();
@@ -181,7 +180,7 @@ impl<K: IoEngine> DiskStore<K> {
         }
     }
 
-    /// Hands what is left of the present step to the system.
+    /// Hands the rest of the current step to the engine.
     fn transfer(&mut self, id: u32) {
         let Some(Some(slot)) = self.slots.get(id as usize) else { return };
         let (step, (at, memory)) = (slot.step, slot.rest(id as usize, &self.bounce));
@@ -212,12 +211,12 @@ impl<K: IoEngine> DiskStore<K> {
             slot.step = step;
         }
         if self.engine.push(id, call) == Err(QueueFull) {
-            // Cannot be: the queue has a place for each slot, and one more.
+            // Cannot happen: the queue has an entry for each slot, and one more.
             self.finish(id, Err(IoError::Transient));
         }
     }
 
-    /// The outcome of a call: the next one, or the end of the operation.
+    /// Handles the result of a call: starts the next call, or ends the operation.
     fn proceed(&mut self, id: u32, outcome: IoResult) {
         let Some(slot) = self.slot(id) else { return };
         let n = match outcome {
@@ -227,7 +226,7 @@ impl<K: IoEngine> DiskStore<K> {
         let step = slot.step;
         let moves = matches!(step, Step::Read | Step::Fill | Step::Write);
         if moves && n == 0 {
-            // The end of the file, or a writer that is stuck.
+            // End of file, or a write that makes no progress.
             return self.finish(id, Err(IoError::Media));
         }
         if moves && !slot.advance(n) {
@@ -253,8 +252,8 @@ impl<K: IoEngine> DiskStore<K> {
         self.punch(id);
     }
 
-    /// Forgets the next range of a discard; after the last one, it is as
-    /// complete as a write whose bytes were taken.
+    /// Discards the next range of an operation. After the last one, the discard continues like
+    /// a write whose bytes were accepted.
     fn punch(&mut self, id: u32) {
         let offset = self.layout.offset_bytes;
         match self.slot(id).and_then(Slot::next_range) {
@@ -275,10 +274,10 @@ impl<K: IoEngine> DiskStore<K> {
         self.finish(id, if there { Ok(()) } else { Err(IoError::System) });
     }
 
-    /// All bytes of a write were taken: it is complete, or waits for a sync.
+    /// All bytes of a write were accepted: it is complete, or waits for a sync.
     fn written(&mut self, id: u32) {
         self.end_write(id);
-        // What forgets is not made stable by itself.
+        // RWF_DSYNC does not apply to discards.
         let punched = self.slot(id).is_some_and(|slot| slot.step == Step::Punch);
         let stable = match self.layout.persist {
             Persist::PerWrite if punched => Persist::Group,
@@ -297,7 +296,7 @@ impl<K: IoEngine> DiskStore<K> {
         }
     }
 
-    /// Begins the next sync, if anybody waits for one and none is under way.
+    /// Begins the next sync, if an operation waits for one and none is in flight.
     fn sync(&mut self) {
         if self.commit.begin(|| self.engine.now_ns())
             && self.engine.push(SYNC, IoRequest::Sync) == Err(QueueFull)
@@ -337,7 +336,7 @@ impl<K: IoEngine> DiskStore<K> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// The disk is done with the write of this slot, if it had one.
+    /// Ends the disk write of this slot, if it has one.
     fn end_write(&mut self, id: u32) {
         if let Some(slot) = self.slot(id).filter(|slot| slot.step == Step::Write) {
             let age = slot.age;
@@ -408,8 +407,8 @@ impl<K: IoEngine> Store for DiskStore<K> {
             self.start(op);
         }
         if more {
-            // What that has led to: a sync, the rest of a short transfer. A
-            // whole turn later would cost every write of a group that much.
+            // Submit what this led to: a sync, or the rest of a short transfer. Waiting for
+            // the next turn would delay every write of a group by one turn.
             self.sync();
             self.engine.submit();
         }

@@ -35,7 +35,7 @@ fn a_write_is_complete_with_a_sync_begun_after_its_outcome() {
     let e = rig.write(4, &[5; 512]);
     rig.run(0, WHOLE);
     assert_eq!((rig.turn(), syncs(&rig)), (vec![], 1), "one at a time");
-    // The outcomes of a write and of the sync come together: it was not covered.
+    // The results of a write and of the sync arrive together: the sync did not cover it.
     let at = rig.calls().iter().position(|call| matches!(call, IoRequest::Write { .. })).unwrap();
     rig.run(at, WHOLE);
     rig.end_sync(Ok(0));
@@ -99,7 +99,7 @@ fn a_failed_sync_fails_all_writes_that_have_begun_and_ends_writing() {
     }
 }
 
-/// Ranges of a discard, the rest of a sector unused.
+/// Ranges of a discard; the rest of the sector is unused.
 fn range(sector: u64, count: u64) -> Vec<u8> {
     ranges(&[(sector, count)])
 }
@@ -112,7 +112,7 @@ fn ranges(all: &[(u64, u64)]) -> Vec<u8> {
 
 #[test]
 fn a_short_transfer_goes_on_where_it_ended() {
-    // In the frame itself, in a copy, and in two pieces.
+    // In place, through a bounce buffer, and in two pieces.
     for (skew, cut) in [(0, 0), (8, 0), (0, 700)] {
         let mut rig = Rig::new(64, 512, Persist::OnFlush);
         let data: Vec<u8> = (0..2048).map(|at| (at / 7) as u8).collect();
@@ -139,7 +139,7 @@ fn a_short_transfer_goes_on_where_it_ended() {
 }
 
 #[test]
-fn an_end_in_the_middle_and_an_error_in_the_middle_are_told() {
+fn an_end_in_the_middle_and_an_error_in_the_middle_are_reported() {
     for kind in [Kind::Read, Kind::Write] {
         for (outcome, fault) in [
             (Ok(0), IoError::Media),
@@ -162,8 +162,8 @@ fn an_end_in_the_middle_and_an_error_in_the_middle_are_told() {
     }
 }
 
-/// Every place and length of up to 17 sectors: the alignment of each call is the
-/// fixture's to check.
+/// Every offset and length of up to 17 sectors. The fixture checks the alignment of each
+/// call.
 #[test]
 fn a_part_of_a_block_changes_nothing_beside_it() {
     let mut rig = Rig::new(64, 4096, Persist::OnFlush);
@@ -182,8 +182,8 @@ fn a_part_of_a_block_changes_nothing_beside_it() {
     }
 }
 
-/// As long as a frame can be, though a place has room for 17 sectors only. Several
-/// are under way at once, each with a place of its own.
+/// As long as a frame can be, though a regular bounce buffer has room for 17 sectors only.
+/// Several operations are in flight at once, each with its own buffer.
 #[test]
 fn what_is_too_long_for_a_place_gets_a_wide_one() {
     for block in [512, 4096] {
@@ -221,7 +221,7 @@ fn whole_blocks_are_not_read_first() {
         assert_eq!(matches!(rig.calls()[..], [IoRequest::Read { .. }]), reads, "{sector} + {sectors}");
         assert_eq!(rig.run_all(), good(&[write]));
     }
-    // Nothing is written over what could not be read.
+    // Nothing is overwritten if it could not be read.
     let before = rig.disk();
     let write = rig.write(3, &[9; 512]);
     rig.end(0, Err(libc::EIO));
@@ -334,5 +334,5 @@ fn a_write_beyond_the_end_of_a_file_brings_nothing_back() {
     assert_eq!(rig.run_all(), good(&[within]));
     rig.set_end(OFFSET);
     let cut = rig.write(40, &[1; 512]);
-    assert_eq!(rig.run_all(), bad(&[cut], IoError::Media), "looked at anew after a turn");
+    assert_eq!(rig.run_all(), bad(&[cut], IoError::Media), "queried again after a turn");
 }

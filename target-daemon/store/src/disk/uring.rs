@@ -1,15 +1,14 @@
 //! io_uring: the calls of one store on one file or block device.
 //!
-//! A ring belongs to one thread, the worker's, and everything happens when
-//! that thread asks: `submit` makes one system call for all that is queued,
-//! and the same call runs what the kernel has put off until then
-//! (DEFER_TASKRUN), so outcomes never interrupt the worker. Where nothing is
-//! queued and the kernel has nothing for us, which it shows by a flag in
+//! A ring belongs to one thread, the worker's, and does nothing unless that thread calls it.
+//! `submit` makes one system call for everything queued, and the same call runs the kernel
+//! work that was deferred until then (DEFER_TASKRUN), so completions never interrupt the
+//! worker. If nothing is queued and the kernel has no results, which it shows by a flag in
 //! shared memory, no call is made.
 //!
-//! File and memory are registered: the kernel neither looks up the descriptor
-//! nor pins pages for each call. Older kernels and strict limits get less of
-//! that, one step at a time; the calls are the same.
+//! File and memory are registered: the kernel neither looks up the descriptor nor pins pages
+//! for each call. Older kernels and strict limits get less of this, one feature at a time; the
+//! calls are the same.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,54 +26,53 @@ use crate::MemRegion;
 use crate::file_facts;
 use crate::open::Backing;
 
-/// Entries of the queue: each slot of the store has one call at a time, and
-/// there is one sync.
+/// Entries of the queue: each slot of the store has one call at a time, plus one sync.
 const ENTRIES: u32 = (2 * DEPTH) as u32;
 
-/// What one registered area may have, by the kernel's rule.
+/// The size limit of one registered buffer, set by the kernel.
 const REGISTERED_BYTES_MAX: usize = 1 << 30;
 
 const GETEVENTS: u32 = 1;
 
-/// Most kernel threads that wait in a call (a sync, a FUSE server) for one
-/// worker. The kernel's own limit is four a core for all rings of a thread
-/// together: a few calls that hang would keep the other exports from syncing.
+/// The most kernel threads that wait in a call (a sync, a FUSE server) for one worker. The
+/// kernel's default limit is four per core for all rings of a thread together: a few calls
+/// that hang would keep the other exports from syncing.
 const BLOCKING_MAX: u32 = 1024;
 
 /// A ring on an open file.
 ///
-/// What its calls write to outlives it if any are under way when it is dropped:
-/// the kernel ends a ring some time after its descriptor was closed.
+/// The memory that its calls write to outlives the ring if any are in flight when it is
+/// dropped: the kernel tears a ring down some time after its descriptor is closed.
 pub struct Uring {
     ring: IoUring,
     done: VecDeque<(u32, IoResult)>,
-    /// Where `statx` puts its answer, for each slot.
+    /// The result buffers of `statx`, one for each slot.
     sizes: Box<[libc::statx]>,
     areas: Vec<MemRegion>,
-    /// Signalled when the kernel has something to hand back. Not the ring
-    /// itself: a thread that waits on a ring with DEFER_TASKRUN by `poll` is
-    /// not woken for what other threads of the kernel finish, a sync for one.
+    /// Signalled when the kernel has results. Not the ring itself: a thread that polls a ring
+    /// with DEFER_TASKRUN is not woken for completions from other kernel threads, such as a
+    /// sync.
     event: OwnedFd,
     backing: Backing,
-    /// A device cannot grow by a write, and tells its size without asking it.
+    /// A device cannot grow by a write, and its size is known without an asynchronous call.
     is_device: bool,
-    /// The worker's thread has made it its own.
+    /// The worker's thread has enabled the ring, which makes it the owner.
     is_ours: bool,
     started: Instant,
     under_way: usize,
-    /// ASYNC where a call would wait in the thread that submits it.
+    /// ASYNC if a call would block the submitting thread.
     flags: squeue::Flags,
 }
 
-/// The file, the only one that is registered.
+/// The only registered file.
 const FILE: types::Fixed = types::Fixed(0);
 
 impl Uring {
-    /// A ring for this file.
+    /// Creates a ring for this file.
     ///
     /// # Errors
     ///
-    /// Those of `io_uring_setup`: the kernel has none, or forbids it.
+    /// Those of `io_uring_setup`: the kernel has no io_uring, or forbids it.
     pub(crate) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
         let (ring, event) = match make_ring(backing.file().as_raw_fd()) {
             Ok(made) => made,
@@ -89,7 +87,7 @@ impl Uring {
             areas: Vec::new(),
             event,
             is_device: backing.is_device(),
-            // FUSE waits for its server, or for a lock, though it was asked not to.
+            // FUSE waits for its server, or for a lock, even in non-blocking mode.
             flags: if file_facts::is_fuse(backing.file()) {
                 squeue::Flags::ASYNC
             } else {
@@ -102,12 +100,12 @@ impl Uring {
         })
     }
 
-    /// Whether this kernel gives rings.
+    /// Whether this kernel provides io_uring.
     pub(crate) fn is_possible() -> bool {
         best_ring().is_ok()
     }
 
-    /// The registered area that holds this memory.
+    /// The registered buffer that contains this memory.
     fn area_of(&self, memory: IoSlice) -> Option<u16> {
         let inside = |area: &MemRegion| {
             let skip = memory.base.checked_sub(area.base)?;
@@ -145,8 +143,8 @@ impl Uring {
         Some(entry.user_data(id.into()).flags(self.flags))
     }
 
-    /// The size of a file by `statx`, which may have to ask a server; that of a
-    /// device is known to the kernel.
+    /// Queries the size. `statx` may have to ask a file server; the kernel knows the size of a
+    /// device.
     fn measure(&mut self, id: u32) -> Option<squeue::Entry> {
         if self.is_device {
             let size = self.backing.bytes_now().map_err(|e| e.raw_os_error().unwrap_or(libc::EIO));
@@ -173,7 +171,7 @@ impl Uring {
             let id = entry.user_data();
             let outcome = match entry.result() {
                 errno @ ..0 => Err(-errno),
-                // The mark of a measurement is in the upper half of its id.
+                // A measurement has its mark in the upper half of the id.
                 _ if id >= MEASURE => {
                     let size = sizes.get(id as u32 as usize);
                     size.map(|size| size.stx_size).ok_or(libc::EINVAL)
@@ -185,9 +183,8 @@ impl Uring {
     }
 }
 
-/// The size of a file as this kernel knows it. To ask for it in any other way
-/// can take long: a server is asked, or a sync that is under way waited for
-/// (`lseek` takes the lock of the inode on FUSE).
+/// The size of a file as cached by this kernel. Every other query can take long: it may ask a
+/// server, or wait for a sync in flight (`lseek` takes the inode lock on FUSE).
 fn known_size(file: &File) -> Option<u64> {
     // SAFETY: all-zero is a valid `statx`.
     let mut facts: libc::statx = unsafe { std::mem::zeroed() };
@@ -211,8 +208,8 @@ fn make_ring(file: RawFd) -> io::Result<(IoUring, OwnedFd)> {
     Ok((ring, event))
 }
 
-/// Leaves the ring what this store does with it, from the moment on when it is
-/// enabled. A kernel without restrictions has rings all the same.
+/// Restricts the ring to the operations that this store uses, effective when the ring is
+/// enabled. A kernel without restrictions still provides a ring.
 fn restrict(ring: &IoUring) {
     if crate::plant::left_out("restrictions") {
         return;
@@ -235,15 +232,15 @@ fn restrict(ring: &IoUring) {
     }
 }
 
-/// What is registered after a ring is enabled, by the numbers of the kernel's
-/// `io_uring_register_op`: buffers, their end, the end of files, and the limit
-/// of kernel threads.
+/// What may be registered once the ring is enabled, by the numbers of the kernel's
+/// `io_uring_register_op`: register buffers, unregister buffers, unregister files, and limit
+/// the kernel threads.
 const REGISTER_OPS: [u8; 4] = [0, 1, 3, 19];
 
-/// A ring with all that this kernel can do.
+/// Creates a ring with the best set of features that this kernel has.
 fn best_ring() -> io::Result<IoUring> {
-    // Disabled: it belongs to the thread that enables it, and that is not the
-    // one which opens stores. Linux 6.1.
+    // Disabled: a ring belongs to the thread that enables it, which is not the one that opens
+    // stores. Linux 6.1.
     let deferred = IoUring::builder()
         .setup_cqsize(2 * ENTRIES)
         .setup_r_disabled()
@@ -256,7 +253,7 @@ fn best_ring() -> io::Result<IoUring> {
         Err(e) if e.raw_os_error() != Some(libc::EINVAL) => return Err(e),
         Err(_) => {}
     }
-    // Disabled here and below only so that it can be restricted.
+    // From here on disabled only so that it can be restricted.
     let cooperative = IoUring::builder()
         .setup_cqsize(2 * ENTRIES)
         .setup_r_disabled()
@@ -277,18 +274,18 @@ impl IoEngine for Uring {
             areas.iter().copied().filter(|area| area.bytes <= REGISTERED_BYTES_MAX).collect();
         let iovec = |area: &MemRegion| libc::iovec { iov_base: area.base as *mut _, iov_len: area.bytes };
         let iovecs: Vec<_> = areas.iter().map(iovec).collect();
-        // SAFETY: `Store::register` promises that the areas stay mapped for as
-        // long as the store lives, and the ring ends with it.
+        // SAFETY: `Store::register` promises that the areas stay mapped as long as the store
+        // lives, and the ring ends with the store.
         let registered = unsafe { self.ring.submitter().register_buffers(&iovecs) };
-        // Refused where memory may not be locked: then each call pins its own.
+        // Refused if memory may not be locked: then each call pins its own.
         self.areas = if registered.is_ok() { areas } else { Vec::new() };
     }
 
     fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         let Some(entry) = self.entry(id, call) else { return Ok(()) };
-        // SAFETY: the memory that the entry names stays valid and the kernel's
-        // until the outcome is there (`Piece`); the answer of a `statx` goes
-        // into a box that is dropped after the ring.
+        // SAFETY: the memory that the entry names stays valid and belongs to the kernel until
+        // the result is there (`IoSlice`); the result of a `statx` goes into a box that is
+        // dropped after the ring.
         unsafe { self.ring.submission().push(&entry) }.map_err(|_| QueueFull)?;
         self.under_way += 1;
         Ok(())
@@ -296,7 +293,7 @@ impl IoEngine for Uring {
 
     fn submit(&mut self) {
         if !self.is_ours {
-            // Fails only if it has been done, or need not be.
+            // Fails only if the ring is enabled already, or need not be.
             let _ = self.ring.submitter().register_enable_rings();
             // An older kernel keeps its own limit.
             let _ = self.ring.submitter().register_iowq_max_workers(&mut [BLOCKING_MAX, 0]);
@@ -306,8 +303,8 @@ impl IoEngine for Uring {
         let (queued, wanted) = (queue.len() as u32, queue.taskrun());
         drop(queue);
         if queued > 0 || wanted {
-            // What the kernel does not take now (EAGAIN, EBUSY, EINTR) stays in
-            // the queue for the next turn.
+            // What the kernel does not accept now (EAGAIN, EBUSY, EINTR) stays queued for the
+            // next turn.
             // SAFETY: no signal mask is passed.
             let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) };
         }
@@ -338,16 +335,16 @@ impl IoEngine for Uring {
 impl Drop for Uring {
     fn drop(&mut self) {
         if self.under_way > 0 {
-            // The kernel goes on with them after the ring's end. Until they are
-            // over, nobody else may have the file: what they write would land
-            // on top of newer data. The lock ends with their last one.
+            // The kernel continues with these calls after the ring is gone. Until they end, no
+            // other process may use the file: their writes would overwrite newer data. The
+            // lock ends with the last of them.
             self.backing.stay_locked();
             // Some of them may still write here.
             std::mem::forget(std::mem::take(&mut self.sizes));
             return;
         }
-        // The ring itself ends some time after its descriptor was closed. The
-        // file is to be free at once.
+        // The ring itself ends some time after its descriptor is closed. The file must be free
+        // at once.
         let _ = self.ring.submitter().unregister_files();
         let _ = self.ring.submitter().unregister_buffers();
     }
@@ -364,7 +361,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
-    /// The ring of a store, enabled, on a file without a name.
+    /// An enabled ring as a store has it, on an unnamed file.
     fn ring() -> (IoUring, OwnedFd, File) {
         let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
         let file = rustix::fs::open(std::env::temp_dir(), flags, rustix::fs::Mode::RUSR).unwrap();
@@ -374,7 +371,7 @@ mod tests {
     }
 
     fn outcome(ring: &mut IoUring, entry: &squeue::Entry) -> i32 {
-        // SAFETY: the entries of the tests name no memory but constants.
+        // SAFETY: the entries of the tests use no memory except constants.
         unsafe { ring.submission().push(entry) }.unwrap();
         ring.submit_and_wait(1).unwrap();
         ring.completion().next().unwrap().result()

@@ -1,4 +1,4 @@
-//! A store over a system whose calls end when, and as, a test says.
+//! A store on a scripted engine: a test decides when and how each call ends.
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -9,13 +9,13 @@ use memmap2::MmapMut;
 use crate::disk::{DiskLayout, DiskStore, IoEngine, IoRequest, IoResult, IoSlice, Persist, QueueFull, SYNC};
 use crate::{Completion, Full, Geometry, IoError, IoVec, Kind, MemRegion, Op, Store};
 
-/// Memory for each operation, by its token.
+/// Memory of each operation, by token.
 const FRAME_BYTES: usize = 64 * 1024;
 
-/// Operations that a test may submit.
+/// The most operations of a test.
 const OPS_MAX: usize = 3000;
 
-/// The disk starts here.
+/// Where the export starts on the disk.
 pub const OFFSET: u64 = 8192;
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct Script {
     block: u64,
     bytes: Vec<u8>,
     end: u64,
-    /// Pushed, and not ended.
+    /// Pushed and not ended.
     calls: Vec<(u32, IoRequest)>,
     outcomes: VecDeque<(u32, IoResult)>,
 }
@@ -31,7 +31,7 @@ struct Script {
 #[derive(Debug)]
 pub struct Scripted(Arc<Mutex<Script>>);
 
-/// A store, what is under it, and the memory of its operations.
+/// A store, the engine under it, and the memory of its operations.
 pub struct Rig {
     pub store: DiskStore<Scripted>,
     script: Arc<Mutex<Script>>,
@@ -40,7 +40,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A store of so many sectors, each of which holds its number.
+    /// A store of `sectors` sectors, each filled with its number.
     pub fn new(sectors: u64, block: u32, stable: Persist) -> Self {
         Self::with(sectors, block, stable, None)
     }
@@ -58,8 +58,8 @@ impl Rig {
         Self { store, script, memory: MmapMut::map_anon(OPS_MAX * FRAME_BYTES).unwrap(), next: 0 }
     }
 
-    /// Submits an operation on memory that starts `skew` bytes into a page and
-    /// is cut there, if anywhere; returns its token.
+    /// Submits an operation on memory that starts `skew` bytes into a page and is split at
+    /// `cut`, unless that is 0. Returns its token.
     pub fn submit(
         &mut self,
         kind: Kind,
@@ -74,8 +74,8 @@ impl Rig {
         let mut buffers = IoVec::EMPTY;
         let (first, second) = frame.split_at_mut(cut);
         for piece in [first, second].into_iter().filter(|piece| !piece.is_empty()) {
-            // SAFETY: the memory is the rig's until its end, and looked at only
-            // when the operation has been completed.
+            // SAFETY: the memory belongs to the rig until its end, and is read only after
+            // the operation has completed.
             assert!(unsafe { buffers.push(piece) });
         }
         self.store.submit(Op { token, kind, sector, buffers })?;
@@ -95,13 +95,13 @@ impl Rig {
         self.submit(Kind::Flush, 0, &[], 0, 0).unwrap()
     }
 
-    /// What an operation has in its memory.
+    /// The memory of an operation.
     pub fn frame(&mut self, token: u32, skew: usize, bytes: usize) -> &mut [u8] {
         let start = token as usize * FRAME_BYTES + skew;
         &mut self.memory[start..start + bytes]
     }
 
-    /// A turn of the worker: what was finished, in the order of the tokens.
+    /// Runs a turn of the worker. Returns what finished, by token.
     pub fn turn(&mut self) -> Vec<(u32, Result<(), IoError>)> {
         self.store.kick();
         let completions = std::iter::from_fn(|| self.store.complete());
@@ -120,12 +120,12 @@ impl Rig {
         self.script.lock().unwrap().bytes[OFFSET as usize..].to_vec()
     }
 
-    /// How far the file reaches.
+    /// Sets the end of the file.
     pub fn set_end(&self, end: u64) {
         self.script.lock().unwrap().end = end;
     }
 
-    /// Ends the call at this place among those that have not ended.
+    /// Ends the call at this index of those that have not ended.
     pub fn end(&self, at: usize, outcome: IoResult) {
         let mut script = self.script.lock().unwrap();
         let (id, _) = script.calls.remove(at);
@@ -137,7 +137,7 @@ impl Rig {
         self.end(at, outcome);
     }
 
-    /// Executes so many bytes at most of the call at this place, and ends it.
+    /// Executes up to `bytes_max` bytes of the call at this index, and ends it.
     pub fn run(&self, at: usize, bytes_max: u32) {
         let call = self.calls()[at];
         let moved = match call {
@@ -159,7 +159,7 @@ impl Rig {
         self.end(at, Ok(moved.into()));
     }
 
-    /// Executes everything, in turns, until nothing is left.
+    /// Executes everything, turn by turn, until nothing is left.
     pub fn run_all(&mut self) -> Vec<(u32, Result<(), IoError>)> {
         let mut finished = self.turn();
         while !self.calls().is_empty() {
@@ -173,8 +173,8 @@ impl Rig {
 /// The first `bytes` of a piece.
 fn memory_of<'a>(memory: IoSlice, bytes: u32) -> &'a mut [u8] {
     let base = std::ptr::with_exposed_provenance_mut(memory.base);
-    // SAFETY: the memory of a call is the system's, that is ours, until its
-    // outcome was taken.
+    // SAFETY: the memory of a call belongs to the engine, which is this fixture, until its
+    // result is taken.
     unsafe { std::slice::from_raw_parts_mut(base, bytes as usize) }
 }
 
