@@ -1,4 +1,4 @@
-//! Makes a configuration from calls of vblade. Differences in behavior are noted in it,
+//! Makes a configuration from calls of vblade. Differences in behaviour are noted in it,
 //! and reported to the operator.
 
 use std::fmt::Write;
