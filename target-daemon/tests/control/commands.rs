@@ -1,4 +1,4 @@
-//! The commands, before a control thread that is made up.
+//! The commands, against a fake control thread.
 
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::fake::Fake;
 use crate::image::Dir;
 
-/// A user with no rights here.
+/// A user without any privileges.
 const NOBODY: u32 = 65_534;
 
-/// Exit code, what it printed, and what it said was wrong.
+/// The exit code, standard output, and standard error.
 type Said = (i32, String, String);
 
 fn command(socket: &Path, words: &str) -> Command {
@@ -38,7 +38,7 @@ fn good(fake: &Fake, words: &str) -> String {
     out
 }
 
-/// A line with these words, whatever stands between them.
+/// Requires a line with these words in this order, with anything between them.
 #[track_caller]
 fn assert_line(text: &str, words: &[&str]) {
     let has = |line: &str| {
@@ -65,7 +65,7 @@ fn status_and_stats_are_tables() {
     assert_line(&stats, &["OPERATION", "COUNT", "P50"]);
     assert_line(&stats, &["0.1", "service", "write", "3", "20.", "40"]);
     assert_line(&stats, &["0.1", "store", "write", "3", "10.", "20"]);
-    // Headings and cells of a column end or begin at the same place.
+    // The headings and cells of a column are aligned on one side.
     let heading = status.lines().find(|line| line.starts_with("EXPORT")).unwrap();
     let row = status.lines().find(|line| line.starts_with("0.1 ")).unwrap();
     assert_eq!(heading.find("PATH"), row.find("/srv/x"));
@@ -120,7 +120,7 @@ fn changes_are_made_and_told() {
     assert_line(&good(&fake, "masks"), &["EXPORT", "ONLY FOR"]);
 }
 
-/// The daemon runs in another folder than the one who asks.
+/// A relative path is resolved by the command, since the daemon runs in another folder.
 #[test]
 fn a_path_is_that_of_the_caller() {
     let fake = Fake::new();
@@ -204,7 +204,7 @@ fn who_may_not_is_told_who_may() {
     }
     let (plain, shared) = (Fake::new(), Fake::of_group("daemon"));
     let daemon = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid.as_raw();
-    // Where everybody can reach it.
+    // A folder that any user can reach.
     let program = plain.dir().join("xblade");
     std::fs::copy(env!("CARGO_BIN_EXE_xblade"), &program).unwrap();
     let status = |fake: &Fake, group: u32| {
