@@ -13,8 +13,8 @@ fn main() -> Result<()> {
     println!("cargo:rerun-if-changed={SOURCE}");
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is set by cargo")?);
-    // Debian and its kin keep `asm/types.h` in a folder named after the
-    // architecture, where clang does not look when it compiles for `bpf`.
+    // Debian and its derivatives keep `asm/types.h` in a folder named after the
+    // architecture, which clang does not search when it compiles for `bpf`.
     let arch = env::var("CARGO_CFG_TARGET_ARCH").context("set by cargo")?;
     let include = format!("/usr/include/{arch}-linux-gnu");
     let include = Path::new(&include).is_dir().then(|| format!("-I{include}"));

@@ -1,21 +1,21 @@
 #!/bin/bash
-# Makes the Debian package.
+# Builds the Debian package.
 #
 # usage: deploy/package.sh [--profile NAME] [--no-build] [--revision N] [--output FOLDER]
 #                          [--maintainer "NAME <ADDRESS>"]
 #
-#   --profile NAME    cargo's profile of what is in it (release)
-#   --no-build        of what has been built with that profile already
+#   --profile NAME    cargo profile of the programs (release)
+#   --no-build        use the programs built earlier with that profile
 #   --revision N      the last part of the version (1)
 #   --output FOLDER   where to put it (target/debian)
 #   --maintainer "NAME <ADDRESS>"
-#                     who answers for the package ("$DEBFULLNAME <$DEBEMAIL>"). Without
-#                     it the package names an address that reaches nobody, which is
-#                     good for machines of your own, and which lintian refuses
+#                     maintainer of the package ("$DEBFULLNAME <$DEBEMAIL>"). Without
+#                     it the package has an address that does not exist. That is
+#                     sufficient for your own machines, but lintian refuses it
 #
-# Installs cargo-deb in target/tools. The build needs the packages of
-# "deploy/setup.sh build", which it installs when root runs it. Prints the
-# package's path last. Under sudo it compiles as the user who called it.
+# Installs cargo-deb in target/tools. The build needs the packages of "deploy/setup.sh
+# build", and installs them if it runs as root. The last line of output is the path of the
+# package. Under sudo it compiles as the user who called it.
 set -euo pipefail
 TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 cd "$TOP"
@@ -48,8 +48,8 @@ say() { printf 'package: %s\n' "$*" >&2; }
 deb=$CARGO_TARGET_DIR/tools/bin/cargo-deb
 if [ "$("$deb" --version 2>/dev/null | tail -1)" != "cargo-deb $CARGO_DEB_VERSION" ]; then
     say "installing cargo-deb $CARGO_DEB_VERSION in target/tools"
-    # Without optimisation: it runs for seconds, and compiles for minutes. In a target
-    # directory of its own, which cargo removes afterwards.
+    # Without optimisation: it runs for seconds, but compiles for minutes. Uses its own
+    # target directory, which cargo removes afterwards.
     as_user env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug --force \
         --root "$CARGO_TARGET_DIR/tools" "cargo-deb@$CARGO_DEB_VERSION"
 fi
@@ -59,7 +59,7 @@ if [ $build = yes ]; then
     say "compiling with the profile $profile"
     as_user cargo build --quiet --locked --profile "$profile" -p xblade -p xblade-bench -p xblade-manual
 fi
-# Where cargo puts the profile dev.
+# The folder of the profile dev is debug.
 folder=$CARGO_TARGET_DIR/${profile/#dev/debug}
 for program in xblade xblade-bench xblade-manual; do
     [ -x "$folder/$program" ] || { echo "package: no $folder/$program: leave out --no-build" >&2; exit 1; }

@@ -1,16 +1,16 @@
 #!/bin/bash
-# The first minute with xblade, on one machine, touching none of its interfaces:
-# builds it, makes two network namespaces joined by a veth pair, exports a 1 GiB
-# image from one through AF_XDP, and from the other finds it, and writes and reads
-# it with every sector verified. Then it measures xblade beside the ceiling of this
-# machine and beside vblade, and removes everything but the report of that.
+# A first look at xblade on one machine, without touching its interfaces. Builds xblade,
+# creates two network namespaces joined by a veth pair, exports a 1 GiB image from one
+# through AF_XDP, and from the other finds it, writes it and reads it, verifying every
+# sector. Then compares xblade with the ceiling of this machine and with vblade. Removes
+# everything but the report of that.
 #
 # usage: sudo deploy/quickstart.sh
 #
-# Needs Debian 12 or Ubuntu 24.04 and Rust (rustup); installs the packages that
-# compiling needs, and vblade (deploy/setup.sh build bench). Takes a minute when that is done, and
-# may be run again at any time. Needs 1.1 GiB in $TMPDIR (default /var/tmp). The
-# report goes to $REPORT (default ./xblade-report-quick-TIME).
+# Needs Debian 12 or Ubuntu 24.04 and Rust (rustup). Installs the packages needed to
+# compile, and vblade (deploy/setup.sh build bench). Takes a minute after that, and may be
+# run repeatedly. Needs 1.1 GiB in $TMPDIR (default /var/tmp). The report goes to $REPORT
+# (default ./xblade-report-quick-TIME).
 set -euo pipefail
 TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 caller=$PWD
@@ -90,8 +90,8 @@ wait "$daemon" || die "xblade ended with an error"
 daemon=''
 sed -n '/stopping/,$p' "$work/log"
 
-# Files of the same size on a pair of its own; one core each for target and
-# generator, where there are two.
+# Files of the same size on a separate pair; one core each for target and generator, if
+# there are two.
 step "figures: xblade-bench compare --profile quick"
 cores=$(nproc)
 (cd "$caller" && "$bin/xblade-bench" compare --profile quick --generator-core 0 \

@@ -1,20 +1,20 @@
 #!/bin/bash
 # shellcheck disable=SC2086 # lists of words, split on purpose
-# Installs the Debian or Ubuntu packages that xblade needs: the one list of them.
+# Installs the Debian or Ubuntu packages that xblade needs. This is the only list of them.
 #
 # usage: deploy/setup.sh [--check] LIST...
 #
 #   LIST      build    to compile it (besides Rust, see rust-toolchain.toml)
-#             bench    what xblade is compared with
-#             test     to run every test, the VM with the Linux initiator included
-#   --check   install nothing: name what is missing, exit 1 if anything is
+#             bench    to compare xblade with other programs
+#             test     to run all tests, including the VM with the Linux initiator
+#   --check   install nothing: list missing packages, exit 1 if there are any
 #
-# Installing needs root. Packages that are there already are left as they are,
-# and the archive is asked for news only when something is missing.
+# Installing needs root. Installed packages are left as they are, and the package lists
+# are updated only if something is missing.
 set -euo pipefail
 
-# "a|b" means a, or b where the archive has no a. With recommended packages
-# left out, gcc alone would have no C library headers: hence libc6-dev.
+# "a|b" means a, or b if the archive has no a. Without recommended packages gcc would have
+# no C library headers, so libc6-dev is listed.
 BUILD='clang llvm libclang-dev gcc libc6-dev make m4 pkg-config
     libelf-dev zlib1g-dev libbpf-dev iproute2 git ca-certificates'
 BENCH='vblade fio iproute2 ethtool util-linux'
@@ -24,7 +24,7 @@ TEST='qemu-system-x86 busybox-static cpio kmod xz-utils zstd
     systemd man-db iproute2 ethtool tcpdump python3 python3-venv valgrind bpftool|linux-tools-common
     prometheus python3-prometheus-client shellcheck'
 
-# Packages among these that would start a service.
+# Those of these packages that would start a service.
 SERVICES='prometheus'
 
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -33,7 +33,7 @@ installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = i
 
 available() { [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [^\(] ]]; }
 
-# Prints the entries of the lists of which no alternative is installed.
+# Prints the entries of which no alternative is installed.
 missing() {
     local entry name
     for entry in "$@"; do
@@ -42,7 +42,7 @@ missing() {
     done | sort -u
 }
 
-# The first alternative that the archive has.
+# The first alternative in the archive.
 choose() {
     local name
     for name in ${1//|/ }; do
@@ -74,10 +74,10 @@ entries=$(missing $wanted)
 [ $check = no ] || die "missing packages:" $entries
 [ "$(id -u)" = 0 ] || die "missing packages:" $entries "(run: sudo $0 $*)"
 
-# Installs packages, of which none may start a service, now or at the next boot: the
-# tests need the programs only. Debian starts what it installs unless policy-rc.d says
-# no; one that is there already is the machine's own decision (containers have one).
-# What runs afterwards all the same is stopped.
+# Installs packages without starting their services, now or at the next boot, because the
+# tests need only the programs. Debian starts services after installation unless
+# policy-rc.d forbids it; an existing policy-rc.d is the machine's own decision
+# (containers have one). A service that runs afterwards all the same is stopped.
 install_without_services() {
     local policy=/usr/sbin/policy-rc.d ours='' service was=''
     for service in $SERVICES; do installed "$service" && was+=" $service "; done
@@ -90,7 +90,7 @@ install_without_services() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null || status=$?
     [ -z "$ours" ] || rm -f $policy
     for service in $SERVICES; do
-        # Whoever had it before wants it to run.
+        # A service that was installed before is wanted.
         if [[ $was != *" $service "* ]] && installed "$service"; then
             invoke-rc.d --quiet "$service" stop >/dev/null 2>&1 || true
             update-rc.d "$service" disable >/dev/null 2>&1 || true

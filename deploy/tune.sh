@@ -1,28 +1,28 @@
 #!/bin/bash
-# The settings of a machine that does nothing but serve with xblade: shows them,
-# sets them, and takes back what it set. docs/TUNING.md explains each of them.
+# Shows and changes the settings of a machine dedicated to xblade, and reverts its
+# changes. docs/TUNING.md explains each setting.
 #
 # usage: deploy/tune.sh --show|--apply|--revert -i IF [OPTION...]
 #
-#   --show           what is, what should be, and why; changes nothing
+#   --show           current and recommended values, with reasons; changes nothing
 #   --apply          change what can be changed while the machine runs; the old
 #                    values go to /run/xblade/tune-IF.state. Needs root. Do it
-#                    before xblade starts: rings of another size cost frames
-#   --revert         put the old values back
+#                    before xblade starts: resizing rings loses frames
+#   --revert         restore the old values
 #
 #   -i IF            the interface that xblade serves on
 #   --cores LIST     the workers' cores, as `xblade serve --cores`: 2,3 or 2-5
 #   --spin           the workers never sleep (--idle spin): interrupts stay off
 #                    their cores. Without it they go to the worker of their queue
-#   --busy-poll      xblade runs with --busy-poll: the NIC's interrupts are put off
-#   --ring N         entries of the NIC's rings (default 4096, or what it has)
-#   --coalesce N     microseconds that an interrupt may wait (default 8)
-#   --mtu N          the MTU; only when every switch and host has it
+#   --busy-poll      xblade runs with --busy-poll: the NIC's interrupts are deferred
+#   --ring N         entries of the NIC's rings (default 4096, or its maximum)
+#   --coalesce N     microseconds to delay an interrupt (default 8)
+#   --mtu N          the MTU; only if all switches and hosts support it
 #   --huge-pages N   huge pages to reserve, for --huge-pages and store=mmap
 #
-# What is not there (a tool, a file, a feature of the driver) is skipped with one
-# line. Files below /proc, /sys and /run are looked for below $XBLADE_SYSROOT.
-# Exit codes: 0 done; 1 something could not be changed; 2 wrong command line.
+# What does not exist (a tool, a file, a driver feature) is skipped with one line. Files
+# in /proc, /sys and /run are taken from $XBLADE_SYSROOT. Exit codes: 0 done; 1 something
+# could not be changed; 2 wrong command line.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 ROOT=${XBLADE_SYSROOT:-}
@@ -65,7 +65,7 @@ expand() {
     for part in ${1//,/ }; do seq "${part%-*}" "${part#*-}"; done | sort -nu | tr '\n' ' '
 }
 
-# The same set in the words of the kernel: "0 1 2 5" becomes 0-2,5.
+# The same set in kernel notation: "0 1 2 5" becomes 0-2,5.
 compress() {
     local n first='' last='' out=''
     for n in "$@" end; do
@@ -85,7 +85,7 @@ normal() { compress $(expand "$1"); }
 # shellcheck disable=SC2046 # a list of numbers, split on purpose
 others_than() { compress $(comm -23 <(expand "$1" | tr ' ' '\n' | sort) <(expand "$2" | tr ' ' '\n' | sort) | sort -n); }
 
-# --- what there is, by kind: file, choice ("a [b] c"), list, mask, link, nic ---
+# --- current values, by kind: file, choice ("a [b] c"), list, mask, link, nic ---
 
 get() {
     local text
@@ -110,10 +110,10 @@ put() {
     esac
 }
 
-# A driver that has no such thing has nothing to say.
+# A driver without the feature prints nothing.
 ask() { ethtool "$@" "$interface" 2>/dev/null || true; }
 
-# The second block of `ethtool -g` is what is set, the first what could be.
+# `ethtool -g` prints the maximums first, then the current values.
 nic_get() {
     case $1 in
         ring-rx|ring-tx) ask -g | awk -v key="${1#ring-}:" '/^Current/ {now = 1} now && tolower($1) == key {print $2}' ;;
@@ -134,12 +134,12 @@ nic_put() {
     esac
 }
 
-# --- what was done: one line a value: kind, where, old, new ---
+# --- the journal of changes, one line per value: kind, where, old, new ---
 
 noted() { [ -e "$STATE" ] && awk -F'\t' -v kind="$1" -v where="$2" '$1 == kind && $2 == where {found = 1} END {exit !found}' "$STATE"; }
 
-# note KIND WHERE OLD NEW - before it is done, so that a run that is cut off can be
-# taken back; what was there before the first run stays
+# note KIND WHERE OLD NEW - written before the change, so that an interrupted run can be
+# reverted; the old value of the first run is kept
 note() {
     mkdir -p "${STATE%/*}"
     if noted "$1" "$2"; then
@@ -153,7 +153,7 @@ note() {
 
 line() { printf '%-5s %-24s %s\n' "$1" "$2" "$3"; }
 
-# change KIND WHERE OLD WANTED - returns 1 if the machine refuses
+# change KIND WHERE OLD WANTED - returns 1 if the kernel or driver refuses
 change() {
     local now
     note "$@"
@@ -162,18 +162,18 @@ change() {
         return 1
     fi
     now=$(get "$1" "$2")
-    # What a driver made of it is what `--revert` has to find again.
+    # `--revert` must recognize the value that the driver made of it.
     [ "$now" = "$4" ] || note "$1" "$2" "$3" "$now"
 }
 
-# Nothing came of it: as if it had not been noted, unless an earlier run did it.
+# The change had no effect: removes its entry, unless an earlier run made it.
 noted_only() {
     awk -F'\t' -v kind="$1" -v where="$2" -v old="$3" '!($1 == kind && $2 == where && $3 == old)' "$STATE" >"$STATE.new"
     mv "$STATE.new" "$STATE"
     [ -s "$STATE" ] || rm -f "$STATE"
 }
 
-# setting NAME KIND WANTED WHY WHERE... - one line, however many places it has
+# setting NAME KIND WANTED WHY WHERE... - one line of output for all places
 setting() {
     local name=$1 kind=$2 wanted=$3 why=$4 where now bad=0 refused=0 values=''
     shift 4
@@ -200,7 +200,7 @@ setting() {
     fi
 }
 
-# As setting, for one place, where more is as good, or less.
+# Like setting, for one place, where more (or less) is also good.
 at_least() {
     local now
     now=$(get "$2" "$5")
@@ -257,8 +257,8 @@ nic() {
     fi
 }
 
-# /sys may be that of another network namespace, with another interface of this
-# name: `nsenter --net` does not bring its own, `ip netns exec` does.
+# /sys may show another network namespace, with another interface of this name: `nsenter
+# --net` does not mount its own, `ip netns exec` does.
 is_here() {
     local there
     there=$(cat "$ROOT/sys/class/net/$interface/ifindex" 2>/dev/null) || there=none
@@ -279,7 +279,7 @@ steering() {
     fi
 }
 
-# Lines "queue irq" of the NIC, by the names that drivers give: eth1-TxRx-3,
+# Prints lines "queue irq" of the NIC, found by the names that drivers use: eth1-TxRx-3,
 # mlx5_comp3@pci:..., virtio0-input.3, ice-eth1-TxRx-3, eth1-rx-3.
 irqs() {
     local device=$ROOT/sys/class/net/$interface/device folder irq
@@ -314,7 +314,7 @@ interrupts() {
         line HINT irqbalance "runs, and moves interrupts again: systemctl disable --now irqbalance"
 }
 
-# What only a boot can change.
+# Settings that need a reboot.
 boot() {
     local word missing='' have others
     [ -n "$cores" ] || { line SKIP kernel-command-line "give the workers' cores with --cores"; return 0; }
@@ -358,7 +358,7 @@ revert() {
     if [ -n "$left" ]; then printf '%s' "$left" | tac >"$STATE.new"; mv "$STATE.new" "$STATE"; else rm -f "$STATE"; fi
 }
 
-# The cores that were named, in the kernel's words; each has to be there.
+# The given cores in kernel notation; each must exist.
 check_cores() {
     local core there
     there=" $(expand "$online")"

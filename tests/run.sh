@@ -1,17 +1,17 @@
 #!/bin/bash
 # shellcheck disable=SC2317 # stages call functions by their names
-# Runs every test, from the formatting to a VM with the real Linux initiator.
+# Runs all tests, from formatting to a VM with the real Linux initiator.
 #
 # usage: sudo tests/run.sh [--quick]
 #
 #   --quick   without the VM
 #
-# Installs the Debian or Ubuntu packages that the tests need (deploy/setup.sh);
-# Rust has to be there (rustup). Compiles as the user who called sudo. Without
-# root it runs what it can and reports the rest as skipped; with CI=true or
-# XBLADE_TESTS_STRICT=1 a skipped test is a failure.
+# Installs the Debian or Ubuntu packages that the tests need (deploy/setup.sh); Rust must
+# be installed (rustup). Compiles as the user who called sudo. Without root it runs what
+# it can and reports the rest as skipped; with CI=true or XBLADE_TESTS_STRICT=1 a skipped
+# test is a failure.
 #
-# exit status: 0 when all tests passed
+# exit status: 0 if all tests passed
 set -euo pipefail
 TOP=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 cd "$TOP"
@@ -46,8 +46,7 @@ packages() {
     fi
 }
 
-# One profile for everything that runs: the test programs, and the daemon that the
-# VM talks to.
+# One profile for everything: the test programs, and the daemon for the VM.
 build() {
     as_user cargo build --workspace --all-targets --message-format=json-render-diagnostics >"$LOG_DIR/build.json"
 }
@@ -56,8 +55,8 @@ deny() {
     local deny
     deny=$(command -v cargo-deny || echo "$CARGO_TARGET_DIR/tools/bin/cargo-deny")
     if [ ! -x "$deny" ]; then
-        # Without optimisation: it runs for seconds, and compiles for minutes. In a
-        # target directory of its own, which cargo removes afterwards.
+        # Without optimisation: it runs for seconds, but compiles for minutes. Uses its
+        # own target directory, which cargo removes afterwards.
         as_user env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug --root "$CARGO_TARGET_DIR/tools" \
             "cargo-deny@$DENY_VERSION"
     fi
@@ -69,7 +68,7 @@ deny() {
     fi
 }
 
-# A package of Python that reads what xblade-bench writes. Without it a test is skipped.
+# A Python package that reads the files of xblade-bench. Without it a test is skipped.
 hdrhistogram() {
     local venv=$CARGO_TARGET_DIR/tools/hdrhistogram
     if ! "$venv/bin/python3" -c 'import hdrh' 2>/dev/null; then
@@ -80,14 +79,14 @@ hdrhistogram() {
     fi
 }
 
-# The last line of the run, and its exit status.
+# Prints the last line of the run, and exits.
 finish() {
     local status=0
     stages_report $((SECONDS - began)) $strict || status=1
     exit $status
 }
 
-# Without this stage the ones that follow would only repeat its complaint.
+# If this stage fails, later ones would only repeat its error.
 needed() { [ "$STAGE_STATUS" = 0 ] || finish; }
 
 began=$SECONDS

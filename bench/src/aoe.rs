@@ -1,5 +1,5 @@
-//! The initiator's side of the wire, in the words of this program: what to
-//! send along a route, and where the data of a reply is.
+//! The initiator's side of the protocol, as this program uses it: frames to send along a
+//! route, and the location of the data in a reply.
 
 use xblade_wire::aoe::{Command, Header, Role, SHELF_ANY, SLOT_ANY};
 use xblade_wire::ether::{Ether, Tags};
@@ -10,44 +10,44 @@ pub use xblade_wire::aoe::Address;
 pub use xblade_wire::ata::{Command as Opcode, SECTOR_LEN as SECTOR};
 pub use xblade_wire::ether::Mac;
 
-/// Where the data of an ATA frame of ours begins: we send no VLAN tags.
+/// Offset of the data in our ATA frames, which have no VLAN tags.
 pub const DATA_AT: usize = 36;
-/// Set in every tag of ours. The Linux initiator ignores replies with it, and
-/// the XDP program takes no others: both can use one interface.
+/// Set in every tag of ours. The Linux initiator ignores replies with it, and the XDP
+/// program takes no others, so both can share an interface.
 pub const TAG_USER: u32 = 1 << 31;
-/// "Every export", in a request.
+/// The address of every export, in a request.
 pub const ANY: Address = Address { shelf: SHELF_ANY, slot: SLOT_ANY };
 
-/// Who talks to which export.
+/// The sender and receiver of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
     /// Our MAC address.
     pub from: Mac,
-    /// The target's, or broadcast.
+    /// The target's MAC address, or broadcast.
     pub to: Mac,
     /// The export, or [`ANY`].
     pub address: Address,
 }
 
-/// An ATA command of ours.
+/// An ATA command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ata {
     /// The command.
     pub command: Opcode,
     /// The first sector.
     pub lba: u64,
-    /// How many sectors.
+    /// The number of sectors.
     pub sectors: u8,
 }
 
 impl Route {
-    /// A request to tell the config string.
+    /// A query of the config string.
     pub fn query(&self, tag: u32) -> [u8; FRAME_LEN_MIN] {
         self.frame(Command::Query, Body::Query(query::Request::Read), tag)
     }
 
-    /// An ATA request: all of it if it has no data, else its first [`DATA_AT`]
-    /// bytes are what goes before the data.
+    /// An ATA request: the complete frame if it has no data, else the [`DATA_AT`] bytes
+    /// before the data.
     pub fn ata(&self, ata: Ata, tag: u32) -> [u8; FRAME_LEN_MIN] {
         const EXTENDED: u8 = 0x40;
         const WRITE: u8 = 0x01;

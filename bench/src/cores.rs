@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use core_affinity::CoreId;
 
-/// Keeps this thread on a core, if one is given.
+/// Pins this thread to a core, if one is given.
 pub fn pin(core: Option<usize>) -> Result<()> {
     match core {
         Some(id) if !core_affinity::set_for_current(CoreId { id }) => {

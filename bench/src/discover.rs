@@ -1,4 +1,4 @@
-//! `xblade-bench discover`: who is there.
+//! `xblade-bench discover`: lists the exports on an interface.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::export::{self, Export};
 use crate::port::{self, Port};
 use crate::report::Table;
 
-/// What is told about an export.
+/// What is printed about an export.
 #[derive(Serialize)]
 struct Told {
     export: String,
@@ -21,15 +21,15 @@ struct Told {
     buffer_count: u16,
     sectors_per_frame: u8,
     firmware: u16,
-    /// `None` if it does not identify itself.
+    /// `None` if it does not answer IDENTIFY DEVICE.
     sectors: Option<u64>,
     model: Option<String>,
     config: String,
-    /// Why it does not.
+    /// The reason for that.
     error: Option<String>,
 }
 
-/// Asks, and prints a table or JSON.
+/// Discovers exports, and prints a table or JSON.
 pub fn run(args: &DiscoverArgs) -> Result<()> {
     let interface = Facts::read(&args.interface)?;
     let from = Mac(interface.mac);
@@ -69,7 +69,7 @@ fn remedy(interface: &Facts) -> String {
 
 impl Told {
     fn new(port: &mut dyn Port, from: Mac, export: &Export) -> Self {
-        // One that does not identify itself is in the list even so.
+        // An export that does not identify itself is listed all the same.
         let identity = export::identify(port, &export.route(from));
         let known = identity.as_ref().ok();
         Self {
@@ -104,8 +104,8 @@ fn table(all: &[Told]) -> Table {
     table
 }
 
-/// A warning for each address at which more than one answers. Initiators take
-/// them for paths to the same data.
+/// A warning for each address from which more than one MAC answers. Initiators treat them
+/// as paths to the same data.
 fn shared(exports: &[Export]) -> Vec<String> {
     let mut by_address: BTreeMap<Address, Vec<String>> = BTreeMap::new();
     for export in exports {

@@ -1,6 +1,6 @@
-//! `xblade-bench echo`: the ceiling. The same XDP program, loader and rings as
-//! the daemon's, and behind them as little as an initiator can work with:
-//! requests turn into replies where they lie, and no data is touched.
+//! `xblade-bench echo`: the ceiling of the path. It uses the XDP program, loader and
+//! rings of the daemon, with the least that an initiator can work with: requests are
+//! turned into replies in place, and no data is touched.
 
 mod corrupting;
 
@@ -20,12 +20,12 @@ use crate::aoe::{Address, DATA_AT, Opcode, SECTOR};
 use crate::args::EchoArgs;
 use crate::{cores, port, signals};
 
-/// How long to look for requests before sleeping, as in the daemon.
+/// How long to poll for requests before sleeping, as in the daemon.
 const SPIN: Duration = Duration::from_micros(50);
-/// How long to sleep at most: interrupts wait.
+/// Maximum sleep, and so the maximum delay of an interrupt.
 const SLEEP: Duration = Duration::from_millis(100);
 
-/// Answers until it is interrupted.
+/// Answers until interrupted.
 pub fn run(args: &EchoArgs) -> Result<()> {
     let stop = signals::on_interrupt()?;
     cores::pin(args.cpu)?;
@@ -52,7 +52,7 @@ fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
     Ok((lane, program))
 }
 
-/// Who answers, and what it claims to be.
+/// The target that answers, and what it advertises.
 struct Echo {
     own: Mac,
     address: Address,
@@ -111,7 +111,7 @@ impl Echo {
                 Some(()) => lane.transmit(frame).err(),
                 None => Some(TxFull(frame)),
             };
-            // A request without an answer is sent again.
+            // The initiator resends a request without an answer.
             if let Some(TxFull(frame)) = refused {
                 lane.release(frame);
             }
@@ -145,7 +145,7 @@ impl Echo {
         }
     }
 
-    /// The least that makes an ATA request a reply.
+    /// The minimum that turns an ATA request into a reply.
     fn turn_round(&self, memory: &Umem, frame: &mut Frame) -> Option<()> {
         let head: &mut [u8; DATA_AT] = memory.piece_mut(frame, 0).first_chunk_mut()?;
         head.copy_within(6..12, 0);
@@ -157,14 +157,14 @@ impl Echo {
         Some(())
     }
 
-    /// What comes before the load: queries and IDENTIFY DEVICE.
+    /// Full answers to what comes before the load: queries and IDENTIFY DEVICE.
     fn answer_fully<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
         let (header, reply) = self.introduce(lane.umem().piece(frame, 0), frame.len())?;
         lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
         reply.emit(&header, self.own, self.address, lane.umem().piece_mut(frame, 0)).map(|_| ())
     }
 
-    /// Tells who is there.
+    /// Answers a query.
     fn introduce(&self, head: &[u8], len: usize) -> Option<(Header, Reply<'static>)> {
         let header = Header::parse(head).ok().filter(|header| header.is_for(self.address))?;
         let request = Request::parse(&header, head, len).ok()?;
@@ -193,7 +193,7 @@ mod tests {
     const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-    /// What the echo, with 16 sectors a frame, answers to a frame.
+    /// The echo's answer to a frame, with 16 sectors per frame.
     fn answer_to(request: &[u8]) -> Option<Vec<u8>> {
         let (mut lane, wire) = FakeRings::open(64, 4096, 16).unwrap();
         let text = |t| Text::new(t);

@@ -1,4 +1,4 @@
-//! Asking exports what they are: one request, one awaited answer.
+//! Queries exports, with one request at a time.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,19 @@ use xblade_wire::query::Advert;
 use crate::aoe::{self, Address, Ata, Mac, Opcode, Response, Route, SECTOR, TAG_USER};
 use crate::port::Port;
 
-/// How long one answer is awaited before the question is repeated.
+/// Timeout before a request is repeated.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How often a question is asked.
+/// Maximum number of attempts.
 const ATTEMPTS: u32 = 8;
 
 /// An export that has answered.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Export {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Who answered.
+    /// The MAC address that answered.
     pub mac: Mac,
-    /// What it tells about itself.
+    /// What it advertises.
     pub advert: Advert,
     /// Its config string.
     pub config: Vec<u8>,
@@ -38,18 +38,18 @@ impl Export {
         })
     }
 
-    /// The way to it.
+    /// The route to it.
     pub fn route(&self, from: Mac) -> Route {
         Route { from, to: self.mac, address: self.address }
     }
 }
 
-/// Asks everybody, and lists who answers within `wait`.
+/// Broadcasts a query, and lists the exports that answer within `wait`.
 pub fn discover(port: &mut dyn Port, from: Mac, wait: Duration) -> Result<Vec<Export>> {
     let route = Route { from, to: Mac::BROADCAST, address: aoe::ANY };
     let mut found: Vec<Export> = Vec::new();
     let deadline = Instant::now() + wait;
-    // Twice, since nobody acknowledges a broadcast.
+    // Sent twice, because a broadcast is not acknowledged.
     for half in [wait / 2, Duration::ZERO] {
         port.send(&route.query(TAG_USER | 1), &[])?;
         port.flush()?;
@@ -81,7 +81,7 @@ pub fn find(port: &mut dyn Port, from: Mac, address: Address) -> Result<Export> 
     bail!("export {address}: no answer on this interface (`xblade-bench discover` lists who answers)")
 }
 
-/// What IDENTIFY DEVICE tells.
+/// Sends IDENTIFY DEVICE.
 pub fn identify(port: &mut dyn Port, route: &Route) -> Result<Identity> {
     let data = ask(port, route, Ata { command: Opcode::Identify, lba: 0, sectors: 1 })?;
     Identity::parse(&data)
@@ -93,7 +93,7 @@ pub fn read(port: &mut dyn Port, route: &Route, lba: u64, sectors: u8) -> Result
     ask(port, route, Ata { command: Opcode::ReadSectorsExt, lba, sectors })
 }
 
-/// Sends one ATA command until it is answered; returns the data of the answer.
+/// Sends an ATA command until it is answered; returns the data of the answer.
 fn ask(port: &mut dyn Port, route: &Route, ata: Ata) -> Result<Vec<u8>> {
     for attempt in 0..ATTEMPTS {
         let tag = TAG_USER | 0x200 | attempt;
@@ -113,7 +113,7 @@ fn ask(port: &mut dyn Port, route: &Route, ata: Ata) -> Result<Vec<u8>> {
     bail!("export {}: no answer to {ata:?}", route.address)
 }
 
-/// The data of a good answer.
+/// The data of a successful answer.
 fn outcome(response: &Response<'_>, bytes: usize) -> Result<Vec<u8>> {
     if let Some(error) = response.refusal() {
         bail!("refused: {error:?}");
@@ -126,7 +126,7 @@ fn outcome(response: &Response<'_>, bytes: usize) -> Result<Vec<u8>> {
     Ok(data.to_vec())
 }
 
-/// Hands responses to `each` until it says `true` or the time is over.
+/// Passes responses to `each` until it returns `true` or the deadline passes.
 fn listen(port: &mut dyn Port, deadline: Instant, mut each: impl FnMut(&Response<'_>) -> bool) -> Result<()> {
     let mut done = false;
     let mut scratch = Vec::new();

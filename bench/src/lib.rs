@@ -29,7 +29,7 @@ use clap::CommandFactory;
 
 use args::{Args, Command};
 
-/// The program.
+/// The entry point of the program.
 pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     match run(&Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit()).command) {
@@ -43,12 +43,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the command line understands: for its manual pages.
+/// The command line, for the manual pages.
 pub fn command() -> clap::Command {
     Args::command()
 }
 
-/// `false` if something was measured and found wrong.
+/// Returns `false` if something was measured and found wrong.
 fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Discover(args) => discover::run(args).map(|()| true),

@@ -1,4 +1,4 @@
-//! The program: all of it is in the library, from which its manual pages are made too.
+//! The program is in the library, from which its manual pages are also made.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin.
+//! Interrupt signals.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// A flag that becomes true when the user interrupts; a second interrupt ends
-/// the program at once.
+/// Returns a flag that becomes true when the user interrupts; a second interrupt ends the
+/// program at once.
 pub fn on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

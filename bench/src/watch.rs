@@ -1,66 +1,66 @@
-//! What a target on this host costs: its CPU time, and how busy its core is.
+//! The cost of a target on this host: its CPU time, and how busy its core is.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-/// Nanoseconds in a tick of /proc: USER_HZ is 100 wherever Linux runs us.
+/// Nanoseconds per tick in /proc: USER_HZ is 100 on all platforms that we support.
 const TICK_NS: u64 = 10_000_000;
 
-/// A process and a core to look at.
+/// A process and a core to watch.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// The process, with all of its threads: those that io_uring starts for it
-    /// (`iou-wrk`, `iou-sqp`) are among them.
+    /// The process with all its threads, including those that io_uring starts for it
+    /// (`iou-wrk`, `iou-sqp`).
     pub pid: u32,
-    /// The core; work for the process that the kernel charges to nobody is
-    /// seen here alone.
+    /// The core. Kernel work for the process that is not charged to any process shows
+    /// only here.
     pub core: Option<usize>,
 }
 
-/// Readings of one moment; differences mean something.
+/// Counters at one moment; only differences are meaningful.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Reading {
-    /// CPU time of the threads that are there, in nanoseconds.
+    /// CPU time of the live threads, in nanoseconds.
     threads_ns: u64,
-    /// CPU time of the process, in ticks: coarse, but ended threads count.
+    /// CPU time of the process in ticks: coarse, but includes ended threads.
     ticks: Ticks,
-    /// What the core did.
+    /// The counters of the core.
     core: CoreTime,
 }
 
-/// Ticks of a process.
+/// CPU ticks of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Ticks {
     user: u64,
     system: u64,
 }
 
-/// Ticks of a core.
+/// CPU ticks of a core.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CoreTime {
-    /// That it was busy.
+    /// Busy ticks.
     busy: u64,
-    /// That passed.
+    /// All ticks.
     total: u64,
-    /// Of the busy ones, those in the kernel, interrupts included.
+    /// Busy ticks in the kernel, including interrupts.
     kernel: u64,
-    /// Of the busy ones, those that a hypervisor gave to others.
+    /// Busy ticks that a hypervisor gave to others.
     steal: u64,
 }
 
 /// CPU time of a process, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cpu {
-    /// In the program.
+    /// In user mode.
     pub user_ns: u64,
     /// In the kernel.
     pub system_ns: u64,
 }
 
 impl Watch {
-    /// Reads both.
+    /// Reads the counters of process and core.
     pub fn read(&self) -> Result<Reading> {
         let failed = || format!("cannot watch process {}", self.pid);
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).with_context(failed)?;
@@ -71,12 +71,12 @@ impl Watch {
     }
 }
 
-/// CPU time of the threads of a process whose names begin so, in nanoseconds.
-/// (`/proc/PID/schedstat` has the first thread alone.)
+/// CPU time in nanoseconds of the threads of a process whose names begin with `prefix`.
+/// (`/proc/PID/schedstat` covers only the first thread.)
 pub fn threads_ns(pid: u32, prefix: &str) -> Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(PathBuf::from(format!("/proc/{pid}/task")))? {
-        // A thread may end between being listed and being read.
+        // A thread may end between listing and reading.
         let read = |name: &str, thread: &PathBuf| fs::read_to_string(thread.join(name)).unwrap_or_default();
         let thread = thread?.path();
         if read("comm", &thread).starts_with(prefix) {
@@ -88,43 +88,43 @@ pub fn threads_ns(pid: u32, prefix: &str) -> Result<u64> {
 }
 
 impl Reading {
-    /// CPU time of the process since `before`: as much as its threads say,
-    /// divided as the ticks say.
+    /// CPU time of the process since `before`: the total of its threads, divided in
+    /// proportion to the ticks.
     pub fn cpu_since(&self, before: &Self) -> Cpu {
         let user = self.ticks.user.saturating_sub(before.ticks.user);
         let system = self.ticks.system.saturating_sub(before.ticks.system);
         let ticks_ns = (user + system) * TICK_NS;
         let threads_ns = self.threads_ns.saturating_sub(before.threads_ns);
-        // Where the ticks say clearly more, threads have ended meanwhile.
+        // If the ticks are clearly more, threads have ended meanwhile.
         let all_ns = if ticks_ns > threads_ns + 3 * TICK_NS { ticks_ns } else { threads_ns };
         let user_ns = (all_ns as f64 * user as f64 / (user + system).max(1) as f64) as u64;
         Cpu { user_ns, system_ns: all_ns - user_ns }
     }
 
-    /// Share of the time since `before` that the core was busy, 0 to 1.
+    /// Fraction of the time since `before` that the core was busy, 0 to 1.
     pub fn busy_since(&self, before: &Self) -> f64 {
         self.core.busy_since(&before.core)
     }
 }
 
 impl CoreTime {
-    /// Reads that of a core.
+    /// Reads the counters of a core.
     pub fn read(core: usize) -> Result<Self> {
         let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
         ticks(&text, core).with_context(|| format!("there is no core {core}"))
     }
 
-    /// Share of the time since `before` that the core was busy, 0 to 1.
+    /// Fraction of the time since `before` that the core was busy, 0 to 1.
     pub fn busy_since(&self, before: &Self) -> f64 {
         self.share_since(before, |core| core.busy)
     }
 
-    /// Share of the time since `before` that it was in the kernel.
+    /// Fraction of the time since `before` that it was in the kernel.
     pub fn kernel_since(&self, before: &Self) -> f64 {
         self.share_since(before, |core| core.kernel)
     }
 
-    /// Share of the time since `before` that it was taken away.
+    /// Fraction of the time since `before` that was stolen by a hypervisor.
     pub fn steal_since(&self, before: &Self) -> f64 {
         self.share_since(before, |core| core.steal)
     }
@@ -137,7 +137,8 @@ impl CoreTime {
 
 /// User and system ticks, from /proc/PID/stat.
 fn process_ticks(stat: &str) -> Option<Ticks> {
-    // The name may hold blanks and parentheses; the fields begin after its last one.
+    // The name may contain spaces and parentheses; the fields begin after the last
+    // parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_whitespace().skip(11).map(|word| word.parse::<u64>().ok());
     Some(Ticks { user: times.next()??, system: times.next()?? })
@@ -147,7 +148,7 @@ fn process_ticks(stat: &str) -> Option<Ticks> {
 fn ticks(stat: &str, core: usize) -> Option<CoreTime> {
     let name = format!("cpu{core}");
     let mut words = stat.lines().map(str::split_whitespace).find_map(|mut words| {
-        // user nice system idle iowait irq softirq steal; guests are in user.
+        // user nice system idle iowait irq softirq steal; guest time is included in user.
         (words.next() == Some(&name)).then_some(words)
     })?;
     let mut next = || words.next().and_then(|word| word.parse::<u64>().ok());
@@ -211,7 +212,7 @@ mod tests {
     fn our_own_work_is_seen() {
         let watch = Watch { pid: std::process::id(), core: None };
         let before = watch.read().unwrap();
-        // The kernel brings the count of a running thread up to date at its ticks.
+        // The kernel updates the count of a running thread at its ticks.
         let deadline = Instant::now() + Duration::from_secs(10);
         while watch.read().unwrap().cpu_since(&before) == Cpu::default() {
             assert!(Instant::now() < deadline);

@@ -1,5 +1,5 @@
-//! `xblade-bench compare` as a user runs it. Needs root; says so on standard
-//! error, past the test harness, if it is not.
+//! Runs `xblade-bench compare` as a user does. Needs root; otherwise reports the skip on
+//! standard error, past the test harness.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
 
-/// Whether these tests can run; tells loudly if not.
+/// Whether these tests can run; prints the reason if not.
 fn can_run() -> bool {
     let output = |program: &str, args: &[&str]| Command::new(program).args(args).output();
     let is_root = output("id", &["-u"]).is_ok_and(|output| output.stdout == b"0\n");
@@ -28,12 +28,12 @@ fn can_run() -> bool {
         None if !is_root => "not root".to_owned(),
         None => return true,
     };
-    // Not eprintln!, which the harness keeps to itself.
+    // Not eprintln!, which the harness captures.
     let _ = writeln!(std::io::stderr(), "SKIPPED a comparison: {lacking}");
     false
 }
 
-/// A directory of a test's own.
+/// A temporary directory of a test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -63,12 +63,12 @@ impl Drop for Folder {
     }
 }
 
-/// The last core that there is, at most the second.
+/// The last core, at most the second.
 fn target_core() -> String {
     std::thread::available_parallelism().map_or(0, |cores| cores.get().min(2) - 1).to_string()
 }
 
-/// `compare --profile quick`, so short that its figures mean nothing, in a folder.
+/// Starts `compare --profile quick`, too short for meaningful figures, in a folder.
 fn start(folder: &Folder, seconds: &str, more: &[&str]) -> Child {
     let mut command = Command::new(BENCH);
     command.args(["compare", "--profile", "quick", "--seconds", seconds, "--rounds", "2", "--mib", "4"]);
@@ -84,7 +84,7 @@ fn start(folder: &Folder, seconds: &str, more: &[&str]) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What a comparison came to: its code, what it printed, and that it left nothing.
+/// Waits for a comparison: its exit code and output. Checks that it left nothing behind.
 fn end(folder: &Folder, child: Child) -> (Option<i32>, String) {
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
@@ -96,7 +96,7 @@ fn text(output: Output) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// Namespaces and files that a comparison has made.
+/// The namespaces and files of a comparison.
 fn left_behind(folder: &Folder, pid: u32) -> Vec<String> {
     let listed = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let ours = format!("xbb-{pid}");
@@ -112,7 +112,7 @@ fn compare(folder: &Folder, more: &[&str]) -> (Option<i32>, String) {
     end(folder, start(folder, "0.3", more))
 }
 
-/// The echo, as a target that nothing is known of.
+/// The echo as a custom target.
 fn echo(prefix: &str) -> String {
     format!("{prefix}{BENCH} echo --interface {{interface}} --export {{shelf}}.{{slot}}")
 }
@@ -166,7 +166,7 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
         assert!(conditions.contains(&format!("{{\"name\":\"{name}\",")), "{name}: {conditions}");
     }
 
-    // The report's own directory is made from the profile and the time.
+    // The report's directory is named after the profile and the time.
     let (code, text) = compare(&folder, &["--targets", "echo", "--against", &file]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("of earlier |") && text.contains("machine of earlier"), "{text}");
@@ -181,7 +181,7 @@ fn a_target_that_lies_is_found_out() {
         return;
     }
     let folder = Folder::new();
-    // The echo acknowledges every write, and keeps none.
+    // The echo acknowledges every write, and stores none.
     let checked = ["--op", "mixed", "--durability", "durable", "--verify"];
     let liar = echo("liar=");
     let more = [&["--targets", "echo", "--target-cmd", &liar], &checked[..]].concat();
@@ -220,7 +220,7 @@ fn what_is_wrong_is_told_by_name_and_nothing_is_left() {
         let mut command = Command::new(BENCH);
         command.args(["compare", "--seconds", "0.1", "--rounds", "1", "--warm-up", "0", "--target-core"]);
         command.arg(target_core()).arg("--backing").arg(&folder.0).args(&words).current_dir(&folder.0);
-        // One that may not be installed is there for once.
+        // A program that may not be installed is replaced by one that is.
         command.args(["--vblade", "/bin/true"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (code, text) = end(&folder, command.spawn().unwrap());
         assert_eq!(code, Some(1), "{words:?}: {text}");
@@ -250,7 +250,7 @@ fn what_is_not_root_is_told_so() {
         return;
     }
     let folder = Folder::new();
-    // Somewhere that nobody may go to.
+    // A directory without access for others.
     let program = folder.path("xblade-bench");
     fs::copy(BENCH, &program).unwrap();
     for path in [&folder.0, Path::new(&program)] {
@@ -277,7 +277,7 @@ fn an_interrupt_ends_what_a_target_has_started_too() {
     }
     let folder = Folder::new();
     let flag = folder.path("pid");
-    // A child that outlives the program that was started.
+    // A child that outlives the program that started it.
     let command = format!("sh -c 'sleep 300 & echo $! >{flag}.new; mv {flag}.new {flag}; exec {}'", echo(""));
     let custom = folder.path("custom.toml");
     let text = format!(
@@ -295,7 +295,7 @@ fn an_interrupt_ends_what_a_target_has_started_too() {
     wait_until(gone, "the target's child ends");
 }
 
-/// Interrupts a comparison when its pair and these files are there.
+/// Interrupts a comparison once its pair and these files exist.
 fn end_after(folder: &Folder, child: Child, files: &[&str]) -> String {
     let pid = child.id();
     let there = || {

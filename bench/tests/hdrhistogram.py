@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Read the distributions and logs of a report with HdrHistogram's Python package.
+"""Reads the distributions and logs of a report with HdrHistogram's Python package.
 
 usage: hdrhistogram.py REPORT
 
-REPORT is a directory that "xblade-bench report --report" has written. Every log is
-read interval by interval; its histograms, added up, must have the counts and
+REPORT is a directory written by "xblade-bench report --report". Every log is read
+interval by interval; the sum of its histograms must have the counts and
 percentiles of the .hgrm files beside it and of result.json.
 
-Exit status: 0 when all agree
+Exit status: 0 if all agree
 """
 import json
 import pathlib
@@ -29,7 +29,7 @@ def check(good, what):
 
 
 def histograms(path):
-    """All intervals of a log added up by tag, and how many there were."""
+    """The sum of all intervals of a log by tag, and their number."""
     sums, intervals = {}, 0
     reader = HistogramLogReader(str(path), HdrHistogram(1, 60_000_000_000, 3))
     end = 0
@@ -44,7 +44,7 @@ def histograms(path):
 
 
 def cumulated(histogram):
-    """Every value, in nanoseconds, with how many are up to it."""
+    """Every value in nanoseconds, with its cumulative count."""
     total, values = 0, []
     for item in histogram.get_recorded_iterator():
         total += item.count_added_in_this_iter_step
@@ -53,14 +53,14 @@ def cumulated(histogram):
 
 
 def value_at(values, percent):
-    """The first value up to which there are so many, and their count. (The package's own
-    get_value_at_percentile rounds the count that it looks for.)"""
+    """The first value with at least this cumulative count, and its count. (The package's own
+    get_value_at_percentile rounds the count.)"""
     wanted = percent * values[-1][1] / 100
     return next((value, count) for value, count in values if count >= wanted * (1 - 1e-14))
 
 
 def compare_hgrm(path, histogram):
-    """Column by column; the number of lines compared."""
+    """Compares column by column; returns the number of lines compared."""
     lines = path.read_text(encoding="utf-8").splitlines()
     check(lines[0] == HEADER and lines[1] == "", f"{path}: header {lines[:2]}")
     body, footer = lines[2:-3], lines[-3:]
@@ -70,7 +70,7 @@ def compare_hgrm(path, histogram):
         value, quantile, count, *inverse = map(float, line.split())
         theirs = value_at(values, 100 * quantile)
         check((round(value * 1000), count) == theirs, f"{path}: {line!r}, and they have {theirs}")
-        # The quantile has twelve decimals, and this has two.
+        # The quantile has twelve decimals, and this column has two.
         far = 0.006 + 1e-12 / (1 - quantile) ** 2 if inverse else 0
         check(not inverse or abs(1 / (1 - quantile) - inverse[0]) < far, f"{path}: last column of {line!r}")
     for line in footer:
@@ -82,12 +82,12 @@ def compare_hgrm(path, histogram):
 
 
 def compare_fio(side, histogram, what):
-    """What result.json says of it."""
+    """Compares with the corresponding figures in result.json."""
     total = side["total_ios"] + side["drop_ios"]
     check(total == histogram.get_total_count(), f"{what}: {total} requests")
     values = cumulated(histogram)
     for percentile, value in side["clat_ns"]["percentile"].items():
-        # A percentile that falls just on a count may be the next value's.
+        # A percentile exactly on a count may belong to the next value.
         theirs = {value_at(values, float(percentile) * (1 + more))[0] for more in (0, 1e-12)}
         check(value in theirs, f"{what}: {percentile} % is {value}, and they have {theirs}")
 

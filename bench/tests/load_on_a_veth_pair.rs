@@ -1,5 +1,5 @@
-//! Loads of every kind as a user runs them, on veth pairs in namespaces of their
-//! own. Needs root; says so on standard error, past the test harness, if it is not.
+//! Runs loads of every kind as a user does, on veth pairs in temporary namespaces. Needs
+//! root; otherwise reports the skip on standard error, past the test harness.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use rig::{BENCH, Rig, can_run};
 use serde_json::Value;
 
-/// Runs, and returns the outcomes, too.
+/// Runs the program, and returns the outcomes, too.
 fn outcomes(rig: &Rig, args: &str) -> (Option<i32>, String, Vec<Value>) {
     let json = rig.files.join("result.json");
     let (code, text) = rig.bench(&format!("{args} --json {}", json.display()));
@@ -43,7 +43,7 @@ fn every_lie_of_a_target_is_found_and_an_honest_one_passes() {
                 "load --interface xbbi --export 7.3 --port af-packet --op mixed --verify --span 1024 {how}"
             ));
             assert_eq!(code, Some(if lie == "none" { 0 } else { 2 }), "{lie}, {how}: {text}");
-            // Not the line of counts, which names every kind.
+            // Not the line of counts, which contains the name of every kind.
             let mut findings = text.lines().filter(|line| !line.starts_with("retransmits"));
             assert!(findings.any(|line| line.contains(said)), "{lie}, {how}: {text}");
         }
@@ -203,7 +203,8 @@ fn a_load_leaves_a_report_of_every_run_and_refuses_a_directory_of_others_before_
     assert_eq!((of(".hlog"), of(".hgrm"), of(".svg"), of(".html")), (2, 4, 3, 1), "{list}");
     let result: Value = serde_json::from_slice(&fs::read(directory.join("result.json")).unwrap()).unwrap();
     for job in result["jobs"].as_array().unwrap() {
-        // Nothing is sent before the time counts from: it would be answered in no time.
+        // Nothing is sent before the start of the clock: it would seem to be answered in
+        // no time.
         assert!(job["read"]["lat_ns"]["min"].as_u64().unwrap() > 500, "{}", job["read"]["lat_ns"]);
     }
     let html = fs::read_to_string(directory.join("report.html")).unwrap();

@@ -1,5 +1,5 @@
-//! The program as a user runs it, on veth pairs in namespaces of its own.
-//! Needs root; says so on standard error, past the test harness, if it is not.
+//! Runs the program as a user does, on veth pairs in temporary namespaces. Needs root;
+//! otherwise reports the skip on standard error, past the test harness.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -121,7 +121,7 @@ fn an_interrupted_comparison_leaves_nothing_behind() {
     if !can_run(&["ip", "nsenter", "taskset", "kill"]) {
         return;
     }
-    // The echo comes first: the daemon is not started before the interrupt.
+    // The echo comes first, so the daemon is not started before the interrupt.
     let args = "compare --xblade /bin/true --rounds 1 --seconds 60 --warm-up 0 --mib 1 --target-core 0";
     let mut child = Command::new(BENCH).args(args.split(' ')).stderr(Stdio::null()).spawn().unwrap();
     let pid = child.id();

@@ -1,4 +1,4 @@
-//! Stored results rendered again, and what other programs make of them.
+//! Renders stored results again, and reads them with other programs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,7 +15,7 @@ fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
-/// A directory of its own, removed when dropped.
+/// A temporary directory, removed when dropped.
 struct Place(PathBuf);
 
 impl Place {
@@ -46,7 +46,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Not eprintln!, which the harness keeps to itself.
+/// Not eprintln!, which the harness captures.
 fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: a test of reports: {why}");
 }
@@ -125,9 +125,9 @@ fn hdrhistogram_in_python_reads_distributions_and_logs_and_agrees() {
     assert!(output.status.success() && said.contains("4 histograms agree"), "{said}");
 }
 
-/// Keys whose names are figures.
+/// Objects whose keys are free: numbers or option names.
 const FREE: [&str; 2] = ["job options", "bins"];
-/// What plotters read of each direction.
+/// The keys that plotters read of each direction.
 const PLOTTED: [&str; 12] = [
     "iops",
     "bw",
@@ -176,7 +176,7 @@ fn every_key_is_one_of_fio_with_the_same_type() {
         compare("jobs[]", job, &theirs["jobs"][0], &mut faults);
     }
     assert!(faults.is_empty(), "{faults:#?}");
-    // Both directions were used in the last.
+    // The last job used both directions.
     for direction in ["read", "write"] {
         let (side, fio) = (&jobs[2][direction], &theirs["jobs"][0][direction]);
         let lacking: Vec<_> = PLOTTED.iter().filter(|key| side.get(key).is_none()).collect();
@@ -188,7 +188,7 @@ fn every_key_is_one_of_fio_with_the_same_type() {
     }
 }
 
-/// Every key of ours, and below them.
+/// Checks that every key of ours exists in theirs with the same type, recursively.
 fn compare(path: &str, ours: &Value, theirs: &Value, faults: &mut Vec<String>) {
     if kind(ours) != kind(theirs) {
         faults.push(format!("{path} is {} here, and {} there", kind(ours), kind(theirs)));

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Cargo, whoever runs the tests. Sourced by tests/run.sh and the like.
+# Runs cargo as the right user. Sourced by tests/run.sh and other scripts.
 #
-# Under sudo the toolchain and the source tree are the user's: compiling happens
-# as that user, so that nothing in target/ ends up owned by root. Only what needs
-# root (namespaces, XDP) runs as root.
+# Under sudo the toolchain and the source tree belong to the user. Compiling runs as that
+# user, so that nothing in target/ is owned by root. Only what needs root (namespaces,
+# XDP) runs as root.
 
-# cargo_find - put the directory of cargo into $PATH, or explain what to do
+# cargo_find - adds cargo's directory to $PATH, or explains what to do
 cargo_find() {
     local home=$HOME
     if under_sudo; then home=$(getent passwd "$SUDO_USER" | cut -d: -f6); fi
@@ -19,7 +19,7 @@ cargo_find() {
 
 under_sudo() { [ "$(id -u)" = 0 ] && [ "${SUDO_USER:-root}" != root ]; }
 
-# as_user COMMAND... - run it as the user who called sudo; plainly without sudo
+# as_user COMMAND... - runs it as the user who called sudo; directly without sudo
 as_user() {
     if ! under_sudo; then "$@"; return; fi
     local keep=("PATH=$PATH") name
@@ -29,5 +29,5 @@ as_user() {
     sudo -u "$SUDO_USER" -H env "${keep[@]}" "$@"
 }
 
-# give_back PATH... - what was written as root in the user's tree
+# give_back PATH... - gives files written as root to the user
 give_back() { ! under_sudo || chown -R "$SUDO_UID:$SUDO_GID" "$@"; }

@@ -1,8 +1,7 @@
-//! The configuration file as an operator meets it: what is said of every kind
-//! of mistake, word by word; that it means what the command line means; and
-//! that its document leaves nothing out.
+//! The configuration file from the operator's view: the exact message for every kind of
+//! mistake, equivalence with the command line, and completeness of its documentation.
 //!
-//! `UPDATE_GOLDENS=1` writes what is said now as what is expected. Read it then.
+//! `XBLADE_BLESS=1` writes the current messages to the expected files. Review them then.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "config/documents.rs"]

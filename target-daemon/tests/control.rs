@@ -1,6 +1,5 @@
-//! How a running xblade is asked and told: the server on the control socket
-//! before a control thread that is made up, and the commands before the real
-//! program.
+//! The control API: the server on the control socket with a fake control thread, and the
+//! commands with the real program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 

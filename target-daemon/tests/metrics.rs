@@ -1,8 +1,8 @@
-//! The metrics: their text, their documentation, the listener, and what
-//! Prometheus and its `promtool` make of all of it.
+//! The metrics: their text, their documentation, the listener, and how Prometheus and its
+//! `promtool` handle them.
 //!
-//! What needs root or `prometheus` says so and passes without; with
-//! `XBLADE_TESTS_STRICT=1` in the environment it fails.
+//! Tests that need root or `prometheus` report the skip and pass without it; with
+//! `XBLADE_TESTS_STRICT=1` in the environment they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Run the test programs that cargo has built: run-tests.py MESSAGES TOP
+"""Runs the test programs that cargo has built: run-tests.py MESSAGES TOP
 
-MESSAGES is what "cargo build --all-targets --message-format=json" printed, TOP the
-workspace. This does what "cargo test" does after building, so that building can be
-the work of one user and running, which needs root, that of another.
+MESSAGES is the output of "cargo build --all-targets --message-format=json", TOP the
+workspace. It does what "cargo test" does after building, so that one user can build and
+another, who needs to be root, can run.
 
-Exit status: 0 when every program passed, 1 otherwise.
+Exit status: 0 if every program passed, 1 otherwise.
 """
 import json
 import os
 import subprocess
 import sys
 
-# Far beyond any program's time: for one that hangs.
+# Far more than any program needs, to stop one that hangs.
 LIMIT_S = 900
 
 
@@ -21,7 +21,7 @@ def programs(messages):
     with open(messages, encoding="utf-8") as lines:
         for line in lines:
             message = json.loads(line) if line.startswith("{") else {}
-            # A target that says `test = false` is compiled as a test all the same.
+            # A target with `test = false` is compiled as a test all the same.
             wanted = message.get("profile", {}).get("test") and message["target"]["test"]
             if message.get("executable") and wanted:
                 yield message["executable"], os.path.dirname(message["manifest_path"])
@@ -33,7 +33,8 @@ def run(executable, package, top):
     print(f"\n     Running {name}", flush=True)
     command = [executable, "--nocapture"]
     if os.path.basename(package) == "tests":
-        # Namespaces and pinned workers: two at a time would slow each other down.
+        # With namespaces and pinned workers, two tests at a time would slow each other
+        # down.
         command.append("--test-threads=1")
     environment = dict(os.environ, CARGO_MANIFEST_DIR=package)
     try:

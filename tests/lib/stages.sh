@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# Stages of a test run: a header and a log for each, one table and one count at
+# Runs the stages of a test run: a header and a log for each, one table and one count at
 # the end. Sourced by tests/run.sh, which sets $LOG_DIR.
 #
-# What a stage prints is counted: the summary lines of cargo's test programs and
-# of tests/interop/run, and lines "SKIPPED: reason" of tests that could not run
-# (they count as passed in cargo's summary). A stage without any of these is one
-# test. "NOT CHECKED: ..." is repeated at the end and not counted.
+# The results in the output of a stage are counted: the summary lines of cargo's test
+# programs and of tests/interop/run, and lines "SKIPPED: reason" of tests that could not
+# run (cargo's summary counts them as passed). A stage without any of these is one test.
+# "NOT CHECKED: ..." is repeated at the end and not counted.
 #
-# In strict mode a skipped test is a failure, for it means that the machine was not
+# In strict mode a skipped test is a failure, because it means that the machine was not
 # set up.
 
 STAGE_TABLE='' STAGE_NOTES='' STAGE_STATUS=0
 TOTAL_PASSED=0 TOTAL_FAILED=0 TOTAL_SKIPPED=0
 
-# stage NAME COMMAND... - run it, whatever became of the stages before; its status
-# is left in $STAGE_STATUS
+# stage NAME COMMAND... - runs it, whether or not earlier stages failed; sets
+# $STAGE_STATUS
 stage() {
     local name=$1 log=$LOG_DIR/${1// /-}.log began=$EPOCHREALTIME took verdict=PASS
     shift
@@ -31,7 +31,7 @@ stage() {
     printf -- '--- %s: %s after %d s\n' "$name" $verdict "$took"
 }
 
-# stage_count NAME LOG VERDICT - add to the totals, set $STAGE_COUNTS
+# stage_count NAME LOG VERDICT - adds to the totals, sets $STAGE_COUNTS
 stage_count() {
     local passed failed skipped counted
     skipped=$(grep -c 'SKIPPED: ' "$2" || true)
@@ -54,7 +54,7 @@ stage_count() {
     STAGE_NOTES=${STAGE_NOTES%$'\n'}${STAGE_NOTES:+$'\n'}
 }
 
-# stages_report SECONDS STRICT(yes|no) - the table and the count; fails if a test
+# stages_report SECONDS STRICT(yes|no) - prints the table and the count; fails if a test
 # failed, or in strict mode was skipped
 stages_report() {
     local wrong=$TOTAL_SKIPPED

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Ask the wire who serves an address: ask.py INTERFACE SHELF SLOT SECONDS
+"""Checks by a query whether a target serves an address: ask.py INTERFACE SHELF SLOT SECONDS
 
-Exit status 0 when somebody does, 1 when nobody has answered in time.
+Exit status 0 if one does, 1 if none has answered in time.
 """
 import socket
 import struct

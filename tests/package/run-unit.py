@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Start a unit as systemd would, where there is no systemd: run-unit.py UNIT NOTIFY_SOCKET
+"""Starts a unit as systemd would, without systemd: run-unit.py UNIT NOTIFY_SOCKET
 
-Reads the unit, makes what it asks for, and becomes the command of its ExecStart=.
-What is done: the condition, user and groups, capabilities, no new privileges,
-limits, the runtime and state folder, ProtectSystem=strict with ReadWritePaths=,
-ProtectHome=, PrivateTmp=, RestrictAddressFamilies= and SystemCallFilter= (by a
-filter in the kernel). What is not: the device and IP filters, which systemd attaches
-to a cgroup, and the settings that only take more away from who can load modules,
-set clocks and the like. Has to run as root in a mount namespace that may be changed.
+Reads the unit, applies its settings, and executes the command of its ExecStart=.
+Supported are the condition, user and groups, capabilities, no new privileges, limits, the
+runtime and state folder, ProtectSystem=strict with ReadWritePaths=, ProtectHome=,
+PrivateTmp=, RestrictAddressFamilies= and SystemCallFilter= (by a seccomp filter). Not
+supported are the device and IP filters, which systemd attaches to a cgroup, and settings
+that only restrict loading modules, setting clocks and the like. Must run as root in a
+mount namespace that it may change.
 
-Exit status of its own: 77 when the condition does not hold, 78 for a setting that
-it cannot make out.
+Its own exit status: 77 if the condition does not hold, 78 for a setting that it does not
+understand.
 """
 import ctypes
 import grp
@@ -93,7 +93,7 @@ def protect(unit):
 
 
 def system_calls(unit):
-    """The numbers of the calls that are allowed."""
+    """The numbers of the allowed system calls."""
     with open("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", encoding="utf-8") as text:
         numbers = {name: int(n) for name, n in re.findall(r"#define __NR_(\w+) (\d+)", text.read())}
 
@@ -102,7 +102,7 @@ def system_calls(unit):
             return {word}
         listed = subprocess.run(["systemd-analyze", "syscall-filter", word], check=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-        # systemd 255 (Ubuntu 24.04) colours groups, whoever reads.
+        # systemd 255 (Ubuntu 24.04) colours groups even without a terminal.
         listed = re.sub("\x1b\\[[0-9;]*m", "", listed)
         names = [line.strip() for line in listed.splitlines()[1:] if line.startswith("    ")]
         return set().union(*(expand(name) for name in names if not name.startswith("#")))
@@ -111,12 +111,12 @@ def system_calls(unit):
     for line in unit["SystemCallFilter"]:
         for word in line.lstrip("~").split():
             allowed = allowed - expand(word) if line.startswith("~") else allowed | expand(word)
-    # What a start needs that systemd itself does before the filter holds.
+    # System calls that starting needs, and that systemd makes before the filter applies.
     return sorted(numbers[name] for name in allowed if name in numbers)
 
 
 def seccomp(unit):
-    """The filter as the kernel takes it: socket() by family, then the calls."""
+    """The BPF filter: socket() by family, then the system calls."""
     load, jump_equal, give = 0x20, 0x15, 0x06
     allow, refuse, kill = 0x7FFF0000, 0x00050000 | 1, 0x80000000
     code = [(load, 0, 0, 4), (jump_equal, 1, 0, 0xC000003E), (give, 0, 0, kill), (load, 0, 0, 0)]
@@ -151,13 +151,13 @@ def limits(unit):
         try:
             resource.setrlimit(which, (number, number))
         except ValueError:
-            # In a container that may not raise it: what there is has to do.
+            # In a container the limit may not be raised; the existing one must do.
             hard = resource.getrlimit(which)[1]
             resource.setrlimit(which, (hard, hard))
 
 
 def give_up(unit, user):
-    """User, groups, capabilities; what systemd does between fork and exec."""
+    """Sets user, groups and capabilities, as systemd does between fork and exec."""
     def mask(setting):
         words = " ".join(unit.get(setting, [])).split()
         return sum(1 << CAPABILITIES[word] for word in words)

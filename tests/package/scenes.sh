@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What is to be true of the package, scene by scene. Runs as root in the overlay.
+# The tests of the package, scene by scene. Runs as root in the overlay.
 cd /opt/xblade-test || exit
 UNIT=/usr/lib/systemd/system/xblade.service
 CONFIG=/etc/xblade/xblade.toml
@@ -11,13 +11,13 @@ ok() { passed=$((passed + 1)); printf 'ok: %s\n' "$*"; }
 there() { local path; for path in "$@"; do [ -e "$path" ] || die "$path is not there"; done; }
 gone() { local path; for path in "$@"; do [ ! -e "$path" ] || die "$path is still there"; done; }
 
-# What PID 1 does: take the orphans, which none of these processes waits for.
+# PID 1 reaps orphans, for which none of these processes waits.
 ip link set lo up
 ip link add xbt0 type veth peer name xbt1
 ip link set xbt0 up
 ip link set xbt1 up
 
-# start [UNIT] - run the unit's command; READY has come when this returns
+# start [UNIT] - runs the unit's command; returns after READY
 start() {
     rm -f /run/notify
     python3 - <<'PY' >/run/notified &
@@ -53,7 +53,7 @@ stop() {
     [ $status = 0 ] || die "the service ended with status $status: $(cat /run/log)"
 }
 
-### A fresh installation serves nothing, and that is no failure.
+### A fresh installation serves nothing, and this is not a failure.
 dpkg -i xblade_*-1_*.deb >/run/dpkg 2>&1 || die "dpkg -i: $(cat /run/dpkg)"
 grep -q 'serves nothing yet' /run/dpkg || die "nothing said of the configuration: $(cat /run/dpkg)"
 there /usr/sbin/xblade /usr/bin/xblade-bench /usr/sbin/xblade-vblade /usr/sbin/xblade-vbladed $UNIT /etc/xblade \
@@ -82,15 +82,15 @@ out=$(grep -v 'Failed to parse service type, ignoring: notify-reload' <<<"$out" 
 systemd-analyze security --offline=true --threshold=20 $UNIT >/run/security 2>/dev/null || die "$(tail -1 /run/security)"
 ok "the unit is well-formed, $(tail -1 /run/security | grep -o 'exposure.*: [0-9.]*')"
 
-### With a configuration it serves a file of its user and a block device, from within
-### the sandbox of its unit.
+### With a configuration it serves a file of its user and a block device, within the
+### sandbox of its unit.
 fallocate -l 1M /srv/image
 chown xblade /srv/image
 truncate -s 1M /opt/xblade-test/disk
 loop=$(losetup --find --show /opt/xblade-test/disk) || loop=''
 trap '[ -z "$loop" ] || losetup -d $loop 2>/dev/null' EXIT
 if [ -n "$loop" ]; then
-    # With the group and mode that Debian's udev gives to disks.
+    # With the group and mode that Debian's udev sets for disks.
     node=/opt/xblade-test/sdx
     # shellcheck disable=SC2046 # two numbers
     mknod -m 660 $node b $(stat -c '0x%t 0x%T' "$loop")
@@ -107,12 +107,12 @@ python3 ask.py xbt1 7 1 5 || die "7.1 is not served: $(cat /run/log)"
 [ "$(stat -c %U /proc/$service)" = xblade ] || die "runs as $(stat -c %U /proc/$service)"
 ! grep -qi 'warn\|denied\|not permitted' /run/log || die "it complains: $(cat /run/log)"
 [ "$(awk '/^Seccomp:/ {print $2}' /proc/$service/status)" = 2 ] || die "no system call filter"
-# Its program has no name, for want of CAP_PERFMON, and is known nevertheless.
+# Without CAP_PERFMON the name of its program is hidden, but it is recognized.
 xblade check --config $CONFIG >/run/check 2>&1 || die "a check beside it: $(grep -v '^OK\|^HINT' /run/check)"
 grep -q 'OK .*xbt0: an xblade serves on it already' /run/check || die "is not known: $(grep xbt0 /run/check)"
 ok "it serves from within its sandbox${loop:+, a block device too}"
 
-### An upgrade does not end what serves; the configuration stays as it was.
+### An upgrade does not stop the running daemon; the configuration is kept.
 cp $CONFIG /run/config
 echo state >/var/lib/xblade/state
 dpkg -i xblade_*-2_*.deb >/run/dpkg 2>&1 || die "upgrade: $(cat /run/dpkg)"
@@ -135,7 +135,7 @@ dpkg -i xblade_*-2_*.deb >/run/dpkg 2>&1
 gone /etc/systemd/system/multi-user.target.wants/xblade.service
 ok "who disables it finds it disabled after an upgrade"
 
-### A sandbox that is too small, or none of the rights, is noticed.
+### A missing system call or capability is reported.
 sed 's/^\(Ambient\|Capability.*Set\)\(.*\) CAP_BPF/\1\2/' $UNIT >/run/less.service
 ! start /run/less.service || die "it starts without CAP_BPF"
 grep -q 'lacks CAP_BPF' /run/log || die "without CAP_BPF: $(cat /run/log)"
@@ -145,7 +145,7 @@ sed 's/ AF_XDP//' $UNIT >/run/less.service
 ! start /run/less.service || die "it starts without AF_XDP"
 ok "without one of its rights it does not start"
 
-### Removing leaves configuration and state, purging does not.
+### Remove keeps configuration and state, purge deletes them.
 dpkg -r xblade >/run/dpkg 2>&1 || die "remove: $(cat /run/dpkg)"
 there $CONFIG /var/lib/xblade/state
 gone /usr/sbin/xblade $UNIT /usr/sbin/xblade-vblade

@@ -1,4 +1,4 @@
-//! The time of every case: `cargo bench -p xblade-micro`.
+//! Times every case: `cargo bench -p xblade-micro`.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn main() {
         group.throughput(Throughput::Elements(BATCH as u64));
         let mut case = None;
         group.bench_function(name, |bencher| {
-            // Made here, so that a case that was not asked for costs nothing.
+            // Created here, so that a case that is filtered out costs nothing.
             let case = case.get_or_insert_with(|| warmed_up(make));
             bencher.iter_custom(|batches| (0..batches).map(|_| timed(&mut **case)).sum());
         });
@@ -24,7 +24,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The time of one batch, without what stands around it.
+/// The time of one batch, without preparation and checks.
 fn timed(case: &mut dyn Case) -> Duration {
     case.prepare();
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Meaning → action.
+//! Dispatch: from a parsed request to an action.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use xblade_wire::{Reply, Request};
 use crate::frames::{self, ADVERT, MTU, READ, WRITE};
 use crate::{BATCH, Case};
 
-/// A request is decided on.
+/// Dispatches a parsed request.
 pub struct Dispatch {
     request: Request<'static>,
     state: State,

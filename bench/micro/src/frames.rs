@@ -1,4 +1,4 @@
-//! What is asked, and what is served.
+//! Requests, and the export that they are for.
 
 use xblade_store::Durability;
 use xblade_target::shelf::{Acl, Settings};
@@ -12,11 +12,11 @@ use xblade_wire::{Body, Request, ata, query};
 pub const TARGET: Mac = Mac([2, 0, 0, 0, 1, 0]);
 /// The initiator.
 const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
-/// The export.
+/// The address of the export.
 pub const EXPORT: Address = Address { shelf: 1, slot: 0 };
-/// Of the interface.
+/// The MTU of the interface.
 pub const MTU: u32 = 9000;
-/// What it tells of itself.
+/// What the target advertises.
 pub const ADVERT: Advert = Advert { buffer_count: 64, firmware: 1, sectors_per_frame: 16 };
 /// READ EXT.
 pub const READ: u8 = 0x24;
@@ -24,11 +24,11 @@ pub const READ: u8 = 0x24;
 pub const WRITE: u8 = 0x34;
 
 const PAYLOAD_OFFSET: usize = 36;
-/// Extended, and for a write the flag that says so.
+/// The extended flag, and for a write the write flag.
 const FLAGS: u8 = 0x40;
 const FLAG_WRITE: u8 = 0x01;
 
-/// What the configuration says of the export.
+/// The settings of the export.
 pub fn settings() -> Settings {
     Settings {
         address: EXPORT,
@@ -56,19 +56,19 @@ pub fn transfer(opcode: u8, tag: u32, sector: u64, count: u8) -> Request<'static
     }
 }
 
-/// "Tell your config string."
+/// A query of the config string.
 pub fn query() -> Request<'static> {
     Request { header: header(TARGET, EXPORT, Command::Query, 1), body: Body::Query(query::Request::Read) }
 }
 
-/// The same, to everybody on the network, about an export that is not ours.
+/// A broadcast query for an export that is not ours.
 pub fn for_another() -> Request<'static> {
     let elsewhere = Address { shelf: 9, slot: 9 };
     let header = header(Mac::BROADCAST, elsewhere, Command::Query, 1);
     Request { header, ..query() }
 }
 
-/// The frame of a request; the data of a write is `data` over and over.
+/// The frame of a request; the data of a write is filled with `data`.
 pub fn frame(request: &Request<'_>, data: u8) -> Vec<u8> {
     let mut frame = vec![data; 9014];
     let len = request.emit(&mut frame).expect("room in the frame");

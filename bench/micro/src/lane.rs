@@ -1,4 +1,4 @@
-//! Descriptors → owned frames, and back.
+//! Lane: from descriptors to owned frames, and back.
 
 use xblade_ring::{Frame, Lane};
 use xblade_sim::{FakeRings, FakeWire};
@@ -6,8 +6,8 @@ use xblade_sim::{FakeRings, FakeWire};
 use crate::frames::{self, READ};
 use crate::{BATCH, Case};
 
-/// Every frame goes back as it came: reclaim, receive, transmit, flush, refill,
-/// in the order of a worker's turn. What is reclaimed is the batch before.
+/// Sends every frame back as it came: reclaim, receive, transmit, flush, refill, in the
+/// order of a worker's turn. Reclaims the frames of the previous batch.
 pub struct LaneBatch {
     lane: Lane<FakeRings>,
     wire: FakeWire,
@@ -16,7 +16,7 @@ pub struct LaneBatch {
 }
 
 impl LaneBatch {
-    /// A lane of the usual shape.
+    /// A lane of the usual size.
     pub fn new() -> Self {
         let (lane, wire) = FakeRings::open(1024, 4096, 256).expect("a possible shape");
         Self {
@@ -39,7 +39,7 @@ impl Case for LaneBatch {
         self.lane.reclaim();
         self.lane.receive(&mut self.batch);
         for frame in self.batch.drain(..) {
-            // A frame that finds no room is missed in `finish`.
+            // A frame that does not fit is detected in `finish`.
             let _ = self.lane.transmit(frame);
         }
         let _ = self.lane.flush();

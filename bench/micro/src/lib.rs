@@ -1,4 +1,4 @@
-//! The hot path of the target in pieces, for two instruments.
+//! The hot path of the target in pieces, measured by two tools.
 //!
 //! ```text
 //!            ┌─► benches/hot_path.rs   criterion: time
@@ -6,12 +6,12 @@
 //!            └─► bin/count.rs          callgrind: instructions (bench/counts/run)
 //! ```
 //!
-//! A case is built, and does its work, in one place only, so that both measure
-//! the same thing. No case allocates or makes a system call in what is
-//! measured, but for the `fstat` of a mapped store's write.
+//! Each case is built and run by the same code, so that both tools measure the same
+//! thing. No case allocates or makes a system call in its measured part, except for the
+//! `fstat` of a mapped store's write.
 //!
-//! It is a crate of its own so that counting compiles the target and nothing
-//! else: neither criterion nor the load generator.
+//! This is a separate crate so that counting compiles only the target, without criterion
+//! and the load generator.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,29 +30,30 @@ use lane::LaneBatch;
 use parse::{ForAnother, Parse};
 use turn::Turn;
 
-/// Operations in a batch: as many frames as a worker takes from a lane at once.
+/// Operations per batch: the maximum number of frames that a worker takes from a lane at
+/// once.
 pub const BATCH: usize = xblade_ring::BATCH;
 
-/// Batches after which a case is in its steady state: by then the history of
-/// writes has gone round once.
+/// The number of batches after which a case is in its steady state: by then the history
+/// of writes has wrapped around once.
 pub const WARM_UP_BATCHES: usize = 80;
 
 /// A piece of the hot path that does [`BATCH`] operations at a time.
 pub trait Case {
-    /// Puts the next batch in place. Not measured.
+    /// Prepares the next batch. Not measured.
     fn prepare(&mut self) {}
 
-    /// Does it. Measured.
+    /// Runs the batch. Measured.
     fn run(&mut self);
 
-    /// Takes away what came out, and checks it. Not measured.
+    /// Removes and checks the results. Not measured.
     fn finish(&mut self) {}
 }
 
-/// Makes a case.
+/// Creates a case.
 pub type Make = fn() -> Box<dyn Case>;
 
-/// Every case: its group, its name there, and how it is made.
+/// Every case: its group, its name in the group, and its constructor.
 pub const CASES: [(&str, &str, Make); 13] = [
     ("parse", "read", || Box::new(Parse::read())),
     ("parse", "write", || Box::new(Parse::write())),
@@ -69,7 +70,7 @@ pub const CASES: [(&str, &str, Make); 13] = [
     ("turn", "write-memory", || Box::new(Turn::write_memory())),
 ];
 
-/// A case that has come to its steady state.
+/// Creates a case and brings it to its steady state.
 pub fn warmed_up(make: Make) -> Box<dyn Case> {
     let mut case = make();
     for _ in 0..WARM_UP_BATCHES {

@@ -1,4 +1,4 @@
-//! Bytes → meaning.
+//! Parsing: from bytes to a request.
 
 use std::hint::black_box;
 
@@ -9,9 +9,9 @@ use xblade_wire::{Body, DropReason, Request};
 use crate::frames::{self, EXPORT, READ, TARGET, WRITE};
 use crate::{BATCH, Case};
 
-/// The header of a frame, whether it is for us, and the request in it.
+/// Parses the header of a frame, decides whether it is for us, and parses the request.
 pub struct Parse {
-    /// Its first piece.
+    /// The first piece of the frame.
     head: Vec<u8>,
     total_len: usize,
 }
@@ -22,7 +22,7 @@ impl Parse {
         Self::of(&frames::transfer(READ, 1, 8, 16))
     }
 
-    /// A write of 8 KiB, of which the first piece holds the headers only.
+    /// A write of 8 KiB whose first piece holds only the headers.
     pub fn write() -> Self {
         let request = frames::transfer(WRITE, 1, 8, 16);
         let mut parse = Self::of(&request);
@@ -59,15 +59,15 @@ impl Case for Parse {
     }
 }
 
-/// A broadcast for an export that is not here: header and directory are all
-/// that is looked at.
+/// A broadcast for an export that is not here. Only the header and the directory are
+/// read.
 pub struct ForAnother {
     frame: Vec<u8>,
     directory: Directory,
 }
 
 impl ForAnother {
-    /// Beside eight exports.
+    /// With eight other exports.
     pub fn new() -> Self {
         let row = |slot| (Address { slot, ..EXPORT }, Owner { worker: 0, export: slot.into() });
         let this = Self {

@@ -1,5 +1,5 @@
-//! A worker over rings in memory: from 64 requests in the rx ring to 64 replies
-//! in the tx ring.
+//! A worker on in-memory rings: from 64 requests in the rx ring to 64 replies in the tx
+//! ring.
 
 use std::cell::Cell;
 use std::fs;
@@ -20,39 +20,39 @@ use crate::{BATCH, Case};
 const COUNT: u8 = 8;
 /// Size of the export in requests.
 const PLACES: u64 = 4096;
-/// What a store in memory holds, and what is written: not 0, for a mapped store
-/// looks closer at a read that ends with a zero.
+/// The content of an in-memory store and of writes. Not 0, because a mapped store does
+/// extra work for a read that ends with a zero.
 const CONTENT: u8 = 0xA5;
-/// Pieces, of at most a chunk each, that a request or reply with data has.
+/// The number of pieces, of at most a chunk each, in a request or reply with data.
 const PIECES: usize = 2;
 
-/// One worker with one lane and one export, for jumbo frames in chunks of a
-/// page, as the daemon has them.
+/// One worker with one lane and one export, for jumbo frames in chunks of a page, as in
+/// the daemon.
 pub struct Turn {
     worker: Worker<FakeRings>,
     wire: FakeWire,
     clock: Steps,
-    /// A request with this tag, for this sector.
+    /// Builds a request with this tag, for this sector.
     ask: fn(u32, u64) -> Request<'static>,
-    /// Turns that the batch takes: each takes so many pieces.
+    /// The number of turns per batch; each handles a limited number of pieces.
     turns: usize,
-    /// Bytes that each reply has; `None` if there are no replies.
+    /// The length of each reply in bytes; `None` if there are no replies.
     reply_len: Option<usize>,
     next: u32,
 }
 
 impl Turn {
-    /// Reads of a store that is not there.
+    /// Reads from a null store.
     pub fn read_null() -> Self {
         Self::reads(null())
     }
 
-    /// Reads of a file in memory.
+    /// Reads from a file in memory.
     pub fn read_memory() -> Self {
         Self::reads(memory())
     }
 
-    /// Writes to a store that is not there.
+    /// Writes to a null store.
     pub fn write_null() -> Self {
         Self::writes(null())
     }
@@ -88,10 +88,10 @@ impl Turn {
 }
 
 impl Case for Turn {
-    /// No tag twice, no sector twice in a batch.
+    /// No tag is used twice, and no sector twice in a batch.
     fn prepare(&mut self) {
         for _ in 0..BATCH {
-            // Odd, so that every place has its turn, and far apart.
+            // An odd factor, so that every place is used, and neighbours are far apart.
             let place = u64::from(self.next).wrapping_mul(1_367) % PLACES;
             let request = (self.ask)(linux_tag(self.next), place * u64::from(COUNT));
             let arrived_ns = Some(self.clock.now_ns());
@@ -119,12 +119,12 @@ impl Case for Turn {
     }
 }
 
-/// The tag of a Linux host's request with this number: a counter above a clock.
+/// The tag of the request with this number from a Linux host: a counter above a clock.
 fn linux_tag(number: u32) -> u32 {
     (number & 0x7fff) << 16 | (number / 256) & 0xffff
 }
 
-/// A clock that goes on by a microsecond each time that it is read.
+/// A clock that advances by a microsecond each time it is read.
 #[derive(Default)]
 struct Steps(Cell<u64>);
 
@@ -161,8 +161,7 @@ fn null() -> Box<dyn Store> {
     Box::new(NullStore::new(PLACES * u64::from(COUNT)))
 }
 
-/// The store that a file in memory gets, with volatile writes: copies from and
-/// to a mapping.
+/// The store for a file in memory with volatile writes: it copies from and to a mapping.
 fn memory() -> Box<dyn Store> {
     let path = scratch_file();
     fs::write(&path, vec![CONTENT; (PLACES * u64::from(COUNT) * SECTOR_BYTES) as usize])
@@ -170,7 +169,7 @@ fn memory() -> Box<dyn Store> {
     let options =
         OpenOptions { durability: Durability::Volatile, access: Access::Mapped, ..OpenOptions::new(&path) };
     let store = MmapStore::open(&options);
-    // It stays as long as the store has it open.
+    // The file stays as long as the store has it open.
     let _ = fs::remove_file(&path);
     Box::new(store.expect("a file that was made just now"))
 }

@@ -147,12 +147,12 @@ pub struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// How addresses follow each other.
+    /// The address pattern.
     pub fn pattern(&self) -> Pattern {
         self.pattern.unwrap_or(if self.sequential { Pattern::Sequential } else { Pattern::Random })
     }
 
-    /// How many percent of the requests are reads.
+    /// The percentage of reads.
     pub fn reads(&self) -> u8 {
         match self.op {
             Op::Read => 100,

@@ -24,11 +24,11 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads a command line, of which the first word is the program.
+    /// Parses a command line whose first word is the program.
     ///
     /// # Errors
     ///
-    /// What clap has to say, also when it was asked for help.
+    /// An error of clap, which includes help.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().collect();
         let mut command = Self::command();

@@ -1,4 +1,4 @@
-//! An earlier comparison, beside which a new one is seen.
+//! An earlier comparison, to compare a new one with.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::report::{Document, result};
 use super::samples::{Samples, Spread};
 use super::target::Target;
 
-/// What has to be said wherever ratios to an earlier comparison are shown.
+/// Shown wherever ratios to an earlier comparison are shown.
 pub const NOTE: &str = "\"of earlier\" compares with another run, on another day or another machine: it compares \
      the machines as well. \"machine of earlier\" is the echo now to the echo then, what the machine itself changed \
      by: judge a row by its ratio to that, and rather trust ratios within one run";
@@ -21,7 +21,7 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Reads its result.
+    /// Reads its result file.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = || format!("--against {}", path.display());
         let text = std::fs::read_to_string(path).with_context(failed)?;
@@ -32,13 +32,13 @@ impl Earlier {
         Ok(Self { document })
     }
 
-    /// Requests a second of a target now to those of then, under the same case.
+    /// The ratio of a target's rate now to its rate then, in the same case.
     pub fn ratio(&self, samples: &Samples, at: usize) -> Option<f64> {
         let then = self.iops(&samples.case.name(), &samples.name(at))?;
         Some(samples.iops(at)?.median / then)
     }
 
-    /// The same of the echo: what the machine itself changed by.
+    /// The same ratio of the echo, which shows how the machine itself changed.
     pub fn machine(&self, samples: &Samples) -> Option<f64> {
         let echo = samples.targets.iter().position(|target| *target == Target::Echo)?;
         self.ratio(samples, echo)

@@ -1,4 +1,4 @@
-//! What is measured: the operation, its size, and how many are in flight.
+//! A case: the operation, its size, and the number in flight.
 
 use std::str::FromStr;
 
@@ -10,9 +10,9 @@ use crate::aoe::{DATA_AT, SECTOR};
 use crate::args::Op;
 use crate::load::Pattern;
 
-/// Most sectors in a request, unless a case says otherwise: 8 KiB.
+/// Maximum number of sectors in a request, unless the case sets it: 8 KiB.
 const SECTORS_USUAL: u8 = 16;
-/// Requests in flight, unless a case says otherwise: as Linux has.
+/// Requests in flight, unless the case sets it: as in Linux.
 const WINDOW_USUAL: u16 = 64;
 
 /// When a write is acknowledged.
@@ -26,23 +26,23 @@ pub enum Durability {
     Durable,
 }
 
-/// How many requests a second are sent in an open loop.
+/// The rate of an open loop.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Rate {
-    /// So many.
+    /// Requests per second.
     Fixed(f64),
-    /// This share of what the slowest target can do.
+    /// A fraction of what the slowest target can do.
     OfKnee(f64),
 }
 
-/// One line of conditions: every target is measured under it.
+/// A set of conditions under which every target is measured.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Case {
     /// MTU of the pair.
     pub mtu: usize,
     /// Reads or writes.
     pub op: Op,
-    /// Of a mixed load, how much is reads, in percent.
+    /// Of a mixed load, the percentage of reads.
     pub read_percent: u8,
     /// Sectors in a request.
     pub sectors: u8,
@@ -50,11 +50,11 @@ pub struct Case {
     pub window: u16,
     /// When writes are acknowledged.
     pub durability: Durability,
-    /// Of an open loop; none in a closed one.
+    /// The rate of an open loop; `None` for a closed one.
     pub rate: Option<Rate>,
-    /// How addresses follow each other, in the generator's words; random without.
+    /// The address pattern, as for the generator; random if `None`.
     pub pattern: Option<String>,
-    /// What is written is stamped, and what is read is checked.
+    /// Whether writes are stamped and reads checked.
     pub verify: bool,
 }
 
@@ -67,31 +67,31 @@ pub struct CaseArg {
     window: Option<u16>,
 }
 
-/// A case of a profile, which may be measured at several MTUs.
+/// A case of a profile, which may apply to several MTUs.
 #[derive(Clone, PartialEq, Deserialize, Debug)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CaseSpec {
     /// read, write or mixed.
     #[serde(deserialize_with = "op")]
     pub op: Op,
-    /// Of a mixed load; half without.
+    /// Of a mixed load, the percentage of reads; half if `None`.
     pub read_percent: Option<u8>,
-    /// Bytes in a request; without, as many as the MTU allows, at most 8 KiB.
+    /// Bytes in a request; if `None`, as many as the MTU allows, at most 8 KiB.
     pub bytes: Option<usize>,
     /// Requests in flight.
     #[serde(default = "window_usual")]
     pub window: u16,
     /// MTUs of the pair.
     pub mtu: Vec<usize>,
-    /// For everything that writes.
+    /// For all writes.
     pub durability: Option<Durability>,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: Option<f64>,
-    /// The same, as a share of what the slowest target can do.
+    /// The rate as a fraction of what the slowest target can do.
     pub rate_of_knee: Option<f64>,
-    /// As for load.
+    /// The address pattern, as for load.
     pub pattern: Option<String>,
-    /// Check the data.
+    /// Whether to check the data.
     #[serde(default)]
     pub verify: bool,
 }
@@ -141,7 +141,7 @@ impl CaseSpec {
         }
     }
 
-    /// The case at each MTU that it fits into; there has to be one.
+    /// The case at each MTU that it fits; an error if there is none.
     pub fn cases(&self) -> Result<Vec<Case>> {
         let fitting = self.mtu.iter().filter_map(|mtu| self.at(*mtu).transpose());
         let all = fitting.collect::<Result<Vec<Case>>>()?;
@@ -210,13 +210,13 @@ fn percent(percent: u8) -> Result<u8> {
     Ok(percent)
 }
 
-/// The generator's word for an operation.
+/// The generator's name for an operation.
 pub fn word(op: Op) -> String {
     op.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 impl Case {
-    /// Whether a target owes stable storage before it answers.
+    /// Whether writes must be on stable storage before they are acknowledged.
     pub fn is_durable(&self) -> bool {
         self.durability == Durability::Durable
     }
@@ -226,12 +226,12 @@ impl Case {
         usize::from(self.sectors) * SECTOR
     }
 
-    /// Requests in flight that a target has to allow.
+    /// The buffer count that a target must advertise.
     pub fn buffer_count(&self) -> u16 {
         self.window.max(WINDOW_USUAL)
     }
 
-    /// Whether addresses are random, each as likely as the other.
+    /// Whether addresses are uniformly random.
     pub fn is_random(&self) -> bool {
         self.pattern.as_deref().is_none_or(|pattern| pattern == "random")
     }
@@ -257,7 +257,7 @@ impl Case {
 }
 
 impl CaseArg {
-    /// As a case of a profile, at these MTUs.
+    /// Converts it to a case of a profile, at these MTUs.
     pub fn spec(self, mtu: &[usize]) -> CaseSpec {
         CaseSpec {
             op: self.op,
@@ -268,7 +268,7 @@ impl CaseArg {
         }
     }
 
-    /// Whether it says how many are in flight.
+    /// Whether it sets the number of requests in flight.
     pub fn has_window(self) -> bool {
         self.window.is_some()
     }
@@ -309,7 +309,7 @@ fn window(text: &str) -> Result<u16> {
     window.with_context(|| format!("'{text}' in flight: give a number from 1"))
 }
 
-/// Here the Ethernet header does not count.
+/// The MTU does not include the Ethernet header.
 fn sectors_that_fit(mtu: usize) -> usize {
     (mtu + 14).saturating_sub(DATA_AT) / SECTOR
 }

@@ -1,4 +1,4 @@
-//! Under which conditions a comparison was made.
+//! The conditions of a comparison.
 
 use crate::conditions::{self, condition};
 use crate::outcome::Condition;
@@ -9,14 +9,14 @@ use super::plan::Plan;
 use super::samples::Samples;
 use super::target::{Target, xblade};
 
-/// What of a target's work is charged to its process, and what is not.
+/// What the CPU time of a target's process includes, and what it does not.
 const CHARGED: &str = "CPU seconds for a million requests, of the target's process with all its threads, io_uring's \
      workers included, and with what it spends looking for work; not included are other kernel threads (kworkers \
      that complete writes, the journal, ksoftirqd) and interrupts while it does not run: \"core busy\" has those \
      that ran on its core, with all else that ran there. On a veth pair the receiver's path runs on the sender's \
      core: \"gen kernel\" is the share of the generator's core that the kernel took, for both of them";
 
-/// What all targets have in common.
+/// The conditions common to all targets.
 pub fn of_all(plan: &Plan, results: &[Samples], versions: Vec<Condition>) -> Vec<Condition> {
     let mut all = vec![condition("profile", plan.profile.as_str())];
     all.extend(versions);
@@ -49,7 +49,7 @@ pub fn of_all(plan: &Plan, results: &[Samples], versions: Vec<Condition>) -> Vec
     all
 }
 
-/// Leaves out what is the same for all: the machine.
+/// Removes the conditions that are common to all: those of the machine.
 pub fn drop_host(conditions: &mut Vec<Condition>) {
     let host = conditions::of_host();
     conditions.retain(|condition| host.iter().all(|other| other.name != condition.name));
@@ -58,7 +58,8 @@ pub fn drop_host(conditions: &mut Vec<Condition>) {
     }
 }
 
-/// Frames that the ends of the pair have dropped before and after everything.
+/// The frames dropped by the ends of the pair, from readings before and after the
+/// comparison.
 pub fn of_drops(before: (u64, u64), after: (u64, u64)) -> Condition {
     let text = format!(
         "target's end {} before, {} after; generator's end {} before, {} after",
@@ -67,7 +68,7 @@ pub fn of_drops(before: (u64, u64), after: (u64, u64)) -> Condition {
     condition("frames dropped", text)
 }
 
-/// What a target was, seen while it runs.
+/// The conditions of a running target.
 pub fn of_target(target: &Target, case: &Case, said: &str, pair: &Pair) -> Vec<Condition> {
     let mut all =
         vec![condition("target", target.name(case)), condition("durability", durability(target, case))];
@@ -111,7 +112,7 @@ fn rounds(plan: &Plan) -> String {
     )
 }
 
-/// How the generator's frames left and arrived.
+/// The port of the generator.
 fn port(results: &[Samples]) -> String {
     let mut networks = results.iter().flat_map(|s| s.rounds.iter().flatten()).filter(|s| s.has_network());
     networks.next().map_or_else(|| "none".to_owned(), |sample| sample.outcome.setup.port.clone())

@@ -1,5 +1,5 @@
-//! The files that are exported, for as long as the value lives: one for each
-//! target, of the same content, so that none finds what another one has left.
+//! The exported files, removed when the value is dropped. Each target has its own file
+//! with the same content, so that none depends on what another one has written.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,22 +12,22 @@ use crate::conditions;
 
 use super::shell;
 
-/// Room that is left to others, in MiB.
+/// Space left free for others, in MiB.
 const SPARE_MIB: u64 = 64;
 
-/// Files of their own, removed when dropped.
+/// Temporary files, removed when dropped.
 #[derive(Debug)]
 pub struct Files {
-    /// By target; none for one that has no file.
+    /// By target; `None` for one without a file.
     paths: Vec<Option<PathBuf>>,
     result: PathBuf,
 }
 
 impl Files {
-    /// Writes one of `mib` MiB for each target that wants one, and has them on
-    /// stable storage: every target overwrites what is there, and none pays for
-    /// allocating blocks, or for marking them as written. Not zeros: a hole
-    /// would cost no memory access.
+    /// Writes a file of `mib` MiB for each target that needs one, and syncs it. So every
+    /// target overwrites allocated blocks, and none pays for allocating them or for
+    /// marking them as written. The content is not zero, because reading a hole would
+    /// cost no memory access.
     pub fn new(directory: &Path, mib: u64, wanted: &[bool]) -> Result<Self> {
         remove_old(directory);
         let copies = wanted.iter().filter(|wanted| **wanted).count() as u64;
@@ -41,19 +41,18 @@ impl Files {
         Ok(files)
     }
 
-    /// That of a target.
+    /// The file of a target.
     pub fn path(&self, target: usize) -> &Path {
         self.paths.get(target).and_then(Option::as_deref).unwrap_or(Path::new("/dev/null"))
     }
 
-    /// Where results go while a measurement runs.
+    /// The file for results during a measurement.
     pub fn result(&self) -> &Path {
         &self.result
     }
 
-    /// Has what was written on stable storage, whoever wrote it: none pays for
-    /// what another one left. If told so, drops the target's file from the page
-    /// cache.
+    /// Syncs all written data, so that no target pays for another's writes. If `cold`,
+    /// also drops the target's file from the page cache.
     pub fn settle(&self, target: usize, cold: bool) -> Result<()> {
         for path in self.paths.iter().flatten() {
             let synced = File::open(path).and_then(|file| file.sync_all());
@@ -61,7 +60,7 @@ impl Files {
         }
         match self.paths.get(target) {
             Some(Some(path)) if cold => {
-                // Without a block to copy, dd drops the whole file.
+                // Without a block to copy, dd drops the whole file from the cache.
                 let of = format!("of={}", path.display());
                 let words = ["dd", "if=/dev/null", &of, "oflag=nocache", "conv=notrunc,fdatasync", "count=0"];
                 shell::run(&words).map(|_| ())
@@ -94,7 +93,7 @@ fn write(path: &Path, mib: u64) -> Result<()> {
     Ok(())
 }
 
-/// Removes what a comparison that was killed has left.
+/// Removes the files of killed comparisons.
 fn remove_old(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -106,8 +105,8 @@ fn remove_old(directory: &Path) {
     }
 }
 
-/// What a directory has room for, in MiB: where files take memory, no more than
-/// there is of that.
+/// The free space of a directory, in MiB; if its files take memory, at most the free
+/// memory.
 fn free_mib(directory: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(directory)
         .with_context(|| format!("cannot ask how much is free in {}", directory.display()))?;
@@ -172,7 +171,7 @@ mod tests {
     fn files_of_a_comparison_that_was_killed_are_removed() {
         let folder = std::env::temp_dir().join(format!("xbb-old-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
-        // No process has this id: it is above the most that Linux gives.
+        // No process has this ID: it is above the maximum of Linux.
         let (old, ours) = (folder.join("xbb-4194305-0.img"), format!("xbb-{}-0.img", std::process::id()));
         let kept = [folder.join(ours), folder.join("xbb-4194305-0.txt"), folder.join("xbb-x-0.img")];
         for path in kept.iter().chain([&old]) {

@@ -1,4 +1,4 @@
-//! Running the programs that measure: the generator, or fio.
+//! Runs the measuring programs: the generator, or fio.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,36 +18,36 @@ use super::case::{self, Case, Rate};
 use super::pair::End;
 use super::target::EXPORT;
 
-/// How often a program that runs is looked at.
+/// How often a running program is polled.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long the generator waits for a reply. Nothing is lost on a veth pair
-/// without being counted, and disks stall: a resend would add to their load.
+/// How long the generator waits for a reply. On a veth pair no frame is lost without
+/// being counted, and disks stall: a resend would only add to their load.
 const TIMEOUT_MS: &str = "1000";
 
-/// The generator, at its end of a pair.
+/// The generator at its end of a pair.
 #[derive(Debug)]
 pub struct Generator<'a> {
-    /// Where it runs.
+    /// The end where it runs.
     pub end: &'a End,
-    /// On which core.
+    /// Its core.
     pub core: usize,
-    /// How its frames leave and arrive, if that was said.
+    /// Its port; `None` for the default.
     pub port: Option<PortKind>,
-    /// Where its results go.
+    /// The file for its results.
     pub result: &'a Path,
-    /// Send more than the target advertises.
+    /// Whether to exceed the buffer count that the target advertises.
     pub beyond: bool,
     /// Becomes true when the user interrupts.
     pub stop: &'a AtomicBool,
 }
 
 impl Generator<'_> {
-    /// Runs it to its end; calls `look` while it runs.
+    /// Runs it until it exits; calls `look` meanwhile.
     pub fn run(&self, case: &Case, more: &[String], look: impl FnMut()) -> Result<Outcome> {
         self.run_words(&[self.words(case)?, words(case), more.to_vec()].concat(), look)
     }
 
-    /// A few requests in a closed loop, to see whether somebody answers.
+    /// Sends a few requests in a closed loop, to see whether the target answers.
     pub fn probe(&self, case: &Case, count: u32) -> Result<Outcome> {
         let more = ["--count".to_owned(), count.to_string()];
         self.run_words(&[self.words(case)?, more.to_vec()].concat(), || ())
@@ -61,7 +61,7 @@ impl Generator<'_> {
         outcomes.pop().context("the generator's result is empty")
     }
 
-    /// What every run has.
+    /// The arguments common to all runs.
     fn words(&self, case: &Case) -> Result<Vec<String>> {
         let own = std::env::current_exe().context("cannot find this program")?;
         let [core, window, sectors] =
@@ -81,7 +81,7 @@ impl Generator<'_> {
     }
 }
 
-/// What a case says beyond the operation, its size and the window.
+/// The arguments of a case other than operation, size and window.
 fn words(case: &Case) -> Vec<String> {
     let mut words = Vec::new();
     let mut say = |name: &str, value: Option<String>| {
@@ -95,7 +95,7 @@ fn words(case: &Case) -> Vec<String> {
     words
 }
 
-/// Reads a result, and removes it: the next one is not to be taken for it.
+/// Reads a result and removes the file, so that it is not mistaken for the next one.
 pub fn take(result: &Path) -> Result<String> {
     let text =
         std::fs::read_to_string(result).with_context(|| format!("cannot read {}", result.display()))?;
@@ -103,7 +103,7 @@ pub fn take(result: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// What a program says, while it runs.
+/// The output of a running program.
 struct Said(std::path::PathBuf);
 
 impl Drop for Said {
@@ -112,8 +112,8 @@ impl Drop for Said {
     }
 }
 
-/// Runs a program to its end, unless the user interrupts. Looks at it, by the
-/// id of its process, while it runs. Returns its complaints.
+/// Runs a program until it exits or the user interrupts. Calls `look` with its process ID
+/// meanwhile. Returns its standard error.
 pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)) -> Result<String> {
     let (program, args) = words.split_first().context("no program to run")?;
     let said = Said(std::env::temp_dir().join(format!("xbb-{}.said", std::process::id())));
@@ -125,7 +125,7 @@ pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)
         .stderr(log)
         .spawn()
         .with_context(|| format!("cannot run `{program}`"))?;
-    // An interrupt in a terminal reaches the program, too.
+    // In a terminal, an interrupt reaches the program, too.
     let stopped = || stop.load(Ordering::Relaxed);
     let status = loop {
         match child.try_wait().with_context(|| format!("cannot wait for `{program}`"))? {
@@ -138,7 +138,7 @@ pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)
     let said = std::fs::read_to_string(&said.0).unwrap_or_default();
     match status.code() {
         _ if stopped() => bail!("interrupted"),
-        // 2: measured, and something was wrong; the result says what.
+        // Exit code 2: measured, but some requests failed; the result has the details.
         Some(0 | 2) => Ok(said),
         _ => {
             bail!("`{}` failed ({status}): {}", words.join(" "), said.trim())

@@ -1,15 +1,15 @@
-//! What a target did in all rounds, as one outcome: one curve.
+//! Merges all rounds of a target into one outcome, which is shown as one curve.
 
 use crate::conditions::condition;
 use crate::outcome::{Condition, Footprint, Interval, Outcome, Sample};
 
-/// Joins the rounds of one target; nothing of none. Rates are those of all
-/// rounds together, and need not be the medians of tables.
+/// Merges the rounds of one target; `None` if there are none. Rates are those of all
+/// rounds together, which may differ from the medians in tables.
 pub fn merged<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Outcome> {
     let samples: Vec<&Sample> = samples.collect();
     let (first, rest) = samples.split_first()?;
     let mut all = first.outcome.clone();
-    // What is suspect is told with the case, once for all rounds.
+    // Warnings are shown with the case, once for all rounds.
     all.warnings.clear();
     all.idle = samples.iter().map(|sample| sample.outcome.idle).fold(1.0, f64::min);
     for sample in rest {
@@ -41,7 +41,7 @@ fn add(all: &mut Outcome, more: &Outcome) {
     }
 }
 
-/// What a target held over time.
+/// Memory and descriptors of a target over time.
 fn footprint(sample: &Sample, several: bool) -> Option<Condition> {
     let (first, last) = (sample.footprints.first()?, sample.footprints.last()?);
     let most = |of: fn(&Footprint) -> u64| sample.footprints.iter().map(of).max().unwrap_or(0);

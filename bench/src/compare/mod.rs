@@ -1,5 +1,5 @@
-//! `xblade-bench compare`: targets under the same load, in turn, on a veth pair
-//! and files of their own.
+//! `xblade-bench compare`: puts targets under the same load, one after the other, on a
+//! veth pair and temporary files.
 //!
 //! ```text
 //! profile ─► plan ─► rig: pair, files ──► target + generator ──► sample ─► samples ─► document ─► report
@@ -45,8 +45,8 @@ use rig::Rig;
 use samples::Samples;
 use target::Programs;
 
-/// Measures, and writes what came of it. `false` if a request failed, or data
-/// were wrong.
+/// Measures, and writes the results. Returns `false` if a request failed or data was
+/// wrong.
 pub fn run(args: &CompareArgs) -> Result<bool> {
     if args.list_profiles {
         print!("{}", Profile::list()?);
@@ -80,7 +80,7 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
     Ok(document.sections.iter().flat_map(|section| &section.samples).all(|sample| sample.outcome.is_good()))
 }
 
-/// A case, for reports: a curve for each target, and every sample.
+/// A case for reports: a curve for each target, and every sample.
 fn section(samples: &Samples, earlier: Option<&Earlier>) -> Section {
     let each = 0..samples.targets.len();
     let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..merge::merged(samples.of(at))? });

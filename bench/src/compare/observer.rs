@@ -1,4 +1,4 @@
-//! What the machine and the target do while a measurement runs.
+//! Observes the machine and the target during a measurement.
 
 use std::fs;
 use std::path::Path;
@@ -12,15 +12,14 @@ use crate::watch::CoreTime;
 use super::pair::Pair;
 use super::plan::Plan;
 
-/// Footprints in a long measurement.
+/// Number of footprints in a long measurement.
 const FOOTPRINTS: f64 = 200.0;
-/// Least time between two.
+/// Minimum interval between two.
 const FOOTPRINT_EVERY_S: f64 = 0.5;
-/// The two clocks are read so close to each other that this is how well their
-/// difference is known.
+/// Both clocks must be read within this time; it bounds the error of their difference.
 const CLOCKS_WITHIN: Duration = Duration::from_micros(20);
 
-/// Readings of one moment; differences mean something.
+/// Counters at one moment; only differences are meaningful.
 #[derive(Debug)]
 pub struct Reading {
     target_core: CoreTime,
@@ -29,7 +28,7 @@ pub struct Reading {
     dropped: u64,
 }
 
-/// The wall clock and the steady clock at one moment.
+/// The wall clock and the monotonic clock at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Clocks {
     wall: SystemTime,
@@ -37,7 +36,7 @@ struct Clocks {
 }
 
 impl Reading {
-    /// Takes them.
+    /// Reads the counters.
     pub fn take(plan: &Plan, pair: &Pair) -> Result<Self> {
         Ok(Self {
             dropped: pair.target.drops()? + pair.initiator.drops()?,
@@ -47,7 +46,7 @@ impl Reading {
         })
     }
 
-    /// What happened since.
+    /// What happened since an earlier reading.
     pub fn since(&self, before: &Self) -> Machine {
         let [target, generator] =
             [(&self.target_core, &before.target_core), (&self.generator_core, &before.generator_core)];
@@ -63,7 +62,7 @@ impl Reading {
 }
 
 impl Clocks {
-    /// Both, with nothing between them if that can be had.
+    /// Reads both clocks, without interruption in between if possible.
     fn read() -> Self {
         let once = || {
             let (before, wall) = (Instant::now(), SystemTime::now());
@@ -83,7 +82,8 @@ impl Clocks {
         best.1
     }
 
-    /// How far the wall clock was set meanwhile, in microseconds.
+    /// The step of the wall clock against the monotonic clock since then, in
+    /// microseconds.
     fn step_since(&self, before: &Self) -> f64 {
         let steady = self.steady.duration_since(before.steady).as_secs_f64();
         let wall = match self.wall.duration_since(before.wall) {
@@ -94,7 +94,7 @@ impl Clocks {
     }
 }
 
-/// Looks at a target from time to time.
+/// Samples a target's footprint at intervals.
 #[derive(Debug)]
 pub struct Footprints {
     pid: u32,
@@ -105,14 +105,14 @@ pub struct Footprints {
 }
 
 impl Footprints {
-    /// Of a process, over about so many seconds.
+    /// For a process, over a measurement of about this many seconds.
     pub fn of(pid: u32, seconds: f64) -> Self {
         let every = Duration::try_from_secs_f64((seconds / FOOTPRINTS).max(FOOTPRINT_EVERY_S));
         let every = every.unwrap_or(Duration::MAX);
         Self { pid, started: Instant::now(), every, next: Duration::ZERO, all: Vec::new() }
     }
 
-    /// Looks, if it is time to.
+    /// Takes a footprint, if it is time to.
     pub fn look(&mut self) {
         let now = self.started.elapsed();
         if now < self.next {
@@ -123,13 +123,13 @@ impl Footprints {
         self.all.extend(found);
     }
 
-    /// All that were seen.
+    /// All footprints taken.
     pub fn take(self) -> Vec<Footprint> {
         self.all
     }
 }
 
-/// From the directory of a process; none once it has ended.
+/// Reads a footprint from /proc/PID; `None` once the process has exited.
 fn footprint(process: &Path, at_s: f64) -> Option<Footprint> {
     let status = fs::read_to_string(process.join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;

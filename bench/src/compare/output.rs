@@ -1,4 +1,4 @@
-//! Where a comparison goes: the terminal, a report, and files that were asked for.
+//! Outputs of a comparison: the terminal, the report, and requested files.
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::report::{self, Document};
 
 use super::shell;
 
-/// Prints it, and writes its report.
+/// Prints the result and writes the report.
 pub fn write(args: &CompareArgs, profile: &str, document: &Document) -> Result<()> {
     let text = markdown(document);
     print!("{text}");
@@ -30,7 +30,7 @@ pub fn write(args: &CompareArgs, profile: &str, document: &Document) -> Result<(
     Ok(())
 }
 
-/// The tables, with their conditions and warnings.
+/// The tables, with conditions and warnings.
 fn markdown(document: &Document) -> String {
     let mut out = String::from("Conditions:\n\n");
     out.extend(document.conditions.iter().map(|c| format!("* {}: {}\n", c.name, c.value)));
@@ -49,20 +49,20 @@ fn store(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// A directory that is not there yet, told by the time.
+/// A new directory, named after the profile and the time.
 fn usual(profile: &str) -> PathBuf {
     let time = shell::run(&["date", "+%Y%m%d-%H%M%S"]).unwrap_or_default();
     PathBuf::from(format!("xblade-report-{profile}-{}", time.trim()))
 }
 
-/// What a browser would open, if it is there.
+/// The file to open in a browser, if it exists.
 fn shown(directory: &Path) -> PathBuf {
     let html = ["index.html", "report.html"].map(|name| directory.join(name));
     let path = html.into_iter().find(|path| path.exists()).unwrap_or_else(|| directory.to_owned());
     std::fs::canonicalize(&path).unwrap_or(path)
 }
 
-/// Under sudo, results are the user's.
+/// Under sudo, gives the files to the user.
 fn give_back<'a>(paths: impl Iterator<Item = &'a PathBuf>) {
     let id = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) else { return };

@@ -1,5 +1,4 @@
-//! Two network namespaces with a veth pair between them, for as long as the
-//! value lives.
+//! Two network namespaces with a veth pair between them, removed when dropped.
 
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use serde_json::Value;
 
 use super::shell;
 
-/// Interface names: each is alone in its namespace, so they cannot collide.
+/// Interface names. Each is alone in its namespace, so they cannot collide.
 const TARGET_IF: &str = "xbbt";
 const INITIATOR_IF: &str = "xbbi";
 
@@ -17,7 +16,7 @@ const INITIATOR_IF: &str = "xbbi";
 pub struct End {
     /// The namespace.
     pub namespace: String,
-    /// The interface in it.
+    /// The interface in the namespace.
     pub interface: &'static str,
 }
 
@@ -31,7 +30,7 @@ pub struct Pair {
 }
 
 impl End {
-    /// The words that run a program here, on a core.
+    /// The command prefix that runs a program here, on a core.
     pub fn run_on(&self, core: usize) -> Vec<String> {
         // Not `ip netns exec`: that hides /sys/fs/bpf.
         let namespace = format!("--net=/run/netns/{}", self.namespace);
@@ -39,7 +38,7 @@ impl End {
         ["nsenter", &namespace, "taskset", "-c", &core].map(str::to_owned).to_vec()
     }
 
-    /// Frames that this interface has dropped, and that its driver has.
+    /// Frames dropped by this interface and by its driver.
     pub fn drops(&self) -> Result<u64> {
         let text =
             shell::run(&["ip", "-n", &self.namespace, "-s", "-j", "link", "show", "dev", self.interface])?;
@@ -52,7 +51,7 @@ impl End {
         Ok(stack + self.driver_drops())
     }
 
-    /// Where the XDP program runs that is attached now.
+    /// Where the attached XDP program runs.
     pub fn xdp(&self) -> String {
         let words = ["ip", "-n", &self.namespace, "-j", "link", "show", "dev", self.interface];
         let links = shell::run(&words).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
@@ -66,8 +65,7 @@ impl End {
         }
     }
 
-    /// Ends everything that runs in its namespace. Nobody but us has started
-    /// something there.
+    /// Kills every process in its namespace; all of them are ours.
     pub fn kill_all(&self) {
         let listed = shell::output(&["ip", "netns", "pids", &self.namespace]);
         let listed = listed.map(|output| output.stdout).unwrap_or_default();
@@ -76,7 +74,7 @@ impl End {
         }
     }
 
-    /// What `ethtool -S` calls drops; none where it is not there.
+    /// The drops that `ethtool -S` reports; 0 if it is not installed.
     fn driver_drops(&self) -> u64 {
         let namespace = format!("--net=/run/netns/{}", self.namespace);
         let Ok(output) = shell::output(&["nsenter", &namespace, "ethtool", "-S", self.interface]) else {
@@ -93,7 +91,7 @@ impl End {
 }
 
 impl Pair {
-    /// Makes it; the names have the id of this process in them.
+    /// Creates the pair, with the ID of this process in the names.
     pub fn new() -> Result<Self> {
         remove_old();
         let end =
@@ -114,7 +112,7 @@ impl Pair {
         words.extend(one);
         shell::run(&words)?;
         for end in [t, i] {
-            // Without an IPv6 address nobody but us sends.
+            // Without an IPv6 address the kernel sends nothing by itself.
             end.ip(&["link", "set", end.interface, "addrgenmode", "none"])?;
             end.ip(&["link", "set", end.interface, "up"])?;
         }
@@ -134,13 +132,13 @@ impl Drop for Pair {
     fn drop(&mut self) {
         for end in [&self.target, &self.initiator] {
             end.kill_all();
-            // One that was never made is not there to remove.
+            // Fails if it was never created.
             let _ = shell::output(&["ip", "netns", "del", &end.namespace]);
         }
     }
 }
 
-/// Removes what a comparison that was killed has left.
+/// Removes the namespaces of killed comparisons.
 fn remove_old() {
     let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     for name in names.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
@@ -152,13 +150,13 @@ fn remove_old() {
     }
 }
 
-/// The process that made a namespace, if a comparison did.
+/// The process that created a namespace, if it is one of ours.
 fn owner(namespace: &str) -> Option<u32> {
     let (pid, letter) = namespace.strip_prefix("xbb-")?.split_once('-')?;
     if letter == "t" || letter == "i" { pid.parse().ok() } else { None }
 }
 
-/// Adds up the counters of `ethtool -S` whose names end in "drops" or "errors".
+/// The sum of the counters of `ethtool -S` whose names end in "drops" or "errors".
 fn sum_of_drops(text: &str) -> u64 {
     text.lines()
         .filter_map(|line| line.split_once(':'))

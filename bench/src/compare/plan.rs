@@ -1,4 +1,4 @@
-//! What is going to be measured: a profile, after the command line had its say.
+//! The plan: a profile with the changes of the command line.
 
 use std::path::PathBuf;
 
@@ -10,28 +10,28 @@ use super::case::{Case, CaseSpec, Durability};
 use super::profile::Profile;
 use super::target::{Mode, Target};
 
-/// Everything that a comparison was told.
+/// The settings of a comparison.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Name of the profile.
+    /// The name of the profile.
     pub profile: String,
-    /// In turn within a round.
+    /// The targets, in the order within a round.
     pub targets: Vec<Target>,
-    /// One after the other.
+    /// The cases, in order.
     pub cases: Vec<Case>,
-    /// Rounds of each case.
+    /// Rounds per case.
     pub rounds: usize,
     /// Length of a measurement.
     pub seconds: f64,
-    /// Before each measurement.
+    /// Warm-up before each measurement.
     pub warm_up: f64,
-    /// Length of the stretches that latencies are kept apart by.
+    /// Length of the intervals of the time series of latencies.
     pub interval: Option<f64>,
-    /// Where the files are.
+    /// The directory of the files.
     pub backing: PathBuf,
-    /// Size of each.
+    /// The size of each file.
     pub mib: u64,
-    /// They are dropped from the page cache before each measurement.
+    /// Whether files are dropped from the page cache before each measurement.
     pub cold: bool,
     /// Core of the target.
     pub target_core: usize,
@@ -42,7 +42,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the profile, and changes it as the command line says.
+    /// Reads the profile and applies the command line.
     pub fn new(args: &CompareArgs) -> Result<Self> {
         let profile = Profile::find(&args.profile)?;
         let options = args.xblade_option.iter().flat_map(|text| text.split_whitespace());
@@ -87,7 +87,7 @@ impl Plan {
     }
 }
 
-/// Whether a number of seconds makes sense; neither NaN nor infinity does.
+/// Whether a number of seconds is valid; neither NaN nor infinity is.
 fn is_time(seconds: f64) -> bool {
     seconds.is_finite() && seconds >= 0.0
 }
@@ -108,7 +108,7 @@ fn targets(args: &CompareArgs, profile: &Profile) -> Result<Vec<Target>> {
     Ok(all)
 }
 
-/// Several variants may be the same under one case and differ under another.
+/// Several variants may be equal in one case and differ in another.
 fn is_vblade(name: &str) -> bool {
     name.starts_with(Mode::PROGRAM)
 }
@@ -133,7 +133,7 @@ fn cases(args: &CaseArgs, profile: &Profile) -> Result<Vec<Case>> {
             each.push(case);
         }
     }
-    // Those of one MTU together.
+    // Cases of one MTU are measured together.
     let order = mtus(&each);
     each.sort_by_key(|case| order.iter().position(|mtu| *mtu == case.mtu));
     Ok(each)
@@ -146,7 +146,7 @@ fn mtus(cases: &[Case]) -> Vec<usize> {
     all
 }
 
-/// Those of `--case`, at all MTUs of the profile unless `--mtu` names others.
+/// The cases of `--case`, at all MTUs of the profile unless `--mtu` is given.
 fn named(args: &CaseArgs, profile: &Profile) -> Vec<CaseSpec> {
     let mut mtus: Vec<usize> = profile.case.iter().flat_map(|case| case.mtu.iter().copied()).collect();
     mtus.sort_unstable();
@@ -158,7 +158,7 @@ fn named(args: &CaseArgs, profile: &Profile) -> Vec<CaseSpec> {
     args.case.iter().map(spec).collect()
 }
 
-/// What the command line says for all cases.
+/// Applies the options that hold for all cases.
 fn change(args: &CaseArgs, spec: &mut CaseSpec) {
     if !args.mtu.is_empty() {
         spec.mtu.clone_from(&args.mtu);
@@ -177,7 +177,7 @@ fn change(args: &CaseArgs, spec: &mut CaseSpec) {
     spec.verify = args.verify.unwrap_or(spec.verify);
 }
 
-/// A row of `--also`.
+/// A case of `--also`.
 fn also(extra: Extra, mtu: usize, args: &CaseArgs) -> Result<Case> {
     let mut spec = CaseSpec::reads(&[mtu]);
     change(args, &mut spec);

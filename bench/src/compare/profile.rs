@@ -1,5 +1,5 @@
-//! Profiles: what to measure and how, each in a TOML file. Those of
-//! `bench/profiles/` are compiled in, so that the program stands alone.
+//! Profiles: what to measure and how, each in a TOML file. Those in `bench/profiles/` are
+//! compiled in, so that the program needs no files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::case::CaseSpec;
 use super::target::{CustomTarget, Target};
 
-/// Those that are compiled in.
+/// The built-in profiles.
 const BUILT_IN: [(&str, &str); 10] = [
     ("quick", include_str!("../../profiles/quick.toml")),
     ("latency", include_str!("../../profiles/latency.toml")),
@@ -27,34 +27,34 @@ const BUILT_IN: [(&str, &str); 10] = [
 #[derive(Clone, PartialEq, Deserialize, Debug)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Profile {
-    /// What it is called.
+    /// Its name.
     #[serde(skip)]
     pub name: String,
-    /// What it is for, in a line.
+    /// Its purpose, in one line.
     pub about: String,
     /// As in `--targets`.
     #[serde(deserialize_with = "parsed")]
     pub targets: Vec<Target>,
-    /// Others.
+    /// Custom targets.
     #[serde(default)]
     pub target: Vec<CustomTarget>,
-    /// Each measures every target once.
+    /// Number of rounds; each measures every target once.
     pub rounds: usize,
     /// Length of a measurement.
     pub seconds: f64,
-    /// Before each measurement.
+    /// Warm-up before each measurement.
     #[serde(default)]
     pub warm_up: f64,
-    /// Length of the stretches that latencies are kept apart by.
+    /// Length of the intervals of the time series of latencies.
     pub interval: Option<f64>,
-    /// Where the files are.
+    /// The directory of the files.
     pub backing: PathBuf,
-    /// Size of each.
+    /// The size of each file.
     pub mib: u64,
-    /// They are dropped from the page cache before each measurement.
+    /// Whether files are dropped from the page cache before each measurement.
     #[serde(default)]
     pub cold: bool,
-    /// What is measured.
+    /// The cases to measure.
     pub case: Vec<CaseSpec>,
 }
 
@@ -64,7 +64,7 @@ fn parsed<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Target>, D::E
 }
 
 impl Profile {
-    /// One that is compiled in, or else a file.
+    /// Finds a built-in profile, or else reads a file.
     pub fn find(name: &str) -> Result<Self> {
         if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
             return Self::read(name, text);
@@ -80,7 +80,7 @@ impl Profile {
         Self::read(&stem, &text).with_context(|| format!("the profile {name}"))
     }
 
-    /// All that are compiled in, a line each.
+    /// Lists the built-in profiles, one per line.
     pub fn list() -> Result<String> {
         let line =
             |(name, text): &(&str, &str)| Ok(format!("{name:<15} {}\n", Self::read(name, text)?.about));

@@ -1,4 +1,4 @@
-//! What measures: targets in turn, round after round.
+//! Measures targets in turn, round by round.
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -21,15 +21,15 @@ use super::samples::Samples;
 use super::spinner::Spinner;
 use super::target::{Programs, Running, Target, fio};
 
-/// A target answers within this.
+/// Timeout for a target to start answering.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
-/// Requests that it has to answer before it is measured.
+/// The number of requests that it must answer before it is measured.
 const PROBES: u32 = 256;
-/// How long the knee is looked for, at most, in seconds.
+/// Maximum time to find the knee, in seconds.
 const KNEE_S: f64 = 3.0;
 
-/// Everything that a measurement needs. Fields are dropped in this order: the
-/// pair goes before the files.
+/// Everything that a measurement needs. Fields are dropped in this order: the pair before
+/// the files.
 pub struct Rig<'a> {
     plan: &'a Plan,
     programs: Programs,
@@ -41,7 +41,7 @@ pub struct Rig<'a> {
 }
 
 impl<'a> Rig<'a> {
-    /// Makes the pair and writes the files.
+    /// Creates the pair and writes the files.
     pub fn new(
         plan: &'a Plan,
         programs: Programs,
@@ -53,7 +53,7 @@ impl<'a> Rig<'a> {
         Ok(Self { plan, programs, port, pair: Pair::new()?, files, stop })
     }
 
-    /// All rounds of a case.
+    /// Runs all rounds of a case.
     pub fn measure(&self, case: &Case) -> Result<Samples> {
         self.pair.set_mtu(case.mtu)?;
         let all = self.plan.targets.iter().enumerate();
@@ -65,7 +65,7 @@ impl<'a> Rig<'a> {
         let mut rounds: Vec<Vec<Sample>> = Vec::new();
         for round in 0..self.plan.rounds {
             let mut samples: Vec<(usize, Sample)> = Vec::new();
-            // Another one begins each round.
+            // Each round begins with a different target.
             for turn in 0..targets.len() {
                 let at = (round + turn) % targets.len();
                 let Some((number, target)) = targets.get(at) else { continue };
@@ -82,11 +82,12 @@ impl<'a> Rig<'a> {
         Ok(Samples { case: case.clone(), targets, rounds })
     }
 
-    /// The case with a rate that is known: a share of what the slowest target
+    /// Replaces a relative rate by an absolute one: a fraction of what the slowest target
     /// does in a closed loop, so that all of them can keep up.
     fn at_rate(&self, case: &Case, targets: &[(usize, &Target)]) -> Result<Case> {
         let Some(Rate::OfKnee(share)) = case.rate else { return Ok(case.clone()) };
-        // Checking costs the generator, and may be what bounds it: it is a part of this.
+        // Checking costs time in the generator, which may become the bottleneck, so it
+        // stays on here.
         let closed = Case { rate: None, ..case.clone() };
         let seconds = self.plan.seconds.min(KNEE_S);
         let mut knee = f64::INFINITY;
@@ -112,7 +113,7 @@ impl<'a> Rig<'a> {
         Ok(sample)
     }
 
-    /// One target of the network, from its start to its end.
+    /// Measures one target of the network, from start to exit.
     fn served(&self, case: &Case, number: usize, target: &Target, seconds: f64) -> Result<Sample> {
         let mut running = self.programs.start(target, case, &self.pair.target, self.files.path(number))?;
         self.wait_for(&mut running, case, target)?;
@@ -172,7 +173,7 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
-    /// fio, where a target would be, on the bare file.
+    /// Measures fio, in place of a target, on the bare file.
     fn bare(&self, case: &Case, number: usize, busy: bool, seconds: f64) -> Result<Sample> {
         let _company = busy.then(|| Spinner::start(self.plan.generator_core));
         let result = self.files.result();
@@ -182,7 +183,7 @@ impl<'a> Rig<'a> {
         let (core_before, started) = (CoreTime::read(self.plan.target_core)?, Instant::now());
         let mut workers_ns = 0;
         generator::run_to_end(&words, self.stop, |pid| {
-            // It may be about to end; the last look before that counts.
+            // It may exit soon; the last reading before that counts.
             workers_ns = workers_ns.max(watch::threads_ns(pid, fio::WORKERS).unwrap_or(0));
         })?;
         let core_after = CoreTime::read(self.plan.target_core)?;
@@ -201,7 +202,7 @@ impl<'a> Rig<'a> {
             core: self.plan.generator_core,
             port: self.port,
             result: self.files.result(),
-            // Ours advertise as many as a case has in flight.
+            // Our targets advertise as many as the case has in flight.
             beyond: matches!(target, Target::Custom(_)),
             stop: self.stop,
         }

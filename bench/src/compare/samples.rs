@@ -1,43 +1,43 @@
-//! All measurements of a case, and what they come to.
+//! All measurements of a case, and statistics over them.
 
 use crate::outcome::{Ratio, Sample};
 
 use super::case::Case;
 use super::target::Target;
 
-/// All measurements of a case: one of each target in every round.
+/// All measurements of a case: one of each target per round.
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// The case.
     pub case: Case,
     /// The targets.
     pub targets: Vec<Target>,
-    /// By round, then in the order of the targets.
+    /// By round, then by target.
     pub rounds: Vec<Vec<Sample>>,
 }
 
 /// A target that the others are compared with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reference {
-    /// Which one.
+    /// Its index.
     pub at: usize,
-    /// Its name, as short as it can be.
+    /// Its shortest name.
     pub name: String,
 }
 
-/// The least, the middle and the most of some values.
+/// Minimum, median and maximum.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Spread {
-    /// The least.
+    /// The minimum.
     pub least: f64,
     /// The median.
     pub median: f64,
-    /// The most.
+    /// The maximum.
     pub most: f64,
 }
 
 impl Spread {
-    /// None of no values.
+    /// Computes them; `None` if there are no values.
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.retain(|value| value.is_finite());
         values.sort_by(f64::total_cmp);
@@ -52,7 +52,7 @@ impl Samples {
         self.targets.get(at).map(|target| target.name(&self.case)).unwrap_or_default()
     }
 
-    /// Requests a second.
+    /// Requests per second.
     pub fn iops(&self, at: usize) -> Option<Spread> {
         Spread::of(self.all(at, |sample| Some(sample.outcome.iops())))
     }
@@ -67,20 +67,20 @@ impl Samples {
         self.of(at).filter_map(of).collect()
     }
 
-    /// The median of such values.
+    /// The median of these values.
     pub fn mid(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         Spread::of(self.all(at, of)).map(|spread| spread.median)
     }
 
-    /// The ratio within a round, of all rounds: what slows the whole machine for
-    /// a while slows both.
+    /// The ratio of two targets in the same round, over all rounds: what slows the whole
+    /// machine for a while slows both.
     pub fn ratio(&self, at: usize, to: usize) -> Option<Spread> {
         let within =
             |round: &Vec<Sample>| Some(round.get(at)?.outcome.iops() / round.get(to)?.outcome.iops());
         Spread::of(self.rounds.iter().filter_map(within).collect())
     }
 
-    /// All ratios to those that are compared with.
+    /// The ratios of all targets to the references.
     pub fn ratios(&self) -> Vec<Ratio> {
         let ratio = |at: usize, to: &Reference| {
             let Spread { least, median, most } = self.ratio(at, to.at)?;
@@ -91,8 +91,7 @@ impl Samples {
         (0..self.targets.len()).flat_map(each).collect()
     }
 
-    /// Those that are compared with, of those that are there: the ceilings, and
-    /// the first vblade.
+    /// The references among the targets: the ceilings, and the first vblade.
     pub fn references(&self) -> Vec<Reference> {
         let wanted: [fn(&Target) -> bool; 3] =
             [|target| *target == Target::Echo, Target::is_fio, |target| matches!(target, Target::Vblade(_))];
@@ -111,7 +110,7 @@ impl Samples {
     }
 }
 
-/// The middle value, or the mean of the two in the middle.
+/// The middle value, or the mean of the two middle values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -122,14 +121,14 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Measurements that were never made, for tests.
+/// Made-up measurements, for tests.
 #[cfg(test)]
 pub mod fake {
     use crate::outcome::{Outcome, Setup};
 
     use super::*;
 
-    /// One with so many requests a second, over a network.
+    /// A sample with this rate, over a network.
     pub fn sample(iops: f64) -> Sample {
         let setup =
             Setup { exports: vec!["0.1".to_owned()], window: 64, buffer_count: 64, ..Setup::default() };
@@ -138,7 +137,7 @@ pub mod fake {
         Sample { outcome, ..Sample::default() }
     }
 
-    /// Of these targets at these rates. In the second round the machine was ten
+    /// Samples of these targets at these rates. In the second round the machine was ten
     /// times slower.
     pub fn samples(targets: &[Target], rates: &[f64]) -> Samples {
         let one = |(at, iops): (usize, &f64), speed: f64| {
@@ -168,7 +167,7 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_rounds_and_have_their_spread() {
         let targets = [Target::Echo, Target::Xblade(None)];
-        // 1, 3 and 2 within rounds, and 3 from median to median.
+        // 1, 3 and 2 within rounds, and 3 between the medians.
         let rounds = [[100.0, 100.0], [10.0, 30.0], [150.0, 300.0]];
         let rounds = rounds.map(|rates| rates.map(fake::sample).to_vec()).to_vec();
         let samples = Samples { rounds, ..fake::samples(&targets, &[]) };
@@ -188,7 +187,7 @@ mod tests {
     fn there_is_no_ratio_to_a_target_that_is_missing() {
         let targets = [Target::Fio { busy: false }, Target::Xblade(None)];
         let mut samples = fake::samples(&targets, &[400.0, 300.0]);
-        // Its first round alone counts.
+        // Only its first round counts.
         for round in &mut samples.rounds[1..] {
             round.truncate(1);
         }

@@ -1,10 +1,10 @@
-//! Running other programs, and saying clearly what failed.
+//! Runs other programs, and reports clearly what failed.
 
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a program to its end; returns what it printed.
+/// Runs a program; returns its output, or an error if it fails.
 pub fn run(words: &[&str]) -> Result<String> {
     let output = output(words)?;
     if !output.status.success() {
@@ -14,7 +14,7 @@ pub fn run(words: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a program to its end, whatever that is.
+/// Runs a program and returns its output and exit code.
 pub fn output(words: &[&str]) -> Result<Output> {
     let (program, args) = words.split_first().context("no program to run")?;
     Command::new(program).args(args).output().with_context(|| format!("cannot run `{program}`"))

@@ -1,4 +1,4 @@
-//! A core that is kept busy.
+//! Keeps a core busy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,19 +6,19 @@ use std::thread::{self, JoinHandle};
 
 use crate::cores;
 
-/// Keeps a core busy for as long as it lives.
+/// Keeps a core busy until dropped.
 pub struct Spinner {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Spinner {
-    /// On this core.
+    /// Starts on this core.
     pub fn start(core: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let spin = move || {
-            // A core that is not there fails where the generator is pinned.
+            // A missing core is reported when the generator is pinned.
             let _ = cores::pin(Some(core));
             while !seen.load(Ordering::Relaxed) {
                 std::hint::spin_loop();

@@ -1,4 +1,4 @@
-//! A case as a table: one line for each target.
+//! A case as a table: one row per target.
 
 use crate::outcome::Sample;
 use crate::report::Table;
@@ -6,10 +6,10 @@ use crate::report::Table;
 use super::against::Earlier;
 use super::samples::{Samples, Spread};
 
-/// What is shown where there is nothing to show.
+/// Shown where there is no value.
 const NONE: &str = "–";
 
-/// One line for each target, with what an earlier comparison had if there is one.
+/// One row per target, with the values of an earlier comparison if there is one.
 pub fn table(samples: &Samples, earlier: Option<&Earlier>) -> Table {
     let references = samples.references();
     let mut head: Vec<String> = ["target", "IOPS", "min–max k", "MB/s"].map(str::to_owned).to_vec();
@@ -42,7 +42,7 @@ fn rate(samples: &Samples, at: usize) -> Vec<String> {
     ]
 }
 
-/// CPU seconds for a million requests are microseconds for each.
+/// CPU seconds per million requests are microseconds per request.
 fn cost(samples: &Samples, at: usize) -> Vec<String> {
     let whole = |x: f64| format!("{x:.0}");
     let percent = |x: f64| format!("{:.0} %", 100.0 * x);

@@ -1,4 +1,4 @@
-//! Why a comparison may not be what it seems.
+//! Warnings about a comparison.
 
 use crate::conditions::Cores;
 use crate::outcome::{Footprint, Sample};
@@ -6,27 +6,27 @@ use crate::outcome::{Footprint, Sample};
 use super::plan::Plan;
 use super::samples::{Samples, Spread};
 
-/// Below this share of idle time the generator is suspected to be the limit.
+/// If idle time is below this fraction, the generator may be the bottleneck.
 const IDLE_LOW: f64 = 0.03;
-/// Rounds that differ by more than this from the median are too different.
+/// Maximum deviation of rounds from the median.
 const SPREAD: f64 = 0.20;
-/// Above this load somebody else was working when a comparison began.
+/// If the load average is above this at the start, something else was running.
 const LOAD_HIGH: f64 = 0.5;
-/// A measurement below this length says little, in seconds.
+/// Minimum meaningful length of a measurement, in seconds.
 const SHORT_S: f64 = 1.0;
-/// More than this share of the cores' time given to others is too much.
+/// Maximum fraction of the cores' time stolen by a hypervisor.
 const STEAL: f64 = 0.02;
-/// A clock that differs by more than this was set, in microseconds.
+/// Maximum step of the wall clock, in microseconds; above it, the clock was set.
 const CLOCK_STEP_US: f64 = 1000.0;
-/// With fewer looks at a target than this, growth is no drift.
+/// Minimum number of footprints from which drift is inferred.
 const FOOTPRINTS: usize = 40;
-/// Growth of memory above this share, and above this much, is drift.
+/// Growth of memory above this fraction, and above this amount, is drift.
 const MEMORY_GROWS: f64 = 0.05;
 const MEMORY_GROWS_KIB: f64 = 4096.0;
-/// More descriptors than this at the end are drift.
+/// Growth of open descriptors above this is drift.
 const DESCRIPTORS_GROW: f64 = 4.0;
 
-/// What is suspect about a case.
+/// Warnings about a case.
 pub fn of_samples(samples: &Samples) -> Vec<String> {
     (0..samples.targets.len())
         .filter_map(|at| {
@@ -36,7 +36,7 @@ pub fn of_samples(samples: &Samples) -> Vec<String> {
         .collect()
 }
 
-/// What is suspect about the machine, when a comparison begins.
+/// Warnings about the machine at the start of a comparison.
 pub fn of_machine(plan: &Plan, cores: &Cores, load_average: f64) -> Vec<String> {
     let (target, generator) = (plan.target_core, plan.generator_core);
     let mut shared = vec![target, generator];
@@ -84,7 +84,7 @@ fn of_target(samples: &Samples, at: usize) -> Vec<String> {
     found
 }
 
-/// On the way, and at its ends.
+/// Problems on the network and at its ends.
 fn trouble(networks: &[&Sample]) -> Vec<String> {
     let sum = |of: fn(&Sample) -> u64| networks.iter().map(|sample| of(sample)).sum::<u64>();
     let (resent, dropped, failed) = (sum(Sample::resent), sum(Sample::dropped), sum(Sample::failed));
@@ -118,7 +118,7 @@ fn rounds(iops: Spread) -> Option<String> {
     wide.then(|| format!("rounds differ by more than ±{:.0} %", 100.0 * SPREAD))
 }
 
-/// While it was measured.
+/// Problems of the machine during the measurement.
 fn machine(samples: &[&Sample]) -> Vec<String> {
     let most = |of: fn(&Sample) -> f64| samples.iter().map(|sample| of(sample)).fold(0.0, f64::max);
     let steal = most(|sample| sample.machine.steal);
@@ -132,7 +132,8 @@ fn machine(samples: &[&Sample]) -> Vec<String> {
     all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
 }
 
-/// From the second quarter of the time, when all has been allocated, to the last.
+/// Compares the second quarter of the time, when everything has been allocated, with the
+/// last.
 fn drift(footprints: &[Footprint]) -> Option<String> {
     let quarter = footprints.len() / 4;
     if footprints.len() < FOOTPRINTS {

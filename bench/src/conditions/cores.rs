@@ -1,30 +1,30 @@
-//! Cores: which there are, and who else may use them.
+//! CPU cores: which exist, and who else may use them.
 
 use std::fs;
 use std::path::Path;
 
 use super::text;
 
-/// What the kernel tells of its cores.
+/// The kernel's information about cores.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cores {
-    /// That are online.
+    /// Cores that are online.
     pub online: Vec<usize>,
-    /// That the scheduler leaves alone.
+    /// Isolated from the scheduler.
     pub isolated: Vec<usize>,
-    /// Without a timer tick while one thread runs.
+    /// Without a timer tick while one thread runs (nohz_full).
     pub tickless: Vec<usize>,
-    /// How each one's frequency is governed; none where that is not for the
-    /// kernel to decide, as in most virtual machines.
+    /// The frequency governor of each; empty if the kernel does not control the
+    /// frequency, as in most virtual machines.
     pub governors: Vec<(usize, String)>,
     /// "on", "off", "notsupported", ...
     pub smt: String,
-    /// For each core those that share its execution units, itself among them.
+    /// For each core, the cores that share its execution units, including itself.
     siblings: Vec<(usize, Vec<usize>)>,
 }
 
 impl Cores {
-    /// Reads them.
+    /// Reads the information.
     pub fn read(root: &Path) -> Self {
         let cpu = |name: &str| text(root, &format!("sys/devices/system/cpu/{name}"));
         let list = |name: &str| cpu(name).map(|text| numbers(&text)).unwrap_or_default();
@@ -44,13 +44,13 @@ impl Cores {
         }
     }
 
-    /// Whether two cores are one, or two threads of one.
+    /// Whether two cores are the same, or two threads of one.
     pub fn are_siblings(&self, one: usize, other: usize) -> bool {
         let shared = |(_, with): &(usize, Vec<usize>)| with.contains(&one) && with.contains(&other);
         one == other || self.siblings.iter().any(shared)
     }
 
-    /// The governors, each once.
+    /// The governors, without duplicates.
     pub fn governor(&self) -> String {
         let mut names: Vec<&str> = self.governors.iter().map(|(_, name)| name.as_str()).collect();
         names.sort_unstable();
@@ -59,12 +59,12 @@ impl Cores {
     }
 }
 
-/// Numbers as the kernel lists them: "0-2,5".
+/// Parses a kernel list of numbers: "0-2,5".
 pub fn numbers(text: &str) -> Vec<usize> {
     text.trim().split(',').flat_map(range).collect()
 }
 
-/// As [`numbers`] reads them, without ranges.
+/// Formats numbers for [`numbers`], without ranges.
 pub fn shown(numbers: &[usize]) -> String {
     let words: Vec<String> = numbers.iter().map(usize::to_string).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(",") }
@@ -78,7 +78,7 @@ fn range(text: &str) -> std::ops::Range<usize> {
     }
 }
 
-/// Whether a hypervisor runs this kernel.
+/// Whether this is a virtual machine.
 pub fn is_virtual(root: &Path) -> bool {
     let text = fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
     let flags = text.lines().find(|line| line.starts_with("flags"));

@@ -8,7 +8,7 @@ use crate::outcome::Condition;
 use super::cores::{self, Cores};
 use super::{condition, text};
 
-/// What decides how fast it is.
+/// The conditions that affect its speed.
 pub fn read(root: &Path) -> Vec<Condition> {
     let cores = Cores::read(root);
     let or_unknown = |path: &str| text(root, path).unwrap_or_else(|| "unknown".to_owned());
@@ -40,8 +40,7 @@ fn cpu_model(root: &Path) -> String {
     line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, model)| model.trim()).to_owned()
 }
 
-/// What the kernel does against faults of this CPU, as far as it costs time:
-/// "Not affected" is left out.
+/// The active mitigations of CPU vulnerabilities; "Not affected" is left out.
 fn mitigations(root: &Path) -> String {
     let folder = root.join("sys/devices/system/cpu/vulnerabilities");
     let names = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -1,5 +1,5 @@
-//! The interface, as netlink and ethtool tell of it: /sys shows those of the
-//! network namespace that it was mounted in.
+//! The network interface, read with netlink and ethtool, because /sys shows the network
+//! namespace in which it was mounted.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::outcome::Condition;
 
 use super::condition;
 
-/// What decides how fast an interface is.
+/// The conditions that affect the speed of an interface.
 pub fn read(name: &str) -> Vec<Condition> {
     Facts::read(name).map(|facts| describe(&facts, &rings(name))).unwrap_or_default()
 }
@@ -39,14 +39,14 @@ fn told(offered: Option<bool>) -> &'static str {
     }
 }
 
-/// Sizes of the NIC's own rings, with the most that it offers.
+/// The sizes of the NIC's rings, with their maximums.
 fn rings(name: &str) -> String {
     let output = Command::new("ethtool").args(["-g", name]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     of_ethtool(&text).unwrap_or_else(|| "none, or not told".to_owned())
 }
 
-/// From `ethtool -g`: the maximums come first, then what is set.
+/// Parses `ethtool -g`: the maximums come first, then the current values.
 fn of_ethtool(text: &str) -> Option<String> {
     let sizes = |way: &str| {
         let lines = text.lines().filter_map(|line| line.split_once(':'));

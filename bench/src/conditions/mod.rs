@@ -1,7 +1,7 @@
-//! Under which conditions a result came about: what of the machine, its cores
-//! and its interface has a part in the figures.
+//! The conditions under which a result was measured: those of the machine, its cores and
+//! its interfaces.
 //!
-//! Everything is read below a root, so that tests can give a tree of their own.
+//! Everything is read below a root directory, so that tests can supply their own.
 
 mod cores;
 mod host;
@@ -15,21 +15,21 @@ use crate::outcome::Condition;
 pub use cores::Cores;
 pub use storage::{describe as of_storage, is_in_memory};
 
-/// Where the kernel tells of itself: /proc and /sys are below it.
+/// The directory that contains /proc and /sys.
 pub const ROOT: &str = "/";
 
-/// What this machine is.
+/// The conditions of this machine.
 pub fn of_host() -> Vec<Condition> {
     host::read(Path::new(ROOT))
 }
 
-/// What an interface of this network namespace is, with what is attached to it
-/// at the time of the call. Nothing if there is no such interface.
+/// The conditions of an interface in this network namespace, including the programs
+/// attached at the time of the call. Empty if there is no such interface.
 pub fn of_interface(name: &str) -> Vec<Condition> {
     interface::read(name)
 }
 
-/// What a generator knows: its machine, and the interfaces that it sends from.
+/// The conditions of a generator: its machine, and the interfaces that it sends from.
 pub fn of_load(interfaces: &[String]) -> Vec<Condition> {
     let mut all = of_host();
     all.extend(interfaces.iter().flat_map(|name| of_interface(name)));
@@ -46,7 +46,7 @@ pub fn load_average() -> f64 {
     host::load_average(Path::new(ROOT))
 }
 
-/// A small file without the blanks around it; nothing if it is not there.
+/// A small file, trimmed; `None` if it does not exist.
 fn text(root: &Path, path: &str) -> Option<String> {
     let text = std::fs::read_to_string(root.join(path)).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -64,7 +64,7 @@ pub mod fake {
     pub struct Tree(PathBuf);
 
     impl Tree {
-        /// With these files.
+        /// Creates these files.
         pub fn new(files: &[(&str, &str)]) -> Self {
             static COUNT: AtomicU32 = AtomicU32::new(0);
             let number = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -1,9 +1,9 @@
-//! What a file lies on: its file system, and the device below.
+//! The storage of a file: its file system, and the device below.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A mount, as /proc/self/mountinfo tells it.
+/// A mount, from /proc/self/mountinfo.
 #[derive(PartialEq, Eq, Debug)]
 struct Mount {
     point: PathBuf,
@@ -12,7 +12,7 @@ struct Mount {
     options: String,
 }
 
-/// One line about the storage of a directory.
+/// Describes the storage of a directory in one line.
 pub fn describe(directory: &Path) -> String {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let path = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
@@ -24,15 +24,15 @@ pub fn describe(directory: &Path) -> String {
     }
 }
 
-/// Whether what is stored in a directory takes memory.
+/// Whether files in a directory are stored in memory.
 pub fn is_in_memory(directory: &Path) -> bool {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let path = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     mount_of(&text, &path).is_some_and(|mount| mount.kind == "tmpfs" || mount.kind == "ramfs")
 }
 
-/// The mount that a path is on: of those above it the longest, and of equal
-/// ones the last, which hides the others.
+/// The mount of a path: the longest mount point above it, and of equal ones the last,
+/// which hides the others.
 fn mount_of(mountinfo: &str, path: &Path) -> Option<Mount> {
     let above = |mount: &Mount| path.starts_with(&mount.point);
     mountinfo.lines().filter_map(mount).filter(above).max_by_key(|mount| mount.point.components().count())
@@ -48,7 +48,7 @@ fn mount(line: &str) -> Option<Mount> {
     Some(Mount { point: point.replace("\\040", " ").into(), kind, source, options: options.to_owned() })
 }
 
-/// Name of a block device, and where its queue (or its disk's) is described.
+/// The name of a block device, and the sysfs folder of its queue or its disk's queue.
 fn queue_of(source: &str) -> Option<(String, PathBuf)> {
     let real = fs::canonicalize(source).ok()?;
     let name = real.file_name()?.to_string_lossy().into_owned();
@@ -59,7 +59,7 @@ fn queue_of(source: &str) -> Option<(String, PathBuf)> {
     Some((name, queue))
 }
 
-/// What decides how dear durability is.
+/// What affects the cost of durability.
 fn device(queue: &Path) -> String {
     let read = |name: &str| fs::read_to_string(queue.join(name)).unwrap_or_default().trim().to_owned();
     let scheduler = read("scheduler");

@@ -1,5 +1,5 @@
-//! A target with a store in memory that does one thing wrong now and then, to
-//! show that a check finds it.
+//! A target with an in-memory store that does one thing wrong now and then, to show that
+//! a check finds it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::port::{PacketPort, Port};
 use super::Echo;
 
 const SLEEP: Duration = Duration::from_millis(20);
-/// Requests to one block of so many are not served as they should be.
+/// Requests to one block in this many are served wrongly.
 const ONE_OF: u64 = 32;
 
 struct CorruptingEcho<'a> {
@@ -27,7 +27,7 @@ struct CorruptingEcho<'a> {
     reads: u64,
 }
 
-/// Answers until it is interrupted.
+/// Answers until interrupted.
 pub fn run(echo: &Echo, facts: &Facts, lie: Lie, stop: &AtomicBool) -> Result<()> {
     let mut port = PacketPort::open_to_all(facts)?;
     let lie = (lie != Lie::None).then_some(lie);
@@ -37,7 +37,7 @@ pub fn run(echo: &Echo, facts: &Facts, lie: Lie, stop: &AtomicBool) -> Result<()
         let mut replies = Vec::new();
         let n = port.receive(&mut |received| replies.extend(liar.answer(received.head())))?;
         for reply in replies {
-            // What does not fit is sent again.
+            // The initiator resends what does not fit.
             port.send(&reply, &[])?;
         }
         port.flush().context("cannot send")?;
@@ -96,7 +96,7 @@ impl CorruptingEcho<'_> {
         let chosen = (lba / count.max(1)).is_multiple_of(ONE_OF);
         let lost = match self.lie {
             Some(Lie::Lose) => chosen,
-            // Only the first write to it is kept.
+            // Keeps only the first write to it.
             Some(Lie::Stale) => chosen && self.sectors.contains_key(&lba),
             _ => false,
         };
@@ -109,7 +109,7 @@ impl CorruptingEcho<'_> {
     }
 }
 
-/// The first sector of a request, and how many.
+/// The first sector of a request, and the number of sectors.
 fn place(frame: &[u8]) -> Option<(u64, u64)> {
     let mut lba = [0; 8];
     lba.get_mut(..6)?.copy_from_slice(frame.get(28..34)?);

@@ -1,26 +1,26 @@
-//! Which thread loads which export.
+//! Assigns exports to threads.
 
 use anyhow::{Result, bail};
 
 use super::plan::Area;
 
-/// A stretch of an export that one thread loads.
+/// A part of an export that one thread loads.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Share {
-    /// The export, by its number.
+    /// The index of the export.
     pub export: usize,
-    /// The stretch.
+    /// Its sectors.
     pub area: Area,
     /// Requests in flight.
     pub window: u16,
-    /// Its part of the whole load, 0 to 1.
+    /// Its fraction of the whole load, 0 to 1.
     pub part: f64,
 }
 
-/// For each thread, the exports that it loads. Thread t uses the interface
-/// `t % interfaces`; `reached[export][interface]` says which work.
+/// For each thread, the exports that it loads. Thread t uses the interface `t %
+/// interfaces`; `reached[export][interface]` is whether the export answers there.
 ///
-/// No thread has an export twice, none has nothing to do, and no export is left
+/// No thread gets an export twice, every thread gets at least one, and no export is left
 /// out.
 pub fn assign(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Result<Vec<Vec<usize>>> {
     let mut hands = vec![Vec::new(); threads];
@@ -48,8 +48,8 @@ pub fn assign(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Resul
     Ok(hands)
 }
 
-/// Divides each export among the threads that have it: its sectors, its window
-/// and its part of the load.
+/// Divides each export among its threads: its sectors, its window and its fraction of the
+/// load.
 pub fn divide(hands: &[Vec<usize>], areas: &[Area], window: u16) -> Result<Vec<Vec<Share>>> {
     let users = |export: usize| hands.iter().flatten().filter(|&&other| other == export).count() as u64;
     let mut before = vec![0u64; areas.len()];
@@ -100,7 +100,7 @@ mod tests {
         ] {
             assert_eq!(assign(&everywhere(exports), 1, threads).unwrap(), expected);
         }
-        // Two interfaces, with one export behind each: threads 0 and 2 use the first.
+        // Two interfaces, with one export behind each; threads 0 and 2 use the first.
         let apart = [vec![false, true], vec![true, false]];
         assert_eq!(assign(&apart, 2, 3).unwrap(), [vec![1], vec![0], vec![1]]);
         assert!(assign(&apart, 2, 1).is_err(), "the first export is out of reach");

@@ -1,4 +1,4 @@
-//! A worker against the clock.
+//! Drives a worker by the clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,30 +13,31 @@ use super::schedule::NEVER;
 use super::tally::Tally;
 use super::worker::Worker;
 
-/// How often overdue requests are looked for.
+/// How often to check for overdue requests.
 const EXPIRE_EVERY_NS: u64 = 2_000_000;
-/// How long to look for replies before sleeping.
+/// How long to poll for replies before sleeping.
 const SPIN_NS: u64 = 100_000;
-/// How long to sleep at most: overdue requests wait.
+/// Maximum sleep, because overdue requests wait meanwhile.
 const SLEEP_NS: u64 = 2_000_000;
-/// Who sleeps is late by up to this.
+/// A sleep may end this much too late.
 const LATE_NS: u64 = 200_000;
-/// The times of a run, in nanoseconds since its start, and how it waits.
+/// The times of a run, in nanoseconds since its start, and how to wait.
 #[derive(Clone, Debug)]
 pub struct Times {
     /// The start: the same for all threads.
     pub start: Instant,
     /// When counting begins.
     pub from_ns: u64,
-    /// When nothing becomes due any more; [`NEVER`] for a number of requests.
+    /// When requests stop becoming due; [`NEVER`] if the run ends after a number of
+    /// requests.
     pub end_ns: u64,
     /// How often counts are handed over.
     pub interval_ns: u64,
-    /// How long after its end a request may still be sent.
+    /// How long after the end a request may still be sent.
     pub give_up_ns: u64,
-    /// Never sleeps.
+    /// Whether to spin instead of sleeping.
     pub spin: bool,
-    /// Reads everything back at the end.
+    /// Whether to read everything back at the end.
     pub sweep: bool,
 }
 
@@ -44,26 +45,27 @@ pub struct Times {
 pub struct Part {
     /// The thread.
     pub thread: usize,
-    /// The interval: 0 is before counting begins.
+    /// The number of the interval; 0 is before counting begins.
     pub number: u64,
     /// The counts.
     pub tally: Tally,
 }
 
-/// Where counts go, and where empty ones come from: nobody waits for the other.
+/// Channels for full and empty tallies, so that neither side waits for the other.
 pub struct Exchange {
-    /// To the one who adds them up.
+    /// To the thread that adds them up.
     pub parts: Sender<Part>,
-    /// Back from there.
+    /// Cleared tallies from it.
     pub spare: Receiver<Tally>,
 }
 
-/// What a thread tells at its end.
+/// The final report of a thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending {
-    /// When nothing was due any more; `None` for a number of requests.
+    /// When requests stopped becoming due; `None` if the run ended after a number of
+    /// requests.
     pub end_ns: Option<u64>,
-    /// Share of the time that it had nothing to do, 0 to 1.
+    /// Fraction of idle time, 0 to 1.
     pub idle: f64,
 }
 
@@ -71,23 +73,23 @@ pub struct Ending {
 pub struct Runner<'a> {
     /// Its number.
     pub thread: usize,
-    /// What it does,
+    /// Its ports and exports.
     pub worker: Worker,
-    /// when,
+    /// The times of the run.
     pub times: &'a Times,
-    /// and whom it tells.
+    /// The channels for its counts.
     pub exchange: Exchange,
     /// Becomes true when the user interrupts.
     pub stop: &'a AtomicBool,
-    /// Where to run.
+    /// The core to pin it to.
     pub core: Option<usize>,
 }
 
 impl Runner<'_> {
-    /// Runs until everything is answered or given up.
+    /// Runs until every request is answered or given up.
     pub fn run(mut self) -> Result<(Worker, Ending)> {
         cores::pin(self.core)?;
-        // Before that all times are zero, and what is sent and answered would take none.
+        // Before the start all times are zero, and a request would seem to take no time.
         std::thread::sleep(self.times.start.saturating_duration_since(Instant::now()));
         let mut pace = Pace::new(self.times, self.worker.port.dropped().context(COUNTERS)?);
         self.load(&mut pace)?;
@@ -123,7 +125,7 @@ impl Runner<'_> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// One turn of the loop; returns the time after it.
+    /// One pass of the loop; returns the time after it.
     fn step(&mut self, pace: &mut Pace<'_>, now_ns: u64) -> Result<u64> {
         let worker = &mut self.worker;
         let sent = worker.issue(now_ns).context("cannot send")?;
@@ -145,7 +147,7 @@ impl Runner<'_> {
         Ok(after_ns)
     }
 
-    /// Hands the counts over, if there is an empty tally to go on with.
+    /// Hands the counts over, if an empty tally is available to replace them.
     fn hand_over(&mut self, pace: &mut Pace<'_>, last: bool) -> Result<()> {
         let number = pace.next_interval();
         let empty = if last {
@@ -153,14 +155,15 @@ impl Runner<'_> {
         } else {
             match self.exchange.spare.try_recv() {
                 Ok(empty) => empty,
-                // They go with the next.
+                // They are handed over with the next interval.
                 Err(_) => return Ok(()),
             }
         };
         let mut tally = std::mem::replace(&mut self.worker.tally, empty);
         let dropped = self.worker.port.dropped().context(COUNTERS)?;
         tally.trouble.dropped = dropped - std::mem::replace(&mut pace.dropped, dropped);
-        // Who adds up lives as long as this thread, and has room for all spares.
+        // Cannot fail: the receiver outlives this thread, and the channel holds all
+        // tallies.
         let _ = self.exchange.parts.send(Part { thread: self.thread, number, tally });
         Ok(())
     }
@@ -168,12 +171,12 @@ impl Runner<'_> {
 
 const COUNTERS: &str = "cannot read the port's counters";
 
-/// The clock, and what it has told.
+/// The clock, and the times derived from it.
 struct Pace<'a> {
     times: &'a Times,
     course: Course,
     hand_over_ns: u64,
-    /// The interval that ends then.
+    /// The current interval.
     number: u64,
     expire_at_ns: u64,
     idle_ns: u64,
@@ -199,7 +202,7 @@ impl<'a> Pace<'a> {
         Instant::now().saturating_duration_since(self.times.start).as_nanos() as u64
     }
 
-    /// The interval that is over; goes on to the next.
+    /// Returns the interval that is over, and begins the next.
     fn next_interval(&mut self) -> u64 {
         let over = self.number;
         self.number += 1;
@@ -207,13 +210,13 @@ impl<'a> Pace<'a> {
         over
     }
 
-    /// How long to sleep, if there is nothing to do for a while.
+    /// How long to sleep; `None` if there is something to do soon.
     fn sleep(&self, worker: &Worker, now_ns: u64) -> Option<Duration> {
         if self.times.spin || now_ns.saturating_sub(self.course.answered_ns) < SPIN_NS {
             return None;
         }
         let wakes_ns = worker.wakes_ns(now_ns).map_or(SLEEP_NS, |at| at.saturating_sub(now_ns + LATE_NS));
-        // Ports sleep for whole milliseconds.
+        // Ports sleep in whole milliseconds.
         let ms = wakes_ns.min(SLEEP_NS) / 1_000_000;
         (ms > 0).then(|| Duration::from_millis(ms))
     }

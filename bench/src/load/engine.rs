@@ -1,5 +1,5 @@
-//! The load on one export, one step at a time: send what is due, take replies
-//! in, send again what is overdue. Time comes in as an argument.
+//! The load on one export, one step at a time: sends due requests, processes replies,
+//! resends overdue requests. The time is an argument.
 
 use std::io;
 
@@ -14,15 +14,15 @@ use super::schedule::Schedule;
 use super::tally::{Tally, Took};
 use super::verify::Verifier;
 
-/// One export under load, or a stretch of it.
+/// An export under load, or a part of it.
 pub struct Engine {
-    /// What is still to be asked,
+    /// The requests to send.
     pub plan: Plan,
-    /// and when.
+    /// When they are due.
     pub schedule: Schedule,
-    /// How many requests to send from when they count, if not without an end.
+    /// The number of counted requests to send, if it is limited.
     pub count: Option<u64>,
-    /// What sectors must hold, where that is checked.
+    /// The expected contents of sectors, if they are checked.
     pub verifier: Option<Verifier>,
     route: Route,
     heads: Heads,
@@ -35,7 +35,7 @@ pub struct Engine {
     overdue: Vec<Overdue>,
 }
 
-/// A step that was due at a time.
+/// A request with its due time.
 #[derive(Clone, Copy)]
 struct Asked {
     step: Step,
@@ -43,7 +43,7 @@ struct Asked {
 }
 
 impl Engine {
-    /// A load along this route.
+    /// A load on this route.
     pub fn new(route: Route, plan: Plan, schedule: Schedule, flight: Flight) -> Self {
         let sectors = plan.area().sectors;
         Self {
@@ -55,7 +55,7 @@ impl Engine {
             heads: Heads::new(&route, sectors),
             flight,
             held: None,
-            // Anything but zeros, which a store might treat as a hole.
+            // Not zeros, which a store might treat as a hole.
             data: vec![0xA5; usize::from(sectors) * SECTOR],
             scratch: Vec::new(),
             overdue: Vec::new(),
@@ -67,7 +67,7 @@ impl Engine {
         self.route.address
     }
 
-    /// Whether everything has been asked and answered.
+    /// Whether every request has been sent and answered.
     pub fn finished(&self, now_ns: u64) -> bool {
         self.held.is_none() && self.flight.is_empty() && self.next_due_ns(now_ns).is_none()
     }
@@ -77,14 +77,13 @@ impl Engine {
         if self.plan.ended() { None } else { self.schedule.next_ns(now_ns) }
     }
 
-    /// When to wake up to send, if not for a reply.
+    /// When to wake up to send, apart from replies.
     pub fn wakes_ns(&self, now_ns: u64) -> Option<u64> {
         let waits = self.held.is_some() || !self.flight.has_room();
         if waits { None } else { self.next_due_ns(now_ns) }
     }
 
-    /// Nothing becomes due any more, and if nothing is due at a time of its own,
-    /// nothing is asked any more.
+    /// Stops further requests from becoming due. In a closed loop, stops sending.
     pub fn end(&mut self, now_ns: u64) {
         self.schedule.end_ns = self.schedule.end_ns.min(now_ns);
         if !self.schedule.is_open() {
@@ -92,7 +91,7 @@ impl Engine {
         }
     }
 
-    /// Counts what is due, and has not been sent, as never answered.
+    /// Counts requests that are due but not sent as unanswered.
     pub fn abandon(&mut self, tally: &mut Tally, now_ns: u64) {
         self.end(now_ns);
         while let Some(asked) = self.held.take().or_else(|| self.ask(now_ns)) {
@@ -104,7 +103,7 @@ impl Engine {
         }
     }
 
-    /// Queues what is due until the window or the port says no; returns how many.
+    /// Sends due requests until the window or the port is full; returns their number.
     pub fn issue(&mut self, port: &mut dyn Port, now_ns: u64) -> io::Result<usize> {
         let mut sent = 0;
         while self.flight.has_room() {
@@ -120,7 +119,7 @@ impl Engine {
         Ok(sent)
     }
 
-    /// Sends again what is overdue, and gives up what has been for too long.
+    /// Resends overdue requests, and gives up those that are too old.
     pub fn expire(&mut self, port: &mut dyn Port, tally: &mut Tally, now_ns: u64) -> io::Result<()> {
         let mut list = std::mem::take(&mut self.overdue);
         self.flight.expire(now_ns, |overdue| list.push(overdue));
@@ -128,7 +127,7 @@ impl Engine {
             match overdue {
                 Overdue::Again(request, tag) => {
                     tally.trouble.retransmits += 1;
-                    // If the port is full, this copy counts as lost on the way.
+                    // If the port is full, this copy counts as lost on the network.
                     self.send(request, tag, port)?;
                 }
                 Overdue::Lost(flying) => self.lose(&flying, tally, now_ns),
@@ -138,7 +137,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes in what this export has sent.
+    /// Processes a response from this export.
     pub fn answer(
         &mut self,
         response: &Response<'_>,
@@ -232,8 +231,8 @@ impl Engine {
         }
     }
 
-    /// A request is given up. In a closed loop it counts even after the end: a
-    /// target that stopped answering is not to look good.
+    /// Gives up a request. In a closed loop it counts even after the end, so that a
+    /// target that stopped answering does not look good.
     fn lose(&mut self, flying: &Flying, tally: &mut Tally, now_ns: u64) {
         tally.trouble.lost += 1;
         let time_ns = if self.schedule.is_open() { flying.due_ns } else { now_ns };
@@ -243,7 +242,7 @@ impl Engine {
         self.forget(flying.request);
     }
 
-    /// Nobody knows whether a write that failed has happened.
+    /// A write that failed may or may not have happened.
     fn forget(&mut self, request: Request) {
         if let (Some(verifier), Direction::Write) = (&mut self.verifier, request.direction) {
             verifier.unknown(request.lba, request.sectors);
@@ -258,7 +257,7 @@ impl Flying {
     }
 }
 
-/// Counts and describes what is wrong with a response.
+/// Counts and describes an error in a response.
 fn failure(request: Request, response: &Response<'_>, len: usize, tally: &mut Tally) -> Option<String> {
     if let Some(error) = response.refusal() {
         tally.trouble.refused += 1;
@@ -280,7 +279,7 @@ fn failure(request: Request, response: &Response<'_>, len: usize, tally: &mut Ta
     Some(format!("{what}: {request:?}"))
 }
 
-/// Requests but for what differs from one to the next.
+/// Request headers, complete except for the fields that differ between requests.
 struct Heads {
     sectors: u8,
     read: [u8; FRAME_LEN_MIN],

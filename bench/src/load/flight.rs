@@ -1,42 +1,41 @@
-//! Requests in flight: tags, deadlines, and whose reply is whose.
+//! Requests in flight: tags, deadlines, and matching of replies.
 //!
 //! ```text
 //! tag: 1 │ thread │ turn │ place
 //! ```
 //!
-//! As in the Linux initiator, a request that is sent again gets a new tag, and
-//! only the reply to the newest copy completes it. Place and thread take as many
-//! bits as they need; the turn has the rest, so that a late reply meets no tag
-//! that is in use again.
+//! As in the Linux initiator, a resent request gets a new tag, and only the reply to the
+//! newest copy completes it. Place and thread take as many bits as they need. The turn
+//! has the rest, so that a late reply does not match a tag in use.
 
 use crate::port::Tags;
 
 use super::plan::Direction;
 use super::resend::Resend;
 
-/// Most requests in flight.
+/// Maximum number of requests in flight.
 pub const WINDOW_MAX: u16 = 1 << 12;
 
-/// Tags of which a place remembers that they were used.
+/// The number of past tags that a place remembers.
 const REMEMBERED: usize = 4;
 
-/// A request, as it was asked.
+/// A request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request {
     /// Read or write.
     pub direction: Direction,
     /// The first sector.
     pub lba: u64,
-    /// How many sectors.
+    /// The number of sectors.
     pub sectors: u8,
-    /// The write that it is, where writes are checked.
+    /// The generation of a write, where writes are checked.
     pub generation: u32,
 }
 
 /// A request that waits for its reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flying {
-    /// What was asked.
+    /// The request.
     pub request: Request,
     /// When it was due, in nanoseconds.
     pub due_ns: u64,
@@ -46,26 +45,26 @@ pub struct Flying {
     tries: u32,
 }
 
-/// What a reply's tag says.
+/// What the tag of a reply matches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Match {
-    /// It answers this request, which is no longer in flight.
+    /// This request, which is no longer in flight.
     Answers(Flying),
-    /// It answers an earlier copy of a request that was sent again, or a request
-    /// of so long ago that nobody knows whether it was answered.
+    /// An earlier copy of a resent request, or a request so old that it is not known
+    /// whether it was answered.
     Late,
-    /// Its request has been answered.
+    /// A request that has been answered.
     Duplicate,
-    /// No request has, or lately had, this tag.
+    /// No recent request.
     Unexpected,
 }
 
-/// What to do about a request that waited too long.
+/// What to do about an overdue request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Overdue {
-    /// Send it again, with this tag.
+    /// Resend it with this tag.
     Again(Request, u32),
-    /// It is given up.
+    /// Give it up.
     Lost(Flying),
 }
 
@@ -80,7 +79,7 @@ pub struct Flight {
     give_up_ns: u64,
 }
 
-/// Where the parts of a tag are.
+/// The bit fields of a tag.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     tags: Tags,
@@ -93,7 +92,7 @@ impl Layout {
         self.tags.value | own & !self.tags.mask
     }
 
-    /// Whether a tag is one of the last `used` at its place, up to this turn.
+    /// Whether a tag is one of the last `used` tags of its place, up to this turn.
     fn was_used(self, tag: u32, turn: u32, used: u32) -> bool {
         let turns = !self.tags.mask >> self.place_bits;
         let ago = turn.wrapping_sub((tag & !self.tags.mask) >> self.place_bits) & turns;
@@ -110,11 +109,11 @@ struct Place {
     tag: u32,
     turn: u32,
     flying: Option<Flying>,
-    /// Tags used before.
+    /// Tags used earlier.
     past: [Past; REMEMBERED],
 }
 
-/// A tag that was used before.
+/// A tag used earlier.
 #[derive(Clone, Copy, Debug, Default)]
 struct Past {
     tag: u32,
@@ -138,9 +137,8 @@ impl Place {
 }
 
 impl Flight {
-    /// Room for `window` requests, at most [`WINDOW_MAX`]. Runs that follow each
-    /// other begin at different turns: replies to one are not taken for replies
-    /// to the next.
+    /// Room for `window` requests, at most [`WINDOW_MAX`]. Consecutive runs should begin
+    /// at different turns, so that replies to one are not taken for replies to the next.
     pub fn new(window: u16, tags: Tags, first_turn: u32, resend: Resend, give_up_ns: u64) -> Self {
         let window = window.clamp(1, WINDOW_MAX);
         let place = Place { turn: first_turn, ..Place::default() };
@@ -154,7 +152,7 @@ impl Flight {
         }
     }
 
-    /// Whether one more may be sent.
+    /// Whether another request may be sent.
     pub fn has_room(&self) -> bool {
         !self.free.is_empty() && self.places.len() - self.free.len() < self.resend.allowed()
     }
@@ -164,7 +162,7 @@ impl Flight {
         self.free.len() == self.places.len()
     }
 
-    /// Takes a request in that was due then; returns its tag.
+    /// Adds a request that was due at `due_ns`; returns its tag.
     pub fn launch(&mut self, request: Request, due_ns: u64, now_ns: u64) -> Option<u32> {
         let at = self.free.pop()?;
         let place = self.places.get_mut(usize::from(at))?;
@@ -172,7 +170,7 @@ impl Flight {
         Some(place.next_tag(self.layout, at))
     }
 
-    /// Takes a request back that could not be sent.
+    /// Removes a request that could not be sent.
     pub fn recall(&mut self, tag: u32) {
         let at = self.layout.place(tag);
         if let Some(place) = self.places.get_mut(at) {
@@ -181,7 +179,7 @@ impl Flight {
         }
     }
 
-    /// Finds the request that a reply answers.
+    /// Matches a reply with its request.
     pub fn land(&mut self, tag: u32, now_ns: u64) -> Match {
         let at = self.layout.place(tag);
         let Some(place) = self.places.get_mut(at) else {
@@ -210,8 +208,7 @@ impl Flight {
         }
     }
 
-    /// Whether a request touches sectors on which another is in flight, and one
-    /// of the two is a write.
+    /// Whether a request overlaps one in flight, and one of the two is a write.
     pub fn conflicts(&self, direction: Direction, lba: u64, sectors: u8) -> bool {
         let end = lba + u64::from(sectors);
         self.places.iter().filter_map(|place| place.flying).any(|Flying { request: r, .. }| {

@@ -1,6 +1,6 @@
-//! Looks for somebody's data before it is overwritten.
+//! Detects existing data before it is overwritten.
 
-/// Where a signature is, and what it says.
+/// The location and meaning of a signature.
 struct Signature {
     name: &'static str,
     at: usize,
@@ -31,10 +31,10 @@ const SIGNATURES: [Signature; 17] = [
     signature("a member of an MD array", 0, b"\xFC\x4E\x2B\xA9"),
 ];
 
-/// Bytes from the start of an export that [`find_data`] wants to see.
+/// The number of bytes at the start of an export that [`find_data`] needs.
 pub const LOOKED_AT: usize = 132 * 512;
 
-/// What the first bytes of an export look like, if they look like data.
+/// The kind of data in the first bytes of an export, if any is recognized.
 pub fn find_data(start: &[u8]) -> Option<&'static str> {
     let known = SIGNATURES.iter().find(|s| start.get(s.at..).is_some_and(|rest| rest.starts_with(s.bytes)));
     known.map(|s| s.name).or_else(|| has_partitions(start).then_some("an MBR partition table"))

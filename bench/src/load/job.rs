@@ -1,4 +1,4 @@
-//! The arguments, after the exports and the interfaces had their say.
+//! The job: the arguments, fitted to the exports and interfaces.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,24 +16,24 @@ use super::flight::WINDOW_MAX;
 use super::guard;
 use super::plan::Area;
 
-/// Most sectors in a request, unless told otherwise: 8 KiB.
+/// Default maximum number of sectors in a request: 8 KiB.
 const SECTORS_USUAL: u8 = 16;
-/// Most requests in flight on an export, unless told otherwise.
+/// Default maximum number of requests in flight on an export.
 const WINDOW_USUAL: u16 = 256;
-/// Sectors that a checked run uses, unless told otherwise.
+/// Default number of sectors of a checked run.
 const VERIFY_SPAN: u64 = 1 << 18;
-/// How long, unless told otherwise.
+/// Default duration.
 const SECONDS_USUAL: f64 = 5.0;
-/// Longest time that can be asked for: a year, in seconds.
+/// Maximum duration: a year, in seconds.
 const SECONDS_MAX: f64 = 365.0 * 86400.0;
 
 /// What all runs have in common.
 pub struct Job {
-    /// Interfaces; thread t uses the one at `t % len`.
+    /// The interfaces; thread t uses the one at `t % len`.
     pub interfaces: Vec<Facts>,
     /// The exports.
     pub exports: Vec<Found>,
-    /// For each thread, what it loads.
+    /// What each thread loads.
     pub shares: Vec<Vec<Share>>,
     /// Sectors in a request.
     pub sectors: u8,
@@ -41,26 +41,26 @@ pub struct Job {
     pub window: u16,
     /// Seed of the first run.
     pub seed: u32,
-    /// How long to send, if not a number of requests.
+    /// How long to send, unless a number of requests is given.
     pub duration: Option<Duration>,
-    /// How long before that.
+    /// How long to send before that without counting.
     pub warm_up: Duration,
     /// Length of an interval.
     pub interval: Duration,
 }
 
-/// An export, and who has found it.
+/// An export, and where it was found.
 pub struct Found {
-    /// The export, as it answered on each interface.
+    /// The export as it answered on each interface.
     pub on: Vec<Option<Export>>,
     /// Its address.
     pub address: Address,
-    /// Its sectors.
+    /// Its size in sectors.
     pub size: u64,
 }
 
 impl Job {
-    /// Finds the exports, and fits the load to them. Nothing is written.
+    /// Finds the exports, and fits the load to them. Writes nothing.
     pub fn new(args: &LoadArgs) -> Result<Self> {
         let interfaces =
             args.interface.iter().map(|name| Facts::read(name)).collect::<Result<Vec<_>, _>>()?;
@@ -115,7 +115,7 @@ impl Job {
         port::open_all(&on, &windows, kind, &probe)
     }
 
-    /// The way from a thread to an export.
+    /// The route from a thread to an export.
     pub fn route(&self, thread: usize, export: usize) -> Option<Route> {
         let at = thread % self.interfaces.len();
         let (interface, found) = (self.interfaces.get(at)?, self.exports.get(export)?);
@@ -126,7 +126,7 @@ impl Job {
         self.interfaces.get(thread % self.interfaces.len())
     }
 
-    /// What is told about it.
+    /// The description of the load in results.
     pub fn setup(&self, args: &LoadArgs, rate: Option<f64>, port: &str, seed: u32) -> Setup {
         let arrivals = match args.arrivals {
             ArrivalKind::Constant => "constant",
@@ -183,18 +183,18 @@ impl Found {
         self.on.iter().flatten()
     }
 
-    /// Requests that it takes at once.
+    /// The buffer count that it advertises.
     fn buffer_count(&self) -> u16 {
         self.any().map(|export| export.advert.buffer_count).min().unwrap_or(0)
     }
 
-    /// Sectors that it takes in a frame.
+    /// The sectors that it accepts in a frame.
     fn frame(&self) -> u8 {
         let told = self.any().map(|export| export.advert.sectors_per_frame).min().unwrap_or(0);
         if told == 0 { 2 } else { told }
     }
 
-    /// Refuses an export that seems to hold somebody's data.
+    /// Refuses an export that seems to hold data.
     fn refuse_data(&self, interfaces: &[Facts], ports: &mut [Box<dyn Port>]) -> Result<()> {
         let mut all = self.on.iter().zip(interfaces).zip(ports);
         let Some((route, port)) = all.find_map(|((export, interface), port)| {
@@ -228,13 +228,13 @@ fn threads(args: &LoadArgs) -> Result<usize> {
     Ok(given)
 }
 
-/// Sectors in a request: what was asked for, if frames of it fit everywhere.
+/// Sectors in a request: the requested number, if its frames fit everywhere.
 fn sectors(args: &LoadArgs, interfaces: &[Facts], exports: &[Found]) -> Result<u8> {
     let Some(interface) = interfaces.iter().min_by_key(|interface| interface.mtu) else {
         bail!("no interface");
     };
     let Some(export) = exports.iter().min_by_key(|found| found.frame()) else { bail!("no export") };
-    // Here the Ethernet header does not count.
+    // The MTU does not include the Ethernet header.
     let fit = (interface.mtu as usize + 14).saturating_sub(aoe::DATA_AT) / aoe::SECTOR;
     let most = export.frame().min(u8::try_from(fit).unwrap_or(u8::MAX));
     match args.sectors {
@@ -285,7 +285,7 @@ fn seconds(name: &str, value: f64, least: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(value).with_context(|| name.to_owned())
 }
 
-/// Different in each run, so that stamps of an earlier one are told apart.
+/// Differs in each run, so that stamps of earlier runs are recognized.
 fn seed_from_clock() -> u32 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now.as_millis() as u32 | 1

@@ -1,11 +1,11 @@
-//! `xblade-bench load` and `ramp`: requests to exports, on a schedule or as
-//! fast as they are answered.
+//! `xblade-bench load` and `ramp`: sends requests to exports, on a schedule or as fast as
+//! they are answered.
 //!
 //! ```text
 //! args ─► job ─► run ─┬─ thread: clock ─► worker ─► engine ─► port
-//!  deal: who loads    │                            schedule, plan, flight,
-//!        what         │                            verifier
-//!                     └─ sum of what the threads hand over ─► outcome
+//!  assign: who loads  │                            schedule, plan, flight,
+//!    what             │                            verifier
+//!                     └─ sum of the counts of all threads ─► outcome
 //! ```
 
 mod clock;
@@ -48,8 +48,8 @@ use run::{Bench, Variant};
 
 pub use pattern::Pattern;
 
-/// Runs the load, and prints what came of it. `false` if some request was not
-/// served as it should be.
+/// Runs the load, and prints the outcome. Returns `false` if some request was not served
+/// correctly.
 pub fn run(args: &LoadArgs) -> Result<bool> {
     check_rate("--rate", args.rate)?;
     if args.runs == 0 {
@@ -79,7 +79,7 @@ pub fn run(args: &LoadArgs) -> Result<bool> {
     Ok(good)
 }
 
-/// Looks for the highest rate that is served fast enough, and prints each step.
+/// Finds the highest rate that is served fast enough, and prints each step.
 pub fn ramp(args: &RampArgs) -> Result<bool> {
     let load = &args.load;
     ramp::check(args)?;

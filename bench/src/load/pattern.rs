@@ -1,4 +1,4 @@
-//! Which block comes next.
+//! Address patterns.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,27 +7,27 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 
-/// How addresses follow each other.
+/// An address pattern.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Pattern {
-    /// Each block as likely as any other.
+    /// Uniformly random blocks.
     #[default]
     Random,
-    /// One after the other, and again from the start.
+    /// Consecutive blocks, starting over at the end.
     Sequential,
-    /// The nth most popular block is asked for in proportion to n to the power
-    /// of minus this. Popular blocks lie scattered.
+    /// The nth most popular block is requested with a frequency proportional to n to the
+    /// power of minus this exponent. Popular blocks are scattered.
     Zipf(f64),
     /// The first blocks get most of the load.
     Hotspot {
-        /// So many percent of the blocks
+        /// This percentage of the blocks
         space: u8,
-        /// get so many percent of the requests.
+        /// gets this percentage of the requests.
         load: u8,
     },
 }
 
-/// The exponent that YCSB uses, more or less.
+/// About the exponent that YCSB uses.
 const THETA_USUAL: f64 = 0.99;
 const HOTSPOT_USUAL: Pattern = Pattern::Hotspot { space: 20, load: 80 };
 
@@ -69,7 +69,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Blocks, one after the other, without an end.
+/// An endless sequence of blocks.
 #[derive(Debug)]
 pub struct Blocks {
     order: Order,
@@ -86,7 +86,7 @@ enum Order {
 }
 
 impl Blocks {
-    /// Of numbers below `blocks`.
+    /// A sequence of numbers below `blocks`.
     pub fn new(pattern: Pattern, blocks: u64, seed: u64) -> Self {
         let blocks = blocks.max(1);
         let order = match pattern {
@@ -94,7 +94,7 @@ impl Blocks {
             Pattern::Sequential => Order::Sequential { next: 0 },
             Pattern::Zipf(theta) => match Zipf::new(blocks as f64, theta) {
                 Ok(ranks) => Order::Zipf { ranks, places: Scatter::new(blocks) },
-                // Not for a pattern that was parsed.
+                // Cannot happen for a parsed pattern.
                 Err(_) => Order::Random,
             },
             Pattern::Hotspot { space, load } => {
@@ -105,7 +105,7 @@ impl Blocks {
         Self { order, blocks, random: SmallRng::seed_from_u64(seed) }
     }
 
-    /// The next one.
+    /// The next block.
     pub fn next(&mut self) -> u64 {
         match &mut self.order {
             Order::Random => self.random.random_range(0..self.blocks),
@@ -126,16 +126,16 @@ impl Blocks {
         }
     }
 
-    /// True so many times in a hundred.
+    /// True with this probability.
     pub fn chance(&mut self, percent: u8) -> bool {
         self.random.random_range(0..100) < percent
     }
 }
 
-/// A fixed permutation of the numbers below a limit, without a trace of order.
+/// A fixed pseudorandom permutation of the numbers below a limit.
 ///
-/// Each step can be undone in the smallest power of two that holds the limit;
-/// whoever lands beyond the limit walks on until it is below.
+/// Each step is a permutation of the smallest power of two that holds the limit. A result
+/// beyond the limit is permuted again until it is below.
 #[derive(Debug)]
 struct Scatter {
     limit: u64,
@@ -167,7 +167,7 @@ impl Scatter {
 mod tests {
     use super::*;
 
-    /// How often each block comes, in so many draws.
+    /// How often each block occurs among `draws`.
     fn counts(pattern: &str, blocks: u64, draws: usize) -> Vec<u64> {
         let mut order = Blocks::new(pattern.parse().unwrap(), blocks, 5);
         let mut counts = vec![0; blocks as usize];

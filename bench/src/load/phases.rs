@@ -1,21 +1,20 @@
-//! How a run comes to its end: when nothing becomes due any more, how long what
-//! was due may still be sent, and when that is given up.
+//! The end of a run: when requests stop becoming due, how long due requests may still be
+//! sent, and when the rest is given up.
 
 use super::schedule::NEVER;
 use super::worker::Worker;
 
-/// How long replies are awaited after an interrupt.
+/// How long to wait for replies after an interrupt.
 const HASTE_NS: u64 = 1_000_000_000;
-/// A run of a number of requests ends after so many times without an answer
-/// that a single request is given up.
+/// A run of a number of requests ends after this many give-up times without an answer.
 const PATIENCE: u64 = 3;
 
-/// The course of a run.
+/// The phases of a run.
 #[derive(Clone, Debug)]
 pub struct Course {
-    /// When it ends; [`NEVER`] if that is not known yet.
+    /// When it ends; [`NEVER`] if not known yet.
     pub end_ns: u64,
-    /// When something was answered last, or it began.
+    /// The time of the last answer, or of the start.
     pub answered_ns: u64,
     give_up_ns: u64,
     abandon_ns: u64,
@@ -23,13 +22,13 @@ pub struct Course {
 }
 
 impl Course {
-    /// One that begins now.
+    /// A run that begins now.
     pub fn new(now_ns: u64, end_ns: u64, give_up_ns: u64) -> Self {
         Self { end_ns, answered_ns: now_ns, give_up_ns, abandon_ns: NEVER, stopped: false }
     }
 
-    /// Ends what is to be ended, and abandons what is to be abandoned. `true` if
-    /// nobody is to wait even for what is in flight.
+    /// Ends and abandons the load when it is time. Returns `true` if not even requests in
+    /// flight should be waited for.
     pub fn check(&mut self, worker: &mut Worker, now_ns: u64, stopped: bool) -> bool {
         let silence_ns = now_ns.saturating_sub(self.answered_ns);
         let silent = self.end_ns == NEVER && silence_ns > PATIENCE.saturating_mul(self.give_up_ns);

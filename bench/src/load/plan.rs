@@ -1,8 +1,8 @@
-//! What to ask next.
+//! The sequence of requests.
 
 use super::pattern::{Blocks, Pattern};
 
-/// Which way the data goes.
+/// The direction of the data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// From the export.
@@ -11,7 +11,7 @@ pub enum Direction {
     Write,
 }
 
-/// A stretch of sectors and what to do with it.
+/// A request of the plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
     /// Read or write.
@@ -20,14 +20,14 @@ pub struct Step {
     pub lba: u64,
 }
 
-/// Sectors that are used, in requests of one size.
+/// An area of sectors, divided into blocks of the size of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Area {
     /// Sectors in a request.
     pub sectors: u8,
-    /// The first request's worth,
+    /// The first block.
     pub first: u64,
-    /// and how many.
+    /// The number of blocks.
     pub blocks: u64,
 }
 
@@ -37,25 +37,24 @@ impl Area {
         self.first * u64::from(self.sectors)
     }
 
-    /// How many sectors.
+    /// The number of sectors.
     pub fn len(&self) -> u64 {
         self.blocks * u64::from(self.sectors)
     }
 }
 
-/// The requests of a run, one after the other. Every one starts at a multiple
-/// of its length.
+/// The requests of a run, in order. Each starts at a multiple of its length.
 #[derive(Debug)]
 pub struct Plan {
     area: Area,
-    /// So many requests in a hundred are reads.
+    /// The percentage of reads.
     read_percent: u8,
     order: Blocks,
     left: u64,
 }
 
 impl Plan {
-    /// A plan without an end.
+    /// An endless plan.
     pub fn new(area: Area, read_percent: u8, pattern: Pattern, seed: u64) -> Self {
         Self { area, read_percent, order: Blocks::new(pattern, area.blocks, seed), left: u64::MAX }
     }
@@ -65,7 +64,7 @@ impl Plan {
         Self::new(area, 100, Pattern::Sequential, 0).ending_after(area.blocks)
     }
 
-    /// The same plan, ending after `count` requests.
+    /// Limits the plan to `count` requests.
     pub fn ending_after(mut self, count: u64) -> Self {
         self.left = count;
         self
@@ -76,12 +75,12 @@ impl Plan {
         self.area
     }
 
-    /// Asks for `count` more.
+    /// Ends after `count` more requests.
     pub fn end_after(&mut self, count: u64) {
         self.left = count;
     }
 
-    /// Whether nothing more is to be asked.
+    /// Whether the plan has ended.
     pub fn ended(&self) -> bool {
         self.left == 0
     }

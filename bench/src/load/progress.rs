@@ -1,4 +1,4 @@
-//! How a run is coming along, on a terminal.
+//! A progress bar on a terminal.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::tally::Tally;
 
-/// A bar on standard error; nothing where that is no terminal.
+/// A bar on standard error; does nothing if that is not a terminal.
 pub struct Progress {
     bar: ProgressBar,
     interval: Duration,
-    /// It counts requests, not time.
+    /// Whether it counts requests instead of time.
     by_count: bool,
 }
 
 impl Progress {
-    /// Begins with an empty bar, for a time or a number of requests.
+    /// Shows an empty bar for a duration or a number of requests.
     pub fn start(name: &str, length: Option<Duration>, count: Option<u64>, interval: Duration) -> Self {
         let whole = length.map_or(count.unwrap_or(0), |length| length.as_millis() as u64);
-        // Draws nothing where standard error is no terminal.
+        // Draws nothing if standard error is not a terminal.
         let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr_with_hz(4));
         let shape = "{prefix} {bar:24} {eta:>4} left  {msg}";
         if let Ok(style) = ProgressStyle::with_template(shape) {
@@ -28,7 +28,7 @@ impl Progress {
         Self { bar, interval, by_count: length.is_none() }
     }
 
-    /// One more interval is over.
+    /// Updates it after an interval.
     pub fn show(&self, tally: &Tally) {
         let done = tally.completions();
         self.bar.inc(if self.by_count { done } else { self.interval.as_millis() as u64 });
@@ -44,7 +44,7 @@ impl Progress {
         ));
     }
 
-    /// Takes it off the terminal.
+    /// Removes it from the terminal.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! Looks for the knee: the highest rate at which responses are fast enough.
+//! Finds the knee: the highest rate at which responses are fast enough.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use crate::outcome::Outcome;
 
 use super::run::Variant;
 
-/// Steps at most: a rate that is not known by then is not to be known.
+/// Maximum number of steps; a rate not found by then will not be found.
 const STEPS_MAX: u32 = 60;
-/// A step has to serve this share of what was due, in the time that was given.
+/// A good step serves this fraction of the due requests in the given time.
 const REACHED: f64 = 0.98;
-/// No rate is lower, in requests a second.
+/// Minimum rate, in requests per second.
 const RATE_MIN: f64 = 1.0;
-/// No rate is higher.
+/// Maximum rate.
 const RATE_MAX: f64 = 1e9;
-/// How long a request is sent again: a step that is too much should not take
-/// longer than that to end.
+/// How long a request is resent. A step with too high a rate should not take longer than
+/// that to end.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
-/// What is looked for.
+/// The parameters of the search.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
     /// The first rate to try.
     pub from: f64,
-    /// Ends when the highest good rate and the lowest bad one differ by less
-    /// than this share.
+    /// Stops when the highest good rate and the lowest bad one differ by less than this
+    /// fraction.
     pub precision: f64,
 }
 
@@ -39,7 +39,7 @@ impl Goal {
     }
 }
 
-/// Refuses arguments that make no sense here.
+/// Refuses arguments that do not apply here.
 pub fn check(args: &RampArgs) -> Result<()> {
     let load = &args.load;
     for (given, name) in
@@ -62,8 +62,8 @@ pub fn check(args: &RampArgs) -> Result<()> {
     Ok(())
 }
 
-/// The highest rate that `attempt` finds good: doubles until one is not, then
-/// halves the distance. `None` if none is.
+/// The highest rate that `attempt` accepts: doubles until a rate fails, then halves the
+/// distance. `None` if no rate is good.
 pub fn search(goal: &Goal, mut attempt: impl FnMut(f64) -> Result<bool>) -> Result<Option<f64>> {
     let (mut good, mut bad) = (None, None);
     let mut rate = goal.from;
@@ -94,21 +94,21 @@ pub fn variant(load: &LoadArgs, rate: f64) -> Variant {
     Variant { rate: Some(rate), give_up, ..usual }
 }
 
-/// What is good enough.
+/// The criterion for a good step.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
-    /// The response time,
+    /// The maximum response time,
     pub us: f64,
     /// at this percentile.
     pub percentile: f64,
-    /// How long requests are due, in seconds.
+    /// How long requests become due, in seconds.
     pub seconds: f64,
 }
 
-/// A step, and whether its rate was served well enough.
+/// A step with its judgement.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Judged {
-    /// Whether it was.
+    /// Whether its rate was served well enough.
     pub good: bool,
     rate: f64,
     served: f64,
@@ -119,11 +119,11 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Judges what came of a rate.
+    /// Judges the outcome of a rate.
     pub fn new(outcome: &Outcome, rate: f64, limit: &Limit) -> Self {
         let (response, trouble) = (outcome.response(), &outcome.trouble);
         let (us, served) = (response.us(limit.percentile / 100.0), outcome.iops());
-        // What was due is not just what was asked for if it comes at random.
+        // With random arrivals the number of due requests differs from the requested one.
         let due = response.len() as f64 / limit.seconds;
         let good = us <= limit.us && served >= REACHED * due && outcome.is_good();
         let (lost, resent) = (trouble.lost + trouble.unsent, trouble.retransmits);
@@ -143,7 +143,7 @@ impl fmt::Display for Judged {
     }
 }
 
-/// What was found, in words.
+/// A sentence about the result.
 pub fn verdict(found: Option<f64>, args: &RampArgs) -> String {
     let (percentile, limit) = (args.percentile, args.limit_us);
     match found {

@@ -1,42 +1,42 @@
-//! When a request that was not answered is sent again.
+//! When an unanswered request is resent.
 
-/// The wait for a reply doubles with each attempt, this often.
+/// The timeout doubles with each attempt, at most this many times.
 const DOUBLINGS: u32 = 4;
-/// The Linux initiator looks for overdue requests this often.
+/// How often the Linux initiator checks for overdue requests.
 const LINUX_TICK_NS: u64 = 100_000_000;
 
-/// A way of sending again.
+/// A resend strategy.
 #[derive(Clone, Debug)]
 pub enum Resend {
-    /// After a fixed time, which doubles with each attempt.
+    /// After a timeout that doubles with each attempt.
     Doubling {
-        /// The time.
+        /// The initial timeout.
         timeout_ns: u64,
     },
     /// As the Linux initiator does it.
     Linux(Linux),
 }
 
-/// The state of the Linux initiator for one target: a moving average of the
-/// round-trip time and of its deviation say when a reply is overdue, and each
-/// reply that is overdue makes the window small.
+/// The state of the Linux initiator for one target. Moving averages of the round-trip
+/// time and of its deviation determine when a reply is overdue, and each overdue reply
+/// shrinks the window.
 #[derive(Clone, Debug)]
 pub struct Linux {
     average_ns: f64,
     deviation_ns: f64,
-    /// Requests that may be in flight now,
+    /// The current window.
     allowed: usize,
-    /// at most,
+    /// The maximum window.
     most: usize,
-    /// and up to which number it grows fast.
+    /// The window up to which it grows fast.
     threshold: usize,
-    /// Replies until it grows by one, beyond that.
+    /// Replies until it grows by one beyond that.
     until_growth: usize,
     look_at_ns: u64,
 }
 
 impl Linux {
-    /// As after the target has been found.
+    /// The state after discovery of the target.
     pub fn new(window: u16) -> Self {
         let most = usize::from(window).max(1);
         Self {
@@ -79,7 +79,7 @@ impl Linux {
 }
 
 impl Resend {
-    /// Requests that may be in flight.
+    /// The current window.
     pub fn allowed(&self) -> usize {
         match self {
             Self::Doubling { .. } => usize::MAX,
@@ -87,7 +87,7 @@ impl Resend {
         }
     }
 
-    /// Whether it is time to look for overdue requests.
+    /// Whether it is time to check for overdue requests.
     pub fn looks(&mut self, now_ns: u64) -> bool {
         let Self::Linux(linux) = self else { return true };
         let looks = now_ns >= linux.look_at_ns;
@@ -97,7 +97,7 @@ impl Resend {
         looks
     }
 
-    /// How long to wait for a reply to the last copy.
+    /// The timeout after the last copy.
     pub fn patience_ns(&self, tries: u32) -> u64 {
         match self {
             Self::Doubling { timeout_ns } => timeout_ns << tries.min(DOUBLINGS),
@@ -105,7 +105,7 @@ impl Resend {
         }
     }
 
-    /// The newest copy of a request was answered.
+    /// Records an answer to the newest copy of a request.
     pub fn answered(&mut self, after_ns: u64) {
         if let Self::Linux(linux) = self {
             linux.took(after_ns);
@@ -113,14 +113,14 @@ impl Resend {
         }
     }
 
-    /// An earlier copy was answered.
+    /// Records an answer to an earlier copy.
     pub fn answered_late(&mut self, after_ns: u64) {
         if let Self::Linux(linux) = self {
             linux.took(after_ns);
         }
     }
 
-    /// A reply is overdue.
+    /// Records an overdue reply.
     pub fn missed(&mut self) {
         if let Self::Linux(linux) = self {
             linux.shrink();
@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn the_wait_falls_with_replies_as_in_linux() {
         let mut linux = Linux::new(64);
-        // Seconds after so many replies in 100 us, from a simulation of the driver.
+        // Timeouts after these numbers of replies in 100 us, from a simulation of the
+        // driver.
         let mut replies = 0;
         for (after, seconds) in
             [(0, 16.5), (1, 14.7), (10, 6.1), (100, 1.73), (256, 0.94), (500, 0.36), (1000, 0.051)]

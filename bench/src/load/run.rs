@@ -1,4 +1,4 @@
-//! One run of a job: engines for every thread, threads, and what they counted.
+//! One run of a job: sets up engines and threads, and collects their counts.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,35 +28,35 @@ use super::tally::Tally;
 use super::verify::{self, Verifier};
 use super::worker::Worker;
 
-/// How long the threads take to begin.
+/// Time for the threads to start.
 const LEAD: Duration = Duration::from_millis(5);
-/// How long a request is sent again and again.
+/// How long a request is resent.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// The same, as in Linux.
+/// The same for the Linux strategy.
 const GIVE_UP_LINUX: Duration = Duration::from_secs(180);
 
 /// A job, ready to run.
 pub struct Bench<'a> {
     /// The arguments.
     pub args: &'a LoadArgs,
-    /// What they mean.
+    /// The job made from them.
     pub job: &'a Job,
     /// A port for each thread.
     pub ports: Vec<Box<dyn Port>>,
     /// Becomes true when the user interrupts.
     pub stop: Arc<AtomicBool>,
-    /// Runs so far: each has a seed of its own.
+    /// The number of runs so far; each has its own seed.
     pub done: u32,
 }
 
-/// How one run differs from others of its job.
+/// How one run of a job differs from the others.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// What its outcome is called.
+    /// The name of its outcome.
     pub name: String,
-    /// Requests a second, in an open loop.
+    /// Requests per second, in an open loop.
     pub rate: Option<f64>,
-    /// How long a request is sent again and again.
+    /// How long a request is resent.
     pub give_up: Duration,
 }
 
@@ -72,7 +72,7 @@ impl Variant {
 }
 
 impl Bench<'_> {
-    /// Runs once.
+    /// Runs the load once.
     pub fn run(&mut self, variant: &Variant) -> Result<Outcome> {
         let seed = self.job.seed.wrapping_add(self.done);
         self.done += 1;
@@ -125,7 +125,7 @@ impl Bench<'_> {
         workers
     }
 
-    /// The engine for a share, which is one of several.
+    /// The engine for a share; `all` is the number of shares.
     fn engine(
         &self,
         variant: &Variant,
@@ -152,21 +152,21 @@ impl Bench<'_> {
             ResendKind::Linux => Resend::Linux(Linux::new(share.window)),
         };
         let tags = Tags::of(thread, self.job.shares.len());
-        // Far apart, so that replies to an earlier run are told apart.
+        // Far apart, so that replies to an earlier run are recognized.
         let turn = seed.wrapping_mul(0x9E37_79B9);
         let flight = Flight::new(share.window, tags, turn, resend, times.give_up_ns);
         let mut engine = Engine::new(route, plan, schedule.between(times.from_ns, times.end_ns), flight);
-        // The first ones have what does not divide evenly.
+        // The first ones get the remainder.
         let (count, of) = (self.args.count, all as u64);
         engine.count = count.map(|count| count / of + u64::from((at as u64) < count % of));
-        // The stamps tell exports apart.
+        // The stamps distinguish exports.
         let run = seed ^ (share.export as u32) << 24;
         engine.verifier = self.args.verify.then(|| Verifier::new(run, share.area.lba(), share.area.len()));
         Some(engine)
     }
 }
 
-/// What came of the threads.
+/// The results of the threads.
 struct Ran {
     workers: Vec<Worker>,
     endings: Vec<Ending>,
@@ -175,8 +175,8 @@ struct Ran {
 }
 
 impl Ran {
-    /// The time over which requests counted, in seconds: to the end of the
-    /// schedule, or to the last answer if that came later or there was no end.
+    /// The counted time in seconds: until the end of the schedule, or until the last
+    /// answer if that came later or the schedule had no end.
     fn seconds(&self, times: &Times) -> f64 {
         let ends = self.endings.iter().filter_map(|ending| ending.end_ns);
         let until_ns = ends.chain([self.sum.total.last_ns]).max().unwrap_or(0);
@@ -190,7 +190,7 @@ impl Ran {
         (outcome.reads, outcome.writes, outcome.trouble) = (total.reads, total.writes, total.trouble);
         outcome.intervals = self.sum.intervals;
         outcome.cost = self.cost;
-        // The busiest thread is the first that may be the limit.
+        // The busiest thread may be the bottleneck.
         outcome.idle = self.endings.iter().map(|ending| ending.idle).fold(1.0, f64::min);
         let engines = self.workers.iter().flat_map(|worker| &worker.engines);
         let mut verifiers = engines.filter_map(|engine| engine.verifier.as_ref()).peekable();
@@ -200,7 +200,7 @@ impl Ran {
     }
 }
 
-/// Runs the workers, each on a thread, and adds up what they count.
+/// Runs each worker on its thread, and adds up their counts.
 fn all_threads(
     workers: Vec<Worker>,
     times: &Times,
@@ -209,7 +209,7 @@ fn all_threads(
     progress: &Progress,
 ) -> Result<Ran> {
     let threads = workers.len();
-    // Room for every tally that there is: nobody waits to hand one over.
+    // Room for every tally that exists, so that no thread waits to hand one over.
     let (to, parts) = bounded(3 * threads);
     let watch = bench.args.watch_pid.map(|pid| Watch { pid, core: bench.args.watch_core });
     thread::scope(|scope| {
@@ -237,7 +237,7 @@ fn all_threads(
     })
 }
 
-/// Adds parts until the last thread has ended, and gives tallies back empty.
+/// Adds tallies until the last thread has ended, and returns them cleared.
 fn gather(
     parts: &Receiver<Part>,
     spares: &[Sender<Tally>],
@@ -266,7 +266,7 @@ fn gather(
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Looks at a target on this host when counting begins, and when it ends.
+/// Reads the CPU time of a target on this host when counting begins and ends.
 struct Observer {
     watch: Option<Watch>,
     from: Instant,
@@ -282,7 +282,7 @@ impl Observer {
         Self { watch, from: at(times.from_ns), until, before: None, after: None }
     }
 
-    /// When to look next.
+    /// When to read next.
     fn due(&self) -> Option<Instant> {
         self.watch.as_ref()?;
         match (self.before, self.after) {
@@ -301,7 +301,7 @@ impl Observer {
         Ok(())
     }
 
-    /// What it cost between the two looks; up to now if there is no second one.
+    /// The cost between the two readings, or until now if there was no second one.
     fn cost(self) -> Result<Option<Cost>> {
         let (Some(watch), Some(before)) = (&self.watch, self.before) else { return Ok(None) };
         let after = self.after.map_or_else(|| watch.read(), Ok)?;

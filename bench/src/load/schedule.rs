@@ -1,35 +1,34 @@
-//! When requests are meant to start.
+//! The times at which requests should start.
 //!
-//! In an open loop that is decided beforehand, and not by the target: a request
-//! that is due waits, and its waiting counts, while the window is full. In a
-//! closed loop each reply brings the next request, so a target that stalls is
-//! asked less often, and its stall is seen only by those who were there
-//! (coordinated omission).
+//! In an open loop the times are fixed in advance and do not depend on the target: while
+//! the window is full, a due request waits, and its waiting counts. In a closed loop each
+//! reply triggers the next request. A target that stalls then gets fewer requests, and
+//! the stall shows only in the few requests that were in flight (coordinated omission).
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Exp1};
 
-/// No end.
+/// No limit.
 pub const NEVER: u64 = u64::MAX;
 
 /// When requests start, and which of them count.
 #[derive(Debug)]
 pub struct Schedule {
     arrivals: Arrivals,
-    /// What is due from then on counts, in nanoseconds,
+    /// Requests due from this time on count, in nanoseconds.
     pub from_ns: u64,
-    /// and nothing starts from then on.
+    /// No request starts from this time on.
     pub end_ns: u64,
 }
 
 #[derive(Debug)]
 enum Arrivals {
-    /// Whenever there is room.
+    /// As soon as there is room.
     Closed,
-    /// At equal distances.
+    /// At equal intervals.
     Constant { phase_ns: f64, gap_ns: f64, n: u64 },
-    /// At random distances that do not depend on each other.
+    /// At independent random intervals.
     Poisson { gap_ns: f64, next_ns: f64, random: SmallRng },
 }
 
@@ -39,15 +38,15 @@ impl Schedule {
         Self::new(Arrivals::Closed)
     }
 
-    /// An open loop of `rate` requests a second at equal distances, the first
-    /// after this share of the first distance.
+    /// An open loop of `rate` requests per second at equal intervals. The first comes
+    /// after this fraction of an interval.
     pub fn constant(rate: f64, phase: f64) -> Self {
         let gap_ns = 1e9 / rate;
         Self::new(Arrivals::Constant { phase_ns: phase * gap_ns, gap_ns, n: 0 })
     }
 
-    /// An open loop of `rate` requests a second on average, as from many
-    /// initiators that know nothing of each other.
+    /// An open loop of `rate` requests per second on average, as from many independent
+    /// initiators.
     pub fn poisson(rate: f64, seed: u64) -> Self {
         let (gap_ns, mut random) = (1e9 / rate, SmallRng::seed_from_u64(seed));
         let next_ns = pause(gap_ns, &mut random);
@@ -58,18 +57,18 @@ impl Schedule {
         Self { arrivals, from_ns: 0, end_ns: NEVER }
     }
 
-    /// The same, with a begin of what counts and an end.
+    /// Sets the start of counting and the end.
     pub fn between(mut self, from_ns: u64, end_ns: u64) -> Self {
         (self.from_ns, self.end_ns) = (from_ns, end_ns);
         self
     }
 
-    /// Whether requests are due at times of their own.
+    /// Whether it is an open loop.
     pub fn is_open(&self) -> bool {
         !matches!(self.arrivals, Arrivals::Closed)
     }
 
-    /// When the next request is due; `None` if that is not before the end.
+    /// When the next request is due; `None` if that is after the end.
     pub fn next_ns(&self, now_ns: u64) -> Option<u64> {
         let next_ns = match self.arrivals {
             Arrivals::Closed => now_ns,
@@ -79,7 +78,7 @@ impl Schedule {
         (next_ns < self.end_ns).then_some(next_ns)
     }
 
-    /// The next request is asked.
+    /// Moves on to the next request.
     pub fn advance(&mut self) {
         match &mut self.arrivals {
             Arrivals::Closed => {}
@@ -88,10 +87,10 @@ impl Schedule {
         }
     }
 
-    /// Whether a request that was due then and is answered now counts.
+    /// Whether a request that was due at `due_ns` and is answered now counts.
     pub fn counts(&self, due_ns: u64, now_ns: u64) -> bool {
         if self.is_open() {
-            // Every one that was due does, however late its reply.
+            // Every due request counts, however late its reply.
             return due_ns >= self.from_ns;
         }
         (self.from_ns..self.end_ns).contains(&now_ns)
@@ -124,7 +123,7 @@ mod tests {
         let n = all.len() as f64;
         assert!((n / 200_000.0 - 1.0).abs() < 0.01, "{n} arrivals");
         let pauses: Vec<f64> = all.windows(2).map(|w| (w[1] - w[0]) as f64 / 1e6).collect();
-        // Of an exponential distribution with mean 1: the share beyond x is exp(-x).
+        // For an exponential distribution with mean 1, the fraction beyond x is exp(-x).
         for x in [0.1, 1.0, 3.0] {
             let share = pauses.iter().filter(|&&pause| pause > x).count() as f64 / n;
             assert!((share - f64::exp(-x)).abs() < 0.01, "{share} beyond {x}");

@@ -1,9 +1,9 @@
-//! How much the runs of a job differ.
+//! The differences between the runs of a job.
 
 use crate::outcome::Outcome;
 use crate::report::Table;
 
-/// A row for each quantity: its median over the runs, its least and its most.
+/// A row for each quantity: its median over the runs, its minimum and its maximum.
 pub fn table(outcomes: &[Outcome]) -> Table {
     let mut table = Table::new(["", &format!("median of {}", outcomes.len()), "least", "most", "spread %"]);
     let quantile = |q| move |outcome: &Outcome| outcome.response().us(q);
@@ -22,7 +22,7 @@ fn row(table: &mut Table, name: &str, outcomes: &[Outcome], of: impl Fn(&Outcome
     table.row([name.to_owned()].into_iter().chain(cells));
 }
 
-/// Of values in order.
+/// The median of sorted values.
 fn median(values: &[f64]) -> f64 {
     let middle = values.len() / 2;
     let at = |n: usize| values.get(n).copied().unwrap_or(0.0);

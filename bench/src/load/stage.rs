@@ -1,5 +1,5 @@
-//! A worker against a target in memory, on a clock that jumps from one event to
-//! the next: what takes minutes is over at once, and to the nanosecond.
+//! Runs a worker against an in-memory target, on a clock that jumps from one event to the
+//! next. So minutes pass at once, and times are exact to the nanosecond.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,29 +30,29 @@ pub const S: u64 = 1_000_000_000;
 
 const EXPIRE_EVERY_NS: u64 = 2 * MS;
 
-/// The way to the target in memory.
+/// The route to the in-memory target.
 pub const ROUTE: Route = Route { from: Mac([2; 6]), to: Mac([4; 6]), address: Address { shelf: 7, slot: 3 } };
 
-/// What is to be played.
+/// A simulated run.
 pub struct Stage {
     /// When requests are due.
     pub schedule: Schedule,
-    /// How many are in flight.
+    /// The maximum number in flight.
     pub window: u16,
-    /// When one is sent again.
+    /// When requests are resent.
     pub resend: Resend,
-    /// When one is given up.
+    /// When requests are given up.
     pub give_up_ns: u64,
 }
 
 impl Stage {
-    /// A load with these requests, which are never sent again.
+    /// A load whose requests are never resent.
     pub fn new(schedule: Schedule, window: u16) -> Self {
         Self { schedule, window, resend: Resend::Doubling { timeout_ns: 1000 * S }, give_up_ns: 10 * S }
     }
 
-    /// Plays it to its end against a target that answers the nth request, which
-    /// comes at a time, when this function says.
+    /// Runs it to its end. The function gets the time and the number of a request, and
+    /// returns the time of the answer.
     pub fn play(self, answers_at: impl FnMut(u64, u64) -> Option<u64> + Send + 'static) -> Outcome {
         let (target, clock) = SlowTarget::new(answers_at);
         let (end_ns, give_up_ns) = (self.schedule.end_ns, self.give_up_ns);
@@ -70,7 +70,7 @@ impl Stage {
     }
 }
 
-/// Goes from event to event until the worker has finished; returns when that was.
+/// Moves from event to event until the worker has finished; returns that time.
 fn drive(worker: &mut Worker, course: &mut Course, clock: &Arc<Clock>) -> u64 {
     let (mut now_ns, mut expire_ns) = (0, 0);
     while !worker.finished(now_ns) {

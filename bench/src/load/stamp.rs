@@ -1,4 +1,4 @@
-//! The contents of a sector that was written to be checked.
+//! Stamps: the contents of a sector written to be checked.
 //!
 //! ```text
 //! 0       8     16           20    24       32                          512
@@ -7,9 +7,8 @@
 //! └───────┴─────┴────────────┴─────┴────────┴─────────────────────────────┘
 //! ```
 //!
-//! The seed is a hash of lba, generation and run, and determines every byte
-//! behind it: it is the checksum, and a sector put together from two writes
-//! does not pass.
+//! The seed is a hash of lba, generation and run, and determines all bytes after it. So
+//! it serves as a checksum: a sector mixed from two writes does not pass.
 
 use std::fmt;
 
@@ -19,30 +18,30 @@ const MAGIC: u64 = u64::from_le_bytes(*b"xbstamp1");
 const BODY_AT: usize = 32;
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Who wrote a sector, and when.
+/// The identity of a written sector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stamp {
-    /// Where it belongs.
+    /// Its address.
     pub lba: u64,
-    /// Counts the writes of a run, from 1.
+    /// The number of the write in the run, from 1.
     pub generation: u32,
     /// The run.
     pub run: u32,
 }
 
-/// What is wrong with a sector.
+/// An error in a sector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// Written and acknowledged, and not there: no stamp of this run.
+    /// An acknowledged write is missing: there is no stamp of this run.
     Lost,
-    /// An older write of this run than the last one acknowledged.
+    /// An older write of this run than the last acknowledged one.
     Stale {
-        /// The generation that was found.
+        /// The generation found.
         found: u32,
     },
-    /// A write of this run that was never acknowledged, or not yet sent.
+    /// A write of this run that was not acknowledged or not sent yet.
     Unasked {
-        /// The generation that was found.
+        /// The generation found.
         found: u32,
     },
     /// The contents of another sector.
@@ -50,17 +49,17 @@ pub enum Fault {
         /// Its address.
         found: u64,
     },
-    /// Some bytes are not as they were written.
+    /// Some bytes differ from what was written.
     Corrupt,
 }
 
 impl Fault {
-    /// Number of kinds.
+    /// The number of kinds.
     pub const KINDS: usize = 5;
-    /// The names of the kinds, in the order of [`Fault::kind`].
+    /// The names of the kinds, indexed by [`Fault::kind`].
     pub const NAMES: [&str; Self::KINDS] = ["lost", "stale", "unasked", "wrong lba", "corrupt"];
 
-    /// Its kind, as a number.
+    /// Its index.
     pub fn kind(self) -> usize {
         match self {
             Self::Lost => 0,
@@ -95,7 +94,7 @@ impl Stamp {
         }
     }
 
-    /// The stamp of a sector: `None` if it has none, `Err` if it is damaged.
+    /// The stamp of a sector: `None` if it has none, `Err` if it is corrupt.
     pub fn read(sector: &[u8]) -> Result<Option<Self>, Fault> {
         let word = |at: usize| sector.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
         if word(0) != Some(MAGIC) {
@@ -115,7 +114,7 @@ impl Stamp {
         if difference == 0 { Ok(Some(stamp)) } else { Err(Fault::Corrupt) }
     }
 
-    /// A hash in which every bit of the stamp counts (splitmix64's finish).
+    /// A hash in which every bit of the stamp counts (the finalizer of splitmix64).
     fn seed(&self) -> u64 {
         let who = u64::from(self.generation) | u64::from(self.run) << 32;
         let mut z = self.lba.wrapping_mul(STEP) ^ who;

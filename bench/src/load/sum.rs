@@ -1,4 +1,4 @@
-//! Adds up what the threads hand over.
+//! Adds up the counts of the threads.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use crate::outcome::{Interval, Trouble};
 use super::clock::Part;
 use super::tally::Tally;
 
-/// The counts of all threads, in all and by interval.
+/// The counts of all threads, in total and by interval.
 pub struct Sum {
-    /// In all.
+    /// The total.
     pub total: Tally,
-    /// Intervals that are over for every thread.
+    /// Intervals that are complete for every thread.
     pub intervals: Vec<Interval>,
     seconds: f64,
-    /// Intervals that are over for some.
+    /// Intervals that are complete for some threads.
     open: BTreeMap<u64, Tally>,
-    /// The last interval of each thread that is over.
+    /// The last complete interval of each thread.
     over: Vec<u64>,
 }
 
 impl Sum {
-    /// Of so many threads, in intervals of so many seconds.
+    /// For this number of threads, with intervals of this length.
     pub fn new(open_loop: bool, threads: usize, seconds: f64) -> Self {
         Self {
             total: Tally::new(open_loop),
@@ -32,11 +32,11 @@ impl Sum {
         }
     }
 
-    /// Adds a part; returns the counts of intervals that are over now.
+    /// Adds a part; returns the counts of intervals that are now complete.
     pub fn add(&mut self, part: &mut Part) -> Vec<Tally> {
         if part.number == 0 {
-            // What went wrong before counting began is not counted, unless it
-            // makes the run bad. (Few answers may have come right at its end.)
+            // Problems before counting began are left out, unless they make the run
+            // invalid.
             part.tally.trouble = part.tally.trouble.failures();
         }
         self.total.add(&part.tally);
@@ -102,7 +102,7 @@ mod tests {
     fn intervals_close_when_every_thread_has_passed_them_and_add_up() {
         let mut sum = Sum::new(false, 2, 0.5);
         let mut closed = Vec::new();
-        // The second thread hands its first two intervals over as one.
+        // The second thread hands over its first two intervals as one.
         for (thread, number, answers) in [(0, 1, 5), (0, 2, 6), (1, 2, 7), (0, 3, 1), (1, 3, 2), (1, 4, 0)] {
             closed.extend(sum.add(&mut part(thread, number, answers)).iter().map(Tally::completions));
         }

@@ -1,33 +1,33 @@
-//! What a thread counts.
+//! The counts of a thread.
 
 use crate::outcome::{Latencies, Side, Trouble};
 
 use super::plan::Direction;
 
-/// Counts and latencies of a stretch of time.
+/// Counts and latencies of an interval.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Reads.
     pub reads: Side,
     /// Writes.
     pub writes: Side,
-    /// What went wrong.
+    /// Problems.
     pub trouble: Trouble,
-    /// When the last request that counts was answered, in nanoseconds.
+    /// When the last counted request was answered, in nanoseconds.
     pub last_ns: u64,
 }
 
 /// How long a request took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Took {
-    /// From when it was due.
+    /// Since it was due.
     pub response_ns: u64,
-    /// From when it was sent first; `None` if it never was.
+    /// Since it was first sent; `None` if it never was.
     pub service_ns: Option<u64>,
 }
 
 impl Tally {
-    /// An empty one; with service times for an open loop.
+    /// An empty tally, with service times for an open loop.
     pub fn new(open: bool) -> Self {
         let side = || Side { service: open.then(Latencies::default), ..Side::default() };
         Self { reads: side(), writes: side(), ..Self::default() }
@@ -40,25 +40,25 @@ impl Tally {
         }
     }
 
-    /// A request was answered well.
+    /// Records a request that was answered well.
     pub fn completed(&mut self, direction: Direction, took: Took, now_ns: u64) {
         self.last_ns = now_ns;
         took.record(self.side(direction));
     }
 
-    /// A request was not answered, for so long.
+    /// Records a request that was not answered for this long.
     pub fn given_up(&mut self, direction: Direction, took: Took) {
         let side = self.side(direction);
         side.unanswered += 1;
         took.record(side);
     }
 
-    /// Reads and writes that were answered.
+    /// The number of answered reads and writes.
     pub fn completions(&self) -> u64 {
         self.reads.answered() + self.writes.answered()
     }
 
-    /// Adds another, of the same time or a later one.
+    /// Adds another tally of the same time or a later one.
     pub fn add(&mut self, other: &Self) {
         self.reads.add(&other.reads);
         self.writes.add(&other.writes);
@@ -66,7 +66,7 @@ impl Tally {
         self.last_ns = self.last_ns.max(other.last_ns);
     }
 
-    /// Forgets all, and keeps the memory.
+    /// Resets it, keeping its memory.
     pub fn clear(&mut self) {
         for side in [&mut self.reads, &mut self.writes] {
             side.response.clear();
@@ -87,7 +87,7 @@ impl Took {
 }
 
 impl Trouble {
-    /// Those that make a run bad, and no others.
+    /// Only the counts that make a run invalid.
     pub fn failures(&self) -> Self {
         Self {
             errors: self.errors,

@@ -1,5 +1,4 @@
-//! Whether the response times of an open loop are true, on targets whose times
-//! are known exactly.
+//! Checks the response times of an open loop on targets whose times are known exactly.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,18 +8,18 @@ use super::schedule::Schedule;
 use super::stage::{MS, S, Stage, US};
 use crate::outcome::Latencies;
 
-/// Within the precision of the histogram, and within 0.1 %.
+/// Within the precision of the histogram and 0.1 %.
 fn assert_us(latencies: &Latencies, quantile: f64, expected_us: f64) {
     let got = latencies.us(quantile);
     assert!((got / expected_us - 1.0).abs() < 0.001, "at {quantile}: {got} us, not {expected_us}");
 }
 
-/// 1000 requests a second for ten seconds.
+/// 1000 requests per second for ten seconds.
 fn a_thousand_a_second() -> Schedule {
     Schedule::constant(1000.0, 0.0).between(0, 10 * S)
 }
 
-/// Answers after 100 us, but not between the fifth second and the sixth.
+/// Answers after 100 us, except between the fifth second and the sixth.
 fn stalls_once(now_ns: u64, _: u64) -> Option<u64> {
     Some(if (5 * S..6 * S).contains(&now_ns) { 6 * S } else { now_ns } + 100 * US)
 }
@@ -46,8 +45,8 @@ fn a_late_answer_in_a_hundred_is_one_percent() {
 
 #[test]
 fn a_stall_of_a_second_is_in_the_percentiles_of_an_open_loop() {
-    // A window that holds all: each of the thousand that are due in the stall is
-    // answered at its end, so a tenth of all waits from 1.1 ms to 1000.1 ms, evenly.
+    // The window holds all: each of the thousand requests due in the stall is answered at
+    // its end, so a tenth of all wait from 1.1 ms to 1000.1 ms, evenly distributed.
     let outcome = Stage::new(a_thousand_a_second(), 2000).play(stalls_once);
     assert_eq!((outcome.completions(), outcome.reads.unanswered), (10_000, 0));
     for side in [&outcome.reads.response, outcome.reads.service.as_ref().unwrap()] {
@@ -63,7 +62,7 @@ fn a_stall_of_a_second_is_in_the_percentiles_of_an_open_loop() {
 #[test]
 fn with_a_full_window_the_stall_is_in_the_response_and_hardly_in_the_service() {
     let outcome = Stage::new(a_thousand_a_second(), 64).play(stalls_once);
-    // Each is sent when it is due and the one 64 before it has been answered.
+    // A request is sent when it is due and the 64th one before it has been answered.
     let mut answered: Vec<u64> = Vec::new();
     let mut responses: Vec<u64> = (0..10_000)
         .map(|n: u64| {
@@ -85,7 +84,7 @@ fn with_a_full_window_the_stall_is_in_the_response_and_hardly_in_the_service() {
 #[test]
 fn a_closed_loop_on_the_same_target_leaves_the_stall_out() {
     let outcome = Stage::new(Schedule::closed().between(0, 10 * S), 1).play(stalls_once);
-    // One request alone has met the stall, of ninety thousand.
+    // Of ninety thousand requests only one met the stall.
     assert!(outcome.completions() > 89_000);
     assert_us(&outcome.reads.response, 0.9999, 100.0);
     assert_us(&outcome.reads.response, 1.0, 1_000_100.0);
@@ -113,7 +112,7 @@ fn a_rate_beyond_the_target_gives_the_rate_of_the_target() {
         free_ns = now_ns.max(free_ns) + MS;
         Some(free_ns)
     });
-    // Eight thousand in eight seconds; the last has waited for four of them.
+    // Eight thousand in eight seconds; the last has waited four seconds.
     assert_eq!((outcome.completions(), outcome.trouble.unsent), (8_000, 0));
     assert!((outcome.iops() - 1000.0).abs() < 1.0, "{}", outcome.iops());
     assert!((outcome.reads.response.us(1.0) / 4e6 - 1.0).abs() < 0.002);
@@ -128,7 +127,7 @@ fn what_was_due_in_the_warm_up_is_not_counted_however_late_its_answer() {
     assert_us(&outcome.reads.response, 1.0, 100.0);
 }
 
-/// A target that serves one request at a time, in 10 us.
+/// A target that serves one request at a time, in 10 us each.
 fn one_at_a_time() -> impl FnMut(u64, u64) -> Option<u64> + Send + 'static {
     let mut free_ns = 0;
     move |now_ns, _| {
@@ -137,8 +136,8 @@ fn one_at_a_time() -> impl FnMut(u64, u64) -> Option<u64> + Send + 'static {
     }
 }
 
-/// The knee that is found with this limit, in thousands a second, and how often
-/// a rate was tried.
+/// The knee found with this limit, in thousands per second, and the number of rates
+/// tried.
 fn knee(limit_us: f64, schedule: impl Fn(f64) -> Schedule) -> (f64, usize) {
     let mut steps = 0;
     let limit = Limit { us: limit_us, percentile: 99.0, seconds: 0.5 };
@@ -154,7 +153,7 @@ fn knee(limit_us: f64, schedule: impl Fn(f64) -> Schedule) -> (f64, usize) {
 fn the_knee_is_where_the_capacity_is() {
     let (constant, steps) = knee(50.0, |rate| Schedule::constant(rate, 0.0));
     assert!((98.0..100.5).contains(&constant) && steps < 20, "{constant} after {steps} steps");
-    // With random arrivals a queue of 100 us is there before the capacity is.
+    // With random arrivals the queue reaches 100 us before the capacity is reached.
     let (poisson, _) = knee(1000.0, |rate| Schedule::poisson(rate, 3));
     assert!((95.0..100.5).contains(&poisson), "{poisson}");
     let (tight, _) = knee(30.0, |rate| Schedule::poisson(rate, 3));
@@ -172,8 +171,8 @@ fn a_search_ends_whatever_the_target_is() {
 
 #[test]
 fn linux_sends_again_what_is_late_on_a_busy_target() {
-    // Every thousandth reply takes 250 ms: after some thousand of 100 us, Linux
-    // finds that overdue at its next tick; a fixed wait of a second does not.
+    // Every thousandth reply takes 250 ms. After some thousand replies of 100 us, Linux
+    // considers that overdue at its next tick; a fixed timeout of a second does not.
     let slow = |now_ns, n| Some(now_ns + if n % 1000 == 999 { 250 * MS } else { 100 * US });
     let stage =
         |resend| Stage { resend, ..Stage::new(Schedule::constant(1000.0, 0.0).between(0, 20 * S), 64) };

@@ -1,42 +1,42 @@
-//! What each sector must hold.
+//! Checks the contents of sectors.
 
 use crate::aoe::SECTOR;
 use crate::outcome::Verified;
 
 use super::stamp::{Fault, Stamp};
 
-/// A fault that is told in full.
+/// A fault reported in full.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Example {
     /// The sector.
     pub lba: u64,
-    /// The write that it should hold; 0 if any.
+    /// The generation that it should hold; 0 if any.
     pub wanted: u32,
     /// What it holds.
     pub fault: Fault,
 }
 
-/// Most faults told in full.
+/// Maximum number of faults reported in full.
 const EXAMPLES: usize = 5;
 
-/// What one sector must hold.
+/// In place of a generation: any content is right.
 const ANYTHING: u32 = 0;
 
-/// The generation that each sector must hold, and what was found wrong.
+/// The generation that each sector must hold, and the faults found.
 ///
-/// The generator never has two requests in flight on one sector of which one
-/// is a write, so there is exactly one right answer to every read.
+/// The generator never has two overlapping requests in flight of which one is a write, so
+/// every read has exactly one right answer.
 #[derive(Debug)]
 pub struct Verifier {
     run: u32,
     /// The first sector.
     first: u64,
-    /// By sector, from there: the last acknowledged generation, or [`ANYTHING`].
+    /// By sector from there: the last acknowledged generation, or [`ANYTHING`].
     wanted: Vec<u32>,
     generation: u32,
     /// Sectors checked against a generation, or at least their own stamp.
     pub checked: u64,
-    /// Sectors read of which nothing is known.
+    /// Sectors read whose contents are not known.
     pub unchecked: u64,
     /// Faults by kind.
     pub faults: [u64; Fault::KINDS],
@@ -45,7 +45,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// For `sectors` sectors, of which nothing is known.
+    /// For `sectors` sectors whose contents are not known.
     pub fn new(run: u32, first: u64, sectors: u64) -> Self {
         Self {
             run,
@@ -59,26 +59,26 @@ impl Verifier {
         }
     }
 
-    /// A generation for a new write.
+    /// The generation of a new write.
     pub fn next_generation(&mut self) -> u32 {
-        // Billions of writes: a run does not get there.
+        // A run does not reach billions of writes.
         self.generation = self.generation.saturating_add(1);
         self.generation
     }
 
-    /// Fills the data of a write.
+    /// Stamps the data of a write.
     pub fn stamp(&self, lba: u64, generation: u32, data: &mut [u8]) {
         for (sector, lba) in data.chunks_exact_mut(SECTOR).zip(lba..) {
             Stamp { lba, generation, run: self.run }.write(sector);
         }
     }
 
-    /// A write was acknowledged.
+    /// Records an acknowledged write.
     pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
         self.set(lba, sectors, generation);
     }
 
-    /// A write failed, or was never answered: it may have happened, or may
+    /// Records a write that failed or was never answered: it may have happened, or may
     /// still happen.
     pub fn unknown(&mut self, lba: u64, sectors: u8) {
         self.set(lba, sectors, ANYTHING);
@@ -96,7 +96,7 @@ impl Verifier {
         }
     }
 
-    /// Whether a sector could be checked, or what is wrong with it.
+    /// Whether a sector could be checked, or its fault.
     fn judge(&self, lba: u64, wanted: u32, sector: &[u8]) -> Result<bool, Fault> {
         let found = Stamp::read(sector)?;
         if let Some(stamp) = found
@@ -136,7 +136,7 @@ impl Verifier {
     }
 }
 
-/// What several have found, together.
+/// Combines the results of several verifiers.
 pub fn together<'a>(all: impl IntoIterator<Item = &'a Verifier>) -> Verified {
     let mut sum = Verified::default();
     let mut faults = [0; Fault::KINDS];

@@ -1,5 +1,5 @@
-//! One thread's part of a load: a port, and the exports that it loads through
-//! it. No clock of its own.
+//! One thread's part of a load: a port, and the exports that it loads through it. It has
+//! no clock of its own.
 
 use std::io;
 
@@ -11,18 +11,18 @@ use super::plan::Plan;
 use super::schedule::{NEVER, Schedule};
 use super::tally::Tally;
 
-/// A port and what goes through it.
+/// A port with its exports.
 pub struct Worker {
     /// The port.
     pub port: Box<dyn Port>,
     /// The exports; no two have the same address.
     pub engines: Vec<Engine>,
-    /// What has been counted since it was taken away last.
+    /// The counts since they were last taken.
     pub tally: Tally,
 }
 
 impl Worker {
-    /// Sends what is due; returns how many requests.
+    /// Sends due requests; returns their number.
     pub fn issue(&mut self, now_ns: u64) -> io::Result<usize> {
         let mut sent = 0;
         for engine in &mut self.engines {
@@ -32,7 +32,7 @@ impl Worker {
         Ok(sent)
     }
 
-    /// Takes in what has arrived; returns how many frames.
+    /// Processes frames that have arrived; returns their number.
     pub fn collect(&mut self, now_ns: u64) -> io::Result<usize> {
         let Self { port, engines, tally } = self;
         port.receive(&mut |received| {
@@ -47,7 +47,7 @@ impl Worker {
         })
     }
 
-    /// Sends again what is overdue, and gives up what has been for too long.
+    /// Resends overdue requests, and gives up those that are too old.
     pub fn expire(&mut self, now_ns: u64) -> io::Result<()> {
         for engine in &mut self.engines {
             engine.expire(self.port.as_mut(), &mut self.tally, now_ns)?;
@@ -55,29 +55,29 @@ impl Worker {
         self.port.flush()
     }
 
-    /// Whether everything has been asked and answered.
+    /// Whether every request has been sent and answered.
     pub fn finished(&self, now_ns: u64) -> bool {
         self.engines.iter().all(|engine| engine.finished(now_ns))
     }
 
-    /// When to wake up to send, if not for a reply.
+    /// When to wake up to send, apart from replies.
     pub fn wakes_ns(&self, now_ns: u64) -> Option<u64> {
         self.engines.iter().filter_map(|engine| engine.wakes_ns(now_ns)).min()
     }
 
-    /// Nothing becomes due any more.
+    /// Stops further requests from becoming due.
     pub fn end(&mut self, now_ns: u64) {
         self.engines.iter_mut().for_each(|engine| engine.end(now_ns));
     }
 
-    /// Counts what is due and has not been sent as never answered.
+    /// Counts requests that are due but not sent as unanswered.
     pub fn abandon(&mut self, now_ns: u64) {
         for engine in &mut self.engines {
             engine.abandon(&mut self.tally, now_ns);
         }
     }
 
-    /// Goes on to read back all that is checked; none of it counts.
+    /// Starts reading back all checked sectors; these reads are not counted.
     pub fn sweep(&mut self) {
         for engine in self.engines.iter_mut().filter(|engine| engine.verifier.is_some()) {
             engine.plan = Plan::sweep(engine.plan.area());

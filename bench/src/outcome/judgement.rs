@@ -1,23 +1,23 @@
-//! What is suspect about an outcome.
+//! Warnings about an outcome.
 
 use super::Outcome;
 
-/// A run below this length says little, in seconds.
+/// Minimum meaningful length of a run, in seconds.
 const SHORT_S: f64 = 1.0;
-/// Below this share of idle time the generator is suspected to be the limit.
+/// If idle time is below this fraction, the generator may be the bottleneck.
 const IDLE_LOW: f64 = 0.05;
 
 impl Outcome {
-    /// Whether every request was served as it should be.
+    /// Whether every request was served correctly.
     pub fn is_good(&self) -> bool {
         let t = &self.trouble;
         let faults = self.verify.as_ref().is_some_and(|v| !v.faults.is_empty());
-        // A target that answers what nobody asked has failed a check of what it answers.
+        // With a check of the data, replies without a request make the run fail.
         let strays = self.verify.is_some() && t.unexpected > 0;
         t.errors + t.refused + t.lost + t.unsent == 0 && !faults && !strays && self.completions() > 0
     }
 
-    /// Why it may not be what it seems.
+    /// Reasons why it may be misleading.
     pub fn suspicions(&self) -> Vec<String> {
         let (t, s) = (&self.trouble, &self.setup);
         let unchecked = self.verify.as_ref().is_some_and(|v| v.checked == 0);

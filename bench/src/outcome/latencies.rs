@@ -8,17 +8,17 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 
-/// Latencies are kept with this many significant digits,
+/// Significant digits of latencies.
 const DIGITS: u8 = 3;
-/// up to this, in nanoseconds; what is above counts as this.
+/// Maximum latency in nanoseconds; longer ones count as this.
 const MAX_NS: u64 = 60_000_000_000;
 
 /// A histogram of latencies, in nanoseconds, with three significant digits.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Latencies(Histogram<u64>);
 
-/// The same, compressed: some kilobytes, where the histogram itself takes some
-/// hundred. `HistogramV2Deflate`, as the tools of HdrHistogram read it.
+/// A compressed histogram: some kilobytes, where the histogram itself takes a few
+/// hundred. The format is `HistogramV2Deflate`, as the tools of HdrHistogram read it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
 pub struct Packed(String);
 
@@ -28,25 +28,25 @@ impl Latencies {
         self.0.saturating_record(ns);
     }
 
-    /// Records a latency that so many had.
+    /// Records a latency of `count` requests.
     pub fn record_many(&mut self, ns: u64, count: u64) {
         self.0.saturating_record_n(ns, count);
     }
 
-    /// Adds those of another.
+    /// Adds another histogram.
     pub fn add(&mut self, other: &Self) {
         // Cannot fail: all have the same limits.
         let _ = self.0.add(&other.0);
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn with(&self, other: &Self) -> Self {
         let mut sum = self.clone();
         sum.add(other);
         sum
     }
 
-    /// Forgets all.
+    /// Clears it.
     pub fn clear(&mut self) {
         self.0.reset();
     }
@@ -102,7 +102,7 @@ impl Packed {
         Some(all)
     }
 
-    /// As text, in base64.
+    /// The base64 text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! What came of a load: everything that was measured, as it is stored, handed
-//! from a generator to a comparison, and turned into reports.
+//! The outcome of a load: everything that was measured. It is stored, passed from a
+//! generator to a comparison, and rendered as reports.
 
 mod judgement;
 mod latencies;
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 pub use latencies::{Latencies, Packed};
 pub use sample::{Footprint, Machine, Ratio, Sample};
 
-/// What came of a load.
+/// The outcome of a load.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 #[serde(default)]
 pub struct Outcome {
-    /// What it is called in reports.
+    /// Its name in reports.
     pub name: String,
     /// The version of this program.
     pub version: String,
     /// When it began, in milliseconds since 1970.
     pub started_unix_ms: u64,
-    /// How it was set up.
+    /// The setup of the load.
     pub setup: Setup,
-    /// Under which conditions it ran.
+    /// The conditions under which it ran.
     pub conditions: Vec<Condition>,
     /// How long requests were sent, in seconds.
     pub seconds: f64,
@@ -31,22 +31,22 @@ pub struct Outcome {
     pub reads: Side,
     /// Writes that were answered well.
     pub writes: Side,
-    /// The same by time, in stretches that follow each other.
+    /// The same as a time series of consecutive intervals.
     pub intervals: Vec<Interval>,
-    /// What went wrong, to the end of the run.
+    /// Problems until the end of the run.
     pub trouble: Trouble,
-    /// What the check of the data found, if there was one.
+    /// The result of the data check, if there was one.
     pub verify: Option<Verified>,
-    /// What a watched target cost.
+    /// The cost of a watched target.
     pub cost: Option<Cost>,
-    /// Share of the time that the generator had nothing to do, 0 to 1: near 0
-    /// it is the limit itself.
+    /// Fraction of the time that the generator was idle, 0 to 1. Near 0 it is itself the
+    /// bottleneck.
     pub idle: f64,
-    /// Why the result may not be what it seems.
+    /// Reasons why the result may be misleading.
     pub warnings: Vec<String>,
 }
 
-/// How a load was set up.
+/// The setup of a load.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 #[serde(default)]
 pub struct Setup {
@@ -54,29 +54,29 @@ pub struct Setup {
     pub exports: Vec<String>,
     /// The port.
     pub port: String,
-    /// What was sent, in words: "read", "70 % read".
+    /// The operation, as text: "read", "70 % read".
     pub op: String,
-    /// How addresses follow each other, in words: "random", "zipf 1.1".
+    /// The address pattern, as text: "random", "zipf 1.1".
     pub pattern: String,
     /// Sectors in a request.
     pub sectors: u8,
     /// Requests in flight on each export.
     pub window: u16,
-    /// Requests a second that were to be sent, in an open loop.
+    /// The intended requests per second of an open loop.
     pub rate: Option<f64>,
-    /// How they follow each other there: "constant", "poisson".
+    /// The arrivals of an open loop: "constant", "poisson".
     pub arrivals: Option<String>,
-    /// How long was sent before anything was counted, in seconds.
+    /// How long requests were sent before counting, in seconds.
     pub warm_up_s: f64,
-    /// Threads that sent.
+    /// The number of sending threads.
     pub threads: usize,
-    /// Requests in flight that the export allows (the least, of several).
+    /// The buffer count of the export (the minimum, if there are several).
     pub buffer_count: u16,
     /// Seed of addresses and stamps.
     pub seed: u32,
 }
 
-/// A circumstance that has a part in the result.
+/// A condition that affects the result.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
 pub struct Condition {
     /// For example "kernel".
@@ -89,37 +89,37 @@ pub struct Condition {
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 #[serde(default)]
 pub struct Side {
-    /// From the time at which a request was meant to be sent, to its reply. In a
-    /// closed loop that is the time at which it was sent first. Those that were
-    /// never answered are among them, with the time that they waited in vain.
+    /// Time from the intended start of a request to its reply. In a closed loop the
+    /// intended start is when it was first sent. Requests that were never answered are
+    /// included, with the time that they waited.
     pub response: Latencies,
     /// How many of them were never answered.
     pub unanswered: u64,
-    /// From the time at which it was sent first, to its reply: in an open loop
-    /// this leaves out how long it had to wait before (coordinated omission).
-    /// `None` in a closed loop, where it is the same.
+    /// Time from the first sending of a request to its reply. In an open loop this leaves
+    /// out the wait before sending (coordinated omission). `None` in a closed loop, where
+    /// it equals the response time.
     pub service: Option<Latencies>,
 }
 
-/// A stretch of time.
+/// An interval of the time series.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 #[serde(default)]
 pub struct Interval {
-    /// Where it begins, in seconds from the start.
+    /// Its start, in seconds from the start of the run.
     pub from_s: f64,
-    /// How long it is.
+    /// Its length.
     pub seconds: f64,
-    /// Response times of reads that were answered in it, or given up.
+    /// Response times of reads that were answered or given up in it.
     pub reads: Packed,
-    /// Of writes.
+    /// The same for writes.
     pub writes: Packed,
     /// How many of these reads were never answered.
     pub unanswered_reads: u64,
-    /// How many of these writes.
+    /// How many of these writes were never answered.
     pub unanswered_writes: u64,
-    /// Requests that were sent again in it.
+    /// Requests resent in it.
     pub resent: u64,
-    /// Frames that were dropped in it, on the generator's side.
+    /// Frames dropped in it on the generator's side.
     pub dropped: u64,
 }
 
@@ -127,35 +127,35 @@ pub struct Interval {
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 #[serde(default)]
 pub struct Trouble {
-    /// Requests that were sent again.
+    /// Resent requests.
     pub retransmits: u64,
-    /// Replies to a copy of a request that had been sent again.
+    /// Replies to an earlier copy of a resent request.
     pub late: u64,
     /// Second replies.
     pub duplicates: u64,
-    /// Replies to nothing that was asked, or from somebody else.
+    /// Replies without a request, or from another sender.
     pub unexpected: u64,
-    /// Replies that report a failed ATA command, or bring too little data.
+    /// Replies that report a failed ATA command or carry too little data.
     pub errors: u64,
     /// Replies with the AoE error flag.
     pub refused: u64,
-    /// Requests that were sent, and never answered.
+    /// Requests that were sent but never answered.
     pub lost: u64,
-    /// Requests of an open loop that were due, and never sent, since too many
-    /// others waited for their replies.
+    /// Requests of an open loop that were due but never sent, because too many others
+    /// were in flight.
     pub unsent: u64,
     /// Frames dropped on the generator's side.
     pub dropped: u64,
-    /// What the last error was.
+    /// The last error.
     pub last_error: Option<String>,
 }
 
-/// What the check of the data found.
+/// The result of the data check.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
 pub struct Verified {
     /// Sectors checked.
     pub checked: u64,
-    /// Sectors of which nothing was known.
+    /// Sectors whose contents were not known.
     pub unchecked: u64,
     /// Faults by kind; only kinds that occurred.
     pub faults: Vec<(String, u64)>,
@@ -163,14 +163,14 @@ pub struct Verified {
     pub examples: Vec<String>,
 }
 
-/// What a target on this host cost while the load ran.
+/// The cost of a target on this host during the load.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug, Default)]
 pub struct Cost {
-    /// CPU time of its process in the program, in nanoseconds.
+    /// CPU time of its process in user mode, in nanoseconds.
     pub user_ns: u64,
-    /// In the kernel.
+    /// CPU time in the kernel.
     pub system_ns: u64,
-    /// Share of the time that its core was busy, if a core was named.
+    /// Fraction of the time that its core was busy, if a core was given.
     pub core_busy: Option<f64>,
 }
 
@@ -180,12 +180,12 @@ impl Outcome {
         self.reads.answered() + self.writes.answered()
     }
 
-    /// Of those, how many a second.
+    /// Answered requests per second.
     pub fn iops(&self) -> f64 {
         self.completions() as f64 / self.seconds.max(1e-9)
     }
 
-    /// Data a second, in 10⁶ bytes.
+    /// Data per second, in 10⁶ bytes.
     pub fn mb_per_s(&self) -> f64 {
         self.iops() * f64::from(self.setup.sectors) * 512.0 / 1e6
     }
@@ -195,8 +195,8 @@ impl Outcome {
         self.reads.response.with(&self.writes.response)
     }
 
-    /// CPU time of the watched target for each request, in nanoseconds: in its
-    /// program, and in the kernel.
+    /// CPU time of the watched target per request, in nanoseconds: in user mode and in
+    /// the kernel.
     pub fn cost_per_request(&self) -> Option<(f64, f64)> {
         let each = |ns: u64| ns as f64 / self.completions().max(1) as f64;
         self.cost.map(|cost| (each(cost.user_ns), each(cost.system_ns)))

@@ -1,4 +1,4 @@
-//! Adding up what threads, stretches of time and rounds have counted.
+//! Adds up the counts of threads, intervals and rounds.
 
 use super::{Side, Trouble};
 
@@ -14,7 +14,7 @@ impl Side {
 }
 
 impl Trouble {
-    /// Adds that of another, who is no earlier.
+    /// Adds another, which is not earlier.
     pub fn add(&mut self, other: &Self) {
         self.retransmits += other.retransmits;
         self.late += other.late;

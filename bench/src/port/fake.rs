@@ -1,4 +1,4 @@
-//! A target in memory, with faults to order.
+//! In-memory targets with planted faults.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -15,20 +15,20 @@ const FLAG_RESPONSE: u8 = 0x08;
 const FLAG_ERROR: u8 = 0x04;
 const FRAME_MIN: usize = 60;
 
-/// What goes wrong with a request.
+/// A planted fault of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Plant {
     /// A write is acknowledged and not stored.
     LoseWrite,
-    /// A write waits, acknowledged, and is stored after the next one there.
+    /// A write is acknowledged at once, but stored after the next write there.
     DelayWrite,
     /// A write is stored one request further on.
     MisplaceWrite,
-    /// A read brings the sectors behind those asked for.
+    /// A read returns the sectors after those requested.
     WrongLba,
     /// One byte of a read is changed.
     Corrupt,
-    /// A read brings less than was asked for.
+    /// A read returns too little data.
     Short,
     /// The reply has another tag.
     WrongTag,
@@ -51,7 +51,7 @@ pub enum Plant {
 pub struct FakeTarget {
     sectors: HashMap<u64, [u8; SECTOR]>,
     delayed: HashMap<u64, [u8; SECTOR]>,
-    /// Which request of its direction, from 1, meets which fault.
+    /// Planted faults: the number of the request in its direction, from 1, and the fault.
     plants: Vec<(u64, Plant)>,
     reads: u64,
     writes: u64,
@@ -59,8 +59,8 @@ pub struct FakeTarget {
 }
 
 impl FakeTarget {
-    /// One whose requests meet these faults: the `n`th write (for faults of
-    /// writes) or the `n`th read (for all others), counted from 1.
+    /// A target with these faults, planted in the `n`th write (for faults of writes) or
+    /// in the `n`th read (for all others), counted from 1.
     pub fn with(plants: &[(u64, Plant)]) -> Self {
         Self { plants: plants.to_vec(), ..Self::default() }
     }
@@ -166,18 +166,19 @@ impl Port for FakeTarget {
     }
 }
 
-/// A target that takes its time, on a clock that the test moves.
+/// A target with delays, on a clock that the test moves.
 pub struct SlowTarget {
     inner: FakeTarget,
     clock: Arc<Clock>,
-    /// When the nth request that comes now, from 0, is answered; `None`: never.
+    /// When the nth request, from 0, that arrives at this time is answered; `None`:
+    /// never.
     answers_at: Box<dyn FnMut(u64, u64) -> Option<u64> + Send>,
     count: u64,
     /// By time and number.
     waiting: BTreeMap<(u64, u64), Vec<u8>>,
 }
 
-/// Time, and when something is to happen by itself.
+/// The time, and the time of the next event.
 #[derive(Debug)]
 pub struct Clock {
     /// Now.
@@ -187,7 +188,7 @@ pub struct Clock {
 }
 
 impl SlowTarget {
-    /// One that answers when this function says.
+    /// A target that answers at the times that this function returns.
     pub fn new(answers_at: impl FnMut(u64, u64) -> Option<u64> + Send + 'static) -> (Self, Arc<Clock>) {
         let clock = Arc::new(Clock { now_ns: 0.into(), reply_ns: u64::MAX.into() });
         let target = Self {

@@ -1,17 +1,17 @@
-//! What a socket hears: the replies to its own tags, sorted out by the kernel
-//! before they are copied.
+//! A socket filter: the kernel discards everything but replies to the socket's own tags
+//! before copying.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::tags::Tags;
 
-/// Where the AoE header has its flags: behind an Ethernet header without tags
-/// (the kernel takes the outer VLAN tag out before it comes here).
+/// Offset of the flags of the AoE header, behind an untagged Ethernet header. (The kernel
+/// removes the outer VLAN tag before.)
 const FLAGS_AT: u32 = 14;
-/// Where it has the tag.
+/// Offset of the tag.
 const TAG_AT: u32 = 20;
-/// The frame is a response.
+/// The response flag.
 const RESPONSE: u32 = 0x08;
 
 const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
@@ -21,8 +21,7 @@ const JUMP_IF_ANY: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
 const JUMP_IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
-/// A program in the kernel's classic BPF; a frame that ends before what is
-/// looked at is not taken.
+/// A classic BPF program. It rejects frames that are too short for the fields it reads.
 fn program(tags: Tags) -> [libc::sock_filter; 7] {
     let line = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     [
@@ -36,13 +35,13 @@ fn program(tags: Tags) -> [libc::sock_filter; 7] {
     ]
 }
 
-/// Lets only responses with these tags into a socket.
+/// Attaches a filter that admits only responses with these tags.
 pub fn attach(socket: BorrowedFd<'_>, tags: Tags) -> io::Result<()> {
     let mut lines = program(tags);
     let program = libc::sock_fprog { len: lines.len() as u16, filter: lines.as_mut_ptr() };
     let len = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: `program` and the lines that it points to live for the call, and
-    // their numbers are given; the kernel checks and copies them.
+    // SAFETY: `program` and the instructions that it points to live for the call, and
+    // their number is given; the kernel checks and copies them.
     let status = unsafe {
         let fd = socket.as_raw_fd();
         libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), len)

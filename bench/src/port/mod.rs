@@ -1,7 +1,7 @@
-//! Where frames leave and arrive.
+//! Ports send and receive frames.
 //!
-//! A port never blocks in `send`, `flush` and `receive`: the generator's clock
-//! is its own.
+//! A port never blocks in `send`, `flush` and `receive`, so that the generator can keep
+//! its own time.
 
 use std::io;
 use std::time::Duration;
@@ -23,32 +23,32 @@ pub use packet::{PacketPort, poll};
 pub use tags::{THREADS_MAX, Tags};
 pub use xdp::{XdpPort, lane};
 
-/// Frames moved in one step.
+/// Frames per step.
 pub const BATCH: usize = 64;
 
-/// Sends requests and receives what comes back. Lives on one thread at a time.
+/// Sends requests and receives replies. Used by one thread at a time.
 pub trait Port: Send {
-    /// Queues a frame, in two parts. `false` if there is no room now.
+    /// Queues a frame given in two parts. Returns `false` if there is no room now.
     fn send(&mut self, head: &[u8], data: &[u8]) -> io::Result<bool>;
 
-    /// Sends what is queued.
+    /// Sends the queued frames.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Hands over the frames that have arrived, at most [`BATCH`]; returns how
-    /// many.
+    /// Passes the frames that have arrived to `each`, at most [`BATCH`]; returns their
+    /// number.
     fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize>;
 
-    /// Sleeps until a frame arrives or the time is over.
+    /// Sleeps until a frame arrives or the time limit passes.
     fn wait(&mut self, limit: Duration) -> io::Result<()>;
 
-    /// Frames that arrived and were lost on this side, so far.
+    /// The number of frames lost on this side so far.
     fn dropped(&mut self) -> io::Result<u64>;
 
-    /// What it is, for reports.
+    /// Its name in reports.
     fn name(&self) -> &'static str;
 }
 
-/// A frame that has arrived.
+/// A received frame.
 #[derive(Clone, Copy)]
 pub enum Received<'a> {
     /// In one piece.
@@ -66,7 +66,7 @@ impl<'a> Received<'a> {
         }
     }
 
-    /// Bytes in all.
+    /// Its length in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Flat(bytes) => bytes.len(),
@@ -74,7 +74,7 @@ impl<'a> Received<'a> {
         }
     }
 
-    /// All bytes in one piece; copied into `scratch` if they are not.
+    /// The whole frame in one piece; copied to `scratch` if it is in several.
     pub fn whole<'s>(&self, scratch: &'s mut Vec<u8>) -> &'s [u8]
     where
         'a: 's,
@@ -102,12 +102,12 @@ pub fn open(interface: &Facts, kind: PortKind, window: u16) -> Result<Box<dyn Po
     })
 }
 
-/// Asks something through the port of a thread.
+/// Tests the port of a thread with a request.
 pub type Probe<'a> = &'a dyn Fn(usize, &mut dyn Port) -> Result<()>;
 
-/// Opens a port for each thread, on these interfaces and for so many requests in
-/// flight: of the kind that was asked for, or else the fastest that works.
-/// AF_XDP needs a driver with native XDP, and a queue for each thread.
+/// Opens a port for each thread on these interfaces, sized for these windows: of the
+/// given kind, or else the fastest kind that works. AF_XDP needs a driver with native XDP
+/// and a queue for each thread.
 pub fn open_all(
     on: &[&Facts],
     windows: &[u16],
@@ -131,7 +131,7 @@ fn open_packet(on: &[&Facts]) -> Result<Vec<Box<dyn Port>>> {
     on.iter().enumerate().map(open).collect()
 }
 
-/// The nth thread on an interface has its nth queue.
+/// The nth thread of an interface gets its nth queue.
 fn open_xdp(on: &[&Facts], windows: &[u16], probe: Probe<'_>) -> Result<Vec<Box<dyn Port>>> {
     let mut ports: Vec<Option<Box<dyn Port>>> = on.iter().map(|_| None).collect();
     for interface in on {
@@ -158,7 +158,7 @@ fn open_xdp(on: &[&Facts], windows: &[u16], probe: Probe<'_>) -> Result<Vec<Box<
     }
     let mut ports: Vec<Box<dyn Port>> = ports.into_iter().flatten().collect();
     for (thread, port) in ports.iter_mut().enumerate() {
-        // Replies may come back to another queue, where nobody hears them.
+        // Replies may arrive on another queue, where no socket receives them.
         probe(thread, port.as_mut()).with_context(|| {
             format!("thread {thread} hears no replies on its queue of af-xdp (try --port af-packet)")
         })?;

@@ -1,5 +1,5 @@
-//! AF_PACKET: works on every interface, with a copy and a system call's share
-//! on each frame.
+//! AF_PACKET: works on every interface, at the cost of a copy and a share of a system
+//! call per frame.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -12,10 +12,10 @@ use xblade_wire::ether::ETHERTYPE_AOE;
 
 use super::{BATCH, Port, Received, Tags, filter};
 
-/// Bytes that may wait in the socket: a window of jumbo frames, many times.
+/// Socket buffer size: many times a window of jumbo frames.
 const SOCKET_BYTES: libc::c_int = 32 << 20;
 
-/// A raw socket that hears replies with its tags on one interface.
+/// A raw socket that receives replies with its tags on one interface.
 pub struct PacketPort {
     socket: OwnedFd,
     outbox: Batch,
@@ -30,7 +30,7 @@ impl PacketPort {
         Self::with_filter(interface, Some(tags))
     }
 
-    /// One that hears all AoE.
+    /// Opens a port that receives all AoE.
     pub fn open_to_all(interface: &Facts) -> Result<Self> {
         Self::with_filter(interface, None)
     }
@@ -73,8 +73,8 @@ impl Port for PacketPort {
             }
             match io::Error::last_os_error() {
                 e if e.kind() == io::ErrorKind::Interrupted => {}
-                // The link is full or down: what is lost now is sent again
-                // when its reply is overdue.
+                // The link is full or down: a lost request is resent when its reply is
+                // overdue.
                 e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENETDOWN)) => {
                     break;
                 }
@@ -111,8 +111,8 @@ impl Port for PacketPort {
     }
 
     fn dropped(&mut self) -> io::Result<u64> {
-        // The kernel resets its count when it is read.
-        // SAFETY: all-zero bytes are a valid `tpacket_stats`.
+        // The kernel resets its count on reading. SAFETY: all-zero bytes are a valid
+        // `tpacket_stats`.
         let mut stats: libc::tpacket_stats = unsafe { std::mem::zeroed() };
         let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
         // SAFETY: `stats` and `len` live for the call, and the size is given.
@@ -138,7 +138,7 @@ impl Port for PacketPort {
     }
 }
 
-/// Sleeps until `fd` can be read or the time is over.
+/// Sleeps until `fd` is readable or the time limit passes.
 pub fn poll(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     let mut wanted = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
@@ -151,18 +151,17 @@ pub fn poll(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
 }
 
 fn open_socket(interface: &Facts, tags: Option<Tags>) -> io::Result<OwnedFd> {
-    // Protocol 0: nothing arrives before the options are set and the socket is
-    // bound to its interface.
-    // SAFETY: a plain system call; the descriptor is checked below.
+    // With protocol 0 nothing arrives before the options are set and the socket is bound
+    // to its interface. SAFETY: a plain system call; the descriptor is checked below.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: fresh from the kernel, owned by nobody else.
+    // SAFETY: fresh from the kernel, with no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
-    // Refused without CAP_NET_ADMIN; then the system's limit holds.
+    // Refused without CAP_NET_ADMIN; then the system's limit applies.
     for (forced, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)]
     {
         set_option(&socket, libc::SOL_SOCKET, forced, SOCKET_BYTES)
@@ -194,19 +193,19 @@ fn bind(socket: &OwnedFd, interface: &Facts) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Buffers for [`BATCH`] frames, and the headers that the kernel wants for them.
+/// Buffers for [`BATCH`] frames, and their message headers for the kernel.
 struct Batch {
     bytes: Box<[u8]>,
     stride: usize,
     lens: [usize; BATCH],
     vectors: Box<[libc::iovec]>,
     messages: Box<[libc::mmsghdr]>,
-    /// Whether `lens` is to be read back from `messages`.
+    /// Whether `lens` must be read back from `messages`.
     receiving: bool,
 }
 
-// SAFETY: the pointers in `vectors` and `messages` point into this batch's own
-// boxes, are set anew before each call, and are used in no other place.
+// SAFETY: the pointers in `vectors` and `messages` point into this batch's own boxes, are
+// set again before each call, and are used nowhere else.
 unsafe impl Send for Batch {}
 
 impl Batch {
@@ -243,14 +242,14 @@ impl Batch {
         true
     }
 
-    /// A frame that was received.
+    /// A received frame.
     fn get(&self, at: usize) -> &[u8] {
         let len = self.messages.get(at).map_or(0, |m| m.msg_len as usize).min(self.stride);
         let start = at * self.stride;
         self.bytes.get(start..start + len).unwrap_or(&[])
     }
 
-    /// Headers for the frames that were put at `from..to`.
+    /// Headers of the frames in the buffers `from..to`.
     fn messages(&mut self, from: usize, to: usize) -> &mut [libc::mmsghdr] {
         self.receiving = false;
         self.point();
@@ -264,7 +263,7 @@ impl Batch {
         &mut self.messages
     }
 
-    /// Points the headers at the buffers. Done before every call: the pointers
+    /// Points the headers at the buffers. Done before every call, because the pointers
     /// must not be older than the last use of the buffers.
     fn point(&mut self) {
         let base = self.bytes.as_mut_ptr();

@@ -1,31 +1,31 @@
-//! Which tags belong to whom.
+//! The division of tags among threads.
 //!
 //! ```text
 //! tag: 1 │ thread │ what the thread makes of it
 //! ```
 //!
-//! Bit 31 keeps replies from the Linux initiator, the thread's number keeps
-//! them from other threads.
+//! Bit 31 separates our replies from those of the Linux initiator, and the thread number
+//! separates those of different threads.
 
 use crate::aoe::TAG_USER;
 
 /// The tags of one thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tags {
-    /// What each of them has,
+    /// The fixed bits of each tag.
     pub value: u32,
-    /// in these bits.
+    /// The mask of the fixed bits.
     pub mask: u32,
 }
 
-/// Most threads.
+/// Maximum number of threads.
 pub const THREADS_MAX: usize = 64;
 
 impl Tags {
     /// Every tag of this program.
     pub const ALL: Self = Self { value: TAG_USER, mask: TAG_USER };
 
-    /// Those of one of several threads, at most [`THREADS_MAX`].
+    /// The tags of one of several threads, at most [`THREADS_MAX`].
     pub fn of(thread: usize, threads: usize) -> Self {
         let bits = threads.clamp(1, THREADS_MAX).next_power_of_two().trailing_zeros();
         let free = 31 - bits;
@@ -34,7 +34,7 @@ impl Tags {
         Self { value: TAG_USER | number, mask: u32::MAX << free }
     }
 
-    /// Whether a tag is one of them.
+    /// Whether a tag belongs to them.
     #[cfg(test)]
     pub fn has(self, tag: u32) -> bool {
         tag & self.mask == self.value

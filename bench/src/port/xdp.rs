@@ -1,5 +1,5 @@
-//! AF_XDP: a socket on each receive queue that is used, and the program that
-//! sends the replies there.
+//! AF_XDP: a socket on each used receive queue, and the program that redirects the
+//! replies to it.
 
 use std::io;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/in
 pub struct XdpPort {
     lane: Lane<XskRings>,
     received: Vec<Frame>,
-    /// Detaches the program when the last one is dropped.
+    /// Detached when the last port is dropped.
     _program: Arc<Ebpf>,
 }
 
 impl XdpPort {
-    /// Opens a socket on each of the first queues, for so many requests in flight
-    /// on each, and loads the program, in the driver's mode.
+    /// Opens a socket on each of the first queues, sized for these windows, and loads the
+    /// program in driver mode.
     pub fn open_all(interface: &Facts, windows: &[u16]) -> Result<Vec<Self>> {
         let mut lanes = Vec::new();
         for (queue, &window) in (0..).zip(windows) {
@@ -54,7 +54,7 @@ impl XdpPort {
     }
 }
 
-/// A socket on a receive queue, with rings of so many entries.
+/// A socket on a receive queue, with rings of this size.
 pub fn lane(interface: &Facts, queue: u32, entries: u32) -> Result<Lane<XskRings>> {
     Ok(xblade_ring::open(&SocketConfig {
         interface: interface.name.clone(),
@@ -71,16 +71,15 @@ pub fn lane(interface: &Facts, queue: u32, entries: u32) -> Result<Lane<XskRings
     })?)
 }
 
-/// Entries for twice the frames of a window. Not more than it takes: all chunks
-/// of the ring are used in turn, and should stay in the cache.
+/// Entries for twice the frames of a window. Not more, because all chunks of the ring are
+/// used in turn and should stay in the cache.
 fn ring_size(mtu: u32, window: u16) -> u32 {
     const HEADROOM: u32 = 256;
     let pieces = (mtu + 14).div_ceil(CHUNK - HEADROOM);
     (2 * pieces * u32::from(window)).next_power_of_two().clamp(256, 1 << 14)
 }
 
-/// Moves as many bytes as fit from the front of `from` to `to`; returns the
-/// rest of `to`.
+/// Copies as much as fits from the front of `from` to `to`; returns the rest of `to`.
 fn take_from<'a>(from: &mut &[u8], to: &'a mut [u8]) -> &'a mut [u8] {
     let n = from.len().min(to.len());
     let (now, later) = from.split_at(n);

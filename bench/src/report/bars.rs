@@ -1,4 +1,4 @@
-//! A latency histogram as lines of text.
+//! A latency histogram as text bars.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 
 const WIDTH: u64 = 50;
 
-/// One bar for each doubling of the latency (in nanoseconds), between the
-/// fastest and the slowest.
+/// One bar for each doubling of the latency (in nanoseconds), between minimum and
+/// maximum.
 pub fn bars(latency_ns: &Histogram<u64>) -> String {
     let mut out = String::new();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
@@ -21,7 +21,7 @@ pub fn bars(latency_ns: &Histogram<u64>) -> String {
     let most = counts.values().copied().max().unwrap_or(1);
     for bar in first..=last {
         let n = counts.get(&bar).copied().unwrap_or(0);
-        // A bar for every count above zero: the tail is what it is about.
+        // At least one mark for every count above zero: the tail matters most.
         let length = if n == 0 { 0 } else { (n * WIDTH / most).max(1) };
         let line = "#".repeat(length as usize);
         let _ = writeln!(out, "  < {:>7} us  {line:<50} {n}", 1u64 << bar);
@@ -29,7 +29,7 @@ pub fn bars(latency_ns: &Histogram<u64>) -> String {
     out
 }
 
-/// The power of two of microseconds that a latency is below.
+/// The upper bound of a latency's bar: a power of two of microseconds.
 fn bar_of(ns: u64) -> u64 {
     u64::from((ns / 1000).checked_ilog2().map_or(0, |power| power + 1))
 }

@@ -1,5 +1,4 @@
-//! What reports are made from, whatever was measured: every exporter takes a
-//! [`Document`], or one of its parts.
+//! The input of all exporters: a [`Document`], or a part of one.
 
 use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
@@ -8,18 +7,18 @@ use super::{Table, number};
 /// A report.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Document {
-    /// What it is about.
+    /// Its title.
     pub title: String,
-    /// Under which conditions.
+    /// The conditions of the measurements.
     pub conditions: Vec<Condition>,
-    /// What is suspect about all of it.
+    /// Warnings about all of it.
     pub warnings: Vec<String>,
-    /// What was measured.
+    /// The measurements.
     pub sections: Vec<Section>,
 }
 
 impl Document {
-    /// Outcomes that belong together, and nothing else to say.
+    /// A report with one section of these outcomes.
     pub fn of(outcomes: Vec<Outcome>) -> Self {
         let title = outcomes.first().map_or_else(String::new, |outcome| {
             let s = &outcome.setup;
@@ -30,8 +29,8 @@ impl Document {
         Self { title, sections: vec![section], ..Self::default() }
     }
 
-    /// The title of a section, with its number if there are several: names of files
-    /// have that, too.
+    /// The title of a section, numbered if there are several; file names use the same
+    /// number.
     pub fn title_of(&self, section: usize) -> String {
         let title = self.sections.get(section).map_or("", |section| &section.title);
         if self.sections.len() > 1 { format!("{}. {title}", section + 1) } else { title.to_owned() }
@@ -43,20 +42,19 @@ fn capital(text: &str) -> String {
     rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }
 
-/// Outcomes that are to be seen side by side: runs of one load, or targets under
-/// one case.
+/// Outcomes to be shown side by side: runs of one load, or targets in one case.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Section {
-    /// The case.
+    /// Its title.
     pub title: String,
-    /// The figures, if there is more to say than the outcomes do by themselves.
+    /// A table, if there is more to show than the outcomes contain.
     pub table: Option<Table>,
-    /// What is suspect about them.
+    /// Warnings about them.
     pub warnings: Vec<String>,
-    /// One curve each.
+    /// The outcomes, each shown as a curve.
     pub outcomes: Vec<Outcome>,
-    /// What they were put together from, if they were: every measurement.
+    /// For merged outcomes, every measurement.
     pub samples: Vec<Sample>,
-    /// How the outcomes compare.
+    /// The ratios between the outcomes.
     pub ratios: Vec<Ratio>,
 }

@@ -1,11 +1,11 @@
-//! What there is to say about one outcome besides its times.
+//! The facts about an outcome besides its times.
 
 use crate::outcome::{Condition, Outcome};
 
 use super::number::{bytes, grouped};
 
-/// Names and values, in the order in which they matter. Conditions that the report
-/// has told already are left out.
+/// Names and values, the most important first. Conditions that the report has shown
+/// already are left out.
 pub fn facts(outcome: &Outcome, told: &[Condition]) -> Vec<(String, String)> {
     let s = &outcome.setup;
     let mut facts = vec![
@@ -64,14 +64,14 @@ fn warm_up(outcome: &Outcome) -> String {
     }
 }
 
-/// When it began, if that is known.
+/// When it began, if known.
 pub fn started(outcome: &Outcome) -> String {
     let at = i64::try_from(outcome.started_unix_ms).ok().filter(|ms| *ms > 0);
     let at = at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     at.map_or(String::new(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// Only what there is of it.
+/// The counts that are not zero.
 fn trouble(outcome: &Outcome) -> String {
     let t = &outcome.trouble;
     let all = [

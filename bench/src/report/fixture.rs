@@ -1,10 +1,10 @@
-//! Outcomes to try exporters on: small, and the same each time.
+//! Small, reproducible outcomes for testing exporters.
 
 use crate::outcome::{Condition, Cost, Interval, Latencies, Outcome, Setup, Trouble, Verified};
 
 use super::{Document, Section};
 
-/// A generator of numbers that are the same each time.
+/// A reproducible random number generator.
 struct Dice(u64);
 
 impl Dice {
@@ -13,14 +13,14 @@ impl Dice {
         (self.0 >> 33) as f64 / (1_u64 << 31) as f64
     }
 
-    /// Around a fifth of a millisecond, with a tail, as networks have.
+    /// Around a fifth of a millisecond, with a tail, as is typical of networks.
     fn latency_ns(&mut self) -> u64 {
         let tail = self.roll().max(1e-6);
         (120_000.0 + 60_000.0 * self.roll() + 15_000.0 / tail) as u64
     }
 }
 
-/// So many latencies.
+/// This number of latencies.
 pub fn latencies(count: usize) -> Latencies {
     let mut dice = Dice(7);
     let mut all = Latencies::default();
@@ -28,12 +28,12 @@ pub fn latencies(count: usize) -> Latencies {
     all
 }
 
-/// A closed loop of reads, of which some went wrong.
+/// A closed loop of reads with some problems.
 pub fn reads(name: &str, slowness: u64) -> Outcome {
     outcome(name, slowness, [300, 0])
 }
 
-/// An open loop of reads and writes, checked, with a target that was watched.
+/// An open loop of reads and writes, checked, with a watched target.
 pub fn mixed() -> Outcome {
     let mut mixed = outcome("xblade store=mmap", 1, [140, 60]);
     mixed.setup.op = "70 % read".to_owned();
@@ -57,7 +57,7 @@ pub fn mixed() -> Outcome {
     mixed
 }
 
-/// A report with two sections, of which one has a table of its own.
+/// A report with two sections, one of which has its own table.
 pub fn document() -> Document {
     let condition = |name: &str, value: &str| Condition { name: name.to_owned(), value: value.to_owned() };
     let mut table = super::Table::new(["target", "IOPS"]);
@@ -114,7 +114,7 @@ fn outcome(name: &str, slowness: u64, each: [usize; 2]) -> Outcome {
             dropped: if quarter == 3 { slowness / 3 } else { 0 },
         });
     }
-    // The slow one gave up on a request in each of the first two quarters.
+    // The slow one gave up a request in each of the first two quarters.
     let lost = u64::from(slowness > 2);
     all.intervals[..2].iter_mut().for_each(|interval| interval.unanswered_reads = lost);
     all.reads.unanswered = 2 * lost;

@@ -1,7 +1,7 @@
-//! A directory that holds a report, and nothing else.
+//! A directory that holds only a report.
 //!
-//! `files.txt` lists what is there, and says in its first line whether all of it
-//! is: it says so last. What it lists may be overwritten, anything else is not ours.
+//! `files.txt` lists the files. Its first line says whether the report is complete; it is
+//! updated last. Listed files may be overwritten; any other file is not ours.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 const LIST: &str = "files.txt";
-/// The list, while it is written.
+/// The list while it is being written.
 const LIST_NEW: &str = "files.txt.new";
 const WHOLE: &str = "xblade-bench report, complete";
 const PARTIAL: &str = "xblade-bench report, NOT complete: it was being written";
@@ -19,7 +19,7 @@ const PARTIAL: &str = "xblade-bench report, NOT complete: it was being written";
 pub struct File {
     /// Its name in the directory.
     pub name: String,
-    /// What is in it.
+    /// Its contents.
     pub text: String,
 }
 
@@ -30,8 +30,8 @@ impl File {
     }
 }
 
-/// Writes the files, in this order, and takes away those of an earlier report.
-/// Returns where they are.
+/// Writes the files in this order, and removes those of an earlier report. Returns their
+/// paths.
 pub fn store(directory: &Path, files: &[File]) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let earlier = ours(directory)?;
@@ -57,7 +57,7 @@ pub fn check(directory: &Path) -> Result<()> {
     if directory.exists() { ours(directory).map(|_| ()) } else { Ok(()) }
 }
 
-/// The files of an earlier report that are still there; an error if others are.
+/// The files of an earlier report that still exist; an error if there are others.
 fn ours(directory: &Path) -> Result<Vec<String>> {
     let failed = || format!("cannot read {}", directory.display());
     let listed = fs::read_to_string(directory.join(LIST)).unwrap_or_default();
@@ -82,7 +82,7 @@ fn ours(directory: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// In one step, so that the list is never half a list.
+/// Replaces the list atomically.
 fn write_list(directory: &Path, first: &str, names: &BTreeSet<&str>) -> Result<()> {
     let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
     let (path, new) = (directory.join(LIST), directory.join(LIST_NEW));
@@ -96,7 +96,7 @@ fn write_list(directory: &Path, first: &str, names: &BTreeSet<&str>) -> Result<(
 mod tests {
     use super::*;
 
-    /// A directory of its own, removed when dropped.
+    /// A temporary directory, removed when dropped.
     struct Place(PathBuf);
 
     impl Place {

@@ -1,8 +1,8 @@
-//! Every file of a report, against what it has been before; and what holds for all
+//! Compares every file of a report with a stored copy, and checks what holds for all
 //! reports.
 //!
-//! After a change that is meant: `UPDATE_GOLDENS=1 cargo test -p xblade-bench golden`,
-//! and look at what became of `bench/tests/golden/`.
+//! After an intended change, run `XBLADE_BLESS=1 cargo test -p xblade-bench golden`, and
+//! review the changes in `bench/tests/golden/`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -32,7 +32,7 @@ fn every_file_is_as_it_was() {
     assert_eq!(result::read_document(&files[files.len() - 2].text).unwrap(), document);
 }
 
-/// A document with every text replaced by one that means harm.
+/// A document in which every text is hostile.
 fn hostile() -> Document {
     let text = || "</style><script src=\"//evil/\">&amp;'\u{1}|`\n# x".to_owned();
     let mut document = fixture::document();
@@ -85,7 +85,8 @@ fn html_and_svg_are_well_formed_and_refer_to_nothing_outside_whatever_the_names_
             }
             let plain = file.text.replace("xmlns=\"http://www.w3.org/", "");
             for word in ["http://", "https://", " src=", "@import", "url("] {
-                // As text a name may say anything: there it has no quotes.
+                // In text outside tags a name may contain anything, because it has no
+                // quotes there.
                 assert!(!plain.contains(word) || word == " src=", "{} has {word}", file.name);
             }
             assert!(!plain.contains("src=\""), "{}", file.name);

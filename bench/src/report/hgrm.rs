@@ -1,25 +1,25 @@
-//! Percentile distributions as text, as `outputPercentileDistribution` of
-//! HdrHistogram writes them and its plotters read them. In microseconds.
+//! Percentile distributions as text, in microseconds. The format is that of
+//! `outputPercentileDistribution` of HdrHistogram, for its plotters.
 
 use std::fmt::Write;
 
 use crate::outcome::Latencies;
 
-/// Steps for each halving of the distance to 100 %, as everywhere.
+/// Steps per halving of the distance to 100 %, the usual value.
 const TICKS: u32 = 5;
-/// Nanoseconds in a unit.
+/// Nanoseconds per unit.
 const SCALE: f64 = 1e3;
 
-/// The distribution, and a footer with what it comes to.
+/// The distribution, with a footer of totals.
 pub fn hgrm(latencies: &Latencies) -> String {
     let mut out =
         format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     for Step { percent, value, total } in steps(latencies) {
         let (quantile, value) = (percent / 100.0, value as f64 / SCALE);
-        // Java rounds halves up, of which there are some, and Rust to even digits.
+        // Java rounds halves up, and Rust rounds them to even; halves do occur.
         let rounded = quantile + f64::EPSILON;
         let _ = write!(out, "{value:12.3} {rounded:.12} {total:10}");
-        // There is no number for the last.
+        // The last line has no such number.
         let _ =
             if percent < 100.0 { writeln!(out, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(out) };
     }
@@ -39,15 +39,15 @@ pub fn hgrm(latencies: &Latencies) -> String {
 /// A line.
 struct Step {
     percent: f64,
-    /// The largest that is counted as equal.
+    /// The largest equivalent value.
     value: u64,
-    /// How many are up to that.
+    /// The number of values up to that.
     total: u64,
 }
 
-/// The steps of HdrHistogram's own `PercentileIterator`. It counts in per cent, where
-/// `iter_quantiles` adds up parts of one, which are not exact: a step that falls just
-/// on the count of a value would be the next value's.
+/// The steps of HdrHistogram's own `PercentileIterator`. It counts in percent.
+/// `iter_quantiles` adds up fractions of one instead, which are not exact: a step that
+/// falls exactly on the count of a value would go to the next value.
 fn steps(latencies: &Latencies) -> Vec<Step> {
     let all = latencies.len();
     let (mut steps, mut percent, mut total) = (Vec::new(), 0.0, 0);
@@ -66,15 +66,15 @@ fn steps(latencies: &Latencies) -> Vec<Step> {
     steps
 }
 
-/// Steps from 0 to 100 % that are as long as the one from here: half as long after
-/// each halving of the distance.
+/// The number of steps from 0 to 100 % of the current length, which halves with each
+/// halving of the distance.
 fn ticks(percent: f64) -> f64 {
     let halvings = (100.0 / (100.0 - percent)).log2().floor();
     f64::from(TICKS) * (halvings + 1.0).exp2()
 }
 
-/// As many values as it can tell apart between 0 and twice 10^digits, rounded up
-/// to a power of two.
+/// The number of distinct values between 0 and twice 10^digits, rounded up to a power of
+/// two.
 fn sub_buckets(latencies: &Latencies) -> u64 {
     (2 * 10_u64.pow(u32::from(latencies.sigfig()))).next_power_of_two()
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::super::fixture;
     use super::*;
 
-    /// What `plotFiles.html` of HdrHistogram does with a file.
+    /// How `plotFiles.html` of HdrHistogram reads a file.
     fn plotted(text: &str) -> Vec<(f64, f64)> {
         let mut points = Vec::new();
         for line in text.split('\n').map(str::trim) {
@@ -115,8 +115,9 @@ mod tests {
         );
     }
 
-    /// By hdr-histogram-js 3.0.1, a translation of the Java one, of the same histogram. Its
-    /// steps fall on counts of values, and some percentiles are halves of the last digit.
+    /// Made by hdr-histogram-js 3.0.1, a port of the Java version, from the same
+    /// histogram. Some of its steps fall on counts of values, and some percentiles are
+    /// halves of the last digit.
     #[test]
     fn the_file_is_that_of_hdrhistogram_to_the_byte() {
         let mut latencies = Latencies::default();

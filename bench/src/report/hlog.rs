@@ -1,16 +1,16 @@
-//! The histograms of all intervals as a log of HdrHistogram, version 1.3, with the
-//! operations as tags. In nanoseconds; the column `Interval_Max` in milliseconds,
-//! as its readers expect.
+//! The histograms of all intervals as a HdrHistogram log, version 1.3, with the
+//! operations as tags. Times are in nanoseconds; the column `Interval_Max` is in
+//! milliseconds, as its readers expect.
 
 use std::fmt::Write;
 
 use crate::outcome::{Outcome, Packed};
 
 const LEGEND: &str = r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#;
-/// Nanoseconds in a unit of `Interval_Max`.
+/// Nanoseconds per unit of `Interval_Max`.
 const MAX_SCALE: f64 = 1e6;
 
-/// The log; nothing but its header if there are no intervals.
+/// The log; only its header if there are no intervals.
 pub fn hlog(outcome: &Outcome) -> String {
     let start_s = outcome.started_unix_ms as f64 / 1e3;
     let mut out = format!(
@@ -24,8 +24,8 @@ pub fn hlog(outcome: &Outcome) -> String {
             let (from, length) = (interval.from_s, interval.seconds);
             let _ = writeln!(out, "Tag={tag},{from:.3},{length:.3},{max:.3},{}", packed.as_str());
         };
-        // Of what there is none in the whole run, there is no line; an interval
-        // without requests is one.
+        // An operation that does not occur in the whole run gets no lines, but an
+        // interval without requests gets one.
         if !outcome.reads.response.is_empty() {
             line("read", &interval.reads);
         }

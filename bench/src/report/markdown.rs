@@ -3,7 +3,7 @@
 use super::table::one_line;
 use super::{Document, overview};
 
-/// The whole report, but for curves.
+/// The whole report without plots.
 pub fn markdown(document: &Document) -> String {
     let mut out = format!("# {}\n", one_line(&document.title));
     if !document.conditions.is_empty() {

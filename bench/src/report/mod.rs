@@ -1,4 +1,4 @@
-//! How results look: one exporter a file.
+//! Reports: one exporter per file format.
 
 mod rerender;
 mod bars;
@@ -37,20 +37,19 @@ pub use rerender::run as again;
 pub use table::Table;
 pub use text::text;
 
-/// Writes a report to a directory that is made if it is not there, in place of an
-/// earlier report; a directory that holds anything else is refused. Returns what
-/// was written.
+/// Writes a report to a directory, which is created if needed. An earlier report there is
+/// replaced; a directory with anything else is refused. Returns the files written.
 pub fn write_all(document: &Document, directory: &Path) -> Result<Vec<PathBuf>> {
     folder::store(directory, &files(document)?)
 }
 
-/// Refuses a directory that [`write_all`] would refuse, before anything is measured in
-/// vain.
+/// Refuses a directory that [`write_all`] would refuse, before time is spent on
+/// measuring.
 pub fn check(directory: &Path) -> Result<()> {
     folder::check(directory)
 }
 
-/// Every file, the ones that people and programs open first last.
+/// All files. Those that users open first come last.
 fn files(document: &Document) -> Result<Vec<File>> {
     let mut files = Vec::new();
     let several = document.sections.len() > 1;
@@ -71,7 +70,7 @@ fn files(document: &Document) -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// Distributions, and if there are intervals theirs.
+/// The distributions, and those of the intervals if there are any.
 fn of_outcome(stem: &str, outcome: &Outcome) -> Vec<File> {
     let mut files = Vec::new();
     for (operation, side) in [("read", &outcome.reads), ("write", &outcome.writes)] {
@@ -99,12 +98,12 @@ fn plots(part: &str, section: &Section) -> Vec<File> {
     plots.into_iter().filter_map(file).collect()
 }
 
-/// Parts of the name of a file.
+/// A file name made of parts.
 fn joined(parts: &[&str]) -> String {
     parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("-")
 }
 
-/// What is suspect about a section, and about its outcomes, with their names.
+/// The warnings of a section and of its outcomes, with their names.
 fn warnings_of(section: &Section) -> Vec<String> {
     let mut all = section.warnings.clone();
     for (name, outcome) in names::labels(&section.outcomes).iter().zip(&section.outcomes) {

@@ -1,11 +1,11 @@
-//! What outcomes are called, in reports and in the names of files.
+//! Names of outcomes, in reports and in file names.
 
 use crate::outcome::Outcome;
 
-/// Longer names of files are cut.
+/// Maximum length of a slug.
 const SLUG_MAX: usize = 40;
 
-/// One for each; the same twice gets a number.
+/// A label for each; duplicates get a number.
 pub fn labels(outcomes: &[Outcome]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for outcome in outcomes {
@@ -29,7 +29,7 @@ fn label(outcome: &Outcome) -> String {
     }
 }
 
-/// Letters, digits and dashes.
+/// Reduces text to letters, digits and dashes.
 pub fn slug(text: &str) -> String {
     let mut slug = String::new();
     for c in text.chars() {

@@ -1,9 +1,9 @@
-//! Numbers as people read them.
+//! Numbers formatted for people.
 
-/// Thousands are set apart with this: narrow, and no line is broken there.
+/// The thousands separator: narrow and non-breaking.
 pub const THIN: char = '\u{202f}';
 
-/// With so many decimals, and thousands set apart: "12 345.6".
+/// With this number of decimals and thousands separators: "12 345.6".
 pub fn grouped(value: f64, decimals: usize) -> String {
     let plain = format!("{:.decimals$}", value.abs());
     let (whole, rest) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
@@ -19,8 +19,8 @@ pub fn grouped(value: f64, decimals: usize) -> String {
     out + rest
 }
 
-/// A column: all with as many decimals, so that they line up, and no more than
-/// three digits are worth.
+/// A column of numbers with the same number of decimals, so that they line up, chosen for
+/// at most three significant digits.
 pub fn column(values: &[f64]) -> Vec<String> {
     let most = values.iter().copied().fold(0.0, f64::max);
     let decimals = match most {
@@ -32,7 +32,7 @@ pub fn column(values: &[f64]) -> Vec<String> {
     values.iter().map(|&value| grouped(value, decimals)).collect()
 }
 
-/// Bytes, in words: "4 KiB".
+/// A size in the largest unit: "4 KiB".
 pub fn bytes(n: u64) -> String {
     if n >= 1024 && n.is_multiple_of(1024) { format!("{} KiB", n / 1024) } else { format!("{n} B") }
 }

@@ -5,16 +5,16 @@ use crate::outcome::{Latencies, Outcome};
 use super::number::{column, grouped};
 use super::{Section, Table, names};
 
-/// Quantiles that tables have.
+/// The quantiles in tables.
 const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
-/// The table of a section: its own, or one row for each outcome.
+/// The table of a section: its own, or one row per outcome.
 pub fn of_section(section: &Section) -> Table {
     section.table.clone().unwrap_or_else(|| compare(&section.outcomes))
 }
 
-/// One row for each outcome.
+/// One row per outcome.
 fn compare(outcomes: &[Outcome]) -> Table {
     let all: Vec<Latencies> = outcomes.iter().map(Outcome::response).collect();
     let mut columns = Columns::new("", names::labels(outcomes));
@@ -47,8 +47,8 @@ fn failed(outcome: &Outcome) -> u64 {
     t.errors + t.refused + t.lost + t.unsent
 }
 
-/// Times of one outcome: a row for reads and for writes, and in an open loop one
-/// more for each without the wait before sending.
+/// The times of one outcome: a row each for reads and writes, and in an open loop another
+/// for each without the wait before sending.
 pub fn times(outcome: &Outcome) -> Table {
     let open = outcome.setup.rate.is_some();
     let mut rows: Vec<(String, &Latencies)> = Vec::new();
@@ -73,7 +73,7 @@ pub fn times(outcome: &Outcome) -> Table {
     columns.table()
 }
 
-/// A table that is made column by column.
+/// A table built column by column.
 struct Columns {
     head: Vec<String>,
     columns: Vec<Vec<String>>,

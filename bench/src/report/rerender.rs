@@ -1,4 +1,4 @@
-//! `xblade-bench report`: stored results, rendered again, several side by side.
+//! `xblade-bench report`: renders stored results again, also several side by side.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::args::ReportArgs;
 
 use super::{Document, Section, result, text, write_all};
 
-/// Reads the files, prints what is in them, and writes the report.
+/// Reads the files, prints their contents, and writes the report.
 pub fn run(args: &ReportArgs) -> Result<()> {
     let documents: Vec<Document> = args.results.iter().map(|path| read(path)).collect::<Result<_>>()?;
     let document = together(documents);
@@ -22,7 +22,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     }
 }
 
-/// One file. Outcomes without a name get that of the file.
+/// Reads a file. Outcomes without a name get that of the file.
 fn read(path: &Path) -> Result<Document> {
     let failed = || format!("cannot read {}", path.display());
     let text = fs::read_to_string(path).with_context(failed)?;
@@ -36,8 +36,8 @@ fn read(path: &Path) -> Result<Document> {
     Ok(document)
 }
 
-/// One document of several: files of one section each are put into one, and
-/// otherwise sections of the same title.
+/// Merges several documents: if each has one section, these become one; otherwise
+/// sections of the same title are merged.
 fn together(documents: Vec<Document>) -> Document {
     let single = documents.len() > 1 && documents.iter().all(|document| document.sections.len() == 1);
     let mut all = Document { title: title(&documents), ..Document::default() };
@@ -55,7 +55,7 @@ fn together(documents: Vec<Document>) -> Document {
     all
 }
 
-/// Of all, if it is the same.
+/// The common title, if all have the same.
 fn title(documents: &[Document]) -> String {
     match documents {
         [first, rest @ ..] if rest.iter().all(|document| document.title == first.title) => {
@@ -69,7 +69,7 @@ fn join(there: &mut Section, more: Section) {
     if there.title != more.title {
         there.title = String::new();
     }
-    // A table is about the outcomes that it came with.
+    // A table describes only the outcomes that it came with.
     there.table = None;
     add_new(&mut there.warnings, more.warnings);
     there.outcomes.extend(more.outcomes);

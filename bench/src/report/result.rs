@@ -1,5 +1,5 @@
-//! The result file: JSON in the shape of fio's ([`fio`]), for programs that read
-//! that, and beside it the outcomes in full, to be read again by this one.
+//! The result file: JSON in fio's format ([`fio`]) for programs that read it, with the
+//! complete outcomes in a separate key for this program.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -9,12 +9,12 @@ use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
 use super::{Document, Section, Table, fio};
 
-/// Where the outcomes are, in the file.
+/// The key of the outcomes.
 const OURS: &str = "xblade-bench";
-/// Where the rest of a document is.
+/// The key of the rest of the document.
 const DOCUMENT: &str = "xblade-bench document";
 
-/// A document, but for its outcomes.
+/// A document without its outcomes.
 #[derive(Serialize, Deserialize)]
 struct Frame {
     title: String,
@@ -23,13 +23,13 @@ struct Frame {
     sections: Vec<SectionFrame>,
 }
 
-/// A section, but for its outcomes.
+/// A section without its outcomes.
 #[derive(Serialize, Deserialize)]
 struct SectionFrame {
     title: String,
     table: Option<Table>,
     warnings: Vec<String>,
-    /// How many outcomes it has.
+    /// The number of its outcomes.
     outcomes: usize,
     #[serde(default)]
     samples: Vec<Sample>,
@@ -45,7 +45,7 @@ pub fn json(outcomes: &[Outcome]) -> Result<Value> {
     Ok(all)
 }
 
-/// The outcomes of a document as JSON, with all that it says besides.
+/// The outcomes of a document as JSON, with the rest of the document.
 pub fn of_document(document: &Document) -> Result<Value> {
     let outcomes: Vec<Outcome> =
         document.sections.iter().flat_map(|section| section.outcomes.iter().cloned()).collect();
@@ -54,12 +54,12 @@ pub fn of_document(document: &Document) -> Result<Value> {
     Ok(all)
 }
 
-/// Reads the outcomes of what [`json`] or [`of_document`] has made.
+/// Reads the outcomes from the output of [`json`] or [`of_document`].
 pub fn read(text: &str) -> Result<Vec<Outcome>> {
     outcomes(&mut parse(text)?)
 }
 
-/// Reads a whole document; outcomes that belong to none become one.
+/// Reads a whole document; outcomes without a document become one.
 pub fn read_document(text: &str) -> Result<Document> {
     let mut all = parse(text)?;
     let outcomes = outcomes(&mut all)?;

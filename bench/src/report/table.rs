@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-/// Rows of as many cells as there are headings.
+/// A table whose rows have at most as many cells as headings.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Table {
     head: Vec<String>,
@@ -32,7 +32,7 @@ impl Table {
         &self.rows
     }
 
-    /// Columns divided by blanks; every one but the first is set flush right.
+    /// Columns separated by spaces; all but the first are right-aligned.
     pub fn text(&self) -> String {
         let widths = self.widths();
         let mut out = String::new();
@@ -43,7 +43,7 @@ impl Table {
         out
     }
 
-    /// Markdown; every column but the first is set flush right.
+    /// Markdown; all but the first column are right-aligned.
     pub fn markdown(&self) -> String {
         let harmless =
             |cells: &Vec<String>| cells.iter().map(|cell| one_line(cell).replace('|', "\\|")).collect();
@@ -80,7 +80,7 @@ impl Table {
     }
 }
 
-/// Figures line up on their right.
+/// Right-aligns all but the first cell.
 fn aligned(row: &[String], widths: &[usize]) -> Vec<String> {
     let cell = |(column, (cell, &width)): (usize, (&String, &usize))| {
         if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
@@ -88,7 +88,7 @@ fn aligned(row: &[String], widths: &[usize]) -> Vec<String> {
     row.iter().zip(widths).enumerate().map(cell).collect()
 }
 
-/// With blanks instead of ends of lines.
+/// Replaces line breaks by spaces.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

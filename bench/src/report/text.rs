@@ -1,10 +1,10 @@
-//! An outcome as text, for people.
+//! An outcome as plain text.
 
 use crate::outcome::{Latencies, Outcome};
 
 use super::{Table, bars};
 
-/// The table, the bars, and what went wrong.
+/// The table, the bars, and the problems.
 pub fn text(outcome: &Outcome) -> String {
     let s = &outcome.setup;
     let mut out = format!(

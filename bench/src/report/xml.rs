@@ -1,6 +1,6 @@
-//! Text inside of SVG and HTML.
+//! Text in SVG and HTML.
 
-/// What may stand between tags and inside of quotes.
+/// Escapes text for element content and attribute values.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -11,7 +11,7 @@ pub fn escape(text: &str) -> String {
             '"' => out += "&quot;",
             '\'' => out += "&#39;",
             '\n' | '\t' => out.push(' '),
-            // XML has no way to write these.
+            // XML cannot represent these.
             '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             _ => out.push(c),
         }

@@ -1,7 +1,7 @@
-//! Namespaces with a veth pair, and the program as a user runs it there.
+//! Namespaces with a veth pair, in which the program runs as for a user.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// Each test program uses what it needs.
+// No test program uses all of it.
 #![allow(dead_code)]
 
 use std::fs;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
 
-/// Whether these tests can run; tells loudly if not.
+/// Whether these tests can run; prints the reason if not.
 pub fn can_run(needed: &[&str]) -> bool {
     let missing = |program: &&&str| !sh("command", &["-v", program]).status.success();
     let lacking = match needed.iter().find(missing) {
@@ -20,12 +20,12 @@ pub fn can_run(needed: &[&str]) -> bool {
         None if String::from_utf8_lossy(&sh("id", &["-u"]).stdout).trim() != "0" => "not root".to_owned(),
         None => return true,
     };
-    // Not eprintln!, which the harness keeps to itself.
+    // Not eprintln!, which the harness captures.
     let _ = writeln!(std::io::stderr(), "SKIPPED a test on a veth pair: {lacking}");
     false
 }
 
-/// Runs a program, shell builtins included.
+/// Runs a program or a shell builtin.
 pub fn sh(program: &str, args: &[&str]) -> Output {
     let script = format!("{program} \"$@\"");
     Command::new("sh").args(["-c", &script, "sh"]).args(args).output().unwrap()
@@ -83,8 +83,8 @@ impl Rig {
         path.to_str().unwrap().to_owned()
     }
 
-    /// A file that holds an ext4 file system, for who looks no further than its
-    /// signature; and its bytes.
+    /// A file that looks like an ext4 file system to a check of its signature, and its
+    /// bytes.
     pub fn file_with_data(&self, bytes: usize) -> (String, Vec<u8>) {
         let path = self.file(bytes);
         let mut bytes = fs::read(&path).unwrap();

@@ -1,6 +1,6 @@
-//! Writes the manual pages of xblade and xblade-bench, and the shell completions,
-//! into a folder: `xblade-manual FOLDER`. What they say comes from the command
-//! lines' own definitions, and from docs/CONFIGURATION.md.
+//! Writes the manual pages of xblade and xblade-bench and their shell completions to a
+//! folder: `xblade-manual FOLDER`. They are generated from the definitions of the command
+//! lines and from docs/CONFIGURATION.md.
 
 mod page;
 
@@ -12,7 +12,7 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use xblade::config::Cli;
 
-/// What `xblade.toml(5)` is made of.
+/// The source of `xblade.toml(5)`.
 const CONFIGURATION: &str = include_str!("../../../docs/CONFIGURATION.md");
 
 fn main() -> Result<()> {
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     let [folder] = arguments.as_slice() else { bail!("usage: xblade-manual FOLDER") };
     let folder = Path::new(folder);
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // Sections as in the folders where the programs are: sbin and bin.
+    // The sections match the folders of the programs, sbin and bin.
     for (command, section) in [(Cli::command(), "8"), (xblade_bench::command(), "1")] {
         let mut command = command.disable_help_subcommand(true);
         command.build();
@@ -35,11 +35,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A page for a command, and for each of its own.
+/// Writes a page for a command, and for each of its subcommands.
 fn pages(command: &Command, section: &str, folder: &Path) -> Result<()> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut text = Vec::new();
-    // Under NAME it has to be the name of the page, which `man` finds it by.
+    // NAME must contain the name of the page, by which `man` finds it.
     let named = command.clone().name(&*String::leak(name.clone()));
     clap_mangen::Man::new(named).title(name.to_uppercase()).section(section).render(&mut text)?;
     let path = folder.join(format!("{name}.{section}"));

@@ -1,7 +1,7 @@
-//! A manual page from a chapter of the documentation: as much of Markdown as our
-//! chapters use.
+//! Makes a manual page from a chapter of the documentation. Supports only the Markdown
+//! that our chapters use.
 
-/// The page. The chapter's heading is left out: the name stands for it.
+/// Makes the page. The heading of the chapter is left out; the name replaces it.
 pub fn from_markdown(name: &str, section: &str, what: &str, text: &str) -> String {
     let title = name.to_uppercase();
     let mut page =
@@ -45,7 +45,7 @@ pub fn from_markdown(name: &str, section: &str, what: &str, text: &str) -> Strin
     page
 }
 
-/// A row becomes an entry: its first cell, then the others by their heading.
+/// Turns a row into an entry: the first cell, then the others with their headings.
 fn table_row(head: &[String], row: &[String]) -> String {
     let mut entry = String::new();
     for (at, cell) in row.iter().enumerate().filter(|(_, cell)| !cell.is_empty()) {
@@ -63,7 +63,7 @@ fn cells(line: &str) -> Vec<String> {
     line.trim_matches('|').split(" |").map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// Code becomes bold, and of a link its words are left.
+/// Turns code into bold, and links into their text.
 fn inline(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -84,7 +84,7 @@ fn inline(text: &str) -> String {
     let bold =
         parts.map(|(at, part)| if at % 2 == 1 { format!("\\fB{}\\fR", escape(part)) } else { escape(part) });
     let text: String = bold.collect();
-    // A dot or quote at the start of a line would be a request.
+    // A dot or quote at the start of a line would be a troff request.
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 

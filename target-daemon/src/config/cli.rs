@@ -1,4 +1,4 @@
-//! The command line as clap reads it.
+//! The command line, parsed by clap.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ const CHECK_CODES: &str = "\
 Exit codes: 0 nothing is wrong; 2 the configuration file has to change;
 3 this machine has to change.";
 
-/// A build that can plant bugs says so.
+/// Marks a build that can plant bugs.
 const VERSION: &str = if cfg!(feature = "plant") {
     concat!(env!("CARGO_PKG_VERSION"), "+plant (for tests only)")
 } else {
@@ -57,18 +57,18 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads a command line, of which the first word is the program.
+    /// Parses a command line whose first word is the program.
     ///
     /// # Errors
     ///
-    /// What clap has to say, also when it was asked for help; and a file beside
-    /// options that it would have to be merged with.
+    /// An error of clap, which includes help and version; or options beside a
+    /// configuration file, since the two are not merged.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         let words = hint::control_last(words.into_iter().collect());
         let matches = match command.try_get_matches_from_mut(&words) {
             Ok(matches) => matches,
-            // Help and version are errors, too.
+            // clap returns help and version as errors, too.
             Err(error) if !error.use_stderr() => return Err(error),
             Err(error) => return Err(hint::better(error, &mut command, &words)),
         };
@@ -85,7 +85,7 @@ impl Cli {
     }
 }
 
-/// What was given beside a configuration file.
+/// An option or export given beside a configuration file.
 fn beside_the_file(serve: &ArgMatches) -> Option<String> {
     let given = |id: &str| serve.value_source(id) == Some(ValueSource::CommandLine);
     if !given("config") {
@@ -318,12 +318,13 @@ impl Default for RingOptions {
 }
 
 impl Serve {
-    /// With the list of all exports as the list of each that has none.
+    /// Applies the default access list to exports that have none, and makes paths
+    /// absolute.
     #[must_use]
     pub fn settled(mut self) -> Self {
         for export in &mut self.exports {
             export.allow.get_or_insert_with(|| self.allow.clone());
-            // What is added, kept or shown later is compared with the whole path.
+            // Exports that are added, kept or shown later are compared by absolute path.
             if let Image::File(options) = &mut export.image
                 && let Ok(whole) = std::path::absolute(&options.path)
             {
@@ -333,12 +334,12 @@ impl Serve {
         self
     }
 
-    /// Who may use an export; empty for everybody.
+    /// The initiators that may use an export; empty if all may.
     pub fn allowed<'a>(&'a self, export: &'a Export) -> &'a [Mac] {
         export.allow.as_deref().unwrap_or(&self.allow)
     }
 
-    /// Who may use any export at all; empty for everybody.
+    /// The initiators that may use at least one export; empty if all may.
     pub fn allowed_somewhere(&self) -> Vec<Mac> {
         let lists = || self.exports.iter().map(|export| self.allowed(export));
         if lists().any(<[Mac]>::is_empty) {

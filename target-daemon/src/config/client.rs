@@ -1,4 +1,4 @@
-//! The commands that ask a running xblade.
+//! The commands that query or change a running xblade.
 
 use std::path::PathBuf;
 

@@ -1,23 +1,23 @@
-//! Exports that get in each other's way.
+//! Exports that conflict with each other.
 
 use std::path::PathBuf;
 
 use super::Image;
 use crate::wire::aoe::Address;
 
-/// Addresses that were given before: index of the first and of the later one.
+/// Duplicate addresses: the index of the first and of the later one.
 pub fn addresses_twice(addresses: &[Address]) -> Vec<(usize, usize)> {
     clashes(addresses, |a, b| a == b)
 }
 
-/// Images of which one may write what another one has: index of the first and
-/// of the later one. Goes by the path; two names of one file are found when it
-/// is opened.
+/// Images that overlap and of which at least one is writable: the index of the first and
+/// of the later one. Compares paths; two names of one file are detected when it is
+/// opened.
 pub fn images_overlap(images: &[&Image]) -> Vec<(usize, usize)> {
     clashes(images, |a, b| overlap(a, b))
 }
 
-/// Each later one with the first that it is in conflict with.
+/// Pairs each item with the first earlier item that it conflicts with.
 fn clashes<T>(all: &[T], conflict: impl Fn(&T, &T) -> bool) -> Vec<(usize, usize)> {
     let first_of = |(later, one): (usize, &T)| {
         let first = all.iter().take(later).position(|other| conflict(other, one))?;
@@ -28,7 +28,7 @@ fn clashes<T>(all: &[T], conflict: impl Fn(&T, &T) -> bool) -> Vec<(usize, usize
 
 fn overlap(a: &Image, b: &Image) -> bool {
     let (Image::File(a), Image::File(b)) = (a, b) else { return false };
-    // By components: without double slashes and single dots.
+    // Compares components, so that double slashes and single dots do not matter.
     let path = |path: &PathBuf| path.components().collect::<PathBuf>();
     let end = |offset: u64, length: Option<u64>| length.map_or(u64::MAX, |n| offset.saturating_add(n));
     path(&a.path) == path(&b.path)

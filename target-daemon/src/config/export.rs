@@ -8,47 +8,46 @@ use crate::store::{Access, Durability, OpenOptions, Sync};
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::{Mac, MacError};
 
-/// The word for an access list that keeps nobody out.
+/// The access list that admits every initiator.
 pub(super) const EVERYBODY: &str = "everybody";
 
-/// More workers than any machine has cores for.
+/// Limit on the worker number, above the core count of any machine.
 pub(super) const WORKERS_MAX: u16 = 1024;
 
-/// One export, as asked for.
+/// One export, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Export {
-    /// Where it answers.
+    /// Its AoE address.
     pub address: Address,
-    /// What is behind it.
+    /// What it exports.
     pub image: Image,
-    /// Who is answered: `None` for what holds for all exports, an empty list
-    /// for everybody.
+    /// Initiators that may use it: `None` for the default list, an empty list for all.
     pub allow: Option<Vec<Mac>>,
-    /// The worker that is to have it; without one, whoever is next.
+    /// The worker that owns it; without one, workers are assigned in turn.
     pub worker: Option<u16>,
-    /// It takes its address also from other data that hosts have used there.
+    /// Serve it even if hosts have used other data at its address.
     pub force: bool,
 }
 
-/// The store behind an export, as asked for.
+/// What an export serves, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Image {
     /// A file or block device.
     File(OpenOptions),
-    /// Nothing: writes are discarded, reads give zeros.
+    /// No data: writes are discarded, reads return zeros.
     Null {
         /// Its size.
         length_bytes: u64,
     },
 }
 
-/// What is wrong with an export.
+/// Why an export is invalid.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Not of the form.
+    /// The syntax is wrong.
     #[error("'{0}' is not an export: write SHELF.SLOT=PATH, for example 0.1=/srv/disk.img")]
     Form(String),
-    /// The address is not usable.
+    /// The address is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Unknown option.
@@ -57,30 +56,30 @@ pub enum ExportError {
         hint::instead_of(option), hint::KNOWN.join(", ")
     )]
     Option {
-        /// As given.
+        /// The option as given.
         option: String,
     },
-    /// An option has an unknown value.
+    /// The value of an option is invalid.
     #[error("{option}={value} is not possible: {remedy}")]
     Value {
-        /// Option.
+        /// The option.
         option: &'static str,
-        /// As given.
+        /// The value as given.
         value: String,
-        /// What to give.
+        /// The remedy.
         remedy: String,
     },
-    /// An option stands twice.
+    /// An option is given twice.
     #[error("{0} is given twice: give it once")]
     Twice(&'static str),
-    /// Two options of which one leaves no meaning to the other.
+    /// An option has no effect beside another.
     #[error("{option} has no meaning with {with}: {remedy}")]
     Meaningless {
-        /// The option without a meaning.
+        /// The option without effect.
         option: String,
-        /// What takes it away.
+        /// The option that makes it so.
         with: &'static str,
-        /// What to do.
+        /// The remedy.
         remedy: &'static str,
     },
     /// `store=null` without a size.
@@ -88,7 +87,7 @@ pub enum ExportError {
     NullSize,
 }
 
-/// Options as they stand, before they mean anything together.
+/// Parsed options that have not been checked against each other.
 #[derive(Default)]
 pub(super) struct Raw {
     read_only: Option<()>,
@@ -130,7 +129,7 @@ impl FromStr for Export {
 }
 
 impl Raw {
-    /// Takes one option as it is written on the command line.
+    /// Parses one option in the command-line form.
     pub(super) fn set(&mut self, option: &str) -> Result<(), ExportError> {
         match option.split_once('=') {
             None if option == "ro" => once("ro", &mut self.read_only, ()),
@@ -154,17 +153,17 @@ impl Raw {
         }
     }
 
-    /// Whether it takes its address in any case.
+    /// Whether it has the option `force`.
     pub(super) fn is_forced(&self) -> bool {
         self.force.is_some()
     }
 
-    /// Whether nothing is behind it.
+    /// Whether the store is `null`.
     pub(super) fn is_null(&self) -> bool {
         self.store == Some(StoreKind::Null)
     }
 
-    /// What they mean together.
+    /// Checks the options against each other and returns the image.
     pub(super) fn image(self, path: &str) -> Result<Image, ExportError> {
         if let Some(error) = self.faults().into_iter().next() {
             return Err(error);
@@ -190,8 +189,7 @@ impl Raw {
         }))
     }
 
-    /// Every option that was given and has no meaning beside the others, and
-    /// what is missing.
+    /// Every option that has no effect beside the others, and every missing option.
     pub(super) fn faults(&self) -> Vec<ExportError> {
         let mut faults: Vec<ExportError> = Vec::new();
         let conflicts = self.conflicts();
@@ -207,8 +205,8 @@ impl Raw {
         faults
     }
 
-    /// What takes the meaning of which options away: whether it is so, what it
-    /// is, and what to do.
+    /// Rules of the form: if the condition holds, this setting makes these options
+    /// meaningless, and this is the remedy.
     fn conflicts(&self) -> [(bool, &'static str, &'static str, &'static [&'static str]); 6] {
         const OUT: &str = "leave it out";
         const STORE: &str = "leave one of them out";
@@ -234,8 +232,7 @@ impl Raw {
         ]
     }
 
-    /// The options that were given and may have no meaning, by name and as they
-    /// were written.
+    /// The given options that may be meaningless, by name and as written.
     fn given(&self) -> Vec<(&'static str, &'static str)> {
         let sync = match self.sync {
             Some(Sync::Each) => "sync=each",
@@ -320,7 +317,7 @@ fn worker(value: &str) -> Result<u16, ExportError> {
     number().ok_or_else(|| bad("worker", value, "give the number of a worker, from 0, or auto"))
 }
 
-/// One address more, or `everybody`, which leaves the list empty.
+/// Adds an address to the list; `everybody` leaves it empty.
 fn allow(value: &str, list: &mut Option<Vec<Mac>>) -> Result<(), ExportError> {
     let everybody = value == EVERYBODY;
     if list.as_ref().is_some_and(|macs| everybody || macs.is_empty()) {

@@ -1,4 +1,4 @@
-//! What somebody meant who wrote it as other programs, or hosts, have it.
+//! Suggestions for arguments in the style of other programs.
 
 use std::ffi::OsString;
 
@@ -8,11 +8,10 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use super::vblade::for_a_shell;
 use super::{Vblade, suggest};
 
-/// Names that other programs have for `--interface`.
+/// Names of other programs for `--interface`.
 const INTERFACE: [&str; 7] = ["--netif", "--iface", "--ifname", "--if", "--dev", "--device", "--nic"];
 
-/// What other programs, and the configuration file, have for an option of an
-/// export.
+/// Names of other programs, and of the configuration file, for options of an export.
 const OPTIONS: [(&str, &str); 13] = [
     ("readonly", "ro"),
     ("read-only", "ro"),
@@ -45,24 +44,24 @@ pub(super) const KNOWN: [&str; 12] = [
     "force",
 ];
 
-/// The words that say so, after the name of what is no option of an export.
+/// The suggestion to append after an unknown option of an export.
 pub(super) fn instead_of(given: &str) -> String {
     option(given).map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
 }
 
-/// The option of an export that was meant, if one is close.
+/// The known option of an export that is closest, if one is close enough.
 fn option(given: &str) -> Option<&'static str> {
     let name = given.split('=').next().unwrap_or("").to_lowercase().replace('_', "-");
     let other = OPTIONS.iter().find(|(other, _)| *other == name).map(|(_, meant)| *meant);
     let near = |known: &&str| {
         let bare = known.split('=').next().unwrap_or(known);
-        // "rw" is near to "ro", and its contrary.
+        // "rw" is close to "ro" but means the opposite.
         bare == name || (bare.len() > 3 && strsim::jaro_winkler(&name, bare) > 0.85)
     };
     other.or_else(|| KNOWN.iter().copied().find(near))
 }
 
-/// The error of a command line, with what was meant, if that shows.
+/// The error of a command line, with a suggestion if there is one.
 pub(super) fn better(error: Error, command: &mut Command, words: &[OsString]) -> Error {
     if let Some(call) = vblade(words) {
         let (given, serve) = call;
@@ -75,7 +74,7 @@ pub(super) fn better(error: Error, command: &mut Command, words: &[OsString]) ->
     suggest::add(interface(error, command, words), command, words)
 }
 
-/// The error of a command line, with `--interface` where that was meant.
+/// Adds `--interface` as suggestion where another name for it was given.
 pub fn interface(mut error: Error, command: &Command, words: &[OsString]) -> Error {
     let is_interface = matches!(
         error.get(ContextKind::InvalidArg),
@@ -94,13 +93,12 @@ fn has_interface(command: &Command, words: &[OsString]) -> bool {
         .is_some_and(|one| one.get_arguments().any(|arg| arg.get_long() == Some("interface")))
 }
 
-/// The subcommand of that name.
+/// The subcommand with that name.
 pub(super) fn subcommand<'a>(command: &'a Command, name: &str) -> Option<&'a Command> {
     command.get_subcommands().find(|one| one.get_name() == name)
 }
 
-/// The words, with `--control` behind the command if it is before: that is where the
-/// commands have it.
+/// Moves `--control` from before the command to after it, where the commands accept it.
 pub(super) fn control_last(mut words: Vec<OsString>) -> Vec<OsString> {
     let first = words.get(1).and_then(|word| word.to_str()).unwrap_or("");
     let count = match first {
@@ -108,7 +106,7 @@ pub(super) fn control_last(mut words: Vec<OsString>) -> Vec<OsString> {
         _ if first.starts_with("--control=") => 1,
         _ => 0,
     };
-    // With nothing behind it there is no command.
+    // Without further words there is no command.
     if words.len() > 1 + count {
         let moved: Vec<OsString> = words.drain(1..1 + count).collect();
         words.extend(moved);
@@ -116,9 +114,9 @@ pub(super) fn control_last(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// A call of vblade, with `xblade` or `xblade serve` in the place of its name:
-/// its arguments, and those of `xblade serve` for the same. Options of xblade may
-/// stand beside the four words that vblade takes.
+/// Recognizes arguments of vblade after `xblade` or `xblade serve`. Returns them, and the
+/// equivalent arguments of `xblade serve`. Options of xblade may stand beside the four
+/// words of vblade.
 fn vblade(words: &[OsString]) -> Option<(String, String)> {
     let words = words.iter().skip(1).map(|word| word.to_str().map(str::to_owned));
     let words: Vec<String> = words.collect::<Option<_>>()?;

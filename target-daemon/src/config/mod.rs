@@ -1,6 +1,5 @@
-//! The command line and the configuration file, and the typed model that they
-//! both become. Whatever is wrong is said here, with the value and the remedy,
-//! before anything is opened.
+//! The command line and the configuration file, and the typed model that both produce.
+//! Every error is reported here, with value and remedy, before anything is opened.
 
 mod bounds;
 mod conflicts;

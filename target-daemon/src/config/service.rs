@@ -1,5 +1,4 @@
-//! What surrounds serving: the control socket, metrics, state that lasts, and
-//! what the process may do.
+//! Options beside serving: control socket, metrics, persistent state and privileges.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,13 +8,13 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
-/// The word for what there is not to be.
+/// The word that turns an option off.
 const NONE: &str = "none";
 
-/// Where the control socket is, unless the configuration says otherwise.
+/// Default path of the control socket.
 pub const CONTROL: &str = "/run/xblade/xblade.sock";
 
-/// Where state is kept, unless the configuration says otherwise.
+/// Default state folder.
 pub const STATE: &str = "/var/lib/xblade";
 
 /// A path, or none.
@@ -43,7 +42,7 @@ impl fmt::Display for PathOrNone {
     }
 }
 
-/// Not an address to listen on.
+/// Why a listen address is invalid.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("give an address with its port, as {}, or none", with_port(.0))]
 pub struct AddrError(String);
@@ -59,7 +58,7 @@ impl FromStr for AddrOrNone {
     }
 }
 
-/// This machine alone, with the port that was given, if one was.
+/// The loopback address, with the given port if there is one.
 fn with_port(text: &str) -> String {
     let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
     format!("127.0.0.1:{}", port.unwrap_or(9464))

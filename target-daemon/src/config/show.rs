@@ -1,4 +1,4 @@
-//! A configuration as a file, with every default filled in.
+//! Writes a configuration as a file, with every default filled in.
 
 use toml::{Table, Value};
 
@@ -7,25 +7,25 @@ use super::{Export, Image, Serve, ServiceOptions};
 use crate::store::{Access, Durability, OpenOptions, Sync};
 use crate::wire::ether::Mac;
 
-/// The text of a configuration file that means this.
+/// The configuration as the text of a configuration file.
 ///
 /// # Errors
 ///
-/// A path that is not text: no file can name it.
+/// If a path is not UTF-8, since a file cannot contain it.
 pub fn to_toml(serve: &Serve) -> Result<String, toml::ser::Error> {
     toml::to_string(&to_table(serve))
 }
 
-/// The same as JSON.
+/// The configuration as JSON.
 ///
 /// # Errors
 ///
-/// None that is known.
+/// No known case.
 pub fn to_json(serve: &Serve) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(&to_table(serve))
 }
 
-/// What a configuration file that means this has in it.
+/// The configuration as a TOML table.
 pub fn to_table(serve: &Serve) -> Table {
     let rings = &serve.rings;
     let number = |given: Option<u32>, word: &str| given.map_or(Value::from(word), Value::from);
@@ -91,7 +91,7 @@ fn service(service: &ServiceOptions) -> Table {
     section(rows)
 }
 
-/// The word of the command line.
+/// The word used on the command line.
 fn word<T: clap::ValueEnum>(value: T) -> Value {
     value.to_possible_value().map_or_else(String::new, |word| word.get_name().to_owned()).into()
 }
@@ -132,7 +132,7 @@ fn allow(macs: &[Mac]) -> Value {
 
 fn store(access: Access) -> &'static str {
     match access {
-        // The last is nothing that can be asked for.
+        // `Descriptor` cannot be configured.
         Access::Fitting | Access::Descriptor => "auto",
         Access::Direct => "direct",
         Access::Cached => "file",
@@ -140,7 +140,7 @@ fn store(access: Access) -> &'static str {
     }
 }
 
-/// Who refuses writes has neither, whatever it will do when it takes them again.
+/// A read-only export has neither, whatever applies when it accepts writes again.
 fn trim(options: &OpenOptions) -> &'static str {
     match options.trim {
         Some(true) if !options.read_only => "on",
@@ -164,7 +164,7 @@ fn sync(sync: Sync) -> &'static str {
     }
 }
 
-/// In the largest unit that it has whole, else in sectors.
+/// A size in the largest unit of which it is a multiple, else in sectors.
 fn size(bytes: u64) -> Value {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let whole = units.into_iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits));

@@ -23,36 +23,36 @@ const UNITS: [(&str, u64); 17] = [
     ("PB", 1_000_000_000_000_000),
 ];
 
-/// A number of bytes in the largest binary unit of which it has one; `None` below
-/// a kibibyte.
+/// A size in the largest binary unit in which it is at least 1; `None` below one
+/// kibibyte.
 pub fn in_largest_unit(bytes: u64) -> Option<String> {
     let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
     let (unit, bits) = units.into_iter().find(|(_, bits)| bytes >> bits > 0)?;
     Some(format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)))
 }
 
-/// What is wrong with a size.
+/// Why a size is invalid.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SizeError {
     /// Not a number with a known unit.
     #[error("'{0}' is not a size: give sectors (2048) or a unit (1MiB, 10G, 500GB, 4096B)")]
     Unreadable(String),
-    /// Not whole sectors.
+    /// Not a multiple of the sector size.
     #[error("'{text}' is {bytes} bytes, which is not a multiple of 512: give whole sectors")]
     Uneven {
-        /// As given.
+        /// The text as given.
         text: String,
-        /// In bytes.
+        /// Its value in bytes.
         bytes: u64,
     },
-    /// Beyond 64 bits.
+    /// More than 64 bits.
     #[error("'{0}' is too large: an export has at most 2^48 sectors of 512 bytes")]
     TooLarge(String),
 }
 
-/// Reads a size and returns bytes, a multiple of 512. A bare number counts
-/// sectors; `K`, `M`, `G`, `T` and their `iB` forms are powers of 1024, `kB`,
-/// `MB`, `GB`, `TB` powers of 1000.
+/// Parses a size and returns bytes, a multiple of 512. A bare number counts sectors; `K`,
+/// `M`, `G`, `T` and their `iB` forms are powers of 1024, `kB`, `MB`, `GB`, `TB` powers
+/// of 1000.
 pub fn parse_bytes(text: &str) -> Result<u64, SizeError> {
     let unreadable = || SizeError::Unreadable(text.to_owned());
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args};
 
 use crate::wire::ether::Mac;
 
-/// What is printed below the options.
+/// Printed below the options.
 pub const STEER_EXAMPLES: &str = "\
 Examples:
   What could be done, and what for:

@@ -1,4 +1,4 @@
-//! What a word meant that stands at a wrong place of the command line.
+//! Suggestions for words in the wrong place on the command line.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::hint;
 use super::vblade::is_interface;
 use crate::wire::aoe::Address;
 
-/// The error, with a tip where it shows what was meant.
+/// Adds a tip to the error if the intent is clear.
 pub(super) fn add(mut error: Error, command: &Command, words: &[OsString]) -> Error {
     let odd = word(&error).and_then(|odd| Odd::find(odd, command, words));
     if let Some(tip) = odd.and_then(|odd| odd.tip()).or_else(|| other_command(&error)) {
@@ -19,7 +19,7 @@ pub(super) fn add(mut error: Error, command: &Command, words: &[OsString]) -> Er
     error
 }
 
-/// What a command is called here.
+/// Our name for a command of this kind.
 fn other_command(error: &Error) -> Option<String> {
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) else { return None };
     let meant = match given.as_str() {
@@ -30,7 +30,7 @@ fn other_command(error: &Error) -> Option<String> {
     Some(meant.to_owned())
 }
 
-/// The word that clap found odd: one too many, or an export that is none.
+/// The word that clap rejected: one too many, or an invalid export.
 fn word(error: &Error) -> Option<&str> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -41,7 +41,7 @@ fn word(error: &Error) -> Option<&str> {
     Some(odd).filter(|odd| !odd.starts_with('-'))
 }
 
-/// A word, and what is around it.
+/// A rejected word with its context.
 struct Odd<'a> {
     word: &'a str,
     before: &'a str,
@@ -51,7 +51,7 @@ struct Odd<'a> {
     /// Whether the subcommand takes exports.
     takes_exports: bool,
     is_check: bool,
-    /// Whether an interface is given in its own place.
+    /// Whether an interface is given by its option.
     has_interface: bool,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Odd<'a> {
         is_meant.then(|| format!("an interface is given with its option: '--interface {}'", self.word))
     }
 
-    /// It is one; or it could be, is nothing else, and there is none.
+    /// It is an interface; or it could be one, is nothing else, and none is given.
     fn is_like_an_interface(&self) -> bool {
         let could_be = || {
             let is_name = self.word.chars().all(|c| c.is_ascii_alphanumeric());

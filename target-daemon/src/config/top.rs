@@ -27,7 +27,7 @@ pub struct Top {
 }
 
 impl Top {
-    /// How many intervals to print; none to watch.
+    /// The number of intervals to print; `None` for the interactive display.
     pub fn lines(&self) -> Option<u64> {
         if self.once { Some(1) } else { self.batch }
     }

@@ -1,4 +1,4 @@
-//! What clients send.
+//! Request bodies.
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -6,12 +6,12 @@ use toml::{Table, Value};
 use super::json;
 use crate::config::{self, Export, Image};
 
-/// The export in a body: the keys of `[[export]]`, or `export` as on the
-/// command line.
+/// Parses an export from a body: either the keys of `[[export]]`, or `export` in the
+/// command-line form.
 ///
 /// # Errors
 ///
-/// All that is wrong with it, in one line.
+/// All mistakes, in one line.
 pub fn export(bytes: &[u8]) -> Result<Export, String> {
     let example = r#"{"address": "0.3", "path": "/srv/x.img"}, or {"export": "0.3=/srv/x.img"}"#;
     let keys: Table = read(bytes, example)?;
@@ -31,20 +31,20 @@ pub fn export(bytes: &[u8]) -> Result<Export, String> {
     }
 }
 
-/// What to do about writes.
+/// Parses the body of a read-only request.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in one line.
+/// The mistake, in one line.
 pub fn read_only(bytes: &[u8]) -> Result<bool, String> {
     read::<json::ReadOnly>(bytes, r#"{"read-only": true}"#).map(|body| body.read_only)
 }
 
-/// Why writes may be taken again.
+/// Parses the operator's reason for accepting writes again.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in one line.
+/// The mistake, in one line.
 pub fn reason(bytes: &[u8]) -> Result<String, String> {
     let example = r#"{"reason": "disk replaced, fsck done"}"#;
     let json::Recover { reason } = read(bytes, example)?;
@@ -72,7 +72,7 @@ mod tests {
         let line = r#"{"export": "0.3=/srv/x,ro,length=1MiB,store=direct"}"#;
         let export = export(keys.as_bytes()).unwrap();
         assert_eq!(export, super::export(line.as_bytes()).unwrap());
-        // The list for all exports: the daemon has it.
+        // The daemon adds the default list for all exports.
         assert_eq!(export.allow, None);
     }
 

@@ -1,5 +1,5 @@
-//! One request to the control socket of a running xblade, and its answer: as a whole,
-//! or line by line.
+//! HTTP client for the control socket of a running xblade: one request per connection,
+//! with the response read whole or line by line.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -19,49 +19,49 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::json;
 
-/// Time for an answer: longer than the daemon gives itself.
+/// Timeout for a response, longer than the daemon's own limit.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// The same for a change.
+/// Timeout for the response to a change.
 const CHANGE_WITHIN: Duration = Duration::from_secs(45);
 
-/// Longest line of an answer that comes line by line, in bytes.
+/// Maximum length of a line in a streamed response, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No socket there.
+    /// There is no socket at this path.
     #[error(
         "{}: there is no such socket: xblade does not run (start it), or has its control socket elsewhere \
          (--control PATH{})", path.display(), among(others)
     )]
     Absent {
-        /// The one that was looked for.
+        /// The path that was tried.
         path: PathBuf,
-        /// Those that are in its folder.
+        /// Sockets in the same folder.
         others: Vec<PathBuf>,
     },
-    /// A socket, and nobody.
+    /// The socket exists, but no process listens on it.
     #[error("{}: nobody answers: xblade has ended, and left this socket behind: start it again", .0.display())]
     Dead(PathBuf),
-    /// Something else.
+    /// The path is not a socket.
     #[error("{}: is a {kind}, not the control socket of an xblade: give that (--control PATH)", path.display())]
     NoSocket {
-        /// What was given.
+        /// The path that was given.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that is there.
         kind: &'static str,
     },
-    /// It is for others.
+    /// The caller may not connect.
     #[error("{}: you may not use this socket: run this as root (sudo), or {}", path.display(), or_in(group.as_deref()))]
     Forbidden {
         /// The socket.
         path: PathBuf,
-        /// The group that may.
+        /// The group that may connect.
         group: Option<String>,
     },
-    /// No answer in time.
+    /// No response in time.
     #[error(
         "{}: no answer within {} s: xblade hangs, or its machine is too busy: look at its log",
         path.display(), limit.as_secs()
@@ -69,7 +69,7 @@ pub enum CallError {
     Slow {
         /// The socket.
         path: PathBuf,
-        /// How long was waited.
+        /// The timeout.
         limit: Duration,
     },
     /// The connection broke.
@@ -77,10 +77,10 @@ pub enum CallError {
     Broken {
         /// The socket.
         path: PathBuf,
-        /// In words of the system.
+        /// The system's error message.
         what: String,
     },
-    /// An answer that is none.
+    /// The response makes no sense.
     #[error("{}: an answer that this program does not understand: {what}: is it of the same version?", path.display())]
     Odd {
         /// The socket.
@@ -88,10 +88,10 @@ pub enum CallError {
         /// What is wrong with it.
         what: String,
     },
-    /// An answer: no.
+    /// The daemon refused the request.
     #[error("{message}")]
     Refused {
-        /// Of HTTP.
+        /// The HTTP status.
         status: StatusCode,
         /// The reason.
         message: String,
@@ -120,19 +120,19 @@ impl CallError {
     }
 }
 
-/// Asks at one socket.
+/// A client of one control socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     path: &'a Path,
 }
 
 impl<'a> Client<'a> {
-    /// At this socket.
+    /// A client of the socket at this path.
     pub fn new(path: &'a Path) -> Self {
         Self { path }
     }
 
-    /// Sends a request and returns the body of the answer.
+    /// Sends a request and returns the body of the response.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl<'a> Client<'a> {
         accepted(runtime.block_on(answer)?)
     }
 
-    /// Asks for what comes line by line.
+    /// Sends a GET request whose response is streamed line by line.
     ///
     /// # Errors
     ///
@@ -176,12 +176,12 @@ impl<'a> Client<'a> {
         timeout(limit, answer).await.unwrap_or_else(slow)
     }
 
-    /// Sends a request; the answer without its body.
+    /// Sends a request and returns the response head; the body is not read yet.
     async fn begin(&self, method: &str, uri: &str, body: Vec<u8>) -> Result<Response<Incoming>, CallError> {
         let stream = UnixStream::connect(self.path).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
-        // Its outcome is that of the request.
+        // Its outcome is also that of the request.
         tokio::spawn(async move {
             let _ = connection.await;
         });
@@ -223,13 +223,13 @@ impl<'a> Client<'a> {
     }
 }
 
-/// What is there, if it is no socket.
+/// The kind of file at this path, unless it is a socket.
 fn other_kind(path: &Path) -> Option<&'static str> {
     let kind = path.metadata().ok()?.file_type();
     (!kind.is_socket()).then_some(if kind.is_dir() { "folder" } else { "file" })
 }
 
-/// The body of an answer, unless it is a refusal.
+/// The body of a response, or the refusal as an error.
 fn accepted((status, bytes): (StatusCode, Vec<u8>)) -> Result<Vec<u8>, CallError> {
     if status.is_success() {
         return Ok(bytes);
@@ -239,19 +239,19 @@ fn accepted((status, bytes): (StatusCode, Vec<u8>)) -> Result<Vec<u8>, CallError
     Err(CallError::Refused { status, message })
 }
 
-/// An answer that comes line by line.
+/// A response that is streamed line by line.
 #[derive(Debug)]
 pub struct Lines<'a> {
     client: Client<'a>,
     runtime: Runtime,
     body: Incoming,
-    /// What has come of lines that were not given out.
+    /// Bytes received but not returned yet.
     read: Vec<u8>,
 }
 
 impl Lines<'_> {
-    /// The next line, with its end. `None` when nothing more comes, or the time is
-    /// over.
+    /// Returns the next line, including its newline, or `None` at the end of the stream
+    /// or at `until`.
     ///
     /// # Errors
     ///
@@ -285,7 +285,7 @@ impl Lines<'_> {
     }
 }
 
-/// The sockets in the folder of one that is not there, in order.
+/// The sockets in the folder of a missing socket, sorted.
 fn beside(path: &Path) -> Vec<PathBuf> {
     let entries = path.parent().and_then(|folder| folder.read_dir().ok());
     let sockets = entries
@@ -308,7 +308,7 @@ fn among(others: &[PathBuf]) -> String {
     }
 }
 
-/// The group of a socket, unless it is that of root.
+/// The group of a socket, unless it is root's.
 fn group_of(path: &Path) -> Option<String> {
     let gid = path.metadata().ok().map(|file| file.gid()).filter(|gid| *gid != 0)?;
     Some(

@@ -1,4 +1,4 @@
-//! Who has sent a request, and for how long its connection may last.
+//! Who sent a request, and the deadline of its connection.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,41 +6,41 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// How often is looked whether a deadline has come nearer.
+/// How often to check whether the deadline has moved closer.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Who has sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// In words: "uid 0, process 4711".
+    /// For the log: "uid 0, process 4711".
     pub who: String,
-    /// Until when its connection may last.
+    /// The deadline of its connection.
     pub deadline: Deadline,
 }
 
-/// Until when a connection may last. Who streams moves it as long as the client takes
-/// what it is sent.
+/// The deadline of a connection. A stream extends it as long as the client keeps reading.
 #[derive(Clone, Debug)]
 pub struct Deadline(watch::Sender<Instant>);
 
 impl Deadline {
-    /// In so much time from now.
+    /// A deadline `time` from now.
     pub fn after(time: Duration) -> Self {
         Self(watch::Sender::new(Instant::now() + time))
     }
 
-    /// Moves it to so much time from now. One that is nearer than before may be
-    /// noticed 5 s late.
+    /// Moves the deadline to `time` from now. A deadline moved closer may be noticed 5 s
+    /// late.
     pub fn set(&self, time: Duration) {
         self.0.send_replace(Instant::now() + time);
     }
 
-    /// When it is now.
+    /// The current deadline.
     pub fn when(&self) -> Instant {
         *self.0.borrow()
     }
 
-    /// What comes out of the future; `None` if that has not come by the deadline.
+    /// Returns the output of the future, or `None` if it does not complete by the
+    /// deadline.
     pub async fn within<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(future);
         loop {

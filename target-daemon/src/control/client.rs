@@ -1,5 +1,5 @@
-//! The commands that ask a running xblade: one request, one answer, told to
-//! people or as JSON.
+//! The commands that query or change a running xblade: one request and one response each,
+//! printed for people or as JSON.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ use super::{json, print, trace};
 use crate::config::{AskCommand, Export, ExportCommand, ExportError, Image, Listed, Reach};
 use crate::wire::aoe::Address;
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
 ///
 /// # Errors
 ///
-/// The exit code, when the reason has been told.
+/// The exit code; the reason has been printed.
 pub fn run(command: &AskCommand) -> Result<(), u8> {
     match command {
         AskCommand::Status(reach) => tell::<json::Status>(reach, "/v1/status", print::status),
@@ -49,7 +49,7 @@ pub fn run(command: &AskCommand) -> Result<(), u8> {
 ///
 /// # Errors
 ///
-/// The exit code, when the reason has been told.
+/// The exit code; the reason has been printed.
 pub fn show(reach: &Reach) -> Result<(), u8> {
     let answer = call(reach, "GET", "/v1/config", None)?;
     if reach.json {
@@ -59,16 +59,16 @@ pub fn show(reach: &Reach) -> Result<(), u8> {
     put(&toml::to_string(&table).map_err(|error| fail(&error.to_string(), 1))?)
 }
 
-/// Where the xblade that answers on this socket gives its metrics; `None` if it does not,
-/// or nobody answers.
+/// The address of the metrics listener of the xblade on this socket; `None` if it has
+/// none or does not answer.
 pub fn metrics_of(control: &Path) -> Option<SocketAddr> {
     let answer = Client::new(control).call("GET", "/v1/config", Vec::new()).ok()?;
     let config: Table = serde_json::from_slice(&answer).ok()?;
     config.get("service")?.get("metrics")?.as_str()?.parse().ok()
 }
 
-/// The exports of the xblade that answers on this socket whose paths do not lead to their
-/// files any more.
+/// The exports, as address and path, of the xblade on this socket whose paths no longer
+/// lead to the files that it serves.
 pub fn replaced_in(control: &Path) -> Vec<(String, String)> {
     let answer = Client::new(control).call("GET", "/v1/status", Vec::new()).unwrap_or_default();
     let exports = serde_json::from_slice::<json::Status>(&answer).map(|status| status.exports);
@@ -99,7 +99,7 @@ fn export(command: &ExportCommand) -> Result<(), u8> {
     }
 }
 
-/// The export with its path from the root: the daemon runs in another folder.
+/// The export with an absolute path, since the daemon runs in another folder.
 fn whole(text: &str) -> Result<String, String> {
     let export: Export = text.parse().map_err(|error: ExportError| error.to_string())?;
     let Image::File(file) = export.image else { return Ok(text.to_owned()) };
@@ -173,13 +173,13 @@ fn text(answer: &[u8]) -> String {
     String::from_utf8_lossy(answer).into_owned()
 }
 
-/// Whoever reads may have seen enough.
+/// Write errors are ignored: the reader may have closed the pipe.
 fn put(text: &str) -> Result<(), u8> {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
     Ok(())
 }
 
-/// Tells what is wrong; the exit code.
+/// Prints an error and returns the exit code.
 pub(super) fn fail(error: &str, code: u8) -> u8 {
     let _ = writeln!(std::io::stderr(), "{error}");
     code

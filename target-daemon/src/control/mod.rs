@@ -1,19 +1,19 @@
-//! How a running daemon is asked and told.
+//! The control API of a running daemon.
 //!
 //! ```text
 //! xblade status ─► socket ─┐
-//! Prometheus ──► listener ─┴► Ask ─► the control thread (daemon/control.rs) ─► workers
+//! Prometheus ──► listener ─┴► Request ─► the control thread (daemon/control.rs) ─► workers
 //!                 own thread   ◄── answer
 //! ```
 //!
-//! Whoever listens to clients has no access to workers and exports. It puts an
-//! [`Ask`] into a bounded channel, and the control thread answers it: only that
+//! The threads that talk to clients have no access to workers and exports. They put a
+//! [`Request`] into a bounded channel, and the control thread answers it. Only that
 //! thread changes anything.
 //!
 //! ```text
 //! socket ──► server ──► routes ──► body       what clients send
-//!                          ├────► json        what they are told
-//!                          └────► trace       what they are told as it happens
+//!                          ├────► json        what they get
+//!                          └────► trace       what they get as it happens
 //! client ──► call (one request) ──► print     the same for people
 //! ```
 

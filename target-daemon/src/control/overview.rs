@@ -1,5 +1,5 @@
-//! All that there is to know of a running daemon, at one moment. What is told
-//! to people and programs is made from this.
+//! A snapshot of a running daemon. All renderings for people and programs are made from
+//! it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::Snapshot;
 
-/// All that there is to know.
+/// The state of the daemon at one moment.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    /// Since it is ready.
+    /// Time since it became ready.
     pub up: Duration,
-    /// What every worker has counted.
+    /// The counters of each worker.
     pub workers: Vec<Snapshot>,
-    /// By address.
+    /// Sorted by address.
     pub exports: Vec<ExportView>,
-    /// Exports that are configured and not served.
+    /// Exports that are configured but not served.
     pub refused: Vec<RefusedView>,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceView>,
@@ -29,59 +29,59 @@ pub struct Overview {
 /// An export.
 #[derive(Clone, Debug)]
 pub struct ExportView {
-    /// Where it answers.
+    /// Its AoE address.
     pub address: Address,
-    /// Its file or device; `None` for none.
+    /// Its file or device; `None` if it has none.
     pub path: Option<PathBuf>,
-    /// How its bytes are reached, and writes made stable, in words: "direct, one
-    /// sync for a group of writes".
+    /// How the store accesses it and makes writes durable, as text: "direct, one sync for
+    /// a group of writes".
     pub way: String,
     /// The worker that owns it.
     pub worker: u16,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// What an acknowledged write has survived.
+    /// What an acknowledged write survives.
     pub durability: Durability,
-    /// Its size.
+    /// Its size and block sizes.
     pub geometry: Geometry,
-    /// Whether it takes no more writes after a fault.
+    /// Whether it refuses writes after an I/O error.
     pub degraded: bool,
     /// Whether its store does not answer.
     pub stuck: bool,
-    /// Whether its path does not lead to its file any more.
+    /// Whether its path no longer leads to the file that is served.
     pub replaced: bool,
-    /// Requests under way, and those that wait for these.
+    /// Requests in flight, including those waiting for others.
     pub in_flight: usize,
     /// The config string.
     pub config: Vec<u8>,
     /// The mask list.
     pub mask: Vec<Mac>,
-    /// Who has reserved it.
+    /// The holders of its reservation.
     pub reservation: Vec<Mac>,
-    /// What was counted.
+    /// Its counters.
     pub tally: Tally,
 }
 
-/// An export that is not served, for hosts have used other data at its address.
+/// An export that is not served, because hosts have used other data at its address.
 #[derive(Clone, Debug)]
 pub struct RefusedView {
-    /// Where it would answer.
+    /// Its AoE address.
     pub address: Address,
-    /// Its file or device; `None` for none.
+    /// Its file or device; `None` if it has none.
     pub path: Option<PathBuf>,
-    /// Why, with what to do.
+    /// Why, and what to do.
     pub why: String,
 }
 
 /// An interface.
 #[derive(Clone, Debug)]
 pub struct InterfaceView {
-    /// What the kernel last said of it.
+    /// What the kernel last reported about it.
     pub facts: Facts,
-    /// Whether it is still there.
+    /// Whether it still exists.
     pub present: bool,
     /// Where the XDP program runs: "native" or "generic".
     pub mode: &'static str,
-    /// What the program has counted.
+    /// The counters of the XDP program.
     pub counters: [u64; Counter::COUNT],
 }

@@ -1,4 +1,4 @@
-//! What the control thread can be asked for.
+//! Requests to the control thread.
 
 use std::fmt;
 use std::io;
@@ -13,30 +13,28 @@ use super::overview::Overview;
 use crate::wire::aoe::Address;
 use crate::worker::Tracer;
 
-/// Asks that may wait for the control thread.
+/// Maximum number of requests in the channel.
 const WAITING_MAX: usize = 64;
 
-/// Takes the answer to where it is awaited. Called once, from the control
-/// thread; it must not block.
+/// Delivers the answer. Called once, on the control thread; it must not block.
 pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
 
-/// What a change has done, in words for people.
+/// The result of a change, as text for people.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChangeReport {
-    /// One line each: "0.3 added: /srv/x.img (direct)". Empty: nothing had to
+    /// One line per change: "0.3 added: /srv/x.img (direct)". Empty if nothing had to
     /// change.
     pub lines: Vec<String>,
 }
 
-/// Why nothing was changed: one message that names the thing, the value and the
-/// remedy.
+/// Why nothing was changed. Each message names the thing, the value and the remedy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ControlError {
-    /// What was asked for is not possible as asked.
+    /// The request is invalid.
     Request(String),
     /// There is no such export.
     Unknown(String),
-    /// This machine has to change first, or a store does not let go.
+    /// The machine has to change first, or a store is still busy.
     Machine(String),
 }
 
@@ -48,112 +46,113 @@ impl fmt::Display for ControlError {
     }
 }
 
-/// What the control thread can be asked for. A change takes effect as a whole
-/// or not at all, and its answer comes when it has.
+/// A request to the control thread. A change takes effect completely or not at all. It is
+/// answered when it has taken effect.
 pub enum Request {
-    /// All that there is to know.
+    /// Returns an overview.
     Overview(Answer<Overview>),
-    /// The configuration as it is now.
+    /// Returns the current configuration.
     Configuration(Answer<crate::config::Serve>),
-    /// Export one more, given as on the command line: `0.3=/srv/x.img,ro`.
+    /// Adds an export, given as on the command line: `0.3=/srv/x.img,ro`.
     Add {
         /// The export.
         export: Box<crate::config::Export>,
-        /// When it is served and announced, or why not.
+        /// Sent when the export is served and announced, or with the reason for refusal.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Stop serving one: what is under way is finished first.
+    /// Removes an export after finishing its requests in flight.
     Remove {
-        /// Which.
+        /// The export.
         address: Address,
-        /// Also if what hosts have written to it is lost.
+        /// Remove it even if data that hosts wrote is lost.
         force: bool,
-        /// When its store is closed, and what hosts have written is stable.
+        /// Sent when the store is closed and written data is durable.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Refuse writes from now on, or take them again.
+    /// Starts or stops refusing writes.
     ReadOnly {
-        /// Which.
+        /// The export.
         address: Address,
-        /// Whether to refuse.
+        /// Whether to refuse writes.
         read_only: bool,
-        /// When it is so.
+        /// Sent when it is in effect.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Look at the size of an export now.
+    /// Checks the size of an export now.
     Resize {
-        /// Which.
+        /// The export.
         address: Address,
-        /// When its size is known; the line tells it.
+        /// Sent when the size is known; its line reports the size.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Tell of single requests and frames from now on. One can look at a time: the
-    /// last.
+    /// Starts tracing requests and frames. There is one trace at a time; a new one
+    /// replaces it.
     Trace {
-        /// Of what, and to whom.
+        /// What to trace, and where to send it.
         tracer: Tracer,
-        /// When the workers have been told; the interface of each lane, by the
-        /// index of the lane.
+        /// Sent when the workers have the tracer: the interface of each lane, by lane
+        /// index.
         answer: Answer<Vec<String>>,
     },
-    /// Tell of single requests and frames no more.
+    /// Stops tracing.
     EndTrace,
-    /// Read the configuration file again.
+    /// Reloads the configuration file.
     Reload {
-        /// As if each export in it had `force`.
+        /// Treats each export in it as if it had `force`.
         force: bool,
-        /// When it is in force, or why not.
+        /// Sent when the configuration is in effect, or with the reason for refusal.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Take writes again to a file of which a sync has failed.
+    /// Accepts writes again to a file after a failed sync.
     Recover {
-        /// Which export of it.
+        /// Any export of the file.
         address: Address,
-        /// Why that may be: for the log.
+        /// Why it is safe to do so; for the log.
         reason: String,
-        /// When it takes them.
+        /// Sent when it accepts writes.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Take the reservation of an export away.
+    /// Clears the reservation of an export.
     ClearReservation {
-        /// Which.
+        /// The export.
         address: Address,
-        /// When it is gone, also from the state folder.
+        /// Sent when it is cleared, also in the state folder.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Empty the mask list of an export: everybody on its list may use it again.
+    /// Clears the mask list of an export, so that any host on its access list may use it
+    /// again.
     ClearMask {
-        /// Which.
+        /// The export.
         address: Address,
-        /// When it is empty, also in the state folder.
+        /// Sent when it is cleared, also in the state folder.
         answer: Answer<Result<ChangeReport, ControlError>>,
     },
 }
 
-/// The end that asks. Clones ask the same thread.
+/// The sending end of the channel. Clones send to the same thread.
 #[derive(Clone, Debug)]
 pub struct RequestSender {
     to: Sender<Request>,
     wake: Arc<WakeFd>,
 }
 
-/// The end of the control thread. Its descriptor is readable when something may
-/// have been asked.
+/// The receiving end, for the control thread. Its descriptor is readable when a request
+/// may be waiting.
 #[derive(Debug)]
 pub struct RequestQueue {
     from: Receiver<Request>,
     wake: Arc<WakeFd>,
 }
 
-/// What both ends have.
+/// State shared by both ends.
 #[derive(Debug)]
 struct WakeFd {
     fd: OwnedFd,
-    /// Nobody answers any more.
+    /// The receiver is gone.
     ended: AtomicBool,
 }
 
-/// Both ends.
+/// Creates the channel.
 ///
 /// # Errors
 ///
@@ -166,27 +165,29 @@ pub fn channel() -> io::Result<(RequestSender, RequestQueue)> {
 }
 
 impl RequestSender {
-    /// Asks. `false`: too much waits already, or the daemon ends; the answer
-    /// will not come.
+    /// Sends a request. Returns `false` if the channel is full or the daemon is exiting;
+    /// then no answer will come.
     #[must_use]
     pub fn ask(&self, ask: Request) -> bool {
         let sent = self.to.try_send(ask).is_ok();
-        // Full means that it has been rung already.
+        // The write fails only if the counter is full, and then the descriptor is
+        // readable anyway.
         let _ = rustix::io::write(&self.wake.fd, &1u64.to_ne_bytes());
-        // Sent too late to be taken out: see the end of `Asked`.
+        // A request sent after the receiver drained the channel: see its `drop`.
         sent && !self.wake.ended.load(Ordering::SeqCst)
     }
 }
 
 impl RequestQueue {
-    /// The next thing that was asked.
+    /// Takes the next request.
     pub fn next(&self) -> Option<Request> {
         let next = self.from.try_recv().ok();
         if next.is_none() {
             let mut count = [0; 8];
             let _ = rustix::io::read(&self.wake.fd, &mut count);
         }
-        // What came in between has rung the wake before it was read, or after.
+        // A request that arrives in between wrote to the eventfd before the read above,
+        // or will after it.
         next.or_else(|| self.from.try_recv().ok())
     }
 }
@@ -198,7 +199,8 @@ impl AsFd for RequestQueue {
 }
 
 impl Drop for RequestQueue {
-    /// The channel would keep what waits in it, and who asked would wait for an answer.
+    /// Drains the channel, which would otherwise keep waiting requests alive and their
+    /// senders waiting.
     fn drop(&mut self) {
         self.wake.ended.store(true, Ordering::SeqCst);
         while self.from.try_recv().is_ok() {}

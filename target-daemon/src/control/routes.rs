@@ -1,4 +1,4 @@
-//! What can be asked over HTTP. docs/CONTROL.md is the reference.
+//! The HTTP routes. docs/CONTROL.md is the reference.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,23 +23,23 @@ use super::{
 use crate::config;
 use crate::wire::aoe::Address;
 
-/// Bytes of the body of a request.
+/// Maximum size of a request body, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Time for the body of a request.
+/// Timeout for a request body.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
 
-/// Time for an answer of the control thread.
+/// Timeout for an answer of the control thread.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// The same, where something has to end first.
+/// Timeout for a change, which may have to wait for requests in flight.
 const CHANGE_WITHIN: Duration = Duration::from_secs(40);
 
-/// Clients that the control thread has to answer at once: less than fit into its
-/// channel, so that there is room for others. The rest wait.
+/// Maximum number of clients with a request in the channel. It is below the capacity of
+/// the channel, so that there is room for other senders. Other clients wait.
 const ASKING_MAX: usize = 32;
 
-/// The way to the control thread.
+/// Access to the control thread.
 #[derive(Clone)]
 struct Questions {
     sender: RequestSender,
@@ -47,7 +47,7 @@ struct Questions {
     tracing: trace::OneTrace,
 }
 
-/// Why a request is not fulfilled.
+/// Why a request failed.
 struct Error(StatusCode, String);
 
 type Answered = Result<Response, Error>;
@@ -70,7 +70,7 @@ impl From<ControlError> for Error {
     }
 }
 
-/// Every route.
+/// All routes.
 pub fn router(sender: RequestSender) -> Router {
     Router::new()
         .route("/v1/status", get(status))
@@ -200,7 +200,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Error {
     Error(StatusCode::METHOD_NOT_ALLOWED, what)
 }
 
-/// Asks the control thread and waits for its answer.
+/// Sends a request to the control thread and waits for its answer.
 async fn ask<T: Send + 'static>(
     to: &Questions,
     within: Duration,
@@ -223,7 +223,8 @@ async fn ask_and_wait<T: Send + 'static>(
     let place = Arc::clone(&to.places).acquire_owned().await.map_err(|_| ends())?;
     let (send, receive) = oneshot::channel();
     let answer = Box::new(move |value| {
-        // Taken until now, also if whoever asked is gone: the question was not.
+        // Held until now even if the client has disconnected: the request stays in the
+        // channel.
         drop(place);
         let _ = send.send(value);
     });

@@ -1,5 +1,5 @@
-//! What `xblade top` reads, as JSON: counters and whole histograms, of which it
-//! makes rates and percentiles of its own intervals.
+//! What `xblade top` reads, as JSON: counters and whole histograms, from which it
+//! computes rates and percentiles over its own intervals.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 use super::{ExportView, Overview, metrics};
 use crate::observe::{Operation, Outcome};
 
-/// Where it is asked for.
+/// The path of the route.
 pub const PATH: &str = "/v1/samples";
 
-/// Everything, at one moment. All counters grow only, until a restart.
+/// All counters at one moment. They only grow, until a restart.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sample {
-    /// Since the daemon is ready: the clock for rates.
+    /// Time since the daemon became ready; the clock for rates.
     pub up_ns: u64,
-    /// By index.
+    /// Sorted by index.
     pub workers: Vec<WorkerSample>,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceSample>,
-    /// Frames without a reply, by the place where they ended.
+    /// Frames without a reply, by the place where they were dropped.
     pub drops: BTreeMap<String, u64>,
-    /// By address.
+    /// Sorted by address.
     pub exports: Vec<ExportSample>,
 }
 
@@ -33,7 +33,7 @@ pub struct WorkerSample {
     pub worker: u16,
     /// Time with work.
     pub busy_ns: u64,
-    /// Time without.
+    /// Time without work.
     pub idle_ns: u64,
 }
 
@@ -42,7 +42,7 @@ pub struct WorkerSample {
 pub struct InterfaceSample {
     /// Its name.
     pub name: String,
-    /// Whether it is there, up, and has a carrier.
+    /// Whether it exists, is up and has a carrier.
     pub up: bool,
     /// Its MTU.
     pub mtu: u32,
@@ -53,13 +53,13 @@ pub struct InterfaceSample {
 /// An export.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExportSample {
-    /// Its address: "0.1".
+    /// Its AoE address: "0.1".
     pub export: String,
     /// Its file or device.
     pub path: Option<String>,
-    /// Reads, however they ended.
+    /// Reads, with any outcome.
     pub reads: u64,
-    /// Writes, however they ended.
+    /// Writes, with any outcome.
     pub writes: u64,
     /// Bytes read.
     pub bytes_read: u64,
@@ -67,20 +67,20 @@ pub struct ExportSample {
     pub bytes_written: u64,
     /// Requests that waited for others.
     pub waited: u64,
-    /// Requests under way now.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// Refuses writes by order.
+    /// Refuses writes by configuration or request.
     pub read_only: bool,
-    /// Refuses writes after a fault.
+    /// Refuses writes after an I/O error.
     pub degraded: bool,
     /// Its store does not answer.
     pub stuck: bool,
-    /// Its path does not lead to its file any more.
+    /// Its path no longer leads to the file that is served.
     pub replaced: bool,
-    /// Somebody has reserved it.
+    /// A host has reserved it.
     pub reserved: bool,
-    /// Service times of reads and writes: the cells of the histogram that are
-    /// not empty, each as the longest time in it, in nanoseconds, and how many.
+    /// Service times of reads and writes: for each non-empty cell of the histogram, its
+    /// highest value in nanoseconds and its count.
     pub times: Vec<(u64, u64)>,
 }
 

@@ -1,8 +1,8 @@
-//! The server on the control socket: a thread of its own, which can only put
-//! [`Ask`](super::Ask)s into the channel and wait for answers.
+//! The server on the control socket. It runs on its own thread, which can only put
+//! [`Request`](super::Request)s into the channel and wait for answers.
 //!
-//! Whatever a client does, it costs no more than one of so many connections,
-//! for so long, with so many bytes.
+//! A client can occupy one of a limited number of connections, for a limited time and
+//! with a limited number of bytes. It can cost no more than that.
 
 use std::io;
 use std::sync::Arc;
@@ -27,23 +27,22 @@ use super::socket::{Listener, SocketFile};
 use super::{RequestSender, routes, trace};
 use crate::privilege::{self, Role};
 
-/// Clients at once. More wait to be accepted.
+/// Maximum number of clients. More wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Bytes of a request line and all headers.
+/// Maximum size of the request line and all headers, in bytes.
 const HEADERS_BYTES_MAX: usize = 16 << 10;
 
-/// Time for a request line and all headers.
+/// Timeout for the request line and all headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Time for a connection as a whole: longer than the longest answer. A stream has
-/// other limits.
+/// Maximum duration of a connection, longer than the longest answer. A stream extends it.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 
-/// Pause where no connection can be accepted: too many files are open.
+/// Pause after a failed accept: too many open files.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// The running server. Dropping it ends the thread and removes the socket.
+/// The running server. Dropping it stops the thread and removes the socket.
 #[derive(Debug)]
 pub struct Handle {
     stop: Option<oneshot::Sender<()>>,
@@ -51,11 +50,11 @@ pub struct Handle {
     _file: SocketFile,
 }
 
-/// Serves on a thread of its own.
+/// Starts the server on its own thread.
 ///
 /// # Errors
 ///
-/// Those of the system: no epoll, no thread.
+/// If the thread or its epoll cannot be created.
 pub fn start(listener: Listener, sender: RequestSender) -> io::Result<Handle> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (stop, stopped) = oneshot::channel();
@@ -83,7 +82,7 @@ impl Drop for Handle {
 
 fn run(runtime: &Runtime, listener: UnixListener, sender: RequestSender, stopped: oneshot::Receiver<()>) {
     runtime.block_on(async move {
-        // Ends with the runtime, as all connections do.
+        // Stops with the runtime, as all connections do.
         tokio::spawn(accept(listener, routes::router(sender)));
         let _ = stopped.await;
     });
@@ -107,7 +106,7 @@ async fn accept(listener: UnixListener, router: Router) {
     }
 }
 
-/// One request and its answer.
+/// Serves one request.
 async fn connection(stream: UnixStream, router: Router, _place: OwnedSemaphorePermit) {
     let who = stream.peer_cred().map_or_else(
         |_| "somebody".to_owned(),
@@ -128,11 +127,11 @@ async fn connection(stream: UnixStream, router: Router, _place: OwnedSemaphorePe
         .max_buf_size(HEADERS_BYTES_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that goes away, or sends what is no HTTP, is its own affair.
+    // Ignored: the client disconnected, or did not send HTTP.
     let _ = caller.deadline.within(connection).await;
 }
 
-/// Whether it changes something, or sees what hosts do.
+/// Whether the request changes something, or shows what hosts do.
 fn is_logged(request: &Request<Incoming>) -> bool {
     ![Method::GET, Method::HEAD].contains(request.method()) || request.uri().path() == trace::PATH
 }

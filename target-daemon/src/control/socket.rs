@@ -1,5 +1,5 @@
-//! The socket file: made so that it has its owner and rights from the first
-//! moment, and removed at the end.
+//! The socket file. It has its owner and mode from the moment it appears, and is removed
+//! on exit.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -14,13 +14,13 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use crate::config::CONTROL;
 use crate::link;
 
-/// Rights of a folder that is made.
+/// Mode of a new folder.
 const FOLDER_MODE: u32 = 0o755;
 
-/// Rights of the socket: owner and group may connect.
+/// Mode of the socket: owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Why there is no socket.
+/// Why the socket cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// No such group.
@@ -29,7 +29,7 @@ pub enum BindError {
          leave control-group out, and only root may use the socket"
     )]
     Group(String),
-    /// Somebody answers there.
+    /// Another process listens there.
     #[error(
         "{}: another xblade has this control socket: one xblade serves all exports of an interface, so add yours to \
          it (`xblade export add SHELF.SLOT=PATH{}`); for an interface of its own give this one another socket \
@@ -37,50 +37,50 @@ pub enum BindError {
         .0.display(), at(.0)
     )]
     InUse(PathBuf),
-    /// Something else is there.
+    /// A file that is not a socket is there.
     #[error("{}: is there and is no socket: remove it, or give another path (--control PATH)", .0.display())]
     Foreign(PathBuf),
-    /// The path does not fit.
+    /// The path is too long.
     #[error("{}: is too long for a socket (at most 90 bytes): give a shorter path (--control PATH)", .0.display())]
     TooLong(PathBuf),
-    /// The system refuses.
+    /// A system call failed.
     #[error("{}: cannot make the control socket: {what}: {source} (--control none for none)", path.display())]
     System {
         /// What failed.
         what: &'static str,
         /// The socket.
         path: PathBuf,
-        /// The answer of the system.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What whoever asks there has to say besides.
+/// The option that the suggested command needs for this socket.
 fn at(path: &Path) -> String {
     if path == Path::new(CONTROL) { String::new() } else { format!(" --control {}", path.display()) }
 }
 
 impl BindError {
-    /// Whether what was asked for is wrong, rather than this machine.
+    /// Whether the configuration is wrong, rather than the machine.
     pub fn is_request(&self) -> bool {
         matches!(self, Self::Group(_) | Self::Foreign(_) | Self::TooLong(_))
     }
 }
 
-/// A socket that clients can connect to. Nobody answers yet: they wait.
+/// A socket that clients can connect to. They wait: it does not answer yet.
 #[derive(Debug)]
 pub struct Listener {
-    /// Accepts.
+    /// The listening socket.
     pub(super) accept: UnixListener,
-    /// Removes the file.
+    /// Removes the file when dropped.
     pub(super) file: SocketFile,
 }
 
-/// The socket in the file system, which goes with its value.
+/// The socket in the file system, removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode: who has removed it and made another one has another.
+    /// Device and inode, to recognize a socket that another process has put in its place.
     identity: (u64, u64),
 }
 
@@ -92,11 +92,11 @@ impl Drop for SocketFile {
     }
 }
 
-/// Longest path: sun_path, less what the first name has more.
+/// Maximum length of the path: that of sun_path, less what the temporary name adds.
 const PATH_MAX: usize = 90;
 
-/// Makes the socket, and its folder if there is none. One that a dead process
-/// has left is replaced.
+/// Creates the socket, and its folder if needed. A socket left behind by a dead process
+/// is replaced.
 ///
 /// # Errors
 ///
@@ -112,7 +112,7 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
     }
     make_folder(folder).map_err(failed("its folder"))?;
     is_free(path)?;
-    // Under another name first: it is there only with its rights.
+    // Bound under a temporary name, so that it appears only with its mode and owner.
     let first = folder.join(first_name(&name.to_string_lossy()));
     let _ = fs::remove_file(&first);
     let accept = UnixListener::bind(&first).map_err(failed("bind"))?;
@@ -135,21 +135,20 @@ pub fn bind(path: &Path, group: Option<&str>) -> Result<Listener, BindError> {
     }
 }
 
-/// The name that a socket has until it has its rights, and by which the kernel knows it
-/// for ever.
+/// The temporary name. The kernel keeps listing the socket under it after the rename.
 fn first_name(name: &str) -> String {
     format!(".{name}.{}", std::process::id())
 }
 
-/// The path of the socket that was bound to this one, if it is such a name.
+/// The final path of a socket with this temporary name; `None` for other names.
 fn renamed(first: &Path) -> Option<PathBuf> {
     let (name, pid) = first.file_name()?.to_str()?.strip_prefix('.')?.rsplit_once('.')?;
     pid.parse::<u32>().ok()?;
     Some(first.with_file_name(name))
 }
 
-/// The control socket of the xblade that runs as this process; `None` if it has none, or
-/// that may not be seen.
+/// The control socket of the xblade with this process ID; `None` if it has none, or if
+/// the caller may not see it.
 pub fn socket_of(pid: u32) -> Option<PathBuf> {
     link::unix_listeners(pid).iter().filter_map(|first| renamed(first)).find(|path| path.exists())
 }
@@ -163,7 +162,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// The umask of who starts xblade has no say in it.
+/// Sets the mode explicitly, so that the umask does not matter.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.exists() {
         return Ok(());
@@ -172,7 +171,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
 }
 
-/// Nothing is there, or a socket where nobody answers.
+/// Succeeds if the path is unused, or is a socket on which no process listens.
 fn is_free(path: &Path) -> Result<(), BindError> {
     let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
     if !there.file_type().is_socket() {
@@ -183,12 +182,12 @@ fn is_free(path: &Path) -> Result<(), BindError> {
 
 /// Whether a process listens on this socket.
 fn is_answered(path: &Path) -> bool {
-    // Not to wait: a daemon that hangs is a daemon.
+    // Nonblocking: a daemon that hangs still owns its socket.
     let answered = SocketAddrUnix::new(path).and_then(|to| {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         connect(&socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?, &to)
     });
-    // Connected, or nobody accepts just now.
+    // Also when the connection would have to wait for the daemon to accept.
     !matches!(answered, Err(Errno::CONNREFUSED | Errno::NOENT))
 }
 

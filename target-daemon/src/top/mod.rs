@@ -1,4 +1,4 @@
-//! `xblade top`: what a running daemon does, second by second.
+//! `xblade top`: live rates of a running daemon.
 //!
 //! ```text
 //! source.rs ─ Sample ─► rates.rs ─ Rates ─► screen.rs, view.rs (a terminal)
@@ -21,18 +21,18 @@ use std::time::Duration;
 use crate::config::Top;
 use crate::control::CallError;
 
-/// Why it ends otherwise than by its user.
+/// Why `xblade top` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TopError {
-    /// Nobody answers.
+    /// The daemon cannot be reached.
     #[error(transparent)]
     Unreachable(#[from] CallError),
-    /// No terminal to draw on.
+    /// Standard output is not a terminal.
     #[error(
         "standard output is not a terminal: use --once, or --batch N, for lines that another program can read"
     )]
     NoTerminal,
-    /// The terminal or the pipe has a fault.
+    /// The terminal or the pipe failed.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
 }
@@ -48,11 +48,11 @@ impl TopError {
     }
 }
 
-/// Runs until its user ends it, or the lines that were asked for are printed.
+/// Runs until the user quits, or until the requested number of lines is printed.
 ///
 /// # Errors
 ///
-/// Those of [`TopError`].
+/// See [`TopError`].
 pub fn run(options: &Top) -> Result<(), TopError> {
     let mut samples = Socket::new(options.control.clone());
     let interval = Duration::from_secs_f64(options.interval);
@@ -65,7 +65,7 @@ pub fn run(options: &Top) -> Result<(), TopError> {
     screen::run(&mut samples, interval)
 }
 
-/// Prints the rates of so many intervals.
+/// Prints the rates of `count` intervals.
 fn batch(
     samples: &mut impl Samples,
     interval: Duration,

@@ -1,4 +1,4 @@
-//! Rates as lines: the same words at the same places, one export a line.
+//! Rates as plain text, one export per line, with fixed columns.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::rates::{Rates, Row};
 pub const COLUMNS: [&str; 11] =
     ["export", "read/s", "write/s", "rMB/s", "wMB/s", "p50", "p99", "p99.9", "inflight", "wait/s", "flags"];
 
-/// Everything but the interfaces, as text.
+/// All rows as text, without the interfaces.
 pub fn lines(rates: &Rates) -> String {
     let mut text = String::new();
     let rows = rates.exports.iter().map(cells);
@@ -27,7 +27,7 @@ pub fn lines(rates: &Rates) -> String {
     text
 }
 
-/// An export as one text a column; "-" where there is nothing.
+/// The cells of a row; "-" where there is no value.
 pub fn cells(row: &Row) -> [String; 11] {
     let times = row.percentiles.map_or([const { None }; 3], |times| times.map(Some));
     let [p50, p99, p999] = times.map(|time| time.map_or("-".into(), duration));
@@ -46,7 +46,7 @@ pub fn cells(row: &Row) -> [String; 11] {
     ]
 }
 
-/// For each second: whole numbers, and a digit more below ten.
+/// A rate per second: an integer, with one decimal below ten.
 pub fn count(rate: f64) -> String {
     if rate == 0.0 || rate >= 9.95 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }
@@ -55,7 +55,7 @@ fn megabytes(bytes: f64) -> String {
     format!("{:.1}", bytes / 1e6)
 }
 
-/// Three digits and a unit: 812us, 1.24ms.
+/// A duration with three digits and a unit: 812us, 1.24ms.
 fn duration(time: Duration) -> String {
     let us = time.as_secs_f64() * 1e6;
     let (value, unit) = match us {

@@ -1,24 +1,24 @@
-//! The difference of two samples.
+//! Rates from two samples.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::control::samples::{ExportSample, InterfaceSample, Sample};
 
-/// What happened between two samples, for each second.
+/// Rates per second between two samples.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Rates {
-    /// The daemon's age.
+    /// The daemon's uptime.
     pub up: Duration,
-    /// The time between them; that since the start if there is no earlier one.
+    /// The time between the samples, or since the start if there is no earlier one.
     pub span: Duration,
-    /// As they are now.
+    /// Their current state.
     pub interfaces: Vec<InterfaceSample>,
-    /// Frames without a reply, by the place where they ended.
+    /// Frames without a reply, by the place where they were dropped.
     pub drops: Vec<(String, f64)>,
-    /// Workers, and the share of the time that each was busy.
+    /// Workers, and the fraction of time that each was busy.
     pub busy: Vec<(u16, f64)>,
-    /// By address.
+    /// Sorted by address.
     pub exports: Vec<Row>,
 }
 
@@ -29,27 +29,27 @@ pub struct Row {
     pub export: String,
     /// Its file or device.
     pub path: Option<String>,
-    /// Reads for each second.
+    /// Reads per second.
     pub reads: f64,
-    /// Writes for each second.
+    /// Writes per second.
     pub writes: f64,
-    /// Bytes read for each second.
+    /// Bytes read per second.
     pub bytes_read: f64,
-    /// Bytes written for each second.
+    /// Bytes written per second.
     pub bytes_written: f64,
-    /// Service times of reads and writes: of 100, 50, 99 and 99.9 were as fast.
-    /// None without requests.
+    /// The 50th, 99th and 99.9th percentile of the service times of reads and writes.
+    /// `None` without requests.
     pub percentiles: Option<[Duration; 3]>,
-    /// Requests under way now.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// Requests that waited for others, for each second.
+    /// Requests per second that waited for others.
     pub waited: f64,
-    /// What is to be known besides: "degraded,stuck,replaced,ro,reserved".
+    /// Its state: "degraded,stuck,replaced,ro,reserved".
     pub flags: String,
 }
 
-/// What happened from one sample to the next. Without an earlier one, or when
-/// the daemon was started anew in between: since its start.
+/// The rates between two samples, or since the start if there is no earlier one or the
+/// daemon restarted in between.
 pub fn between(before: Option<&Sample>, now: &Sample) -> Rates {
     let nothing = Sample::default();
     let before = before.filter(|before| before.up_ns < now.up_ns).unwrap_or(&nothing);
@@ -81,7 +81,7 @@ pub fn between(before: Option<&Sample>, now: &Sample) -> Rates {
     }
 }
 
-/// Whether it cannot be the same: it was removed, and added again.
+/// Whether counters fell: the export was removed and added again.
 fn has_shrunk(before: &ExportSample, now: &ExportSample) -> bool {
     now.reads < before.reads || now.writes < before.writes
 }
@@ -113,8 +113,7 @@ fn per(n: u64, whole: f64) -> f64 {
     if whole > 0.0 { n as f64 / whole } else { 0.0 }
 }
 
-/// Those of the observations that the later histogram has and the earlier one
-/// has not.
+/// Percentiles of the observations made between the two histograms.
 fn percentiles(before: &[(u64, u64)], now: &[(u64, u64)]) -> Option<[Duration; 3]> {
     let before: BTreeMap<u64, u64> = before.iter().copied().collect();
     let new = |(ns, n): &(u64, u64)| (*ns, n.saturating_sub(before.get(ns).copied().unwrap_or(0)));
@@ -161,7 +160,8 @@ mod tests {
         assert_eq!((row.reads, row.writes, row.waited), (20.0, 40.0, 60.0));
         assert_eq!((row.bytes_read, row.bytes_written), (1024.0, 2048.0));
         assert_eq!((rates.drops[0].1, rates.busy[0]), (5.0, (3, 0.25)));
-        // 100 new ones: 98 of 2 us, one of 5, one of 9. Those of before do not count.
+        // 100 new observations: 98 of 2 us, one of 5, one of 9. Earlier ones do not
+        // count.
         assert_eq!(row.percentiles, Some([2_000, 5_000, 9_000].map(Duration::from_nanos)));
     }
 
@@ -180,7 +180,7 @@ mod tests {
         let rates = between(Some(&before), &now);
         assert_eq!((rates.span, rates.exports[0].reads), (Duration::from_secs(2), 20.0));
         assert_eq!(between(None, &now), rates);
-        // Removed and added again under the same daemon: counts have fallen.
+        // Removed and added again under the same daemon: counters fell.
         let again = sample(101, export(1, &[(1_000, 3)]));
         let row = &between(Some(&before), &again).exports[0];
         assert_eq!((row.reads, row.percentiles.is_some()), (10.0, true));

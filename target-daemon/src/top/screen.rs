@@ -1,4 +1,4 @@
-//! The terminal: keys and the clock.
+//! The event loop of the terminal: keys and timer.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use super::view::View;
 use super::{TopError, rates::Rates};
 use crate::control::samples::Sample;
 
-/// Draws until its user ends it. The terminal is as before afterwards, however
-/// it ends.
+/// Draws until the user quits. Restores the terminal on success and on failure.
 pub fn run(samples: &mut impl Samples, interval: Duration) -> Result<(), TopError> {
-    // Before the terminal is taken: who mistypes the path reads why.
+    // Before the terminal is taken over, so that an error such as a wrong path stays
+    // readable.
     let mut before = samples.sample()?;
     let mut view = View::default();
     view.update(between(None, &before));
@@ -51,7 +51,7 @@ fn refresh(view: &mut View, samples: &mut impl Samples, before: &mut Sample) {
     }
 }
 
-/// Does what a key says; false: ends.
+/// Handles a key; returns false to quit.
 pub fn obey(view: &mut View, key: KeyEvent) -> bool {
     if key.kind == KeyEventKind::Release {
         return true;

@@ -1,17 +1,17 @@
-//! Where samples come from.
+//! The source of samples.
 
 use std::path::PathBuf;
 
 use crate::control::samples::{PATH, Sample};
 use crate::control::{CallError, Client};
 
-/// Gives a sample each time that it is asked.
+/// A source of samples.
 pub trait Samples {
-    /// How things are now.
+    /// Takes a sample.
     ///
     /// # Errors
     ///
-    /// When the daemon does not tell.
+    /// If the daemon cannot be reached.
     fn sample(&mut self) -> Result<Sample, CallError>;
 }
 
@@ -22,7 +22,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The socket at this path; it is connected to for each sample.
+    /// The socket at this path. Each sample uses a new connection.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }

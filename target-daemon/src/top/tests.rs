@@ -1,4 +1,4 @@
-//! The display as its user sees it, on a terminal of memory.
+//! Tests the display on an in-memory terminal.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use crate::control::CallError;
 use crate::control::samples::{ExportSample, InterfaceSample, WorkerSample};
 use crate::top::{Socket, batch};
 
-/// The same daemon, second by second.
+/// One daemon, sampled every second.
 struct Fake {
     seconds: u64,
     exports: u8,
@@ -39,7 +39,7 @@ impl Samples for Fake {
     }
 }
 
-/// The higher the slot, the more reads, fewer writes, and slower.
+/// Higher slots have more reads, fewer requests in flight and higher latency.
 fn export(slot: u8, seconds: u64) -> ExportSample {
     let n = u64::from(slot);
     ExportSample {
@@ -80,7 +80,7 @@ fn press(view: &mut View, code: KeyCode) -> bool {
     obey(view, KeyEvent::new(code, KeyModifiers::NONE))
 }
 
-/// First words of the rows.
+/// The first word of each row.
 fn addresses(view: &mut View) -> Vec<String> {
     let lines = drawn(view, 110, 9);
     lines[4..8].iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect()

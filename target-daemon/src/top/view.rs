@@ -1,4 +1,4 @@
-//! What the terminal shows, and what keys do: no terminal in here.
+//! What the terminal shows, without access to a terminal.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
@@ -9,14 +9,14 @@ use ratatui::widgets::{Paragraph, Row as Cells, Table};
 use super::plain::{COLUMNS, cells, count};
 use super::rates::{Rates, Row};
 
-/// Lines above the table, and the one below.
+/// The number of lines above the table, and below it.
 const HEAD: u16 = 3;
 const FOOT: u16 = 1;
 
-/// What the rows are sorted by.
+/// The sort order of the rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Order {
-    /// As they come: by shelf and slot.
+    /// By shelf and slot.
     #[default]
     Address,
     /// Most requests first.
@@ -25,7 +25,7 @@ pub enum Order {
     Bytes,
     /// Longest p99 first.
     Latency,
-    /// Most under way first.
+    /// Most requests in flight first.
     InFlight,
 }
 
@@ -50,7 +50,7 @@ impl Order {
         }
     }
 
-    /// What is largest comes first.
+    /// The sort key; larger comes first.
     fn weight(self, row: &Row) -> f64 {
         match self {
             Self::Address => 0.0,
@@ -74,23 +74,23 @@ pub struct View {
 }
 
 impl View {
-    /// Whether new samples are wanted.
+    /// Whether updates are paused.
     pub fn is_paused(&self) -> bool {
         self.paused
     }
 
-    /// Shows these from now on.
+    /// Shows these rates.
     pub fn update(&mut self, rates: Rates) {
         self.trouble = None;
         self.rates = Some(rates);
     }
 
-    /// Says what is wrong, above what was known before.
+    /// Shows an error above the last rates.
     pub fn complain(&mut self, trouble: String) {
         self.trouble = Some(trouble);
     }
 
-    /// Stops, or goes on.
+    /// Pauses or resumes updates.
     pub fn pause(&mut self) {
         self.paused = !self.paused;
     }
@@ -101,17 +101,17 @@ impl View {
         self.first = 0;
     }
 
-    /// Moves by so many rows, up if negative.
+    /// Scrolls by this number of rows, up if negative.
     pub fn scroll(&mut self, rows: isize) {
         self.first = self.first.saturating_add_signed(rows);
     }
 
-    /// Moves by so many screens, up if negative.
+    /// Scrolls by this number of pages, up if negative.
     pub fn turn(&mut self, pages: isize) {
         self.scroll(pages.saturating_mul(self.page.max(1).cast_signed()));
     }
 
-    /// Draws it all.
+    /// Draws everything.
     pub fn draw(&mut self, frame: &mut Frame<'_>) {
         let areas =
             Layout::vertical([Constraint::Length(HEAD), Constraint::Min(1), Constraint::Length(FOOT)]);
@@ -123,7 +123,7 @@ impl View {
         self.page = usize::from(middle.height.saturating_sub(1));
         self.first = self.first.min(rates.exports.len().saturating_sub(self.page));
         let mut rows: Vec<&Row> = rates.exports.iter().collect();
-        // Stable: what weighs the same stays by address.
+        // The sort is stable: equal rows stay ordered by address.
         rows.sort_by(|a, b| self.order.weight(b).total_cmp(&self.order.weight(a)));
         let shown = rows.into_iter().skip(self.first).take(self.page);
         frame.render_widget(table(shown), middle);

@@ -1,10 +1,9 @@
-//! A file whose medium does as a test says: a file system with this one file,
-//! served by the test itself.
+//! A file on a simulated medium: a FUSE file system with one file, served by the test
+//! itself.
 //!
-//! It is mounted in a mount namespace of its own, so nothing of it is left
-//! over. A held request keeps its caller in the kernel where no signal gets at
-//! it; so whatever is held when the value goes is answered, and what comes
-//! later fails: the connection is aborted.
+//! It is mounted in its own mount namespace, so nothing is left over. A held request
+//! keeps its caller in uninterruptible sleep. So dropping the value answers all held
+//! requests and aborts the connection, which makes later ones fail.
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -26,10 +25,10 @@ use crate::mounts::Mounts;
 /// The name of the file.
 const NAME: &str = "f";
 const INODE: INodeNo = INodeNo(2);
-/// Nothing changes behind the kernel's back.
+/// Nothing changes the file except through the kernel.
 const FOREVER: Duration = Duration::from_secs(1 << 20);
 
-/// What is asked of the file.
+/// A kind of request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum On {
     Read,
@@ -37,18 +36,18 @@ pub enum On {
     Sync,
 }
 
-/// What becomes of it.
+/// How a request is handled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It is done.
+    /// It succeeds.
     Pass,
-    /// It fails with this errno, and nothing is done.
+    /// It fails with this errno and has no effect.
     Fail(i32),
-    /// It is done when the test says so.
+    /// It is held until the test releases it.
     Hold,
-    /// It is done after this time.
+    /// It succeeds after this time.
     Delay(Duration),
-    /// No more than so many bytes are moved.
+    /// It moves at most this many bytes.
     Short(usize),
 }
 
@@ -65,7 +64,7 @@ struct State {
 #[derive(Clone)]
 struct Disk(Arc<Mutex<State>>);
 
-/// The file. Mounted as long as the value lives.
+/// The file. Mounted until dropped.
 pub struct FuseFile {
     disk: Disk,
     mounts: Mounts,
@@ -74,9 +73,8 @@ pub struct FuseFile {
 }
 
 impl FuseFile {
-    /// A file with these bytes, mounted on a folder that is made in `dir`.
-    /// With `direct` the kernel caches nothing, however it is opened; the file
-    /// cannot be mapped then.
+    /// A file with these bytes, mounted on a folder created in `dir`. With `direct` the
+    /// kernel caches nothing, whatever the open flags, and the file cannot be mapped.
     pub fn new(dir: &Path, bytes: Vec<u8>, direct: bool) -> Self {
         let on = dir.join("fuse");
         std::fs::create_dir_all(&on).unwrap();
@@ -90,7 +88,7 @@ impl FuseFile {
             let target = c_path(&target);
             let (name, kind) = (c"xblade-test".as_ptr(), c"fuse".as_ptr());
             let flags = libc::MS_NODEV | libc::MS_NOSUID;
-            // SAFETY: strings that end with a zero and outlive the call.
+            // SAFETY: NUL-terminated strings that outlive the call.
             let code =
                 unsafe { libc::mount(name, target.as_ptr().cast(), kind, flags, options.as_ptr().cast()) };
             assert_eq!(code, 0, "mount: {}", std::io::Error::last_os_error());
@@ -102,27 +100,27 @@ impl FuseFile {
         Self { disk, mounts, on, session: Some(session) }
     }
 
-    /// Where every process finds it.
+    /// The path by which any process can open it.
     pub fn path(&self) -> PathBuf {
         self.mounts.view(&self.on.join(NAME))
     }
 
-    /// From now on this becomes of every such request.
+    /// Handles all such requests this way from now on.
     pub fn set(&self, on: On, verdict: Verdict) {
         self.disk.state().verdicts[on as usize] = verdict;
     }
 
-    /// Requests that are held.
+    /// The number of held requests.
     pub fn held(&self) -> usize {
         self.disk.state().held.len()
     }
 
-    /// Such requests so far.
+    /// The number of such requests so far.
     pub fn calls(&self, on: On) -> u64 {
         self.disk.state().calls[on as usize]
     }
 
-    /// All is well again: what is held is done, oldest first.
+    /// Lets all requests pass, and answers held ones, oldest first.
     pub fn release(&self) {
         let held = {
             let mut state = self.disk.state();
@@ -132,12 +130,12 @@ impl FuseFile {
         held.into_iter().for_each(|held| held());
     }
 
-    /// What is on the medium.
+    /// The contents of the medium.
     pub fn bytes(&self) -> Vec<u8> {
         self.disk.state().bytes.clone()
     }
 
-    /// Waits until so many requests are held.
+    /// Waits until this number of requests is held.
     pub fn until_held(&self, count: usize) {
         let end = Instant::now() + Duration::from_secs(10);
         while self.held() < count {
@@ -152,15 +150,15 @@ impl Drop for FuseFile {
         self.release();
         let on = c_path(&self.on);
         self.mounts.run(move || {
-            // SAFETY: a string that ends with a zero. The first call aborts the
-            // connection, though it may fail: the file is open.
+            // SAFETY: a NUL-terminated string. The first call aborts the connection, even
+            // if it fails because the file is open.
             unsafe {
                 libc::umount2(on.as_ptr().cast(), libc::MNT_FORCE);
                 libc::umount2(on.as_ptr().cast(), libc::MNT_DETACH);
             }
         });
         let _ = self.session.take().map(BackgroundSession::join);
-        // What came between the release and the abort.
+        // Requests that came between the release and the abort.
         self.release();
     }
 }
@@ -174,8 +172,8 @@ impl Disk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what a request asks for, as the verdict says: `act` is given the
-    /// bytes that may be moved at most, or the errno.
+    /// Handles a request according to the verdict. `act` gets the maximum number of bytes
+    /// to move, or the errno.
     fn judge(&self, on: On, act: impl FnOnce(&Self, Result<usize, i32>) + Send + 'static) {
         let mut state = self.state();
         state.calls[on as usize] += 1;
@@ -231,7 +229,7 @@ fn errno(number: i32) -> Errno {
 
 impl Filesystem for Disk {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        // Many requests at a time, as a disk takes them.
+        // Allows many requests at a time, as a disk does.
         let _ = config.add_capabilities(InitFlags::FUSE_ASYNC_DIO | InitFlags::FUSE_ASYNC_READ);
         let _ = config.set_max_background(64);
         Ok(())
@@ -335,7 +333,7 @@ impl Filesystem for Disk {
         });
     }
 
-    /// Called at every close, and of no meaning here.
+    /// Called at every close; nothing to do.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         reply.ok();
     }

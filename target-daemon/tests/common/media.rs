@@ -1,5 +1,4 @@
-//! File systems and loop devices that tests set up. Everything is taken down by
-//! `Drop`.
+//! File systems and loop devices for tests. `Drop` removes everything.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;

@@ -1,5 +1,5 @@
-//! A mount namespace of a thread: what is mounted in it is seen nowhere else,
-//! and is gone when the thread is, however a test ends.
+//! Mount namespaces of threads. Mounts inside are not visible elsewhere, and disappear
+//! with the thread, however a test ends.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread with mounts of its own.
+/// A thread in its own mount namespace.
 pub struct Mounts {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -36,7 +36,7 @@ impl Mounts {
         Self { jobs: Some(jobs), thread: Some(thread), root }
     }
 
-    /// Where a path inside is found from outside, by any process.
+    /// The path by which any process outside can reach a path inside.
     pub fn view(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").expect("a path from the root"))
     }

@@ -1,5 +1,5 @@
-//! Network namespaces of threads: nothing has a name outside, so nothing is
-//! left over, however a test ends.
+//! Network namespaces of threads. They have no names outside, so nothing is left over,
+//! however a test ends.
 
 use std::io::Write;
 use std::process::Command;
@@ -7,18 +7,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a machine that is busy with other tests.
+/// Timeout for anything on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whether this process may make namespaces; says so loudly when it may not.
+/// Whether this process may create namespaces; reports the skip if not.
 pub fn may_run(test: &str) -> bool {
     // SAFETY: takes no arguments and cannot fail.
     (unsafe { libc::geteuid() }) == 0 || skipped(test, "needs root")
 }
 
-/// Says that a test is not run; false, for the caller to pass on.
+/// Reports that a test is skipped. Returns false, for the caller to pass on.
 pub fn skipped(test: &str, why: &str) -> bool {
-    // Not eprintln: the test runner would keep that to itself.
+    // Not eprintln, which the test harness captures.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}: {test}");
     let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
     assert!(!strict, "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it");
@@ -27,7 +27,7 @@ pub fn skipped(test: &str, why: &str) -> bool {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread in a network namespace of its own.
+/// A thread in its own network namespace.
 pub struct Space {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -56,7 +56,7 @@ impl Space {
         self.start(job).recv().expect("the job in the namespace panicked")
     }
 
-    /// As [`Self::run`], but does not wait.
+    /// Like [`Self::run`], but does not wait.
     pub fn start<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
         let (result, receiver) = channel();
         let job = Box::new(move || drop(result.send(job())));
@@ -64,7 +64,7 @@ impl Space {
         receiver
     }
 
-    /// Runs a command line inside, demands success and returns what it printed.
+    /// Runs a command line inside, requires success and returns its output.
     pub fn sh(&self, line: &str) -> String {
         let line = line.to_owned();
         self.run(move || sh(&line))
@@ -83,8 +83,8 @@ impl Drop for Space {
     }
 }
 
-/// Runs a command line in the namespace of this thread, demands success and
-/// returns what it printed.
+/// Runs a command line in the network namespace of this thread, requires success and
+/// returns its output.
 pub fn sh(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -92,7 +92,7 @@ pub fn sh(line: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Asks again until the answer is yes; panics when that takes too long.
+/// Polls until `answer` returns true; panics if that takes too long.
 pub fn until(what: &str, mut answer: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !answer() {

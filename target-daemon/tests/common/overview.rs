@@ -1,5 +1,4 @@
-//! An overview in which every metric has a sample, and no two numbers are the
-//! same.
+//! An overview in which every metric has a sample, and all numbers differ.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
 use xblade::worker::{LanePlace, Snapshot, Stats};
 
-/// Names of what a lane counts, as `worker/run.rs` gives them.
+/// The names of the lane counters, as in `worker/run.rs`.
 pub const LANE_COUNTERS: [&str; 10] = [
     "received",
     "transmitted",

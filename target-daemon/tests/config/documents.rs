@@ -1,4 +1,4 @@
-//! The document of the configuration, and the file to begin with, are right.
+//! Checks the documentation of the configuration, and the initial file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root(path)).unwrap()
 }
 
-/// The text below each heading of the second rank.
+/// The text below each second-level heading.
 fn chapters(text: &str) -> BTreeMap<String, String> {
     let chapters = text.split("\n## ").skip(1);
     chapters
@@ -78,7 +78,7 @@ fn the_defaults_are_those_that_are_documented() {
     assert!(compared > 20, "only {compared} defaults");
 }
 
-/// Examples, with what makes a whole file of those that are a part of one.
+/// The examples, completed to whole files where they are only parts.
 fn examples(path: &str) -> Vec<String> {
     let text = read(path);
     let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -104,7 +104,7 @@ fn the_examples_are_good() {
     }
 }
 
-/// As it is, and with every example in it.
+/// As it is, and with every example enabled.
 #[test]
 fn the_file_to_begin_with_is_good() {
     let text = read("deploy/xblade.toml");
@@ -124,7 +124,7 @@ fn the_file_to_begin_with_is_good() {
         .arg(root("deploy/xblade.toml"))
         .output()
         .unwrap();
-    // This machine may not have its disk; the file itself has no fault.
+    // This machine may not have its disk, but the file itself has no errors.
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(0 | 3)), "{told}");
     assert!(told.is_empty() || told.starts_with("On this machine:"), "{told}");

@@ -1,4 +1,4 @@
-//! Configurations of vblade, and what becomes of them, word by word.
+//! Imports of vblade configurations, compared word by word.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/vblade")
 }
 
-/// With the directory left out of what is said.
+/// Imports, and removes the directory from the output.
 fn import(paths: &[&str], commands: &[&str]) -> Imported {
     let paths: Vec<PathBuf> = paths.iter().map(|path| directory().join(path)).collect();
     let commands: Vec<String> = commands.iter().map(|line| (*line).to_owned()).collect();
@@ -43,7 +43,7 @@ fn golden_imports() {
         let imported = import(paths, commands);
         let said = format!("{}--- standard error\n{}\n", imported.text, imported.remarks.join("\n"));
         golden::check_file(&directory().join(format!("{name}.expected")), &said);
-        // Every remark is in the file, too.
+        // The file contains every remark, too.
         for remark in &imported.remarks {
             assert!(imported.text.contains(&format!("# {remark}\n")), "{remark}");
         }
@@ -52,7 +52,7 @@ fn golden_imports() {
     assert_eq!(there.filter(|path| path.extension().is_some_and(|e| e == "expected")).count(), rows.len());
 }
 
-/// No word of a call is lost: it is in the configuration, or spoken of.
+/// Every word of a call is either in the configuration or in a remark.
 #[test]
 fn nothing_is_dropped_in_silence() {
     for (line, parts) in [
@@ -74,7 +74,7 @@ fn nothing_is_dropped_in_silence() {
     }
 }
 
-/// A call is found wherever it stands in a line, or the exit code is 2.
+/// A call is found anywhere in a line, or the exit code is 2.
 #[test]
 fn calls_within_other_commands_are_found_or_told() {
     const FOUND: bool = true;
@@ -123,7 +123,7 @@ fn calls_within_other_commands_are_found_or_told() {
         let expected = if found { (true, 2, false) } else { (false, 1, true) };
         assert_eq!((is_there, exports, imported.is_partial), expected, "{line}: {:#?}", imported.remarks);
     }
-    // What only speaks of vblade starts none.
+    // Lines that only mention vblade do not start one.
     for line in
         ["echo \"starting vblade\"", "logger vblade", "[Unit]\nDescription=vblade", "rm /run/vblade.pid"]
     {

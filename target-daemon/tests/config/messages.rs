@@ -1,4 +1,4 @@
-//! Files with mistakes in them, and all that is said of each.
+//! Files with mistakes, and the complete output for each.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use xblade::config;
 
 use crate::golden;
 
-/// Hosts that every file may name.
+/// Host names that every file may use.
 const ETHERS: &str = "52:54:00:00:00:07 backup\n52:54:00:00:00:08 database\n";
 
 fn files(ending: &str) -> Vec<PathBuf> {
@@ -33,7 +33,7 @@ fn golden_messages() {
     }
 }
 
-/// Each fault has a place, its line, a mark and a remedy.
+/// Each error has a location, the line, a mark and a remedy.
 #[test]
 fn every_message_has_all_its_parts() {
     let mut kinds = BTreeSet::new();
@@ -45,7 +45,7 @@ fn every_message_has_all_its_parts() {
         assert_eq!(*last, lines.len() - 1, "{}", path.display());
         let count = heads.len();
         let total = format!("xblade.toml: {count} fault{}", if count == 1 { "" } else { "s" });
-        // Where the text cannot be read, not all can be known.
+        // After a syntax error, not all errors can be found.
         let hides = "; others may show when these are corrected";
         assert_eq!(lines[*last].trim_end_matches(hides), total);
         for (n, head) in heads.iter().enumerate() {
@@ -61,7 +61,7 @@ fn every_message_has_all_its_parts() {
             );
             assert!(block.iter().any(|line| line.contains('^')), "{}: no mark", path.display());
             assert!(block.last().unwrap().starts_with("     = "), "{}: no remedy", path.display());
-            // Without names, numbers and what is quoted.
+            // Without names, numbers and quoted text.
             let words = place[3].split(' ').filter(|w| w.chars().all(|c| c.is_ascii_lowercase()));
             kinds.insert(words.collect::<Vec<_>>().join(" "));
         }

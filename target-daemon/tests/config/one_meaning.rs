@@ -1,5 +1,5 @@
-//! The command line and the file mean the same: each option, given both ways,
-//! gives the same configuration.
+//! The command line and the file are equivalent: each option, given either way, yields
+//! the same configuration.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -7,11 +7,11 @@ use std::ffi::OsString;
 use clap::CommandFactory;
 use xblade::config::{self, Cli, Command, KEYS, Serve};
 
-/// An export, as the command line and as the file has it.
+/// An export, on the command line and in the file.
 const LINE: &str = "0.1=/d -i eth1";
 const FILE: &str = "interfaces = ['eth1']\n[[export]]\naddress = '0.1'\npath = '/d'\n";
 
-/// What is added to each. A file's keys without a section go to its top.
+/// What is added to each. Keys of the file without a section go to its top.
 const ROWS: &[(&str, &str)] = &[
     ("", ""),
     ("-i eth2 -i storage*", "interfaces = ['eth1', 'eth2', 'storage*']"),
@@ -58,7 +58,7 @@ const ROWS: &[(&str, &str)] = &[
     ("--folder /srv --folder /dev/vg", "[service]\nsandbox = 'on'\nfolders = ['/srv', '/dev/vg']"),
 ];
 
-/// Options of an export, with their commas, and its keys.
+/// Options of an export with their commas, and the corresponding keys.
 const EXPORT_ROWS: &[(&str, &str)] = &[
     (",ro", "read-only = true"),
     ("", "read-only = false"),
@@ -109,7 +109,7 @@ fn each_option_means_the_same_in_the_file() {
             // Of the base, only the interfaces are replaced.
             file if file.starts_with("interfaces") => FILE.replace("interfaces = ['eth1']", file),
             file if file.starts_with('[') => format!("{FILE}{file}"),
-            // The keys of the top go first, a section behind them goes last.
+            // Top-level keys go first; a section behind them goes last.
             file => match file.split_once("\n[") {
                 Some((top, section)) => format!("{top}\n{FILE}[{section}"),
                 None => format!("{file}\n{FILE}"),
@@ -128,7 +128,7 @@ fn each_option_means_the_same_in_the_file() {
     assert_eq!(by_line("0.1=x,store=null,length=1GiB -i eth1"), by_file(null));
 }
 
-/// The rows leave out no option of the command line, and no key of the file.
+/// The rows contain every option of the command line, and every key of the file.
 #[test]
 fn the_rows_have_every_option_and_every_key() {
     let command = Cli::command();
@@ -149,7 +149,7 @@ fn the_rows_have_every_option_and_every_key() {
     }
 }
 
-/// Values that one of them refuses, the other refuses too.
+/// A value that one of them refuses is also refused by the other.
 #[test]
 fn what_an_export_may_not_say_it_may_not_say_in_either() {
     for (options, keys) in [

@@ -1,4 +1,4 @@
-//! What `show` prints means what was shown.
+//! The output of `show` is equivalent to the configuration shown.
 
 use proptest::prelude::*;
 use xblade::config::{
@@ -14,7 +14,7 @@ fn hosts() -> impl Strategy<Value = Vec<Mac>> {
     prop::collection::vec(any::<[u8; 5]>().prop_map(|[a, b, c, d, e]| Mac([2, a, b, c, d, e])), 0..4)
 }
 
-/// Sizes that people give, and any others.
+/// Typical sizes, and arbitrary ones.
 fn bytes() -> impl Strategy<Value = u64> {
     prop_oneof![
         (1u64..1 << 40).prop_map(|n| n * SECTOR),
@@ -23,7 +23,7 @@ fn bytes() -> impl Strategy<Value = u64> {
 }
 
 fn path(n: usize) -> impl Strategy<Value = String> {
-    // Quotes, backslashes, line ends and what else text may hold.
+    // Quotes, backslashes, newlines and other odd characters.
     "[^\u{0}]{0,12}".prop_map(move |odd| format!("/{n}/{odd}"))
 }
 
@@ -34,7 +34,7 @@ fn file(n: usize) -> impl Strategy<Value = Image> {
         |((path, offset_bytes, length_bytes, [read_only, pin, huge]), (access, sync, trim))| {
             let access = [Access::Fitting, Access::Direct, Access::Cached, Access::Mapped][access];
             let durability = if pin != huge { Durability::Volatile } else { Durability::Durable };
-            // Only what has a meaning together.
+            // Only valid combinations.
             let syncs = !read_only
                 && durability == Durability::Durable
                 && matches!(access, Access::Fitting | Access::Direct);
@@ -126,14 +126,14 @@ proptest! {
         }
     }
 
-    /// Whatever is in a file, something is said of it, and nothing breaks.
+    /// Any text is either read or refused with a message, without a panic.
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
         let told = config::parse("any", &text, "").complete();
         prop_assert!(told.is_err(), "without an interface and an export");
     }
 
-    /// Good files with a piece cut out or doubled.
+    /// Valid files with a piece removed or duplicated.
     #[test]
     fn a_file_with_a_mistake_is_read_or_refused(serve in serve(), cut in any::<(prop::sample::Index, u8)>(), doubles in any::<bool>()) {
         let text = config::to_toml(&serve).unwrap();

@@ -1,4 +1,4 @@
-//! What routes do. What each answers, word by word, is in `golden/control.txt`.
+//! Every route and its answers.
 
 use crate::fake::Fake;
 use crate::http::{ask, get};
@@ -58,7 +58,7 @@ fn nobody_waits_for_a_daemon_that_ends() {
     let mut fake = Fake::silent();
     let path = fake.path.clone();
     let waiting = std::thread::spawn(move || get(&path, "/v1/status"));
-    // Whether it has been asked already or not: the answer is the same.
+    // Whether or not the request was taken already, the answer is the same.
     fake.end_control_thread();
     let answer = waiting.join().unwrap();
     assert!(answer.status == 503 && answer.error().contains("ends"), "{answer:?}");

@@ -1,5 +1,4 @@
-//! The commands, before a control thread that is made up. What they print, word by word,
-//! is in `golden/commands.txt`.
+//! The commands, against a fake control thread.
 
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -10,10 +9,10 @@ use std::time::Duration;
 use crate::fake::Fake;
 use crate::image::Dir;
 
-/// A user with no rights here.
+/// A user without any privileges.
 const NOBODY: u32 = 65_534;
 
-/// Exit code, what it printed, and what it said was wrong.
+/// The exit code, standard output, and standard error.
 type Said = (i32, String, String);
 
 fn command(socket: &Path, words: &str) -> Command {
@@ -39,7 +38,7 @@ fn good(fake: &Fake, words: &str) -> String {
     out
 }
 
-/// A line with these words, whatever stands between them.
+/// Requires a line with these words in this order, with anything between them.
 #[track_caller]
 fn assert_line(text: &str, words: &[&str]) {
     let has = |line: &str| {
@@ -97,7 +96,7 @@ fn changes_are_made_and_told() {
     assert_line(&good(&fake, "masks"), &["EXPORT", "ONLY FOR"]);
 }
 
-/// The daemon runs in another folder than the one who asks.
+/// A relative path is resolved by the command, since the daemon runs in another folder.
 #[test]
 fn a_path_is_that_of_the_caller() {
     let fake = Fake::new();
@@ -163,7 +162,7 @@ fn who_may_not_is_told_who_may() {
     }
     let (plain, shared) = (Fake::new(), Fake::of_group("daemon"));
     let daemon = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid.as_raw();
-    // Where everybody can reach it.
+    // A folder that any user can reach.
     let program = plain.dir().join("xblade");
     std::fs::copy(env!("CARGO_BIN_EXE_xblade"), &program).unwrap();
     let status = |fake: &Fake, group: u32| {

@@ -1,4 +1,4 @@
-//! The commands, before the real program on a veth pair.
+//! The commands, against the real program on a veth pair.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Serves image `a` at 0.1; there is an image `b`, too.
+    /// Serves image `a` at 0.1; there is also an image `b`.
     pub fn new() -> Self {
         let (pair, dir) = (Pair::new(), Dir::new());
         let first = dir.image("a", 64);
@@ -39,7 +39,7 @@ impl Rig {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// Exit code, output and errors of a command.
+    /// Runs a command; returns its exit code, output and errors.
     fn run(&self, words: &str) -> (i32, String, String) {
         run(&self.socket, words)
     }
@@ -51,13 +51,13 @@ impl Rig {
         out
     }
 
-    /// The same as JSON.
+    /// The output of a command as JSON.
     #[track_caller]
     fn json(&self, words: &str) -> Value {
         serde_json::from_str(&self.good(&format!("{words} --json"))).unwrap()
     }
 
-    /// Ends it well; what it has counted.
+    /// Stops the daemon cleanly; returns its last report.
     pub fn end(self) -> Report {
         let report = self.daemon.stop().report();
         report.assert_sound();
@@ -111,7 +111,7 @@ fn a_running_daemon_tells_what_it_serves_and_has_counted() {
             );
         }
     }
-    // A part of the whole, each time.
+    // Each is a part of the total.
     for operation in ["read", "write"] {
         for key in ["p50-ns", "p99-ns", "max-ns"] {
             let times = ["store", "service", "response"].map(|times| export[times][operation][key].as_u64());
@@ -123,7 +123,7 @@ fn a_running_daemon_tells_what_it_serves_and_has_counted() {
     let text = rig.good("status");
     assert!(text.contains("0.1") && text.contains("32.0 KiB") && text.contains("good"), "{text}");
     assert!(rig.good("stats").contains("service"));
-    // What is shown can be served.
+    // The output of `show` can be served.
     let loaded = xblade::config::parse("shown", &rig.good("show"), "");
     assert!(loaded.faults.is_empty(), "{}", loaded.faults);
     assert_eq!(loaded.serve.exports[0].address, at(0, 1));
@@ -148,7 +148,7 @@ fn exports_come_and_go_by_commands() {
     assert!(code != 0 && err.contains("none"), "{code}: {err}");
     let (code, _, err) = rig.run(&format!("export add 0.3={}", rig.path("a")));
     assert!(code == 2 && err.contains("/a: is exported already, at 0.1: "), "{code}: {err}");
-    // Of another folder, and of another user: root is bound by permissions now.
+    // A file in another folder, and one of another user: permissions now apply even to root.
     let (code, _, err) = rig.run("export add 0.3=/dev/zero");
     assert!(code == 2 && err.contains("restart xblade with --folder /dev"), "{code}: {err}");
     let secret = rig.dir.image("secret", 8).path().to_owned();
@@ -158,7 +158,7 @@ fn exports_come_and_go_by_commands() {
     let who = "/secret: may not be read by the user of this process, uid 0, whom permissions bind here (the file has \
                owner 65534, group 7, mode 0600): give that user read permission";
     assert!(code == 3 && err.contains(who), "{code}: {err}");
-    // Refusals are in the log as well.
+    // Refusals are also logged.
     rig.daemon.wait_for("WARN ] export add 0.2 was refused: 0.2 is served already");
     rig.daemon.wait_for("WARN ] export add 0.3 was refused: nothing was changed: /dev/zero lies outside");
 
@@ -166,7 +166,7 @@ fn exports_come_and_go_by_commands() {
     assert!(out.contains(", VOLATILE)"), "{out}");
     rig.good("export remove 0.4");
 
-    // Two ways into one file.
+    // Two exports of one file.
     let parts = rig.dir.image("parts", 64);
     rig.good(&format!("export add 0.4={parts},length=16,store=direct"));
     let (code, _, err) = rig.run(&format!("export add 0.5={parts},offset=16,length=8,store=file"));
@@ -183,10 +183,10 @@ fn exports_come_and_go_by_commands() {
     assert_eq!(rig.host.answer(tag).status, 0x41, "it is read-only now");
     let export = rig.json("status")["exports"][1].clone();
     assert_eq!(export["read-only"], true);
-    // Nothing is said of how writes become stable.
+    // The text does not mention how writes become durable.
     let way = |export: &Value| export["way"].as_str().unwrap().to_owned();
     assert!(!way(&export).contains(','), "{export}");
-    // Its store is opened anew, and it is the same export.
+    // The store is opened again, but the export stays the same.
     let counted = |rig: &Rig| rig.json("stats")["exports"][1].clone();
     let before = counted(&rig);
     rig.good("export read-only 0.2 --off");
@@ -217,11 +217,11 @@ fn exports_come_and_go_by_commands() {
     assert_eq!(rig.json("status")["exports"].as_array().map(Vec::len), Some(1));
     let (code, _, err) = rig.run("reload");
     assert!(code == 2 && err.contains("without a configuration file"), "{err}");
-    // Who looks elsewhere is told where it is.
+    // If no socket is at the given path, the error names the ones beside it.
     let (code, _, err) = run(&rig.dir.path().join("nobody"), "status");
     let there = format!("(--control PATH; there is {})", rig.socket.display());
     assert!(code == 3 && err.contains(&there), "{code}: {err}");
-    // What an export has served that is gone is in the last report.
+    // The last report includes removed exports.
     let last = rig.end();
     assert_eq!((last.each("service time", "read"), last.each("service time", "write")), (vec![1], vec![2]));
 }
@@ -268,7 +268,7 @@ fn a_second_daemon_does_not_take_the_socket() {
     assert!(refused.text.contains("another xblade has this control socket"), "{}", refused.text);
     let remedy = format!("`xblade export add SHELF.SLOT=PATH --control {}`", rig.socket.display());
     assert!(refused.text.contains(&remedy), "{}", refused.text);
-    // Nothing of it is left, and the first one goes on.
+    // Nothing of the second instance is left, and the first one continues.
     assert_eq!(rig.json("status")["exports"][0]["address"], "0.1");
     rig.end();
 }
@@ -290,7 +290,7 @@ fn one_that_was_killed_leaves_nothing_in_the_way() {
     assert!(code == 3 && err.contains("xblade does not run"), "{err}");
 }
 
-/// Clients that do what they should not, while a host reads and writes.
+/// Misbehaving clients, while a host reads and writes.
 #[test]
 fn frames_are_served_whatever_clients_do() {
     if !may_run("frames_are_served_whatever_clients_do") {
@@ -334,7 +334,7 @@ fn what_hosts_have_set_is_told_and_taken_away() {
     rig.end();
 }
 
-/// Where it was started from is no part of what an export is.
+/// The identity of an export does not depend on the working directory.
 #[test]
 fn an_export_with_a_relative_path_is_the_same_as_with_the_whole_one() {
     if !may_run("an_export_with_a_relative_path_is_the_same_as_with_the_whole_one") {

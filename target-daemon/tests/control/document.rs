@@ -1,4 +1,4 @@
-//! docs/CONTROL.md tells of every field and every path.
+//! docs/CONTROL.md describes every field and every path.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::http::get;
 use crate::sample;
 use crate::trace::Watcher;
 
-/// Values below these are counters, by names of their own.
+/// Objects whose keys are counters, with their own names.
 const MAPS: [&str; 5] = ["counters", "drops", "requests", "service", "store"];
 
 fn text() -> String {
@@ -32,7 +32,7 @@ fn keys(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Names of operations are no fields, but those of their times are.
+/// Names of operations are not fields, but the fields of their times are.
 fn inner_times(value: &Value, found: &mut BTreeSet<String>) {
     let of_operations = value.as_object().into_iter().flat_map(|map| map.values());
     of_operations.filter(|times| times.get("p50-ns").is_some()).for_each(|times| keys(times, found));

@@ -1,4 +1,4 @@
-//! A control thread that is made up.
+//! A fake control thread.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use xblade::control::{self, ChangeReport, ControlError, Handle, Overview, Reques
 use crate::image::Dir;
 use crate::sample;
 
-/// The server on a socket in a folder of its own, and who answers it.
+/// The server on a socket in a temporary folder, with a fake control thread.
 pub struct Fake {
     pub path: PathBuf,
-    /// What it was asked for, in words.
+    /// The requests received, as text.
     pub asked: Arc<Mutex<Vec<String>>>,
     server: Option<Handle>,
     end: Arc<AtomicBool>,
@@ -29,7 +29,7 @@ impl Fake {
         Self::with(None, answer)
     }
 
-    /// One that serves this.
+    /// One that serves this overview.
     #[allow(dead_code, reason = "for the goldens")]
     pub fn of(overview: fn() -> Overview) -> Self {
         Self::with(None, move |ask, log| match ask {
@@ -38,14 +38,14 @@ impl Fake {
         })
     }
 
-    /// One that answers nobody, and keeps what it was asked.
+    /// One that never answers, and keeps its requests.
     pub fn silent() -> Self {
         let kept = Mutex::new(Vec::new());
         Self::with(None, move |ask, _| kept.lock().unwrap().push(ask))
     }
 
-    /// One that, whenever somebody looks, tells so many requests at once, as workers
-    /// do: it waits for nobody.
+    /// One that, for every trace, sends this number of requests at once. Like a worker,
+    /// it does not wait for the reader.
     pub fn telling(requests: u32) -> Self {
         Self::with(None, move |ask, log| {
             let Request::Trace { tracer, answer: to } = ask else { return answer(ask, log) };
@@ -56,7 +56,7 @@ impl Fake {
         })
     }
 
-    /// One that nobody may ask but for a group.
+    /// One whose socket only a group may use.
     pub fn of_group(group: &str) -> Self {
         Self::with(Some(group), answer)
     }
@@ -83,29 +83,29 @@ impl Fake {
         self.dir.path()
     }
 
-    /// The last thing that it was asked for.
+    /// The last request.
     pub fn last(&self) -> String {
         self.asked.lock().unwrap().last().cloned().expect("asked for something")
     }
 
-    /// Waits until it has been asked for this, or has noted it.
+    /// Waits until this request or note is in the log.
     #[track_caller]
     pub fn until(&self, noted: &str) {
         crate::space::until(noted, || self.asked.lock().unwrap().iter().any(|line| line == noted));
     }
 
-    /// How often it was asked for this.
+    /// The number of such requests.
     pub fn times(&self, noted: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|line| *line == noted).count()
     }
 
-    /// The control thread ends; the server goes on.
+    /// Stops the control thread; the server continues.
     pub fn end_control_thread(&mut self) {
         self.end.store(true, Ordering::Relaxed);
         self.thread.take().map(JoinHandle::join).expect("ended once").unwrap();
     }
 
-    /// The server ends.
+    /// Stops the server.
     pub fn end_server(&mut self) {
         drop(self.server.take());
     }
@@ -123,7 +123,7 @@ fn wait(asked: &RequestQueue) {
     let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 }));
 }
 
-/// 0.1 and 0.2 are there; 0.2 does not let go.
+/// Answers a request. 0.1 and 0.2 exist; changes to 0.2 fail because its store is busy.
 fn answer(ask: Request, log: &Mutex<Vec<String>>) {
     let note = |text: String| {
         log.lock().unwrap().push(text.clone());
@@ -173,6 +173,6 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
         }
         Request::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),
         Request::ClearMask { address, answer } => answer(one(address, "mask cleared")),
-        // Not asked for by these clients.
+        // These clients do not send the others.
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP, byte by byte: what clients of the project would not send, too.
+//! Raw HTTP, including requests that the project's own clients would not send.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// Timeout for anything on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Status and body of an answer.
+/// The status and body of an answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -24,7 +24,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The message of a refusal.
+    /// The error message in the body.
     pub fn error(&self) -> String {
         self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {self:?}")).to_owned()
     }
@@ -37,14 +37,14 @@ pub fn connect(path: &Path) -> UnixStream {
     stream
 }
 
-/// Sends bytes, as far as they are taken, and reads what comes until the end.
+/// Sends as many bytes as the server takes, and reads until the end of the stream.
 pub fn raw(path: &Path, bytes: &[u8]) -> String {
     let mut stream = connect(path);
     let _ = stream.write_all(bytes);
     read(&mut stream)
 }
 
-/// What comes until the end.
+/// Reads until the end of the stream.
 pub fn read(stream: &mut UnixStream) -> String {
     let mut all = Vec::new();
     let mut part = [0; 4096];

@@ -1,4 +1,4 @@
-//! Clients that do what they should not. Others are served all the while.
+//! Misbehaving clients. Others must be served meanwhile.
 
 use std::io::Write;
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::fake::Fake;
 use crate::http::{connect, get, parse, raw, read};
 
-/// Another client is served, and without a wait.
+/// Another client is served without delay.
 #[track_caller]
 fn assert_served(fake: &Fake) {
     let before = Instant::now();
@@ -53,11 +53,11 @@ fn headers_have_a_limit() {
 fn bodies_have_a_limit() {
     let fake = Fake::new();
     let head = "POST /v1/exports HTTP/1.1\r\nHost: x\r\n";
-    // All of it good, but for its length.
+    // Valid except for its length.
     let body = format!("{}{}", " ".repeat(1 << 20), r#"{"export": "0.3=/srv/x"}"#);
     let sized = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-    // Nothing of it is sent, and nothing is set aside for it.
+    // No body is sent, and no memory is reserved for it.
     let promised = format!("{head}Content-Length: {}\r\n\r\n", u64::MAX / 2);
     for request in [sized, chunked, promised] {
         let answer = parse(&raw(&fake.path, request.as_bytes()));
@@ -94,7 +94,7 @@ fn who_is_slow_is_cut_off() {
     assert_served(&fake);
 }
 
-/// A byte now and then is not enough to stay.
+/// Sending a byte now and then does not keep a connection open.
 #[test]
 fn who_trickles_is_cut_off() {
     let fake = Fake::new();
@@ -116,12 +116,12 @@ fn two_hundred_idle_clients_are_in_no_ones_way() {
     assert_served(&fake);
 }
 
-/// More than there are places: the others wait until the idle ones are cut off.
+/// More clients than connections: the rest wait until the idle ones are cut off.
 #[test]
 fn more_idle_clients_than_places_hold_it_up_for_seconds_only() {
     let fake = Fake::new();
     let path = fake.path.clone();
-    // On another thread: those beyond the queue wait to connect.
+    // On another thread, because clients beyond the queue block in connect.
     let idle = thread::spawn(move || (0..600).map(|_| connect(&path)).collect::<Vec<_>>());
     let idle = idle.join().unwrap();
     assert_eq!(get(&fake.path, "/v1/status").status, 200);
@@ -143,7 +143,7 @@ fn two_hundred_requests_at_once_are_answered() {
     assert_served(&fake);
 }
 
-/// Those who go before their answer comes take nothing with them.
+/// Clients that disconnect before their answer do not affect others.
 #[test]
 fn who_goes_early_is_forgotten() {
     let fake = Fake::new();
@@ -175,7 +175,7 @@ fn a_full_channel_is_told_of_at_once() {
     let dir = crate::image::Dir::new();
     let path = dir.path().join("s");
     let (asker, _asked) = xblade::control::channel().unwrap();
-    // Not one of them is taken out.
+    // None of these requests is taken from the channel.
     while asker.ask(xblade::control::Request::Overview(Box::new(|_| ()))) {}
     let _server = xblade::control::start(xblade::control::bind(&path, None).unwrap(), asker).unwrap();
     let before = Instant::now();

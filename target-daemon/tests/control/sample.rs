@@ -1,4 +1,4 @@
-//! What a control thread might tell: every list has something in it.
+//! A made-up overview in which no list is empty.
 
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +37,7 @@ pub fn serve() -> Serve {
     Serve { exports, interfaces: vec!["eth1".to_owned()], ..Serve::default() }.settled()
 }
 
-/// Few counters: those that are zero are not shown.
+/// Few counters, because zeros are not shown.
 fn snapshot() -> Snapshot {
     let mut stats = Stats::default();
     stats.dropped(DropReason::TooShort);
@@ -86,8 +86,8 @@ fn nothing(slot: u8) -> ExportView {
     }
 }
 
-/// A read of 2 sectors from 8 that failed, on lane 1, and on lane 0 a frame of 60 bytes
-/// for nobody.
+/// A failed read of 2 sectors from 8, on lane 1, and a dropped frame of 60 bytes on lane
+/// 0.
 pub fn traced() -> [Traced; 2] {
     let ether = Ether { dst: Mac([2, 0, 0, 0, 1, 0]), src: HOST, tags: Tags::NONE };
     let header = Header { ether, role: Role::Request, shelf: 0, slot: 1, command: Command::Ata, tag: 42 };

@@ -1,4 +1,4 @@
-//! The socket file: who may use it, and what becomes of it.
+//! The socket file: its permissions, creation and removal.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -62,7 +62,7 @@ fn one_that_hangs_is_somebodys() {
     let dir = Dir::new();
     let path = dir.path().join("xblade.sock");
     let hung = UnixListener::bind(&path).unwrap();
-    // Nobody accepts: the queue of connections fills.
+    // Nothing accepts, so the queue of connections fills.
     let mut waiting = Vec::new();
     loop {
         let flags = rustix::net::SocketFlags::NONBLOCK;

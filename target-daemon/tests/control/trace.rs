@@ -1,5 +1,4 @@
-//! The stream of single requests, and `xblade trace`, before a control thread that is
-//! made up.
+//! The trace stream and `xblade trace`, against a fake control thread.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -14,13 +13,13 @@ use crate::fake::Fake;
 use crate::http::{connect, get, read};
 use crate::sample::HOST;
 
-/// Somebody who looks, with a connection of its own.
+/// A tracing client with its own connection.
 pub struct Watcher {
     lines: BufReader<UnixStream>,
 }
 
 impl Watcher {
-    /// Asks with this query, and demands to be let in.
+    /// Sends this query, and requires success.
     pub fn new(path: &Path, query: &str) -> Self {
         let mut lines = BufReader::new(ask(path, query));
         let mut head = String::new();
@@ -31,7 +30,7 @@ impl Watcher {
         Self { lines }
     }
 
-    /// The next line, without the lengths that HTTP puts between them.
+    /// The next line, without HTTP chunk lengths.
     pub fn line(&mut self) -> Value {
         loop {
             let mut line = String::new();
@@ -43,14 +42,14 @@ impl Watcher {
     }
 }
 
-/// Asks with this query; what comes is still to be read.
+/// Sends this query; the response remains to be read.
 fn ask(path: &Path, query: &str) -> UnixStream {
     let mut stream = connect(path);
     stream.write_all(format!("GET /v1/trace{query} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     stream
 }
 
-/// The line of [`crate::sample::traced`] that is a request.
+/// The line for the request in [`crate::sample::traced`].
 fn request() -> Value {
     json!({
         "time": "2026-01-02T03:04:05.000000678Z", "interface": "eth1", "lane": 1, "host": HOST.to_string(),
@@ -59,7 +58,7 @@ fn request() -> Value {
     })
 }
 
-/// The other one, which was dropped.
+/// The line for the dropped frame.
 fn dropped() -> Value {
     let bytes = format!("020000000100{}88a2100000000907{}", "020000000001", "0000002a");
     json!({
@@ -110,15 +109,15 @@ fn one_can_look_at_a_time() {
     let said = trace(&fake, "").output().unwrap();
     assert!(said.status.code() == Some(3) && text(&said.stderr).contains(&who), "{said:?}");
     assert_eq!(fake.times("traces no more"), 0, "the first one goes on");
-    // Others are in nobody's way.
+    // Other requests are not affected.
     assert_eq!(get(&fake.path, "/v1/status").status, 200);
     drop(first);
     fake.until("traces no more");
     Watcher::new(&fake.path, "").line();
 }
 
-/// Whether there is anything to tell or not; the second one does not close, it only
-/// says that it sends nothing more, which for one who asks is the same.
+/// With and without pending events. The second client only shuts down its sending side,
+/// which the server treats the same way.
 #[test]
 fn who_goes_away_ends_the_trace() {
     let fake = Fake::new();
@@ -134,14 +133,14 @@ fn who_goes_away_ends_the_trace() {
     }
 }
 
-/// One that takes nothing while there is much to tell is cut off in the end.
+/// A client that reads nothing while events are pending is eventually cut off.
 #[test]
 fn who_stalls_is_cut_off_and_the_place_is_free() {
     let fake = Fake::telling(100_000);
     let mut stalled = ask(&fake.path, "?every=1");
     fake.until("told 100000");
     assert_eq!(get(&fake.path, "/v1/trace").status, 409);
-    // 30 s, and some patience. It is less than what other connections have.
+    // 30 s plus tolerance. It is less than the limit of other connections.
     let end = std::time::Instant::now() + Duration::from_secs(50);
     while fake.times("traces no more") == 0 {
         assert!(std::time::Instant::now() < end, "it still has the place");
@@ -151,13 +150,13 @@ fn who_stalls_is_cut_off_and_the_place_is_free() {
     assert!(read(&mut stalled).contains("HTTP/1.1 200"), "and nothing more comes");
 }
 
-/// Requests are neither held up nor lost without a word by one who reads late.
+/// A slow reader does not delay requests, and missed events are counted.
 #[test]
 fn what_a_slow_reader_misses_is_counted() {
     const TOLD: u32 = 100_000;
     let fake = Fake::telling(TOLD);
     let mut watcher = Watcher::new(&fake.path, "?every=1");
-    // Nothing was read until now, and all was told.
+    // Nothing was read until now, but all events were sent.
     fake.until(&format!("told {TOLD}"));
     let (mut read, mut missed) = (0, 0);
     while read + missed < u64::from(TOLD) {
@@ -214,7 +213,7 @@ fn the_command_prints_a_line_each_and_ends_when_it_is_to() {
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), dropped());
 }
 
-/// The frame of [`dropped`] in a pcap file.
+/// Checks the frame of [`dropped`] in a pcap file.
 #[track_caller]
 fn assert_pcap(file: &[u8]) {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
@@ -286,7 +285,7 @@ fn the_end_of_the_daemon_is_told() {
 fn nobody_waits_for_a_control_thread_that_ends() {
     let mut fake = Fake::silent();
     fake.end_control_thread();
-    // Again and again: the place is free, what is missing is somebody who answers.
+    // Each time the right to trace is free, and the failure is the missing answer.
     for _ in 0..3 {
         let answer = get(&fake.path, "/v1/trace");
         assert!(answer.status == 503 && answer.error().contains("ends"), "{answer:?}");

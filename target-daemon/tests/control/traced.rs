@@ -1,4 +1,4 @@
-//! `xblade trace` before the real program on a veth pair, sandbox and all.
+//! `xblade trace` against the real program on a veth pair, including the sandbox.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -17,21 +17,21 @@ use crate::process::xblade;
 use crate::space::{OURS, PATIENCE, may_run, skipped};
 use crate::trace::Watcher;
 
-/// Waits until the workers tell what they do.
+/// Waits until the workers trace.
 fn until_begun(rig: &Rig, mark: usize) {
     rig.daemon.wait_for_after(mark, "a trace has begun");
-    // They carry out what they are asked in the order in which they are asked.
+    // Requests are handled in order, so the trace has begun when this is answered.
     rig.good("stats");
 }
 
-/// `xblade trace` while it runs.
+/// A running `xblade trace`.
 struct Trace {
     child: Child,
     out: BufReader<ChildStdout>,
 }
 
 impl Trace {
-    /// Starts it, and waits until the workers know of it.
+    /// Starts it, and waits until the workers trace.
     fn start(rig: &Rig, words: &str) -> Self {
         let mark = rig.daemon.mark();
         let mut command = xblade(&format!("trace {words}"));
@@ -107,7 +107,7 @@ fn requests_are_told_as_the_host_has_sent_them() {
     rig.end();
 }
 
-/// Whether a time is that of this test.
+/// Whether a time is within the last moments.
 fn is_now(time: &Value) -> bool {
     let then: jiff::Timestamp = time.as_str().unwrap().parse().unwrap();
     let ago = jiff::Timestamp::now().duration_since(then);
@@ -122,8 +122,8 @@ fn dropped_frames_are_there_for_tcpdump() {
     let mut rig = Rig::new();
     let file = rig.path("dropped.pcap");
     let trace = Trace::start(&rig, &format!("--count 3 --pcap {file}"));
-    // Nobody's, behind a tag or not, and longer than what is kept. What is answered
-    // has no place there.
+    // Frames for no export, with and without a VLAN tag, and longer than the captured
+    // part. Answered requests do not appear in the file.
     rig.host.query(at(0, 1), PATIENCE).unwrap();
     let mut tags = vec![rig.host.send(at(9, 9), Aoe::Unknown(7), Body::Unknown(7), &[])];
     rig.host.tags = Tags::NONE.with(0x8100, 5).unwrap();
@@ -149,7 +149,7 @@ fn dropped_frames_are_there_for_tcpdump() {
     rig.end();
 }
 
-/// Has the real thing read the file: so many frames of AoE.
+/// Reads the file with tcpdump and requires this number of AoE frames.
 fn read_by_tcpdump(file: &str, frames: usize) {
     let Ok(output) = Command::new("tcpdump").args(["-n", "-e", "-xx", "-r", file]).output() else {
         skipped("dropped_frames_are_there_for_tcpdump", "needs tcpdump");
@@ -173,10 +173,10 @@ fn a_client_that_is_killed_ends_the_trace() {
     let refused = get(&rig.socket, "/v1/trace");
     let who = format!("process {}", trace.child.id());
     assert!(refused.status == 409 && refused.error().contains(&who), "{refused:?}");
-    // Its drop kills it, in the middle of what it does.
+    // Dropping it kills the process while it runs.
     drop(trace);
     rig.daemon.wait_for_after(mark, "the trace has ended");
-    // Nobody looks now, and the next one sees what is his alone.
+    // No client traces this read; the next client sees only its own.
     rig.host.read(at(0, 1), 1, 1);
     mark = rig.daemon.mark();
     let mut next = Watcher::new(&rig.socket, "?every=1");
@@ -188,7 +188,7 @@ fn a_client_that_is_killed_ends_the_trace() {
     rig.end();
 }
 
-/// A reader that does not read costs no host anything, and what it misses is counted.
+/// A client that does not read delays no host, and what it misses is counted.
 #[test]
 fn a_slow_reader_holds_up_no_request() {
     const REQUESTS: u64 = 10_000;

@@ -1,4 +1,4 @@
-//! docs/METRICS.md against the metrics that there are.
+//! Compares docs/METRICS.md with the existing metrics.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,12 +18,12 @@ pub fn text() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/METRICS.md")).unwrap()
 }
 
-/// Words between backticks.
+/// The words between backticks.
 fn quoted(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Rows of the tables that name a metric in their first column.
+/// The table rows that name a metric in their first column.
 fn documented(text: &str) -> BTreeMap<String, Row> {
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| `xblade_")) {

@@ -1,4 +1,4 @@
-//! The text that is made of an overview.
+//! The text rendered from an overview.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use xblade::control::metrics::{FAMILIES, Family, Format, Kind, render};
 
 use crate::overview::{LANE_COUNTERS, overview};
 
-/// One line with a value.
+/// A line with a value.
 pub struct Sample {
     pub name: String,
     labels: Vec<(String, String)>,
@@ -14,7 +14,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A line as this program writes it: labels have no braces but in values.
+    /// Parses a line as written by this program: braces occur only around the labels and
+    /// in values.
     fn parse(line: &str) -> Self {
         let (series, value) = line.rsplit_once(' ').unwrap();
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
@@ -61,7 +62,7 @@ fn family_of(name: &str) -> &'static Family {
     FAMILIES.iter().find(is_of).unwrap_or_else(|| panic!("{name} is in no family"))
 }
 
-/// The value of the one sample with this name and these labels.
+/// The value of the only sample with this name and these labels.
 fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
     let found: Vec<&Sample> = samples.iter().filter(|s| s.name == name && s.has(labels)).collect();
     assert_eq!(found.len(), 1, "{name} {labels:?}");
@@ -136,7 +137,7 @@ fn values_are_those_of_the_overview() {
     is("xblade_export_service_seconds_bucket", &bucket("+Inf"), 3.0);
     is("xblade_export_service_seconds_count", &read, 3.0);
     is("xblade_export_store_seconds_bucket", &bucket("5e-05"), 2.0);
-    // Read, write and flush always; others when there were any.
+    // Read, write and flush always appear, others only if they occurred.
     is("xblade_export_service_seconds_count", &[export, ("operation", "flush")], 0.0);
     is("xblade_export_service_seconds_count", &[export, ("operation", "query")], 1.0);
     assert!(!all.iter().any(|s| s.name.contains("_seconds_") && s.has(&[("operation", "trim")])));
@@ -157,8 +158,8 @@ fn an_interface_that_is_gone_or_down_is_not_up() {
     }
 }
 
-/// The names come as text from `worker/run.rs`: one that is changed there would
-/// be told as 0 here.
+/// The names are strings in `worker/run.rs`: a counter renamed there would be exported as
+/// 0.
 #[test]
 fn lanes_count_what_is_told_of_them() {
     let source = include_str!("../../target/src/worker/run.rs");

@@ -12,7 +12,7 @@ use xblade::control::{Request, RequestQueue, RequestSender, channel};
 
 use crate::overview::overview;
 
-/// A listener whose asks are answered for as long as the process lives.
+/// A listener whose requests are answered for the lifetime of the process.
 pub fn listener() -> SocketAddr {
     let (asker, asked) = channel().unwrap();
     thread::spawn(move || answer(&asked));
@@ -85,7 +85,7 @@ fn nothing_else_is_answered() {
 fn when_nobody_answers_the_client_is_told() {
     let (asker, asked) = channel().unwrap();
     let address = start(asker);
-    // The other end is gone, as when the daemon ends.
+    // The other end is gone, as when the daemon exits.
     drop(asked);
     let (head, body) = get(address, "/metrics", "*/*");
     assert!(head.starts_with("http/1.1 503"), "{head}");
@@ -99,7 +99,7 @@ fn clients_that_say_nothing_do_not_keep_others_out() {
     let began = Instant::now();
     let (head, _) = get(address, "/metrics", "*/*");
     assert!(head.starts_with("http/1.1 200"), "{head}");
-    // 8 at a time, 5 s each: four rounds of silence at most are before it.
+    // 8 at a time, 5 s each: at most four groups of silent clients come before it.
     assert!(began.elapsed() < Duration::from_secs(29), "{:?}", began.elapsed());
     drop(silent);
 }

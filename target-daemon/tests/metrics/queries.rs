@@ -1,5 +1,5 @@
-//! The queries of the dashboard and of the alert rules: they use only metrics
-//! and labels that there are.
+//! The queries of the dashboard and of the alert rules use only existing metrics and
+//! labels.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use std::path::Path;
 use serde_json::Value;
 use xblade::control::metrics::{FAMILIES, Kind};
 
-/// A query, and where it stands.
+/// A query, and where it was found.
 #[derive(Debug)]
 pub struct Query {
     pub place: String,
     pub text: String,
 }
 
-/// Those of the dashboard, with its variables as one would choose them.
+/// The queries of the dashboard, with its variables as a user would choose them.
 pub fn of_the_dashboard() -> Vec<Query> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/grafana/xblade.json");
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
@@ -42,7 +42,7 @@ fn collect(value: &Value, place: &str, found: &mut Vec<Query>) {
     }
 }
 
-/// Words of a query that begin as our metrics do.
+/// The words of a query that look like our metrics.
 fn metrics(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("xblade_"))
 }
@@ -54,7 +54,7 @@ fn exists(name: &str) -> bool {
     })
 }
 
-/// Prose names a histogram without what queries add.
+/// Whether the name is that of a histogram without a suffix, as used in prose.
 fn is_told_of(name: &str) -> bool {
     FAMILIES.iter().any(|family| family.kind == Kind::Histogram && name == family.name)
 }

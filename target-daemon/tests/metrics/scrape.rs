@@ -1,5 +1,5 @@
-//! A real Prometheus, in a network namespace of its own: it scrapes, and every
-//! query of the dashboard and of the alert rules works.
+//! A real Prometheus in its own network namespace: it scrapes, and every query of the
+//! dashboard and of the alert rules works.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::queries::of_the_dashboard;
 use crate::space::{OURS, PEER, Pair, Space, may_run, until};
 use crate::tools::{alerts, has};
 
-/// Where it listens, inside its namespace.
+/// Its listen address inside its namespace.
 const WEB: &str = "127.0.0.1:19090";
 
 /// A running Prometheus with our rules.
@@ -27,7 +27,7 @@ struct Prometheus<'a> {
 }
 
 impl<'a> Prometheus<'a> {
-    /// Starts it in the namespace, where it scrapes this address each second.
+    /// Starts it in the namespace; it scrapes this address every second.
     fn new(space: &'a Space, target: SocketAddr) -> Self {
         let dir = Dir::new();
         let config = format!(
@@ -47,7 +47,7 @@ impl<'a> Prometheus<'a> {
         Self { space, _process: process, _dir: dir }
     }
 
-    /// What the API answers below /api/v1/.
+    /// The answer of the API below /api/v1/.
     fn api(&self, path: &str) -> Value {
         let request = format!("GET /api/v1/{path} HTTP/1.0\r\n\r\n");
         let answer = self.space.run(move || {
@@ -68,14 +68,14 @@ impl<'a> Prometheus<'a> {
         answer["data"]["result"].as_array().unwrap().clone()
     }
 
-    /// The value of a query with one sample; `None` without any.
+    /// The value of a query with one sample; `None` if there is no sample.
     fn value(&self, text: &str) -> Option<f64> {
         let samples = self.query(text);
         assert!(samples.len() <= 1, "{text}: {samples:?}");
         Some(samples.first()?["value"][1].as_str().unwrap().parse().unwrap())
     }
 
-    /// Waits until it has scraped three times, and evaluated every rule.
+    /// Waits until it has scraped three times and evaluated every rule.
     fn until_it_knows(&self) {
         until("three scrapes", || {
             self.value("count_over_time(xblade_uptime_seconds[1m])").is_some_and(|n| n >= 3.0)
@@ -92,8 +92,8 @@ impl<'a> Prometheus<'a> {
         });
     }
 
-    /// Asks everything that the dashboard asks. What compares shows nothing when
-    /// all is well; the rest has something to show.
+    /// Runs all queries of the dashboard. Comparisons return nothing when all is well;
+    /// all others must return samples.
     fn ask_as_the_dashboard(&self) {
         for query in of_the_dashboard() {
             let found = self.query(&query.text);
@@ -123,7 +123,7 @@ fn prometheus_takes_every_metric_and_every_query() {
             _ => family.queried(),
         };
         assert!(!prometheus.query(&name).is_empty(), "{name}");
-        // It has understood what each is.
+        // It knows the type of each metric.
         let metadata = prometheus.api(&format!("targets/metadata?metric={}", family.name));
         assert_eq!(metadata["data"][0]["type"], family.kind.name(), "{metadata}");
         assert_eq!(metadata["data"][0]["help"], family.help, "{metadata}");
@@ -132,7 +132,7 @@ fn prometheus_takes_every_metric_and_every_query() {
     assert_eq!(stuck.len(), 2, "the made-up exports are stuck: {stuck:?}");
 }
 
-/// The sum over all series of a metric.
+/// The sum of a metric over all series.
 fn sum(prometheus: &Prometheus<'_>, series: &str) -> f64 {
     prometheus.value(&format!("sum({series})")).unwrap_or(0.0)
 }
@@ -158,7 +158,7 @@ fn prometheus_watches_a_daemon() {
     for lba in 0..5 {
         host.write(at(0, 1), lba, &[7; 512]);
     }
-    // Nobody answers there: a frame without a reply.
+    // No export answers there: a frame without a reply.
     host.send_read(at(9, 9), 0, 1);
     let reads = r#"xblade_export_requests_total{export="0.1",operation="read",outcome="ok"}"#;
     until("the reads are known", || sum(&prometheus, reads) >= 20.0);
@@ -205,7 +205,7 @@ fn prometheus_watches_a_daemon() {
     let said = String::from_utf8(top.stdout).unwrap();
     let rows = ["0.1", "0.2"].map(|export| said.lines().filter(|line| line.starts_with(export)).count());
     assert!(top.status.success() && rows == [1, 1], "{said}");
-    // The link goes, and the alert is on its way.
+    // The link goes down, and the alert becomes pending.
     pair.peer.sh(&format!("ip link set {PEER} down"));
     until("the alert about the link", || {
         !prometheus.query("ALERTS{alertname=\"XbladeInterfaceDown\",interface=\"xbp0\"}").is_empty()

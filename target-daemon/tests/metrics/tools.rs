@@ -1,4 +1,4 @@
-//! What the programs of others say of our text and our rules.
+//! Checks our text and our rules with the programs of others.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ pub fn alerts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus/alerts.yml")
 }
 
-/// Whether there is such a program; says so loudly when there is not.
+/// Whether there is such a program; reports the skip if not.
 pub fn has(program: &str, argument: &str, test: &str) -> bool {
     let ran = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
     ran.is_ok_and(|status| status.success())
         || skipped(test, &format!("needs {program} (deploy/setup.sh test installs it)"))
 }
 
-/// Runs it with `input`, demands success and returns what it said.
+/// Runs it with `input`, requires success and returns its output.
 fn run(mut command: Command, input: &str) -> String {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -55,7 +55,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 families = list(read(sys.stdin.read()))
 exports = [f for f in families if f.name == 'xblade_export']
 print(len(families), exports[0].samples[0].labels['path'] == '/srv/a \"b\"\\\\c\\n.img')";
-    // The interpreter that Debian's packages are for.
+    // The interpreter for which Debian's packages are installed.
     let mut there = Command::new("/usr/bin/python3");
     there.args(["-c", "import prometheus_client.openmetrics.parser"]).stderr(Stdio::null());
     if !there.status().is_ok_and(|status| status.success()) {

@@ -1,4 +1,4 @@
-//! `xblade top` over a socket, with made-up answers.
+//! `xblade top` on a socket with made-up answers.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -11,7 +11,7 @@ use xblade::control::{bind, channel, start};
 use crate::http::answer;
 use crate::image::Dir;
 
-/// A control socket that answers for as long as its value lives.
+/// A control socket that answers until the value is dropped.
 fn socket(dir: &Dir) -> (PathBuf, impl Sized) {
     let (asker, asked) = channel().unwrap();
     thread::spawn(move || answer(&asked));
@@ -37,7 +37,7 @@ fn top_prints_a_row_for_each_export() {
         for export in ["0.1 ", "7.3 "] {
             let rows: Vec<&str> = text.lines().filter(|line| line.starts_with(export)).collect();
             assert_eq!(rows.len(), tables, "{text}");
-            // The same age twice: since the start, 12.5 s ago.
+            // The same uptime twice: rates since the start, 12.5 s ago.
             let words: Vec<&str> = rows[0].split_whitespace().collect();
             assert_eq!(words[1..3], ["0.5", "1.2"], "{text}");
             assert_eq!(words[5..9], ["90.1us", "1.51ms", "1.51ms", "9"], "{text}");

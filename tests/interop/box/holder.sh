@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# First process of the storage host: waits, and takes the orphans. Run by
-# tests/package/stage.sh in the overlay, in the place of the scenes of that test.
+# First process of the storage host: waits, and reaps orphans. Run by
+# tests/package/stage.sh in the overlay, in place of the scenes of that test.
 cd /opt/xblade-test || exit
 mkdir -p /run/systemd/system /usr/local/sbin /srv/xblade
-# A container's way to say that services are not to be started, which here they are.
+# Containers use it to prevent services from starting; here they should start.
 rm -f /usr/sbin/policy-rc.d
-# As NotifyAccess= has it: who listens is told what the service says.
+# Receives the service's notifications, as for NotifyAccess=.
 python3 - <<'PY' >/run/notified 2>&1 &
 import os, socket
 listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# What a Debian host with aoetools does when it boots. Sourced by /init where the host
-# has files of its own ($VM_DISK, see lib/vm.sh): /etc/modules-load.d, /etc/modprobe.d
-# and /etc/fstab are then what says what happens, and no case loads the driver.
+# Boots like a Debian host with aoetools. Sourced by /init if the host has its own files
+# ($VM_DISK, see lib/vm.sh). /etc/modules-load.d, /etc/modprobe.d and /etc/fstab then
+# determine the boot, and no case loads the driver.
 #
-# The order is that of systemd: modules; interfaces; once the driver is there and the
-# network is up, aoe-discover.service; each _netdev line of fstab when its disk has
-# come, for which it waits x-systemd.device-timeout, and with nofail nobody waits for it.
+# The order is that of systemd: modules; interfaces; aoe-discover.service once the driver
+# is loaded and the network is up; each _netdev line of fstab once its disk appears. It
+# waits x-systemd.device-timeout for the disk; with nofail the boot does not wait.
 
 driver_start() { :; }
 driver_stop() { :; }
 
-# fstab_lines - device, folder, type, options, pass of what is mounted over the network
+# fstab_lines - device, folder, type, options, pass of network mounts
 fstab_lines() { awk '!/^ *#/ && $4 ~ /_netdev/ && $4 !~ /noauto/ {print $1, $2, $3, $4, $6 + 0}' /etc/fstab; }
 
 # option NAME OPTIONS - the value of NAME=VALUE in a list
@@ -18,13 +18,13 @@ option() { tr , '\n' <<<"$2" | sed -n "s/^$1=//p"; }
 
 seconds() { case $1 in *min) echo $((${1%min} * 60)) ;; *) echo "${1%s}" ;; esac; }
 
-# bring DEVICE FOLDER OPTIONS PASS - one line of fstab, as systemd does it
+# bring DEVICE FOLDER OPTIONS PASS - mounts one line of fstab, as systemd does
 bring() {
     local limit=90 given disk end=$SECONDS
     given=$(option x-systemd.device-timeout "$3")
     [ -z "$given" ] || limit=$(seconds "$given")
     while [ $((SECONDS - end)) -lt "$limit" ]; do
-        # findfs would ask udev; blkid looks at the disks.
+        # findfs would ask udev; blkid reads the disks.
         case $1 in
             LABEL=*) disk=$(blkid -c /dev/null -L "${1#LABEL=}") ;;
             *) disk=$1 ;;
@@ -46,7 +46,8 @@ boot() {
         echo 1 >/proc/sys/net/ipv6/conf/eth$n/disable_ipv6
         ip link set eth$n mtu 9000 up
     done
-    # As for its root; two mounts at a time would have busybox load it twice.
+    # Loaded before, as for a root file system; with two mounts at a time busybox would
+    # load it twice.
     modprobe ext4
     [ -e /etc/fstab ] || return 0
     for file in /etc/modules-load.d/*.conf; do
@@ -73,8 +74,8 @@ log_driver() {
 
 # --- the guide ---
 
-# guide COMMAND - a command of the guide, which has to be in it, word by word. Run with
-# the names that the things have here.
+# guide COMMAND - runs a command that must be in the guide, word for word, with the names
+# used here
 guide() {
     grep -qxF "host# $1" /xbi/WALKTHROUGH.md || fail "the guide does not have: host# $1"
     tell_host "ran host# $1"
@@ -82,12 +83,12 @@ guide() {
     bash -c "$(sed -e s/eth1/eth0/g -e s/eth2/eth1/g <<<"$1")" || fail "status $?: $1"
 }
 
-# guide_file NAME - a file of the guide: what is between the fences ```NAME and ```
+# guide_file NAME - a file of the guide: the text between the fences ```NAME and ```
 guide_file() { awk -v name="$1" '/^```$/ {on = 0} on; $0 == "```" name {on = 1}' /xbi/WALKTHROUGH.md; }
 
 is_mounted() { grep -q " $1 " /proc/mounts; }
 
-# known N - contents that both boots know, 1 MB
+# known N - 1 MB of contents that both boots can produce
 known() { head -c 1000000 < <(seq "$1"00000 99999999); }
 
 write_known() { local n; for n in 1 2 3; do known $n >"$1/known$n"; done; }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# A VM that is the target: /init sources this, for tests/interop/pauses.
+# Makes the VM the target. Sourced by /init for tests/interop/pauses.
 
-# The first worker has all exports, and takes frames off the first queues; the second
-# one is on the other processor.
+# The first worker has all exports and receives from the first queues; the second worker
+# is on the other processor.
 SERVE='xblade serve --control none --state none --no-probe --measure-every 0 --cores 0,1 --spread off'
 
 boot() {

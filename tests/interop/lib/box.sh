@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The storage host of the walk-through: an overlay over this machine's file system, in
-# the namespace $NS_T, in which the package is installed. Sourced by walkthrough.
+# The storage host of the walk-through: an overlay over this machine's file system in the
+# namespace $NS_T, in which the package is installed. Sourced by walkthrough.
 #
-# Images are in $RUN/srv, on a disk: in memory they would be served in another way.
+# Images are in $RUN/srv, on a disk: in memory xblade would choose another store.
 
 BOX_PID='' BOX_LOOP='' BOX_NODE=''
 
-# box_up - after net_up and links_up, for its /sys is that of the namespace
+# box_up - call after net_up and links_up, because its /sys shows the namespace
 box_up() {
     local dir=$RUN/box scripts=$RUN/box-scripts child
     mkdir -p "$dir/root" "$dir/over" "$scripts" "$RUN/srv"
@@ -27,19 +27,19 @@ box_up() {
     nsenter --target "$BOX_PID" --mount -- mount --bind "$RUN/srv" "$dir/root/srv/xblade"
 }
 
-# in_box COMMAND... - run it there, as root
+# in_box COMMAND... - runs it there, as root
 in_box() {
     nsenter --target "$BOX_PID" --mount --net --pid --root --wd -- \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
         DEBIAN_FRONTEND=noninteractive bash -c 'cd /srv; "$@"' - "$@"
 }
 
-# box_disk SIZE - a block device, like a logical volume; its path in $BOX_NODE. Where
-# there are no loop devices it is a second image.
+# box_disk SIZE - creates a block device, like a logical volume, with its path in
+# $BOX_NODE. Without loop devices it is a second image.
 box_disk() {
     truncate -s "$1" "$RUN/disk"
     if BOX_LOOP=$(losetup --find --show "$RUN/disk" 2>/dev/null); then
-        # As Debian's udev leaves it to the group disk; outside of /dev, which is not ours.
+        # With the group disk, as set by Debian's udev; outside /dev, which is shared.
         BOX_NODE=/opt/xblade-test/volume
         # shellcheck disable=SC2046 # two numbers
         in_box mknod -m 660 $BOX_NODE b $(stat -c '0x%t 0x%T' "$BOX_LOOP")

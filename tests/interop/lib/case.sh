@@ -1,33 +1,33 @@
 # shellcheck shell=bash
-# One case: a scenario at one MTU. Sourced by run.
+# Runs one case: a scenario at one MTU. Sourced by run.
 #
-# A scenario (scenarios/NAME.sh) is read on both sides. It sets
+# A scenario (scenarios/NAME.sh) is sourced on both sides. It sets
 #   EXPORTS      "0.1=64M 0.2=64M,ro"    what the target exports
-#   MTUS         "1500 9000"             a case for each
+#   MTUS         "1500 9000"             one case per MTU
 #   INTERFACES   1                       links between guest and target
 #   QUEUES       1                       queues of each link
 #   TIMEOUT      120                     seconds
 #   DROPS        none | any              whether frames may be lost on the way
 # and defines
-#   guest        the scenario itself, run in the VM with guest/lib.sh at hand
+#   guest        the scenario itself, run in the VM with guest/lib.sh
 #   prepare      on the host, before the target starts       (optional)
-#   on_NAME      on the host, when the guest says "on_host NAME"
-#   check        on the host, after the target has ended     (optional)
+#   on_NAME      on the host, when the guest calls "on_host NAME"
+#   check        on the host, after the target has exited    (optional)
 
-# case_settings SCENARIO - its settings, over the defaults
+# case_settings SCENARIO - its settings, with defaults
 case_settings() {
-    # shellcheck disable=SC2034 # run and lib/target.sh go by them
+    # shellcheck disable=SC2034 # used by run and lib/target.sh
     EXPORTS='0.1=64M' MTUS=1500 INTERFACES=1 QUEUES=1 TIMEOUT=120 DROPS=none
     # shellcheck source=/dev/null
     . "$HERE/scenarios/$1.sh"
 }
 
-# case_run SCENARIO MTU - in a subshell of its own; the log is in $LOG, the reason
-# of a failure and the figures in $LOG/summary
+# case_run SCENARIO MTU - runs in a subshell; the log is in $LOG, the reason of a failure
+# and the figures in $LOG/summary
 case_run() {
     local problem='' drops='' frames='' console
     WORK=$(mktemp -d "$RUN/case.XXXXXX")
-    # shellcheck disable=SC2034 # lib/target.sh counts in them
+    # shellcheck disable=SC2034 # lib/target.sh adds to them
     CPU_USER=0 CPU_SYSTEM=0
     case_settings "$1"
     console=$(vm_console_size)
@@ -63,13 +63,13 @@ case_steps() {
     [ -n "$problem" ] || case_host check || problem="check on the host failed"
 }
 
-# case_host FUNCTION - run a function of the scenario, if it has it
+# case_host FUNCTION - runs a function of the scenario, if defined
 case_host() {
     declare -F "$1" >/dev/null || return 0
     "$1" >>"$LOG/host.log" 2>&1
 }
 
-# case_serve - answer the guest until it has a result
+# case_serve - serves the guest's calls until it has a result
 case_serve() {
     local line deadline=$((SECONDS + TIMEOUT))
     while [ $SECONDS -lt $deadline ]; do

@@ -1,21 +1,21 @@
 # shellcheck shell=bash
-# The guide's commands on the storage host. Sourced by walkthrough.
+# Runs the guide's commands on the storage host. Sourced by walkthrough.
 
-# What the guide has and nobody can run here.
+# Commands of the guide that cannot run here.
 GUIDE_NOT_RUN='host# apt install aoetools'
 
-# here - the guide's names, as the things are called here
+# here - replaces the guide's names by those used here
 here() { sed -e 's/eth1/aoe0/g' -e 's/eth2/aoe1/g' -e "s|/dev/vg0/fast|$BOX_NODE|g"; }
 
-# guide_file NAME - a file of the guide: what is between the fences ```NAME and ```,
-# with the names of the VM for the host's, of the storage host for the target's
+# guide_file NAME - a file of the guide: the text between the fences ```NAME and ```, with
+# the names of the VM for the host, and of the storage host for the target
 guide_file() {
     local names
     if [ "$1" = toml ]; then names=here; else names='sed s/eth1/eth0/g'; fi
     awk -v name="$1" '/^```$/ {on = 0} on; $0 == "```" name {on = 1}' "$GUIDE" | $names
 }
 
-# target COMMAND - a command of the guide, which has to be in it, word by word
+# target COMMAND - runs a command that must be in the guide, word for word
 target() {
     local command=$1
     grep -qxF "target# $command" "$GUIDE" || { say "the guide does not have: target# $command" | tee -a "$LOG/host.log"; return 1; }
@@ -25,14 +25,15 @@ target() {
     in_box bash -c "cd /opt/xblade-test; [ '${command%% *}' = dpkg ] || cd /srv; $command" 2>&1 | tee -a "$LOG/host.log" >"$RUN/said"
 }
 
-# target_serves SHELF SLOT - asks the wire
+# target_serves SHELF SLOT - queries it over the network
 target_serves() { ip netns exec "$NS_H" python3 "$TOP/tests/package/ask.py" br0 "$1" "$2" 5; }
 
 target_stopped() { in_box systemctl stop xblade; ! in_box systemctl is-active xblade || lose "the service did not stop"; }
 target_starts() { in_box systemctl start xblade && in_box systemctl is-active xblade || lose "the service did not start"; }
 
-# fstab_is_understood - what systemd makes of the guide's fstab: units that wait for the
-# disk as long as the guide says, after the network, and that no boot waits for
+# fstab_is_understood - checks the units that systemd makes of the guide's fstab: they
+# wait for the disk as long as the guide says, come after the network, and no boot waits
+# for them
 fstab_is_understood() {
     local out=$RUN/units unit
     mkdir -p "$out"
@@ -45,7 +46,7 @@ fstab_is_understood() {
     grep -rq 'JobRunningTimeoutSec=10min' "$out" || { say "nothing waits for 10 minutes"; return 1; }
 }
 
-# guide_is_complete - every command of the guide was run, but for those that cannot be
+# guide_is_complete - every command of the guide was run, except those that cannot
 guide_is_complete() {
     local left
     left=$(grep -hE '^(target|host)# ' "$GUIDE" | sort -u | comm -23 - <({ cat "$RUN/ran"; echo "$GUIDE_NOT_RUN"; } | sort -u))

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# The guest: a distribution kernel and an initramfs. Sourced by run.
+# Builds the guest: a distribution kernel and an initramfs. Sourced by run.
 #
-# Nothing of it is installed on this machine: the kernel packages are fetched,
-# unpacked, and a few modules kept. The result stays in $CACHE/guest:
+# Nothing is installed on this machine: the kernel packages are downloaded and unpacked,
+# and a few modules kept. The result is in $CACHE/guest:
 #   vmlinux, initramfs.cpio, version, stamp
-# Delete that directory to build it anew, for instance with a newer kernel.
+# Delete that directory to build it again, for instance with a newer kernel.
 
-# Modules that the guest loads, by name; what they need comes along. Ubuntu has
-# some of them built in.
+# Modules that the guest loads; their dependencies are included. Ubuntu has some of them
+# built in.
 GUEST_MODULES='aoe virtio_pci virtio_net virtio_rng ext4 crc32c_generic crc32c_intel'
 
-# Programs taken from this machine together with their libraries. busybox
-# provides everything else.
+# Programs copied from this machine together with their libraries. busybox provides
+# everything else.
 GUEST_PROGRAMS='bash dd fio
     aoe-discover aoe-flush aoe-interfaces aoe-revalidate aoe-stat aoe-version
     aoe-sancheck aoecfg aoeping
     mkfs.ext4 fsck.ext4 resize2fs mount umount sfdisk blkid lsblk hdparm'
 
-# image_ready - build the guest unless the cached one is good
+# image_ready - builds the guest unless the cached one is current
 image_ready() {
     local stamp
     stamp=$(cat "$HERE"/lib/image.sh "$HERE"/lib/unpack-kernel.py | sha256sum)
@@ -52,8 +52,8 @@ image_build() {
     echo "$version" >"$out/version"
 }
 
-# The package of the distribution's current kernel: what its meta package
-# depends on, so 6.1 on Debian 12.
+# The package of the distribution's current kernel: the dependency of its meta package, so
+# 6.1 on Debian 12.
 kernel_package() {
     local meta
     for meta in linux-image-amd64 linux-image-generic; do
@@ -65,8 +65,8 @@ kernel_package() {
     return 1
 }
 
-# kernel_fetch DIR - download it; Ubuntu (on which this is untested) keeps the
-# modules in packages of their own, aoe among the extra ones
+# kernel_fetch DIR - downloads it; Ubuntu (untested) has the modules in separate packages,
+# and aoe in the one of extra modules
 kernel_fetch() {
     local image version packages
     image=$(kernel_package) || { apt-get update -qq; image=$(kernel_package); } ||
@@ -77,7 +77,7 @@ kernel_fetch() {
         ! apt-cache show "$extra" >/dev/null 2>&1 || packages+=("$extra")
     done
     say "fetching ${packages[*]}"
-    # Lists that are out of date name packages that are gone.
+    # Outdated lists name packages that no longer exist.
     kernel_download "$1" "${packages[@]}" || { apt-get update -qq && kernel_download "$1" "${packages[@]}"; } ||
         die "could not fetch ${packages[*]}"
 }
@@ -85,11 +85,12 @@ kernel_fetch() {
 kernel_download() {
     local dir=$1
     shift
-    # The unprivileged user of apt may not write below a home directory.
+    # apt's unprivileged user may not write to a home directory.
     (cd "$dir" && apt-get download -qq -o APT::Sandbox::User=root "$@")
 }
 
-# root_skeleton ROOT - directories in the merged layout, busybox and its names
+# root_skeleton ROOT - creates directories in the merged layout, and busybox with its
+# links
 root_skeleton() {
     local root=$1 name
     mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,mnt,etc,root,usr,lib/modules}
@@ -108,14 +109,14 @@ root_skeleton() {
     cp /etc/mke2fs.conf "$root/etc/"
 }
 
-# root_program ROOT NAME - copy a program and the libraries that it is linked with
+# root_program ROOT NAME - copies a program and its shared libraries
 root_program() {
     local root=$1 source library target
     source=$(command -v "$2") || die "no program $2 on this machine (run: deploy/setup.sh test)"
     rm -f "$root/bin/$2"
     cp -L "$source" "$root/bin/$2"
     for library in $(ldd "$source" 2>/dev/null | grep -o '/[^ ]*'); do
-        # /lib64/ld-linux... and /usr/lib/x86_64-linux-gnu/... both end up below /lib
+        # /lib64/ld-linux... and /usr/lib/x86_64-linux-gnu/... both go to /lib
         target=${library#/usr}
         target=$root/lib/${target#/lib*/}
         [ -e "$target" ] && continue
@@ -124,7 +125,8 @@ root_program() {
     done
 }
 
-# root_modules ROOT TREE VERSION - unpacked modules, since busybox cannot read .xz and .zst
+# root_modules ROOT TREE VERSION - uncompresses modules, since busybox cannot read .xz and
+# .zst
 root_modules() {
     local root=$1 tree=$2 version=$3 module file target
     for module in $GUEST_MODULES; do
@@ -145,7 +147,7 @@ root_modules() {
     [ -n "$(find "$root/lib/modules" -name aoe.ko)" ] || die "Linux $version has no aoe module"
 }
 
-# root_archive DIR - a directory as cpio archive on standard output
+# root_archive DIR - writes a directory as cpio archive to standard output
 root_archive() {
     (cd "$1" && find . -print0 | sort -z | cpio -0 -o -H newc --owner=0:0 --quiet)
 }

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The network of a run. Sourced by run.
+# Sets up the network of a run. Sourced by run.
 #
 #   netns xbi-h-PID                               netns xbi-t-PID
 #   [guest eth0] = tap0 -- br0 -- veth0 ========= aoe0  <- target
 #   [guest eth1] = tap1 -- br1 -- veth1 ========= aoe1  <- target
 #
-# Taps and bridges live as long as the VM. The veth pairs are made anew for each
-# case, so that their counters and MTU are those of the case.
+# Taps and bridges live as long as the VM. The veth pairs are created for each case, so
+# that counters and MTU belong to the case.
 
 NS_H=xbi-h-$$
 NS_T=xbi-t-$$
@@ -19,15 +19,15 @@ net_up() {
     netns_add "$NS_H" "$NS_T"
     for ((n = 0; n < LINKS; n++)); do
         ip -n "$NS_H" link add "br$n" mtu $MTU_MAX type bridge stp_state 0 forward_delay 0 mcast_snooping 0
-        # vnet_hdr is what QEMU's virtio device wants.
+        # QEMU's virtio device needs vnet_hdr.
         ip -n "$NS_H" tuntap add dev "tap$n" mode tap vnet_hdr
-        # The queue of a tap has to hold what the target may send in one go.
+        # The queue of a tap must hold the largest burst of the target.
         ip -n "$NS_H" link set "tap$n" mtu $MTU_MAX txqueuelen 4096 master "br$n" up
         ip -n "$NS_H" link set "br$n" up
     done
 }
 
-# links_up COUNT MTU QUEUES - the target's interfaces of one case
+# links_up COUNT MTU QUEUES - creates the target's interfaces of a case
 links_up() {
     local n
     for ((n = 0; n < $1; n++)); do
@@ -56,8 +56,8 @@ link_frames() {
     echo "$in in $out out"
 }
 
-# link_drops COUNT - "INTERFACE.COUNTER=N ..." for what was lost on both ends of
-# the veth pairs; empty when nothing was
+# link_drops COUNT - prints "INTERFACE.COUNTER=N ..." for frames lost at either end of the
+# veth pairs; nothing if none were
 link_drops() {
     local n c v
     for ((n = 0; n < $1; n++)); do
@@ -67,7 +67,7 @@ link_drops() {
             v=$(link_count "$NS_H" "veth$n" $c)
             [ "$v" = 0 ] || printf 'veth%d.%s=%d ' "$n" $c "$v"
         done
-        # What an XDP program refused, or a full AF_XDP ring did.
+        # Frames dropped by an XDP program or a full AF_XDP ring.
         ip netns exec "$NS_T" ethtool -S "aoe$n" 2>/dev/null |
             awk -v i="aoe$n" -F'[: ]+' '/drop|err/ && $3 > 0 {printf "%s.%s=%d ", i, $2, $3}'
     done

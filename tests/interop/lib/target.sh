@@ -1,13 +1,12 @@
 # shellcheck shell=bash
-# The target under test, in the namespace $NS_T. Sourced by run; what a scenario
-# does on the host is made of these functions.
+# The target under test, in the namespace $NS_T. Sourced by run; scenarios use these
+# functions on the host.
 #
-# $TARGET_CMD is run by bash and sees
+# $TARGET_CMD is run by bash with these variables:
 #   EXPORT_ARGS     0.1=/path/e0.1.img 0.2=/path/e0.2.img,ro ...
 #   INTERFACE_ARGS  --interface aoe0 [--interface aoe1]
-# It stays in the foreground, prints a line with the word "ready" when it serves,
-# and on SIGTERM finishes and exits 0. A command that is more than one simple
-# command has to pass the signal on.
+# It must stay in the foreground, print a line with the word "ready" when it serves, and
+# on SIGTERM finish and exit 0. A compound command must pass the signal on.
 
 target_start() {
     local interfaces='' n printed
@@ -21,7 +20,7 @@ target_start() {
             ip netns exec "$NS_T" bash -c 'echo $$ >"$1/target.pid"; cd "$1"; exec bash -c "$2"' - "$WORK" "$TARGET_CMD"
         echo $? >"$WORK/target.status"
     } >>"$LOG/target.log" 2>&1 </dev/null &
-    # A frame that comes earlier is lost, and would count as a drop.
+    # A frame sent before that is lost, and would count as a drop.
     for ((n = 0; n < 100; n++)); do
         [ ! -e "$WORK/target.status" ] || { say "the target ended with status $(cat "$WORK/target.status")"; return 1; }
         ! tail -c +$((printed + 1)) "$LOG/target.log" | grep -w ready || return 0
@@ -31,10 +30,10 @@ target_start() {
     return 1
 }
 
-# The target is every process in its namespace.
+# Every process in its namespace belongs to the target.
 target_alive() { [ -n "$(ip netns pids "$NS_T")" ]; }
 
-# target_stop - ask it to finish, as a service manager would: it must do so, with success
+# target_stop - sends SIGTERM as a service manager would; it must exit successfully
 target_stop() {
     target_account
     kill -TERM "$(cat "$WORK/target.pid")" 2>/dev/null
@@ -42,7 +41,7 @@ target_stop() {
     [ "$(cat "$WORK/target.status")" = 0 ] || { say "the target ended with status $(cat "$WORK/target.status")"; return 1; }
 }
 
-# target_kill - take it away without warning
+# target_kill - kills it without warning
 target_kill() {
     target_account
     netns_kill "$NS_T"
@@ -59,22 +58,22 @@ target_gone() {
     return 1
 }
 
-# target_account - add the CPU time used so far to $CPU_USER and $CPU_SYSTEM (clock ticks)
+# target_account - adds the CPU time so far to $CPU_USER and $CPU_SYSTEM (clock ticks)
 target_account() {
     local pid user system
     for pid in $(ip netns pids "$NS_T"); do
-        # The name of the program, in brackets, may hold spaces.
+        # The name of the program, in parentheses, may contain spaces.
         read -r user system < <(sed 's/^.*) //' "/proc/$pid/stat" 2>/dev/null | awk '{print $12, $13}') || continue
         CPU_USER=$((CPU_USER + user)) CPU_SYSTEM=$((CPU_SYSTEM + system))
     done
 }
 
-# target_losses - "COUNTER=N ..." for frames that xblade's report at its end says were lost
+# target_losses - "COUNTER=N ..." for lost frames in xblade's report at exit
 target_losses() {
     awk '$1 ~ /^(no_socket|too_long|bad_.*|kernel_.*)$/ && $2 > 0 {printf "%s=%d ", $1, $2}' "$LOG/target.log"
 }
 
-# target_cpu - what was added up, as seconds
+# target_cpu - the accumulated CPU time in seconds
 target_cpu() {
     awk -v u="$CPU_USER" -v s="$CPU_SYSTEM" -v hz="$(getconf CLK_TCK)" \
         'BEGIN {printf "%.2f user + %.2f system s", u / hz, s / hz}'
@@ -83,11 +82,11 @@ target_cpu() {
 # export_file SHELF.SLOT - the file behind an export
 export_file() { echo "$WORK/e$1.img"; }
 
-# export_grow SHELF.SLOT SIZE - append zeros. Written ones, since a durable write to
-# space that is merely reserved costs the file system a journal commit each time.
+# export_grow SHELF.SLOT SIZE - appends zeros. They are written, because a durable write
+# to space that is only reserved costs a journal commit each time.
 export_grow() { head -c "$2" /dev/zero >>"$(export_file "$1")" && sync "$(export_file "$1")"; }
 
-# exports_make SPEC... - make the files of "SHELF.SLOT=SIZE[,ro]", set $EXPORT_ARGS
+# exports_make SPEC... - creates the files of "SHELF.SLOT=SIZE[,ro]", sets $EXPORT_ARGS
 # and $EXPORT_BYTES (for the guest)
 exports_make() {
     local spec name file

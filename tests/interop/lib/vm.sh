@@ -1,17 +1,18 @@
 # shellcheck shell=bash
-# The VM: one boot for many cases, and the line to its first process. Sourced by run.
+# Runs the VM, with one boot for many cases, and the connection to its first process.
+# Sourced by run.
 #
-# The line is the guest's second serial port. We say "case SCENARIO NAME=VALUE...";
-# the guest answers with "info ...", "call FUNCTION" (to which we say "done STATUS")
-# and in the end "exit STATUS".
+# The connection is the guest's second serial port. The host sends "case SCENARIO
+# NAME=VALUE..."; the guest answers with "info ...", "call FUNCTION" (answered with "done
+# STATUS") and finally "exit STATUS".
 
 VM_PID=''
-# A folder: what the guest has on a disk of its own, as files below / (none).
+# A folder with the files of the guest's own disk, placed below / (none).
 VM_DISK=''
 
 vm_alive() { [ -n "$VM_PID" ] && kill -0 "$VM_PID" 2>/dev/null; }
 
-# vm_start - boot, and wait until the guest is ready for a case
+# vm_start - boots, and waits until the guest is ready for a case
 vm_start() {
     local guest=$RUN/guest line began=$SECONDS
     rm -rf "$guest" "$RUN"/ctl.*
@@ -19,13 +20,13 @@ vm_start() {
     cp "$HERE/guest/init" "$guest/init"
     cp -r "$HERE/guest/lib.sh" "$HERE/scenarios" "$guest/xbi/"
     [ -z "$VM_DISK" ] || cp -r "$VM_DISK/." "$guest/"
-    # The kernel unpacks one archive over the other.
+    # The kernel unpacks the second archive over the first.
     { cat "$CACHE/guest/initramfs.cpio"; root_archive "$guest"; } >"$RUN/initrd"
     mkfifo "$RUN/ctl.in" "$RUN/ctl.out"
     : >"$RUN/console"
     vm_qemu >"$RUN/qemu.log" 2>&1 </dev/null &
     VM_PID=$!
-    # Open for both directions, so that neither side waits for the other to open it.
+    # Opened for reading and writing, so that neither side waits for the other to open it.
     exec {VM_IN}<>"$RUN/ctl.in" {VM_OUT}<>"$RUN/ctl.out"
     VM_PARTIAL=''
     while vm_alive && [ $((SECONDS - began)) -lt 120 ]; do
@@ -37,13 +38,13 @@ vm_start() {
     die "the VM did not boot"
 }
 
-# Plain emulation: /dev/kvm is not everywhere, and the figures of a run are not
-# what it is for.
+# Plain emulation: /dev/kvm is not available everywhere, and performance does not matter
+# here.
 vm_qemu() {
     local n nics=()
     for ((n = 0; n < LINKS; n++)); do
-        # virtio hands short frames over as they are: the target itself has to
-        # pad what it sends, as a physical NIC would do for it.
+        # virtio passes short frames on unchanged: the target must pad its frames itself,
+        # where a physical NIC would do so.
         nics+=(-netdev "tap,id=n$n,ifname=tap$n,script=no,downscript=no,vhost=off"
             -device "virtio-net-pci,netdev=n$n,mac=02:a0:e0:00:00:0$n,host_mtu=$MTU_MAX,rx_queue_size=1024,romfile=")
     done
@@ -66,19 +67,19 @@ vm_stop() {
 
 vm_say() { echo "$*" >&"$VM_IN"; }
 
-# vm_read NAME - the next line of the guest, or failure when none came for a second
+# vm_read NAME - reads the guest's next line; fails if none came within a second
 vm_read() {
     local got
     if IFS= read -r -t 1 -u "$VM_OUT" got; then
         printf -v "$1" '%s' "$VM_PARTIAL${got%$'\r'}"
         VM_PARTIAL=''
     else
-        # The second ran out in the middle of a line.
+        # The second ended in the middle of a line.
         VM_PARTIAL+=$got
         return 1
     fi
 }
 
-# vm_console OFFSET - what the guest printed since
+# vm_console OFFSET - the guest's console output since then
 vm_console() { tail -c +$(($1 + 1)) "$RUN/console" | tr -d '\r'; }
 vm_console_size() { stat -c %s "$RUN/console"; }

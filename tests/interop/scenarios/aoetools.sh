@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
-# The tools that speak AoE themselves. They ignore replies of less than 60 bytes,
-# and no NIC on this path pads: the target has to.
+# The tools that speak AoE themselves. They ignore replies shorter than 60 bytes, and no
+# NIC on this path pads, so the target must.
 EXPORTS='0.1=64M'
 
 guest() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
-# Several exports in several shelves: each is found with its own size, holds what
-# was written to it and nothing else, and all bear load at the same time.
+# Several exports on several shelves: each is found with its own size, holds exactly what
+# was written to it, and all work under load at the same time.
 EXPORTS='0.0=32M 0.1=64M 1.0=96M 7.14=16M'
 
 all='e0.0 e0.1 e1.0 e7.14'
@@ -31,10 +31,10 @@ guest() {
     for pid in "${pids[@]}"; do wait "$pid" || fail "a job failed"; done
 }
 
-# label E - one MiB that names the export
+# label E - one MiB that identifies the export
 label() { head -c 1048576 < <(yes "this is $1"); }
 
-# What was written to each went to its own file.
+# Each write went to the right file.
 check() {
     local e
     for e in $all; do head -c 1048576 "$(export_file "${e#e}")" | cmp - <(label "$e") || return; done

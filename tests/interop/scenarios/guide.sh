@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034
-# What a first-time user does: find the disk, partition it, make a file system,
-# use it, come back after the target was restarted.
+# The first steps of a user: find the disk, partition it, make a file system, use it, and
+# again after a restart of the target.
 EXPORTS='0.1=128M'
 MTUS='1500 9000'
 
-# A file whose contents both sides know.
+# Contents that both sides can produce.
 known() { head -c 3000000 < <(yes 'written by the initiator'); }
 
 guest() {
@@ -50,7 +50,7 @@ contents_are_good() {
 
 on_restart() { target_stop && target_start; }
 
-# The file itself holds what the initiator wrote.
+# The image contains what the initiator wrote.
 check() {
     local file
     file="$(export_file 0.1)?offset=1048576"

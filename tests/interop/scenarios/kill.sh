@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2034
-# The target dies (SIGKILL) under a verified load and comes back four seconds
-# later: the load sees a pause and no error.
+# The target dies (SIGKILL) under a verified load and restarts four seconds later: the
+# load sees a pause but no error.
 EXPORTS='0.1=96M'
 TIMEOUT=150
-# While there is no target, the frames sent to it are lost, as they should be.
+# While there is no target, frames sent to it are lost, as expected.
 DROPS=any
 
 guest() {

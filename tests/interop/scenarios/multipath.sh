@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2034
-# One export on two interfaces, of which one is cut off under load and comes back:
-# the host notices nothing but the time that it takes.
+# One export on two interfaces, one of which is cut under load and restored: the host sees
+# a delay but no error.
 EXPORTS='0.1=32M'
 INTERFACES=2
-# What is on the way when a link is cut is lost.
+# Frames in transit are lost when a link is cut.
 DROPS=any
 
 guest() {
@@ -31,7 +31,7 @@ guest() {
     info "frames on the cut link: $cut before, $(frames_on 1) after"
 }
 
-# Verified blocks, until it is told to stop.
+# Writes verified blocks until told to stop.
 load() {
     local n=0
     while [ -e /tmp/go ]; do
@@ -45,7 +45,7 @@ load() {
 frames_on() { cat "/sys/class/net/eth$1/statistics/rx_packets"; }
 frames_come() { [ "$(frames_on 1)" -gt "$1" ]; }
 
-# So many on the other link, counted from the first call.
+# Waits for this number of frames on the other link since the first call.
 others_come() {
     start=${start:-$(frames_on 0)}
     [ "$(frames_on 0)" -gt $((start + $1)) ]
@@ -54,7 +54,7 @@ others_come() {
 on_cut() { ip -n "$NS_T" link set aoe1 down; }
 on_restore() { ip -n "$NS_T" link set aoe1 up; }
 
-# The driver learns of a path from the target's answer on it.
+# The driver learns a path from the target's answer on it.
 both_known() {
     case $(attribute e0.1 netif) in *eth0*eth1* | *eth1*eth0*) return ;; esac
     aoe-discover

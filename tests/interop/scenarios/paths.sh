@@ -15,7 +15,7 @@ guest() {
     done
 }
 
-# The driver learns of a path from the target's answer on it.
+# The driver learns a path from the target's answer on it.
 both_known() {
     case $(attribute e0.1 netif) in *eth0*eth1* | *eth1*eth0*) return ;; esac
     aoe-discover

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# A read-only export: it can be read and mounted, a write fails soon and changes nothing.
+# A read-only export: it can be read and mounted; a write fails soon and changes nothing.
 EXPORTS='0.1=64M,ro'
 
 prepare() {
@@ -19,7 +19,7 @@ guest() {
     began=$SECONDS
     run_fails dd if=/dev/urandom of="$d" bs=4k count=1 seek=100 oflag=direct status=none
     took=$((SECONDS - began))
-    # Longer means that the driver was not told, and gave the disk up by itself.
+    # If it took longer, the driver got no error and gave up the disk by itself.
     [ $took -le 5 ] || fail "the write failed only after $took s"
     is_up e0.1 || fail "e0.1 went down"
 

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# xblade takes the place of vblade under a verified load. vblade advertises 17
-# sectors at MTU 9000 and xblade 16; what was sent to the one is sent again, as it
-# was, to the other: the load sees a pause and no error.
+# xblade replaces vblade under a verified load. vblade advertises 17 sectors at MTU 9000
+# and xblade 16. Requests sent to vblade are resent unchanged to xblade: the load sees a
+# pause but no error.
 EXPORTS='0.1=96M'
 MTUS=9000
 TIMEOUT=150
-# While there is no target, the frames sent to it are lost, as they should be.
+# While there is no target, frames sent to it are lost, as expected.
 DROPS=any
 
 prepare() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
-# The raw disk: random places, mixed block sizes, several queue depths and jobs,
-# past the page cache and through it, every block verified; and its very end.
+# The raw disk: random places, mixed block sizes, several queue depths and jobs, with and
+# without the page cache, every block verified; and the very end of the disk.
 EXPORTS='0.1=64M'
 MTUS='1500 9000'
 

@@ -1,8 +1,8 @@
-//! Runs one case for callgrind. Used by bench/counts/run, which tells callgrind
-//! to count inside of `measured_run` only.
+//! Runs one case under callgrind. Used by bench/counts/run, which has callgrind count
+//! only inside `measured_run`.
 //!
 //! usage: xblade-count --list
-//!        xblade-count CASE BATCHES     prints how many operations were measured
+//!        xblade-count CASE BATCHES     prints the number of measured operations
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -38,9 +38,9 @@ fn fail(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// In a thread of its own: its stack and its heap begin at the start of a page,
-/// wherever arguments and environment have moved those of the main thread. What
-/// a copy costs depends on how its ends are aligned.
+/// Runs the case on its own thread, whose stack and heap begin at a page boundary.
+/// Arguments and environment move those of the main thread, and the cost of a copy
+/// depends on the alignment of its ends.
 fn count(make: Make, batches: usize) -> ExitCode {
     let work = move || {
         let mut case = warmed_up(make);
@@ -55,15 +55,15 @@ fn count(make: Make, batches: usize) -> ExitCode {
             println!("{}", batches * BATCH);
             ExitCode::SUCCESS
         }
-        // It has said why.
+        // It has printed the reason.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// What is counted.
+/// The part that callgrind counts.
 #[inline(never)]
 fn measured_run(case: &mut dyn Case) {
     case.run();
-    // Without it the call above may become a jump, out of what is counted.
+    // Without it the call above may become a tail jump, which callgrind would not count.
     black_box(());
 }

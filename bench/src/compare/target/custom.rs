@@ -1,4 +1,4 @@
-//! A target that is known by the command that runs it, and nothing else.
+//! A custom target, given by the command that runs it.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::compare::pair::End;
 
 use super::{SHELF, SLOT};
 
-/// What may stand in a command for what it is to serve.
+/// The placeholders in a command.
 const PLACES: [&str; 5] = ["{interface}", "{file}", "{shelf}", "{slot}", "{mtu}"];
 
 /// A target of `--target-cmd`, or of a profile's `[[target]]`.
@@ -19,11 +19,11 @@ const PLACES: [&str; 5] = ["{interface}", "{file}", "{shelf}", "{slot}", "{mtu}"
 pub struct CustomTarget {
     /// Its name in reports.
     pub name: String,
-    /// The command, with places.
+    /// The command, with placeholders.
     pub words: Vec<String>,
 }
 
-/// As it is written in a profile.
+/// Its form in a profile.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -63,7 +63,7 @@ impl CustomTarget {
         Ok(Self { name: name.trim().to_owned(), words })
     }
 
-    /// The words that run it.
+    /// The command with its placeholders replaced.
     pub fn command(&self, end: &End, file: &Path, mtu: usize) -> Vec<String> {
         let file = file.to_string_lossy();
         let values: [&str; 5] =
@@ -75,13 +75,13 @@ impl CustomTarget {
         self.words.iter().map(fill).collect()
     }
 
-    /// The program itself.
+    /// The program of the command.
     pub fn program(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 }
 
-/// What looks like a place: a word of small letters in braces.
+/// Candidates for placeholders: lower-case words in braces.
 fn places(word: &str) -> impl Iterator<Item = &str> {
     word.match_indices('{').filter_map(move |(from, _)| {
         let rest = word.get(from..)?;

@@ -7,7 +7,7 @@ use crate::compare::pair::End;
 
 use super::EXPORT;
 
-/// The words that run it.
+/// The command that runs it.
 pub fn words(program: &Path, case: &Case, end: &End, core: usize) -> Vec<String> {
     let (program, core, count) =
         (program.to_string_lossy(), core.to_string(), case.buffer_count().to_string());

@@ -1,6 +1,5 @@
-//! fio on the bare file: no network, one thread, io_uring past the page cache.
-//! A durable write is one with RWF_DSYNC, acknowledged by the device's cache
-//! being flushed.
+//! fio on the bare file: no network, one thread, io_uring with O_DIRECT. A durable write
+//! uses RWF_DSYNC and is acknowledged when the cache of the device has been flushed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,12 +12,11 @@ use crate::outcome::{Cost, Latencies, Outcome, Setup, Side};
 
 use super::directions;
 
-/// Names of the threads that io_uring starts for fio begin so. fio's own
-/// figures leave them out.
+/// Prefix of the names of threads that io_uring starts for fio. fio's own figures leave
+/// them out.
 pub const WORKERS: &str = "iou-";
 
-/// The words that run it, on its own; `seconds` are those of the warm-up and
-/// those that are measured.
+/// The command that runs it; `seconds` are those of the warm-up and of the measurement.
 pub fn words(case: &Case, file: &Path, mib: u64, seconds: (f64, f64), result: &Path) -> Vec<String> {
     let rw = match directions(case) {
         (true, false) => "randread",
@@ -46,7 +44,7 @@ pub fn words(case: &Case, file: &Path, mib: u64, seconds: (f64, f64), result: &P
     fixed.split_whitespace().map(str::to_owned).chain(varying).chain(rate).collect()
 }
 
-/// What fio wrote.
+/// The output of fio.
 #[derive(Deserialize, Debug)]
 struct Output {
     jobs: Vec<Job>,
@@ -73,14 +71,14 @@ struct Direction {
 
 #[derive(Deserialize, Debug)]
 struct Clat {
-    /// Its histogram: how many had which latency.
+    /// Its histogram: counts by latency.
     #[serde(default)]
     bins: BTreeMap<String, u64>,
 }
 
 impl Direction {
-    /// The histogram again. A bin stands for a range of latencies and is named
-    /// by the middle of it: at most half a range, one part in 128, from each.
+    /// Rebuilds the histogram. A bin is named by the middle of its range, so each latency
+    /// is off by at most half a range, one part in 128.
     fn latencies(&self) -> Result<Latencies> {
         let mut all = Latencies::default();
         for (ns, count) in &self.clat_ns.bins {
@@ -91,10 +89,10 @@ impl Direction {
     }
 }
 
-/// What a job found, after a warm-up. `workers_ns` is the CPU time of the
-/// threads that io_uring started for it.
+/// The outcome of a job after a warm-up. `workers_ns` is the CPU time of the threads that
+/// io_uring started for it.
 pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<Outcome> {
-    // What is not of the result (notes, warnings) comes before it.
+    // Notes and warnings come before the JSON.
     let from = text.find('{').context("fio wrote no result")?;
     let output: Output =
         serde_json::from_str(text.get(from..).unwrap_or_default()).context("cannot read fio's result")?;
@@ -107,7 +105,7 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
         let response = if wanted { direction.latencies()? } else { Latencies::default() };
         anyhow::Ok(Side { response, ..Side::default() })
     };
-    // Milliseconds and percent: 10⁴ nanoseconds.
+    // Milliseconds times percent: units of 10⁴ nanoseconds.
     let ns = |percent: f64| (percent * job.job_runtime * 1e4) as u64;
     let outcome = Outcome {
         setup: Setup {
@@ -129,7 +127,7 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
             system_ns: ns(job.sys_cpu) + workers_ns,
             core_busy: None,
         }),
-        // Nobody sends: nobody is the limit.
+        // There is no generator that could be the bottleneck.
         idle: 1.0,
         ..Outcome::default()
     };
@@ -158,7 +156,7 @@ mod tests {
         assert_eq!((outcome.completions(), outcome.seconds), (14004, 1.022));
         assert!((outcome.iops() / 13702.544 - 1.0).abs() < 1e-4, "fio's own figure: {}", outcome.iops());
         assert!((outcome.mb_per_s() / 56.125620 - 1.0).abs() < 1e-3);
-        // fio's own percentiles, as exact as its bins and our histogram are.
+        // fio's own percentiles, within the precision of its bins and our histogram.
         let all = outcome.response();
         for (quantile, ns) in [(0.5, 3457024.0), (0.9, 6979584.0), (0.99, 25034752.0), (0.999, 32112640.0)] {
             assert!((all.us(quantile) * 1e3 / ns - 1.0_f64).abs() < 0.01, "{quantile}: {}", all.us(quantile));

@@ -1,4 +1,4 @@
-//! The targets that are compared: how each is named and started, and that it ends.
+//! The compared targets: their names, how they are started and how they are stopped.
 
 mod custom;
 mod echo;
@@ -21,11 +21,11 @@ pub use programs::Programs;
 pub use running::Running;
 pub use vblade::Mode;
 
-/// Address that every target answers at.
+/// The address of every target.
 pub const EXPORT: &str = "0.1";
-/// Its parts.
+/// Its shelf.
 pub const SHELF: u16 = 0;
-/// Its parts.
+/// Its slot.
 pub const SLOT: u8 = 1;
 
 /// A target of `--targets`.
@@ -33,23 +33,23 @@ pub const SLOT: u8 = 1;
 pub enum Target {
     /// The echo: the ceiling of the path.
     Echo,
-    /// The daemon, with the store that it picks, or with the one that is named.
+    /// The daemon, with its default store or the named one.
     Xblade(Option<String>),
-    /// What is replaced.
+    /// vblade, which xblade replaces.
     Vblade(Mode),
-    /// fio on the bare file: what the store gives to one who has no network.
+    /// fio on the bare file: what the storage does without a network.
     Fio {
-        /// The generator's core is busy meanwhile, as it is for every target of
-        /// the network: on a small machine the disk itself is slower then.
+        /// Keeps the generator's core busy meanwhile, as it is for every target of the
+        /// network. On a small machine that slows the disk itself.
         busy: bool,
     },
-    /// Another one.
+    /// A custom target.
     Custom(CustomTarget),
 }
 
 impl Target {
-    /// Its name in reports. One that does not keep what a durable case asks
-    /// for says so.
+    /// Its name in reports. It shows if the target does not keep the durability of the
+    /// case.
     pub fn name(&self, case: &Case) -> String {
         let name = match self {
             Self::Echo => "echo".to_owned(),
@@ -63,12 +63,12 @@ impl Target {
         if case.is_durable() && !self.is_durable(case) { name + " (not durable)" } else { name }
     }
 
-    /// Whether it is fio, beside whatever.
+    /// Whether it is fio, in any variant.
     pub fn is_fio(&self) -> bool {
         matches!(self, Self::Fio { .. })
     }
 
-    /// Whether it keeps data, in a file of its own.
+    /// Whether it stores data, in its own file.
     pub fn has_file(&self) -> bool {
         match self {
             Self::Echo => false,
@@ -77,8 +77,8 @@ impl Target {
         }
     }
 
-    /// Whether a case can be measured with it: data cannot be checked where none
-    /// are kept, and fio has addresses of its own.
+    /// Whether it can be measured in a case: data can only be checked where it is stored,
+    /// and fio generates its own addresses.
     pub fn fits(&self, case: &Case) -> bool {
         match self {
             _ if case.verify && !self.has_file() => false,
@@ -87,7 +87,7 @@ impl Target {
         }
     }
 
-    /// What a target that is not ours promises is for its user to know.
+    /// For a custom target, the user must know what it promises.
     fn is_durable(&self, case: &Case) -> bool {
         match self {
             Self::Echo => false,
@@ -110,7 +110,7 @@ impl FromStr for Target {
             ("echo", None) => Ok(Self::Echo),
             ("fio", None) => Ok(Self::Fio { busy: false }),
             ("fio", Some("busy")) => Ok(Self::Fio { busy: true }),
-            // Whether there is such a store is for the daemon to say.
+            // The daemon checks whether there is such a store.
             ("xblade", store) if store != Some("") => {
                 Ok(Self::Xblade(store.map(|store| store.replace('+', ","))))
             }

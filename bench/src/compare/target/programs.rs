@@ -1,4 +1,4 @@
-//! The programs behind the targets: where they are, and what runs them.
+//! The programs of the targets: their paths, and the commands that run them.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::outcome::Condition;
 
 use super::{Running, Target, echo, fio, vblade, xblade};
 
-/// The programs, and where they run.
+/// The programs and their cores.
 #[derive(Clone, Debug)]
 pub struct Programs {
     own: PathBuf,
@@ -26,9 +26,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds them. What nobody needs for a first look (vblade, fio) may be
-    /// missing: then its targets are taken out of the plan, and the warnings
-    /// that are returned say so.
+    /// Finds the programs. Optional ones (vblade, fio) may be missing: then their targets
+    /// are removed from the plan, and the returned warnings report it.
     pub fn find(args: &CompareArgs, plan: &mut Plan) -> Result<(Self, Vec<String>)> {
         let own = std::env::current_exe().context("cannot find this program")?;
         let programs = Self {
@@ -55,7 +54,7 @@ impl Programs {
         Ok((programs, warnings))
     }
 
-    /// Everything that is left has to be there.
+    /// Checks that all programs still in the plan exist.
     fn check(&self, targets: &[Target]) -> Result<()> {
         if targets.is_empty() {
             bail!("there is nothing left to measure: install what is missing, or give other --targets");
@@ -82,7 +81,7 @@ impl Programs {
         Ok(())
     }
 
-    /// What the programs say of their versions.
+    /// The versions that the programs report.
     pub fn versions(&self, targets: &[Target]) -> Vec<Condition> {
         let said = |words: &[&str]| {
             let output = shell::output(words).map(|output| output.stdout).unwrap_or_default();
@@ -118,7 +117,7 @@ impl Programs {
         Running::start(end, self.core, words)
     }
 
-    /// The words that run fio as long as another target is measured.
+    /// The command that runs fio for as long as another target is measured.
     pub fn fio_words(&self, case: &Case, file: &Path, seconds: (f64, f64), result: &Path) -> Vec<String> {
         let core = self.core.to_string();
         let pinned = ["taskset", "-c", &core].map(str::to_owned);
@@ -126,7 +125,7 @@ impl Programs {
     }
 }
 
-/// Whether a program is there, at its path or in one of `$PATH`.
+/// Whether a program exists, at its path or in `$PATH`.
 fn is_there(program: &Path) -> bool {
     if program.components().count() > 1 {
         return program.is_file();

@@ -1,4 +1,4 @@
-//! A target while it runs.
+//! A running target.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::compare::pair::End;
 
-/// A target that runs. Dropping it ends it, with all that it has started.
+/// A running target. Dropping it kills it, with everything that it has started.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -35,22 +35,22 @@ impl Running {
         Ok(Self { child, end: end.clone(), log, words: command })
     }
 
-    /// Its process: `nsenter` and `taskset` became it.
+    /// Its process ID: `nsenter` and `taskset` exec it.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it has ended by itself, and how.
+    /// Whether it has exited, and how.
     pub fn has_ended(&mut self) -> Option<String> {
         self.child.try_wait().ok().flatten().map(|status| status.to_string())
     }
 
-    /// What it said.
+    /// Its output.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What it was and what it said, for an error.
+    /// Its command and output, for an error.
     pub fn story(&self) -> String {
         let said = self.said();
         let said = if said.trim().is_empty() { "nothing" } else { said.trim() };
@@ -60,7 +60,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Without a farewell: nobody needs its file afterwards.
+        // Killed without a chance to clean up: its file is not needed afterwards.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.end.kill_all();

@@ -9,7 +9,7 @@ use crate::compare::pair::End;
 
 use super::{SHELF, SLOT};
 
-/// How it reaches the file.
+/// How it accesses the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Through the page cache, with `-s` where a case is durable.
@@ -18,14 +18,14 @@ pub enum Mode {
     Cache,
     /// `-s`: O_SYNC.
     Sync,
-    /// `-d`: O_DIRECT. What the device's cache holds is not on stable storage.
+    /// `-d`: O_DIRECT. Data in the cache of the device is not on stable storage.
     Direct,
     /// Both.
     DirectSync,
 }
 
 impl Mode {
-    /// From what follows `vblade:`.
+    /// Parses the part after `vblade:`.
     pub fn parse(text: Option<&str>) -> Result<Self> {
         match text {
             None => Ok(Self::AsNeeded),
@@ -59,7 +59,7 @@ impl Mode {
     }
 }
 
-/// The words that run it.
+/// The command that runs it.
 pub fn words(program: &Path, options: Vec<String>, end: &End, file: &Path) -> Vec<String> {
     let (program, file) = (program.to_string_lossy(), file.to_string_lossy());
     let what = [SHELF.to_string(), SLOT.to_string(), end.interface.to_owned(), file.into_owned()];

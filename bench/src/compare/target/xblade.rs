@@ -9,14 +9,14 @@ use crate::outcome::Condition;
 
 use super::EXPORT;
 
-/// What it exports. Which stores there are is for the daemon to say.
+/// The export argument. The daemon checks the name of the store.
 pub fn export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String {
     let mut export = format!("{EXPORT}={}", file.display());
     if let Some(store) = store {
         export += &format!(",store={store}");
     }
     match store {
-        // Has no file to take its size from, and nothing to keep.
+        // It has no file that gives the size, and stores nothing.
         Some("null") => export += &format!(",length={mib}MiB"),
         _ if !case.is_durable() && !export.contains(",sync=") => export += ",durability=volatile",
         _ => {}
@@ -24,7 +24,7 @@ pub fn export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String
     export
 }
 
-/// The words that run it, with options that are tried out at the end.
+/// The command that runs it, with the user's extra options at the end.
 pub fn words(
     program: &Path,
     export: String,
@@ -35,17 +35,17 @@ pub fn words(
 ) -> Vec<String> {
     let fixed = [program.to_string_lossy().into_owned(), "serve".to_owned(), export];
     let (core, count) = (core.to_string(), case.buffer_count().to_string());
-    // One that serves in earnest may run beside it.
+    // A production instance may run beside it.
     let alone = ["--control", "none", "--state", "none"];
     let place = ["--interface", end.interface, "--cores", &core];
     let place: Vec<String> = alone.into_iter().chain(place).map(str::to_owned).collect();
-    // The user may have given one: then it is theirs.
+    // If the user gave one, it takes precedence.
     let count = ["--buffer-count".to_owned(), count];
     let count = if more.iter().any(|word| word.starts_with(&count[0])) { &[] } else { &count[..] };
     [&fixed[..], &place, count, more].concat()
 }
 
-/// What of a daemon's log tells how it serves: its export, its rings.
+/// Extracts from the daemon's log how it serves: its export and its rings.
 pub fn told(log: &str) -> Vec<Condition> {
     let text = |line: &str| line.split_once("] ").map(|(_, text)| text.to_owned());
     let find =

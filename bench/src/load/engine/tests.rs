@@ -25,7 +25,7 @@ fn plan(read_percent: u8, count: u64) -> Plan {
     Plan::new(AREA, read_percent, Pattern::Sequential, 1).ending_after(count)
 }
 
-/// Steps to the end, a millisecond at a time.
+/// Runs to the end in steps of a millisecond.
 fn drive(worker: &mut Worker) {
     let mut now_ns = 0;
     while !worker.finished(now_ns) {
@@ -41,7 +41,7 @@ fn drive(worker: &mut Worker) {
 fn write_and_sweep(rounds: u64, plants: &[(u64, Plant)]) -> Worker {
     let mut worker = worker(FakeTarget::with(plants), plan(0, rounds * BLOCKS), 4);
     drive(&mut worker);
-    // Counted here: `Worker::sweep` does not count.
+    // Replaced here, because `Worker::sweep` does not count.
     worker.engines[0].plan = Plan::sweep(AREA);
     drive(&mut worker);
     worker
@@ -80,9 +80,9 @@ fn planted_data_faults_are_caught() {
         (&[(3, Plant::LoseWrite), (11, Plant::LoseWrite)][..], &[Fault::Lost, Fault::Lost][..]),
         (&[(11, Plant::LoseWrite)], &[Fault::Stale { found: 3 }; 2]),
         (&[(3, Plant::DelayWrite)], &[Fault::Stale { found: 3 }; 2]),
-        // The 10th should have gone to block 1, and the 11th repairs block 2.
+        // The 10th should have gone to block 1; the 11th repairs block 2.
         (&[(10, Plant::MisplaceWrite)], &[Fault::Stale { found: 2 }; 2]),
-        // The last should have gone to block 7, and went behind the end.
+        // The last should have gone to block 7, but went past the end.
         (
             &[(15, Plant::MisplaceWrite), (16, Plant::LoseWrite)],
             &[

@@ -1,12 +1,12 @@
-//! Latencies and depths in the classes that fio counts them in.
+//! Latencies and depths in fio's classes.
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value};
 
-/// Upper ends of classes of latencies, each in its unit.
+/// Upper bounds of the latency classes, in their unit.
 const ENDS: [u64; 10] = [2, 4, 10, 20, 50, 100, 250, 500, 750, 1000];
 
-/// In per cent: below a microsecond, below a millisecond, and above.
+/// Percentages: below a microsecond, below a millisecond, and above.
 pub fn shares(all: &Histogram<u64>) -> [Value; 3] {
     let mut counts = [[0_u64; ENDS.len() + 2]; 3];
     for bucket in all.iter_recorded() {
@@ -16,7 +16,7 @@ pub fn shares(all: &Histogram<u64>) -> [Value; 3] {
             1_000..1_000_000 => (1, ns / 1_000),
             _ => (2, ns / 1_000_000),
         };
-        // Milliseconds go on to 2000, and above.
+        // Milliseconds have two more classes: up to 2000, and above.
         let class = ENDS.iter().chain(&[2000]).position(|end| value < *end).unwrap_or(ENDS.len() + 1);
         counts[unit][class] += bucket.count_at_value();
     }
@@ -30,7 +30,7 @@ pub fn shares(all: &Histogram<u64>) -> [Value; 3] {
     })
 }
 
-/// All of it in the class of a depth; classes begin at powers of two.
+/// Puts all requests into the class of this depth; classes begin at powers of two.
 pub fn depths(names: &[&str], depth: f64) -> Value {
     let class = (depth.round().max(1.0) as u64).ilog2() as usize;
     let class = class.min(names.len() - 1);
@@ -38,7 +38,7 @@ pub fn depths(names: &[&str], depth: f64) -> Value {
     Value::Object(names.iter().enumerate().map(|(at, name)| ((*name).to_owned(), share(at))).collect())
 }
 
-/// How many in each of fio's own classes, which are named by their middle.
+/// Counts in fio's own bins, which are named by their middle.
 pub fn bins(all: &Histogram<u64>) -> Value {
     let mut bins: Vec<(u64, u64)> = Vec::new();
     for bucket in all.iter_recorded() {
@@ -51,8 +51,7 @@ pub fn bins(all: &Histogram<u64>) -> Value {
     Value::Object(bins.into_iter().map(|(middle, n)| (middle.to_string(), n.into())).collect::<Map<_, _>>())
 }
 
-/// The middle of the class that fio has for a latency: 64 classes for each power
-/// of two.
+/// The middle of fio's bin for a latency: there are 64 bins for each power of two.
 fn middle(ns: u64) -> u64 {
     let shift = ns.max(1).ilog2().saturating_sub(6);
     if shift == 0 { ns } else { (ns >> shift << shift) + (1 << (shift - 1)) }
@@ -64,7 +63,7 @@ mod tests {
 
     #[test]
     fn classes_are_those_of_fio() {
-        // As fio 3.33 has printed them.
+        // As printed by fio 3.33.
         for (ns, bin) in [(5, 5), (127, 127), (671, 668), (1001, 1004), (1032, 1032), (4_041_390, 4_046_848)]
         {
             assert_eq!(middle(ns), bin, "{ns}");

@@ -1,4 +1,4 @@
-//! Reads, or writes, of a job.
+//! The reads or the writes of a job.
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -7,11 +7,11 @@ use crate::outcome::{Interval, Outcome, Packed, Side};
 
 use super::bins;
 
-/// The percentiles that fio has by itself.
+/// fio's default percentiles.
 const PERCENTILES: [f64; 17] =
     [1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99];
 
-/// Of which interval's requests? And how many of them were never answered.
+/// Selects reads or writes of an interval, and how many of them were never answered.
 type Of = fn(&Interval) -> (&Packed, u64);
 
 /// Reads and writes.
@@ -22,12 +22,12 @@ pub fn both(outcome: &Outcome) -> [Value; 2] {
     ]
 }
 
-/// What there was none of.
+/// A direction without requests.
 pub fn none() -> Value {
     direction(&Outcome::default(), &Side::default(), |interval| (&interval.reads, 0))
 }
 
-/// Times of nothing.
+/// Empty times.
 pub fn no_times() -> Value {
     times(0, 0, 0.0, 0.0, 0)
 }
@@ -74,8 +74,8 @@ fn direction(outcome: &Outcome, side: &Side, of: Of) -> Value {
     })
 }
 
-/// How long requests waited before they were sent, where that is known: not if some
-/// were never sent.
+/// How long requests waited before they were sent, if known; it is not if some were never
+/// sent.
 fn wait(side: &Side) -> Value {
     match &side.service {
         Some(service) if !service.is_empty() && service.len() == side.response.len() => {
@@ -107,7 +107,7 @@ fn rate((times, unanswered): (&Packed, u64), seconds: f64) -> f64 {
     times.unpack().len().saturating_sub(unanswered) as f64 / seconds
 }
 
-/// Requests a second, by interval.
+/// Requests per second, by interval.
 struct Rates {
     min: f64,
     max: f64,
@@ -117,8 +117,8 @@ struct Rates {
 }
 
 impl Rates {
-    /// Intervals that are much shorter than the others, as the last one may be, say
-    /// nothing about a rate.
+    /// Leaves out intervals that are much shorter than the others, such as the last one,
+    /// because their rates are not meaningful.
     fn new(intervals: &[Interval], of: Of) -> Self {
         let longest = intervals.iter().map(|interval| interval.seconds).fold(0.0, f64::max);
         let whole = intervals.iter().filter(|interval| interval.seconds > longest / 2.0);
@@ -133,7 +133,7 @@ impl Rates {
             min: rates.iter().copied().fold(f64::INFINITY, f64::min),
             max: rates.iter().copied().fold(0.0, f64::max),
             mean,
-            // Of a sample, as fio has it.
+            // The standard deviation of a sample, as in fio.
             deviation: if rates.len() > 1 { (squares / (n - 1.0)).sqrt() } else { 0.0 },
             samples: rates.len(),
         }

@@ -1,15 +1,15 @@
-//! An outcome in the shape of a job of `fio --output-format=json+`, for programs
-//! that read those. Keys and types are those of fio 3.33; what has no meaning
-//! here is zero, as fio writes what it has not measured.
+//! An outcome in the format of a job of `fio --output-format=json+`, for programs that
+//! read it. Keys and types are those of fio 3.33. A field without meaning here is zero,
+//! as fio writes values that it has not measured.
 //!
-//! Where the meaning is not quite fio's:
+//! Where the meaning differs from fio's:
 //! - `clat_ns` and `lat_ns` are the response time. In an open loop it counts from the
-//!   time at which a request was meant to be sent, and `slat_ns` has the mean of the
-//!   wait before it was sent (of its extremes nothing is known: they are zero).
-//! - `usr_cpu` and `sys_cpu` are those of a watched target, in per cent of a core.
-//! - `iodepth_level` names the mean of requests in flight, by Little's law.
-//! - `drop_ios` are requests that were never answered. They are among the times, with
-//!   that for which they waited in vain, and not among `total_ios`.
+//!   intended start of a request, and `slat_ns` has the mean wait before sending (its
+//!   extremes are not known and are zero).
+//! - `usr_cpu` and `sys_cpu` are those of a watched target, in percent of a core.
+//! - `iodepth_level` names the mean number of requests in flight, by Little's law.
+//! - `drop_ios` are requests that were never answered. They count in the times, with the
+//!   time that they waited, but not in `total_ios`.
 
 mod bins;
 mod direction;
@@ -24,7 +24,7 @@ use super::names;
 /// Nanoseconds in a second.
 const SECOND_NS: f64 = 1e9;
 
-/// The file without our own part: one job for each outcome.
+/// The file without our own part: one job per outcome.
 pub fn file(outcomes: &[Outcome]) -> Value {
     let ended_ms = outcomes.iter().map(ended_unix_ms).max().unwrap_or(0);
     let version = outcomes.first().map_or(env!("CARGO_PKG_VERSION"), |outcome| &outcome.version);
@@ -54,7 +54,7 @@ fn job(outcome: &Outcome, name: &str, group: usize) -> Value {
     json!({
         "jobname": name,
         "groupid": group,
-        // EIO, as fio has where requests fail.
+        // EIO, as fio reports failed requests.
         "error": if t.errors + t.refused + t.lost > 0 { 5 } else { 0 },
         "eta": 0,
         "elapsed": outcome.seconds.ceil() as u64,
@@ -80,7 +80,7 @@ fn job(outcome: &Outcome, name: &str, group: usize) -> Value {
     })
 }
 
-/// As strings, like fio's.
+/// Options are strings, as in fio.
 fn options(outcome: &Outcome, name: &str) -> Value {
     let s = &outcome.setup;
     let (reads, all) = (outcome.reads.answered(), outcome.completions());
@@ -110,7 +110,7 @@ fn options(outcome: &Outcome, name: &str) -> Value {
     Value::Object(options)
 }
 
-/// Requests in flight on the average, by Little's law.
+/// The mean number of requests in flight, by Little's law.
 fn depth(outcome: &Outcome) -> f64 {
     let times = [&outcome.reads, &outcome.writes].map(|side| side.service.as_ref().unwrap_or(&side.response));
     let busy_ns: f64 = times.map(|times| times.mean() * times.len() as f64).iter().sum();
@@ -121,7 +121,7 @@ fn ended_unix_ms(outcome: &Outcome) -> u64 {
     outcome.started_unix_ms + (outcome.seconds * 1e3) as u64
 }
 
-/// As C's `ctime` has it, in UTC.
+/// A time in the format of C's `ctime`, in UTC.
 fn words(unix_ms: u64) -> String {
     let at = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     at.unwrap_or_default().strftime("%a %b %e %H:%M:%S %Y").to_string()

@@ -1,11 +1,11 @@
-//! Everything about each outcome.
+//! The details of each outcome.
 
 use super::super::facts::facts;
 use super::super::xml::escape;
 use super::super::{Document, Section, names, overview};
 use super::{list, table};
 
-/// One fold for each.
+/// A foldable block per outcome.
 pub fn of_section(section: &Section, document: &Document, open: bool) -> String {
     if section.outcomes.is_empty() {
         return String::new();

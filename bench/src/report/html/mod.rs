@@ -1,5 +1,5 @@
-//! The report as one HTML file that needs nothing else: no network, no scripts. It
-//! is well-formed XML, too.
+//! The report as one self-contained HTML file: no network access, no scripts. It is also
+//! well-formed XML.
 
 mod details;
 
@@ -10,7 +10,7 @@ use super::xml::escape;
 use super::{Document, Section, Table, overview};
 
 const STYLE: &str = include_str!("style.css");
-/// With more outcomes than this, their details are folded.
+/// Details are folded if there are more outcomes than this.
 const UNFOLDED_MAX: usize = 3;
 
 /// The whole report.
@@ -37,7 +37,7 @@ pub fn html(document: &Document) -> String {
     out + "</main>\n</body>\n</html>\n"
 }
 
-/// How to read it, at the end.
+/// How to read the report; shown at the end.
 const READING: &str = "Rates are those of requests that were answered well. Response times have three significant \
     digits, and requests that were never answered are among them, with the time that they waited in vain. In an open \
     loop they count from the time at which a request was meant to be sent, in a closed loop from the time at which it \
@@ -73,7 +73,7 @@ fn is_open(outcomes: &[Outcome]) -> bool {
     outcomes.len() > 1 && outcomes.iter().any(|outcome| outcome.setup.rate.is_some())
 }
 
-/// Counts figures.
+/// Numbers the figures.
 #[derive(Default)]
 struct Figures(usize);
 
@@ -89,7 +89,7 @@ impl Figures {
     }
 }
 
-/// Where there is much, where it is.
+/// A table of contents for long reports.
 fn contents(document: &Document) -> String {
     if document.sections.len() < 3 {
         return String::new();
@@ -111,7 +111,7 @@ fn made_by(document: &Document) -> String {
     format!("<p class=\"by\">Measured by xblade-bench {}{}</p>\n", escape(&first.version), escape(&when))
 }
 
-/// Names and values. Those without a name are a plain list.
+/// Names and values. Items without a name form a plain list.
 fn list<'a>(items: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let (mut named, mut plain) = (String::new(), String::new());
     for (name, value) in items {
@@ -136,7 +136,7 @@ fn suspect(warnings: &[String]) -> String {
 }
 
 fn table(table: &Table) -> String {
-    // A unit is below what it is of.
+    // The unit goes below the heading.
     let heading = |cell: &String| match cell.rsplit_once(' ') {
         Some((name, unit)) => format!("<th scope=\"col\">{}<br/>{}</th>", escape(name), escape(unit)),
         None => format!("<th scope=\"col\">{}</th>", escape(cell)),

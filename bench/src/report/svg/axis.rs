@@ -1,47 +1,47 @@
-//! Where values are on an axis, and which of them are named.
+//! Axes: positions of values, and labelled ticks.
 
 use super::super::number::grouped;
 
-/// A value that is marked.
+/// A tick.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tick {
     /// The value.
     pub value: f64,
-    /// Its name; without one there is only a line.
+    /// Its label; empty for a grid line only.
     pub label: String,
 }
 
-/// An axis: its range, and what is marked.
+/// An axis: its range and ticks.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// What is on it, with its unit.
+    /// Its title, with the unit.
     pub title: String,
-    /// The least value.
+    /// The minimum.
     pub from: f64,
-    /// The greatest.
+    /// The maximum.
     pub to: f64,
-    /// Whether equal steps are equal factors.
+    /// Whether it is logarithmic.
     pub log: bool,
     /// In rising order.
     pub ticks: Vec<Tick>,
 }
 
-/// From this factor between the least and the greatest on, an axis is logarithmic.
+/// An axis is logarithmic if maximum and minimum differ by at least this factor.
 const LOG_FROM: f64 = 20.0;
-/// Up to so many powers of ten, 2 and 5 have names, too, and all others lines.
+/// Up to this number of decades, 2 and 5 are labelled, too, and all others have lines.
 const NAMED_DECADES: f64 = 2.5;
-/// From here on, in microseconds, times are in milliseconds.
+/// From here on, in microseconds, times are shown in milliseconds.
 const MILLISECONDS_FROM: f64 = 200_000.0;
 
 impl Axis {
-    /// Share of the axis below a value, 0 to 1.
+    /// The position of a value, 0 to 1.
     pub fn at(&self, value: f64) -> f64 {
         let scale = |value: f64| if self.log { value.max(self.from).log10() } else { value };
         let (from, to) = (scale(self.from), scale(self.to));
         ((scale(value) - from) / (to - from)).clamp(0.0, 1.0)
     }
 
-    /// From zero to above the greatest, in some five even steps.
+    /// From zero to above the maximum, in about five even steps.
     pub fn linear(title: impl Into<String>, most: f64) -> Self {
         let step = nice_above(most.max(1e-9) / 5.0);
         let steps = (most / step).ceil().max(1.0) as usize;
@@ -54,7 +54,7 @@ impl Axis {
         Self { title: title.into(), from: 0.0, to: steps as f64 * step, log: false, ticks }
     }
 
-    /// From zero to exactly the end, with marks at even steps.
+    /// From zero to exactly the end, with ticks at even steps.
     pub fn time(title: impl Into<String>, end: f64) -> Self {
         let mut axis = Self::linear(title, end);
         axis.ticks.retain(|tick| tick.value <= end * 1.000_001);
@@ -62,8 +62,8 @@ impl Axis {
         axis
     }
 
-    /// Of times in microseconds: logarithmic if the range asks for it, else from zero.
-    /// Names are in milliseconds where those are shorter.
+    /// An axis of times in microseconds: logarithmic if the range requires it, else from
+    /// zero. Labels are in milliseconds where those are shorter.
     pub fn times(title: &str, least: f64, most: f64) -> Self {
         if most < MILLISECONDS_FROM {
             return Self::by_range(&format!("{title}, µs"), least, most);
@@ -74,7 +74,7 @@ impl Axis {
         axis
     }
 
-    /// Logarithmic if the range asks for it, else from zero.
+    /// Logarithmic if the range requires it, else from zero.
     fn by_range(title: &str, least: f64, most: f64) -> Self {
         if least <= 0.0 || most / least < LOG_FROM {
             return Self::linear(title, most);
@@ -98,14 +98,14 @@ impl Axis {
     }
 }
 
-/// The next of 1, 2 and 5 times a power of ten.
+/// The next number that is 1, 2 or 5 times a power of ten.
 fn nice_above(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     let digit = [1.0, 2.0, 5.0].into_iter().find(|digit| digit * power >= value * 0.999_999);
     digit.unwrap_or(10.0) * power
 }
 
-/// The one before.
+/// The previous such number.
 fn nice_below(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     let digit = [5.0, 2.0].into_iter().find(|digit| digit * power <= value * 1.000_001);

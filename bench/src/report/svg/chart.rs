@@ -1,4 +1,4 @@
-//! Curves over two axes, with a legend above them.
+//! Line charts with a legend above.
 
 use std::fmt::Write;
 
@@ -11,44 +11,44 @@ const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
-/// A line of the legend.
+/// The height of a line of the legend.
 const LINE: f64 = 20.0;
-/// Of a character of the legend: too wide rather than too narrow.
+/// The width of a character of the legend, rather too wide than too narrow.
 const CHARACTER: f64 = 7.0;
 const SAMPLE: f64 = 30.0;
 
-/// A point: on the axis of x, and on that of y.
+/// A point, x and y.
 pub type Point = (f64, f64);
 
 /// One curve.
 #[derive(Default)]
 pub struct Curve {
-    /// In the legend.
+    /// Its name in the legend.
     pub name: String,
-    /// Its colour and dashes; curves of one outcome have the same in all plots.
+    /// Its colour and dashes; curves of one outcome have the same style in all plots.
     pub style: usize,
-    /// Pieces without a gap.
+    /// The segments, separated by gaps.
     pub pieces: Vec<Vec<Point>>,
-    /// Points that stand out.
+    /// Marked points.
     pub marks: Vec<Mark>,
 }
 
-/// A point that stands out.
+/// A marked point.
 pub struct Mark {
-    /// Where.
+    /// Its position.
     pub at: Point,
-    /// How it looks.
+    /// Its shape.
     pub shape: Shape,
-    /// What it says when asked.
+    /// Its tooltip.
     pub text: String,
 }
 
-/// How a mark looks.
+/// The shape of a mark.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// An end.
+    /// The end of a curve.
     Dot,
-    /// A requests that was sent again.
+    /// A resent request.
     Triangle,
     /// A frame that was dropped.
     Cross,
@@ -56,20 +56,20 @@ pub enum Shape {
 
 /// A plot.
 pub struct Chart {
-    /// What it shows, for those who do not see it.
+    /// Its title, for screen readers.
     pub title: String,
-    /// From left to right.
+    /// The horizontal axis.
     pub x: Axis,
-    /// From the bottom to the top.
+    /// The vertical axis.
     pub y: Axis,
     /// The curves.
     pub curves: Vec<Curve>,
-    /// What marks mean, where that is not plain.
+    /// The legend of marks that are not self-explanatory.
     pub keys: Vec<(Shape, &'static str)>,
 }
 
 impl Chart {
-    /// The whole SVG.
+    /// The complete SVG.
     pub fn svg(&self) -> String {
         let (legend, lines) = self.legend();
         let plot = Plot { chart: self, top: 34.0 + LINE * lines };
@@ -89,7 +89,7 @@ impl Chart {
         out + "</svg>\n"
     }
 
-    /// What the curves and marks are, and how many lines that takes.
+    /// The legend of curves and marks, and its height.
     fn legend(&self) -> (String, f64) {
         let curves = self.curves.iter().map(|curve| (Some(curve.style), None, curve.name.as_str()));
         let keys = self.keys.iter().map(|(shape, text)| (None, Some(*shape), *text));
@@ -128,7 +128,7 @@ impl Chart {
     }
 }
 
-/// A chart with its place.
+/// A chart with its position.
 struct Plot<'a> {
     chart: &'a Chart,
     top: f64,
@@ -200,7 +200,7 @@ fn drawn(shape: Shape, x: f64, y: f64, color: &str, text: &str) -> String {
     let path = match shape {
         Shape::Dot => format!("M{:.1} {y:.1}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z", x - 3.5),
         Shape::Triangle => format!("M{:.1} {:.1}l5.5 9.5h-11z", x, y - 6.0),
-        // Two bars.
+        // An X of two bars.
         Shape::Cross => format!(
             "M{:.1} {:.1}l1.6 -1.6l4 4l4 -4l1.6 1.6l-4 4l4 4l-1.6 1.6l-4 -4l-4 4l-1.6 -1.6l4 -4z",
             x - 5.6,

@@ -1,6 +1,6 @@
-//! Plots. Each is a whole SVG that looks the same by itself and inside of the HTML
-//! report: colours are in attributes, for programs that know no style sheets, and
-//! only what is different on a dark screen is in a style sheet.
+//! Plots. Each is a complete SVG that looks the same by itself and inside the HTML
+//! report. Colours are attributes, for programs that do not support style sheets; only
+//! the differences for dark mode are in a style sheet.
 
 mod axis;
 mod chart;
@@ -10,16 +10,16 @@ mod timeline;
 pub use percentiles::percentiles;
 pub use timeline::{Over, timeline};
 
-/// How a curve looks.
+/// The style of a curve.
 #[derive(Clone, Copy)]
 struct Stroke {
     light: &'static str,
     dark: &'static str,
-    /// Curves are told apart without colours, too.
+    /// Dashes distinguish curves without colours.
     dash: &'static str,
 }
 
-/// After Okabe and Ito: told apart by the colour-blind.
+/// The palette of Okabe and Ito, which the colour-blind can distinguish.
 const STROKES: [Stroke; 7] = [
     Stroke { light: "#0072b2", dark: "#58a9e6", dash: "none" },
     Stroke { light: "#d55e00", dark: "#f2833f", dash: "7 3" },
@@ -30,13 +30,13 @@ const STROKES: [Stroke; 7] = [
     Stroke { light: "#333333", dark: "#e0e0e0", dash: "1 4" },
 ];
 
-/// What is drawn besides curves: on paper, and on a dark screen.
+/// The colour of everything but curves: in light mode, and in dark mode.
 const INK: (&str, &str) = ("#1b1f24", "#e3e6ea");
 const MUTED: (&str, &str) = ("#59636e", "#9aa4af");
 const GRID: (&str, &str) = ("#e3e6ea", "#2b3138");
 const PAPER: (&str, &str) = ("#ffffff", "#14181d");
 
-/// The style sheet that makes plots dark on a dark screen.
+/// The style sheet for dark mode.
 pub fn dark_style() -> String {
     let mut rules = String::new();
     for (class, property, color) in [
@@ -54,8 +54,8 @@ pub fn dark_style() -> String {
     format!("@media screen and (prefers-color-scheme:dark){{{rules}}}")
 }
 
-/// By number: colours again and again, each time with other dashes. The number is that
-/// of the colour.
+/// The style with this number: colours repeat, each time with other dashes. Also returns
+/// the number of the colour.
 fn stroke(at: usize) -> (usize, Stroke) {
     let n = STROKES.len();
     let (color, dash) = (at % n, (at + at / n) % n);

@@ -1,5 +1,5 @@
-//! Response times by percentile: what one request in ten, in a hundred, in a
-//! thousand has to wait.
+//! Response times by percentile: how long one request in ten, in a hundred, in a thousand
+//! has to wait.
 
 use crate::outcome::{Latencies, Outcome};
 
@@ -8,18 +8,18 @@ use super::super::number::grouped;
 use super::axis::{Axis, Tick};
 use super::chart::{Chart, Curve, Mark, Shape};
 
-/// Steps for each halving of the distance to 100 %.
+/// Steps per halving of the distance to 100 %.
 const TICKS: u32 = 10;
-/// An axis goes to at least one in so many.
+/// The axis goes to at least one in this many.
 const LEAST: f64 = 1000.0;
-/// Where a decade is wider than this part of the axis, the median has a name.
+/// The median is labelled if a decade is wider than this part of the axis.
 const MEDIAN_ROOM: usize = 5;
-/// What is below this quantile is on the edge of the plot: it does not stretch the axis.
+/// Values below this quantile are drawn at the edge, so that they do not stretch the
+/// axis.
 const LOWEST: f64 = 0.01;
 
-/// One curve for each outcome; of a single one, a curve for each operation, and in
-/// an open loop one more without the wait before sending. `None` if nothing was
-/// answered.
+/// One curve per outcome. A single outcome gets a curve per operation, and in an open
+/// loop another without the wait before sending. `None` if nothing was answered.
 pub fn percentiles(title: &str, outcomes: &[Outcome]) -> Option<String> {
     let sets = sets(outcomes);
     let most = sets.iter().map(|(_, times)| times.len()).max().filter(|most| *most > 0)? as f64;
@@ -58,7 +58,7 @@ fn sets(outcomes: &[Outcome]) -> Vec<(String, Latencies)> {
     sets
 }
 
-/// Every further power of ten has one nine more.
+/// The percentage at a power of ten: each has one nine more.
 fn percent(most: f64) -> Axis {
     let decades = most.max(LEAST).log10().ceil() as usize;
     let name = |nines: usize| match nines {
@@ -81,7 +81,7 @@ fn curve(name: &str, style: usize, times: &Latencies) -> Curve {
     let steps = times.iter_quantiles(TICKS);
     let mut points: Vec<(f64, f64)> = steps
         .map(|step| (1.0 / (1.0 - step.quantile_iterated_to()), step.value_iterated_to() as f64 / 1e3))
-        // Beyond this nothing was measured: the slowest is one in so many.
+        // Nothing was measured beyond this: the slowest request is one in n.
         .take_while(|(x, _)| *x < n)
         .collect();
     points.push((n, max));

@@ -1,5 +1,5 @@
-//! What happened when: throughput or response times by interval, with marks where
-//! requests were sent again or frames dropped.
+//! Time series: throughput or response times by interval, with marks for resent requests
+//! and dropped frames.
 
 use crate::outcome::{Interval, Latencies, Outcome};
 
@@ -8,19 +8,19 @@ use super::super::number::grouped;
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Mark, Point, Shape};
 
-/// More steps than this are not seen: neighbours are put together.
+/// Maximum number of visible steps; with more, neighbours are merged.
 const STEPS_MAX: usize = 400;
 
-/// What is shown over time.
+/// The quantity shown over time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Over {
-    /// Requests a second.
+    /// Requests per second.
     Throughput,
     /// The 99th percentile of response times.
     P99,
 }
 
-/// One curve for each outcome. `None` if none has intervals.
+/// One curve per outcome. `None` if none has intervals.
 pub fn timeline(over: Over, title: &str, outcomes: &[Outcome]) -> Option<String> {
     let labels = names::labels(outcomes);
     let named = labels.iter().zip(outcomes).enumerate();
@@ -63,7 +63,7 @@ fn steps(intervals: &[Interval]) -> Vec<Step> {
     let size = intervals.len().div_ceil(STEPS_MAX).max(1);
     let length = |chunk: &[Interval]| chunk.iter().map(|interval| interval.seconds).sum::<f64>();
     let mut chunks: Vec<&[Interval]> = intervals.chunks(size).collect();
-    // A rest that is much shorter than the others has no rate of its own.
+    // A remainder much shorter than the others has no meaningful rate.
     if let [.., before, last] = chunks.as_slice()
         && length(last) < length(before) / 2.0
     {
@@ -96,7 +96,7 @@ fn curve(over: Over, name: &str, style: usize, steps: &[Step]) -> Curve {
     let mut before = None;
     for step in steps {
         let Some(value) = value(over, step) else { continue };
-        // Stretches that do not touch are not joined.
+        // Intervals with a gap between them are not joined.
         let touches = before.is_some_and(|to: f64| (step.from - to).abs() < (step.to - step.from) / 2.0);
         let ends: [Point; 2] = [(step.from, value), (step.to, value)];
         match curve.pieces.last_mut() {
@@ -115,7 +115,7 @@ fn curve(over: Over, name: &str, style: usize, steps: &[Step]) -> Curve {
     curve
 }
 
-/// There is no percentile of nothing.
+/// The value of a step; a percentile needs at least one request.
 fn value(over: Over, step: &Step) -> Option<f64> {
     match over {
         Over::Throughput => Some(step.answered as f64 / (step.to - step.from).max(1e-9)),

@@ -1,4 +1,4 @@
-//! Exports as they stand on a command line.
+//! Parsing exports from the command line.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

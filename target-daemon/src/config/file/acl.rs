@@ -1,5 +1,5 @@
-//! Access lists: MAC addresses, and names for them. A name is a list in
-//! `[acl]`, or a host in /etc/ethers.
+//! Access lists: MAC addresses, and names for them. A name stands for a list in `[acl]`
+//! or a host in /etc/ethers.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,7 @@ use super::keys;
 use crate::config::export::EVERYBODY;
 use crate::wire::ether::Mac;
 
-/// Hosts and their addresses, as in /etc/ethers: an address and a name on a
-/// line. What is neither is not for us.
+/// Parses /etc/ethers: an address and a host name per line. Other lines are ignored.
 pub fn ethers(text: &str) -> HashMap<String, Mac> {
     let host = |line: &str| {
         let line = line.split('#').next().unwrap_or("");
@@ -20,13 +19,13 @@ pub fn ethers(text: &str) -> HashMap<String, Mac> {
     text.lines().filter_map(host).collect()
 }
 
-/// As ethers(5) has it: a leading zero may be left out.
+/// Parses an address as in ethers(5), where leading zeros may be left out.
 fn of_ethers(text: &str) -> Option<Mac> {
     let pairs: Vec<String> = text.split(':').map(|part| format!("{part:0>2}")).collect();
     pairs.join(":").parse().ok()
 }
 
-/// The lists of a file.
+/// The access lists of a file.
 pub struct Acls<'a> {
     lists: Vec<(&'a str, Vec<Item<'a>>)>,
     ethers: &'a HashMap<String, Mac>,
@@ -34,7 +33,7 @@ pub struct Acls<'a> {
 }
 
 impl<'a> Acls<'a> {
-    /// Those in `[acl]`, if there is one. Notes what is wrong with them.
+    /// Reads `[acl]`, if present, and collects its errors.
     pub fn read(section: Option<Item<'a>>, ethers: &'a HashMap<String, Mac>) -> Self {
         let entries = section.and_then(|section| section.entries()).unwrap_or_default();
         let mut acls = Self { lists: Vec::new(), ethers, resolved: HashMap::new() };
@@ -53,8 +52,8 @@ impl<'a> Acls<'a> {
         acls
     }
 
-    /// Who is on a list with a name, and on the lists that it names. `path` are
-    /// the lists that led here.
+    /// Resolves a list, including the lists that it refers to. `path` holds the lists
+    /// being resolved, to detect cycles.
     fn list(&mut self, name: &'a str, path: &mut Vec<&'a str>) -> Vec<Mac> {
         if let Some(known) = self.resolved.get(name) {
             return known.clone();
@@ -68,7 +67,7 @@ impl<'a> Acls<'a> {
         macs
     }
 
-    /// Who an entry of a list stands for.
+    /// Resolves an entry of a list.
     fn one(&mut self, item: Item<'a>, path: &mut Vec<&'a str>) -> Vec<Mac> {
         let Some(text) = item.text("\"52:54:00:00:00:01\"") else { return Vec::new() };
         if let Some(from) = path.iter().position(|name| *name == text) {
@@ -121,19 +120,19 @@ impl<'a> Acls<'a> {
         item.refuse(format!("there is no list and no host with the name {text}"), remedy)
     }
 
-    /// The value of `allow`: empty for everybody.
+    /// The value of `allow`; an empty list admits all.
     pub fn allow(&mut self, item: Item<'a>) -> Option<Vec<Mac>> {
         if item.as_text() == Some(EVERYBODY) {
             return Some(Vec::new());
         }
         let list = nobody(item, "[\"52:54:00:00:00:01\"]")?;
         let macs: Vec<Mac> = list.into_iter().flat_map(|item| self.one(item, &mut Vec::new())).collect();
-        // Empty only after faults; it must not mean everybody.
+        // An empty list here is due to errors; it must not admit all.
         (!macs.is_empty()).then_some(macs)
     }
 }
 
-/// The entries of a list; one without any is a fault.
+/// The entries of a list. An empty list is an error.
 fn nobody<'a>(item: Item<'a>, example: &str) -> Option<Vec<Item<'a>>> {
     let list = item.list(example)?;
     if list.is_empty() {

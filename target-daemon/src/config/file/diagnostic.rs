@@ -1,5 +1,5 @@
-//! What is wrong with a file, and how an operator is told: where it is, the
-//! line itself, a mark under the value, and what to do.
+//! Errors in a configuration file, as shown to the operator: location, source line, a
+//! mark under the value, and the remedy.
 //!
 //! ```text
 //! xblade.toml:7:11: rx-ring = 100 is not possible
@@ -12,49 +12,50 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
-/// Bytes of the text.
+/// A range of bytes in the text.
 pub type Span = Range<usize>;
 
-/// What sort of fault it is.
+/// The kind of an error; later errors that follow from it are suppressed accordingly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Severity {
-    /// The text cannot be read.
+    /// The text cannot be parsed.
     Syntax,
-    /// The text was not closed: all that follows may be misread.
+    /// Something is not closed, so everything after it may be misread.
     Open,
-    /// A key or value.
+    /// A key or value is wrong.
     Value,
-    /// Something is not there. Where the text cannot be read, it may be.
+    /// Something is missing. Not reported if the file has syntax errors, because it may
+    /// be there.
     Missing,
 }
 
-/// One fault.
+/// An error in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diagnostic {
-    /// Where.
+    /// Its location.
     pub at: Span,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
-    /// Another place that has to do with it, before this one, and what it is.
+    /// A related earlier location, with its description.
     pub other: Option<(Span, &'static str)>,
-    /// What sort it is.
+    /// Its kind.
     pub sort: Severity,
 }
 
 impl Diagnostic {
-    /// A fault of a key or value.
+    /// An error in a key or value.
     pub fn value(at: Span, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { at, message: message.into(), remedy: remedy.into(), other: None, sort: Severity::Value }
     }
 
-    /// Something that is not there, and where it should be.
+    /// A missing key or section, and where it should be.
     pub fn missing(at: Span, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { sort: Severity::Missing, ..Self::value(at, message, remedy) }
     }
 
-    /// Names another place.
+    /// Adds a related location.
     #[must_use]
     pub fn with(mut self, other: Span, what: &'static str) -> Self {
         self.other = Some((other, what));
@@ -62,28 +63,28 @@ impl Diagnostic {
     }
 }
 
-/// Where faults are put as they are found.
+/// Collects errors while a file is read.
 #[derive(Default, Debug)]
 pub struct Collector(RefCell<Vec<Diagnostic>>);
 
 impl Collector {
-    /// Puts one.
+    /// Adds an error.
     pub fn put(&self, fault: Diagnostic) {
         self.0.borrow_mut().push(fault);
     }
 
-    /// How many there are.
+    /// The number of errors.
     pub fn count(&self) -> usize {
         self.0.borrow().len()
     }
 
-    /// All of them.
+    /// All errors.
     pub fn into_inner(self) -> Vec<Diagnostic> {
         self.0.into_inner()
     }
 }
 
-/// All faults of a file, in the order of their places.
+/// The errors of a file, sorted by location.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diagnostics {
     name: String,
@@ -92,8 +93,8 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Faults of a file that is called so and has this text. Leaves out those
-    /// that may only follow from what could not be read.
+    /// The errors of a file with this name and text. Drops those that may only follow
+    /// from a syntax error.
     pub fn new(name: &str, text: &str, mut faults: Vec<Diagnostic>) -> Self {
         faults.sort_by_key(|fault| (fault.at.start, fault.sort != Severity::Open));
         let line = |fault: &Diagnostic| line_of(text, fault.at.start);
@@ -105,7 +106,7 @@ impl Diagnostics {
             let line = line(fault);
             let follows = open.is_some_and(|open| fault.at.start > open);
             match fault.sort {
-                // The first on a line: the rest mostly follow from it.
+                // Only the first on a line: the others mostly follow from it.
                 Severity::Open | Severity::Syntax => {
                     !follows && !told_of.contains(&line) && {
                         told_of.push(line);
@@ -119,7 +120,7 @@ impl Diagnostics {
         Self { name: name.to_owned(), text: text.to_owned(), faults }
     }
 
-    /// Whether there is none.
+    /// Whether there are no errors.
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
@@ -139,7 +140,8 @@ impl Diagnostics {
         writeln!(f, "     = {}", fault.remedy)
     }
 
-    /// The line with a place in it, without what a terminal would act on.
+    /// The line, the column and the text of the line at a span, with control characters
+    /// replaced.
     fn line(&self, at: &Span) -> (usize, usize, String) {
         let (number, column) = position(&self.text, at.start);
         let line = self.text.trim_start_matches('\u{feff}').lines().nth(number - 1).unwrap_or("");
@@ -154,7 +156,7 @@ impl Diagnostics {
 
     fn mark(&self, at: &Span, mark: char, what: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (_, column, line) = self.line(at);
-        // With its tabs, so that the mark stands below the value.
+        // Keeps tabs, so that the mark is aligned with the value.
         let indent: String =
             line.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let value = self.text.get(at.clone()).unwrap_or("");
@@ -165,7 +167,7 @@ impl Diagnostics {
     }
 }
 
-/// Each fault, and how many they are.
+/// Prints each error and their number.
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for fault in &self.faults {
@@ -178,7 +180,7 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// Line and column, from 1, in characters.
+/// The line and column, counted from 1 in characters.
 fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

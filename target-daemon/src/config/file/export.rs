@@ -1,5 +1,5 @@
-//! One `[[export]]`: its keys become the options of the command line, so that
-//! both mean the same.
+//! One `[[export]]`. Its keys are translated to options of the command line, so that both
+//! mean the same.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use crate::config::export::{ExportError, Raw, WORKERS_MAX};
 use crate::config::{Export, Image};
 use crate::wire::aoe::Address;
 
-/// What could be read of an export.
+/// An export as far as it could be read.
 pub struct Draft {
     address: Option<(Address, Span)>,
-    /// What is behind it, and where its path stands.
+    /// The image and the location of its path.
     image: Option<(Image, Span)>,
     allow: Option<Vec<crate::wire::ether::Mac>>,
     worker: Option<u16>,
@@ -23,7 +23,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The export, and where its path stands, if all of it could be read.
+    /// The export and the location of its path, if it was read without errors.
     pub fn finish(self) -> Option<(Export, Span)> {
         let (address, _) = self.address?;
         let (image, at) = self.image?;
@@ -31,7 +31,7 @@ impl Draft {
     }
 }
 
-/// Every export of the file.
+/// Reads all exports of the file.
 pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<Draft> {
     let name = "[[export]]";
     let keys = KEYS.iter().find(|(section, _)| *section == name).map_or(&[][..], |(_, keys)| keys);
@@ -89,7 +89,7 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> Draft {
     Draft { address, image, allow, worker, force }
 }
 
-/// Keys, and the options of the command line that they are.
+/// Keys and the corresponding command-line options.
 const OPTIONS: &[(&str, &str)] = &[
     ("read-only", "ro"),
     ("offset", "offset"),
@@ -104,7 +104,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("force", "force"),
 ];
 
-/// The option as the command line has it; `None` if it is switched off.
+/// The option in the command-line form; `None` if it is switched off.
 fn written(key: &str, option: &str, item: Item<'_>) -> Option<String> {
     match key {
         "read-only" | "pin" | "huge" | "force" => item.boolean()?.then(|| option.to_owned()),
@@ -122,8 +122,7 @@ fn written(key: &str, option: &str, item: Item<'_>) -> Option<String> {
     }
 }
 
-/// What a key may say. The command line knows these words too: a test tries
-/// them all.
+/// The words that a key accepts. They must match the command line; a test tries them all.
 fn words(key: &str) -> &'static [&'static str] {
     match key {
         "store" => &["auto", "direct", "file", "mmap", "null"],
@@ -134,7 +133,7 @@ fn words(key: &str) -> &'static [&'static str] {
 }
 
 fn address(item: Item<'_>) -> Option<(Address, Span)> {
-    // Of 0.10, 10 is the slot, and TOML takes it for 0.1.
+    // In 0.10 the slot is 10, but TOML reads it as the number 0.1.
     let quoted = if item.as_text().is_none() { format!("\"{}\"", item.written()) } else { String::new() };
     let example = if quoted.contains('.') { quoted.as_str() } else { "\"0.1\"" };
     let text = item.text(example)?;
@@ -178,7 +177,7 @@ fn image(raw: Raw, path: Option<Item<'_>>, header: &Span, sink: &Collector) -> O
 fn refuse(item: Item<'_>, error: &ExportError) {
     let _: Option<()> = match error {
         ExportError::Value { remedy, .. } if remedy.starts_with('\'') => {
-            // A size: the message names it.
+            // A size error already names the value.
             let (message, remedy) = in_two(remedy);
             item.refuse(message, remedy)
         }
@@ -187,7 +186,7 @@ fn refuse(item: Item<'_>, error: &ExportError) {
     };
 }
 
-/// A fault of options beside each other, at the place of the one to change.
+/// Reports options that conflict, at the location of the one to change.
 fn meaningless(error: &ExportError, places: &[(&'static str, Span)], header: &Span) -> Diagnostic {
     let place = |option: &str| {
         let name = option.split('=').next().unwrap_or(option);
@@ -212,7 +211,7 @@ fn meaningless(error: &ExportError, places: &[(&'static str, Span)], header: &Sp
     }
 }
 
-/// What is wrong, and what to do about it: the last part, after a colon.
+/// Splits a message at its last colon into problem and remedy.
 pub fn in_two(text: &str) -> (String, String) {
     match text.rsplit_once(": ") {
         Some((message, remedy)) => (message.to_owned(), remedy.to_owned()),
@@ -220,7 +219,7 @@ pub fn in_two(text: &str) -> (String, String) {
     }
 }
 
-/// `sync=each` as `sync = "each"`, and `ro` as `read-only = true`.
+/// Rewrites `sync=each` as `sync = "each"`, and `ro` as `read-only = true`.
 fn in_words_of_the_file(text: &str) -> String {
     let word = |word: &str| {
         let bare = word.trim_end_matches([',', ':', '.']);
@@ -235,7 +234,7 @@ fn in_words_of_the_file(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// Notes exports that get in each other's way.
+/// Reports exports that conflict.
 pub fn clashes(drafts: &[Draft], sink: &Collector) {
     let addresses: Vec<&(Address, Span)> = drafts.iter().filter_map(|d| d.address.as_ref()).collect();
     let only: Vec<Address> = addresses.iter().map(|(address, _)| *address).collect();

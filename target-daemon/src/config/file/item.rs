@@ -1,5 +1,5 @@
-//! Sections and their values, read one by one: what is wrong with one goes to
-//! the sink, and the next is read.
+//! Sections and their values. An error in one value goes to the sink, and reading
+//! continues with the next.
 
 use std::ops::RangeInclusive;
 
@@ -10,36 +10,36 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Collector, Diagnostic, Span};
 use super::keys;
 
-/// A value, and what it is the value of.
+/// A value with its key.
 #[derive(Clone, Copy)]
 pub struct Item<'a> {
     /// The key.
     pub key: &'a str,
-    /// Whether it is one of a list.
+    /// Whether it is an element of a list.
     is_one: bool,
     value: &'a Spanned<DeValue<'a>>,
     sink: &'a Collector,
 }
 
 impl<'a> Item<'a> {
-    /// Where it stands.
+    /// Its location.
     pub fn at(&self) -> Span {
         self.value.span()
     }
 
-    /// Notes a fault of it; `None`, for the caller to pass on.
+    /// Reports an error at this value. Returns `None`, for the caller to pass on.
     pub fn refuse<T>(&self, message: impl Into<String>, remedy: impl Into<String>) -> Option<T> {
         self.sink.put(Diagnostic::value(self.at(), message, remedy));
         None
     }
 
-    /// A value that cannot be, and what can.
+    /// Reports an invalid value, and what is valid.
     pub fn impossible<T>(&self, remedy: impl Into<String>) -> Option<T> {
         let between = if self.is_one { "" } else { " =" };
         self.refuse(format!("{}{between} {} is not possible", self.key, self.written()), remedy)
     }
 
-    /// It is of another kind.
+    /// Reports a value of the wrong type.
     pub fn wrong_kind<T>(&self, wanted: &str, example: &str) -> Option<T> {
         let given = kind(self.value.get_ref());
         if self.is_one {
@@ -50,7 +50,7 @@ impl<'a> Item<'a> {
         self.refuse(message, format!("write {} = {example}", self.key))
     }
 
-    /// The value, as it would be written in one line.
+    /// The value as it would be written on one line.
     pub fn written(&self) -> String {
         match self.value.get_ref() {
             DeValue::String(text) => format!("{:?}", text.as_ref()),
@@ -63,7 +63,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The text, if it is one; notes nothing.
+    /// The text, if it is text; reports nothing.
     pub fn as_text(&self) -> Option<&'a str> {
         match self.value.get_ref() {
             DeValue::String(text) => Some(text.as_ref()),
@@ -71,7 +71,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The digits of a number, if it is one; notes nothing.
+    /// The digits, if it is a number; reports nothing.
     pub fn as_number(&self) -> Option<String> {
         match self.value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
@@ -82,12 +82,13 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A text.
+    /// Requires text.
     pub fn text(&self, example: &str) -> Option<&'a str> {
         self.as_text().or_else(|| self.wrong_kind("text in quotes", example))
     }
 
-    /// One of these words. Who writes true or false means on, or off.
+    /// Requires one of these words. The error message reads true as "on" and false as
+    /// "off".
     pub fn one_of(&self, words: &[&str]) -> Option<&'a str> {
         let meant = match self.value.get_ref() {
             DeValue::Boolean(false) => words.iter().find(|word| **word == "off"),
@@ -104,7 +105,7 @@ impl<'a> Item<'a> {
         self.impossible(format!("give {} or {last}", others.join(", ")))
     }
 
-    /// True or false.
+    /// Requires true or false.
     pub fn boolean(&self) -> Option<bool> {
         let no = match self.value.get_ref() {
             DeValue::Boolean(yes) => return Some(*yes),
@@ -115,7 +116,7 @@ impl<'a> Item<'a> {
         self.wrong_kind("true or false", if no { "false" } else { "true" })
     }
 
-    /// A whole number within limits.
+    /// Requires an integer within limits.
     pub fn number(&self, range: RangeInclusive<u32>, example: &str) -> Option<u32> {
         let Some(digits) = self.as_number() else {
             let meant = self.as_text().filter(|text| text.parse::<u32>().is_ok()).unwrap_or(example);
@@ -128,7 +129,7 @@ impl<'a> Item<'a> {
         })
     }
 
-    /// A word for nothing, or a number within limits.
+    /// Requires this word, which means none, or a number within limits.
     pub fn number_or(&self, word: &str, range: RangeInclusive<u32>, example: &str) -> Option<Option<u32>> {
         match self.as_text() {
             Some(text) if text == word => Some(None),
@@ -139,7 +140,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// One of the words that the command line has.
+    /// Requires one of the words of a command-line option.
     pub fn word<T: ValueEnum>(&self) -> Option<T> {
         let names: Vec<String> = T::value_variants()
             .iter()
@@ -150,7 +151,7 @@ impl<'a> Item<'a> {
         T::from_str(self.one_of(&names)?, false).ok()
     }
 
-    /// A list; what is wrong with its values is for the caller to see.
+    /// Requires a list; the caller checks its elements.
     pub fn list(&self, example: &str) -> Option<Vec<Item<'a>>> {
         let is_text = example.starts_with("[\"");
         let one = match self.value.get_ref() {
@@ -161,7 +162,7 @@ impl<'a> Item<'a> {
         self.as_list().or_else(|| self.wrong_kind("a list", &one))
     }
 
-    /// A section, which may have these keys.
+    /// Requires a section, which may have these keys.
     pub fn section(&self, name: &'a str, keys: &'static [&'static str]) -> Option<Section<'a>> {
         match self.value.get_ref() {
             DeValue::Table(table) => Some(Section::new(name, keys, table, self.at(), self.sink)),
@@ -172,7 +173,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Its values, if it is a list; notes nothing.
+    /// The elements, if it is a list; reports nothing.
     pub fn as_list(&self) -> Option<Vec<Item<'a>>> {
         match self.value.get_ref() {
             DeValue::Array(list) => {
@@ -182,12 +183,12 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Whether it is a section; notes nothing.
+    /// Whether it is a section; reports nothing.
     pub fn is_section(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Table(_))
     }
 
-    /// A section with keys of any name.
+    /// Requires a section with keys of any name.
     pub fn entries(&self) -> Option<Vec<Item<'a>>> {
         match self.value.get_ref() {
             DeValue::Table(table) => {
@@ -218,19 +219,19 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The keys of a section that are still to be read.
+/// The keys of a section that have not been read yet.
 pub struct Section<'a> {
     name: &'a str,
     known: &'static [&'static str],
     left: Vec<(Item<'a>, Span)>,
     /// Where it begins.
     pub at: Span,
-    /// Where faults go.
+    /// Collects errors.
     pub sink: &'a Collector,
 }
 
 impl<'a> Section<'a> {
-    /// All that is in a table.
+    /// All keys of a table.
     pub fn new(
         name: &'a str,
         known: &'static [&'static str],
@@ -242,14 +243,14 @@ impl<'a> Section<'a> {
         Self { name, known, left, at, sink }
     }
 
-    /// The value of a key, if it is there.
+    /// Takes the value of a key, if present.
     pub fn take(&mut self, key: &str) -> Option<Item<'a>> {
         debug_assert!(self.known.contains(&key), "{key} is not among the keys");
         let at = self.left.iter().position(|(item, _)| item.key == key)?;
         Some(self.left.remove(at).0)
     }
 
-    /// Notes every key that nobody has asked for.
+    /// Reports every key that was not taken.
     pub fn finish(self) {
         for (item, at) in self.left {
             let what = match self.name {

@@ -1,7 +1,7 @@
-//! Every key that a file may have.
+//! All keys of a configuration file.
 
-/// The sections and their keys, in the order in which they are explained. The
-/// first are the keys before any section.
+/// The sections and their keys, in the order of the documentation. The first entry has
+/// the keys before any section.
 pub const KEYS: &[(&str, &[&str])] = &[
     (
         "",
@@ -48,7 +48,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("[service]", &["control", "control-group", "metrics", "state", "sandbox", "folders"]),
 ];
 
-/// What else people call a key.
+/// Other common names of keys.
 const OTHER_WORDS: &[(&str, &str)] = &[
     ("ro", "read-only"),
     ("file", "path"),
@@ -65,7 +65,7 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("no-probe", "probe"),
 ];
 
-/// What to do about a key that this section does not have.
+/// The remedy for a key that this section does not have.
 pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
     let key = plain(key);
     if let Some(meant) = meant(&key, known) {
@@ -79,12 +79,12 @@ pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
     }
 }
 
-/// A key as ours are written.
+/// A key in our spelling.
 pub fn plain(key: &str) -> String {
     key.replace('_', "-").to_lowercase()
 }
 
-/// The word that was meant, if one is close.
+/// The known word closest to this one, if one is close enough.
 pub fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, key)| *key);
     if let Some(key) = known.iter().find(|key| Some(**key) == other) {

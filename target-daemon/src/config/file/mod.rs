@@ -1,5 +1,5 @@
-//! The configuration file: TOML, read with the place of every value, so that
-//! all that is wrong is told at once.
+//! The configuration file: TOML, parsed with the location of every value, so that all
+//! errors can be reported at once.
 
 mod acl;
 mod export;
@@ -24,64 +24,64 @@ pub use one::export_from;
 use super::Serve;
 use diagnostic::Collector;
 
-/// Names of hosts.
+/// The system's table of host names and MAC addresses.
 const ETHERS: &str = "/etc/ethers";
 
 /// A file that cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The system does not give it.
+    /// The system cannot read it.
     #[error("{}: cannot read the configuration: {source}: {remedy}", path.display())]
     System {
         /// The file.
         path: PathBuf,
-        /// The answer of the system.
+        /// The system's error.
         source: io::Error,
-        /// What to do.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// It is not text.
+    /// It is not UTF-8.
     #[error("{}:{line}: byte {byte:#04x} is not UTF-8: save the file as UTF-8", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
-        /// Its line, from 1.
+        /// The line of the first such byte, from 1.
         line: usize,
         /// The byte.
         byte: u8,
     },
 }
 
-/// What a file says, as far as it could be read.
+/// The content of a file, as far as it could be read.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration. Complete only if there are no faults.
+    /// The configuration. Complete only if there are no errors.
     pub serve: Serve,
-    /// Where the paths of its exports stand.
+    /// The locations of the paths of its exports.
     pub paths: Vec<Span>,
-    /// Where its interfaces stand.
+    /// The locations of its interfaces.
     pub interfaces: Vec<Span>,
-    /// Where its cores stand.
+    /// The locations of its cores.
     pub cores: Vec<Span>,
-    /// Where the address for metrics stands, if it does.
+    /// The location of the metrics address, if there is one.
     pub metrics: Option<Span>,
-    /// All that is wrong.
+    /// All errors.
     pub faults: Diagnostics,
     name: String,
     text: String,
 }
 
 impl Loaded {
-    /// The configuration, if nothing is wrong with it.
+    /// The configuration, if it has no errors.
     ///
     /// # Errors
     ///
-    /// All that is wrong.
+    /// All errors.
     pub fn complete(self) -> Result<Serve, Diagnostics> {
         if self.faults.is_empty() { Ok(self.serve) } else { Err(self.faults) }
     }
 
-    /// Faults that were found elsewhere, as faults of this file.
+    /// Reports errors that were found elsewhere as errors of this file.
     pub fn tell(&self, faults: Vec<Diagnostic>) -> Diagnostics {
         Diagnostics::new(&self.name, &self.text, faults)
     }
@@ -91,7 +91,7 @@ impl Loaded {
 ///
 /// # Errors
 ///
-/// It cannot be read, or is not text. All else is in [`Loaded::faults`].
+/// If it cannot be read or is not UTF-8. All other errors are in [`Loaded::faults`].
 pub fn load(path: &Path) -> Result<Loaded, Unreadable> {
     let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -109,7 +109,7 @@ fn unreadable(path: &Path, source: io::Error) -> Unreadable {
         io::ErrorKind::NotFound => {
             "correct the path, or write the file (man xblade.toml, or docs/CONFIGURATION.md)"
         }
-        // A root that has given up its rights reloads it.
+        // A root process without its privileges, during a reload.
         io::ErrorKind::PermissionDenied if rustix::process::geteuid().is_root() => {
             "permissions bind this process, though it is root: give the file to root (chown root FILE), or let all read \
              it (chmod a+r FILE)"
@@ -120,8 +120,7 @@ fn unreadable(path: &Path, source: io::Error) -> Unreadable {
     Unreadable::System { path: path.to_owned(), source, remedy }
 }
 
-/// Reads the text of a file that is called so; `ethers` is the text of
-/// /etc/ethers.
+/// Parses the text of a file with this name; `ethers` is the text of /etc/ethers.
 pub fn parse(name: &str, text: &str, ethers: &str) -> Loaded {
     let (root, errors) = DeTable::parse_recoverable(text);
     let sink = Collector::default();

@@ -1,4 +1,4 @@
-//! One export by itself, as a running daemon is given one.
+//! A single export, as sent to a running daemon.
 
 use std::fs;
 
@@ -11,12 +11,12 @@ use super::item::Section;
 use super::{ETHERS, KEYS, export};
 use crate::config::Export;
 
-/// The export with these keys of `[[export]]`. Names in `allow` are those in
+/// Parses an export from the keys of `[[export]]`. Names in `allow` are looked up in
 /// /etc/ethers.
 ///
 /// # Errors
 ///
-/// All that is wrong with it, in one line.
+/// All errors, in one line.
 pub fn export_from(keys: &Table) -> Result<Export, String> {
     let mut whole = Table::new();
     whole.insert("export".to_owned(), Value::Array(vec![Value::Table(keys.clone())]));

@@ -1,4 +1,4 @@
-//! The sections of a file, but for the exports and access lists.
+//! The sections of a file other than exports and access lists.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ use crate::config::bounds::{self, BUFFER_COUNT_MIN, INITIATORS_MIN};
 use crate::config::{RingOptions, Serve};
 use crate::wire::ether::Mac;
 
-/// Longest name of an interface: IFNAMSIZ, with its end.
+/// Maximum length of an interface name: IFNAMSIZ without the NUL.
 const INTERFACE_LEN_MAX: usize = 15;
 
-/// A configuration, and where its parts stand.
+/// A configuration, and the locations of its parts.
 pub struct Read {
     pub serve: Serve,
     pub paths: Vec<Span>,
@@ -26,14 +26,14 @@ pub struct Read {
     pub metrics: Option<Span>,
 }
 
-/// Reads the whole file; notes what is wrong.
+/// Reads the whole file and collects its errors.
 pub fn read<'a>(
     root: &'a DeTable<'a>,
     text: &str,
     ethers: &'a HashMap<String, Mac>,
     sink: &'a Collector,
 ) -> Read {
-    // What is missing is told at the end of the file.
+    // Missing keys are reported at the end of the file.
     let end = text.trim_end().len();
     let mut top = Section::new("", keys(""), root, end..end, sink);
     let mut serve = Serve::default();

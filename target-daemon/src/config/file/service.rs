@@ -6,7 +6,7 @@ use super::diagnostic::Span;
 use super::item::{Item, Section};
 use crate::config::{AddrOrNone, PathOrNone, ServiceOptions};
 
-/// Reads the section, if it is there. Returns where the address for metrics stands.
+/// Reads the section, if present. Returns the location of the metrics address.
 pub fn read(
     top: &mut Section<'_>,
     keys: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! Text that is not TOML: what the parser says, in words for an operator.
+//! Turns errors of the TOML parser into messages for an operator.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue, Error};
 use super::diagnostic::{Diagnostic, Severity};
 use super::keys::{self, KEYS};
 
-/// What the parser found, and what else to do about it than it says.
+/// A parser message, our message, and the remedy.
 const WORDS: &[(&str, &str, &str)] = &[
     ("string values must be quoted", "this text has no quotes", "write \"{}\""),
     ("key with no value", "a key without a value", "write KEY = VALUE"),
@@ -27,7 +27,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("unclosed inline table", "the { is not closed", "put } at its end"),
 ];
 
-/// A fault for what the parser found.
+/// The diagnostic for a parser error.
 pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Diagnostic {
     let at = error.span().unwrap_or(0..0);
     let (what, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
@@ -38,7 +38,7 @@ pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Diagnostic {
     let mut place = at.clone();
     if what.starts_with("unclosed") {
         sort = Severity::Open;
-        // Where it was opened says more than where the file ends.
+        // The opening position helps more than the end of the file.
         place = opened_at(root, at.end).unwrap_or(at.clone());
     }
     let given = text.get(at.clone()).unwrap_or("");
@@ -67,13 +67,13 @@ fn is_unprintable(c: &char) -> bool {
 /// Keys that take true or false.
 const BOOLEANS: [&str; 5] = ["read-only", "pin", "huge", "probe", "huge-pages"];
 
-/// The key of the value that stands here.
+/// The key of the value at this position.
 fn key_of(text: &str, at: usize) -> &str {
     let line = text.get(..at).and_then(|before| before.lines().last()).unwrap_or("");
     line.split('=').next().unwrap_or("").trim()
 }
 
-/// The key that takes true or false, and is this one or was meant by it.
+/// The boolean key that this key is, or is a misspelling of.
 fn meant(key: &str) -> Option<&'static str> {
     let is_known = KEYS.iter().any(|(_, keys)| keys.contains(&key));
     let known = BOOLEANS.into_iter().find(|boolean| *boolean == key);
@@ -84,8 +84,8 @@ fn is_boolean(key: &str) -> bool {
     meant(key).is_some()
 }
 
-/// What is wrong where true or false should be, and what to write. A key that is
-/// none is told along with it: one line has one fault.
+/// The message and remedy where a boolean is expected. An unknown key is reported in the
+/// same message, because only one error per line is shown.
 fn no_boolean(key: &str, given: &str) -> (String, String) {
     let message = format!("{given} is not true or false");
     match meant(key) {
@@ -102,7 +102,7 @@ fn contrary(given: &str) -> &'static str {
     if boolean(given) == "true" { "false" } else { "true" }
 }
 
-/// What somebody meant who wrote yes or no.
+/// The boolean meant by a word such as yes or no.
 fn boolean(given: &str) -> &'static str {
     let no = ["f", "n", "of"].iter().any(|start| given.to_lowercase().starts_with(start));
     if no { "false" } else { "true" }
@@ -115,7 +115,7 @@ fn remedy_for(expected: &str) -> String {
     }
 }
 
-/// Where the list or inline table that ends here was opened.
+/// Where the list or inline table that ends at `end` was opened.
 fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
     root.values().find_map(|value| match value.get_ref() {
         DeValue::Array(_) if value.span().end == end => Some(value.span().start..value.span().start + 1),
@@ -130,8 +130,8 @@ fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
     })
 }
 
-/// A key that stands twice. The parser does not say where the first is: it is
-/// on an earlier line of the same section, or the same section's name.
+/// A duplicate key. The parser does not report the location of the first one: it is on an
+/// earlier line of the same section, or it is the header of a section of the same name.
 fn duplicate(text: &str, at: Range<usize>) -> Diagnostic {
     let key = text.get(at.clone()).unwrap_or("").to_owned();
     let line_start = text.get(..at.start).and_then(|before| before.rfind('\n')).map_or(0, |n| n + 1);
@@ -153,7 +153,8 @@ fn duplicate(text: &str, at: Range<usize>) -> Diagnostic {
         start += line.len();
     }
     let fault = if is_section && key == "export" {
-        // The keys below it are taken for more of the first: they follow from this.
+        // The keys below would be read as part of the first section; errors in them
+        // follow from this.
         let remedy = "write [[export]], in two brackets, above each of them";
         Diagnostic { sort: Severity::Open, ..Diagnostic::value(at, "[export] is one of several", remedy) }
     } else {

@@ -12,14 +12,14 @@ use crate::wire::ether::Mac;
 const USAGE: &str =
     "write [-b bufcnt] [-o offset] [-l length] [-d] [-s] [-r] [-m mac[,mac...]] shelf slot netif filename";
 
-/// One call of vblade.
+/// The arguments of one vblade process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vblade {
-    /// `-b`, as it was given.
+    /// `-b`, if given.
     pub buffer_count: Option<u16>,
-    /// `-d`: past the page cache.
+    /// `-d`: bypasses the page cache.
     pub direct: bool,
-    /// `-s`: a write is acknowledged when it is on stable storage.
+    /// `-s`: acknowledges a write when it is on stable storage.
     pub stable: bool,
     /// `-r`.
     pub read_only: bool,
@@ -29,58 +29,58 @@ pub struct Vblade {
     pub offset: Option<u64>,
     /// `-l`, in sectors.
     pub length: Option<u64>,
-    /// Shelf and slot.
+    /// The AoE address.
     pub address: Address,
     /// The interface.
     pub netif: String,
-    /// What is exported.
+    /// The exported file.
     pub file: String,
 }
 
-/// What is wrong with arguments for vblade.
+/// Why the arguments are invalid.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VbladeError {
     /// An option that vblade does not have.
     #[error("-{0} is not an option of vblade: {USAGE}")]
     Option(char),
-    /// An option without its value.
+    /// An option lacks its value.
     #[error("-{0} needs a value: {USAGE}")]
     NoValue(char),
-    /// Too few words, or too many.
+    /// The wrong number of words.
     #[error("there are {0} words beside the options, and vblade takes 4: {USAGE}")]
     Words(usize),
-    /// In another order.
+    /// The words are in the wrong order.
     #[error("the order of the arguments is shelf slot netif filename: write `{0}`")]
     Order(String),
-    /// Not a number that fits.
+    /// A number out of range.
     #[error("{what} {text:?} is not possible: give a number from {min} to {max}")]
     Number {
         /// The argument.
         what: &'static str,
         /// Its value.
         text: String,
-        /// The least.
+        /// The minimum.
         min: u64,
-        /// The most.
+        /// The maximum.
         max: u64,
     },
-    /// vblade has none of several letters.
+    /// A long option; vblade has none.
     #[error("{0} is not an option of vblade: {USAGE}")]
     Long(String),
-    /// Not an address of a host.
+    /// Not a MAC address.
     #[error("-m {0:?} is not a MAC address: write 12 hex digits, with colons or without")]
     Mac(String),
     /// An address that cannot be served.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// An export that cannot be.
+    /// An invalid export.
     #[error(transparent)]
     Export(#[from] ExportError),
 }
 
 impl Vblade {
-    /// Reads the words after `vblade`, as getopt(3) does: options may stand
-    /// anywhere, several behind one dash, and a value in the same word.
+    /// Parses the words after `vblade` as getopt(3) does: options may stand anywhere,
+    /// several may follow one dash, and a value may be in the same word.
     pub fn parse(words: &[String]) -> Result<Self, VbladeError> {
         let mut read = Self {
             buffer_count: None,
@@ -118,7 +118,7 @@ impl Vblade {
         Ok(Self { address, netif: netif.to_owned(), file: file.to_owned(), ..read })
     }
 
-    /// Options behind one dash; the last may have its value in the next word.
+    /// Parses the options after one dash; the last may have its value in the next word.
     fn options<'a>(
         &mut self,
         options: &'a str,
@@ -141,7 +141,7 @@ impl Vblade {
     }
 
     fn value(&mut self, option: char, value: &str) -> Result<(), VbladeError> {
-        // As many sectors as AoE has addresses for.
+        // AoE addresses sectors with 48 bits.
         const SECTORS_MAX: u64 = 1 << 48;
         match option {
             'b' => {
@@ -159,7 +159,7 @@ impl Vblade {
         Ok(())
     }
 
-    /// The same export of xblade. It is durable, whether `-s` was given or not.
+    /// The equivalent export of xblade. It is durable, with or without `-s`.
     pub fn export(&self) -> Result<Export, VbladeError> {
         let mut raw = Raw::default();
         for option in self.options_of_export() {
@@ -181,8 +181,8 @@ impl Vblade {
         options.into_iter().flatten().collect()
     }
 
-    /// The arguments of `xblade serve` for the same, as for a shell; `None` where
-    /// the name of the file cannot be written there.
+    /// The equivalent arguments of `xblade serve`, quoted for a shell; `None` if the file
+    /// name cannot be written that way.
     pub fn as_serve(&self) -> Option<String> {
         if self.file.contains(',') {
             return None;
@@ -202,11 +202,11 @@ impl Vblade {
         super::for_a_shell(&words)
     }
 
-    /// What xblade serves when it is called as vblade.
+    /// The configuration that xblade serves when called as vblade.
     pub fn serve(&self) -> Result<Serve, VbladeError> {
         let exports = vec![self.export()?];
         let mut serve = Serve { exports, interfaces: vec![self.netif.clone()], ..Serve::default() };
-        // Several at once are usual.
+        // Several instances at once are common, so each has its own socket.
         let socket = format!("/run/xblade/{}-{}.sock", self.address, self.netif);
         serve.service.control = PathOrNone(Some(socket.into()));
         if let Some(count) = self.buffer_count {
@@ -215,31 +215,31 @@ impl Vblade {
         Ok(serve.settled())
     }
 
-    /// Whether vblade would have acknowledged writes from memory.
+    /// Whether vblade would have acknowledged writes before they are on stable storage.
     pub fn was_volatile(&self) -> bool {
         !self.stable && !self.read_only
     }
 
-    /// Whether a program with this name is to behave as vblade.
+    /// Whether a program with this name should behave as vblade.
     pub fn is_called(program: &Path) -> bool {
         program.file_name().is_some_and(|name| name == "vblade" || name == "xblade-vblade")
     }
 }
 
-/// Without the zeros in front, which say nothing where vblade reads decimal (atoi).
+/// Strips leading zeros, which have no meaning where vblade parses decimal (atoi).
 fn decimal(text: &str) -> &str {
     let digits = text.trim_start_matches('0');
     match digits.chars().next() {
         Some(c) if c.is_ascii_digit() => digits,
-        // Nothing but zeros.
+        // Only zeros.
         None if !text.is_empty() => "0",
-        // In hex, or no number.
+        // Hex, or not a number.
         _ => text,
     }
 }
 
-/// In decimal, or in hex as C writes it. With a leading zero C takes it for
-/// octal in one place and for decimal in another: refused.
+/// Parses a decimal number, or hex with 0x. A leading zero is refused, because vblade's C
+/// code reads it as octal in one place and as decimal in another.
 fn number(what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, VbladeError> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let read = match digits {

@@ -1,35 +1,35 @@
-//! The files that vblade is started from: `/etc/vblade.conf.d/*.conf` of its
-//! service, fragments of shell that set variables, and scripts that call it.
+//! Files that start vblade: `/etc/vblade.conf.d/*.conf` of its service, which are shell
+//! fragments that set variables, and scripts that call it.
 
 use super::args::Vblade;
 use super::shell::{self, Token};
 
-/// A call of vblade that was found.
+/// A call of vblade.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call {
-    /// Where: a file, with a line if it may have several.
+    /// The file, with the line if there may be several.
     pub source: String,
     /// The words after `vblade`.
     pub words: Vec<String>,
-    /// What is said of it.
+    /// The parsed arguments, or the error.
     pub vblade: Result<Vblade, String>,
 }
 
-/// What was found in a file.
+/// The calls found in a file.
 #[derive(Default, Debug)]
 pub struct Found {
     /// Calls of vblade.
     pub calls: Vec<Call>,
-    /// What is not carried over, and where it stands.
+    /// Parts that are not carried over, with their location.
     pub remarks: Vec<(String, String)>,
-    /// Whether something that vblade may have served is left out.
+    /// Whether a possible call of vblade was left out.
     pub is_partial: bool,
 }
 
 /// The variables of vblade's service, in the order of its arguments.
 const NEEDED: [&str; 4] = ["shelf", "slot", "netif", "filename"];
 
-/// Keys of a unit that may name vblade and start nothing.
+/// Keys of a systemd unit that may name vblade without starting it.
 const HARMLESS: [&str; 14] = [
     "After",
     "Alias",
@@ -47,16 +47,16 @@ const HARMLESS: [&str; 14] = [
     "Wants",
 ];
 
-/// What these are given is printed, and not run.
+/// Commands that print their arguments and do not run them.
 const PRINTERS: [&str; 4] = ["echo", "printf", "logger", "wall"];
 
-/// Words between commands that say nothing by themselves.
+/// Shell words between commands that need no remark.
 const KEYWORDS: [&str; 8] = ["{", "}", "fi", "done", "esac", "then", "do", "else"];
 
-/// Commands within commands, no deeper.
+/// Maximum nesting of commands.
 const DEPTH_MAX: u32 = 4;
 
-/// Reads a file that is called so.
+/// Reads a file with this name.
 pub fn read(name: &str, text: &str) -> Found {
     let mut found = Found::default();
     let mut variables: Vec<(String, String)> = Vec::new();
@@ -76,7 +76,7 @@ pub fn read(name: &str, text: &str) -> Found {
     found
 }
 
-/// A command line, as it would be typed.
+/// Reads a command line as typed by a user.
 pub fn command(source: &str, line: &str) -> Found {
     let mut found = Found::default();
     let Some(tokens) = shell::tokens(line) else {
@@ -85,7 +85,7 @@ pub fn command(source: &str, line: &str) -> Found {
         return found;
     };
     if !found.calls(source, line, &tokens, DEPTH_MAX) {
-        // With the name of the program left out.
+        // The name of the program may be left out.
         let end = end_of_words(&tokens, 0);
         found.call(source, &format!("vblade {line}"), words(tokens.get(..end).unwrap_or_default()));
         found.around(source, line, tokens.get(end..).unwrap_or_default(), 0);
@@ -93,15 +93,15 @@ pub fn command(source: &str, line: &str) -> Found {
     found
 }
 
-/// The word of a program, perhaps the first one that a unit starts.
+/// The program of a word, which may be the first of an `Exec` line of a unit.
 fn program(word: &str) -> &str {
     let started = word.strip_prefix("Exec").and_then(|word| word.split_once('='));
     let word = started.map_or(word, |(_, program)| program.trim_start_matches(['-', '@', ':', '+', '!']));
-    // A path to a file of that name is one with options before it.
+    // Not the program, but an option with a path that ends in that name.
     if word.contains('=') { "" } else { word.rsplit('/').next().unwrap_or(word) }
 }
 
-/// How many of these tokens begin a call of vblade; 0: none.
+/// The number of tokens that begin a call of vblade, or 0.
 fn begins_call(tokens: &[Token]) -> usize {
     let word = |at: usize| tokens.get(at).and_then(|token| token.word.as_deref());
     match word(0).map(program) {
@@ -111,15 +111,15 @@ fn begins_call(tokens: &[Token]) -> usize {
     }
 }
 
-/// What becomes of the words of a command that prints them.
+/// Where the output of a printing command goes.
 enum Printer {
-    /// Somebody reads them.
+    /// To a reader.
     Says,
-    /// They go to another command or to a file, which may be run.
+    /// To another command or to a file, which may be run.
     Feeds,
 }
 
-/// Whether the word at this place is one that a command prints.
+/// Whether the word at this position is printed by a command, and where to.
 fn printer(line: &str, tokens: &[Token], at: usize) -> Option<Printer> {
     let is_between = |token: &&Token| token.word.as_deref().is_none_or(|word| KEYWORDS.contains(&word));
     let first = tokens.get(..at)?.iter().rev().take_while(|token| !is_between(token)).last()?;
@@ -133,13 +133,13 @@ fn printer(line: &str, tokens: &[Token], at: usize) -> Option<Printer> {
     Some(if feeds { Printer::Feeds } else { Printer::Says })
 }
 
-/// Whether something in a text is called as vblade is.
+/// Whether the text contains the name of a vblade program.
 fn mentions(text: &str) -> bool {
     let in_name = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     text.split(|c| !in_name(c)).any(|name| matches!(name, "vblade" | "vbladed" | "vblade-persist"))
 }
 
-/// Where the words that begin at `from` end.
+/// The end of the words that begin at `from`.
 fn end_of_words(tokens: &[Token], from: usize) -> usize {
     from + tokens.iter().skip(from).take_while(|token| token.word.is_some()).count()
 }
@@ -148,7 +148,7 @@ fn words(tokens: &[Token]) -> Vec<String> {
     tokens.iter().filter_map(|token| token.word.clone()).collect()
 }
 
-/// As they stand in the line.
+/// The tokens as written in the line.
 fn raw<'a>(line: &'a str, tokens: &[Token]) -> &'a str {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return "" };
     line.get(first.at.start..last.at.end).unwrap_or_default()
@@ -164,7 +164,7 @@ impl Found {
         self.calls.push(Call { source, words, vblade });
     }
 
-    /// Something that may be a call, and is not understood.
+    /// Leaves out a possible call that is not understood.
     fn leave_out(&mut self, source: &str, what: &str) {
         self.is_partial = true;
         let what = format!(
@@ -174,8 +174,8 @@ impl Found {
         self.remark(source.to_owned(), what);
     }
 
-    /// Every call in a line, also in what other commands are to run. Returns whether
-    /// vblade is in it at all.
+    /// Collects every call in a line, including those that other commands run. Returns
+    /// whether the line mentions vblade at all.
     fn calls(&mut self, source: &str, line: &str, tokens: &[Token], depth: u32) -> bool {
         let mut rest = tokens;
         let mut is_in = false;
@@ -205,8 +205,8 @@ impl Found {
         is_in
     }
 
-    /// What stands before and after a call: finds the calls within words, as in `su -c
-    /// "vblade ..."`, and says the rest, if it says something.
+    /// Handles the tokens before and after a call: collects calls within words, as in `su
+    /// -c "vblade ..."`, and adds a remark about the rest if it has an effect.
     fn around(&mut self, source: &str, line: &str, tokens: &[Token], depth: u32) {
         let (mut text, mut from) = (String::new(), tokens.first().map_or(0, |token| token.at.start));
         for (place, token) in tokens.iter().enumerate() {
@@ -235,7 +235,7 @@ impl Found {
         }
     }
 
-    /// A call with these arguments.
+    /// Adds a call with these arguments.
     fn call(&mut self, source: &str, shown: &str, arguments: Vec<String>) {
         if arguments.iter().any(|word| is_expanded(word)) {
             self.is_partial = true;
@@ -252,10 +252,10 @@ impl Found {
         }
     }
 
-    /// A line without a call.
+    /// Handles a line without a call.
     fn others(&mut self, source: &str, line: &str, tokens: &[Token], variables: &mut Vec<(String, String)>) {
         for command in tokens.split(|token| token.word.is_none()) {
-            // Whatever it is called by: a variable, a script of somebody's own.
+            // A call under another name, such as a variable or a custom script.
             if command.len() > 4 && Vblade::parse(&words(command.get(1..).unwrap_or_default())).is_ok() {
                 self.leave_out(source, raw(line, command));
             }
@@ -279,7 +279,7 @@ impl Found {
         }
     }
 
-    /// Takes variables; returns how many.
+    /// Collects variable assignments; returns their number.
     fn assignments(
         &mut self,
         source: &str,
@@ -306,7 +306,7 @@ impl Found {
         count
     }
 
-    /// The call that vblade's service makes of the variables.
+    /// Adds the call that vblade's service makes from the variables.
     fn service(&mut self, name: &str, variables: &[(String, String)]) {
         let get = |wanted: &str| {
             let found = variables.iter().find(|(name, value)| name == wanted && !value.is_empty());
@@ -340,20 +340,21 @@ impl Found {
             self.remark(name.to_owned(), "is left out, because of what a shell would expand");
             return;
         }
-        // Of the options a shell makes several words.
+        // The shell splits the options into words.
         let options = get("options").unwrap_or("").split_whitespace();
         let words = options.chain(NEEDED.into_iter().filter_map(get)).map(str::to_owned).collect();
         self.push(name.to_owned(), words);
     }
 }
 
-/// Name and value, where a word sets a variable.
+/// The name and value, if the word assigns a variable.
 fn assignment(word: &str) -> Option<(&str, &str)> {
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     word.split_once('=').filter(|(name, _)| is_name(name))
 }
 
-/// A variable of the service of vblade, or what a unit says of itself.
+/// Whether the word is a variable of vblade's service, or a key of a unit that starts
+/// nothing.
 fn is_harmless(word: &str) -> bool {
     assignment(word).is_some_and(|(name, _)| {
         NEEDED.contains(&name) || ["options", "ionice"].contains(&name) || HARMLESS.contains(&name)

@@ -1,5 +1,5 @@
-//! A configuration from calls of vblade. What xblade does otherwise, or not at
-//! all, is said in it and to the operator.
+//! Makes a configuration from calls of vblade. Differences in behaviour are noted in it,
+//! and reported to the operator.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,18 +9,18 @@ use super::args::Vblade;
 use super::files::{self, Call, Found};
 use crate::wire::ether::Mac;
 
-/// A configuration, and what to know about it.
+/// A configuration with remarks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Imported {
     /// The text of a configuration file.
     pub text: String,
-    /// What to say to the operator: where it is from, and what.
+    /// Remarks for the operator: source and text.
     pub remarks: Vec<String>,
-    /// Whether something could not be understood at all.
+    /// Whether something could not be understood.
     pub is_partial: bool,
 }
 
-/// One export of xblade, from one call of vblade or several.
+/// One export of xblade, made from one or more calls of vblade.
 struct Row {
     vblade: Vblade,
     interfaces: Vec<String>,
@@ -28,11 +28,11 @@ struct Row {
     comments: Vec<String>,
 }
 
-/// Reads files and directories (their `*.conf`), and command lines.
+/// Imports files, directories (their `*.conf`) and command lines.
 ///
 /// # Errors
 ///
-/// A file or directory that cannot be read.
+/// If a file or directory cannot be read.
 pub fn import(paths: &[PathBuf], commands: &[String]) -> Result<Imported, String> {
     let mut found: Vec<Found> = Vec::new();
     for path in paths {
@@ -61,7 +61,7 @@ fn configurations(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// Comments of the file, and remarks, which stand in both.
+/// Comments for the file, and remarks, which appear in both outputs.
 #[derive(Default)]
 struct Notes {
     comments: Vec<String>,
@@ -100,7 +100,7 @@ fn write(found: Vec<Found>) -> Imported {
     Imported { text, remarks, is_partial: notes.is_partial }
 }
 
-/// One more call: an export, or one more interface of an export.
+/// Adds a call: a new export, or another interface of an existing one.
 fn take(call: Call, rows: &mut Vec<Row>, notes: &mut Notes) {
     let Call { source, words, vblade } = call;
     let line = format!("vblade {}", words.join(" "));
@@ -114,7 +114,7 @@ fn take(call: Call, rows: &mut Vec<Row>, notes: &mut Notes) {
     let mut own = Notes::default();
     own.comments.push(format!("{source}: {line}"));
     if !vblade.file.starts_with('/') {
-        // The service of vblade starts in the root directory.
+        // vblade's service runs in the root directory.
         let whole = if source.starts_with("command") {
             std::path::absolute(&vblade.file).unwrap_or_else(|_| PathBuf::from(&vblade.file))
         } else {
@@ -139,7 +139,8 @@ fn take(call: Call, rows: &mut Vec<Row>, notes: &mut Notes) {
     }
 }
 
-/// The same export over another interface: vblade needs a process for each.
+/// Whether both are the same export on different interfaces: vblade needs a process for
+/// each.
 fn is_same(a: &Vblade, b: &Vblade) -> bool {
     (a.address, &a.file, a.offset, a.length, a.read_only)
         == (b.address, &b.file, b.offset, b.length, b.read_only)
@@ -260,7 +261,7 @@ fn text(rows: &[Row], interfaces: &[String], buffer_count: Option<u16>, comments
 
 fn comment(text: &mut String, lines: &[String]) {
     for line in lines {
-        // A name may have a line end in it, which must not end the comment.
+        // A newline in a name must not end the comment.
         let line: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let _ = writeln!(text, "# {line}");
     }

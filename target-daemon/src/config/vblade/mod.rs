@@ -1,5 +1,5 @@
-//! What vblade is told, and what xblade makes of it: its arguments, the files
-//! of its service, and a configuration from them.
+//! Migration from vblade: its arguments, the files of its service, and a configuration
+//! made from them.
 
 mod args;
 mod files;
@@ -11,8 +11,8 @@ pub use args::{Vblade, VbladeError};
 pub use import::{Imported, import};
 pub(super) use order::is_interface;
 
-/// Words as for a shell, and without quotes where a reader needs none: shlex would
-/// quote each =. `None` where a word has a zero byte in it.
+/// Quotes words for a shell, without quotes that only hurt readability (shlex would quote
+/// each `=`). `None` if a word contains a NUL.
 pub fn for_a_shell(words: &[String]) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
     let quoted = |word: &String| match word.is_empty() || !word.chars().all(is_plain) {

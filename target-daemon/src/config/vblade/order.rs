@@ -1,8 +1,8 @@
-//! The four words of vblade in another order than it takes them.
+//! Detects vblade's four words in the wrong order.
 
 use std::fs;
 
-/// The order that was meant, if it shows, and is another one.
+/// The intended order, if it is clear and differs from the given one.
 pub(super) fn meant<'a>(words: &[&'a str; 4], is_number: impl Fn(&str) -> bool) -> Option<[&'a str; 4]> {
     let (numbers, others): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| is_number(word));
     let ([shelf, slot], [one, two]) = (numbers.as_slice(), others.as_slice()) else { return None };
@@ -11,13 +11,13 @@ pub(super) fn meant<'a>(words: &[&'a str; 4], is_number: impl Fn(&str) -> bool) 
     (meant != *words).then_some(meant)
 }
 
-/// Whether it is the file that stands in the place of the interface.
+/// Whether interface and file are swapped.
 fn is_swapped(netif: &str, file: &str) -> bool {
     let is_path = |word: &str| word.contains('/');
     !is_path(file) && (is_path(netif) || (is_interface(file) && !is_interface(netif)))
 }
 
-/// Whether the network namespace of this thread has an interface of that name.
+/// Whether the network namespace of this thread has an interface with that name.
 pub(in crate::config) fn is_interface(name: &str) -> bool {
     let list = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
     list.lines().filter_map(|line| line.rsplit_once(':')).any(|(there, _)| there.trim() == name)
@@ -38,7 +38,7 @@ mod tests {
             (["0", "eth1", "1", "a.img"], Some(right)),
             (["0", "1", "/a.img", "eth1"], Some(["0", "1", "eth1", "/a.img"])),
             (["/a.img", "eth1", "0", "1"], Some(["0", "1", "eth1", "/a.img"])),
-            // Which is which does not show without an interface of that name.
+            // Ambiguous unless an interface with that name exists.
             (["0", "1", "a.img", "eth1"], None),
             (["0", "1", "a.img", "lo"], Some(["0", "1", "lo", "a.img"])),
             (["0", "1", "lo", "lo"], None),

@@ -1,18 +1,18 @@
-//! Lines of shell, as far as it takes to find calls in them: words, what stands
-//! between commands, and what goes to files.
+//! Splits shell lines just well enough to find calls in them: words, operators between
+//! commands, and redirections.
 
 use std::ops::Range;
 
-/// A part of a line.
+/// A token of a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Token {
-    /// A word without its quotes; `None`: what is no word of a command.
+    /// A word without its quotes; `None` for an operator or redirection.
     pub word: Option<String>,
-    /// Where it stands in the line.
+    /// Its location in the line.
     pub at: Range<usize>,
 }
 
-/// The parts of a line, without its comment; `None`: quotes that are not closed.
+/// The tokens of a line, without its comment; `None` if a quote is not closed.
 pub fn tokens(line: &str) -> Option<Vec<Token>> {
     let mut reader = Reader { line, at: 0 };
     let mut tokens: Vec<Token> = Vec::new();
@@ -66,13 +66,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether `>`, `2>`, `&>` or the like begins here.
+    /// Whether a redirection such as `>`, `2>` or `&>` begins here.
     fn redirects(&self) -> bool {
         let rest = self.rest().trim_start_matches(|c: char| c.is_ascii_digit());
         rest.starts_with(['<', '>']) || self.rest().starts_with("&>")
     }
 
-    /// With where it goes to, which is no word either: a file, or a descriptor.
+    /// Skips a redirection with its target, which is a file or a descriptor.
     fn redirection(&mut self) -> Option<()> {
         self.skip(|c| c.is_ascii_digit() || c == '&');
         self.skip(|c| "<>".contains(c));
@@ -89,7 +89,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// A word; `None`: a quote in it is not closed.
+    /// Reads a word; `None` if a quote in it is not closed.
     fn word(&mut self) -> Option<String> {
         let mut word = String::new();
         while let Some(c) = self.peek().filter(|c| !c.is_whitespace() && !is_operator(*c)) {
@@ -107,7 +107,7 @@ impl Reader<'_> {
                     }
                 },
                 '\\' => word.push(self.next()?),
-                // What a command would print: one word, that is not read.
+                // A command substitution is part of the word and is not parsed.
                 '`' => word.push_str(&format!("`{}`", self.until('`')?)),
                 '$' if self.peek() == Some('(') => word.push_str(&format!("${}", self.parentheses()?)),
                 c => word.push(c),
@@ -123,7 +123,7 @@ impl Reader<'_> {
         Some(text)
     }
 
-    /// What is in parentheses, with them.
+    /// The text in parentheses, including them.
     fn parentheses(&mut self) -> Option<String> {
         let mut text = String::new();
         let mut depth = 0;
@@ -143,7 +143,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    /// The words, and what stands between them in angle brackets.
+    /// The words, and the operators in angle brackets.
     fn told(line: &str) -> Vec<String> {
         let one = |token: Token| match token.word {
             Some(word) => word,

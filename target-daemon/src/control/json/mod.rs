@@ -1,5 +1,5 @@
-//! What programs are told, as JSON. docs/CONTROL.md tells of every field: a
-//! test compares.
+//! The JSON documents of the API. docs/CONTROL.md describes every field; a test compares
+//! the two.
 
 mod of;
 
@@ -9,30 +9,29 @@ use serde::{Deserialize, Serialize};
 
 pub use of::macs;
 
-/// Names and values of counters: the names of the report, with `-` for `_`.
+/// Counters by name. Names are those of the report, with `-` for `_`.
 pub type Counters = BTreeMap<String, u64>;
 
-/// Times by operation: `read`, `write`…; an operation that never was is left
-/// out.
+/// Latencies by operation: `read`, `write`…; operations that never occurred are left out.
 pub type TimesByOperation = BTreeMap<String, Times>;
 
 /// `GET /v1/status`.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
-    /// Of xblade.
+    /// The version of xblade.
     pub version: String,
-    /// The process.
+    /// The process ID.
     pub pid: u32,
-    /// Since it is ready.
+    /// Seconds since xblade became ready.
     pub uptime_seconds: u64,
     /// In the order of the configuration.
     pub interfaces: Vec<Interface>,
-    /// By their number.
+    /// Sorted by number.
     pub workers: Vec<Worker>,
-    /// By address.
+    /// Sorted by address.
     pub exports: Vec<Brief>,
-    /// Those that are configured and not served.
+    /// Exports that are configured but not served.
     #[serde(default)]
     pub refused: Vec<Refused>,
 }
@@ -43,7 +42,7 @@ pub struct Status {
 pub struct Interface {
     /// Its name.
     pub name: String,
-    /// Its address.
+    /// Its MAC address.
     pub mac: String,
     /// Bytes after the Ethernet header.
     pub mtu: u32,
@@ -55,7 +54,7 @@ pub struct Interface {
     pub up: bool,
     /// Has a carrier.
     pub carrier: bool,
-    /// Is still there.
+    /// Whether it still exists.
     pub present: bool,
     /// Where the XDP program runs: `native` or `generic`.
     pub mode: String,
@@ -73,48 +72,48 @@ pub struct Worker {
     pub exports: Vec<String>,
 }
 
-/// An export, in brief.
+/// The summary of an export.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Brief {
-    /// Where it answers.
+    /// Its AoE address.
     pub address: String,
-    /// Its file or device; null for none.
+    /// Its file or device; null if it has none.
     pub path: Option<String>,
     /// Its size.
     pub size_bytes: u64,
-    /// How its bytes are reached.
+    /// How the store accesses it.
     pub way: String,
     /// Whether writes are refused.
     pub read_only: bool,
     /// `durable` or `volatile`.
     pub durability: String,
-    /// Takes no more writes after a fault.
+    /// Refuses writes after an I/O error.
     pub degraded: bool,
-    /// Its store does not answer.
+    /// The store does not answer.
     pub stuck: bool,
-    /// Its path does not lead to its file any more.
+    /// The path no longer leads to the file that is served.
     #[serde(default)]
     pub replaced: bool,
-    /// Requests under way, and those that wait for these.
+    /// Requests in flight, including those waiting for others.
     pub in_flight: usize,
 }
 
-/// An export that is configured and not served.
+/// An export that is configured but not served.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Refused {
-    /// Where it would answer.
+    /// Its AoE address.
     pub address: String,
-    /// Its file or device; null for none.
+    /// Its file or device; null if it has none.
     pub path: Option<String>,
-    /// Why, with what to do.
+    /// Why, and what to do.
     pub reason: String,
 }
 
 /// `GET /v1/exports`.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Exports {
-    /// By address.
+    /// Sorted by address.
     pub exports: Vec<Export>,
 }
 
@@ -122,42 +121,42 @@ pub struct Exports {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Export {
-    /// What a brief has, too.
+    /// The summary.
     #[serde(flatten)]
     pub brief: Brief,
     /// The worker that owns it.
     pub worker: u16,
-    /// The write unit of the device.
+    /// The physical block size of the device.
     pub physical_bytes: u32,
-    /// What is read and written at once.
+    /// The I/O unit of the store.
     pub block_bytes: u32,
-    /// Whether hosts can give space back.
+    /// Whether hosts can trim it.
     pub trim: bool,
-    /// The config string as text; what is no text is replaced.
+    /// The config string as text; bytes that are not UTF-8 are replaced.
     pub config_text: String,
-    /// The config string, byte by byte.
+    /// The config string in hex.
     pub config_hex: String,
     /// The mask list.
     pub mask: Vec<String>,
-    /// Who has reserved it.
+    /// The holders of its reservation.
     pub reservation: Vec<String>,
 }
 
 /// `GET /v1/exports/0.1/reservation`.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Reservation {
-    /// Which export.
+    /// The export.
     pub address: String,
-    /// Who has reserved it; empty: nobody.
+    /// The holders of the reservation; empty if it is not reserved.
     pub reservation: Vec<String>,
 }
 
 /// `GET /v1/exports/0.1/mask`.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Mask {
-    /// Which export.
+    /// The export.
     pub address: String,
-    /// Who may use it; empty: everybody.
+    /// The hosts that may use it; empty if all may.
     pub mask: Vec<String>,
 }
 
@@ -165,19 +164,19 @@ pub struct Mask {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Stats {
-    /// Since it is ready.
+    /// Seconds since xblade became ready.
     pub uptime_seconds: u64,
     /// In the order of the configuration.
     pub interfaces: Vec<InterfaceStats>,
-    /// By worker.
+    /// Sorted by worker.
     pub lanes: Vec<LaneStats>,
-    /// By their number.
+    /// Sorted by number.
     pub workers: Vec<WorkerStats>,
-    /// By address.
+    /// Sorted by address.
     pub exports: Vec<ExportStats>,
 }
 
-/// What the XDP program on an interface has counted.
+/// Counters of the XDP program on an interface.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct InterfaceStats {
     /// Its name.
@@ -186,84 +185,84 @@ pub struct InterfaceStats {
     pub counters: Counters,
 }
 
-/// What a lane has counted.
+/// Counters of a lane.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct LaneStats {
     /// Its name.
     pub name: String,
-    /// The worker that has it.
+    /// The worker that owns it.
     pub worker: u16,
     /// Its counters.
     pub counters: Counters,
 }
 
-/// What a worker has counted.
+/// Counters of a worker.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct WorkerStats {
     /// Its number.
     pub worker: u16,
     /// Its counters.
     pub counters: Counters,
-    /// Frames without a reply, by reason.
+    /// Frames dropped without a reply, by reason.
     pub drops: Counters,
 }
 
-/// What was counted for an export.
+/// Counters of an export.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExportStats {
-    /// Which.
+    /// Its AoE address.
     pub address: String,
-    /// By operation, and by how they ended: `ok`, `error`, `unanswered`.
+    /// Requests by operation and by outcome: `ok`, `error`, `unanswered`.
     pub requests: BTreeMap<String, Counters>,
-    /// Bytes that were read, and sent.
+    /// Bytes read and sent.
     pub bytes_read: u64,
-    /// Bytes that were written.
+    /// Bytes written.
     pub bytes_written: u64,
     /// Requests that waited for an earlier one to the same sectors.
     pub waited: u64,
-    /// Writes that were not executed because the same one was under way.
+    /// Duplicates of writes that were in flight; not executed again.
     pub folded: u64,
-    /// Copies of writes that had been answered.
+    /// Duplicates of writes that had been answered.
     pub repeated: u64,
     /// From the poll of the network driver to the reply.
     #[serde(default)]
     pub response: TimesByOperation,
     /// From the rx ring to the reply.
     pub service: TimesByOperation,
-    /// What the store took.
+    /// Time spent in the store.
     pub store: TimesByOperation,
 }
 
-/// How long something took.
+/// A latency distribution.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Times {
-    /// How often it was measured.
+    /// The number of measurements.
     pub count: u64,
-    /// Half took no longer.
+    /// 50th percentile.
     pub p50_ns: u64,
-    /// 90 % took no longer.
+    /// 90th percentile.
     pub p90_ns: u64,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub p99_ns: u64,
-    /// 99.9 % took no longer.
+    /// 99.9th percentile.
     pub p99_9_ns: u64,
-    /// The longest.
+    /// Maximum.
     pub max_ns: u64,
 }
 
-/// What a change has done.
+/// The result of a change.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct ChangeReport {
-    /// One line each; empty: nothing had to change.
+    /// One line per change; empty if nothing had to change.
     pub changed: Vec<String>,
 }
 
-/// Why nothing was done.
+/// Why a request failed.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Error {
-    /// In words, with what to do.
+    /// A message with the remedy.
     pub error: String,
 }
 
@@ -279,7 +278,7 @@ pub struct ReadOnly {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Recover {
-    /// Why writes may be taken again: for the log.
+    /// Why it is safe to accept writes again; for the log.
     pub reason: String,
 }
 

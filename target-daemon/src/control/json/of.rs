@@ -1,4 +1,4 @@
-//! What programs are told, made from what there is to know.
+//! Builds the JSON documents from an overview.
 
 use hdrhistogram::Histogram;
 
@@ -14,7 +14,7 @@ use crate::wire::ether::Mac;
 use crate::worker::Snapshot;
 
 impl Status {
-    /// Of this process.
+    /// The status of this process.
     pub fn of(overview: &Overview) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -88,7 +88,7 @@ impl Brief {
 }
 
 impl Export {
-    /// All of it.
+    /// The full description of an export.
     pub fn of(view: &ExportView) -> Self {
         Self {
             brief: Brief::of(view),
@@ -105,7 +105,7 @@ impl Export {
 }
 
 impl Stats {
-    /// All that was counted.
+    /// All counters.
     pub fn of(overview: &Overview) -> Self {
         let lanes = overview.workers.iter().flat_map(|snapshot| {
             let worker = snapshot.worker;

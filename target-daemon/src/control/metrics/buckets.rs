@@ -1,9 +1,9 @@
-//! Histograms as counts up to fixed bounds.
+//! Histograms as cumulative counts up to fixed bounds.
 
 use hdrhistogram::Histogram;
 
-/// Bounds in nanoseconds, and as text in seconds. The text never changes: a
-/// series has it in its name.
+/// Bounds in nanoseconds, and as text in seconds. The texts must never change: they are
+/// labels of time series.
 const BOUNDS: [(u64, &str); 21] = [
     (2_000, "2e-06"),
     (5_000, "5e-06"),
@@ -28,21 +28,21 @@ const BOUNDS: [(u64, &str); 21] = [
     (10_000_000_000, "10.0"),
 ];
 
-/// A histogram of nanoseconds, made ready to be told.
+/// A histogram of nanoseconds in the form in which it is exported.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Buckets {
-    /// Observations in each step, not below it; the last is what is beyond all.
+    /// Observations in each step alone, not cumulative; the last step holds all beyond
+    /// the last bound.
     steps: [u64; BOUNDS.len() + 1],
     sum_ns: u128,
 }
 
 impl Buckets {
-    /// What a histogram has recorded. A bound that lies within one of its cells
-    /// counts the cell as above: no request is told as faster than it was, and
-    /// none by more than the precision of the histogram slower.
+    /// Converts a histogram. If a bound falls within a cell, the cell counts as above it.
+    /// So no request appears faster than it was, and none appears slower by more than the
+    /// precision of the histogram.
     ///
-    /// The sum is that of the middles of the cells. It never falls, as counts
-    /// only grow.
+    /// The sum uses the middle of each cell. It never falls, because counts only grow.
     pub fn new(histogram: &Histogram<u64>) -> Self {
         let mut buckets = Self { steps: [0; BOUNDS.len() + 1], sum_ns: 0 };
         for cell in histogram.iter_recorded() {
@@ -56,7 +56,7 @@ impl Buckets {
         buckets
     }
 
-    /// Bounds and how many were at most that, growing; the last is all.
+    /// Bounds with their cumulative counts; the last is the total.
     pub fn buckets(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
         bounds.zip(self.steps.iter().scan(0, |sum, n| {
@@ -65,12 +65,12 @@ impl Buckets {
         }))
     }
 
-    /// All observations.
+    /// The number of observations.
     pub fn count(&self) -> u64 {
         self.steps.iter().sum()
     }
 
-    /// Their sum.
+    /// The sum of the observations.
     pub fn sum_seconds(&self) -> f64 {
         self.sum_ns as f64 / 1e9
     }
@@ -122,7 +122,7 @@ mod tests {
             let buckets = buckets(&[ns]);
             for ((bound, _), (_, count)) in BOUNDS.iter().zip(buckets.buckets()) {
                 assert!(count == 0 || ns <= *bound, "{ns} is counted as at most {bound}");
-                // One hundredth slower at most.
+                // At most 1 % slower.
                 assert!(count == 1 || ns + ns / 100 + 256 > *bound, "{ns} is not counted as at most {bound}");
             }
         }

@@ -1,4 +1,4 @@
-//! The process, its interfaces, lanes and workers.
+//! Metrics of the process, its interfaces, lanes and workers.
 
 use super::family;
 use super::text::{Exposition, Samples};
@@ -6,15 +6,15 @@ use crate::control::Overview;
 use crate::link::Counter;
 use crate::worker::{LanePlace, Snapshot};
 
-/// Names of what a lane has counted ([`crate::observe::Section`]), and what
-/// they are here: frames that were lost, by reason.
+/// Lane counters ([`crate::observe::Section`]) of lost frames, and the reasons under
+/// which they are exported.
 const RING_DROPS: [(&str, &str); 3] = [
     ("kernel_rx_ring_full", "rx_ring_full"),
     ("kernel_fill_ring_empty", "fill_ring_empty"),
     ("kernel_rx_dropped", "rx_dropped"),
 ];
 
-/// What can only be wrong by somebody's bug.
+/// Lane counters that only a bug can raise.
 const LANE_INCONSISTENCIES: [(&str, &str); 4] = [
     ("bad_descriptors", "bad_descriptor"),
     ("bad_completions", "bad_completion"),
@@ -22,13 +22,13 @@ const LANE_INCONSISTENCIES: [(&str, &str); 4] = [
     ("kernel_tx_invalid", "tx_invalid"),
 ];
 
-/// Version and age.
+/// Version and uptime.
 pub fn process(to: &mut Exposition, overview: &Overview) {
     to.family(&family::BUILD).value(&[env!("CARGO_PKG_VERSION")], 1);
     to.family(&family::UPTIME).value(&[], overview.up.as_secs_f64());
 }
 
-/// Interfaces, and what the XDP program has done there.
+/// Interfaces, and the counters of their XDP programs.
 pub fn interfaces(to: &mut Exposition, overview: &Overview) {
     let all = &overview.interfaces;
     let mut info = to.family(&family::INTERFACE);
@@ -58,8 +58,8 @@ pub fn interfaces(to: &mut Exposition, overview: &Overview) {
     });
 }
 
-/// Everywhere that a frame may end, in the order in which it gets there: the
-/// labels of [`family::DROPPED`], of which the first is the place.
+/// Calls `to` for each place where a frame can be dropped, in the order of the data path,
+/// with the labels of [`family::DROPPED`]; the first label is the place.
 pub fn drops(overview: &Overview, mut to: impl FnMut(&[&str; 5], u64)) {
     for interface in &overview.interfaces {
         for (counter, n) in Counter::ALL.iter().zip(interface.counters).filter(|(c, _)| c.is_drop()) {
@@ -84,7 +84,7 @@ pub fn drops(overview: &Overview, mut to: impl FnMut(&[&str; 5], u64)) {
     }
 }
 
-/// Frames that were in order, and for which there was no room or no time.
+/// Valid frames dropped for lack of memory, queue space or time.
 fn for_want_of_room(snapshot: &Snapshot) -> [(&'static str, u64); 8] {
     let counters = &snapshot.stats.counters;
     [
@@ -120,7 +120,7 @@ pub fn lanes(to: &mut Exposition, overview: &Overview) {
     }
 }
 
-/// What workers do, and what stores told them.
+/// What workers do, and the errors of their stores.
 pub fn workers(to: &mut Exposition, overview: &Overview) {
     let mut each = |family, value: fn(&Snapshot) -> f64| {
         let mut samples = to.family(family);
@@ -171,7 +171,7 @@ fn inconsistencies(to: &mut Samples<'_>, overview: &Overview) {
     }
 }
 
-/// A lane, and the texts of its labels.
+/// A lane with the texts of its labels.
 struct Lane<'a> {
     place: LanePlace,
     counters: &'a [(&'static str, u64)],

@@ -1,4 +1,4 @@
-//! The exports.
+//! Metrics of the exports.
 
 use super::buckets::Buckets;
 use super::family::{self, Family};
@@ -7,11 +7,11 @@ use crate::control::{ExportView, RefusedView};
 use crate::observe::{Latency, Operation, Outcome};
 use crate::store::{Durability, SECTOR_BYTES};
 
-/// Told even when there were none: a rate needs a sample from before the first
-/// one. Other operations are rare, and each has as many series as these.
+/// Exported even when empty, because a rate needs a sample from before the first request.
+/// Other operations are rare, and each would add as many series as these.
 const ALWAYS: [Operation; 3] = [Operation::Read, Operation::Write, Operation::Flush];
 
-/// All that is told of exports.
+/// All metrics of exports.
 pub fn exports(to: &mut Exposition, exports: &[ExportView], refused: &[RefusedView]) {
     let mut info = to.family(&family::EXPORT);
     for export in exports {

@@ -1,21 +1,20 @@
-//! The metrics that there are. `docs/METRICS.md` explains them, and a test
-//! compares it with this list.
+//! The list of metrics. `docs/METRICS.md` explains them; a test compares the two.
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Only grows, until a restart.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts of observations up to each bound of a ladder.
+    /// Cumulative counts up to fixed bounds.
     Histogram,
-    /// Always 1: the labels are what it tells.
+    /// Always 1; the information is in the labels.
     Info,
 }
 
 impl Kind {
-    /// The word for it in OpenMetrics.
+    /// The OpenMetrics name of the type.
     pub fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -26,24 +25,23 @@ impl Kind {
     }
 }
 
-/// One metric: all its samples have these labels.
+/// A metric. All its samples have the same labels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Family {
-    /// Without `_total` and `_info`; the unit is at the end.
+    /// Includes the unit, but not `_total` or `_info`.
     pub name: &'static str,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
     /// "seconds", "bytes", or empty.
     pub unit: &'static str,
-    /// Names of its labels, in the order in which values are given.
+    /// Label names, in the order in which values are given.
     pub labels: &'static [&'static str],
-    /// One sentence.
+    /// One sentence of help.
     pub help: &'static str,
 }
 
 impl Family {
-    /// The name that queries use; for a histogram, without `_bucket`, `_sum`
-    /// and `_count`.
+    /// The name in queries; for a histogram, without `_bucket`, `_sum` and `_count`.
     pub fn queried(&self) -> String {
         let suffix = match self.kind {
             Kind::Counter => "_total",
@@ -67,7 +65,7 @@ macro_rules! families {
             };
         )*
 
-        /// All of them, in the order in which they are told.
+        /// All metrics, in the order in which they are written.
         pub const ALL: &[Family] = &[$($name),*];
     };
 }

@@ -1,9 +1,9 @@
-//! An overview as OpenMetrics text, and a listener that gives it over HTTP.
+//! Renders an overview as OpenMetrics text, and serves it over HTTP.
 //!
 //! ```text
-//! Prometheus ─► server.rs ─ Ask::Overview ─► control thread
+//! Prometheus ─► server.rs ─ Request::Overview ─► control thread
 //!        text ◄─ daemon.rs, exports.rs ◄─ Overview
-//!                 │ what: family.rs   how: text.rs, ladder.rs
+//!                 │ what: family.rs   how: text.rs, buckets.rs
 //! ```
 
 mod daemon;
@@ -21,7 +21,7 @@ pub use text::Format;
 use super::Overview;
 use text::Exposition;
 
-/// All that there is to know, in that format.
+/// Renders all metrics in this format.
 pub fn render(overview: &Overview, format: Format) -> String {
     let mut to = Exposition::new(format);
     daemon::process(&mut to, overview);

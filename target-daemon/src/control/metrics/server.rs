@@ -1,5 +1,5 @@
-//! The listener: HTTP/1.1 on a thread of its own, for few clients at a time and
-//! for a bounded time each. It has no way to change anything.
+//! The metrics listener: HTTP/1.1 on its own thread, with a limit on the number of
+//! connections and on the time of each. It cannot change anything.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -22,27 +22,27 @@ use super::text::Format;
 use crate::control::{Overview, Request, RequestSender};
 use crate::privilege::{self, Role};
 
-/// Connections at a time; more wait in the kernel.
+/// Maximum number of connections; more wait in the kernel.
 const CONNECTIONS_MAX: usize = 8;
 
-/// How long a client may take to send what it asks for.
+/// Timeout for the request header.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a connection may last.
+/// Maximum duration of a connection.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long the control thread may take. It answers within milliseconds, unless
-/// a worker waits in a store.
+/// Timeout for the control thread. It answers within milliseconds, unless a worker waits
+/// for a store.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
-/// A pause when no connection can be taken: too many files are open.
+/// Pause after a failed accept: too many open files.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The page for people.
+/// The page at `/`.
 const PAGE: &str = "<!doctype html><title>xblade</title><h1>xblade</h1>\
     <p><a href=\"/metrics\">Metrics</a> for Prometheus</p>\n";
 
-/// The address cannot be listened on.
+/// The listener cannot bind its address.
 #[derive(Debug, thiserror::Error)]
 #[error("{}. {}", self.what(), self.remedy())]
 pub struct BindError {
@@ -51,12 +51,12 @@ pub struct BindError {
 }
 
 impl BindError {
-    /// What is wrong.
+    /// The problem.
     pub fn what(&self) -> String {
         format!("cannot give metrics on {}: {}", self.address, self.source)
     }
 
-    /// What to do.
+    /// The remedy.
     pub fn remedy(&self) -> String {
         let address = self.address;
         match self.source.kind() {
@@ -76,18 +76,18 @@ impl BindError {
     }
 }
 
-/// An address that is taken; nobody is answered yet.
+/// A bound socket that does not answer yet.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
 }
 
 impl Listener {
-    /// Takes the address.
+    /// Binds the address.
     ///
     /// # Errors
     ///
-    /// Why not, with the remedy.
+    /// The problem with its remedy.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source| BindError { address, source };
         let socket = TcpListener::bind(address).map_err(failed)?;
@@ -95,7 +95,7 @@ impl Listener {
         Ok(Self { socket })
     }
 
-    /// The address, with the port that was chosen if that was 0.
+    /// The bound address, with the port that the kernel chose if 0 was given.
     ///
     /// # Errors
     ///
@@ -104,12 +104,11 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Answers clients from now on, on a thread of its own, until the process
-    /// ends.
+    /// Starts answering clients, on its own thread, until the process exits.
     ///
     /// # Errors
     ///
-    /// When there can be no thread, or no `epoll` for it.
+    /// If the thread or its `epoll` cannot be created.
     pub fn start(self, sender: RequestSender) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("xblade-metrics".into()).spawn(move || {
@@ -125,7 +124,7 @@ impl Listener {
     }
 }
 
-/// What is answered: `/metrics`, and a page that names it.
+/// The routes: `/metrics`, and a page that links to it.
 pub fn router(sender: RequestSender) -> Router {
     Router::new().route("/", get(async || Html(PAGE))).route("/metrics", get(metrics)).with_state(sender)
 }
@@ -139,13 +138,13 @@ async fn accept(socket: tokio::net::TcpListener, router: Router) {
         };
         let service = TowerToHyperService::new(router.clone());
         tokio::spawn(async move {
-            // One request each: a connection that is kept would keep its place.
+            // No keep-alive: an idle connection would hold its permit.
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_LIMIT)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            // A client that goes away, or is too slow, is no news.
+            // Clients that disconnect or are too slow are not worth a log line.
             let _ = timeout(CONNECTION_LIMIT, connection).await;
             drop(place);
         });
@@ -162,7 +161,7 @@ async fn metrics(State(sender): State<RequestSender>, headers: HeaderMap) -> Res
     ([(header::CONTENT_TYPE, format.content_type())], super::render(&overview, format)).into_response()
 }
 
-/// Asks the control thread. An error says why there is no answer.
+/// Requests an overview from the control thread. The error says why there is none.
 async fn overview(sender: &RequestSender) -> Result<Overview, &'static str> {
     let (to, answer) = oneshot::channel();
     if !sender.ask(Request::Overview(Box::new(move |overview| drop(to.send(overview))))) {
@@ -174,7 +173,7 @@ async fn overview(sender: &RequestSender) -> Result<Overview, &'static str> {
     }
 }
 
-/// The format that a client likes best; OpenMetrics if it does not mind.
+/// The format that the client prefers; OpenMetrics if it has no preference.
 fn wanted<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
     let (mut open, mut plain) = (None, None);
     for range in accept.flat_map(|value| value.split(',')) {

@@ -1,5 +1,4 @@
-//! Writes families and samples, as OpenMetrics or as the older text format of
-//! Prometheus.
+//! Writes families and samples as OpenMetrics, or in the older Prometheus text format.
 
 use std::fmt::{Display, Write as _};
 
@@ -11,12 +10,12 @@ use super::family::{Family, Kind};
 pub enum Format {
     /// OpenMetrics 1.0.0.
     OpenMetrics,
-    /// The text format of Prometheus, 0.0.4.
+    /// The Prometheus text format, 0.0.4.
     Prometheus,
 }
 
 impl Format {
-    /// The value of the header Content-Type.
+    /// The value of the Content-Type header.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -25,7 +24,7 @@ impl Format {
     }
 }
 
-/// A text under construction.
+/// A document under construction.
 #[derive(Debug)]
 pub struct Exposition {
     text: String,
@@ -33,14 +32,14 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Nothing yet.
+    /// An empty document.
     pub fn new(format: Format) -> Self {
         Self { text: String::new(), format }
     }
 
-    /// Begins a family. All its samples come before the next one begins.
+    /// Begins a family. All its samples must be written before the next family begins.
     pub fn family(&mut self, family: &'static Family) -> Samples<'_> {
-        // In the old format a family has the name of its samples, and no info.
+        // The old format names a family after its samples, and has no info type.
         let (name, kind) = match (self.format, family.kind) {
             (Format::OpenMetrics, kind) => (family.name.to_owned(), kind),
             (Format::Prometheus, Kind::Info) => (family.queried(), Kind::Gauge),
@@ -54,7 +53,7 @@ impl Exposition {
         Samples { text: &mut self.text, family }
     }
 
-    /// The whole text.
+    /// Returns the complete document.
     pub fn finish(mut self) -> String {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
@@ -63,7 +62,7 @@ impl Exposition {
     }
 }
 
-/// Takes the samples of one family.
+/// Writes the samples of one family.
 #[derive(Debug)]
 pub struct Samples<'a> {
     text: &'a mut String,
@@ -71,13 +70,13 @@ pub struct Samples<'a> {
 }
 
 impl Samples<'_> {
-    /// One value. Labels whose value is empty are left out, which means the same.
+    /// Writes a value. Labels with an empty value are left out, which means the same.
     pub fn value(&mut self, labels: &[&str], value: impl Display) -> &mut Self {
         let name = self.family.queried();
         self.sample(&name, labels, None, value)
     }
 
-    /// One histogram.
+    /// Writes a histogram.
     pub fn histogram(&mut self, labels: &[&str], buckets: &Buckets) -> &mut Self {
         let name = self.family.name;
         let bucket = format!("{name}_bucket");
@@ -112,8 +111,8 @@ fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
     text.push('\n');
 }
 
-/// A label's value or a help text between its delimiters. Both formats escape
-/// alike, but for quotation marks in help texts, which have none.
+/// A label value or a help text, escaped. The formats differ only in quotation marks in
+/// help texts, and ours have none.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! Answers as text for people.
+//! Renders responses as text for people.
 
 mod stats;
 mod status;
@@ -13,7 +13,7 @@ use super::json::{ChangeReport, Export, Exports};
 use crate::config::in_largest_unit;
 use table::{Column, Table};
 
-/// What a change has done.
+/// The result of a change.
 pub fn changed(changed: &ChangeReport) -> String {
     if changed.changed.is_empty() {
         return "nothing had to change".to_owned();
@@ -21,12 +21,12 @@ pub fn changed(changed: &ChangeReport) -> String {
     changed.changed.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// Who has reserved what.
+/// All reservations.
 pub fn reservations(exports: &Exports) -> String {
     listed(exports, "RESERVED BY", "nothing is reserved", |export| &export.reservation)
 }
 
-/// Which exports are kept for whom.
+/// All mask lists.
 pub fn masks(exports: &Exports) -> String {
     listed(exports, "ONLY FOR", "no export is masked", |export| &export.mask)
 }
@@ -39,17 +39,17 @@ fn listed(exports: &Exports, heading: &'static str, none: &str, list: fn(&Export
     if table.is_empty() { none.to_owned() } else { table.to_string() }
 }
 
-/// Without what a terminal would act on.
+/// Replaces control characters, on which a terminal would act.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// A size in the largest unit of which it has one.
+/// A size in the largest unit in which it is at least 1.
 fn size(bytes: u64) -> String {
     in_largest_unit(bytes).unwrap_or_else(|| format!("{bytes} B"))
 }
 
-/// How long, in its two largest units.
+/// A duration in its two largest units.
 fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -7,7 +7,7 @@ use super::{duration, micros, size};
 use crate::control::json::{Counters, ExportStats, Stats, TimesByOperation};
 use crate::observe::Operation;
 
-/// What was counted. Zeros are left out.
+/// All counters, without zeros.
 pub fn stats(stats: &Stats) -> String {
     let mut text = format!("counted for {}\n", duration(stats.uptime_seconds));
     for one in &stats.interfaces {
@@ -88,7 +88,7 @@ fn columns() -> [Column; 9] {
     ]
 }
 
-/// In the order of the operations, not of their names.
+/// Sorted by operation, not by name.
 fn times(table: &mut Table<9>, address: &str, time: &str, all: &TimesByOperation) {
     for operation in Operation::ALL {
         let Some(times) = all.get(operation.name()) else { continue };

@@ -4,7 +4,7 @@ use super::table::{Column, Table};
 use super::{duration, printable, size};
 use crate::control::json::{Brief, Interface, Refused, Status};
 
-/// What is served, and how it is.
+/// Interfaces, workers and exports with their state.
 pub fn status(status: &Status) -> String {
     let Status { version, pid, uptime_seconds, .. } = status;
     let head = format!("xblade {version}, process {pid}, up {}", duration(*uptime_seconds));

@@ -1,4 +1,4 @@
-//! Columns that stand below each other.
+//! Text tables with aligned columns.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ pub struct Column {
 }
 
 impl Column {
-    /// Words: they begin below each other.
+    /// A left-aligned column, for text.
     pub fn left(heading: &'static str) -> Self {
         Self { heading, to_the_right: false }
     }
 
-    /// Numbers: they end below each other.
+    /// A right-aligned column, for numbers.
     pub fn right(heading: &'static str) -> Self {
         Self { heading, to_the_right: true }
     }
@@ -27,17 +27,17 @@ pub struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// No rows.
+    /// A table without rows.
     pub fn new(columns: [Column; N]) -> Self {
         Self { columns, rows: Vec::new() }
     }
 
-    /// One row more.
+    /// Appends a row.
     pub fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells.map(|cell| super::printable(&cell)));
     }
 
-    /// Whether there is none.
+    /// Whether it has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

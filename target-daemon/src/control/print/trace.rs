@@ -1,14 +1,14 @@
-//! `xblade trace`: a line a request. Its columns are as wide as what is usual in
-//! them, since nobody knows what will come.
+//! `xblade trace`: one line per request. Column widths are fixed at the usual width of
+//! their contents, because later lines are not known yet.
 
 use super::{micros, printable};
 use crate::control::trace::{Line, TraceEvent};
 
-/// Over the columns of [`line`].
+/// The heading above the columns of [`line`].
 pub const HEADING: &str = "TIME              INTERFACE  LANE  HOST               EXPORT  COMMAND          LBA  SECTORS  \
                            TAG       SERVICE-US  STORE-US  OUTCOME";
 
-/// One line.
+/// Formats one line.
 pub fn line(line: &Line) -> String {
     let event = match line {
         Line::Told(event) => event,
@@ -40,7 +40,7 @@ pub fn line(line: &Line) -> String {
     printable(&line)
 }
 
-/// Of a date with nanoseconds, the time with microseconds.
+/// The time of day in microseconds, from a timestamp in nanoseconds.
 fn time_of_day(time: &str) -> String {
     let of_day = time.split_once('T').map_or(time, |(_, of_day)| of_day);
     of_day.get(..15).map_or_else(|| of_day.to_owned(), |of_day| format!("{of_day}Z"))

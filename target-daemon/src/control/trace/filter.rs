@@ -1,29 +1,29 @@
-//! What a client wants to see: the query of `GET /v1/trace`.
+//! The query of `GET /v1/trace`.
 
 use crate::wire::aoe::Address;
 
-/// One request of so many, without a word on it.
+/// The default: one request in this many.
 pub const EVERY: u32 = 100;
 
 /// What a client wants to see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TraceFilter {
-    /// One request of so many; 0 for none.
+    /// One request in this many; 0 for none.
     pub every: u32,
-    /// Frames that were dropped.
+    /// Whether to include dropped frames.
     pub dropped: bool,
-    /// Only what is for this export.
+    /// Only requests to this export.
     pub export: Option<Address>,
 }
 
 impl TraceFilter {
-    /// Reads a query: `every=10&dropped=true&export=0.1`. Of `every` and `dropped`,
-    /// what is not given is not wanted; without both, it is one request of
+    /// Parses a query: `every=10&dropped=true&export=0.1`. If only one of `every` and
+    /// `dropped` is given, the other is off. Without both, it is one request in
     /// [`EVERY`], and dropped frames.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and the remedy.
+    /// The mistake and its remedy.
     pub fn parse(query: &str) -> Result<Self, String> {
         let (mut every, mut dropped, mut export) = (None, None, None);
         for part in query.split('&').filter(|part| !part.is_empty()) {

@@ -1,4 +1,4 @@
-//! One line of a trace, and how it is made of what a worker tells.
+//! The lines of a trace, and how they are made from worker events.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -15,71 +15,71 @@ use crate::worker::{TraceOutcome, Traced};
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(untagged)]
 pub enum Line {
-    /// Something was not told.
+    /// Events were lost.
     Missed(Missed),
-    /// Something is told.
+    /// An event.
     Told(Box<TraceEvent>),
 }
 
-/// What was not told.
+/// The number of lost events.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Missed {
-    /// How many requests and frames, since the last such line.
+    /// Requests and frames lost since the last such line.
     pub missed: u64,
 }
 
-/// A request, or a frame that was dropped. What is not known is left out.
+/// A request, or a dropped frame. Unknown fields are left out.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct TraceEvent {
-    /// When it was dealt with: UTC, RFC 3339 with nanoseconds.
+    /// When it was handled: UTC, RFC 3339 with nanoseconds.
     pub time: String,
-    /// The interface that it came in on.
+    /// The interface on which it arrived.
     pub interface: String,
-    /// The lane that it came in on.
+    /// The lane on which it arrived.
     pub lane: u16,
     /// The MAC address of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Where it was sent; of a request that was answered, who answered.
+    /// The destination; for an answered request, the address that answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// What it asks for: `read`, `write`…
+    /// The command: `read`, `write`…
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// The first sector, of a read or a write.
+    /// The first sector of a read or a write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lba: Option<u64>,
-    /// How many sectors, of a read or a write.
+    /// The number of sectors of a read or a write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sectors: Option<u8>,
-    /// The mark of the host.
+    /// The tag set by the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<u32>,
-    /// How it ended: `ok`, `error` or `unanswered`.
+    /// The outcome: `ok`, `error` or `unanswered`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// Of an error, what the host was told: `ata-0x10`, `aoe-6`.
+    /// The error code sent to the host: `ata-0x10`, `aoe-6`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// From the rx ring to its end, in nanoseconds.
+    /// Time from the rx ring to completion, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_ns: Option<u64>,
-    /// What the store took of that, in nanoseconds, if it was asked.
+    /// The part of it spent in the store, in nanoseconds, if the store was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_ns: Option<u64>,
-    /// Why it was dropped.
+    /// Why the frame was dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<String>,
-    /// Of a dropped frame, how many bytes it has.
+    /// The length of a dropped frame, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u32>,
-    /// Of a dropped frame, how it begins, in hex.
+    /// The first bytes of a dropped frame, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
 }
 
-/// What is told of a request or a frame, if it is for `only`.
+/// The line for an event, unless it is for another export than `only`.
 pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) -> Option<TraceEvent> {
     let bytes = traced.bytes.get(..traced.captured.into()).unwrap_or_default();
     let mut event = TraceEvent {
@@ -105,8 +105,8 @@ pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) ->
 }
 
 impl TraceEvent {
-    /// The bytes of a request that was dealt with are those of the answer, or its
-    /// own, if it got none.
+    /// Fills in a request that was handled. `bytes` are those of the answer, or those of
+    /// the request if it got none.
     fn dealt_with(
         &mut self,
         bytes: &[u8],
@@ -130,7 +130,7 @@ impl TraceEvent {
         Some(header)
     }
 
-    /// The bytes are those from the wire, whatever they are.
+    /// Fills in a dropped frame. `bytes` are as received, and may be anything.
     fn not_answered(&mut self, bytes: &[u8], len: u32) -> Option<Header> {
         let parsed = match Header::parse(bytes) {
             Err(DropReason::Response) => Response::parse(bytes).map(|response| response.header),
@@ -176,7 +176,7 @@ impl TraceEvent {
     }
 }
 
-/// What a host was told of an error.
+/// The error code sent to the host.
 fn code(response: &Response<'_>) -> Option<String> {
     if let Some(refusal) = response.refusal() {
         return Some(format!("aoe-{}", u8::from(refusal)));
@@ -186,7 +186,7 @@ fn code(response: &Response<'_>) -> Option<String> {
 }
 
 fn time(at: SystemTime) -> String {
-    // A time that is out of every calendar is not worth a lost line.
+    // An unrepresentable time is not worth losing the line.
     let at = Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{at:.9}")
 }
@@ -200,7 +200,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl TraceEvent {
-    /// The bytes of a frame that was dropped, and when that was.
+    /// The time, the length and the captured bytes of a dropped frame.
     pub fn frame(&self) -> Option<(Timestamp, u32, Vec<u8>)> {
         let (Some(text), Some(len)) = (&self.bytes, self.length) else { return None };
         let pair = |at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());

@@ -1,12 +1,13 @@
-//! Single requests, and frames that got no answer, as they come.
+//! Traces of single requests, and of frames that got no reply, as they happen.
 //!
 //! ```text
 //! workers ──► bounded channel ──► stream ──► line (JSON) ──► watch ──► print, pcap
 //!                no room: counted   `GET /v1/trace`        `xblade trace`
 //! ```
 //!
-//! One client can look at a time. When it has gone, or takes nothing any more, the
-//! stream is dropped: with it the end of the channel, and the workers are told.
+//! One client can trace at a time. When it disconnects or stops reading, the stream is
+//! dropped. That closes the receiving end of the channel and removes the tracer from the
+//! workers.
 
 mod line;
 mod pcap;
@@ -21,5 +22,5 @@ pub use one_trace::OneTrace;
 pub use stream::Stream;
 pub use watch::run;
 
-/// Where it is asked for.
+/// The path of the route.
 pub const PATH: &str = "/v1/trace";

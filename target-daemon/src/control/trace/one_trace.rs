@@ -1,21 +1,21 @@
-//! The place of the one who looks.
+//! Limits tracing to one client at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Who looks now, in words.
+/// The client that traces now, as text.
 #[derive(Clone, Default, Debug)]
 pub struct OneTrace(Arc<Mutex<Option<String>>>);
 
-/// The place while it is taken: free again when this is dropped.
+/// The right to trace; dropping it lets the next client trace.
 #[derive(Debug)]
 pub struct Taken(OneTrace);
 
 impl OneTrace {
-    /// Takes it.
+    /// Acquires the right to trace.
     ///
     /// # Errors
     ///
-    /// Who has it.
+    /// The client that has it.
     pub fn take(&self, who: &str) -> Result<Taken, String> {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = now.as_ref() {

@@ -1,5 +1,5 @@
-//! Frames as a file that tcpdump and Wireshark read: the classic format of libpcap,
-//! with nanoseconds.
+//! Writes frames to a file for tcpdump and Wireshark: the classic libpcap format with
+//! nanoseconds.
 //!
 //! ```text
 //! file:   magic (4)  version (2, 2)  0 (8)  snap length (4)  link type (4)
@@ -12,29 +12,29 @@ use jiff::Timestamp;
 
 use crate::worker::CAPTURE_MAX;
 
-/// Nanoseconds, in the byte order of who writes it.
+/// Nanosecond format; the byte order is that of the writer.
 const MAGIC: u32 = 0xa1b2_3c4d;
 const VERSION: [u16; 2] = [2, 4];
 /// Ethernet.
 const LINK_TYPE: u32 = 1;
 
-/// Writes frames. Each is written as a whole and at once, so that the file can be
-/// read whenever this ends.
+/// Writes frames. Each is written completely and at once, so that the file is valid
+/// whenever the process stops.
 pub struct Pcap<W> {
     to: W,
 }
 
 impl<W: Write> Pcap<W> {
-    /// A file without frames.
+    /// Writes the header of a file.
     ///
     /// # Errors
     ///
-    /// Those of writing.
+    /// I/O errors.
     pub fn new(mut to: W) -> io::Result<Self> {
         let [major, minor] = VERSION.map(u16::to_le_bytes);
         let mut header = Vec::from(MAGIC.to_le_bytes());
         header.extend(major.into_iter().chain(minor));
-        // Time zone and precision: nobody has ever given them a meaning.
+        // Time zone and precision: always 0.
         header.extend([0; 8]);
         header.extend((CAPTURE_MAX as u32).to_le_bytes());
         header.extend(LINK_TYPE.to_le_bytes());
@@ -43,15 +43,15 @@ impl<W: Write> Pcap<W> {
         Ok(Self { to })
     }
 
-    /// A frame more: so many bytes of one that was `len` long.
+    /// Appends a frame: the captured `bytes` of a frame of `len` bytes.
     ///
     /// # Errors
     ///
-    /// Those of writing.
+    /// I/O errors.
     pub fn put(&mut self, at: Timestamp, len: u32, bytes: &[u8]) -> io::Result<()> {
         let bytes = bytes.get(..CAPTURE_MAX).unwrap_or(bytes);
         let captured = bytes.len() as u32;
-        // Beyond 2106 they begin anew.
+        // Seconds wrap around in 2106.
         let (seconds, nanoseconds) = (at.as_second() as u32, at.subsec_nanosecond().unsigned_abs());
         let head = [seconds, nanoseconds, captured, len.max(captured)];
         let mut record: Vec<u8> = head.into_iter().flat_map(u32::to_le_bytes).collect();

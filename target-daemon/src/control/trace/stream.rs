@@ -1,4 +1,4 @@
-//! The answer to `GET /v1/trace`: a line for each thing that workers tell.
+//! The response to `GET /v1/trace`: a line for each event from the workers.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,20 +19,20 @@ use crate::control::caller::Deadline;
 use crate::control::{Request, RequestSender};
 use crate::worker::{Traced, Tracer};
 
-/// What may wait to be told: a third of a kilobyte each.
+/// Maximum number of events that wait to be sent, a third of a kilobyte each.
 const WAITING_MAX: usize = 2048;
 
-/// How often is looked whether there is anything. Being woken would cost the
-/// workers a system call each time.
+/// How often to poll for events. A wake-up would cost the workers a system call each
+/// time.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// No more lines are put together beyond this many bytes.
+/// A chunk of lines is sent once it has this many bytes.
 const PART_BYTES: usize = 16 << 10;
 
-/// A client that takes nothing for so long has no use for it.
+/// A client that reads nothing for this long is disconnected.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// Lines, as they come. Dropping it ends the trace.
+/// The lines of a trace. Dropping it ends the trace.
 #[derive(Debug)]
 pub struct Stream {
     sender: RequestSender,
@@ -40,7 +40,7 @@ pub struct Stream {
     missed: Arc<AtomicU64>,
     missed_told: u64,
     filter: TraceFilter,
-    /// By the index of the lane.
+    /// Indexed by lane.
     interfaces: Vec<String>,
     deadline: Deadline,
     look: Interval,
@@ -48,7 +48,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream, and what is to be given to the workers.
+    /// A stream, and the tracer for the workers.
     pub fn new(
         filter: TraceFilter,
         sender: RequestSender,
@@ -66,17 +66,17 @@ impl Stream {
         (stream, tracer)
     }
 
-    /// The same, with the interface of each lane.
+    /// Sets the interface of each lane.
     #[must_use]
     pub fn on(mut self, interfaces: Vec<String>) -> Self {
         self.interfaces = interfaces;
         self
     }
 
-    /// The next lines; empty, if there is nothing to tell.
+    /// The next lines; empty if there are none.
     fn part(&mut self) -> Vec<u8> {
         let mut part = Vec::new();
-        // Of what is for other exports, no more than this without a pause.
+        // Bounds the work of one call, even if all events are filtered out.
         for traced in self.from.try_iter().take(WAITING_MAX) {
             if let Some(event) = line_of(&traced, &self.interfaces, self.filter.export) {
                 put(&mut part, &event);
@@ -95,7 +95,7 @@ impl Stream {
 }
 
 fn put(part: &mut Vec<u8>, line: &impl Serialize) {
-    // Neither writing to memory nor these values can fail.
+    // Neither writing to memory nor serializing these values can fail.
     if serde_json::to_writer(&mut *part, line).is_ok() {
         part.push(b'\n');
     }
@@ -109,7 +109,7 @@ impl Body for Stream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        // Asked for only while the client takes what there is.
+        // hyper polls only while the client reads.
         self.deadline.set(TAKEN_WITHIN);
         loop {
             let part = self.part();
@@ -123,8 +123,8 @@ impl Body for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Where this finds no room, the workers find out by themselves: the end of
-        // the channel goes, too.
+        // If the channel is full, the workers notice by themselves, because the receiving
+        // end closes.
         let _ = self.sender.ask(Request::EndTrace);
     }
 }
@@ -136,7 +136,7 @@ mod tests {
     use crate::control::channel;
     use crate::control::trace::OneTrace;
 
-    /// By being asked for more it knows that the client takes what it is told.
+    /// Being polled shows that the client still reads.
     #[test]
     fn a_stream_that_is_read_moves_its_deadline() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -1,4 +1,4 @@
-//! `xblade trace`: the stream of a running xblade, for people, programs and pcap.
+//! `xblade trace`: prints the trace of a running xblade as text, JSON or pcap.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -14,15 +14,15 @@ use crate::control::call::{CallError, Client};
 use crate::control::client::fail;
 use crate::control::print::{TRACE_HEADING, trace_line};
 
-/// In place of a file: standard output.
+/// The file name that means standard output.
 const STDOUT: &str = "-";
 
-/// Follows what happens until as much was told as is wanted, or until nobody reads
-/// it any more.
+/// Prints events until the limit given in the options, or until the reader closes
+/// standard output.
 ///
 /// # Errors
 ///
-/// The exit code, when the reason has been told.
+/// The exit code; the reason has been printed.
 pub fn run(options: &Trace) -> Result<(), u8> {
     let uri = uri(options)?;
     let event = |error: CallError| fail(&error.to_string(), error.exit_code());
@@ -38,7 +38,7 @@ pub fn run(options: &Trace) -> Result<(), u8> {
         })?;
         match output.take(&bytes, &line) {
             Ok(()) => {}
-            // Whoever reads has seen enough.
+            // The reader has closed the pipe.
             Err(Unwritten::Stdout) => break,
             Err(Unwritten::Pcap(code)) => return Err(code),
         }
@@ -67,18 +67,18 @@ fn is_stdout(pcap: Option<&Path>) -> bool {
     pcap == Some(Path::new(STDOUT))
 }
 
-/// Why something could not be written.
+/// A failed write.
 enum Unwritten {
-    /// To whoever reads.
+    /// To standard output.
     Stdout,
-    /// To the file; that was told.
+    /// To the pcap file: the exit code; the reason has been printed.
     Pcap(u8),
 }
 
-/// Where it all goes.
+/// Where the output goes.
 struct Output<'a> {
     json: bool,
-    /// Frames, and where they are written.
+    /// The path and writer of the pcap file.
     pcap: Option<(&'a Path, Pcap<Box<dyn Write>>)>,
     frames: u64,
 }
@@ -94,7 +94,7 @@ impl<'a> Output<'a> {
         };
         let output = Self { json: options.reach.json, pcap, frames: 0 };
         if !output.json {
-            // Told by the first line, too, if nobody reads.
+            // If this fails, so will the first line.
             let _ = output.say(TRACE_HEADING);
         }
         Ok(output)
@@ -117,7 +117,7 @@ impl<'a> Output<'a> {
         said.map_err(|_| Unwritten::Stdout)
     }
 
-    /// Prints a line, unless frames are written there.
+    /// Prints a line, unless standard output carries frames.
     fn say(&self, text: &str) -> io::Result<()> {
         if self.pcap.as_ref().is_some_and(|(path, _)| is_stdout(Some(path))) {
             return Ok(());

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# The walk-through: both were rebooted, and the target does things under load.
+# The walk-through: both were rebooted, and the target is changed under load.
 TIMEOUT=150
 
 guest() {
@@ -29,7 +29,7 @@ guest() {
     guide 'resize2fs /dev/etherd/e0.1p1'
     [ "$(df -k /mnt/data | awk 'END {print $2}')" -gt 400000 ] || fail "the file system did not grow: $(df -k /mnt/data)"
     known_is_there /mnt/data
-    # What is acknowledged lasts. Then the plug is pulled.
+    # Acknowledged data must survive the power cut that follows.
     echo written >/mnt/data/last
     sync
     no_errors
@@ -37,7 +37,7 @@ guest() {
 
 has_size() { [ "$(size_of "$1")" = "$2" ]; }
 
-# loaded NAME - on_NAME on the host, while both file systems are written and checked
+# loaded NAME - runs on_NAME on the host while both file systems are written and checked
 loaded() {
     local rounds pids=()
     touch /tmp/go
@@ -54,7 +54,7 @@ loaded() {
     no_errors || fail "the kernel saw an error"
 }
 
-# Verified blocks in a file, until it is told to stop.
+# Writes verified blocks to a file until told to stop.
 load() {
     local n=0
     while [ -e /tmp/go ]; do

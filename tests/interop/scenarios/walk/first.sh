@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# The walk-through: the host meets the disks for the first time.
+# The walk-through: the host uses the disks for the first time.
 TIMEOUT=90
 
 guest() {

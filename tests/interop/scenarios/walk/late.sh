@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# The walk-through: the host was cut off and is up again, the target comes later.
+# The walk-through: the host was cut off and is up again; the target comes up later.
 INTERFACES=2
 TIMEOUT=120
 
@@ -26,7 +26,7 @@ guest() {
     guide 'umount /mnt/data /mnt/fast'
     run fsck.ext4 -f -n /dev/etherd/e0.1p1
     run fsck.ext4 -f -n /dev/etherd/e0.2
-    # Who reads the driver's log holds the driver.
+    # A reader of the driver's log keeps the module in use.
     kill "$err_log"
     wait_for 5 released
     guide 'modprobe -r aoe'

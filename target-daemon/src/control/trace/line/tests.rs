@@ -13,7 +13,7 @@ const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const HOST: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const DISK: Address = Address { shelf: 0, slot: 1 };
 
-/// A request of the host, behind so many VLAN tags.
+/// A request of the host, with this number of VLAN tags.
 fn header(command: aoe::Command, tags: usize) -> Header {
     let tags = (0..tags).fold(Tags::NONE, |tags, n| tags.with(0x8100, n as u16).unwrap());
     let ether = Ether { dst: OURS, src: HOST, tags };
@@ -36,7 +36,7 @@ fn line(what: TraceOutcome, frame: &[u8]) -> TraceEvent {
     line_of(&traced(what, frame), &["eth0".to_owned(), "eth1".to_owned()], None).unwrap()
 }
 
-/// The frame of a request, data not included.
+/// The frame of a request, without data.
 fn request(header: Header, ata: ata::Request) -> Vec<u8> {
     let payload_offset = header.argument_offset() + ata::HEADER_LEN;
     let mut frame = vec![0; 100];
@@ -60,7 +60,7 @@ fn done(asked: Option<ata::Request>, outcome: Outcome) -> TraceOutcome {
 #[test]
 fn an_answered_request_is_told_as_it_was_asked() {
     for tags in 0..=2 {
-        // What 28 bits of address leave of the registers, and what 48 do.
+        // The same registers read as a 28-bit and as a 48-bit address.
         let high = 0x0605_e403_0201;
         for (command, name, lba) in [
             (ata::Command::ReadSectorsExt, "read", high),
@@ -145,7 +145,7 @@ fn a_dropped_frame_is_told_with_its_bytes_and_what_can_be_read_of_it() {
     let (at, len, bytes) = event.frame().unwrap();
     assert_eq!((at.as_second(), at.subsec_nanosecond(), len), (1_767_323_045, 678, 60));
     assert_eq!(bytes, frame);
-    // A response: the host is who sent it.
+    // For a response, the host is the sender.
     let stray = reply(header(aoe::Command::Query, 0), Reply::Refusal(Error::Reserved));
     let event = line(TraceOutcome::Dropped(DropReason::Response), &stray);
     assert_eq!((event.host, event.address.as_deref()), (Some(OURS.to_string()), Some("0.1")));
@@ -157,7 +157,7 @@ fn a_frame_is_told_however_little_there_is_of_it() {
     for len in 0..frame.len() {
         let event = line(TraceOutcome::Dropped(DropReason::TooShort), &frame[..len]);
         assert_eq!((event.length, event.frame().unwrap().2.len()), (Some(len as u32), len));
-        // Behind two tags the AoE header ends at 32, and that of ATA at 44.
+        // With two tags the AoE header ends at 32, and the ATA header at 44.
         assert_eq!((event.host.is_some(), event.lba.is_some()), (len >= 32, len >= 44), "{len} bytes");
         let _ = line(done(None, Outcome::Unanswered), &frame[..len]);
     }
@@ -186,7 +186,7 @@ fn lines_are_told_apart() {
     assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), Line::Told(Box::new(event)));
     let missed = serde_json::from_str::<Line>(&serde_json::to_string(&Missed { missed: 3 }).unwrap());
     assert_eq!(missed.unwrap(), Line::Missed(Missed { missed: 3 }));
-    // A field that a later version has.
+    // A field from a later version.
     let later = r#"{"time": "", "interface": "", "lane": 0, "vlan": 5}"#;
     assert!(matches!(serde_json::from_str::<Line>(later).unwrap(), Line::Told(_)));
 }
