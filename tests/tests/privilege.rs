@@ -139,7 +139,7 @@ fn faults(daemon: &Daemon) -> Vec<String> {
             }
         }
     }
-    for name in ["worker-0", "keeper"] {
+    for name in ["worker-0", "state-writer"] {
         assert!(threads.iter().any(|thread| thread["Name"] == name), "{name}: {threads:?}");
     }
     faults.extend(core_faults(daemon));

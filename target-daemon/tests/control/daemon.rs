@@ -155,7 +155,7 @@ fn exports_come_and_go_by_commands() {
     std::os::unix::fs::chown(&secret, Some(65534), Some(7)).unwrap();
     fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let (code, _, err) = rig.run(&format!("export add 0.3={}", secret.display()));
-    let who = "/secret: may not be read by the user of this process, uid 0, whom permissions bind here (the file has \
+    let who = "/secret: may not be read by the user of this process, uid 0, which is subject to permissions here (the file has \
                owner 65534, group 7, mode 0600): give that user read permission";
     assert!(code == 3 && err.contains(who), "{code}: {err}");
     // Refusals are also logged.

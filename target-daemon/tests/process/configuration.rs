@@ -250,7 +250,7 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     chmod(&on, 0o700);
     let warnings = check();
     assert_eq!(warnings.len(), 6, "{warnings:?}");
-    let folder = format!(", for {at} is closed to it: setfacl -m u:xblade:x {at}, or move the file{end}");
+    let folder = format!(", because it cannot enter {at}: setfacl -m u:xblade:x {at}, or move the file{end}");
     assert!(warnings.iter().all(|line| line.ends_with(&folder)), "{warnings:?}");
     chmod(&on, 0o755);
     chmod(Path::new(&file), 0o600);

@@ -360,7 +360,7 @@ fn what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order() {
         assert_eq!(rig.run("export recover 0.1").0, 2, "without a reason");
         assert_eq!(write(&mut rig, 3, 1), ABORTED);
         rig.good("export recover 0.1 --reason fsck-is-clean");
-        rig.daemon().wait_for("0.1 takes writes again, by order, because: fsck-is-clean");
+        rig.daemon().wait_for("0.1 accepts writes again; reason given by the operator: fsck-is-clean");
         assert_eq!(write(&mut rig, 3, 2), GOOD, "{store}");
         assert!(rig.good("status").contains("good"));
         rig.good("export remove 0.1");

@@ -93,11 +93,11 @@ fn who_listens_for_aoe_on_the_same_interface_is_named() {
         daemon.wait_for("ready:");
         daemon.stop().text
     };
-    assert!(!serve().contains("takes AoE there, too"), "only its own socket was there");
+    assert!(!serve().contains("also receives AoE there"), "only its own socket was there");
     let other = pair.ours.run(|| PacketSocket::open(Facts::read(OURS).unwrap().index).unwrap());
     let said = serve();
     let line = format!("WARN ] {OURS}: process {} (", std::process::id());
-    assert!(said.contains(&line) && said.contains("takes AoE there, too"), "{said}");
+    assert!(said.contains(&line) && said.contains("also receives AoE there"), "{said}");
     drop(other);
 }
 

@@ -61,7 +61,7 @@ fn a_signal_before_ready_ends_it_well() {
     let pair = Pair::new();
     let command = xblade(&format!("serve 0.1=x,store=null,length=8 -i {OURS}"));
     let daemon = Daemon::spawn(&pair.ours, command);
-    daemon.wait_for("asking whether anybody else serves");
+    daemon.wait_for("probing for other targets");
     daemon.stop();
     pair.ours.until_detached(OURS);
 }
@@ -239,7 +239,7 @@ fn a_log_without_a_reader_stops_nothing() {
             let places = [
                 "ready:",
                 "service time",
-                " log lines were dropped: nobody read standard error",
+                " log lines were dropped: standard error was not read",
                 "stopping:",
             ]
             .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part:?} in {} bytes", text.len())));
