@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Crates of the product: Cargo keeps the edges between them.
 const CRATES: [&str; 4] = ["wire", "ring", "store", "link"];
@@ -216,6 +217,48 @@ fn the_xdp_program_takes_frames_of_several_fragments() {
     assert!(text.contains("SEC(\"xdp.frags\")"), "veth refuses programs without frags at a large MTU");
 }
 
+/// Words that docs/GLOSSARY.md lists as gone. In one word, as a part of a name, in any case.
+#[test]
+fn the_words_that_went_stay_away() {
+    const LIST: &str = "docs/GLOSSARY.md";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let glossary = fs::read_to_string(root.join(LIST)).unwrap();
+    let (_, list) = glossary.split_once("## Words that are gone").unwrap();
+    let gone: BTreeSet<_> =
+        list.lines().filter(|line| line.starts_with("    ")).flat_map(str::split_whitespace).collect();
+    assert!(gone.len() > 20, "only {} words were found", gone.len());
+    let mut found = Vec::new();
+    let listed =
+        Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(&root).output();
+    // Without git, as in a package of the sources, the product's own files are enough.
+    let listed = listed.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
+    for path in
+        listed.lines().filter(|path| [".rs", ".md", ".c", ".h", ".sh"].iter().any(|end| path.ends_with(end)))
+    {
+        let kept = path == LIST || path.starts_with("docs/adr/") || path == "CHANGELOG.md";
+        let Ok(text) = fs::read_to_string(root.join(path)) else { continue };
+        if !kept {
+            found.extend(gone_words(&text, &gone).into_iter().map(|word| format!("{path}: {word}")));
+        }
+    }
+    assert!(found.is_empty(), "write the term of {LIST} instead:\n{}", found.join("\n"));
+}
+
+/// The words of a text that are gone: whole identifiers, or parts of them.
+fn gone_words<'a>(text: &'a str, gone: &BTreeSet<&str>) -> Vec<&'a str> {
+    let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|name| !name.is_empty());
+    let is_gone = |name: &str| gone.contains(name.to_ascii_lowercase().as_str());
+    let parts = |name: &str| {
+        let mut spaced = String::new();
+        for (before, c) in std::iter::once('_').chain(name.chars()).zip(name.chars()) {
+            spaced.push_str(if before.is_lowercase() && c.is_uppercase() { "_" } else { "" });
+            spaced.push(c);
+        }
+        spaced.split('_').map(str::to_owned).collect::<Vec<_>>()
+    };
+    names.filter(|name| is_gone(name) || parts(name).iter().any(|part| is_gone(part))).collect()
+}
+
 #[test]
 fn the_detectors_detect() {
     assert_eq!(imported("use crate::wire::aoe;"), BTreeSet::from(["wire".to_owned()]));
@@ -223,5 +266,10 @@ fn the_detectors_detect() {
     assert_eq!(imported("use crate::{ring::Lane, wire};"), both);
     assert_eq!(imported("fn f() -> crate::ring::Frame { xblade::wire::g() }"), both);
     assert!(!code("// crate::ring is not for us").contains("ring"));
+    let gone = BTreeSet::from(["quay", "lift_in"]);
+    assert_eq!(
+        gone_words("ExportQuay quay_of lift_in lift_into quayside", &gone),
+        ["ExportQuay", "quay_of", "lift_in"]
+    );
     assert!(!code("fn a() {}\n#[cfg(test)]\nmod tests { unsafe {} }").contains("unsafe"));
 }

@@ -209,7 +209,7 @@ fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), ControlE
     )))
 }
 
-fn compare(now: &Serve, next: &Serve, anew: Option<Address>) -> Difference {
+fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
     let by_address =
         |serve: &Serve| serve.exports.iter().map(|e| (e.address, e.clone())).collect::<BTreeMap<_, _>>();
     let (old, new) = (by_address(now), by_address(next));
@@ -220,7 +220,7 @@ fn compare(now: &Serve, next: &Serve, anew: Option<Address>) -> Difference {
         match old.get(&address) {
             None => difference.added.push(export),
             Some(before) if before.image == export.image => {
-                if before.worker != export.worker || anew == Some(address) {
+                if before.worker != export.worker || again == Some(address) {
                     difference.reopened.push((before.clone(), export));
                     continue;
                 }

@@ -13,7 +13,7 @@ fn noted(target: &FakeTarget) -> u64 {
 }
 
 #[test]
-fn a_new_size_is_noted_whoever_asked_for_it() {
+fn a_new_size_is_noted_for_every_caller() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     target.workers[0].measure();

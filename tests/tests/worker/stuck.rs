@@ -61,7 +61,7 @@ fn a_store_that_does_not_answer_is_told_of_once_and_answered_for_never() {
 
 /// An entry that held a stuck operation is not suspect when it is reused.
 #[test]
-fn a_place_begins_anew() {
+fn an_entry_begins_again() {
     let hung = store(Order::Manual, 64);
     let exports = vec![ExportPlan::new(DISK, hung.clone())];
     let mut target = FakeTarget::new(Plan { in_flight: 1, ..Plan::new(exports) });

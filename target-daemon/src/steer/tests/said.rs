@@ -21,17 +21,17 @@ fn golden_steer() {
         (Fake::any().places(1).with(&[ip_flow(0)]), "one that is full"),
         (Fake::any().with(&[theirs]), "one with a rule of somebody else"),
     ] {
-        for (wish, what) in [(to_queue(2), "one queue"), (spread(), "hosts over queues")] {
+        for (request, what) in [(to_queue(2), "one queue"), (spread(), "hosts over queues")] {
             let mut bench = Bench::new(driver.clone());
             transcript.replace(bench.directory.display(), "<dir>");
             let text = |result: Result<String, SteerError>| match result {
                 Ok(text) => text,
                 Err(fault) => format!("exit code {}: {fault}", fault.exit_code()),
             };
-            let mut said = vec![text(bench.plan(&wish)), text(bench.apply(&wish))];
+            let mut said = vec![text(bench.plan(&request)), text(bench.apply(&request))];
             if name.contains("any rule") {
                 said.extend(fs::read_to_string(bench.directory.join("steer-nic0.json")));
-                said.extend([text(bench.plan(&wish)), text(bench.plan(&to_queue(1)))]);
+                said.extend([text(bench.plan(&request)), text(bench.plan(&to_queue(1)))]);
             }
             said.push(text(bench.revert()));
             transcript.add(&format!("{name}, {what}"), &said.join("\n--\n"));

@@ -208,7 +208,7 @@ impl AnsweredWrites {
             self.last_host = NO_HOST;
         }
         match fit {
-            _ if restarted => self.begin_anew(host),
+            _ if restarted => self.restart_host(host),
             Fit::Newer if host != self.last_host && !planted(Bug::AddressesApart) => {
                 self.compare_hosts(host, tag, now_ns)
             }
@@ -225,7 +225,7 @@ impl AnsweredWrites {
     }
 
     /// Resets a host that may have booted.
-    fn begin_anew(&mut self, host: usize) {
+    fn restart_host(&mut self, host: usize) {
         for source in self.members(host) {
             source.order.restart();
             source.unique_tags = true;

@@ -366,7 +366,7 @@ mod tests {
 
     /// A host that reboots is not late, whatever its tags were before.
     #[test]
-    fn silence_and_a_restart_begin_anew() {
+    fn after_silence_and_after_a_restart_an_order_begins() {
         let mut order = linux(5_000, 300);
         assert_eq!(order.observe(tag(1, 290), NOW_NS + HORIZON_NS + 1), Fit::First);
         assert_eq!(order.observe(tag(2, 290), NOW_NS + HORIZON_NS + 2), Fit::Newer);

@@ -174,7 +174,7 @@ fn identify_ends_what_is_remembered_of_its_host() {
 /// A Linux host is not late after a reboot either, whatever its clock shows; and a host
 /// that has not booted is remembered.
 #[test]
-fn a_linux_host_has_booted_if_its_tags_begin_anew() {
+fn a_linux_host_has_booted_if_its_tags_restart() {
     for clock in [5, 600, 2_000, 4_000, 40_000] {
         let mut umem = Memory::new();
         linux(&mut umem, 1, 1_000);
@@ -396,7 +396,7 @@ fn two_addresses_are_joined_when_their_requests_come_in_batches() {
 
 /// The firmware of a host counts differently from the Linux that it boots.
 #[test]
-fn a_host_is_known_anew_after_it_has_booted() {
+fn a_host_is_known_again_after_it_has_booted() {
     let mut umem = Memory::new();
     for n in 0..200 {
         umem.observe(from(1, 0x18ae_0000 + n));
