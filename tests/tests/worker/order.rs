@@ -5,7 +5,7 @@
 //! acknowledged and newer data been written, executing it would bring the old
 //! data back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use xblade::store::FakeStore;
 use xblade::store::fake::Order;
@@ -266,5 +266,29 @@ fn a_count_that_was_interrupted_is_taken_again() {
     workers[0].turn(&clock);
     target.workers = workers;
     assert_eq!((target.sent(0).len(), target.sent(1).len()), (1, 1), "both are of this round");
+    target.assert_at_rest();
+}
+
+/// What another worker hands over while a round goes on waits for the next one.
+#[test]
+fn what_is_handed_over_in_a_round_belongs_to_the_next() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |plan| (plan.lanes, plan.workers) = (vec![0, 1], 2));
+    let asks = [write(DISK, 1, 0, &pattern(1, 0, 1)), on_lane(1, write(DISK, 2, 8, &pattern(1, 8, 1)))];
+    for (lane, ask) in asks.iter().enumerate() {
+        assert!(target.deliver(lane, &ask.bytes()));
+    }
+    let mut workers = std::mem::take(&mut target.workers);
+    let other = RefCell::new(workers.pop().unwrap());
+    let hands_over = || assert_eq!(other.borrow_mut().turn(&target.clock), 1);
+    let clock = Interrupted { reads: Cell::new(0), arrives: &hands_over };
+    workers[0].turn(&clock);
+    assert_eq!(store.submitted().len(), 1, "its own");
+    workers[0].turn(&clock);
+    assert_eq!(store.submitted().len(), 2);
+    workers.push(other.into_inner());
+    target.workers = workers;
+    target.settle();
+    assert_eq!((target.sent(0).len(), target.sent(1).len()), (1, 1));
     target.assert_at_rest();
 }
