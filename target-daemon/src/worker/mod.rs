@@ -170,9 +170,8 @@ impl<R: Rings> Worker<R> {
         self.desk.harvest(&mut self.done, &mut self.stats);
         let mut finished = self.finish(clock);
         // Now that all of theirs is counted.
-        if self.desk.see_off(&mut self.done) {
-            finished += self.finish(clock);
-        }
+        self.desk.see_off(&mut self.done);
+        finished += self.finish(clock);
         // First: it may turn out that the kernel has to be told.
         self.refill();
         self.send();

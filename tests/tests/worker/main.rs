@@ -2,6 +2,7 @@
 //! what is handed over, and what is random.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod at_once;
 mod changes;
 mod copies;
 mod data;

@@ -1,7 +1,12 @@
 //! Stores that grow and shrink, and are forgotten in.
 
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 use xblade::store::fake::Order;
 use xblade::store::{Fault, Kind};
+use xblade::worker::{self, IdlePolicy};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
 use xblade_tests::{FakeTarget, pattern};
 
@@ -104,4 +109,25 @@ fn ranges_in_any_piece_of_a_frame_are_forgotten() {
         assert_eq!(target.count(|counters| counters.discards), 2);
         target.assert_at_rest();
     }
+}
+
+#[test]
+fn who_asks_for_the_size_of_one_store_is_told() {
+    let store = store(Order::Submitted, 64);
+    store.resize(600);
+    let FakeTarget { mut workers, wakers, .. } = target(&store, |_| {});
+    let (orders, inbox) = bounded(4);
+    let (to, size) = bounded(1);
+    orders.send(worker::Order::MeasureOne(0, to)).unwrap();
+    let (worker, bell) = (workers.pop().unwrap(), wakers[0].clone());
+    let thread = thread::spawn(move || {
+        let bed = worker.bed(&wakers[0]).unwrap();
+        worker::run(worker, &inbox, &bed, IdlePolicy::Spin)
+    });
+    let told = size.recv_timeout(Duration::from_secs(10));
+    orders.send(worker::Order::Drain).unwrap();
+    drop(orders);
+    bell.ring();
+    assert!(thread.join().unwrap().drained);
+    assert_eq!(told, Ok(600));
 }

@@ -15,9 +15,6 @@ impl Desk {
     /// The reply to a request that sets something: it waits if that is not on
     /// stable storage yet.
     pub(super) fn reply_when_kept(&mut self, index: u16, done: Done) -> Option<Done> {
-        if self.keeper.is_none() || done.reply_len.is_none() {
-            return Some(done);
-        }
         match self.park(index, Waits::Reply(done))? {
             Parking::Free(Waits::Reply(done)) => Some(done),
             Parking::Dropped(Waits::Reply(done)) => Some(done.without_reply()),

@@ -70,11 +70,10 @@ impl Desk {
         }
     }
 
-    /// Gives those away that were let go and have nothing under way. Returns whether
-    /// requests were let go with them.
-    pub fn see_off(&mut self, done: &mut Vec<Done>) -> bool {
+    /// Gives those away that were let go and have nothing under way.
+    pub fn see_off(&mut self, done: &mut Vec<Done>) {
         if !std::mem::take(&mut self.some_leave) {
-            return false;
+            return;
         }
         for place in &mut self.seats {
             match place {
@@ -99,6 +98,5 @@ impl Desk {
                 _ => continue,
             }
         }
-        !done.is_empty()
     }
 }
