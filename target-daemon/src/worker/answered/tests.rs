@@ -205,12 +205,47 @@ fn sources_that_write_keep_their_places() {
     }
     // All but one have been silent for longer than the horizon.
     memory.now_ns += HORIZON_NS;
+    assert_eq!(memory.record(from(99, 1), b'A', OK), Recorded::NoPlace, "not for longer yet");
     memory.write(from(1, 77), 1);
     memory.now_ns += 1;
     memory.write(from(99, 1), b'A');
     assert_eq!(memory.find(from(99, 1), b'A'), Found::Copy(OK));
     assert_eq!(memory.find(from(1, 77), 1), Found::Copy(OK));
     assert_eq!(memory.find(from(99, 0), 2), Found::New, "what was there before is not its own");
+}
+
+/// Nothing of the others changes with that.
+#[test]
+fn one_place_is_given_away() {
+    let mut memory = Memory::new();
+    for host in 0..SOURCES_MAX as u8 {
+        memory.write(from(host, 1), b'A');
+    }
+    memory.now_ns += HORIZON_NS + 1;
+    for host in (0..SOURCES_MAX as u8).filter(|host| *host != 5) {
+        memory.write(from(host, 2), b'B');
+    }
+    memory.answered.sources[7].follows = (5, SAME_HOST - 1);
+    memory.answered.sources[8].follows = (6, SAME_HOST - 1);
+    memory.write(from(99, 1), b'C');
+    for host in (0..SOURCES_MAX as u8).filter(|host| *host != 5) {
+        assert_eq!(memory.find(from(host, 2), b'B'), Found::Copy(OK), "host {host}");
+    }
+    assert_eq!(memory.answered.sources[7].follows, (5, 0), "another host is there");
+    assert_eq!(memory.answered.sources[8].follows, (6, SAME_HOST - 1));
+}
+
+/// Without a place nothing is known of a host: it may have booted.
+#[test]
+fn identify_of_a_host_without_a_place_counts() {
+    let mut memory = Memory::new();
+    for host in 0..SOURCES_MAX as u8 {
+        memory.write(from(host, 1), b'A');
+    }
+    for (kind, restarted) in [(Observed::Identify, true), (Observed::Read, false), (Observed::Other, false)] {
+        let observed = memory.with(from(99, 1), |answered, job, now_ns| answered.observe(job, kind, now_ns));
+        assert_eq!(observed, restarted, "{kind:?}");
+    }
 }
 
 /// The last 4096 writes are remembered, whatever their tags, and no others.
@@ -309,6 +344,11 @@ fn hosts_without_a_place_do_not_make_the_writes_of_others_late() {
     assert!(memory.is_overtaken(from(1, 2).at(9_999, 1), sectors(8, 8)), "the first is not known any more");
 }
 
+/// Which host the first two addresses count as.
+fn hosts(memory: &Memory) -> Vec<usize> {
+    memory.answered.sources.iter().take(2).map(|source| source.host).collect()
+}
+
 fn tag(counter: u32, clock: u32) -> u32 {
     (counter & 0x7fff) << 16 | clock & 0xffff
 }
@@ -389,6 +429,48 @@ fn two_addresses_are_joined_when_their_requests_come_in_batches() {
         let hosts: Vec<usize> = memory.answered.sources.iter().take(2).map(|s| s.host).collect();
         assert_eq!(hosts[0], hosts[1], "batches of {batch}");
     }
+}
+
+/// In between there may be others, and their first requests fit nothing.
+#[test]
+fn strangers_do_not_keep_two_addresses_apart() {
+    let mut memory = Memory::new();
+    for n in 0..200 {
+        memory.now_ns += SECOND / 250;
+        memory.observe(from(1 + (n % 2) as u8, tag(n, n)));
+        memory.observe(from(3, n.wrapping_mul(0x9E37_79B9)));
+    }
+    assert_eq!(hosts(&memory)[0], hosts(&memory)[1]);
+}
+
+/// A tag that is in no order with those before may be of another host.
+#[test]
+fn two_addresses_are_judged_apart_after_a_misfit() {
+    let mut memory = Memory::new();
+    for n in 0..100 {
+        memory.now_ns += SECOND / 250;
+        memory.observe(from(1 + (n % 2) as u8, tag(n, n)));
+    }
+    let leader = hosts(&memory)[0];
+    assert_eq!(hosts(&memory)[1], leader);
+    memory.observe(from(1, tag(20_000, 40_000)));
+    assert_eq!(hosts(&memory), [0, 1]);
+    let order = memory.answered.sources[1 - leader].order;
+    assert!(!order.is_believed(), "what it had before they were joined is long ago");
+}
+
+/// Two addresses of one host read in runs: each of their requests says that they are one.
+#[test]
+fn runs_of_reads_do_not_keep_two_addresses_apart() {
+    let mut memory = Memory::new();
+    for n in 0..400 {
+        memory.now_ns += SECOND / 1_000;
+        let host = 1 + (n / 4 % 2) as u8;
+        memory.with(from(host, tag(n, n)), |answered, job, now_ns| {
+            answered.observe(job, Observed::Read, now_ns)
+        });
+    }
+    assert_eq!(hosts(&memory)[0], hosts(&memory)[1]);
 }
 
 /// The firmware of a host counts otherwise than the Linux that it boots.
