@@ -2,14 +2,14 @@
 //! the daemon's, and behind them as little as an initiator can work with:
 //! requests turn into replies where they lie, and no data is touched.
 
-mod liar;
+mod corrupting;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xblade::link::{Facts, Mode, Program};
-use xblade::ring::{BATCH, Frame, Lane, Memory, Rings, TxFull, XskRings};
+use xblade::ring::{BATCH, Frame, Lane, Rings, TxFull, Umem, XskRings};
 use xblade::wire::aoe::{Command, Header};
 use xblade::wire::ether::Mac;
 use xblade::wire::identify::{Identity, Names, Text};
@@ -31,7 +31,7 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     cores::pin(args.cpu)?;
     let facts = Facts::read(&args.interface)?;
     if let Some(lie) = args.lie {
-        return liar::run(&Echo::new(args, &facts), &facts, lie, &stop);
+        return corrupting::run(&Echo::new(args, &facts), &facts, lie, &stop);
     }
     let (mut lane, program) = open(&facts, args.ring)?;
     let echo = Echo::new(args, &facts);
@@ -125,28 +125,28 @@ impl Echo {
 
     /// Turns a request into its reply; `None` if it gets none.
     fn answer<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
-        let head = lane.memory().piece(frame, 0);
+        let head = lane.umem().piece(frame, 0);
         let plain_ata = head.get(12..14) == Some(&[0x88, 0xA2]) && head.get(19) == Some(&0);
         match *head.get(27)? {
             _ if !plain_ata => self.answer_fully(lane, frame),
             // READ SECTORS, with and without EXT.
             0x20 | 0x24 => {
                 let sectors = usize::from(*head.get(26)?);
-                lane.warm(frame);
+                lane.move_to_hot_chunk(frame);
                 lane.resize(frame, DATA_AT + sectors * SECTOR).ok()?;
-                self.turn_round(lane.memory(), frame)
+                self.turn_round(lane.umem(), frame)
             }
             // WRITE SECTORS.
             0x30 | 0x34 => {
                 lane.resize(frame, FRAME_LEN_MIN).ok()?;
-                self.turn_round(lane.memory(), frame)
+                self.turn_round(lane.umem(), frame)
             }
             _ => self.answer_fully(lane, frame),
         }
     }
 
     /// The least that makes an ATA request a reply.
-    fn turn_round(&self, memory: &Memory, frame: &mut Frame) -> Option<()> {
+    fn turn_round(&self, memory: &Umem, frame: &mut Frame) -> Option<()> {
         let head: &mut [u8; DATA_AT] = memory.piece_mut(frame, 0).first_chunk_mut()?;
         head.copy_within(6..12, 0);
         head[6..12].copy_from_slice(&self.own.0);
@@ -159,9 +159,9 @@ impl Echo {
 
     /// What comes before the load: queries and IDENTIFY DEVICE.
     fn answer_fully<R: Rings>(&self, lane: &mut Lane<R>, frame: &mut Frame) -> Option<()> {
-        let (header, reply) = self.introduce(lane.memory().piece(frame, 0), frame.len())?;
+        let (header, reply) = self.introduce(lane.umem().piece(frame, 0), frame.len())?;
         lane.resize(frame, reply.frame_len(header.l2_len())).ok()?;
-        reply.emit(&header, self.own, self.address, lane.memory().piece_mut(frame, 0)).map(|_| ())
+        reply.emit(&header, self.own, self.address, lane.umem().piece_mut(frame, 0)).map(|_| ())
     }
 
     /// Tells who is there.

@@ -41,7 +41,7 @@ pub mod privilege;
 pub mod logging;
 /// Which receive queue of a NIC the frames of AoE go to.
 pub mod steer;
-/// `xblade top`: what a running daemon does, at a glance.
+/// `xblade top`: what a running daemon does, second by second.
 pub mod top;
 /// Assembly: from a command line to running workers, and back down.
 pub mod daemon;

@@ -8,7 +8,7 @@ use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs
 use xblade::control::client;
 use xblade::daemon;
 use xblade::logging;
-use xblade::steer::{self, Asked, Deed};
+use xblade::steer::{self, Mode, SteerOptions};
 use xblade::top;
 
 /// The request cannot be fulfilled as it is.
@@ -131,7 +131,7 @@ fn import(mut paths: Vec<PathBuf>, commands: &[String]) -> Result<(), u8> {
 
 fn check_file(path: &Path) -> Result<(), u8> {
     let loaded = load(path)?;
-    let (misfits, everywhere) = daemon::misfits(&loaded);
+    let (misfits, everywhere) = daemon::problems(&loaded);
     if !loaded.faults.is_empty() {
         eprintln!("{}", loaded.faults);
     }
@@ -162,14 +162,14 @@ fn check_file(path: &Path) -> Result<(), u8> {
 }
 
 fn steer(options: Steer) -> Result<(), u8> {
-    let deed = match (options.apply, options.revert) {
-        (true, _) => Deed::Apply,
-        (_, true) => Deed::Revert,
-        _ => Deed::Plan,
+    let mode = match (options.apply, options.revert) {
+        (true, _) => Mode::Apply,
+        (_, true) => Mode::Revert,
+        _ => Mode::Plan,
     };
     let queues = options.queue.map_or(options.queues, |queue| vec![queue]);
     let hosts = options.from.iter().map(|mac| mac.0).collect();
-    match steer::steer(&Asked { interface: options.interface, deed, queues, hosts }) {
+    match steer::steer(&SteerOptions { interface: options.interface, mode, queues, hosts }) {
         Ok(lines) => {
             lines.iter().for_each(|line| println!("{line}"));
             Ok(())

@@ -11,7 +11,9 @@ use xblade::store::{Durability, MmapStore, NullStore, OpenOptions, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clock, Counters, Directory, Exchange, Owner, Parts, SharedLane, Waker, Worker};
+use xblade::worker::{
+    Clock, Counters, Directory, Owner, SharedLane, Waker, Worker, WorkerChannels, WorkerConfig,
+};
 
 use crate::{Address, LARGE, LARGE_SECTORS, MAIN, Mac, READ_ONLY, SENTINEL, Stand, TARGET_MAC, THIN, Target};
 
@@ -131,7 +133,7 @@ pub struct FakeTarget {
     pub workers: Vec<Worker<FakeRings>>,
     /// The far end of each lane.
     pub wires: Vec<FakeWire>,
-    /// The bell of each worker.
+    /// What wakes each worker.
     pub wakers: Vec<Waker>,
     /// Who owns what, which exports are in trouble, and their sizes.
     pub directory: Arc<Directory>,
@@ -154,7 +156,7 @@ impl FakeTarget {
         let (mut wires, mut shared) = (Vec::new(), Vec::new());
         let mut own: Vec<Vec<_>> = (0..plan.workers).map(|_| Vec::new()).collect();
         for (id, (&worker, (lane, wire))) in plan.lanes.iter().zip(lanes(&plan)).enumerate() {
-            let place = SharedLane::new(lane.memory().clone(), id, worker, true);
+            let place = SharedLane::new(lane.umem().clone(), id, worker, true);
             place.update(ether::Mac(lane_mac(id)), plan.mtu);
             shared.push(place);
             own[usize::from(worker)].push((id as u16, lane));
@@ -163,21 +165,21 @@ impl FakeTarget {
         let shared: Arc<[_]> = shared.into();
         let (shelves, directory) = distribute(plan.exports, plan.workers, &plan.acl);
         let chunks: Vec<_> = own.iter().map(|lanes| lanes.len() * plan.chunks as usize).collect();
-        let ends = Exchange::connect(&chunks).expect("an eventfd");
+        let ends = WorkerChannels::connect(&chunks).expect("an eventfd");
         let wakers = ends.iter().map(|(_, waker)| waker.clone()).collect();
         let workers =
             own.into_iter().zip(shelves).zip(ends).enumerate().map(|(index, ((lanes, shelf), end))| {
-                let parts = Parts {
+                let parts = WorkerConfig {
                     index: index as u16,
                     lanes,
                     shared: Arc::clone(&shared),
                     shelf,
                     directory: Arc::clone(&directory),
-                    exchange: end.0,
+                    channels: end.0,
                     buffer_count: plan.buffer_count,
                     in_flight: plan.in_flight,
                 };
-                Worker::new(parts).expect("histograms")
+                Worker::new(parts)
             });
         let replies = wires.iter().map(|_| VecDeque::new()).collect();
         let workers = workers.collect();
@@ -230,7 +232,7 @@ impl FakeTarget {
 
     /// Sends a frame to a lane, and returns what that lane sends until all is
     /// quiet.
-    pub fn exchange(&mut self, lane: usize, frame: &[u8]) -> Vec<Vec<u8>> {
+    pub fn channels(&mut self, lane: usize, frame: &[u8]) -> Vec<Vec<u8>> {
         assert!(self.deliver(lane, frame), "room in the rings");
         self.settle();
         self.sent(lane)

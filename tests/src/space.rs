@@ -42,7 +42,7 @@ impl Space {
     /// can keep it in use.
     pub fn with_mounts() -> Self {
         let space = Self::unshared(libc::CLONE_NEWNET | libc::CLONE_NEWNS);
-        space.run(let_go_of_mounts);
+        space.run(unmount_all);
         space
     }
 
@@ -94,7 +94,7 @@ impl Drop for Space {
 
 /// Mounts from here on stay here, and what other tests have mounted is let go
 /// of: a copy of a mount keeps its file system in use when they unmount it.
-fn let_go_of_mounts() {
+fn unmount_all() {
     let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
     let slave = libc::MS_REC | libc::MS_SLAVE;
     // SAFETY: strings that end with zero; the rest may be null for this call.

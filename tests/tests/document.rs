@@ -91,7 +91,7 @@ fn paths() -> HashSet<String> {
 }
 
 /// Paths of the tree that a line of a document names: in backticks also without the
-/// folders before them (`worker/desk.rs`), in an example of commands from the top only.
+/// folders before them (`worker/export_set.rs`), in an example of commands from the top only.
 fn named_paths<'a>(line: &'a str, modules: &HashSet<String>) -> Vec<&'a str> {
     let is_example = line.starts_with("    ");
     let spans: Vec<_> = if is_example { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };

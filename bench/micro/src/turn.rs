@@ -11,7 +11,7 @@ use xblade::ring::{FakeRings, FakeWire};
 use xblade::shelf::{Export, Shelf};
 use xblade::store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
 use xblade::wire::Request;
-use xblade::worker::{Clock, Directory, Exchange, Owner, Parts, SharedLane, Worker};
+use xblade::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
 
 use crate::frames::{self, ADVERT, EXPORT, MTU, READ, TARGET, WRITE};
 use crate::{BATCH, Case};
@@ -94,7 +94,8 @@ impl Case for Turn {
             // Odd, so that every place has its turn, and far apart.
             let place = u64::from(self.next).wrapping_mul(1_367) % PLACES;
             let request = (self.ask)(linux_tag(self.next), place * u64::from(COUNT));
-            assert!(self.wire.deliver(&frames::frame(&request, CONTENT)), "room in the rings");
+            let arrived_ns = Some(self.clock.now_ns());
+            assert!(self.wire.deliver_at(&frames::frame(&request, CONTENT), arrived_ns), "room in the rings");
             self.next = self.next.wrapping_add(1);
         }
     }
@@ -137,23 +138,23 @@ impl Clock for Steps {
 fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     const CHUNKS: u32 = 1024;
     let (lane, wire) = FakeRings::open(CHUNKS, 4096, 256).expect("a possible shape");
-    let shared = SharedLane::new(lane.memory().clone(), 0, 0, true);
+    let shared = SharedLane::new(lane.umem().clone(), 0, 0, true);
     shared.update(TARGET, MTU);
     let mut shelf = Shelf::default();
     shelf.insert(Export::new(frames::settings(), store)).expect("a free address");
-    let mut ends = Exchange::connect(&[CHUNKS as usize]).expect("an eventfd");
+    let mut ends = WorkerChannels::connect(&[CHUNKS as usize]).expect("an eventfd");
     let (exchange, _) = ends.pop().expect("one end");
-    let parts = Parts {
+    let parts = WorkerConfig {
         index: 0,
         lanes: vec![(0, lane)],
         shared: Arc::new([shared]),
         shelf,
         directory: Arc::new(Directory::new(vec![(EXPORT, Owner { worker: 0, export: 0 })])),
-        exchange,
+        channels: exchange,
         buffer_count: ADVERT.buffer_count,
         in_flight: 64,
     };
-    (Worker::new(parts).expect("histograms"), wire)
+    (Worker::new(parts), wire)
 }
 
 fn null() -> Box<dyn Store> {

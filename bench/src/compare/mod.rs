@@ -11,7 +11,7 @@ mod case;
 mod conditions;
 mod files;
 mod generator;
-mod joined;
+mod merge;
 mod observer;
 mod output;
 mod pair;
@@ -83,7 +83,7 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
 /// A case, for reports: a curve for each target, and every sample.
 fn section(samples: &Samples, earlier: Option<&Earlier>) -> Section {
     let each = 0..samples.targets.len();
-    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..joined::joined(samples.of(at))? });
+    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..merge::merged(samples.of(at))? });
     Section {
         title: samples.case.name(),
         table: Some(table::table(samples, earlier)),

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::cores;
 
-use super::course::Course;
+use super::phases::Course;
 use super::schedule::NEVER;
 use super::tally::Tally;
 use super::worker::Worker;

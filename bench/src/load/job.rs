@@ -11,7 +11,7 @@ use crate::export::{self, Export};
 use crate::outcome::Setup;
 use crate::port::{self, Port, THREADS_MAX};
 
-use super::deal::{self, Share};
+use super::assign::{self, Share};
 use super::flight::WINDOW_MAX;
 use super::guard;
 use super::plan::Area;
@@ -86,10 +86,10 @@ impl Job {
         let areas = exports.iter().map(|found| area(args, found, sectors)).collect::<Result<Vec<_>>>()?;
         let reached: Vec<Vec<bool>> =
             exports.iter().map(|found| found.on.iter().map(Option::is_some).collect()).collect();
-        let hands = deal::deal(&reached, interfaces.len(), threads)?;
+        let hands = assign::assign(&reached, interfaces.len(), threads)?;
         let length = seconds("--seconds", args.seconds.unwrap_or(SECONDS_USUAL), 0.001)?;
         Ok(Self {
-            shares: deal::divide(&hands, &areas, window)?,
+            shares: assign::divide(&hands, &areas, window)?,
             interfaces,
             exports,
             sectors,

@@ -9,8 +9,8 @@
 //! ```
 
 mod clock;
-mod course;
-mod deal;
+mod phases;
+mod assign;
 mod engine;
 mod flight;
 mod guard;

@@ -14,8 +14,8 @@ use crate::outcome::{Cost, Outcome};
 use crate::port::{Port, Tags};
 use crate::watch::{Reading, Watch};
 
+use super::assign::Share;
 use super::clock::{Ending, Exchange, Part, Runner, Times};
-use super::deal::Share;
 use super::engine::Engine;
 use super::flight::Flight;
 use super::job::Job;

@@ -11,10 +11,10 @@ use crate::outcome::Outcome;
 use crate::port::Tags;
 use crate::port::fake::{Clock, SlowTarget};
 
-use super::course::Course;
 use super::engine::Engine;
 use super::flight::Flight;
 use super::pattern::Pattern;
+use super::phases::Course;
 use super::plan::{Area, Plan};
 use super::resend::Resend;
 use super::schedule::Schedule;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use xblade::link::Facts;
-use xblade::ring::{Frame, Memory};
+use xblade::ring::{Frame, Umem};
 
 use crate::args::PortKind;
 
@@ -54,7 +54,7 @@ pub enum Received<'a> {
     /// In one piece.
     Flat(&'a [u8]),
     /// In chunks of UMEM.
-    Chunks(&'a Memory, &'a Frame),
+    Chunks(&'a Umem, &'a Frame),
 }
 
 impl<'a> Received<'a> {

@@ -10,7 +10,7 @@ use aya::maps::XskMap;
 use aya::programs::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use xblade::link::Facts;
-use xblade::ring::{self, Frame, Lane, TxFull, Wanted, XskRings, ZeroCopy};
+use xblade::ring::{self, Frame, Lane, SocketConfig, TxFull, XskRings, ZeroCopy};
 
 use super::{BATCH, Port, Received, packet};
 
@@ -42,7 +42,7 @@ impl XdpPort {
 
     fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {
         let mut frame = self.lane.allocate(head.len() + data.len()).ok()?;
-        let memory = self.lane.memory();
+        let memory = self.lane.umem();
         // The head always fits into the first chunk.
         let (mut head, mut data) = (head, data);
         for at in 0..frame.pieces() {
@@ -56,7 +56,7 @@ impl XdpPort {
 
 /// A socket on a receive queue, with rings of so many entries.
 pub fn lane(interface: &Facts, queue: u32, entries: u32) -> Result<Lane<XskRings>> {
-    Ok(ring::open(&Wanted {
+    Ok(ring::open(&SocketConfig {
         interface: interface.name.clone(),
         queue,
         chunks: 4 * entries,
@@ -131,7 +131,7 @@ impl Port for XdpPort {
     fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize> {
         let n = self.lane.receive(&mut self.received);
         for frame in &self.received {
-            each(Received::Chunks(self.lane.memory(), frame));
+            each(Received::Chunks(self.lane.umem(), frame));
         }
         for frame in self.received.drain(..) {
             self.lane.release(frame);

@@ -1,6 +1,6 @@
 //! How results look: one exporter a file.
 
-mod again;
+mod rerender;
 mod bars;
 mod document;
 mod fio;
@@ -31,9 +31,9 @@ use crate::outcome::Outcome;
 
 use folder::File;
 
-pub use again::run as again;
 pub use bars::bars;
 pub use document::{Document, Section};
+pub use rerender::run as again;
 pub use table::Table;
 pub use text::text;
 

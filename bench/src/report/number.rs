@@ -10,7 +10,7 @@ pub fn grouped(value: f64, decimals: usize) -> String {
     let sign = if value < 0.0 && plain.bytes().any(|b| (b'1'..=b'9').contains(&b)) { "−" } else { "" };
     let mut out = sign.to_owned();
     for (at, digit) in whole.chars().enumerate() {
-        // Four digits are read at a glance.
+        // Four digits are easy to read.
         if at > 0 && whole.len() > 4 && (whole.len() - at).is_multiple_of(3) {
             out.push(THIN);
         }

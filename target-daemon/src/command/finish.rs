@@ -2,7 +2,7 @@
 
 use crate::plant::{Bug, planted};
 use crate::shelf::State;
-use crate::store::{Fault, Kind};
+use crate::store::{IoError, Kind};
 use crate::wire::ata::{Request, SECTOR_LEN, error, status};
 use crate::wire::{Reply, aoe};
 
@@ -10,7 +10,7 @@ use crate::wire::{Reply, aoe};
 ///
 /// It is never an AoE error: on an ATA error an initiator fails the one
 /// request at once, on an AoE error Linux would hang.
-pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>, state: &State) -> Reply<'static> {
+pub fn finish(ata: &Request, kind: Kind, result: Result<(), IoError>, state: &State) -> Reply<'static> {
     if kind == Kind::Measure {
         // Whether or not the size could be found out: the last one is known.
         return Reply::Identify(ata.reply(status::GOOD, error::NONE), state.identity());
@@ -23,13 +23,13 @@ pub fn finish(ata: &Request, kind: Kind, result: Result<(), Fault>, state: &Stat
         Ok(()) => return Reply::Ata(ata.reply(status::GOOD, error::NONE)),
         Err(fault) => fault,
     };
-    if fault == Fault::Media && planted(Bug::AoeErrorForMedium) {
+    if fault == IoError::Media && planted(Bug::AoeErrorForMedium) {
         return Reply::Refusal(aoe::Error::Argument);
     }
     let error = match (fault, kind) {
-        (Fault::Range, _) => error::NOT_FOUND,
-        (Fault::Media, Kind::Read) => error::UNCORRECTABLE,
-        (Fault::Media | Fault::NoSpace | Fault::ReadOnly | Fault::System | Fault::Transient, _) => {
+        (IoError::Range, _) => error::NOT_FOUND,
+        (IoError::Media, Kind::Read) => error::UNCORRECTABLE,
+        (IoError::Media | IoError::NoSpace | IoError::ReadOnly | IoError::System | IoError::Transient, _) => {
             error::ABORT
         }
     };

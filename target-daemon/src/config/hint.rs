@@ -6,7 +6,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use super::vblade::for_a_shell;
-use super::{Vblade, tip};
+use super::{Vblade, suggest};
 
 /// Names that other programs have for `--interface`.
 const INTERFACE: [&str; 7] = ["--netif", "--iface", "--ifname", "--if", "--dev", "--device", "--nic"];
@@ -72,7 +72,7 @@ pub(super) fn better(error: Error, command: &mut Command, words: &[OsString]) ->
         );
         return command.error(ErrorKind::InvalidValue, what);
     }
-    tip::add(interface(error, command, words), command, words)
+    suggest::add(interface(error, command, words), command, words)
 }
 
 /// The error of a command line, with `--interface` where that was meant.

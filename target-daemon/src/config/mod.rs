@@ -3,7 +3,7 @@
 //! before anything is opened.
 
 mod bounds;
-mod clash;
+mod conflicts;
 mod cli;
 mod client;
 mod export;
@@ -13,18 +13,18 @@ mod service;
 mod show;
 mod size;
 mod steer;
-mod tip;
+mod suggest;
 mod top;
 mod vblade;
 
 pub use bounds::{chunk_bytes, ring, umem_chunks};
-pub use clash::addresses_twice;
 pub use cli::{
     AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
+pub use conflicts::addresses_twice;
 pub use export::{Export, ExportError, Image};
-pub use file::{Fault, Faults, KEYS, Loaded, Place, Unreadable, export_from, load, parse};
+pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, Unreadable, export_from, load, parse};
 pub use hint::interface as interface_meant;
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};

@@ -25,22 +25,22 @@ of somebody else for the same frames: nothing was changed.";
 
 /// `xblade steer`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = STEER_EXAMPLES, group(ArgGroup::new("deed").required(true)))]
+#[command(after_help = STEER_EXAMPLES, group(ArgGroup::new("mode").required(true)))]
 pub struct Steer {
     /// The interface.
     #[arg(short, long, value_name = "IF")]
     pub interface: String,
 
     /// Say what would be done and why; change nothing.
-    #[arg(long, group = "deed")]
+    #[arg(long, group = "mode")]
     pub plan: bool,
 
     /// Do it. A second time changes nothing more.
-    #[arg(long, group = "deed")]
+    #[arg(long, group = "mode")]
     pub apply: bool,
 
     /// Take back exactly what was done.
-    #[arg(long, group = "deed", conflicts_with_all = ["queue", "queues", "from"])]
+    #[arg(long, group = "mode", conflicts_with_all = ["queue", "queues", "from"])]
     pub revert: bool,
 
     /// The receive queue for all AoE. Without it: queue 0.

@@ -17,7 +17,7 @@
 //! client ──► call (one request) ──► print     the same for people
 //! ```
 
-mod ask;
+mod request;
 mod body;
 mod call;
 mod caller;
@@ -32,9 +32,9 @@ mod server;
 mod socket;
 mod trace;
 
-pub use ask::{Answer, Ask, Asked, Asker, Changed, Refusal, channel};
 pub use call::{CallError, Client};
 pub use client::{metrics_of, replaced_in};
 pub use overview::{ExportView, InterfaceView, Overview, RefusedView};
+pub use request::{Answer, ChangeReport, ControlError, Request, RequestQueue, RequestSender, channel};
 pub use server::{Handle, start};
 pub use socket::{BindError, Listener, bind, socket_of};

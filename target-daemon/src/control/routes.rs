@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body as AnswerBody, Bytes};
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request as HttpRequest, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
@@ -17,7 +17,9 @@ use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::json::{self, macs};
-use super::{Answer, Ask, Asker, Changed, ExportView, Overview, Refusal, body, samples, trace};
+use super::{
+    Answer, ChangeReport, ControlError, ExportView, Overview, Request, RequestSender, body, samples, trace,
+};
 use crate::config;
 use crate::wire::aoe::Address;
 
@@ -40,9 +42,9 @@ const ASKING_MAX: usize = 32;
 /// The way to the control thread.
 #[derive(Clone)]
 struct Questions {
-    asker: Asker,
+    sender: RequestSender,
     places: Arc<Semaphore>,
-    tracing: trace::Place,
+    tracing: trace::OneTrace,
 }
 
 /// Why a request is not fulfilled.
@@ -58,18 +60,18 @@ impl IntoResponse for Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<ControlError> for Error {
+    fn from(refusal: ControlError) -> Self {
         match refusal {
-            Refusal::Request(text) => Self(StatusCode::BAD_REQUEST, text),
-            Refusal::Unknown(text) => Self(StatusCode::NOT_FOUND, text),
-            Refusal::Machine(text) => Self(StatusCode::CONFLICT, text),
+            ControlError::Request(text) => Self(StatusCode::BAD_REQUEST, text),
+            ControlError::Unknown(text) => Self(StatusCode::NOT_FOUND, text),
+            ControlError::Machine(text) => Self(StatusCode::CONFLICT, text),
         }
     }
 }
 
 /// Every route.
-pub fn router(asker: Asker) -> Router {
+pub fn router(sender: RequestSender) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/stats", get(stats))
@@ -88,9 +90,9 @@ pub fn router(asker: Asker) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Questions {
-            asker,
+            sender,
             places: Arc::new(Semaphore::new(ASKING_MAX)),
-            tracing: trace::Place::default(),
+            tracing: trace::OneTrace::default(),
         })
 }
 
@@ -107,7 +109,7 @@ async fn sample(State(to): State<Questions>) -> Answered {
 }
 
 async fn configuration(State(to): State<Questions>) -> Answered {
-    let serve = ask(&to, ANSWER_WITHIN, Ask::Configuration).await?;
+    let serve = ask(&to, ANSWER_WITHIN, Request::Configuration).await?;
     let text = config::to_json(&serve).map_err(|error| internal(&error))?;
     Ok(document(text.into_bytes()))
 }
@@ -133,31 +135,31 @@ async fn mask(State(to): State<Questions>, At(address): At) -> Answered {
 
 async fn add(State(to): State<Questions>, Body(bytes): Body) -> Answered {
     let export = Box::new(body::export(&bytes).map_err(bad)?);
-    change(&to, |answer| Ask::Add { export, answer }).await
+    change(&to, |answer| Request::Add { export, answer }).await
 }
 
 async fn remove(State(to): State<Questions>, At(address): At, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, |answer| Ask::Remove { address, force, answer }).await
+    change(&to, |answer| Request::Remove { address, force, answer }).await
 }
 
 async fn read_only(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
     let read_only = body::read_only(&bytes).map_err(bad)?;
-    change(&to, |answer| Ask::ReadOnly { address, read_only, answer }).await
+    change(&to, |answer| Request::ReadOnly { address, read_only, answer }).await
 }
 
 async fn resize(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Ask::Resize { address, answer }).await
+    change(&to, |answer| Request::Resize { address, answer }).await
 }
 
 async fn recover(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
     let reason = body::reason(&bytes).map_err(bad)?;
-    change(&to, |answer| Ask::Recover { address, reason, answer }).await
+    change(&to, |answer| Request::Recover { address, reason, answer }).await
 }
 
 async fn reload(State(to): State<Questions>, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, |answer| Ask::Reload { force, answer }).await
+    change(&to, |answer| Request::Reload { force, answer }).await
 }
 
 fn is_forced(uri: &Uri) -> Result<bool, Error> {
@@ -169,21 +171,21 @@ fn is_forced(uri: &Uri) -> Result<bool, Error> {
 }
 
 async fn clear_reservation(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Ask::ClearReservation { address, answer }).await
+    change(&to, |answer| Request::ClearReservation { address, answer }).await
 }
 
 async fn clear_mask(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Ask::ClearMask { address, answer }).await
+    change(&to, |answer| Request::ClearMask { address, answer }).await
 }
 
 async fn traced(State(to): State<Questions>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
-    let wish = trace::Wish::parse(uri.query().unwrap_or_default()).map_err(bad)?;
+    let filter = trace::TraceFilter::parse(uri.query().unwrap_or_default()).map_err(bad)?;
     let place = to.tracing.take(&caller.who).map_err(|other| {
         let text = format!("{other} traces already, and one can at a time: end that, or wait for its end");
         Error(StatusCode::CONFLICT, text)
     })?;
-    let (stream, tracer) = trace::Stream::new(wish, to.asker.clone(), place, caller.deadline);
-    let interfaces = ask(&to, ANSWER_WITHIN, |answer| Ask::Trace { tracer, answer }).await?;
+    let (stream, tracer) = trace::Stream::new(filter, to.sender.clone(), place, caller.deadline);
+    let interfaces = ask(&to, ANSWER_WITHIN, |answer| Request::Trace { tracer, answer }).await?;
     let lines = AnswerBody::new(stream.on(interfaces));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
@@ -202,7 +204,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Error {
 async fn ask<T: Send + 'static>(
     to: &Questions,
     within: Duration,
-    make: impl FnOnce(Answer<T>) -> Ask,
+    make: impl FnOnce(Answer<T>) -> Request,
 ) -> Result<T, Error> {
     timeout(within, ask_and_wait(to, make)).await.unwrap_or_else(|_| {
         Err(unavailable(&format!(
@@ -215,7 +217,7 @@ async fn ask<T: Send + 'static>(
 
 async fn ask_and_wait<T: Send + 'static>(
     to: &Questions,
-    make: impl FnOnce(Answer<T>) -> Ask,
+    make: impl FnOnce(Answer<T>) -> Request,
 ) -> Result<T, Error> {
     let ends = || unavailable("xblade ends: ask again when it has been started");
     let place = Arc::clone(&to.places).acquire_owned().await.map_err(|_| ends())?;
@@ -225,19 +227,22 @@ async fn ask_and_wait<T: Send + 'static>(
         drop(place);
         let _ = send.send(value);
     });
-    if !to.asker.ask(make(answer)) {
+    if !to.sender.ask(make(answer)) {
         return Err(unavailable("xblade has too much to answer already, or ends: ask again in a moment"));
     }
     receive.await.map_err(|_| ends())
 }
 
-async fn change(to: &Questions, make: impl FnOnce(Answer<Result<Changed, Refusal>>) -> Ask) -> Answered {
+async fn change(
+    to: &Questions,
+    make: impl FnOnce(Answer<Result<ChangeReport, ControlError>>) -> Request,
+) -> Answered {
     let changed = ask(to, CHANGE_WITHIN, make).await??;
-    Ok(json(&json::Changed { changed: changed.lines }))
+    Ok(json(&json::ChangeReport { changed: changed.lines }))
 }
 
 async fn overview(to: &Questions) -> Result<Overview, Error> {
-    ask(to, ANSWER_WITHIN, Ask::Overview).await
+    ask(to, ANSWER_WITHIN, Request::Overview).await
 }
 
 async fn view(to: &Questions, address: Address) -> Result<ExportView, Error> {
@@ -300,7 +305,7 @@ struct Body(Bytes);
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+    async fn from_request(request: HttpRequest, state: &S) -> Result<Self, Error> {
         let length =
             request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > BODY_BYTES_MAX as u64) {

@@ -24,7 +24,7 @@ use tokio::time::sleep;
 
 use super::caller::{Caller, Deadline};
 use super::socket::{Listener, SocketFile};
-use super::{Asker, routes, trace};
+use super::{RequestSender, routes, trace};
 use crate::privilege::{self, Role};
 
 /// Clients at once. More wait to be accepted.
@@ -56,7 +56,7 @@ pub struct Handle {
 /// # Errors
 ///
 /// Those of the system: no epoll, no thread.
-pub fn start(listener: Listener, asker: Asker) -> io::Result<Handle> {
+pub fn start(listener: Listener, sender: RequestSender) -> io::Result<Handle> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (stop, stopped) = oneshot::channel();
     let Listener { accept, file } = listener;
@@ -66,7 +66,7 @@ pub fn start(listener: Listener, asker: Asker) -> io::Result<Handle> {
     };
     let body = move || {
         privilege::enter(Role::Helper);
-        run(&runtime, listener, asker, stopped);
+        run(&runtime, listener, sender, stopped);
     };
     let thread = thread::Builder::new().name("control-api".to_owned()).spawn(body)?;
     Ok(Handle { stop: Some(stop), thread: Some(thread), _file: file })
@@ -81,24 +81,24 @@ impl Drop for Handle {
     }
 }
 
-fn run(runtime: &Runtime, listener: UnixListener, asker: Asker, stopped: oneshot::Receiver<()>) {
+fn run(runtime: &Runtime, listener: UnixListener, sender: RequestSender, stopped: oneshot::Receiver<()>) {
     runtime.block_on(async move {
         // Ends with the runtime, as all connections do.
-        tokio::spawn(accept(listener, routes::router(asker)));
+        tokio::spawn(accept(listener, routes::router(sender)));
         let _ = stopped.await;
     });
 }
 
 async fn accept(listener: UnixListener, router: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut told = false;
+    let mut event = false;
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(connection(stream, router.clone(), place));
             }
             Err(error) => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut event, true) {
                     warn!("control socket: cannot accept a connection: {error}");
                 }
                 sleep(ACCEPT_AGAIN_AFTER).await;

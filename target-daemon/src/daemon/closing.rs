@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::roster::Roster;
-use crate::store::{Fault, Identity, OpenFile};
+use super::registry::ExportRegistry;
+use crate::store::{Identity, IoError, OpenFile};
 use crate::wire::aoe::Address;
-use crate::worker::Seat;
+use crate::worker::ExportRuntime;
 
 /// A store that is being closed.
 #[derive(Debug)]
@@ -41,11 +41,11 @@ pub enum Removed {
     Unsynced(String),
 }
 
-impl Roster {
+impl ExportRegistry {
     /// Closes a store, which may take long where a disk hangs: on a thread of its own.
-    pub fn close_store(&mut self, address: Address, seat: Box<Seat>, last: LastSync) -> Closing {
+    pub fn close_store(&mut self, address: Address, runtime: Box<ExportRuntime>, last: LastSync) -> Closing {
         let LastSync { identity, file } = last;
-        let fault = seat.degraded();
+        let fault = runtime.degraded();
         if let Some(fault) = fault {
             self.quarantine.fail(&identity, fault);
         }
@@ -56,7 +56,7 @@ impl Roster {
                 (Some(_), Some(_)) => Err("a sync of it has failed before".to_owned()),
                 (Some(file), None) => file.sync().map_err(|e| e.to_string()),
             };
-            drop((seat, file));
+            drop((runtime, file));
             // Whoever asked may have stopped waiting.
             let _ = to.send(synced);
         };
@@ -76,7 +76,7 @@ impl Roster {
             Ok(Err(why)) => why,
             Err(RecvTimeoutError::Disconnected) => "no thread could be started for it".to_owned(),
         };
-        self.quarantine.fail(&closing.identity, Fault::Media);
+        self.quarantine.fail(&closing.identity, IoError::Media);
         Removed::Unsynced(format!(
             "its last sync failed, so what hosts have written may not be on the disk: {why}: check the disk and what is on it"
         ))

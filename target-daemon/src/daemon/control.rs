@@ -10,17 +10,17 @@ use log::{error, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use super::answer::{self, Awaited};
 use super::exports::Refused;
 use super::failure::Failure;
+use super::handlers::{self, Awaited};
 use super::interface::{Interface, Presence};
-use super::notify::{self, Vigil};
+use super::late_interfaces::LateInterfaces;
+use super::notify::{self, ServiceNotifier};
 use super::sizes::Sizes;
-use super::team::Team;
 use super::too_long::TooLong;
-use super::unserved::Unserved;
+use super::worker_pool::WorkerPool;
 use crate::config::Serve;
-use crate::control::{Ask, Asked};
+use crate::control::{Request, RequestQueue};
 use crate::link::{self, Changes, Facts, LinkEvents};
 use crate::logging;
 use crate::wire::aoe::Address;
@@ -32,7 +32,7 @@ const ROUND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// What is served, and by what.
 pub struct Served<'a> {
     /// The workers.
-    pub team: &'a mut Team,
+    pub pool: &'a mut WorkerPool,
     /// The interfaces.
     pub interfaces: &'a mut [Interface],
     /// The configuration that is in force.
@@ -49,8 +49,8 @@ pub struct Served<'a> {
 
 impl Served<'_> {
     /// In a line.
-    fn status(&self, unserved: &Unserved) -> String {
-        notify::status(self.options, self.interfaces, &unserved.names())
+    fn status(&self, late: &LateInterfaces) -> String {
+        notify::status(self.options, self.interfaces, &late.names())
     }
 }
 
@@ -59,12 +59,12 @@ pub fn run(
     served: &mut Served<'_>,
     signals: &Signals,
     events: &LinkEvents,
-    asked: &Asked,
-    vigil: &mut Vigil,
+    queue: &RequestQueue,
+    notifier: &mut ServiceNotifier,
 ) -> Result<(), Failure> {
     let (mut degraded, mut stuck) = (Vec::new(), Vec::new());
-    let mut sizes = Sizes::new(served.team, served.options);
-    let mut unserved = Unserved::default();
+    let mut sizes = Sizes::new(served.pool, served.options);
+    let mut late = LateInterfaces::default();
     let mut too_long = TooLong::default();
     loop {
         let mut fds = [
@@ -72,63 +72,63 @@ pub fn run(
             PollFd::new(&signals.report, PollFlags::IN),
             PollFd::new(&signals.look, PollFlags::IN),
             PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(queue.as_fd(), PollFlags::IN),
         ];
         // An error (a signal) is a round like any other.
         let _ = poll(&mut fds, Some(&ROUND));
-        vigil.follow(served.team);
+        notifier.follow(served.pool);
         if signals.take(&signals.end) {
             info!("stopping: finishing what is under way");
             return Ok(());
         }
         if signals.take(&signals.report) {
-            logging::say(&served.team.report(served.interfaces));
+            logging::say(&served.pool.report(served.interfaces));
         }
         if signals.take(&signals.look) {
-            vigil.reloading();
+            notifier.reloading();
             // What is wrong with it was logged.
-            let well = served.config.is_none() || answer::reload(served, &mut sizes, false).is_ok();
+            let well = served.config.is_none() || handlers::reload(served, &mut sizes, false).is_ok();
             info!("looking at the sizes of all exports");
             sizes.look_now();
-            vigil.reloaded(served.status(&unserved), well);
+            notifier.reloaded(served.status(&late), well);
         }
-        while let Some(ask) = asked.next() {
+        while let Some(request) = queue.next() {
             // The service manager is told as of a reload by signal; whether it went
             // well, who asked is told.
-            let reloads = matches!(ask, Ask::Reload { .. });
+            let reloads = matches!(request, Request::Reload { .. });
             if reloads {
-                vigil.reloading();
+                notifier.reloading();
             }
-            answer::answer(ask, served, &mut sizes);
+            handlers::handle(request, served, &mut sizes);
             if reloads {
-                vigil.reloaded(served.status(&unserved), true);
+                notifier.reloaded(served.status(&late), true);
             }
         }
-        let closed = served.team.see_off();
-        answer::answer_awaited(served, &closed);
-        served.team.note_used();
-        served.team.watch_files();
-        sizes.follow(served.team, served.interfaces.len(), served.options);
-        too_long.warn(served.team, served.interfaces);
+        let closed = served.pool.reap_detached();
+        handlers::answer_awaited(served, &closed);
+        served.pool.note_used();
+        served.pool.watch_files();
+        sizes.follow(served.pool, served.interfaces.len(), served.options);
+        too_long.warn(served.pool, served.interfaces);
         let changes = events.drain().unwrap_or(Changes { any: true, removed: Vec::new() });
         let mut remark = false;
         if changes.any {
             for (index, interface) in served.interfaces.iter_mut().enumerate() {
-                remark |= follow(served.team, index, interface, &changes, served.options);
+                remark |= follow(served.pool, index, interface, &changes, served.options);
             }
-            remark |= unserved.look(&served.options.interfaces, served.interfaces);
-            if vigil.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
+            remark |= late.look(&served.options.interfaces, served.interfaces);
+            if notifier.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
                 // Attaching to it takes rights that are given up.
                 info!("ending, so that the service manager starts xblade anew, with all interfaces");
                 return Ok(());
             }
         }
-        if unserved.tell() || remark {
-            vigil.remark(served.status(&unserved));
+        if late.tell() || remark {
+            notifier.remark(served.status(&late));
         }
-        let now = served.team.degraded();
+        let now = served.pool.degraded();
         for address in now.iter().filter(|address| !degraded.contains(*address)) {
-            served.team.note_failed(*address);
+            served.pool.note_failed(*address);
             error!(
                 "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, and no \
                  more writes are taken until xblade is restarted, or `xblade export recover {address} --reason TEXT` is \
@@ -136,8 +136,8 @@ pub fn run(
             );
         }
         degraded = now;
-        stuck = tell_stuck(stuck, served.team.stuck());
-        if served.team.has_lost_a_member() {
+        stuck = tell_stuck(stuck, served.pool.stuck());
+        if served.pool.has_lost_a_worker() {
             return Err(Failure::Run("a worker ended unexpectedly: see the message above".into()));
         }
     }
@@ -156,7 +156,13 @@ fn tell_stuck(before: Vec<Address>, now: Vec<Address>) -> Vec<Address> {
 
 /// Reads the facts of an interface again and passes on what has changed. It is
 /// known by its index: its name may change. Returns whether it is shown otherwise now.
-fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Changes, options: &Serve) -> bool {
+fn follow(
+    pool: &WorkerPool,
+    index: usize,
+    interface: &mut Interface,
+    changes: &Changes,
+    options: &Serve,
+) -> bool {
     // One that was away, in another network namespace, has lost its sockets: also if
     // it has its index again.
     if interface.presence != Presence::Here || changes.removed.contains(&interface.facts.index) {
@@ -180,14 +186,14 @@ fn follow(team: &Team, index: usize, interface: &mut Interface, changes: &Change
     }
     let changed = now.mtu != before.mtu || now.mac != before.mac;
     if changed {
-        team.update(index, Mac(now.mac), now.mtu);
+        pool.update(index, Mac(now.mac), now.mtu);
     }
     if now.is_live() != before.is_live() {
         info!("{name}: link is {}", if now.is_live() { "up" } else { "down" });
     }
     if now.is_live() && (changed || !before.is_live()) {
         info!("{name}: MTU {}, announcing the exports", now.mtu);
-        team.announce(index, options);
+        pool.announce(index, options);
     }
     now.is_live() != before.is_live() || now.name != before.name
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use log::{error, info, warn};
 
 use super::failure::Failure;
-use super::keeper;
 use super::quarantine;
+use super::state_writer;
 use crate::config::{self, Image, Serve};
 use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
-use crate::store::disk::Stable;
+use crate::store::disk::Persist;
 use crate::store::{
     self, Access, Data, Durability, Expected, Holder, Identity, NullStore, OpenError, OpenFile, OpenOptions,
     SECTOR_BYTES, Store, Warning,
@@ -24,7 +24,7 @@ pub struct Opened {
     /// The export.
     pub export: Export,
     /// How its bytes are reached, and writes made stable.
-    pub way: Way,
+    pub info: StoreInfo,
     /// Where its bytes are.
     pub source: Source,
 }
@@ -51,12 +51,12 @@ pub struct Refused {
 
 /// How the bytes of a store are reached, and writes made stable.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub struct StoreInfo {
     access: &'static str,
     stable: &'static str,
 }
 
-impl Way {
+impl StoreInfo {
     fn of(opened: &store::Opened) -> Self {
         let access = match opened.access {
             Access::Direct => "direct",
@@ -65,15 +65,15 @@ impl Way {
             Access::Descriptor | Access::Fitting => "through the page cache, waiting",
         };
         let stable = match opened.stable {
-            Stable::Later => "",
-            Stable::Each => ", each write made stable",
-            Stable::Group => ", one sync for a group of writes",
+            Persist::OnFlush => "",
+            Persist::PerWrite => ", each write made stable",
+            Persist::Group => ", one sync for a group of writes",
         };
         Self { access, stable }
     }
 
     /// In words; of writes nothing, where there are none.
-    pub fn told(self, read_only: bool) -> String {
+    pub fn describe(self, read_only: bool) -> String {
         format!("{}{}", self.access, if read_only { "" } else { self.stable })
     }
 }
@@ -168,13 +168,13 @@ pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Fa
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
     let folder = all.service.state.0.as_deref();
-    let (store, read_only, durability, path, way, source) = match &wanted.image {
+    let (store, read_only, durability, path, info, source) = match &wanted.image {
         Image::Null { length_bytes } => {
             let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
             let data = Data { identity: Identity::null(), offset_bytes: 0 };
-            let (way, source) =
-                (Way { access: "null", stable: "" }, Source { data, file: None, is_writable: true });
-            (store, false, Durability::Volatile, String::new(), way, source)
+            let (info, source) =
+                (StoreInfo { access: "null", stable: "" }, Source { data, file: None, is_writable: true });
+            (store, false, Durability::Volatile, String::new(), info, source)
         }
         Image::File(options) => {
             privilege::may_open(&options.path).map_err(Failure::request)?;
@@ -189,13 +189,13 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
                     _ => warn!("{address}: {warning}"),
                 }
             }
-            let (path, way) = (options.path.display().to_string(), Way::of(&opened));
+            let (path, info) = (options.path.display().to_string(), StoreInfo::of(&opened));
             let is_writable = !options.read_only;
             let source = Source { data: opened.data, file: Some(opened.file), is_writable };
-            (opened.store, options.read_only, options.durability, path, way, source)
+            (opened.store, options.read_only, options.durability, path, info, source)
         }
     };
-    let told = way.told(read_only);
+    let told = info.describe(read_only);
     let settings =
         Settings { address, read_only, durability, names: names(address, &wanted.image, durability), acl };
     let geometry = store.geometry();
@@ -213,9 +213,9 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     );
     let mut export = Export::new(settings, store);
     if let Some(folder) = folder {
-        keeper::restore(&mut export, wanted, &source.data, folder)?;
+        state_writer::restore(&mut export, wanted, &source.data, folder)?;
     }
-    Ok(Opened { export, way, source })
+    Ok(Opened { export, info, source })
 }
 
 /// The other export that has the bytes, where one of ours has them.

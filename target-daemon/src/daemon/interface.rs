@@ -8,7 +8,7 @@ use super::plan;
 use crate::config::{self, Serve};
 use crate::control;
 use crate::link::{self, AttachError, Facts, Mode, Named, Owned, Program, XdpMode};
-use crate::ring::{self, Lane, Wanted, XskRings, ZeroCopy};
+use crate::ring::{self, Lane, SocketConfig, XskRings, ZeroCopy};
 use crate::shelf;
 
 /// An interface that is served.
@@ -282,7 +282,7 @@ fn wanted(
     program: &Program,
     queue: u32,
     sockets: usize,
-) -> Result<Wanted, Failure> {
+) -> Result<SocketConfig, Failure> {
     let mut wanted = plan::rings(options, facts, queue, sockets)?;
     let segments = plan::descriptors_per_frame(facts.mtu, wanted.chunk_bytes);
     let zero_copy = program.mode() == XdpMode::Native
@@ -294,7 +294,7 @@ fn wanted(
     Ok(wanted)
 }
 
-fn describe(wanted: &Wanted, rings: &XskRings, sockets: usize) {
+fn describe(wanted: &SocketConfig, rings: &XskRings, sockets: usize) {
     if wanted.multi_fragment && !rings.multi_fragment() {
         warn!(
             "{}: this kernel gives AF_XDP no frames in several fragments, so a frame carries 4 sectors at most: \

@@ -1,31 +1,31 @@
 //! Assembly: from a configuration to running workers, and back down.
 
-mod answer;
+mod handlers;
 mod check;
-mod claim;
+mod conflict_probe;
 mod closing;
 mod control;
 mod exports;
 mod failure;
-mod fit;
+mod preflight;
 mod interface;
-mod keeper;
+mod state_writer;
 mod notify;
-mod past;
+mod removed;
 mod plan;
 mod quarantine;
 mod reload;
-mod roster;
+mod registry;
 mod sandbox;
 mod sizes;
-mod team;
+mod worker_pool;
 mod too_long;
-mod unserved;
+mod late_interfaces;
 mod watch;
 
 pub use check::{check, check_for};
 pub use failure::Failure;
-pub use fit::misfits;
+pub use preflight::problems;
 
 use std::path::Path;
 use std::time::Instant;
@@ -70,26 +70,27 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let options = &options;
     let addresses: Vec<_> = options.exports.iter().map(|export| export.address).collect();
     if !options.no_probe {
-        claim::probe(&interfaces, &addresses)?;
+        conflict_probe::probe(&interfaces, &addresses)?;
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
     logging::start().map_err(|e| Failure::machine("cannot start a thread", e))?;
-    let mut team = team::Team::start(lanes, exports, &interfaces, options)?;
-    team.load_all_used();
+    let mut pool = worker_pool::WorkerPool::start(lanes, exports, &interfaces, options)?;
+    pool.load_all_used();
     for interface in 0..interfaces.len() {
-        team.announce(interface, options);
+        pool.announce(interface, options);
     }
-    let mut vigil = notify::Vigil::new(manager, &team, notify::status(options, &interfaces, &[]));
-    vigil.follow(&team);
-    let (asker, asked) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
-    let server = socket.map(|socket| start(socket, asker.clone())).transpose();
+    let mut notifier =
+        notify::ServiceNotifier::new(manager, &pool, notify::status(options, &interfaces, &[]));
+    notifier.follow(&pool);
+    let (sender, queue) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
+    let server = socket.map(|socket| start(socket, sender.clone())).transpose();
     let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
     if let Some(listener) = metrics {
-        listener.start(asker.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
+        listener.start(sender.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
     }
     let mut served = control::Served {
-        team: &mut team,
+        pool: &mut pool,
         interfaces: &mut interfaces,
         options: &mut options.clone(),
         refused,
@@ -97,21 +98,21 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
         config,
         since: Instant::now(),
     };
-    let outcome = control::run(&mut served, &signals, &events, &asked, &mut vigil);
+    let outcome = control::run(&mut served, &signals, &events, &queue, &mut notifier);
     // Who waits for an answer is told, and nobody asks any more.
-    drop(asked);
+    drop(queue);
     drop(server);
-    vigil.stopping();
-    team.note_used();
-    team.tell_of_nameless();
-    let (report, left) = team.stop(&interfaces);
+    notifier.stopping();
+    pool.note_used();
+    pool.tell_of_nameless();
+    let (report, left) = pool.stop(&interfaces);
     logging::say(&report);
     outcome?;
     let what = match left {
-        team::Left { workers: 0, requests: 0 } => return Ok(()),
-        team::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
+        worker_pool::Left { workers: 0, requests: 0 } => return Ok(()),
+        worker_pool::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
         // Their threads end with the process, the program is detached before.
-        team::Left { workers, .. } => format!("{workers} worker(s) did not end"),
+        worker_pool::Left { workers, .. } => format!("{workers} worker(s) did not end"),
     };
     Err(Failure::Run(format!("{what}: a store does not answer").into()))
 }

@@ -12,7 +12,7 @@ use log::{info, warn};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::interface::{Interface, Presence};
-use super::team::Team;
+use super::worker_pool::WorkerPool;
 use crate::config::Serve;
 
 /// The service manager, or nobody.
@@ -72,8 +72,8 @@ impl Manager {
         self.tell("STOPPING=1\nSTATUS=finishing what is under way");
     }
 
-    /// The watchdog's meal.
-    fn feed(&self) {
+    /// Pings the watchdog of the service manager.
+    fn ping(&self) {
         self.tell("WATCHDOG=1");
     }
 
@@ -106,14 +106,14 @@ fn watchdog() -> Option<Duration> {
 }
 
 /// What is served, and on what it is not, in a line.
-pub fn status(options: &Serve, interfaces: &[Interface], unserved: &[&str]) -> String {
+pub fn status(options: &Serve, interfaces: &[Interface], late: &[&str]) -> String {
     let count = options.exports.len();
     let names: Vec<String> = interfaces.iter().map(named).collect();
     let served = format!("{count} export{} on {}", if count == 1 { "" } else { "s" }, names.join(", "));
-    if unserved.is_empty() {
+    if late.is_empty() {
         return served;
     }
-    format!("{served}; not served until a restart: {}", unserved.join(", "))
+    format!("{served}; not served until a restart: {}", late.join(", "))
 }
 
 /// Its name, and why no host can be reached over it.
@@ -129,29 +129,29 @@ fn named(interface: &Interface) -> String {
 /// What the control thread does for the service manager: tells it when all is
 /// ready, and feeds its watchdog.
 #[derive(Debug)]
-pub struct Vigil {
+pub struct ServiceNotifier {
     manager: Manager,
-    pulse: Pulse,
+    watchdog: Watchdog,
     status: String,
     /// Whether the last reload was taken.
     well: bool,
     ready: bool,
 }
 
-impl Vigil {
+impl ServiceNotifier {
     /// `status` is told when all is ready.
-    pub fn new(manager: Manager, team: &Team, status: String) -> Self {
-        Self { manager, pulse: Pulse::new(team.beats()), status, well: true, ready: false }
+    pub fn new(manager: Manager, pool: &WorkerPool, status: String) -> Self {
+        Self { manager, watchdog: Watchdog::new(pool.heartbeats()), status, well: true, ready: false }
     }
 
     /// One round. All is ready when the first announcement has gone out.
-    pub fn follow(&mut self, team: &Team) {
-        if !self.ready && team.has_settled() {
+    pub fn follow(&mut self, pool: &WorkerPool) {
+        if !self.ready && pool.has_settled() {
             self.ready = true;
             info!("ready: {}", self.status);
             self.manager.ready(&self.status);
         }
-        self.pulse.follow(&self.manager, team.beats());
+        self.watchdog.follow(&self.manager, pool.heartbeats());
     }
 
     /// A reload begins; [`Self::reloaded`] has to follow.
@@ -194,15 +194,15 @@ const STILL: Duration = Duration::from_secs(10);
 
 /// Whether the workers move, by the beats that each of them counts.
 #[derive(Debug)]
-pub struct Pulse {
-    /// The beats of each at the last meal, and when one of them first stood
+pub struct Watchdog {
+    /// The heartbeats of each at the last ping, and when one of them first stood
     /// still there.
     then: Vec<u64>,
     since: Instant,
     told: bool,
 }
 
-impl Pulse {
+impl Watchdog {
     /// From these beats on.
     pub fn new(beats: Vec<u64>) -> Self {
         Self { then: beats, since: Instant::now(), told: false }
@@ -218,7 +218,7 @@ impl Pulse {
             self.since = Instant::now();
             self.told = false;
             if manager.watchdog.is_some() {
-                manager.feed();
+                manager.ping();
             }
         } else if !self.told && self.since.elapsed() > STILL {
             self.told = true;
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_while_every_worker_moves() {
         let (manager, ear) = pair();
-        let mut pulse = Pulse::new(vec![0, 0]);
+        let mut watchdog = Watchdog::new(vec![0, 0]);
         for (beats, fed) in [
             (vec![0, 0], false),
             (vec![1, 0], false),
@@ -268,7 +268,7 @@ mod tests {
             (vec![9, 2], false),
             (vec![10, 2], true),
         ] {
-            pulse.follow(&manager, beats.clone());
+            watchdog.follow(&manager, beats.clone());
             assert_eq!(heard(&ear).is_some(), fed, "{beats:?}");
         }
     }
@@ -277,7 +277,7 @@ mod tests {
     fn nobody_is_told_nothing() {
         let manager = Manager::nobody();
         manager.ready("x");
-        Pulse::new(vec![0]).follow(&manager, vec![1]);
+        Watchdog::new(vec![0]).follow(&manager, vec![1]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use core_affinity::CoreId;
 use super::failure::Failure;
 use crate::config::{self, AutoOff, Serve, Spread};
 use crate::link::{self, Facts, Owned};
-use crate::ring::{BusyPoll, LANES_MAX, Wanted, ZeroCopy};
+use crate::ring::{BusyPoll, LANES_MAX, SocketConfig, ZeroCopy};
 use crate::wire::aoe::Address;
 
 /// In front of every received frame this much of a chunk stays free: 256 bytes
@@ -46,12 +46,12 @@ pub fn check(options: &Serve, facts: &Facts) -> Result<(), Failure> {
 /// that the expected initiators may send at once: a request that finds it full
 /// is lost, and a lost request stalls its initiator. Several sockets share the
 /// chunks, and each may hold as many as its rx ring has entries.
-pub fn rings(options: &Serve, facts: &Facts, queue: u32, sockets: usize) -> Result<Wanted, Failure> {
+pub fn rings(options: &Serve, facts: &Facts, queue: u32, sockets: usize) -> Result<SocketConfig, Failure> {
     let given = &options.rings;
     config::chunk_bytes(given.chunk_bytes).map_err(impossible("--chunk-bytes", given.chunk_bytes))?;
     let rx_ring = ring_size("--rx-ring", given.rx_ring, descriptors_needed(options, facts))?;
     let tx_ring = ring_size("--tx-ring", given.tx_ring, rx_ring.into())?;
-    Ok(Wanted {
+    Ok(SocketConfig {
         interface: facts.name.clone(),
         queue,
         chunks: chunks(options, rx_ring * sockets as u32, tx_ring)?,

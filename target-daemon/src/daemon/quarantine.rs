@@ -13,25 +13,25 @@ use std::path::Path;
 
 use log::warn;
 
-use super::keeper;
-use super::roster::Record;
-use super::team::Team;
+use super::registry::ExportEntry;
+use super::state_writer;
+use super::worker_pool::WorkerPool;
 use crate::config::{Export, Image};
-use crate::control::Refusal;
+use crate::control::ControlError;
 use crate::shelf::Belongs;
-use crate::store::{self, Data, Fault, Identity};
+use crate::store::{self, Data, Identity, IoError};
 use crate::wire::aoe::Address;
 
 /// What this process has seen.
 #[derive(Debug, Default)]
 pub struct Quarantine {
     used: BTreeMap<Address, Belongs>,
-    failed: Vec<(Identity, Fault)>,
+    failed: Vec<(Identity, IoError)>,
 }
 
 impl Quarantine {
     /// A sync of this file has failed.
-    pub fn fail(&mut self, identity: &Identity, fault: Fault) {
+    pub fn fail(&mut self, identity: &Identity, fault: IoError) {
         if !identity.is_empty() && self.fault_of(identity).is_none() {
             self.failed.push((identity.clone(), fault));
         }
@@ -43,7 +43,7 @@ impl Quarantine {
     }
 
     /// The fault after which a file takes no more writes.
-    pub fn fault_of(&self, identity: &Identity) -> Option<Fault> {
+    pub fn fault_of(&self, identity: &Identity) -> Option<IoError> {
         self.failed.iter().find(|(failed, _)| failed.is_same(identity)).map(|(_, fault)| *fault)
     }
 }
@@ -60,7 +60,7 @@ pub fn data_of(export: &Export) -> Option<Data> {
 /// Why an export may not have its address: hosts have used other data there.
 pub fn other_data(used: &Belongs, address: Address, folder: Option<&Path>) -> String {
     let kept = folder.map_or_else(String::new, |folder| {
-        format!(" (kept in {})", folder.join(keeper::used_file(address, "*")).display())
+        format!(" (kept in {})", folder.join(state_writer::used_file(address, "*")).display())
     });
     format!(
         "{address} had other data, {}{kept}, and hosts that have used it may still write to it: give the new data \
@@ -82,17 +82,17 @@ pub fn check_kept(
     interfaces: &[String],
 ) -> Result<(), String> {
     let Some(folder) = folder else { return Ok(()) };
-    let used = keeper::used(folder, wanted.address, interfaces)?;
+    let used = state_writer::used(folder, wanted.address, interfaces)?;
     match used.iter().find(|used| !used.data.is_same(data)) {
         Some(used) => Err(other_data(used, wanted.address, Some(folder))),
         None => Ok(()),
     }
 }
 
-impl Team {
+impl WorkerPool {
     /// The same for all exports.
     pub fn load_all_used(&mut self) {
-        let all = self.roster.records().map(|record| (record.wanted.address, record.source.data.clone()));
+        let all = self.registry.entries().map(|entry| (entry.wanted.address, entry.source.data.clone()));
         for (address, data) in all.collect::<Vec<_>>() {
             // What cannot be read was told of, or forced.
             let _ = self.load_used(address, &data);
@@ -109,24 +109,24 @@ impl Team {
 
     /// Hosts use this export: its address belongs to its data from now on.
     pub fn note_use_of(&mut self, address: Address) {
-        let Some(record) = self.roster.get(address) else { return };
-        let used = keeper::belonging(&record.wanted, &record.source.data);
-        let known = self.roster.quarantine.used.get(&address);
+        let Some(entry) = self.registry.get(address) else { return };
+        let used = state_writer::belonging(&entry.wanted, &entry.source.data);
+        let known = self.registry.quarantine.used.get(&address);
         if known.is_some_and(|known| known.path == used.path && known.data.is_same(&used.data)) {
             return;
         }
         // Of one that refuses writes only what another record says is corrected.
-        let is_kept = !used.data.identity.is_null() && (known.is_some() || !record.settings.read_only);
-        if let Some(keeper) = self.keeper().filter(|_| is_kept) {
-            keeper.keep_used(used.clone());
+        let is_kept = !used.data.identity.is_null() && (known.is_some() || !entry.settings.read_only);
+        if let Some(writer) = self.state_writer().filter(|_| is_kept) {
+            writer.keep_used(used.clone());
         }
-        self.roster.quarantine.used.insert(address, used);
+        self.registry.quarantine.used.insert(address, used);
     }
 
     /// A sync of the file of this export has failed.
     pub fn note_failed(&mut self, address: Address) {
-        if let Some(identity) = self.roster.get(address).map(|record| record.source.data.identity.clone()) {
-            self.roster.quarantine.fail(&identity, Fault::Media);
+        if let Some(identity) = self.registry.get(address).map(|entry| entry.source.data.identity.clone()) {
+            self.registry.quarantine.fail(&identity, IoError::Media);
         }
     }
 
@@ -136,13 +136,13 @@ impl Team {
     ///
     /// It cannot be read; in words, with what to do.
     pub fn load_used(&mut self, address: Address, data: &Data) -> Result<(), String> {
-        if self.roster.quarantine.used.contains_key(&address) {
+        if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
         }
-        let mut kept = self.keeper().map_or_else(|| Ok(Vec::new()), |keeper| keeper.used(address))?;
+        let mut kept = self.state_writer().map_or_else(|| Ok(Vec::new()), |writer| writer.used(address))?;
         let other = kept.iter().position(|used| !used.data.is_same(data)).unwrap_or(0);
         if other < kept.len() {
-            self.roster.quarantine.used.insert(address, kept.swap_remove(other));
+            self.registry.quarantine.used.insert(address, kept.swap_remove(other));
         }
         Ok(())
     }
@@ -152,14 +152,19 @@ impl Team {
     /// # Errors
     ///
     /// It would; with what to do.
-    pub fn refuse_other_data(&mut self, export: &Export, data: &Data, force: bool) -> Result<(), Refusal> {
+    pub fn refuse_other_data(
+        &mut self,
+        export: &Export,
+        data: &Data,
+        force: bool,
+    ) -> Result<(), ControlError> {
         let address = export.address;
         if self.is_leaving(address) {
-            return Err(Refusal::Machine(format!(
+            return Err(ControlError::Machine(format!(
                 "{address} was removed, and requests to it are still under way: try again when its store has answered"
             )));
         }
-        let served = self.roster.get(address).map(|record| record.source.data.clone());
+        let served = self.registry.get(address).map(|entry| entry.source.data.clone());
         if served.as_ref().is_some_and(|served| served.is_same(data)) {
             return Ok(());
         }
@@ -168,7 +173,7 @@ impl Team {
         }
         let folder = self.state_folder().map(Path::to_owned);
         let loaded = self.load_used(address, data);
-        let why = match (loaded, self.roster.quarantine.used.get(&address)) {
+        let why = match (loaded, self.registry.quarantine.used.get(&address)) {
             (Err(why), _) => why,
             (Ok(()), Some(used)) if !used.data.is_same(data) => other_data(used, address, folder.as_deref()),
             (Ok(()), _) => return Ok(()),
@@ -182,7 +187,7 @@ impl Team {
         } else {
             String::new()
         };
-        Err(Refusal::Request(format!("nothing was changed: {now}{why}")))
+        Err(ControlError::Request(format!("nothing was changed: {now}{why}")))
     }
 
     /// Refuses to close a file that has no name any more: what hosts have written to it
@@ -191,21 +196,21 @@ impl Team {
     /// # Errors
     ///
     /// It would be lost; with what to do.
-    pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), Refusal> {
-        let Some(record) = self.roster.get(address) else { return Ok(()) };
-        let looked = record.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
-        let is_nameless = looked.unwrap_or(record.replaced).is_some_and(|replaced| replaced.is_nameless);
-        if !is_nameless || !record.source.is_writable {
+    pub fn refuse_nameless(&self, address: Address, force: bool) -> Result<(), ControlError> {
+        let Some(entry) = self.registry.get(address) else { return Ok(()) };
+        let looked = entry.source.file.as_ref().and_then(|file| self.watcher.look_now(address, file));
+        let is_nameless = looked.unwrap_or(entry.replaced).is_some_and(|replaced| replaced.is_nameless);
+        if !is_nameless || !entry.source.is_writable {
             return Ok(());
         }
-        let rescue = rescue(record);
+        let rescue = rescue(entry);
         if force {
             warn!(
                 "{address} is closed by force, though its file has no name any more: what hosts have written to it is gone"
             );
             return Ok(());
         }
-        Err(Refusal::Machine(format!(
+        Err(ControlError::Machine(format!(
             "nothing was changed: the file of {address} has no name any more, and what hosts have written is lost when \
              it is closed: {rescue}; or give --force"
         )))
@@ -213,9 +218,9 @@ impl Team {
 }
 
 /// How to save what is in a file without a name.
-pub fn rescue(record: &Record) -> String {
-    let Some(file) = &record.source.file else { return String::new() };
-    let (address, pid, fd) = (record.wanted.address, std::process::id(), file.descriptor());
+pub fn rescue(entry: &ExportEntry) -> String {
+    let Some(file) = &entry.source.file else { return String::new() };
+    let (address, pid, fd) = (entry.wanted.address, std::process::id(), file.descriptor());
     let path = file.path().display();
     format!(
         "stop writes to it (`xblade export read-only {address}`), and copy it (`cp /proc/{pid}/fd/{fd} {path}.saved`)"

@@ -10,9 +10,9 @@ use super::exports::{self, Opened};
 use super::failure::Failure;
 use super::interface::{self, Interface};
 use super::quarantine;
-use super::team::Team;
+use super::worker_pool::WorkerPool;
 use crate::config::{self, Export, Image, Serve};
-use crate::control::{Changed, Refusal};
+use crate::control::{ChangeReport, ControlError};
 use crate::link;
 use crate::store::Durability;
 use crate::wire::aoe::Address;
@@ -48,43 +48,43 @@ struct Difference {
 ///
 /// Nothing has changed, and the message says why.
 pub fn apply(
-    team: &mut Team,
+    pool: &mut WorkerPool,
     interfaces: &mut [Interface],
     now: &mut Serve,
     next: Serve,
     how: &How,
-) -> Result<Changed, Refusal> {
-    let changed = change_over(team, interfaces, now, next, how);
-    team.roster.past.has_changed();
+) -> Result<ChangeReport, ControlError> {
+    let changed = change_over(pool, interfaces, now, next, how);
+    pool.registry.past.has_changed();
     changed
 }
 
 fn change_over(
-    team: &mut Team,
+    pool: &mut WorkerPool,
     interfaces: &mut [Interface],
     now: &mut Serve,
     mut next: Serve,
     how: &How,
-) -> Result<Changed, Refusal> {
+) -> Result<ChangeReport, ControlError> {
     refuse_no_interface(now, &next)?;
     refuse_what_needs_a_restart(now, &next)?;
     let difference = compare(now, &next, how.recover);
     for export in difference.added.iter().chain(difference.reopened.iter().map(|(_, next)| next)) {
-        team.refuse_no_worker(export)?;
+        pool.refuse_no_worker(export)?;
         // What cannot be opened has its error below.
         if let Some(data) = quarantine::data_of(export) {
-            team.refuse_other_data(export, &data, how.force || export.force)?;
+            pool.refuse_other_data(export, &data, how.force || export.force)?;
         }
     }
     for export in &leaving(&difference, now) {
         let stays = difference.reopened.iter().find(|(_, next)| next.address == export.address);
         let force = how.force || stays.is_some_and(|(_, next)| next.force);
-        team.refuse_nameless(export.address, force)?;
+        pool.refuse_nameless(export.address, force)?;
     }
     // What lies in nobody's way is opened before anything changes.
     let (free, blocked): (Vec<&Export>, Vec<&Export>) =
         difference.added.iter().partition(|export| !is_in_the_way(export, &difference, now));
-    let opened = open_all(team, &free, &next, how)?;
+    let opened = open_all(pool, &free, &next, how)?;
     let later: Vec<&Export> = difference.reopened.iter().map(|(_, next)| next).chain(blocked).collect();
     // What cannot be opened is not closed for that.
     later.iter().try_for_each(|export| exports::examine(export)).map_err(refusal)?;
@@ -95,10 +95,10 @@ fn change_over(
     let mut lines = Vec::new();
     let old: Vec<Export> = leaving(&difference, now);
     let used: Vec<Address> =
-        difference.removed.iter().copied().filter(|address| team.is_used(*address)).collect();
+        difference.removed.iter().copied().filter(|address| pool.is_used(*address)).collect();
     for export in &old {
         let address = export.address;
-        match team.remove(address, difference.removed.contains(&address)) {
+        match pool.remove(address, difference.removed.contains(&address)) {
             Removed::Closed => {}
             Removed::Later => warn!(
                 "{address}: requests to it are still under way, or what hosts have written is still on its way to the \
@@ -113,14 +113,14 @@ fn change_over(
     if let Some(export) = old.iter().find(|export| Some(export.address) == how.recover)
         && let Some(data) = quarantine::data_of(export)
     {
-        team.roster.quarantine.recover(&data.identity);
+        pool.registry.quarantine.recover(&data.identity);
     }
-    let reopened = match open_all(team, &later, &next, how) {
+    let reopened = match open_all(pool, &later, &next, how) {
         Ok(opened) => opened,
         Err(failure) => {
-            let lost = restore(team, &old, now);
+            let lost = restore(pool, &old, now);
             narrow(interfaces, now);
-            interface::direct(interfaces, &team.owners());
+            interface::direct(interfaces, &pool.owners());
             return Err(if lost.is_empty() { failure } else { with_lost(&failure, &lost) });
         }
     };
@@ -133,9 +133,9 @@ fn change_over(
         } else {
             ""
         };
-        let way = opened.way.told(settings.read_only) + risk;
-        match team.add(&export, opened) {
-            Ok(()) => lines.push(format!("{address} {what}: {} ({way})", path_of(&export))),
+        let info = opened.info.describe(settings.read_only) + risk;
+        match pool.add(&export, opened) {
+            Ok(()) => lines.push(format!("{address} {what}: {} ({info})", path_of(&export))),
             Err(failure) => {
                 // Its worker hangs: that has come up since the stores were opened.
                 error!("{address} is not served: {failure}");
@@ -145,7 +145,7 @@ fn change_over(
         }
     }
     for export in &difference.changed {
-        change(team, export, &next);
+        change(pool, export, &next);
         lines.push(format!("{} changed", export.address));
     }
     let told =
@@ -158,32 +158,32 @@ fn change_over(
     *now = next;
     narrow(interfaces, now);
     // Before hosts hear of them.
-    interface::direct(interfaces, &team.owners());
+    interface::direct(interfaces, &pool.owners());
     let new: Vec<Export> = difference.added.iter().chain(&difference.changed).cloned().collect();
     for index in 0..interfaces.len() {
-        team.announce_some(index, now, &new);
+        pool.announce_some(index, now, &new);
     }
     for line in &lines {
         info!("{line}");
     }
-    Ok(Changed { lines })
+    Ok(ChangeReport { lines })
 }
 
 /// A restart would not help, and leave hosts without their disks.
-fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), Refusal> {
+fn refuse_no_interface(now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let there = link::all().unwrap_or_default();
     let new = next.interfaces.iter().filter(|name| !now.interfaces.contains(name));
     for wanted in new {
         let names = interface::fitting(wanted, &there);
         let usable =
             names.and_then(|names| names.iter().try_for_each(|name| interface::usable(name).map(drop)));
-        usable.map_err(|failure| Refusal::Request(format!("nothing was changed: {failure}")))?;
+        usable.map_err(|failure| ControlError::Request(format!("nothing was changed: {failure}")))?;
     }
     Ok(())
 }
 
 /// Everything but exports, hosts and the time between two looks at sizes.
-fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Refusal> {
+fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let fixed = |serve: &Serve| {
         let rest = Serve { exports: Vec::new(), allow: Vec::new(), measure_every: 0, ..serve.clone() };
         config::to_table(&rest)
@@ -204,7 +204,7 @@ fn refuse_what_needs_a_restart(now: &Serve, next: &Serve) -> Result<(), Refusal>
     if keys.is_empty() {
         return Ok(());
     }
-    Err(Refusal::Request(format!(
+    Err(ControlError::Request(format!(
         "nothing was changed: {} cannot change while xblade runs: restart it (hosts wait that long and go on), or take \
          the change back",
         keys.join(", ")
@@ -257,33 +257,33 @@ fn path_of(export: &Export) -> String {
 
 /// Their paths may lead elsewhere since they were looked at: what counts is what was opened.
 fn open_all(
-    team: &mut Team,
+    pool: &mut WorkerPool,
     wanted: &[&Export],
     options: &Serve,
     how: &How,
-) -> Result<Vec<(Export, Opened)>, Refusal> {
+) -> Result<Vec<(Export, Opened)>, ControlError> {
     let one = |export: &&Export| {
         let opened = exports::open_one(export, options).map_err(refusal)?;
-        team.refuse_other_data(export, &opened.source.data, how.force || export.force)?;
+        pool.refuse_other_data(export, &opened.source.data, how.force || export.force)?;
         Ok(((*export).clone(), opened))
     };
     wanted.iter().map(one).collect()
 }
 
-fn refusal(failure: Failure) -> Refusal {
+fn refusal(failure: Failure) -> ControlError {
     let text = format!("nothing was changed: {failure}");
-    if failure.exit_code() == 2 { Refusal::Request(text) } else { Refusal::Machine(text) }
+    if failure.exit_code() == 2 { ControlError::Request(text) } else { ControlError::Machine(text) }
 }
 
 /// Back to what was served before. Returns what that did not bring back: it is no part of
 /// the configuration any more, so that the next reload tries it again.
-fn restore(team: &mut Team, old: &[Export], now: &mut Serve) -> Vec<Address> {
+fn restore(pool: &mut WorkerPool, old: &[Export], now: &mut Serve) -> Vec<Address> {
     let mut lost = Vec::new();
     for export in old {
         let how = How { force: false, recover: None };
-        let again = open_all(team, &[export], now, &how).map(|mut opened| opened.pop());
+        let again = open_all(pool, &[export], now, &how).map(|mut opened| opened.pop());
         let added = again.and_then(|opened| match opened {
-            Some((_, opened)) => team.add(export, opened).map_err(refusal),
+            Some((_, opened)) => pool.add(export, opened).map_err(refusal),
             None => Ok(()),
         });
         if let Err(failure) = added {
@@ -296,27 +296,27 @@ fn restore(team: &mut Team, old: &[Export], now: &mut Serve) -> Vec<Address> {
 }
 
 /// A refusal that did not leave all as it was.
-fn with_lost(failure: &Refusal, lost: &[Address]) -> Refusal {
+fn with_lost(failure: &ControlError, lost: &[Address]) -> ControlError {
     let lost: Vec<String> = lost.iter().map(Address::to_string).collect();
     let failure = failure.to_string();
     let failure = failure.strip_prefix("nothing was changed: ").unwrap_or(&failure);
-    Refusal::Machine(format!(
+    ControlError::Machine(format!(
         "{failure}; and what was served at {} could not be opened again, and is NOT SERVED: see the log, correct it, \
          and reload",
         lost.join(", ")
     ))
 }
 
-fn change(team: &mut Team, export: &Export, options: &Serve) {
-    let settings = team.roster.get(export.address).map(|record| record.settings.clone());
+fn change(pool: &mut WorkerPool, export: &Export, options: &Serve) {
+    let settings = pool.registry.get(export.address).map(|entry| entry.settings.clone());
     if let Some(mut settings) = settings {
         settings.acl = exports::acl(options, export);
-        team.change(export, settings);
+        pool.change(export, settings);
     }
 }
 
 /// The XDP programs let everybody in whom either configuration admits.
-fn widen(interfaces: &mut [Interface], now: &Serve, next: &Serve) -> Result<(), Refusal> {
+fn widen(interfaces: &mut [Interface], now: &Serve, next: &Serve) -> Result<(), ControlError> {
     let (old, new) = (now.allowed_somewhere(), next.allowed_somewhere());
     let both = if old.is_empty() || new.is_empty() { Vec::new() } else { [old, new].concat() };
     set_acl(interfaces, both)
@@ -330,7 +330,7 @@ fn narrow(interfaces: &mut [Interface], now: &Serve) {
     }
 }
 
-fn set_acl(interfaces: &mut [Interface], mut macs: Vec<crate::wire::ether::Mac>) -> Result<(), Refusal> {
+fn set_acl(interfaces: &mut [Interface], mut macs: Vec<crate::wire::ether::Mac>) -> Result<(), ControlError> {
     macs.sort_unstable();
     macs.dedup();
     let macs: Vec<[u8; 6]> = macs.into_iter().map(|mac| mac.0).collect();
@@ -338,7 +338,7 @@ fn set_acl(interfaces: &mut [Interface], mut macs: Vec<crate::wire::ether::Mac>)
         if let Some(program) = &mut interface.program {
             program.set_acl(&macs).map_err(|e| {
                 let text = super::failure::chain(&e);
-                Refusal::Machine(format!("nothing was changed: {}: {text}", interface.facts.name))
+                ControlError::Machine(format!("nothing was changed: {}: {text}", interface.facts.name))
             })?;
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use log::warn;
 
 use super::failure::Failure;
-use super::keeper;
+use super::state_writer;
 use crate::config::{Image, OnOff, Serve};
 use crate::privilege::{self, Reach};
 
@@ -13,7 +13,7 @@ use crate::privilege::{self, Reach};
 /// up, and no other thread has been started.
 pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failure> {
     if let Some(state) = &options.service.state.0 {
-        keeper::make_folder(state)?;
+        state_writer::make_folder(state)?;
     }
     if options.service.sandbox == OnOff::Off {
         warn!("the sandbox is off: xblade keeps all rights that it was started with");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use log::info;
 
-use super::team::Team;
+use super::worker_pool::WorkerPool;
 use crate::config::{Serve, in_largest_unit};
 use crate::store::SECTOR_BYTES;
 use crate::wire::aoe::Address;
@@ -21,8 +21,8 @@ pub struct Sizes {
 
 impl Sizes {
     /// Those of the start.
-    pub fn new(team: &Team, options: &Serve) -> Self {
-        let mut sizes = Self { known: team.sizes(), period: None, looked: Instant::now(), is_due: false };
+    pub fn new(pool: &WorkerPool, options: &Serve) -> Self {
+        let mut sizes = Self { known: pool.sizes(), period: None, looked: Instant::now(), is_due: false };
         sizes.set_period(options);
         sizes
     }
@@ -40,12 +40,12 @@ impl Sizes {
 
     /// Has the stores looked at when it is time, and tells the operator and the
     /// hosts what has changed since the last round.
-    pub fn follow(&mut self, team: &Team, interfaces: usize, options: &Serve) {
+    pub fn follow(&mut self, pool: &WorkerPool, interfaces: usize, options: &Serve) {
         if self.is_due || self.period.is_some_and(|period| self.looked.elapsed() >= period) {
-            self.is_due = !team.measure();
+            self.is_due = !pool.measure();
             self.looked = Instant::now();
         }
-        let now = team.sizes();
+        let now = pool.sizes();
         if now == self.known {
             return;
         }
@@ -66,7 +66,7 @@ impl Sizes {
             return;
         }
         for interface in 0..interfaces {
-            team.announce(interface, options);
+            pool.announce(interface, options);
         }
     }
 }

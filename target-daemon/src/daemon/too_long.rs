@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use super::interface::Interface;
-use super::team::Team;
+use super::worker_pool::WorkerPool;
 use crate::shelf::ReplyLimit;
 use crate::wire::aoe::Address;
 
@@ -21,8 +21,8 @@ pub struct TooLong {
 
 impl TooLong {
     /// Warns of reads that got no reply since the last call.
-    pub fn warn(&mut self, team: &Team, interfaces: &[Interface]) {
-        for (index, export, sectors) in team.too_long_replies() {
+    pub fn warn(&mut self, pool: &WorkerPool, interfaces: &[Interface]) {
+        for (index, export, sectors) in pool.too_long_replies() {
             if let Some(interface) = interfaces.get(index)
                 && self.is_due(index, Instant::now())
             {

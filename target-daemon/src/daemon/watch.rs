@@ -10,8 +10,8 @@ use log::{info, warn};
 
 use super::failure::Failure;
 use super::quarantine::rescue;
-use super::roster::Record;
-use super::team::{PATIENCE, Team};
+use super::registry::ExportEntry;
+use super::worker_pool::{PATIENCE, WorkerPool};
 use crate::privilege::{self, Role};
 use crate::store::{OpenFile, Replaced};
 use crate::wire::aoe::Address;
@@ -79,36 +79,36 @@ impl Watcher {
     }
 }
 
-impl Team {
+impl WorkerPool {
     /// Has the paths of all exports looked at when it is time, and tells the operator
     /// once of each that does not lead to its file any more, or does again.
     pub fn watch_files(&mut self) {
         let stuck = self.stuck();
-        let roster = &self.roster;
+        let registry = &self.registry;
         let files = || {
             // A store that does not answer would hold up the look at all others.
-            let well = roster.records().filter(|record| !stuck.contains(&record.wanted.address));
-            let files = well.filter_map(|record| Some((record.wanted.address, record.source.file.clone()?)));
+            let well = registry.entries().filter(|entry| !stuck.contains(&entry.wanted.address));
+            let files = well.filter_map(|entry| Some((entry.wanted.address, entry.source.file.clone()?)));
             files.collect()
         };
         for (address, replaced) in self.watcher.follow(files) {
-            if let Some(before) = self.roster.note_replaced(address, replaced)
-                && let Some(record) = self.roster.get(address)
+            if let Some(before) = self.registry.note_replaced(address, replaced)
+                && let Some(entry) = self.registry.get(address)
             {
-                tell(record, before);
+                tell(entry, before);
             }
         }
     }
 
     /// What has become of paths that do not lead to their files any more: a line each.
     pub fn replaced(&self) -> Vec<String> {
-        self.roster.records().filter(|record| record.replaced.is_some()).map(replaced).collect()
+        self.registry.entries().filter(|entry| entry.replaced.is_some()).map(replaced).collect()
     }
 
     /// Says, at the end, which files are gone with the process.
     pub fn tell_of_nameless(&self) {
-        for record in self.roster.records().filter(|record| record.source.is_writable) {
-            if record
+        for entry in self.registry.entries().filter(|entry| entry.source.is_writable) {
+            if entry
                 .source
                 .file
                 .as_ref()
@@ -117,25 +117,25 @@ impl Team {
             {
                 warn!(
                     "{}: its file has no name any more, and what hosts have written to it is gone with this process",
-                    record.wanted.address
+                    entry.wanted.address
                 );
             }
         }
     }
 }
 
-fn tell(record: &Record, before: Option<Replaced>) {
-    match record.replaced {
-        None if before.is_some() => info!("{}: its path leads to its file again", record.wanted.address),
+fn tell(entry: &ExportEntry, before: Option<Replaced>) {
+    match entry.replaced {
+        None if before.is_some() => info!("{}: its path leads to its file again", entry.wanted.address),
         None => {}
-        Some(_) => warn!("{}", replaced(record)),
+        Some(_) => warn!("{}", replaced(entry)),
     }
 }
 
 /// What has become of the path of an export, and what to do.
-pub fn replaced(record: &Record) -> String {
-    let (Some(file), Some(replaced)) = (&record.source.file, record.replaced) else { return String::new() };
-    let (address, path) = (record.wanted.address, file.path().display());
+pub fn replaced(entry: &ExportEntry) -> String {
+    let (Some(file), Some(replaced)) = (&entry.source.file, entry.replaced) else { return String::new() };
+    let (address, path) = (entry.wanted.address, file.path().display());
     let now = if replaced.is_taken { "something else is" } else { "nothing is" };
     if !replaced.is_nameless {
         return format!(
@@ -143,12 +143,12 @@ pub fn replaced(record: &Record) -> String {
         );
     }
     let after = if replaced.is_taken { "take what is there now" } else { "find nothing" };
-    let then = match record.source.is_writable {
+    let then = match entry.source.is_writable {
         false => "put the right file there, and remove and add the export".to_owned(),
         true => format!(
             "what hosts write goes to a file without a name, and is lost when xblade ends: {}, put the copy in its \
              place, and remove and add {address} with --force",
-            rescue(record)
+            rescue(entry)
         ),
     };
     format!("{address}: {now} at {path} now; the old file is served on, and a restart would {after}: {then}")

@@ -1,4 +1,4 @@
-//! A bell that rings when some interface changes.
+//! Waking when an interface changes.
 
 use std::fs::File;
 use std::io;

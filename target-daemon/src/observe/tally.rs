@@ -43,6 +43,9 @@ pub struct Tally {
     pub folded: u64,
     /// Copies of writes that had been answered: answered again, not executed.
     pub repeated: u64,
+    /// Response times in nanoseconds: from the driver's poll, of which the frame carries
+    /// a stamp, to the reply. Of frames without a stamp nothing is counted here.
+    pub response: Latency,
     /// Service times in nanoseconds: from the rx ring to the reply.
     pub service: Latency,
     /// Times in nanoseconds that the store took.
@@ -51,21 +54,18 @@ pub struct Tally {
 
 impl Tally {
     /// All zero. All memory is taken here.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Latency::coarse`].
-    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
-        Ok(Self {
+    pub fn new() -> Self {
+        Self {
             requests: [[0; Outcome::ALL.len()]; Operation::ALL.len()],
             bytes_read: 0,
             bytes_written: 0,
             waited: 0,
             folded: 0,
             repeated: 0,
-            service: Latency::coarse()?,
-            store: Latency::coarse()?,
-        })
+            response: Latency::new(),
+            service: Latency::new(),
+            store: Latency::new(),
+        }
     }
 
     /// Counts a request.
@@ -85,5 +85,11 @@ impl Tally {
     /// Requests of this kind that ended so.
     pub fn requests(&self, operation: Operation, outcome: Outcome) -> u64 {
         self.requests.get(operation as usize).and_then(|row| row.get(outcome as usize)).copied().unwrap_or(0)
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xblade_ebpf::Stamp;
 
-use super::{Descriptor, Lane, Memory, RingStatistics, Rings, Supply};
+use super::{Descriptor, FillCompletion, Lane, RingStatistics, Rings, Umem};
 
 /// The room in front of every received frame, as with the kernel's rings.
 const HEADROOM: u32 = 476;
@@ -24,7 +24,7 @@ pub struct FakeRings {
 
 /// The fill and completion ring of [`FakeRings`].
 #[derive(Debug)]
-pub struct FakeSupply {
+pub struct FakeFillCompletion {
     state: Arc<Mutex<State>>,
 }
 
@@ -33,7 +33,7 @@ pub struct FakeSupply {
 pub struct FakeWire {
     state: Arc<Mutex<State>>,
     socket: usize,
-    memory: Memory,
+    umem: Umem,
 }
 
 /// A queue, and the sockets on it.
@@ -73,7 +73,7 @@ impl FakeRings {
         let base = area.0;
         // SAFETY: `area` is that large, lives in the `Arc`, and is reached
         // through this `Memory` only.
-        let memory = unsafe { Memory::new(base, chunks, chunk_bytes, HEADROOM, Arc::new(area)) }?;
+        let umem = unsafe { Umem::new(base, chunks, chunk_bytes, HEADROOM, Arc::new(area)) }?;
         let state = Arc::new(Mutex::new(State {
             ring_size: ring_size as usize,
             fill: VecDeque::new(),
@@ -81,16 +81,16 @@ impl FakeRings {
             sockets: (0..lanes).map(|_| Socket::default()).collect(),
             down: false,
         }));
-        let wire = |socket| FakeWire { state: Arc::clone(&state), socket, memory: memory.clone() };
+        let wire = |socket| FakeWire { state: Arc::clone(&state), socket, umem: umem.clone() };
         let wires: Vec<FakeWire> = (0..lanes).map(wire).collect();
         let rings = (0..lanes).map(|socket| Self { state: Arc::clone(&state), socket }).collect();
-        let lanes = Lane::open(rings, FakeSupply { state: Arc::clone(&state) }, &memory);
+        let lanes = Lane::open(rings, FakeFillCompletion { state: Arc::clone(&state) }, &umem);
         Some(lanes.into_iter().zip(wires).collect())
     }
 }
 
 impl Rings for FakeRings {
-    type Supply = FakeSupply;
+    type FillCompletion = FakeFillCompletion;
 
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         with(&self.state, self.socket, |_, socket| {
@@ -133,7 +133,7 @@ impl Rings for FakeRings {
     }
 }
 
-impl Supply for FakeSupply {
+impl FillCompletion for FakeFillCompletion {
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut state = lock(&self.state);
         if state.fill.len() + addrs.len() > state.ring_size {
@@ -161,7 +161,7 @@ impl Supply for FakeSupply {
         (state.ring_size - state.fill.len()) as u32
     }
 
-    fn asks(&self) -> bool {
+    fn needs_wakeup(&self) -> bool {
         false
     }
 }
@@ -177,7 +177,7 @@ impl FakeWire {
     /// As [`Self::deliver`], with the XDP program's stamp.
     pub fn deliver_at(&self, frame: &[u8], arrived_ns: Option<u64>) -> bool {
         with(&self.state, self.socket, |shared, socket| {
-            let capacity = self.memory.chunk_capacity();
+            let capacity = self.umem.chunk_capacity();
             let pieces = frame.chunks(capacity).count().max(1);
             if shared.fill.len() < pieces {
                 socket.statistics.fill_ring_empty += 1;
@@ -191,9 +191,9 @@ impl FakeWire {
                 let Some(addr) = shared.fill.pop_front() else {
                     return false;
                 };
-                self.memory.kernel_write(addr as u32, bytes);
+                self.umem.kernel_write(addr as u32, bytes);
                 if let (0, Some(ns)) = (at, arrived_ns) {
-                    self.memory.kernel_write(addr as u32 - Stamp::LEN as u32, &Stamp { ns }.to_bytes());
+                    self.umem.kernel_write(addr as u32 - Stamp::LEN as u32, &Stamp { ns }.to_bytes());
                 }
                 socket.rx.push_back(Descriptor { addr, len: bytes.len() as u32, more: at + 1 < pieces });
             }
@@ -239,7 +239,7 @@ impl FakeWire {
     fn send_all(&self, shared: &mut Shared<'_>, socket: &mut Socket) {
         let mut frame = Vec::new();
         while let Some(descriptor) = socket.tx.pop_front() {
-            frame.extend(self.memory.kernel_read(descriptor.addr as u32, descriptor.len));
+            frame.extend(self.umem.kernel_read(descriptor.addr as u32, descriptor.len));
             shared.completion.push_back(descriptor.addr);
             if !descriptor.more {
                 socket.sent.push_back(std::mem::take(&mut frame));

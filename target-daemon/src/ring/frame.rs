@@ -6,7 +6,7 @@ pub const FRAGMENTS_MAX: usize = 8;
 
 /// A frame in UMEM, owned by whoever holds the value.
 ///
-/// It can be neither copied nor made outside this module: the ledger hands
+/// It can be neither copied nor made outside this module: the chunk table hands
 /// every chunk to at most one `Frame`. Give it back with `Lane::transmit` or
 /// `Lane::release`; one that is dropped stays out of circulation, which the
 /// conservation check reports.
@@ -19,15 +19,15 @@ pub struct Frame {
     lens: [u16; FRAGMENTS_MAX],
     count: u8,
     /// Which `Memory` the addresses belong to.
-    memory: u16,
+    umem: u16,
     /// When it arrived, the low half first; 0 if nothing says so. In halves, for frames
     /// are moved often, and this way they are no longer than they have to be.
     arrived_ns: [u32; 2],
 }
 
 impl Frame {
-    pub(super) fn empty(memory: u16) -> Self {
-        Self { addrs: [0; FRAGMENTS_MAX], lens: [0; FRAGMENTS_MAX], count: 0, memory, arrived_ns: [0; 2] }
+    pub(super) fn empty(umem: u16) -> Self {
+        Self { addrs: [0; FRAGMENTS_MAX], lens: [0; FRAGMENTS_MAX], count: 0, umem, arrived_ns: [0; 2] }
     }
 
     /// Adds a piece; `false` if the frame has no room for one more.
@@ -64,7 +64,7 @@ impl Frame {
     }
 
     pub(super) fn memory_id(&self) -> u16 {
-        self.memory
+        self.umem
     }
 
     /// When the driver that received it was polled, in nanoseconds of CLOCK_MONOTONIC:

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::ledger::{Holder, LANES_MAX, Ledger, Place};
+use super::chunk_table::{ChunkOwner, ChunkState, ChunkTable, LANES_MAX};
 use super::pool::Pool;
-use super::stock::Stock;
-use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, Memory, RingStatistics, Rings};
+use super::shared_queues::SharedQueues;
+use super::{BATCH, Descriptor, FRAGMENTS_MAX, Frame, Imbalance, RingStatistics, Rings, Umem};
 
 /// What a lane counts, since it was opened.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -58,36 +58,36 @@ enum Chain {
 #[derive(Debug)]
 pub struct Lane<R: Rings> {
     rings: R,
-    memory: Memory,
+    umem: Umem,
     pool: Pool,
-    stock: Arc<Stock<R::Supply>>,
+    queues: Arc<SharedQueues<R::FillCompletion>>,
     chain: Chain,
     /// Chunks taken over from the kernel, and not yet noted.
     claimed: u32,
     outbox: Vec<Descriptor>,
     /// The kernel wants to be told that the fill ring has entries.
-    fill_asks: bool,
+    fill_needs_wakeup: bool,
     counters: LaneCounters,
 }
 
 impl<R: Rings> Lane<R> {
     /// A lane for each of the rings, which have one `supply` and one `memory`,
     /// with the fill ring full. No lane for more than [`LANES_MAX`].
-    pub(super) fn open(rings: Vec<R>, supply: R::Supply, memory: &Memory) -> Vec<Self> {
-        let (chunks, lanes) = (memory.chunks(), rings.len().min(LANES_MAX));
-        let Some(first) = Holder::lane(0) else { return Vec::new() };
-        let ledger = Arc::new(Ledger::new(chunks, lanes, first));
-        let stock = Arc::new(Stock::new(supply, chunks, lanes));
+    pub(super) fn open(rings: Vec<R>, fill_completion: R::FillCompletion, umem: &Umem) -> Vec<Self> {
+        let (chunks, lanes) = (umem.chunks(), rings.len().min(LANES_MAX));
+        let Some(first) = ChunkOwner::lane(0) else { return Vec::new() };
+        let table = Arc::new(ChunkTable::new(chunks, lanes, first));
+        let queues = Arc::new(SharedQueues::new(fill_completion, chunks, lanes));
         let lane = |(index, rings)| {
             let mut lane = Self {
                 rings,
-                memory: memory.clone(),
-                pool: Pool::new(Arc::clone(&ledger), Holder::lane(index)?),
-                stock: Arc::clone(&stock),
+                umem: umem.clone(),
+                pool: Pool::new(Arc::clone(&table), ChunkOwner::lane(index)?),
+                queues: Arc::clone(&queues),
                 chain: Chain::Start,
                 claimed: 0,
                 outbox: Vec::with_capacity(BATCH),
-                fill_asks: false,
+                fill_needs_wakeup: false,
                 counters: LaneCounters::default(),
             };
             // The first fills the ring, and shares the rest.
@@ -98,8 +98,8 @@ impl<R: Rings> Lane<R> {
     }
 
     /// The memory that this lane's frames live in.
-    pub fn memory(&self) -> &Memory {
-        &self.memory
+    pub fn umem(&self) -> &Umem {
+        &self.umem
     }
 
     /// What this lane has counted.
@@ -145,7 +145,7 @@ impl<R: Rings> Lane<R> {
         // They were written on another core; all of them are on their way here
         // by the time the first has been dealt with.
         for descriptor in descriptors.iter().take(taken) {
-            self.memory.prefetch(descriptor.addr as u32);
+            self.umem.prefetch(descriptor.addr as u32);
         }
         for descriptor in descriptors.iter().take(taken) {
             if let Some(frame) = self.accept(*descriptor) {
@@ -169,7 +169,7 @@ impl<R: Rings> Lane<R> {
                 Some(piece) => piece,
                 None => (self.grow(frame)?, 0),
             };
-            let room = if last { self.memory.room_at(addr) } else { len.into() };
+            let room = if last { self.umem.room_at(addr) } else { len.into() };
             let len = left.min(room as usize);
             frame.set_len(at, len as u16);
             left -= len;
@@ -177,7 +177,7 @@ impl<R: Rings> Lane<R> {
         }
         while frame.pieces() > at.max(1) {
             if let Some(addr) = frame.pop() {
-                self.free(addr, Place::User);
+                self.free(addr, ChunkState::User);
             }
         }
         if bytes == 0 {
@@ -188,7 +188,7 @@ impl<R: Rings> Lane<R> {
 
     /// Moves a short frame into a chunk that was used lately, if there is one:
     /// what is going to be written behind it finds its memory in the cache then.
-    pub fn warm(&mut self, frame: &mut Frame) {
+    pub fn move_to_hot_chunk(&mut self, frame: &mut Frame) {
         let short = |len: u16| frame.pieces() == 1 && len <= SHORT;
         let Some((from, _)) = frame.piece(0).filter(|(_, len)| short(*len)) else { return };
         // Without one the frame stays where it is, which nobody needs to count.
@@ -197,14 +197,14 @@ impl<R: Rings> Lane<R> {
         }
         let Ok(warm) = self.duplicate(frame) else { return };
         *frame = warm;
-        // Cannot fail: the ledger gave it to the frame.
-        let given = self.pool.give_cold(self.memory.chunk_of(from), Place::User);
+        // Cannot fail: the chunk table gave it to the frame.
+        let given = self.pool.free_cold(self.umem.chunk_of(from), ChunkState::User);
         debug_assert!(given.is_ok());
     }
 
     /// A new frame of this length, its bytes undefined.
     pub fn allocate(&mut self, bytes: usize) -> Result<Frame, NoChunks> {
-        let mut frame = Frame::empty(self.memory.id());
+        let mut frame = Frame::empty(self.umem.id());
         match self.resize(&mut frame, bytes) {
             Ok(()) => Ok(frame),
             Err(NoChunks) => {
@@ -216,18 +216,18 @@ impl<R: Rings> Lane<R> {
 
     /// A copy of a frame, with its time of arrival.
     pub fn duplicate(&mut self, frame: &Frame) -> Result<Frame, NoChunks> {
-        let mut copy = Frame::empty(self.memory.id());
+        let mut copy = Frame::empty(self.umem.id());
         copy.set_arrived(frame.arrived_ns());
         for at in 0..frame.pieces() {
             let Ok(addr) = self.grow(&mut copy) else {
                 self.release(copy);
                 return Err(NoChunks);
             };
-            let from = self.memory.piece(frame, at);
-            let len = from.len().min(self.memory.room_at(addr) as usize);
+            let from = self.umem.piece(frame, at);
+            let len = from.len().min(self.umem.room_at(addr) as usize);
             copy.set_len(at, len as u16);
             if let (Some(from), Some(to)) =
-                (from.get(..len), self.memory.piece_mut(&mut copy, at).get_mut(..len))
+                (from.get(..len), self.umem.piece_mut(&mut copy, at).get_mut(..len))
             {
                 to.copy_from_slice(from);
             }
@@ -238,7 +238,7 @@ impl<R: Rings> Lane<R> {
     /// Puts the frame's chunks back on the free list.
     pub fn release(&mut self, mut frame: Frame) {
         while let Some(addr) = frame.pop() {
-            self.free(addr, Place::User);
+            self.free(addr, ChunkState::User);
         }
     }
 
@@ -254,7 +254,7 @@ impl<R: Rings> Lane<R> {
             let Some((addr, len)) = frame.piece(at) else {
                 break;
             };
-            if self.pool.shift(self.memory.chunk_of(addr), Place::User, Place::Tx).is_ok() {
+            if self.pool.shift(self.umem.chunk_of(addr), ChunkState::User, ChunkState::Tx).is_ok() {
                 let more = at + 1 < pieces;
                 self.outbox.push(Descriptor { addr: addr.into(), len: len.into(), more });
             }
@@ -268,7 +268,7 @@ impl<R: Rings> Lane<R> {
     /// many pieces still wait, because the link is down or busy.
     pub fn flush(&mut self) -> io::Result<u32> {
         self.post();
-        let fill_asks = std::mem::take(&mut self.fill_asks);
+        let fill_asks = std::mem::take(&mut self.fill_needs_wakeup);
         Ok(self.rings.kick(fill_asks)? + self.outbox.len() as u32)
     }
 
@@ -276,24 +276,24 @@ impl<R: Rings> Lane<R> {
     /// others of its queue.
     pub fn reclaim(&mut self) {
         if self.sending() > 0 {
-            self.counters.bad_completions += self.stock.reclaim(&mut self.pool, &self.memory);
+            self.counters.bad_completions += self.queues.reclaim(&mut self.pool, &self.umem);
         }
     }
 
     /// Hands free chunks to the kernel for receiving.
     pub fn refill(&mut self) {
-        self.fill_asks |= self.stock.refill(&mut self.pool, &self.memory);
+        self.fill_needs_wakeup |= self.queues.refill(&mut self.pool, &self.umem);
     }
 
     /// Chunks of frames that were handed to the kernel and are not yet seen as
     /// sent, by this lane or by others of its queue.
     pub fn sending(&self) -> u32 {
-        self.pool.ledger().sending()
+        self.pool.table().sending()
     }
 
     /// Chunks that are free for this lane.
     pub fn chunks_free(&self) -> u32 {
-        self.pool.free() + self.stock.free()
+        self.pool.free() + self.queues.free()
     }
 
     /// Checks that every chunk of this lane is accounted for, given how many are
@@ -304,7 +304,7 @@ impl<R: Rings> Lane<R> {
             Chain::Start | Chain::Skip => 0,
         };
         self.pool.check(held + partial)?;
-        self.stock.check(self.pool.ledger())
+        self.queues.check(self.pool.table())
     }
 
     fn accept(&mut self, descriptor: Descriptor) -> Option<Frame> {
@@ -315,20 +315,20 @@ impl<R: Rings> Lane<R> {
         };
         let mut frame = match std::mem::replace(&mut self.chain, Chain::Start) {
             Chain::Start => {
-                let mut frame = Frame::empty(self.memory.id());
-                frame.set_arrived(self.memory.take_stamp(addr));
+                let mut frame = Frame::empty(self.umem.id());
+                frame.set_arrived(self.umem.take_stamp(addr));
                 frame
             }
             Chain::Grow(frame) => frame,
             Chain::Skip => {
-                self.free(addr, Place::User);
+                self.free(addr, ChunkState::User);
                 self.abandon(descriptor.more);
                 return None;
             }
         };
         if !frame.push(addr, descriptor.len as u16) {
             self.counters.too_long += 1;
-            self.free(addr, Place::User);
+            self.free(addr, ChunkState::User);
             self.release(frame);
             self.abandon(descriptor.more);
             return None;
@@ -341,15 +341,15 @@ impl<R: Rings> Lane<R> {
         Some(frame)
     }
 
-    /// Checks a descriptor against the area and the ledger, and takes its chunk
+    /// Checks a descriptor against the area and the chunk table, and takes its chunk
     /// over from the kernel.
     fn claim(&mut self, descriptor: Descriptor) -> Option<u32> {
-        let chunk = self.memory.chunk_at(descriptor.addr)?;
+        let chunk = self.umem.chunk_at(descriptor.addr)?;
         let addr = descriptor.addr as u32;
-        if descriptor.len > self.memory.room_at(addr) {
+        if descriptor.len > self.umem.room_at(addr) {
             return None;
         }
-        self.pool.shift(chunk, Place::Fill, Place::User).ok()?;
+        self.pool.shift(chunk, ChunkState::Fill, ChunkState::User).ok()?;
         self.claimed += 1;
         Some(addr)
     }
@@ -366,7 +366,7 @@ impl<R: Rings> Lane<R> {
         if frame.pieces() < FRAGMENTS_MAX
             && let Some(chunk) = self.take()
         {
-            let addr = self.memory.start_of(chunk);
+            let addr = self.umem.start_of(chunk);
             frame.push(addr, 0);
             return Ok(addr);
         }
@@ -377,14 +377,14 @@ impl<R: Rings> Lane<R> {
     /// A free chunk of ours, or else of those that are nobody's.
     fn take(&mut self) -> Option<u32> {
         if self.pool.free() == 0 {
-            self.stock.draw(&mut self.pool);
+            self.queues.refill_from_shared(&mut self.pool);
         }
-        self.pool.take(Place::User)
+        self.pool.take(ChunkState::User)
     }
 
-    fn free(&mut self, addr: u32, from: Place) {
-        // Cannot fail for a frame's own chunk: the ledger gave it to the frame.
-        let given = self.pool.give(self.memory.chunk_of(addr), from);
+    fn free(&mut self, addr: u32, from: ChunkState) {
+        // Cannot fail for a frame's own chunk: the chunk table gave it to the frame.
+        let given = self.pool.give(self.umem.chunk_of(addr), from);
         debug_assert!(given.is_ok());
     }
 

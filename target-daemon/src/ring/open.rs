@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig, UmemConfig};
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig as XskConfig, UmemConfig};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem as XskUmem};
 
-use super::ledger::LANES_MAX;
-use super::xsk::{BoundMode, XskRings, XskSupply};
-use super::{Lane, Memory};
+use super::chunk_table::LANES_MAX;
+use super::xsk::{BoundMode, XskFillCompletion, XskRings};
+use super::{Lane, Umem};
 
 /// How long a bind is repeated while the kernel still tears down the socket
 /// that was bound before (13–20 ms after a close, and for as long as one of its
@@ -50,7 +50,7 @@ pub struct BusyPoll {
 
 /// What to open.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct SocketConfig {
     /// Interface name.
     pub interface: String,
     /// Receive queue.
@@ -130,7 +130,7 @@ pub enum OpenError {
 /// # Errors
 ///
 /// Those of [`OpenError`].
-pub fn open(wanted: &Wanted) -> Result<Lane<XskRings>, OpenError> {
+pub fn open(wanted: &SocketConfig) -> Result<Lane<XskRings>, OpenError> {
     let lane = open_several(wanted, 1)?.pop();
     lane.ok_or_else(|| bind_error(wanted, io::Error::other("there is no socket")))
 }
@@ -143,16 +143,16 @@ pub fn open(wanted: &Wanted) -> Result<Lane<XskRings>, OpenError> {
 /// # Errors
 ///
 /// Those of [`OpenError`].
-pub fn open_several(wanted: &Wanted, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
-    let (umem, homes) = make_umem(wanted)?;
-    let memory = memory_of(&umem, &homes, wanted)?;
-    let homes: Arc<[FrameDesc]> = homes.into();
+pub fn open_several(wanted: &SocketConfig, sockets: usize) -> Result<Vec<Lane<XskRings>>, OpenError> {
+    let (umem, chunk_descriptors) = make_umem(wanted)?;
+    let memory = memory_of(&umem, &chunk_descriptors, wanted)?;
+    let chunk_descriptors: Arc<[FrameDesc]> = chunk_descriptors.into();
     let ((tx, rx, own), mode) = bind(&umem, wanted)?;
     let Some((fill, completion)) = own else {
         return Err(bind_error(wanted, io::Error::other("the UMEM has no rings of its own")));
     };
-    let supply = XskSupply::new(fill, completion, Arc::clone(&homes), wanted);
-    let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&homes), mode, wanted);
+    let fill_completion = XskFillCompletion::new(fill, completion, Arc::clone(&chunk_descriptors), wanted);
+    let rings = |queues| XskRings::new(queues, umem.clone(), Arc::clone(&chunk_descriptors), mode, wanted);
     // Of several sockets in zero-copy mode the kernel takes descriptors one by one in
     // turn, and the driver would send pieces of different frames as one
     // (xsk_tx_peek_desc, Linux 6.18).
@@ -166,10 +166,10 @@ pub fn open_several(wanted: &Wanted, sockets: usize) -> Result<Vec<Lane<XskRings
     for rings in &all {
         set_options(rings, wanted)?;
     }
-    Ok(Lane::open(all, supply, &memory))
+    Ok(Lane::open(all, fill_completion, &memory))
 }
 
-fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
+fn make_umem(wanted: &SocketConfig) -> Result<(XskUmem, Vec<FrameDesc>), OpenError> {
     let size = |what, value, remedy| OpenError::Size { what, value, remedy };
     let power = "give a power of two";
     let chunk = "give 2048 or 4096 (a chunk is at most one page)";
@@ -186,16 +186,20 @@ fn make_umem(wanted: &Wanted) -> Result<(Umem, Vec<FrameDesc>), OpenError> {
         wanted.chunks,
         "give at least 1, and at most 4 GiB in all",
     ))?;
-    Umem::new(config, chunks, wanted.huge_pages).map_err(|e| OpenError::Umem {
+    XskUmem::new(config, chunks, wanted.huge_pages).map_err(|e| OpenError::Umem {
         mib: (u64::from(wanted.chunks) * u64::from(wanted.chunk_bytes)) >> 20,
         huge: if wanted.huge_pages { " on huge pages" } else { "" },
         source: source_of(&e),
     })
 }
 
-fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &Wanted) -> Result<Memory, OpenError> {
+fn memory_of(
+    umem: &XskUmem,
+    chunk_descriptors: &[FrameDesc],
+    wanted: &SocketConfig,
+) -> Result<Umem, OpenError> {
     let area = || {
-        let mut first = *homes.first()?;
+        let mut first = *chunk_descriptors.first()?;
         let headroom = first.addr();
         // SAFETY: nothing has been handed to the kernel yet, and no other
         // reference into the UMEM exists.
@@ -206,11 +210,9 @@ fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &Wanted) -> Result<Memory
         // SAFETY: `start` is `headroom` bytes into the mapping.
         let base = NonNull::new(unsafe { start.sub(headroom) })?;
         // SAFETY: the mapping has `chunks * chunk_bytes` bytes and lives as
-        // long as a `Umem` handle does; only the kernel and `Memory` use it:
+        // long as an `XskUmem` handle does; only the kernel and `Umem` use it:
         // `XskRings` reads and writes descriptors, never data.
-        unsafe {
-            Memory::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone()))
-        }
+        unsafe { Umem::new(base, wanted.chunks, wanted.chunk_bytes, headroom as u32, Arc::new(umem.clone())) }
     };
     area().ok_or(OpenError::Size {
         what: "number of chunks",
@@ -222,7 +224,7 @@ fn memory_of(umem: &Umem, homes: &[FrameDesc], wanted: &Wanted) -> Result<Memory
 type Queues = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
 /// The best mode that is wanted and possible, in this order.
-fn bind(umem: &Umem, wanted: &Wanted) -> Result<(Queues, BoundMode), OpenError> {
+fn bind(umem: &XskUmem, wanted: &SocketConfig) -> Result<(Queues, BoundMode), OpenError> {
     // Without a copy is worth more than frames longer than a chunk, unless the
     // interface has such frames.
     let modes = match wanted.long_frames {
@@ -246,7 +248,7 @@ fn bind(umem: &Umem, wanted: &Wanted) -> Result<(Queues, BoundMode), OpenError> 
     Err(bind_error(wanted, refusal))
 }
 
-fn bind_patiently(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues> {
+fn bind_patiently(umem: &XskUmem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
     let started = Instant::now();
     loop {
         match bind_once(umem, wanted, mode) {
@@ -258,9 +260,9 @@ fn bind_patiently(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Q
     }
 }
 
-fn bind_once(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues> {
+fn bind_once(umem: &XskUmem, wanted: &SocketConfig, mode: BindFlags) -> io::Result<Queues> {
     let ring = |n: u32| n.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
-    let config = SocketConfig::builder()
+    let config = XskConfig::builder()
         .rx_queue_size(ring(wanted.rx_ring)?)
         .tx_queue_size(ring(wanted.tx_ring)?)
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
@@ -274,7 +276,7 @@ fn bind_once(umem: &Umem, wanted: &Wanted, mode: BindFlags) -> io::Result<Queues
     unsafe { Socket::new(config, umem, &interface, wanted.queue) }.map_err(|e| source_of(&e))
 }
 
-fn bind_error(wanted: &Wanted, source: io::Error) -> OpenError {
+fn bind_error(wanted: &SocketConfig, source: io::Error) -> OpenError {
     let hint = match source.raw_os_error() {
         Some(libc::EBUSY) => " (another process has a socket on this queue)",
         Some(libc::EINVAL) => " (the queue must exist, and the driver take AF_XDP sockets)",
@@ -294,7 +296,7 @@ fn source_of(error: &(dyn std::error::Error + 'static)) -> io::Error {
     }
 }
 
-fn set_options(rings: &XskRings, wanted: &Wanted) -> Result<(), OpenError> {
+fn set_options(rings: &XskRings, wanted: &SocketConfig) -> Result<(), OpenError> {
     const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
     // An older kernel does not know it: then 32 frames go with each call.
     let _ = set_option(rings, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, TX_BUDGET.min(wanted.tx_ring));

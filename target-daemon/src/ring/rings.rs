@@ -34,11 +34,11 @@ pub struct RingStatistics {
 
 /// The rx and tx ring of a socket: the kernel's or a fake's.
 ///
-/// The caller (`Lane`) keeps the ledger: an address goes to `transmit` only when
+/// The caller (`Lane`) keeps the chunk table: an address goes to `transmit` only when
 /// its chunk is not with the kernel already.
 pub trait Rings {
     /// The fill and completion ring that go with them.
-    type Supply: Supply;
+    type FillCompletion: FillCompletion;
 
     /// Takes received descriptors; returns how many.
     fn receive(&mut self, out: &mut [Descriptor]) -> usize;
@@ -62,9 +62,9 @@ pub trait Rings {
 }
 
 /// The fill and completion ring of a UMEM at a queue. All sockets there share
-/// them, so one thread at a time uses them (`Stock`), and, as with `Rings`, an
+/// them, so one thread at a time uses them (`SharedQueues`), and, as with `Rings`, an
 /// address goes to `fill` only when its chunk is not with the kernel already.
-pub trait Supply {
+pub trait FillCompletion {
     /// Hands chunks to the kernel for receiving: all of `addrs`, or none.
     /// Returns how many.
     fn fill(&mut self, addrs: &[u64]) -> usize;
@@ -79,5 +79,5 @@ pub trait Supply {
     fn fill_room(&mut self) -> u32;
 
     /// Whether the kernel wants to be told when the fill ring has entries.
-    fn asks(&self) -> bool;
+    fn needs_wakeup(&self) -> bool;
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
-use super::{BATCH, Descriptor, RingStatistics, Rings, Supply, Wanted};
+use super::{BATCH, Descriptor, FillCompletion, RingStatistics, Rings, SocketConfig};
 
 /// Most `sendto` calls in one kick; what is left goes with the next one.
 const KICKS_MAX: u32 = 64;
@@ -28,10 +28,10 @@ pub struct XskRings {
     tx: TxQueue,
     umem: Umem,
     /// A descriptor for each chunk, at the address behind the headroom.
-    homes: Arc<[FrameDesc]>,
+    chunk_descriptors: Arc<[FrameDesc]>,
     /// The last descriptor received in each chunk whose frame did not start
     /// there: xsk-rs makes no descriptor for an address of ours.
-    strays: Vec<FrameDesc>,
+    offset_descriptors: Vec<FrameDesc>,
     chunk_shift: u32,
     tx_size: u32,
     mode: BoundMode,
@@ -41,26 +41,26 @@ pub struct XskRings {
 
 /// The kernel's fill and completion ring of a UMEM at a queue.
 #[derive(Debug)]
-pub struct XskSupply {
+pub struct XskFillCompletion {
     fill: FillQueue,
     completion: CompQueue,
-    homes: Arc<[FrameDesc]>,
+    chunk_descriptors: Arc<[FrameDesc]>,
     chunk_shift: u32,
     fill_size: u32,
     scratch: [FrameDesc; BATCH],
 }
 
-impl XskSupply {
+impl XskFillCompletion {
     pub(super) fn new(
         fill: FillQueue,
         completion: CompQueue,
-        homes: Arc<[FrameDesc]>,
-        wanted: &Wanted,
+        chunk_descriptors: Arc<[FrameDesc]>,
+        wanted: &SocketConfig,
     ) -> Self {
         Self {
             fill,
             completion,
-            homes,
+            chunk_descriptors,
             chunk_shift: wanted.chunk_bytes.trailing_zeros(),
             fill_size: wanted.rx_ring,
             scratch: [FrameDesc::default(); BATCH],
@@ -72,16 +72,16 @@ impl XskRings {
     pub(super) fn new(
         (tx, rx): (TxQueue, RxQueue),
         umem: Umem,
-        homes: Arc<[FrameDesc]>,
+        chunk_descriptors: Arc<[FrameDesc]>,
         mode: BoundMode,
-        wanted: &Wanted,
+        wanted: &SocketConfig,
     ) -> Self {
         Self {
             rx,
             tx,
             umem,
-            strays: homes.to_vec(),
-            homes,
+            offset_descriptors: chunk_descriptors.to_vec(),
+            chunk_descriptors,
             chunk_shift: wanted.chunk_bytes.trailing_zeros(),
             tx_size: wanted.tx_ring,
             mode,
@@ -107,13 +107,13 @@ impl XskRings {
     /// The descriptor of an address, with its length set.
     fn describe(&self, descriptor: &Descriptor) -> Option<FrameDesc> {
         let chunk = (descriptor.addr >> self.chunk_shift) as usize;
-        let at_home = self.homes.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr);
+        let at_home = self.chunk_descriptors.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr);
         let mut desc = match at_home {
             Some(desc) => *desc,
-            None => *self.strays.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr)?,
+            None => *self.offset_descriptors.get(chunk).filter(|d| d.addr() as u64 == descriptor.addr)?,
         };
         // SAFETY: only the length inside `desc` is set; the slice that is made
-        // for it covers a chunk that `Lane`'s ledger says is not the kernel's,
+        // for it covers a chunk that `Lane`'s chunk table says is not the kernel's,
         // and no reference into it is alive during this call.
         unsafe { self.umem.data_mut(&mut desc) }.cursor().set_pos(descriptor.len as usize);
         desc.set_options(u32::from(descriptor.more));
@@ -122,7 +122,7 @@ impl XskRings {
 }
 
 impl Rings for XskRings {
-    type Supply = XskSupply;
+    type FillCompletion = XskFillCompletion;
 
     fn receive(&mut self, out: &mut [Descriptor]) -> usize {
         let wanted = out.len().min(BATCH);
@@ -133,8 +133,8 @@ impl Rings for XskRings {
         let n = unsafe { self.rx.consume(scratch) };
         for (to, desc) in out.iter_mut().zip(scratch.iter()).take(n) {
             let chunk = desc.addr() >> self.chunk_shift;
-            if self.homes.get(chunk).is_some_and(|home| home.addr() != desc.addr())
-                && let Some(stray) = self.strays.get_mut(chunk)
+            if self.chunk_descriptors.get(chunk).is_some_and(|home| home.addr() != desc.addr())
+                && let Some(stray) = self.offset_descriptors.get_mut(chunk)
             {
                 *stray = *desc;
             }
@@ -162,7 +162,7 @@ impl Rings for XskRings {
             n += 1;
         }
         // SAFETY: as in `fill`: these chunks were a frame's until now, and the
-        // ledger has moved them to `Tx`.
+        // table has moved them to `Tx`.
         unsafe { self.tx.produce(descs.get(..n).unwrap_or(&[])) }
     }
 
@@ -204,18 +204,18 @@ impl Rings for XskRings {
     }
 }
 
-impl Supply for XskSupply {
+impl FillCompletion for XskFillCompletion {
     fn fill(&mut self, addrs: &[u64]) -> usize {
         let mut descs = [FrameDesc::default(); BATCH];
         let mut n = 0;
         for (to, addr) in descs.iter_mut().zip(addrs) {
-            let Some(home) = self.homes.get((addr >> self.chunk_shift) as usize) else {
+            let Some(home) = self.chunk_descriptors.get((addr >> self.chunk_shift) as usize) else {
                 return 0;
             };
             *to = *home;
             n += 1;
         }
-        // SAFETY: the addresses belong to this UMEM, and `Lane`'s ledger hands
+        // SAFETY: the addresses belong to this UMEM, and `Lane`'s chunk table hands
         // out only chunks that neither the kernel nor a frame has.
         unsafe { self.fill.produce(descs.get(..n).unwrap_or(&[])) }
     }
@@ -241,7 +241,7 @@ impl Supply for XskSupply {
         self.fill.nb_free_exact()
     }
 
-    fn asks(&self) -> bool {
+    fn needs_wakeup(&self) -> bool {
         self.fill.needs_wakeup()
     }
 }

@@ -13,7 +13,7 @@
 //! `xblade-used`, without the last three.
 
 use serde_json::{Map, Value};
-use xxhash_rust::xxh3::xxh3_128;
+use twox_hash::XxHash3_128;
 
 use super::mac_list::ListFull;
 use super::state::State;
@@ -165,7 +165,7 @@ impl Saved {
 /// The text of a file.
 fn seal(magic: &str, rows: &Map<String, Value>) -> String {
     let body = format!("{}\n", Value::Object(rows.clone()));
-    format!("{magic} {VERSION} {:032x}\n{body}", xxh3_128(body.as_bytes()))
+    format!("{magic} {VERSION} {:032x}\n{body}", XxHash3_128::oneshot(body.as_bytes()))
 }
 
 /// What such a text says.
@@ -180,7 +180,7 @@ fn unseal(magic: &'static str, text: &str) -> Result<Value, SavedError> {
         version => return Err(SavedError::Version(version.unwrap_or("none").to_owned())),
     }
     let sum = words.next().and_then(|word| u128::from_str_radix(word, 16).ok());
-    if sum != Some(xxh3_128(body.as_bytes())) || words.next().is_some() {
+    if sum != Some(XxHash3_128::oneshot(body.as_bytes())) || words.next().is_some() {
         return Err(SavedError::Checksum);
     }
     serde_json::from_str(body).map_err(|_| SavedError::Shape)
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_file_without_an_identity_is_read() {
         let body = "{\"config\":\"61\",\"export\":\"0.1\",\"mask\":[],\"offset\":0,\"path\":\"/d\",\"reservation\":[]}\n";
-        let text = format!("{MAGIC} 1 {:032x}\n{body}", xxh3_128(body.as_bytes()));
+        let text = format!("{MAGIC} 1 {:032x}\n{body}", XxHash3_128::oneshot(body.as_bytes()));
         let (belongs, saved) = Saved::parse(&text).unwrap();
         assert!(belongs.data.identity.is_empty() && saved.config == b"a", "{belongs:?}");
     }

@@ -73,7 +73,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::shelf::{Acl, Settings};
-    use crate::store::{Buffers, Completion, Durability, Full, Geometry, Kind, Op, Store};
+    use crate::store::{Completion, Durability, Full, Geometry, IoVec, Kind, Op, Store};
     use crate::wire::identify::{Names, Text};
 
     /// A store that does nothing but grow by a sector with each operation.
@@ -126,7 +126,7 @@ mod tests {
         let export = table.get_mut(0).unwrap();
         assert_eq!(export.state.geometry.sectors, 8);
         assert!(!export.refresh(), "nothing has changed");
-        let measure = Op { token: 0, kind: Kind::Measure, sector: 0, buffers: Buffers::EMPTY };
+        let measure = Op { token: 0, kind: Kind::Measure, sector: 0, buffers: IoVec::EMPTY };
         export.store.submit(measure).unwrap();
         assert!(export.refresh());
         assert_eq!(export.state.identity().sectors, 9);

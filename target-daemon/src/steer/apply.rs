@@ -9,23 +9,27 @@
 //! without those of earlier runs.
 
 use super::driver::{Driver, is_full, refuses};
-use super::fault::Fault;
+use super::error::SteerError;
 use super::journal::{Journal, Noted, Record};
 use super::plan::{Before, does, look, one_queue, settled};
-use super::way::{Wanted, Way, Wish, ways};
+use super::rule_set::{RuleSet, SteerRequest, Wanted, ways};
 use crate::link::{FlowRoom, FlowRule};
 
 /// Does what is wished for; returns the lines to print.
-pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &Wish) -> Result<Vec<String>, Fault> {
-    if wish.queue_count < 2 {
-        return Ok(one_queue(wish));
+pub fn apply(
+    driver: &mut impl Driver,
+    journal: &mut Journal,
+    request: &SteerRequest,
+) -> Result<Vec<String>, SteerError> {
+    if request.queue_count < 2 {
+        return Ok(one_queue(request));
     }
     let lock = journal.lock()?;
-    let Some(before) = look(driver, journal, wish)? else { return Ok(one_queue(wish)) };
-    if let Some(way) = settled(&before, wish) {
-        return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.told())]);
+    let Some(before) = look(driver, journal, request)? else { return Ok(one_queue(request)) };
+    if let Some(way) = settled(&before, request) {
+        return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.describe())]);
     }
-    let mut run = Run { driver, journal, wish, record: before.record.clone(), lines: Vec::new() };
+    let mut run = Run { driver, journal, request, record: before.record.clone(), lines: Vec::new() };
     run.forget_what_is_gone(&before)?;
     run.switch_on(&before)?;
     let outcome = run.first_way();
@@ -40,7 +44,7 @@ pub fn apply(driver: &mut impl Driver, journal: &mut Journal, wish: &Wish) -> Re
 struct Run<'a, D> {
     driver: &'a mut D,
     journal: &'a Journal,
-    wish: &'a Wish,
+    request: &'a SteerRequest,
     record: Record,
     lines: Vec<String>,
 }
@@ -50,11 +54,11 @@ enum Stop {
     /// The driver cannot: the next way may do.
     Refused,
     /// Nothing will do.
-    Fault(Fault),
+    Fault(SteerError),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
+impl From<SteerError> for Stop {
+    fn from(fault: SteerError) -> Self {
         Self::Fault(fault)
     }
 }
@@ -69,25 +73,25 @@ struct Changes {
 impl<D: Driver> Run<'_, D> {
     /// Rules that were noted and are not in the NIC any more: the driver was
     /// loaded again, or somebody took them away.
-    fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), Fault> {
+    fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), SteerError> {
         self.record.rules.retain(|noted| before.rules.iter().any(|rule| noted.is(rule)));
         self.note()
     }
 
-    fn switch_on(&mut self, before: &Before) -> Result<(), Fault> {
+    fn switch_on(&mut self, before: &Before) -> Result<(), SteerError> {
         if before.is_on != Some(false) {
             return Ok(());
         }
         let was = std::mem::replace(&mut self.record.switched_on, true);
         self.note()?;
         match self.driver.switch(true) {
-            Ok(()) => self.lines.push(format!("rules switched on (ntuple) on {}", self.wish.interface)),
+            Ok(()) => self.lines.push(format!("rules switched on (ntuple) on {}", self.request.interface)),
             // Some drivers take rules without it; the first one will tell.
             Err(error) if refuses(&error) => {
                 self.record.switched_on = was;
                 self.note()?;
             }
-            Err(error) => return Err(Fault::kernel(&self.wish.interface, "switch rules on", error)),
+            Err(error) => return Err(SteerError::kernel(&self.request.interface, "switch rules on", error)),
         }
         Ok(())
     }
@@ -105,37 +109,38 @@ impl<D: Driver> Run<'_, D> {
         }
     }
 
-    fn first_way(&mut self) -> Result<(), Fault> {
-        let wish = (self.wish.queues.clone(), self.wish.hosts.clone());
-        for way in ways(self.wish) {
+    fn first_way(&mut self) -> Result<(), SteerError> {
+        let request = (self.request.queues.clone(), self.request.hosts.clone());
+        for way in ways(self.request) {
             if self.attempt(way, false)? || (self.has_others(way) && self.attempt(way, true)?) {
-                self.lines.push(format!("way: {}", way.told()));
-                self.record.wished = Some(wish).filter(|_| !self.record.rules.is_empty());
+                self.lines.push(format!("way: {}", way.describe()));
+                self.record.wished = Some(request).filter(|_| !self.record.rules.is_empty());
                 return self.note();
             }
-            self.lines.push(format!("the driver refuses: {}", way.told()));
+            self.lines.push(format!("the driver refuses: {}", way.describe()));
         }
-        let (interface, driver) = (self.wish.interface.clone(), self.wish.driver.clone());
-        Err(Fault::Refused { interface, driver })
+        let (interface, driver) = (self.request.interface.clone(), self.request.driver.clone());
+        Err(SteerError::Refused { interface, driver })
     }
 
     /// Rules of earlier runs that this way has no use for.
-    fn has_others(&self, way: Way) -> bool {
-        let wanted = way.rules(self.wish);
+    fn has_others(&self, way: RuleSet) -> bool {
+        let wanted = way.rules(self.request);
         self.record.rules.iter().any(|noted| !is_wanted(noted, &wanted))
     }
 
     /// Whether the driver takes it; `cleared`: with the rules of earlier runs
     /// taken away before.
-    fn attempt(&mut self, way: Way, cleared: bool) -> Result<bool, Fault> {
+    fn attempt(&mut self, way: RuleSet, cleared: bool) -> Result<bool, SteerError> {
         let mut changes = Changes::default();
-        let wanted = way.rules(self.wish);
+        let wanted = way.rules(self.request);
         let first = if cleared { self.take_away_others(&wanted, &mut changes) } else { Ok(()) };
         match first.map_err(Stop::Fault).and_then(|()| self.take(&wanted, &mut changes)) {
             Ok(()) => Ok(true),
             Err(stop) => {
-                let interface = self.wish.interface.clone();
-                self.undo(changes).map_err(|fault| Fault::HalfWay { interface, fault: Box::new(fault) })?;
+                let interface = self.request.interface.clone();
+                self.undo(changes)
+                    .map_err(|fault| SteerError::HalfWay { interface, fault: Box::new(fault) })?;
                 match stop {
                     Stop::Refused => Ok(false),
                     Stop::Fault(fault) => Err(fault),
@@ -190,10 +195,10 @@ impl<D: Driver> Run<'_, D> {
 
     /// Notes a rule, inserts it, and notes where it is.
     fn insert(&mut self, one: &Wanted, below: Option<u32>) -> Result<Noted, Stop> {
-        let name = &self.wish.interface;
-        let room = self.driver.room().map_err(|e| Fault::kernel(name, "read the room for rules", e))?;
+        let name = &self.request.interface;
+        let room = self.driver.room().map_err(|e| SteerError::kernel(name, "read the room for rules", e))?;
         let place = place(room, &self.rules()?, below);
-        let location = place.map_err(|()| Fault::Full { interface: name.clone() })?;
+        let location = place.map_err(|()| SteerError::Full { interface: name.clone() })?;
         let mut noted = Noted { matches: one.matches, queue: one.queue, location };
         self.record.rules.push(noted);
         self.note()?;
@@ -208,20 +213,19 @@ impl<D: Driver> Run<'_, D> {
             Err(error) => {
                 self.record.rules.pop();
                 self.note()?;
-                let interface = self.wish.interface.clone();
+                let interface = self.request.interface.clone();
                 Err(match error {
                     error if refuses(&error) => Stop::Refused,
-                    error if is_full(&error) => Fault::Full { interface }.into(),
-                    error => {
-                        Fault::kernel(&interface, format!("add a rule for {}", one.matches), error).into()
-                    }
+                    error if is_full(&error) => SteerError::Full { interface }.into(),
+                    error => SteerError::kernel(&interface, format!("add a rule for {}", one.matches), error)
+                        .into(),
                 })
             }
         }
     }
 
     /// Rules of earlier runs that nobody wants any more.
-    fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Fault> {
+    fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), SteerError> {
         let others: Vec<Noted> =
             self.record.rules.iter().copied().filter(|noted| !is_wanted(noted, wanted)).collect();
         for noted in others {
@@ -234,16 +238,18 @@ impl<D: Driver> Run<'_, D> {
     }
 
     /// From the NIC, then from the record; only if it is still the one noted.
-    fn take_away(&mut self, noted: Noted) -> Result<(), Fault> {
+    fn take_away(&mut self, noted: Noted) -> Result<(), SteerError> {
         if let Some(rule) = self.rules()?.iter().find(|rule| noted.is(rule)) {
             let what = || format!("take rule {} away", rule.location);
-            self.driver.remove(rule.location).map_err(|e| Fault::kernel(&self.wish.interface, what(), e))?;
+            self.driver
+                .remove(rule.location)
+                .map_err(|e| SteerError::kernel(&self.request.interface, what(), e))?;
         }
         self.record.rules.retain(|one| *one != noted);
         self.note()
     }
 
-    fn undo(&mut self, changes: Changes) -> Result<(), Fault> {
+    fn undo(&mut self, changes: Changes) -> Result<(), SteerError> {
         for noted in changes.added {
             self.take_away_at(noted)?;
         }
@@ -251,15 +257,15 @@ impl<D: Driver> Run<'_, D> {
     }
 
     /// A rule of an earlier run, where it was, or where the driver likes.
-    fn put_back(&mut self, old: Noted) -> Result<(), Fault> {
-        let name = &self.wish.interface;
+    fn put_back(&mut self, old: Noted) -> Result<(), SteerError> {
+        let name = &self.request.interface;
         let what = "put a rule of an earlier run back";
-        let room = self.driver.room().map_err(|e| Fault::kernel(name, what, e))?;
+        let room = self.driver.room().map_err(|e| SteerError::kernel(name, what, e))?;
         let place = if room.driver_chooses { None } else { old.location };
         self.record.rules.push(Noted { location: place, ..old });
         self.note()?;
         let back = self.driver.insert(old.matches, old.queue, place);
-        let location = back.map_err(|e| Fault::kernel(&self.wish.interface, what, e))?;
+        let location = back.map_err(|e| SteerError::kernel(&self.request.interface, what, e))?;
         self.record.rules.pop();
         self.record.rules.push(Noted { location: Some(location), ..old });
         self.note()
@@ -267,21 +273,21 @@ impl<D: Driver> Run<'_, D> {
 
     /// As [`Self::take_away`], for a rule of this run, which the driver may have
     /// changed: the place was free before, so what lies there is of this run.
-    fn take_away_at(&mut self, noted: Noted) -> Result<(), Fault> {
+    fn take_away_at(&mut self, noted: Noted) -> Result<(), SteerError> {
         let there = self.rules()?;
         if let Some(rule) = there.iter().find(|rule| Some(rule.location) == noted.location) {
-            let name = &self.wish.interface;
-            self.driver.remove(rule.location).map_err(|e| Fault::kernel(name, "take a rule away", e))?;
+            let name = &self.request.interface;
+            self.driver.remove(rule.location).map_err(|e| SteerError::kernel(name, "take a rule away", e))?;
         }
         self.record.rules.retain(|one| *one != noted);
         self.note()
     }
 
-    fn rules(&self) -> Result<Vec<FlowRule>, Fault> {
-        self.driver.rules().map_err(|e| Fault::kernel(&self.wish.interface, "read the rules", e))
+    fn rules(&self) -> Result<Vec<FlowRule>, SteerError> {
+        self.driver.rules().map_err(|e| SteerError::kernel(&self.request.interface, "read the rules", e))
     }
 
-    fn note(&self) -> Result<(), Fault> {
+    fn note(&self) -> Result<(), SteerError> {
         self.journal.store(&self.record)
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::fault::Fault;
+use super::error::SteerError;
 use crate::link::{FlowMatch, FlowRule};
 
 /// A rule of ours.
@@ -55,17 +55,17 @@ impl Journal {
     }
 
     /// Keeps other runs out until the answer is dropped.
-    pub fn lock(&self) -> Result<File, Fault> {
+    pub fn lock(&self) -> Result<File, SteerError> {
         let locked = fs::create_dir_all(&self.directory).and_then(|()| {
             let directory = File::open(&self.directory)?;
             directory.lock()?;
             Ok(directory)
         });
-        locked.map_err(|source| Fault::Journal { what: "lock", path: self.directory.clone(), source })
+        locked.map_err(|source| SteerError::Journal { what: "lock", path: self.directory.clone(), source })
     }
 
     /// What was done; nothing, where there is no record.
-    pub fn load(&self) -> Result<Record, Fault> {
+    pub fn load(&self) -> Result<Record, SteerError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
@@ -79,7 +79,7 @@ impl Journal {
     }
 
     /// Puts a record in the place of the last, whole or not at all.
-    pub fn store(&self, record: &Record) -> Result<(), Fault> {
+    pub fn store(&self, record: &Record) -> Result<(), SteerError> {
         if *record == Record::default() {
             return match fs::remove_file(&self.path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.fault("remove", source)),
@@ -94,8 +94,8 @@ impl Journal {
         written.map_err(|source| self.fault("write", source))
     }
 
-    fn fault(&self, what: &'static str, source: io::Error) -> Fault {
-        Fault::Journal { what, path: self.path.clone(), source }
+    fn fault(&self, what: &'static str, source: io::Error) -> SteerError {
+        SteerError::Journal { what, path: self.path.clone(), source }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `xblade steer`: which receive queue of a NIC the frames of AoE go to.
 //!
 //! ```text
-//! Wish (queues, hosts) ──► Way: sets of rules, the best first
+//! SteerRequest (queues, hosts) ──► RuleSet: sets of rules, the best first
 //!                            │ plan: what would be done
 //!                            │ apply: the first way that the driver takes
 //!                            ▼
@@ -15,19 +15,19 @@
 
 mod apply;
 mod driver;
-mod fault;
+mod error;
 mod journal;
 mod plan;
 mod revert;
 #[cfg(test)]
 mod tests;
-mod way;
+mod rule_set;
 
 use std::path::Path;
 
 pub use driver::{Driver, NicDriver};
-pub use fault::Fault;
-pub use way::Wish;
+pub use error::SteerError;
+pub use rule_set::SteerRequest;
 
 use crate::link::{Facts, mac_text};
 
@@ -38,7 +38,7 @@ pub const DIRECTORY: &str = "/run/xblade";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Mode {
     /// Tell what would be done, and change nothing.
     Plan,
     /// Do it.
@@ -49,11 +49,11 @@ pub enum Deed {
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct SteerOptions {
     /// The interface.
     pub interface: String,
     /// What to do.
-    pub deed: Deed,
+    pub mode: Mode,
     /// The queues to use; empty: queue 0, or all if hosts are named.
     pub queues: Vec<u32>,
     /// The hosts to spread over the queues.
@@ -65,22 +65,22 @@ pub struct Asked {
 /// # Errors
 ///
 /// A [`Fault`], after which the rules are those from before.
-pub fn steer(asked: &Asked) -> Result<Vec<String>, Fault> {
-    let facts = Facts::read(&asked.interface);
+pub fn steer(options: &SteerOptions) -> Result<Vec<String>, SteerError> {
+    let facts = Facts::read(&options.interface);
     // It may have been asked for by another one.
-    let name = facts.as_ref().map_or(&asked.interface, |facts| &facts.name).clone();
+    let name = facts.as_ref().map_or(&options.interface, |facts| &facts.name).clone();
     let mut driver = NicDriver::of(&name);
     let mut journal = Journal::of(Path::new(DIRECTORY), &name);
-    if asked.deed == Deed::Revert {
+    if options.mode == Mode::Revert {
         // Also when the interface has changed since.
         return revert::revert(&mut driver, &mut journal, &name);
     }
     let facts = facts?;
-    let wish = wish(asked, &facts)?;
+    let request = request(options, &facts)?;
     let about = about(&facts);
-    let rest = match asked.deed {
-        Deed::Plan => plan::plan(&driver, &journal, &wish)?,
-        _ => apply::apply(&mut driver, &mut journal, &wish)?,
+    let rest = match options.mode {
+        Mode::Plan => plan::plan(&driver, &journal, &request)?,
+        _ => apply::apply(&mut driver, &mut journal, &request)?,
     };
     Ok(std::iter::once(about).chain(rest).collect())
 }
@@ -91,28 +91,28 @@ fn about(facts: &Facts) -> String {
 }
 
 /// What is asked for, with what was left open.
-fn wish(asked: &Asked, facts: &Facts) -> Result<Wish, Fault> {
-    let queues = match (asked.queues.as_slice(), asked.hosts.is_empty()) {
+fn request(options: &SteerOptions, facts: &Facts) -> Result<SteerRequest, SteerError> {
+    let queues = match (options.queues.as_slice(), options.hosts.is_empty()) {
         ([], true) => vec![0],
         ([], false) => (0..facts.queues).collect(),
         (queues, _) => queues.to_vec(),
     };
     if let Some(queue) = queues.iter().find(|queue| **queue >= facts.queues) {
-        return Err(Fault::NoQueue {
+        return Err(SteerError::NoQueue {
             interface: facts.name.clone(),
             queue: *queue,
             last: facts.queues.saturating_sub(1),
         });
     }
-    if queues.len() > 1 && asked.hosts.is_empty() {
-        return Err(Fault::NoHosts);
+    if queues.len() > 1 && options.hosts.is_empty() {
+        return Err(SteerError::NoHosts);
     }
-    Ok(Wish {
+    Ok(SteerRequest {
         interface: facts.name.clone(),
         driver: facts.driver.clone(),
         mac: facts.mac,
         queue_count: facts.queues,
         queues,
-        hosts: asked.hosts.clone(),
+        hosts: options.hosts.clone(),
     })
 }

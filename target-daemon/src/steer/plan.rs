@@ -1,9 +1,9 @@
 //! What `apply` would do.
 
 use super::driver::{Driver, refuses};
-use super::fault::{Fault, STILL};
+use super::error::{STILL, SteerError};
 use super::journal::{Journal, Noted, Record};
-use super::way::{Wanted, Way, Wish, catches, known, ways};
+use super::rule_set::{RuleSet, SteerRequest, Wanted, catches, known, ways};
 use crate::link::{FlowMatch, FlowRule, mac_text};
 
 /// What there is before anything is done.
@@ -18,41 +18,46 @@ pub struct Before {
 
 /// Looks at all that decides what can be done; `None` where nothing has to be,
 /// for there is one queue.
-pub fn look(driver: &impl Driver, journal: &Journal, wish: &Wish) -> Result<Option<Before>, Fault> {
-    if wish.queue_count < 2 {
+pub fn look(
+    driver: &impl Driver,
+    journal: &Journal,
+    request: &SteerRequest,
+) -> Result<Option<Before>, SteerError> {
+    if request.queue_count < 2 {
         return Ok(None);
     }
     let record = journal.load()?;
     let rules = driver.rules().map_err(|error| {
         if refuses(&error) {
-            Fault::NoFilters { interface: wish.interface.clone(), driver: wish.driver.clone() }
+            SteerError::NoFilters { interface: request.interface.clone(), driver: request.driver.clone() }
         } else {
-            Fault::kernel(&wish.interface, "read the rules", error)
+            SteerError::kernel(&request.interface, "read the rules", error)
         }
     })?;
     let foreign = rules.iter().filter(|rule| !record.rules.iter().any(|noted| noted.is(rule)));
-    let welcome = |rule: &FlowRule| ways(wish).into_iter().any(|way| is_among(rule, &way.rules(wish)));
-    if let Some(rule) = foreign.copied().find(|rule| catches(rule.matches, wish) && !welcome(rule)) {
-        return Err(Fault::InTheWay { interface: wish.interface.clone(), rule });
+    let welcome = |rule: &FlowRule| ways(request).into_iter().any(|way| is_among(rule, &way.rules(request)));
+    if let Some(rule) = foreign.copied().find(|rule| catches(rule.matches, request) && !welcome(rule)) {
+        return Err(SteerError::InTheWay { interface: request.interface.clone(), rule });
     }
     Ok(Some(Before { rules, record, is_on: driver.is_on().ok() }))
 }
 
-/// The way that an earlier run found for the same wish, if all of it is still
+/// The rule set that an earlier run found for the same request, if all of it is still
 /// there.
-pub fn settled(before: &Before, wish: &Wish) -> Option<Way> {
-    let same = |(queues, hosts): &(Vec<u32>, Vec<[u8; 6]>)| *queues == wish.queues && *hosts == wish.hosts;
+pub fn settled(before: &Before, request: &SteerRequest) -> Option<RuleSet> {
+    let same =
+        |(queues, hosts): &(Vec<u32>, Vec<[u8; 6]>)| *queues == request.queues && *hosts == request.hosts;
     if !before.record.wished.as_ref().is_some_and(same) {
         return None;
     }
-    let is_whole = |way: &Way| {
-        let wanted = way.rules(wish);
+    let is_whole = |way: &RuleSet| {
+        let wanted = way.rules(request);
         let noted =
             |one: &Noted| wanted.iter().any(|rule| rule.matches == one.matches && rule.queue == one.queue);
         wanted.iter().all(|one| before.rules.iter().any(|rule| does(rule, one)))
             && before.record.rules.iter().all(noted)
     };
-    ways(wish).into_iter().find(is_whole)
+    ways(request).into_iter().find(is_whole)
 }
 
 /// Whether a rule of the NIC does what one of these is wanted for.
@@ -66,36 +71,40 @@ pub fn does(rule: &FlowRule, wanted: &Wanted) -> bool {
 }
 
 /// Where there is one queue.
-pub fn one_queue(wish: &Wish) -> Vec<String> {
+pub fn one_queue(request: &SteerRequest) -> Vec<String> {
     vec![format!(
         "{} has one receive queue, where all frames come in: nothing to steer. {STILL}",
-        wish.interface
+        request.interface
     )]
 }
 
 /// What `apply` would do, and why, in lines; changes nothing.
-pub fn plan(driver: &impl Driver, journal: &Journal, wish: &Wish) -> Result<Vec<String>, Fault> {
-    let Some(before) = look(driver, journal, wish)? else { return Ok(one_queue(wish)) };
-    let ways = ways(wish);
+pub fn plan(
+    driver: &impl Driver,
+    journal: &Journal,
+    request: &SteerRequest,
+) -> Result<Vec<String>, SteerError> {
+    let Some(before) = look(driver, journal, request)? else { return Ok(one_queue(request)) };
+    let ways = ways(request);
     let mut lines = Vec::new();
-    let done = settled(&before, wish);
-    let way = match (known(wish), done) {
+    let done = settled(&before, request);
+    let way = match (known(request), done) {
         (_, Some(way)) => way,
         (Some(Some(way)), None) => way,
         (Some(None), None) => {
-            let name = &wish.driver;
+            let name = &request.driver;
             lines.push(format!(
                 "driver {name} is known for rules by IP flow only, so --apply will most likely be refused. {STILL}"
             ));
-            Way::Type
+            RuleSet::Type
         }
-        (None, None) => ways.first().copied().unwrap_or(Way::Type),
+        (None, None) => ways.first().copied().unwrap_or(RuleSet::Type),
     };
-    lines.push(format!("way: {}", way.told()));
-    lines.extend(steps(way, wish, &before));
+    lines.push(format!("way: {}", way.describe()));
+    lines.extend(steps(way, request, &before));
     if done.is_none() {
         let rest: Vec<&str> =
-            ways.iter().skip_while(|one| **one != way).skip(1).map(|way| way.told()).collect();
+            ways.iter().skip_while(|one| **one != way).skip(1).map(|way| way.describe()).collect();
         if !rest.is_empty() {
             lines.push(format!("if the driver refuses that: {}", rest.join("; or else: ")));
         }
@@ -103,9 +112,9 @@ pub fn plan(driver: &impl Driver, journal: &Journal, wish: &Wish) -> Result<Vec<
     Ok(lines)
 }
 
-fn steps(way: Way, wish: &Wish, before: &Before) -> Vec<String> {
-    let name = &wish.interface;
-    let wanted = way.rules(wish);
+fn steps(way: RuleSet, request: &SteerRequest, before: &Before) -> Vec<String> {
+    let name = &request.interface;
+    let wanted = way.rules(request);
     let mut lines = Vec::new();
     if before.is_on == Some(false) {
         lines.push(format!("would switch rules on: ethtool -K {name} ntuple on"));

@@ -1,7 +1,7 @@
 //! Takes back what was done, and nothing else.
 
 use super::driver::{Driver, refuses};
-use super::fault::Fault;
+use super::error::SteerError;
 use super::journal::{Journal, Noted};
 use crate::link::FlowRule;
 
@@ -10,7 +10,7 @@ pub fn revert(
     driver: &mut impl Driver,
     journal: &mut Journal,
     interface: &str,
-) -> Result<Vec<String>, Fault> {
+) -> Result<Vec<String>, SteerError> {
     let nothing = || Ok(vec![format!("{interface}: no rules of xblade: nothing to take back")]);
     if journal.load()? == Default::default() {
         return nothing();
@@ -33,7 +33,7 @@ pub fn revert(
     if lines.is_empty() { nothing() } else { Ok(lines) }
 }
 
-fn take_away(driver: &mut impl Driver, interface: &str, noted: Noted) -> Result<String, Fault> {
+fn take_away(driver: &mut impl Driver, interface: &str, noted: Noted) -> Result<String, SteerError> {
     let told = format!("{} to queue {}", noted.matches, noted.queue);
     let there = rules(driver, interface)?;
     let Some(rule) = there.iter().find(|rule| noted.is(rule)) else {
@@ -42,13 +42,13 @@ fn take_away(driver: &mut impl Driver, interface: &str, noted: Noted) -> Result<
         return Ok(format!("is gone already: {told}{why}"));
     };
     let removed = driver.remove(rule.location);
-    removed.map_err(|e| Fault::kernel(interface, format!("take rule {} away", rule.location), e))?;
+    removed.map_err(|e| SteerError::kernel(interface, format!("take rule {} away", rule.location), e))?;
     Ok(format!("taken away: rule {}, {told}", rule.location))
 }
 
 /// A driver may forget all rules when they are switched off, so not while
 /// somebody has some.
-fn switch_off(driver: &mut impl Driver, interface: &str) -> Result<String, Fault> {
+fn switch_off(driver: &mut impl Driver, interface: &str) -> Result<String, SteerError> {
     let others = rules(driver, interface)?.len();
     if others > 0 {
         return Ok(format!("rules stay switched on: {interface} has {others} that are not xblade's"));
@@ -58,14 +58,14 @@ fn switch_off(driver: &mut impl Driver, interface: &str) -> Result<String, Fault
         Err(error) if refuses(&error) => {
             Ok(format!("rules stay switched on: the driver of {interface} refuses"))
         }
-        Err(error) => Err(Fault::kernel(interface, "switch rules off", error)),
+        Err(error) => Err(SteerError::kernel(interface, "switch rules off", error)),
     }
 }
 
 /// An interface that was removed has none.
-fn rules(driver: &impl Driver, interface: &str) -> Result<Vec<FlowRule>, Fault> {
+fn rules(driver: &impl Driver, interface: &str) -> Result<Vec<FlowRule>, SteerError> {
     match driver.rules() {
         Err(error) if refuses(&error) || error.raw_os_error() == Some(libc::ENODEV) => Ok(Vec::new()),
-        other => other.map_err(|e| Fault::kernel(interface, "read the rules", e)),
+        other => other.map_err(|e| SteerError::kernel(interface, "read the rules", e)),
     }
 }

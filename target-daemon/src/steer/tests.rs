@@ -8,9 +8,9 @@ mod trouble;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::fault::Fault;
+use super::error::SteerError;
 use super::journal::Journal;
-use super::way::Wish;
+use super::rule_set::SteerRequest;
 use super::{apply, plan, revert};
 use crate::link::{FlowMatch, FlowRule};
 use fake::Fake;
@@ -49,16 +49,16 @@ impl Bench {
         Journal::of(&self.directory, "nic0")
     }
 
-    fn plan(&self, wish: &Wish) -> Result<String, Fault> {
-        Ok(plan::plan(&self.driver, &self.journal(), wish)?.join("\n"))
+    fn plan(&self, request: &SteerRequest) -> Result<String, SteerError> {
+        Ok(plan::plan(&self.driver, &self.journal(), request)?.join("\n"))
     }
 
-    fn apply(&mut self, wish: &Wish) -> Result<String, Fault> {
+    fn apply(&mut self, request: &SteerRequest) -> Result<String, SteerError> {
         let mut journal = self.journal();
-        Ok(apply::apply(&mut self.driver, &mut journal, wish)?.join("\n"))
+        Ok(apply::apply(&mut self.driver, &mut journal, request)?.join("\n"))
     }
 
-    fn revert(&mut self) -> Result<String, Fault> {
+    fn revert(&mut self) -> Result<String, SteerError> {
         let mut journal = self.journal();
         Ok(revert::revert(&mut self.driver, &mut journal, "nic0")?.join("\n"))
     }
@@ -81,8 +81,8 @@ impl Drop for Bench {
     }
 }
 
-fn to_queue(queue: u32) -> Wish {
-    Wish {
+fn to_queue(queue: u32) -> SteerRequest {
+    SteerRequest {
         interface: "nic0".into(),
         driver: "fake".into(),
         mac: MAC,
@@ -92,6 +92,6 @@ fn to_queue(queue: u32) -> Wish {
     }
 }
 
-fn spread() -> Wish {
-    Wish { queues: vec![2, 3], hosts: HOSTS.to_vec(), ..to_queue(2) }
+fn spread() -> SteerRequest {
+    SteerRequest { queues: vec![2, 3], hosts: HOSTS.to_vec(), ..to_queue(2) }
 }

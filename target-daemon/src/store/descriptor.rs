@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use super::{Buffers, Fault, SEGMENTS_MAX};
+use super::{IoError, IoVec, SEGMENTS_MAX};
 
 /// Why a transfer ended before its last byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,17 +15,17 @@ pub(super) enum Stopped {
     Nothing,
 }
 
-impl From<Stopped> for Fault {
+impl From<Stopped> for IoError {
     fn from(stopped: Stopped) -> Self {
         match stopped {
-            Stopped::Errno(errno) => Fault::from_errno(errno),
-            Stopped::Nothing => Fault::Media,
+            Stopped::Errno(errno) => IoError::from_errno(errno),
+            Stopped::Nothing => IoError::Media,
         }
     }
 }
 
 /// Fills `buffers` from `offset` on.
-pub(super) fn read(file: &File, buffers: &mut Buffers, offset: u64) -> Result<(), Stopped> {
+pub(super) fn read(file: &File, buffers: &mut IoVec, offset: u64) -> Result<(), Stopped> {
     transfer(buffers, offset, |iovecs, offset| {
         // SAFETY: the pieces are valid and ours (the contract of `Buffers`),
         // and `read` has them mutably.
@@ -36,7 +36,7 @@ pub(super) fn read(file: &File, buffers: &mut Buffers, offset: u64) -> Result<()
 }
 
 /// Writes `buffers` from `offset` on.
-pub(super) fn write(file: &File, buffers: &Buffers, offset: u64) -> Result<(), Stopped> {
+pub(super) fn write(file: &File, buffers: &IoVec, offset: u64) -> Result<(), Stopped> {
     transfer(buffers, offset, |iovecs, offset| {
         let count = iovecs.len() as libc::c_int;
         // SAFETY: the pieces are valid (the contract of `Buffers`); the kernel
@@ -83,7 +83,7 @@ fn result(returned: isize) -> Result<usize, i32> {
 /// Repeats `call` until every byte was moved: a call may move less than it was
 /// asked to, and only the next one says why.
 fn transfer(
-    buffers: &Buffers,
+    buffers: &IoVec,
     offset: u64,
     mut call: impl FnMut(&[libc::iovec], i64) -> Result<usize, i32>,
 ) -> Result<(), Stopped> {
@@ -112,7 +112,7 @@ struct Rest {
 }
 
 impl Rest {
-    fn new(buffers: &Buffers) -> Self {
+    fn new(buffers: &IoVec) -> Self {
         let mut iovecs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SEGMENTS_MAX];
         for (to, from) in iovecs.iter_mut().zip(buffers.iovecs()) {
             *to = *from;
@@ -161,7 +161,7 @@ mod tests {
         ];
         for (script, expected) in rows {
             let mut memory = *b"0123456789";
-            let mut buffers = Buffers::EMPTY;
+            let mut buffers = IoVec::EMPTY;
             for piece in memory.chunks_mut(4) {
                 // SAFETY: the array outlives the list and is not used beside it.
                 assert!(unsafe { buffers.push(piece) });

@@ -8,7 +8,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use super::descriptor::{self, Stopped};
-use super::{OpenError, OpenOptions, remarks};
+use super::{OpenError, OpenOptions, file_facts};
 
 /// Whether the store of this file, of `size` bytes, is to forget sectors.
 /// Changes no byte of it.
@@ -47,5 +47,5 @@ fn device_can(facts: &Metadata) -> bool {
 
 /// Whether the file system makes holes: a hole behind the end changes nothing.
 fn file_can(file: &File, size: u64) -> bool {
-    !remarks::is_huge(file) && punch(file, size, 1).is_ok()
+    !file_facts::is_huge(file) && punch(file, size, 1).is_ok()
 }

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Buffers, Completion, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store, ranges};
+use super::{Completion, Full, Geometry, IoError, IoVec, Kind, Op, SECTOR_BYTES, Store, ranges};
 
 /// When operations are done. An operation touches the bytes at the moment in
 /// which it is done, not when it is submitted.
@@ -43,7 +43,7 @@ struct State {
     done: std::collections::VecDeque<Completion>,
     submitted: Vec<Logged>,
     executed: Vec<Logged>,
-    faults: Vec<(Kind, Fault)>,
+    faults: Vec<(Kind, IoError)>,
     at_once: Vec<Kind>,
 }
 
@@ -101,7 +101,7 @@ impl FakeStore {
 
     /// Makes the next operation of this kind that is done fail. Several calls
     /// queue up.
-    pub fn fail_next(&self, kind: Kind, fault: Fault) {
+    pub fn fail_next(&self, kind: Kind, fault: IoError) {
         self.state().faults.push((kind, fault));
     }
 
@@ -139,7 +139,7 @@ impl State {
         self.done.push_back(Completion { token: op.token, result });
     }
 
-    fn execute(&mut self, op: &mut Op) -> Result<(), Fault> {
+    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
         let start = op.range_in(self.geometry)? as usize;
         if let Some(rule) = self.faults.iter().position(|(kind, _)| *kind == op.kind) {
             return Err(self.faults.remove(rule).1);
@@ -152,7 +152,7 @@ impl State {
             return self.discard(&op.buffers);
         }
         // Out of the vector only if `resize` has cut it, and nobody has looked.
-        let part = self.bytes.get_mut(start..start + op.buffers.len()).ok_or(Fault::Media)?;
+        let part = self.bytes.get_mut(start..start + op.buffers.len()).ok_or(IoError::Media)?;
         match op.kind {
             Kind::Read => op.buffers.fill(part),
             Kind::Write => op.buffers.copy_to(part),
@@ -161,13 +161,13 @@ impl State {
         Ok(())
     }
 
-    fn discard(&mut self, buffers: &Buffers) -> Result<(), Fault> {
+    fn discard(&mut self, buffers: &IoVec) -> Result<(), IoError> {
         if !self.geometry.discards {
-            return Err(Fault::System);
+            return Err(IoError::System);
         }
         for range in ranges(buffers) {
             let (start, end) = (range.at as usize, range.end() as usize);
-            self.bytes.get_mut(start..end).ok_or(Fault::Media)?.fill(0);
+            self.bytes.get_mut(start..end).ok_or(IoError::Media)?.fill(0);
         }
         Ok(())
     }
@@ -210,7 +210,7 @@ impl Store for FakeStore {
 
     /// What the test wants; and one in four of those that could be, in an order
     /// that is drawn: a worker has to get along with both ways.
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
         let mut state = self.state();
         let drawn = matches!(op.kind, Kind::Read | Kind::Write)
             && state.draw().is_some_and(|drawn| drawn.is_multiple_of(4));

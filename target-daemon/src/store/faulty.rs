@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Area, Completion, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store};
+use super::{Completion, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store};
 
 /// What can go wrong with an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Harm {
+pub enum InjectedFault {
     /// It fails, and nothing was done.
     Refused,
     /// It fails with [`Fault::Transient`], and nothing was done.
@@ -33,7 +33,7 @@ pub enum Harm {
     Reordered,
 }
 
-impl Harm {
+impl InjectedFault {
     /// All of them. One operation suffers the first that is drawn.
     pub const ALL: [Self; 7] = [
         Self::Refused,
@@ -45,7 +45,7 @@ impl Harm {
         Self::Reordered,
     ];
 
-    fn can_befall(self, op: &Op) -> bool {
+    fn applies_to(self, op: &Op) -> bool {
         let sectors = op.buffers.len() as u64 / SECTOR_BYTES;
         match self {
             Self::Torn => op.kind == Kind::Write && sectors > 1,
@@ -57,15 +57,15 @@ impl Harm {
 
 /// What befell an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Befallen {
+pub struct FaultRecord {
     /// What went wrong.
-    pub harm: Harm,
+    pub injected: InjectedFault,
     /// What the operation asked for.
     pub kind: Kind,
     /// Its first sector.
     pub sector: u64,
     /// What it ends with, if it fails for this.
-    pub fault: Option<Fault>,
+    pub fault: Option<IoError>,
 }
 
 /// Rates are out of so many operations.
@@ -80,14 +80,14 @@ pub struct Faults(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    rates: [AtomicU32; Harm::ALL.len()],
-    befallen: Mutex<Vec<Befallen>>,
+    rates: [AtomicU32; InjectedFault::ALL.len()],
+    records: Mutex<Vec<FaultRecord>>,
 }
 
 impl Faults {
     /// From now on this befalls so many operations of [`RATE_ALWAYS`].
-    pub fn set(&self, harm: Harm, rate: u32) {
-        if let Some(to) = self.0.rates.get(harm as usize) {
+    pub fn set(&self, injected: InjectedFault, rate: u32) {
+        if let Some(to) = self.0.rates.get(injected as usize) {
             to.store(rate, Ordering::Relaxed);
         }
     }
@@ -98,16 +98,16 @@ impl Faults {
     }
 
     /// What has gone wrong so far, oldest first.
-    pub fn befallen(&self) -> Vec<Befallen> {
-        self.0.befallen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn records(&self) -> Vec<FaultRecord> {
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn rate(&self, harm: Harm) -> u32 {
-        self.0.rates.get(harm as usize).map_or(0, |rate| rate.load(Ordering::Relaxed))
+    fn rate(&self, injected: InjectedFault) -> u32 {
+        self.0.rates.get(injected as usize).map_or(0, |rate| rate.load(Ordering::Relaxed))
     }
 
-    fn note(&self, befallen: Befallen) {
-        self.0.befallen.lock().unwrap_or_else(PoisonError::into_inner).push(befallen);
+    fn note(&self, records: FaultRecord) {
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner).push(records);
     }
 }
 
@@ -122,7 +122,7 @@ pub struct Faulty<S> {
     /// Not given to the inner store yet, and when to.
     overtaken: Vec<(u64, Op)>,
     /// What becomes of operations that the inner store has.
-    marks: Vec<(u32, Harm)>,
+    marks: Vec<(u32, InjectedFault)>,
     /// Done, and when to say so.
     delayed: Vec<(u64, Completion)>,
     ready: VecDeque<Completion>,
@@ -149,12 +149,12 @@ impl<S: Store> Faulty<S> {
     }
 
     /// What befalls an operation. As many numbers are drawn whatever the rates.
-    fn fate(&mut self, op: &Op) -> Option<Harm> {
+    fn fate(&mut self, op: &Op) -> Option<InjectedFault> {
         let mut fate = None;
-        for harm in Harm::ALL {
-            let drawn = self.draw() % u64::from(RATE_ALWAYS) < u64::from(self.faults.rate(harm));
-            if drawn && fate.is_none() && harm.can_befall(op) {
-                fate = Some(harm);
+        for injected in InjectedFault::ALL {
+            let drawn = self.draw() % u64::from(RATE_ALWAYS) < u64::from(self.faults.rate(injected));
+            if drawn && fate.is_none() && injected.applies_to(op) {
+                fate = Some(injected);
             }
         }
         fate
@@ -173,26 +173,26 @@ impl<S: Store> Faulty<S> {
     }
 
     /// What a refused operation of this kind ends with.
-    fn draw_fault(&mut self, kind: Kind) -> Fault {
-        let faults: &[Fault] = match kind {
-            Kind::Read | Kind::Measure => &[Fault::Media, Fault::System],
-            Kind::Write | Kind::Discard => &[Fault::Media, Fault::NoSpace, Fault::System],
-            Kind::Flush => &[Fault::Media, Fault::NoSpace],
+    fn draw_fault(&mut self, kind: Kind) -> IoError {
+        let faults: &[IoError] = match kind {
+            Kind::Read | Kind::Measure => &[IoError::Media, IoError::System],
+            Kind::Write | Kind::Discard => &[IoError::Media, IoError::NoSpace, IoError::System],
+            Kind::Flush => &[IoError::Media, IoError::NoSpace],
         };
         let drawn = self.draw() as usize % faults.len();
-        faults.get(drawn).copied().unwrap_or(Fault::Media)
+        faults.get(drawn).copied().unwrap_or(IoError::Media)
     }
 
     /// To the inner store, which says how it ended.
-    fn pass(&mut self, mut op: Op, harm: Option<Harm>) -> Result<(), Full> {
-        if harm == Some(Harm::Torn) {
+    fn pass(&mut self, mut op: Op, injected: Option<InjectedFault>) -> Result<(), Full> {
+        if injected == Some(InjectedFault::Torn) {
             let sectors = op.buffers.len() as u64 / SECTOR_BYTES;
             let kept = 1 + self.draw() % (sectors - 1).max(1);
             op.buffers.truncate((kept * SECTOR_BYTES) as usize);
         }
         let token = op.token;
         self.inner.submit(op)?;
-        self.marks.extend(harm.map(|harm| (token, harm)));
+        self.marks.extend(injected.map(|injected| (token, injected)));
         Ok(())
     }
 
@@ -213,13 +213,13 @@ impl<S: Store> Faulty<S> {
         while let Some(mut completion) = self.inner.complete() {
             let mark = self.marks.iter().position(|(token, _)| *token == completion.token);
             match mark.map(|at| self.marks.swap_remove(at).1) {
-                Some(Harm::Torn) => completion.result = completion.result.and(Err(Fault::Media)),
-                Some(Harm::Delayed) => {
+                Some(InjectedFault::Torn) => completion.result = completion.result.and(Err(IoError::Media)),
+                Some(InjectedFault::Delayed) => {
                     let when = self.some_calls_later();
                     self.delayed.push((when, completion));
                     continue;
                 }
-                Some(Harm::Reordered) => {
+                Some(InjectedFault::Reordered) => {
                     // Behind whatever else becomes ready in the next call.
                     self.delayed.push((self.calls + 1, completion));
                     continue;
@@ -239,43 +239,48 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.geometry()
     }
 
-    fn register(&mut self, areas: &[Area]) {
+    fn register(&mut self, areas: &[MemRegion]) {
         self.inner.register(areas);
     }
 
-    fn degraded(&self) -> Option<Fault> {
+    fn degraded(&self) -> Option<IoError> {
         self.inner.degraded()
     }
 
-    fn degrade(&mut self, fault: Fault) {
+    fn degrade(&mut self, fault: IoError) {
         self.inner.degrade(fault);
     }
 
     fn submit(&mut self, op: Op) -> Result<(), Full> {
-        let harm = self.fate(&op);
+        let injected = self.fate(&op);
         let (kind, sector, token) = (op.kind, op.sector, op.token);
-        let result = match harm {
-            Some(Harm::Refused) => Err(self.draw_fault(kind)),
-            Some(Harm::Transient) => Err(Fault::Transient),
-            Some(Harm::Lost) => Ok(()),
-            Some(Harm::Overtaken) => {
+        let result = match injected {
+            Some(InjectedFault::Refused) => Err(self.draw_fault(kind)),
+            Some(InjectedFault::Transient) => Err(IoError::Transient),
+            Some(InjectedFault::Lost) => Ok(()),
+            Some(InjectedFault::Overtaken) => {
                 let when = self.some_calls_later();
                 self.overtaken.push((when, op));
-                self.faults.note(Befallen { harm: Harm::Overtaken, kind, sector, fault: None });
+                self.faults.note(FaultRecord {
+                    injected: InjectedFault::Overtaken,
+                    kind,
+                    sector,
+                    fault: None,
+                });
                 return Ok(());
             }
             _ => {
-                self.pass(op, harm)?;
-                let fault = (harm == Some(Harm::Torn)).then_some(Fault::Media);
-                if let Some(harm) = harm {
-                    self.faults.note(Befallen { harm, kind, sector, fault });
+                self.pass(op, injected)?;
+                let fault = (injected == Some(InjectedFault::Torn)).then_some(IoError::Media);
+                if let Some(injected) = injected {
+                    self.faults.note(FaultRecord { injected, kind, sector, fault });
                 }
                 return Ok(());
             }
         };
         self.ready.push_back(Completion { token, result });
-        if let Some(harm) = harm {
-            self.faults.note(Befallen { harm, kind, sector, fault: result.err() });
+        if let Some(injected) = injected {
+            self.faults.note(FaultRecord { injected, kind, sector, fault: result.err() });
         }
         Ok(())
     }
@@ -305,20 +310,20 @@ mod tests {
 
     use super::super::fake::{FakeStore, Order};
     use super::*;
-    use crate::store::Buffers;
+    use crate::store::IoVec;
 
     fn op(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
-        let mut buffers = Buffers::EMPTY;
+        let mut buffers = IoVec::EMPTY;
         // SAFETY: every test ends its operations before its memory goes.
         assert!(unsafe { buffers.push(memory) });
         Op { token, kind, sector, buffers }
     }
 
     /// Runs operations that all suffer this, and returns how they ended.
-    fn suffer(harm: Harm, seed: u64, kind: Kind) -> (Vec<Completion>, FakeStore, Faults) {
+    fn suffer(injected: InjectedFault, seed: u64, kind: Kind) -> (Vec<Completion>, FakeStore, Faults) {
         let inner = FakeStore::new(256, 64, Order::Submitted);
         let (mut store, faults) = Faulty::new(inner.clone(), seed);
-        faults.set(harm, RATE_ALWAYS);
+        faults.set(injected, RATE_ALWAYS);
         let mut memory = vec![[7u8; 2048]; 8];
         let mut ended = Vec::new();
         for (token, memory) in (0..).zip(&mut memory) {
@@ -340,35 +345,42 @@ mod tests {
         let written = |store: &FakeStore, n: usize| {
             store.bytes()[n * 4096..][..2048].chunks(512).filter(|sector| sector == &[7; 512]).count()
         };
-        for harm in Harm::ALL {
-            let (ended, inner, faults) = suffer(harm, 1, Kind::Write);
+        for injected in InjectedFault::ALL {
+            let (ended, inner, faults) = suffer(injected, 1, Kind::Write);
             let mut sorted = tokens(&ended);
             sorted.sort_unstable();
-            assert_eq!(sorted, (0..8).collect::<Vec<_>>(), "{harm:?}");
-            let befallen = faults.befallen();
+            assert_eq!(sorted, (0..8).collect::<Vec<_>>(), "{injected:?}");
+            let records = faults.records();
             assert!(
-                befallen.len() == 8 && befallen.iter().all(|it| it.harm == harm && it.kind == Kind::Write)
+                records.len() == 8
+                    && records.iter().all(|it| it.injected == injected && it.kind == Kind::Write)
             );
             for completion in &ended {
                 let n = completion.token as usize;
-                assert_eq!(completion.result.err(), befallen[n].fault, "{harm:?}");
-                match harm {
-                    Harm::Refused | Harm::Transient | Harm::Lost => assert_eq!(written(&inner, n), 0),
-                    Harm::Torn => assert!((1..4).contains(&written(&inner, n))),
-                    Harm::Overtaken | Harm::Delayed | Harm::Reordered => assert_eq!(written(&inner, n), 4),
+                assert_eq!(completion.result.err(), records[n].fault, "{injected:?}");
+                match injected {
+                    InjectedFault::Refused | InjectedFault::Transient | InjectedFault::Lost => {
+                        assert_eq!(written(&inner, n), 0)
+                    }
+                    InjectedFault::Torn => assert!((1..4).contains(&written(&inner, n))),
+                    InjectedFault::Overtaken | InjectedFault::Delayed | InjectedFault::Reordered => {
+                        assert_eq!(written(&inner, n), 4)
+                    }
                 }
             }
-            match harm {
-                Harm::Refused => {
-                    let nospace = |it: &Befallen| it.fault == Some(Fault::NoSpace);
-                    assert!(befallen.iter().any(nospace) && !befallen.iter().all(nospace));
+            match injected {
+                InjectedFault::Refused => {
+                    let nospace = |it: &FaultRecord| it.fault == Some(IoError::NoSpace);
+                    assert!(records.iter().any(nospace) && !records.iter().all(nospace));
                 }
-                Harm::Transient => assert!(befallen.iter().all(|it| it.fault == Some(Fault::Transient))),
-                Harm::Overtaken => {
+                InjectedFault::Transient => {
+                    assert!(records.iter().all(|it| it.fault == Some(IoError::Transient)))
+                }
+                InjectedFault::Overtaken => {
                     let executed: Vec<_> = inner.executed().iter().map(|it| it.token).collect();
                     assert_ne!(executed, (0..8).collect::<Vec<_>>(), "done in another order");
                 }
-                Harm::Delayed => assert_ne!(tokens(&ended), sorted),
+                InjectedFault::Delayed => assert_ne!(tokens(&ended), sorted),
                 _ => {}
             }
         }
@@ -378,7 +390,7 @@ mod tests {
     fn one_that_is_reordered_comes_after_those_that_were_done_later() {
         let (mut store, faults) = Faulty::new(FakeStore::new(64, 64, Order::Submitted), 1);
         let (mut first, mut second) = ([0; 512], [0; 512]);
-        faults.set(Harm::Reordered, RATE_ALWAYS);
+        faults.set(InjectedFault::Reordered, RATE_ALWAYS);
         store.submit(op(1, Kind::Read, 0, &mut first)).unwrap();
         faults.clear();
         store.submit(op(2, Kind::Read, 0, &mut second)).unwrap();
@@ -389,22 +401,22 @@ mod tests {
     #[test]
     fn the_same_seed_does_the_same() {
         let run = |seed| {
-            let (ended, inner, faults) = suffer(Harm::Torn, seed, Kind::Write);
-            (ended, inner.bytes(), faults.befallen())
+            let (ended, inner, faults) = suffer(InjectedFault::Torn, seed, Kind::Write);
+            (ended, inner.bytes(), faults.records())
         };
         assert_eq!(run(5), run(5));
         assert_ne!(run(5).1, run(6).1);
-        let late = |seed| tokens(&suffer(Harm::Delayed, seed, Kind::Read).0);
+        let late = |seed| tokens(&suffer(InjectedFault::Delayed, seed, Kind::Read).0);
         assert_eq!(late(5), late(5));
         assert_ne!(late(5), late(6));
     }
 
     #[test]
     fn only_writes_are_torn_or_lost() {
-        for harm in [Harm::Torn, Harm::Lost] {
-            let (ended, _, faults) = suffer(harm, 1, Kind::Read);
+        for injected in [InjectedFault::Torn, InjectedFault::Lost] {
+            let (ended, _, faults) = suffer(injected, 1, Kind::Read);
             assert!(ended.iter().all(|completion| completion.result.is_ok()));
-            assert_eq!(faults.befallen(), []);
+            assert_eq!(faults.records(), []);
         }
     }
 }

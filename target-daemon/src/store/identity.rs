@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{device, remarks};
+use super::{device, file_facts};
 
 /// A fact that holds only as long as this process runs.
 const DEV: &str = "dev";
@@ -83,7 +83,7 @@ fn of_file(file: &File, facts: &Metadata) -> Vec<(String, String)> {
     let (uuid, fsid) = (device::file_system_uuid(file), fsid(file, facts.dev()));
     let dev = (uuid.is_none() && fsid.is_none()).then(|| facts.dev().to_string());
     // To ask a FUSE server for it is to wait for a program.
-    let generation = if remarks::is_fuse(file) { None } else { device::generation(file) };
+    let generation = if file_facts::is_fuse(file) { None } else { device::generation(file) };
     let rows = [
         ("kind", Some("file".to_owned())),
         ("inode", Some(facts.ino().to_string())),
@@ -99,7 +99,7 @@ fn of_file(file: &File, facts: &Metadata) -> Vec<(String, String)> {
 /// its device: that is another one after a restart. Btrfs has one for each
 /// subvolume, whose inodes have the same numbers.
 fn fsid(file: &File, dev: u64) -> Option<String> {
-    let id = remarks::file_system_id(file)?;
+    let id = file_facts::file_system_id(file)?;
     let (major, minor) = (libc::major(dev), libc::minor(dev));
     let of_device = minor & 0xff | major << 8 | (minor & !0xff) << 12;
     (id != [0, 0] && id != [of_device, 0]).then(|| format!("{:08x}{:08x}", id[0], id[1]))

@@ -5,7 +5,7 @@ use std::io;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-use super::{Buffers, sigbus};
+use super::{IoVec, sigbus};
 use crate::prefetch;
 
 /// A page of it was not there, and the copy ended early.
@@ -58,7 +58,7 @@ impl Mapping {
     }
 
     /// Fills `buffers` from the bytes at `at`.
-    pub(super) fn read(&self, at: usize, buffers: &mut Buffers) -> Result<(), Interrupted> {
+    pub(super) fn read(&self, at: usize, buffers: &mut IoVec) -> Result<(), Interrupted> {
         self.check(at, buffers)?;
         let mut from = self.raw.as_ptr().wrapping_add(at);
         for iovec in buffers.iovecs() {
@@ -74,7 +74,7 @@ impl Mapping {
     }
 
     /// Puts `buffers` into the bytes at `at`.
-    pub(super) fn write(&self, at: usize, buffers: &Buffers) -> Result<(), Interrupted> {
+    pub(super) fn write(&self, at: usize, buffers: &IoVec) -> Result<(), Interrupted> {
         self.check(at, buffers)?;
         if !self.writable {
             return Err(Interrupted);
@@ -91,7 +91,7 @@ impl Mapping {
         Ok(())
     }
 
-    fn check(&self, at: usize, buffers: &Buffers) -> Result<(), Interrupted> {
+    fn check(&self, at: usize, buffers: &IoVec) -> Result<(), Interrupted> {
         match at.checked_add(buffers.len()) {
             Some(end) if end <= self.raw.len() => Ok(()),
             _ => Err(Interrupted),

@@ -28,14 +28,14 @@
 
 use std::io;
 
-use super::completed::Completed;
+use super::completion_queue::CompletionQueue;
 use super::descriptor::{self, Stopped};
 use super::discard;
+use super::file_facts;
 use super::mapping::Mapping;
 use super::open::Backing;
-use super::remarks;
 use super::{
-    Access, Buffers, Completion, Durability, Fault, Full, Geometry, Kind, Op, OpenError, OpenOptions,
+    Access, Completion, Durability, Full, Geometry, IoError, IoVec, Kind, Op, OpenError, OpenOptions,
     SECTOR_BYTES, Store, Warning, ranges,
 };
 use crate::plant::{Bug, planted};
@@ -63,8 +63,8 @@ pub struct MmapStore {
     geometry: Geometry,
     writes: Writes,
     pages: Pages,
-    failed: Option<Fault>,
-    completed: Completed,
+    failed: Option<IoError>,
+    completed: CompletionQueue,
     /// The file was seen to reach this far in this turn, so that a batch of reads
     /// of zeros asks once.
     end_seen: u64,
@@ -77,7 +77,7 @@ impl MmapStore {
         let mapped = match options.access {
             Access::Mapped => true,
             Access::Direct | Access::Cached | Access::Descriptor => false,
-            Access::Fitting => remarks::is_resident(backing.file()),
+            Access::Fitting => file_facts::is_resident(backing.file()),
         };
         Self::over(backing, options, mapped)
     }
@@ -89,7 +89,7 @@ impl MmapStore {
             (false, Durability::Volatile) => Writes::Volatile,
             (false, Durability::Durable) => Writes::Synced,
         };
-        let pages = Pages { pinned: options.pin, huge: options.huge && !remarks::is_huge(backing.file()) };
+        let pages = Pages { pinned: options.pin, huge: options.huge && !file_facts::is_huge(backing.file()) };
         let map = || map(&backing, backing.bytes(), writes, pages);
         let mapping = mapped.then(map).transpose();
         let mapping = mapping.map_err(|refused| refused.error(options, backing.bytes()))?;
@@ -104,7 +104,7 @@ impl MmapStore {
             writes,
             pages,
             failed: None,
-            completed: Completed::new(),
+            completed: CompletionQueue::new(),
             end_seen: 0,
         })
     }
@@ -119,7 +119,7 @@ impl MmapStore {
         self.mapping.is_some()
     }
 
-    fn execute(&mut self, op: &mut Op) -> Result<(), Fault> {
+    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
         let at = op.range_in(self.geometry)?;
         match op.kind {
             Kind::Read => self.read(at, &mut op.buffers),
@@ -133,7 +133,7 @@ impl MmapStore {
         }
     }
 
-    fn read(&mut self, at: u64, buffers: &mut Buffers) -> Result<(), Fault> {
+    fn read(&mut self, at: u64, buffers: &mut IoVec) -> Result<(), IoError> {
         let copied = self.mapping.as_ref().map(|mapping| mapping.read(at as usize, buffers));
         if copied != Some(Ok(())) {
             return Ok(descriptor::read(self.backing.file(), buffers, self.backing.offset() + at)?);
@@ -144,13 +144,13 @@ impl MmapStore {
         if buffers.last() == Some(0) && self.end_of(at, buffers) > self.end_seen {
             self.end_seen = self.backing.bytes_now()?;
             if self.end_of(at, buffers) > self.end_seen {
-                return Err(Fault::Media);
+                return Err(IoError::Media);
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, at: u64, buffers: &Buffers) -> Result<(), Fault> {
+    fn write(&mut self, at: u64, buffers: &IoVec) -> Result<(), IoError> {
         self.check_writable()?;
         self.check_end(self.end_of(at, buffers))?;
         if self.writes == Writes::Volatile
@@ -165,10 +165,10 @@ impl MmapStore {
         Ok(descriptor::write(self.backing.file(), buffers, self.backing.offset() + at)?)
     }
 
-    fn discard(&mut self, buffers: &Buffers) -> Result<(), Fault> {
+    fn discard(&mut self, buffers: &IoVec) -> Result<(), IoError> {
         self.check_writable()?;
         if !self.geometry.discards {
-            return Err(Fault::System);
+            return Err(IoError::System);
         }
         if let Some(span) = super::span(buffers) {
             self.check_end(self.backing.offset() + span.end())?;
@@ -187,12 +187,12 @@ impl MmapStore {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Fault> {
+    fn flush(&mut self) -> Result<(), IoError> {
         if let Some(fault) = self.failed {
             self.completed.settle(Err(fault));
             return Err(fault);
         }
-        let result = descriptor::sync(self.backing.file()).map_err(|why| Fault::from(why).of_sync());
+        let result = descriptor::sync(self.backing.file()).map_err(|why| IoError::from(why).of_sync());
         self.failed = result.err();
         self.completed.settle(result);
         result
@@ -208,17 +208,17 @@ impl MmapStore {
         }
     }
 
-    fn check_writable(&self) -> Result<(), Fault> {
+    fn check_writable(&self) -> Result<(), IoError> {
         let refused = self.writes == Writes::Refused || self.failed.is_some();
-        if refused { Err(Fault::ReadOnly) } else { Ok(()) }
+        if refused { Err(IoError::ReadOnly) } else { Ok(()) }
     }
 
     /// Whether the file still reaches as far as an operation that ends here.
-    fn check_end(&self, end: u64) -> Result<(), Fault> {
-        if end <= self.backing.bytes_now()? { Ok(()) } else { Err(Fault::Media) }
+    fn check_end(&self, end: u64) -> Result<(), IoError> {
+        if end <= self.backing.bytes_now()? { Ok(()) } else { Err(IoError::Media) }
     }
 
-    fn end_of(&self, at: u64, buffers: &Buffers) -> u64 {
+    fn end_of(&self, at: u64, buffers: &IoVec) -> u64 {
         self.backing.offset() + at + buffers.len() as u64
     }
 }
@@ -228,11 +228,11 @@ impl Store for MmapStore {
         self.geometry
     }
 
-    fn degraded(&self) -> Option<Fault> {
+    fn degraded(&self) -> Option<IoError> {
         self.failed
     }
 
-    fn degrade(&mut self, fault: Fault) {
+    fn degrade(&mut self, fault: IoError) {
         self.failed.get_or_insert(fault);
     }
 
@@ -251,7 +251,7 @@ impl Store for MmapStore {
         Ok(())
     }
 
-    fn foresee(&self, sector: u64, sectors: u64) {
+    fn prefetch(&self, sector: u64, sectors: u64) {
         if let Some(mapping) = &self.mapping
             && let Some(at) = sector.checked_mul(SECTOR_BYTES).and_then(|at| usize::try_from(at).ok())
         {
@@ -260,7 +260,7 @@ impl Store for MmapStore {
     }
 
     /// Whatever is one copy from or to the mapping.
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
         let at_once = match op.kind {
             Kind::Read => true,
             Kind::Write => self.writes == Writes::Volatile,
@@ -324,7 +324,7 @@ fn map(backing: &Backing, bytes: u64, writes: Writes, pages: Pages) -> Result<Ma
     }
     if pages.pinned {
         mapping.pin().map_err(Unmapped::Unpinnable)?;
-    } else if remarks::is_resident(backing.file()) {
+    } else if file_facts::is_resident(backing.file()) {
         mapping.populate();
     }
     Ok(mapping)

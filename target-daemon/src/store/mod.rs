@@ -21,9 +21,9 @@
 //! Faulty                     any of them, going wrong now and then, for tests
 //! ```
 
-mod buffers;
-mod choose;
-mod completed;
+mod io_vec;
+mod select;
+mod completion_queue;
 mod descriptor;
 mod device;
 mod dio;
@@ -31,19 +31,19 @@ mod discard;
 pub mod disk;
 mod error;
 pub mod fake;
-mod fault;
+mod io_error;
 pub mod faulty;
 mod identity;
 mod lock;
 mod mapping;
-mod medium;
+mod write_cache;
 mod memory;
 mod mmap;
 mod null;
 mod open;
 mod overlap;
 mod ranges;
-mod remarks;
+mod file_facts;
 mod sharing;
 mod sigbus;
 
@@ -51,19 +51,19 @@ use std::os::fd::BorrowedFd;
 
 use crate::plant::{Bug, planted};
 
-pub use buffers::{Buffers, SEGMENTS_MAX};
-pub use choose::{Opened, open};
-pub use completed::QUEUE_MAX;
+pub use completion_queue::QUEUE_MAX;
 pub use error::{Denied, OpenError, Warning, same_bytes, two_ways};
 pub use fake::FakeStore;
 pub use faulty::Faulty;
 pub use identity::{Data, Identity, OpenFile, Replaced};
+pub use io_vec::{IoVec, SEGMENTS_MAX};
 pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
 pub use open::{Access, OpenOptions, Sync, data, examine, in_conflict};
 pub use overlap::{Overlap, OverlapFull, Span};
 pub use ranges::{Extent, ranges, span};
+pub use select::{Opened, open};
 pub use sharing::Expected;
 
 /// Bytes in a sector, the unit of every AoE request.
@@ -105,7 +105,7 @@ pub struct Op {
     pub sector: u64,
     /// The memory; empty for a flush and a measurement. Its length is a
     /// multiple of [`SECTOR_BYTES`].
-    pub buffers: Buffers,
+    pub buffers: IoVec,
 }
 
 impl Op {
@@ -113,17 +113,17 @@ impl Op {
     /// it lies within `geometry` as a whole and is of whole sectors. The same
     /// for a discard, if every [range](ranges) of it lies within, but those say
     /// themselves where they start. All else lies everywhere.
-    pub fn range_in(&self, geometry: Geometry) -> Result<u64, Fault> {
+    pub fn range_in(&self, geometry: Geometry) -> Result<u64, IoError> {
         match self.kind {
             Kind::Read | Kind::Write => {}
             Kind::Discard => return ranges::check(&self.buffers, geometry).map(|()| 0),
             Kind::Flush | Kind::Measure => return Ok(0),
         }
         let bytes = self.buffers.len() as u64;
-        let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(Fault::Range)?;
-        let start = self.sector.checked_mul(SECTOR_BYTES).ok_or(Fault::Range)?;
+        let end = self.sector.checked_add(bytes / SECTOR_BYTES).ok_or(IoError::Range)?;
+        let start = self.sector.checked_mul(SECTOR_BYTES).ok_or(IoError::Range)?;
         let sectors = geometry.sectors + u64::from(planted(Bug::OffByOneAtEnd));
-        if bytes.is_multiple_of(SECTOR_BYTES) && end <= sectors { Ok(start) } else { Err(Fault::Range) }
+        if bytes.is_multiple_of(SECTOR_BYTES) && end <= sectors { Ok(start) } else { Err(IoError::Range) }
     }
 }
 
@@ -134,14 +134,14 @@ pub struct Completion {
     pub token: u32,
     /// `Ok` only if all of it was done, and for a write if it is as durable
     /// as promised.
-    pub result: Result<(), Fault>,
+    pub result: Result<(), IoError>,
 }
 
 /// Why an operation failed. Small and `Copy`: the data path allocates nothing.
 /// After a fault the memory of a read, and the sectors of a write, hold old
 /// bytes, new bytes or a mixture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub enum IoError {
     /// The medium did not give or take the data (EIO, a truncated file).
     Media,
     /// No space left behind a sparse or thin store.
@@ -195,7 +195,7 @@ pub struct Full(pub Op);
 
 /// Memory that the buffers of operations lie in: the UMEM of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Area {
+pub struct MemRegion {
     /// Its first byte, as an address.
     pub base: usize,
     /// Its length in bytes.
@@ -216,18 +216,18 @@ pub trait Store: Send {
     /// Told once, before the first operation, where buffers will lie, so that
     /// they can be known to the kernel beforehand. The areas stay mapped for
     /// as long as the store lives.
-    fn register(&mut self, areas: &[Area]) {
+    fn register(&mut self, areas: &[MemRegion]) {
         let _ = areas;
     }
 
     /// The fault since which the store takes no more writes, if there was one.
-    fn degraded(&self) -> Option<Fault> {
+    fn degraded(&self) -> Option<IoError> {
         None
     }
 
     /// Takes no more writes from now on, as after this fault: a sync of the file
     /// has failed before the store was opened.
-    fn degrade(&mut self, fault: Fault) {
+    fn degrade(&mut self, fault: IoError) {
         let _ = fault;
     }
 
@@ -236,7 +236,7 @@ pub trait Store: Send {
 
     /// These sectors will probably be read next. A hint, to be taken at no cost
     /// or not at all: nothing was checked.
-    fn foresee(&self, sector: u64, sectors: u64) {
+    fn prefetch(&self, sector: u64, sectors: u64) {
         let _ = (sector, sectors);
     }
 
@@ -244,7 +244,7 @@ pub trait Store: Send {
     /// place in a queue and no completion, and its token means nothing. `None`:
     /// nothing was done; submit it. Not asked of a store with a descriptor
     /// ([`Store::fd`]).
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
         let _ = op;
         None
     }

@@ -1,24 +1,24 @@
 //! The store that is not there: it takes every write and forgets it, and reads
 //! zeros. It measures what the protocol costs by itself.
 
-use super::completed::Completed;
-use super::{Completion, Fault, Full, Geometry, Kind, Op, Store};
+use super::completion_queue::CompletionQueue;
+use super::{Completion, Full, Geometry, IoError, Kind, Op, Store};
 
 /// Accepts and discards.
 #[derive(Debug)]
 pub struct NullStore {
     geometry: Geometry,
-    completed: Completed,
+    completed: CompletionQueue,
 }
 
 impl NullStore {
     /// A store that claims a size of `sectors`.
     pub fn new(sectors: u64) -> Self {
         let geometry = Geometry::new(sectors, 4096);
-        Self { geometry, completed: Completed::new() }
+        Self { geometry, completed: CompletionQueue::new() }
     }
 
-    fn execute(&self, op: &mut Op) -> Result<(), Fault> {
+    fn execute(&self, op: &mut Op) -> Result<(), IoError> {
         op.range_in(self.geometry)?;
         if op.kind == Kind::Read {
             op.buffers.zero();
@@ -39,7 +39,7 @@ impl Store for NullStore {
         Ok(())
     }
 
-    fn now(&mut self, op: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
         Some(self.execute(op))
     }
 
@@ -53,11 +53,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::store::Buffers;
-    use crate::store::completed::QUEUE_MAX;
+    use crate::store::IoVec;
+    use crate::store::completion_queue::QUEUE_MAX;
 
     fn submit(store: &mut NullStore, kind: Kind, sector: u64, memory: &mut [u8]) -> Completion {
-        let mut buffers = Buffers::EMPTY;
+        let mut buffers = IoVec::EMPTY;
         // SAFETY: the memory outlives the operation, which ends below.
         assert!(unsafe { buffers.push(memory) });
         store.submit(Op { token: 7, kind, sector, buffers }).unwrap();
@@ -70,9 +70,9 @@ mod tests {
         let rows = [
             (Kind::Write, 0, Ok(()), 9),
             (Kind::Read, 8, Ok(()), 0),
-            (Kind::Read, 9, Err(Fault::Range), 9),
-            (Kind::Write, 9, Err(Fault::Range), 9),
-            (Kind::Read, u64::MAX, Err(Fault::Range), 9),
+            (Kind::Read, 9, Err(IoError::Range), 9),
+            (Kind::Write, 9, Err(IoError::Range), 9),
+            (Kind::Read, u64::MAX, Err(IoError::Range), 9),
             (Kind::Flush, u64::MAX, Ok(()), 9),
         ];
         for (kind, sector, result, after) in rows {
@@ -81,13 +81,13 @@ mod tests {
             assert_eq!(completion, Completion { token: 7, result }, "{kind:?} at {sector}");
             assert_eq!(memory, [after; 1024], "{kind:?} at {sector}");
         }
-        assert_eq!(submit(&mut store, Kind::Read, 0, &mut [0; 100]).result, Err(Fault::Range));
+        assert_eq!(submit(&mut store, Kind::Read, 0, &mut [0; 100]).result, Err(IoError::Range));
     }
 
     #[test]
     fn a_full_queue_gives_the_operation_back() {
         let mut store = NullStore::new(1);
-        let flush = |token| Op { token, kind: Kind::Flush, sector: 0, buffers: Buffers::EMPTY };
+        let flush = |token| Op { token, kind: Kind::Flush, sector: 0, buffers: IoVec::EMPTY };
         for token in 0..QUEUE_MAX as u32 {
             store.submit(flush(token)).unwrap();
         }

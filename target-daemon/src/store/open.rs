@@ -14,7 +14,7 @@ use super::error::{Denied, files_max};
 use super::identity::{Data, Identity, OpenFile};
 use super::lock::{self, Claim, Refused};
 use super::sharing::Use;
-use super::{Durability, OpenError, SECTOR_BYTES, Warning, remarks};
+use super::{Durability, OpenError, SECTOR_BYTES, Warning, file_facts};
 
 /// The largest write unit worth telling, and the largest sector of a device
 /// that can be served: a page.
@@ -142,7 +142,7 @@ impl Backing {
         } else {
             u32::try_from(facts.blksize()).unwrap_or(BLOCK_MAX)
         };
-        if remarks::cannot_sync(options, &file) {
+        if file_facts::cannot_sync(options, &file) {
             return Err(OpenError::NotDurable { path: options.path.clone() });
         }
         lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
@@ -157,7 +157,7 @@ impl Backing {
             bytes,
             physical_bytes: physical_bytes.clamp(SECTOR_BYTES as u32, BLOCK_MAX),
             discards: discard::is_wanted(options, &file, size)?,
-            warnings: remarks::on(options, &file, size),
+            warnings: file_facts::on(options, &file, size),
             file: Arc::new(file),
         })
     }

@@ -12,7 +12,7 @@
 //! A frame may lie in several pieces, and a range in two of them. No bytes cause
 //! a panic or a sum that wraps: 48 and 16 bits of sectors are below 2^63 bytes.
 
-use super::{Buffers, Fault, Geometry, SECTOR_BYTES};
+use super::{Geometry, IoError, IoVec, SECTOR_BYTES};
 
 const RANGE_LEN: usize = 8;
 
@@ -35,18 +35,18 @@ impl Extent {
 /// The ranges of a discard, in bytes from the start of the export, in their
 /// order, those that are empty left out. They may overlap. Bytes at the end
 /// that make no whole range are none.
-pub fn ranges(buffers: &Buffers) -> impl Iterator<Item = Extent> + '_ {
+pub fn ranges(buffers: &IoVec) -> impl Iterator<Item = Extent> + '_ {
     entries(buffers, 0).filter(|extent| extent.bytes > 0)
 }
 
 /// The next range of a discard, by the number of its entry, from this number
 /// on: for who forgets them one at a time.
-pub(super) fn next(buffers: &Buffers, from: usize) -> Option<(usize, Extent)> {
+pub(super) fn next(buffers: &IoVec, from: usize) -> Option<(usize, Extent)> {
     let mut numbered = (from..).zip(entries(buffers, from));
     numbered.find(|(_, extent)| extent.bytes > 0)
 }
 
-fn entries(buffers: &Buffers, from: usize) -> impl Iterator<Item = Extent> + '_ {
+fn entries(buffers: &IoVec, from: usize) -> impl Iterator<Item = Extent> + '_ {
     let mut bytes = buffers.pieces().flatten().copied().skip(from * RANGE_LEN);
     std::iter::from_fn(move || {
         let mut entry = [0; RANGE_LEN];
@@ -59,7 +59,7 @@ fn entries(buffers: &Buffers, from: usize) -> impl Iterator<Item = Extent> + '_ 
 
 /// From the first byte that any range of a discard has to the last; `None` if
 /// all are empty.
-pub fn span(buffers: &Buffers) -> Option<Extent> {
+pub fn span(buffers: &IoVec) -> Option<Extent> {
     ranges(buffers).reduce(|a, b| {
         let at = a.at.min(b.at);
         Extent { at, bytes: a.end().max(b.end()) - at }
@@ -67,9 +67,9 @@ pub fn span(buffers: &Buffers) -> Option<Extent> {
 }
 
 /// Whether every range lies within a store of this size.
-pub(super) fn check(buffers: &Buffers, geometry: Geometry) -> Result<(), Fault> {
+pub(super) fn check(buffers: &IoVec, geometry: Geometry) -> Result<(), IoError> {
     let end = geometry.sectors.saturating_mul(SECTOR_BYTES);
-    if ranges(buffers).all(|range| range.end() <= end) { Ok(()) } else { Err(Fault::Range) }
+    if ranges(buffers).all(|range| range.end() <= end) { Ok(()) } else { Err(IoError::Range) }
 }
 
 fn extent([a, b, c, d, e, f, low, high]: [u8; RANGE_LEN]) -> Extent {
@@ -87,8 +87,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// The memory, cut into pieces of these lengths and what is left.
-    fn buffers(mut memory: &mut [u8], cuts: &[usize]) -> Buffers {
-        let mut list = Buffers::EMPTY;
+    fn buffers(mut memory: &mut [u8], cuts: &[usize]) -> IoVec {
+        let mut list = IoVec::EMPTY;
         for cut in cuts {
             let (piece, rest) = memory.split_at_mut((*cut).min(memory.len()));
             memory = rest;
@@ -145,7 +145,7 @@ mod tests {
         ] {
             let mut memory = [entry(0, 1), entry(5, 5), entry(sector, count), entry(1, 1)].concat();
             let list = buffers(&mut memory, &[13]);
-            let expected = if fits { Ok(()) } else { Err(Fault::Range) };
+            let expected = if fits { Ok(()) } else { Err(IoError::Range) };
             assert_eq!(check(&list, Geometry::new(100, 512)), expected, "{sector}+{count}");
         }
     }

@@ -27,7 +27,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, choose};
+use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, select};
 
 /// Loop devices over loop devices that are followed.
 const LEVELS_MAX: usize = 8;
@@ -166,7 +166,7 @@ impl Expected {
         if !facts.is_file() && !facts.file_type().is_block_device() {
             return None;
         }
-        let access = choose::expected(options, &File::open(&options.path).ok()?);
+        let access = select::expected(options, &File::open(&options.path).ok()?);
         Some(Self { options: options.clone(), location: Location::of(options, &facts), access })
     }
 

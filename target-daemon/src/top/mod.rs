@@ -1,4 +1,4 @@
-//! `xblade top`: what a running daemon does, at a glance.
+//! `xblade top`: what a running daemon does, second by second.
 //!
 //! ```text
 //! source.rs ─ Sample ─► rates.rs ─ Rates ─► screen.rs, view.rs (a terminal)

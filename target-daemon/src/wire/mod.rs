@@ -14,7 +14,7 @@
 
 mod bytes;
 mod drop_reason;
-mod glance;
+mod read_hint;
 mod initiator;
 mod reply;
 mod request;
@@ -35,8 +35,8 @@ pub mod query;
 pub mod reserve;
 
 pub use drop_reason::DropReason;
-pub use glance::Glance;
 pub use initiator::Response;
+pub use read_hint::ReadHint;
 pub use reply::Reply;
 pub use request::{Body, Request};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Clock, OwnLane, Owner, SharedLane, Worker};
+use super::{Clock, LaneState, Owner, SharedLane, Worker};
 use crate::ring::Rings;
 use crate::wire::aoe::{Address, Command, Header, Role};
 use crate::wire::ether::{Ether, Mac, Tags};
@@ -13,7 +13,7 @@ impl<R: Rings> Worker<R> {
     /// Tells hosts on an interface about exports, each about those that it may
     /// use: by a query that nobody sent, from who is to hear the answer.
     pub fn announce(&mut self, interface: usize, audience: &[(Address, Mac)], clock: &impl Clock) {
-        let on_it = |own: &OwnLane<R>| {
+        let on_it = |own: &LaneState<R>| {
             self.shared.get(usize::from(own.id)).is_some_and(|shared| shared.interface == interface)
         };
         let Some(at) = self.lanes.iter().position(on_it) else { return };
@@ -41,8 +41,8 @@ impl<R: Rings> Worker<R> {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let Ok(mut frame) = own.lane.allocate(FRAME_LEN_MIN) else { return };
         let request = Request { header, body: Body::Query(query::Request::Read) };
-        let memory = own.lane.memory().clone();
-        if request.emit(memory.piece_mut(&mut frame, 0)).is_none() {
+        let umem = own.lane.umem().clone();
+        if request.emit(umem.piece_mut(&mut frame, 0)).is_none() {
             return own.lane.release(frame);
         }
         self.dispatch(at, frame, header, owner, now_ns);

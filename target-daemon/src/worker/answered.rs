@@ -42,11 +42,11 @@
 mod source;
 
 use self::source::{Late, Record, Source};
-use super::content::Content;
-use super::job::{Arrival, Job};
+use super::fingerprint::Fingerprint;
+use super::messages::{Arrival, Inbound};
 use super::tag_order::{Fit, HORIZON_NS, TagOrder, may_be_ordered};
 use crate::plant::{Bug, planted};
-use crate::store::Fault;
+use crate::store::IoError;
 use crate::wire::ether::Mac;
 
 /// Source addresses that are remembered of an export.
@@ -79,7 +79,7 @@ pub enum Found {
     /// Nothing: it is to be executed.
     New,
     /// It is a copy of one that was answered with this.
-    Copy(Result<(), Fault>),
+    Copy(Result<(), IoError>),
     /// Its tag was used for another write: it is to be executed, and copies of its
     /// source are not looked for any more.
     TagReused,
@@ -179,28 +179,28 @@ impl AnsweredWrites {
     /// An ATA request has arrived: its tag says something, and IDENTIFY says more. Returns
     /// whether its host may have booted.
     #[inline]
-    pub fn observe(&mut self, job: &Job, kind: Observed, now_ns: u64) -> bool {
+    pub fn observe(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> bool {
         // Most requests where one host uses the export, so it costs next to nothing. Of
         // several addresses all has to be known to tell whether they are of one host.
         let alone = self.used == 1 || self.joined || !self.settled_in_order;
         let says_more = kind == Observed::Identify || kind == Observed::Other && self.settled_in_order;
-        if alone && !says_more && self.settled == Some(job.header.ether.src) {
+        if alone && !says_more && self.settled == Some(inbound.header.ether.src) {
             return false;
         }
-        self.observe_tag(job, kind, now_ns).unwrap_or(kind == Observed::Identify)
+        self.observe_tag(inbound, kind, now_ns).unwrap_or(kind == Observed::Identify)
     }
 
     /// `None` if there is no place for its source.
-    fn observe_tag(&mut self, job: &Job, kind: Observed, now_ns: u64) -> Option<bool> {
-        let at = self.place(job.header.ether.src, false, now_ns)?;
-        let tag = job.header.tag;
+    fn observe_tag(&mut self, inbound: &Inbound, kind: Observed, now_ns: u64) -> Option<bool> {
+        let at = self.place(inbound.header.ether.src, false, now_ns)?;
+        let tag = inbound.header.tag;
         let host = self.sources.get(at)?.host;
         let order = &mut self.sources.get_mut(host)?.order;
         let fit = if may_be_ordered(tag) { order.observe(tag, now_ns) } else { Fit::Older };
         let restarted = kind == Observed::Identify
             && order.may_have_restarted(tag, fit, now_ns)
             && !planted(Bug::ForgetsNothingOnIdentify);
-        self.settled = (order.is_settled() && !restarted).then_some(job.header.ether.src);
+        self.settled = (order.is_settled() && !restarted).then_some(inbound.header.ether.src);
         self.settled_in_order = order.is_believed();
         if (restarted || matches!(fit, Fit::First | Fit::Misfit)) && self.last_host == host {
             // What follows this tag follows nothing.
@@ -234,14 +234,14 @@ impl AnsweredWrites {
     }
 
     /// What is known of a write that has arrived.
-    pub fn find(&mut self, job: &Job, content: &Content, now_ns: u64) -> Found {
+    pub fn find(&mut self, inbound: &Inbound, fingerprint: &Fingerprint, now_ns: u64) -> Found {
         if planted(Bug::NoHistory) {
             return Found::New;
         }
-        let Some(at) = self.find_source(job.header.ether.src) else { return Found::New };
-        match self.newest_with(at, job.header.tag, now_ns) {
+        let Some(at) = self.find_source(inbound.header.ether.src) else { return Found::New };
+        match self.newest_with(at, inbound.header.tag, now_ns) {
             None => Found::New,
-            Some(record) if record.is(content) => Found::Copy(record.result),
+            Some(record) if record.is(fingerprint) => Found::Copy(record.result),
             Some(_) => {
                 self.tag_was_reused(at);
                 Found::TagReused
@@ -251,23 +251,29 @@ impl AnsweredWrites {
 
     /// Whether an overlapping write that was sent later has been answered, or may have
     /// been: then this one is not to be executed.
-    pub fn is_overtaken(&self, job: &Job, arrival: Arrival, content: &Content, now_ns: u64) -> bool {
+    pub fn is_overtaken(
+        &self,
+        inbound: &Inbound,
+        arrival: Arrival,
+        fingerprint: &Fingerprint,
+        now_ns: u64,
+    ) -> bool {
         let Arrival { earliest_ns, worker, .. } = arrival;
         let by_arrival = self.latest.beside(worker) > earliest_ns && !planted(Bug::NoArrivalOrder);
-        let host = self.host_with_later(job);
+        let host = self.host_with_later(inbound);
         if !by_arrival && host.is_none() {
             return false;
         }
-        self.has_later(job, arrival, content, (by_arrival, host), now_ns)
+        self.has_later(inbound, arrival, fingerprint, (by_arrival, host), now_ns)
     }
 
     /// As [`Self::is_overtaken`], for one that may be.
     #[inline(never)]
     fn has_later(
         &self,
-        job: &Job,
+        inbound: &Inbound,
         arrival: Arrival,
-        content: &Content,
+        fingerprint: &Fingerprint,
         (by_arrival, host): (bool, Option<usize>),
         now_ns: u64,
     ) -> bool {
@@ -275,8 +281,8 @@ impl AnsweredWrites {
         if by_arrival && self.unremembered_ns > earliest_ns {
             return true;
         }
-        let tag = job.header.tag;
-        let late = Late { content, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
+        let tag = inbound.header.tag;
+        let late = Late { fingerprint, by_arrival: by_arrival.then_some(earliest_ns), worker, tag, now_ns };
         let mut looks = LOOKS_MAX;
         self.sources.iter().any(|source| source.has_later(&late, host == Some(source.host), &mut looks))
     }
@@ -284,8 +290,8 @@ impl AnsweredWrites {
     /// The host of a request whose tag is in its order, if a request has come that it sent
     /// later. Of most there is none.
     #[inline]
-    fn host_with_later(&self, job: &Job) -> Option<usize> {
-        let (at, tag) = (self.find_source(job.header.ether.src)?, job.header.tag);
+    fn host_with_later(&self, inbound: &Inbound) -> Option<usize> {
+        let (at, tag) = (self.find_source(inbound.header.ether.src)?, inbound.header.tag);
         let host = self.sources.get(at)?.host;
         let order = &self.sources.get(host)?.order;
         let later = !order.is_newest(tag) && order.is_believed() && may_be_ordered(tag);
@@ -295,17 +301,17 @@ impl AnsweredWrites {
     /// A write was answered with this.
     pub fn record(
         &mut self,
-        job: &Job,
+        inbound: &Inbound,
         arrival: Arrival,
-        content: &Content,
-        result: Result<(), Fault>,
+        fingerprint: &Fingerprint,
+        result: Result<(), IoError>,
         now_ns: u64,
     ) -> Recorded {
         self.latest.add(arrival);
-        let place = self.place(job.header.ether.src, true, now_ns);
+        let place = self.place(inbound.header.ether.src, true, now_ns);
         let at = place.unwrap_or(OTHERS);
-        let tag = job.header.tag;
-        let reused = self.newest_with(at, tag, now_ns).is_some_and(|record| !record.is(content));
+        let tag = inbound.header.tag;
+        let reused = self.newest_with(at, tag, now_ns).is_some_and(|record| !record.is(fingerprint));
         if reused {
             self.tag_was_reused(at);
         }
@@ -315,17 +321,17 @@ impl AnsweredWrites {
         let head = self.heads.get_mut(at * WRITES_MAX + bucket(tag));
         let before = head.map_or(0, |head| std::mem::replace(head, number + 1));
         source.push(Record {
-            sector: content.sector,
-            hash: content.hash,
+            sector: fingerprint.sector,
+            hash: fingerprint.hash,
             answered_ns: now_ns,
             arrived_ns: arrival.latest_ns,
             newest_arrived_ns: arrival.latest_ns,
             tag,
             newest_tag: tag,
-            bytes: content.bytes,
+            bytes: fingerprint.bytes,
             back: before.checked_sub(1).map_or(0, |before| (number - before).min(u32::MAX.into()) as u32),
             worker: arrival.worker,
-            kind: content.kind,
+            kind: fingerprint.kind,
             result,
         });
         match place {

@@ -14,7 +14,7 @@
 //! Bounded: [`RECORDS_MAX`] requests an export. Where a source makes many, its own oldest
 //! goes first.
 
-use super::job::{Arrival, Job};
+use super::messages::{Arrival, Inbound};
 use super::tag_order::HORIZON_NS;
 use crate::plant::{Bug, planted};
 use crate::wire::aoe::Command;
@@ -58,14 +58,14 @@ impl AnsweredSets {
     }
 
     /// What is known of a request with this hash of its argument.
-    pub fn find(&self, job: &Job, arrival: Arrival, hash: u64, now_ns: u64) -> Known {
+    pub fn find(&self, inbound: &Inbound, arrival: Arrival, hash: u64, now_ns: u64) -> Known {
         if planted(Bug::NoSetHistory) {
             return Known::New;
         }
         let young = |record: &&Record| now_ns.saturating_sub(record.answered_ns) <= HORIZON_NS;
         let same_tag = |record: &&Record| {
             (record.source, record.tag, record.command)
-                == (job.header.ether.src, job.header.tag, job.header.command)
+                == (inbound.header.ether.src, inbound.header.tag, inbound.header.command)
         };
         let mut same = self.records.iter().rev().filter(young).filter(same_tag);
         match same.next() {
@@ -77,14 +77,14 @@ impl AnsweredSets {
                 }
             }
             Some(_) => Known::New,
-            None if self.records.iter().any(|record| record.is_later(job, arrival)) => Known::TooLate,
+            None if self.records.iter().any(|record| record.is_later(inbound, arrival)) => Known::TooLate,
             None => Known::New,
         }
     }
 
     /// A request was answered.
-    pub fn record(&mut self, job: &Job, arrival: Arrival, hash: u64, refused: bool, now_ns: u64) {
-        let header = &job.header;
+    pub fn record(&mut self, inbound: &Inbound, arrival: Arrival, hash: u64, refused: bool, now_ns: u64) {
+        let header = &inbound.header;
         let (source, tag, command) = (header.ether.src, header.tag, header.command);
         if self.records.len() == RECORDS_MAX {
             self.make_room();
@@ -110,8 +110,8 @@ impl AnsweredSets {
 impl Record {
     /// Whether it arrived after this request, at another worker, and asked for the same
     /// kind of thing.
-    fn is_later(&self, job: &Job, arrival: Arrival) -> bool {
-        self.command == job.header.command
+    fn is_later(&self, inbound: &Inbound, arrival: Arrival) -> bool {
+        self.command == inbound.header.command
             && self.arrival.worker != arrival.worker
             && self.arrival.latest_ns > arrival.earliest_ns
             && !planted(Bug::NoArrivalOrder)
@@ -127,29 +127,29 @@ mod tests {
     use crate::wire::aoe::{Header, Role};
     use crate::wire::ether::{Ether, Tags};
 
-    fn job(lane: &mut Lane<FakeRings>, host: u8, tag: u32, at_ns: u64) -> Job {
+    fn inbound(lane: &mut Lane<FakeRings>, host: u8, tag: u32, at_ns: u64) -> Inbound {
         let ether = Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host]), tags: Tags::NONE };
         let command = Command::Reserve;
         let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command, tag };
         let frame = lane.allocate(60).unwrap();
-        Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns: at_ns, since_ns: at_ns }
+        Inbound { frame, header, lane: 0, export: 0, request_len: 60, received_ns: at_ns, since_ns: at_ns }
     }
 
     /// Calls with a request of this host, tag, time of arrival and worker.
-    fn with<T>(from: (u8, u32, u64, u16), act: impl FnOnce(&Job, Arrival) -> T) -> T {
+    fn with<T>(from: (u8, u32, u64, u16), act: impl FnOnce(&Inbound, Arrival) -> T) -> T {
         let (mut lane, _wire) = FakeRings::open(64, 2048, 16).unwrap();
-        let job = job(&mut lane, from.0, from.1, from.2);
-        let result = act(&job, job.arrival(from.3));
-        lane.release(job.frame);
+        let inbound = inbound(&mut lane, from.0, from.1, from.2);
+        let result = act(&inbound, inbound.arrival(from.3));
+        lane.release(inbound.frame);
         result
     }
 
     #[test]
     fn a_copy_is_known_for_as_long_as_networks_hold_it() {
         let mut sets = AnsweredSets::new();
-        with((1, 7, 0, 0), |job, at| sets.record(job, at, 1, false, 1_000));
-        with((1, 8, 0, 0), |job, at| sets.record(job, at, 2, true, 1_000));
-        let find = |from, hash, now_ns| with(from, |job, at| sets.find(job, at, hash, now_ns));
+        with((1, 7, 0, 0), |inbound, at| sets.record(inbound, at, 1, false, 1_000));
+        with((1, 8, 0, 0), |inbound, at| sets.record(inbound, at, 2, true, 1_000));
+        let find = |from, hash, now_ns| with(from, |inbound, at| sets.find(inbound, at, hash, now_ns));
         assert_eq!(find((1, 7, 0, 0), 1, 1_000 + HORIZON_NS), Known::CopyOfDone);
         assert_eq!(find((1, 7, 0, 0), 1, 1_001 + HORIZON_NS), Known::New);
         assert_eq!(find((1, 8, 0, 0), 2, 2_000), Known::TooLate, "it was refused");
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(find((1, 9, 0, 0), 1, 2_000), Known::New, "another tag");
         assert_eq!(find((2, 7, 0, 0), 1, 2_000), Known::New, "another host");
         with((1, 7, 0, 0), |_, _| sets.forget(Mac([2, 0, 0, 0, 0, 1])));
-        assert_eq!(with((1, 7, 0, 0), |job, at| sets.find(job, at, 1, 2_000)), Known::New);
+        assert_eq!(with((1, 7, 0, 0), |inbound, at| sets.find(inbound, at, 1, 2_000)), Known::New);
     }
 
     /// Reserve, release, reserve, all with one tag.
@@ -166,9 +166,9 @@ mod tests {
         for hashes in [[1, 2, 1, 1, 2], [1, 2, 2, 2, 1]] {
             let mut sets = AnsweredSets::new();
             for hash in hashes {
-                let known = with((1, 7, 0, 0), |job, at| {
-                    let known = sets.find(job, at, hash, 2_000);
-                    sets.record(job, at, hash, false, 2_000);
+                let known = with((1, 7, 0, 0), |inbound, at| {
+                    let known = sets.find(inbound, at, hash, 2_000);
+                    sets.record(inbound, at, hash, false, 2_000);
                     known
                 });
                 assert_eq!(known, Known::New);
@@ -179,22 +179,22 @@ mod tests {
     #[test]
     fn what_arrived_before_an_answered_one_is_late() {
         let mut sets = AnsweredSets::new();
-        with((1, 7, 500, 0), |job, at| sets.record(job, at, 1, false, 1_000));
-        assert_eq!(with((2, 1, 499, 1), |job, at| sets.find(job, at, 5, 1_000)), Known::TooLate);
-        assert_eq!(with((2, 1, 500, 1), |job, at| sets.find(job, at, 5, 1_000)), Known::New);
-        assert_eq!(with((2, 1, 499, 0), |job, at| sets.find(job, at, 5, 1_000)), Known::New);
+        with((1, 7, 500, 0), |inbound, at| sets.record(inbound, at, 1, false, 1_000));
+        assert_eq!(with((2, 1, 499, 1), |inbound, at| sets.find(inbound, at, 5, 1_000)), Known::TooLate);
+        assert_eq!(with((2, 1, 500, 1), |inbound, at| sets.find(inbound, at, 5, 1_000)), Known::New);
+        assert_eq!(with((2, 1, 499, 0), |inbound, at| sets.find(inbound, at, 5, 1_000)), Known::New);
     }
 
     /// A stranger who sends many pushes out his own.
     #[test]
     fn one_source_does_not_push_out_another() {
         let mut sets = AnsweredSets::new();
-        with((1, 7, 0, 0), |job, at| sets.record(job, at, 1, false, 1_000));
+        with((1, 7, 0, 0), |inbound, at| sets.record(inbound, at, 1, false, 1_000));
         for tag in 0..1_000 {
-            with((2, tag, 0, 0), |job, at| sets.record(job, at, 1, true, 1_000));
+            with((2, tag, 0, 0), |inbound, at| sets.record(inbound, at, 1, true, 1_000));
         }
         assert_eq!(sets.records.len(), RECORDS_MAX);
-        assert_eq!(with((1, 7, 0, 0), |job, at| sets.find(job, at, 1, 2_000)), Known::CopyOfDone);
-        assert_eq!(with((2, 999, 0, 0), |job, at| sets.find(job, at, 1, 2_000)), Known::TooLate);
+        assert_eq!(with((1, 7, 0, 0), |inbound, at| sets.find(inbound, at, 1, 2_000)), Known::CopyOfDone);
+        assert_eq!(with((2, 999, 0, 0), |inbound, at| sets.find(inbound, at, 1, 2_000)), Known::TooLate);
     }
 }

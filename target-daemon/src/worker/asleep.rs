@@ -14,7 +14,7 @@ pub struct Asleep(AtomicBool);
 
 impl Asleep {
     /// Whether the worker has to be woken. Only the first who asks has to.
-    pub fn must_ring(&self) -> bool {
+    pub fn must_notify(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::Worker;
-use super::desk::Clear;
 use super::directory::Directory;
-use super::keep::{Keep, Kept};
-use super::seat::{ExportSnapshot, Seat};
+use super::export_runtime::{ExportRuntime, ExportSnapshot};
+use super::export_set::Clear;
+use super::save::{SaveAck, SaveRequest};
 use crate::ring::Rings;
 use crate::shelf::Settings;
 
@@ -17,52 +17,52 @@ impl<R: Rings> Worker<R> {
     /// Looks at the sizes of all stores; what has changed is noted in the
     /// [`Directory`].
     pub fn measure(&mut self) {
-        self.desk.measure();
+        self.exports.measure();
     }
 
     /// Takes an export in, at an index that is free. Nobody can ask for it before
     /// a directory has it.
-    pub fn take_in(&mut self, index: u16, seat: Seat) {
-        self.desk.take_in(index, seat);
+    pub fn attach(&mut self, index: u16, runtime: ExportRuntime) {
+        self.exports.attach(index, runtime);
     }
 
     /// Gives an export up: it goes to `to` as soon as nothing is under way for
     /// it. What still comes for it gets no answer.
-    pub fn let_go(&mut self, index: u16, to: Sender<Box<Seat>>) {
-        self.desk.let_go(index, to);
+    pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
+        self.exports.detach(index, to);
     }
 
     /// Other exports have come, or some have gone.
     pub fn set_directory(&mut self, directory: Arc<Directory>) {
-        self.desk.set_directory(Arc::clone(&directory));
+        self.exports.set_directory(Arc::clone(&directory));
         self.directory = directory;
     }
 
     /// Gives an export other settings.
     pub fn change(&mut self, index: u16, settings: Settings) {
-        self.desk.change(index, settings);
+        self.exports.change(index, settings);
     }
 
     /// What initiators set goes to this keeper from now on, and is acknowledged
     /// when it is kept. Without one it is lost with the worker.
-    pub fn set_keeper(&mut self, keeper: Sender<Keep>) {
-        self.desk.set_keeper(self.index, keeper);
+    pub fn set_state_writer(&mut self, writer: Sender<SaveRequest>) {
+        self.exports.set_state_writer(self.index, writer);
     }
 
     /// Takes a reservation or mask list away, and tells when that is on stable
     /// storage.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) {
-        let unanswered = self.desk.clear(index, what, to);
+        let unanswered = self.exports.clear(index, what, to);
         self.done.extend(unanswered);
     }
 
     /// A state is on stable storage.
-    pub fn kept(&mut self, kept: Kept) {
-        self.desk.kept(kept, &mut self.done);
+    pub fn saved(&mut self, saved: SaveAck) {
+        self.exports.saved(saved, &mut self.done);
     }
 
     /// What an export tells of itself.
     pub fn export(&self, index: u16) -> Option<ExportSnapshot> {
-        self.desk.snapshot(index)
+        self.exports.snapshot(index)
     }
 }

@@ -2,7 +2,7 @@
 //! was delivered a moment ago does not: the network has made that, or the host has sent
 //! it again, and no host boots within the time.
 
-use super::job::Job;
+use super::messages::Inbound;
 use super::tag_order::BOOT_MIN_NS;
 use crate::wire::ether::Mac;
 
@@ -25,8 +25,8 @@ impl Identified {
     }
 
     /// An IDENTIFY has arrived. Whether it is a copy of one that has arrived a moment ago.
-    pub fn is_copy(&mut self, job: &Job, now_ns: u64) -> bool {
-        let (source, tag) = (job.header.ether.src, job.header.tag);
+    pub fn is_copy(&mut self, inbound: &Inbound, now_ns: u64) -> bool {
+        let (source, tag) = (inbound.header.ether.src, inbound.header.tag);
         let young = |at_ns: u64| at_ns > 0 && now_ns.saturating_sub(at_ns) < BOOT_MIN_NS;
         let same = |record: &&(Mac, u32, u64)| (record.0, record.1) == (source, tag) && young(record.2);
         if self.records.iter().any(|record| same(&record)) {
@@ -58,9 +58,10 @@ mod tests {
                 Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host as u8]), tags: Tags::NONE };
             let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command: Command::Ata, tag };
             let frame = lane.allocate(60).unwrap();
-            let job = Job { frame, header, lane: 0, export: 0, request_len: 60, received_ns: 0, since_ns: 0 };
-            let is_copy = identified.is_copy(&job, 1_000);
-            lane.release(job.frame);
+            let inbound =
+                Inbound { frame, header, lane: 0, export: 0, request_len: 60, received_ns: 0, since_ns: 0 };
+            let is_copy = identified.is_copy(&inbound, 1_000);
+            lane.release(inbound.frame);
             is_copy
         };
         for tag in 0..3 {

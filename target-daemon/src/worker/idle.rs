@@ -33,19 +33,19 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 
 /// Wakes a sleeping worker from another thread.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<Bell>);
+pub struct Waker(Arc<WakeFd>);
 
 #[derive(Debug)]
-struct Bell {
+struct WakeFd {
     asleep: Asleep,
     event: OwnedFd,
-    beats: Beats,
+    heartbeats: Heartbeats,
 }
 
 /// Counted at each turn, so away from what other workers look at.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Beats(AtomicU64);
+struct Heartbeats(AtomicU64);
 
 impl Waker {
     /// A waker for one worker.
@@ -55,24 +55,24 @@ impl Waker {
     /// Those of `eventfd`.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self(Arc::new(Bell { asleep: Asleep::default(), event, beats: Beats::default() })))
+        Ok(Self(Arc::new(WakeFd { asleep: Asleep::default(), event, heartbeats: Heartbeats::default() })))
     }
 
     /// Wakes the worker if it sleeps. A system call only then.
     pub fn wake(&self) {
-        if self.0.asleep.must_ring() {
-            self.ring();
+        if self.0.asleep.must_notify() {
+            self.notify();
         }
     }
 
     /// How often the worker has turned: more within each 100 ms, unless it is
     /// stuck.
-    pub fn beats(&self) -> u64 {
-        self.0.beats.0.load(Ordering::Acquire)
+    pub fn heartbeats(&self) -> u64 {
+        self.0.heartbeats.0.load(Ordering::Acquire)
     }
 
     /// Wakes the worker in any case.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         // Full means that it has been rung already.
         let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
     }
@@ -80,13 +80,13 @@ impl Waker {
 
 /// What a worker sleeps on: everything that may wake it is registered once.
 #[derive(Debug)]
-pub struct Bed {
+pub struct EpollWaiter {
     waker: Waker,
     epoll: OwnedFd,
 }
 
-impl Bed {
-    /// A bed from which a worker is woken by the bell, by a lane that has
+impl EpollWaiter {
+    /// Wakes a worker by its wake fd, by a lane that has
     /// something to read, and by a store each time that it rings. A store's
     /// descriptor stays readable (`Store::fd`), so only the edge counts.
     ///
@@ -103,11 +103,11 @@ impl Bed {
         for source in level {
             epoll::add(&epoll, source, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         }
-        let bed = Self { waker: waker.clone(), epoll };
+        let waiter = Self { waker: waker.clone(), epoll };
         for store in stores {
-            bed.watch(store)?;
+            waiter.watch(store)?;
         }
-        Ok(bed)
+        Ok(waiter)
     }
 
     /// From now on this store wakes the worker, too, until its descriptor is
@@ -128,17 +128,17 @@ impl Bed {
     }
 
     /// The worker has turned once more.
-    pub fn beat(&self) {
+    pub fn heartbeat(&self) {
         // Nobody else counts here.
-        let beats = &self.waker.0.beats.0;
+        let beats = &self.waker.0.heartbeats.0;
         beats.store(beats.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     /// Sleeps until something wakes us, or `limit` is over. `ready` is asked
     /// once more when the others can see that we sleep: what they sent before
-    /// that rang no bell.
+    /// that woke no one.
     pub fn sleep(&self, limit: Duration, ready: impl Fn() -> bool) {
-        let Bell { asleep, event, .. } = &*self.waker.0;
+        let WakeFd { asleep, event, .. } = &*self.waker.0;
         asleep.sleep(ready, || {
             let timeout = Timespec { tv_sec: 0, tv_nsec: limit.min(SLEEP_MAX).subsec_nanos().into() };
             // One is enough: whoever wakes looks everywhere. An error (a

@@ -1,10 +1,10 @@
 //! Requests that a store is working on, or will be: a slab of fixed size.
 
-use super::content::Content;
-use super::job::{Done, Job};
+use super::fingerprint::Fingerprint;
+use super::messages::{Finished, Inbound};
 use crate::observe::Operation;
-use crate::ring::{Frame, Memory};
-use crate::store::{Buffers, Op};
+use crate::ring::{Frame, Umem};
+use crate::store::{IoVec, Op};
 use crate::wire::ata;
 
 /// A request that needs the store.
@@ -12,33 +12,33 @@ use crate::wire::ata;
 pub struct Pending {
     /// The request; its frame's memory is the store's while its operation is
     /// under way.
-    pub job: Job,
+    pub inbound: Inbound,
     /// Its ATA header, for the reply.
     pub ata: ata::Request,
     /// What the store does.
-    pub content: Content,
+    pub fingerprint: Fingerprint,
     /// Where the data begins in the frame.
     pub payload_offset: u16,
     /// For the service times.
     pub operation: Operation,
     /// When its store was given it; 0 if it was not.
-    pub lent_ns: u64,
+    pub submitted_ns: u64,
 }
 
 impl Pending {
     /// Its operation, under this token; `None` if its frame has no room for the
     /// data. The frame's memory is the operation's: until that has ended, nobody
     /// may touch it.
-    pub fn op(&mut self, token: u32, memory: &Memory) -> Option<Op> {
-        let Content { kind, sector, bytes, .. } = self.content;
+    pub fn op(&mut self, token: u32, umem: &Umem) -> Option<Op> {
+        let Fingerprint { kind, sector, bytes, .. } = self.fingerprint;
         let offset = usize::from(self.payload_offset);
-        let buffers = scatter(&mut self.job.frame, offset, bytes as usize, memory)?;
+        let buffers = scatter(&mut self.inbound.frame, offset, bytes as usize, umem)?;
         Some(Op { token, kind, sector, buffers })
     }
 
     /// The end of a request that gets no reply: the initiator resends it.
-    pub fn unanswered(self) -> Done {
-        Done { asked: Some(self.ata), ..self.job.unanswered(self.operation) }
+    pub fn unanswered(self) -> Finished {
+        Finished { asked: Some(self.ata), ..self.inbound.unanswered(self.operation) }
     }
 }
 
@@ -57,7 +57,7 @@ pub struct Slab {
 struct Entry {
     generation: u16,
     /// Whether the store has its memory, and since when.
-    lent_ns: Option<u64>,
+    submitted_ns: Option<u64>,
     /// It was found to have it for too long.
     overdue: bool,
     pending: Option<Pending>,
@@ -70,7 +70,7 @@ pub struct SlabFull(pub Pending);
 impl Slab {
     /// Room for `size` requests. All memory is taken here.
     pub fn new(size: u16) -> Self {
-        let entry = |_| Entry { generation: 0, lent_ns: None, overdue: false, pending: None };
+        let entry = |_| Entry { generation: 0, submitted_ns: None, overdue: false, pending: None };
         Self { entries: (0..size).map(entry).collect(), free: (0..size).rev().collect() }
     }
 
@@ -97,14 +97,14 @@ impl Slab {
     /// The operation of a request, for the store. `None` if the store has it
     /// already, or its frame has no room for the data: that cannot be, because
     /// the request was checked, and room for the reply made.
-    pub fn lend(&mut self, index: u16, memory: &Memory, now_ns: u64) -> Option<Op> {
+    pub fn begin(&mut self, index: u16, umem: &Umem, now_ns: u64) -> Option<Op> {
         let entry = self.entries.get_mut(usize::from(index))?;
-        if entry.lent_ns.is_some() {
+        if entry.submitted_ns.is_some() {
             return None;
         }
         let token = u32::from(entry.generation) << 16 | u32::from(index);
-        let op = entry.pending.as_mut()?.op(token, memory)?;
-        (entry.lent_ns, entry.overdue) = (Some(now_ns), false);
+        let op = entry.pending.as_mut()?.op(token, umem)?;
+        (entry.submitted_ns, entry.overdue) = (Some(now_ns), false);
         Some(op)
     }
 
@@ -116,16 +116,16 @@ impl Slab {
         if u32::from(entry.generation) != token >> 16 {
             return None;
         }
-        let lent_ns = entry.lent_ns.take()?;
+        let submitted_ns = entry.submitted_ns.take()?;
         let mut pending = entry.pending.take()?;
-        pending.lent_ns = lent_ns;
+        pending.submitted_ns = submitted_ns;
         self.free.push(index);
         Some(pending)
     }
 
     /// Takes a request out that the store has not got.
     pub fn withdraw(&mut self, index: u16) -> Option<Pending> {
-        let entry = self.entries.get_mut(usize::from(index)).filter(|entry| entry.lent_ns.is_none())?;
+        let entry = self.entries.get_mut(usize::from(index)).filter(|entry| entry.submitted_ns.is_none())?;
         let pending = entry.pending.take()?;
         self.free.push(index);
         Some(pending)
@@ -143,7 +143,7 @@ impl Slab {
     pub fn find_overdue(&mut self, now_ns: u64, limit_ns: u64) -> (u64, bool) {
         let (mut new, mut any) = (0, false);
         for entry in &mut self.entries {
-            if entry.lent_ns.is_some_and(|since| now_ns.saturating_sub(since) > limit_ns) {
+            if entry.submitted_ns.is_some_and(|since| now_ns.saturating_sub(since) > limit_ns) {
                 new += u64::from(!std::mem::replace(&mut entry.overdue, true));
                 any = true;
             }
@@ -159,10 +159,10 @@ impl Slab {
 
 /// The pieces of memory that hold these bytes of a frame; `None` if the frame
 /// is too short for them.
-fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Memory) -> Option<Buffers> {
-    let mut buffers = Buffers::EMPTY;
+fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, umem: &Umem) -> Option<IoVec> {
+    let mut buffers = IoVec::EMPTY;
     for at in 0..frame.pieces() {
-        let piece = memory.piece_mut(frame, at);
+        let piece = umem.piece_mut(frame, at);
         let skipped = skip.min(piece.len());
         let taken = left.min(piece.len() - skipped);
         skip -= skipped;
@@ -171,7 +171,7 @@ fn scatter(frame: &mut Frame, mut skip: usize, mut left: usize, memory: &Memory)
         // SAFETY: the frame owns these bytes. It sits in the slab, where nobody
         // touches it until `complete`: `lend` makes no second list before that,
         // and the store drops this one before it returns the completion. Or it is
-        // lent for one call (`Desk::at_once`), and the list ends with that.
+        // lent for one call (`ExportSet::try_inline`), and the list ends with that.
         if !unsafe { buffers.push(part) } {
             return None;
         }

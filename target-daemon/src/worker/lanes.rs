@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::ring::{FRAGMENTS_MAX, Memory};
+use crate::ring::{FRAGMENTS_MAX, Umem};
 use crate::shelf::{self, ReplyLimit};
-use crate::store::Area;
+use crate::store::MemRegion;
 use crate::wire::aoe::Address;
 use crate::wire::ata::SECTOR_LEN;
 use crate::wire::ether::Mac;
@@ -21,7 +21,7 @@ const HEADROOM: usize = 220;
 #[derive(Debug)]
 pub struct SharedLane {
     /// The memory of its frames.
-    pub memory: Memory,
+    pub umem: Umem,
     /// Which interface it belongs to, as an index into the configured ones.
     pub interface: usize,
     /// The worker that polls it.
@@ -39,10 +39,10 @@ pub struct SharedLane {
 impl SharedLane {
     /// A lane of `interface`, polled by `worker`; its facts come by
     /// [`Self::update`]. `multi_fragment`: its frames may have several chunks.
-    pub fn new(memory: Memory, interface: usize, worker: u16, multi_fragment: bool) -> Self {
-        let sectors_max = sectors_in(memory.chunk_capacity(), if multi_fragment { FRAGMENTS_MAX } else { 1 });
+    pub fn new(umem: Umem, interface: usize, worker: u16, multi_fragment: bool) -> Self {
+        let sectors_max = sectors_in(umem.chunk_capacity(), if multi_fragment { FRAGMENTS_MAX } else { 1 });
         Self {
-            memory,
+            umem,
             interface,
             worker,
             sectors_max,
@@ -54,14 +54,14 @@ impl SharedLane {
     }
 
     /// Where its frames' bytes lie, for the stores.
-    fn area(&self) -> Area {
-        let (base, bytes) = self.memory.extent();
-        Area { base, bytes }
+    fn area(&self) -> MemRegion {
+        let (base, bytes) = self.umem.extent();
+        MemRegion { base, bytes }
     }
 
     /// The areas of all lanes, each once: several may share one.
-    pub fn areas(lanes: &[Self]) -> Vec<Area> {
-        let mut areas: Vec<Area> = lanes.iter().map(Self::area).collect();
+    pub fn areas(lanes: &[Self]) -> Vec<MemRegion> {
+        let mut areas: Vec<MemRegion> = lanes.iter().map(Self::area).collect();
         areas.sort_unstable_by_key(|area| area.base);
         areas.dedup_by_key(|area| area.base);
         areas
@@ -137,7 +137,7 @@ mod tests {
         for (multi_fragment, mtu, advertised, now) in
             [(true, 9000, 16, 17), (true, 1500, 2, 2), (true, 500, 1, 0), (false, 9000, 4, 6)]
         {
-            let shared = SharedLane::new(lane.memory().clone(), 0, 0, multi_fragment);
+            let shared = SharedLane::new(lane.umem().clone(), 0, 0, multi_fragment);
             shared.update(Mac([2; 6]), mtu);
             assert_eq!(
                 (shared.sectors_per_frame(), shared.reply_limit().now),
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_read_without_a_reply_is_reported_once() {
         let (lane, _wire) = FakeRings::open(64, 4096, 16).unwrap();
-        let shared = SharedLane::new(lane.memory().clone(), 0, 0, true);
+        let shared = SharedLane::new(lane.umem().clone(), 0, 0, true);
         let export = Address { shelf: 0x1234, slot: 0x56 };
         assert_eq!(shared.take_too_long(), None);
         shared.note_too_long(export, 17);

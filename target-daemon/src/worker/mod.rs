@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!             ┌────────────────────── one turn ───────────────────────┐
-//! lanes ──► receive ──► owner here? ──yes──► desk: execute ─► store   │
-//!    ▲        │             └─no─► exchange ─► owner's desk     │     │
+//! lanes ──► receive ──► owner here? ──yes──► ExportSet ─────► store   │
+//!    ▲        │             └─no─► channels ─► owner's ExportSet │     │
 //!    │        └ drop, counted                                   ▼     │
-//!    └── send ◄── finish ◄──────────── exchange ◄─────────── harvest  │
+//!    └── send ◄── finish ◄──────────── channels ◄─────────── harvest  │
 //!             └───────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -23,55 +23,55 @@ mod announce;
 mod answered;
 mod answered_sets;
 mod asleep;
-mod book;
+mod request_table;
 mod changes;
-mod content;
-mod desk;
+mod fingerprint;
+mod export_set;
 mod directory;
-mod exchange;
-mod followers;
+mod channels;
+mod coalesced;
 mod identified;
 mod idle;
 mod inflight;
-mod job;
-mod keep;
+mod messages;
+mod save;
 mod lanes;
-mod room;
-mod round;
+mod reply_len;
+mod pass;
 mod run;
-mod seat;
+mod export_runtime;
 mod stats;
 mod tag_order;
 mod trace;
 
 use std::sync::Arc;
 
-pub use desk::Clear;
+pub use channels::WorkerChannels;
 pub use directory::{Directory, Owner};
-pub use exchange::Exchange;
-pub use idle::{Bed, IdlePolicy, Waker};
-pub use keep::{Keep, Kept};
+pub use export_runtime::{Answered, ExportRuntime, ExportSnapshot};
+pub use export_set::Clear;
+pub use idle::{EpollWaiter, IdlePolicy, Waker};
 pub use lanes::SharedLane;
-pub use run::{LanePlace, Order, Snapshot, WithExports, run};
-pub use seat::{Answered, ExportSnapshot, Seat};
+pub use run::{LanePlace, Snapshot, WithExports, WorkerCommand, run};
+pub use save::{SaveAck, SaveRequest};
 pub use stats::{Counters, Stats};
 pub use tag_order::HORIZON_NS;
-pub use trace::{CAPTURE_MAX, Traced, Tracer, What};
+pub use trace::{CAPTURE_MAX, TraceOutcome, Traced, Tracer};
 
-use self::desk::Desk;
-use self::job::{Done, Job};
-use self::round::Round;
+use self::export_set::ExportSet;
+use self::messages::{Finished, Inbound};
+use self::pass::Pass;
 use self::trace::Tracing;
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
 use crate::shelf::Shelf;
 use crate::wire::aoe::Header;
-use crate::wire::{DropReason, Glance};
+use crate::wire::{DropReason, ReadHint};
 
 /// The firmware version that queries are answered with.
 pub const FIRMWARE: u16 = 1;
 
 /// What a worker is made of.
-pub struct Parts<R: Rings> {
+pub struct WorkerConfig<R: Rings> {
     /// Its index among the workers.
     pub index: u16,
     /// Its lanes, with their index among all lanes.
@@ -83,7 +83,7 @@ pub struct Parts<R: Rings> {
     /// Everybody's exports.
     pub directory: Arc<Directory>,
     /// Its end of the channels.
-    pub exchange: Exchange,
+    pub channels: WorkerChannels,
     /// The buffer count that queries are answered with.
     pub buffer_count: u16,
     /// Requests that its stores may be working on at once.
@@ -99,23 +99,23 @@ pub trait Clock {
 /// One thread's share of the work.
 pub struct Worker<R: Rings> {
     index: u16,
-    lanes: Vec<OwnLane<R>>,
+    lanes: Vec<LaneState<R>>,
     shared: Arc<[SharedLane]>,
     directory: Arc<Directory>,
-    exchange: Exchange,
-    desk: Desk,
+    channels: WorkerChannels,
+    exports: ExportSet,
     /// Received in this turn; empty between turns.
     batch: Vec<Frame>,
     /// Finished in this turn; empty between turns.
-    done: Vec<Done>,
+    done: Vec<Finished>,
     /// Jobs of ours that other workers have.
     away: usize,
-    round: Round,
+    pass: Pass,
     stats: Stats,
     tracing: Tracing,
 }
 
-struct OwnLane<R: Rings> {
+struct LaneState<R: Rings> {
     id: u16,
     lane: Lane<R>,
     /// Descriptors of this round that have not been received yet.
@@ -126,39 +126,35 @@ struct OwnLane<R: Rings> {
 
 impl<R: Rings> Worker<R> {
     /// A worker of these parts. All its memory is taken here.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Seat::new`].
-    pub fn new(parts: Parts<R>) -> Result<Self, hdrhistogram::CreationError> {
-        let own = |(id, lane)| OwnLane { id, lane, left: 0, unsent: 0 };
-        Ok(Self {
+    pub fn new(parts: WorkerConfig<R>) -> Self {
+        let own = |(id, lane)| LaneState { id, lane, left: 0, unsent: 0 };
+        Self {
             index: parts.index,
             batch: Vec::with_capacity(BATCH),
             done: Vec::with_capacity(done_max(&parts)),
-            desk: Desk::new(
+            exports: ExportSet::new(
                 parts.shelf,
                 Arc::clone(&parts.shared),
                 Arc::clone(&parts.directory),
                 parts.buffer_count,
                 parts.in_flight,
-            )?,
+            ),
             lanes: parts.lanes.into_iter().map(own).collect(),
             shared: parts.shared,
             directory: parts.directory,
-            exchange: parts.exchange,
+            channels: parts.channels,
             away: 0,
-            round: Round::default(),
+            pass: Pass::default(),
             stats: Stats::default(),
             tracing: Tracing::default(),
-        })
+        }
     }
 
     /// One round over everything, without waiting. Returns how much there was
     /// to do.
     pub fn turn(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        self.begin_round(clock);
+        self.begin_pass(clock);
         let received = self.receive(clock);
         received + self.settle(clock)
     }
@@ -167,10 +163,10 @@ impl<R: Rings> Worker<R> {
     /// its end.
     pub fn settle(&mut self, clock: &impl Clock) -> usize {
         let taken = self.take_over();
-        self.desk.harvest(&mut self.done, &mut self.stats);
+        self.exports.harvest(&mut self.done, &mut self.stats);
         let mut finished = self.finish(clock);
         // Now that all of theirs is counted.
-        self.desk.see_off(&mut self.done);
+        self.exports.reap_detached(&mut self.done);
         finished += self.finish(clock);
         // First: it may turn out that the kernel has to be told.
         self.refill();
@@ -185,7 +181,7 @@ impl<R: Rings> Worker<R> {
 
     /// Whether a request is under way that has no reply yet.
     fn is_serving(&self) -> bool {
-        self.away > 0 || self.desk.in_flight() > 0 || !self.exchange.is_empty()
+        self.away > 0 || self.exports.in_flight() > 0 || !self.channels.is_empty()
     }
 
     /// What it has counted.
@@ -218,13 +214,13 @@ impl<R: Rings> Worker<R> {
             let now_ns = clock.now_ns();
             let mut frames = batch.drain(..);
             while let Some(frame) = frames.next() {
-                self.foresee(at, frames.as_slice().first());
+                self.prefetch(at, frames.as_slice().first());
                 self.admit(at, frame, now_ns);
             }
             drop(frames);
             // Before the next lane: a synchronous store has room for a batch or
             // two of completions.
-            self.desk.harvest(&mut self.done, &mut self.stats);
+            self.exports.harvest(&mut self.done, &mut self.stats);
         }
         self.batch = batch;
         received
@@ -232,14 +228,14 @@ impl<R: Rings> Worker<R> {
 
     /// While one frame is dealt with, the sectors that the next one asks for can
     /// be on their way.
-    fn foresee(&self, at: usize, next: Option<&Frame>) {
-        let glance =
-            self.lanes.get(at).zip(next).and_then(|(own, next)| Glance::at(own.lane.memory().piece(next, 0)));
-        if let Some(glance) = glance
-            && let Some(owner) = self.directory.owner(glance.address)
+    fn prefetch(&self, at: usize, next: Option<&Frame>) {
+        let hint =
+            self.lanes.get(at).zip(next).and_then(|(own, next)| ReadHint::at(own.lane.umem().piece(next, 0)));
+        if let Some(hint) = hint
+            && let Some(owner) = self.directory.owner(hint.address)
             && owner.worker == self.index
         {
-            self.desk.foresee(owner.export, glance.sector, glance.count.into());
+            self.exports.prefetch(owner.export, hint.sector, hint.count.into());
         }
     }
 
@@ -279,7 +275,7 @@ impl<R: Rings> Worker<R> {
     fn check(&self, at: usize, frame: &Frame) -> Result<Header, DropReason> {
         let own = self.lanes.get(at).ok_or(DropReason::Destination)?;
         let shared = self.shared.get(usize::from(own.id)).ok_or(DropReason::Destination)?;
-        let header = Header::parse(own.lane.memory().piece(frame, 0))?;
+        let header = Header::parse(own.lane.umem().piece(frame, 0))?;
         header.check_link(shared.mac())?;
         Ok(header)
     }
@@ -289,11 +285,11 @@ impl<R: Rings> Worker<R> {
     fn dispatch(&mut self, at: usize, mut frame: Frame, header: Header, owner: Owner, now_ns: u64) {
         let Some(own) = self.lanes.get_mut(at) else { return };
         let request_len = frame.len();
-        let first = own.lane.memory().piece(&frame, 0);
+        let first = own.lane.umem().piece(&frame, 0);
         let sectors = self.shared.get(usize::from(own.id)).map_or(0, |shared| shared.reply_limit().now);
-        let room = room::for_reply(&header, first, sectors).max(request_len);
+        let room = reply_len::for_reply(&header, first, sectors).max(request_len);
         if room > request_len {
-            own.lane.warm(&mut frame);
+            own.lane.move_to_hot_chunk(&mut frame);
             if own.lane.resize(&mut frame, room) == Err(NoChunks) {
                 self.stats.counters.no_chunks += 1;
                 return own.lane.release(frame);
@@ -303,27 +299,27 @@ impl<R: Rings> Worker<R> {
             // No stamp of the XDP program.
             frame.set_arrived(None);
         }
-        let job = Job {
+        let inbound = Inbound {
             frame,
             header,
             lane: own.id,
             export: owner.export,
             request_len: request_len as u32,
             received_ns: now_ns,
-            since_ns: self.round.since_ns(owner.worker == self.index),
+            since_ns: self.pass.since_ns(owner.worker == self.index),
         };
         if owner.worker == self.index {
-            self.done.extend(self.desk.execute(job, &mut self.stats));
+            self.done.extend(self.exports.execute(inbound, &mut self.stats));
             return;
         }
-        match self.exchange.hand_over(owner.worker, job) {
+        match self.channels.hand_over(owner.worker, inbound) {
             Ok(()) => {
                 self.stats.counters.handed_over += 1;
                 self.away += 1;
             }
-            Err(job) => {
+            Err(inbound) => {
                 self.stats.counters.hand_over_full += 1;
-                own.lane.release(job.frame);
+                own.lane.release(inbound.frame);
             }
         }
     }
@@ -331,21 +327,21 @@ impl<R: Rings> Worker<R> {
     /// Jobs that other workers received for our exports, and jobs of ours that
     /// they have finished.
     fn take_over(&mut self) -> usize {
-        if self.exchange.is_empty() {
-            self.round.jobs = 0;
+        if self.channels.is_empty() {
+            self.pass.inbound = 0;
             return 0;
         }
         let mut taken = 0;
-        while taken < self.round.jobs.min(BATCH)
-            && let Some(job) = self.exchange.next_job()
+        while taken < self.pass.inbound.min(BATCH)
+            && let Some(inbound) = self.channels.next_inbound()
         {
-            self.done.extend(self.desk.execute(job, &mut self.stats));
+            self.done.extend(self.exports.execute(inbound, &mut self.stats));
             taken += 1;
         }
-        self.round.jobs = if taken == 0 { 0 } else { self.round.jobs - taken };
+        self.pass.inbound = if taken == 0 { 0 } else { self.pass.inbound - taken };
         let mut back = 0;
         while back < BATCH
-            && let Some(done) = self.exchange.next_done()
+            && let Some(done) = self.channels.next_finished()
         {
             self.away -= 1;
             self.reply(done);
@@ -362,17 +358,17 @@ impl<R: Rings> Worker<R> {
         let mut finished = std::mem::take(&mut self.done);
         let n = finished.len();
         for done in finished.drain(..) {
-            self.desk.count(&done, now_ns);
+            self.exports.count(&done, now_ns);
             let lane = self.shared.get(usize::from(done.lane));
             if let Some(lane) = lane {
-                self.tracing.done(&done, &lane.memory, now_ns);
+                self.tracing.done(&done, &lane.umem, now_ns);
             }
             let worker = lane.map_or(self.index, |lane| lane.worker);
             if worker == self.index {
                 self.reply(done);
             } else {
                 // Refused only by a worker that has ended, and its memory with it.
-                let _ = self.exchange.give_back(worker, done);
+                let _ = self.channels.give_back(worker, done);
             }
         }
         self.done = finished;
@@ -380,7 +376,7 @@ impl<R: Rings> Worker<R> {
     }
 
     /// Sends a reply, or releases the frame of a request that gets none.
-    fn reply(&mut self, done: Done) {
+    fn reply(&mut self, done: Finished) {
         let Some(own) = self.lanes.iter_mut().find(|own| own.id == done.lane) else { return };
         let mut frame = done.frame;
         let Some(len) = done.reply_len else { return own.lane.release(frame) };
@@ -419,7 +415,7 @@ impl<R: Rings> Worker<R> {
     fn drop_frame(&mut self, at: usize, frame: Frame, reason: DropReason) {
         self.stats.dropped(reason);
         if let Some(own) = self.lanes.get_mut(at) {
-            self.tracing.dropped(own.id, own.lane.memory(), &frame, reason);
+            self.tracing.dropped(own.id, own.lane.umem(), &frame, reason);
             own.lane.release(frame);
         }
     }
@@ -427,9 +423,9 @@ impl<R: Rings> Worker<R> {
 
 /// Most requests that can be finished in one turn: each has a chunk at least,
 /// of any memory.
-fn done_max<R: Rings>(parts: &Parts<R>) -> usize {
+fn done_max<R: Rings>(parts: &WorkerConfig<R>) -> usize {
     let mut memories: Vec<_> =
-        parts.shared.iter().map(|lane| (lane.memory.extent(), lane.memory.chunks())).collect();
+        parts.shared.iter().map(|lane| (lane.umem.extent(), lane.umem.chunks())).collect();
     memories.sort_unstable();
     memories.dedup();
     memories.iter().map(|(_, chunks)| *chunks as usize).sum()

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::desk::Clear;
 use super::directory::Directory;
-use super::idle::{Bed, IdlePolicy, Waker};
-use super::keep::Kept;
-use super::seat::{ExportSnapshot, Seat};
+use super::export_runtime::{ExportRuntime, ExportSnapshot};
+use super::export_set::Clear;
+use super::idle::{EpollWaiter, IdlePolicy, Waker};
+use super::save::SaveAck;
 use super::stats::Stats;
 use super::trace::Tracer;
 use super::{Clock, Worker};
@@ -38,7 +38,7 @@ const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 
 /// What the control thread asks of a worker.
 #[derive(Debug)]
-pub enum Order {
+pub enum WorkerCommand {
     /// Send a snapshot, with or without the exports. With them it takes a moment,
     /// in which nothing is served.
     Report(Sender<Snapshot>, WithExports),
@@ -58,15 +58,15 @@ pub enum Order {
     /// Other exports have come, or some have gone.
     Directory(Arc<Directory>),
     /// Take an export in, at an index that is free.
-    TakeIn(u16, Box<Seat>),
+    Attach(u16, Box<ExportRuntime>),
     /// Give up the export at this index, as soon as nothing is under way for it.
     /// First every worker has a directory without it.
-    LetGo(u16, Sender<Box<Seat>>),
+    Detach(u16, Sender<Box<ExportRuntime>>),
     /// Take a reservation or mask list of the export at this index away, and tell
     /// when that is on stable storage.
     Clear(u16, Clear, Sender<()>),
     /// A state is on stable storage.
-    Kept(Kept),
+    Saved(SaveAck),
     /// Tell of single requests and frames, or no more.
     Trace(Option<Tracer>),
     /// The export at this index has other settings from now on.
@@ -122,8 +122,8 @@ pub struct LanePlace {
 /// Returns its last snapshot.
 pub fn run<R: Rings>(
     mut worker: Worker<R>,
-    orders: &Receiver<Order>,
-    bed: &Bed,
+    orders: &Receiver<WorkerCommand>,
+    waiter: &EpollWaiter,
     idle: IdlePolicy,
 ) -> Snapshot {
     let clock = Monotonic;
@@ -139,20 +139,20 @@ pub fn run<R: Rings>(
             last_work = Instant::now();
             counted = Duration::ZERO;
         }
-        bed.beat();
+        waiter.heartbeat();
         match orders.try_recv() {
-            Ok(Order::Report(to, exports)) => {
+            Ok(WorkerCommand::Report(to, exports)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
                 // Nobody waits for it any more: nothing is lost.
                 let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
             }
-            Ok(Order::Drain) => draining_since = Some(Instant::now()),
-            Ok(order) => worker.carry_out(order, bed, &clock),
+            Ok(WorkerCommand::Drain) => draining_since = Some(Instant::now()),
+            Ok(order) => worker.carry_out(order, waiter, &clock),
             // Nobody has orders for us any more: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
                 let quiet = last_work.elapsed();
-                let slept = worker.rest(quiet, idle, bed, orders);
+                let slept = worker.rest(quiet, idle, waiter, orders);
                 let quiet = if slept { last_work.elapsed() } else { quiet };
                 worker.stats.idle += quiet.saturating_sub(counted);
                 counted = quiet;
@@ -175,25 +175,25 @@ impl Clock for Monotonic {
 
 impl<R: Rings> Worker<R> {
     /// Orders that are carried out at once.
-    fn carry_out(&mut self, order: Order, bed: &Bed, clock: &impl Clock) {
+    fn carry_out(&mut self, order: WorkerCommand, waiter: &EpollWaiter, clock: &impl Clock) {
         match order {
-            Order::Announce { interface, audience } => self.announce(interface, &audience, clock),
-            Order::Measure => self.measure(),
-            Order::MeasureOne(index, to) => self.desk.measure_one(index, to),
-            Order::Export(index, to) => {
+            WorkerCommand::Announce { interface, audience } => self.announce(interface, &audience, clock),
+            WorkerCommand::Measure => self.measure(),
+            WorkerCommand::MeasureOne(index, to) => self.exports.measure_one(index, to),
+            WorkerCommand::Export(index, to) => {
                 let _ = to.send(self.export(index));
             }
-            Order::Directory(directory) => self.set_directory(directory),
-            Order::TakeIn(index, seat) => {
-                bed.add_store(seat.fd());
-                self.take_in(index, *seat);
+            WorkerCommand::Directory(directory) => self.set_directory(directory),
+            WorkerCommand::Attach(index, runtime) => {
+                waiter.add_store(runtime.fd());
+                self.attach(index, *runtime);
             }
-            Order::LetGo(index, to) => self.let_go(index, to),
-            Order::Change(index, settings) => self.change(index, *settings),
-            Order::Clear(index, what, to) => self.clear(index, what, to),
-            Order::Kept(kept) => self.kept(kept),
-            Order::Trace(tracer) => self.trace(tracer),
-            Order::Report(..) | Order::Drain => {}
+            WorkerCommand::Detach(index, to) => self.detach(index, to),
+            WorkerCommand::Change(index, settings) => self.change(index, *settings),
+            WorkerCommand::Clear(index, what, to) => self.clear(index, what, to),
+            WorkerCommand::Saved(saved) => self.saved(saved),
+            WorkerCommand::Trace(tracer) => self.trace(tracer),
+            WorkerCommand::Report(..) | WorkerCommand::Drain => {}
         }
     }
 
@@ -201,7 +201,7 @@ impl<R: Rings> Worker<R> {
     /// how much there was to do.
     pub fn drain(&mut self, clock: &impl Clock) -> usize {
         self.reclaim();
-        self.last_round(clock);
+        self.last_pass(clock);
         self.settle(clock)
     }
 
@@ -212,22 +212,28 @@ impl<R: Rings> Worker<R> {
         !self.is_busy() || elapsed > limit
     }
 
-    /// A bed for this worker: it is woken by its bell, its lanes and its stores.
+    /// What this worker sleeps in: its wake fd, its lanes and its stores wake it.
     ///
     /// # Errors
     ///
     /// Those of `epoll`.
-    pub fn bed(&self, waker: &Waker) -> io::Result<Bed> {
-        Bed::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.desk.fds())
+    pub fn waiter(&self, waker: &Waker) -> io::Result<EpollWaiter> {
+        EpollWaiter::new(waker, self.lanes.iter().filter_map(|own| own.lane.fd()), self.exports.fds())
     }
 
     /// Spins, or sleeps until something happens: true.
-    fn rest(&mut self, quiet: Duration, idle: IdlePolicy, bed: &Bed, orders: &Receiver<Order>) -> bool {
+    fn rest(
+        &mut self,
+        quiet: Duration,
+        idle: IdlePolicy,
+        waiter: &EpollWaiter,
+        orders: &Receiver<WorkerCommand>,
+    ) -> bool {
         let IdlePolicy::Adaptive { spin } = idle else {
             std::hint::spin_loop();
             return false;
         };
-        if quiet < spin || self.desk.must_be_asked() {
+        if quiet < spin || self.exports.must_be_asked() {
             std::hint::spin_loop();
             return false;
         }
@@ -237,14 +243,14 @@ impl<R: Rings> Worker<R> {
         let unsent = self.lanes.iter().any(|own| own.unsent > 0);
         let limit = if unsent { UNSENT_SLEEP } else { Duration::MAX };
         self.stats.counters.sleeps += 1;
-        bed.sleep(limit, || !orders.is_empty() || !self.exchange.is_empty());
+        waiter.sleep(limit, || !orders.is_empty() || !self.channels.is_empty());
         true
     }
 
     /// When nothing is under way, every chunk must be at home or with the
     /// kernel.
     fn audit(&mut self) {
-        if self.away == 0 && self.desk.in_flight() == 0 {
+        if self.away == 0 && self.exports.in_flight() == 0 {
             let wrong = self.lanes.iter().filter(|own| own.lane.check(0).is_err()).count();
             self.stats.counters.imbalances += wrong as u64;
         }
@@ -274,16 +280,20 @@ impl<R: Rings> Worker<R> {
         let places = self.lanes.iter().map(|own| LanePlace {
             id: own.id,
             interface: self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface),
-            chunks: own.lane.memory().chunks(),
+            chunks: own.lane.umem().chunks(),
             free: own.lane.chunks_free(),
         });
         let places = places.collect();
-        let unfinished = self.desk.unfinished().collect();
+        let unfinished = self.exports.unfinished().collect();
         Snapshot {
             worker: self.index,
             stats: self.stats.clone(),
             elapsed,
-            exports: if exports == WithExports::Yes { self.desk.snapshots().collect() } else { Vec::new() },
+            exports: if exports == WithExports::Yes {
+                self.exports.snapshots().collect()
+            } else {
+                Vec::new()
+            },
             lanes: lanes.collect(),
             places,
             drained,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::{Fault, Kind};
+use crate::store::{IoError, Kind};
 use crate::wire::DropReason;
 
 /// Counters of one worker, since it started. Those of its exports are theirs
@@ -128,7 +128,7 @@ impl Stats {
     }
 
     /// Counts an operation that a store has finished.
-    pub fn completed(&mut self, kind: Kind, result: Result<(), Fault>) {
+    pub fn completed(&mut self, kind: Kind, result: Result<(), IoError>) {
         match kind {
             Kind::Read => self.counters.reads += 1,
             Kind::Write => self.counters.writes += 1,
@@ -138,10 +138,10 @@ impl Stats {
         }
         match result {
             Ok(()) => {}
-            Err(Fault::Media) => self.counters.media_faults += 1,
-            Err(Fault::NoSpace) => self.counters.no_space_faults += 1,
-            Err(Fault::Transient) => self.counters.transient_faults += 1,
-            Err(Fault::ReadOnly | Fault::Range | Fault::System) => self.counters.other_faults += 1,
+            Err(IoError::Media) => self.counters.media_faults += 1,
+            Err(IoError::NoSpace) => self.counters.no_space_faults += 1,
+            Err(IoError::Transient) => self.counters.transient_faults += 1,
+            Err(IoError::ReadOnly | IoError::Range | IoError::System) => self.counters.other_faults += 1,
         }
     }
 

@@ -2,12 +2,12 @@
 //! in memory, are tested in the workspace's `tests` crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::content::Content;
+use super::channels::WorkerChannels;
 use super::directory::{Directory, Owner};
-use super::exchange::Exchange;
+use super::fingerprint::Fingerprint;
 use super::inflight::{Pending, Slab};
-use super::job::{Done, Job};
-use super::room;
+use super::messages::{Finished, Inbound};
+use super::reply_len;
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::ring::{FakeRings, Frame, Lane};
@@ -31,36 +31,43 @@ fn lane() -> Lane<FakeRings> {
     FakeRings::open(64, 2048, 16).unwrap().0
 }
 
-fn job(frame: Frame) -> Job {
+fn inbound(frame: Frame) -> Inbound {
     let header = header(Command::Ata, Tags::NONE);
-    Job { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
+    Inbound { frame, header, lane: 0, export: 0, request_len: 36, received_ns: 0, since_ns: 0 }
 }
 
 fn pending(frame: Frame, bytes: u32) -> Pending {
     let ata = ata::Request { flags: 0, feature: 0, count: 4, command: 0x24.into(), registers: [0; 6] };
-    let content = Content { kind: Kind::Read, sector: 5, bytes, hash: 0 };
-    Pending { job: job(frame), ata, content, payload_offset: 36, operation: Operation::Read, lent_ns: 0 }
+    let fingerprint = Fingerprint { kind: Kind::Read, sector: 5, bytes, hash: 0 };
+    Pending {
+        inbound: inbound(frame),
+        ata,
+        fingerprint,
+        payload_offset: 36,
+        operation: Operation::Read,
+        submitted_ns: 0,
+    }
 }
 
 #[test]
 fn a_full_slab_gives_the_request_back() {
     let mut lane = lane();
-    let memory = lane.memory().clone();
+    let umem = lane.umem().clone();
     let mut slab = Slab::new(2);
     let mut tokens = Vec::new();
     for _ in 0..2 {
         let index = slab.admit(pending(lane.allocate(36 + 2048).unwrap(), 2048)).unwrap();
-        let op = slab.lend(index, &memory, 7).unwrap();
+        let op = slab.begin(index, &umem, 7).unwrap();
         assert_eq!((op.buffers.len(), op.sector), (2048, 5), "over two pieces");
-        assert!(slab.lend(index, &memory, 7).is_none(), "to one at a time");
+        assert!(slab.begin(index, &umem, 7).is_none(), "to one at a time");
         assert!(slab.withdraw(index).is_none(), "the store has it");
         tokens.push(op.token);
     }
     let refused = slab.admit(pending(lane.allocate(60).unwrap(), 0)).unwrap_err();
-    lane.release(refused.0.job.frame);
+    lane.release(refused.0.inbound.frame);
     assert_eq!(slab.len(), 2);
     for token in tokens {
-        lane.release(slab.complete(token).unwrap().job.frame);
+        lane.release(slab.complete(token).unwrap().inbound.frame);
         assert!(slab.complete(token).is_none(), "once");
     }
     assert_eq!(slab.len(), 0);
@@ -70,12 +77,12 @@ fn a_full_slab_gives_the_request_back() {
 #[test]
 fn a_frame_without_room_for_the_data_is_not_lent() {
     let mut lane = lane();
-    let memory = lane.memory().clone();
+    let umem = lane.umem().clone();
     let mut slab = Slab::new(1);
     for bytes in [35, 36, 36 + 511] {
         let index = slab.admit(pending(lane.allocate(bytes).unwrap(), 512)).unwrap();
-        assert!(slab.lend(index, &memory, 0).is_none());
-        lane.release(slab.withdraw(index).unwrap().job.frame);
+        assert!(slab.begin(index, &umem, 0).is_none());
+        lane.release(slab.withdraw(index).unwrap().inbound.frame);
         assert_eq!(slab.len(), 0);
     }
     lane.check(0).unwrap();
@@ -87,7 +94,7 @@ fn a_frame_without_room_for_the_data_is_not_lent() {
 #[test]
 fn tokens_of_the_past_are_strangers() {
     let mut lane = lane();
-    let memory = lane.memory().clone();
+    let umem = lane.umem().clone();
     let mut slab = Slab::new(1);
     let mut frame = lane.allocate(60).unwrap();
     let mut seen = std::collections::HashSet::new();
@@ -95,13 +102,13 @@ fn tokens_of_the_past_are_strangers() {
     for _ in 0..1000 {
         let index = slab.admit(pending(frame, 0)).unwrap();
         assert!(slab.complete(last + (1 << 16)).is_none(), "not lent");
-        let op = slab.lend(index, &memory, 0).unwrap();
+        let op = slab.begin(index, &umem, 0).unwrap();
         let token = op.token;
         assert!(seen.insert(token));
         for strange in [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff] {
             assert!(slab.complete(strange).is_none(), "{strange:#x} for {token:#x}");
         }
-        frame = slab.refuse(op).unwrap().job.frame;
+        frame = slab.refuse(op).unwrap().inbound.frame;
         last = token;
     }
     lane.release(frame);
@@ -113,20 +120,20 @@ fn contents_do_not_depend_on_pieces() {
     let data: Vec<u8> = (0..5000u32).map(|at| (at % 251) as u8).collect();
     let hash = |chunk_bytes: u32, offset: u16, data: &[u8]| {
         let (mut lane, _wire) = FakeRings::open(64, chunk_bytes, 16).unwrap();
-        let memory = lane.memory().clone();
+        let umem = lane.umem().clone();
         let mut frame = lane.allocate(usize::from(offset) + data.len()).unwrap();
         let mut at = 0;
         for piece in 0..frame.pieces() {
-            for byte in memory.piece_mut(&mut frame, piece) {
+            for byte in umem.piece_mut(&mut frame, piece) {
                 *byte = data.get(usize::wrapping_sub(at, offset.into())).copied().unwrap_or(0xEE);
                 at += 1;
             }
         }
-        let content = Content::of(Kind::Write, 0, data.len() as u32, &frame, offset, &memory);
+        let fingerprint = Fingerprint::of(Kind::Write, 0, data.len() as u32, &frame, offset, &umem);
         lane.release(frame);
-        content.hash
+        fingerprint.hash
     };
-    let expected = xxhash_rust::xxh3::xxh3_64(&data);
+    let expected = twox_hash::XxHash3_64::oneshot(&data);
     for (chunk_bytes, offset) in [(2048, 36), (2048, 44), (4096, 36), (8192, 36)] {
         assert_eq!(hash(chunk_bytes, offset, &data), expected, "{chunk_bytes}, {offset}");
     }
@@ -141,25 +148,26 @@ fn contents_do_not_depend_on_pieces() {
 #[test]
 fn giving_back_never_fails_and_handing_over_may() {
     let mut lane = lane();
-    let mut ends: Vec<_> = Exchange::connect(&[3, 3]).unwrap().into_iter().map(|(end, _)| end).collect();
+    let mut ends: Vec<_> =
+        WorkerChannels::connect(&[3, 3]).unwrap().into_iter().map(|(end, _)| end).collect();
     let (second, first) = (ends.pop().unwrap(), ends.pop().unwrap());
     for tag in 0..3 {
-        let mut job = job(lane.allocate(60).unwrap());
-        job.header.tag = tag;
-        first.hand_over(1, job).unwrap();
+        let mut inbound = inbound(lane.allocate(60).unwrap());
+        inbound.header.tag = tag;
+        first.hand_over(1, inbound).unwrap();
     }
     assert!(first.is_empty() && !second.is_empty());
     for tag in 0..3 {
-        let job = second.next_job().unwrap();
-        assert_eq!(job.header.tag, tag, "in order");
-        second.give_back(0, job.unanswered(Operation::Other)).unwrap();
+        let inbound = second.next_inbound().unwrap();
+        assert_eq!(inbound.header.tag, tag, "in order");
+        second.give_back(0, inbound.unanswered(Operation::Other)).unwrap();
     }
-    assert!(second.next_job().is_none());
-    while let Some(Done { frame, .. }) = first.next_done() {
+    assert!(second.next_inbound().is_none());
+    while let Some(Finished { frame, .. }) = first.next_finished() {
         lane.release(frame);
     }
     assert!(first.is_empty() && second.is_empty());
-    let refused = first.hand_over(2, job(lane.allocate(60).unwrap())).unwrap_err();
+    let refused = first.hand_over(2, inbound(lane.allocate(60).unwrap())).unwrap_err();
     lane.release(refused.frame);
     lane.check(0).unwrap();
 }
@@ -244,7 +252,7 @@ fn room_holds_every_reply() {
             frame.extend(argument);
             for sectors in [1, 2, 17] {
                 let needed = needed(&header, &frame, sectors);
-                let room = room::for_reply(&header, &frame, sectors);
+                let room = reply_len::for_reply(&header, &frame, sectors);
                 assert!(room >= needed, "{command} {argument:?}: {room} of {needed} bytes");
                 let longest = &mut longest[usize::from(command)];
                 *longest = needed.max(*longest);

@@ -10,9 +10,9 @@ use std::time::SystemTime;
 use crossbeam_channel::{Sender, TrySendError};
 
 use super::Worker;
-use super::job::Done;
+use super::messages::Finished;
 use crate::observe::{Operation, Outcome};
-use crate::ring::{Frame, Memory, Rings};
+use crate::ring::{Frame, Rings, Umem};
 use crate::wire::{DropReason, ata};
 
 /// Most bytes of a frame that are told.
@@ -49,7 +49,7 @@ impl Tracer {
 #[derive(Clone, Debug)]
 pub struct Traced {
     /// What has become of it.
-    pub what: What,
+    pub what: TraceOutcome,
     /// When.
     pub at: SystemTime,
     /// The lane that it came in on.
@@ -64,7 +64,7 @@ pub struct Traced {
 
 /// What has become of a request or a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
+pub enum TraceOutcome {
     /// It was dealt with.
     Request {
         /// What it asked for.
@@ -99,23 +99,23 @@ impl Tracing {
 
     /// A request was dealt with.
     #[inline]
-    pub fn done(&mut self, done: &Done, memory: &Memory, now_ns: u64) {
+    pub fn done(&mut self, done: &Finished, umem: &Umem, now_ns: u64) {
         if self.tracer.is_some() {
-            self.look(done, memory, now_ns);
+            self.look(done, umem, now_ns);
         }
     }
 
     #[cold]
-    fn look(&mut self, done: &Done, memory: &Memory, now_ns: u64) {
+    fn look(&mut self, done: &Finished, umem: &Umem, now_ns: u64) {
         if let Some(reason) = done.dropped {
-            return self.tell_dropped(done.lane, memory, &done.frame, reason, done.bytes);
+            return self.tell_dropped(done.lane, umem, &done.frame, reason, done.bytes);
         }
         self.left = self.left.saturating_sub(1);
         let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.every > 0 && self.left == 0) else {
             return;
         };
         self.left = tracer.every;
-        let what = What::Request {
+        let what = TraceOutcome::Request {
             operation: done.operation,
             asked: done.asked,
             outcome: done.outcome,
@@ -124,27 +124,27 @@ impl Tracing {
         };
         // The frame itself may be longer: it has room for a reply.
         let len = done.reply_len.unwrap_or(done.bytes);
-        self.tell(what, done.lane, memory, &done.frame, len);
+        self.tell(what, done.lane, umem, &done.frame, len);
     }
 
     /// A frame is dropped.
     #[inline]
-    pub fn dropped(&mut self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason) {
+    pub fn dropped(&mut self, lane: u16, umem: &Umem, frame: &Frame, reason: DropReason) {
         if self.tracer.is_some() {
-            self.tell_dropped(lane, memory, frame, reason, frame.len() as u32);
+            self.tell_dropped(lane, umem, frame, reason, frame.len() as u32);
         }
     }
 
     #[cold]
-    fn tell_dropped(&mut self, lane: u16, memory: &Memory, frame: &Frame, reason: DropReason, len: u32) {
+    fn tell_dropped(&mut self, lane: u16, umem: &Umem, frame: &Frame, reason: DropReason, len: u32) {
         if self.tracer.as_ref().is_some_and(|tracer| tracer.dropped) {
-            self.tell(What::Dropped(reason), lane, memory, frame, len);
+            self.tell(TraceOutcome::Dropped(reason), lane, umem, frame, len);
         }
     }
 
     #[cold]
-    fn tell(&mut self, what: What, lane: u16, memory: &Memory, frame: &Frame, len: u32) {
-        let piece = memory.piece(frame, 0);
+    fn tell(&mut self, what: TraceOutcome, lane: u16, umem: &Umem, frame: &Frame, len: u32) {
+        let piece = umem.piece(frame, 0);
         let captured = piece.len().min(len as usize).min(CAPTURE_MAX);
         let mut bytes = [0; CAPTURE_MAX];
         if let (Some(to), Some(from)) = (bytes.get_mut(..captured), piece.get(..captured)) {

@@ -94,7 +94,7 @@ pub fn snapshot(worker: u16) -> Snapshot {
 }
 
 pub fn export(shelf: u16, slot: u8) -> ExportView {
-    let mut tally = Tally::new().unwrap();
+    let mut tally = Tally::new();
     for operation in Operation::ALL {
         for outcome in Outcome::ALL {
             for _ in 0..=(operation as u8 * 3 + outcome as u8) {
@@ -103,6 +103,7 @@ pub fn export(shelf: u16, slot: u8) -> ExportView {
         }
     }
     for ns in [8_000, 90_000, 1_500_000] {
+        tally.response.record(Operation::Read, ns * 2);
         tally.service.record(Operation::Read, ns);
         tally.store.record(Operation::Read, ns / 2);
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xblade::control::{self, Ask, Asked, Changed, Handle, Refusal};
+use xblade::control::{self, ChangeReport, ControlError, Handle, Request, RequestQueue};
 
 use crate::image::Dir;
 use crate::sample;
@@ -39,7 +39,7 @@ impl Fake {
     /// do: it waits for nobody.
     pub fn telling(requests: u32) -> Self {
         Self::with(None, move |ask, log| {
-            let Ask::Trace { tracer, answer: to } = ask else { return answer(ask, log) };
+            let Request::Trace { tracer, answer: to } = ask else { return answer(ask, log) };
             to(vec!["eth0".to_owned(), "eth1".to_owned()]);
             let [request, _] = sample::traced();
             let looked_at = (0..requests).filter(|_| tracer.tell(request.clone())).count();
@@ -52,7 +52,7 @@ impl Fake {
         Self::with(Some(group), answer)
     }
 
-    fn with(group: Option<&str>, mut act: impl FnMut(Ask, &Mutex<Vec<String>>) + Send + 'static) -> Self {
+    fn with(group: Option<&str>, mut act: impl FnMut(Request, &Mutex<Vec<String>>) + Send + 'static) -> Self {
         let dir = Dir::new();
         let path = dir.path().join("run/xblade.sock");
         let (asker, from) = control::channel().unwrap();
@@ -109,42 +109,44 @@ impl Drop for Fake {
     }
 }
 
-fn wait(asked: &Asked) {
+fn wait(asked: &RequestQueue) {
     let mut fds = [PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN)];
     let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 }));
 }
 
 /// 0.1 and 0.2 are there; 0.2 does not let go.
-fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
+fn answer(ask: Request, log: &Mutex<Vec<String>>) {
     let note = |text: String| {
         log.lock().unwrap().push(text.clone());
         text
     };
-    let done = |text: String| Ok(Changed { lines: vec![note(text)] });
+    let done = |text: String| Ok(ChangeReport { lines: vec![note(text)] });
     let one = |address: xblade::wire::aoe::Address, what: &str| {
         let line = note(format!("{address} {what}"));
         match address.slot {
-            1 => Ok(Changed { lines: vec![line] }),
-            2 => Err(Refusal::Machine(format!("{address}: its store does not let go: repair it"))),
-            _ => Err(Refusal::Unknown(format!("{address}: is not exported: give 0.1 or 0.2"))),
+            1 => Ok(ChangeReport { lines: vec![line] }),
+            2 => Err(ControlError::Machine(format!("{address}: its store does not let go: repair it"))),
+            _ => Err(ControlError::Unknown(format!("{address}: is not exported: give 0.1 or 0.2"))),
         }
     };
     match ask {
-        Ask::Overview(answer) => answer(sample::overview()),
-        Ask::Configuration(answer) => answer(sample::serve()),
-        Ask::Add { export, answer } if export.address.slot == 1 => {
-            answer(Err(Refusal::Request("0.1 is exported already: give another address".to_owned())));
+        Request::Overview(answer) => answer(sample::overview()),
+        Request::Configuration(answer) => answer(sample::serve()),
+        Request::Add { export, answer } if export.address.slot == 1 => {
+            answer(Err(ControlError::Request("0.1 is exported already: give another address".to_owned())));
         }
-        Ask::Add { export, answer } => answer(done(format!("{} added: {:?}", export.address, export.image))),
-        Ask::Remove { address, force, answer } => {
+        Request::Add { export, answer } => {
+            answer(done(format!("{} added: {:?}", export.address, export.image)))
+        }
+        Request::Remove { address, force, answer } => {
             answer(one(address, if force { "removed by force" } else { "removed" }));
         }
-        Ask::Recover { address, reason, answer } => answer(one(address, &format!("recovered: {reason}"))),
-        Ask::ReadOnly { address, read_only, answer } => {
+        Request::Recover { address, reason, answer } => answer(one(address, &format!("recovered: {reason}"))),
+        Request::ReadOnly { address, read_only, answer } => {
             answer(one(address, if read_only { "read-only" } else { "takes writes" }));
         }
-        Ask::Resize { address, answer } => answer(one(address, "measured")),
-        Ask::Trace { tracer, answer } => {
+        Request::Resize { address, answer } => answer(one(address, "measured")),
+        Request::Trace { tracer, answer } => {
             note(format!("traces: one of {}, dropped: {}", tracer.every, tracer.dropped));
             answer(vec!["eth0".to_owned(), "eth1".to_owned()]);
             let [request, dropped] = sample::traced();
@@ -155,13 +157,13 @@ fn answer(ask: Ask, log: &Mutex<Vec<String>>) {
                 tracer.tell(dropped);
             }
         }
-        Ask::EndTrace => drop(note("traces no more".to_owned())),
-        Ask::Reload { force, answer } => {
+        Request::EndTrace => drop(note("traces no more".to_owned())),
+        Request::Reload { force, answer } => {
             note(if force { "reloaded by force" } else { "reloaded" }.to_owned());
-            answer(Ok(Changed::default()));
+            answer(Ok(ChangeReport::default()));
         }
-        Ask::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),
-        Ask::ClearMask { address, answer } => answer(one(address, "mask cleared")),
+        Request::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),
+        Request::ClearMask { address, answer } => answer(one(address, "mask cleared")),
         // Not asked for by these clients.
     }
 }

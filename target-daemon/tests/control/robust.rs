@@ -108,7 +108,7 @@ fn who_trickles_is_cut_off() {
 }
 
 #[test]
-fn two_hundred_idle_clients_are_in_nobodys_way() {
+fn two_hundred_idle_clients_are_in_no_ones_way() {
     let fake = Fake::new();
     let idle: Vec<_> = (0..200).map(|_| connect(&fake.path)).collect();
     assert_served(&fake);
@@ -176,7 +176,7 @@ fn a_full_channel_is_told_of_at_once() {
     let path = dir.path().join("s");
     let (asker, _asked) = xblade::control::channel().unwrap();
     // Not one of them is taken out.
-    while asker.ask(xblade::control::Ask::Overview(Box::new(|_| ()))) {}
+    while asker.ask(xblade::control::Request::Overview(Box::new(|_| ()))) {}
     let _server = xblade::control::start(xblade::control::bind(&path, None).unwrap(), asker).unwrap();
     let before = Instant::now();
     let answer = get(&path, "/v1/status");

@@ -10,7 +10,7 @@ use xblade::store::{Durability, Geometry};
 use xblade::wire::aoe::{Address, Command, Header, Role};
 use xblade::wire::ether::{Ether, Mac, Tags};
 use xblade::wire::{DropReason, Reply, ata};
-use xblade::worker::{CAPTURE_MAX, Snapshot, Stats, Traced, What};
+use xblade::worker::{CAPTURE_MAX, Snapshot, Stats, TraceOutcome, Traced};
 
 use crate::overview as full;
 
@@ -47,7 +47,7 @@ fn snapshot() -> Snapshot {
 }
 
 pub fn export(slot: u8) -> ExportView {
-    let mut tally = Tally::new().unwrap();
+    let mut tally = Tally::new();
     for ns in [10_000, 20_000, 400_000] {
         tally.count(Operation::Write, Outcome::Done);
         tally.service.record(Operation::Write, ns);
@@ -81,7 +81,7 @@ fn nothing(slot: u8) -> ExportView {
         config: Vec::new(),
         mask: Vec::new(),
         reservation: Vec::new(),
-        tally: Tally::new().unwrap(),
+        tally: Tally::new(),
         ..export(slot)
     }
 }
@@ -98,12 +98,12 @@ pub fn traced() -> [Traced; 2] {
     let len = reply.emit(&header, ether.dst, Address { shelf: 0, slot: 1 }, &mut answer).unwrap();
     let operation = Operation::Read;
     let (asked, outcome) = (Some(asked), Outcome::Failed);
-    let done = What::Request { operation, asked, outcome, service_ns: 9_000, store_ns: 7_000 };
+    let done = TraceOutcome::Request { operation, asked, outcome, service_ns: 9_000, store_ns: 7_000 };
     let mut stray = [0; CAPTURE_MAX];
     Header { slot: 9, command: Command::Unknown(7), ..header }.emit(&mut stray).unwrap();
     let traced = |what, lane, bytes, len: usize| {
         let at = SystemTime::UNIX_EPOCH + Duration::new(1_767_323_045, 678);
         Traced { what, at, lane, len: len as u32, captured: len as u16, bytes }
     };
-    [traced(done, 1, answer, len), traced(What::Dropped(DropReason::Address), 0, stray, 60)]
+    [traced(done, 1, answer, len), traced(TraceOutcome::Dropped(DropReason::Address), 0, stray, 60)]
 }

@@ -1,4 +1,4 @@
-//! Facts follow the kernel, and the bell rings when they change.
+//! Facts follow the kernel, and changes wake.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -74,8 +74,8 @@ fn interfaces_of_other_namespaces_do_not_exist() {
 }
 
 #[test]
-fn the_bell_rings_for_a_change_and_only_then() {
-    if !may_run("the_bell_rings_for_a_change_and_only_then") {
+fn a_change_wakes_and_nothing_else() {
+    if !may_run("a_change_wakes_and_nothing_else") {
         return;
     }
     let pair = Pair::new();

@@ -129,6 +129,8 @@ fn values_are_those_of_the_overview() {
     is("xblade_export_folded_writes_total", &[export], 6.0);
     let read = [export, ("operation", "read")];
     let bucket = |le| [export, ("operation", "read"), ("le", le)];
+    is("xblade_export_response_seconds_bucket", &bucket("2e-05"), 1.0);
+    is("xblade_export_response_seconds_count", &read, 3.0);
     is("xblade_export_service_seconds_bucket", &bucket("1e-05"), 1.0);
     is("xblade_export_service_seconds_bucket", &bucket("0.0001"), 2.0);
     is("xblade_export_service_seconds_bucket", &bucket("+Inf"), 3.0);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use xblade::control::metrics::Listener;
-use xblade::control::{Ask, Asked, Asker, channel};
+use xblade::control::{Request, RequestQueue, RequestSender, channel};
 
 use crate::overview::overview;
 
@@ -19,20 +19,20 @@ pub fn listener() -> SocketAddr {
     start(asker)
 }
 
-fn start(asker: Asker) -> SocketAddr {
+fn start(asker: RequestSender) -> SocketAddr {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address().unwrap();
     listener.start(asker).unwrap();
     address
 }
 
-pub fn answer(asked: &Asked) {
+pub fn answer(asked: &RequestQueue) {
     loop {
         let mut fds = [PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN)];
         poll(&mut fds, None).unwrap();
         while let Some(ask) = asked.next() {
             match ask {
-                Ask::Overview(answer) => answer(overview()),
+                Request::Overview(answer) => answer(overview()),
                 _ => panic!("the listener may ask for nothing else"),
             }
         }

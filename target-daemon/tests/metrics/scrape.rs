@@ -173,6 +173,7 @@ fn prometheus_watches_a_daemon() {
         (r#"xblade_export_requests_total{export="0.2",operation=~"read|write"}"#, 0.0),
         (r#"xblade_export_requests_total{export="0.1",operation="write",outcome="ok"}"#, 5.0),
         (r#"xblade_export_read_bytes_total{export="0.1"}"#, 20.0 * 512.0),
+        (r#"xblade_export_response_seconds_count{export="0.1",operation="read"}"#, 20.0),
         (r#"xblade_export_service_seconds_count{export="0.1",operation="read"}"#, 20.0),
         (r#"xblade_export_service_seconds_bucket{export="0.1",operation="write",le="+Inf"}"#, 5.0),
         (r#"xblade_export_store_seconds_count{export="0.1",operation="read"}"#, 20.0),

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use xblade::link::{Facts, PacketSocket};
-use xblade::ring::{self, Wanted, ZeroCopy};
+use xblade::ring::{self, SocketConfig, ZeroCopy};
 
 use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
@@ -170,7 +170,7 @@ fn hold_a_queue() {
     if std::env::var_os(HOLD).is_none() {
         return;
     }
-    let held = ring::open(&Wanted {
+    let held = ring::open(&SocketConfig {
         interface: OURS.to_owned(),
         queue: 0,
         chunks: 64,

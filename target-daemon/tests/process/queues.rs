@@ -113,7 +113,7 @@ fn a_worker_that_sleeps_is_woken_for_a_request_handed_to_it() {
         })
         .collect();
     times.sort();
-    // Without a bell each would wait for the end of a sleep of 100 ms.
+    // Without a wake-up each would wait for the end of a sleep of 100 ms.
     assert!(times[10] < Duration::from_millis(20), "{times:?}");
     let report = daemon.stop().report();
     assert_eq!(report.sum("handed_over"), 22, "{report:?}");

@@ -21,10 +21,10 @@ fn drivers_without_rules_are_told_of_plainly() {
     pair.ours.sh("ip link add xbpbr numrxqueues 4 type bridge && ip link add xbpifb numrxqueues 4 type ifb");
     pair.ours.sh("ip tuntap add xbptap mode tap multi_queue");
     for (name, driver) in [(OURS, "veth"), ("xbpbr", "bridge"), ("xbpifb", "ifb"), ("xbptap", "tun")] {
-        for deed in
+        for mode in
             ["--plan --queue 1", "--apply --queue 1", "--apply --from 02:00:00:00:00:01,02:00:00:00:00:02"]
         {
-            let (code, out, err) = run(&pair, &format!("steer -i {name} {deed}"));
+            let (code, out, err) = run(&pair, &format!("steer -i {name} {mode}"));
             assert_eq!((code, out.as_str()), (Some(3), ""), "{name}: {err}");
             let why = format!("{name}: driver `{driver}` has no rules for receive queues");
             assert!(
@@ -44,8 +44,8 @@ fn one_queue_is_nothing_to_steer() {
         return;
     }
     let pair = Pair::new();
-    for deed in ["--plan", "--apply", "--apply --queue 0"] {
-        let (code, out, err) = run(&pair, &format!("steer -i {OURS} {deed}"));
+    for mode in ["--plan", "--apply", "--apply --queue 0"] {
+        let (code, out, err) = run(&pair, &format!("steer -i {OURS} {mode}"));
         assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
         assert!(out.contains("driver veth, 1 receive queue(s)") && out.contains("nothing to steer"), "{out}");
     }

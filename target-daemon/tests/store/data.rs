@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use xblade::store::{Fault, Kind, MmapStore, OpenOptions, QUEUE_MAX, Store};
+use xblade::store::{IoError, Kind, MmapStore, OpenOptions, QUEUE_MAX, Store};
 
 use crate::fixture::*;
 
@@ -44,10 +44,10 @@ fn the_last_sector_is_in_and_the_next_is_out() {
         assert_eq!(read(&mut *store, 18, 512).unwrap(), pattern(9, 512));
         for (sector, bytes) in [(19, 512), (18, 1024), (0, 20 * 512), (u64::MAX, 512), (u64::MAX / 512, 512)]
         {
-            assert_eq!(read(&mut *store, sector, bytes), Err(Fault::Range), "{sector}");
-            assert_eq!(write(&mut *store, sector, &vec![1; bytes]), Err(Fault::Range), "{sector}");
+            assert_eq!(read(&mut *store, sector, bytes), Err(IoError::Range), "{sector}");
+            assert_eq!(write(&mut *store, sector, &vec![1; bytes]), Err(IoError::Range), "{sector}");
         }
-        assert_eq!(write(&mut *store, 0, &[1; 100]), Err(Fault::Range), "no whole sector");
+        assert_eq!(write(&mut *store, 0, &[1; 100]), Err(IoError::Range), "no whole sector");
         assert_eq!(read(&mut *store, 19, 0), Ok(vec![]), "nothing at the end");
         assert_eq!(size(&path), 19 * 512);
     }
@@ -71,7 +71,7 @@ fn an_extent_keeps_to_itself() {
             let end = start + 512 * sectors as usize;
             let got = read(&mut *store, 0, end - start).unwrap();
             write(&mut *store, 0, &vec![0xAA; end - start]).unwrap();
-            assert_eq!(write(&mut *store, sectors, &[0xBB; 512]), Err(Fault::Range));
+            assert_eq!(write(&mut *store, sectors, &[0xBB; 512]), Err(IoError::Range));
             let after = fs::read(&path).unwrap();
             assert_eq!(after[start..end], vec![0xAA; end - start]);
             assert_eq!((&after[..start], &after[end..]), (&before[..start], &before[end..]));
@@ -87,7 +87,7 @@ fn a_read_only_store_reads_and_takes_no_write() {
     for options in [read_only(&path), OpenOptions { read_only: true, ..volatile(&path) }] {
         let mut store = open(&options);
         assert_eq!(read(&mut *store, 1, 512).unwrap(), pattern(1, 4096)[512..1024]);
-        assert_eq!(write(&mut *store, 1, &[0; 512]), Err(Fault::ReadOnly));
+        assert_eq!(write(&mut *store, 1, &[0; 512]), Err(IoError::ReadOnly));
         assert_eq!(flush(&mut *store), Ok(()));
         assert_eq!(fs::read(&path).unwrap(), pattern(1, 4096));
     }
@@ -115,7 +115,7 @@ fn refresh_follows_the_size_of_the_file() {
         let mut store = by(durable, path);
         truncate(path, (1 << 20) + 100);
         assert_eq!(store.geometry().sectors, 8, "unseen until refreshed");
-        assert_eq!(read(&mut *store, 8, 512), Err(Fault::Range));
+        assert_eq!(read(&mut *store, 8, 512), Err(IoError::Range));
         assert_eq!(measure(&mut *store), 2048);
         write(&mut *store, 2047, &pattern(2, 512)).unwrap();
         assert_eq!(read(&mut *store, 2047, 512).unwrap(), pattern(2, 512));
@@ -123,12 +123,12 @@ fn refresh_follows_the_size_of_the_file() {
         truncate(path, 3 * 512);
         assert_eq!(measure(&mut *store), 3);
         assert_eq!(read(&mut *store, 2, 512).unwrap(), pattern(1, 8 * 512)[1024..1536]);
-        assert_eq!(read(&mut *store, 3, 512), Err(Fault::Range));
-        assert_eq!(write(&mut *store, 3, &[1; 512]), Err(Fault::Range));
+        assert_eq!(read(&mut *store, 3, 512), Err(IoError::Range));
+        assert_eq!(write(&mut *store, 3, &[1; 512]), Err(IoError::Range));
         // Nothing left to map: the old size stays, and says that data is gone.
         truncate(path, 0);
         assert_eq!((measure(&mut *store), store.geometry().sectors), (3, 3));
-        assert_eq!(read(&mut *store, 0, 512), Err(Fault::Media));
+        assert_eq!(read(&mut *store, 0, 512), Err(IoError::Media));
     }
     let fixed = scratch.file("fixed", &pattern(1, 8 * 512));
     let mut store = open(&extent(&fixed, 0, Some(2048)));
@@ -142,7 +142,7 @@ fn a_full_queue_executes_nothing() {
     let path = scratch.file("f", &[0; 512]);
     let mut store: Box<dyn Store> = Box::new(MmapStore::open(&volatile(&path)).unwrap());
     let operation = |kind, memory: &mut [u8]| {
-        let mut buffers = xblade::store::Buffers::EMPTY;
+        let mut buffers = xblade::store::IoVec::EMPTY;
         // SAFETY: the memory is not touched while the operation exists.
         assert!(unsafe { buffers.push(memory) });
         xblade::store::Op { token: 3, kind, sector: 0, buffers }

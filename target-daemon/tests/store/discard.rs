@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use xblade::store::{Access, Durability, Fault, OpenOptions};
+use xblade::store::{Access, Durability, IoError, OpenOptions};
 
 use crate::fixture::*;
 
@@ -76,7 +76,7 @@ fn one_range_beyond_the_end_and_nothing_is_forgotten() {
     let mut store = open(&extent(&path, 0, Some(length)));
     let end = SECTORS as u64 - 1;
     for beyond in [(end, 1), (end - 1, 2), ((1 << 48) - 1, 0xffff), (1 << 40, 1)] {
-        assert_eq!(discard(&mut *store, &[(0, 8), beyond, (16, 8)]), Err(Fault::Range), "{beyond:?}");
+        assert_eq!(discard(&mut *store, &[(0, 8), beyond, (16, 8)]), Err(IoError::Range), "{beyond:?}");
         assert!(fs::read(&path).unwrap() == before, "{beyond:?}");
     }
     discard(&mut *store, &[(end - 1, 1), (end, 0)]).unwrap();
@@ -89,7 +89,7 @@ fn a_file_that_was_cut_is_not_taken_for_forgotten() {
     thin(&path);
     let mut store = open(&OpenOptions::new(&path));
     truncate(&path, 4096);
-    assert_eq!(discard(&mut *store, &[(8, 1)]), Err(Fault::Media));
+    assert_eq!(discard(&mut *store, &[(8, 1)]), Err(IoError::Media));
     assert_eq!(discard(&mut *store, &[(7, 1)]), Ok(()));
     assert_eq!(size(&path), 4096);
 }
@@ -122,7 +122,7 @@ fn a_file_is_forgotten_in_if_that_takes_no_space_from_writes() {
             assert!(fs::read(&path).unwrap() == before, "{what}");
             assert_eq!(allocated(&path), blocks, "{what}");
             if !expected {
-                let fault = if read_only { Fault::ReadOnly } else { Fault::System };
+                let fault = if read_only { IoError::ReadOnly } else { IoError::System };
                 assert_eq!(discard(&mut *store, &[(0, 8)]), Err(fault), "{what}");
                 assert!(fs::read(&path).unwrap() == before, "{what}");
             }

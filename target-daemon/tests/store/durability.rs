@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use xblade::store::{Access, Buffers, Fault, Kind, Op, OpenOptions, Store};
+use xblade::store::{Access, IoError, IoVec, Kind, Op, OpenOptions, Store};
 
 use crate::fixture::*;
 
@@ -160,14 +160,14 @@ fn a_dead_file_system_fails_writes_and_a_failed_flush_stays() {
         write_all(&mut *store);
         disk.cut_power();
         if durable {
-            assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(Fault::Media));
+            assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(IoError::Media));
             assert_eq!(store.degraded(), None, "a write tells its initiator, that is enough");
         }
-        assert_eq!(flush(&mut *store), Err(Fault::Media));
-        assert_eq!(store.degraded(), Some(Fault::Media));
-        assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(Fault::ReadOnly));
-        assert_eq!(discard(&mut *store, &[(0, 1)]), Err(Fault::ReadOnly));
-        assert_eq!(flush(&mut *store), Err(Fault::Media), "not better the second time");
+        assert_eq!(flush(&mut *store), Err(IoError::Media));
+        assert_eq!(store.degraded(), Some(IoError::Media));
+        assert_eq!(write(&mut *store, 1, &pattern(1, 512)), Err(IoError::ReadOnly));
+        assert_eq!(discard(&mut *store, &[(0, 1)]), Err(IoError::ReadOnly));
+        assert_eq!(flush(&mut *store), Err(IoError::Media), "not better the second time");
         // Without the guarded copy the read asks the file system, which is dead.
         if cfg!(target_arch = "x86_64") && access() == Access::Mapped {
             assert_eq!(read(&mut *store, 0, 1024).unwrap(), pattern(0, 1024), "still in memory");
@@ -203,7 +203,7 @@ fn a_flush_that_failed_once_is_not_trusted_again() {
     flush(&mut *store).unwrap_err();
     assert!(store.degraded().is_some());
     assert!(flush(&mut *store).is_err());
-    assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(Fault::ReadOnly));
+    assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(IoError::ReadOnly));
 }
 
 /// A disk that takes data into the page cache and fails when it has to be made
@@ -222,7 +222,7 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
     // More than fits, in one group, so that its one sync has to fail.
     let tokens: Vec<u32> = (0..250).collect();
     for token in &tokens {
-        let mut buffers = Buffers::EMPTY;
+        let mut buffers = IoVec::EMPTY;
         // SAFETY: `memory` outlives the store's operations, which only read it.
         assert!(unsafe { buffers.push(&mut memory) });
         let (kind, sector) = (Kind::Write, u64::from(*token) * 64);
@@ -237,7 +237,7 @@ fn a_group_whose_sync_fails_is_not_acknowledged() {
     first.sort_unstable();
     assert_eq!(first, tokens, "each once");
     assert!(store.degraded().is_some());
-    assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(Fault::ReadOnly));
+    assert_eq!(write(&mut *store, 0, &pattern(1, 512)), Err(IoError::ReadOnly));
 }
 
 /// One request alone is stable when its completion comes, and so is each of a
@@ -252,7 +252,7 @@ fn a_write_is_not_complete_before_somebody_asks() {
     let mut store = open(&OpenOptions::new(&path));
     let (mut memory, mut into) = (pattern(9, 512), vec![0; 512]);
     for (token, kind, piece) in [(1, Kind::Write, &mut memory), (2, Kind::Read, &mut into)] {
-        let mut buffers = Buffers::EMPTY;
+        let mut buffers = IoVec::EMPTY;
         // SAFETY: both pieces outlive the operations.
         assert!(unsafe { buffers.push(piece) });
         store.submit(Op { token, kind, sector: 0, buffers }).expect("room in the queue");

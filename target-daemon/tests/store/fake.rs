@@ -1,10 +1,10 @@
 //! The fake keeps the promises that tests of others stand on.
 
 use xblade::store::fake::Order;
-use xblade::store::{Buffers, Completion, FakeStore, Fault, Kind, Op, Store};
+use xblade::store::{Completion, FakeStore, IoError, IoVec, Kind, Op, Store};
 
 fn operation(token: u32, kind: Kind, sector: u64, memory: &mut [u8]) -> Op {
-    let mut buffers = Buffers::EMPTY;
+    let mut buffers = IoVec::EMPTY;
     // SAFETY: the callers below leave the memory alone until the completion.
     assert!(unsafe { buffers.push(memory) });
     Op { token, kind, sector, buffers }
@@ -61,7 +61,7 @@ fn a_seed_gives_one_order_and_loses_nothing() {
 fn faults_capacity_and_size_are_the_tests_to_choose() {
     let mut store = FakeStore::new(2, 1, Order::Submitted);
     let test = store.clone();
-    test.fail_next(Kind::Write, Fault::NoSpace);
+    test.fail_next(Kind::Write, IoError::NoSpace);
     let mut memory = [5; 512];
     let mut run = |kind, sector| {
         store.submit(operation(1, kind, sector, &mut memory)).unwrap();
@@ -70,9 +70,9 @@ fn faults_capacity_and_size_are_the_tests_to_choose() {
         store.complete().unwrap().result
     };
     assert_eq!(run(Kind::Read, 0), Ok(()));
-    assert_eq!(run(Kind::Write, 0), Err(Fault::NoSpace));
+    assert_eq!(run(Kind::Write, 0), Err(IoError::NoSpace));
     assert_eq!(run(Kind::Write, 0), Ok(()));
-    assert_eq!(run(Kind::Write, 2), Err(Fault::Range));
+    assert_eq!(run(Kind::Write, 2), Err(IoError::Range));
     test.resize(3);
     assert_eq!(store.geometry().sectors, 2);
     assert_eq!(crate::fixture::measure(&mut store), 3);

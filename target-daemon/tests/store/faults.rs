@@ -1,7 +1,7 @@
 //! Media that do not give or take data: every one ends the operation, and
 //! none the process or another store.
 
-use xblade::store::Fault;
+use xblade::store::IoError;
 
 use crate::fixture::*;
 
@@ -20,9 +20,9 @@ fn a_file_truncated_below_its_store_stays_truncated() {
             // The very next sector shares a page with the end; the last does not.
             for (sector, bytes) in [(first, 512), (127, 512), (first, 8192), (0, 64 << 10)] {
                 let what = format!("{bytes} bytes at {sector}, cut at {end}, durable {durable}");
-                assert_eq!(read(&mut *store, sector, bytes), Err(Fault::Media), "read {what}");
+                assert_eq!(read(&mut *store, sector, bytes), Err(IoError::Media), "read {what}");
                 let written = write(&mut *store, sector, &vec![7; bytes]);
-                assert_eq!(written, Err(Fault::Media), "write {what}");
+                assert_eq!(written, Err(IoError::Media), "write {what}");
                 assert_eq!(size(&path), end, "write {what}");
             }
             if first > 0 {
@@ -59,7 +59,7 @@ fn many_threads_meet_bad_pages_at_once() {
                 let mut store = open(&volatile(&path));
                 truncate(&path, 8192);
                 for _ in 0..500 {
-                    assert_eq!(read(&mut *store, 16, 4096), Err(Fault::Media));
+                    assert_eq!(read(&mut *store, 16, 4096), Err(IoError::Media));
                     assert_eq!(read(&mut *store, 0, 8192).unwrap(), pattern(index, 8192));
                 }
             });
@@ -81,8 +81,8 @@ fn a_full_file_system_is_no_space_for_every_kind_of_write() {
         fill(&mounted.path("filler"));
         // One page is free again: room for the first page of the next write only.
         truncate(&mounted.path("filler"), size(&mounted.path("filler")) - 4096);
-        assert_eq!(write(&mut *store, 0, &pattern(1, 8192)), Err(Fault::NoSpace), "{durable}");
-        assert_eq!(write(&mut *store, 4096, &pattern(1, 4096)), Err(Fault::NoSpace), "{durable}");
+        assert_eq!(write(&mut *store, 0, &pattern(1, 8192)), Err(IoError::NoSpace), "{durable}");
+        assert_eq!(write(&mut *store, 4096, &pattern(1, 4096)), Err(IoError::NoSpace), "{durable}");
         assert_eq!(write(&mut *store, 0, &pattern(2, 4096)), Ok(()), "the page that it got");
         assert_eq!(read(&mut *store, 0, 4096).unwrap(), pattern(2, 4096));
         std::fs::remove_file(mounted.path("filler")).unwrap();
@@ -110,7 +110,7 @@ fn a_full_disk_file_system_is_no_space_too() {
         truncate_new(&path, 4 << 20);
         let mut store = by(durable, &path);
         fill(&mounted.path("filler"));
-        assert_eq!(write(&mut *store, 2048, &pattern(1, 8192)), Err(Fault::NoSpace), "{durable}");
+        assert_eq!(write(&mut *store, 2048, &pattern(1, 8192)), Err(IoError::NoSpace), "{durable}");
         drop(store);
         std::fs::remove_file(mounted.path("filler")).unwrap();
     }
@@ -129,8 +129,8 @@ fn a_device_that_lost_its_media_gives_media_faults() {
         assert_eq!(read(&mut *store, 0, 4096).unwrap(), pattern(1, 4096));
         // The device keeps its size, and reads behind the file's end fail.
         truncate(&image, 1 << 20);
-        assert_eq!(read(&mut *store, 8192, 4096), Err(Fault::Media));
-        assert_eq!(read(&mut *store, 8192, 512), Err(Fault::Media));
+        assert_eq!(read(&mut *store, 8192, 4096), Err(IoError::Media));
+        assert_eq!(read(&mut *store, 8192, 512), Err(IoError::Media));
         assert_eq!(measure(&mut *store), 16384, "the device is as large as before");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use crate::media::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use xblade::store::{
-    self, Access, Buffers, Completion, Durability, Fault, Kind, Op, OpenOptions, Opened, Store, Warning,
+    self, Access, Completion, Durability, IoError, IoVec, Kind, Op, OpenOptions, Opened, Store, Warning,
 };
 
 /// What a frame carries at most.
@@ -22,10 +22,10 @@ pub fn run(
     sector: u64,
     memory: &mut [u8],
     cuts: &[usize],
-) -> Result<(), Fault> {
+) -> Result<(), IoError> {
     static TOKEN: AtomicU32 = AtomicU32::new(1);
     let token = TOKEN.fetch_add(1, Ordering::Relaxed);
-    let mut buffers = Buffers::EMPTY;
+    let mut buffers = IoVec::EMPTY;
     let mut rest = memory;
     for cut in cuts {
         let (piece, later) = rest.split_at_mut(*cut);
@@ -56,7 +56,7 @@ pub fn next(store: &mut dyn Store) -> Completion {
     }
 }
 
-pub fn read(store: &mut dyn Store, sector: u64, bytes: usize) -> Result<Vec<u8>, Fault> {
+pub fn read(store: &mut dyn Store, sector: u64, bytes: usize) -> Result<Vec<u8>, IoError> {
     let mut memory = vec![0xEE; bytes];
     for (at, part) in memory.chunks_mut(REQUEST_BYTES_MAX).enumerate() {
         run(store, Kind::Read, sector + (at * REQUEST_BYTES_MAX / 512) as u64, part, &[])?;
@@ -64,19 +64,19 @@ pub fn read(store: &mut dyn Store, sector: u64, bytes: usize) -> Result<Vec<u8>,
     Ok(memory)
 }
 
-pub fn write(store: &mut dyn Store, sector: u64, data: &[u8]) -> Result<(), Fault> {
+pub fn write(store: &mut dyn Store, sector: u64, data: &[u8]) -> Result<(), IoError> {
     for (at, part) in data.to_vec().chunks_mut(REQUEST_BYTES_MAX).enumerate() {
         run(store, Kind::Write, sector + (at * REQUEST_BYTES_MAX / 512) as u64, part, &[])?;
     }
     Ok(())
 }
 
-pub fn flush(store: &mut dyn Store) -> Result<(), Fault> {
+pub fn flush(store: &mut dyn Store) -> Result<(), IoError> {
     run(store, Kind::Flush, 0, &mut [], &[])
 }
 
 /// Forgets ranges of sectors: first one and count.
-pub fn discard(store: &mut dyn Store, ranges: &[(u64, u16)]) -> Result<(), Fault> {
+pub fn discard(store: &mut dyn Store, ranges: &[(u64, u16)]) -> Result<(), IoError> {
     let entries = ranges.iter().map(|(sector, count)| (sector | u64::from(*count) << 48).to_le_bytes());
     let mut block: Vec<u8> = entries.flatten().collect();
     block.resize(block.len().next_multiple_of(512), 0);

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use xblade::store::{self, Access, Buffers, Completion, Fault, Kind, Op, OpenOptions, Store};
+use xblade::store::{self, Access, Completion, IoError, IoVec, Kind, Op, OpenOptions, Store};
 
 /// Longest time that anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ impl Running {
         static TOKEN: AtomicU32 = AtomicU32::new(1);
         let token = TOKEN.fetch_add(1, Ordering::Relaxed);
         let mut memory: Box<[u8]> = data.into();
-        let mut buffers = Buffers::EMPTY;
+        let mut buffers = IoVec::EMPTY;
         for piece in memory.chunks_mut(2048) {
             // SAFETY: the memory is on the heap, and stays in `under_way`,
             // untouched, until the operation is complete.
@@ -100,7 +100,7 @@ impl Running {
     }
 
     /// One operation, with nothing else under way.
-    fn run(&mut self, kind: Kind, sector: u64, data: &[u8]) -> Result<Vec<u8>, Fault> {
+    fn run(&mut self, kind: Kind, sector: u64, data: &[u8]) -> Result<Vec<u8>, IoError> {
         let token = self.submit(kind, sector, data);
         let (completion, memory) = self.wait();
         assert_eq!(completion.token, token);
@@ -108,15 +108,15 @@ impl Running {
         completion.result.map(|()| memory.into())
     }
 
-    pub fn read(&mut self, sector: u64, bytes: usize) -> Result<Vec<u8>, Fault> {
+    pub fn read(&mut self, sector: u64, bytes: usize) -> Result<Vec<u8>, IoError> {
         self.run(Kind::Read, sector, &vec![0xEE; bytes])
     }
 
-    pub fn write(&mut self, sector: u64, data: &[u8]) -> Result<(), Fault> {
+    pub fn write(&mut self, sector: u64, data: &[u8]) -> Result<(), IoError> {
         self.run(Kind::Write, sector, data).map(drop)
     }
 
-    pub fn flush(&mut self) -> Result<(), Fault> {
+    pub fn flush(&mut self) -> Result<(), IoError> {
         self.run(Kind::Flush, 0, &[]).map(drop)
     }
 

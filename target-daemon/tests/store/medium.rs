@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libc::{EIO, ENOSPC};
-use xblade::store::{Access, Fault, Kind, OpenOptions};
+use xblade::store::{Access, IoError, Kind, OpenOptions};
 
 use crate::fixture::*;
 use crate::fuse::{FuseFile, On, Verdict};
@@ -38,13 +38,14 @@ fn each(test: &str, act: impl Fn(&Row, &FuseFile, Running)) {
 #[test]
 fn a_fault_of_the_medium_fails_the_operation_and_no_more() {
     each("a_fault_of_the_medium_fails_the_operation_and_no_more", |row, file, mut store| {
-        for (round, (errno, fault)) in [(EIO, Fault::Media), (ENOSPC, Fault::NoSpace)].iter().enumerate() {
+        for (round, (errno, fault)) in [(EIO, IoError::Media), (ENOSPC, IoError::NoSpace)].iter().enumerate()
+        {
             // Where nothing has been read before.
             let sector = 1024 * round as u64;
             file.set(On::Write, Verdict::Fail(*errno));
             assert_eq!(store.write(sector, &pattern(9, 4096)), Err(*fault), "{}", row.name);
             file.set(On::Read, Verdict::Fail(EIO));
-            assert_eq!(store.read(sector + 512, 4096), Err(Fault::Media), "{}", row.name);
+            assert_eq!(store.read(sector + 512, 4096), Err(IoError::Media), "{}", row.name);
             file.release();
             assert_eq!(
                 store.read(sector + 512, 4096).unwrap(),
@@ -61,7 +62,7 @@ fn a_fault_of_the_medium_fails_the_operation_and_no_more() {
 #[test]
 fn after_a_failed_sync_nothing_is_written_any_more() {
     each("after_a_failed_sync_nothing_is_written_any_more", |row, file, mut store| {
-        for (errno, fault) in [(EIO, Fault::Media), (ENOSPC, Fault::NoSpace)] {
+        for (errno, fault) in [(EIO, IoError::Media), (ENOSPC, IoError::NoSpace)] {
             assert_eq!(store.write(0, &pattern(2, 4096)), Ok(()));
             file.set(On::Sync, Verdict::Fail(errno));
             assert_eq!(store.write(8, &pattern(3, 4096)), Err(fault), "{}", row.name);
@@ -70,7 +71,7 @@ fn after_a_failed_sync_nothing_is_written_any_more() {
             file.release();
             let calls = file.calls(On::Write);
             assert!(store.flush().is_err(), "{}", row.name);
-            assert_eq!(store.write(16, &pattern(4, 4096)), Err(Fault::ReadOnly), "{}", row.name);
+            assert_eq!(store.write(16, &pattern(4, 4096)), Err(IoError::ReadOnly), "{}", row.name);
             assert_eq!(file.calls(On::Write), calls, "nothing reached the medium");
             assert!(store.flush().is_err(), "{}", row.name);
             assert_eq!(store.read(0, 4096).unwrap(), pattern(2, 4096));
@@ -97,7 +98,7 @@ fn a_short_transfer_is_continued_or_fails() {
                     assert!(held == data, "{}: acknowledged, {most} at a time, and not there", row.name)
                 }
                 Err(fault) => {
-                    assert!(matches!(fault, Fault::Media | Fault::System), "{}: {fault:?}", row.name)
+                    assert!(matches!(fault, IoError::Media | IoError::System), "{}: {fault:?}", row.name)
                 }
             }
             assert!(result.is_err() || most > 0, "{}", row.name);
@@ -113,7 +114,7 @@ fn a_short_transfer_is_continued_or_fails() {
                     let held = &file.bytes()[sector as usize * 512..][..8192];
                     assert!(read == held, "{}: {most} at a time, and wrong", row.name);
                 }
-                Err(fault) => assert_eq!(fault, Fault::Media, "{}", row.name),
+                Err(fault) => assert_eq!(fault, IoError::Media, "{}", row.name),
             }
         }
     });

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The guest: a stock distribution kernel and an initramfs. Sourced by run.
+# The guest: a distribution kernel and an initramfs. Sourced by run.
 #
 # Nothing of it is installed on this machine: the kernel packages are fetched,
 # unpacked, and a few modules kept. The result stays in $CACHE/guest:

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::ledger::{Checked, Extent, Ledger};
 use super::random::Random;
 use super::stamp::SECTOR;
+use super::write_history::{Checked, Extent, WriteHistory};
 use crate::frame::{ATA, Ask, QUERY, ata, query};
 use crate::{Address, PacketSocket};
 
@@ -110,31 +110,31 @@ impl Initiator {
     }
 
     /// Loads the export for a time, which begins with the first answer.
-    pub fn load(&mut self, ledger: &mut Ledger, time: Duration) {
+    pub fn load(&mut self, history: &mut WriteHistory, time: Duration) {
         let before = self.counts.answers();
         let patience = Instant::now() + PATIENCE;
         while self.counts.answers() == before {
             assert!(Instant::now() < patience, "no write is answered");
-            self.turn(ledger);
+            self.turn(history);
         }
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.turn(ledger);
+            self.turn(history);
         }
     }
 
     /// Keeps the window full, takes what has come, sends again what is late.
-    pub fn turn(&mut self, ledger: &mut Ledger) {
+    pub fn turn(&mut self, history: &mut WriteHistory) {
         while self.writes.len() < self.window {
-            let (lba, count) = self.place(ledger.len());
-            let extent = ledger.begin(lba, count);
-            let tag = self.send_write(ledger, extent);
+            let (lba, count) = self.place(history.len());
+            let extent = history.begin(lba, count);
+            let tag = self.send_write(history, extent);
             self.writes.push(Write { tag, extent, sent: Instant::now() });
         }
-        self.take(ledger, Duration::from_millis(1));
+        self.take(history, Duration::from_millis(1));
         for at in 0..self.writes.len() {
             if self.writes[at].sent.elapsed() > RESEND {
-                self.writes[at].tag = self.send_write(ledger, self.writes[at].extent);
+                self.writes[at].tag = self.send_write(history, self.writes[at].extent);
                 self.writes[at].sent = Instant::now();
                 self.counts.resends += 1;
             }
@@ -146,25 +146,25 @@ impl Initiator {
     /// that is under way in that instant counts as not acknowledged, whatever
     /// answer comes: a true power cut would have ended its daemon before it
     /// could send one.
-    pub fn power_is_cut(&mut self, ledger: &mut Ledger, cut: impl FnOnce()) {
-        self.take(ledger, Duration::ZERO);
+    pub fn power_is_cut(&mut self, history: &mut WriteHistory, cut: impl FnOnce()) {
+        self.take(history, Duration::ZERO);
         cut();
-        self.cut_before = ledger.next_generation();
+        self.cut_before = history.next_generation();
     }
 
     /// The daemon is dead: takes the answers that it has sent, and forgets what
     /// is still under way. Nobody will ever answer that.
-    pub fn abandon(&mut self, ledger: &mut Ledger) {
-        self.take(ledger, Duration::ZERO);
+    pub fn abandon(&mut self, history: &mut WriteHistory) {
+        self.take(history, Duration::ZERO);
         self.writes.clear();
         self.cut_before = 0;
     }
 
     /// Reads every sector that was ever written, and checks it. The export is a
     /// multiple of the longest request.
-    pub fn read_back(&mut self, ledger: &mut Ledger, checked: &mut Checked) {
-        let is_written = |lba: &u64| (*lba..lba + SECTORS_MAX).any(|lba| ledger.is_written(lba));
-        let starts = (0..ledger.len()).step_by(SECTORS_MAX as usize);
+    pub fn read_back(&mut self, history: &mut WriteHistory, checked: &mut Checked) {
+        let is_written = |lba: &u64| (*lba..lba + SECTORS_MAX).any(|lba| history.is_written(lba));
+        let starts = (0..history.len()).step_by(SECTORS_MAX as usize);
         let mut wanted: Vec<u64> = starts.filter(is_written).collect();
         let mut reads: Vec<Read> = Vec::new();
         let mut answered = Instant::now();
@@ -177,7 +177,7 @@ impl Initiator {
             {
                 let lba = reads.swap_remove(at).lba;
                 assert!(reply.is_success(), "sector {lba} cannot be read: {reply:?}");
-                ledger.check(lba, &reply.data[..SECTORS_MAX as usize * SECTOR], checked);
+                history.check(lba, &reply.data[..SECTORS_MAX as usize * SECTOR], checked);
                 answered = Instant::now();
             }
             assert!(answered.elapsed() < PATIENCE, "no read is answered");
@@ -196,7 +196,7 @@ impl Initiator {
         (self.random.within(0..below - count + 1), count)
     }
 
-    fn take(&mut self, ledger: &mut Ledger, window: Duration) {
+    fn take(&mut self, history: &mut WriteHistory, window: Duration) {
         let mut window = window;
         while let Some(reply) = self.receive(window) {
             window = Duration::ZERO;
@@ -205,7 +205,7 @@ impl Initiator {
             if reply.is_success() && write.extent.generation < self.cut_before {
                 self.counts.late += 1;
             } else if reply.is_success() {
-                ledger.acknowledge(write.extent);
+                history.acknowledge(write.extent);
                 self.counts.acknowledged += 1;
             } else {
                 self.counts.errors += 1;
@@ -213,8 +213,8 @@ impl Initiator {
         }
     }
 
-    fn send_write(&mut self, ledger: &Ledger, extent: Extent) -> u32 {
-        let argument = ata(WRITE_EXT, extent.lba, extent.count as u8, &ledger.data(extent));
+    fn send_write(&mut self, history: &WriteHistory, extent: Extent) -> u32 {
+        let argument = ata(WRITE_EXT, extent.lba, extent.count as u8, &history.data(extent));
         self.send(ATA, argument)
     }
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ledger::{Checked, Ledger};
 use super::random::Random;
 use super::stage::Stage;
+use super::write_history::{Checked, WriteHistory};
 use super::{Options, Report, load_time};
 
 /// Of the file: so many that a cycle does not overwrite all of it, so few that
@@ -31,22 +31,22 @@ pub fn run(options: &Options) -> Report {
     let path = stage.folder().join("store");
     let file = File::create_new(&path).and_then(|file| file.set_len(SECTORS * 512).map(|()| file));
     let file = file.and(File::open(&path)).expect("a file");
-    let mut ledger = Ledger::new(random.draw(), SECTORS);
+    let mut history = WriteHistory::new(random.draw(), SECTORS);
     while report.cycles < options.cycles && !options.must_end(&report) {
         stage.begin(&mut report);
         let mut daemon = stage.start(&path);
-        stage.initiator.load(&mut ledger, load_time(&mut random));
-        daemon.kill(|| stage.initiator.turn(&mut ledger));
-        stage.initiator.abandon(&mut ledger);
+        stage.initiator.load(&mut history, load_time(&mut random));
+        daemon.kill(|| stage.initiator.turn(&mut history));
+        stage.initiator.abandon(&mut history);
         let mut checked = Checked::default();
         if report.cycles.is_multiple_of(THROUGH_DAEMON) {
             // At once: it has to get along with what the dead one leaves.
             let mut daemon = stage.start(&path);
-            stage.initiator.read_back(&mut ledger, &mut checked);
+            stage.initiator.read_back(&mut history, &mut checked);
             daemon.kill(|| ());
         } else {
             until_released(&file);
-            read_file(&file, &mut ledger, &mut checked);
+            read_file(&file, &mut history, &mut checked);
         }
         report.add(options, &checked);
         stage.end(&mut report);
@@ -76,12 +76,12 @@ fn until_released(file: &File) {
 }
 
 /// Checks all sectors of a file.
-pub fn read_file(file: &File, ledger: &mut Ledger, checked: &mut Checked) {
+pub fn read_file(file: &File, history: &mut WriteHistory, checked: &mut Checked) {
     const CHUNK: u64 = 2048;
     let mut bytes = vec![0; CHUNK as usize * 512];
-    for lba in (0..ledger.len()).step_by(CHUNK as usize) {
-        let bytes = &mut bytes[..(ledger.len() - lba).min(CHUNK) as usize * 512];
+    for lba in (0..history.len()).step_by(CHUNK as usize) {
+        let bytes = &mut bytes[..(history.len() - lba).min(CHUNK) as usize * 512];
         file.read_exact_at(bytes, lba * 512).expect("a file that can be read");
-        ledger.check(lba, bytes, checked);
+        history.check(lba, bytes, checked);
     }
 }

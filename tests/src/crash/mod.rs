@@ -2,7 +2,7 @@
 //! with the power of its file system cut, and what is there afterwards.
 //!
 //! ```text
-//! Initiator ──writes──► xblade serve ──► file ◄── check ── Ledger
+//! Initiator ──writes──► xblade serve ──► file ◄── check ── WriteHistory
 //!     └─────── what was sent, what was acknowledged ─────────┘
 //! ```
 //!
@@ -15,7 +15,7 @@
 pub mod disk;
 mod initiator;
 pub mod kill;
-pub mod ledger;
+pub mod write_history;
 pub mod power;
 pub mod random;
 mod stage;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ledger::{Checked, Wrong};
+use write_history::{Checked, Wrong};
 
 pub use stage::remove_leftovers;
 pub(crate) use stage::{in_memory, remove_left_folders};

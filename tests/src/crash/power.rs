@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::disk::{self, Disk, FileSystem};
 use super::kill::read_file;
-use super::ledger::{Checked, Ledger};
 use super::random::Random;
 use super::stage::{Stage, in_memory};
+use super::write_history::{Checked, WriteHistory};
 use super::{Options, Report, load_time};
 
 /// Of the file, which is made afresh for each cut.
@@ -21,28 +21,28 @@ pub fn run(options: &Options, kind: FileSystem) -> Report {
     let disk = Disk::new(&stage.link.target, stage.folder(), kind);
     while report.cycles < options.cycles && !options.must_end(&report) {
         stage.begin(&mut report);
-        let mut ledger = Ledger::new(random.draw(), SECTORS);
+        let mut history = WriteHistory::new(random.draw(), SECTORS);
         disk.renew(&stage.link.target, SECTORS * 512);
-        load_and_cut(&mut stage, &disk, &mut ledger, &mut random);
+        load_and_cut(&mut stage, &disk, &mut history, &mut random);
         disk.restart(&stage.link.target);
         let mut checked = Checked::default();
-        read_file(&disk.open(&stage.link.target), &mut ledger, &mut checked);
+        read_file(&disk.open(&stage.link.target), &mut history, &mut checked);
         report.add(options, &checked);
         stage.end(&mut report);
     }
     report
 }
 
-fn load_and_cut(stage: &mut Stage<'_>, disk: &Disk, ledger: &mut Ledger, random: &mut Random) {
+fn load_and_cut(stage: &mut Stage<'_>, disk: &Disk, history: &mut WriteHistory, random: &mut Random) {
     let mut daemon = stage.start(&disk.path());
     let file = disk.open(&stage.link.target);
-    stage.initiator.load(ledger, load_time(random));
-    stage.initiator.power_is_cut(ledger, || disk::cut(&file));
+    stage.initiator.load(history, load_time(random));
+    stage.initiator.power_is_cut(history, || disk::cut(&file));
     // On the dead file system writes may fail or hang, but not be acknowledged.
     let end = std::time::Instant::now() + Duration::from_micros(random.within(0..20_000));
     while std::time::Instant::now() < end {
-        stage.initiator.turn(ledger);
+        stage.initiator.turn(history);
     }
-    daemon.kill(|| stage.initiator.turn(ledger));
-    stage.initiator.abandon(ledger);
+    daemon.kill(|| stage.initiator.turn(history));
+    stage.initiator.abandon(history);
 }

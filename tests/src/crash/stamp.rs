@@ -12,7 +12,7 @@ pub enum Found {
     /// All of this generation, which was written here; 0 for zeros.
     Generation(u64),
     /// All of a generation that was written to another sector.
-    Misplaced {
+    WrongPlace {
         /// Where it belongs.
         lba: u64,
         /// Its generation.
@@ -40,7 +40,7 @@ pub fn read(run: u64, lba: u64, sector: &[u8]) -> Found {
     let (place, generation) = (words.next().unwrap(), words.next().unwrap());
     match (words.eq(filling(run, place, generation)), place == lba) {
         (true, true) => Found::Generation(generation),
-        (true, false) => Found::Misplaced { lba: place, generation },
+        (true, false) => Found::WrongPlace { lba: place, generation },
         (false, _) => Found::Torn,
     }
 }
@@ -65,7 +65,7 @@ mod tests {
         let sector = stamped(7, 3);
         assert_eq!(sector.len(), SECTOR);
         assert_eq!(read(1, 7, &sector), Found::Generation(3));
-        assert_eq!(read(1, 8, &sector), Found::Misplaced { lba: 7, generation: 3 });
+        assert_eq!(read(1, 8, &sector), Found::WrongPlace { lba: 7, generation: 3 });
         assert_eq!(read(2, 7, &sector), Found::Torn, "of another run");
         assert_eq!(read(1, 7, &[0; SECTOR]), Found::Generation(0));
     }

@@ -53,7 +53,7 @@ pub fn by_length(tap: &str) -> io::Result<()> {
 
 fn load() -> io::Result<OwnedFd> {
     let license = c"GPL";
-    let wish = Load {
+    let load = Load {
         kind: SOCKET_FILTER,
         instructions: PARITY_OF_LENGTH.len() as u32,
         code: PARITY_OF_LENGTH.as_ptr() as u64,
@@ -65,7 +65,7 @@ fn load() -> io::Result<OwnedFd> {
     };
     // SAFETY: as long as told, and with all that it points to it outlives the
     // call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const wish, size_of::<Load>()) };
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
     let fd = check(fd as i32)?;
     // SAFETY: a descriptor that was just made, and that nobody else has.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

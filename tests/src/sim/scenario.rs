@@ -1,7 +1,7 @@
 //! What a run is made of, all of it drawn from the seed.
 
-use xblade::store::disk::Stable;
-use xblade::store::disk::fake::Habits;
+use xblade::store::disk::Persist;
+use xblade::store::disk::fake::SimConfig;
 
 use super::initiator::Tags;
 use super::rng::Rng;
@@ -43,8 +43,8 @@ pub(super) struct Scenario {
 pub(super) struct ExportScene {
     pub(super) owner: u16,
     pub(super) sectors: u64,
-    pub(super) stable: Stable,
-    pub(super) habits: Habits,
+    pub(super) stable: Persist,
+    pub(super) habits: SimConfig,
     /// Sectors can be forgotten.
     pub(super) discards: bool,
     /// Calls that hang do so until nobody waits any more.
@@ -149,11 +149,11 @@ impl Scenario {
 
 impl ExportScene {
     fn draw(rng: &mut Rng, workers: u16) -> Self {
-        let mut habits = Habits {
+        let mut habits = SimConfig {
             block_bytes: rng.pick(&[512, 512, 4096]),
             latency_ns: rng.pick(&[(2_000, 30_000), (20_000, 300_000), (500_000, 8_000_000)]),
             late: rng.pick(&[0, 300]),
-            ..Habits::GOOD
+            ..SimConfig::GOOD
         };
         if rng.hits(4_500) {
             for _ in 0..rng.between(1, 3) {
@@ -173,7 +173,7 @@ impl ExportScene {
         Self {
             owner: rng.below(u64::from(workers)) as u16,
             sectors: 8 * rng.between(8, 32),
-            stable: rng.pick(&[Stable::Group, Stable::Group, Stable::Each]),
+            stable: rng.pick(&[Persist::Group, Persist::Group, Persist::PerWrite]),
             habits,
             discards: rng.hits(3_000),
             stuck_for_ever: rng.hits(1_000),

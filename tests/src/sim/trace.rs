@@ -8,8 +8,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new(keep: bool) -> Self {
-        Self { hash: 0xCBF2_9CE4_8422_2325, lines: keep.then(Vec::new) }
+    pub(super) fn new(save: bool) -> Self {
+        Self { hash: 0xCBF2_9CE4_8422_2325, lines: save.then(Vec::new) }
     }
 
     /// Something has happened, with these numbers.

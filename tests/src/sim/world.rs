@@ -62,7 +62,7 @@ pub(super) struct World {
     /// What is being done to an export.
     change: Option<Change>,
     /// An index that no export of any worker has had.
-    free_seat: u16,
+    free_index: u16,
     /// No new operations on this export.
     halted: Option<usize>,
     /// Events and turns so far.
@@ -195,7 +195,7 @@ impl World {
             commands: (0..scenario.workers).map(|_| VecDeque::new()).collect(),
             starts: 0,
             change: None,
-            free_seat: 16,
+            free_index: 16,
             halted: None,
             steps: 0,
             failed: None,

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xblade::store::{Completion, Fault, Full, Geometry, Op, Store};
+use xblade::store::{Completion, Full, Geometry, IoError, Op, Store};
 use xblade_tests::frame::{ATA, Ask, trim};
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
@@ -42,7 +42,7 @@ impl Store for Willing {
         Ok(())
     }
 
-    fn now(&mut self, _: &mut Op) -> Option<Result<(), Fault>> {
+    fn try_inline(&mut self, _: &mut Op) -> Option<Result<(), IoError>> {
         self.calls.at_once.fetch_add(1, Ordering::Relaxed);
         Some(Ok(()))
     }
@@ -73,7 +73,7 @@ fn a_turn_ends_for_the_store_that_it_used() {
     let (mut target, calls) = willing(None);
     assert_eq!(calls.count(), [0, 0, 0]);
     for turn in 1..=3 {
-        assert_eq!(target.exchange(0, &read(DISK, 1, 0, 1).bytes()).len(), 1);
+        assert_eq!(target.channels(0, &read(DISK, 1, 0, 1).bytes()).len(), 1);
         assert_eq!(calls.count(), [turn, turn, 0]);
     }
     target.assert_at_rest();
@@ -82,9 +82,9 @@ fn a_turn_ends_for_the_store_that_it_used() {
 #[test]
 fn a_discard_is_not_done_at_once_nor_anything_by_a_store_with_a_descriptor() {
     let (mut target, calls) = willing(None);
-    assert_eq!(target.exchange(0, &Ask::new(DISK, ATA, trim(&[(0, 1)])).bytes()).len(), 1);
+    assert_eq!(target.channels(0, &Ask::new(DISK, ATA, trim(&[(0, 1)])).bytes()).len(), 1);
     assert_eq!(calls.count()[1..], [0, 1]);
     let (mut target, calls) = willing(Some(UnixStream::pair().unwrap().0));
-    assert_eq!(target.exchange(0, &read(DISK, 1, 0, 1).bytes()).len(), 1);
+    assert_eq!(target.channels(0, &read(DISK, 1, 0, 1).bytes()).len(), 1);
     assert_eq!(calls.count()[1..], [0, 1]);
 }

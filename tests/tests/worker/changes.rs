@@ -9,11 +9,11 @@ use xblade::store::{Durability, FakeStore, Store};
 use xblade::wire::DropReason;
 use xblade::wire::aoe;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clear, Kept, Owner, Seat};
+use xblade::worker::{Clear, ExportRuntime, Owner, SaveAck};
 use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
 use xblade_tests::{Address, FakeTarget, pattern};
 
-use crate::exchange::on_lane;
+use crate::channels::on_lane;
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};
 
 fn settings(at: Address) -> Settings {
@@ -26,14 +26,14 @@ fn settings(at: Address) -> Settings {
     }
 }
 
-fn seat(at: Address, store: impl Store + 'static) -> Seat {
-    Seat::new(Export::new(settings(at), Box::new(store)), 64, &[]).unwrap()
+fn runtime(at: Address, store: impl Store + 'static) -> ExportRuntime {
+    ExportRuntime::new(Export::new(settings(at), Box::new(store)), 64, &[])
 }
 
-/// The export takes a seat of worker 0, and all workers know.
+/// Attaches the export to worker 0; all workers know.
 fn add(target: &mut FakeTarget, at: Address, index: u16, store: &FakeStore) {
     let owner = Owner { worker: 0, export: index };
-    target.workers[0].take_in(index, seat(at, store.clone()));
+    target.workers[0].attach(index, runtime(at, store.clone()));
     let directory = target.directory.with(aoe::Address { shelf: at.0, slot: at.1 }, owner);
     target.publish(directory);
 }
@@ -54,13 +54,13 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
     assert_eq!(leaving.pending().len(), 1);
     forget(&mut target, SECOND);
     let (to, from) = bounded(1);
-    target.workers[0].let_go(3, to);
+    target.workers[0].detach(3, to);
     target.settle();
     assert!(from.try_recv().is_err(), "its store has not finished");
     // Nothing new comes to it, and the other one does not notice.
     target.deliver(0, &read(SECOND, 2, 0, 1).bytes());
     let other = read(DISK, 3, 0, 1);
-    assert_eq!(target.exchange(0, &other.bytes()), [good(&other, &[0; 512])]);
+    assert_eq!(target.channels(0, &other.bytes()), [good(&other, &[0; 512])]);
     release_all(&leaving);
     target.settle();
     assert_eq!(target.sent(0), [good(&ask, &[])], "answered when it is done");
@@ -72,7 +72,7 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
 }
 
 /// A request that comes by a directory which is not in force any more meets an
-/// empty seat, or another export in it: neither takes it.
+/// index that is free, or another export there: neither takes it.
 #[test]
 fn a_request_for_an_export_that_is_gone_gets_no_answer() {
     for next in [None, Some((7, 7))] {
@@ -82,10 +82,10 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
             plan.workers = 2;
         });
         let (to, from) = bounded(1);
-        // Worker 1 hands it over; worker 0 takes it when the seat is free.
+        // Worker 1 hands it over; worker 0 takes it when the index is free.
         target.deliver(1, &on_lane(1, write(DISK, 1, 8, &pattern(1, 8, 1))).bytes());
         target.workers[1].turn(&target.clock);
-        target.workers[0].let_go(0, to);
+        target.workers[0].detach(0, to);
         target.workers[0].settle(&target.clock);
         let new = store(Order::Submitted, 64);
         if let Some(at) = next {
@@ -107,14 +107,14 @@ fn a_copy_is_known_after_its_export_was_reopened() {
     let mut target = target(&store, |_| {});
     let (old, new) = (write(DISK, 1, 0, &pattern(1, 0, 1)), write(DISK, 2, 0, &pattern(2, 0, 1)));
     for ask in [&old, &new] {
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(ask, &[])]);
     }
     let (to, from) = bounded(1);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     let answered = from.try_recv().unwrap().take_answered();
-    target.workers[0].take_in(0, seat(DISK, store.clone()).remembering(answered));
-    assert_eq!(target.exchange(0, &old.bytes()), [good(&old, &[])]);
+    target.workers[0].attach(0, runtime(DISK, store.clone()).remembering(answered));
+    assert_eq!(target.channels(0, &old.bytes()), [good(&old, &[])]);
     assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "answered again, and not executed");
     assert_eq!(target.count(|c| c.repeated), 1);
     target.assert_at_rest();
@@ -138,7 +138,7 @@ fn an_export_that_leaves_takes_nothing_new() {
     }
     target.workers[1].turn(&target.clock);
     let (to, from) = bounded(1);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     assert_eq!((store.submitted().len(), target.dropped(DropReason::Address)), (1, 2));
     assert_eq!(target.sent(1), Vec::<Vec<u8>>::new());
@@ -150,21 +150,21 @@ fn an_export_that_leaves_takes_nothing_new() {
     target.assert_at_rest();
 }
 
-/// A write to the export that has the seat now is new, though one just like it
+/// A write to the export that has the index now is new, though one just like it
 /// was answered by the export that had it before.
 #[test]
-fn an_export_does_not_inherit_the_past_of_its_seat() {
+fn an_export_does_not_inherit_the_past_of_its_index() {
     let (old, new) = (store(Order::Submitted, 64), store(Order::Submitted, 64));
     let mut target = target(&old, |_| {});
     let ask = write(DISK, 77, 8, &pattern(1, 8, 1));
-    assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+    assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     let (to, from) = bounded(1);
     forget(&mut target, DISK);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     drop(from.try_recv().unwrap());
     add(&mut target, DISK, 0, &new);
-    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+    assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
     assert_eq!(new.executed().len(), 1, "it was taken for a copy");
 }
 
@@ -174,7 +174,7 @@ fn other_settings_are_in_force_at_once() {
     let mut target = target(&store, |_| {});
     target.workers[0].change(0, Settings { read_only: true, ..settings(DISK) });
     let ask = write(DISK, 1, 0, &pattern(1, 0, 1));
-    assert_ne!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+    assert_ne!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
     assert_eq!(store.submitted().len(), 0);
 }
 
@@ -184,7 +184,7 @@ fn a_new_directory_has_what_is_found_from_then_on() {
     let stores = [store(Order::Submitted, 64), store(Order::Submitted, 64)];
     let mut target = target(&stores[0], |_| {});
     add(&mut target, SECOND, 1, &stores[1]);
-    stores.each_ref().map(|store| store.resize(600));
+    stores.iter().for_each(|store| store.resize(600));
     target.workers[0].measure();
     target.settle();
     assert_eq!(target.directory.sizes().map(|(_, sectors)| sectors).collect::<Vec<_>>(), [600, 600]);
@@ -196,15 +196,15 @@ fn exports_that_follow_each_other_are_told_apart_by_the_keeper() {
     let first = store(Order::Submitted, 64);
     let mut target = target(&first, |_| {});
     let (to, keeper) = bounded(4);
-    target.workers[0].set_keeper(to);
+    target.workers[0].set_state_writer(to);
     let mut numbers = Vec::new();
     for turn in 0..4 {
         let ask = Ask::new(DISK, QUERY, query(3, b"mail"));
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 0);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 0);
         numbers.push(keeper.try_recv().unwrap().number);
         let (to, from) = bounded(1);
         forget(&mut target, DISK);
-        target.workers[0].let_go(0, to);
+        target.workers[0].detach(0, to);
         target.settle();
         assert!(from.try_recv().is_ok(), "turn {turn}");
         add(&mut target, DISK, 0, &store(Order::Submitted, 64));
@@ -218,25 +218,25 @@ fn exports_that_follow_each_other_are_told_apart_by_the_keeper() {
 fn what_is_set_is_acknowledged_when_it_is_kept() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
-    let (to, keeper) = bounded(4);
-    target.workers[0].set_keeper(to);
+    let (to, writer) = bounded(4);
+    target.workers[0].set_state_writer(to);
     let ask = |tag, code, string: &[u8]| Ask { tag, ..Ask::new(DISK, QUERY, query(code, string)) };
     let (set, seen) = (ask(1, 3, b"mail"), ask(2, 0, b""));
-    assert_eq!(target.exchange(0, &set.bytes()), Vec::<Vec<u8>>::new(), "not kept yet");
+    assert_eq!(target.channels(0, &set.bytes()), Vec::<Vec<u8>>::new(), "not kept yet");
     let done = |ask: &Ask, code| ask.reply(DISK, &query_done(64, 16, code, b"mail"));
-    assert_eq!(target.exchange(0, &seen.bytes()), [done(&seen, 0)], "reads go on");
-    let keep = keeper.try_recv().unwrap();
-    assert_eq!(keep.saved.config, b"mail");
+    assert_eq!(target.channels(0, &seen.bytes()), [done(&seen, 0)], "reads go on");
+    let save = writer.try_recv().unwrap();
+    assert_eq!(save.saved.config, b"mail");
     // Sent again, for the host has had no answer: it waits as well.
     let again = ask(3, 3, b"mail");
-    assert_eq!(target.exchange(0, &again.bytes()), Vec::<Vec<u8>>::new());
-    target.workers[0].kept(Kept { export: 0, number: keep.number + 1, revision: keep.revision });
+    assert_eq!(target.channels(0, &again.bytes()), Vec::<Vec<u8>>::new());
+    target.workers[0].saved(SaveAck { export: 0, number: save.number + 1, revision: save.revision });
     target.settle();
     assert_eq!(target.sent(0), Vec::<Vec<u8>>::new(), "another export was kept");
-    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
     target.settle();
     assert_eq!(target.sent(0), [done(&set, 3), done(&again, 3)]);
-    assert_eq!(target.exchange(0, &set.bytes()), [done(&set, 3)], "nothing new: at once");
+    assert_eq!(target.channels(0, &set.bytes()), [done(&set, 3)], "nothing new: at once");
     target.assert_at_rest();
 }
 
@@ -245,17 +245,17 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
 fn a_revision_that_is_kept_answers_no_later_one() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
-    let (to, keeper) = bounded(4);
-    target.workers[0].set_keeper(to);
+    let (to, writer) = bounded(4);
+    target.workers[0].set_state_writer(to);
     let asks =
         [1, 2, 3].map(|number| Ask { tag: number, ..Ask::new(DISK, QUERY, query(4, &[number as u8])) });
     for ask in &asks {
-        assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+        assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     }
     // The first, and then the last, which has the second in it.
-    let keeps: Vec<_> = keeper.try_iter().collect();
-    for (keep, answered) in [(&keeps[0], &asks[..1]), (&keeps[2], &asks[1..])] {
-        target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    let keeps: Vec<_> = writer.try_iter().collect();
+    for (save, answered) in [(&keeps[0], &asks[..1]), (&keeps[2], &asks[1..])] {
+        target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
         target.settle();
         let done = |ask: &Ask| ask.reply(DISK, &query_done(64, 16, 4, &[ask.tag as u8]));
         assert_eq!(target.sent(0), answered.iter().map(done).collect::<Vec<_>>());
@@ -268,12 +268,12 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, _keeper) = bounded(4);
-    target.workers[0].set_keeper(to);
+    target.workers[0].set_state_writer(to);
     let ask = Ask::new(DISK, RESERVE, reserve(1, 1, &[mac(1)]));
-    assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+    assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     forget(&mut target, DISK);
     let (to, from) = bounded(1);
-    target.workers[0].let_go(0, to);
+    target.workers[0].detach(0, to);
     target.settle();
     let tally = from.try_recv().unwrap().tally().clone();
     let unanswered = Operation::ALL.iter().map(|one| tally.requests(*one, Outcome::Unanswered)).sum::<u64>();
@@ -286,27 +286,27 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
 fn a_full_keeper_is_asked_again_by_the_host() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
-    let (to, keeper) = bounded(1);
-    target.workers[0].set_keeper(to);
+    let (to, writer) = bounded(1);
+    target.workers[0].set_state_writer(to);
     for number in 1..=3 {
         let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(number)]));
-        assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new());
+        assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     }
-    let keep = keeper.try_recv().unwrap();
-    assert_eq!(keep.saved.reservation.len(), 1);
-    assert!(keeper.try_recv().is_err(), "there was room for one");
+    let save = writer.try_recv().unwrap();
+    assert_eq!(save.saved.reservation.len(), 1);
+    assert!(writer.try_recv().is_err(), "there was room for one");
     let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(3)]));
-    assert_eq!(target.exchange(0, &ask.bytes()), Vec::<Vec<u8>>::new(), "still not kept");
-    let keep = keeper.try_recv().unwrap();
-    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new(), "still not kept");
+    let save = writer.try_recv().unwrap();
+    target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
     target.settle();
     assert_eq!(target.sent(0).len(), 2, "the first, and the one that was taken");
     let (to, cleared) = bounded(1);
     target.workers[0].clear(0, Clear::Reservation, to);
     assert!(cleared.try_recv().is_err());
-    let keep = keeper.try_recv().unwrap();
-    assert!(keep.saved.reservation.is_empty());
-    target.workers[0].kept(Kept { export: 0, number: keep.number, revision: keep.revision });
+    let save = writer.try_recv().unwrap();
+    assert!(save.saved.reservation.is_empty());
+    target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
     assert!(cleared.try_recv().is_ok());
     target.assert_at_rest();
 }

@@ -2,11 +2,11 @@
 //! copy of one that has been answered.
 
 use xblade::store::fake::Order;
-use xblade::store::{Fault, Kind};
+use xblade::store::{IoError, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{FakeTarget, OTHER_HOST, Plan, pattern};
 
-use crate::exchange::{on_lane, pair};
+use crate::channels::{on_lane, pair};
 use crate::{DISK, SECOND, good, read, release_all, send, store, target, write};
 
 /// That an export remembers.
@@ -19,7 +19,7 @@ fn error(ask: &Ask, error: u8) -> Vec<u8> {
 /// A resend has another tag, and may come from another address of the host.
 #[test]
 pub fn a_write_that_is_under_way_is_done_once_and_answered_to_everybody() {
-    for result in [Ok(()), Err(Fault::NoSpace)] {
+    for result in [Ok(()), Err(IoError::NoSpace)] {
         let store = store(Order::Manual, 64);
         let mut target = target(&store, |plan| plan.chunk_bytes = 2048);
         let data = pattern(1, 0, 16);
@@ -119,7 +119,7 @@ fn followers_of_a_transient_fault_are_not_answered() {
     let store = store(Order::Manual, 64);
     let mut target = target(&store, |_| {});
     let data = pattern(1, 0, 1);
-    store.fail_next(Kind::Write, Fault::Transient);
+    store.fail_next(Kind::Write, IoError::Transient);
     send(&mut target, &[1, 2, 3].map(|tag| write(DISK, tag, 0, &data)));
     release_all(&store);
     target.settle();
@@ -156,12 +156,12 @@ fn followers_of_other_workers_go_home() {
 fn copy_after_newer(target: &mut FakeTarget, store: &xblade::store::FakeStore, wait_ns: u64) -> Vec<u8> {
     let (old, new) = (pattern(1, 0, 8), pattern(2, 0, 8));
     let first = write(DISK, 1, 0, &old);
-    assert_eq!(target.exchange(0, &first.bytes()), [good(&first, &[])]);
+    assert_eq!(target.channels(0, &first.bytes()), [good(&first, &[])]);
     let second = write(DISK, 2, 0, &new);
-    assert_eq!(target.exchange(0, &second.bytes()), [good(&second, &[])]);
+    assert_eq!(target.channels(0, &second.bytes()), [good(&second, &[])]);
     let now = target.clock.0.get();
     target.clock.0.set(now + wait_ns);
-    assert_eq!(target.exchange(0, &first.bytes()), [good(&first, &[])], "answered again");
+    assert_eq!(target.channels(0, &first.bytes()), [good(&first, &[])], "answered again");
     target.assert_at_rest();
     store.bytes()[..4096].to_vec()
 }
@@ -194,7 +194,7 @@ pub fn copies_of_followers_and_of_failed_writes_are_answered_as_those_were() {
     let mut target = target(&store, |_| {});
     let (old, new) = (pattern(1, 0, 1), pattern(2, 0, 1));
     let asks = [write(DISK, 1, 0, &old), write(DISK, 2, 0, &old)];
-    store.fail_next(Kind::Write, Fault::NoSpace);
+    store.fail_next(Kind::Write, IoError::NoSpace);
     send(&mut target, &asks);
     release_all(&store);
     target.settle();
@@ -205,7 +205,7 @@ pub fn copies_of_followers_and_of_failed_writes_are_answered_as_those_were() {
     target.settle();
     assert_eq!(target.sent(0), [good(&newer, &[])]);
     for ask in &asks {
-        assert_eq!(target.exchange(0, &ask.bytes()), [error(ask, 4)]);
+        assert_eq!(target.channels(0, &ask.bytes()), [error(ask, 4)]);
     }
     assert_eq!(target.count(|c| c.repeated), 2);
     assert_eq!(store.bytes()[..512], new[..]);
@@ -221,18 +221,18 @@ fn a_host_with_one_tag_for_everything_loses_nothing() {
         let mut target = target(&store, |_| {});
         for data in data {
             let ask = write(DISK, 7, 0, data);
-            assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+            assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
             assert_eq!(store.bytes()[..512], data[..]);
         }
         assert_eq!(target.count(|c| c.tags_reused), 1);
         // Nor later, and nobody else is suspected.
         for data in [&a, &b, &a] {
-            target.exchange(0, &write(DISK, 7, 0, data).bytes());
+            target.channels(0, &write(DISK, 7, 0, data).bytes());
             assert_eq!(store.bytes()[..512], data[..]);
         }
         let other = write(DISK, 7, 1, &a).from(OTHER_HOST);
-        target.exchange(0, &other.bytes());
-        target.exchange(0, &other.bytes());
+        target.channels(0, &other.bytes());
+        target.channels(0, &other.bytes());
         assert_eq!(target.count(|c| (c.tags_reused, c.repeated).0), 1);
         target.assert_at_rest();
     }
@@ -245,8 +245,8 @@ fn each_export_has_tags_of_its_own() {
     let mut target = FakeTarget::new(Plan::new(exports.into()));
     for (tag, to) in [(1, DISK), (1, SECOND), (2, SECOND), (2, DISK)] {
         let ask = write(to, tag, u64::from(to.1), &pattern(to.1 + tag as u8, 0, 1));
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
     }
     assert_eq!(target.count(|c| c.tags_reused), 0);
     assert_eq!(target.count(|c| c.repeated), 4);
@@ -266,7 +266,7 @@ fn a_host_that_has_booted_is_not_taken_for_its_past() {
                 None => Ask { tag, ..Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])) },
                 Some(data) => write(DISK, tag, 0, data),
             };
-            assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+            assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
             if let Some(data) = data {
                 assert_eq!(store.bytes()[..512], data[..], "tag {tag}");
             }
@@ -285,13 +285,13 @@ pub fn a_copy_of_identify_ends_no_memory() {
     let (old, new) = (write(DISK, 2, 0, &pattern(1, 0, 1)), write(DISK, 3, 0, &pattern(2, 0, 1)));
     let identify = Ask { tag: 1, ..Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])) };
     for ask in [&identify, &old, &new, &identify, &old] {
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
     assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "the old one has come back");
     // After a second it may have booted.
     target.clock.0.set(6_000_000_000);
     for ask in [&identify, &old] {
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
     assert_eq!(store.bytes()[..512], pattern(1, 0, 1)[..], "it is another one");
     target.assert_at_rest();
@@ -316,7 +316,7 @@ fn a_host_too_many_is_counted() {
     let mut target = target(&store, |_| {});
     for host in 0..=HOSTS_MAX {
         let ask = write(DISK, 7, 0, &pattern(1, 0, 1)).from([2, 0, 0, 0, 7, host]);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
     }
     assert_eq!(target.count(|c| c.not_remembered), 1);
     target.assert_at_rest();

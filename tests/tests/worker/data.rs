@@ -23,7 +23,7 @@ fn every_count_is_written_and_read_back() {
                 let data = pattern(count ^ vlan.len() as u8, lba, count.into());
                 let ask = Ask { vlan: vlan.to_vec(), ..write(DISK, 1, lba, &data) };
                 assert_eq!(
-                    target.exchange(0, &ask.bytes()),
+                    target.channels(0, &ask.bytes()),
                     [good(&ask, &[])],
                     "write {count}, {chunk_bytes}"
                 );
@@ -31,7 +31,7 @@ fn every_count_is_written_and_read_back() {
                 assert_eq!(store.bytes(), contents, "count {count}, chunks of {chunk_bytes}");
                 let ask = Ask { vlan: vlan.to_vec(), ..read(DISK, 2, lba, count) };
                 assert_eq!(
-                    target.exchange(0, &ask.bytes()),
+                    target.channels(0, &ask.bytes()),
                     [good(&ask, &data)],
                     "read {count}, {chunk_bytes}"
                 );
@@ -49,13 +49,13 @@ fn reads_that_carry_data_are_answered_in_their_own_frames() {
         let mut target = target(&store, |plan| plan.chunk_bytes = chunk_bytes);
         let data = pattern(5, 0, 16);
         let ask = write(DISK, 1, 0, &data);
-        target.exchange(0, &ask.bytes());
+        target.channels(0, &ask.bytes());
         for count in [1u8, 7, 8, 16] {
             for carried in [0, 1, 511, 512, 1700, 4096, 8192, 8900] {
                 let ask = read(DISK, 3, 0, count);
                 let frame = ask.clone().trailed_by(&vec![0xEE; carried]).bytes();
                 let expected = good(&ask, &data[..usize::from(count) * 512]);
-                assert_eq!(target.exchange(0, &frame), [expected], "count {count}, {carried} bytes");
+                assert_eq!(target.channels(0, &frame), [expected], "count {count}, {carried} bytes");
             }
         }
         target.assert_at_rest();
@@ -86,7 +86,7 @@ fn a_flush_with_a_count_is_a_flush() {
     let mut target = target(&store, |_| {});
     for opcode in [0xE7, 0xEA] {
         let ask = Ask::new(DISK, ATA, ata(opcode, 0, 255, &[]));
-        let replies = target.exchange(0, &ask.bytes());
+        let replies = target.channels(0, &ask.bytes());
         assert_eq!((replies.len(), replies[0][27]), (1, 0x40));
     }
     target.assert_at_rest();
@@ -114,7 +114,7 @@ fn requests_are_counted_by_what_they_ask_for() {
             Operation::ALL.map(|operation| tally.requests(operation, Outcome::Done))
         };
         let mut expected = count(&target);
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
         expected[operation as usize] += 1;
         assert_eq!(count(&target), expected, "{operation:?}");
     }

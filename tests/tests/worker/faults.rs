@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use xblade::store::fake::Order;
-use xblade::store::{Completion, Fault, Full, Geometry, Kind, Op, Store};
+use xblade::store::{Completion, Full, Geometry, IoError, Kind, Op, Store};
 use xblade::worker::Counters;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{ExportPlan, FakeTarget, Plan, pattern};
@@ -18,16 +18,16 @@ pub fn every_fault_is_an_ata_error() {
     let (media, space, other): (Count, Count, Count) =
         (|c| c.media_faults, |c| c.no_space_faults, |c| c.other_faults);
     let rows = [
-        (Kind::Read, Fault::Media, 0x40, media),
-        (Kind::Read, Fault::System, 0x04, other),
-        (Kind::Read, Fault::Range, 0x10, other),
-        (Kind::Write, Fault::Media, 0x04, media),
-        (Kind::Write, Fault::NoSpace, 0x04, space),
-        (Kind::Write, Fault::ReadOnly, 0x04, other),
-        (Kind::Write, Fault::System, 0x04, other),
-        (Kind::Write, Fault::Range, 0x10, other),
-        (Kind::Flush, Fault::Media, 0x04, media),
-        (Kind::Flush, Fault::NoSpace, 0x04, space),
+        (Kind::Read, IoError::Media, 0x40, media),
+        (Kind::Read, IoError::System, 0x04, other),
+        (Kind::Read, IoError::Range, 0x10, other),
+        (Kind::Write, IoError::Media, 0x04, media),
+        (Kind::Write, IoError::NoSpace, 0x04, space),
+        (Kind::Write, IoError::ReadOnly, 0x04, other),
+        (Kind::Write, IoError::System, 0x04, other),
+        (Kind::Write, IoError::Range, 0x10, other),
+        (Kind::Flush, IoError::Media, 0x04, media),
+        (Kind::Flush, IoError::NoSpace, 0x04, space),
     ];
     for chunk_bytes in [2048, 4096] {
         let store = store(Order::Submitted, 64);
@@ -42,12 +42,12 @@ pub fn every_fault_is_an_ata_error() {
             let counted = target.count(counter);
             store.fail_next(kind, fault);
             let expected = ask.reply(DISK, &ata_done(&ask.argument, 0x41, error, &[]));
-            assert_eq!(target.exchange(0, &ask.bytes()), [expected], "{kind:?} {fault:?}");
+            assert_eq!(target.channels(0, &ask.bytes()), [expected], "{kind:?} {fault:?}");
             assert_eq!(target.count(counter), counted + 1, "{kind:?} {fault:?}");
             let data: &[u8] = if kind == Kind::Read { &store.bytes()[5 * 512..][..8192] } else { &[] };
             // Another tag: a copy of a write would be answered as that was.
             let again = Ask { tag: ask.tag + 1, ..ask };
-            assert_eq!(target.exchange(0, &again.bytes()), [good(&again, data)], "and good again");
+            assert_eq!(target.channels(0, &again.bytes()), [good(&again, data)], "and good again");
         }
         target.assert_at_rest();
     }
@@ -81,7 +81,7 @@ fn a_completion_that_cannot_be_is_counted_and_answers_nobody() {
     let mut target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, Puppet { submitted, told })]));
     for turn in 1..=50 {
         let ask = Ask { tag: turn, ..Ask::new(DISK, ATA, ata(0x34, 1, 1, &[7; 512])) };
-        assert_eq!(target.exchange(0, &ask.bytes()), [] as [Vec<u8>; 0]);
+        assert_eq!(target.channels(0, &ask.bytes()), [] as [Vec<u8>; 0]);
         let token = tokens.try_recv().unwrap();
         // Nobody's, of another generation, the one before, beyond the slab.
         let lies = [token ^ 1, token ^ 1 << 16, token.wrapping_sub(1 << 16), token | 0xffff];
@@ -94,7 +94,7 @@ fn a_completion_that_cannot_be_is_counted_and_answers_nobody() {
         target.settle();
         assert_eq!(target.sent(0), [good(&ask, &[])]);
         let another = Ask { tag: turn, ..Ask::new(DISK, ATA, ata(0x34, 2, 1, &[7; 512])) };
-        target.exchange(0, &another.bytes());
+        target.channels(0, &another.bytes());
         tell.send(token).unwrap();
         target.settle();
         assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "that was another request");
@@ -125,12 +125,12 @@ pub fn a_store_sees_only_what_it_has() {
         ata(0x34, 0, 0, &[7; 512]),
         ata(0x06, 0, 1, &[7; 512]),
     ] {
-        let replies = target.exchange(0, &Ask::new(DISK, ATA, argument).bytes());
+        let replies = target.channels(0, &Ask::new(DISK, ATA, argument).bytes());
         assert_eq!(replies.len(), 1);
         assert_eq!(store.submitted(), []);
     }
     let ask = read(DISK, 1, last, 1);
-    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     assert_eq!(store.submitted().len(), 1);
     target.assert_at_rest();
 }
@@ -143,6 +143,6 @@ fn a_store_that_has_shrunk_unseen_fails_the_request() {
     store.resize(10);
     let ask = read(DISK, 1, 9, 2);
     let expected = ask.reply(DISK, &ata_done(&ask.argument, 0x41, 0x40, &[]));
-    assert_eq!(target.exchange(0, &ask.bytes()), [expected]);
+    assert_eq!(target.channels(0, &ask.bytes()), [expected]);
     target.assert_at_rest();
 }

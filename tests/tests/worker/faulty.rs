@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use xblade::store::fake::Order;
-use xblade::store::faulty::{Befallen, Faults, Harm};
-use xblade::store::{Fault, Faulty, Kind};
+use xblade::store::faulty::{FaultRecord, Faults, InjectedFault};
+use xblade::store::{Faulty, IoError, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done};
 use xblade_tests::{Address, ExportPlan, FakeTarget, Plan, pattern};
 
@@ -105,16 +105,16 @@ impl World {
             assert!(sent.contains_key(&tag), "an answer to nobody");
             assert!(replies.insert(tag, reply).is_none(), "answered twice");
         }
-        let befallen: [Vec<Befallen>; 2] = [0, 1].map(|export| {
-            let all = self.faults[export].befallen();
+        let records: [Vec<FaultRecord>; 2] = [0, 1].map(|export| {
+            let all = self.faults[export].records();
             all[self.seen[export]..].to_vec()
         });
-        for (seen, befallen) in self.seen.iter_mut().zip(&befallen) {
-            *seen += befallen.len();
+        for (seen, records) in self.seen.iter_mut().zip(&records) {
+            *seen += records.len();
         }
         for (tag, sent) in sent {
-            let fits = |it: &&Befallen| it.kind == sent.kind && it.sector == sent.sector;
-            let fault = befallen[sent.export].iter().find(fits).and_then(|it| it.fault);
+            let fits = |it: &&FaultRecord| it.kind == sent.kind && it.sector == sent.sector;
+            let fault = records[sent.export].iter().find(fits).and_then(|it| it.fault);
             self.judge(&sent, fault, replies.get(&tag).map(Vec::as_slice));
         }
     }
@@ -123,21 +123,23 @@ impl World {
         (self.round as u32) << 16 | number as u32
     }
 
-    fn judge(&mut self, sent: &Sent, fault: Option<Fault>, reply: Option<&[u8]>) {
+    fn judge(&mut self, sent: &Sent, fault: Option<IoError>, reply: Option<&[u8]>) {
         let failed =
             |error| sent.ask.reply(EXPORTS[sent.export], &ata_done(&sent.ask.argument, 0x41, error, &[]));
         let good =
             |data: &[u8]| sent.ask.reply(EXPORTS[sent.export], &ata_done(&sent.ask.argument, 0x40, 0, data));
         match (sent.kind, fault, reply) {
             // Nobody is told: the initiator sends it again.
-            (kind, Some(Fault::Transient), reply) => assert!(reply.is_none(), "{kind:?} at {}", sent.sector),
+            (kind, Some(IoError::Transient), reply) => {
+                assert!(reply.is_none(), "{kind:?} at {}", sent.sector)
+            }
             (Kind::Measure, _, reply) => {
                 // Whatever befell it, the size is known.
                 let reply = reply.expect("an answer");
                 assert_eq!((reply[25], reply[27]), (0, 0x40));
             }
             (_, _, None) => panic!("{:?} of {} was never answered", sent.kind, sent.sector),
-            (Kind::Read, Some(Fault::Media), Some(reply)) => assert_eq!(reply, failed(0x40)),
+            (Kind::Read, Some(IoError::Media), Some(reply)) => assert_eq!(reply, failed(0x40)),
             (kind, Some(fault), Some(reply)) => {
                 assert_eq!(reply, failed(0x04), "{kind:?} {fault:?}");
                 if kind == Kind::Write {
@@ -183,7 +185,7 @@ impl World {
 
 /// Rounds with these faults, switched while the workers run, and one without.
 /// Returns how many sectors held what they could not, and what befell.
-fn rounds(seed: u64, harms: &[Harm]) -> (usize, usize) {
+fn rounds(seed: u64, harms: &[InjectedFault]) -> (usize, usize) {
     let mut world = World::new(seed);
     for round in 0..6 {
         for faults in world.faults.clone() {
@@ -200,19 +202,20 @@ fn rounds(seed: u64, harms: &[Harm]) -> (usize, usize) {
 
 #[test]
 fn under_random_faults_every_request_has_its_answer() {
-    let harms = Harm::ALL.map(|harm| if harm == Harm::Lost { Harm::Refused } else { harm });
-    let mut befallen = 0;
+    let harms = InjectedFault::ALL
+        .map(|harm| if harm == InjectedFault::Lost { InjectedFault::Refused } else { harm });
+    let mut records = 0;
     for seed in 1..=60 {
         let (wrong, seen) = rounds(seed, &harms);
         assert_eq!(wrong, 0, "seed {seed}");
-        befallen += seen;
+        records += seen;
     }
-    assert!(befallen > 1000, "only {befallen}");
+    assert!(records > 1000, "only {records}");
 }
 
 #[test]
 fn each_fault_alone() {
-    for harm in Harm::ALL.into_iter().filter(|harm| *harm != Harm::Lost) {
+    for harm in InjectedFault::ALL.into_iter().filter(|harm| *harm != InjectedFault::Lost) {
         for seed in 1..=10 {
             let (wrong, seen) = rounds(seed, &[harm]);
             assert_eq!(wrong, 0, "{harm:?}, seed {seed}");
@@ -224,6 +227,6 @@ fn each_fault_alone() {
 /// The control: it shows that the model above would notice a lost write.
 #[test]
 fn a_write_that_is_lost_is_found_out() {
-    let found = (1..=10).filter(|seed| rounds(*seed, &[Harm::Lost]).0 > 0).count();
+    let found = (1..=10).filter(|seed| rounds(*seed, &[InjectedFault::Lost]).0 > 0).count();
     assert!(found >= 9, "a lost write went unnoticed with {} seeds of 10", 10 - found);
 }

@@ -11,7 +11,7 @@ fn nobody_is_answered_before_the_store_has_done_it() {
     let mut target = target(&store, |_| {});
     let data = pattern(1, 0, 4);
     let ask = write(DISK, 1, 40, &data);
-    assert_eq!(target.exchange(0, &ask.bytes()), [] as [Vec<u8>; 0]);
+    assert_eq!(target.channels(0, &ask.bytes()), [] as [Vec<u8>; 0]);
     assert!(target.workers[0].is_busy());
     assert_eq!(store.bytes()[40 * 512..][..2048], [0; 2048], "not done yet");
     release_all(&store);

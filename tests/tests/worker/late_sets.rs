@@ -14,7 +14,7 @@ fn ask(tag: u32, command: u8, argument: Vec<u8>) -> Ask {
 }
 
 fn replies(target: &mut FakeTarget, ask: &Ask) -> Vec<Vec<u8>> {
-    target.exchange(0, &ask.bytes())
+    target.channels(0, &ask.bytes())
 }
 
 /// A host reserves, releases and reserves again. The copy of the release does not let

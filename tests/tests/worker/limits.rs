@@ -92,7 +92,7 @@ fn no_chunks_for_the_copies_of_a_broadcast() {
     let ask = xblade_tests::frame::Ask::new((1, 0xff), QUERY, query(0, b""));
     for turn in 1..=3 {
         // Four chunks are free: four copies and the request itself.
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 5);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 5);
         assert_eq!(target.count(|counters| counters.no_chunks), turn * 5);
         target.assert_at_rest();
     }
@@ -137,7 +137,7 @@ fn one_reply_waits_for_the_link() {
     let mut target = target(&store, |_| {});
     target.wires[0].set_down(true);
     let ask = read(DISK, 7, 0, 2);
-    assert_eq!(target.exchange(0, &ask.bytes()), [] as [Vec<u8>; 0]);
+    assert_eq!(target.channels(0, &ask.bytes()), [] as [Vec<u8>; 0]);
     assert!(target.workers[0].is_busy());
     target.wires[0].set_down(false);
     target.settle();
@@ -152,9 +152,9 @@ fn full_store_is_a_matter_of_its_own_export() {
     let exports = vec![ExportPlan::new(DISK, stuck.clone()), ExportPlan::new(SECOND, free)];
     let mut target = FakeTarget::new(Plan::new(exports));
     for n in 0..5 {
-        assert_eq!(target.exchange(0, &read(DISK, n, 0, 1).bytes()), [] as [Vec<u8>; 0]);
+        assert_eq!(target.channels(0, &read(DISK, n, 0, 1).bytes()), [] as [Vec<u8>; 0]);
         let ask = read(SECOND, n, 0, 1);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     }
     assert_eq!(target.count(|counters| counters.store_full), 3);
     release_all(&stuck);

@@ -7,7 +7,7 @@ mod changes;
 mod copies;
 mod data;
 mod drain;
-mod exchange;
+mod channels;
 mod faults;
 mod faulty;
 mod late;

@@ -13,7 +13,7 @@ use xblade::worker::Clock;
 use xblade_tests::frame::Ask;
 use xblade_tests::{FakeTarget, pattern};
 
-use crate::exchange::{on_lane, pair};
+use crate::channels::{on_lane, pair};
 use crate::{DISK, SECOND, read, release_all, store, target, write};
 
 /// A backlog of several batches on lane 0 with the write at its end, the resend
@@ -45,7 +45,7 @@ fn a_write_that_waits_does_not_overwrite_a_newer_one() {
         target.sent(0);
         target.sent(1);
         let ask = read(DISK, 1003, 0, 1);
-        assert_eq!(&target.exchange(0, &ask.bytes())[0][36..], &new[..]);
+        assert_eq!(&target.channels(0, &ask.bytes())[0][36..], &new[..]);
         target.assert_at_rest();
     }
 }
@@ -255,18 +255,18 @@ pub fn a_write_that_the_network_delays_is_late_by_its_tag() {
     target.clock.0.set(10_000_000_000);
     for n in 0..40 {
         let ask = write(DISK, linux(n, n), 64 + u64::from(n), &pattern(3, 0, 1));
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
     let held_back = write(DISK, linux(40, 40), 0, &old);
     for ask in [write(DISK, linux(41, 70), 0, &old), write(DISK, linux(42, 70), 0, &new)] {
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
-    assert_eq!(target.exchange(0, &held_back.bytes()), [] as [Vec<u8>; 0]);
+    assert_eq!(target.channels(0, &held_back.bytes()), [] as [Vec<u8>; 0]);
     assert_eq!(store.bytes()[..512], new[..]);
     assert_eq!(target.count(|c| c.late_writes), 1);
     // Held back as well, and harmless: nothing newer was written there.
     let harmless = write(DISK, linux(39, 40), 300, &old);
-    assert_eq!(target.exchange(0, &harmless.bytes()).len(), 1);
+    assert_eq!(target.channels(0, &harmless.bytes()).len(), 1);
     target.assert_at_rest();
 }
 

@@ -1,7 +1,7 @@
 //! Requests that overlap are done one at a time, in the order of their arrival,
 //! over a store that would do them in any order; all others are not held up.
 
-use xblade::store::Fault;
+use xblade::store::IoError;
 use xblade::store::fake::Order;
 use xblade::store::{FakeStore, Kind};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
@@ -218,8 +218,8 @@ fn a_request_that_fails_or_is_refused_lets_the_next_one_run() {
     let store = store(Order::Manual, 2);
     let mut target = target(&store, |_| {});
     let [a, b, c, d] = [1, 2, 3, 4].map(|seed| pattern(seed, 0, 1));
-    store.fail_next(Kind::Write, Fault::Media);
-    store.fail_next(Kind::Write, Fault::Transient);
+    store.fail_next(Kind::Write, IoError::Media);
+    store.fail_next(Kind::Write, IoError::Transient);
     let asks = [&a, &b, &c, &d].map(|data| write(DISK, u32::from(data[0]), 0, data));
     send(&mut target, &asks);
     let failed = asks[0].reply(DISK, &ata_done(&asks[0].argument, 0x41, 0x04, &[]));
@@ -285,7 +285,7 @@ fn an_export_that_hangs_takes_no_places_of_others() {
         let lba = u64::from(n / 2);
         send(&mut target, &[write(DISK, n, lba, &pattern(n as u8, 0, 1))]);
         let ask = read(SECOND, n, 0, 1);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     }
     assert_eq!(target.count(|c| c.slab_full), 4);
     while !stuck.pending().is_empty() {

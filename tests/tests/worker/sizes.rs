@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use xblade::store::fake::Order;
-use xblade::store::{Fault, Kind};
+use xblade::store::{IoError, Kind};
 use xblade::worker::{self, IdlePolicy};
 use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
 use xblade_tests::{FakeTarget, pattern};
@@ -25,15 +25,15 @@ fn a_new_size_is_noted_whoever_asked_for_it() {
     target.settle();
     assert_eq!(noted(&target), 0, "nothing has changed");
     store.resize(600);
-    assert_eq!(target.exchange(0, &read(DISK, 1, 599, 1).bytes()).len(), 1);
+    assert_eq!(target.channels(0, &read(DISK, 1, 599, 1).bytes()).len(), 1);
     assert_eq!(store.executed().iter().filter(|op| op.kind == Kind::Read).count(), 0, "unseen");
     target.workers[0].measure();
     target.settle();
     assert_eq!(noted(&target), 600);
     let ask = read(DISK, 2, 599, 1);
-    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     store.resize(700);
-    assert_eq!(target.exchange(0, &Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])).bytes()).len(), 1);
+    assert_eq!(target.channels(0, &Ask::new(DISK, ATA, ata(0xEC, 0, 1, &[])).bytes()).len(), 1);
     assert_eq!(noted(&target), 700, "by IDENTIFY");
     target.assert_at_rest();
 }
@@ -75,7 +75,7 @@ fn a_fault_of_a_measurement_changes_nothing() {
     let store = store(Order::Submitted, 8);
     let mut target = target(&store, |_| {});
     store.resize(600);
-    store.fail_next(Kind::Measure, Fault::Media);
+    store.fail_next(Kind::Measure, IoError::Media);
     target.workers[0].measure();
     target.settle();
     assert_eq!(noted(&target), 0);
@@ -90,12 +90,12 @@ fn ranges_in_any_piece_of_a_frame_are_forgotten() {
         store.set_discards(true);
         let mut target = target(&store, |plan| plan.chunk_bytes = chunk_bytes);
         for lba in (0..SECTORS).step_by(16) {
-            target.exchange(0, &write(DISK, 1, lba, &pattern(1, lba, 16)).bytes());
+            target.channels(0, &write(DISK, 1, lba, &pattern(1, lba, 16)).bytes());
         }
         let mut expected = store.bytes();
         let ranges: Vec<_> = (0..1024u64).map(|at| (at / 2, u16::from(at % 10 == 0))).collect();
         let ask = Ask::new(DISK, ATA, trim(&ranges));
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
         for (lba, count) in ranges {
             expected[lba as usize * 512..][..usize::from(count) * 512].fill(0);
         }
@@ -104,7 +104,7 @@ fn ranges_in_any_piece_of_a_frame_are_forgotten() {
         let ranges: Vec<_> = (0..1024u64).map(|at| (if at < 1023 { 1 } else { SECTORS }, 1)).collect();
         let ask = Ask::new(DISK, ATA, trim(&ranges));
         let error = ask.reply(DISK, &ata_done(&ask.argument, 0x41, 0x10, &[]));
-        assert_eq!(target.exchange(0, &ask.bytes()), [error]);
+        assert_eq!(target.channels(0, &ask.bytes()), [error]);
         assert!(store.bytes() == expected, "nothing is forgotten");
         assert_eq!(target.count(|counters| counters.discards), 2);
         target.assert_at_rest();
@@ -118,16 +118,16 @@ fn who_asks_for_the_size_of_one_store_is_told() {
     let FakeTarget { mut workers, wakers, .. } = target(&store, |_| {});
     let (orders, inbox) = bounded(4);
     let (to, size) = bounded(1);
-    orders.send(worker::Order::MeasureOne(0, to)).unwrap();
-    let (worker, bell) = (workers.pop().unwrap(), wakers[0].clone());
+    orders.send(worker::WorkerCommand::MeasureOne(0, to)).unwrap();
+    let (worker, waker) = (workers.pop().unwrap(), wakers[0].clone());
     let thread = thread::spawn(move || {
-        let bed = worker.bed(&wakers[0]).unwrap();
-        worker::run(worker, &inbox, &bed, IdlePolicy::Spin)
+        let waiter = worker.waiter(&wakers[0]).unwrap();
+        worker::run(worker, &inbox, &waiter, IdlePolicy::Spin)
     });
     let told = size.recv_timeout(Duration::from_secs(10));
-    orders.send(worker::Order::Drain).unwrap();
+    orders.send(worker::WorkerCommand::Drain).unwrap();
     drop(orders);
-    bell.ring();
+    waker.notify();
     assert!(thread.join().unwrap().drained);
     assert_eq!(told, Ok(600));
 }

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use xblade::store::{Area, Completion, Full, Geometry, Op, Store};
-use xblade::worker::{self, IdlePolicy, Order};
+use xblade::store::{Completion, Full, Geometry, MemRegion, Op, Store};
+use xblade::worker::{self, IdlePolicy, WorkerCommand};
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
 use crate::{DISK, good, read};
@@ -61,18 +61,18 @@ fn serve(has_fd: bool) -> (u64, Duration) {
     let target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, slow)]));
     let FakeTarget { mut workers, wakers, wires, .. } = target;
     let (orders, inbox) = bounded(4);
-    let bell = wakers[0].clone();
+    let waker = wakers[0].clone();
     let worker = workers.pop().unwrap();
     let thread = thread::spawn(move || {
-        let bed = worker.bed(&wakers[0]).unwrap();
-        worker::run(worker, &inbox, &bed, IdlePolicy::Adaptive { spin: Duration::from_micros(50) })
+        let waiter = worker.waiter(&wakers[0]).unwrap();
+        worker::run(worker, &inbox, &waiter, IdlePolicy::Adaptive { spin: Duration::from_micros(50) })
     });
     let (mut idle, mut shortest) = (u64::MAX, Duration::MAX);
     for tag in 0..6 {
         let ask = read(DISK, tag, 0, 1);
         let before = asked.load(Ordering::Relaxed);
         assert!(wires[0].deliver(&ask.bytes()));
-        bell.ring();
+        waker.notify();
         let deadline = Instant::now() + PATIENCE;
         while asked.load(Ordering::Relaxed) == before {
             assert!(Instant::now() < deadline, "the worker does not turn");
@@ -96,9 +96,9 @@ fn serve(has_fd: bool) -> (u64, Duration) {
         shortest = shortest.min(finished.elapsed());
         assert_eq!(reply.len(), good(&ask, &[0; 512]).len());
     }
-    orders.send(Order::Drain).unwrap();
+    orders.send(WorkerCommand::Drain).unwrap();
     drop(orders);
-    bell.ring();
+    waker.notify();
     let snapshot = thread.join().unwrap();
     assert!(snapshot.drained);
     assert_eq!(snapshot.stats.counters.imbalances, 0);
@@ -123,14 +123,14 @@ fn a_store_without_a_descriptor_is_polled() {
 /// Where buffers may lie is told before there are any.
 #[test]
 fn a_store_is_told_of_the_memory_of_every_lane() {
-    struct Curious(std::sync::mpsc::Sender<(Vec<Area>, Option<usize>)>);
+    struct Curious(std::sync::mpsc::Sender<(Vec<MemRegion>, Option<usize>)>);
 
     impl Store for Curious {
         fn geometry(&self) -> Geometry {
             Geometry::new(100, 512)
         }
 
-        fn register(&mut self, areas: &[Area]) {
+        fn register(&mut self, areas: &[MemRegion]) {
             self.0.send((areas.to_vec(), None)).unwrap();
         }
 
@@ -153,11 +153,11 @@ fn a_store_is_told_of_the_memory_of_every_lane() {
     assert!(areas.iter().all(|area| area.bytes == 1024 * 4096));
     let mut used = Vec::new();
     for lane in [0u8, 1] {
-        let ask = crate::exchange::on_lane(lane, read(DISK, 1, 0, 1));
+        let ask = crate::channels::on_lane(lane, read(DISK, 1, 0, 1));
         target.deliver(lane.into(), &ask.bytes());
         target.settle();
         let at = told.try_recv().unwrap().1.unwrap();
-        let within = |area: &&Area| (area.base..area.base + area.bytes).contains(&at);
+        let within = |area: &&MemRegion| (area.base..area.base + area.bytes).contains(&at);
         used.extend(areas.iter().find(within).map(|area| area.base));
     }
     used.dedup();

@@ -36,7 +36,7 @@ fn a_store_that_does_not_answer_is_told_of_once_and_answered_for_never() {
         pass(&mut target, SECOND_NS);
         assert_eq!((stuck(&target), target.count(|c| c.stuck_operations)), (vec![DISK], 2));
         let ask = read(SECOND, 4, 0, 1);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])], "and no reply else");
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])], "and no reply else");
     }
     let tokens = hung.pending();
     hung.release(tokens[0]);

@@ -7,7 +7,7 @@ use xblade::observe::Operation;
 use xblade::ring::BATCH;
 use xblade::store::Kind;
 use xblade::store::fake::Order;
-use xblade::worker::{Clock, Tracer, What};
+use xblade::worker::{Clock, TraceOutcome, Tracer};
 use xblade_tests::{FakeTarget, pattern};
 
 use crate::{DISK, read, release_all, send, store, target, write};
@@ -31,8 +31,8 @@ fn told(target: &mut FakeTarget, act: impl FnOnce(&mut FakeTarget)) -> Vec<(u64,
     target.workers[0].trace(Some(Tracer { every: 1, dropped: false, to, missed: Default::default() }));
     act(target);
     let times = told.try_iter().map(|traced| match traced.what {
-        What::Request { service_ns, store_ns, .. } => (service_ns, store_ns),
-        What::Dropped(reason) => panic!("{reason:?}"),
+        TraceOutcome::Request { service_ns, store_ns, .. } => (service_ns, store_ns),
+        TraceOutcome::Dropped(reason) => panic!("{reason:?}"),
     });
     times.collect()
 }
@@ -66,6 +66,26 @@ fn a_store_takes_no_time_before_its_request_came() {
         }
         target.assert_at_rest();
     }
+}
+
+/// What waits in the ring, because its worker does not run, is in the response time and
+/// not in the service time.
+#[test]
+fn the_response_time_begins_with_the_stamp() {
+    const WAITED_NS: u64 = 120_000_000;
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let clock = Ticking(Cell::new(WAITED_NS));
+    assert!(target.deliver_at(0, &read(DISK, 1, 0, 1).bytes(), Some(MICROSECOND)));
+    assert!(target.deliver(0, &read(DISK, 2, 0, 1).bytes()));
+    while target.workers[0].turn(&clock) > 0 {}
+    let tally = target.workers[0].export(0).unwrap().tally;
+    let [response, service] =
+        [&tally.response, &tally.service].map(|times| times.of(Operation::Read).unwrap());
+    assert_eq!((response.len(), service.len()), (1, 2), "a frame without a stamp has no response time");
+    assert!(response.min() >= WAITED_NS - WAITED_NS / 100, "{}", response.min());
+    assert!(service.max() < WAITED_NS / 100, "{}", service.max());
+    target.assert_at_rest();
 }
 
 /// A request that waits for another one is not at the store meanwhile.

@@ -7,7 +7,7 @@ use crossbeam_channel::bounded;
 use xblade::observe::{Operation, Outcome};
 use xblade::store::fake::Order;
 use xblade::wire::{DropReason, ata};
-use xblade::worker::{Traced, Tracer, What};
+use xblade::worker::{TraceOutcome, Traced, Tracer};
 use xblade_tests::frame::{Ask, QUERY, query};
 
 use crate::{DISK, SECTORS, good, read, store, target, write};
@@ -26,28 +26,28 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     target.workers[0].trace(Some(tracer(3, true, to).0));
     for tag in 1..=7 {
         let ask = read(DISK, tag, 0, 1);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     }
     for tag in [3, 6] {
         let traced = told.try_recv().unwrap();
-        let What::Request { operation, outcome, .. } = traced.what else { panic!("{traced:?}") };
+        let TraceOutcome::Request { operation, outcome, .. } = traced.what else { panic!("{traced:?}") };
         assert_eq!((operation, outcome), (Operation::Read, Outcome::Done));
         let reply = good(&read(DISK, tag, 0, 1), &[0; 512]);
         assert_eq!(usize::try_from(traced.len).unwrap(), reply.len());
         assert_eq!(traced.bytes[..traced.captured.into()], reply[..256]);
     }
-    // Not for us, and not what is asked for: told by the worker, and by the desk.
+    // Not for us, and not what is asked for: reported by the worker, and by its exports.
     let stranger = read((9, 9), 8, 0, 1).bytes();
     let other = Ask::new(DISK, QUERY, query(1, b"other")).bytes();
     for (frame, reason) in [(stranger, DropReason::Address), (other, DropReason::ConfigMismatch)] {
-        assert!(target.exchange(0, &frame).is_empty());
+        assert!(target.channels(0, &frame).is_empty());
         let traced = told.try_recv().unwrap();
-        assert_eq!(traced.what, What::Dropped(reason));
+        assert_eq!(traced.what, TraceOutcome::Dropped(reason));
         assert_eq!(traced.bytes[..traced.captured.into()], frame[..frame.len().min(256)]);
     }
     target.workers[0].trace(None);
     for tag in 10..20 {
-        target.exchange(0, &read(DISK, tag, 0, 1).bytes());
+        target.channels(0, &read(DISK, tag, 0, 1).bytes());
     }
     assert!(told.try_recv().is_err());
     target.assert_at_rest();
@@ -63,13 +63,13 @@ fn what_nobody_takes_is_not_told() {
     target.workers[0].trace(Some(tracer));
     for tag in 1..=5 {
         let ask = read(DISK, tag, 0, 1);
-        assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     }
     assert!(told.try_recv().is_ok() && told.try_recv().is_err());
     assert_eq!(missed.load(Ordering::Relaxed), 4);
     drop(told);
     let ask = read(DISK, 9, 0, 1);
-    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     target.assert_at_rest();
 }
 
@@ -84,8 +84,8 @@ fn what_a_host_has_asked_for_is_told_with_the_answer() {
     let asks = [write(DISK, 1, 7, &[1; 1024]), read(DISK, 2, 9, 2), read(DISK, 3, SECTORS, 2)];
     let rows = [(0x34, 7, Outcome::Done), (0x24, 9, Outcome::Done), (0x24, SECTORS, Outcome::Failed)];
     for (ask, (opcode, lba, expected)) in asks.iter().zip(rows) {
-        assert_eq!(target.exchange(0, &ask.bytes()).len(), 1);
-        let What::Request { asked: Some(asked), outcome, .. } = told.try_recv().unwrap().what else {
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
+        let TraceOutcome::Request { asked: Some(asked), outcome, .. } = told.try_recv().unwrap().what else {
             panic!("not told");
         };
         assert_eq!((asked.command, asked.lba(), asked.count), (ata::Command::from(opcode), lba, 2));
@@ -105,7 +105,7 @@ fn a_worker_ends_by_itself_when_nobody_looks_any_more() {
     drop(told);
     assert_eq!(Arc::strong_count(&held), 2);
     let ask = read(DISK, 1, 0, 1);
-    assert_eq!(target.exchange(0, &ask.bytes()), [good(&ask, &[0; 512])]);
+    assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
     assert_eq!(Arc::strong_count(&held), 1, "the worker has let go");
     target.assert_at_rest();
 }

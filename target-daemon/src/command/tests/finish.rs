@@ -1,7 +1,7 @@
 //! Status and error register after the store has finished.
 
 use crate::command::finish;
-use crate::store::Fault::{Media, NoSpace, Range, ReadOnly, System};
+use crate::store::IoError::{Media, NoSpace, Range, ReadOnly, System};
 use crate::store::Kind::{Flush, Read, Write};
 use crate::wire::{Reply, ata};
 

@@ -141,7 +141,7 @@ proptest! {
                 let end = u128::from(sector) + u128::from(count);
                 prop_assert!(end <= u128::from(state.geometry.sectors));
                 prop_assert!((1..=LIMIT.now).contains(&count));
-                crate::command::finish(&ata, Kind::Read, Err(crate::store::Fault::Media), &state)
+                crate::command::finish(&ata, Kind::Read, Err(crate::store::IoError::Media), &state)
             }
             Action::Write { ata, sector, count, payload_offset } => {
                 let end = u128::from(sector) + u128::from(count);
@@ -155,7 +155,7 @@ proptest! {
                 prop_assert!((1..=ADVERT.sectors_per_frame).contains(&count));
                 prop_assert!(payload_offset + usize::from(count) * 512 <= frame.len());
                 prop_assert!(state.trims() && !state.settings.read_only && !header.is_broadcast());
-                crate::command::finish(&ata, Kind::Discard, Err(crate::store::Fault::Range), &state)
+                crate::command::finish(&ata, Kind::Discard, Err(crate::store::IoError::Range), &state)
             }
             Action::Flush { ata } => crate::command::finish(&ata, Kind::Flush, Ok(()), &state),
             Action::Identify { ata } => crate::command::finish(&ata, Kind::Measure, Ok(()), &state),

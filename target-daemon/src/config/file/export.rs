@@ -4,19 +4,19 @@
 use std::path::PathBuf;
 
 use super::acl::Acls;
-use super::fault::{Fault, Place, Sink};
+use super::diagnostic::{Collector, Diagnostic, Span};
 use super::item::{Item, Section};
 use super::keys::KEYS;
-use crate::config::clash;
+use crate::config::conflicts;
 use crate::config::export::{ExportError, Raw, WORKERS_MAX};
 use crate::config::{Export, Image};
 use crate::wire::aoe::Address;
 
 /// What could be read of an export.
 pub struct Draft {
-    address: Option<(Address, Place)>,
+    address: Option<(Address, Span)>,
     /// What is behind it, and where its path stands.
-    image: Option<(Image, Place)>,
+    image: Option<(Image, Span)>,
     allow: Option<Vec<crate::wire::ether::Mac>>,
     worker: Option<u16>,
     force: bool,
@@ -24,7 +24,7 @@ pub struct Draft {
 
 impl Draft {
     /// The export, and where its path stands, if all of it could be read.
-    pub fn finish(self) -> Option<(Export, Place)> {
+    pub fn finish(self) -> Option<(Export, Span)> {
         let (address, _) = self.address?;
         let (image, at) = self.image?;
         Some((Export { address, image, allow: self.allow, worker: self.worker, force: self.force }, at))
@@ -55,13 +55,17 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> Draft {
     let address = match section.take("address") {
         Some(item) => address(item),
         None => {
-            sink.put(Fault::missing(header.clone(), "this export has no address", "add address = \"0.1\""));
+            sink.put(Diagnostic::missing(
+                header.clone(),
+                "this export has no address",
+                "add address = \"0.1\"",
+            ));
             None
         }
     };
     let path = section.take("path");
     let mut raw = Raw::default();
-    let mut places: Vec<(&'static str, Place)> = Vec::new();
+    let mut places: Vec<(&'static str, Span)> = Vec::new();
     let mut good = true;
     for (key, option) in OPTIONS {
         let Some(item) = section.take(key) else { continue };
@@ -129,7 +133,7 @@ fn words(key: &str) -> &'static [&'static str] {
     }
 }
 
-fn address(item: Item<'_>) -> Option<(Address, Place)> {
+fn address(item: Item<'_>) -> Option<(Address, Span)> {
     // Of 0.10, 10 is the slot, and TOML takes it for 0.1.
     let quoted = if item.as_text().is_none() { format!("\"{}\"", item.written()) } else { String::new() };
     let example = if quoted.contains('.') { quoted.as_str() } else { "\"0.1\"" };
@@ -143,7 +147,7 @@ fn address(item: Item<'_>) -> Option<(Address, Place)> {
     }
 }
 
-fn image(raw: Raw, path: Option<Item<'_>>, header: &Place, sink: &Sink) -> Option<(Image, Place)> {
+fn image(raw: Raw, path: Option<Item<'_>>, header: &Span, sink: &Collector) -> Option<(Image, Span)> {
     if raw.is_null() {
         if let Some(item) = path {
             return item.refuse("path has no meaning with store = \"null\"", "leave it out");
@@ -151,7 +155,11 @@ fn image(raw: Raw, path: Option<Item<'_>>, header: &Place, sink: &Sink) -> Optio
         return raw.image("null").ok().map(|image| (image, header.clone()));
     }
     let Some(item) = path else {
-        sink.put(Fault::missing(header.clone(), "this export has no path", "add path = \"/srv/disk.img\""));
+        sink.put(Diagnostic::missing(
+            header.clone(),
+            "this export has no path",
+            "add path = \"/srv/disk.img\"",
+        ));
         return None;
     };
     let path = item.text("\"/srv/disk.img\"")?;
@@ -180,7 +188,7 @@ fn refuse(item: Item<'_>, error: &ExportError) {
 }
 
 /// A fault of options beside each other, at the place of the one to change.
-fn meaningless(error: &ExportError, places: &[(&'static str, Place)], header: &Place) -> Fault {
+fn meaningless(error: &ExportError, places: &[(&'static str, Span)], header: &Span) -> Diagnostic {
     let place = |option: &str| {
         let name = option.split('=').next().unwrap_or(option);
         places.iter().find(|(option, _)| *option == name).map(|(_, at)| at.clone())
@@ -190,13 +198,13 @@ fn meaningless(error: &ExportError, places: &[(&'static str, Place)], header: &P
             let at = place(option).unwrap_or_else(|| header.clone());
             let words = in_words_of_the_file;
             let message = format!("{} has no meaning with {}", words(option), words(with));
-            let fault = Fault::value(at.clone(), message, words(remedy));
+            let fault = Diagnostic::value(at.clone(), message, words(remedy));
             match place(with) {
                 Some(other) => fault.with(other, "because of this"),
                 None => fault,
             }
         }
-        _ => Fault::value(
+        _ => Diagnostic::value(
             place("store").unwrap_or_else(|| header.clone()),
             "store = \"null\" needs a size",
             "add length = \"1GiB\"",
@@ -228,19 +236,19 @@ fn in_words_of_the_file(text: &str) -> String {
 }
 
 /// Notes exports that get in each other's way.
-pub fn clashes(drafts: &[Draft], sink: &Sink) {
-    let addresses: Vec<&(Address, Place)> = drafts.iter().filter_map(|d| d.address.as_ref()).collect();
+pub fn clashes(drafts: &[Draft], sink: &Collector) {
+    let addresses: Vec<&(Address, Span)> = drafts.iter().filter_map(|d| d.address.as_ref()).collect();
     let only: Vec<Address> = addresses.iter().map(|(address, _)| *address).collect();
-    for (first, later) in clash::addresses_twice(&only) {
+    for (first, later) in conflicts::addresses_twice(&only) {
         if let (Some((_, other)), Some((address, at))) = (addresses.get(first), addresses.get(later)) {
             let message = format!("address {address} is given twice");
-            let fault = Fault::value(at.clone(), message, "give each export its own address");
+            let fault = Diagnostic::value(at.clone(), message, "give each export its own address");
             sink.put(fault.with(other.clone(), "first here"));
         }
     }
-    let images: Vec<&(Image, Place)> = drafts.iter().filter_map(|d| d.image.as_ref()).collect();
+    let images: Vec<&(Image, Span)> = drafts.iter().filter_map(|d| d.image.as_ref()).collect();
     let only: Vec<&Image> = images.iter().map(|(image, _)| image).collect();
-    for (first, later) in clash::images_overlap(&only) {
+    for (first, later) in conflicts::images_overlap(&only) {
         if let (Some((_, other)), Some((image, at))) = (images.get(first), images.get(later)) {
             let path = match image {
                 Image::File(options) => options.path.display().to_string(),
@@ -248,7 +256,7 @@ pub fn clashes(drafts: &[Draft], sink: &Sink) {
             };
             let message = format!("{path} is exported twice, and may be written");
             let remedy = "make both read-only, or give them an offset and length so that they do not overlap";
-            sink.put(Fault::value(at.clone(), message, remedy).with(other.clone(), "first here"));
+            sink.put(Diagnostic::value(at.clone(), message, remedy).with(other.clone(), "first here"));
         }
     }
 }

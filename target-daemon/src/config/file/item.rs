@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Place, Sink};
+use super::diagnostic::{Collector, Diagnostic, Span};
 use super::keys;
 
 /// A value, and what it is the value of.
@@ -18,18 +18,18 @@ pub struct Item<'a> {
     /// Whether it is one of a list.
     is_one: bool,
     value: &'a Spanned<DeValue<'a>>,
-    sink: &'a Sink,
+    sink: &'a Collector,
 }
 
 impl<'a> Item<'a> {
     /// Where it stands.
-    pub fn at(&self) -> Place {
+    pub fn at(&self) -> Span {
         self.value.span()
     }
 
     /// Notes a fault of it; `None`, for the caller to pass on.
     pub fn refuse<T>(&self, message: impl Into<String>, remedy: impl Into<String>) -> Option<T> {
-        self.sink.put(Fault::value(self.at(), message, remedy));
+        self.sink.put(Diagnostic::value(self.at(), message, remedy));
         None
     }
 
@@ -201,7 +201,7 @@ impl<'a> Item<'a> {
 fn key_item<'a>(
     key: &'a Spanned<std::borrow::Cow<'a, str>>,
     value: &'a Spanned<DeValue<'a>>,
-    sink: &'a Sink,
+    sink: &'a Collector,
 ) -> Item<'a> {
     Item { key: key.get_ref(), is_one: false, value, sink }
 }
@@ -222,11 +222,11 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 pub struct Section<'a> {
     name: &'a str,
     known: &'static [&'static str],
-    left: Vec<(Item<'a>, Place)>,
+    left: Vec<(Item<'a>, Span)>,
     /// Where it begins.
-    pub at: Place,
+    pub at: Span,
     /// Where faults go.
-    pub sink: &'a Sink,
+    pub sink: &'a Collector,
 }
 
 impl<'a> Section<'a> {
@@ -235,8 +235,8 @@ impl<'a> Section<'a> {
         name: &'a str,
         known: &'static [&'static str],
         table: &'a DeTable<'a>,
-        at: Place,
-        sink: &'a Sink,
+        at: Span,
+        sink: &'a Collector,
     ) -> Self {
         let left = table.iter().map(|(key, value)| (key_item(key, value, sink), key.span())).collect();
         Self { name, known, left, at, sink }
@@ -256,7 +256,7 @@ impl<'a> Section<'a> {
                 "" => format!("{} is not a key or section", item.key),
                 name => format!("{} is not a key of {name}", item.key),
             };
-            self.sink.put(Fault::value(at, what, keys::remedy(item.key, self.name, self.known)));
+            self.sink.put(Diagnostic::value(at, what, keys::remedy(item.key, self.name, self.known)));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 mod acl;
 mod export;
-mod fault;
+mod diagnostic;
 mod item;
 mod keys;
 mod one;
@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use fault::{Fault, Faults, Place};
+pub use diagnostic::{Diagnostic, Diagnostics, Span};
 pub use keys::KEYS;
 pub use one::export_from;
 
 use super::Serve;
-use fault::Sink;
+use diagnostic::Collector;
 
 /// Names of hosts.
 const ETHERS: &str = "/etc/ethers";
@@ -58,15 +58,15 @@ pub struct Loaded {
     /// The configuration. Complete only if there are no faults.
     pub serve: Serve,
     /// Where the paths of its exports stand.
-    pub paths: Vec<Place>,
+    pub paths: Vec<Span>,
     /// Where its interfaces stand.
-    pub interfaces: Vec<Place>,
+    pub interfaces: Vec<Span>,
     /// Where its cores stand.
-    pub cores: Vec<Place>,
+    pub cores: Vec<Span>,
     /// Where the address for metrics stands, if it does.
-    pub metrics: Option<Place>,
+    pub metrics: Option<Span>,
     /// All that is wrong.
-    pub faults: Faults,
+    pub faults: Diagnostics,
     name: String,
     text: String,
 }
@@ -77,13 +77,13 @@ impl Loaded {
     /// # Errors
     ///
     /// All that is wrong.
-    pub fn complete(self) -> Result<Serve, Faults> {
+    pub fn complete(self) -> Result<Serve, Diagnostics> {
         if self.faults.is_empty() { Ok(self.serve) } else { Err(self.faults) }
     }
 
     /// Faults that were found elsewhere, as faults of this file.
-    pub fn tell(&self, faults: Vec<Fault>) -> Faults {
-        Faults::new(&self.name, &self.text, faults)
+    pub fn tell(&self, faults: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics::new(&self.name, &self.text, faults)
     }
 }
 
@@ -124,7 +124,7 @@ fn unreadable(path: &Path, source: io::Error) -> Unreadable {
 /// /etc/ethers.
 pub fn parse(name: &str, text: &str, ethers: &str) -> Loaded {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let sink = Sink::default();
+    let sink = Collector::default();
     let ethers = acl::ethers(ethers);
     let read = sections::read(root.get_ref(), text, &ethers, &sink);
     let mut faults = sink.into_inner();
@@ -135,7 +135,7 @@ pub fn parse(name: &str, text: &str, ethers: &str) -> Loaded {
         interfaces: read.interfaces,
         cores: read.cores,
         metrics: read.metrics,
-        faults: Faults::new(name, text, faults),
+        faults: Diagnostics::new(name, text, faults),
         name: name.to_owned(),
         text: text.to_owned(),
     }

@@ -6,7 +6,7 @@ use toml::de::DeTable;
 use toml::{Table, Value};
 
 use super::acl::{self, Acls};
-use super::fault::Sink;
+use super::diagnostic::Collector;
 use super::item::Section;
 use super::{ETHERS, KEYS, export};
 use crate::config::Export;
@@ -22,7 +22,7 @@ pub fn export_from(keys: &Table) -> Result<Export, String> {
     whole.insert("export".to_owned(), Value::Array(vec![Value::Table(keys.clone())]));
     let text = toml::to_string(&whole).map_err(|error| error.to_string())?;
     let (root, _) = DeTable::parse_recoverable(&text);
-    let sink = Sink::default();
+    let sink = Collector::default();
     let ethers = acl::ethers(&fs::read_to_string(ETHERS).unwrap_or_default());
     let mut acls = Acls::read(None, &ethers);
     let known = KEYS.iter().find(|(section, _)| section.is_empty()).map_or(&[][..], |(_, keys)| keys);

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use toml::de::DeTable;
 
 use super::acl::Acls;
+use super::diagnostic::{Collector, Diagnostic, Span};
 use super::export::{self, Draft};
-use super::fault::{Fault, Place, Sink};
 use super::item::{Item, Section};
 use super::keys::KEYS;
 use super::service;
@@ -20,14 +20,19 @@ const INTERFACE_LEN_MAX: usize = 15;
 /// A configuration, and where its parts stand.
 pub struct Read {
     pub serve: Serve,
-    pub paths: Vec<Place>,
-    pub interfaces: Vec<Place>,
-    pub cores: Vec<Place>,
-    pub metrics: Option<Place>,
+    pub paths: Vec<Span>,
+    pub interfaces: Vec<Span>,
+    pub cores: Vec<Span>,
+    pub metrics: Option<Span>,
 }
 
 /// Reads the whole file; notes what is wrong.
-pub fn read<'a>(root: &'a DeTable<'a>, text: &str, ethers: &'a HashMap<String, Mac>, sink: &'a Sink) -> Read {
+pub fn read<'a>(
+    root: &'a DeTable<'a>,
+    text: &str,
+    ethers: &'a HashMap<String, Mac>,
+    sink: &'a Collector,
+) -> Read {
     // What is missing is told at the end of the file.
     let end = text.trim_end().len();
     let mut top = Section::new("", keys(""), root, end..end, sink);
@@ -66,16 +71,16 @@ fn exports<'a>(item: Option<Item<'a>>, top: &Section<'a>, acls: &mut Acls<'a>) -
         Some(item) => export::exports(item, acls),
         None => {
             let remedy = "add [[export]] with an address and a path";
-            top.sink.put(Fault::missing(top.at.clone(), "the file exports nothing", remedy));
+            top.sink.put(Diagnostic::missing(top.at.clone(), "the file exports nothing", remedy));
             Vec::new()
         }
     }
 }
 
-fn interfaces(item: Option<Item<'_>>, top: &Section<'_>) -> (Vec<String>, Vec<Place>) {
+fn interfaces(item: Option<Item<'_>>, top: &Section<'_>) -> (Vec<String>, Vec<Span>) {
     let Some(item) = item else {
         let remedy = "add interfaces = [\"eth1\"] at its top, with the interface that the other hosts are on";
-        top.sink.put(Fault::missing(0..0, "the file names no interface", remedy));
+        top.sink.put(Diagnostic::missing(0..0, "the file names no interface", remedy));
         return (Vec::new(), Vec::new());
     };
     let list = item.list("[\"eth1\"]");
@@ -84,12 +89,12 @@ fn interfaces(item: Option<Item<'_>>, top: &Section<'_>) -> (Vec<String>, Vec<Pl
             item.refuse("interfaces is empty", "name the interface that the other hosts are on");
     }
     let mut names: Vec<String> = Vec::new();
-    let mut places: Vec<Place> = Vec::new();
+    let mut places: Vec<Span> = Vec::new();
     for one in list.unwrap_or_default() {
         let Some(name) = one.text("\"eth1\"") else { continue };
         let before = names.iter().position(|before| before == name);
         if let Some(first) = before.and_then(|at| places.get(at)) {
-            let fault = Fault::value(one.at(), format!("{name} is given twice"), "give it once");
+            let fault = Diagnostic::value(one.at(), format!("{name} is given twice"), "give it once");
             top.sink.put(fault.with(first.clone(), "first here"));
         } else if let Some(()) = interface(one, name) {
             names.push(name.to_owned());
@@ -117,12 +122,12 @@ fn interface(item: Item<'_>, name: &str) -> Option<()> {
     }
 }
 
-fn workers(top: &mut Section<'_>, serve: &mut Serve) -> Vec<Place> {
+fn workers(top: &mut Section<'_>, serve: &mut Serve) -> Vec<Span> {
     let Some(mut section) = top.take("workers").and_then(|item| item.section("[workers]", keys("[workers]")))
     else {
         return Vec::new();
     };
-    let mut places: Vec<Place> = Vec::new();
+    let mut places: Vec<Span> = Vec::new();
     for one in section.take("cores").and_then(|item| item.list("[2, 3]")).unwrap_or_default() {
         let Some(core) = one.number(0..=u32::MAX, "2") else { continue };
         let core = core as usize;
@@ -130,7 +135,7 @@ fn workers(top: &mut Section<'_>, serve: &mut Serve) -> Vec<Place> {
         match before.and_then(|at| places.get(at)) {
             Some(first) => {
                 let remedy = "give each core once: two workers on one wait for each other";
-                let fault = Fault::value(one.at(), format!("core {core} is given twice"), remedy);
+                let fault = Diagnostic::value(one.at(), format!("core {core} is given twice"), remedy);
                 section.sink.put(fault.with(first.clone(), "first here"));
             }
             None => {

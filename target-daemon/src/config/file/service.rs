@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::fault::Place;
+use super::diagnostic::Span;
 use super::item::{Item, Section};
 use crate::config::{AddrOrNone, PathOrNone, ServiceOptions};
 
@@ -11,7 +11,7 @@ pub fn read(
     top: &mut Section<'_>,
     keys: &'static [&'static str],
     service: &mut ServiceOptions,
-) -> Option<Place> {
+) -> Option<Span> {
     let mut section = top.take("service").and_then(|item| item.section("[service]", keys))?;
     let mut metrics = None;
     if let Some(at) = section.take("control").and_then(|item| path(item, "\"/run/xblade/xblade.sock\"")) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue, Error};
 
-use super::fault::{Fault, Sort};
+use super::diagnostic::{Diagnostic, Severity};
 use super::keys::{self, KEYS};
 
 /// What the parser found, and what else to do about it than it says.
@@ -28,23 +28,23 @@ const WORDS: &[(&str, &str, &str)] = &[
 ];
 
 /// A fault for what the parser found.
-pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Fault {
+pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Diagnostic {
     let at = error.span().unwrap_or(0..0);
     let (what, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
     if what == "duplicate key" {
         return duplicate(text, at);
     }
-    let mut sort = Sort::Syntax;
+    let mut sort = Severity::Syntax;
     let mut place = at.clone();
     if what.starts_with("unclosed") {
-        sort = Sort::Open;
+        sort = Severity::Open;
         // Where it was opened says more than where the file ends.
         place = opened_at(root, at.end).unwrap_or(at.clone());
     }
     let given = text.get(at.clone()).unwrap_or("");
     if let Some(c) = text.get(at.start..).and_then(|rest| rest.chars().next()).filter(is_unprintable) {
         let message = format!("a character that cannot be shown (U+{:04X})", u32::from(c));
-        return Fault { sort, ..Fault::value(place, message, "leave it out") };
+        return Diagnostic { sort, ..Diagnostic::value(place, message, "leave it out") };
     }
     let (message, remedy) = match WORDS.iter().find(|(found, ..)| *found == what) {
         Some(("string values must be quoted", ..)) if given.trim().is_empty() => {
@@ -57,7 +57,7 @@ pub fn fault(text: &str, root: &DeTable<'_>, error: &Error) -> Fault {
         None if what == "invalid boolean" => no_boolean(key_of(text, at.start), given),
         None => (format!("this is not TOML: {what}"), remedy_for(expected)),
     };
-    Fault { at: place, message, remedy, other: None, sort }
+    Diagnostic { at: place, message, remedy, other: None, sort }
 }
 
 fn is_unprintable(c: &char) -> bool {
@@ -132,7 +132,7 @@ fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
 
 /// A key that stands twice. The parser does not say where the first is: it is
 /// on an earlier line of the same section, or the same section's name.
-fn duplicate(text: &str, at: Range<usize>) -> Fault {
+fn duplicate(text: &str, at: Range<usize>) -> Diagnostic {
     let key = text.get(at.clone()).unwrap_or("").to_owned();
     let line_start = text.get(..at.start).and_then(|before| before.rfind('\n')).map_or(0, |n| n + 1);
     let own_line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
@@ -155,10 +155,13 @@ fn duplicate(text: &str, at: Range<usize>) -> Fault {
     let fault = if is_section && key == "export" {
         // The keys below it are taken for more of the first: they follow from this.
         let remedy = "write [[export]], in two brackets, above each of them";
-        Fault { sort: Sort::Open, ..Fault::value(at, "[export] is one of several", remedy) }
+        Diagnostic { sort: Severity::Open, ..Diagnostic::value(at, "[export] is one of several", remedy) }
     } else {
         let remedy = if is_section { "make them one section" } else { "leave one of them out" };
-        Fault { sort: Sort::Syntax, ..Fault::value(at, format!("{key} is given twice"), remedy) }
+        Diagnostic {
+            sort: Severity::Syntax,
+            ..Diagnostic::value(at, format!("{key} is given twice"), remedy)
+        }
     };
     match first {
         Some(first) => fault.with(first, "first here"),

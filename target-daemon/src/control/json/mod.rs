@@ -226,6 +226,9 @@ pub struct ExportStats {
     pub folded: u64,
     /// Copies of writes that had been answered.
     pub repeated: u64,
+    /// From the poll of the network driver to the reply.
+    #[serde(default)]
+    pub response: TimesByOperation,
     /// From the rx ring to the reply.
     pub service: TimesByOperation,
     /// What the store took.
@@ -252,7 +255,7 @@ pub struct Times {
 
 /// What a change has done.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-pub struct Changed {
+pub struct ChangeReport {
     /// One line each; empty: nothing had to change.
     pub changed: Vec<String>,
 }

@@ -156,6 +156,7 @@ impl ExportStats {
             waited: tally.waited,
             folded: tally.folded,
             repeated: tally.repeated,
+            response: times(&tally.response),
             service: times(&tally.service),
             store: times(&tally.store),
         }
@@ -187,7 +188,7 @@ fn counters(rows: impl IntoIterator<Item = (&'static str, u64)>) -> Counters {
 fn times(latency: &Latency) -> TimesByOperation {
     let measured = |operation| {
         let histogram = latency.of(operation).filter(|histogram| !histogram.is_empty())?;
-        Some((operation.name().to_owned(), Times::of(histogram)))
+        Some((operation.name().to_owned(), Times::of(&histogram)))
     };
     Operation::ALL.into_iter().filter_map(measured).collect()
 }

@@ -1,7 +1,7 @@
 //! The exports.
 
+use super::buckets::Buckets;
 use super::family::{self, Family};
-use super::ladder::Ladder;
 use super::text::Exposition;
 use crate::control::{ExportView, RefusedView};
 use crate::observe::{Latency, Operation, Outcome};
@@ -42,6 +42,7 @@ pub fn exports(to: &mut Exposition, exports: &[ExportView], refused: &[RefusedVi
     each(to, exports, &family::FOLDED, |e| e.tally.folded);
     each(to, exports, &family::REPEATED, |e| e.tally.repeated);
     requests(to, exports);
+    times(to, &family::RESPONSE, exports, |export| &export.tally.response);
     times(to, &family::SERVICE, exports, |export| &export.tally.service);
     times(to, &family::STORE, exports, |export| &export.tally.store);
 }
@@ -78,7 +79,7 @@ fn times(
         for operation in Operation::ALL {
             let Some(histogram) = of(export).of(operation) else { continue };
             if !histogram.is_empty() || ALWAYS.contains(&operation) {
-                samples.histogram(&[&address, operation.name()], &Ladder::new(histogram));
+                samples.histogram(&[&address, operation.name()], &Buckets::new(&histogram));
             }
         }
     }

@@ -142,6 +142,8 @@ families! {
         "Resends of a write that was under way: answered with it.";
     REPEATED = "xblade_export_repeated_writes", Counter, "", ["export"],
         "Copies of a write that had been answered: answered again.";
+    RESPONSE = "xblade_export_response_seconds", Histogram, "seconds", ["export", "operation"],
+        "Time from the poll of the network driver to the reply.";
     SERVICE = "xblade_export_service_seconds", Histogram, "seconds", ["export", "operation"],
         "Time from the receive ring to the reply.";
     STORE = "xblade_export_store_seconds", Histogram, "seconds", ["export", "operation"],

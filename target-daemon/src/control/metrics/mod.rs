@@ -9,7 +9,7 @@
 mod daemon;
 mod exports;
 mod family;
-mod ladder;
+mod buckets;
 mod server;
 mod text;
 

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::text::Format;
-use crate::control::{Ask, Asker, Overview};
+use crate::control::{Overview, Request, RequestSender};
 use crate::privilege::{self, Role};
 
 /// Connections at a time; more wait in the kernel.
@@ -110,13 +110,13 @@ impl Listener {
     /// # Errors
     ///
     /// When there can be no thread, or no `epoll` for it.
-    pub fn start(self, asker: Asker) -> io::Result<()> {
+    pub fn start(self, sender: RequestSender) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("xblade-metrics".into()).spawn(move || {
             privilege::enter(Role::Helper);
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(self.socket) {
-                    Ok(socket) => accept(socket, router(asker)).await,
+                    Ok(socket) => accept(socket, router(sender)).await,
                     Err(e) => log::error!("metrics: {e}: nobody is answered"),
                 }
             });
@@ -126,8 +126,8 @@ impl Listener {
 }
 
 /// What is answered: `/metrics`, and a page that names it.
-pub fn router(asker: Asker) -> Router {
-    Router::new().route("/", get(async || Html(PAGE))).route("/metrics", get(metrics)).with_state(asker)
+pub fn router(sender: RequestSender) -> Router {
+    Router::new().route("/", get(async || Html(PAGE))).route("/metrics", get(metrics)).with_state(sender)
 }
 
 async fn accept(socket: tokio::net::TcpListener, router: Router) {
@@ -152,8 +152,8 @@ async fn accept(socket: tokio::net::TcpListener, router: Router) {
     }
 }
 
-async fn metrics(State(asker): State<Asker>, headers: HeaderMap) -> Response {
-    let overview = match overview(&asker).await {
+async fn metrics(State(sender): State<RequestSender>, headers: HeaderMap) -> Response {
+    let overview = match overview(&sender).await {
         Ok(overview) => overview,
         Err(why) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     };
@@ -163,9 +163,9 @@ async fn metrics(State(asker): State<Asker>, headers: HeaderMap) -> Response {
 }
 
 /// Asks the control thread. An error says why there is no answer.
-async fn overview(asker: &Asker) -> Result<Overview, &'static str> {
+async fn overview(sender: &RequestSender) -> Result<Overview, &'static str> {
     let (to, answer) = oneshot::channel();
-    if !asker.ask(Ask::Overview(Box::new(move |overview| drop(to.send(overview))))) {
+    if !sender.ask(Request::Overview(Box::new(move |overview| drop(to.send(overview))))) {
         return Err("too much is asked at once, or xblade ends");
     }
     match timeout(ANSWER_LIMIT, answer).await {

@@ -3,8 +3,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::buckets::Buckets;
 use super::family::{Family, Kind};
-use super::ladder::Ladder;
 
 /// A text format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,14 +78,14 @@ impl Samples<'_> {
     }
 
     /// One histogram.
-    pub fn histogram(&mut self, labels: &[&str], ladder: &Ladder) -> &mut Self {
+    pub fn histogram(&mut self, labels: &[&str], buckets: &Buckets) -> &mut Self {
         let name = self.family.name;
         let bucket = format!("{name}_bucket");
-        for (le, count) in ladder.buckets() {
+        for (le, count) in buckets.buckets() {
             self.sample(&bucket, labels, Some(le), count);
         }
-        self.sample(&format!("{name}_sum"), labels, None, ladder.sum_seconds());
-        self.sample(&format!("{name}_count"), labels, None, ladder.count())
+        self.sample(&format!("{name}_sum"), labels, None, buckets.sum_seconds());
+        self.sample(&format!("{name}_count"), labels, None, buckets.count())
     }
 
     fn sample(&mut self, name: &str, labels: &[&str], le: Option<&str>, value: impl Display) -> &mut Self {

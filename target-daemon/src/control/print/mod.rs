@@ -9,12 +9,12 @@ pub use stats::stats;
 pub use status::status;
 pub use trace::{HEADING as TRACE_HEADING, line as trace_line};
 
-use super::json::{Changed, Export, Exports};
+use super::json::{ChangeReport, Export, Exports};
 use crate::config::in_largest_unit;
 use table::{Column, Table};
 
 /// What a change has done.
-pub fn changed(changed: &Changed) -> String {
+pub fn changed(changed: &ChangeReport) -> String {
     if changed.changed.is_empty() {
         return "nothing had to change".to_owned();
     }
@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn nothing_reaches_a_terminal_that_it_would_act_on() {
-        let line = Changed { changed: vec!["0.1 added: /srv/\u{1b}[2Jx".to_owned()] };
+        let line = ChangeReport { changed: vec!["0.1 added: /srv/\u{1b}[2Jx".to_owned()] };
         assert_eq!(changed(&line), "0.1 added: /srv/\u{fffd}[2Jx");
-        assert_eq!(changed(&Changed { changed: Vec::new() }), "nothing had to change");
+        assert_eq!(changed(&ChangeReport { changed: Vec::new() }), "nothing had to change");
     }
 }

@@ -22,6 +22,7 @@ pub fn stats(stats: &Stats) -> String {
     let _ = write!(text, "\n{}", exports(&stats.exports));
     let mut rows = Table::new(columns());
     for one in &stats.exports {
+        times(&mut rows, &one.address, "response", &one.response);
         times(&mut rows, &one.address, "service", &one.service);
         times(&mut rows, &one.address, "store", &one.store);
     }

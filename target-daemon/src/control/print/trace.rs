@@ -2,7 +2,7 @@
 //! them, since nobody knows what will come.
 
 use super::{micros, printable};
-use crate::control::trace::{Line, Told};
+use crate::control::trace::{Line, TraceEvent};
 
 /// Over the columns of [`line`].
 pub const HEADING: &str = "TIME              INTERFACE  LANE  HOST               EXPORT  COMMAND          LBA  SECTORS  \
@@ -10,8 +10,8 @@ pub const HEADING: &str = "TIME              INTERFACE  LANE  HOST              
 
 /// One line.
 pub fn line(line: &Line) -> String {
-    let told = match line {
-        Line::Told(told) => told,
+    let event = match line {
+        Line::Told(event) => event,
         Line::Missed(missed) => {
             return format!(
                 "{} more were not told, for they came faster than they are read: give a greater --every",
@@ -24,18 +24,18 @@ pub fn line(line: &Line) -> String {
     let time = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), micros);
     let line = format!(
         "{:<16}  {:<9}  {:>4}  {:<17}  {:<6}  {:<8}  {:>10}  {:>7}  {:<8}  {:>10}  {:>8}  {}",
-        time_of_day(&told.time),
-        told.interface,
-        told.lane,
-        text(&told.host),
-        text(&told.address),
-        text(&told.command),
-        number(told.lba),
-        number(told.sectors.map(u64::from)),
-        told.tag.map_or_else(|| "-".to_owned(), |tag| format!("{tag:08x}")),
-        time(told.service_ns),
-        time(told.store_ns),
-        outcome(told),
+        time_of_day(&event.time),
+        event.interface,
+        event.lane,
+        text(&event.host),
+        text(&event.address),
+        text(&event.command),
+        number(event.lba),
+        number(event.sectors.map(u64::from)),
+        event.tag.map_or_else(|| "-".to_owned(), |tag| format!("{tag:08x}")),
+        time(event.service_ns),
+        time(event.store_ns),
+        outcome(event),
     );
     printable(&line)
 }
@@ -46,10 +46,10 @@ fn time_of_day(time: &str) -> String {
     of_day.get(..15).map_or_else(|| of_day.to_owned(), |of_day| format!("{of_day}Z"))
 }
 
-fn outcome(told: &Told) -> String {
-    match (&told.dropped, &told.outcome, &told.code) {
+fn outcome(event: &TraceEvent) -> String {
+    match (&event.dropped, &event.outcome, &event.code) {
         (Some(reason), ..) => {
-            format!("dropped: {reason}, {} bytes", told.length.unwrap_or(0))
+            format!("dropped: {reason}, {} bytes", event.length.unwrap_or(0))
         }
         (None, Some(outcome), Some(code)) => format!("{outcome} {code}"),
         (None, outcome, _) => outcome.clone().unwrap_or_default(),
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_line_stands_under_its_heading() {
-        let read = Told {
+        let read = TraceEvent {
             time: "2026-01-02T03:04:05.000678901Z".to_owned(),
             interface: "eth1".to_owned(),
             lane: 1,
@@ -75,18 +75,21 @@ mod tests {
             outcome: Some("ok".to_owned()),
             service_ns: Some(81_250),
             store_ns: Some(70_000),
-            ..Told::default()
+            ..TraceEvent::default()
         };
-        let dropped = Told {
+        let dropped = TraceEvent {
             time: read.time.clone(),
             interface: "eth\u{1b}".to_owned(),
             dropped: Some("too-short".to_owned()),
             length: Some(17),
-            ..Told::default()
+            ..TraceEvent::default()
         };
-        let failed =
-            Told { outcome: Some("error".to_owned()), code: Some("ata-0x10".to_owned()), ..read.clone() };
-        let of = |told| line(&Line::Told(Box::new(told)));
+        let failed = TraceEvent {
+            outcome: Some("error".to_owned()),
+            code: Some("ata-0x10".to_owned()),
+            ..read.clone()
+        };
+        let of = |event| line(&Line::Told(Box::new(event)));
         assert_eq!(
             [HEADING.to_owned(), of(read), of(failed), of(dropped)].join("\n"),
             "\

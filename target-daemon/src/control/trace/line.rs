@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::observe::Operation;
 use crate::wire::aoe::{self, Address, Header};
 use crate::wire::{Body, DropReason, Request, Response, ata};
-use crate::worker::{Traced, What};
+use crate::worker::{TraceOutcome, Traced};
 
 /// One line of a trace.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub enum Line {
     /// Something was not told.
     Missed(Missed),
     /// Something is told.
-    Told(Box<Told>),
+    Told(Box<TraceEvent>),
 }
 
 /// What was not told.
@@ -31,7 +31,7 @@ pub struct Missed {
 /// A request, or a frame that was dropped. What is not known is left out.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
 #[serde(rename_all = "kebab-case")]
-pub struct Told {
+pub struct TraceEvent {
     /// When it was dealt with: UTC, RFC 3339 with nanoseconds.
     pub time: String,
     /// The interface that it came in on.
@@ -80,31 +80,31 @@ pub struct Told {
 }
 
 /// What is told of a request or a frame, if it is for `only`.
-pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) -> Option<Told> {
+pub fn line_of(traced: &Traced, interfaces: &[String], only: Option<Address>) -> Option<TraceEvent> {
     let bytes = traced.bytes.get(..traced.captured.into()).unwrap_or_default();
-    let mut told = Told {
+    let mut event = TraceEvent {
         time: time(traced.at),
         interface: interfaces.get(usize::from(traced.lane)).cloned().unwrap_or_default(),
         lane: traced.lane,
-        ..Told::default()
+        ..TraceEvent::default()
     };
     let header = match traced.what {
-        What::Request { operation, asked, outcome, service_ns, store_ns } => {
-            told.outcome = Some(outcome.name().to_owned());
-            (told.service_ns, told.store_ns) = (Some(service_ns), Some(store_ns).filter(|ns| *ns > 0));
-            told.dealt_with(bytes, operation, asked)
+        TraceOutcome::Request { operation, asked, outcome, service_ns, store_ns } => {
+            event.outcome = Some(outcome.name().to_owned());
+            (event.service_ns, event.store_ns) = (Some(service_ns), Some(store_ns).filter(|ns| *ns > 0));
+            event.dealt_with(bytes, operation, asked)
         }
-        What::Dropped(reason) => {
-            told.dropped = Some(reason.name().replace('_', "-"));
-            (told.length, told.bytes) = (Some(traced.len), Some(hex(bytes)));
-            told.not_answered(bytes, traced.len)
+        TraceOutcome::Dropped(reason) => {
+            event.dropped = Some(reason.name().replace('_', "-"));
+            (event.length, event.bytes) = (Some(traced.len), Some(hex(bytes)));
+            event.not_answered(bytes, traced.len)
         }
     };
     let is_for = |only: Address| header.is_some_and(|header| header.is_for(only));
-    only.is_none_or(is_for).then_some(told)
+    only.is_none_or(is_for).then_some(event)
 }
 
-impl Told {
+impl TraceEvent {
     /// The bytes of a request that was dealt with are those of the answer, or its
     /// own, if it got none.
     fn dealt_with(
@@ -199,7 +199,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-impl Told {
+impl TraceEvent {
     /// The bytes of a frame that was dropped, and when that was.
     pub fn frame(&self) -> Option<(Timestamp, u32, Vec<u8>)> {
         let (Some(text), Some(len)) = (&self.bytes, self.length) else { return None };

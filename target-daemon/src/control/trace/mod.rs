@@ -10,16 +10,16 @@
 
 mod line;
 mod pcap;
-mod place;
+mod one_trace;
 mod stream;
 mod watch;
-mod wish;
+mod filter;
 
-pub use line::{Line, Told};
-pub use place::Place;
+pub use filter::TraceFilter;
+pub use line::{Line, TraceEvent};
+pub use one_trace::OneTrace;
 pub use stream::Stream;
 pub use watch::run;
-pub use wish::Wish;
 
 /// Where it is asked for.
 pub const PATH: &str = "/v1/trace";

@@ -12,11 +12,11 @@ use hyper::body::{Body, Bytes, Frame};
 use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::filter::TraceFilter;
 use super::line::{Missed, line_of};
-use super::place::Taken;
-use super::wish::Wish;
+use super::one_trace::Taken;
 use crate::control::caller::Deadline;
-use crate::control::{Ask, Asker};
+use crate::control::{Request, RequestSender};
 use crate::worker::{Traced, Tracer};
 
 /// What may wait to be told: a third of a kilobyte each.
@@ -35,11 +35,11 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Lines, as they come. Dropping it ends the trace.
 #[derive(Debug)]
 pub struct Stream {
-    asker: Asker,
+    sender: RequestSender,
     from: Receiver<Traced>,
     missed: Arc<AtomicU64>,
     missed_told: u64,
-    wish: Wish,
+    filter: TraceFilter,
     /// By the index of the lane.
     interfaces: Vec<String>,
     deadline: Deadline,
@@ -49,15 +49,20 @@ pub struct Stream {
 
 impl Stream {
     /// A stream, and what is to be given to the workers.
-    pub fn new(wish: Wish, asker: Asker, place: Taken, deadline: Deadline) -> (Self, Tracer) {
+    pub fn new(
+        filter: TraceFilter,
+        sender: RequestSender,
+        place: Taken,
+        deadline: Deadline,
+    ) -> (Self, Tracer) {
         let (to, from) = bounded(WAITING_MAX);
         let missed = Arc::<AtomicU64>::default();
-        let tracer = Tracer { every: wish.every, dropped: wish.dropped, to, missed: Arc::clone(&missed) };
+        let tracer = Tracer { every: filter.every, dropped: filter.dropped, to, missed: Arc::clone(&missed) };
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let interfaces = Vec::new();
         let stream =
-            Self { asker, from, missed, missed_told: 0, wish, interfaces, deadline, look, _place: place };
+            Self { sender, from, missed, missed_told: 0, filter, interfaces, deadline, look, _place: place };
         (stream, tracer)
     }
 
@@ -73,8 +78,8 @@ impl Stream {
         let mut part = Vec::new();
         // Of what is for other exports, no more than this without a pause.
         for traced in self.from.try_iter().take(WAITING_MAX) {
-            if let Some(told) = line_of(&traced, &self.interfaces, self.wish.export) {
-                put(&mut part, &told);
+            if let Some(event) = line_of(&traced, &self.interfaces, self.filter.export) {
+                put(&mut part, &event);
             }
             if part.len() >= PART_BYTES {
                 break;
@@ -120,7 +125,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // Where this finds no room, the workers find out by themselves: the end of
         // the channel goes, too.
-        let _ = self.asker.ask(Ask::EndTrace);
+        let _ = self.sender.ask(Request::EndTrace);
     }
 }
 
@@ -129,18 +134,19 @@ impl Drop for Stream {
 mod tests {
     use super::*;
     use crate::control::channel;
-    use crate::control::trace::Place;
+    use crate::control::trace::OneTrace;
 
     /// By being asked for more it knows that the client takes what it is told.
     #[test]
     fn a_stream_that_is_read_moves_its_deadline() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let (asker, asked) = channel().unwrap();
+            let (sender, asked) = channel().unwrap();
             let deadline = Deadline::after(Duration::ZERO);
-            let wish = Wish::parse("").unwrap();
-            let place = Place::default();
-            let (mut stream, _tracer) = Stream::new(wish, asker, place.take("a").unwrap(), deadline.clone());
+            let filter = TraceFilter::parse("").unwrap();
+            let place = OneTrace::default();
+            let (mut stream, _tracer) =
+                Stream::new(filter, sender, place.take("a").unwrap(), deadline.clone());
             let before = deadline.when();
             let frame = std::future::poll_fn(|context| {
                 assert!(Pin::new(&mut stream).poll_frame(context).is_pending());
@@ -149,7 +155,7 @@ mod tests {
             frame.await;
             assert!(deadline.when() > before + TAKEN_WITHIN - LOOK_EVERY);
             drop(stream);
-            assert!(matches!(asked.next(), Some(Ask::EndTrace)));
+            assert!(matches!(asked.next(), Some(Request::EndTrace)));
             assert!(place.take("b").is_ok());
         });
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::line::{Line, Told};
+use super::line::{Line, TraceEvent};
 use super::pcap::Pcap;
 use crate::config::Trace;
 use crate::control::call::{CallError, Client};
@@ -25,16 +25,16 @@ const STDOUT: &str = "-";
 /// The exit code, when the reason has been told.
 pub fn run(options: &Trace) -> Result<(), u8> {
     let uri = uri(options)?;
-    let told = |error: CallError| fail(&error.to_string(), error.exit_code());
-    let mut lines = Client::new(&options.reach.control).lines(&uri).map_err(told)?;
+    let event = |error: CallError| fail(&error.to_string(), error.exit_code());
+    let mut lines = Client::new(&options.reach.control).lines(&uri).map_err(event)?;
     let until = options.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let mut output = Output::new(options)?;
     let mut left = options.count;
     while left != Some(0)
-        && let Some(bytes) = lines.next(until).map_err(told)?
+        && let Some(bytes) = lines.next(until).map_err(event)?
     {
         let line = serde_json::from_slice(&bytes).map_err(|error| {
-            told(CallError::Odd { path: options.reach.control.clone(), what: error.to_string() })
+            event(CallError::Odd { path: options.reach.control.clone(), what: error.to_string() })
         })?;
         match output.take(&bytes, &line) {
             Ok(()) => {}
@@ -101,8 +101,8 @@ impl<'a> Output<'a> {
     }
 
     fn take(&mut self, bytes: &[u8], line: &Line) -> Result<(), Unwritten> {
-        if let (Some((path, pcap)), Line::Told(told)) = (&mut self.pcap, line)
-            && let Some((at, len, frame)) = Told::frame(told)
+        if let (Some((path, pcap)), Line::Told(event)) = (&mut self.pcap, line)
+            && let Some((at, len, frame)) = TraceEvent::frame(event)
         {
             match pcap.put(at, len, &frame) {
                 Ok(()) => self.frames += 1,

@@ -22,7 +22,7 @@ fn receive(lane: &mut Lane<FakeRings>) -> Vec<Frame> {
 
 fn bytes(lane: &Lane<FakeRings>, frame: &Frame) -> Vec<u8> {
     let mut out = vec![0; frame.len()];
-    assert_eq!(lane.memory().copy_out(frame, &mut out), frame.len());
+    assert_eq!(lane.umem().copy_out(frame, &mut out), frame.len());
     out
 }
 
@@ -55,7 +55,7 @@ fn a_reply_grows_in_place_and_shrinks_again() {
     let mut frame = receive(&mut lane).pop().unwrap();
     lane.resize(&mut frame, 8228).unwrap();
     assert_eq!((frame.len(), frame.pieces()), (8228, 6));
-    assert_eq!(lane.memory().piece(&frame, 0).get(..60).unwrap(), pattern(60), "kept");
+    assert_eq!(lane.umem().piece(&frame, 0).get(..60).unwrap(), pattern(60), "kept");
     lane.check(6).unwrap();
     lane.resize(&mut frame, 60).unwrap();
     assert_eq!((frame.len(), frame.pieces()), (60, 1));
@@ -73,7 +73,7 @@ fn a_short_frame_moves_to_where_a_reply_was_sent_from() {
     for round in 0..3 {
         wire.deliver(&pattern(60));
         let mut frame = receive(&mut lane).pop().unwrap();
-        lane.warm(&mut frame);
+        lane.move_to_hot_chunk(&mut frame);
         assert_eq!(bytes(&lane, &frame), pattern(60), "round {round}");
         sent_from.push(frame.piece(0).unwrap().0);
         lane.transmit(frame).unwrap();
@@ -94,7 +94,7 @@ fn a_frame_with_data_or_in_pieces_stays_where_it_is_and_so_does_one_without_a_fr
         let mut frame = receive(&mut lane).pop().unwrap();
         let taken: Vec<Frame> = (0..chunks).map_while(|_| lane.allocate(1).ok()).collect();
         let before = frame.piece(0);
-        lane.warm(&mut frame);
+        lane.move_to_hot_chunk(&mut frame);
         assert_eq!((frame.piece(0), bytes(&lane, &frame)), (before, pattern(len)), "{len}");
         taken.into_iter().chain([frame]).for_each(|frame| lane.release(frame));
         lane.check(0).unwrap();
@@ -111,7 +111,7 @@ fn growing_moves_no_byte_of_a_scattered_frame() {
     }
     let mut frame = receive(&mut lane).pop().unwrap();
     lane.resize(&mut frame, 3000).unwrap();
-    let lens: Vec<_> = (0..frame.pieces()).map(|at| lane.memory().piece(&frame, at).len()).collect();
+    let lens: Vec<_> = (0..frame.pieces()).map(|at| lane.umem().piece(&frame, at).len()).collect();
     assert_eq!(lens, [100, 50, 1572, 1278]);
     lane.resize(&mut frame, 120).unwrap();
     assert_eq!((frame.len(), frame.pieces()), (120, 2));
@@ -258,7 +258,7 @@ fn a_frame_opens_no_other_memory() {
     let (other, _) = lane(8);
     wire.deliver(&pattern(60));
     let frame = receive(&mut ours).pop().unwrap();
-    assert!(other.memory().piece(&frame, 0).is_empty());
+    assert!(other.umem().piece(&frame, 0).is_empty());
     ours.release(frame);
 }
 

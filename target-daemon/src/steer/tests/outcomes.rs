@@ -69,9 +69,9 @@ fn hosts_are_told_apart_as_well_as_the_driver_can() {
 /// There the rule by EtherType would go first, and take all hosts to one queue.
 #[test]
 fn where_filters_are_by_field_hosts_are_told_apart_by_nothing_else() {
-    let wish = Wish { driver: "igc".into(), ..spread() };
+    let request = SteerRequest { driver: "igc".into(), ..spread() };
     let mut bench = Bench::new(Fake::any());
-    bench.apply(&wish).unwrap();
+    bench.apply(&request).unwrap();
     let table = bench.table();
     assert_eq!(table.len(), 3);
     let by_source = |rule: &(FlowMatch, Option<u32>)| {
@@ -84,9 +84,9 @@ fn where_filters_are_by_field_hosts_are_told_apart_by_nothing_else() {
 #[test]
 fn rules_of_an_earlier_run_that_are_in_the_way_make_room() {
     let mut bench = Bench::new(Fake::of_one_kind().with(&[ip_flow(3)]));
-    for wish in [to_queue(2), spread(), to_queue(2)] {
-        bench.apply(&wish).unwrap();
-        assert_eq!(bench.table().len(), if wish.hosts.is_empty() { 2 } else { 4 }, "{:?}", bench.table());
+    for request in [to_queue(2), spread(), to_queue(2)] {
+        bench.apply(&request).unwrap();
+        assert_eq!(bench.table().len(), if request.hosts.is_empty() { 2 } else { 4 }, "{:?}", bench.table());
     }
     bench.revert().unwrap();
     assert_eq!(bench.driver.rules, [ip_flow(3)]);
@@ -96,8 +96,8 @@ fn rules_of_an_earlier_run_that_are_in_the_way_make_room() {
 fn a_driver_that_refuses_is_left_as_it_was_and_that_is_said() {
     for driver in [Fake::refuses(), Fake::refuses().switched_off()] {
         let mut bench = Bench::new(driver.clone());
-        for wish in [to_queue(2), spread()] {
-            let fault = bench.apply(&wish).unwrap_err();
+        for request in [to_queue(2), spread()] {
+            let fault = bench.apply(&request).unwrap_err();
             assert_eq!(fault.exit_code(), 3);
             let text = fault.to_string();
             assert!(text.contains("takes no rule by EtherType and none by MAC"), "{text}");
@@ -111,8 +111,8 @@ fn a_driver_that_refuses_is_left_as_it_was_and_that_is_said() {
 #[test]
 fn one_queue_needs_nothing_and_asks_nothing() {
     let mut bench = Bench::new(Fake::any());
-    let wish = Wish { queue_count: 1, ..to_queue(0) };
-    for told in [bench.plan(&wish).unwrap(), bench.apply(&wish).unwrap()] {
+    let request = SteerRequest { queue_count: 1, ..to_queue(0) };
+    for told in [bench.plan(&request).unwrap(), bench.apply(&request).unwrap()] {
         assert!(told.contains("one receive queue") && told.contains("nothing to steer"), "{told}");
     }
     assert_eq!((bench.driver.changes, bench.driver.reads.get()), (0, 0));
@@ -124,15 +124,15 @@ fn twice_is_once() {
     for driver in
         [Fake::any(), Fake::by_type(), Fake::by_mac(), Fake::by_one_field(), Fake::any().that_chooses()]
     {
-        for wish in [to_queue(1), spread()] {
+        for request in [to_queue(1), spread()] {
             let mut bench = Bench::new(driver.clone().with(&[ip_flow(15)]).switched_off());
-            bench.apply(&wish).unwrap();
+            bench.apply(&request).unwrap();
             let (rules, record) = (bench.driver.rules.clone(), bench.journal().load().unwrap());
             let changes = bench.driver.changes;
-            bench.apply(&wish).unwrap();
+            bench.apply(&request).unwrap();
             assert_eq!((&bench.driver.rules, bench.driver.changes), (&rules, changes));
             assert_eq!(bench.journal().load().unwrap(), record);
-            let told = bench.plan(&wish).unwrap();
+            let told = bench.plan(&request).unwrap();
             assert!(!told.contains("would"), "{told}");
             bench.revert().unwrap();
             assert_eq!(bench.driver.rules, [ip_flow(15)]);
@@ -144,7 +144,7 @@ fn twice_is_once() {
 }
 
 #[test]
-fn another_wish_takes_the_place_of_the_last() {
+fn another_request_takes_the_place_of_the_last() {
     let mut bench = Bench::new(Fake::any().with(&[ip_flow(3)]));
     bench.apply(&spread()).unwrap();
     let told = bench.plan(&to_queue(1)).unwrap();

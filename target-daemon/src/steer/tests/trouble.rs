@@ -9,7 +9,7 @@ fn a_full_table_is_left_as_it_was() {
     let others: Vec<FlowRule> = (0..4).map(ip_flow).collect();
     let mut bench = Bench::new(Fake::any().places(4).with(&others));
     let fault = bench.apply(&to_queue(1)).unwrap_err();
-    assert!(matches!(fault, Fault::Full { .. }) && fault.exit_code() == 3, "{fault}");
+    assert!(matches!(fault, SteerError::Full { .. }) && fault.exit_code() == 3, "{fault}");
     assert_eq!(bench.driver.rules, others);
     assert!(!bench.has_record());
 }
@@ -19,18 +19,18 @@ fn a_table_that_fills_up_half_way_is_left_as_it_was() {
     // Room for two of four rules, by either way of saying that it is full.
     for driver in [Fake::any().places(3), Fake::any().places(3).that_chooses()] {
         let mut bench = Bench::new(driver.with(&[ip_flow(0)]));
-        assert!(matches!(bench.apply(&spread()), Err(Fault::Full { .. })));
+        assert!(matches!(bench.apply(&spread()), Err(SteerError::Full { .. })));
         assert_eq!(bench.driver.rules, [ip_flow(0)]);
         assert!(!bench.has_record());
     }
 }
 
 #[test]
-fn a_new_wish_that_finds_no_room_keeps_the_last() {
+fn a_new_request_that_finds_no_room_keeps_the_last() {
     let mut bench = Bench::new(Fake::any().places(3).with(&[ip_flow(0)]));
     bench.apply(&to_queue(1)).unwrap();
     let before = (bench.table(), bench.journal().load().unwrap());
-    assert!(matches!(bench.apply(&spread()), Err(Fault::Full { .. })));
+    assert!(matches!(bench.apply(&spread()), Err(SteerError::Full { .. })));
     assert_eq!((bench.table(), bench.journal().load().unwrap()), before);
     bench.revert().unwrap();
     assert_eq!(bench.driver.rules, [ip_flow(0)]);
@@ -57,7 +57,7 @@ fn a_rule_of_somebody_else_in_the_way_is_named_and_not_touched() {
 }
 
 #[test]
-fn a_rule_of_somebody_else_for_other_frames_is_in_nobodys_way() {
+fn a_rule_of_somebody_else_for_other_frames_is_in_no_ones_way() {
     let others = [
         FlowRule { location: 15, matches: ether(None, None, Some(0x0800)), queue: Some(3) },
         FlowRule { location: 14, matches: ether(Some([9; 6]), None, None), queue: Some(3) },
@@ -107,12 +107,12 @@ fn rules_that_the_nic_has_forgotten_come_back() {
 fn a_driver_that_takes_another_rule_than_it_was_asked_for_is_not_believed() {
     let mut bench = Bench::new(Fake::any().with(&[ip_flow(1)]));
     bench.driver.lies = true;
-    assert!(matches!(bench.apply(&to_queue(2)), Err(Fault::Refused { .. })));
+    assert!(matches!(bench.apply(&to_queue(2)), Err(SteerError::Refused { .. })));
     assert_eq!(bench.driver.rules, [ip_flow(1)]);
     assert!(!bench.has_record());
 }
 
-/// Every prefix of a run, the first one and one with another wish: whatever it
+/// Every prefix of a run, the first one and one with another request: whatever it
 /// did, `revert` takes back, and no more.
 #[test]
 fn a_run_that_is_cut_off_anywhere_can_be_taken_back_and_done_again() {
@@ -123,7 +123,7 @@ fn a_run_that_is_cut_off_anywhere_can_be_taken_back_and_done_again() {
     }
 }
 
-fn cut_everywhere(start: &Fake, last: Option<&Wish>, next: &Wish) {
+fn cut_everywhere(start: &Fake, last: Option<&SteerRequest>, next: &SteerRequest) {
     for (at, after) in (0..).flat_map(|at| [(at, false), (at, true)]) {
         let mut bench = Bench::new(start.clone());
         if let Some(last) = last {
@@ -166,10 +166,11 @@ fn a_revert_that_is_cut_off_anywhere_can_be_done_again() {
 
 /// One error of the kernel anywhere: what was there before is there again.
 #[test]
-fn a_change_that_fails_leaves_the_last_wish_in_force() {
+fn a_change_that_fails_leaves_the_last_request_in_force() {
     let starts = [Fake::any(), Fake::of_one_kind(), Fake::any().that_chooses()];
-    let wishes = [(to_queue(1), spread()), (spread(), to_queue(1))];
-    for (start, (last, next)) in starts.iter().flat_map(|start| wishes.iter().map(move |pair| (start, pair)))
+    let requestes = [(to_queue(1), spread()), (spread(), to_queue(1))];
+    for (start, (last, next)) in
+        starts.iter().flat_map(|start| requestes.iter().map(move |pair| (start, pair)))
     {
         for at in 0.. {
             let mut bench = Bench::new(start.clone().with(&[ip_flow(15)]));
@@ -182,7 +183,7 @@ fn a_change_that_fails_leaves_the_last_wish_in_force() {
                     break;
                 }
                 // Nor could it be undone.
-                Err(fault @ Fault::HalfWay { .. }) => {
+                Err(fault @ SteerError::HalfWay { .. }) => {
                     assert!(fault.to_string().contains("`xblade steer -i nic0 --revert`"), "{fault}");
                 }
                 Err(_) => assert_eq!(sorted(&bench), before, "failed at {at}"),

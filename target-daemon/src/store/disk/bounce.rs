@@ -6,8 +6,8 @@ use std::mem::ManuallyDrop;
 
 use memmap2::{MmapMut, MmapRaw};
 
-use super::Piece;
-use crate::store::{Area, Buffers, SEGMENTS_MAX};
+use super::IoSlice;
+use crate::store::{IoVec, MemRegion, SEGMENTS_MAX};
 
 /// Bytes in a place: for requests of up to 17 sectors (an MTU of 9000 carries no
 /// more), and what is before and behind them in blocks of 4 KiB.
@@ -45,18 +45,18 @@ impl Bounce {
     }
 
     /// All places but the wide ones, to be registered.
-    pub fn area(&self) -> Area {
-        Area { base: self.memory.as_ptr() as usize, bytes: self.places * PLACE_BYTES }
+    pub fn area(&self) -> MemRegion {
+        MemRegion { base: self.memory.as_ptr() as usize, bytes: self.places * PLACE_BYTES }
     }
 
     /// The memory for `bytes` bytes of a place, for the system.
-    pub fn piece(&self, place: usize, bytes: u32) -> Piece {
-        Piece { base: self.memory.as_ptr() as usize + self.start(place, bytes as usize), bytes }
+    pub fn piece(&self, place: usize, bytes: u32) -> IoSlice {
+        IoSlice { base: self.memory.as_ptr() as usize + self.start(place, bytes as usize), bytes }
     }
 
     /// Copies `from` to `skip` bytes into the `bytes` bytes of a place. `false`, and
     /// nothing copied, if it does not fit.
-    pub fn put(&mut self, place: usize, bytes: u32, skip: u32, from: &Buffers) -> bool {
+    pub fn put(&mut self, place: usize, bytes: u32, skip: u32, from: &IoVec) -> bool {
         let Some(to) = self.range(place, bytes, skip, from.len()) else { return false };
         // SAFETY: `range` has checked that these bytes lie within the place;
         // the place belongs to an operation that the system does not work on
@@ -67,7 +67,7 @@ impl Bounce {
     }
 
     /// Copies out of the `bytes` bytes of a place, from `skip` bytes into them on.
-    pub fn take(&self, place: usize, bytes: u32, skip: u32, to: &mut Buffers) -> bool {
+    pub fn take(&self, place: usize, bytes: u32, skip: u32, to: &mut IoVec) -> bool {
         let Some(from) = self.range(place, bytes, skip, to.len()) else { return false };
         // SAFETY: as in `put`; nobody writes there while it is borrowed.
         let from = unsafe { std::slice::from_raw_parts(from, to.len()) };

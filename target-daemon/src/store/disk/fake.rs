@@ -12,15 +12,15 @@ mod chance;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Call, Kernel, Outcome, QueueFull};
-use crate::store::{Area, SECTOR_BYTES};
+use super::{IoEngine, IoRequest, IoResult, QueueFull};
+use crate::store::{MemRegion, SECTOR_BYTES};
 use cache::Cache;
 use calls::State;
 use chance::Chance;
 
 /// How a disk behaves. Rates are in 10,000 calls that the fault can hit.
 #[derive(Clone, Copy, Debug)]
-pub struct Habits {
+pub struct SimConfig {
     /// It reads and writes whole blocks of so many bytes.
     pub block_bytes: u32,
     /// Shortest and longest time of a call.
@@ -49,7 +49,7 @@ pub struct Habits {
 /// What has happened on a disk.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "they are those of `Habits`")]
-pub struct Happened {
+pub struct SimStats {
     pub reads: u64,
     pub writes: u64,
     pub syncs: u64,
@@ -72,7 +72,7 @@ pub struct Happened {
     pub torn: u64,
 }
 
-impl Happened {
+impl SimStats {
     /// Faults that somebody has to hear of.
     pub fn errors(&self) -> u64 {
         self.read_errors + self.write_errors + self.sync_errors + self.no_space
@@ -85,15 +85,15 @@ pub struct SimDisk(Arc<Mutex<State>>);
 
 /// One opening of a [`SimDisk`]. After a crash, whatever it asks fails.
 #[derive(Debug)]
-pub struct SimKernel {
+pub struct SimEngine {
     disk: SimDisk,
     opening: u32,
 }
 
 impl SimDisk {
     /// A disk of so many bytes, all zero.
-    pub fn new(seed: u64, bytes: u64, habits: Habits) -> Self {
-        Self(Arc::new(Mutex::new(State::new(Cache::new(bytes as usize), Chance::new(seed), habits))))
+    pub fn new(seed: u64, bytes: u64, config: SimConfig) -> Self {
+        Self(Arc::new(Mutex::new(State::new(Cache::new(bytes as usize), Chance::new(seed), config))))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,8 +101,8 @@ impl SimDisk {
     }
 
     /// Opens it. There may be one opening at a time.
-    pub fn kernel(&self) -> SimKernel {
-        SimKernel { disk: self.clone(), opening: self.state().opening }
+    pub fn engine(&self) -> SimEngine {
+        SimEngine { disk: self.clone(), opening: self.state().opening }
     }
 
     /// It is this late now.
@@ -135,8 +135,8 @@ impl SimDisk {
     /// No fault from now on.
     pub fn heal(&self) {
         let mut state = self.state();
-        let Habits { block_bytes, latency_ns, .. } = state.habits;
-        state.habits = Habits { block_bytes, latency_ns, ..Habits::GOOD };
+        let SimConfig { block_bytes, latency_ns, .. } = state.config;
+        state.config = SimConfig { block_bytes, latency_ns, ..SimConfig::GOOD };
     }
 
     /// The power fails. What was under way has happened in part; each sector
@@ -181,12 +181,12 @@ impl SimDisk {
     }
 
     /// What has happened so far.
-    pub fn happened(&self) -> Happened {
+    pub fn stats(&self) -> SimStats {
         self.state().happened
     }
 }
 
-impl Habits {
+impl SimConfig {
     /// Fast and without a fault.
     pub const GOOD: Self = Self {
         block_bytes: SECTOR_BYTES as u32,
@@ -203,12 +203,12 @@ impl Habits {
     };
 }
 
-impl Kernel for SimKernel {
-    fn register(&mut self, areas: &[Area]) {
+impl IoEngine for SimEngine {
+    fn register(&mut self, areas: &[MemRegion]) {
         let _ = areas;
     }
 
-    fn push(&mut self, id: u32, call: Call) -> Result<(), QueueFull> {
+    fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         self.disk.state().push(id, call, self.opening)
     }
 
@@ -216,7 +216,7 @@ impl Kernel for SimKernel {
         self.disk.state().submit();
     }
 
-    fn next(&mut self) -> Option<(u32, Outcome)> {
+    fn next(&mut self) -> Option<(u32, IoResult)> {
         self.disk.state().take(self.opening)
     }
 
@@ -237,7 +237,7 @@ impl Kernel for SimKernel {
     }
 }
 
-impl Drop for SimKernel {
+impl Drop for SimEngine {
     /// Nobody takes the rest any more.
     fn drop(&mut self) {
         let mut state = self.disk.state();

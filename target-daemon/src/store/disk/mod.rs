@@ -36,7 +36,7 @@
 mod bounce;
 mod commit;
 pub mod fake;
-mod kernel;
+mod io_engine;
 mod slot;
 mod uring;
 
@@ -45,11 +45,11 @@ use std::os::fd::BorrowedFd;
 
 use bounce::Bounce;
 use commit::Commit;
-pub use kernel::{Call, Kernel, Outcome, Piece, QueueFull};
+pub use io_engine::{IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
 use slot::{Slot, Step};
 pub use uring::Uring;
 
-use super::{Area, Completion, Extent, Fault, Full, Geometry, Kind, Op, SECTOR_BYTES, Store, span};
+use super::{Completion, Extent, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store, span};
 use crate::plant::{Bug, planted};
 
 /// Calls that the system works on at once, for one store. More than a disk
@@ -65,18 +65,18 @@ const SYNC: u32 = u32::MAX;
 
 /// How writes become stable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stable {
+pub enum Persist {
     /// They do not: a flush makes them.
-    Later,
+    OnFlush,
     /// Each by itself, before its outcome comes (RWF_DSYNC).
-    Each,
+    PerWrite,
     /// Many by one sync.
     Group,
 }
 
 /// Where on the disk the export lies, and how it is to be treated.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct DiskLayout {
     /// Where it starts, in bytes; a multiple of the block.
     pub offset_bytes: u64,
     /// Its length in bytes, if it does not follow the size of the disk.
@@ -86,36 +86,36 @@ pub struct Shape {
     /// Refuse writes.
     pub read_only: bool,
     /// When a write is complete.
-    pub stable: Stable,
+    pub persist: Persist,
 }
 
 /// A file or block device, over an asynchronous system.
 #[derive(Debug)]
-pub struct DiskStore<K: Kernel> {
-    kernel: K,
-    shape: Shape,
+pub struct DiskStore<K: IoEngine> {
+    engine: K,
+    layout: DiskLayout,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     backlog: VecDeque<Op>,
     bounce: Bounce,
     commit: Commit,
     completed: VecDeque<Completion>,
-    failed: Option<Fault>,
+    failed: Option<IoError>,
     /// The disk was seen to reach this far since the last kick, so that a
     /// batch of writes asks once.
     end_seen: u64,
 }
 
-impl<K: Kernel> DiskStore<K> {
+impl<K: IoEngine> DiskStore<K> {
     /// A store over this system. All memory is taken here.
     ///
     /// # Errors
     ///
     /// No memory for the places of operations.
-    pub fn new(kernel: K, shape: Shape) -> std::io::Result<Self> {
+    pub fn new(engine: K, layout: DiskLayout) -> std::io::Result<Self> {
         Ok(Self {
-            kernel,
-            shape,
+            engine,
+            layout,
             slots: (0..DEPTH).map(|_| None).collect(),
             free: (0..DEPTH as u32).rev().collect(),
             backlog: VecDeque::with_capacity(BACKLOG),
@@ -133,32 +133,32 @@ impl<K: Kernel> DiskStore<K> {
             Err(fault) => return self.finish_unstarted(op, Err(fault)),
         };
         let Some(id) = self.free.pop() else { return self.backlog.push_back(op) };
-        let slot = Slot::new(op, at, self.shape.geometry.block_bytes);
+        let slot = Slot::new(op, at, self.layout.geometry.block_bytes);
         let (kind, aligned, fits) = (slot.kind, slot.is_aligned(), slot.fits());
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = Some(slot);
         }
         match kind {
             // No frame carries that much.
-            Kind::Read | Kind::Write if !fits => self.finish(id, Err(Fault::System)),
+            Kind::Read | Kind::Write if !fits => self.finish(id, Err(IoError::System)),
             Kind::Read => self.begin(id, Step::Read),
             Kind::Write if aligned => self.write(id),
             Kind::Write => self.begin(id, Step::Fill),
             Kind::Flush => self.commit.wait(id),
-            Kind::Measure => self.call(id, Step::Measure, Call::Measure),
+            Kind::Measure => self.call(id, Step::Measure, IoRequest::Measure),
             Kind::Discard => self.begin_discard(id),
         }
     }
 
     /// Where on the disk an operation starts, if it can be begun.
-    fn check(&mut self, op: &Op) -> Result<u64, Fault> {
-        let at = self.shape.offset_bytes + op.range_in(self.shape.geometry)?;
+    fn check(&mut self, op: &Op) -> Result<u64, IoError> {
+        let at = self.layout.offset_bytes + op.range_in(self.layout.geometry)?;
         match op.kind {
-            Kind::Write | Kind::Discard if self.shape.read_only || self.failed.is_some() => {
-                Err(Fault::ReadOnly)
+            Kind::Write | Kind::Discard if self.layout.read_only || self.failed.is_some() => {
+                Err(IoError::ReadOnly)
             }
             Kind::Write => self.check_end(at + op.buffers.len() as u64).map(|()| at),
-            Kind::Discard if !self.shape.geometry.discards => Err(Fault::System),
+            Kind::Discard if !self.layout.geometry.discards => Err(IoError::System),
             Kind::Discard => self.check_end(at + span(&op.buffers).map_or(0, Extent::end)).map(|()| at),
             Kind::Flush => self.failed.map_or(Ok(at), Err),
             _ => Ok(at),
@@ -167,11 +167,11 @@ impl<K: Kernel> DiskStore<K> {
 
     /// Whether a file still reaches as far: a write must not bring back a part
     /// that somebody cut off.
-    fn check_end(&mut self, end: u64) -> Result<(), Fault> {
+    fn check_end(&mut self, end: u64) -> Result<(), IoError> {
         if end > self.end_seen {
-            self.end_seen = self.kernel.end();
+            self.end_seen = self.engine.end();
         }
-        if end <= self.end_seen { Ok(()) } else { Err(Fault::Media) }
+        if end <= self.end_seen { Ok(()) } else { Err(IoError::Media) }
     }
 
     /// Begins a step that moves all blocks of an operation.
@@ -186,10 +186,10 @@ impl<K: Kernel> DiskStore<K> {
     fn transfer(&mut self, id: u32) {
         let Some(Some(slot)) = self.slots.get(id as usize) else { return };
         let (step, (at, memory)) = (slot.step, slot.rest(id as usize, &self.bounce));
-        let stable = self.shape.stable == Stable::Each && !planted(Bug::AckBeforeStable);
+        let stable = self.layout.persist == Persist::PerWrite && !planted(Bug::AckBeforeStable);
         let call = match step {
-            Step::Write => Call::Write { at, memory, stable },
-            _ => Call::Read { at, memory },
+            Step::Write => IoRequest::Write { at, memory, stable },
+            _ => IoRequest::Read { at, memory },
         };
         self.call(id, step, call);
     }
@@ -204,32 +204,32 @@ impl<K: Kernel> DiskStore<K> {
                 }
                 self.begin(id, Step::Write);
             }
-            _ => self.finish(id, Err(Fault::System)),
+            _ => self.finish(id, Err(IoError::System)),
         }
     }
 
-    fn call(&mut self, id: u32, step: Step, call: Call) {
+    fn call(&mut self, id: u32, step: Step, call: IoRequest) {
         if let Some(slot) = self.slot(id) {
             slot.step = step;
         }
-        if self.kernel.push(id, call) == Err(QueueFull) {
+        if self.engine.push(id, call) == Err(QueueFull) {
             // Cannot be: the queue has a place for each slot, and one more.
-            self.finish(id, Err(Fault::Transient));
+            self.finish(id, Err(IoError::Transient));
         }
     }
 
     /// The outcome of a call: the next one, or the end of the operation.
-    fn proceed(&mut self, id: u32, outcome: Outcome) {
+    fn proceed(&mut self, id: u32, outcome: IoResult) {
         let Some(slot) = self.slot(id) else { return };
         let n = match outcome {
             Ok(n) => n,
-            Err(errno) => return self.finish(id, Err(Fault::from_errno(errno))),
+            Err(errno) => return self.finish(id, Err(IoError::from_errno(errno))),
         };
         let step = slot.step;
         let moves = matches!(step, Step::Read | Step::Fill | Step::Write);
         if moves && n == 0 {
             // The end of the file, or a writer that is stuck.
-            return self.finish(id, Err(Fault::Media));
+            return self.finish(id, Err(IoError::Media));
         }
         if moves && !slot.advance(n) {
             return self.transfer(id);
@@ -257,10 +257,10 @@ impl<K: Kernel> DiskStore<K> {
     /// Forgets the next range of a discard; after the last one, it is as
     /// complete as a write whose bytes were taken.
     fn punch(&mut self, id: u32) {
-        let offset = self.shape.offset_bytes;
+        let offset = self.layout.offset_bytes;
         match self.slot(id).and_then(Slot::next_range) {
             Some(range) => {
-                let call = Call::Punch { at: offset + range.at, bytes: range.bytes };
+                let call = IoRequest::Punch { at: offset + range.at, bytes: range.bytes };
                 self.call(id, Step::Punch, call);
             }
             None => self.written(id),
@@ -273,7 +273,7 @@ impl<K: Kernel> DiskStore<K> {
             Some(Some(slot)) => slot.unload(id as usize, bounce),
             _ => false,
         };
-        self.finish(id, if there { Ok(()) } else { Err(Fault::System) });
+        self.finish(id, if there { Ok(()) } else { Err(IoError::System) });
     }
 
     /// All bytes of a write were taken: it is complete, or waits for a sync.
@@ -281,37 +281,38 @@ impl<K: Kernel> DiskStore<K> {
         self.end_write(id);
         // What forgets is not made stable by itself.
         let punched = self.slot(id).is_some_and(|slot| slot.step == Step::Punch);
-        let stable = match self.shape.stable {
-            Stable::Each if punched => Stable::Group,
+        let stable = match self.layout.persist {
+            Persist::PerWrite if punched => Persist::Group,
             stable => stable,
         };
         match stable {
-            Stable::Group if planted(Bug::AckBeforeStable) => self.finish(id, Ok(())),
-            Stable::Group if self.failed.is_some() => self.finish(id, Err(Fault::Media)),
-            Stable::Group => {
+            Persist::Group if planted(Bug::AckBeforeStable) => self.finish(id, Ok(())),
+            Persist::Group if self.failed.is_some() => self.finish(id, Err(IoError::Media)),
+            Persist::Group => {
                 if let Some(slot) = self.slot(id) {
                     slot.step = Step::Sync;
                 }
                 self.commit.wait(id);
             }
-            Stable::Each | Stable::Later => self.finish(id, Ok(())),
+            Persist::PerWrite | Persist::OnFlush => self.finish(id, Ok(())),
         }
     }
 
     /// Begins the next sync, if anybody waits for one and none is under way.
     fn sync(&mut self) {
-        if self.commit.begin(|| self.kernel.now_ns()) && self.kernel.push(SYNC, Call::Sync) == Err(QueueFull)
+        if self.commit.begin(|| self.engine.now_ns())
+            && self.engine.push(SYNC, IoRequest::Sync) == Err(QueueFull)
         {
             self.commit.defer();
         }
     }
 
-    fn synced(&mut self, outcome: Outcome) {
+    fn synced(&mut self, outcome: IoResult) {
         self.commit.end();
         let result = match outcome {
             Ok(_) => Ok(()),
             Err(_) if planted(Bug::SwallowedSyncError) => Ok(()),
-            Err(errno) => Err(Fault::from_errno(errno).of_sync()),
+            Err(errno) => Err(IoError::from_errno(errno).of_sync()),
         };
         if let Err(fault) = result {
             self.failed.get_or_insert(fault);
@@ -325,11 +326,11 @@ impl<K: Kernel> DiskStore<K> {
     }
 
     fn measured(&mut self, disk_bytes: u64) {
-        let block = u64::from(self.shape.geometry.block_bytes);
-        let rest = disk_bytes.saturating_sub(self.shape.offset_bytes);
-        let bytes = self.shape.length_bytes.unwrap_or(rest - rest % block);
+        let block = u64::from(self.layout.geometry.block_bytes);
+        let rest = disk_bytes.saturating_sub(self.layout.offset_bytes);
+        let bytes = self.layout.length_bytes.unwrap_or(rest - rest % block);
         if bytes >= SECTOR_BYTES {
-            self.shape.geometry.sectors = bytes / SECTOR_BYTES;
+            self.layout.geometry.sectors = bytes / SECTOR_BYTES;
         }
     }
 
@@ -346,41 +347,41 @@ impl<K: Kernel> DiskStore<K> {
         }
     }
 
-    fn finish(&mut self, id: u32, result: Result<(), Fault>) {
+    fn finish(&mut self, id: u32, result: Result<(), IoError>) {
         self.end_write(id);
         let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else { return };
         self.free.push(id);
         self.completed.push_back(Completion { token: slot.token, result });
     }
 
-    fn finish_unstarted(&mut self, op: Op, result: Result<(), Fault>) {
+    fn finish_unstarted(&mut self, op: Op, result: Result<(), IoError>) {
         self.completed.push_back(Completion { token: op.token, result });
     }
 }
 
-impl<K: Kernel> Drop for DiskStore<K> {
+impl<K: IoEngine> Drop for DiskStore<K> {
     fn drop(&mut self) {
-        if self.kernel.goes_on() {
+        if self.engine.goes_on() {
             self.bounce.keep();
         }
     }
 }
 
-impl<K: Kernel> Store for DiskStore<K> {
+impl<K: IoEngine> Store for DiskStore<K> {
     fn geometry(&self) -> Geometry {
-        self.shape.geometry
+        self.layout.geometry
     }
 
-    fn register(&mut self, areas: &[Area]) {
-        let all: Vec<Area> = areas.iter().copied().chain([self.bounce.area()]).collect();
-        self.kernel.register(&all);
+    fn register(&mut self, areas: &[MemRegion]) {
+        let all: Vec<MemRegion> = areas.iter().copied().chain([self.bounce.area()]).collect();
+        self.engine.register(&all);
     }
 
-    fn degraded(&self) -> Option<Fault> {
+    fn degraded(&self) -> Option<IoError> {
         self.failed
     }
 
-    fn degrade(&mut self, fault: Fault) {
+    fn degrade(&mut self, fault: IoError) {
         self.failed.get_or_insert(fault);
     }
 
@@ -395,9 +396,9 @@ impl<K: Kernel> Store for DiskStore<K> {
     fn kick(&mut self) {
         self.end_seen = 0;
         self.sync();
-        self.kernel.submit();
+        self.engine.submit();
         let mut more = false;
-        while let Some((id, outcome)) = self.kernel.next() {
+        while let Some((id, outcome)) = self.engine.next() {
             more = true;
             if id == SYNC { self.synced(outcome) } else { self.proceed(id, outcome) }
         }
@@ -411,7 +412,7 @@ impl<K: Kernel> Store for DiskStore<K> {
             // What that has led to: a sync, the rest of a short transfer. A
             // whole turn later would cost every write of a group that much.
             self.sync();
-            self.kernel.submit();
+            self.engine.submit();
         }
     }
 
@@ -420,7 +421,7 @@ impl<K: Kernel> Store for DiskStore<K> {
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.kernel.fd()
+        self.engine.fd()
     }
 }
 

@@ -1,8 +1,8 @@
 //! One operation under way.
 
-use super::Piece;
+use super::IoSlice;
 use super::bounce::{Bounce, WIDE_BYTES};
-use crate::store::{Buffers, Kind, Op, ranges};
+use crate::store::{IoVec, Kind, Op, ranges};
 
 /// What an operation waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ pub struct Slot {
     /// From the operation.
     pub kind: Kind,
     /// From the operation. The frame is the system's if `in_place`.
-    pub buffers: Buffers,
+    pub buffers: IoVec,
     /// What it waits for.
     pub step: Step,
     /// Where its blocks start on the disk, in bytes.
@@ -90,12 +90,12 @@ impl Slot {
     }
 
     /// Where on the disk the rest of the step lies, and in which memory.
-    pub fn rest(&self, place: usize, bounce: &Bounce) -> (u64, Piece) {
+    pub fn rest(&self, place: usize, bounce: &Bounce) -> (u64, IoSlice) {
         let all = match self.buffers.iovecs() {
-            [only] if self.in_place => Piece { base: only.iov_base as usize, bytes: self.bytes },
+            [only] if self.in_place => IoSlice { base: only.iov_base as usize, bytes: self.bytes },
             _ => bounce.piece(place, self.bytes),
         };
-        let rest = Piece { base: all.base + self.moved as usize, bytes: self.bytes - self.moved };
+        let rest = IoSlice { base: all.base + self.moved as usize, bytes: self.bytes - self.moved };
         (self.at + u64::from(self.moved), rest)
     }
 
@@ -119,7 +119,7 @@ impl Slot {
 
 /// Whether the disk can take these bytes as they lie: whole blocks, in one
 /// piece, aligned to a block in memory too.
-fn is_whole(buffers: &Buffers, at: u64, block: u32) -> bool {
+fn is_whole(buffers: &IoVec, at: u64, block: u32) -> bool {
     let [only] = buffers.iovecs() else { return false };
     let aligned = |n: u64| n.is_multiple_of(u64::from(block));
     aligned(at) && aligned(only.iov_base as u64) && aligned(only.iov_len as u64)

@@ -5,7 +5,7 @@ mod fixture;
 use super::*;
 use fixture::{OFFSET, Rig};
 
-type Finished = Vec<(u32, Result<(), Fault>)>;
+type Finished = Vec<(u32, Result<(), IoError>)>;
 
 const WHOLE: u32 = u32::MAX;
 
@@ -13,17 +13,17 @@ fn good(tokens: &[u32]) -> Finished {
     tokens.iter().map(|token| (*token, Ok(()))).collect()
 }
 
-fn bad(tokens: &[u32], fault: Fault) -> Finished {
+fn bad(tokens: &[u32], fault: IoError) -> Finished {
     tokens.iter().map(|token| (*token, Err(fault))).collect()
 }
 
 fn syncs(rig: &Rig) -> usize {
-    rig.calls().iter().filter(|call| **call == Call::Sync).count()
+    rig.calls().iter().filter(|call| **call == IoRequest::Sync).count()
 }
 
 #[test]
 fn a_write_is_complete_with_a_sync_begun_after_its_outcome() {
-    let mut rig = Rig::new(64, 512, Stable::Group);
+    let mut rig = Rig::new(64, 512, Persist::Group);
     let (a, b, c) = (rig.write(0, &[1; 512]), rig.write(1, &[2; 512]), rig.write(2, &[3; 512]));
     assert_eq!((rig.turn(), syncs(&rig)), (vec![], 0), "nothing is written yet");
     rig.run(0, WHOLE);
@@ -36,20 +36,20 @@ fn a_write_is_complete_with_a_sync_begun_after_its_outcome() {
     rig.run(0, WHOLE);
     assert_eq!((rig.turn(), syncs(&rig)), (vec![], 1), "one at a time");
     // The outcomes of a write and of the sync come together: it was not covered.
-    let at = rig.calls().iter().position(|call| matches!(call, Call::Write { .. })).unwrap();
+    let at = rig.calls().iter().position(|call| matches!(call, IoRequest::Write { .. })).unwrap();
     rig.run(at, WHOLE);
     rig.end_sync(Ok(0));
-    assert_eq!((rig.turn(), rig.calls()), (good(&[a, b, c]), vec![Call::Sync]), "the next, for d and e");
+    assert_eq!((rig.turn(), rig.calls()), (good(&[a, b, c]), vec![IoRequest::Sync]), "the next, for d and e");
     rig.end_sync(Ok(0));
     assert_eq!((rig.turn(), rig.calls()), (good(&[d, e]), vec![]));
 }
 
 #[test]
 fn a_flush_has_a_sync_of_its_own() {
-    for stable in [Stable::Later, Stable::Each, Stable::Group] {
+    for stable in [Persist::OnFlush, Persist::PerWrite, Persist::Group] {
         let mut rig = Rig::new(64, 512, stable);
         let flush = rig.flush();
-        assert_eq!((rig.turn(), rig.calls()), (vec![], vec![Call::Sync]), "{stable:?}");
+        assert_eq!((rig.turn(), rig.calls()), (vec![], vec![IoRequest::Sync]), "{stable:?}");
         let late = rig.flush();
         assert_eq!((rig.turn(), syncs(&rig)), (vec![], 1));
         rig.end_sync(Ok(0));
@@ -62,12 +62,12 @@ fn a_flush_has_a_sync_of_its_own() {
 #[test]
 fn a_failed_sync_fails_all_writes_that_have_begun_and_ends_writing() {
     for (errno, fault) in [
-        (libc::EIO, Fault::Media),
-        (libc::ENOSPC, Fault::NoSpace),
-        (libc::EAGAIN, Fault::System),
-        (libc::EINVAL, Fault::System),
+        (libc::EIO, IoError::Media),
+        (libc::ENOSPC, IoError::NoSpace),
+        (libc::EAGAIN, IoError::System),
+        (libc::EINVAL, IoError::System),
     ] {
-        let mut rig = Rig::new(64, 512, Stable::Group);
+        let mut rig = Rig::new(64, 512, Persist::Group);
         let covered = [rig.write(0, &[1; 512]), rig.write(1, &[2; 512])];
         rig.run(0, WHOLE);
         rig.run(0, WHOLE);
@@ -82,7 +82,7 @@ fn a_failed_sync_fails_all_writes_that_have_begun_and_ends_writing() {
         assert_eq!(rig.turn(), expected);
         assert_eq!((rig.store.degraded(), syncs(&rig)), (Some(fault), 0));
         rig.run(0, WHOLE);
-        assert_eq!(rig.turn(), bad(&[under_way], Fault::Media), "what the failure lost is not known");
+        assert_eq!(rig.turn(), bad(&[under_way], IoError::Media), "what the failure lost is not known");
         rig.run(0, WHOLE);
         assert_eq!(rig.turn(), good(&[read]));
         assert_eq!(rig.frame(read, 0, 1)[0], 8 + (OFFSET / 512) as u8);
@@ -91,7 +91,7 @@ fn a_failed_sync_fails_all_writes_that_have_begun_and_ends_writing() {
         let discard = rig.submit(Kind::Discard, 0, &range(0, 1), 0, 0).unwrap();
         let flush = rig.flush();
         assert!(rig.calls().is_empty());
-        let mut expected = bad(&[refused, discard], Fault::ReadOnly);
+        let mut expected = bad(&[refused, discard], IoError::ReadOnly);
         expected.extend(bad(&[flush], fault));
         assert_eq!(rig.turn(), expected);
         let read = rig.read(8, 2);
@@ -114,14 +114,14 @@ fn ranges(all: &[(u64, u64)]) -> Vec<u8> {
 fn a_short_transfer_goes_on_where_it_ended() {
     // In the frame itself, in a copy, and in two pieces.
     for (skew, cut) in [(0, 0), (8, 0), (0, 700)] {
-        let mut rig = Rig::new(64, 512, Stable::Later);
+        let mut rig = Rig::new(64, 512, Persist::OnFlush);
         let data: Vec<u8> = (0..2048).map(|at| (at / 7) as u8).collect();
         let write = rig.submit(Kind::Write, 4, &data, skew, cut).unwrap();
-        let Call::Write { memory: first, .. } = rig.calls()[0] else { panic!("no write") };
+        let IoRequest::Write { memory: first, .. } = rig.calls()[0] else { panic!("no write") };
         for part in 0..4u32 {
             let at = OFFSET + 4 * 512 + u64::from(part) * 512;
-            let memory = Piece { base: first.base + part as usize * 512, bytes: 2048 - part * 512 };
-            assert_eq!(rig.calls(), [Call::Write { at, memory, stable: false }]);
+            let memory = IoSlice { base: first.base + part as usize * 512, bytes: 2048 - part * 512 };
+            assert_eq!(rig.calls(), [IoRequest::Write { at, memory, stable: false }]);
             rig.run(0, 512);
             assert_eq!(rig.turn(), if part == 3 { good(&[write]) } else { vec![] });
         }
@@ -142,13 +142,13 @@ fn a_short_transfer_goes_on_where_it_ended() {
 fn an_end_in_the_middle_and_an_error_in_the_middle_are_told() {
     for kind in [Kind::Read, Kind::Write] {
         for (outcome, fault) in [
-            (Ok(0), Fault::Media),
-            (Err(libc::EIO), Fault::Media),
-            (Err(libc::ENOSPC), Fault::NoSpace),
-            (Err(libc::EAGAIN), Fault::Transient),
+            (Ok(0), IoError::Media),
+            (Err(libc::EIO), IoError::Media),
+            (Err(libc::ENOSPC), IoError::NoSpace),
+            (Err(libc::EAGAIN), IoError::Transient),
         ] {
             for done in [0, 512] {
-                let mut rig = Rig::new(64, 512, Stable::Group);
+                let mut rig = Rig::new(64, 512, Persist::Group);
                 let token = rig.submit(kind, 0, &[1; 1024], 0, 0).unwrap();
                 if done > 0 {
                     rig.run(0, done);
@@ -166,7 +166,7 @@ fn an_end_in_the_middle_and_an_error_in_the_middle_are_told() {
 /// fixture's to check.
 #[test]
 fn a_part_of_a_block_changes_nothing_beside_it() {
-    let mut rig = Rig::new(64, 4096, Stable::Later);
+    let mut rig = Rig::new(64, 4096, Persist::OnFlush);
     let mut model = rig.disk();
     for (sector, count) in (0..16).flat_map(|sector| (1..=16usize).map(move |count| (sector, count))) {
         for (skew, cut) in [(0, 0), (8, 300)] {
@@ -187,7 +187,7 @@ fn a_part_of_a_block_changes_nothing_beside_it() {
 #[test]
 fn what_is_too_long_for_a_place_gets_a_wide_one() {
     for block in [512, 4096] {
-        let mut rig = Rig::new(512, block, Stable::Later);
+        let mut rig = Rig::new(512, block, Persist::OnFlush);
         let mut model = rig.disk();
         let counts = [17usize, 18, 24, 25, 31, 56, 64];
         let data = |count: usize| (0..count * 512).map(|at| (at / 3 + count) as u8).collect::<Vec<u8>>();
@@ -214,29 +214,29 @@ fn what_is_too_long_for_a_place_gets_a_wide_one() {
 
 #[test]
 fn whole_blocks_are_not_read_first() {
-    let mut rig = Rig::new(64, 4096, Stable::Later);
+    let mut rig = Rig::new(64, 4096, Persist::OnFlush);
     for (sector, sectors, reads) in [(8, 8, false), (8, 16, false), (9, 8, true), (3, 1, true), (7, 2, true)]
     {
         let write = rig.write(sector, &vec![1; sectors * 512]);
-        assert_eq!(matches!(rig.calls()[..], [Call::Read { .. }]), reads, "{sector} + {sectors}");
+        assert_eq!(matches!(rig.calls()[..], [IoRequest::Read { .. }]), reads, "{sector} + {sectors}");
         assert_eq!(rig.run_all(), good(&[write]));
     }
     // Nothing is written over what could not be read.
     let before = rig.disk();
     let write = rig.write(3, &[9; 512]);
     rig.end(0, Err(libc::EIO));
-    assert_eq!((rig.turn(), rig.calls()), (bad(&[write], Fault::Media), vec![]));
+    assert_eq!((rig.turn(), rig.calls()), (bad(&[write], IoError::Media), vec![]));
     assert!(rig.disk() == before);
 }
 
 #[test]
 fn only_writes_that_are_stable_each_say_so_and_only_groups_wait() {
     for (stable, each, waits) in
-        [(Stable::Each, true, false), (Stable::Later, false, false), (Stable::Group, false, true)]
+        [(Persist::PerWrite, true, false), (Persist::OnFlush, false, false), (Persist::Group, false, true)]
     {
         let mut rig = Rig::new(64, 512, stable);
         let write = rig.write(0, &[1; 512]);
-        assert!(matches!(rig.calls()[..], [Call::Write { stable, .. }] if stable == each), "{stable:?}");
+        assert!(matches!(rig.calls()[..], [IoRequest::Write { stable, .. }] if stable == each), "{stable:?}");
         rig.run(0, WHOLE);
         assert_eq!(rig.turn(), if waits { vec![] } else { good(&[write]) }, "{stable:?}");
         assert_eq!(syncs(&rig), usize::from(waits));
@@ -246,10 +246,10 @@ fn only_writes_that_are_stable_each_say_so_and_only_groups_wait() {
 #[test]
 fn a_request_that_is_too_large_is_a_fault() {
     let data = vec![1; bounce::WIDE_BYTES + 512];
-    let mut rig = Rig::new(128, 512, Stable::Later);
+    let mut rig = Rig::new(128, 512, Persist::OnFlush);
     for kind in [Kind::Read, Kind::Write] {
         let token = rig.submit(kind, 0, &data, 8, 0).unwrap();
-        assert_eq!((rig.turn(), rig.calls()), (bad(&[token], Fault::System), vec![]));
+        assert_eq!((rig.turn(), rig.calls()), (bad(&[token], IoError::System), vec![]));
         let token = rig.submit(kind, 0, &data, 0, 0).unwrap();
         assert_eq!(rig.run_all(), good(&[token]), "it needs no place");
     }
@@ -257,7 +257,7 @@ fn a_request_that_is_too_large_is_a_fault() {
 
 #[test]
 fn what_finds_no_place_waits_and_is_done() {
-    let mut rig = Rig::new(64, 512, Stable::Later);
+    let mut rig = Rig::new(64, 512, Persist::OnFlush);
     let read = |rig: &mut Rig, n| rig.submit(Kind::Read, n % 64, &[0; 512], 0, 0);
     let taken = (0u64..).take_while(|n| read(&mut rig, *n).is_ok()).count();
     assert_eq!(taken, DEPTH + BACKLOG);
@@ -277,17 +277,17 @@ fn what_finds_no_place_waits_and_is_done() {
 #[test]
 fn ranges_are_forgotten_one_by_one_and_the_last_waits_as_a_write_does() {
     let list = ranges(&[(1, 2), (5, 0), (7, 1), (40, 24)]);
-    for (stable, waits) in [(Stable::Later, false), (Stable::Each, true), (Stable::Group, true)] {
+    for (stable, waits) in [(Persist::OnFlush, false), (Persist::PerWrite, true), (Persist::Group, true)] {
         for cut in [0, 13] {
             let mut rig = Rig::new(64, 512, stable);
             let discard = rig.submit(Kind::Discard, 0, &list, 0, cut).unwrap();
             for (sector, count) in [(1, 2), (7, 1), (40, 24)] {
-                let call = Call::Punch { at: OFFSET + sector * 512, bytes: count * 512 };
+                let call = IoRequest::Punch { at: OFFSET + sector * 512, bytes: count * 512 };
                 assert_eq!((rig.turn(), rig.calls()), (vec![], vec![call]));
                 rig.end(0, Ok(0));
             }
             assert_eq!(rig.turn(), if waits { vec![] } else { good(&[discard]) }, "{stable:?}");
-            assert_eq!(rig.calls(), vec![Call::Sync; usize::from(waits)]);
+            assert_eq!(rig.calls(), vec![IoRequest::Sync; usize::from(waits)]);
             if waits {
                 rig.end_sync(Ok(0));
                 assert_eq!(rig.turn(), good(&[discard]));
@@ -296,7 +296,7 @@ fn ranges_are_forgotten_one_by_one_and_the_last_waits_as_a_write_does() {
             assert_eq!(rig.run_all(), good(&[empty]));
             let fails = rig.submit(Kind::Discard, 0, &list, 0, 0).unwrap();
             rig.end(0, Err(libc::EIO));
-            assert_eq!((rig.turn(), rig.calls()), (bad(&[fails], Fault::Media), vec![]));
+            assert_eq!((rig.turn(), rig.calls()), (bad(&[fails], IoError::Media), vec![]));
         }
     }
 }
@@ -305,28 +305,28 @@ fn ranges_are_forgotten_one_by_one_and_the_last_waits_as_a_write_does() {
 fn the_size_is_what_the_disk_says_unless_it_is_fixed() {
     let measure = |rig: &mut Rig, outcome| {
         let token = rig.submit(Kind::Measure, 0, &[], 0, 0).unwrap();
-        assert_eq!(rig.calls(), [Call::Measure]);
+        assert_eq!(rig.calls(), [IoRequest::Measure]);
         rig.end(0, outcome);
-        assert_eq!(rig.turn(), vec![(token, outcome.map(|_| ()).map_err(Fault::from_errno))]);
+        assert_eq!(rig.turn(), vec![(token, outcome.map(|_| ()).map_err(IoError::from_errno))]);
         rig.store.geometry().sectors
     };
-    let mut rig = Rig::new(64, 4096, Stable::Later);
+    let mut rig = Rig::new(64, 4096, Persist::OnFlush);
     assert_eq!(measure(&mut rig, Ok(OFFSET + 80 * 512)), 80);
     assert_eq!(measure(&mut rig, Ok(OFFSET + 79 * 512 + 100)), 72, "whole blocks");
     assert_eq!(measure(&mut rig, Err(libc::EIO)), 72);
     assert_eq!(measure(&mut rig, Ok(OFFSET + 8 * 512)), 8);
     assert_eq!(measure(&mut rig, Ok(OFFSET)), 8, "nothing is no size");
-    let mut rig = Rig::with(64, 512, Stable::Later, Some(64 * 512));
+    let mut rig = Rig::with(64, 512, Persist::OnFlush, Some(64 * 512));
     assert_eq!(measure(&mut rig, Ok(OFFSET + 80 * 512)), 64);
     assert_eq!(measure(&mut rig, Ok(OFFSET + 8 * 512)), 64);
 }
 
 #[test]
 fn a_write_beyond_the_end_of_a_file_brings_nothing_back() {
-    let mut rig = Rig::new(64, 512, Stable::Later);
+    let mut rig = Rig::new(64, 512, Persist::OnFlush);
     rig.set_end(OFFSET + 32 * 512);
     let beyond = [rig.write(31, &[1; 1024]), rig.write(40, &[1; 512])];
-    assert_eq!((rig.calls(), rig.turn()), (vec![], bad(&beyond, Fault::Media)));
+    assert_eq!((rig.calls(), rig.turn()), (vec![], bad(&beyond, IoError::Media)));
     let within = rig.write(31, &[1; 512]);
     assert_eq!(rig.run_all(), good(&[within]));
     rig.set_end(OFFSET + 64 * 512);
@@ -334,5 +334,5 @@ fn a_write_beyond_the_end_of_a_file_brings_nothing_back() {
     assert_eq!(rig.run_all(), good(&[within]));
     rig.set_end(OFFSET);
     let cut = rig.write(40, &[1; 512]);
-    assert_eq!(rig.run_all(), bad(&[cut], Fault::Media), "looked at anew after a turn");
+    assert_eq!(rig.run_all(), bad(&[cut], IoError::Media), "looked at anew after a turn");
 }

@@ -22,10 +22,10 @@ use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
-use super::{Call, DEPTH, Kernel, Outcome, Piece, QueueFull};
-use crate::store::Area;
+use super::{DEPTH, IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
+use crate::store::MemRegion;
+use crate::store::file_facts;
 use crate::store::open::Backing;
-use crate::store::remarks;
 
 /// Entries of the queue: each slot of the store has one call at a time, and
 /// there is one sync.
@@ -47,14 +47,14 @@ const BLOCKING_MAX: u32 = 1024;
 /// the kernel ends a ring some time after its descriptor was closed.
 pub struct Uring {
     ring: IoUring,
-    done: VecDeque<(u32, Outcome)>,
+    done: VecDeque<(u32, IoResult)>,
     /// Where `statx` puts its answer, for each slot.
     sizes: Box<[libc::statx]>,
-    areas: Vec<Area>,
+    areas: Vec<MemRegion>,
     /// Signalled when the kernel has something to hand back. Not the ring
     /// itself: a thread that waits on a ring with DEFER_TASKRUN by `poll` is
     /// not woken for what other threads of the kernel finish, a sync for one.
-    bell: OwnedFd,
+    event: OwnedFd,
     backing: Backing,
     /// A device cannot grow by a write, and tells its size without asking it.
     is_device: bool,
@@ -76,7 +76,7 @@ impl Uring {
     ///
     /// Those of `io_uring_setup`: the kernel has none, or forbids it.
     pub(in crate::store) fn new(backing: Backing) -> Result<Self, (Backing, io::Error)> {
-        let (ring, bell) = match make_ring(backing.file().as_raw_fd()) {
+        let (ring, event) = match make_ring(backing.file().as_raw_fd()) {
             Ok(made) => made,
             Err(e) => return Err((backing, e)),
         };
@@ -87,10 +87,10 @@ impl Uring {
             done: VecDeque::with_capacity(2 * ENTRIES as usize),
             sizes: vec![size; DEPTH].into_boxed_slice(),
             areas: Vec::new(),
-            bell,
+            event,
             is_device: backing.is_device(),
             // FUSE waits for its server, or for a lock, though it was asked not to.
-            flags: if remarks::is_fuse(backing.file()) {
+            flags: if file_facts::is_fuse(backing.file()) {
                 squeue::Flags::ASYNC
             } else {
                 squeue::Flags::empty()
@@ -108,24 +108,24 @@ impl Uring {
     }
 
     /// The registered area that holds this memory.
-    fn area_of(&self, memory: Piece) -> Option<u16> {
-        let inside = |area: &Area| {
+    fn area_of(&self, memory: IoSlice) -> Option<u16> {
+        let inside = |area: &MemRegion| {
             let skip = memory.base.checked_sub(area.base)?;
             (skip + memory.bytes as usize <= area.bytes).then_some(())
         };
         self.areas.iter().position(|area| inside(area).is_some()).map(|at| at as u16)
     }
 
-    fn entry(&mut self, id: u32, call: Call) -> Option<squeue::Entry> {
+    fn entry(&mut self, id: u32, call: IoRequest) -> Option<squeue::Entry> {
         let entry = match call {
-            Call::Read { at, memory } => {
+            IoRequest::Read { at, memory } => {
                 let to = memory.base as *mut u8;
                 match self.area_of(memory) {
                     Some(area) => opcode::ReadFixed::new(FILE, to, memory.bytes, area).offset(at).build(),
                     None => opcode::Read::new(FILE, to, memory.bytes).offset(at).build(),
                 }
             }
-            Call::Write { at, memory, stable } => {
+            IoRequest::Write { at, memory, stable } => {
                 let (from, len) = (memory.base as *const u8, memory.bytes);
                 let flags = if stable { libc::RWF_DSYNC } else { 0 };
                 match self.area_of(memory) {
@@ -135,12 +135,12 @@ impl Uring {
                     None => opcode::Write::new(FILE, from, len).offset(at).rw_flags(flags).build(),
                 }
             }
-            Call::Sync => opcode::Fsync::new(FILE).flags(types::FsyncFlags::DATASYNC).build(),
-            Call::Punch { at, bytes } => {
+            IoRequest::Sync => opcode::Fsync::new(FILE).flags(types::FsyncFlags::DATASYNC).build(),
+            IoRequest::Punch { at, bytes } => {
                 let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
                 opcode::Fallocate::new(FILE, bytes).offset(at).mode(mode).build()
             }
-            Call::Measure => return self.measure(id),
+            IoRequest::Measure => return self.measure(id),
         };
         Some(entry.user_data(id.into()).flags(self.flags))
     }
@@ -204,11 +204,11 @@ const MEASURE: u64 = 1 << 32;
 
 fn make_ring(file: RawFd) -> io::Result<(IoUring, OwnedFd)> {
     let ring = best_ring()?;
-    let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+    let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     ring.submitter().register_files(&[file])?;
-    ring.submitter().register_eventfd(bell.as_raw_fd())?;
+    ring.submitter().register_eventfd(event.as_raw_fd())?;
     restrict(&ring);
-    Ok((ring, bell))
+    Ok((ring, event))
 }
 
 /// Leaves the ring what this store does with it, from the moment on when it is
@@ -271,11 +271,11 @@ fn best_ring() -> io::Result<IoUring> {
     }
 }
 
-impl Kernel for Uring {
-    fn register(&mut self, areas: &[Area]) {
-        let areas: Vec<Area> =
+impl IoEngine for Uring {
+    fn register(&mut self, areas: &[MemRegion]) {
+        let areas: Vec<MemRegion> =
             areas.iter().copied().filter(|area| area.bytes <= REGISTERED_BYTES_MAX).collect();
-        let iovec = |area: &Area| libc::iovec { iov_base: area.base as *mut _, iov_len: area.bytes };
+        let iovec = |area: &MemRegion| libc::iovec { iov_base: area.base as *mut _, iov_len: area.bytes };
         let iovecs: Vec<_> = areas.iter().map(iovec).collect();
         // SAFETY: `Store::register` promises that the areas stay mapped for as
         // long as the store lives, and the ring ends with it.
@@ -284,7 +284,7 @@ impl Kernel for Uring {
         self.areas = if registered.is_ok() { areas } else { Vec::new() };
     }
 
-    fn push(&mut self, id: u32, call: Call) -> Result<(), QueueFull> {
+    fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         let Some(entry) = self.entry(id, call) else { return Ok(()) };
         // SAFETY: the memory that the entry names stays valid and the kernel's
         // until the outcome is there (`Piece`); the answer of a `statx` goes
@@ -314,7 +314,7 @@ impl Kernel for Uring {
         self.reap();
     }
 
-    fn next(&mut self) -> Option<(u32, Outcome)> {
+    fn next(&mut self) -> Option<(u32, IoResult)> {
         self.done.pop_front()
     }
 
@@ -331,7 +331,7 @@ impl Kernel for Uring {
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.bell.as_fd())
+        Some(self.event.as_fd())
     }
 }
 
@@ -368,9 +368,9 @@ mod tests {
     fn ring() -> (IoUring, OwnedFd, File) {
         let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
         let file = rustix::fs::open(std::env::temp_dir(), flags, rustix::fs::Mode::RUSR).unwrap();
-        let (ring, bell) = make_ring(file.as_raw_fd()).unwrap();
+        let (ring, event) = make_ring(file.as_raw_fd()).unwrap();
         ring.submitter().register_enable_rings().unwrap();
-        (ring, bell, file.into())
+        (ring, event, file.into())
     }
 
     fn outcome(ring: &mut IoUring, entry: &squeue::Entry) -> i32 {
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_ring_does_what_its_store_does_and_nothing_else() {
-        let (mut ring, _bell, _file) = ring();
+        let (mut ring, _event, _file) = ring();
         let sync = opcode::Fsync::new(FILE).flags(types::FsyncFlags::DATASYNC).build();
         assert_eq!(outcome(&mut ring, &sync), 0);
         assert_eq!(outcome(&mut ring, &sync.flags(squeue::Flags::ASYNC)), 0);

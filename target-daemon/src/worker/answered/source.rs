@@ -1,9 +1,9 @@
 //! The writes of one source address that were answered, in a ring.
 
-use super::super::content::Content;
+use super::super::fingerprint::Fingerprint;
 use super::super::tag_order::{HORIZON_NS, TagOrder, is_before, may_be_ordered};
 use super::WRITES_MAX;
-use crate::store::{Fault, Kind, SECTOR_BYTES};
+use crate::store::{IoError, Kind, SECTOR_BYTES};
 use crate::wire::ether::Mac;
 
 /// One address that writes.
@@ -47,12 +47,12 @@ pub(super) struct Record {
     /// The worker that received it.
     pub(super) worker: u16,
     pub(super) kind: Kind,
-    pub(super) result: Result<(), Fault>,
+    pub(super) result: Result<(), IoError>,
 }
 
 /// A write that may be late, and what to compare.
 pub(super) struct Late<'a> {
-    pub(super) content: &'a Content,
+    pub(super) fingerprint: &'a Fingerprint,
     /// When it arrived at the earliest, if the arrival is to be compared.
     pub(super) by_arrival: Option<u64>,
     pub(super) worker: u16,
@@ -132,7 +132,7 @@ impl Source {
             }
             let later = same_order && is_later(late.tag, record.tag)
                 || record.worker != late.worker && arrived_later.is_some_and(|ns| record.arrived_ns > ns);
-            if later && record.overlaps(late.content) {
+            if later && record.overlaps(late.fingerprint) {
                 return true;
             }
         }
@@ -147,18 +147,19 @@ fn is_later(tag: u32, other: u32) -> bool {
 
 impl Record {
     /// Whether it is of a write that does just the same.
-    pub(super) fn is(&self, content: &Content) -> bool {
-        let Content { kind, sector, bytes, hash } = *content;
+    pub(super) fn is(&self, fingerprint: &Fingerprint) -> bool {
+        let Fingerprint { kind, sector, bytes, hash } = *fingerprint;
         (self.kind, self.sector, self.bytes, self.hash) == (kind, sector, bytes, hash)
     }
 
     /// Whether both touch a sector. The ranges of a discard are in its data, so it
     /// counts as everything.
-    fn overlaps(&self, content: &Content) -> bool {
+    fn overlaps(&self, fingerprint: &Fingerprint) -> bool {
         let end = |sector: u64, bytes: u32| sector.saturating_add(u64::from(bytes) / SECTOR_BYTES);
-        if self.kind == Kind::Discard || content.kind == Kind::Discard {
+        if self.kind == Kind::Discard || fingerprint.kind == Kind::Discard {
             return true;
         }
-        self.sector < end(content.sector, content.bytes) && content.sector < end(self.sector, self.bytes)
+        self.sector < end(fingerprint.sector, fingerprint.bytes)
+            && fingerprint.sector < end(self.sector, self.bytes)
     }
 }

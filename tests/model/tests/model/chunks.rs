@@ -6,26 +6,26 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use xblade_model::ring::Memory;
-use xblade_model::ring::ledger::{Holder, Ledger, Place};
+use xblade_model::ring::Umem;
+use xblade_model::ring::chunk_table::{ChunkOwner, ChunkState, ChunkTable};
 use xblade_model::ring::pool::Pool;
-use xblade_model::ring::rings::Supply;
-use xblade_model::ring::stock::Stock;
+use xblade_model::ring::rings::FillCompletion;
+use xblade_model::ring::shared_queues::SharedQueues;
 use xblade_model::sync::Mistake;
 
 use crate::{caught, run};
 
-fn lane(index: usize) -> Holder {
-    Holder::lane(index).unwrap()
+fn lane(index: usize) -> ChunkOwner {
+    ChunkOwner::lane(index).unwrap()
 }
 
 /// Two lanes are given the same descriptor, by a kernel or driver that is wrong.
 fn one_chunk_for_two_lanes() {
-    let ledger = Arc::new(Ledger::new(1, 2, lane(0)));
-    ledger.shift(0, lane(0), Place::Free, Place::Fill).unwrap();
+    let table = Arc::new(ChunkTable::new(1, 2, lane(0)));
+    table.shift(0, lane(0), ChunkState::Free, ChunkState::Fill).unwrap();
     let receive = |index| {
-        let ledger = Arc::clone(&ledger);
-        move || ledger.shift(0, lane(index), Place::Fill, Place::User).is_ok()
+        let table = Arc::clone(&table);
+        move || table.shift(0, lane(index), ChunkState::Fill, ChunkState::User).is_ok()
     };
     let other = thread::spawn(receive(1));
     let got = [receive(0)(), other.join().unwrap()];
@@ -46,33 +46,33 @@ fn a_move_in_two_steps_is_caught() {
 /// by the first; a third one looks at the counters at any time. What the kernel
 /// passes on, it passes on after what came before.
 fn counters_of_a_journey() {
-    let ledger = Arc::new(Ledger::new(1, 3, lane(0)));
+    let table = Arc::new(ChunkTable::new(1, 3, lane(0)));
     let [rx, completion] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let receiver = {
-        let (ledger, rx, completion) = (Arc::clone(&ledger), Arc::clone(&rx), Arc::clone(&completion));
+        let (table, rx, completion) = (Arc::clone(&table), Arc::clone(&rx), Arc::clone(&completion));
         thread::spawn(move || {
             if rx.load(Ordering::Acquire) {
-                ledger.shift(0, lane(1), Place::Fill, Place::User).unwrap();
-                ledger.note_received(lane(1), 1);
-                ledger.shift(0, lane(1), Place::User, Place::Tx).unwrap();
-                ledger.note_posted(lane(1), 1);
+                table.shift(0, lane(1), ChunkState::Fill, ChunkState::User).unwrap();
+                table.note_received(lane(1), 1);
+                table.shift(0, lane(1), ChunkState::User, ChunkState::Tx).unwrap();
+                table.note_posted(lane(1), 1);
                 completion.store(true, Ordering::Release);
             }
         })
     };
     let watcher = {
-        let ledger = Arc::clone(&ledger);
+        let table = Arc::clone(&table);
         thread::spawn(move || {
-            let (filled, sending) = (ledger.filled(), ledger.sending());
+            let (filled, sending) = (table.filled(), table.sending());
             assert!(filled <= 1 && sending <= 1, "{filled} to receive, {sending} to send");
         })
     };
-    ledger.shift(0, lane(0), Place::Free, Place::Fill).unwrap();
-    ledger.note_filled(1);
+    table.shift(0, lane(0), ChunkState::Free, ChunkState::Fill).unwrap();
+    table.note_filled(1);
     rx.store(true, Ordering::Release);
     if completion.load(Ordering::Acquire) {
-        ledger.shift(0, lane(0), Place::Tx, Place::Free).unwrap();
-        ledger.note_completed(1);
+        table.shift(0, lane(0), ChunkState::Tx, ChunkState::Free).unwrap();
+        table.note_completed(1);
     }
     receiver.join().unwrap();
     watcher.join().unwrap();
@@ -93,12 +93,12 @@ fn relaxed_counters_are_caught() {
 #[test]
 fn counting_without_the_lock_is_caught() {
     caught(None, || {
-        let ledger = Arc::new(Ledger::new(2, 2, lane(0)));
-        let other = Arc::clone(&ledger);
+        let table = Arc::new(ChunkTable::new(2, 2, lane(0)));
+        let other = Arc::clone(&table);
         let other = thread::spawn(move || other.note_filled(1));
-        ledger.note_filled(1);
+        table.note_filled(1);
         other.join().unwrap();
-        assert_eq!(ledger.filled(), 2);
+        assert_eq!(table.filled(), 2);
     });
 }
 
@@ -107,7 +107,7 @@ fn counting_without_the_lock_is_caught() {
 #[derive(Clone, Debug, Default)]
 struct Kernel(Arc<Mutex<[VecDeque<u64>; 2]>>);
 
-impl Supply for Kernel {
+impl FillCompletion for Kernel {
     fn fill(&mut self, addrs: &[u64]) -> usize {
         self.0.lock().unwrap()[0].extend(addrs);
         addrs.len()
@@ -128,7 +128,7 @@ impl Supply for Kernel {
         2 - self.0.lock().unwrap()[0].len() as u32
     }
 
-    fn asks(&self) -> bool {
+    fn needs_wakeup(&self) -> bool {
         false
     }
 }
@@ -137,13 +137,13 @@ const CHUNKS: u32 = 4;
 
 /// Two lanes with these stocks take back what was sent, fill what is missing, and
 /// draw chunks. Then every chunk is in one place, and counted there.
-fn lanes_over(stocks: impl FnOnce(&Kernel) -> [Arc<Stock<Kernel>>; 2]) {
-    let ledger = std::sync::Arc::new(Ledger::new(CHUNKS, 2, lane(0)));
+fn lanes_over(stocks: impl FnOnce(&Kernel) -> [Arc<SharedQueues<Kernel>>; 2]) {
+    let table = std::sync::Arc::new(ChunkTable::new(CHUNKS, 2, lane(0)));
     let kernel = Kernel::default();
     let [first, second] = stocks(&kernel);
-    let mut pools = [0, 1].map(|index| Pool::new(std::sync::Arc::clone(&ledger), lane(index)));
+    let mut pools = [0, 1].map(|index| Pool::new(std::sync::Arc::clone(&table), lane(index)));
     // One chunk has been sent.
-    let sent = pools[0].take(Place::Tx).unwrap();
+    let sent = pools[0].take(ChunkState::Tx).unwrap();
     pools[0].note_posted(1);
     kernel.0.lock().unwrap()[1].push_back(sent.into());
     let [pool, other] = pools;
@@ -153,41 +153,41 @@ fn lanes_over(stocks: impl FnOnce(&Kernel) -> [Arc<Stock<Kernel>>; 2]) {
     };
     let pools = [turn(&first, pool), other.join().unwrap()];
     let filled = kernel.0.lock().unwrap()[0].len() as u32;
-    assert_eq!((ledger.filled(), ledger.sending()), (filled, 0));
-    assert_eq!(ledger.count(Place::Fill, Holder::NOBODY), filled);
-    let free = [0, 1].map(|index| ledger.count(Place::Free, lane(index)));
+    assert_eq!((table.filled(), table.sending()), (filled, 0));
+    assert_eq!(table.count(ChunkState::Fill, ChunkOwner::SHARED), filled);
+    let free = [0, 1].map(|index| table.count(ChunkState::Free, lane(index)));
     assert_eq!(free, [pools[0].free(), pools[1].free()]);
-    assert_eq!(first.check(&ledger), Ok(()));
+    assert_eq!(first.check(&table), Ok(()));
     assert_eq!(filled + free[0] + free[1] + first.free(), CHUNKS);
 }
 
-/// What a lane does with its stock in a turn.
-fn turn(stock: &Stock<Kernel>, mut pool: Pool) -> Pool {
-    let memory = Memory { chunks: CHUNKS };
-    assert_eq!(stock.reclaim(&mut pool, &memory), 0);
-    stock.refill(&mut pool, &memory);
+/// What a lane does with the shared queues in a turn.
+fn turn(queues: &SharedQueues<Kernel>, mut pool: Pool) -> Pool {
+    let umem = Umem { chunks: CHUNKS };
+    assert_eq!(queues.reclaim(&mut pool, &umem), 0);
+    queues.refill(&mut pool, &umem);
     if pool.free() == 0 {
-        stock.draw(&mut pool);
+        queues.refill_from_shared(&mut pool);
     }
     pool
 }
 
-fn one_stock() {
+fn shared_queues() {
     lanes_over(|kernel| {
-        let stock = Arc::new(Stock::new(kernel.clone(), CHUNKS, 2));
-        [Arc::clone(&stock), stock]
+        let queues = Arc::new(SharedQueues::new(kernel.clone(), CHUNKS, 2));
+        [Arc::clone(&queues), queues]
     });
 }
 
 #[test]
-fn lanes_that_share_a_stock_lose_no_chunk() {
-    run(one_stock);
+fn lanes_that_share_queues_lose_no_chunk() {
+    run(shared_queues);
 }
 
 /// Each lane has a lock of its own: none.
 #[test]
-fn a_stock_without_a_common_lock_is_caught() {
+fn queues_without_a_common_lock_is_caught() {
     caught(None, || {
-        lanes_over(|kernel| [(); 2].map(|()| Arc::new(Stock::new(kernel.clone(), CHUNKS, 2))));
+        lanes_over(|kernel| [(); 2].map(|()| Arc::new(SharedQueues::new(kernel.clone(), CHUNKS, 2))));
     });
 }

@@ -30,7 +30,7 @@ impl Shared {
     }
 
     fn wake(&self) {
-        if self.asleep.must_ring() {
+        if self.asleep.must_notify() {
             self.rung.swap(true, Ordering::AcqRel);
         }
     }
@@ -70,7 +70,7 @@ fn worker(senders: usize, send: fn(&Shared), sleep: fn(&Shared, usize, usize)) {
     }
 }
 
-/// `Bed::sleep`.
+/// `EpollWaiter::sleep`.
 fn sleep(shared: &Shared, taken: usize, senders: usize) {
     shared.asleep.sleep(|| !shared.is_empty(taken), || shared.wait(senders));
 }

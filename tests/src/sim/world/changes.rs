@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use xblade::ring::FakeRings;
 use xblade::shelf::Export;
 use xblade::wire::aoe;
-use xblade::worker::{Answered, Directory, Owner, Seat, Worker};
+use xblade::worker::{Answered, Directory, ExportRuntime, Owner, Worker};
 
 use super::super::history::{Ended, Op, What};
 use super::super::value::SECTOR;
@@ -24,8 +24,8 @@ const MEASURE_MAX: u32 = 20_000;
 /// What the control thread asks of a worker.
 pub(super) enum Command {
     Directory(Arc<Directory>),
-    LetGo(u16, Sender<Box<Seat>>),
-    TakeIn(u16, Box<Seat>),
+    LetGo(u16, Sender<Box<ExportRuntime>>),
+    TakeIn(u16, Box<ExportRuntime>),
     Measure,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Change {
 enum Phase {
     /// No worker finds it any more: its worker is to give it up.
     Forgotten(Owner),
-    Leaves(Receiver<Box<Seat>>),
+    Leaves(Receiver<Box<ExportRuntime>>),
     Away(Box<(Export, Answered)>, u64),
     TakenIn,
     /// Nothing of its hosts may be under way when its size changes.
@@ -107,8 +107,8 @@ impl World {
         if habits.sync_errors > 0 {
             return None;
         }
-        let owner = Owner { worker: self.rng.below(workers) as u16, export: self.free_seat };
-        self.free_seat += 1;
+        let owner = Owner { worker: self.rng.below(workers) as u16, export: self.free_index };
+        self.free_index += 1;
         self.trace.note(self.now_ns, "reopen", &[export as u64, owner.worker.into()]);
         let directory = target.directory.without(at);
         self.publish(directory);
@@ -119,18 +119,18 @@ impl World {
         let Change { export, owner, .. } = change;
         let phase = match change.phase {
             Phase::Forgotten(from) => {
-                let (to, seat) = bounded(1);
+                let (to, runtime) = bounded(1);
                 self.command(from.worker.into(), Command::LetGo(from.export, to));
-                Phase::Leaves(seat)
+                Phase::Leaves(runtime)
             }
-            Phase::Leaves(seat) => match seat.try_recv() {
-                Ok(mut seat) => {
+            Phase::Leaves(runtime) => match runtime.try_recv() {
+                Ok(mut runtime) => {
                     let longest_ns = self.rng.pick(&[100_000, 5_000_000, 1_000_000_000]);
                     let until_ns = self.now_ns + self.rng.below(longest_ns);
-                    let answered = seat.take_answered();
-                    Phase::Away(Box::new((seat.into_export(), answered)), until_ns)
+                    let answered = runtime.take_answered();
+                    Phase::Away(Box::new((runtime.into_export(), answered)), until_ns)
                 }
-                Err(_) => Phase::Leaves(seat),
+                Err(_) => Phase::Leaves(runtime),
             },
             Phase::Away(left, until_ns) if self.now_ns < until_ns => Phase::Away(left, until_ns),
             Phase::Away(left, _) => {
@@ -139,9 +139,9 @@ impl World {
                 let store = self.open(export);
                 state.geometry = store.geometry();
                 let opened = Export { state, store, key };
-                let seat = Seat::new(opened, self.scenario.in_flight, &[]).expect("histograms");
-                let seat = seat.remembering(answered);
-                self.command(owner.worker.into(), Command::TakeIn(owner.export, Box::new(seat)));
+                let runtime = ExportRuntime::new(opened, self.scenario.in_flight, &[]);
+                let runtime = runtime.remembering(answered);
+                self.command(owner.worker.into(), Command::TakeIn(owner.export, Box::new(runtime)));
                 let moved = self.scenario.exports[export].owner != owner.worker;
                 self.marks.hit(if moved { "export moved to another worker" } else { "export opened again" });
                 self.scenario.exports[export].owner = owner.worker;
@@ -201,8 +201,8 @@ impl World {
         let Some(command) = self.commands[index].pop_front() else { return false };
         match command {
             Command::Directory(directory) => worker.set_directory(directory),
-            Command::LetGo(export, to) => worker.let_go(export, to),
-            Command::TakeIn(export, seat) => worker.take_in(export, *seat),
+            Command::LetGo(export, to) => worker.detach(export, to),
+            Command::TakeIn(export, runtime) => worker.attach(export, *runtime),
             Command::Measure => worker.measure(),
         }
         true

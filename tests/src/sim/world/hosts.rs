@@ -352,7 +352,7 @@ impl World {
             (true, true) => "refused beyond the end",
             (true, false) => return Err(format!("op {number}: {op}: error {error:#x} beyond the end")),
             (false, true) => return Err(format!("op {number}: {op}: sectors not found")),
-            (false, false) if disk.happened().errors() == 0 => {
+            (false, false) if disk.stats().errors() == 0 => {
                 return Err(format!("op {number}: {op}: error {error:#x}, and the disk has none"));
             }
             (false, false) if self.refusing[op.export].is_some() => "refused since a sync has failed",

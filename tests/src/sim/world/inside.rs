@@ -9,9 +9,9 @@
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
 
-use xblade::store::Area;
-use xblade::store::disk::fake::SimKernel;
-use xblade::store::disk::{Call, Kernel, Outcome, QueueFull};
+use xblade::store::MemRegion;
+use xblade::store::disk::fake::SimEngine;
+use xblade::store::disk::{IoEngine, IoRequest, IoResult, QueueFull};
 use xblade::worker::Clock;
 
 use super::{EVENTS_MAX, World};
@@ -33,14 +33,14 @@ impl Clock for SimClock {
 
 /// The system of a disk, in which time passes, too.
 #[derive(Debug)]
-pub(super) struct SlowKernel(pub(super) SimKernel);
+pub(super) struct SlowKernel(pub(super) SimEngine);
 
-impl Kernel for SlowKernel {
-    fn register(&mut self, areas: &[Area]) {
+impl IoEngine for SlowKernel {
+    fn register(&mut self, areas: &[MemRegion]) {
         self.0.register(areas);
     }
 
-    fn push(&mut self, id: u32, call: Call) -> Result<(), QueueFull> {
+    fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         time_may_pass();
         self.0.push(id, call)
     }
@@ -50,7 +50,7 @@ impl Kernel for SlowKernel {
         self.0.submit();
     }
 
-    fn next(&mut self) -> Option<(u32, Outcome)> {
+    fn next(&mut self) -> Option<(u32, IoResult)> {
         self.0.next()
     }
 

@@ -1,7 +1,7 @@
 //! The target: its workers' turns, what it sends, its end and its start.
 
 use xblade::ring::FakeRings;
-use xblade::store::disk::{DiskStore, Shape};
+use xblade::store::disk::{DiskLayout, DiskStore};
 use xblade::store::{Durability, Geometry, Store};
 use xblade::worker::Worker;
 
@@ -56,14 +56,14 @@ impl World {
     pub(super) fn open(&self, export: usize) -> Box<dyn Store> {
         let scene = &self.scenario.exports[export];
         let (block_bytes, discards) = (scene.habits.block_bytes, scene.discards);
-        let shape = Shape {
+        let shape = DiskLayout {
             offset_bytes: 0,
             length_bytes: None,
             geometry: Geometry { block_bytes, discards, ..Geometry::new(scene.sectors, block_bytes) },
             read_only: false,
-            stable: scene.stable,
+            persist: scene.stable,
         };
-        Box::new(DiskStore::new(SlowKernel(self.disks[export].kernel()), shape).expect("memory"))
+        Box::new(DiskStore::new(SlowKernel(self.disks[export].engine()), shape).expect("memory"))
     }
 
     /// It ends, at any point of what it is doing.
@@ -240,8 +240,8 @@ impl World {
                 return Err(format!("worker {index}: what never happens: {counters:?}"));
             }
         }
-        if let Some(disk) = self.disks.iter().find(|disk| disk.happened().refused > 0 && self.starts == 1) {
-            return Err(format!("calls that a disk must refuse: {:?}", disk.happened()));
+        if let Some(disk) = self.disks.iter().find(|disk| disk.stats().refused > 0 && self.starts == 1) {
+            return Err(format!("calls that a disk must refuse: {:?}", disk.stats()));
         }
         // What was written once more after a reboot is another operation with the same bytes.
         let reboots = self.hosts.iter().any(|host| host.boots > 0);
@@ -264,7 +264,7 @@ impl World {
 
     pub(super) fn count_disks(&mut self) {
         for (disk, scene) in self.disks.iter().zip(&self.scenario.exports) {
-            let happened = disk.happened();
+            let happened = disk.stats();
             for (name, n) in [
                 ("disk: read", happened.reads),
                 ("disk: write", happened.writes),

@@ -24,7 +24,7 @@ fn ata(command: ata::Command, lba: u64, count: u8) -> ata::Request {
     ata::Request { flags: 0, feature: 0, count, command, registers: ata::Request::registers_of(lba) }
 }
 
-fn traced(what: What, frame: &[u8]) -> Traced {
+fn traced(what: TraceOutcome, frame: &[u8]) -> Traced {
     let captured = frame.len().min(CAPTURE_MAX);
     let mut bytes = [0; CAPTURE_MAX];
     bytes[..captured].copy_from_slice(&frame[..captured]);
@@ -32,7 +32,7 @@ fn traced(what: What, frame: &[u8]) -> Traced {
     Traced { what, at, lane: 1, len: frame.len() as u32, captured: captured as u16, bytes }
 }
 
-fn line(what: What, frame: &[u8]) -> Told {
+fn line(what: TraceOutcome, frame: &[u8]) -> TraceEvent {
     line_of(&traced(what, frame), &["eth0".to_owned(), "eth1".to_owned()], None).unwrap()
 }
 
@@ -53,8 +53,8 @@ fn reply(header: Header, reply: Reply<'_>) -> Vec<u8> {
     frame
 }
 
-fn done(asked: Option<ata::Request>, outcome: Outcome) -> What {
-    What::Request { operation: Operation::Other, asked, outcome, service_ns: 9_000, store_ns: 7_000 }
+fn done(asked: Option<ata::Request>, outcome: Outcome) -> TraceOutcome {
+    TraceOutcome::Request { operation: Operation::Other, asked, outcome, service_ns: 9_000, store_ns: 7_000 }
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_answered_request_is_told_as_it_was_asked() {
         ] {
             let (header, asked) = (header(aoe::Command::Ata, tags), ata(command, high, 16));
             let frame = reply(header, Reply::Ata(asked.reply(ata::status::GOOD, 0)));
-            let expected = Told {
+            let expected = TraceEvent {
                 time: "2026-01-02T03:04:05.000000678Z".to_owned(),
                 interface: "eth1".to_owned(),
                 lane: 1,
@@ -83,7 +83,7 @@ fn an_answered_request_is_told_as_it_was_asked() {
                 outcome: Some("ok".to_owned()),
                 service_ns: Some(9_000),
                 store_ns: Some(7_000),
-                ..Told::default()
+                ..TraceEvent::default()
             };
             assert_eq!(line(done(Some(asked), Outcome::Done), &frame), expected, "{command:?}, {tags} tags");
         }
@@ -94,21 +94,21 @@ fn an_answered_request_is_told_as_it_was_asked() {
 fn an_error_is_told_with_its_code() {
     let asked = ata(ata::Command::ReadSectorsExt, 1 << 40, 2);
     let failed = reply(header(aoe::Command::Ata, 0), Reply::Ata(asked.reply(ata::status::ERROR, 0x10)));
-    let told = line(done(Some(asked), Outcome::Failed), &failed);
-    assert_eq!((told.outcome.as_deref(), told.code.as_deref()), (Some("error"), Some("ata-0x10")));
-    assert_eq!((told.lba, told.sectors), (Some(1 << 40), Some(2)));
+    let event = line(done(Some(asked), Outcome::Failed), &failed);
+    assert_eq!((event.outcome.as_deref(), event.code.as_deref()), (Some("error"), Some("ata-0x10")));
+    assert_eq!((event.lba, event.sectors), (Some(1 << 40), Some(2)));
     let refused = reply(header(aoe::Command::Unknown(7), 1), Reply::Refusal(Error::Command));
-    let told = line(done(None, Outcome::Failed), &refused);
-    assert_eq!((told.command.as_deref(), told.code.as_deref()), (Some("aoe-7"), Some("aoe-1")));
-    assert_eq!((told.lba, told.sectors, told.host), (None, None, Some(HOST.to_string())));
+    let event = line(done(None, Outcome::Failed), &refused);
+    assert_eq!((event.command.as_deref(), event.code.as_deref()), (Some("aoe-7"), Some("aoe-1")));
+    assert_eq!((event.lba, event.sectors, event.host), (None, None, Some(HOST.to_string())));
 }
 
 #[test]
 fn an_unanswered_request_is_told_from_its_own_bytes() {
     let asked = ata(ata::Command::WriteSectorsExt, 5, 1);
-    let told = line(done(Some(asked), Outcome::Unanswered), &request(header(aoe::Command::Ata, 2), asked));
-    assert_eq!((told.host, told.lba, told.sectors), (Some(HOST.to_string()), Some(5), Some(1)));
-    assert_eq!((told.outcome.as_deref(), told.code), (Some("unanswered"), None));
+    let event = line(done(Some(asked), Outcome::Unanswered), &request(header(aoe::Command::Ata, 2), asked));
+    assert_eq!((event.host, event.lba, event.sectors), (Some(HOST.to_string()), Some(5), Some(1)));
+    assert_eq!((event.outcome.as_deref(), event.code), (Some("unanswered"), None));
 }
 
 #[test]
@@ -126,40 +126,44 @@ fn commands_have_names() {
     ] {
         let asked = ata(ata::Command::from(command), 8, 1);
         let frame = request(header(aoe::Command::Ata, 0), asked);
-        let told = line(What::Dropped(DropReason::Acl), &frame);
-        assert_eq!((told.command.as_deref(), told.lba.is_some()), (Some(name), has_sectors), "{command:#x}");
+        let event = line(TraceOutcome::Dropped(DropReason::Acl), &frame);
+        assert_eq!(
+            (event.command.as_deref(), event.lba.is_some()),
+            (Some(name), has_sectors),
+            "{command:#x}"
+        );
     }
 }
 
 #[test]
 fn a_dropped_frame_is_told_with_its_bytes_and_what_can_be_read_of_it() {
     let frame = request(header(aoe::Command::Ata, 1), ata(ata::Command::ReadSectorsExt, 8, 3));
-    let told = line(What::Dropped(DropReason::BroadcastWrite), &frame);
-    assert_eq!((told.dropped.as_deref(), told.length), (Some("broadcast-write"), Some(60)));
-    assert_eq!((told.host.clone(), told.lba, told.sectors), (Some(HOST.to_string()), Some(8), Some(3)));
-    assert_eq!((&told.outcome, told.service_ns, told.store_ns), (&None, None, None));
-    let (at, len, bytes) = told.frame().unwrap();
+    let event = line(TraceOutcome::Dropped(DropReason::BroadcastWrite), &frame);
+    assert_eq!((event.dropped.as_deref(), event.length), (Some("broadcast-write"), Some(60)));
+    assert_eq!((event.host.clone(), event.lba, event.sectors), (Some(HOST.to_string()), Some(8), Some(3)));
+    assert_eq!((&event.outcome, event.service_ns, event.store_ns), (&None, None, None));
+    let (at, len, bytes) = event.frame().unwrap();
     assert_eq!((at.as_second(), at.subsec_nanosecond(), len), (1_767_323_045, 678, 60));
     assert_eq!(bytes, frame);
     // A response: the host is who sent it.
     let stray = reply(header(aoe::Command::Query, 0), Reply::Refusal(Error::Reserved));
-    let told = line(What::Dropped(DropReason::Response), &stray);
-    assert_eq!((told.host, told.address.as_deref()), (Some(OURS.to_string()), Some("0.1")));
+    let event = line(TraceOutcome::Dropped(DropReason::Response), &stray);
+    assert_eq!((event.host, event.address.as_deref()), (Some(OURS.to_string()), Some("0.1")));
 }
 
 #[test]
 fn a_frame_is_told_however_little_there_is_of_it() {
     let frame = request(header(aoe::Command::Ata, 2), ata(ata::Command::ReadSectorsExt, 8, 3));
     for len in 0..frame.len() {
-        let told = line(What::Dropped(DropReason::TooShort), &frame[..len]);
-        assert_eq!((told.length, told.frame().unwrap().2.len()), (Some(len as u32), len));
+        let event = line(TraceOutcome::Dropped(DropReason::TooShort), &frame[..len]);
+        assert_eq!((event.length, event.frame().unwrap().2.len()), (Some(len as u32), len));
         // Behind two tags the AoE header ends at 32, and that of ATA at 44.
-        assert_eq!((told.host.is_some(), told.lba.is_some()), (len >= 32, len >= 44), "{len} bytes");
+        assert_eq!((event.host.is_some(), event.lba.is_some()), (len >= 32, len >= 44), "{len} bytes");
         let _ = line(done(None, Outcome::Unanswered), &frame[..len]);
     }
     let long = vec![0xee; 9000];
-    let told = line(What::Dropped(DropReason::NotAoe), &long);
-    assert_eq!((told.length, told.frame().unwrap().2.len()), (Some(9000), CAPTURE_MAX));
+    let event = line(TraceOutcome::Dropped(DropReason::NotAoe), &long);
+    assert_eq!((event.length, event.frame().unwrap().2.len()), (Some(9000), CAPTURE_MAX));
 }
 
 #[test]
@@ -167,19 +171,19 @@ fn what_is_for_another_export_is_left_out() {
     let of = |shelf, slot, only| {
         let header = Header { shelf, slot, ..header(aoe::Command::Ata, 0) };
         let frame = request(header, ata(ata::Command::ReadSectorsExt, 8, 3));
-        line_of(&traced(What::Dropped(DropReason::Acl), &frame), &[], Some(only)).is_some()
+        line_of(&traced(TraceOutcome::Dropped(DropReason::Acl), &frame), &[], Some(only)).is_some()
     };
     let other = Address { shelf: 0, slot: 2 };
     assert!(of(0, 1, DISK) && !of(0, 1, other) && of(0xffff, 0xff, DISK) && of(0, 0xff, other));
-    let noise = line_of(&traced(What::Dropped(DropReason::NotAoe), &[0; 60]), &[], Some(DISK));
+    let noise = line_of(&traced(TraceOutcome::Dropped(DropReason::NotAoe), &[0; 60]), &[], Some(DISK));
     assert_eq!(noise, None);
 }
 
 #[test]
 fn lines_are_told_apart() {
-    let told = line(done(None, Outcome::Unanswered), &[]);
-    let text = serde_json::to_string(&told).unwrap();
-    assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), Line::Told(Box::new(told)));
+    let event = line(done(None, Outcome::Unanswered), &[]);
+    let text = serde_json::to_string(&event).unwrap();
+    assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), Line::Told(Box::new(event)));
     let missed = serde_json::from_str::<Line>(&serde_json::to_string(&Missed { missed: 3 }).unwrap());
     assert_eq!(missed.unwrap(), Line::Missed(Missed { missed: 3 }));
     // A field that a later version has.

@@ -8,11 +8,11 @@ fn several(lanes: usize, chunks: u32) -> Vec<(Lane<FakeRings>, FakeWire)> {
 
 /// Every chunk is free or with the kernel to be received into, once each.
 fn all_at_rest(lanes: &[(Lane<FakeRings>, FakeWire)], chunks: u32) {
-    let ledger = lanes[0].0.pool.ledger();
+    let table = lanes[0].0.pool.table();
     let own: u32 = lanes.iter().map(|(lane, _)| lane.pool.free()).sum();
-    let shared = lanes[0].0.stock.free();
-    assert_eq!((own + shared + ledger.filled(), ledger.sending()), (chunks, 0));
-    assert_eq!(ledger.count(Place::Free, Holder::NOBODY), shared);
+    let shared = lanes[0].0.queues.free();
+    assert_eq!((own + shared + table.filled(), table.sending()), (chunks, 0));
+    assert_eq!(table.count(ChunkState::Free, ChunkOwner::SHARED), shared);
     for (lane, _) in lanes {
         lane.check(0).unwrap();
     }
@@ -129,14 +129,14 @@ fn lanes_on_threads_of_their_own_lose_no_chunk() {
             wire.deliver(&pattern(60 + done as usize % 2000));
             lane.receive(&mut frames);
             for mut frame in frames.drain(..) {
-                let first = lane.memory().piece(&frame, 0).first().copied();
+                let first = lane.umem().piece(&frame, 0).first().copied();
                 assert_eq!(first, Some(0), "a chunk that is somebody else's, too");
-                lane.warm(&mut frame);
+                lane.move_to_hot_chunk(&mut frame);
                 if lane.resize(&mut frame, 4000).is_err() {
                     lane.release(frame);
                     continue;
                 }
-                lane.memory().piece_mut(&mut frame, 1)[0] = 7;
+                lane.umem().piece_mut(&mut frame, 1)[0] = 7;
                 lane.transmit(frame).unwrap();
             }
             lane.flush().unwrap();
@@ -188,9 +188,9 @@ proptest! {
         for (lane, wire) in &mut lanes {
             at_rest(lane, wire);
         }
-        let ledger = lanes[0].0.pool.ledger();
+        let table = lanes[0].0.pool.table();
         let own: u32 = lanes.iter().map(|(lane, _)| lane.pool.free()).sum();
-        prop_assert_eq!(own + lanes[0].0.stock.free() + ledger.filled() + ledger.sending() + in_frames, 64);
-        prop_assert_eq!(ledger.sending(), 0);
+        prop_assert_eq!(own + lanes[0].0.queues.free() + table.filled() + table.sending() + in_frames, 64);
+        prop_assert_eq!(table.sending(), 0);
     }
 }

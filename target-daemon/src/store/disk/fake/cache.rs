@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Happened;
+use super::SimStats;
 use super::chance::Chance;
 use crate::store::SECTOR_BYTES;
 
@@ -145,7 +145,7 @@ impl Cache {
     }
 
     /// Each sector keeps what was stable or any that was written since.
-    pub(super) fn crash(&mut self, chance: &mut Chance, happened: &mut Happened) {
+    pub(super) fn crash(&mut self, chance: &mut Chance, happened: &mut SimStats) {
         // For each call that wrote: whether it has kept sectors, and lost some.
         let mut calls: BTreeMap<u64, (bool, bool)> = BTreeMap::new();
         for (sector, versions) in std::mem::take(&mut self.unstable) {
@@ -180,5 +180,5 @@ fn sector_mut(bytes: &mut [u8], sector: u64) -> Option<&mut [u8]> {
 }
 
 fn hash(bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(bytes)
+    twox_hash::XxHash3_64::oneshot(bytes)
 }

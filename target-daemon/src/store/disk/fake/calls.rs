@@ -4,18 +4,18 @@ use std::collections::VecDeque;
 
 use super::cache::Cache;
 use super::chance::Chance;
-use super::{Habits, Happened};
-use crate::store::disk::{Call, Outcome, Piece, QueueFull};
+use super::{SimConfig, SimStats};
+use crate::store::disk::{IoRequest, IoResult, IoSlice, QueueFull};
 
 /// Calls that it takes at a time.
 const CAPACITY: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) habits: Habits,
+    pub(super) config: SimConfig,
     pub(super) cache: Cache,
     pub(super) chance: Chance,
-    pub(super) happened: Happened,
+    pub(super) happened: SimStats,
     pub(super) opening: u32,
     pub(super) now_ns: u64,
     /// When the next call takes effect or ends.
@@ -32,7 +32,7 @@ pub(super) struct State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Running {
     pub(super) id: u32,
-    pub(super) call: Call,
+    pub(super) call: IoRequest,
     pub(super) opening: u32,
     /// The moment at which it was pushed.
     pub(super) pushed: u64,
@@ -40,7 +40,7 @@ pub(super) struct Running {
     pub(super) end_ns: u64,
     pub(super) fate: Fate,
     /// What it has come to, once it has taken effect.
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<IoResult>,
     /// Names its sectors in the cache.
     pub(super) serial: u64,
 }
@@ -51,7 +51,7 @@ pub(super) struct Done {
     pub(super) id: u32,
     pub(super) opening: u32,
     pub(super) is_sync: bool,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: IoResult,
 }
 
 /// What becomes of a call, decided when it is handed over.
@@ -63,12 +63,12 @@ pub(super) enum Fate {
 }
 
 impl State {
-    pub(super) fn new(cache: Cache, chance: Chance, habits: Habits) -> Self {
+    pub(super) fn new(cache: Cache, chance: Chance, config: SimConfig) -> Self {
         Self {
-            habits,
+            config,
             cache,
             chance,
-            happened: Happened::default(),
+            happened: SimStats::default(),
             opening: 0,
             now_ns: 0,
             next_ns: u64::MAX,
@@ -107,30 +107,30 @@ impl State {
         };
         self.running.remove(at);
         match call.call {
-            Call::Write { stable, .. } => {
+            IoRequest::Write { stable, .. } => {
                 self.cache.finish(call.serial, self.moment, stable && outcome.is_ok())
             }
-            Call::Punch { .. } => self.cache.finish(call.serial, self.moment, false),
-            Call::Sync => self.cache.sync(call.pushed, outcome.is_ok(), &mut self.chance),
-            Call::Read { .. } | Call::Measure => {}
+            IoRequest::Punch { .. } => self.cache.finish(call.serial, self.moment, false),
+            IoRequest::Sync => self.cache.sync(call.pushed, outcome.is_ok(), &mut self.chance),
+            IoRequest::Read { .. } | IoRequest::Measure => {}
         }
         self.done.push_back(call.done(outcome));
     }
 
-    fn take_effect(&mut self, running: &Running) -> Outcome {
+    fn take_effect(&mut self, running: &Running) -> IoResult {
         let errno = match running.fate {
             Fate::Fails(errno) => Some(errno),
             Fate::Good | Fate::Short => None,
         };
         match running.call {
-            Call::Read { at, memory } => match errno {
+            IoRequest::Read { at, memory } => match errno {
                 Some(errno) => Err(errno),
                 None => {
                     let bytes = self.moved(running, memory);
                     Ok(self.cache.read(at, part_mut(memory, bytes)) as u64)
                 }
             },
-            Call::Write { at, memory, .. } => match errno {
+            IoRequest::Write { at, memory, .. } => match errno {
                 Some(libc::EIO) => {
                     let some = |chance: &mut Chance| chance.below(2) == 0;
                     self.cache.write(at, part(memory, memory.bytes), running.serial, &mut self.chance, some);
@@ -144,25 +144,25 @@ impl State {
                     Ok(u64::from(bytes))
                 }
             },
-            Call::Punch { at, bytes } => {
+            IoRequest::Punch { at, bytes } => {
                 self.cache.punch(at, bytes, running.serial, &mut self.chance);
                 Ok(0)
             }
-            Call::Sync => errno.map_or(Ok(0), Err),
-            Call::Measure => Ok(self.cache.visible().len() as u64),
+            IoRequest::Sync => errno.map_or(Ok(0), Err),
+            IoRequest::Measure => Ok(self.cache.visible().len() as u64),
         }
     }
 
     /// Bytes that a transfer moves: all, or some blocks of them.
-    fn moved(&mut self, running: &Running, memory: Piece) -> u32 {
+    fn moved(&mut self, running: &Running, memory: IoSlice) -> u32 {
         if running.fate != Fate::Short {
             return memory.bytes;
         }
-        let blocks = memory.bytes / self.habits.block_bytes;
-        self.habits.block_bytes * (1 + self.chance.below(u64::from(blocks) - 1) as u32)
+        let blocks = memory.bytes / self.config.block_bytes;
+        self.config.block_bytes * (1 + self.chance.below(u64::from(blocks) - 1) as u32)
     }
 
-    pub(super) fn push(&mut self, id: u32, call: Call, opening: u32) -> Result<(), QueueFull> {
+    pub(super) fn push(&mut self, id: u32, call: IoRequest, opening: u32) -> Result<(), QueueFull> {
         if self.queued.len() + self.running.len() + self.done.len() >= CAPACITY {
             return Err(QueueFull);
         }
@@ -191,54 +191,54 @@ impl State {
 
     /// Draws what becomes of a call, and when.
     fn decide(&mut self, call: &mut Running) {
-        let (habits, chance, happened) = (self.habits, &mut self.chance, &mut self.happened);
+        let (config, chance, happened) = (self.config, &mut self.chance, &mut self.happened);
         let mut hit = |rate: u32, count: &mut u64| {
             let hit = chance.hits(rate);
             *count += u64::from(hit);
             hit
         };
         call.fate = match call.call {
-            Call::Read { memory, .. } => {
+            IoRequest::Read { memory, .. } => {
                 happened.reads += 1;
-                if hit(habits.read_errors, &mut happened.read_errors) {
+                if hit(config.read_errors, &mut happened.read_errors) {
                     Fate::Fails(libc::EIO)
-                } else if hit(habits.again, &mut happened.again) {
+                } else if hit(config.again, &mut happened.again) {
                     Fate::Fails(libc::EAGAIN)
-                } else if memory.bytes > habits.block_bytes && hit(habits.short, &mut happened.short_reads) {
+                } else if memory.bytes > config.block_bytes && hit(config.short, &mut happened.short_reads) {
                     Fate::Short
                 } else {
                     Fate::Good
                 }
             }
-            Call::Write { memory, .. } => {
+            IoRequest::Write { memory, .. } => {
                 happened.writes += 1;
-                if hit(habits.write_errors, &mut happened.write_errors) {
+                if hit(config.write_errors, &mut happened.write_errors) {
                     Fate::Fails(libc::EIO)
-                } else if hit(habits.no_space, &mut happened.no_space) {
+                } else if hit(config.no_space, &mut happened.no_space) {
                     Fate::Fails(libc::ENOSPC)
-                } else if hit(habits.again, &mut happened.again) {
+                } else if hit(config.again, &mut happened.again) {
                     Fate::Fails(libc::EAGAIN)
-                } else if memory.bytes > habits.block_bytes && hit(habits.short, &mut happened.short_writes) {
+                } else if memory.bytes > config.block_bytes && hit(config.short, &mut happened.short_writes) {
                     Fate::Short
                 } else {
                     Fate::Good
                 }
             }
-            Call::Sync => {
+            IoRequest::Sync => {
                 happened.syncs += 1;
-                let fails = hit(habits.sync_errors, &mut happened.sync_errors);
+                let fails = hit(config.sync_errors, &mut happened.sync_errors);
                 if fails { Fate::Fails(libc::EIO) } else { Fate::Good }
             }
-            Call::Punch { .. } => {
+            IoRequest::Punch { .. } => {
                 happened.punches += 1;
                 Fate::Good
             }
-            Call::Measure => Fate::Good,
+            IoRequest::Measure => Fate::Good,
         };
-        let (shortest, longest) = habits.latency_ns;
-        let late = hit(habits.late, &mut happened.late);
-        let slow = hit(habits.slow, &mut happened.slow);
-        let stuck = hit(habits.stuck, &mut happened.stuck);
+        let (shortest, longest) = config.latency_ns;
+        let late = hit(config.late, &mut happened.late);
+        let slow = hit(config.slow, &mut happened.slow);
+        let stuck = hit(config.stuck, &mut happened.stuck);
         let mut takes_ns = shortest + self.chance.below(longest - shortest + 1);
         if late {
             takes_ns *= 10;
@@ -257,15 +257,15 @@ impl State {
         }
     }
 
-    fn is_aligned(&self, call: Call) -> bool {
-        let block = u64::from(self.habits.block_bytes);
+    fn is_aligned(&self, call: IoRequest) -> bool {
+        let block = u64::from(self.config.block_bytes);
         let whole = |n: u64| n.is_multiple_of(block);
         match call {
-            Call::Read { at, memory } | Call::Write { at, memory, .. } => {
+            IoRequest::Read { at, memory } | IoRequest::Write { at, memory, .. } => {
                 whole(at) && whole(u64::from(memory.bytes)) && whole(memory.base as u64) && memory.bytes > 0
             }
-            Call::Punch { at, bytes } => whole(at) && whole(bytes),
-            Call::Sync | Call::Measure => true,
+            IoRequest::Punch { at, bytes } => whole(at) && whole(bytes),
+            IoRequest::Sync | IoRequest::Measure => true,
         }
     }
 
@@ -276,7 +276,7 @@ impl State {
         let queued = std::mem::take(&mut self.queued);
         for call in std::mem::take(&mut self.running) {
             self.moment += 1;
-            if let (Call::Write { at, memory, .. }, None) = (call.call, call.outcome) {
+            if let (IoRequest::Write { at, memory, .. }, None) = (call.call, call.outcome) {
                 let some = |chance: &mut Chance| chance.below(4) == 0;
                 self.cache.write(at, part(memory, memory.bytes), call.serial, &mut self.chance, some);
             }
@@ -287,7 +287,7 @@ impl State {
         self.next_ns = u64::MAX;
     }
 
-    pub(super) fn take(&mut self, opening: u32) -> Option<(u32, Outcome)> {
+    pub(super) fn take(&mut self, opening: u32) -> Option<(u32, IoResult)> {
         let at = self.done.iter().position(|done| done.opening == opening)?;
         let done = self.done.remove(at)?;
         self.sync_failed |= done.is_sync && done.outcome.is_err() && opening == self.opening;
@@ -300,13 +300,13 @@ impl Running {
         if self.outcome.is_none() { self.effect_ns } else { self.end_ns }
     }
 
-    fn done(&self, outcome: Outcome) -> Done {
-        Done { id: self.id, opening: self.opening, is_sync: self.call == Call::Sync, outcome }
+    fn done(&self, outcome: IoResult) -> Done {
+        Done { id: self.id, opening: self.opening, is_sync: self.call == IoRequest::Sync, outcome }
     }
 }
 
 /// The first `bytes` of a piece, to be read.
-pub(super) fn part<'a>(memory: Piece, bytes: u32) -> &'a [u8] {
+pub(super) fn part<'a>(memory: IoSlice, bytes: u32) -> &'a [u8] {
     let base = std::ptr::with_exposed_provenance(memory.base);
     // SAFETY: the memory of a call is the kernel's, that is ours, from `push`
     // until the outcome has been taken: a call that runs has not ended. The
@@ -315,7 +315,7 @@ pub(super) fn part<'a>(memory: Piece, bytes: u32) -> &'a [u8] {
 }
 
 /// The first `bytes` of a piece, to be filled.
-fn part_mut<'a>(memory: Piece, bytes: u32) -> &'a mut [u8] {
+fn part_mut<'a>(memory: IoSlice, bytes: u32) -> &'a mut [u8] {
     let base = std::ptr::with_exposed_provenance_mut(memory.base);
     // SAFETY: as in `part`; no two calls have the same memory at a time.
     unsafe { std::slice::from_raw_parts_mut(base, bytes.min(memory.bytes) as usize) }

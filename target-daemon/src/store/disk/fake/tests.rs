@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::calls::part;
 use super::*;
-use crate::store::disk::Piece;
+use crate::store::disk::IoSlice;
 
 const SECTORS: u64 = 8;
 const ALL: u32 = SECTORS as u32 * 512;
@@ -9,35 +9,35 @@ const ALL: u32 = SECTORS as u32 * 512;
 /// A disk that is open, and aligned memory for calls.
 struct Rig {
     disk: SimDisk,
-    kernel: SimKernel,
+    engine: SimEngine,
     memory: Vec<u64>,
     now_ns: u64,
 }
 
 impl Rig {
-    fn new(seed: u64, habits: Habits) -> Self {
-        let disk = SimDisk::new(seed, SECTORS * 512, habits);
-        Self { kernel: disk.kernel(), disk, memory: vec![0; 2048], now_ns: 0 }
+    fn new(seed: u64, config: SimConfig) -> Self {
+        let disk = SimDisk::new(seed, SECTORS * 512, config);
+        Self { engine: disk.engine(), disk, memory: vec![0; 2048], now_ns: 0 }
     }
 
-    fn piece(&mut self, bytes: u32) -> Piece {
+    fn piece(&mut self, bytes: u32) -> IoSlice {
         let base = self.memory.as_mut_ptr().expose_provenance();
-        Piece { base: base.next_multiple_of(4096), bytes }
+        IoSlice { base: base.next_multiple_of(4096), bytes }
     }
 
     fn fill(&mut self, byte: u8) {
         self.memory.fill(u64::from_ne_bytes([byte; 8]));
     }
 
-    fn push(&mut self, id: u32, call: Call) {
-        self.kernel.push(id, call).unwrap();
-        self.kernel.submit();
+    fn push(&mut self, id: u32, call: IoRequest) {
+        self.engine.push(id, call).unwrap();
+        self.engine.submit();
     }
 
     /// Waits for as long as it takes.
-    fn outcome(&mut self) -> (u32, Outcome) {
+    fn outcome(&mut self) -> (u32, IoResult) {
         loop {
-            if let Some(outcome) = self.kernel.next() {
+            if let Some(outcome) = self.engine.next() {
                 return outcome;
             }
             self.now_ns += 1_000_000;
@@ -45,15 +45,15 @@ impl Rig {
         }
     }
 
-    fn run(&mut self, call: Call) -> Outcome {
+    fn run(&mut self, call: IoRequest) -> IoResult {
         self.push(0, call);
         self.outcome().1
     }
 
-    fn write(&mut self, byte: u8, stable: bool) -> Outcome {
+    fn write(&mut self, byte: u8, stable: bool) -> IoResult {
         self.fill(byte);
         let memory = self.piece(ALL);
-        self.run(Call::Write { at: 0, memory, stable })
+        self.run(IoRequest::Write { at: 0, memory, stable })
     }
 
     /// Bytes found after a crash, one a sector.
@@ -65,14 +65,14 @@ impl Rig {
 
 #[test]
 fn a_read_finds_what_was_written() {
-    let mut rig = Rig::new(1, Habits::GOOD);
+    let mut rig = Rig::new(1, SimConfig::GOOD);
     assert_eq!(rig.write(7, false), Ok(u64::from(ALL)));
     rig.fill(0);
     let memory = rig.piece(1024);
-    assert_eq!(rig.run(Call::Read { at: 1024, memory }), Ok(1024));
+    assert_eq!(rig.run(IoRequest::Read { at: 1024, memory }), Ok(1024));
     assert_eq!(part(memory, 2048), [7; 1024]);
-    assert_eq!(rig.run(Call::Measure), Ok(u64::from(ALL)));
-    assert_eq!(rig.run(Call::Punch { at: 0, bytes: 512 }), Ok(0));
+    assert_eq!(rig.run(IoRequest::Measure), Ok(u64::from(ALL)));
+    assert_eq!(rig.run(IoRequest::Punch { at: 0, bytes: 512 }), Ok(0));
     assert_eq!(rig.disk.bytes()[511..513], [0, 7]);
 }
 
@@ -80,7 +80,7 @@ fn a_read_finds_what_was_written() {
 fn a_crash_takes_what_is_not_stable_and_nothing_else() {
     let (mut kept, mut lost) = (0, 0);
     for seed in 0..50 {
-        let mut rig = Rig::new(seed, Habits::GOOD);
+        let mut rig = Rig::new(seed, SimConfig::GOOD);
         rig.write(1, true).unwrap();
         rig.write(2, false).unwrap();
         rig.write(3, false).unwrap();
@@ -89,19 +89,19 @@ fn a_crash_takes_what_is_not_stable_and_nothing_else() {
             kept += u32::from(byte == 3);
             lost += u32::from(byte == 1);
         }
-        assert_eq!(rig.run(Call::Measure), Err(libc::EIO), "seed {seed}: the old opening is dead");
-        assert!(rig.disk.happened().torn > 0, "seed {seed}");
+        assert_eq!(rig.run(IoRequest::Measure), Err(libc::EIO), "seed {seed}: the old opening is dead");
+        assert!(rig.disk.stats().torn > 0, "seed {seed}");
     }
     assert!(kept > 50 && lost > 50, "{kept} kept, {lost} lost");
-    let mut rig = Rig::new(1, Habits::GOOD);
+    let mut rig = Rig::new(1, SimConfig::GOOD);
     rig.write(1, false).unwrap();
-    rig.run(Call::Sync).unwrap();
+    rig.run(IoRequest::Sync).unwrap();
     assert_eq!(rig.crashed(), [1; SECTORS as usize]);
 }
 
 #[test]
 fn a_killed_process_loses_nothing_that_was_written() {
-    let mut rig = Rig::new(1, Habits::GOOD);
+    let mut rig = Rig::new(1, SimConfig::GOOD);
     rig.write(1, false).unwrap();
     rig.disk.kill();
     assert_eq!(rig.disk.bytes(), [1; ALL as usize]);
@@ -111,11 +111,11 @@ fn a_killed_process_loses_nothing_that_was_written() {
 fn a_sync_covers_only_writes_that_had_finished() {
     let mut lost = 0;
     for seed in 0..50 {
-        let mut rig = Rig::new(seed, Habits::GOOD);
+        let mut rig = Rig::new(seed, SimConfig::GOOD);
         rig.fill(1);
         let memory = rig.piece(ALL);
-        rig.kernel.push(1, Call::Write { at: 0, memory, stable: false }).unwrap();
-        rig.push(2, Call::Sync);
+        rig.engine.push(1, IoRequest::Write { at: 0, memory, stable: false }).unwrap();
+        rig.push(2, IoRequest::Sync);
         for _ in 0..2 {
             rig.outcome().1.unwrap();
         }
@@ -128,13 +128,13 @@ fn a_sync_covers_only_writes_that_had_finished() {
 fn what_a_failed_sync_has_lost_stays_lost() {
     let mut lost = 0;
     for seed in 0..50 {
-        let mut rig = Rig::new(seed, Habits { sync_errors: 10_000, ..Habits::GOOD });
+        let mut rig = Rig::new(seed, SimConfig { sync_errors: 10_000, ..SimConfig::GOOD });
         rig.write(1, false).unwrap();
         assert!(!rig.disk.sync_failed());
-        assert_eq!(rig.run(Call::Sync), Err(libc::EIO));
+        assert_eq!(rig.run(IoRequest::Sync), Err(libc::EIO));
         assert!(rig.disk.sync_failed());
         rig.disk.heal();
-        rig.run(Call::Sync).unwrap();
+        rig.run(IoRequest::Sync).unwrap();
         lost += rig.crashed().iter().filter(|byte| **byte == 0).count();
     }
     assert!(lost > 50, "{lost}");
@@ -143,36 +143,36 @@ fn what_a_failed_sync_has_lost_stays_lost() {
 #[test]
 fn faults_come_at_their_rate() {
     let memory = |rig: &mut Rig| rig.piece(ALL);
-    let mut rig = Rig::new(1, Habits { read_errors: 10_000, write_errors: 10_000, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { read_errors: 10_000, write_errors: 10_000, ..SimConfig::GOOD });
     let piece = memory(&mut rig);
-    assert_eq!(rig.run(Call::Read { at: 0, memory: piece }), Err(libc::EIO));
+    assert_eq!(rig.run(IoRequest::Read { at: 0, memory: piece }), Err(libc::EIO));
     assert_eq!(rig.write(1, true), Err(libc::EIO));
-    let mut rig = Rig::new(1, Habits { no_space: 10_000, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { no_space: 10_000, ..SimConfig::GOOD });
     assert_eq!(rig.write(1, true), Err(libc::ENOSPC));
-    let mut rig = Rig::new(1, Habits { short: 10_000, again: 0, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { short: 10_000, again: 0, ..SimConfig::GOOD });
     let moved = rig.write(1, true).unwrap();
     assert!(moved > 0 && moved < u64::from(ALL) && moved.is_multiple_of(512), "{moved}");
-    let mut rig = Rig::new(1, Habits { stuck: 10_000, ..Habits::GOOD });
-    rig.push(1, Call::Sync);
+    let mut rig = Rig::new(1, SimConfig { stuck: 10_000, ..SimConfig::GOOD });
+    rig.push(1, IoRequest::Sync);
     rig.disk.advance(u64::MAX / 2);
-    assert_eq!((rig.kernel.next(), rig.disk.next_due_ns()), (None, None));
+    assert_eq!((rig.engine.next(), rig.disk.next_due_ns()), (None, None));
     rig.disk.release_stuck();
-    assert_eq!(rig.kernel.next(), Some((1, Ok(0))));
+    assert_eq!(rig.engine.next(), Some((1, Ok(0))));
 }
 
 #[test]
 fn unaligned_calls_are_refused() {
-    let mut rig = Rig::new(1, Habits { block_bytes: 4096, ..Habits::GOOD });
+    let mut rig = Rig::new(1, SimConfig { block_bytes: 4096, ..SimConfig::GOOD });
     let memory = rig.piece(4096);
-    let odd = Piece { base: memory.base + 512, bytes: 4096 };
+    let odd = IoSlice { base: memory.base + 512, bytes: 4096 };
     for call in [
-        Call::Read { at: 512, memory },
-        Call::Read { at: 0, memory: odd },
-        Call::Read { at: 0, memory: Piece { bytes: 512, ..memory } },
-        Call::Write { at: 512, memory, stable: true },
-        Call::Punch { at: 0, bytes: 512 },
+        IoRequest::Read { at: 512, memory },
+        IoRequest::Read { at: 0, memory: odd },
+        IoRequest::Read { at: 0, memory: IoSlice { bytes: 512, ..memory } },
+        IoRequest::Write { at: 512, memory, stable: true },
+        IoRequest::Punch { at: 0, bytes: 512 },
     ] {
         assert_eq!(rig.run(call), Err(libc::EINVAL), "{call:?}");
     }
-    assert_eq!(rig.run(Call::Read { at: 0, memory }), Ok(4096));
+    assert_eq!(rig.run(IoRequest::Read { at: 0, memory }), Ok(4096));
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use memmap2::MmapMut;
 
-use crate::store::disk::{Call, DiskStore, Kernel, Outcome, Piece, QueueFull, SYNC, Shape, Stable};
-use crate::store::{Area, Buffers, Completion, Fault, Full, Geometry, Kind, Op, Store};
+use crate::store::disk::{
+    DiskLayout, DiskStore, IoEngine, IoRequest, IoResult, IoSlice, Persist, QueueFull, SYNC,
+};
+use crate::store::{Completion, Full, Geometry, IoError, IoVec, Kind, MemRegion, Op, Store};
 
 /// Memory for each operation, by its token.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -24,8 +26,8 @@ struct Script {
     bytes: Vec<u8>,
     end: u64,
     /// Pushed, and not ended.
-    calls: Vec<(u32, Call)>,
-    outcomes: VecDeque<(u32, Outcome)>,
+    calls: Vec<(u32, IoRequest)>,
+    outcomes: VecDeque<(u32, IoResult)>,
 }
 
 #[derive(Debug)]
@@ -41,19 +43,20 @@ pub struct Rig {
 
 impl Rig {
     /// A store of so many sectors, each of which holds its number.
-    pub fn new(sectors: u64, block: u32, stable: Stable) -> Self {
+    pub fn new(sectors: u64, block: u32, stable: Persist) -> Self {
         Self::with(sectors, block, stable, None)
     }
 
-    pub fn with(sectors: u64, block: u32, stable: Stable, length_bytes: Option<u64>) -> Self {
+    pub fn with(sectors: u64, block: u32, stable: Persist, length_bytes: Option<u64>) -> Self {
         let disk = OFFSET + sectors * 512;
         let bytes = (0..disk).map(|at| (at / 512) as u8).collect();
         let script =
             Script { block: block.into(), bytes, end: disk, calls: Vec::new(), outcomes: VecDeque::new() };
         let script = Arc::new(Mutex::new(script));
         let geometry = Geometry { block_bytes: block, discards: true, ..Geometry::new(sectors, block) };
-        let shape = Shape { offset_bytes: OFFSET, length_bytes, geometry, read_only: false, stable };
-        let store = DiskStore::new(Scripted(Arc::clone(&script)), shape).unwrap();
+        let layout =
+            DiskLayout { offset_bytes: OFFSET, length_bytes, geometry, read_only: false, persist: stable };
+        let store = DiskStore::new(Scripted(Arc::clone(&script)), layout).unwrap();
         Self { store, script, memory: MmapMut::map_anon(OPS_MAX * FRAME_BYTES).unwrap(), next: 0 }
     }
 
@@ -70,7 +73,7 @@ impl Rig {
         let token = self.next;
         let frame = self.frame(token, skew, data.len());
         frame.copy_from_slice(data);
-        let mut buffers = Buffers::EMPTY;
+        let mut buffers = IoVec::EMPTY;
         let (first, second) = frame.split_at_mut(cut);
         for piece in [first, second].into_iter().filter(|piece| !piece.is_empty()) {
             // SAFETY: the memory is the rig's until its end, and looked at only
@@ -101,7 +104,7 @@ impl Rig {
     }
 
     /// A turn of the worker: what was finished, in the order of the tokens.
-    pub fn turn(&mut self) -> Vec<(u32, Result<(), Fault>)> {
+    pub fn turn(&mut self) -> Vec<(u32, Result<(), IoError>)> {
         self.store.kick();
         let completions = std::iter::from_fn(|| self.store.complete());
         let mut all: Vec<_> = completions.map(|Completion { token, result }| (token, result)).collect();
@@ -110,7 +113,7 @@ impl Rig {
     }
 
     /// Calls that have not ended, oldest first.
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<IoRequest> {
         self.script.lock().unwrap().calls.iter().map(|(_, call)| *call).collect()
     }
 
@@ -125,14 +128,14 @@ impl Rig {
     }
 
     /// Ends the call at this place among those that have not ended.
-    pub fn end(&self, at: usize, outcome: Outcome) {
+    pub fn end(&self, at: usize, outcome: IoResult) {
         let mut script = self.script.lock().unwrap();
         let (id, _) = script.calls.remove(at);
         script.outcomes.push_back((id, outcome));
     }
 
-    pub fn end_sync(&self, outcome: Outcome) {
-        let at = self.calls().iter().position(|call| *call == Call::Sync).unwrap();
+    pub fn end_sync(&self, outcome: IoResult) {
+        let at = self.calls().iter().position(|call| *call == IoRequest::Sync).unwrap();
         self.end(at, outcome);
     }
 
@@ -140,16 +143,16 @@ impl Rig {
     pub fn run(&self, at: usize, bytes_max: u32) {
         let call = self.calls()[at];
         let moved = match call {
-            Call::Read { memory, .. } | Call::Write { memory, .. } => memory.bytes.min(bytes_max),
+            IoRequest::Read { memory, .. } | IoRequest::Write { memory, .. } => memory.bytes.min(bytes_max),
             _ => 0,
         };
         let mut script = self.script.lock().unwrap();
         let disk = &mut script.bytes;
         match call {
-            Call::Read { at, memory } => {
+            IoRequest::Read { at, memory } => {
                 memory_of(memory, moved).copy_from_slice(&disk[at as usize..][..moved as usize]);
             }
-            Call::Write { at, memory, .. } => {
+            IoRequest::Write { at, memory, .. } => {
                 disk[at as usize..][..moved as usize].copy_from_slice(memory_of(memory, moved));
             }
             _ => {}
@@ -159,7 +162,7 @@ impl Rig {
     }
 
     /// Executes everything, in turns, until nothing is left.
-    pub fn run_all(&mut self) -> Vec<(u32, Result<(), Fault>)> {
+    pub fn run_all(&mut self) -> Vec<(u32, Result<(), IoError>)> {
         let mut finished = self.turn();
         while !self.calls().is_empty() {
             self.run(0, u32::MAX);
@@ -170,20 +173,20 @@ impl Rig {
 }
 
 /// The first `bytes` of a piece.
-fn memory_of<'a>(memory: Piece, bytes: u32) -> &'a mut [u8] {
+fn memory_of<'a>(memory: IoSlice, bytes: u32) -> &'a mut [u8] {
     let base = std::ptr::with_exposed_provenance_mut(memory.base);
     // SAFETY: the memory of a call is the system's, that is ours, until its
     // outcome was taken.
     unsafe { std::slice::from_raw_parts_mut(base, bytes as usize) }
 }
 
-impl Kernel for Scripted {
-    fn register(&mut self, _: &[Area]) {}
+impl IoEngine for Scripted {
+    fn register(&mut self, _: &[MemRegion]) {}
 
-    fn push(&mut self, id: u32, call: Call) -> Result<(), QueueFull> {
+    fn push(&mut self, id: u32, call: IoRequest) -> Result<(), QueueFull> {
         let mut script = self.0.lock().unwrap();
         let whole = |n: u64| n.is_multiple_of(script.block);
-        if let Call::Read { at, memory } | Call::Write { at, memory, .. } = call {
+        if let IoRequest::Read { at, memory } | IoRequest::Write { at, memory, .. } = call {
             let all = [at, u64::from(memory.bytes), memory.base as u64];
             assert!(all.into_iter().all(whole), "{call:?} is not of whole blocks");
         }
@@ -195,7 +198,7 @@ impl Kernel for Scripted {
 
     fn submit(&mut self) {}
 
-    fn next(&mut self) -> Option<(u32, Outcome)> {
+    fn next(&mut self) -> Option<(u32, IoResult)> {
         self.0.lock().unwrap().outcomes.pop_front()
     }
 

@@ -1,0 +1,137 @@
+//! Histograms as counts up to fixed bounds.
+
+use hdrhistogram::Histogram;
+
+/// Bounds in nanoseconds, and as text in seconds. The text never changes: a
+/// series has it in its name.
+const BOUNDS: [(u64, &str); 21] = [
+    (2_000, "2e-06"),
+    (5_000, "5e-06"),
+    (10_000, "1e-05"),
+    (20_000, "2e-05"),
+    (50_000, "5e-05"),
+    (100_000, "0.0001"),
+    (200_000, "0.0002"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_000_000, "0.002"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (20_000_000, "0.02"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (200_000_000, "0.2"),
+    (500_000_000, "0.5"),
+    (1_000_000_000, "1.0"),
+    (2_000_000_000, "2.0"),
+    (5_000_000_000, "5.0"),
+    (10_000_000_000, "10.0"),
+];
+
+/// A histogram of nanoseconds, made ready to be told.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Buckets {
+    /// Observations in each step, not below it; the last is what is beyond all.
+    steps: [u64; BOUNDS.len() + 1],
+    sum_ns: u128,
+}
+
+impl Buckets {
+    /// What a histogram has recorded. A bound that lies within one of its cells
+    /// counts the cell as above: no request is told as faster than it was, and
+    /// none by more than the precision of the histogram slower.
+    ///
+    /// The sum is that of the middles of the cells. It never falls, as counts
+    /// only grow.
+    pub fn new(histogram: &Histogram<u64>) -> Self {
+        let mut buckets = Self { steps: [0; BOUNDS.len() + 1], sum_ns: 0 };
+        for cell in histogram.iter_recorded() {
+            let (highest, count) = (cell.value_iterated_to(), cell.count_since_last_iteration());
+            let step = BOUNDS.iter().position(|(bound, _)| highest <= *bound).unwrap_or(BOUNDS.len());
+            if let Some(n) = buckets.steps.get_mut(step) {
+                *n += count;
+            }
+            buckets.sum_ns += u128::from(histogram.median_equivalent(highest)) * u128::from(count);
+        }
+        buckets
+    }
+
+    /// Bounds and how many were at most that, growing; the last is all.
+    pub fn buckets(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let bounds = BOUNDS.iter().map(|(_, text)| *text).chain(["+Inf"]);
+        bounds.zip(self.steps.iter().scan(0, |sum, n| {
+            *sum += n;
+            Some(*sum)
+        }))
+    }
+
+    /// All observations.
+    pub fn count(&self) -> u64 {
+        self.steps.iter().sum()
+    }
+
+    /// Their sum.
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_ns as f64 / 1e9
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::observe::{Latency, Operation};
+
+    fn buckets(values: &[u64]) -> Buckets {
+        let mut latency = Latency::new();
+        for ns in values {
+            latency.record(Operation::Read, *ns);
+        }
+        Buckets::new(&latency.of(Operation::Read).unwrap())
+    }
+
+    fn at_most(buckets: &Buckets, bound: &str) -> u64 {
+        buckets.buckets().find(|(le, _)| *le == bound).unwrap().1
+    }
+
+    #[test]
+    fn bounds_grow_and_their_texts_are_their_values() {
+        assert!(BOUNDS.is_sorted_by(|a, b| a.0 < b.0));
+        for (ns, text) in BOUNDS {
+            let event = text.parse::<f64>().unwrap() * 1e9;
+            assert!((event - ns as f64).abs() < 1e-3, "{text}: {ns}");
+        }
+    }
+
+    #[test]
+    fn counts_are_cumulative_and_complete() {
+        let buckets = buckets(&[300, 1_500, 3_000, 3_100, 40_000, 9_000_000_000, 60_000_000_000]);
+        let counts: Vec<u64> = buckets.buckets().map(|(_, n)| n).collect();
+        assert!(counts.is_sorted(), "{counts:?}");
+        assert_eq!((at_most(&buckets, "2e-06"), at_most(&buckets, "5e-06")), (2, 4));
+        assert_eq!((at_most(&buckets, "2e-05"), at_most(&buckets, "5e-05")), (4, 5));
+        assert_eq!((at_most(&buckets, "10.0"), at_most(&buckets, "+Inf")), (6, 7));
+        assert_eq!(buckets.count(), 7);
+        let sum = 69.000_048_9;
+        assert!((buckets.sum_seconds() / sum - 1.0).abs() < 0.01, "{}", buckets.sum_seconds());
+    }
+
+    #[test]
+    fn nothing_is_told_as_faster_than_it_was() {
+        for ns in (1_u64..2_000).map(|n| n * 9_973).chain(BOUNDS.iter().map(|(ns, _)| ns + 1)) {
+            let buckets = buckets(&[ns]);
+            for ((bound, _), (_, count)) in BOUNDS.iter().zip(buckets.buckets()) {
+                assert!(count == 0 || ns <= *bound, "{ns} is counted as at most {bound}");
+                // One hundredth slower at most.
+                assert!(count == 1 || ns + ns / 100 + 256 > *bound, "{ns} is not counted as at most {bound}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_histogram_is_all_zero() {
+        let buckets = buckets(&[]);
+        assert!(buckets.buckets().all(|(_, n)| n == 0));
+        assert!(buckets.count() == 0 && buckets.sum_seconds() == 0.0);
+    }
+}

@@ -1,0 +1,196 @@
+//! Interfaces that fit what is to be served, and came too late for it: to serve
+//! one takes rights that were given up at the start. They are told of, no more:
+//! a restart disturbs hosts, and nobody may need the new one.
+
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use super::interface::{self, Interface, Presence};
+use crate::link::{self, Facts};
+
+/// For this long a new one has to keep its name before it is told of: hotplug
+/// renames interfaces, and programs make some only to move them elsewhere.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// The late comers of this network namespace.
+#[derive(Debug, Default)]
+pub struct LateInterfaces {
+    /// All that fit and are not served: at most one for each interface there is.
+    late: Vec<Late>,
+}
+
+#[derive(Debug)]
+struct Late {
+    index: u32,
+    name: String,
+    /// What it fits: a pattern, or its name.
+    wanted: String,
+    since: Instant,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    New,
+    Told,
+    /// No Ethernet, so never meant.
+    Other,
+}
+
+impl LateInterfaces {
+    /// Looks at what interfaces there are, when one has changed. Returns whether
+    /// one that was told of is gone.
+    pub fn look(&mut self, wanted: &[String], served: &[Interface]) -> bool {
+        let Ok(there) = link::all() else { return false };
+        // One that was served under its name is told of where that is followed.
+        let is_ours = |index: u32, name: &str| {
+            served.iter().any(|one| match one.presence {
+                Presence::Here => one.facts.index == index,
+                Presence::Gone | Presence::Replaced => one.facts.name == name,
+            })
+        };
+        let late = there.into_iter().filter(|one| !is_ours(one.index, &one.name));
+        let late = late.filter_map(|one| {
+            let fits = one.names().find_map(|name| fits(wanted, name))?.to_owned();
+            Some((one.index, fits, one.name))
+        });
+        self.update(late.collect(), Instant::now())
+    }
+
+    /// These fit and are not served now: index, what it fits, name.
+    fn update(&mut self, there: Vec<(u32, String, String)>, now: Instant) -> bool {
+        let is = |late: &Late, (index, _, name): &(u32, String, String)| {
+            late.index == *index && late.name == *name
+        };
+        let mut lost = false;
+        self.late.retain(|late| {
+            let stays = there.iter().any(|one| is(late, one));
+            if !stays && late.state == State::Told {
+                info!("{}, which was not served, is gone", late.name);
+                lost = true;
+            }
+            stays
+        });
+        for one in there {
+            if !self.late.iter().any(|late| is(late, &one)) {
+                let (index, wanted, name) = one;
+                self.late.push(Late { index, name, wanted, since: now, state: State::New });
+            }
+        }
+        lost
+    }
+
+    /// Tells of those that have stayed. Returns whether there was one.
+    pub fn tell(&mut self) -> bool {
+        let now = Instant::now();
+        let mut told = false;
+        for late in self.late.iter_mut().filter(|late| late.is_due(now)) {
+            late.state = match Facts::read(&late.name) {
+                Ok(facts) if !facts.loopback => State::Told,
+                _ => State::Other,
+            };
+            if late.state == State::Told {
+                late.warn();
+                told = true;
+            }
+        }
+        told
+    }
+
+    /// Those that were told of and are still there.
+    pub fn names(&self) -> Vec<&str> {
+        let told = self.late.iter().filter(|late| late.state == State::Told);
+        told.map(|late| late.name.as_str()).collect()
+    }
+}
+
+impl Late {
+    fn is_due(&self, now: Instant) -> bool {
+        self.state == State::New && now.saturating_duration_since(self.since) >= SETTLED
+    }
+
+    fn warn(&self) {
+        let Self { name, wanted, .. } = self;
+        let fits = if name == wanted { "is to be served".to_owned() } else { format!("fits {wanted}") };
+        match interface::usable(name) {
+            Ok(_) => warn!(
+                "{name} {fits}, but came after the start, so it is not served: to serve it, restart xblade (systemctl \
+                 restart xblade); hosts wait for up to 180 s, and a restart takes a second or two"
+            ),
+            Err(why) => warn!(
+                "{name} {fits}, but came after the start, so it is not served, and a restart would be refused: {why}. \
+                 Correct that, or leave it out of the interfaces, then restart xblade (systemctl restart xblade)"
+            ),
+        }
+    }
+}
+
+/// Which of the names and patterns an interface of this name fits.
+fn fits<'a>(wanted: &'a [String], name: &str) -> Option<&'a str> {
+    let fits = |one: &&String| {
+        one.as_str() == name
+            || one.contains(['*', '?', '['])
+                && glob::Pattern::new(one).is_ok_and(|pattern| pattern.matches(name))
+    };
+    wanted.iter().find(fits).map(String::as_str)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn there(rows: &[(u32, &str)]) -> Vec<(u32, String, String)> {
+        rows.iter().map(|(index, name)| (*index, "xbl*".to_owned(), (*name).to_owned())).collect()
+    }
+
+    fn due(late: &LateInterfaces, now: Instant) -> Vec<&str> {
+        late.late.iter().filter(|one| one.is_due(now)).map(|one| one.name.as_str()).collect()
+    }
+
+    #[test]
+    fn names_and_patterns_are_told_apart() {
+        let wanted = ["eth1".to_owned(), "stor*".to_owned(), "en[01]".to_owned()];
+        for (name, pattern) in [("eth1", "eth1"), ("storage", "stor*"), ("en0", "en[01]")] {
+            assert_eq!(fits(&wanted, name), Some(pattern));
+        }
+        for name in ["eth10", "eth", "xstor", "en2", ""] {
+            assert_eq!(fits(&wanted, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_that_changes_its_name_begins_anew() {
+        let (mut late, start) = (LateInterfaces::default(), Instant::now());
+        late.update(there(&[(3, "xbl3"), (4, "xbl4")]), start);
+        assert!(due(&late, start + SETTLED / 2).is_empty());
+        late.update(there(&[(3, "xbl9"), (4, "xbl4")]), start + SETTLED / 2);
+        assert_eq!(due(&late, start + SETTLED), ["xbl4"]);
+        assert_eq!(due(&late, start + SETTLED * 2), ["xbl4", "xbl9"]);
+    }
+
+    #[test]
+    fn one_is_told_of_once_for_as_long_as_it_is_there() {
+        let (mut late, start) = (LateInterfaces::default(), Instant::now());
+        let later = start + SETTLED;
+        late.update(there(&[(3, "xbl3")]), start);
+        late.late[0].state = State::Told;
+        assert!(!late.update(there(&[(3, "xbl3")]), later));
+        assert!(due(&late, later + SETTLED).is_empty());
+        assert_eq!(late.names(), ["xbl3"]);
+        assert!(late.update(Vec::new(), later));
+        assert!(late.names().is_empty());
+        assert!(!late.update(there(&[(7, "xbl3")]), later));
+        assert_eq!(due(&late, later + SETTLED), ["xbl3"]);
+    }
+
+    #[test]
+    fn what_is_no_ethernet_is_never_told_of() {
+        let mut late = LateInterfaces::default();
+        late.update(vec![(1, "l*".to_owned(), "lo".to_owned())], Instant::now());
+        late.late[0].since -= SETTLED;
+        assert!(!late.tell());
+        assert!(!late.tell() && late.names().is_empty());
+    }
+}

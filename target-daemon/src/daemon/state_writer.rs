@@ -1,0 +1,377 @@
+//! Keeps what initiators set: config strings, mask lists, reservations; and which
+//! data they have used at an address. Each has a file in the state folder, which is
+//! replaced as a whole: a new file is written, made stable, renamed over the old one,
+//! and the folder made stable. So after a power cut there is the old state or the new
+//! one.
+//!
+//! A state belongs to the data of an export, whatever its path is called. The name of
+//! its file comes from the path that the export had first.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use log::{error, info};
+use twox_hash::XxHash3_64;
+
+use super::failure::{Failure, is_out_of_files};
+use crate::config::{self, Image};
+use crate::plant::{Bug, planted};
+use crate::privilege::{self, Role};
+use crate::shelf::{Belongs, Export, Saved};
+use crate::store::Data;
+use crate::wire::aoe::Address;
+use crate::worker::{SaveAck, SaveRequest, Waker, WorkerCommand};
+
+/// States that may wait to be written.
+const WAITING_MAX: usize = 64;
+
+/// How often a state that could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A thread that writes states.
+pub struct StateWriter {
+    to: Sender<SaveRequest>,
+    from: Receiver<SaveRequest>,
+    used: (Sender<Belongs>, Receiver<Belongs>),
+    folder: PathBuf,
+    /// Those that are served on: another xblade may serve the address on others.
+    interfaces: Vec<String>,
+    end: (Sender<()>, Receiver<()>),
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StateWriter {
+    /// A keeper of the states in this folder, which is made if it is not there.
+    pub fn new(folder: &Path, interfaces: Vec<String>) -> Result<Self, Failure> {
+        make_folder(folder)?;
+        let (to, from) = bounded(WAITING_MAX);
+        let used = unbounded();
+        Ok(Self { to, from, used, folder: folder.to_owned(), interfaces, end: bounded(1), thread: None })
+    }
+
+    /// Where workers send their states.
+    pub fn inbox(&self) -> Sender<SaveRequest> {
+        self.to.clone()
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What was kept of the data that hosts have used at an address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`used`].
+    pub fn used(&self, address: Address) -> Result<Vec<Belongs>, String> {
+        used(&self.folder, address, &self.interfaces)
+    }
+
+    /// Keeps which data hosts use at an address.
+    pub fn keep_used(&self, used: Belongs) {
+        // It cannot be full, and ends last.
+        let _ = self.used.0.send(used);
+    }
+
+    /// Begins to write, and to tell the workers.
+    pub fn start(&mut self, workers: Vec<(Sender<WorkerCommand>, Waker)>) -> Result<(), Failure> {
+        let (from, end, folder) = (self.from.clone(), self.end.1.clone(), self.folder.clone());
+        let (used, interfaces) = (self.used.1.clone(), self.interfaces.clone());
+        let body = move || {
+            privilege::enter(Role::Helper);
+            run(&from, (&used, &interfaces), &end, &folder, &workers);
+        };
+        let thread = thread::Builder::new().name("keeper".into()).spawn(body);
+        self.thread = Some(thread.map_err(|e| Failure::machine("cannot start a thread", e))?);
+        Ok(())
+    }
+
+    /// Writes what still waits, and ends.
+    pub fn stop(&mut self) {
+        let _ = self.end.0.try_send(());
+        if let Some(thread) = self.thread.take() {
+            // It cannot panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes the folder for states, if it is not there.
+pub fn make_folder(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|e| {
+        if let Some(failure) = no_folder(folder, &e) {
+            return failure;
+        }
+        let what = format!("{}: cannot make the folder for state", folder.display());
+        Failure::machine(&what, format!("{e}: give another one by --state, or none"))
+    })
+}
+
+/// Where a file is in the place of the folder: what was asked for is wrong, and
+/// not this machine.
+fn no_folder(folder: &Path, error: &io::Error) -> Option<Failure> {
+    let file = match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            folder.ancestors().find(|at| at.exists() && !at.is_dir())?
+        }
+        _ => return None,
+    };
+    Some(Failure::request(format!(
+        "{}: is a file, and state is kept in a folder: give a folder (--state FOLDER; in a configuration file \
+         state = \"FOLDER\" under [service]), or none",
+        file.display()
+    )))
+}
+
+fn run(
+    from: &Receiver<SaveRequest>,
+    (used, interfaces): (&Receiver<Belongs>, &[String]),
+    end: &Receiver<()>,
+    folder: &Path,
+    workers: &[(Sender<WorkerCommand>, Waker)],
+) {
+    // The newest state of each export that has not been written yet.
+    let mut waiting: BTreeMap<String, SaveRequest> = BTreeMap::new();
+    let mut unwritten: BTreeMap<Address, Belongs> = BTreeMap::new();
+    let mut failing = false;
+    loop {
+        let ends = end.try_recv().is_ok();
+        let limit = if failing { AGAIN } else { Duration::from_millis(200) };
+        match if ends {
+            from.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+        } else {
+            from.recv_timeout(limit)
+        } {
+            Ok(keep) => drop(waiting.insert(keep.key.clone(), keep)),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        waiting.extend(from.try_iter().map(|keep| (keep.key.clone(), keep)));
+        unwritten.extend(used.try_iter().map(|used| (used.address, used)));
+        let failed_before = failing;
+        failing = false;
+        unwritten.retain(|address, used| match keep_used(folder, interfaces, used) {
+            Ok(()) => false,
+            Err(e) => {
+                if !failed_before {
+                    error!(
+                        "{}: cannot keep which data hosts use at {address}: {e}: make room there, or repair the disk",
+                        folder.display()
+                    );
+                }
+                failing = true;
+                true
+            }
+        });
+        waiting.retain(|key, keep| match write(folder, key, &keep.saved) {
+            Ok(()) => {
+                tell(workers, keep);
+                false
+            }
+            Err(e) => {
+                if !failed_before {
+                    let folder = folder.display();
+                    error!(
+                        "{folder}/{}: cannot keep the state: {e}: hosts that set it get no answer until it can: \
+                         make room there, or repair the disk",
+                        key.split('\n').next().unwrap_or("")
+                    );
+                }
+                failing = true;
+                true
+            }
+        });
+        if failed_before && !failing {
+            info!("{}: states can be kept again", folder.display());
+        }
+        if ends {
+            return;
+        }
+    }
+}
+
+fn tell(workers: &[(Sender<WorkerCommand>, Waker)], keep: &SaveRequest) {
+    let Some((orders, waker)) = workers.get(usize::from(keep.worker)) else { return };
+    let kept = SaveAck { export: keep.export, number: keep.number, revision: keep.revision };
+    // A worker that does not take it hangs in a store: its host asks again.
+    let _ = orders.send_timeout(WorkerCommand::Saved(kept), AGAIN);
+    waker.notify();
+}
+
+/// The text of a state, in place of the file's.
+fn write(folder: &Path, key: &str, saved: &Saved) -> io::Result<()> {
+    let (name, of) = parts(key).ok_or(io::ErrorKind::InvalidInput)?;
+    replace(folder, name, &saved.to_text(&of))
+}
+
+fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    let (path, next) = (folder.join(name), folder.join(format!("{name}.new")));
+    let mut file = File::create(&next)?;
+    file.write_all(text.as_bytes())?;
+    if !planted(Bug::NoStateFileSync) {
+        file.sync_all()?;
+    }
+    fs::rename(&next, &path)?;
+    if !planted(Bug::NoStateFolderSync) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Names where the state of an export is kept, and puts in force what is there.
+pub fn restore(
+    export: &mut Export,
+    wanted: &config::Export,
+    data: &Data,
+    folder: &Path,
+) -> Result<(), Failure> {
+    let of = belonging(wanted, data);
+    let found = find(&of, wanted, folder)?;
+    let name = found.as_ref().map_or_else(|| file_of(&of), |found| found.name.clone());
+    export.key = key_of(&name, &of);
+    let Some(Found { name, belongs, saved, .. }) = found else { return Ok(()) };
+    let path = folder.join(&name);
+    saved.restore(&mut export.state).map_err(|_| refused(&path, wanted, &"a list in it is too long"))?;
+    if belongs != of {
+        // A file of an older release, or another name of the same data. If it cannot be
+        // written now, it is found by its path the next time.
+        let _ = replace(folder, &name, &saved.to_text(&of));
+    }
+    let lists = [(saved.mask.len(), "mask list"), (saved.reservation.len(), "reservation")];
+    for (count, what) in lists.into_iter().filter(|(count, _)| *count > 0) {
+        info!("{}: has a {what} of {count} host(s), from before", wanted.address);
+    }
+    Ok(())
+}
+
+/// A file of state.
+struct Found {
+    name: String,
+    belongs: Belongs,
+    saved: Saved,
+}
+
+/// The state of this data at this address; of a path that leads to other data now, the
+/// state that was kept for the path.
+fn find(of: &Belongs, wanted: &config::Export, folder: &Path) -> Result<Option<Found>, Failure> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(no_folder(folder, &e).unwrap_or_else(|| unreadable(folder, wanted, e))),
+    };
+    let prefix = format!("{}-", of.address);
+    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.retain(|name| name.starts_with(&prefix) && name.ends_with(".state"));
+    names.sort();
+    let (mut found, mut broken) = (Vec::new(), None);
+    for name in names {
+        let path = folder.join(&name);
+        let text = fs::read_to_string(&path).map_err(|e| unreadable(&path, wanted, e))?;
+        match Saved::parse(&text) {
+            Ok((belongs, saved)) => found.push(Found { name, belongs, saved }),
+            Err(e) => broken = Some(refused(&path, wanted, &e)),
+        }
+    }
+    found.retain(|found| found.belongs.data.offset_bytes == of.data.offset_bytes);
+    let known = |found: &Found| !found.belongs.data.identity.is_empty();
+    if let Some(at) = found.iter().position(|f| known(f) && f.belongs.data.is_same(&of.data)) {
+        return Ok(Some(found.swap_remove(at)));
+    }
+    if let Some(failure) = broken {
+        return Err(failure);
+    }
+    let real = |path: &str| fs::canonicalize(path).ok();
+    let by_path = |found: &Found| found.belongs.path == of.path;
+    let by_link =
+        |found: &Found| !known(found) && real(&found.belongs.path).is_some_and(|p| Some(p) == real(&of.path));
+    let at = found.iter().position(by_path).or_else(|| found.iter().position(by_link));
+    Ok(at.map(|at| found.swap_remove(at)))
+}
+
+/// The state of an export cannot be read; for want of descriptors, that says nothing of
+/// the file.
+fn unreadable(path: &Path, wanted: &config::Export, error: io::Error) -> Failure {
+    if is_out_of_files(&error) {
+        let what = format!("{}: cannot read the state of {}", path.display(), wanted.address);
+        return Failure::machine(&what, error);
+    }
+    refused(path, wanted, &error)
+}
+
+/// Which data hosts have last used at an address, on each of these interfaces, as far as
+/// that was kept.
+///
+/// # Errors
+///
+/// It cannot be read; in words, with what to do.
+pub fn used(folder: &Path, address: Address, interfaces: &[String]) -> Result<Vec<Belongs>, String> {
+    let one = |interface: &String| {
+        let path = folder.join(used_file(address, interface));
+        let refused = |why: &dyn std::fmt::Display| {
+            format!(
+                "{}: cannot read which data hosts have used at {address}: {why}: remove the file if the data is right",
+                path.display()
+            )
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => Some(Belongs::parse(&text).map_err(|e| refused(&e))),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+            Err(e) => Some(Err(refused(&e))),
+        }
+    };
+    interfaces.iter().filter_map(one).collect()
+}
+
+fn keep_used(folder: &Path, interfaces: &[String], used: &Belongs) -> io::Result<()> {
+    let mut names = interfaces.iter().map(|interface| used_file(used.address, interface));
+    names.try_for_each(|name| replace(folder, &name, &used.to_text()))
+}
+
+/// Where that is kept; with `*` for an interface, of all of them.
+pub fn used_file(address: Address, interface: &str) -> String {
+    format!("{address}-{interface}.used")
+}
+
+fn refused(path: &Path, wanted: &config::Export, why: &dyn std::fmt::Display) -> Failure {
+    Failure::Machine(
+        format!(
+            "{}: cannot read the state of {}: {why}: remove the file to serve it without config string, mask list and \
+             reservation",
+            path.display(),
+            wanted.address
+        )
+        .into(),
+    )
+}
+
+/// What the state of an export belongs to.
+pub fn belonging(wanted: &config::Export, data: &Data) -> Belongs {
+    let path = match &wanted.image {
+        Image::File(options) => std::path::absolute(&options.path),
+        Image::Null { .. } => Ok("null".into()),
+    };
+    let path = path.map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
+    Belongs { address: wanted.address, path, data: data.clone() }
+}
+
+/// The file and all of what it belongs to in one text: what travels with the export.
+fn key_of(name: &str, of: &Belongs) -> String {
+    format!("{name}\n{}", of.to_text())
+}
+
+fn parts(key: &str) -> Option<(&str, Belongs)> {
+    let (name, of) = key.split_once('\n')?;
+    Some((name, Belongs::parse(of).ok()?))
+}
+
+/// The name of its file: it is another one for another path at the same address.
+fn file_of(of: &Belongs) -> String {
+    let data = format!("{} {}", of.data.offset_bytes, of.path);
+    format!("{}-{:016x}.state", of.address, XxHash3_64::oneshot(data.as_bytes()))
+}

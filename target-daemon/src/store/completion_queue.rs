@@ -1,0 +1,55 @@
+//! Completions on their way back: the queue of a synchronous engine.
+
+use std::collections::VecDeque;
+
+use super::{Completion, Full, IoError, Op};
+
+/// Completions that a synchronous engine holds before it refuses operations:
+/// far more than a worker submits between two harvests.
+pub const QUEUE_MAX: usize = 256;
+
+/// A bounded queue, allocated once, and the operations that will enter it
+/// together.
+#[derive(Debug)]
+pub(super) struct CompletionQueue {
+    queue: VecDeque<Completion>,
+    /// Tokens of writes that are done but not stable yet.
+    waiting: Vec<u32>,
+}
+
+impl CompletionQueue {
+    pub(super) fn new() -> Self {
+        Self { queue: VecDeque::with_capacity(QUEUE_MAX), waiting: Vec::with_capacity(QUEUE_MAX) }
+    }
+
+    /// Gives `op` to be executed, or back as [`Full`] if its completion would
+    /// find no room.
+    pub(super) fn admit(&self, op: Op) -> Result<Op, Full> {
+        if self.queue.len() + self.waiting.len() < QUEUE_MAX { Ok(op) } else { Err(Full(op)) }
+    }
+
+    /// Queues a completion; there is room, [`Completed::admit`] has said so.
+    pub(super) fn push(&mut self, token: u32, result: Result<(), IoError>) {
+        self.queue.push_back(Completion { token, result });
+    }
+
+    /// Keeps a completion back until [`Completed::settle`].
+    pub(super) fn wait(&mut self, token: u32) {
+        self.waiting.push(token);
+    }
+
+    /// Whether nothing is left but what waits.
+    pub(super) fn only_waits(&self) -> bool {
+        self.queue.is_empty() && !self.waiting.is_empty()
+    }
+
+    /// Queues every completion that waited, all with this result.
+    pub(super) fn settle(&mut self, result: Result<(), IoError>) {
+        let completions = self.waiting.drain(..).map(|token| Completion { token, result });
+        self.queue.extend(completions);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Completion> {
+        self.queue.pop_front()
+    }
+}
