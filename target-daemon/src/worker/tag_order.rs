@@ -409,6 +409,11 @@ mod tests {
             assert!(!order.may_have_restarted(old, fit, NOW_NS), "{counter}");
             assert!(order.may_have_restarted(old, fit, NOW_NS + BOOT_MIN_NS), "{counter}");
         }
+        let mut order = linux(5_000, 300);
+        for (counter, restarted) in [(RESTARTED - 1, true), (RESTARTED, false)] {
+            let fit = order.observe(tag(counter, 298), NOW_NS);
+            assert_eq!(order.may_have_restarted(tag(counter, 298), fit, NOW_NS + BOOT_MIN_NS), restarted);
+        }
     }
 
     #[test]
@@ -529,6 +534,19 @@ mod tests {
         assert_eq!((a.is_of_one_host(&b), b.is_of_one_host(&a)), (None, None), "one is not believed");
         let (a, b) = pair(|n| n < 500, |_| true);
         assert_eq!(a.is_of_one_host(&b), None, "too far apart");
+    }
+
+    #[test]
+    fn the_last_counters_are_known_wherever_they_end() {
+        let used = |counter: u8| u32::from(counter).wrapping_mul(0x9E37_79B9) >> 31 == 1;
+        let mut seen = Seen::default();
+        for _ in 0..2 {
+            (0..=255).for_each(|counter| seen.set(counter, used(counter)));
+        }
+        for end in 0..=255u8 {
+            let bit = |at: u8| u32::from(used(end.wrapping_sub(31 - at))) << at;
+            assert_eq!(seen.last(end), (0..32).map(bit).sum::<u32>(), "up to {end}");
+        }
     }
 
     #[test]
