@@ -379,6 +379,57 @@ fn what_a_tag_says_to_be_older_is_late() {
     assert!(!umem.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)), "the same one");
 }
 
+/// What was answered after the newer write does not hide it: neither one that was sent
+/// before both, nor that of a tool.
+#[test]
+fn what_is_older_is_late_whatever_was_answered_since() {
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 100);
+    memory.answer(from(1, tag(now + 3, now)), sectors(8, 8));
+    memory.answer(from(1, tag(now + 1, now)), sectors(10_000, 8));
+    assert!(memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 100);
+    memory.answer(from(1, 0x8000_0000 | (now + 100)), sectors(10_000, 8));
+    memory.answer(from(1, tag(now + 3, now)), sectors(8, 8));
+    assert!(memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
+}
+
+/// A write that comes late is executed where only older ones were answered.
+#[test]
+fn what_is_newer_than_all_that_it_overlaps_is_not_late() {
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 100);
+    memory.answer(from(1, tag(now + 1, now)), sectors(8, 8));
+    memory.answer(from(1, tag(now + 3, now)), sectors(10_000, 8));
+    assert!(!memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
+}
+
+/// Tags of an order that has ended are not compared with those of now: their clocks are so
+/// far apart that the old one seems to be newer, or older, as it comes.
+#[test]
+fn an_order_that_has_ended_says_nothing_of_the_next() {
+    let mut memory = Memory::new();
+    memory.answer(from(1, tag(50, 32_800)), sectors(10_000, 8));
+    for n in 0..32 {
+        memory.answer(from(1, tag(5_000 + n, 50 + n)), sectors(10_000, 8));
+    }
+    memory.answer(from(1, tag(5_040, 82)), sectors(8, 8));
+    assert!(memory.arrives_late(from(1, tag(4_990, 20)), sectors(8, 8)));
+}
+
+/// It would take too long to look at all of them.
+#[test]
+fn among_too_many_that_arrived_later_a_write_is_late() {
+    for (hosts, late) in [(2, false), (3, true)] {
+        let mut memory = Memory::new();
+        for (host, n) in (0..hosts).flat_map(|host| (0..WRITES_MAX as u64 - 1).map(move |n| (host, n))) {
+            memory.answer(from(host, n as u32).at(10_000 + n, 0), sectors(8 * n, 8));
+        }
+        assert_eq!(memory.is_overtaken(from(9, 1).at(9_999, 1), sectors(1 << 30, 1)), late, "{hosts} hosts");
+    }
+}
+
 /// The order of tags holds within the horizon, and only for what is remembered.
 #[test]
 fn an_older_tag_is_late_for_as_long_as_it_can_be_compared() {
