@@ -79,6 +79,13 @@ hdrhistogram() {
     fi
 }
 
+# Some of the mutations: others with each commit.
+mutants() {
+    local seed
+    seed=$(as_user git rev-parse HEAD 2>/dev/null) || seed=$(date +%F)
+    as_user tests/mutants/run --sample 16 --seed "$seed"
+}
+
 # Prints the last line of the run, and exits.
 finish() {
     local status=0
@@ -105,6 +112,7 @@ stage hdrhistogram hdrhistogram
 stage tests tests/lib/run-tests.py "$LOG_DIR/build.json" "$TOP"
 stage "doc tests" as_user cargo test --workspace --doc --quiet
 stage "instruction counts" as_user bench/counts/run
+stage mutants mutants
 stage package tests/package/run
 if [ $quick = no ]; then
     stage VM env XBLADE="$CARGO_TARGET_DIR/debug/xblade" tests/interop/run

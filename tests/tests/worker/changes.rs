@@ -17,15 +17,18 @@ use xblade_tests::{Address, FakeTarget, pattern};
 use crate::channels::on_lane;
 use crate::{DISK, SECOND, good, read, release_all, store, target, write};
 
-fn runtime(at: Address, store: impl Store + 'static) -> ExportRuntime {
-    let settings = Settings {
+fn settings(at: Address) -> Settings {
+    Settings {
         address: aoe::Address { shelf: at.0, slot: at.1 },
         read_only: false,
         durability: Durability::Durable,
         names: Names { serial: Text::new("serial"), firmware: Text::new("1"), model: Text::new("xblade") },
         acl: Acl::default(),
-    };
-    ExportRuntime::new(Export::new(settings, Box::new(store)), 64, &[])
+    }
+}
+
+fn runtime(at: Address, store: impl Store + 'static) -> ExportRuntime {
+    ExportRuntime::new(Export::new(settings(at), Box::new(store)), 64, &[])
 }
 
 /// Attaches the export to worker 0, and updates the directory of all workers.
@@ -164,6 +167,52 @@ fn an_export_does_not_inherit_the_past_of_its_index() {
     add(&mut target, DISK, 0, &new);
     assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
     assert_eq!(new.executed().len(), 1, "it was taken for a copy");
+}
+
+#[test]
+fn other_settings_are_in_force_at_once() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    target.workers[0].change(0, Settings { read_only: true, ..settings(DISK) });
+    let ask = write(DISK, 1, 0, &pattern(1, 0, 1));
+    assert_ne!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
+    assert_eq!(store.submitted().len(), 0);
+}
+
+/// What is found of an export is noted where the others look for it.
+#[test]
+fn a_new_directory_has_what_is_found_from_then_on() {
+    let stores = [store(Order::Submitted, 64), store(Order::Submitted, 64)];
+    let mut target = target(&stores[0], |_| {});
+    add(&mut target, SECOND, 1, &stores[1]);
+    stores.iter().for_each(|store| store.resize(600));
+    target.workers[0].measure();
+    target.settle();
+    assert_eq!(target.directory.sizes().map(|(_, sectors)| sectors).collect::<Vec<_>>(), [600, 600]);
+}
+
+/// Each export that a index had keeps its own state: an answer for one is none for the next.
+#[test]
+fn exports_that_follow_each_other_are_told_apart_by_the_keeper() {
+    let first = store(Order::Submitted, 64);
+    let mut target = target(&first, |_| {});
+    let (to, keeper) = bounded(4);
+    target.workers[0].set_state_writer(to);
+    let mut numbers = Vec::new();
+    for turn in 0..4 {
+        let ask = Ask::new(DISK, QUERY, query(3, b"mail"));
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 0);
+        numbers.push(keeper.try_recv().unwrap().number);
+        let (to, from) = bounded(1);
+        forget(&mut target, DISK);
+        target.workers[0].detach(0, to);
+        target.settle();
+        assert!(from.try_recv().is_ok(), "turn {turn}");
+        add(&mut target, DISK, 0, &store(Order::Submitted, 64));
+    }
+    numbers.dedup();
+    assert_eq!(numbers.len(), 4);
+    target.assert_at_rest();
 }
 
 #[test]

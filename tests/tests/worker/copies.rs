@@ -8,6 +8,9 @@ use xblade_tests::{FakeTarget, OTHER_HOST, Plan, pattern};
 use crate::channels::{on_lane, pair};
 use crate::{DISK, SECOND, good, read, release_all, send, store, target, write};
 
+/// That an export remembers.
+const HOSTS_MAX: u8 = 16;
+
 fn error(ask: &Ask, error: u8) -> Vec<u8> {
     ask.reply(DISK, &ata_done(&ask.argument, 0x41, error, &[]))
 }
@@ -28,6 +31,7 @@ pub fn a_write_that_is_under_way_is_done_once_and_answered_to_everybody() {
         send(&mut target, &asks);
         assert_eq!(store.submitted().len(), 1);
         assert_eq!(target.count(|c| (c.folded, c.waited).0), 3);
+        assert_eq!(target.workers[0].export(0).unwrap().tally.folded, 3);
         assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "none before the store has completed it");
         if let Err(fault) = result {
             store.fail_next(Kind::Write, fault);
@@ -168,6 +172,7 @@ pub fn a_late_copy_does_not_bring_back_old_data() {
     let mut target = target(&store, |plan| plan.chunk_bytes = 2048);
     assert_eq!(copy_after_newer(&mut target, &store, 3_900_000_000), pattern(2, 0, 8));
     assert_eq!(target.count(|c| c.repeated), 1);
+    assert_eq!(target.workers[0].export(0).unwrap().tally.repeated, 1);
     assert_eq!(target.count(|c| c.tags_reused), 0);
     assert_eq!(store.executed().len(), 2);
 }
@@ -289,5 +294,30 @@ pub fn a_copy_of_identify_ends_no_memory() {
         assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     }
     assert_eq!(store.bytes()[..512], pattern(1, 0, 1)[..], "it is another one");
+    target.assert_at_rest();
+}
+
+/// Two that are under way at a time: that they differ shows when the second is answered.
+#[test]
+fn a_tag_of_two_writes_that_are_under_way_is_noted() {
+    let store = store(Order::Manual, 64);
+    let mut target = target(&store, |_| {});
+    send(&mut target, &[write(DISK, 7, 0, &pattern(1, 0, 1)), write(DISK, 7, 8, &pattern(1, 8, 1))]);
+    release_all(&store);
+    target.settle();
+    assert_eq!((target.sent(0).len(), target.count(|c| c.tags_reused)), (2, 1));
+    target.assert_at_rest();
+}
+
+/// More hosts than one export remembers: what that one has not is counted.
+#[test]
+fn a_host_too_many_is_counted() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    for host in 0..=HOSTS_MAX {
+        let ask = write(DISK, 7, 0, &pattern(1, 0, 1)).from([2, 0, 0, 0, 7, host]);
+        assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
+    }
+    assert_eq!(target.count(|c| c.not_remembered), 1);
     target.assert_at_rest();
 }

@@ -1,7 +1,8 @@
 //! Every byte ends up in the right place, however its frame is split.
 
+use xblade::observe::{Operation, Outcome};
 use xblade_sim::store::Order;
-use xblade_tests::frame::Ask;
+use xblade_tests::frame::{ATA, Ask, MASK, QUERY, ata, mask, query, trim};
 use xblade_tests::{FakeTarget, pattern};
 
 use crate::{DISK, SECTORS, good, read, store, target, write};
@@ -75,5 +76,49 @@ fn a_burst_is_answered_once_each() {
     replies.sort();
     expected.sort();
     assert_eq!(replies, expected);
+    target.assert_at_rest();
+}
+
+/// Its count means nothing.
+#[test]
+fn a_flush_with_a_count_is_a_flush() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    for opcode in [0xE7, 0xEA] {
+        let ask = Ask::new(DISK, ATA, ata(opcode, 0, 255, &[]));
+        let replies = target.channels(0, &ask.bytes());
+        assert_eq!((replies.len(), replies[0][27]), (1, 0x40));
+    }
+    target.assert_at_rest();
+}
+
+#[test]
+fn requests_are_counted_by_what_they_ask_for() {
+    let store = store(Order::Submitted, 64);
+    store.set_discards(true);
+    let mut target = target(&store, |_| {});
+    let ata = |opcode, count| Ask::new(DISK, ATA, ata(opcode, 0, count, &[]));
+    let asks = [
+        (Operation::Write, write(DISK, 1, 0, &pattern(1, 0, 3))),
+        (Operation::Read, read(DISK, 2, 0, 2)),
+        (Operation::Flush, ata(0xE7, 0)),
+        (Operation::Flush, ata(0xEA, 0)),
+        (Operation::Discard, Ask::new(DISK, ATA, trim(&[(0, 1)]))),
+        (Operation::Ata, ata(0xEC, 1)),
+        (Operation::Query, Ask::new(DISK, QUERY, query(0, b""))),
+        (Operation::Other, Ask::new(DISK, MASK, mask(0, 0, 0, &[]))),
+    ];
+    for (operation, ask) in asks {
+        let count = |target: &FakeTarget| {
+            let tally = target.workers[0].export(0).unwrap().tally;
+            Operation::ALL.map(|operation| tally.requests(operation, Outcome::Done))
+        };
+        let mut expected = count(&target);
+        assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
+        expected[operation as usize] += 1;
+        assert_eq!(count(&target), expected, "{operation:?}");
+    }
+    let tally = target.workers[0].export(0).unwrap().tally;
+    assert_eq!((tally.bytes_written, tally.bytes_read), (3 * 512, 2 * 512));
     target.assert_at_rest();
 }

@@ -1,7 +1,7 @@
 //! Late duplicates of requests that set a reservation, a mask list or a config string.
 
 use xblade_sim::store::Order;
-use xblade_tests::frame::{Ask, MASK, QUERY, RESERVE, mask, query, query_done, reserve};
+use xblade_tests::frame::{Ask, MASK, QUERY, RESERVE, mac, mask, query, query_done, reserve};
 use xblade_tests::{FakeTarget, HOST, OTHER_HOST, pattern};
 
 use crate::{DISK, read, store, target, write};
@@ -112,5 +112,35 @@ pub fn a_copy_is_known_whatever_lies_behind_it() {
     let in_force = old.reply(DISK, &query_done(64, 16, 4, b"new"));
     assert_eq!(replies(&mut target, &old), [in_force]);
     assert_eq!(target.count(|c| c.repeated), 1);
+    target.assert_at_rest();
+}
+
+/// What sets nothing takes no place of what does.
+#[test]
+fn queries_are_not_remembered() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |_| {});
+    let (old, new) = (ask(1, QUERY, query(4, b"old")), ask(2, QUERY, query(4, b"new")));
+    let queries = (10..110).map(|tag| ask(tag, QUERY, query(0, b"")));
+    for ask in [old.clone(), new].into_iter().chain(queries) {
+        assert_eq!(replies(&mut target, &ask).len(), 1);
+    }
+    assert_eq!(replies(&mut target, &old), [old.reply(DISK, &query_done(64, 16, 4, b"new"))]);
+    target.assert_at_rest();
+}
+
+/// With 255 directives it does not fit into a chunk of 2 KiB.
+#[test]
+fn a_mask_list_in_two_pieces_is_read_to_its_end() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |plan| plan.chunk_bytes = 2048);
+    // To add the first and the last; between them nothing.
+    let directive = |host| (u8::from(host % 254 == 0), mac(host));
+    let edit = ask(1, MASK, mask(1, 0, 255, &(0..255).map(directive).collect::<Vec<_>>()));
+    assert_eq!(replies(&mut target, &edit).len(), 1);
+    for (host, answers) in [(0, 1), (254, 1), (1, 0)] {
+        let read = read(DISK, 7, 0, 1).from(mac(host));
+        assert_eq!(replies(&mut target, &read).len(), answers, "host {host}");
+    }
     target.assert_at_rest();
 }

@@ -2,6 +2,7 @@
 //! workers, random requests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod at_once;
 mod changes;
 mod copies;
 mod data;

@@ -4,7 +4,7 @@
 //! still waiting on its lane after the second has been acknowledged and newer data has
 //! been written, executing it would bring the old data back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use xblade::worker::Clock;
 use xblade_sim::FakeStore;
@@ -132,6 +132,45 @@ pub fn a_write_that_waited_at_another_worker_does_not_overwrite_a_newer_one() {
     }
 }
 
+/// What a worker's own rounds take is in order, and needs no proof that it arrived after
+/// what another worker handed over before the round.
+#[test]
+fn a_backlog_of_the_owner_is_not_late() {
+    let mut race = Race::new(Order::Submitted, false);
+    race.owner_runs();
+    race.deliver(0, &write(SECOND, 1, 0, &pattern(1, 0, 1)));
+    race.target.workers[0].turn(&race.target.clock);
+    for tag in 2..=101 {
+        race.deliver(1, &write(SECOND, tag, 8, &pattern(tag as u8, 8, 1)));
+    }
+    let last = pattern(2, 0, 1);
+    race.deliver(1, &write(SECOND, 102, 0, &last));
+    race.both_run();
+    assert_eq!((race.late(), race.sector()), (0, last));
+    assert_eq!((race.target.sent(0).len(), race.target.sent(1).len()), (1, 101));
+    race.target.assert_at_rest();
+}
+
+/// All that had been handed over when a round began is of it, in however many turns.
+#[test]
+fn a_backlog_of_jobs_is_done_before_what_comes_later() {
+    let mut race = Race::new(Order::Submitted, false);
+    race.owner_runs();
+    for tag in 1..=100 {
+        race.deliver(0, &write(SECOND, tag, 8, &pattern(tag as u8, 8, 1)));
+    }
+    race.deliver(0, &write(SECOND, 101, 0, &pattern(1, 0, 1)));
+    for worker in [0, 0, 1] {
+        race.target.workers[worker].turn(&race.target.clock);
+    }
+    let last = pattern(2, 0, 1);
+    race.deliver(1, &write(SECOND, 102, 0, &last));
+    race.both_run();
+    assert_eq!((race.late(), race.sector()), (0, last));
+    assert_eq!((race.target.sent(0).len(), race.target.sent(1).len()), (101, 1));
+    race.target.assert_at_rest();
+}
+
 /// A write that waited for long is executed if nothing newer has been answered.
 #[test]
 fn a_write_that_waited_alone_is_executed() {
@@ -253,18 +292,49 @@ impl Clock for Interrupted<'_> {
 /// not what arrived earlier on a lane counted before it.
 #[test]
 fn a_count_that_was_interrupted_is_taken_again() {
-    let store = store(Order::Submitted, 64);
-    let mut target = target(&store, |plan| plan.lanes = vec![0, 0]);
-    let asks = [write(DISK, 1, 0, &pattern(1, 0, 1)), on_lane(1, write(DISK, 2, 0, &pattern(1, 0, 1)))];
-    let mut workers = std::mem::take(&mut target.workers);
-    let arrives = || {
-        for (lane, ask) in asks.iter().enumerate() {
-            assert!(target.deliver(lane, &ask.bytes()));
+    for lanes in [2, 3] {
+        let store = store(Order::Submitted, 64);
+        let mut target = target(&store, |plan| plan.lanes = vec![0; lanes]);
+        let write = |lane: usize| on_lane(lane as u8, write(DISK, lane as u32, 0, &pattern(1, 0, 1)));
+        let mut workers = std::mem::take(&mut target.workers);
+        let arrives = || {
+            for lane in 0..lanes {
+                assert!(target.deliver(lane, &write(lane).bytes()));
+            }
+        };
+        let clock = Interrupted { reads: Cell::new(0), arrives: &arrives };
+        workers[0].turn(&clock);
+        let reads = clock.reads.get();
+        workers[0].turn(&clock);
+        assert_eq!(clock.reads.get() - reads, 2, "one that was not interrupted is not");
+        target.workers = workers;
+        for lane in 0..lanes {
+            assert_eq!(target.sent(lane).len(), 1, "all are of this round");
         }
-    };
-    let clock = Interrupted { reads: Cell::new(0), arrives: &arrives };
+        target.assert_at_rest();
+    }
+}
+
+/// What another worker hands over while a round goes on waits for the next one.
+#[test]
+fn what_is_handed_over_in_a_round_belongs_to_the_next() {
+    let store = store(Order::Submitted, 64);
+    let mut target = target(&store, |plan| (plan.lanes, plan.workers) = (vec![0, 1], 2));
+    let asks = [write(DISK, 1, 0, &pattern(1, 0, 1)), on_lane(1, write(DISK, 2, 8, &pattern(1, 8, 1)))];
+    for (lane, ask) in asks.iter().enumerate() {
+        assert!(target.deliver(lane, &ask.bytes()));
+    }
+    let mut workers = std::mem::take(&mut target.workers);
+    let other = RefCell::new(workers.pop().unwrap());
+    let hands_over = || assert_eq!(other.borrow_mut().turn(&target.clock), 1);
+    let clock = Interrupted { reads: Cell::new(0), arrives: &hands_over };
     workers[0].turn(&clock);
+    assert_eq!(store.submitted().len(), 1, "its own");
+    workers[0].turn(&clock);
+    assert_eq!(store.submitted().len(), 2);
+    workers.push(other.into_inner());
     target.workers = workers;
-    assert_eq!((target.sent(0).len(), target.sent(1).len()), (1, 1), "both are of this round");
+    target.settle();
+    assert_eq!((target.sent(0).len(), target.sent(1).len()), (1, 1));
     target.assert_at_rest();
 }

@@ -1,6 +1,11 @@
 //! Stores that grow, shrink, and discard.
 
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 use xblade::store::{IoError, Kind};
+use xblade::worker::{self, IdlePolicy};
 use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, ata, ata_done, trim};
 use xblade_tests::{FakeTarget, pattern};
@@ -104,4 +109,25 @@ fn ranges_in_any_piece_of_a_frame_are_forgotten() {
         assert_eq!(target.count(|counters| counters.discards), 2);
         target.assert_at_rest();
     }
+}
+
+#[test]
+fn who_asks_for_the_size_of_one_store_is_told() {
+    let store = store(Order::Submitted, 64);
+    store.resize(600);
+    let FakeTarget { mut workers, wakers, .. } = target(&store, |_| {});
+    let (orders, inbox) = bounded(4);
+    let (to, size) = bounded(1);
+    orders.send(worker::WorkerCommand::MeasureOne(0, to)).unwrap();
+    let (worker, waker) = (workers.pop().unwrap(), wakers[0].clone());
+    let thread = thread::spawn(move || {
+        let waiter = worker.waiter(&wakers[0]).unwrap();
+        worker::run(worker, &inbox, &waiter, IdlePolicy::Spin)
+    });
+    let told = size.recv_timeout(Duration::from_secs(10));
+    orders.send(worker::WorkerCommand::Drain).unwrap();
+    drop(orders);
+    waker.notify();
+    assert!(thread.join().unwrap().drained);
+    assert_eq!(told, Ok(600));
 }

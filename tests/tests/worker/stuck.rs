@@ -59,6 +59,20 @@ fn a_store_that_does_not_answer_is_told_of_once_and_answered_for_never() {
     target.assert_at_rest();
 }
 
+/// To look for them takes time, so it is not done in each turn.
+#[test]
+fn stores_are_looked_at_every_tenth_of_a_second() {
+    let hung = store(Order::Manual, 64);
+    let mut target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, hung.clone())]));
+    pass(&mut target, SECOND_NS);
+    send(&mut target, &[read(DISK, 1, 0, 1)]);
+    for (ns, expected) in [(10 * SECOND_NS, 0), (SECOND_NS / 10 - 1, 0), (1, 1)] {
+        pass(&mut target, ns);
+        assert_eq!(stuck(&target).len(), expected, "after {ns} ns more");
+    }
+    release_all(&hung);
+}
+
 /// An entry that held a stuck operation is not suspect when it is reused.
 #[test]
 fn an_entry_begins_again() {

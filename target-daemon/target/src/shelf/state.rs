@@ -190,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_saved_is_in_force_again() {
+        let saved = crate::shelf::Saved {
+            config: b"a".to_vec(),
+            mask: vec![mac(1)],
+            reservation: vec![mac(2), mac(3)],
+        };
+        let mut state = state(&[]);
+        saved.restore(&mut state).unwrap();
+        assert_eq!(crate::shelf::Saved::of(&state), saved);
+    }
+
+    #[test]
     fn revision_grows_with_changes_only() {
         let mut state = state(&[]);
         let mut seen = 0;

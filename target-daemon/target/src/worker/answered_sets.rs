@@ -167,14 +167,16 @@ mod tests {
     /// Reserve, release, reserve, all with the same tag.
     #[test]
     fn a_tool_with_one_tag_is_not_taken_for_a_copy() {
-        let mut sets = AnsweredSets::new();
-        for hash in [1, 2, 1, 1, 2] {
-            let known = with((1, 7, 0, 0), |inbound, at| {
-                let known = sets.find(inbound, at, hash, 2_000);
-                sets.record(inbound, at, hash, false, 2_000);
-                known
-            });
-            assert_eq!(known, Known::New);
+        for hashes in [[1, 2, 1, 1, 2], [1, 2, 2, 2, 1]] {
+            let mut sets = AnsweredSets::new();
+            for hash in hashes {
+                let known = with((1, 7, 0, 0), |inbound, at| {
+                    let known = sets.find(inbound, at, hash, 2_000);
+                    sets.record(inbound, at, hash, false, 2_000);
+                    known
+                });
+                assert_eq!(known, Known::New);
+            }
         }
     }
 

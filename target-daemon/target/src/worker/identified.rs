@@ -39,3 +39,38 @@ impl Identified {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::wire::aoe::{Command, Header, Role};
+    use crate::wire::ether::{Ether, Tags};
+    use xblade_sim::FakeRings;
+
+    #[test]
+    fn a_copy_is_known_among_as_many_as_there_is_room_for() {
+        let (mut lane, _wire) = FakeRings::open(64, 2048, 16).unwrap();
+        let mut identified = Identified::new();
+        let mut is_copy = |host: usize, tag| {
+            let ether =
+                Ether { dst: Mac::default(), src: Mac([2, 0, 0, 0, 0, host as u8]), tags: Tags::NONE };
+            let header = Header { ether, role: Role::Request, shelf: 0, slot: 0, command: Command::Ata, tag };
+            let frame = lane.allocate(60).unwrap();
+            let inbound =
+                Inbound { frame, header, lane: 0, export: 0, request_len: 60, received_ns: 0, since_ns: 0 };
+            let is_copy = identified.is_copy(&inbound, 1_000);
+            lane.release(inbound.frame);
+            is_copy
+        };
+        for tag in 0..3 {
+            for expected in [false, true] {
+                for host in 0..RECORDS_MAX {
+                    assert_eq!(is_copy(host, tag), expected, "host {host}, tag {tag}");
+                }
+            }
+        }
+        assert!(!is_copy(0, 1), "the oldest goes first");
+    }
+}

@@ -174,9 +174,8 @@ impl<R: Rings> Worker<R> {
         self.exports.harvest(&mut self.done, &mut self.stats);
         let mut finished = self.finish(clock);
         // After all their requests have been counted.
-        if self.exports.reap_detached(&mut self.done) {
-            finished += self.finish(clock);
-        }
+        self.exports.reap_detached(&mut self.done);
+        finished += self.finish(clock);
         // Before sending, because it determines whether the kernel needs a wakeup.
         self.refill();
         self.send();

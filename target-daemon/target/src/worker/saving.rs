@@ -16,9 +16,6 @@ impl ExportRuntime {
         done: Finished,
         context: &Context<'_>,
     ) -> Option<Finished> {
-        if context.state_writer.is_none() || done.reply_len.is_none() {
-            return Some(done);
-        }
         match self.wait_for_save(index, Waits::Reply(done), context)? {
             NotPending::Free(Waits::Reply(done)) => Some(done),
             NotPending::Dropped(Waits::Reply(done)) => Some(done.without_reply()),

@@ -364,9 +364,36 @@ mod tests {
         }
     }
 
+    /// Within an eighth of the time and a quarter of the least.
+    #[test]
+    fn requests_are_behind_by_the_same_time_or_not() {
+        for (lag, same) in [(683, false), (684, true), (916, true), (917, false)] {
+            let mut behind = Behind::default();
+            behind.add(tag(1, 1), 800, NOW_NS);
+            behind.add(tag(2, 2), lag, NOW_NS);
+            assert_eq!(behind.times, if same { 2 } else { 1 }, "{lag} ticks");
+        }
+    }
+
+    /// A network that keeps every second request for a moment.
+    #[test]
+    fn what_is_little_behind_is_of_the_same_host() {
+        for (lag, same) in [(10, true), (63, true), (64, false)] {
+            let mut order = linux(5_000, 20_000);
+            for n in 0..3_000 {
+                let now_ns = NOW_NS + u64::from(n) * 1_000_000;
+                order.observe(tag(5_001 + 2 * n, 20_000 + n), now_ns);
+                order.observe(tag(5_000 + 2 * n, 20_000 + n - lag), now_ns);
+            }
+            assert_eq!(order.is_believed(), same, "{lag} ticks");
+        }
+    }
+
     /// A host that reboots is not late, whatever its tags were before.
     #[test]
     fn after_silence_and_after_a_restart_an_order_begins() {
+        let mut order = linux(5_000, 300);
+        assert_eq!(order.observe(tag(5_000, 300), NOW_NS - TICK_NS + HORIZON_NS), Fit::Newer);
         let mut order = linux(5_000, 300);
         assert_eq!(order.observe(tag(1, 290), NOW_NS + HORIZON_NS + 1), Fit::First);
         assert_eq!(order.observe(tag(2, 290), NOW_NS + HORIZON_NS + 2), Fit::Newer);
@@ -388,6 +415,11 @@ mod tests {
             assert!(!order.may_have_restarted(old, fit, NOW_NS), "{counter}");
             assert!(order.may_have_restarted(old, fit, NOW_NS + BOOT_MIN_NS), "{counter}");
         }
+        let mut order = linux(5_000, 300);
+        for (counter, restarted) in [(RESTARTED - 1, true), (RESTARTED, false)] {
+            let fit = order.observe(tag(counter, 298), NOW_NS);
+            assert_eq!(order.may_have_restarted(tag(counter, 298), fit, NOW_NS + BOOT_MIN_NS), restarted);
+        }
     }
 
     #[test]
@@ -396,6 +428,7 @@ mod tests {
             let mut order = linux(5_000, 300);
             assert_eq!(order.observe(wrong, NOW_NS), Fit::Misfit, "{wrong:#x}");
             assert!(!order.is_believed());
+            assert_eq!(order.observe(wrong + 0x1_0000, NOW_NS), Fit::Newer, "it is the first of an order");
         }
     }
 
@@ -440,6 +473,17 @@ mod tests {
         }
     }
 
+    /// Whatever order its tags seem to be in later.
+    #[test]
+    fn a_shared_address_stays_one() {
+        let mut order = TagOrder { is_shared: true, ..linux(5_000, 300) };
+        assert_eq!(order.observe(tag(9_000, 40_000), NOW_NS), Fit::Misfit);
+        for n in 1..100 {
+            assert_eq!(order.observe(tag(9_000 + n, 40_000), NOW_NS), Fit::Newer);
+        }
+        assert!(!order.is_believed());
+    }
+
     /// A single host many of whose requests the network delays, each by a different time.
     #[test]
     fn delayed_requests_are_not_taken_for_another_host() {
@@ -478,6 +522,10 @@ mod tests {
         assert_eq!(a.is_of_one_host(&b), Some(true), "one of them seldom");
         let (a, b) = pair(|n| odd(n) && n < 700, |n| !odd(n));
         assert_eq!(a.is_of_one_host(&b), Some(true), "a batch of the other is not looked at yet");
+        assert_eq!(b.is_of_one_host(&a), Some(true));
+        // What the first one used a whole turn of the memory ago is not to be taken for it.
+        let (a, b) = pair(|n| odd(n) && n < 700 && !(500..560).contains(&n), |n| !odd(n));
+        assert_eq!((a.is_of_one_host(&b), b.is_of_one_host(&a)), (Some(true), Some(true)));
         let (a, b) = pair(|n| odd(n) && n % 10 != 3, |n| !odd(n));
         assert_eq!(a.is_of_one_host(&b), Some(true), "some were lost");
     }
@@ -490,8 +538,24 @@ mod tests {
         assert_eq!(a.is_of_one_host(&b), Some(false), "most of one were lost");
         let (a, b) = pair(|n| n % 3 == 0, |n| n % 3 == 1);
         assert_eq!(a.is_of_one_host(&b), None, "too little is known");
+        let (a, b) = pair(|n| n % 2 == 1, |n| n % 2 == 0 && n > 770);
+        assert!(a.is_believed() && !b.is_believed());
+        assert_eq!((a.is_of_one_host(&b), b.is_of_one_host(&a)), (None, None), "one is not believed");
         let (a, b) = pair(|n| n < 500, |_| true);
         assert_eq!(a.is_of_one_host(&b), None, "too far apart");
+    }
+
+    #[test]
+    fn the_last_counters_are_known_wherever_they_end() {
+        let used = |counter: u8| u32::from(counter).wrapping_mul(0x9E37_79B9) >> 28 & 1 == 1;
+        let mut seen = Seen::default();
+        for _ in 0..2 {
+            (0..=255).for_each(|counter| seen.set(counter, used(counter)));
+        }
+        for end in 0..=255u8 {
+            let bit = |at: u8| u32::from(used(end.wrapping_sub(31 - at))) << at;
+            assert_eq!(seen.last(end), (0..32).map(bit).sum::<u32>(), "up to {end}");
+        }
     }
 
     #[test]

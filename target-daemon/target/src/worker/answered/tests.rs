@@ -207,12 +207,48 @@ fn sources_that_write_keep_their_places() {
     }
     // All but one have been silent for longer than the horizon.
     umem.now_ns += HORIZON_NS;
+    assert_eq!(umem.record(from(99, 1), b'A', OK), Recorded::NoPlace, "not for longer yet");
     umem.write(from(1, 77), 1);
     umem.now_ns += 1;
     umem.write(from(99, 1), b'A');
     assert_eq!(umem.find(from(99, 1), b'A'), Found::Copy(OK));
     assert_eq!(umem.find(from(1, 77), 1), Found::Copy(OK));
     assert_eq!(umem.find(from(99, 0), 2), Found::New, "what was there before is not its own");
+}
+
+/// Nothing of the others changes with that.
+#[test]
+fn one_place_is_given_away() {
+    let mut memory = Memory::new();
+    for host in 0..SOURCES_MAX as u8 {
+        memory.write(from(host, 1), b'A');
+    }
+    memory.now_ns += HORIZON_NS + 1;
+    for host in (0..SOURCES_MAX as u8).filter(|host| *host != 5) {
+        memory.write(from(host, 2), b'B');
+    }
+    memory.answered.sources[7].follows = (5, SAME_HOST - 1);
+    memory.answered.sources[8].follows = (6, SAME_HOST - 1);
+    memory.write(from(99, 1), b'C');
+    for host in (0..SOURCES_MAX as u8).filter(|host| *host != 5) {
+        assert_eq!(memory.find(from(host, 2), b'B'), Found::Copy(OK), "host {host}");
+    }
+    assert_eq!(memory.answered.sources[7].follows, (5, 0), "another host is there");
+    assert_eq!(memory.answered.sources[8].follows, (6, SAME_HOST - 1));
+}
+
+/// Without a place nothing is known of a host: it may have booted.
+#[test]
+fn identify_of_a_host_without_a_place_counts() {
+    let mut memory = Memory::new();
+    for host in 0..SOURCES_MAX as u8 {
+        memory.write(from(host, 1), b'A');
+    }
+    for (kind, restarted) in [(Observed::Identify, true), (Observed::Read, false), (Observed::Other, false)] {
+        let observed =
+            memory.with(from(99, 1), |answered, inbound, now_ns| answered.observe(inbound, kind, now_ns));
+        assert_eq!(observed, restarted, "{kind:?}");
+    }
 }
 
 /// The last 4096 writes are remembered, whatever their tags, and no others.
@@ -255,6 +291,16 @@ fn what_arrived_before_an_answered_write_is_late() {
     assert!(late(&mut umem, 1_500, 0, discard));
     umem.answer(from(2, 2).at(3_000, 1), discard);
     assert!(late(&mut umem, 2_500, 0, sectors(1 << 40, 1)));
+}
+
+/// Also where something else has arrived since.
+#[test]
+fn what_arrived_with_an_answered_write_is_not_late() {
+    let mut memory = Memory::new();
+    memory.answer(from(1, 1).at(1_000, 0), sectors(8, 8));
+    memory.answer(from(1, 2).at(2_000, 0), sectors(100, 8));
+    assert!(memory.is_overtaken(from(1, 3).at(999, 1), sectors(8, 8)));
+    assert!(!memory.is_overtaken(from(1, 3).at(1_000, 1), sectors(8, 8)));
 }
 
 /// Beyond the records nothing can be decided.
@@ -312,6 +358,11 @@ fn hosts_without_a_place_do_not_make_the_writes_of_others_late() {
     assert!(umem.is_overtaken(from(1, 2).at(9_999, 1), sectors(8, 8)), "the first is not known any more");
 }
 
+/// Which host the first two addresses count as.
+fn hosts(memory: &Memory) -> Vec<usize> {
+    memory.answered.sources.iter().take(2).map(|source| source.host).collect()
+}
+
 fn tag(counter: u32, clock: u32) -> u32 {
     (counter & 0x7fff) << 16 | clock & 0xffff
 }
@@ -338,6 +389,57 @@ fn what_a_tag_says_to_be_older_is_late() {
     assert!(!umem.arrives_late(from(1, 0x8000_0000), sectors(8, 8)), "a tool's tag is in no order");
     assert!(!umem.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
     assert!(!umem.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)), "the same one");
+}
+
+/// What was answered after the newer write does not hide it: neither one that was sent
+/// before both, nor that of a tool.
+#[test]
+fn what_is_older_is_late_whatever_was_answered_since() {
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 100);
+    memory.answer(from(1, tag(now + 3, now)), sectors(8, 8));
+    memory.answer(from(1, tag(now + 1, now)), sectors(10_000, 8));
+    assert!(memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 100);
+    memory.answer(from(1, 0x8000_0000 | (now + 100)), sectors(10_000, 8));
+    memory.answer(from(1, tag(now + 3, now)), sectors(8, 8));
+    assert!(memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
+}
+
+/// A write that comes late is executed where only older ones were answered.
+#[test]
+fn what_is_newer_than_all_that_it_overlaps_is_not_late() {
+    let mut memory = Memory::new();
+    let now = linux(&mut memory, 1, 100);
+    memory.answer(from(1, tag(now + 1, now)), sectors(8, 8));
+    memory.answer(from(1, tag(now + 3, now)), sectors(10_000, 8));
+    assert!(!memory.arrives_late(from(1, tag(now + 2, now)), sectors(8, 8)));
+}
+
+/// Tags of an order that has ended are not compared with those of now: their clocks are so
+/// far apart that the old one seems to be newer, or older, as it comes.
+#[test]
+fn an_order_that_has_ended_says_nothing_of_the_next() {
+    let mut memory = Memory::new();
+    memory.answer(from(1, tag(50, 32_800)), sectors(10_000, 8));
+    for n in 0..32 {
+        memory.answer(from(1, tag(5_000 + n, 50 + n)), sectors(10_000, 8));
+    }
+    memory.answer(from(1, tag(5_040, 82)), sectors(8, 8));
+    assert!(memory.arrives_late(from(1, tag(4_990, 20)), sectors(8, 8)));
+}
+
+/// It would take too long to look at all of them.
+#[test]
+fn among_too_many_that_arrived_later_a_write_is_late() {
+    for (hosts, late) in [(2, false), (3, true)] {
+        let mut memory = Memory::new();
+        for (host, n) in (0..hosts).flat_map(|host| (0..WRITES_MAX as u64 - 1).map(move |n| (host, n))) {
+            memory.answer(from(host, n as u32).at(10_000 + n, 0), sectors(8 * n, 8));
+        }
+        assert_eq!(memory.is_overtaken(from(9, 1).at(9_999, 1), sectors(1 << 30, 1)), late, "{hosts} hosts");
+    }
 }
 
 /// The order of tags is valid within the horizon, and only for what is remembered.
@@ -392,6 +494,50 @@ fn two_addresses_are_joined_when_their_requests_come_in_batches() {
         let hosts: Vec<usize> = umem.answered.sources.iter().take(2).map(|s| s.host).collect();
         assert_eq!(hosts[0], hosts[1], "batches of {batch}");
     }
+}
+
+/// In between there may be another, whose requests fit nothing.
+#[test]
+fn strangers_do_not_keep_two_addresses_apart() {
+    let mut memory = Memory::new();
+    for n in 0..200 {
+        memory.now_ns += SECOND / 250;
+        memory.observe(from(1 + (n % 2) as u8, tag(n, n)));
+        if n > 1 {
+            memory.observe(from(3, tag(n, 30_000 * (n % 2))));
+        }
+    }
+    assert_eq!(hosts(&memory)[0], hosts(&memory)[1]);
+}
+
+/// A tag that is in no order with those before may be of another host.
+#[test]
+fn two_addresses_are_judged_apart_after_a_misfit() {
+    let mut memory = Memory::new();
+    for n in 0..100 {
+        memory.now_ns += SECOND / 250;
+        memory.observe(from(1 + (n % 2) as u8, tag(n, n)));
+    }
+    let leader = hosts(&memory)[0];
+    assert_eq!(hosts(&memory)[1], leader);
+    memory.observe(from(1, tag(20_000, 40_000)));
+    assert_eq!(hosts(&memory), [0, 1]);
+    let order = memory.answered.sources[1 - leader].order;
+    assert!(!order.is_believed(), "what it had before they were joined is long ago");
+}
+
+/// Two addresses of one host read in runs: each of their requests says that they are one.
+#[test]
+fn runs_of_reads_do_not_keep_two_addresses_apart() {
+    let mut memory = Memory::new();
+    for n in 0..400 {
+        memory.now_ns += SECOND / 1_000;
+        let host = 1 + (n / 4 % 2) as u8;
+        memory.with(from(host, tag(n, n)), |answered, inbound, now_ns| {
+            answered.observe(inbound, Observed::Read, now_ns)
+        });
+    }
+    assert_eq!(hosts(&memory)[0], hosts(&memory)[1]);
 }
 
 /// The firmware of a host counts differently from the Linux that it boots.

@@ -70,11 +70,10 @@ impl ExportSet {
         }
     }
 
-    /// Sends away detached exports that have nothing in flight. Returns whether that
-    /// ended waiting requests.
-    pub fn reap_detached(&mut self, done: &mut Vec<Finished>) -> bool {
+    /// Sends away detached exports that have nothing in flight, with what waited for them.
+    pub fn reap_detached(&mut self, done: &mut Vec<Finished>) {
         if !std::mem::take(&mut self.some_leave) {
-            return false;
+            return;
         }
         for entry in &mut self.runtimes {
             match entry {
@@ -98,6 +97,5 @@ impl ExportSet {
                 _ => continue,
             }
         }
-        !done.is_empty()
     }
 }
