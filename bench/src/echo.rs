@@ -184,7 +184,6 @@ impl Echo {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use xblade_sim::FakeRings;
 
     use super::*;

@@ -7,6 +7,8 @@
 //!               against xblade, vblade and echo in turn
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 mod aoe;
 mod args;
 mod compare;

@@ -160,7 +160,6 @@ fn ticks(stat: &str, core: usize) -> Option<CoreTime> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::{Duration, Instant};
 

@@ -52,11 +52,10 @@ impl Earlier {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::case::Case;
-    use super::super::samples::fake;
     use super::super::section;
+    use super::super::tests as fake;
     use super::*;
 
     fn earlier(text: &str) -> Result<Earlier> {

@@ -315,7 +315,6 @@ fn sectors_that_fit(mtu: usize) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -136,7 +136,6 @@ fn check_room(directory: &Path, free: u64, copies: u64, mib: u64) -> Result<()> 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

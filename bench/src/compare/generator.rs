@@ -147,7 +147,6 @@ pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -62,9 +62,8 @@ fn footprint(sample: &Sample, several: bool) -> Option<Condition> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::samples::fake;
+    use super::super::tests as fake;
     use super::*;
     use crate::outcome::{Cost, Trouble};
 

@@ -23,6 +23,8 @@ mod shell;
 mod spinner;
 mod table;
 mod target;
+#[cfg(test)]
+mod tests;
 mod warnings;
 
 use std::path::Path;

@@ -139,9 +139,8 @@ fn footprint(process: &Path, at_s: f64) -> Option<Footprint> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::conditions::fake::Tree;
+    use crate::conditions::tests::Tree;
 
     use super::*;
 

@@ -193,7 +193,6 @@ fn also(extra: Extra, mtu: usize, args: &CaseArgs) -> Result<Case> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
 

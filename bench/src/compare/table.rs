@@ -79,8 +79,8 @@ fn shown<T>(value: Option<T>, how: impl Fn(T) -> String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::fake;
     use super::super::target::{Mode, Target};
+    use super::super::tests as fake;
     use super::*;
     use crate::outcome::{Cost, Machine};
 

@@ -154,15 +154,14 @@ fn drift(footprints: &[Footprint]) -> Option<String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
 
-    use super::super::samples::fake;
     use super::super::target::Target;
+    use super::super::tests as fake;
     use super::*;
     use crate::args::{Args, Command};
-    use crate::conditions::fake::Tree;
+    use crate::conditions::tests::Tree;
     use crate::outcome::Verified;
 
     fn found(rates: &[f64], change: impl Fn(&mut Sample)) -> String {

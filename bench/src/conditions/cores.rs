@@ -87,7 +87,7 @@ pub fn is_virtual(root: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Tree;
+    use super::super::tests::Tree;
     use super::*;
 
     #[test]

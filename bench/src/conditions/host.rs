@@ -55,9 +55,8 @@ fn mitigations(root: &Path) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::fake::Tree;
+    use super::super::tests::Tree;
     use super::*;
 
     fn value(all: &[Condition], name: &str) -> String {

@@ -7,6 +7,8 @@ mod cores;
 mod host;
 mod interface;
 mod storage;
+#[cfg(test)]
+pub mod tests;
 
 use std::path::Path;
 
@@ -50,41 +52,4 @@ pub fn load_average() -> f64 {
 fn text(root: &Path, path: &str) -> Option<String> {
     let text = std::fs::read_to_string(root.join(path)).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// A tree of files below a temporary directory, for tests.
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub mod fake {
-    use std::fs;
-    use std::path::{Path, PathBuf};
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    /// Removed when dropped.
-    pub struct Tree(PathBuf);
-
-    impl Tree {
-        /// Creates these files.
-        pub fn new(files: &[(&str, &str)]) -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let root = std::env::temp_dir().join(format!("xbb-tree-{}-{number}", std::process::id()));
-            for (path, text) in files {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-            Self(root)
-        }
-
-        pub fn path(&self) -> &Path {
-            &self.0
-        }
-    }
-
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 }

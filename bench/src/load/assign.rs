@@ -83,7 +83,6 @@ pub fn divide(hands: &[Vec<usize>], areas: &[Area], window: u16) -> Result<Vec<V
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

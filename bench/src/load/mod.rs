@@ -28,8 +28,6 @@ mod sum;
 mod tally;
 mod verify;
 #[cfg(test)]
-mod stage;
-#[cfg(test)]
 mod tests;
 mod worker;
 

@@ -136,7 +136,6 @@ impl<'de> Deserialize<'de> for Latencies {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -13,7 +13,7 @@ use xblade_ring::{Frame, Umem};
 use crate::args::PortKind;
 
 #[cfg(test)]
-pub mod fake;
+pub mod sim;
 mod filter;
 mod packet;
 mod tags;

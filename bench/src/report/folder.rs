@@ -92,7 +92,6 @@ fn write_list(directory: &Path, first: &str, names: &BTreeSet<&str>) -> Result<(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -81,7 +81,7 @@ fn sub_buckets(latencies: &Latencies) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use super::super::tests::fixture;
     use super::*;
 
     /// How `plotFiles.html` of HdrHistogram reads a file.

@@ -37,13 +37,12 @@ pub fn hlog(outcome: &Outcome) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use hdrhistogram::Histogram;
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
-    use super::super::fixture;
+    use super::super::tests::fixture;
     use super::*;
 
     #[test]

@@ -4,11 +4,7 @@ mod rerender;
 mod bars;
 mod document;
 mod fio;
-#[cfg(test)]
-mod fixture;
 mod folder;
-#[cfg(test)]
-mod golden;
 mod hgrm;
 mod hlog;
 mod names;
@@ -20,6 +16,8 @@ mod overview;
 pub mod result;
 mod svg;
 mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 mod xml;
 

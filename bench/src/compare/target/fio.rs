@@ -138,7 +138,6 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::args::Op;

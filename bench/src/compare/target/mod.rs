@@ -128,7 +128,6 @@ fn directions(case: &Case) -> (bool, bool) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::case::Durability;
     use super::*;

@@ -128,9 +128,8 @@ fn words(unix_ms: u64) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::fixture;
+    use super::super::tests::fixture;
     use super::*;
 
     #[test]

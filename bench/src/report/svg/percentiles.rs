@@ -91,9 +91,8 @@ fn curve(name: &str, style: usize, times: &Latencies) -> Curve {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::super::fixture;
+    use super::super::super::tests::fixture;
     use super::*;
 
     #[test]

@@ -124,9 +124,8 @@ fn value(over: Over, step: &Step) -> Option<f64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::super::fixture;
+    use super::super::super::tests::fixture;
     use super::*;
 
     #[test]

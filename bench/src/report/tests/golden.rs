@@ -4,12 +4,11 @@
 //! After an intended change, run `XBLADE_BLESS=1 cargo test -p xblade-bench golden`, and
 //! review the changes in `bench/tests/golden/`.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::fs;
 use std::path::Path;
 
-use super::*;
+use super::super::*;
+use super::fixture;
 use crate::outcome::Condition;
 
 #[test]

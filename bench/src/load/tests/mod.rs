@@ -1,12 +1,12 @@
 //! Checks the response times of an open loop on targets whose times are known exactly.
 
-#![allow(clippy::unwrap_used)]
+pub mod stage;
 
 use super::ramp::{Goal, Judged, Limit, search};
 use super::resend::{Linux, Resend};
 use super::schedule::Schedule;
-use super::stage::{MS, S, Stage, US};
 use crate::outcome::Latencies;
+use stage::{MS, S, Stage, US};
 
 /// Within the precision of the histogram and 0.1 %.
 fn assert_us(latencies: &Latencies, quantile: f64, expected_us: f64) {
