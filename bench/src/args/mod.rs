@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
-pub use compare::{CaseArgs, CompareArgs, Extra};
+pub use compare::CompareArgs;
 pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
 pub use report::ReportArgs;
 

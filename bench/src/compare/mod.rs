@@ -16,7 +16,6 @@ mod observer;
 mod output;
 mod pair;
 mod plan;
-mod profile;
 mod rig;
 mod samples;
 mod shell;
@@ -37,12 +36,11 @@ use crate::outcome::Outcome;
 use crate::report::{Document, Section};
 use crate::signals;
 
-pub use case::{CaseArg, Durability};
+pub use case::CaseSpec;
 pub use target::{CustomTarget, Target};
 
 use against::Earlier;
 use plan::Plan;
-use profile::Profile;
 use rig::Rig;
 use samples::Samples;
 use target::Programs;
@@ -51,7 +49,7 @@ use target::Programs;
 /// wrong.
 pub fn run(args: &CompareArgs) -> Result<bool> {
     if args.list_profiles {
-        print!("{}", Profile::list()?);
+        print!("{}", Plan::list()?);
         return Ok(true);
     }
     let mut plan = Plan::new(args)?;

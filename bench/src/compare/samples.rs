@@ -123,7 +123,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::target::Mode;
     use super::super::tests as fake;
     use super::*;
 
@@ -169,10 +168,10 @@ mod tests {
 
     #[test]
     fn of_several_vblades_the_first_is_compared_with_and_named() {
-        let targets = [Mode::DirectSync, Mode::Sync].map(Target::Vblade);
+        let targets = ["vblade:ds", "vblade:s"].map(|word| word.parse().unwrap());
         let references = fake::samples(&targets, &[100.0, 50.0]).references();
         assert_eq!(references, [Reference { at: 0, name: "vblade -b 64 -d -s".to_owned() }]);
-        let one = [Target::Xblade(None), Target::Vblade(Mode::Sync)];
+        let one = [Target::Xblade(None), "vblade:s".parse().unwrap()];
         assert_eq!(fake::samples(&one, &[1.0, 1.0]).references()[0].name, "vblade");
     }
 }

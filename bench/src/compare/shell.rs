@@ -1,8 +1,19 @@
 //! Runs other programs, and reports clearly what failed.
 
+use std::fmt::Display;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
+
+/// The words of a command.
+pub fn words(all: &[&dyn Display]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// The words of a text.
+pub fn split(text: &str) -> impl Iterator<Item = String> {
+    text.split_whitespace().map(str::to_owned)
+}
 
 /// Runs a program; returns its output, or an error if it fails.
 pub fn run(words: &[&str]) -> Result<String> {

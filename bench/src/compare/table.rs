@@ -79,7 +79,7 @@ fn shown<T>(value: Option<T>, how: impl Fn(T) -> String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::target::{Mode, Target};
+    use super::super::target::Target;
     use super::super::tests as fake;
     use super::*;
     use crate::outcome::{Cost, Machine};
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn ratios_are_shown_with_their_spread() {
-        let targets = [Target::Echo, Target::Xblade(None), Target::Vblade(Mode::AsNeeded)];
+        let targets = [Target::Echo, Target::Xblade(None), Target::Vblade(None)];
         let all = lines(&fake::samples(&targets, &[400.0, 300.0, 100.0]), None);
         assert_eq!(all[0][5..7], ["of echo", "of vblade"]);
         assert_eq!(all[3][5..7], ["0.75 (0.75–0.75)", "3.00 (3.00–3.00)"]);

@@ -1,7 +1,7 @@
 //! Warnings about a comparison.
 
 use crate::conditions::Cores;
-use crate::outcome::{Footprint, Sample};
+use crate::outcome::{Footprint, Sample, applying};
 
 use super::plan::Plan;
 use super::samples::{Samples, Spread};
@@ -72,7 +72,7 @@ pub fn of_machine(plan: &Plan, cores: &Cores, load_average: f64) -> Vec<String> 
         ),
         (target == generator, format!("target and generator share core {target}")),
     ];
-    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    applying(all)
 }
 
 fn of_target(samples: &Samples, at: usize) -> Vec<String> {
@@ -109,7 +109,7 @@ fn trouble(networks: &[&Sample]) -> Vec<String> {
         (beyond.is_some(), format!("{window} in flight is beyond the {count} that it allows")),
         (unchecked, "no sector that was read could be checked".to_owned()),
     ];
-    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    applying(all)
 }
 
 fn rounds(iops: Spread) -> Option<String> {
@@ -129,7 +129,7 @@ fn machine(samples: &[&Sample]) -> Vec<String> {
         (step > CLOCK_STEP_US, format!("the clock was set by {:.1} ms meanwhile", step / 1e3)),
         (seconds < SHORT_S, format!("{seconds:.2} s is too short to say much")),
     ];
-    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    applying(all)
 }
 
 /// Compares the second quarter of the time, when everything has been allocated, with the

@@ -49,6 +49,11 @@ impl Outcome {
             ),
             (unchecked, "no sector that was read could be checked: none was stamped".to_owned()),
         ];
-        all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+        applying(all)
     }
+}
+
+/// The texts that apply.
+pub fn applying(all: impl IntoIterator<Item = (bool, String)>) -> Vec<String> {
+    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
 }

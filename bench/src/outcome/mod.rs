@@ -8,6 +8,7 @@ mod sum;
 
 use serde::{Deserialize, Serialize};
 
+pub use judgement::applying;
 pub use latencies::{Latencies, Packed};
 pub use sample::{Footprint, Machine, Ratio, Sample};
 

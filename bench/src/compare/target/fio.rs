@@ -7,10 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::args::Op;
 use crate::compare::case::{Case, Rate};
 use crate::outcome::{Cost, Latencies, Outcome, Setup, Side};
-
-use super::directions;
 
 /// Prefix of the names of threads that io_uring starts for fio. fio's own figures leave
 /// them out.
@@ -18,10 +17,10 @@ pub const WORKERS: &str = "iou-";
 
 /// The command that runs it; `seconds` are those of the warm-up and of the measurement.
 pub fn words(case: &Case, file: &Path, mib: u64, seconds: (f64, f64), result: &Path) -> Vec<String> {
-    let rw = match directions(case) {
-        (true, false) => "randread",
-        (false, _) => "randwrite",
-        _ => "randrw",
+    let rw = match case.op {
+        Op::Read => "randread",
+        Op::Write => "randwrite",
+        Op::Mixed => "randrw",
     };
     let fixed = "fio --name=bare --thread --ioengine=io_uring --direct=1 --time_based --norandommap --randrepeat=0 \
                  --allow_file_create=0 --fallocate=none --output-format=json+";
@@ -100,9 +99,8 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
     if job.error != 0 {
         bail!("fio failed: {}", std::io::Error::from_raw_os_error(job.error as i32));
     }
-    let (has_reads, has_writes) = directions(case);
-    let side = |wanted: bool, direction: &Direction| {
-        let response = if wanted { direction.latencies()? } else { Latencies::default() };
+    let side = |direction: &Direction, other: Op| {
+        let response = if case.op == other { Latencies::default() } else { direction.latencies()? };
         anyhow::Ok(Side { response, ..Side::default() })
     };
     // Milliseconds times percent: units of 10⁴ nanoseconds.
@@ -120,8 +118,8 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
             ..Setup::default()
         },
         seconds: job.read.runtime.max(job.write.runtime) / 1e3,
-        reads: side(has_reads, &job.read)?,
-        writes: side(has_writes, &job.write)?,
+        reads: side(&job.read, Op::Write)?,
+        writes: side(&job.write, Op::Read)?,
         cost: Some(Cost {
             user_ns: ns(job.usr_cpu),
             system_ns: ns(job.sys_cpu) + workers_ns,
@@ -140,7 +138,6 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Op;
     use crate::compare::case::Durability;
 
     const REAL: &str = include_str!("fio-3.33-randwrite.json");

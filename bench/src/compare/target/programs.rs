@@ -8,11 +8,11 @@ use crate::args::CompareArgs;
 use crate::compare::case::Case;
 use crate::compare::pair::End;
 use crate::compare::plan::Plan;
-use crate::compare::shell;
+use crate::compare::shell::{self, split, words};
 use crate::conditions::condition;
 use crate::outcome::Condition;
 
-use super::{Running, Target, echo, fio, vblade, xblade};
+use super::{EXPORT, Running, SHELF, SLOT, Target, fio, vblade_options, xblade};
 
 /// The programs and their cores.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Programs {
             }
         };
         let remedy = "`apt-get install vblade`, or name it with --vblade";
-        leave_out(|target| matches!(target, Target::Vblade(_)), &programs.vblade, remedy);
+        leave_out(Target::is_vblade, &programs.vblade, remedy);
         leave_out(Target::is_fio, Path::new("fio"), "`apt-get install fio` (3.23 or later)");
         programs.check(&plan.targets)?;
         Ok((programs, warnings))
@@ -90,10 +90,10 @@ impl Programs {
         };
         let any = |wanted: fn(&Target) -> bool| targets.iter().any(wanted);
         let mut versions = vec![condition("xblade-bench", env!("CARGO_PKG_VERSION"))];
-        if any(|target| matches!(target, Target::Xblade(_))) {
+        if any(Target::is_xblade) {
             versions.push(condition("xblade", said(&[&self.xblade.to_string_lossy(), "--version"])));
         }
-        if any(|target| matches!(target, Target::Vblade(_))) {
+        if any(Target::is_vblade) {
             versions.push(condition("vblade", said(&["dpkg-query", "-W", "-f=${Version}", "vblade"])));
         }
         if any(Target::is_fio) {
@@ -105,12 +105,25 @@ impl Programs {
     /// Starts a target of the network. It may take a moment until it answers.
     pub fn start(&self, target: &Target, case: &Case, end: &End, file: &Path) -> Result<Running> {
         let words = match target {
-            Target::Echo => echo::words(&self.own, case, end, self.core),
+            Target::Echo => {
+                let fixed = format!(
+                    "echo --export {EXPORT} --interface {} --cpu {} --buffer-count {}",
+                    end.interface,
+                    self.core,
+                    case.buffer_count()
+                );
+                words(&[&self.own.display()]).into_iter().chain(split(&fixed)).collect()
+            }
             Target::Xblade(store) => {
                 let export = xblade::export(store.as_deref(), case, file, self.mib);
                 xblade::words(&self.xblade, export, case, end, self.core, &self.xblade_options)
             }
-            Target::Vblade(mode) => vblade::words(&self.vblade, mode.options(case), end, file),
+            Target::Vblade(variant) => [
+                words(&[&self.vblade.display()]),
+                vblade_options(*variant, case),
+                words(&[&SHELF, &SLOT, &end.interface, &file.display()]),
+            ]
+            .concat(),
             Target::Custom(custom) => custom.command(end, file, case.mtu),
             Target::Fio { .. } => bail!("fio is no target of the network"),
         };
@@ -119,9 +132,8 @@ impl Programs {
 
     /// The command that runs fio for as long as another target is measured.
     pub fn fio_words(&self, case: &Case, file: &Path, seconds: (f64, f64), result: &Path) -> Vec<String> {
-        let core = self.core.to_string();
-        let pinned = ["taskset", "-c", &core].map(str::to_owned);
-        [&pinned[..], &fio::words(case, file, self.mib, seconds, result)].concat()
+        let pinned = words(&[&"taskset", &"-c", &self.core]);
+        [pinned, fio::words(case, file, self.mib, seconds, result)].concat()
     }
 }
 

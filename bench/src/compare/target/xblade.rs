@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::compare::case::Case;
 use crate::compare::pair::End;
+use crate::compare::shell;
 use crate::conditions::condition;
 use crate::outcome::Condition;
 
@@ -33,16 +34,15 @@ pub fn words(
     core: usize,
     more: &[String],
 ) -> Vec<String> {
-    let fixed = [program.to_string_lossy().into_owned(), "serve".to_owned(), export];
-    let (core, count) = (core.to_string(), case.buffer_count().to_string());
+    let mut words = shell::words(&[&program.display(), &"serve", &export]);
     // A production instance may run beside it.
-    let alone = ["--control", "none", "--state", "none"];
-    let place = ["--interface", end.interface, "--cores", &core];
-    let place: Vec<String> = alone.into_iter().chain(place).map(str::to_owned).collect();
+    words.extend(shell::split("--control none --state none"));
+    words.extend(shell::words(&[&"--interface", &end.interface, &"--cores", &core]));
     // If the user gave one, it takes precedence.
-    let count = ["--buffer-count".to_owned(), count];
-    let count = if more.iter().any(|word| word.starts_with(&count[0])) { &[] } else { &count[..] };
-    [&fixed[..], &place, count, more].concat()
+    if !more.iter().any(|word| word.starts_with("--buffer-count")) {
+        words.extend(shell::words(&[&"--buffer-count", &case.buffer_count()]));
+    }
+    [&words, more].concat()
 }
 
 /// Extracts from the daemon's log how it serves: its export and its rings.
