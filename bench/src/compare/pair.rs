@@ -34,8 +34,7 @@ impl End {
     pub fn run_on(&self, core: usize) -> Vec<String> {
         // Not `ip netns exec`: that hides /sys/fs/bpf.
         let namespace = format!("--net=/run/netns/{}", self.namespace);
-        let core = core.to_string();
-        ["nsenter", &namespace, "taskset", "-c", &core].map(str::to_owned).to_vec()
+        shell::words(&[&"nsenter", &namespace, &"taskset", &"-c", &core])
     }
 
     /// Frames dropped by this interface and by its driver.

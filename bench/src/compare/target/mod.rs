@@ -3,7 +3,6 @@
 mod custom;
 pub mod fio;
 mod programs;
-mod running;
 pub mod xblade;
 
 use std::str::FromStr;
@@ -14,8 +13,7 @@ use super::case::Case;
 use super::shell::words;
 
 pub use custom::CustomTarget;
-pub use programs::Programs;
-pub use running::Running;
+pub use programs::{Programs, Running};
 
 /// The address of every target.
 pub const EXPORT: &str = "0.1";

@@ -8,21 +8,32 @@ use crate::args::CompareArgs;
 use crate::compare::case::Case;
 use crate::compare::pair::End;
 use crate::compare::plan::Plan;
-use crate::compare::shell::{self, split, words};
+use crate::compare::shell::{self, Process, split, words};
 use crate::conditions::condition;
 use crate::outcome::Condition;
 
-use super::{EXPORT, Running, SHELF, SLOT, Target, fio, vblade_options, xblade};
+use super::{EXPORT, SHELF, SLOT, Target, vblade_options, xblade};
 
-/// The programs and their cores.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
     own: PathBuf,
     xblade: PathBuf,
     vblade: PathBuf,
-    xblade_options: Vec<String>,
-    core: usize,
-    mib: u64,
+}
+
+/// A running target. Dropping it kills it, with everything that it has started.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process: `nsenter` and `taskset` exec it.
+    pub process: Process,
+    end: End,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end.kill_all();
+    }
 }
 
 impl Programs {
@@ -30,14 +41,8 @@ impl Programs {
     /// are removed from the plan, and the returned warnings report it.
     pub fn find(args: &CompareArgs, plan: &mut Plan) -> Result<(Self, Vec<String>)> {
         let own = std::env::current_exe().context("cannot find this program")?;
-        let programs = Self {
-            xblade: args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade")),
-            own,
-            vblade: args.vblade.clone(),
-            xblade_options: plan.xblade_options.clone(),
-            core: plan.target_core,
-            mib: plan.mib,
-        };
+        let xblade = args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade"));
+        let programs = Self { own, xblade, vblade: args.vblade.clone() };
         let mut warnings = Vec::new();
         let mut leave_out = |is: fn(&Target) -> bool, program: &Path, remedy: &str| {
             if plan.targets.iter().any(is) && !is_there(program) {
@@ -102,21 +107,27 @@ impl Programs {
         versions
     }
 
-    /// Starts a target of the network. It may take a moment until it answers.
-    pub fn start(&self, target: &Target, case: &Case, end: &End, file: &Path) -> Result<Running> {
-        let words = match target {
+    /// Starts a target of the network at its end of a pair. It may take a moment until it
+    /// answers.
+    pub fn start(
+        &self,
+        target: &Target,
+        case: &Case,
+        plan: &Plan,
+        end: &End,
+        file: &Path,
+    ) -> Result<Running> {
+        let core = plan.target_core;
+        let command = match target {
             Target::Echo => {
-                let fixed = format!(
-                    "echo --export {EXPORT} --interface {} --cpu {} --buffer-count {}",
-                    end.interface,
-                    self.core,
-                    case.buffer_count()
-                );
-                words(&[&self.own.display()]).into_iter().chain(split(&fixed)).collect()
+                let count = case.buffer_count();
+                let fixed = format!("--interface {} --cpu {core} --buffer-count {count}", end.interface);
+                let own = words(&[&self.own.display(), &"echo", &"--export", &EXPORT]);
+                own.into_iter().chain(split(&fixed)).collect()
             }
             Target::Xblade(store) => {
-                let export = xblade::export(store.as_deref(), case, file, self.mib);
-                xblade::words(&self.xblade, export, case, end, self.core, &self.xblade_options)
+                let export = xblade::export(store.as_deref(), case, file, plan.mib);
+                xblade::words(&self.xblade, export, case, end, core, &plan.xblade_options)
             }
             Target::Vblade(variant) => [
                 words(&[&self.vblade.display()]),
@@ -127,13 +138,8 @@ impl Programs {
             Target::Custom(custom) => custom.command(end, file, case.mtu),
             Target::Fio { .. } => bail!("fio is no target of the network"),
         };
-        Running::start(end, self.core, words)
-    }
-
-    /// The command that runs fio for as long as another target is measured.
-    pub fn fio_words(&self, case: &Case, file: &Path, seconds: (f64, f64), result: &Path) -> Vec<String> {
-        let pinned = words(&[&"taskset", &"-c", &self.core]);
-        [pinned, fio::words(case, file, self.mib, seconds, result)].concat()
+        let process = Process::start(&[end.run_on(core), command].concat())?;
+        Ok(Running { process, end: end.clone() })
     }
 }
 
