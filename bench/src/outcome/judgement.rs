@@ -14,7 +14,7 @@ impl Outcome {
         let faults = self.verify.as_ref().is_some_and(|v| !v.faults.is_empty());
         // With a check of the data, replies without a request make the run fail.
         let strays = self.verify.is_some() && t.unexpected > 0;
-        t.errors + t.refused + t.lost + t.unsent == 0 && !faults && !strays && self.completions() > 0
+        t.failed() == 0 && !faults && !strays && self.completions() > 0
     }
 
     /// Reasons why it may be misleading.

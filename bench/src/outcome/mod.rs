@@ -181,6 +181,11 @@ impl Outcome {
         self.reads.answered() + self.writes.answered()
     }
 
+    /// Both directions, by name.
+    pub fn sides(&self) -> [(&'static str, &Side); 2] {
+        [("read", &self.reads), ("write", &self.writes)]
+    }
+
     /// Answered requests per second.
     pub fn iops(&self) -> f64 {
         self.completions() as f64 / self.seconds.max(1e-9)
@@ -201,6 +206,21 @@ impl Outcome {
     pub fn cost_per_request(&self) -> Option<(f64, f64)> {
         let each = |ns: u64| ns as f64 / self.completions().max(1) as f64;
         self.cost.map(|cost| (each(cost.user_ns), each(cost.system_ns)))
+    }
+}
+
+impl Trouble {
+    /// What a request can fail by.
+    pub fn failed(&self) -> u64 {
+        self.errors + self.refused + self.lost + self.unsent
+    }
+}
+
+impl Verified {
+    /// The faults with their numbers, in words.
+    pub fn found(&self) -> String {
+        let faults: Vec<String> = self.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The input of all exporters: a [`Document`], or a part of one.
 
+use serde::{Deserialize, Serialize};
+
 use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
-use super::{Table, number};
+use super::{Table, names, number};
 
 /// A report.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 pub struct Document {
     /// Its title.
     pub title: String,
@@ -43,7 +45,7 @@ fn capital(text: &str) -> String {
 }
 
 /// Outcomes to be shown side by side: runs of one load, or targets in one case.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
 pub struct Section {
     /// Its title.
     pub title: String,
@@ -51,10 +53,28 @@ pub struct Section {
     pub table: Option<Table>,
     /// Warnings about them.
     pub warnings: Vec<String>,
-    /// The outcomes, each shown as a curve.
+    /// The outcomes, each shown as a curve. In a result file they have a place of their own.
+    #[serde(skip)]
     pub outcomes: Vec<Outcome>,
     /// For merged outcomes, every measurement.
+    #[serde(default)]
     pub samples: Vec<Sample>,
     /// The ratios between the outcomes.
+    #[serde(default)]
     pub ratios: Vec<Ratio>,
+}
+
+impl Section {
+    /// The outcomes with their names.
+    pub fn named(&self) -> impl Iterator<Item = (String, &Outcome)> {
+        names::labels(&self.outcomes).into_iter().zip(&self.outcomes)
+    }
+
+    /// The warnings about it and about its outcomes, with their names.
+    pub fn all_warnings(&self) -> Vec<String> {
+        let each = |(name, outcome): (String, &Outcome)| -> Vec<String> {
+            outcome.warnings.iter().map(|warning| format!("{name}: {warning}")).collect()
+        };
+        self.warnings.iter().cloned().chain(self.named().flat_map(each)).collect()
+    }
 }

@@ -19,7 +19,7 @@ pub fn markdown(document: &Document) -> String {
             out += &format!("\n## {}\n", one_line(&title));
         }
         out += &format!("\n{}", overview::of_section(section).markdown());
-        out += &suspect(&super::warnings_of(section));
+        out += &suspect(&section.all_warnings());
     }
     out
 }

@@ -1,14 +1,16 @@
 //! A table, as text or as Markdown.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
+
+use super::number::column;
 
 /// A table whose rows have at most as many cells as headings.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Table {
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
+    /// The headings.
+    pub head: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<String>>,
 }
 
 impl Table {
@@ -22,25 +24,26 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The headings.
-    pub fn head(&self) -> &[String] {
-        &self.head
+    /// A table of these rows, to which columns are added.
+    pub fn of(head: &str, names: impl IntoIterator<Item = String>) -> Self {
+        Self { head: vec![head.to_owned()], rows: names.into_iter().map(|name| vec![name]).collect() }
     }
 
-    /// The rows.
-    pub fn rows(&self) -> &[Vec<String>] {
-        &self.rows
+    /// Adds a column with a cell for each row.
+    pub fn column(&mut self, head: &str, cells: impl IntoIterator<Item = String>) {
+        self.head.push(head.to_owned());
+        self.rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+    }
+
+    /// Adds a column of numbers that line up.
+    pub fn numbers(&mut self, head: &str, values: impl IntoIterator<Item = f64>) {
+        self.column(head, column(&values.into_iter().collect::<Vec<_>>()));
     }
 
     /// Columns separated by spaces; all but the first are right-aligned.
     pub fn text(&self) -> String {
-        let widths = self.widths();
-        let mut out = String::new();
-        for row in self.all() {
-            let cells = aligned(row, &widths);
-            let _ = writeln!(out, "{}", cells.join("  ").trim_end());
-        }
-        out
+        let line = |cells: Vec<String>| cells.join("  ").trim_end().to_owned() + "\n";
+        self.aligned().into_iter().map(line).collect()
     }
 
     /// Markdown; all but the first column are right-aligned.
@@ -48,24 +51,22 @@ impl Table {
         let harmless =
             |cells: &Vec<String>| cells.iter().map(|cell| one_line(cell).replace('|', "\\|")).collect();
         let escaped = Self { head: harmless(&self.head), rows: self.rows.iter().map(harmless).collect() };
-        escaped.piped()
+        let mut lines = escaped.aligned();
+        let rule = |(column, width): (usize, usize)| match column {
+            0 => "-".repeat(width.max(1)),
+            _ => "-".repeat(width.max(2) - 1) + ":",
+        };
+        lines.insert(1, escaped.widths().into_iter().enumerate().map(rule).collect());
+        lines.iter().map(|cells| format!("| {} |\n", cells.join(" | "))).collect()
     }
 
-    fn piped(&self) -> String {
+    /// Headings and rows, with cells padded to the width of their columns.
+    fn aligned(&self) -> Vec<Vec<String>> {
         let widths = self.widths();
-        let mut out = String::new();
-        for (at, row) in self.all().enumerate() {
-            let cells = aligned(row, &widths);
-            let _ = writeln!(out, "| {} |", cells.join(" | "));
-            if at == 0 {
-                let rule = |(column, width): (usize, usize)| {
-                    if column == 0 { "-".repeat(width.max(1)) } else { "-".repeat(width.max(2) - 1) + ":" }
-                };
-                let rules: Vec<String> = widths.iter().copied().enumerate().map(rule).collect();
-                let _ = writeln!(out, "| {} |", rules.join(" | "));
-            }
-        }
-        out
+        let cell = |(column, (cell, &width)): (usize, (&String, &usize))| {
+            if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        };
+        self.all().map(|row| row.iter().zip(&widths).enumerate().map(cell).collect()).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Vec<String>> {
@@ -78,14 +79,6 @@ impl Table {
         };
         (0..self.head.len()).map(width).collect()
     }
-}
-
-/// Right-aligns all but the first cell.
-fn aligned(row: &[String], widths: &[usize]) -> Vec<String> {
-    let cell = |(column, (cell, &width)): (usize, (&String, &usize))| {
-        if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-    };
-    row.iter().zip(widths).enumerate().map(cell).collect()
 }
 
 /// Replaces line breaks by spaces.

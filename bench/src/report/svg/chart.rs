@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::super::xml::escape;
+use super::super::html::escape;
 use super::axis::Axis;
 use super::{GRID, INK, MUTED, PAPER, dark_style, stroke};
 

@@ -7,8 +7,20 @@ mod chart;
 mod percentiles;
 mod timeline;
 
-pub use percentiles::percentiles;
-pub use timeline::{Over, timeline};
+use crate::outcome::Outcome;
+
+use percentiles::percentiles;
+use timeline::{Over, timeline};
+
+/// All plots of a section, by the names of their files.
+pub fn plots(title: &str, outcomes: &[Outcome]) -> impl Iterator<Item = (&'static str, String)> {
+    let plots = [
+        ("percentiles", percentiles(title, outcomes)),
+        ("throughput", timeline(Over::Throughput, title, outcomes)),
+        ("p99", timeline(Over::P99, title, outcomes)),
+    ];
+    plots.into_iter().filter_map(|(name, svg)| Some((name, svg?)))
+}
 
 /// The style of a curve.
 #[derive(Clone, Copy)]
