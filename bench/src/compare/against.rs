@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::outcome::Spread;
 use crate::report::{Document, result};
 
-use super::samples::{Samples, Spread};
+use super::samples::Samples;
 use super::target::Target;
 
 /// Shown wherever ratios to an earlier comparison are shown.
@@ -47,7 +48,7 @@ impl Earlier {
     fn iops(&self, case: &str, target: &str) -> Option<f64> {
         let section = self.document.sections.iter().find(|section| section.title == case)?;
         let all = section.samples.iter().filter(|sample| sample.target == target);
-        Spread::of(all.map(|sample| sample.outcome.iops()).collect()).map(|spread| spread.median)
+        Spread::of(all.map(|sample| sample.outcome.iops())).map(|spread| spread.median)
     }
 }
 

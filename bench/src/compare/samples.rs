@@ -1,6 +1,6 @@
 //! All measurements of a case, and statistics over them.
 
-use crate::outcome::{Ratio, Sample};
+use crate::outcome::{Ratio, Sample, Spread};
 
 use super::case::Case;
 use super::target::Target;
@@ -23,27 +23,6 @@ pub struct Reference {
     pub at: usize,
     /// Its shortest name.
     pub name: String,
-}
-
-/// Minimum, median and maximum.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spread {
-    /// The minimum.
-    pub least: f64,
-    /// The median.
-    pub median: f64,
-    /// The maximum.
-    pub most: f64,
-}
-
-impl Spread {
-    /// Computes them; `None` if there are no values.
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.retain(|value| value.is_finite());
-        values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
-        Some(Self { least, median: median(values), most })
-    }
 }
 
 impl Samples {
@@ -77,7 +56,7 @@ impl Samples {
     pub fn ratio(&self, at: usize, to: usize) -> Option<Spread> {
         let within =
             |round: &Vec<Sample>| Some(round.get(at)?.outcome.iops() / round.get(to)?.outcome.iops());
-        Spread::of(self.rounds.iter().filter_map(within).collect())
+        Spread::of(self.rounds.iter().filter_map(within))
     }
 
     /// The ratios of all targets to the references.
@@ -110,29 +89,10 @@ impl Samples {
     }
 }
 
-/// The middle value, or the mean of the two middle values.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.get(middle), middle.checked_sub(1).and_then(|below| values.get(below))) {
-        (Some(&high), Some(&low)) if values.len().is_multiple_of(2) => (low + high) / 2.0,
-        (Some(&high), _) => high,
-        (None, _) => f64::NAN,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests as fake;
     use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert!(median(vec![]).is_nan());
-        assert_eq!(Spread::of(vec![f64::NAN]), None);
-    }
 
     #[test]
     fn ratios_are_taken_within_rounds_and_have_their_spread() {

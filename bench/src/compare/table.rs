@@ -1,80 +1,58 @@
 //! A case as a table: one row per target.
 
-use crate::outcome::Sample;
+use crate::outcome::{Sample, Spread};
 use crate::report::Table;
 
 use super::against::Earlier;
-use super::samples::{Samples, Spread};
-
-/// Shown where there is no value.
-const NONE: &str = "–";
+use super::samples::Samples;
 
 /// One row per target, with the values of an earlier comparison if there is one.
 pub fn table(samples: &Samples, earlier: Option<&Earlier>) -> Table {
-    let references = samples.references();
-    let mut head: Vec<String> = ["target", "IOPS", "min–max k", "MB/s"].map(str::to_owned).to_vec();
-    head.extend(references.iter().map(|reference| format!("of {}", reference.name)));
-    if earlier.is_some() {
-        head.extend(["of earlier", "machine of earlier"].map(str::to_owned));
-    }
-    let costs = ["CPU s/M IO", "usr+sys", "core busy", "gen kernel", "gen idle"];
-    head.extend(costs.iter().chain(&["p50 us", "p99 us", "drops", "resent"]).map(|word| (*word).to_owned()));
-    let mut table = Table::new(head);
-    for at in 0..samples.targets.len() {
-        let ratios = references.iter().map(|to| shown(samples.ratio(at, to.at), spread));
-        let drift = earlier.map(|earlier| {
-            [earlier.ratio(samples, at), earlier.machine(samples)]
-                .map(|ratio| shown(ratio, |x| format!("{x:.2}")))
-        });
-        let cells = rate(samples, at).into_iter().chain(ratios).chain(drift.into_iter().flatten());
-        table.row(cells.chain(cost(samples, at)));
-    }
-    table
-}
-
-fn rate(samples: &Samples, at: usize) -> Vec<String> {
-    let iops = samples.iops(at);
-    vec![
-        samples.name(at),
-        shown(iops, |iops| format!("{:.1} k", iops.median / 1e3)),
-        shown(iops, |iops| format!("{:.1}–{:.1}", iops.least / 1e3, iops.most / 1e3)),
-        shown(samples.mid(at, |s| Some(s.outcome.mb_per_s())), |x| format!("{x:.0}")),
-    ]
-}
-
-/// CPU seconds per million requests are microseconds per request.
-fn cost(samples: &Samples, at: usize) -> Vec<String> {
+    let each = 0..samples.targets.len();
+    let mut table = Table::of("target", each.clone().map(|at| samples.name(at)));
+    let mut add = |head: &str, of: &dyn Fn(usize) -> Option<String>| {
+        table.column(head, each.clone().map(|at| of(at).unwrap_or_else(|| "–".to_owned())));
+    };
     let whole = |x: f64| format!("{x:.0}");
     let percent = |x: f64| format!("{:.0} %", 100.0 * x);
-    let cpu = |of: fn((f64, f64)) -> f64| {
+    add("IOPS", &|at| Some(format!("{:.1} k", samples.iops(at)?.median / 1e3)));
+    add("min–max k", &|at| {
+        let Spread { least, most, .. } = samples.iops(at)?;
+        Some(format!("{:.1}–{:.1}", least / 1e3, most / 1e3))
+    });
+    add("MB/s", &|at| samples.mid(at, |s| Some(s.outcome.mb_per_s())).map(whole));
+    for to in samples.references() {
+        add(&format!("of {}", to.name), &|at| {
+            let Spread { least, median, most } = samples.ratio(at, to.at)?;
+            Some(format!("{median:.2} ({least:.2}–{most:.2})"))
+        });
+    }
+    if let Some(earlier) = earlier {
+        add("of earlier", &|at| Some(format!("{:.2}", earlier.ratio(samples, at)?)));
+        add("machine of earlier", &|_| Some(format!("{:.2}", earlier.machine(samples)?)));
+    }
+    // CPU seconds per million requests are microseconds per request.
+    let cpu = |at: usize, of: fn((f64, f64)) -> f64| {
         samples.mid(at, |s| s.outcome.cost_per_request().map(|cost| of(cost) / 1e3))
     };
-    let (all, user, system) = (cpu(|cost| cost.0 + cost.1), cpu(|cost| cost.0), cpu(|cost| cost.1));
-    let network = |of: fn(&Sample) -> f64| samples.mid(at, |s| s.has_network().then(|| of(s)));
-    let count = |of: fn(&Sample) -> u64| {
-        let counts: Vec<u64> = samples.of(at).filter(|sample| sample.has_network()).map(of).collect();
-        if counts.is_empty() { NONE.to_owned() } else { counts.iter().sum::<u64>().to_string() }
+    add("CPU s/M IO", &|at| Some(format!("{:.3}", cpu(at, |(user, system)| user + system)?)));
+    add("usr+sys", &|at| Some(format!("{:.3}+{:.3}", cpu(at, |cost| cost.0)?, cpu(at, |cost| cost.1)?)));
+    add("core busy", &|at| samples.mid(at, |s| s.outcome.cost?.core_busy).map(percent));
+    let network = |of: fn(&Sample) -> f64| {
+        move |at: usize| samples.mid(at, |s| s.has_network().then(|| of(s))).map(percent)
     };
-    vec![
-        shown(all, |us| format!("{us:.3}")),
-        shown(user.zip(system), |(user, system)| format!("{user:.3}+{system:.3}")),
-        shown(samples.mid(at, |s| s.outcome.cost.and_then(|cost| cost.core_busy)), percent),
-        shown(network(|s| s.machine.generator_core_kernel), percent),
-        shown(network(|s| s.outcome.idle), percent),
-        shown(samples.mid(at, |s| Some(s.outcome.response().us(0.5))), whole),
-        shown(samples.mid(at, |s| Some(s.outcome.response().us(0.99))), whole),
-        count(Sample::dropped),
-        count(Sample::resent),
-    ]
-}
-
-fn spread(ratio: Spread) -> String {
-    let Spread { least, median, most } = ratio;
-    format!("{median:.2} ({least:.2}–{most:.2})")
-}
-
-fn shown<T>(value: Option<T>, how: impl Fn(T) -> String) -> String {
-    value.map_or_else(|| NONE.to_owned(), how)
+    add("gen kernel", &network(|s| s.machine.generator_core_kernel));
+    add("gen idle", &network(|s| s.outcome.idle));
+    for (head, quantile) in [("p50 us", 0.5), ("p99 us", 0.99)] {
+        add(head, &|at| samples.mid(at, |s| Some(s.outcome.response().us(quantile))).map(whole));
+    }
+    for (head, of) in [("drops", Sample::dropped as fn(&Sample) -> u64), ("resent", Sample::resent)] {
+        add(head, &|at| {
+            let all = || samples.of(at).filter(|sample| sample.has_network());
+            all().next().map(|_| all().map(of).sum::<u64>().to_string())
+        });
+    }
+    table
 }
 
 #[cfg(test)]

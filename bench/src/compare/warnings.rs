@@ -1,10 +1,10 @@
 //! Warnings about a comparison.
 
 use crate::conditions::Cores;
-use crate::outcome::{Footprint, Sample, applying};
+use crate::outcome::{Footprint, Sample, Spread, applying};
 
 use super::plan::Plan;
-use super::samples::{Samples, Spread};
+use super::samples::Samples;
 
 /// If idle time is below this fraction, the generator may be the bottleneck.
 const IDLE_LOW: f64 = 0.03;
@@ -141,7 +141,7 @@ fn drift(footprints: &[Footprint]) -> Option<String> {
     }
     let middle = |which: usize, of: fn(&Footprint) -> u64| {
         let part = footprints.get(which * quarter..(which + 1) * quarter)?;
-        Spread::of(part.iter().map(|footprint| of(footprint) as f64).collect()).map(|spread| spread.median)
+        Spread::of(part.iter().map(|footprint| of(footprint) as f64)).map(|spread| spread.median)
     };
     let [memory, descriptors]: [fn(&Footprint) -> u64; 2] = [|f| f.memory_kib, |f| f.descriptors];
     let (before, after) = (middle(1, memory)?, middle(3, memory)?);

@@ -4,6 +4,7 @@
 mod judgement;
 mod latencies;
 mod sample;
+mod spread;
 mod sum;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use judgement::applying;
 pub use latencies::{Latencies, Packed};
 pub use sample::{Footprint, Machine, Ratio, Sample};
+pub use spread::Spread;
 
 /// The outcome of a load.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
