@@ -8,9 +8,9 @@ use serde::Serialize;
 use xblade_link::{Facts, Occupant};
 
 use crate::aoe::{Address, Mac};
-use crate::args::{DiscoverArgs, PortKind};
+use crate::args::DiscoverArgs;
 use crate::export::{self, Export};
-use crate::port::{self, Port};
+use crate::port::{PacketPort, Port, Tags};
 use crate::report::Table;
 
 /// What is printed about an export.
@@ -33,9 +33,9 @@ struct Told {
 pub fn run(args: &DiscoverArgs) -> Result<()> {
     let interface = Facts::read(&args.interface)?;
     let from = Mac(interface.mac);
-    let mut port = port::open(&interface, PortKind::AfPacket, 1)?;
-    let exports = export::discover(port.as_mut(), from, Duration::from_millis(args.wait_ms))?;
-    let all: Vec<Told> = exports.iter().map(|export| Told::new(port.as_mut(), from, export)).collect();
+    let mut port = PacketPort::open(&interface, Tags::ALL)?;
+    let exports = export::discover(&mut port, from, Duration::from_millis(args.wait_ms))?;
+    let all: Vec<Told> = exports.iter().map(|export| Told::new(&mut port, from, export)).collect();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&all).context("cannot write JSON")?);
     } else {

@@ -4,9 +4,7 @@ mod compare;
 mod load;
 mod report;
 
-use std::ffi::OsString;
-
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
@@ -21,20 +19,6 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-impl Args {
-    /// Parses a command line whose first word is the program.
-    ///
-    /// # Errors
-    ///
-    /// An error of clap, which includes help.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let words: Vec<OsString> = words.into_iter().collect();
-        let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(&words)?;
-        Self::from_arg_matches(&matches)
-    }
 }
 
 /// What to do.
@@ -120,7 +104,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Args, clap::Error> {
-        Args::read(line.split_whitespace().map(OsString::from))
+        Args::try_parse_from(line.split_whitespace())
     }
 
     #[test]

@@ -58,8 +58,8 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
         bail!("network namespaces and XDP need root: run this with sudo");
     }
     let (programs, missing) = Programs::find(args, &mut plan)?;
-    let stop = signals::on_interrupt()?;
-    let mut suspect = warnings::of_machine(&plan, &Cores::read(Path::new(ROOT)), load_average());
+    let (stop, root) = (signals::on_interrupt()?, Path::new(ROOT));
+    let mut suspect = warnings::of_machine(&plan, &Cores::read(root), load_average(root));
     suspect.extend(missing);
     suspect.extend(earlier.as_ref().map(|_| against::NOTE.to_owned()));
     let versions = programs.versions(&plan.targets);

@@ -1,6 +1,5 @@
 //! CPU cores: which exist, and who else may use them.
 
-use std::fs;
 use std::path::Path;
 
 use super::text;
@@ -78,13 +77,6 @@ fn range(text: &str) -> std::ops::Range<usize> {
     }
 }
 
-/// Whether this is a virtual machine.
-pub fn is_virtual(root: &Path) -> bool {
-    let text = fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
-    let flags = text.lines().find(|line| line.starts_with("flags"));
-    flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == "hypervisor"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::Tree;
@@ -129,6 +121,5 @@ mod tests {
         let cores = Cores::read(tree.path());
         assert!(cores.governor().starts_with("none"));
         assert!(!cores.are_siblings(0, 1));
-        assert!(!is_virtual(tree.path()));
     }
 }

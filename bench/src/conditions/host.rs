@@ -11,12 +11,15 @@ use super::{condition, text};
 /// The conditions that affect its speed.
 pub fn read(root: &Path) -> Vec<Condition> {
     let cores = Cores::read(root);
-    let or_unknown = |path: &str| text(root, path).unwrap_or_else(|| "unknown".to_owned());
-    let machine = if cores::is_virtual(root) { "virtual (it has a hypervisor)" } else { "no hypervisor" };
+    let unknown = || "unknown".to_owned();
+    let or_unknown = |path: &str| text(root, path).unwrap_or_else(unknown);
+    let flags = cpu_info(root, "flags").unwrap_or_default();
+    let is_virtual = flags.split_whitespace().any(|flag| flag == "hypervisor");
+    let machine = if is_virtual { "virtual (it has a hypervisor)" } else { "no hypervisor" };
     let clock = "sys/devices/system/clocksource/clocksource0/current_clocksource";
     vec![
         condition("kernel", or_unknown("proc/sys/kernel/osrelease")),
-        condition("CPU", cpu_model(root)),
+        condition("CPU", cpu_info(root, "model name").unwrap_or_else(unknown)),
         condition("cores online", cores::shown(&cores.online)),
         condition("cores isolated", cores::shown(&cores.isolated)),
         condition("cores without a tick (nohz_full)", cores::shown(&cores.tickless)),
@@ -34,10 +37,11 @@ pub fn load_average(root: &Path) -> f64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }
 
-fn cpu_model(root: &Path) -> String {
-    let text = fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, model)| model.trim()).to_owned()
+/// A value of the first core in /proc/cpuinfo.
+fn cpu_info(root: &Path, name: &str) -> Option<String> {
+    let text = text(root, "proc/cpuinfo")?;
+    let (_, value) = text.lines().find(|line| line.starts_with(name))?.split_once(':')?;
+    Some(value.trim().to_owned())
 }
 
 /// The active mitigations of CPU vulnerabilities; "Not affected" is left out.

@@ -15,6 +15,7 @@ use std::path::Path;
 use crate::outcome::Condition;
 
 pub use cores::Cores;
+pub use host::load_average;
 pub use storage::{describe as of_storage, is_in_memory};
 
 /// The directory that contains /proc and /sys.
@@ -25,27 +26,16 @@ pub fn of_host() -> Vec<Condition> {
     host::read(Path::new(ROOT))
 }
 
-/// The conditions of an interface in this network namespace, including the programs
-/// attached at the time of the call. Empty if there is no such interface.
-pub fn of_interface(name: &str) -> Vec<Condition> {
-    interface::read(name)
-}
-
 /// The conditions of a generator: its machine, and the interfaces that it sends from.
 pub fn of_load(interfaces: &[String]) -> Vec<Condition> {
     let mut all = of_host();
-    all.extend(interfaces.iter().flat_map(|name| of_interface(name)));
+    all.extend(interfaces.iter().flat_map(|name| interface::read(name)));
     all
 }
 
 /// A condition.
 pub fn condition(name: impl Into<String>, value: impl Into<String>) -> Condition {
     Condition { name: name.into(), value: value.into() }
-}
-
-/// The load average of the last minute.
-pub fn load_average() -> f64 {
-    host::load_average(Path::new(ROOT))
 }
 
 /// A small file, trimmed; `None` if it does not exist.

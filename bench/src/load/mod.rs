@@ -87,16 +87,16 @@ pub fn ramp(args: &RampArgs) -> Result<bool> {
     let stop = bench.stop.clone();
     let seconds = job.duration.unwrap_or_default().as_secs_f64();
     let limit = ramp::Limit { us: args.limit_us, percentile: args.percentile, seconds };
-    let found = ramp::search(&ramp::Goal::new(args), |rate| {
+    let found = ramp::search(args.from_rate, args.precision / 100.0, |rate| {
         let outcome = bench.run(&ramp::variant(load, rate))?;
-        let judged = ramp::Judged::new(&outcome, rate, &limit);
-        println!("{judged}");
+        let (good, line) = limit.judge(&outcome, rate);
+        println!("{line}");
         outcomes.push(outcome);
         write(load.json.as_deref(), &outcomes)?;
         if stop.load(Ordering::Relaxed) {
             bail!("interrupted");
         }
-        Ok(judged.good)
+        Ok(good)
     })?;
     println!("{}", ramp::verdict(found, args));
     if let Some(directory) = &load.report {

@@ -271,42 +271,37 @@ struct Observer {
     watch: Option<Watch>,
     from: Instant,
     until: Option<Instant>,
-    before: Option<Reading>,
-    after: Option<Reading>,
+    readings: Vec<Reading>,
 }
 
 impl Observer {
     fn new(watch: Option<Watch>, times: &Times) -> Self {
         let at = |ns| times.start + Duration::from_nanos(ns);
         let until = (times.end_ns != NEVER).then(|| at(times.end_ns));
-        Self { watch, from: at(times.from_ns), until, before: None, after: None }
+        Self { watch, from: at(times.from_ns), until, readings: Vec::new() }
     }
 
     /// When to read next.
     fn due(&self) -> Option<Instant> {
         self.watch.as_ref()?;
-        match (self.before, self.after) {
-            (None, _) => Some(self.from),
-            (_, None) => self.until,
+        match self.readings.len() {
+            0 => Some(self.from),
+            1 => self.until,
             _ => None,
         }
     }
 
     fn look_if_due(&mut self) -> Result<()> {
         if self.due().is_some_and(|at| at <= Instant::now()) {
-            let reading = self.watch.as_ref().map(Watch::read).transpose()?;
-            let place = if self.before.is_none() { &mut self.before } else { &mut self.after };
-            *place = reading;
+            self.readings.extend(self.watch.as_ref().map(Watch::read).transpose()?);
         }
         Ok(())
     }
 
     /// The cost between the two readings, or until now if there was no second one.
     fn cost(self) -> Result<Option<Cost>> {
-        let (Some(watch), Some(before)) = (&self.watch, self.before) else { return Ok(None) };
-        let after = self.after.map_or_else(|| watch.read(), Ok)?;
-        let cpu = after.cpu_since(&before);
-        let core_busy = watch.core.map(|_| after.busy_since(&before));
-        Ok(Some(Cost { user_ns: cpu.user_ns, system_ns: cpu.system_ns, core_busy }))
+        let (Some(watch), Some(before)) = (&self.watch, self.readings.first()) else { return Ok(None) };
+        let after = self.readings.get(1).map_or_else(|| watch.read(), |after| Ok(*after))?;
+        Ok(Some(after.cost_since(before)))
     }
 }

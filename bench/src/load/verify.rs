@@ -73,15 +73,10 @@ impl Verifier {
         }
     }
 
-    /// Records an acknowledged write.
-    pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
-        self.set(lba, sectors, generation);
-    }
-
     /// Records a write that failed or was never answered: it may have happened, or may
     /// still happen.
     pub fn unknown(&mut self, lba: u64, sectors: u8) {
-        self.set(lba, sectors, ANYTHING);
+        self.written(lba, sectors, ANYTHING);
     }
 
     /// Checks the data of a read.
@@ -124,7 +119,8 @@ impl Verifier {
         }
     }
 
-    fn set(&mut self, lba: u64, sectors: u8, generation: u32) {
+    /// Records an acknowledged write.
+    pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
         let range = self.place(lba).map(|at| at..at + usize::from(sectors));
         if let Some(wanted) = range.and_then(|range| self.wanted.get_mut(range)) {
             wanted.fill(generation);
@@ -141,34 +137,22 @@ pub fn together<'a>(all: impl IntoIterator<Item = &'a Verifier>) -> Verified {
     let mut sum = Verified::default();
     let mut faults = [0; Fault::KINDS];
     for verifier in all {
-        let one = Verified::from(verifier);
-        sum.checked += one.checked;
-        sum.unchecked += one.unchecked;
-        sum.examples.extend(one.examples);
+        sum.checked += verifier.checked;
+        sum.unchecked += verifier.unchecked;
+        sum.examples.extend(verifier.examples.iter().map(Example::text));
         faults.iter_mut().zip(verifier.faults).for_each(|(sum, n)| *sum += n);
     }
     sum.examples.truncate(EXAMPLES);
-    sum.faults = named(faults);
+    let kinds = Fault::NAMES.into_iter().zip(faults).filter(|&(_, n)| n > 0);
+    sum.faults = kinds.map(|(name, n)| (name.to_owned(), n)).collect();
     sum
 }
 
-fn named(faults: [u64; Fault::KINDS]) -> Vec<(String, u64)> {
-    let kinds = Fault::NAMES.into_iter().zip(faults);
-    kinds.filter(|&(_, n)| n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
-}
-
-impl From<&Verifier> for Verified {
-    fn from(verifier: &Verifier) -> Self {
-        let example = |e: &Example| match e.wanted {
-            ANYTHING => format!("sector {}: {}", e.lba, e.fault),
-            wanted => format!("sector {} should hold write {wanted}: {}", e.lba, e.fault),
-        };
-        Self {
-            checked: verifier.checked,
-            unchecked: verifier.unchecked,
-            faults: named(verifier.faults),
-            examples: verifier.examples.iter().map(example).collect(),
-        }
+impl Example {
+    fn text(&self) -> String {
+        let Self { lba, wanted, fault } = self;
+        let wanted = if *wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
+        format!("sector {lba}{wanted}: {fault}")
     }
 }
 

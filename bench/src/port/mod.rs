@@ -91,17 +91,6 @@ impl<'a> Received<'a> {
     }
 }
 
-/// Opens a port of this kind, for this many requests in flight.
-pub fn open(interface: &Facts, kind: PortKind, window: u16) -> Result<Box<dyn Port>> {
-    Ok(match kind {
-        PortKind::AfPacket => Box::new(PacketPort::open(interface, Tags::ALL)?),
-        PortKind::AfXdp => {
-            let port = XdpPort::open_all(interface, &[window])?.pop();
-            Box::new(port.context("no port was opened")?)
-        }
-    })
-}
-
 /// Tests the port of a thread with a request.
 pub type Probe<'a> = &'a dyn Fn(usize, &mut dyn Port) -> Result<()>;
 
