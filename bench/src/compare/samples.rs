@@ -33,7 +33,7 @@ impl Samples {
 
     /// Requests per second.
     pub fn iops(&self, at: usize) -> Option<Spread> {
-        Spread::of(self.all(at, |sample| Some(sample.outcome.iops())))
+        Spread::of(self.of(at).map(|sample| sample.outcome.iops()))
     }
 
     /// The samples of a target.
@@ -41,14 +41,9 @@ impl Samples {
         self.rounds.iter().filter_map(move |round| round.get(at))
     }
 
-    /// Values of a target, one for each round that has it.
-    pub fn all(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Vec<f64> {
-        self.of(at).filter_map(of).collect()
-    }
-
-    /// The median of these values.
+    /// The median of values of a target, over the rounds that have it.
     pub fn mid(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-        Spread::of(self.all(at, of)).map(|spread| spread.median)
+        Spread::of(self.of(at).filter_map(of)).map(|spread| spread.median)
     }
 
     /// The ratio of two targets in the same round, over all rounds: what slows the whole
@@ -62,8 +57,7 @@ impl Samples {
     /// The ratios of all targets to the references.
     pub fn ratios(&self) -> Vec<Ratio> {
         let ratio = |at: usize, to: &Reference| {
-            let Spread { least, median, most } = self.ratio(at, to.at)?;
-            Some(Ratio { target: self.name(at), to: self.name(to.at), least, median, most })
+            Some(Ratio { target: self.name(at), to: self.name(to.at), rounds: self.ratio(at, to.at)? })
         };
         let references = self.references();
         let each = |at| references.iter().filter_map(move |to| ratio(at, to)).collect::<Vec<_>>();
@@ -110,7 +104,7 @@ mod tests {
         let all = samples.ratios();
         let named: Vec<(&str, &str)> = all.iter().map(|r| (r.target.as_str(), r.to.as_str())).collect();
         assert_eq!(named, [("echo", "echo"), ("xblade", "echo")]);
-        assert!((all[1].most - 3.0).abs() < 1e-9);
+        assert!((all[1].rounds.most - 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod sum;
 
 use serde::{Deserialize, Serialize};
 
-pub use judgement::applying;
+pub use judgement::{applying, counted};
 pub use latencies::{Latencies, Packed};
 pub use sample::{Footprint, Machine, Ratio, Sample};
 pub use spread::Spread;

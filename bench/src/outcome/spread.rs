@@ -1,7 +1,9 @@
 //! Statistics over several values.
 
+use serde::{Deserialize, Serialize};
+
 /// Minimum, median and maximum.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, Debug, Default)]
 pub struct Spread {
     /// The minimum.
     pub least: f64,

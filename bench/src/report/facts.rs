@@ -83,10 +83,7 @@ fn trouble(outcome: &Outcome) -> String {
         (t.lost, "requests never answered"),
         (t.unsent, "requests due and never sent"),
     ];
-    let some: Vec<String> = all
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{} {what}", grouped(*n as f64, 0)))
-        .collect();
+    let some = all.iter().filter(|(n, _)| *n > 0);
+    let some: Vec<String> = some.map(|(n, what)| format!("{} {what}", grouped(*n as f64, 0))).collect();
     if some.is_empty() { "none".to_owned() } else { some.join(", ") }
 }
