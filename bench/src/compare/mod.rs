@@ -11,7 +11,6 @@ mod case;
 mod conditions;
 mod files;
 mod generator;
-mod merge;
 mod observer;
 mod output;
 mod pair;
@@ -19,7 +18,6 @@ mod plan;
 mod rig;
 mod samples;
 mod shell;
-mod spinner;
 mod table;
 mod target;
 #[cfg(test)]
@@ -83,7 +81,7 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
 /// A case for reports: a curve for each target, and every sample.
 fn section(samples: &Samples, earlier: Option<&Earlier>) -> Section {
     let each = 0..samples.targets.len();
-    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..merge::merged(samples.of(at))? });
+    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..samples::merged(samples.of(at))? });
     Section {
         title: samples.case.name(),
         table: Some(table::table(samples, earlier)),

@@ -1,26 +1,28 @@
 //! Measures targets in turn, round by round.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::args::PortKind;
 use crate::outcome::{Cost, Sample};
-use crate::watch::{self, CoreTime};
+use crate::watch::CoreTime;
+use crate::{cores, watch};
 
 use super::case::{Case, Rate};
-use super::conditions;
 use super::files::Files;
-use super::generator::{self, Generator, more_words};
+use super::generator::{Generator, more_words};
 use super::observer::{Footprints, Reading};
 use super::pair::Pair;
 use super::plan::Plan;
 use super::samples::Samples;
-use super::shell::{self, split};
-use super::spinner::Spinner;
+use super::shell::split;
 use super::target::{Programs, Running, Target, fio};
+use super::{conditions, generator, shell};
 
 /// Timeout for a target to start answering.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -186,5 +188,36 @@ impl<'a> Rig<'a> {
             beyond: matches!(target, Target::Custom(_)),
             stop: self.stop,
         }
+    }
+}
+
+// Keeps a core busy.
+
+/// Keeps a core busy until dropped.
+pub struct Spinner {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Spinner {
+    /// Starts on this core.
+    pub fn start(core: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let spin = move || {
+            // A missing core is reported when the generator is pinned.
+            let _ = cores::pin(Some(core));
+            while !seen.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        Self { stop, thread: Some(thread::spawn(spin)) }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -37,6 +37,14 @@ pub fn run(words: &[&str]) -> Result<String> {
 pub fn output(words: &[&str]) -> Result<Output> {
     let (program, args) = words.split_first().context("no program to run")?;
     Command::new(program).args(args).output().with_context(|| format!("cannot run `{program}`"))
+}
+
+/// Whether a name is of the form `xbb-PID-REST`, of a process that no longer runs; returns
+/// the rest.
+pub fn left_behind(name: &str) -> Option<&str> {
+    let (pid, rest) = name.strip_prefix("xbb-")?.split_once('-')?;
+    let pid: u32 = pid.parse().ok()?;
+    (!Path::new(&format!("/proc/{pid}")).exists()).then_some(rest)
 }
 
 /// A running program. Dropping it kills it.
@@ -121,6 +129,16 @@ pub fn run_to_end(words: &[String], stop: &AtomicBool, mut look: impl FnMut(u32)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_a_killed_comparison_made_is_left_behind() {
+        // No process has this ID: it is above the maximum of Linux.
+        assert_eq!(left_behind("xbb-4194305-t"), Some("t"));
+        let ours = format!("xbb-{}-t", std::process::id());
+        for name in [ours.as_str(), "xbb-it12-0t", "other-1-t", "xbb-1"] {
+            assert_eq!(left_behind(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn a_program_that_fails_is_told_with_what_it_said() {

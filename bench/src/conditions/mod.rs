@@ -3,7 +3,6 @@
 //!
 //! Everything is read below a root directory, so that tests can supply their own.
 
-mod cores;
 mod host;
 mod interface;
 mod storage;
@@ -14,8 +13,7 @@ use std::path::Path;
 
 use crate::outcome::Condition;
 
-pub use cores::Cores;
-pub use host::load_average;
+pub use host::{Cores, load_average};
 pub use storage::{describe as of_storage, is_in_memory};
 
 /// The directory that contains /proc and /sys.

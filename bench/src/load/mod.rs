@@ -9,22 +9,18 @@
 //! ```
 
 mod clock;
-mod phases;
 mod assign;
 mod engine;
 mod flight;
 mod guard;
 mod job;
-mod pattern;
 mod plan;
 mod progress;
 mod ramp;
 mod resend;
 mod run;
 mod schedule;
-mod stamp;
 mod spread;
-mod sum;
 mod tally;
 mod verify;
 #[cfg(test)]
@@ -44,7 +40,7 @@ use crate::signals;
 use job::Job;
 use run::{Bench, Variant};
 
-pub use pattern::Pattern;
+pub use plan::Pattern;
 
 /// Runs the load, and prints the outcome. Returns `false` if some request was not served
 /// correctly.

@@ -23,7 +23,7 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::resend::{Linux, Resend};
 use super::schedule::{NEVER, Schedule};
-use super::sum::Sum;
+use super::tally::Sum;
 use super::tally::Tally;
 use super::verify::{self, Verifier};
 use super::worker::Worker;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::outcome::{Cost, Interval, Latencies, Outcome, Packed, Side, Spread};
 
-use super::names;
+use super::document::labels;
 
 /// fio's default percentiles.
 const PERCENTILES: [f64; 17] =
@@ -35,7 +35,7 @@ const SECOND_NS: f64 = 1e9;
 pub fn file(outcomes: &[Outcome]) -> Value {
     let ended_ms = outcomes.iter().map(ended_unix_ms).max().unwrap_or(0);
     let version = outcomes.first().map_or(env!("CARGO_PKG_VERSION"), |outcome| &outcome.version);
-    let names = names::labels(outcomes);
+    let names = labels(outcomes);
     let jobs: Vec<Value> =
         outcomes.iter().zip(names).enumerate().map(|(at, (outcome, name))| job(outcome, &name, at)).collect();
     json!({

@@ -5,8 +5,6 @@ mod document;
 mod fio;
 mod folder;
 mod hgrm;
-mod hlog;
-mod names;
 mod facts;
 mod html;
 mod markdown;
@@ -53,7 +51,7 @@ fn files(document: &Document) -> Result<Vec<File>> {
         let part = if several { format!("s{}", at + 1) } else { String::new() };
         for (name, outcome) in section.named() {
             number += 1;
-            let stem = joined(&[&part, &format!("{number:02}"), &names::slug(&name)]);
+            let stem = joined(&[&part, &format!("{number:02}"), &document::slug(&name)]);
             files.extend(of_outcome(&stem, outcome));
         }
         let plots = svg::plots(&section.title, &section.outcomes);
@@ -78,7 +76,7 @@ fn of_outcome(stem: &str, outcome: &Outcome) -> Vec<File> {
         }
     }
     if !outcome.intervals.is_empty() {
-        files.push(File::new(format!("{stem}.hlog"), hlog::hlog(outcome)));
+        files.push(File::new(format!("{stem}.hlog"), hgrm::hlog(outcome)));
     }
     files
 }

@@ -2,8 +2,9 @@
 
 use crate::outcome::{Latencies, Outcome};
 
+use super::document::labels;
 use super::number::grouped;
-use super::{Section, Table, names};
+use super::{Section, Table};
 
 /// The quantiles in tables.
 const QUANTILES: [(&str, f64); 5] =
@@ -17,7 +18,7 @@ pub fn of_section(section: &Section) -> Table {
 /// One row per outcome.
 fn compare(outcomes: &[Outcome]) -> Table {
     let all: Vec<Latencies> = outcomes.iter().map(Outcome::response).collect();
-    let mut table = Table::of("", names::labels(outcomes));
+    let mut table = Table::of("", labels(outcomes));
     let whole = |value: Option<f64>| value.map_or("–".to_owned(), |value| grouped(value, 0));
     if outcomes.iter().any(|outcome| outcome.setup.rate.is_some()) {
         table.column("wanted IOPS", outcomes.iter().map(|outcome| whole(outcome.setup.rate)));

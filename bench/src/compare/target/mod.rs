@@ -3,7 +3,6 @@
 mod custom;
 pub mod fio;
 mod programs;
-pub mod xblade;
 
 use std::str::FromStr;
 
@@ -13,7 +12,7 @@ use super::case::Case;
 use super::shell::words;
 
 pub use custom::CustomTarget;
-pub use programs::{Programs, Running};
+pub use programs::{Programs, Running, xblade_told};
 
 /// The address of every target.
 pub const EXPORT: &str = "0.1";

@@ -12,7 +12,7 @@ use crate::compare::shell::{self, Process, split, words};
 use crate::conditions::condition;
 use crate::outcome::Condition;
 
-use super::{EXPORT, SHELF, SLOT, Target, vblade_options, xblade};
+use super::{EXPORT, SHELF, SLOT, Target, vblade_options};
 
 /// The paths of the programs.
 #[derive(Clone, Debug)]
@@ -126,8 +126,8 @@ impl Programs {
                 own.into_iter().chain(split(&fixed)).collect()
             }
             Target::Xblade(store) => {
-                let export = xblade::export(store.as_deref(), case, file, plan.mib);
-                xblade::words(&self.xblade, export, case, end, core, &plan.xblade_options)
+                let export = xblade_export(store.as_deref(), case, file, plan.mib);
+                xblade_words(&self.xblade, export, case, end, core, &plan.xblade_options)
             }
             Target::Vblade(variant) => [
                 words(&[&self.vblade.display()]),
@@ -151,6 +151,54 @@ fn is_there(program: &Path) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let mut folders = std::env::split_paths(&folders);
     folders.any(|folder| folder.join(program).is_file())
+}
+
+// The daemon, as a target.
+
+/// The export argument. The daemon checks the name of the store.
+fn xblade_export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String {
+    let mut export = format!("{EXPORT}={}", file.display());
+    if let Some(store) = store {
+        export += &format!(",store={store}");
+    }
+    match store {
+        // It has no file that gives the size, and stores nothing.
+        Some("null") => export += &format!(",length={mib}MiB"),
+        _ if !case.is_durable() && !export.contains(",sync=") => export += ",durability=volatile",
+        _ => {}
+    }
+    export
+}
+
+/// The command that runs it, with the user's extra options at the end.
+fn xblade_words(
+    program: &Path,
+    export: String,
+    case: &Case,
+    end: &End,
+    core: usize,
+    more: &[String],
+) -> Vec<String> {
+    let mut all = words(&[&program.display(), &"serve", &export]);
+    // A production instance may run beside it.
+    all.extend(split("--control none --state none"));
+    all.extend(words(&[&"--interface", &end.interface, &"--cores", &core]));
+    // If the user gave one, it takes precedence.
+    if !more.iter().any(|word| word.starts_with("--buffer-count")) {
+        all.extend(words(&[&"--buffer-count", &case.buffer_count()]));
+    }
+    [&all, more].concat()
+}
+
+/// Extracts from the daemon's log how it serves: its export and its rings.
+pub fn xblade_told(log: &str) -> Vec<Condition> {
+    let text = |line: &str| line.split_once("] ").map(|(_, text)| text.to_owned());
+    let find =
+        |what: &[&str]| log.lines().find(|line| what.iter().any(|word| line.contains(word))).and_then(text);
+    let export = find(&[&format!("] {EXPORT}: ")]).map(|line| condition("store", line));
+    let rings = find(&["copy-mode rings", "zero-copy rings"]).map(|line| condition("target's rings", line));
+    let driver = find(&[": driver "]).map(|line| condition("target's interface", line));
+    export.into_iter().chain(rings).chain(driver).collect()
 }
 
 #[cfg(test)]
@@ -194,5 +242,57 @@ mod tests {
             let said = found(words).unwrap_err().to_string();
             assert!(said.contains(why), "{words}: {said}");
         }
+    }
+}
+
+#[cfg(test)]
+mod xblade_tests {
+    use super::*;
+    use crate::args::Op;
+    use crate::compare::case::Durability;
+
+    #[test]
+    fn stores_are_passed_through_and_durability_is_the_case_s() {
+        let durability = Durability::Durable;
+        let durable = Case { op: Op::Write, durability, ..Case::default() };
+        let volatile = Case { durability: Durability::Volatile, ..durable.clone() };
+        let of = |store, case| xblade_export(store, case, Path::new("/d/f"), 7);
+        assert_eq!(of(None, &volatile), "0.1=/d/f,durability=volatile");
+        assert_eq!(of(None, &durable), "0.1=/d/f");
+        assert_eq!(of(Some("direct"), &durable), "0.1=/d/f,store=direct");
+        assert_eq!(of(Some("file"), &volatile), "0.1=/d/f,store=file,durability=volatile");
+        assert_eq!(of(Some("null"), &volatile), "0.1=/d/f,store=null,length=7MiB");
+    }
+
+    #[test]
+    fn it_advertises_as_many_in_flight_as_the_case_has_unless_told_otherwise() {
+        let case = Case { window: 200, ..Case::default() };
+        let end = End { namespace: "n".to_owned(), interface: "i" };
+        let of = |case: &Case, more: &[String]| {
+            xblade_words(Path::new("x"), "e".to_owned(), case, &end, 1, more).join(" ")
+        };
+        assert_eq!(
+            of(&case, &[]),
+            "x serve e --control none --state none --interface i --cores 1 --buffer-count 200"
+        );
+        assert!(of(&Case { window: 1, ..case.clone() }, &[]).ends_with("--buffer-count 64"));
+        let own = ["--buffer-count=7".to_owned()];
+        assert!(of(&case, &own).ends_with("--cores 1 --buffer-count=7"));
+    }
+
+    #[test]
+    fn its_log_tells_how_it_serves() {
+        let log = "[T INFO ] 0.1: /d/f (direct), 16 sectors\n[T INFO ] v0: driver veth, MTU 1500, 1 queue\n\
+                   [T INFO ] v0 queue 0: copy-mode rings, rx 512\n[T INFO ] ready: 1 export on v0\n";
+        let told = xblade_told(log);
+        let values: Vec<(&str, &str)> = told.iter().map(|c| (c.name.as_str(), c.value.as_str())).collect();
+        assert_eq!(
+            values,
+            [
+                ("store", "0.1: /d/f (direct), 16 sectors"),
+                ("target's rings", "v0 queue 0: copy-mode rings, rx 512"),
+                ("target's interface", "v0: driver veth, MTU 1500, 1 queue"),
+            ]
+        );
     }
 }

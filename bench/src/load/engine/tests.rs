@@ -1,9 +1,9 @@
 use super::*;
-use crate::load::pattern::Pattern;
 use crate::load::plan::Area;
+use crate::load::plan::Pattern;
 use crate::load::resend::Resend;
-use crate::load::stamp::Fault;
 use crate::load::tests::stage::{MS, ROUTE};
+use crate::load::verify::Fault;
 use crate::load::worker::Worker;
 use crate::port::Tags;
 use crate::port::sim::{FakeTarget, Plant};

@@ -9,10 +9,10 @@ use crate::outcome::Outcome;
 use crate::port::Tags;
 use crate::port::sim::{Clock, SlowTarget};
 
+use super::super::clock::Course;
 use super::super::engine::Engine;
 use super::super::flight::Flight;
-use super::super::pattern::Pattern;
-use super::super::phases::Course;
+use super::super::plan::Pattern;
 use super::super::plan::{Area, Plan};
 use super::super::resend::Resend;
 use super::super::schedule::Schedule;

@@ -3,7 +3,7 @@
 
 use crate::outcome::{Latencies, Outcome};
 
-use super::super::names;
+use super::super::document::labels;
 use super::super::number::grouped;
 use super::super::overview::times_of;
 use super::axis::{Axis, Tick};
@@ -41,7 +41,7 @@ pub fn percentiles(title: &str, outcomes: &[Outcome]) -> Option<String> {
 fn sets(outcomes: &[Outcome]) -> Vec<(String, Latencies)> {
     match outcomes {
         [one] => times_of(one).into_iter().map(|(name, times)| (name, times.clone())).collect(),
-        _ => names::labels(outcomes).into_iter().zip(outcomes.iter().map(Outcome::response)).collect(),
+        _ => labels(outcomes).into_iter().zip(outcomes.iter().map(Outcome::response)).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::outcome::{Interval, Latencies, Outcome};
 
-use super::super::names;
+use super::super::document::labels;
 use super::super::number::grouped;
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Mark, Point, Shape};
@@ -22,7 +22,7 @@ pub enum Over {
 
 /// One curve per outcome. `None` if none has intervals.
 pub fn timeline(over: Over, title: &str, outcomes: &[Outcome]) -> Option<String> {
-    let labels = names::labels(outcomes);
+    let labels = labels(outcomes);
     let named = labels.iter().zip(outcomes).enumerate();
     let curves: Vec<Curve> = named
         .filter(|(_, (_, outcome))| !outcome.intervals.is_empty())

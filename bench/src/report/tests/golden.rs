@@ -103,7 +103,7 @@ fn names_do_not_break_lines_or_tables() {
     }
     assert!(text.lines().all(|line| !line.starts_with("# x")), "{text}");
     for outcome in document.sections.iter().flat_map(|section| &section.outcomes) {
-        let log = hlog::hlog(outcome);
+        let log = hgrm::hlog(outcome);
         let known =
             |line: &str| line.starts_with("#[") || line.starts_with("Tag=") || line.starts_with("\"Start");
         assert!(log.lines().all(known), "{log}");
