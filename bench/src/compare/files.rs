@@ -21,7 +21,8 @@ const SPARE_MIB: u64 = 64;
 pub struct Files {
     /// By target; `None` for one without a file.
     paths: Vec<Option<PathBuf>>,
-    result: PathBuf,
+    /// The file for results during a measurement.
+    pub result: PathBuf,
 }
 
 impl Files {
@@ -45,11 +46,6 @@ impl Files {
     /// The file of a target.
     pub fn path(&self, target: usize) -> &Path {
         self.paths.get(target).and_then(Option::as_deref).unwrap_or(Path::new("/dev/null"))
-    }
-
-    /// The file for results during a measurement.
-    pub fn result(&self) -> &Path {
-        &self.result
     }
 
     /// Syncs all written data, so that no target pays for another's writes. If `cold`,
@@ -146,8 +142,8 @@ mod tests {
         files.settle(1, true).unwrap();
         assert!(fs::read(files.path(0)).unwrap() == before, "nobody else's, and dropped from the cache only");
         let paths = [0, 2].map(|at| files.path(at).to_owned());
-        fs::write(files.result(), "x").unwrap();
-        let result = files.result().to_owned();
+        fs::write(&files.result, "x").unwrap();
+        let result = files.result.clone();
         drop(files);
         assert!(paths.iter().chain([&result]).all(|path| !path.exists()));
     }

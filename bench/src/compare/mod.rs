@@ -6,7 +6,6 @@
 //!                               └───────► fio ────────────────────┘
 //! ```
 
-mod against;
 mod case;
 mod conditions;
 mod files;
@@ -37,10 +36,10 @@ use crate::signals;
 pub use case::CaseSpec;
 pub use target::{CustomTarget, Target};
 
-use against::Earlier;
 use plan::Plan;
 use rig::Rig;
 use samples::Samples;
+use table::Earlier;
 use target::Programs;
 
 /// Measures, and writes the results. Returns `false` if a request failed or data was
@@ -59,7 +58,7 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
     let (stop, root) = (signals::on_interrupt()?, Path::new(ROOT));
     let mut suspect = warnings::of_machine(&plan, &Cores::read(root), load_average(root));
     suspect.extend(missing);
-    suspect.extend(earlier.as_ref().map(|_| against::NOTE.to_owned()));
+    suspect.extend(earlier.as_ref().map(|_| table::NOTE.to_owned()));
     let versions = programs.versions(&plan.targets);
     let rig = Rig::new(&plan, programs, args.port, &stop)?;
     let drops = || anyhow::Ok((rig.pair.target.drops()?, rig.pair.initiator.drops()?));

@@ -1,5 +1,6 @@
 //! Measures targets in turn, round by round.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -67,19 +68,17 @@ impl<'a> Rig<'a> {
         let loaded = self.at_rate(case, &targets)?;
         let mut rounds: Vec<Vec<Sample>> = Vec::new();
         for round in 0..self.plan.rounds {
-            let mut samples: Vec<(usize, Sample)> = Vec::new();
+            let mut samples: BTreeMap<usize, Sample> = BTreeMap::new();
             // Each round begins with a different target.
-            for turn in 0..targets.len() {
-                let at = (round + turn) % targets.len();
+            for at in (0..targets.len()).map(|turn| (round + turn) % targets.len()) {
                 let Some((number, target)) = targets.get(at) else { continue };
                 let sample = self.measured(&loaded, *number, target, self.plan.seconds)?;
                 let sample = Sample { target: target.name(case), round: round + 1, ..sample };
                 let (name, iops) = (&sample.target, sample.outcome.iops());
                 eprintln!("{}, round {}: {name} {iops:.0} IOPS", case.name(), round + 1);
-                samples.push((at, sample));
+                samples.insert(at, sample);
             }
-            samples.sort_by_key(|(at, _)| *at);
-            rounds.push(samples.into_iter().map(|(_, sample)| sample).collect());
+            rounds.push(samples.into_values().collect());
         }
         let targets = targets.into_iter().map(|(_, target)| target.clone()).collect();
         Ok(Samples { case: case.clone(), targets, rounds })
@@ -159,7 +158,7 @@ impl<'a> Rig<'a> {
     /// Measures fio, in place of a target, on the bare file.
     fn bare(&self, case: &Case, number: usize, busy: bool, seconds: f64) -> Result<Sample> {
         let _company = busy.then(|| Spinner::start(self.plan.generator_core));
-        let result = self.files.result();
+        let result = &self.files.result;
         let words = fio::words(case, self.files.path(number), self.plan, seconds, result);
         let before = Reading::take(self.plan, &self.pair)?;
         let (core_before, started) = (CoreTime::read(self.plan.target_core)?, Instant::now());
@@ -183,15 +182,13 @@ impl<'a> Rig<'a> {
             end: &self.pair.initiator,
             core: self.plan.generator_core,
             port: self.port,
-            result: self.files.result(),
+            result: &self.files.result,
             // Our targets advertise as many as the case has in flight.
             beyond: matches!(target, Target::Custom(_)),
             stop: self.stop,
         }
     }
 }
-
-// Keeps a core busy.
 
 /// Keeps a core busy until dropped.
 pub struct Spinner {

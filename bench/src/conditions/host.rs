@@ -1,4 +1,4 @@
-//! The machine as a whole.
+//! The machine: its CPU and cores, and who else may use them.
 
 use std::fs;
 use std::path::Path;
@@ -56,8 +56,6 @@ fn mitigations(root: &Path) -> String {
     lines.sort();
     if lines.is_empty() { "none".to_owned() } else { lines.join("; ") }
 }
-
-// CPU cores: which exist, and who else may use them.
 
 /// The kernel's information about cores.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -1,4 +1,4 @@
-//! Drives a worker by the clock.
+//! Drives a worker by the clock, from the start of a run to its end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::cores;
 
+use super::engine::Worker;
 use super::schedule::NEVER;
 use super::tally::Tally;
-use super::worker::Worker;
 
 /// How often to check for overdue requests.
 const EXPIRE_EVERY_NS: u64 = 2_000_000;

@@ -15,9 +15,7 @@ mod flight;
 mod guard;
 mod job;
 mod plan;
-mod progress;
 mod ramp;
-mod resend;
 mod run;
 mod schedule;
 mod spread;
@@ -25,7 +23,6 @@ mod tally;
 mod verify;
 #[cfg(test)]
 mod tests;
-mod worker;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! The sequence of requests.
+//! The sequence of requests, and the address patterns that it follows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -103,8 +103,6 @@ impl Plan {
         Some(Step { direction, lba: block * u64::from(self.area.sectors) })
     }
 }
-
-// Address patterns.
 
 /// An address pattern.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]

@@ -1,4 +1,4 @@
-//! The counts of a thread.
+//! The counts of a thread, and their sum over all threads.
 
 use std::collections::BTreeMap;
 
@@ -102,8 +102,6 @@ impl Trouble {
         }
     }
 }
-
-// Adds up the counts of the threads.
 
 /// The counts of all threads, in total and by interval.
 pub struct Sum {

@@ -1,4 +1,14 @@
-//! Checks the contents of sectors.
+//! Checks the contents of sectors by the stamps that writes leave in them:
+//!
+//! ```text
+//! 0       8     16           20    24       32                          512
+//! ┌───────┬─────┬────────────┬─────┬────────┬─────────────────────────────┐
+//! │ magic │ lba │ generation │ run │  seed  │ seed + 1·K, seed + 2·K, …   │
+//! └───────┴─────┴────────────┴─────┴────────┴─────────────────────────────┘
+//! ```
+//!
+//! The seed is a hash of lba, generation and run, and determines all bytes after it. So
+//! it serves as a checksum: a sector mixed from two writes does not pass.
 
 use std::fmt;
 
@@ -155,18 +165,6 @@ impl Example {
         format!("sector {lba}{wanted}: {fault}")
     }
 }
-
-// Stamps: the contents of a sector written to be checked.
-//
-// ```text
-// 0       8     16           20    24       32                          512
-// ┌───────┬─────┬────────────┬─────┬────────┬─────────────────────────────┐
-// │ magic │ lba │ generation │ run │  seed  │ seed + 1·K, seed + 2·K, …   │
-// └───────┴─────┴────────────┴─────┴────────┴─────────────────────────────┘
-// ```
-//
-// The seed is a hash of lba, generation and run, and determines all bytes after it. So
-// it serves as a checksum: a sector mixed from two writes does not pass.
 
 const MAGIC: u64 = u64::from_le_bytes(*b"xbstamp1");
 const BODY_AT: usize = 32;

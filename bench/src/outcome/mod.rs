@@ -5,7 +5,6 @@ mod judgement;
 mod latencies;
 mod sample;
 mod spread;
-mod sum;
 
 use serde::{Deserialize, Serialize};
 
@@ -212,6 +211,22 @@ impl Outcome {
 }
 
 impl Trouble {
+    /// Adds another, which is not earlier.
+    pub fn add(&mut self, other: &Self) {
+        self.retransmits += other.retransmits;
+        self.late += other.late;
+        self.duplicates += other.duplicates;
+        self.unexpected += other.unexpected;
+        self.errors += other.errors;
+        self.refused += other.refused;
+        self.lost += other.lost;
+        self.unsent += other.unsent;
+        self.dropped += other.dropped;
+        if other.last_error.is_some() {
+            self.last_error.clone_from(&other.last_error);
+        }
+    }
+
     /// What a request can fail by.
     pub fn failed(&self) -> u64 {
         self.errors + self.refused + self.lost + self.unsent
@@ -227,6 +242,15 @@ impl Verified {
 }
 
 impl Side {
+    /// Adds another.
+    pub fn add(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.unanswered += other.unanswered;
+        if let (Some(service), Some(other)) = (&mut self.service, &other.service) {
+            service.add(other);
+        }
+    }
+
     /// Requests answered well.
     pub fn answered(&self) -> u64 {
         self.response.len().saturating_sub(self.unanswered)

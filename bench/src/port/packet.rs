@@ -89,7 +89,8 @@ impl Port for PacketPort {
     }
 
     fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize> {
-        let messages = self.inbox.empty_messages();
+        self.inbox.lens = [self.inbox.stride; BATCH];
+        let messages = self.inbox.messages(0, BATCH);
         // SAFETY: as in `flush`; the kernel writes no more than the length of
         // each buffer.
         let received = unsafe {
@@ -195,8 +196,6 @@ struct Batch {
     lens: [usize; BATCH],
     vectors: Box<[libc::iovec]>,
     messages: Box<[libc::mmsghdr]>,
-    /// Whether `lens` must be read back from `messages`.
-    receiving: bool,
 }
 
 // SAFETY: the pointers in `vectors` and `messages` point into this batch's own boxes, are
@@ -215,7 +214,6 @@ impl Batch {
             lens: [0; BATCH],
             vectors: vec![vector; BATCH].into(),
             messages: vec![message; BATCH].into(),
-            receiving: false,
         }
     }
 
@@ -246,16 +244,8 @@ impl Batch {
 
     /// Headers of the frames in the buffers `from..to`.
     fn messages(&mut self, from: usize, to: usize) -> &mut [libc::mmsghdr] {
-        self.receiving = false;
         self.point();
         self.messages.get_mut(from..to).unwrap_or(&mut [])
-    }
-
-    /// Headers for receiving into every buffer.
-    fn empty_messages(&mut self) -> &mut [libc::mmsghdr] {
-        self.receiving = true;
-        self.point();
-        &mut self.messages
     }
 
     /// Points the headers at the buffers. Done before every call, because the pointers
@@ -266,7 +256,7 @@ impl Batch {
         for (at, ((vector, message), len)) in all.enumerate() {
             // SAFETY: `bytes` has `BATCH` times `stride` bytes.
             vector.iov_base = unsafe { base.add(at * self.stride) }.cast();
-            vector.iov_len = if self.receiving { self.stride } else { len };
+            vector.iov_len = len;
             message.msg_hdr.msg_iov = vector;
             message.msg_hdr.msg_iovlen = 1;
         }

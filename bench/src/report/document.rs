@@ -1,10 +1,12 @@
-//! The input of all exporters: a [`Document`], or a part of one.
+//! The input of all exporters: a [`Document`], or a part of one; the names of
+//! outcomes, in reports and in file names.
 
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Condition, Outcome, Ratio, Sample};
 
-use super::{Table, number};
+use super::Table;
+use super::table::bytes;
 
 /// A report.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
@@ -24,8 +26,13 @@ impl Document {
     pub fn of(outcomes: Vec<Outcome>) -> Self {
         let title = outcomes.first().map_or_else(String::new, |outcome| {
             let s = &outcome.setup;
-            let bytes = u64::from(s.sectors) * 512;
-            format!("{} {} of {}, {} in flight", capital(&s.pattern), s.op, number::bytes(bytes), s.window)
+            format!(
+                "{} {} of {}, {} in flight",
+                capital(&s.pattern),
+                s.op,
+                bytes(u64::from(s.sectors) * 512),
+                s.window
+            )
         });
         let section = Section { outcomes, ..Section::default() };
         Self { title, sections: vec![section], ..Self::default() }
@@ -78,8 +85,6 @@ impl Section {
         self.warnings.iter().cloned().chain(self.named().flat_map(each)).collect()
     }
 }
-
-// Names of outcomes, in reports and in file names.
 
 /// Maximum length of a slug.
 const SLUG_MAX: usize = 40;

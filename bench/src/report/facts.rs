@@ -3,7 +3,7 @@
 use crate::conditions::condition;
 use crate::outcome::{Condition, Outcome};
 
-use super::number::{bytes, grouped};
+use super::table::{bytes, grouped};
 
 /// Names and values, the most important first. Conditions that the report has shown
 /// already are left out.

@@ -8,7 +8,6 @@ mod hgrm;
 mod facts;
 mod html;
 mod markdown;
-mod number;
 mod overview;
 pub mod result;
 mod svg;
@@ -26,6 +25,7 @@ use crate::outcome::Outcome;
 use folder::File;
 
 pub use document::{Document, Section};
+pub use folder::check;
 pub use rerender::run as again;
 pub use table::Table;
 pub use text::text;
@@ -34,12 +34,6 @@ pub use text::text;
 /// replaced; a directory with anything else is refused. Returns the files written.
 pub fn write_all(document: &Document, directory: &Path) -> Result<Vec<PathBuf>> {
     folder::store(directory, &files(document)?)
-}
-
-/// Refuses a directory that [`write_all`] would refuse, before time is spent on
-/// measuring.
-pub fn check(directory: &Path) -> Result<()> {
-    folder::check(directory)
 }
 
 /// All files. Those that users open first come last.

@@ -3,7 +3,7 @@
 use crate::outcome::{Latencies, Outcome};
 
 use super::document::labels;
-use super::number::grouped;
+use super::table::grouped;
 use super::{Section, Table};
 
 /// The quantiles in tables.
@@ -33,14 +33,10 @@ fn compare(outcomes: &[Outcome]) -> Table {
         let cost = |outcome: &Outcome| outcome.cost_per_request().map(|(user, system)| user + system);
         table.column("CPU ns/IO", outcomes.iter().map(|outcome| whole(cost(outcome))));
     }
-    let counts: [(&str, fn(&Outcome) -> u64); 3] = [
-        ("resent", |o| o.trouble.retransmits),
-        ("dropped", |o| o.trouble.dropped),
-        ("failed", |o| o.trouble.failed()),
-    ];
-    for (name, of) in counts {
-        table.column(name, outcomes.iter().map(|outcome| whole(Some(of(outcome) as f64))));
-    }
+    let count = |of: fn(&Outcome) -> u64| outcomes.iter().map(move |one| grouped(of(one) as f64, 0));
+    table.column("resent", count(|one| one.trouble.retransmits));
+    table.column("dropped", count(|one| one.trouble.dropped));
+    table.column("failed", count(|one| one.trouble.failed()));
     table
 }
 

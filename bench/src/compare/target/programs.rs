@@ -153,8 +153,6 @@ fn is_there(program: &Path) -> bool {
     folders.any(|folder| folder.join(program).is_file())
 }
 
-// The daemon, as a target.
-
 /// The export argument. The daemon checks the name of the store.
 fn xblade_export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String {
     let mut export = format!("{EXPORT}={}", file.display());

@@ -1,10 +1,10 @@
 use super::*;
+use crate::load::engine::Worker;
+use crate::load::flight::Resend;
 use crate::load::plan::Area;
 use crate::load::plan::Pattern;
-use crate::load::resend::Resend;
 use crate::load::tests::stage::{MS, ROUTE};
 use crate::load::verify::Fault;
-use crate::load::worker::Worker;
 use crate::port::Tags;
 use crate::port::sim::{FakeTarget, Plant};
 

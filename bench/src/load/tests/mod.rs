@@ -2,8 +2,8 @@
 
 pub mod stage;
 
+use super::flight::{Linux, Resend};
 use super::ramp::{Limit, search};
-use super::resend::{Linux, Resend};
 use super::schedule::Schedule;
 use crate::outcome::Latencies;
 use stage::{MS, S, Stage, US};

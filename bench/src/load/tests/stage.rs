@@ -11,13 +11,13 @@ use crate::port::sim::{Clock, SlowTarget};
 
 use super::super::clock::Course;
 use super::super::engine::Engine;
+use super::super::engine::Worker;
 use super::super::flight::Flight;
+use super::super::flight::Resend;
 use super::super::plan::Pattern;
 use super::super::plan::{Area, Plan};
-use super::super::resend::Resend;
 use super::super::schedule::Schedule;
 use super::super::tally::Tally;
-use super::super::worker::Worker;
 
 /// A microsecond, in nanoseconds.
 pub const US: u64 = 1_000;

@@ -74,9 +74,14 @@ fn stroke(at: usize) -> (usize, Stroke) {
     (color, Stroke { dash: STROKES[dash].dash, ..STROKES[color] })
 }
 
-#[test]
-fn curves_look_different() {
-    let looks: std::collections::BTreeSet<_> =
-        (0..30).map(|at| (stroke(at).1.light, stroke(at).1.dash)).collect();
-    assert_eq!(looks.len(), 30);
+#[cfg(test)]
+mod tests {
+    use super::stroke;
+
+    #[test]
+    fn curves_look_different() {
+        let looks: std::collections::BTreeSet<_> =
+            (0..30).map(|at| (stroke(at).1.light, stroke(at).1.dash)).collect();
+        assert_eq!(looks.len(), 30);
+    }
 }

@@ -4,8 +4,8 @@
 use crate::outcome::{Latencies, Outcome};
 
 use super::super::document::labels;
-use super::super::number::grouped;
 use super::super::overview::times_of;
+use super::super::table::grouped;
 use super::axis::{Axis, Tick};
 use super::chart::{Chart, Curve, Mark, Shape};
 

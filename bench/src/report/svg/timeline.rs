@@ -4,7 +4,7 @@
 use crate::outcome::{Interval, Latencies, Outcome};
 
 use super::super::document::labels;
-use super::super::number::grouped;
+use super::super::table::grouped;
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Mark, Point, Shape};
 
