@@ -2,7 +2,8 @@
 
 mod compare;
 mod load;
-mod report;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -10,7 +11,6 @@ use crate::aoe::Address;
 
 pub use compare::CompareArgs;
 pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
-pub use report::ReportArgs;
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
 #[derive(Parser, Debug)]
@@ -97,6 +97,17 @@ pub enum Lie {
     WrongTag,
     /// Some reads bring other sectors than those asked for.
     WrongLba,
+}
+
+/// Arguments of `report`.
+#[derive(clap::Args, Debug)]
+pub struct ReportArgs {
+    /// Result files, as `load --json` and `--report` (its result.json) write them.
+    #[arg(required = true, value_name = "RESULT.json")]
+    pub results: Vec<PathBuf>,
+    /// Write the report with all its files to this directory, which must be new, empty, or hold an earlier report.
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ mod folder;
 mod hgrm;
 mod facts;
 mod html;
-mod markdown;
 mod overview;
 pub mod result;
 mod svg;
@@ -51,7 +50,7 @@ fn files(document: &Document) -> Result<Vec<File>> {
         let plots = svg::plots(&section.title, &section.outcomes);
         files.extend(plots.map(|(name, svg)| File::new(joined(&[&part, name]) + ".svg", svg)));
     }
-    files.push(File::new("report.md", markdown::markdown(document)));
+    files.push(File::new("report.md", text::markdown(document)));
     let result = serde_json::to_string_pretty(&result::of_document(document)?)?;
     files.push(File::new("result.json", result + "\n"));
     files.push(File::new("report.html", html::html(document)));

@@ -1,4 +1,4 @@
-//! An outcome as plain text.
+//! An outcome as plain text, and a report as Markdown.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use hdrhistogram::Histogram;
 
 use crate::outcome::Outcome;
 
-use super::Table;
+use super::table::one_line;
+use super::{Document, Table, overview};
 
 /// The length of the longest bar.
 const WIDTH: u64 = 50;
@@ -96,6 +97,40 @@ fn bars(latency_ns: &Histogram<u64>) -> String {
 /// The upper bound of a latency's bar: a power of two of microseconds.
 fn bar_of(ns: u64) -> u64 {
     u64::from((ns / 1000).checked_ilog2().map_or(0, |power| power + 1))
+}
+
+/// The whole report without plots.
+pub fn markdown(document: &Document) -> String {
+    let mut out = format!("# {}\n", one_line(&document.title));
+    if !document.conditions.is_empty() {
+        out += "\nConditions:\n\n";
+        out.extend(
+            document.conditions.iter().map(|c| format!("* {}\n", one_line(&named(&c.name, &c.value)))),
+        );
+    }
+    out += &suspect(&document.warnings);
+    for (at, section) in document.sections.iter().enumerate() {
+        let title = document.title_of(at);
+        if !title.is_empty() {
+            out += &format!("\n## {}\n", one_line(&title));
+        }
+        out += &format!("\n{}", overview::of_section(section).markdown());
+        out += &suspect(&section.all_warnings());
+    }
+    out
+}
+
+/// A condition, which may have no name.
+fn named(name: &str, value: &str) -> String {
+    if name.is_empty() { value.to_owned() } else { format!("{name}: {value}") }
+}
+
+fn suspect(warnings: &[String]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let items: String = warnings.iter().map(|warning| format!("* {}\n", one_line(warning))).collect();
+    format!("\n**Suspect:**\n\n{items}")
 }
 
 #[cfg(test)]
