@@ -1,6 +1,6 @@
 //! `xblade-bench discover`: lists the exports on an interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,9 +8,9 @@ use serde::Serialize;
 use xblade_link::{Facts, Occupant};
 
 use crate::aoe::{Address, Mac};
-use crate::args::{DiscoverArgs, PortKind};
+use crate::args::DiscoverArgs;
 use crate::export::{self, Export};
-use crate::port::{self, Port};
+use crate::port::{PacketPort, Port, Tags};
 use crate::report::Table;
 
 /// What is printed about an export.
@@ -33,9 +33,9 @@ struct Told {
 pub fn run(args: &DiscoverArgs) -> Result<()> {
     let interface = Facts::read(&args.interface)?;
     let from = Mac(interface.mac);
-    let mut port = port::open(&interface, PortKind::AfPacket, 1)?;
-    let exports = export::discover(port.as_mut(), from, Duration::from_millis(args.wait_ms))?;
-    let all: Vec<Told> = exports.iter().map(|export| Told::new(port.as_mut(), from, export)).collect();
+    let mut port = PacketPort::open(&interface, Tags::ALL)?;
+    let exports = export::discover(&mut port, from, Duration::from_millis(args.wait_ms))?;
+    let all: Vec<Told> = exports.iter().map(|export| Told::new(&mut port, from, export)).collect();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&all).context("cannot write JSON")?);
     } else {
@@ -107,13 +107,9 @@ fn table(all: &[Told]) -> Table {
 /// A warning for each address from which more than one MAC answers. Initiators treat them
 /// as paths to the same data.
 fn shared(exports: &[Export]) -> Vec<String> {
-    let mut by_address: BTreeMap<Address, Vec<String>> = BTreeMap::new();
+    let mut by_address: BTreeMap<Address, BTreeSet<String>> = BTreeMap::new();
     for export in exports {
-        let macs = by_address.entry(export.address).or_default();
-        let mac = export.mac.to_string();
-        if !macs.contains(&mac) {
-            macs.push(mac);
-        }
+        by_address.entry(export.address).or_default().insert(export.mac.to_string());
     }
     let several = by_address.into_iter().filter(|(_, macs)| macs.len() > 1);
     several
@@ -121,7 +117,7 @@ fn shared(exports: &[Export]) -> Vec<String> {
             format!(
                 "{address} is answered by {}: hosts take them for paths to the same data, and write to \
                  all of them; if they are different exports, give one another address",
-                macs.join(" and ")
+                macs.into_iter().collect::<Vec<_>>().join(" and ")
             )
         })
         .collect()

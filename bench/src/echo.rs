@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xblade_link::{Facts, Mode, Program};
-use xblade_ring::{BATCH, Frame, Lane, Rings, TxFull, Umem, XskRings};
+use xblade_ring::{BATCH, Frame, Lane, Rings, TxFull, XskRings};
 use xblade_wire::aoe::{Command, Header};
 use xblade_wire::ether::Mac;
 use xblade_wire::identify::{Identity, Names, Text};
@@ -134,20 +134,20 @@ impl Echo {
                 let sectors = usize::from(*head.get(26)?);
                 lane.move_to_hot_chunk(frame);
                 lane.resize(frame, DATA_AT + sectors * SECTOR).ok()?;
-                self.turn_round(lane.umem(), frame)
+                self.turn_round(lane.umem().piece_mut(frame, 0))
             }
             // WRITE SECTORS.
             0x30 | 0x34 => {
                 lane.resize(frame, FRAME_LEN_MIN).ok()?;
-                self.turn_round(lane.umem(), frame)
+                self.turn_round(lane.umem().piece_mut(frame, 0))
             }
             _ => self.answer_fully(lane, frame),
         }
     }
 
     /// The minimum that turns an ATA request into a reply.
-    fn turn_round(&self, memory: &Umem, frame: &mut Frame) -> Option<()> {
-        let head: &mut [u8; DATA_AT] = memory.piece_mut(frame, 0).first_chunk_mut()?;
+    fn turn_round(&self, frame: &mut [u8]) -> Option<()> {
+        let head: &mut [u8; DATA_AT] = frame.first_chunk_mut()?;
         head.copy_within(6..12, 0);
         head[6..12].copy_from_slice(&self.own.0);
         head[14] |= 0x08; // response
@@ -184,7 +184,6 @@ impl Echo {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use xblade_sim::FakeRings;
 
     use super::*;

@@ -7,6 +7,8 @@
 //!               against xblade, vblade and echo in turn
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 mod aoe;
 mod args;
 mod compare;
@@ -25,14 +27,14 @@ mod watch;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 
 use args::{Args, Command};
 
 /// The entry point of the program.
 pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    match run(&Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit()).command) {
+    match run(&Args::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
         // Measured, but requests failed or data was wrong.
         Ok(false) => ExitCode::from(2),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::outcome::Cost;
+
 /// Nanoseconds per tick in /proc: USER_HZ is 100 on all platforms that we support.
 const TICK_NS: u64 = 10_000_000;
 
@@ -27,7 +29,7 @@ pub struct Reading {
     /// CPU time of the process in ticks: coarse, but includes ended threads.
     ticks: Ticks,
     /// The counters of the core.
-    core: CoreTime,
+    core: Option<CoreTime>,
 }
 
 /// CPU ticks of a process.
@@ -50,15 +52,6 @@ pub struct CoreTime {
     steal: u64,
 }
 
-/// CPU time of a process, in nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Cpu {
-    /// In user mode.
-    pub user_ns: u64,
-    /// In the kernel.
-    pub system_ns: u64,
-}
-
 impl Watch {
     /// Reads the counters of process and core.
     pub fn read(&self) -> Result<Reading> {
@@ -66,7 +59,7 @@ impl Watch {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).with_context(failed)?;
         let ticks = process_ticks(&stat).with_context(failed)?;
         let threads_ns = threads_ns(self.pid, "").with_context(failed)?;
-        let core = self.core.map(CoreTime::read).transpose()?.unwrap_or_default();
+        let core = self.core.map(CoreTime::read).transpose()?;
         Ok(Reading { threads_ns, ticks, core })
     }
 }
@@ -88,9 +81,9 @@ pub fn threads_ns(pid: u32, prefix: &str) -> Result<u64> {
 }
 
 impl Reading {
-    /// CPU time of the process since `before`: the total of its threads, divided in
-    /// proportion to the ticks.
-    pub fn cpu_since(&self, before: &Self) -> Cpu {
+    /// The cost since `before`: the CPU time of the threads, divided in proportion to the
+    /// ticks, and how busy the core was.
+    pub fn cost_since(&self, before: &Self) -> Cost {
         let user = self.ticks.user.saturating_sub(before.ticks.user);
         let system = self.ticks.system.saturating_sub(before.ticks.system);
         let ticks_ns = (user + system) * TICK_NS;
@@ -98,12 +91,8 @@ impl Reading {
         // If the ticks are clearly more, threads have ended meanwhile.
         let all_ns = if ticks_ns > threads_ns + 3 * TICK_NS { ticks_ns } else { threads_ns };
         let user_ns = (all_ns as f64 * user as f64 / (user + system).max(1) as f64) as u64;
-        Cpu { user_ns, system_ns: all_ns - user_ns }
-    }
-
-    /// Fraction of the time since `before` that the core was busy, 0 to 1.
-    pub fn busy_since(&self, before: &Self) -> f64 {
-        self.core.busy_since(&before.core)
+        let core_busy = self.core.zip(before.core).map(|(core, before)| core.busy_since(&before));
+        Cost { user_ns, system_ns: all_ns - user_ns, core_busy }
     }
 }
 
@@ -160,7 +149,6 @@ fn ticks(stat: &str, core: usize) -> Option<CoreTime> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::{Duration, Instant};
 
@@ -191,21 +179,24 @@ mod tests {
     }
 
     fn reading(threads_ns: u64, user: u64, system: u64) -> Reading {
-        Reading { threads_ns, ticks: Ticks { user, system }, core: CoreTime::default() }
+        Reading { threads_ns, ticks: Ticks { user, system }, core: None }
     }
 
     #[test]
     fn threads_say_how_much_and_ticks_say_where() {
         let (before, after) = (reading(1_000, 10, 10), reading(400_001_000, 20, 40));
-        let cpu = after.cpu_since(&before);
-        assert_eq!(cpu, Cpu { user_ns: 100_000_000, system_ns: 300_000_000 });
-        assert_eq!(before.cpu_since(&before), Cpu::default());
+        let cost = after.cost_since(&before);
+        assert_eq!(cost, Cost { user_ns: 100_000_000, system_ns: 300_000_000, core_busy: None });
+        assert_eq!(before.cost_since(&before), Cost::default());
     }
 
     #[test]
     fn threads_that_ended_are_not_forgotten() {
         let (before, after) = (reading(900_000_000, 10, 80), reading(100_000_000, 20, 110));
-        assert_eq!(after.cpu_since(&before), Cpu { user_ns: 100_000_000, system_ns: 300_000_000 });
+        assert_eq!(
+            after.cost_since(&before),
+            Cost { user_ns: 100_000_000, system_ns: 300_000_000, core_busy: None }
+        );
     }
 
     #[test]
@@ -214,10 +205,10 @@ mod tests {
         let before = watch.read().unwrap();
         // The kernel updates the count of a running thread at its ticks.
         let deadline = Instant::now() + Duration::from_secs(10);
-        while watch.read().unwrap().cpu_since(&before) == Cpu::default() {
+        while watch.read().unwrap().cost_since(&before) == Cost::default() {
             assert!(Instant::now() < deadline);
         }
-        assert_eq!(watch.read().unwrap().busy_since(&before), 0.0, "no core was named");
+        assert_eq!(watch.read().unwrap().cost_since(&before).core_busy, None, "no core was named");
         assert_eq!(threads_ns(watch.pid, "no such thread").unwrap(), 0);
     }
 }

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use crate::compare::{CaseSpec, CustomTarget, Target};
 
-use crate::compare::{CaseArg, CustomTarget, Durability, Target};
-
-use super::{Op, PortKind};
+use super::PortKind;
 
 /// Arguments of `compare`. What is not given is as the profile says.
 #[derive(clap::Args, Debug)]
@@ -28,9 +26,6 @@ pub struct CompareArgs {
     /// more.
     #[arg(long, value_name = "NAME=COMMAND")]
     pub target_cmd: Vec<CustomTarget>,
-    /// Measure xblade with its null store, too: the protocol's own cost.
-    #[arg(long, conflicts_with = "targets")]
-    pub null_store: bool,
     /// The daemon [default: the xblade next to this program].
     #[arg(long, value_name = "BIN")]
     pub xblade: Option<PathBuf>,
@@ -55,9 +50,13 @@ pub struct CompareArgs {
     /// Keep latencies apart by stretches of time of this length.
     #[arg(long, value_name = "S")]
     pub interval: Option<f64>,
-    /// What of the cases to change.
+    /// What to measure instead of the profile's cases: OP is read, write-volatile or write-durable,
+    /// addresses are random; measured at each MTU that it fits; repeat it for more.
+    #[arg(long, value_name = "OP:BYTES[:WINDOW]", help_heading = "Cases")]
+    pub case: Vec<CaseSpec>,
+    /// What of the cases to change. Each value holds for all of them.
     #[command(flatten)]
-    pub cases: CaseArgs,
+    pub cases: CaseSpec,
     /// How the generator's frames leave and arrive [default: as for load].
     #[arg(long)]
     pub port: Option<PortKind>,
@@ -87,58 +86,4 @@ pub struct CompareArgs {
     /// Write the result to this file, too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-}
-
-/// What of a profile's cases to change. Each value holds for all of them.
-#[derive(clap::Args, Debug, Default)]
-#[command(next_help_heading = "Cases")]
-pub struct CaseArgs {
-    /// What to measure instead of the profile's cases: OP is read, write-volatile or write-durable,
-    /// addresses are random; measured at each MTU that it fits; repeat it for more.
-    #[arg(long, value_name = "OP:BYTES[:WINDOW]", conflicts_with = "also")]
-    pub case: Vec<CaseArg>,
-    /// MTUs to measure at.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub mtu: Vec<usize>,
-    /// Rows beyond the profile's.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub also: Vec<Extra>,
-    /// Requests in flight.
-    #[arg(long, value_name = "N")]
-    pub window: Option<u16>,
-    /// What is sent.
-    #[arg(long, conflicts_with = "case")]
-    pub op: Option<Op>,
-    /// Bytes in a request.
-    #[arg(long, value_name = "N", conflicts_with = "case")]
-    pub bytes: Option<usize>,
-    /// Of a mixed load, how much is reads.
-    #[arg(long, value_name = "PERCENT")]
-    pub read_percent: Option<u8>,
-    /// When writes are acknowledged.
-    #[arg(long, conflicts_with = "case")]
-    pub durability: Option<Durability>,
-    /// Requests a second, at times that do not depend on replies.
-    #[arg(long, value_name = "N", conflicts_with = "rate_of_knee")]
-    pub rate: Option<f64>,
-    /// The same, as a share of what the slowest target can do, which is measured before.
-    #[arg(long, value_name = "SHARE")]
-    pub rate_of_knee: Option<f64>,
-    /// How addresses follow each other, as for load.
-    #[arg(long, value_name = "PATTERN")]
-    pub pattern: Option<String>,
-    /// Stamp what is written, and check what is read.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub verify: Option<bool>,
-}
-
-/// A row of `compare` beyond the profile's.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Extra {
-    /// Writes, acknowledged before they are on stable storage.
-    WriteVolatile,
-    /// Writes, acknowledged when they are on stable storage.
-    WriteDurable,
-    /// Reads with one request in flight.
-    WindowOne,
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::aoe::Address;
 use crate::load::Pattern;
@@ -17,7 +18,8 @@ pub enum PortKind {
 }
 
 /// What the load consists of.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Deserialize, Debug)]
+#[serde(rename_all = "lowercase")]
 pub enum Op {
     /// Reads.
     Read,

@@ -2,17 +2,15 @@
 
 mod compare;
 mod load;
-mod report;
 
-use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::aoe::Address;
 
-pub use compare::{CaseArgs, CompareArgs, Extra};
+pub use compare::CompareArgs;
 pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
-pub use report::ReportArgs;
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
 #[derive(Parser, Debug)]
@@ -21,20 +19,6 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-impl Args {
-    /// Parses a command line whose first word is the program.
-    ///
-    /// # Errors
-    ///
-    /// An error of clap, which includes help.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let words: Vec<OsString> = words.into_iter().collect();
-        let mut command = Self::command();
-        let matches = command.try_get_matches_from_mut(&words)?;
-        Self::from_arg_matches(&matches)
-    }
 }
 
 /// What to do.
@@ -115,12 +99,23 @@ pub enum Lie {
     WrongLba,
 }
 
+/// Arguments of `report`.
+#[derive(clap::Args, Debug)]
+pub struct ReportArgs {
+    /// Result files, as `load --json` and `--report` (its result.json) write them.
+    #[arg(required = true, value_name = "RESULT.json")]
+    pub results: Vec<PathBuf>,
+    /// Write the report with all its files to this directory, which must be new, empty, or hold an earlier report.
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Args, clap::Error> {
-        Args::read(line.split_whitespace().map(OsString::from))
+        Args::try_parse_from(line.split_whitespace())
     }
 
     #[test]

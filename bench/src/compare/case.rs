@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use clap::ValueEnum;
 use serde::Deserialize;
 
@@ -58,54 +58,42 @@ pub struct Case {
     pub verify: bool,
 }
 
-/// A case of `--case`: OP:BYTES[:WINDOW].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CaseArg {
-    op: Op,
-    durability: Durability,
-    bytes: usize,
-    window: Option<u16>,
-}
-
-/// A case of a profile, which may apply to several MTUs.
-#[derive(Clone, PartialEq, Deserialize, Debug)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+/// A case as it is written: in a profile, on the command line as a change of all cases,
+/// or as OP:BYTES[:WINDOW]. What is not given is as usual.
+#[derive(clap::Args, Clone, PartialEq, Deserialize, Debug, Default)]
+#[command(next_help_heading = "Cases")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CaseSpec {
-    /// read, write or mixed.
-    #[serde(deserialize_with = "op")]
-    pub op: Op,
-    /// Of a mixed load, the percentage of reads; half if `None`.
-    pub read_percent: Option<u8>,
-    /// Bytes in a request; if `None`, as many as the MTU allows, at most 8 KiB.
-    pub bytes: Option<usize>,
-    /// Requests in flight.
-    #[serde(default = "window_usual")]
-    pub window: u16,
-    /// MTUs of the pair.
+    /// MTUs to measure at.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub mtu: Vec<usize>,
-    /// For all writes.
+    /// Requests in flight.
+    #[arg(long, value_name = "N")]
+    pub window: Option<u16>,
+    /// What is sent.
+    #[arg(long, conflicts_with = "case")]
+    pub op: Option<Op>,
+    /// Bytes in a request.
+    #[arg(long, value_name = "N", conflicts_with = "case")]
+    pub bytes: Option<usize>,
+    /// Of a mixed load, how much is reads.
+    #[arg(long, value_name = "PERCENT")]
+    pub read_percent: Option<u8>,
+    /// When writes are acknowledged.
+    #[arg(long, conflicts_with = "case")]
     pub durability: Option<Durability>,
-    /// Requests per second.
+    /// Requests a second, at times that do not depend on replies.
+    #[arg(long, value_name = "N", conflicts_with = "rate_of_knee")]
     pub rate: Option<f64>,
-    /// The rate as a fraction of what the slowest target can do.
+    /// The same, as a share of what the slowest target can do, which is measured before.
+    #[arg(long, value_name = "SHARE")]
     pub rate_of_knee: Option<f64>,
-    /// The address pattern, as for load.
+    /// How addresses follow each other, as for load.
+    #[arg(long, value_name = "PATTERN")]
     pub pattern: Option<String>,
-    /// Whether to check the data.
-    #[serde(default)]
-    pub verify: bool,
-}
-
-fn op<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Op, D::Error> {
-    let word = String::deserialize(from)?;
-    let known = || Op::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-    let names: Vec<String> = known().map(|value| value.get_name().to_owned()).collect();
-    Op::from_str(&word, false)
-        .map_err(|_| serde::de::Error::custom(format!("op = \"{word}\": give {}", names.join(", "))))
-}
-
-fn window_usual() -> u16 {
-    WINDOW_USUAL
+    /// Stamp what is written, and check what is read.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub verify: Option<bool>,
 }
 
 impl Default for Case {
@@ -125,19 +113,21 @@ impl Default for Case {
 }
 
 impl CaseSpec {
-    /// Random reads of the largest size.
-    pub fn reads(mtu: &[usize]) -> Self {
+    /// Its values, and where it has none those of another.
+    pub fn or(&self, other: Self) -> Self {
+        let open = self.rate.is_some() || self.rate_of_knee.is_some();
+        let (rate, rate_of_knee) = if open { (None, None) } else { (other.rate, other.rate_of_knee) };
         Self {
-            op: Op::Read,
-            read_percent: None,
-            bytes: None,
-            window: WINDOW_USUAL,
-            mtu: mtu.to_vec(),
-            durability: None,
-            rate: None,
-            rate_of_knee: None,
-            pattern: None,
-            verify: false,
+            mtu: if self.mtu.is_empty() { other.mtu } else { self.mtu.clone() },
+            window: self.window.or(other.window),
+            op: self.op.or(other.op),
+            bytes: self.bytes.or(other.bytes),
+            read_percent: self.read_percent.or(other.read_percent),
+            durability: self.durability.or(other.durability),
+            rate: self.rate.or(rate),
+            rate_of_knee: self.rate_of_knee.or(rate_of_knee),
+            pattern: self.pattern.clone().or(other.pattern),
+            verify: self.verify.or(other.verify),
         }
     }
 
@@ -153,6 +143,7 @@ impl CaseSpec {
     }
 
     fn at(&self, mtu: usize) -> Result<Option<Case>> {
+        let op = self.op.context("a case has no op: give read, write or mixed")?;
         let fit = sectors_that_fit(mtu);
         let sectors = match self.bytes {
             Some(bytes) => sectors(bytes)?,
@@ -161,34 +152,25 @@ impl CaseSpec {
         if sectors == 0 || usize::from(sectors) > fit {
             return Ok(None);
         }
-        if self.window == 0 {
+        let window = self.window.unwrap_or(WINDOW_USUAL);
+        if window == 0 {
             bail!("window = 0: give a number from 1");
         }
-        let durability = match (self.op, self.durability) {
+        let durability = match (op, self.durability) {
             (Op::Read, _) => Durability::Volatile,
             (_, Some(durability)) => durability,
             (op, None) => bail!("op = \"{}\": say durability = \"volatile\" or \"durable\"", word(op)),
         };
-        Ok(Some(Case {
-            mtu,
-            op: self.op,
-            read_percent: percent(self.read_percent.unwrap_or(50))?,
-            sectors,
-            window: self.window,
-            durability,
-            rate: self.rate()?,
-            pattern: self.pattern()?,
-            verify: self.verify,
-        }))
-    }
-
-    fn pattern(&self) -> Result<Option<String>> {
-        let Some(pattern) = &self.pattern else { return Ok(None) };
-        pattern
-            .parse::<Pattern>()
-            .map_err(anyhow::Error::msg)
-            .with_context(|| format!("pattern = \"{pattern}\""))?;
-        Ok(Some(pattern.clone()))
+        let read_percent = self.read_percent.unwrap_or(50);
+        if read_percent > 100 {
+            bail!("read-percent = {read_percent}: give 0 to 100");
+        }
+        if let Some(pattern) = &self.pattern {
+            let parsed = pattern.parse::<Pattern>().map_err(Error::msg);
+            parsed.with_context(|| format!("pattern = \"{pattern}\""))?;
+        }
+        let (rate, pattern, verify) = (self.rate()?, self.pattern.clone(), self.verify.unwrap_or(false));
+        Ok(Some(Case { mtu, op, read_percent, sectors, window, durability, rate, pattern, verify }))
     }
 
     fn rate(&self) -> Result<Option<Rate>> {
@@ -201,13 +183,6 @@ impl CaseSpec {
             (_, Some(share)) => bail!("rate-of-knee = {share}: give a share, for example 0.7"),
         }
     }
-}
-
-fn percent(percent: u8) -> Result<u8> {
-    if percent > 100 {
-        bail!("read-percent = {percent}: give 0 to 100");
-    }
-    Ok(percent)
 }
 
 /// The generator's name for an operation.
@@ -256,26 +231,8 @@ impl Case {
     }
 }
 
-impl CaseArg {
-    /// Converts it to a case of a profile, at these MTUs.
-    pub fn spec(self, mtu: &[usize]) -> CaseSpec {
-        CaseSpec {
-            op: self.op,
-            bytes: Some(self.bytes),
-            window: self.window.unwrap_or(WINDOW_USUAL),
-            durability: Some(self.durability),
-            ..CaseSpec::reads(mtu)
-        }
-    }
-
-    /// Whether it sets the number of requests in flight.
-    pub fn has_window(self) -> bool {
-        self.window.is_some()
-    }
-}
-
-impl FromStr for CaseArg {
-    type Err = anyhow::Error;
+impl FromStr for CaseSpec {
+    type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let mut words = text.split(':');
@@ -288,11 +245,16 @@ impl FromStr for CaseArg {
         let bytes = words.next().context("give OP:BYTES, for example read:4096")?;
         let bytes = bytes.parse().ok().with_context(|| format!("'{bytes}' bytes: {SIZES}"))?;
         sectors(bytes)?;
+        let window = |text: &str| {
+            let window = text.parse().ok().filter(|n| *n > 0);
+            window.with_context(|| format!("'{text}' in flight: give a number from 1"))
+        };
         let window = words.next().map(window).transpose()?;
-        match words.next() {
-            Some(more) => bail!("':{more}' is one too many: give OP:BYTES[:WINDOW]"),
-            None => Ok(Self { op, durability, bytes, window }),
+        if let Some(more) = words.next() {
+            bail!("':{more}' is one too many: give OP:BYTES[:WINDOW]");
         }
+        let (op, durability, bytes) = (Some(op), Some(durability), Some(bytes));
+        Ok(Self { op, durability, bytes, window, ..Self::default() })
     }
 }
 
@@ -304,29 +266,24 @@ fn sectors(bytes: usize) -> Result<u8> {
     sectors.with_context(|| format!("'{bytes}' bytes: {SIZES}"))
 }
 
-fn window(text: &str) -> Result<u16> {
-    let window = text.parse().ok().filter(|n| *n > 0);
-    window.with_context(|| format!("'{text}' in flight: give a number from 1"))
-}
-
 /// The MTU does not include the Ethernet header.
 fn sectors_that_fit(mtu: usize) -> usize {
     (mtu + 14).saturating_sub(DATA_AT) / SECTOR
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn cases_are_read() {
-        let case: CaseArg = "write-durable:4096:32".parse().unwrap();
-        let (op, durability) = (Op::Write, Durability::Durable);
-        assert_eq!(case, CaseArg { op, durability, bytes: 4096, window: Some(32) });
-        let case: CaseArg = "read:512".parse().unwrap();
-        let (op, durability) = (Op::Read, Durability::Volatile);
-        assert_eq!(case, CaseArg { op, durability, bytes: 512, window: None });
+        let case: CaseSpec = "write-durable:4096:32".parse().unwrap();
+        let (op, durability, window) = (Some(Op::Write), Some(Durability::Durable), Some(32));
+        let usual = CaseSpec::default();
+        assert_eq!(case, CaseSpec { op, durability, bytes: Some(4096), window, ..usual.clone() });
+        let case: CaseSpec = "read:512".parse().unwrap();
+        let (op, durability) = (Some(Op::Read), Some(Durability::Volatile));
+        assert_eq!(case, CaseSpec { op, durability, bytes: Some(512), ..usual });
         for (wrong, why) in [
             ("write:4096", "write-volatile"),
             ("read", "give OP:BYTES"),
@@ -337,7 +294,7 @@ mod tests {
             ("read:4096:0", "from 1"),
             ("read:4096:1:2", "one too many"),
         ] {
-            let said = wrong.parse::<CaseArg>().unwrap_err().to_string();
+            let said = wrong.parse::<CaseSpec>().unwrap_err().to_string();
             assert!(said.contains(why), "{wrong}: {said}");
         }
     }
@@ -359,13 +316,14 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let reads = CaseSpec::reads(&[1500]);
+        let reads = CaseSpec { op: Some(Op::Read), mtu: vec![1500], ..CaseSpec::default() };
         let refused = |spec: CaseSpec| spec.cases().unwrap_err().to_string();
-        assert!(refused(CaseSpec { op: Op::Write, ..reads.clone() }).contains("durability"));
+        assert!(refused(CaseSpec { op: Some(Op::Write), ..reads.clone() }).contains("durability"));
         assert!(
             refused(CaseSpec { bytes: Some(4096), ..reads.clone() })
                 .contains("4096 bytes: that fits into no")
         );
+        assert!(refused(CaseSpec { op: None, ..reads.clone() }).contains("no op"));
         assert!(refused(CaseSpec { bytes: Some(100), ..reads.clone() }).contains("multiple of 512"));
         assert!(refused(CaseSpec { read_percent: Some(101), ..reads.clone() }).contains("0 to 100"));
         assert!(refused(CaseSpec { rate: Some(0.0), ..reads.clone() }).contains("more than 0"));
@@ -376,7 +334,7 @@ mod tests {
         );
         let pattern = Some("spiral".to_owned());
         assert!(refused(CaseSpec { pattern, ..reads.clone() }).contains("pattern = \"spiral\""));
-        assert!(refused(CaseSpec { window: 0, ..reads.clone() }).contains("from 1"));
+        assert!(refused(CaseSpec { window: Some(0), ..reads.clone() }).contains("from 1"));
         assert_eq!(reads.cases().unwrap()[0].sectors, 2);
     }
 }

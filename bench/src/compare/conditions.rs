@@ -7,7 +7,7 @@ use super::case::Case;
 use super::pair::Pair;
 use super::plan::Plan;
 use super::samples::Samples;
-use super::target::{Target, xblade};
+use super::target::{Target, xblade_told};
 
 /// What the CPU time of a target's process includes, and what it does not.
 const CHARGED: &str = "CPU seconds for a million requests, of the target's process with all its threads, io_uring's \
@@ -74,7 +74,7 @@ pub fn of_target(target: &Target, case: &Case, said: &str, pair: &Pair) -> Vec<C
         vec![condition("target", target.name(case)), condition("durability", durability(target, case))];
     all.push(condition("XDP at the target", pair.target.xdp()));
     if matches!(target, Target::Xblade(_)) {
-        all.extend(xblade::told(said));
+        all.extend(xblade_told(said));
     }
     all
 }

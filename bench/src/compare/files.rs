@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{Advice, fadvise};
 
 use crate::conditions;
 
@@ -20,7 +21,8 @@ const SPARE_MIB: u64 = 64;
 pub struct Files {
     /// By target; `None` for one without a file.
     paths: Vec<Option<PathBuf>>,
-    result: PathBuf,
+    /// The file for results during a measurement.
+    pub result: PathBuf,
 }
 
 impl Files {
@@ -46,27 +48,19 @@ impl Files {
         self.paths.get(target).and_then(Option::as_deref).unwrap_or(Path::new("/dev/null"))
     }
 
-    /// The file for results during a measurement.
-    pub fn result(&self) -> &Path {
-        &self.result
-    }
-
     /// Syncs all written data, so that no target pays for another's writes. If `cold`,
     /// also drops the target's file from the page cache.
     pub fn settle(&self, target: usize, cold: bool) -> Result<()> {
-        for path in self.paths.iter().flatten() {
-            let synced = File::open(path).and_then(|file| file.sync_all());
-            synced.with_context(|| format!("cannot sync {}", path.display()))?;
-        }
-        match self.paths.get(target) {
-            Some(Some(path)) if cold => {
-                // Without a block to copy, dd drops the whole file from the cache.
-                let of = format!("of={}", path.display());
-                let words = ["dd", "if=/dev/null", &of, "oflag=nocache", "conv=notrunc,fdatasync", "count=0"];
-                shell::run(&words).map(|_| ())
+        for (at, path) in self.paths.iter().enumerate() {
+            let Some(path) = path else { continue };
+            let failed = || format!("cannot sync {}", path.display());
+            let file = File::open(path).with_context(failed)?;
+            file.sync_all().with_context(failed)?;
+            if cold && at == target {
+                fadvise(&file, 0, None, Advice::DontNeed).with_context(failed)?;
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 
@@ -97,9 +91,7 @@ fn write(path: &Path, mib: u64) -> Result<()> {
 fn remove_old(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix("xbb-").filter(|_| name.ends_with(".img"));
-        let pid = pid.and_then(|rest| rest.split_once('-')).and_then(|(pid, _)| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        if shell::left_behind(&name).is_some_and(|rest| rest.ends_with(".img")) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -136,7 +128,6 @@ fn check_room(directory: &Path, free: u64, copies: u64, mib: u64) -> Result<()> 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -151,8 +142,8 @@ mod tests {
         files.settle(1, true).unwrap();
         assert!(fs::read(files.path(0)).unwrap() == before, "nobody else's, and dropped from the cache only");
         let paths = [0, 2].map(|at| files.path(at).to_owned());
-        fs::write(files.result(), "x").unwrap();
-        let result = files.result().to_owned();
+        fs::write(&files.result, "x").unwrap();
+        let result = files.result.clone();
         drop(files);
         assert!(paths.iter().chain([&result]).all(|path| !path.exists()));
     }

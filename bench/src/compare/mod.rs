@@ -6,23 +6,21 @@
 //!                               └───────► fio ────────────────────┘
 //! ```
 
-mod against;
 mod case;
 mod conditions;
 mod files;
 mod generator;
-mod merge;
 mod observer;
 mod output;
 mod pair;
 mod plan;
-mod profile;
 mod rig;
 mod samples;
 mod shell;
-mod spinner;
 mod table;
 mod target;
+#[cfg(test)]
+mod tests;
 mod warnings;
 
 use std::path::Path;
@@ -35,21 +33,20 @@ use crate::outcome::Outcome;
 use crate::report::{Document, Section};
 use crate::signals;
 
-pub use case::{CaseArg, Durability};
+pub use case::CaseSpec;
 pub use target::{CustomTarget, Target};
 
-use against::Earlier;
 use plan::Plan;
-use profile::Profile;
 use rig::Rig;
 use samples::Samples;
+use table::Earlier;
 use target::Programs;
 
 /// Measures, and writes the results. Returns `false` if a request failed or data was
 /// wrong.
 pub fn run(args: &CompareArgs) -> Result<bool> {
     if args.list_profiles {
-        print!("{}", Profile::list()?);
+        print!("{}", Plan::list()?);
         return Ok(true);
     }
     let mut plan = Plan::new(args)?;
@@ -58,10 +55,10 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
         bail!("network namespaces and XDP need root: run this with sudo");
     }
     let (programs, missing) = Programs::find(args, &mut plan)?;
-    let stop = signals::on_interrupt()?;
-    let mut suspect = warnings::of_machine(&plan, &Cores::read(Path::new(ROOT)), load_average());
+    let (stop, root) = (signals::on_interrupt()?, Path::new(ROOT));
+    let mut suspect = warnings::of_machine(&plan, &Cores::read(root), load_average(root));
     suspect.extend(missing);
-    suspect.extend(earlier.as_ref().map(|_| against::NOTE.to_owned()));
+    suspect.extend(earlier.as_ref().map(|_| table::NOTE.to_owned()));
     let versions = programs.versions(&plan.targets);
     let rig = Rig::new(&plan, programs, args.port, &stop)?;
     let drops = || anyhow::Ok((rig.pair.target.drops()?, rig.pair.initiator.drops()?));
@@ -83,7 +80,7 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
 /// A case for reports: a curve for each target, and every sample.
 fn section(samples: &Samples, earlier: Option<&Earlier>) -> Section {
     let each = 0..samples.targets.len();
-    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..merge::merged(samples.of(at))? });
+    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..samples::merged(samples.of(at))? });
     Section {
         title: samples.case.name(),
         table: Some(table::table(samples, earlier)),

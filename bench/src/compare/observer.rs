@@ -16,9 +16,6 @@ use super::plan::Plan;
 const FOOTPRINTS: f64 = 200.0;
 /// Minimum interval between two.
 const FOOTPRINT_EVERY_S: f64 = 0.5;
-/// Both clocks must be read within this time; it bounds the error of their difference.
-const CLOCKS_WITHIN: Duration = Duration::from_micros(20);
-
 /// Counters at one moment; only differences are meaningful.
 #[derive(Debug)]
 pub struct Reading {
@@ -62,23 +59,15 @@ impl Reading {
 }
 
 impl Clocks {
-    /// Reads both clocks, without interruption in between if possible.
+    /// Reads both clocks, the best of several times: the time that it takes bounds the
+    /// error of their difference.
     fn read() -> Self {
-        let once = || {
+        let once = |_| {
             let (before, wall) = (Instant::now(), SystemTime::now());
             let took = before.elapsed();
             (took, Self { wall, steady: before + took / 2 })
         };
-        let mut best = once();
-        for _ in 0..20 {
-            if best.0 <= CLOCKS_WITHIN {
-                break;
-            }
-            let next = once();
-            if next.0 < best.0 {
-                best = next;
-            }
-        }
+        let best = (1..20).map(once).fold(once(0), |best, next| if next.0 < best.0 { next } else { best });
         best.1
     }
 
@@ -139,9 +128,8 @@ fn footprint(process: &Path, at_s: f64) -> Option<Footprint> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::conditions::fake::Tree;
+    use crate::conditions::tests::Tree;
 
     use super::*;
 

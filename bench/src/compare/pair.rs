@@ -1,7 +1,5 @@
 //! Two network namespaces with a veth pair between them, removed when dropped.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -34,8 +32,7 @@ impl End {
     pub fn run_on(&self, core: usize) -> Vec<String> {
         // Not `ip netns exec`: that hides /sys/fs/bpf.
         let namespace = format!("--net=/run/netns/{}", self.namespace);
-        let core = core.to_string();
-        ["nsenter", &namespace, "taskset", "-c", &core].map(str::to_owned).to_vec()
+        shell::words(&[&"nsenter", &namespace, &"taskset", &"-c", &core])
     }
 
     /// Frames dropped by this interface and by its driver.
@@ -142,18 +139,11 @@ impl Drop for Pair {
 fn remove_old() {
     let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     for name in names.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
-        let is_old = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
-        if owner(&name).is_some_and(is_old) {
+        if shell::left_behind(&name).is_some_and(|rest| rest == "t" || rest == "i") {
             End { namespace: name.clone(), interface: "" }.kill_all();
             let _ = shell::output(&["ip", "netns", "del", &name]);
         }
     }
-}
-
-/// The process that created a namespace, if it is one of ours.
-fn owner(namespace: &str) -> Option<u32> {
-    let (pid, letter) = namespace.strip_prefix("xbb-")?.split_once('-')?;
-    if letter == "t" || letter == "i" { pid.parse().ok() } else { None }
 }
 
 /// The sum of the counters of `ethtool -S` whose names end in "drops" or "errors".
@@ -168,12 +158,6 @@ fn sum_of_drops(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_namespaces_of_comparisons_have_an_owner() {
-        assert_eq!(owner("xbb-123-t"), Some(123));
-        assert_eq!([owner("xbb-123-x"), owner("xbb-it12-0t"), owner("other-1-t"), owner("xbb-1")], [None; 4]);
-    }
 
     #[test]
     fn drops_of_a_driver_are_added_up() {

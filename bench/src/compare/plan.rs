@@ -1,29 +1,54 @@
-//! The plan: a profile with the changes of the command line.
+//! The plan: a profile with the changes of the command line. A profile says what to
+//! measure and how, in a TOML file. Those in `bench/profiles/` are compiled in, so that the
+//! program needs no files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
-use crate::args::{CaseArgs, CompareArgs, Extra, Op};
+use crate::args::CompareArgs;
+use crate::outcome::applying;
 
-use super::case::{Case, CaseSpec, Durability};
-use super::profile::Profile;
-use super::target::{Mode, Target};
+use super::case::{Case, CaseSpec};
+use super::shell::split;
+use super::target::{CustomTarget, Target};
 
-/// The settings of a comparison.
-#[derive(Clone, Debug)]
+/// The built-in profiles.
+const BUILT_IN: [(&str, &str); 10] = [
+    ("quick", include_str!("../../profiles/quick.toml")),
+    ("latency", include_str!("../../profiles/latency.toml")),
+    ("throughput", include_str!("../../profiles/throughput.toml")),
+    ("mixed", include_str!("../../profiles/mixed.toml")),
+    ("jumbo", include_str!("../../profiles/jumbo.toml")),
+    ("boot-storm", include_str!("../../profiles/boot-storm.toml")),
+    ("durable-writes", include_str!("../../profiles/durable-writes.toml")),
+    ("soak", include_str!("../../profiles/soak.toml")),
+    ("table-memory", include_str!("../../profiles/table-memory.toml")),
+    ("table-disk", include_str!("../../profiles/table-disk.toml")),
+];
+
+/// The settings of a comparison; without [`Plan::new`], those of a profile.
+#[derive(Clone, PartialEq, Deserialize, Debug)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Plan {
     /// The name of the profile.
+    #[serde(skip)]
     pub profile: String,
-    /// The targets, in the order within a round.
+    /// Its purpose, in one line.
+    pub about: String,
+    /// The targets, in the order within a round; in a profile as in `--targets`.
+    #[serde(deserialize_with = "parsed")]
     pub targets: Vec<Target>,
-    /// The cases, in order.
-    pub cases: Vec<Case>,
-    /// Rounds per case.
+    /// Custom targets of a profile.
+    #[serde(default)]
+    target: Vec<CustomTarget>,
+    /// Number of rounds; each measures every target once.
     pub rounds: usize,
     /// Length of a measurement.
     pub seconds: f64,
     /// Warm-up before each measurement.
+    #[serde(default)]
     pub warm_up: f64,
     /// Length of the intervals of the time series of latencies.
     pub interval: Option<f64>,
@@ -32,23 +57,36 @@ pub struct Plan {
     /// The size of each file.
     pub mib: u64,
     /// Whether files are dropped from the page cache before each measurement.
+    #[serde(default)]
     pub cold: bool,
+    /// The cases of a profile.
+    case: Vec<CaseSpec>,
+    /// The cases to measure, in order.
+    #[serde(skip)]
+    pub cases: Vec<Case>,
     /// Core of the target.
+    #[serde(skip)]
     pub target_core: usize,
     /// Core of the generator.
+    #[serde(skip)]
     pub generator_core: usize,
     /// Options for the daemon.
+    #[serde(skip)]
     pub xblade_options: Vec<String>,
+}
+
+fn parsed<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Target>, D::Error> {
+    let words = Vec::<String>::deserialize(from)?;
+    words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 impl Plan {
     /// Reads the profile and applies the command line.
     pub fn new(args: &CompareArgs) -> Result<Self> {
-        let profile = Profile::find(&args.profile)?;
-        let options = args.xblade_option.iter().flat_map(|text| text.split_whitespace());
+        let profile = Self::find(&args.profile)?;
         let plan = Self {
             targets: targets(args, &profile)?,
-            cases: cases(&args.cases, &profile)?,
+            cases: cases(args, &profile)?,
             rounds: args.rounds.unwrap_or(profile.rounds),
             seconds: args.seconds.unwrap_or(profile.seconds),
             warm_up: args.warm_up.unwrap_or(profile.warm_up),
@@ -58,11 +96,38 @@ impl Plan {
             cold: args.cold.unwrap_or(profile.cold),
             target_core: args.target_core,
             generator_core: args.generator_core,
-            xblade_options: options.map(str::to_owned).collect(),
-            profile: profile.name,
+            xblade_options: args.xblade_option.iter().flat_map(|text| split(text)).collect(),
+            ..profile
         };
         plan.check()?;
         Ok(plan)
+    }
+
+    /// Finds a built-in profile, or else reads a file.
+    pub fn find(name: &str) -> Result<Self> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+            return Self::read(name, text);
+        }
+        let path = Path::new(name);
+        if !path.exists() {
+            let known = BUILT_IN.map(|(name, _)| name).join(", ");
+            bail!("--profile {name}: there is no such profile, and no such file; there are {known}");
+        }
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the profile {name}"))?;
+        let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
+        Self::read(&stem, &text).with_context(|| format!("the profile {name}"))
+    }
+
+    /// Lists the built-in profiles, one per line.
+    pub fn list() -> Result<String> {
+        let line =
+            |(name, text): &(&str, &str)| Ok(format!("{name:<15} {}\n", Self::read(name, text)?.about));
+        BUILT_IN.iter().map(line).collect()
+    }
+
+    fn read(name: &str, text: &str) -> Result<Self> {
+        Ok(Self { profile: name.to_owned(), ..toml::from_str(text)? })
     }
 
     fn check(&self) -> Result<()> {
@@ -80,8 +145,8 @@ impl Plan {
             (self.mib == 0, "--mib 0: give 1 or more".to_owned()),
             (!self.backing.is_dir(), format!("--backing {}: no such directory", self.backing.display())),
         ];
-        match wrong.into_iter().find(|(applies, _)| *applies) {
-            Some((_, text)) => bail!("{text}"),
+        match applying(wrong).first() {
+            Some(text) => bail!("{text}"),
             None => Ok(()),
         }
     }
@@ -92,108 +157,48 @@ fn is_time(seconds: f64) -> bool {
     seconds.is_finite() && seconds >= 0.0
 }
 
-fn targets(args: &CompareArgs, profile: &Profile) -> Result<Vec<Target>> {
+fn targets(args: &CompareArgs, profile: &Plan) -> Result<Vec<Target>> {
     let mut all = if args.targets.is_empty() { profile.targets.clone() } else { args.targets.clone() };
-    if args.null_store {
-        let at = all.iter().position(|target| matches!(target, Target::Xblade(_))).unwrap_or(all.len());
-        all.insert(at, Target::Xblade(Some("null".to_owned())));
-    }
     all.extend(profile.target.iter().chain(&args.target_cmd).cloned().map(Target::Custom));
-    let case = Case::default();
-    let mut names: Vec<String> = all.iter().map(|target| target.name(&case)).collect();
+    let mut names: Vec<String> = all.iter().map(|target| target.name(&Case::default())).collect();
     names.sort();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1] && !is_vblade(&pair[0])) {
-        bail!("two targets are called '{}': give each a name of its own", twice[0]);
+    // Several variants of vblade may be equal in one case and differ in another.
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1] && !pair[0].starts_with("vblade"));
+    match twice {
+        Some(pair) => bail!("two targets are called '{}': give each a name of its own", pair[0]),
+        None => Ok(all),
     }
-    Ok(all)
 }
 
-/// Several variants may be equal in one case and differ in another.
-fn is_vblade(name: &str) -> bool {
-    name.starts_with(Mode::PROGRAM)
-}
-
-fn cases(args: &CaseArgs, profile: &Profile) -> Result<Vec<Case>> {
-    let mut specs = if args.case.is_empty() { profile.case.clone() } else { named(args, profile) };
-    for spec in &mut specs {
-        change(args, spec);
-    }
-    let mut all = Vec::new();
-    for spec in specs {
-        all.extend(spec.cases()?);
-    }
-    if !args.also.is_empty() {
-        for mtu in mtus(&all) {
-            all.extend(args.also.iter().map(|extra| also(*extra, mtu, args)).collect::<Result<Vec<_>>>()?);
-        }
-    }
+/// The cases of `--case`, at all MTUs of the profile unless `--mtu` is given, or else the
+/// profile's, with the options that hold for all of them.
+fn cases(args: &CompareArgs, profile: &Plan) -> Result<Vec<Case>> {
+    let mut mtu: Vec<usize> = profile.case.iter().flat_map(|case| case.mtu.iter().copied()).collect();
+    mtu.sort_unstable();
+    mtu.dedup();
+    let named = |case: &CaseSpec| {
+        let spec = args.cases.or(CaseSpec { mtu: mtu.clone(), ..case.clone() });
+        CaseSpec { window: case.window.or(args.cases.window), ..spec }
+    };
+    let changed = |case: &CaseSpec| args.cases.or(case.clone());
+    let specs: Vec<CaseSpec> = match args.case.as_slice() {
+        [] => profile.case.iter().map(changed).collect(),
+        given => given.iter().map(named).collect(),
+    };
     let mut each: Vec<Case> = Vec::new();
-    for case in all {
-        if !each.contains(&case) {
-            each.push(case);
+    for spec in specs {
+        for case in spec.cases()? {
+            if !each.contains(&case) {
+                each.push(case);
+            }
         }
     }
     // Cases of one MTU are measured together.
-    let order = mtus(&each);
-    each.sort_by_key(|case| order.iter().position(|mtu| *mtu == case.mtu));
+    each.sort_by_key(|case| case.mtu);
     Ok(each)
 }
 
-fn mtus(cases: &[Case]) -> Vec<usize> {
-    let mut all: Vec<usize> = cases.iter().map(|case| case.mtu).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
-/// The cases of `--case`, at all MTUs of the profile unless `--mtu` is given.
-fn named(args: &CaseArgs, profile: &Profile) -> Vec<CaseSpec> {
-    let mut mtus: Vec<usize> = profile.case.iter().flat_map(|case| case.mtu.iter().copied()).collect();
-    mtus.sort_unstable();
-    mtus.dedup();
-    let spec = |case: &super::CaseArg| {
-        let spec = case.spec(&mtus);
-        CaseSpec { window: args.window.filter(|_| !case.has_window()).unwrap_or(spec.window), ..spec }
-    };
-    args.case.iter().map(spec).collect()
-}
-
-/// Applies the options that hold for all cases.
-fn change(args: &CaseArgs, spec: &mut CaseSpec) {
-    if !args.mtu.is_empty() {
-        spec.mtu.clone_from(&args.mtu);
-    }
-    if args.case.is_empty() {
-        spec.window = args.window.unwrap_or(spec.window);
-    }
-    spec.op = args.op.unwrap_or(spec.op);
-    spec.bytes = args.bytes.or(spec.bytes);
-    spec.read_percent = args.read_percent.or(spec.read_percent);
-    spec.durability = args.durability.or(spec.durability);
-    if args.rate.is_some() || args.rate_of_knee.is_some() {
-        (spec.rate, spec.rate_of_knee) = (args.rate, args.rate_of_knee);
-    }
-    spec.pattern = args.pattern.clone().or(spec.pattern.take());
-    spec.verify = args.verify.unwrap_or(spec.verify);
-}
-
-/// A case of `--also`.
-fn also(extra: Extra, mtu: usize, args: &CaseArgs) -> Result<Case> {
-    let mut spec = CaseSpec::reads(&[mtu]);
-    change(args, &mut spec);
-    let write = |durability| (Op::Write, Some(durability));
-    match extra {
-        Extra::WriteVolatile => (spec.op, spec.durability) = write(Durability::Volatile),
-        Extra::WriteDurable => (spec.op, spec.durability) = write(Durability::Durable),
-        Extra::WindowOne => spec.window = 1,
-    }
-    spec.mtu = vec![mtu];
-    let mut cases = spec.cases()?;
-    Ok(cases.remove(0))
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
 
@@ -229,18 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn cases_of_a_profile_are_as_large_as_the_mtu_allows() {
+    fn cases_of_a_profile_are_as_large_as_the_mtu_allows_and_ordered_by_it() {
         assert_eq!(
-            names("--also write-durable,window-one,write-volatile"),
+            names("--profile throughput"),
             [
                 "MTU 1500, random reads of 1 KiB, 64 in flight",
                 "MTU 1500, random volatile writes of 1 KiB, 64 in flight",
-                "MTU 1500, random durable writes of 1 KiB, 64 in flight",
-                "MTU 1500, random reads of 1 KiB, 1 in flight",
                 "MTU 9000, random reads of 8 KiB, 64 in flight",
                 "MTU 9000, random volatile writes of 8 KiB, 64 in flight",
-                "MTU 9000, random durable writes of 8 KiB, 64 in flight",
-                "MTU 9000, random reads of 8 KiB, 1 in flight",
             ]
         );
     }
@@ -283,5 +284,65 @@ mod tests {
             let said = plan(words).unwrap_err().to_string();
             assert!(said.contains(why), "{words}: {said}");
         }
+    }
+}
+
+#[cfg(test)]
+mod profile_tests {
+    use super::*;
+
+    const LEAST: &str =
+        "about = 'x'\ntargets = ['echo']\nrounds = 1\nseconds = 1\nbacking = '/tmp'\nmib = 1\n";
+
+    #[test]
+    fn all_that_are_compiled_in_can_be_read_and_measured() {
+        for (name, text) in BUILT_IN {
+            let profile = Plan::read(name, text).unwrap();
+            assert_eq!(profile.profile, name);
+            assert!(profile.about.len() > 10 && profile.rounds > 0 && profile.seconds > 0.0, "{name}");
+            assert!(
+                !profile.case.is_empty() && profile.case.iter().all(|case| case.cases().is_ok()),
+                "{name}"
+            );
+        }
+        assert_eq!(Plan::list().unwrap().lines().count(), BUILT_IN.len());
+    }
+
+    #[test]
+    fn a_wrong_profile_is_refused_with_the_line_and_the_word() {
+        let refused = |more: &str| {
+            let said = Plan::read("x", &format!("{LEAST}{more}")).unwrap_err();
+            format!("{said:#}")
+        };
+        let said = refused("round = 2\n[[case]]\nop = 'read'\nmtu = [1500]\n");
+        assert!(said.contains("line 7") && said.contains("unknown field `round`"), "{said}");
+        let said = refused("[[case]]\nop = 'read'\nmtu = [1500]\nsize = 7\n");
+        assert!(said.contains("unknown field `size`"), "{said}");
+        let said = refused("[[case]]\nop = 'erase'\nmtu = [1500]\n");
+        assert!(said.contains("erase") && said.contains("`read`, `write`, `mixed`"), "{said}");
+        let said = refused("");
+        assert!(said.contains("missing field `case`"), "{said}");
+        let text = LEAST.replace("echo", "ublade");
+        let said = Plan::read("x", &text).unwrap_err().to_string();
+        assert!(said.contains("'ublade' is no target"), "{said}");
+    }
+
+    #[test]
+    fn a_profile_is_found_by_its_name_or_in_a_file() {
+        assert_eq!(Plan::find("latency").unwrap().profile, "latency");
+        let said = Plan::find("speed").unwrap_err().to_string();
+        assert!(said.contains("--profile speed") && said.contains("quick, latency, throughput"), "{said}");
+        let path = std::env::temp_dir().join(format!("xbb-profile-{}.toml", std::process::id()));
+        let text = "[[case]]\nop = 'read'\nmtu = [1500]\n[[target]]\nname = 'a'\ncommand = 'a {file}'\n";
+        std::fs::write(&path, format!("{LEAST}{text}")).unwrap();
+        let profile = Plan::find(path.to_str().unwrap());
+        std::fs::write(&path, "no").unwrap();
+        let wrong = Plan::find(path.to_str().unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let profile = profile.unwrap();
+        assert_eq!(profile.profile, format!("xbb-profile-{}", std::process::id()));
+        assert_eq!(profile.target[0].name, "a");
+        let said = format!("{:#}", wrong.unwrap_err());
+        assert!(said.contains(path.to_str().unwrap()), "{said}");
     }
 }

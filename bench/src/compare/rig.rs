@@ -1,25 +1,29 @@
 //! Measures targets in turn, round by round.
 
-use std::sync::atomic::AtomicBool;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::args::PortKind;
-use crate::outcome::{Outcome, Sample};
-use crate::watch::{self, CoreTime};
+use crate::outcome::{Cost, Sample};
+use crate::watch::CoreTime;
+use crate::{cores, watch};
 
 use super::case::{Case, Rate};
-use super::conditions;
 use super::files::Files;
-use super::generator::{self, Generator};
+use super::generator::{Generator, more_words};
 use super::observer::{Footprints, Reading};
 use super::pair::Pair;
 use super::plan::Plan;
 use super::samples::Samples;
-use super::spinner::Spinner;
+use super::shell::split;
 use super::target::{Programs, Running, Target, fio};
+use super::{conditions, generator, shell};
 
 /// Timeout for a target to start answering.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -64,19 +68,17 @@ impl<'a> Rig<'a> {
         let loaded = self.at_rate(case, &targets)?;
         let mut rounds: Vec<Vec<Sample>> = Vec::new();
         for round in 0..self.plan.rounds {
-            let mut samples: Vec<(usize, Sample)> = Vec::new();
+            let mut samples: BTreeMap<usize, Sample> = BTreeMap::new();
             // Each round begins with a different target.
-            for turn in 0..targets.len() {
-                let at = (round + turn) % targets.len();
+            for at in (0..targets.len()).map(|turn| (round + turn) % targets.len()) {
                 let Some((number, target)) = targets.get(at) else { continue };
-                let sample = self.sample(&loaded, *number, target)?;
+                let sample = self.measured(&loaded, *number, target, self.plan.seconds)?;
                 let sample = Sample { target: target.name(case), round: round + 1, ..sample };
                 let (name, iops) = (&sample.target, sample.outcome.iops());
                 eprintln!("{}, round {}: {name} {iops:.0} IOPS", case.name(), round + 1);
-                samples.push((at, sample));
+                samples.insert(at, sample);
             }
-            samples.sort_by_key(|(at, _)| *at);
-            rounds.push(samples.into_iter().map(|(_, sample)| sample).collect());
+            rounds.push(samples.into_values().collect());
         }
         let targets = targets.into_iter().map(|(_, target)| target.clone()).collect();
         Ok(Samples { case: case.clone(), targets, rounds })
@@ -99,10 +101,6 @@ impl<'a> Rig<'a> {
         Ok(Case { rate: Some(Rate::Fixed((knee * share).round().max(1.0))), ..case.clone() })
     }
 
-    fn sample(&self, case: &Case, number: usize, target: &Target) -> Result<Sample> {
-        self.measured(case, number, target, self.plan.seconds)
-    }
-
     fn measured(&self, case: &Case, number: usize, target: &Target, seconds: f64) -> Result<Sample> {
         self.files.settle(number, self.plan.cold)?;
         let mut sample = match target {
@@ -115,60 +113,44 @@ impl<'a> Rig<'a> {
 
     /// Measures one target of the network, from start to exit.
     fn served(&self, case: &Case, number: usize, target: &Target, seconds: f64) -> Result<Sample> {
-        let mut running = self.programs.start(target, case, &self.pair.target, self.files.path(number))?;
+        let mut running =
+            self.programs.start(target, case, self.plan, &self.pair.target, self.files.path(number))?;
         self.wait_for(&mut running, case, target)?;
-        let mut words = vec!["--seconds".to_owned(), seconds.to_string()];
-        let (pid, core) = (running.pid().to_string(), self.plan.target_core.to_string());
-        words.extend(["--watch-pid".to_owned(), pid, "--watch-core".to_owned(), core]);
-        words.extend(self.extra_words());
-        let mut footprints = Footprints::of(running.pid(), seconds);
+        let pid = running.process.pid();
+        let (core, warm_up) = (self.plan.target_core, self.plan.warm_up);
+        let times = format!("--seconds {seconds} --warm-up {warm_up} --watch-pid {pid} --watch-core {core}");
+        let mut words = more_words(case);
+        words.extend(split(&times));
+        words.extend(self.plan.interval.into_iter().flat_map(|s| shell::words(&[&"--interval", &s])));
+        let mut footprints = Footprints::of(pid, seconds);
         let before = Reading::take(self.plan, &self.pair)?;
         let outcome = self.generator(target).run(case, &words, || footprints.look());
-        let mut outcome = outcome.with_context(|| running.story())?;
+        let mut outcome = outcome.with_context(|| running.process.story())?;
         let machine = Reading::take(self.plan, &self.pair)?.since(&before);
         conditions::drop_host(&mut outcome.conditions);
-        outcome.conditions.extend(conditions::of_target(target, case, &running.said(), &self.pair));
+        outcome.conditions.extend(conditions::of_target(target, case, &running.process.said(), &self.pair));
         Ok(Sample { outcome, machine, footprints: footprints.take(), ..Sample::default() })
     }
 
-    fn extra_words(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        if self.plan.warm_up > 0.0 {
-            words.extend(["--warm-up".to_owned(), self.plan.warm_up.to_string()]);
-        }
-        if let Some(interval) = self.plan.interval {
-            words.extend(["--interval".to_owned(), interval.to_string()]);
-        }
-        words
-    }
-
-    /// Waits until a target answers.
-    fn wait_for(&self, running: &mut Running, case: &Case, target: &Target) -> Result<Outcome> {
+    /// Waits until a target answers a few requests in a closed loop.
+    fn wait_for(&self, running: &mut Running, case: &Case, target: &Target) -> Result<()> {
         let started = Instant::now();
-        loop {
-            let failure = match self.generator(target).probe(case, PROBES) {
-                Ok(outcome) => return Ok(outcome),
-                Err(failure) => failure,
-            };
-            self.check_interrupt()?;
+        let count = shell::words(&[&"--count", &PROBES]);
+        while let Err(failure) = self.generator(target).run(case, &count, || ()) {
+            if self.stop.load(Ordering::Relaxed) {
+                bail!("interrupted");
+            }
             let name = target.name(case);
-            if let Some(status) = running.has_ended() {
-                bail!("the target {name} has ended by itself ({status}). {}", running.story());
+            let (status, story) = (running.process.has_ended(), running.process.story());
+            if let Some(status) = status {
+                bail!("the target {name} has ended by itself ({status}). {story}");
             }
             if started.elapsed() > ANSWERS_WITHIN {
                 let limit = ANSWERS_WITHIN.as_secs();
-                let story = running.story();
-                return Err(
-                    failure.context(format!("the target {name} did not answer within {limit} s. {story}"))
-                );
+                let text = format!("the target {name} did not answer within {limit} s. {story}");
+                return Err(failure.context(text));
             }
             thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn check_interrupt(&self) -> Result<()> {
-        if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            bail!("interrupted");
         }
         Ok(())
     }
@@ -176,13 +158,12 @@ impl<'a> Rig<'a> {
     /// Measures fio, in place of a target, on the bare file.
     fn bare(&self, case: &Case, number: usize, busy: bool, seconds: f64) -> Result<Sample> {
         let _company = busy.then(|| Spinner::start(self.plan.generator_core));
-        let result = self.files.result();
-        let times = (self.plan.warm_up, seconds);
-        let words = self.programs.fio_words(case, self.files.path(number), times, result);
+        let result = &self.files.result;
+        let words = fio::words(case, self.files.path(number), self.plan, seconds, result);
         let before = Reading::take(self.plan, &self.pair)?;
         let (core_before, started) = (CoreTime::read(self.plan.target_core)?, Instant::now());
         let mut workers_ns = 0;
-        generator::run_to_end(&words, self.stop, |pid| {
+        shell::run_to_end(&words, self.stop, |pid| {
             // It may exit soon; the last reading before that counts.
             workers_ns = workers_ns.max(watch::threads_ns(pid, fio::WORKERS).unwrap_or(0));
         })?;
@@ -191,7 +172,7 @@ impl<'a> Rig<'a> {
         // fio takes a moment before and after its job, and is idle then.
         let stretch = started.elapsed().as_secs_f64() / (outcome.seconds + self.plan.warm_up).max(1e-9);
         let busy = (core_after.busy_since(&core_before) * stretch).min(1.0);
-        outcome.cost = outcome.cost.map(|cost| crate::outcome::Cost { core_busy: Some(busy), ..cost });
+        outcome.cost = outcome.cost.map(|cost| Cost { core_busy: Some(busy), ..cost });
         let machine = Reading::take(self.plan, &self.pair)?.since(&before);
         Ok(Sample { outcome, machine, ..Sample::default() })
     }
@@ -201,10 +182,39 @@ impl<'a> Rig<'a> {
             end: &self.pair.initiator,
             core: self.plan.generator_core,
             port: self.port,
-            result: self.files.result(),
+            result: &self.files.result,
             // Our targets advertise as many as the case has in flight.
             beyond: matches!(target, Target::Custom(_)),
             stop: self.stop,
         }
+    }
+}
+
+/// Keeps a core busy until dropped.
+pub struct Spinner {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Spinner {
+    /// Starts on this core.
+    pub fn start(core: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let spin = move || {
+            // A missing core is reported when the generator is pinned.
+            let _ = cores::pin(Some(core));
+            while !seen.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        Self { stop, thread: Some(thread::spawn(spin)) }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -1,6 +1,7 @@
 //! All measurements of a case, and statistics over them.
 
-use crate::outcome::{Ratio, Sample};
+use crate::conditions::condition;
+use crate::outcome::{Condition, Footprint, Interval, Outcome, Ratio, Sample, Spread};
 
 use super::case::Case;
 use super::target::Target;
@@ -25,27 +26,6 @@ pub struct Reference {
     pub name: String,
 }
 
-/// Minimum, median and maximum.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Spread {
-    /// The minimum.
-    pub least: f64,
-    /// The median.
-    pub median: f64,
-    /// The maximum.
-    pub most: f64,
-}
-
-impl Spread {
-    /// Computes them; `None` if there are no values.
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.retain(|value| value.is_finite());
-        values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
-        Some(Self { least, median: median(values), most })
-    }
-}
-
 impl Samples {
     /// The name of a target.
     pub fn name(&self, at: usize) -> String {
@@ -54,7 +34,7 @@ impl Samples {
 
     /// Requests per second.
     pub fn iops(&self, at: usize) -> Option<Spread> {
-        Spread::of(self.all(at, |sample| Some(sample.outcome.iops())))
+        Spread::of(self.of(at).map(|sample| sample.outcome.iops()))
     }
 
     /// The samples of a target.
@@ -62,14 +42,9 @@ impl Samples {
         self.rounds.iter().filter_map(move |round| round.get(at))
     }
 
-    /// Values of a target, one for each round that has it.
-    pub fn all(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Vec<f64> {
-        self.of(at).filter_map(of).collect()
-    }
-
-    /// The median of these values.
+    /// The median of values of a target, over the rounds that have it.
     pub fn mid(&self, at: usize, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-        Spread::of(self.all(at, of)).map(|spread| spread.median)
+        Spread::of(self.of(at).filter_map(of)).map(|spread| spread.median)
     }
 
     /// The ratio of two targets in the same round, over all rounds: what slows the whole
@@ -77,14 +52,13 @@ impl Samples {
     pub fn ratio(&self, at: usize, to: usize) -> Option<Spread> {
         let within =
             |round: &Vec<Sample>| Some(round.get(at)?.outcome.iops() / round.get(to)?.outcome.iops());
-        Spread::of(self.rounds.iter().filter_map(within).collect())
+        Spread::of(self.rounds.iter().filter_map(within))
     }
 
     /// The ratios of all targets to the references.
     pub fn ratios(&self) -> Vec<Ratio> {
         let ratio = |at: usize, to: &Reference| {
-            let Spread { least, median, most } = self.ratio(at, to.at)?;
-            Some(Ratio { target: self.name(at), to: self.name(to.at), least, median, most })
+            Some(Ratio { target: self.name(at), to: self.name(to.at), rounds: self.ratio(at, to.at)? })
         };
         let references = self.references();
         let each = |at| references.iter().filter_map(move |to| ratio(at, to)).collect::<Vec<_>>();
@@ -110,59 +84,70 @@ impl Samples {
     }
 }
 
-/// The middle value, or the mean of the two middle values.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.get(middle), middle.checked_sub(1).and_then(|below| values.get(below))) {
-        (Some(&high), Some(&low)) if values.len().is_multiple_of(2) => (low + high) / 2.0,
-        (Some(&high), _) => high,
-        (None, _) => f64::NAN,
+// Merges all rounds of a target into one outcome, which is shown as one curve.
+
+/// Merges the rounds of one target; `None` if there are none. Rates are those of all
+/// rounds together, which may differ from the medians in tables.
+pub fn merged<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Outcome> {
+    let samples: Vec<&Sample> = samples.collect();
+    let (first, rest) = samples.split_first()?;
+    let mut all = first.outcome.clone();
+    // Warnings are shown with the case, once for all rounds.
+    all.warnings.clear();
+    all.idle = samples.iter().map(|sample| sample.outcome.idle).fold(1.0, f64::min);
+    for sample in rest {
+        add(&mut all, &sample.outcome);
+    }
+    for sample in &samples {
+        all.conditions.extend(footprint(sample, samples.len() > 1));
+    }
+    Some(all)
+}
+
+fn add(all: &mut Outcome, more: &Outcome) {
+    let from_s = all.seconds;
+    let later = |interval: &Interval| Interval { from_s: interval.from_s + from_s, ..interval.clone() };
+    all.intervals.extend(more.intervals.iter().map(later));
+    all.seconds += more.seconds;
+    all.reads.add(&more.reads);
+    all.writes.add(&more.writes);
+    all.trouble.add(&more.trouble);
+    if let (Some(all), Some(more)) = (&mut all.cost, &more.cost) {
+        all.user_ns += more.user_ns;
+        all.system_ns += more.system_ns;
+    }
+    if let (Some(all), Some(more)) = (&mut all.verify, &more.verify) {
+        all.checked += more.checked;
+        all.unchecked += more.unchecked;
+        all.faults.extend(more.faults.iter().cloned());
+        all.examples.extend(more.examples.iter().cloned());
     }
 }
 
-/// Made-up measurements, for tests.
-#[cfg(test)]
-pub mod fake {
-    use crate::outcome::{Outcome, Setup};
-
-    use super::*;
-
-    /// A sample with this rate, over a network.
-    pub fn sample(iops: f64) -> Sample {
-        let setup =
-            Setup { exports: vec!["0.1".to_owned()], window: 64, buffer_count: 64, ..Setup::default() };
-        let mut outcome = Outcome { seconds: 100.0 / iops, idle: 0.5, setup, ..Outcome::default() };
-        outcome.reads.response.record_many(1000, 100);
-        Sample { outcome, ..Sample::default() }
-    }
-
-    /// Samples of these targets at these rates. In the second round the machine was ten
-    /// times slower.
-    pub fn samples(targets: &[Target], rates: &[f64]) -> Samples {
-        let one = |(at, iops): (usize, &f64), speed: f64| {
-            let target = targets.get(at).map(|target| target.name(&Case::default()));
-            Sample { target: target.unwrap_or_default(), ..sample(iops * speed) }
-        };
-        let round = |speed: f64| rates.iter().enumerate().map(|each| one(each, speed)).collect();
-        let rounds = [1.0, 0.1, 1.0].map(round).to_vec();
-        Samples { case: Case::default(), targets: targets.to_vec(), rounds }
-    }
+/// Memory and descriptors of a target over time.
+fn footprint(sample: &Sample, several: bool) -> Option<Condition> {
+    let (first, last) = (sample.footprints.first()?, sample.footprints.last()?);
+    let most = |of: fn(&Footprint) -> u64| sample.footprints.iter().map(of).max().unwrap_or(0);
+    let name = if several { format!("held in round {}", sample.round) } else { "held over time".to_owned() };
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    Some(condition(
+        name,
+        format!(
+            "memory {:.1} MiB at first, {:.1} at last, {:.1} at most; descriptors {}, {}, {}",
+            mib(first.memory_kib),
+            mib(last.memory_kib),
+            mib(most(|footprint| footprint.memory_kib)),
+            first.descriptors,
+            last.descriptors,
+            most(|footprint| footprint.descriptors),
+        ),
+    ))
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::target::Mode;
+    use super::super::tests as fake;
     use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert!(median(vec![]).is_nan());
-        assert_eq!(Spread::of(vec![f64::NAN]), None);
-    }
 
     #[test]
     fn ratios_are_taken_within_rounds_and_have_their_spread() {
@@ -180,7 +165,7 @@ mod tests {
         let all = samples.ratios();
         let named: Vec<(&str, &str)> = all.iter().map(|r| (r.target.as_str(), r.to.as_str())).collect();
         assert_eq!(named, [("echo", "echo"), ("xblade", "echo")]);
-        assert!((all[1].most - 3.0).abs() < 1e-9);
+        assert!((all[1].rounds.most - 3.0).abs() < 1e-9);
     }
 
     #[test]
@@ -198,10 +183,50 @@ mod tests {
 
     #[test]
     fn of_several_vblades_the_first_is_compared_with_and_named() {
-        let targets = [Mode::DirectSync, Mode::Sync].map(Target::Vblade);
+        let targets = ["vblade:ds", "vblade:s"].map(|word| word.parse().unwrap());
         let references = fake::samples(&targets, &[100.0, 50.0]).references();
         assert_eq!(references, [Reference { at: 0, name: "vblade -b 64 -d -s".to_owned() }]);
-        let one = [Target::Xblade(None), Target::Vblade(Mode::Sync)];
+        let one = [Target::Xblade(None), "vblade:s".parse().unwrap()];
         assert_eq!(fake::samples(&one, &[1.0, 1.0]).references()[0].name, "vblade");
+    }
+}
+
+#[cfg(test)]
+mod merge_tests {
+    use super::super::tests as fake;
+    use super::*;
+    use crate::outcome::{Cost, Trouble};
+
+    fn sample(iops: f64, idle: f64) -> Sample {
+        let mut sample = fake::sample(iops);
+        sample.outcome.idle = idle;
+        sample.outcome.cost = Some(Cost { user_ns: 10, system_ns: 20, core_busy: Some(0.5) });
+        sample.outcome.trouble = Trouble { retransmits: 1, lost: 2, ..Trouble::default() };
+        sample.outcome.intervals = vec![Interval { from_s: 0.5, ..Interval::default() }];
+        sample.outcome.warnings = vec!["the same".to_owned()];
+        sample
+    }
+
+    #[test]
+    fn rounds_are_added_up_one_after_the_other() {
+        let rounds = [sample(100.0, 0.5), sample(50.0, 0.25)];
+        let all = merged(rounds.iter()).unwrap();
+        assert_eq!((all.completions(), all.seconds), (200, 3.0));
+        assert_eq!((all.trouble.retransmits, all.trouble.lost, all.idle), (2, 4, 0.25));
+        assert_eq!(all.cost.unwrap().system_ns, 40);
+        let from: Vec<f64> = all.intervals.iter().map(|interval| interval.from_s).collect();
+        assert_eq!(from, [0.5, 1.5]);
+        assert_eq!(all.warnings, [""; 0]);
+        assert_eq!(merged([].iter()), None);
+    }
+
+    #[test]
+    fn what_a_target_held_is_told() {
+        let footprint = |memory_kib, descriptors| Footprint { at_s: 0.0, memory_kib, descriptors };
+        let footprints = vec![footprint(1024, 5), footprint(4096, 9), footprint(2048, 6)];
+        let sample = Sample { footprints, ..sample(1.0, 0.5) };
+        let all = merged([sample].iter()).unwrap();
+        let told = "memory 1.0 MiB at first, 2.0 at last, 4.0 at most; descriptors 5, 6, 9";
+        assert_eq!(all.conditions, [condition("held over time", told)]);
     }
 }

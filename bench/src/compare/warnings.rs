@@ -1,10 +1,10 @@
 //! Warnings about a comparison.
 
 use crate::conditions::Cores;
-use crate::outcome::{Footprint, Sample};
+use crate::outcome::{Footprint, Sample, Spread, applying, counted};
 
 use super::plan::Plan;
-use super::samples::{Samples, Spread};
+use super::samples::Samples;
 
 /// If idle time is below this fraction, the generator may be the bottleneck.
 const IDLE_LOW: f64 = 0.03;
@@ -72,7 +72,7 @@ pub fn of_machine(plan: &Plan, cores: &Cores, load_average: f64) -> Vec<String> 
         ),
         (target == generator, format!("target and generator share core {target}")),
     ];
-    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    applying(all)
 }
 
 fn of_target(samples: &Samples, at: usize) -> Vec<String> {
@@ -87,29 +87,27 @@ fn of_target(samples: &Samples, at: usize) -> Vec<String> {
 /// Problems on the network and at its ends.
 fn trouble(networks: &[&Sample]) -> Vec<String> {
     let sum = |of: fn(&Sample) -> u64| networks.iter().map(|sample| of(sample)).sum::<u64>();
-    let (resent, dropped, failed) = (sum(Sample::resent), sum(Sample::dropped), sum(Sample::failed));
-    let faults = sum(Sample::faults);
-    let unsent = sum(|sample| sample.outcome.trouble.unsent);
-    let unexpected = sum(|sample| sample.outcome.trouble.unexpected);
+    let mut found = counted([
+        (sum(Sample::faults), "sectors held the wrong data"),
+        (sum(Sample::failed), "requests failed"),
+        (sum(|sample| sample.outcome.trouble.unsent), "requests were due and never sent"),
+        (sum(|sample| sample.outcome.trouble.unexpected), "replies were to nothing that was asked"),
+        (sum(Sample::resent), "requests were sent again"),
+        (sum(Sample::dropped), "frames were dropped"),
+    ]);
     let idle = networks.iter().map(|sample| sample.outcome.idle).fold(1.0, f64::min);
     let beyond = networks.iter().map(|sample| &sample.outcome.setup).find(|s| s.window > s.buffer_count);
     let (window, count) = beyond.map_or((0, 0), |setup| (setup.window, setup.buffer_count));
     let unchecked = networks.iter().any(|s| s.outcome.verify.as_ref().is_some_and(|v| v.checked == 0));
-    let all = [
-        (faults > 0, format!("{faults} sectors held the wrong data")),
-        (failed > 0, format!("{failed} requests failed")),
-        (unsent > 0, format!("{unsent} requests were due and never sent")),
-        (unexpected > 0, format!("{unexpected} replies were to nothing that was asked")),
-        (resent > 0, format!("{resent} requests were sent again")),
-        (dropped > 0, format!("{dropped} frames were dropped")),
+    found.extend(applying([
         (
             idle < IDLE_LOW,
             format!("the generator was idle for {:.0} % only, it may be the limit", 100.0 * idle),
         ),
         (beyond.is_some(), format!("{window} in flight is beyond the {count} that it allows")),
         (unchecked, "no sector that was read could be checked".to_owned()),
-    ];
-    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    ]));
+    found
 }
 
 fn rounds(iops: Spread) -> Option<String> {
@@ -129,7 +127,7 @@ fn machine(samples: &[&Sample]) -> Vec<String> {
         (step > CLOCK_STEP_US, format!("the clock was set by {:.1} ms meanwhile", step / 1e3)),
         (seconds < SHORT_S, format!("{seconds:.2} s is too short to say much")),
     ];
-    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    applying(all)
 }
 
 /// Compares the second quarter of the time, when everything has been allocated, with the
@@ -141,28 +139,28 @@ fn drift(footprints: &[Footprint]) -> Option<String> {
     }
     let middle = |which: usize, of: fn(&Footprint) -> u64| {
         let part = footprints.get(which * quarter..(which + 1) * quarter)?;
-        Spread::of(part.iter().map(|footprint| of(footprint) as f64).collect()).map(|spread| spread.median)
+        Spread::of(part.iter().map(|footprint| of(footprint) as f64)).map(|spread| spread.median)
     };
-    let [memory, descriptors]: [fn(&Footprint) -> u64; 2] = [|f| f.memory_kib, |f| f.descriptors];
-    let (before, after) = (middle(1, memory)?, middle(3, memory)?);
-    if after > before * (1.0 + MEMORY_GROWS) && after > before + MEMORY_GROWS_KIB {
+    let grown = |of, share: f64, least: f64| {
+        let (before, after) = (middle(1, of)?, middle(3, of)?);
+        (after > before * (1.0 + share) && after > before + least).then_some((before, after))
+    };
+    if let Some((before, after)) = grown(|f| f.memory_kib, MEMORY_GROWS, MEMORY_GROWS_KIB) {
         return Some(format!("its memory grew from {:.1} to {:.1} MiB", before / 1024.0, after / 1024.0));
     }
-    let (before, after) = (middle(1, descriptors)?, middle(3, descriptors)?);
-    (after > before + DESCRIPTORS_GROW)
-        .then(|| format!("its descriptors grew from {before:.0} to {after:.0}"))
+    let (before, after) = grown(|f| f.descriptors, 0.0, DESCRIPTORS_GROW)?;
+    Some(format!("its descriptors grew from {before:.0} to {after:.0}"))
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
 
-    use super::super::samples::fake;
     use super::super::target::Target;
+    use super::super::tests as fake;
     use super::*;
     use crate::args::{Args, Command};
-    use crate::conditions::fake::Tree;
+    use crate::conditions::tests::Tree;
     use crate::outcome::Verified;
 
     fn found(rates: &[f64], change: impl Fn(&mut Sample)) -> String {

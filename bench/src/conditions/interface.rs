@@ -9,7 +9,8 @@ use crate::outcome::Condition;
 
 use super::condition;
 
-/// The conditions that affect the speed of an interface.
+/// The conditions that affect the speed of an interface in this network namespace, including
+/// the programs attached at the time of the call. Empty if there is no such interface.
 pub fn read(name: &str) -> Vec<Condition> {
     Facts::read(name).map(|facts| describe(&facts, &rings(name))).unwrap_or_default()
 }

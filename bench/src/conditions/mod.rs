@@ -3,16 +3,17 @@
 //!
 //! Everything is read below a root directory, so that tests can supply their own.
 
-mod cores;
 mod host;
 mod interface;
 mod storage;
+#[cfg(test)]
+pub mod tests;
 
 use std::path::Path;
 
 use crate::outcome::Condition;
 
-pub use cores::Cores;
+pub use host::{Cores, load_average};
 pub use storage::{describe as of_storage, is_in_memory};
 
 /// The directory that contains /proc and /sys.
@@ -23,16 +24,10 @@ pub fn of_host() -> Vec<Condition> {
     host::read(Path::new(ROOT))
 }
 
-/// The conditions of an interface in this network namespace, including the programs
-/// attached at the time of the call. Empty if there is no such interface.
-pub fn of_interface(name: &str) -> Vec<Condition> {
-    interface::read(name)
-}
-
 /// The conditions of a generator: its machine, and the interfaces that it sends from.
 pub fn of_load(interfaces: &[String]) -> Vec<Condition> {
     let mut all = of_host();
-    all.extend(interfaces.iter().flat_map(|name| of_interface(name)));
+    all.extend(interfaces.iter().flat_map(|name| interface::read(name)));
     all
 }
 
@@ -41,50 +36,8 @@ pub fn condition(name: impl Into<String>, value: impl Into<String>) -> Condition
     Condition { name: name.into(), value: value.into() }
 }
 
-/// The load average of the last minute.
-pub fn load_average() -> f64 {
-    host::load_average(Path::new(ROOT))
-}
-
 /// A small file, trimmed; `None` if it does not exist.
 fn text(root: &Path, path: &str) -> Option<String> {
     let text = std::fs::read_to_string(root.join(path)).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// A tree of files below a temporary directory, for tests.
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub mod fake {
-    use std::fs;
-    use std::path::{Path, PathBuf};
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    /// Removed when dropped.
-    pub struct Tree(PathBuf);
-
-    impl Tree {
-        /// Creates these files.
-        pub fn new(files: &[(&str, &str)]) -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let root = std::env::temp_dir().join(format!("xbb-tree-{}-{number}", std::process::id()));
-            for (path, text) in files {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-            Self(root)
-        }
-
-        pub fn path(&self) -> &Path {
-            &self.0
-        }
-    }
-
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 }

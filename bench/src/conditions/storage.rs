@@ -14,9 +14,7 @@ struct Mount {
 
 /// Describes the storage of a directory in one line.
 pub fn describe(directory: &Path) -> String {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let path = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
-    let Some(mount) = mount_of(&text, &path) else { return "file system unknown".to_owned() };
+    let Some(mount) = mounted(directory) else { return "file system unknown".to_owned() };
     let (kind, options) = (&mount.kind, &mount.options);
     match queue_of(&mount.source) {
         Some((name, queue)) => format!("{kind} ({options}) on {name}: {}", device(&queue)),
@@ -26,9 +24,12 @@ pub fn describe(directory: &Path) -> String {
 
 /// Whether files in a directory are stored in memory.
 pub fn is_in_memory(directory: &Path) -> bool {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let path = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
-    mount_of(&text, &path).is_some_and(|mount| mount.kind == "tmpfs" || mount.kind == "ramfs")
+    mounted(directory).is_some_and(|mount| mount.kind == "tmpfs" || mount.kind == "ramfs")
+}
+
+fn mounted(directory: &Path) -> Option<Mount> {
+    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mount_of(&text, &fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned()))
 }
 
 /// The mount of a path: the longest mount point above it, and of equal ones the last,
@@ -75,7 +76,6 @@ fn device(queue: &Path) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use xblade_link::Facts;
+use xblade_wire::FRAME_LEN_MIN;
 use xblade_wire::aoe::Header;
-use xblade_wire::{FRAME_LEN_MIN, ata};
 
 use crate::aoe::{DATA_AT, SECTOR};
 use crate::args::Lie;
@@ -22,7 +22,7 @@ const ONE_OF: u64 = 32;
 
 struct CorruptingEcho<'a> {
     echo: &'a Echo,
-    lie: Option<Lie>,
+    lie: Lie,
     sectors: HashMap<u64, [u8; SECTOR]>,
     reads: u64,
 }
@@ -30,7 +30,6 @@ struct CorruptingEcho<'a> {
 /// Answers until interrupted.
 pub fn run(echo: &Echo, facts: &Facts, lie: Lie, stop: &AtomicBool) -> Result<()> {
     let mut port = PacketPort::open_to_all(facts)?;
-    let lie = (lie != Lie::None).then_some(lie);
     let mut liar = CorruptingEcho { echo, lie, sectors: HashMap::new(), reads: 0 };
     eprintln!("echo at {} on {}, lying: {lie:?}", echo.address, facts.name);
     while !stop.load(Ordering::Relaxed) {
@@ -59,11 +58,7 @@ impl CorruptingEcho<'_> {
             0x34 if frame.get(19) == Some(&0) => self.write(frame)?,
             _ => return self.introduce(frame),
         };
-        reply.copy_within(6..12, 0);
-        reply.get_mut(6..12)?.copy_from_slice(&self.echo.own.0);
-        *reply.get_mut(14)? |= 0x08; // response
-        *reply.get_mut(25)? = 0; // error
-        *reply.get_mut(27)? = ata::status::GOOD;
+        self.echo.turn_round(&mut reply)?;
         Some(reply)
     }
 
@@ -78,12 +73,12 @@ impl CorruptingEcho<'_> {
         let (lba, count) = place(frame)?;
         self.reads += 1;
         let lies = self.reads.is_multiple_of(ONE_OF);
-        let from = if self.lie == Some(Lie::WrongLba) && lies { lba + count } else { lba };
+        let from = if self.lie == Lie::WrongLba && lies { lba + count } else { lba };
         let mut reply = frame.get(..DATA_AT)?.to_vec();
         for lba in from..from + count {
             reply.extend(self.sectors.get(&lba).unwrap_or(&[0; SECTOR]));
         }
-        if self.lie == Some(Lie::WrongTag) && lies {
+        if self.lie == Lie::WrongTag && lies {
             *reply.get_mut(21)? ^= 0x40;
         }
         reply.resize(reply.len().max(FRAME_LEN_MIN), 0);
@@ -95,9 +90,9 @@ impl CorruptingEcho<'_> {
         let data = frame.get(DATA_AT..DATA_AT + count as usize * SECTOR)?;
         let chosen = (lba / count.max(1)).is_multiple_of(ONE_OF);
         let lost = match self.lie {
-            Some(Lie::Lose) => chosen,
+            Lie::Lose => chosen,
             // Keeps only the first write to it.
-            Some(Lie::Stale) => chosen && self.sectors.contains_key(&lba),
+            Lie::Stale => chosen && self.sectors.contains_key(&lba),
             _ => false,
         };
         if !lost {

@@ -23,19 +23,19 @@ pub struct Share {
 /// No thread gets an export twice, every thread gets at least one, and no export is left
 /// out.
 pub fn assign(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Result<Vec<Vec<usize>>> {
-    let mut hands = vec![Vec::new(); threads];
+    let mut hands: Vec<Vec<usize>> = vec![Vec::new(); threads];
     let works = |export: usize, thread: usize| {
         reached.get(export).and_then(|on| on.get(thread % interfaces)).copied().unwrap_or(false)
     };
     for export in 0..reached.len() {
         let able = (0..threads).filter(|&thread| works(export, thread));
-        let Some(thread) = able.min_by_key(|&thread| hands.get(thread).map_or(0, Vec::len)) else {
+        let Some(thread) = able.min_by_key(|&thread| hands[thread].len()) else {
             bail!("export number {} answers on no interface that a thread uses", export + 1);
         };
-        hands.get_mut(thread).into_iter().for_each(|hand| hand.push(export));
+        hands[thread].push(export);
     }
     for thread in 0..threads {
-        if hands.get(thread).is_some_and(|hand| !hand.is_empty()) {
+        if !hands[thread].is_empty() {
             continue;
         }
         let users = |export: usize| hands.iter().flatten().filter(|&&other| other == export).count();
@@ -43,7 +43,7 @@ pub fn assign(reached: &[Vec<bool>], interfaces: usize, threads: usize) -> Resul
         let Some(export) = able.min_by_key(|&export| users(export)) else {
             bail!("thread {thread} has nothing to do: no export answers on its interface");
         };
-        hands.get_mut(thread).into_iter().for_each(|hand| hand.push(export));
+        hands[thread].push(export);
     }
     Ok(hands)
 }
@@ -57,7 +57,7 @@ pub fn divide(hands: &[Vec<usize>], areas: &[Area], window: u16) -> Result<Vec<V
     for hand in hands {
         let mut own = Vec::new();
         for &export in hand {
-            let (Some(&area), Some(at)) = (areas.get(export), before.get_mut(export)) else { continue };
+            let (area, at) = (areas[export], &mut before[export]);
             let of = users(export);
             if u64::from(window) < of || area.blocks < of {
                 bail!(
@@ -83,7 +83,6 @@ pub fn divide(hands: &[Vec<usize>], areas: &[Area], window: u16) -> Result<Vec<V
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,16 +1,18 @@
 //! The load on one export, one step at a time: sends due requests, processes replies,
-//! resends overdue requests. The time is an argument.
+//! resends overdue requests; and a worker, which does so for all exports of a thread. The
+//! time is an argument.
 
 use std::io;
 
 use xblade_wire::FRAME_LEN_MIN;
 
+use crate::aoe;
 use crate::aoe::{Address, Ata, DATA_AT, Opcode, Response, Route, SECTOR};
 use crate::port::{Port, Received};
 
 use super::flight::{Flight, Flying, Match, Overdue, Request};
 use super::plan::{Direction, Plan, Step};
-use super::schedule::Schedule;
+use super::schedule::{NEVER, Schedule};
 use super::tally::{Tally, Took};
 use super::verify::Verifier;
 
@@ -308,3 +310,78 @@ impl Heads {
 
 #[cfg(test)]
 mod tests;
+
+/// A port with its exports.
+pub struct Worker {
+    /// The port.
+    pub port: Box<dyn Port>,
+    /// The exports; no two have the same address.
+    pub engines: Vec<Engine>,
+    /// The counts since they were last taken.
+    pub tally: Tally,
+}
+
+impl Worker {
+    /// Sends due requests; returns their number.
+    pub fn issue(&mut self, now_ns: u64) -> io::Result<usize> {
+        let mut sent = 0;
+        for engine in &mut self.engines {
+            sent += engine.issue(self.port.as_mut(), now_ns)?;
+        }
+        self.port.flush()?;
+        Ok(sent)
+    }
+
+    /// Processes frames that have arrived; returns their number.
+    pub fn collect(&mut self, now_ns: u64) -> io::Result<usize> {
+        let Self { port, engines, tally } = self;
+        port.receive(&mut |received| {
+            let response = Response::parse(received.head()).ok();
+            let engine = response
+                .as_ref()
+                .and_then(|response| engines.iter_mut().find(|e| e.address() == aoe::sender(response)));
+            match (engine, &response) {
+                (Some(engine), Some(response)) => engine.answer(response, received, tally, now_ns),
+                _ => tally.trouble.unexpected += 1,
+            }
+        })
+    }
+
+    /// Resends overdue requests, and gives up those that are too old.
+    pub fn expire(&mut self, now_ns: u64) -> io::Result<()> {
+        for engine in &mut self.engines {
+            engine.expire(self.port.as_mut(), &mut self.tally, now_ns)?;
+        }
+        self.port.flush()
+    }
+
+    /// Whether every request has been sent and answered.
+    pub fn finished(&self, now_ns: u64) -> bool {
+        self.engines.iter().all(|engine| engine.finished(now_ns))
+    }
+
+    /// When to wake up to send, apart from replies.
+    pub fn wakes_ns(&self, now_ns: u64) -> Option<u64> {
+        self.engines.iter().filter_map(|engine| engine.wakes_ns(now_ns)).min()
+    }
+
+    /// Stops further requests from becoming due.
+    pub fn end(&mut self, now_ns: u64) {
+        self.engines.iter_mut().for_each(|engine| engine.end(now_ns));
+    }
+
+    /// Counts requests that are due but not sent as unanswered.
+    pub fn abandon(&mut self, now_ns: u64) {
+        for engine in &mut self.engines {
+            engine.abandon(&mut self.tally, now_ns);
+        }
+    }
+
+    /// Starts reading back all checked sectors; these reads are not counted.
+    pub fn sweep(&mut self) {
+        for engine in self.engines.iter_mut().filter(|engine| engine.verifier.is_some()) {
+            engine.plan = Plan::sweep(engine.plan.area());
+            engine.schedule = Schedule::closed().between(NEVER, NEVER);
+        }
+    }
+}

@@ -1,34 +1,24 @@
 //! Detects existing data before it is overwritten.
 
-/// The location and meaning of a signature.
-struct Signature {
-    name: &'static str,
-    at: usize,
-    bytes: &'static [u8],
-}
-
-const fn signature(name: &'static str, at: usize, bytes: &'static [u8]) -> Signature {
-    Signature { name, at, bytes }
-}
-
-const SIGNATURES: [Signature; 17] = [
-    signature("a GPT partition table", 512, b"EFI PART"),
-    signature("a GPT partition table (4 KiB sectors)", 4096, b"EFI PART"),
-    signature("an ext2/3/4 file system", 1080, b"\x53\xEF"),
-    signature("an XFS file system", 0, b"XFSB"),
-    signature("a Btrfs file system", 65600, b"_BHRfS_M"),
-    signature("an F2FS file system", 1024, b"\x10\x20\xF5\xF2"),
-    signature("an NTFS file system", 3, b"NTFS    "),
-    signature("an exFAT file system", 3, b"EXFAT   "),
-    signature("a FAT file system", 54, b"FAT1"),
-    signature("a FAT file system", 82, b"FAT32"),
-    signature("a SquashFS file system", 0, b"hsqs"),
-    signature("an ISO 9660 file system", 32769, b"CD001"),
-    signature("a LUKS volume", 0, b"LUKS\xBA\xBE"),
-    signature("an LVM physical volume", 512, b"LABELONE"),
-    signature("swap space", 4086, b"SWAPSPACE2"),
-    signature("a member of an MD array", 4096, b"\xFC\x4E\x2B\xA9"),
-    signature("a member of an MD array", 0, b"\xFC\x4E\x2B\xA9"),
+/// Kinds of data, and where which bytes tell them.
+const SIGNATURES: [(&str, usize, &[u8]); 17] = [
+    ("a GPT partition table", 512, b"EFI PART"),
+    ("a GPT partition table (4 KiB sectors)", 4096, b"EFI PART"),
+    ("an ext2/3/4 file system", 1080, b"\x53\xEF"),
+    ("an XFS file system", 0, b"XFSB"),
+    ("a Btrfs file system", 65600, b"_BHRfS_M"),
+    ("an F2FS file system", 1024, b"\x10\x20\xF5\xF2"),
+    ("an NTFS file system", 3, b"NTFS    "),
+    ("an exFAT file system", 3, b"EXFAT   "),
+    ("a FAT file system", 54, b"FAT1"),
+    ("a FAT file system", 82, b"FAT32"),
+    ("a SquashFS file system", 0, b"hsqs"),
+    ("an ISO 9660 file system", 32769, b"CD001"),
+    ("a LUKS volume", 0, b"LUKS\xBA\xBE"),
+    ("an LVM physical volume", 512, b"LABELONE"),
+    ("swap space", 4086, b"SWAPSPACE2"),
+    ("a member of an MD array", 4096, b"\xFC\x4E\x2B\xA9"),
+    ("a member of an MD array", 0, b"\xFC\x4E\x2B\xA9"),
 ];
 
 /// The number of bytes at the start of an export that [`find_data`] needs.
@@ -36,8 +26,10 @@ pub const LOOKED_AT: usize = 132 * 512;
 
 /// The kind of data in the first bytes of an export, if any is recognized.
 pub fn find_data(start: &[u8]) -> Option<&'static str> {
-    let known = SIGNATURES.iter().find(|s| start.get(s.at..).is_some_and(|rest| rest.starts_with(s.bytes)));
-    known.map(|s| s.name).or_else(|| has_partitions(start).then_some("an MBR partition table"))
+    let is_there =
+        |(_, at, bytes): &&(&str, usize, &[u8])| start.get(*at..).is_some_and(|rest| rest.starts_with(bytes));
+    let known = SIGNATURES.iter().find(is_there).map(|(name, ..)| *name);
+    known.or_else(|| has_partitions(start).then_some("an MBR partition table"))
 }
 
 /// Whether there is a boot signature with at least one partition.
@@ -60,9 +52,9 @@ mod tests {
 
     #[test]
     fn every_signature_is_found_and_within_what_is_read() {
-        for s in &SIGNATURES {
-            assert!(s.at + s.bytes.len() <= LOOKED_AT, "{}", s.name);
-            assert_eq!(find_data(&with(s.at, s.bytes)), Some(s.name));
+        for (name, at, bytes) in SIGNATURES {
+            assert!(at + bytes.len() <= LOOKED_AT, "{name}");
+            assert_eq!(find_data(&with(at, bytes)), Some(name));
         }
     }
 

@@ -9,7 +9,7 @@ use crate::aoe::{self, Address, Mac, Route};
 use crate::args::{ArrivalKind, LoadArgs, PortKind};
 use crate::export::{self, Export};
 use crate::outcome::Setup;
-use crate::port::{self, Port, THREADS_MAX};
+use crate::port::{self, PacketPort, Port, THREADS_MAX, Tags};
 
 use super::assign::{self, Share};
 use super::flight::WINDOW_MAX;
@@ -67,7 +67,7 @@ impl Job {
         let threads = threads(args)?;
         let mut ports = Vec::new();
         for interface in &interfaces {
-            ports.push(port::open(interface, PortKind::AfPacket, 1)?);
+            ports.push(PacketPort::open(interface, Tags::ALL)?);
         }
         let mut exports: Vec<Found> = Vec::new();
         for &address in &args.export {
@@ -154,15 +154,15 @@ impl Job {
 }
 
 impl Found {
-    fn ask(address: Address, interfaces: &[Facts], ports: &mut [Box<dyn Port>]) -> Result<Self> {
+    fn ask(address: Address, interfaces: &[Facts], ports: &mut [PacketPort]) -> Result<Self> {
         let mut on = Vec::new();
         let (mut size, mut silence) = (None, None);
         for (interface, port) in interfaces.iter().zip(ports) {
             let from = Mac(interface.mac);
-            match export::find(port.as_mut(), from, address) {
+            match export::find(port, from, address) {
                 Ok(export) => {
                     if size.is_none() {
-                        size = Some(export::identify(port.as_mut(), &export.route(from))?.sectors);
+                        size = Some(export::identify(port, &export.route(from))?.sectors);
                     }
                     on.push(Some(export));
                 }
@@ -195,7 +195,7 @@ impl Found {
     }
 
     /// Refuses an export that seems to hold data.
-    fn refuse_data(&self, interfaces: &[Facts], ports: &mut [Box<dyn Port>]) -> Result<()> {
+    fn refuse_data(&self, interfaces: &[Facts], ports: &mut [PacketPort]) -> Result<()> {
         let mut all = self.on.iter().zip(interfaces).zip(ports);
         let Some((route, port)) = all.find_map(|((export, interface), port)| {
             export.as_ref().map(|export| (export.route(Mac(interface.mac)), port))
@@ -205,7 +205,7 @@ impl Found {
         let wanted = guard::LOOKED_AT.div_ceil(aoe::SECTOR) as u64;
         let mut start = Vec::with_capacity(guard::LOOKED_AT);
         for lba in 0..wanted.min(self.size) {
-            start.extend(export::read(port.as_mut(), &route, lba, 1)?);
+            start.extend(export::read(port, &route, lba, 1)?);
         }
         match guard::find_data(&start) {
             Some(what) => bail!(

@@ -9,29 +9,20 @@
 //! ```
 
 mod clock;
-mod phases;
 mod assign;
 mod engine;
 mod flight;
 mod guard;
 mod job;
-mod pattern;
 mod plan;
-mod progress;
 mod ramp;
-mod resend;
 mod run;
 mod schedule;
-mod stamp;
 mod spread;
-mod sum;
 mod tally;
 mod verify;
 #[cfg(test)]
-mod stage;
-#[cfg(test)]
 mod tests;
-mod worker;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -46,7 +37,7 @@ use crate::signals;
 use job::Job;
 use run::{Bench, Variant};
 
-pub use pattern::Pattern;
+pub use plan::Pattern;
 
 /// Runs the load, and prints the outcome. Returns `false` if some request was not served
 /// correctly.
@@ -89,16 +80,16 @@ pub fn ramp(args: &RampArgs) -> Result<bool> {
     let stop = bench.stop.clone();
     let seconds = job.duration.unwrap_or_default().as_secs_f64();
     let limit = ramp::Limit { us: args.limit_us, percentile: args.percentile, seconds };
-    let found = ramp::search(&ramp::Goal::new(args), |rate| {
+    let found = ramp::search(args.from_rate, args.precision / 100.0, |rate| {
         let outcome = bench.run(&ramp::variant(load, rate))?;
-        let judged = ramp::Judged::new(&outcome, rate, &limit);
-        println!("{judged}");
+        let (good, line) = limit.judge(&outcome, rate);
+        println!("{line}");
         outcomes.push(outcome);
         write(load.json.as_deref(), &outcomes)?;
         if stop.load(Ordering::Relaxed) {
             bail!("interrupted");
         }
-        Ok(judged.good)
+        Ok(good)
     })?;
     println!("{}", ramp::verdict(found, args));
     if let Some(directory) = &load.report {

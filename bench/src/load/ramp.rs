@@ -1,6 +1,5 @@
 //! Finds the knee: the highest rate at which responses are fast enough.
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -21,23 +20,6 @@ const RATE_MAX: f64 = 1e9;
 /// How long a request is resent. A step with too high a rate should not take longer than
 /// that to end.
 const GIVE_UP: Duration = Duration::from_secs(1);
-
-/// The parameters of the search.
-#[derive(Clone, Copy, Debug)]
-pub struct Goal {
-    /// The first rate to try.
-    pub from: f64,
-    /// Stops when the highest good rate and the lowest bad one differ by less than this
-    /// fraction.
-    pub precision: f64,
-}
-
-impl Goal {
-    /// As the arguments have it.
-    pub fn new(args: &RampArgs) -> Self {
-        Self { from: args.from_rate, precision: args.precision / 100.0 }
-    }
-}
 
 /// Refuses arguments that do not apply here.
 pub fn check(args: &RampArgs) -> Result<()> {
@@ -62,11 +44,15 @@ pub fn check(args: &RampArgs) -> Result<()> {
     Ok(())
 }
 
-/// The highest rate that `attempt` accepts: doubles until a rate fails, then halves the
-/// distance. `None` if no rate is good.
-pub fn search(goal: &Goal, mut attempt: impl FnMut(f64) -> Result<bool>) -> Result<Option<f64>> {
+/// The highest rate that `attempt` accepts: doubles the first until one fails, then halves
+/// the distance, until it is less than a fraction `precision`. `None` if no rate is good.
+pub fn search(
+    first: f64,
+    precision: f64,
+    mut attempt: impl FnMut(f64) -> Result<bool>,
+) -> Result<Option<f64>> {
     let (mut good, mut bad) = (None, None);
-    let mut rate = goal.from;
+    let mut rate = first;
     for _ in 0..STEPS_MAX {
         if attempt(rate)? {
             good = Some(rate)
@@ -76,7 +62,7 @@ pub fn search(goal: &Goal, mut attempt: impl FnMut(f64) -> Result<bool>) -> Resu
         rate = match (good, bad) {
             (Some(good), None) => good * 2.0,
             (None, Some(bad)) => bad / 2.0,
-            (Some(good), Some(bad)) if bad <= good * (1.0 + goal.precision) => break,
+            (Some(good), Some(bad)) if bad <= good * (1.0 + precision) => break,
             (Some(good), Some(bad)) => f64::midpoint(good, bad),
             (None, None) => break,
         };
@@ -105,41 +91,23 @@ pub struct Limit {
     pub seconds: f64,
 }
 
-/// A step with its judgement.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Judged {
-    /// Whether its rate was served well enough.
-    pub good: bool,
-    rate: f64,
-    served: f64,
-    percentile: f64,
-    us: f64,
-    lost: u64,
-    resent: u64,
-}
-
-impl Judged {
-    /// Judges the outcome of a rate.
-    pub fn new(outcome: &Outcome, rate: f64, limit: &Limit) -> Self {
-        let (response, trouble) = (outcome.response(), &outcome.trouble);
-        let (us, served) = (response.us(limit.percentile / 100.0), outcome.iops());
+impl Limit {
+    /// Judges the outcome of a rate: whether it was served well enough, and a line about it.
+    pub fn judge(&self, outcome: &Outcome, rate: f64) -> (bool, String) {
+        let (response, t) = (outcome.response(), &outcome.trouble);
+        let (us, served, percentile) =
+            (response.us(self.percentile / 100.0), outcome.iops(), self.percentile);
         // With random arrivals the number of due requests differs from the requested one.
-        let due = response.len() as f64 / limit.seconds;
-        let good = us <= limit.us && served >= REACHED * due && outcome.is_good();
-        let (lost, resent) = (trouble.lost + trouble.unsent, trouble.retransmits);
-        Self { good, rate, served, percentile: limit.percentile, us, lost, resent }
-    }
-}
-
-impl fmt::Display for Judged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rate, served, percentile, us, lost, resent, .. } = *self;
-        write!(
-            f,
+        let due = response.len() as f64 / self.seconds;
+        let good = us <= self.us && served >= REACHED * due && outcome.is_good();
+        let line = format!(
             "{rate:>10.0}/s asked  {served:>10.0}/s served  p{percentile} {us:>10.1} us  \
-             lost or unsent {lost}  resent {resent}  {}",
-            if self.good { "good" } else { "too much" }
-        )
+             lost or unsent {}  resent {}  {}",
+            t.lost + t.unsent,
+            t.retransmits,
+            if good { "good" } else { "too much" }
+        );
+        (good, line)
     }
 }
 

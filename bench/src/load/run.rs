@@ -1,4 +1,5 @@
-//! One run of a job: sets up engines and threads, and collects their counts.
+//! One run of a job: sets up engines and threads, and collects their counts,
+//! and shows progress on a terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{ArrivalKind, LoadArgs, ResendKind};
 use crate::conditions;
@@ -16,17 +18,15 @@ use crate::watch::{Reading, Watch};
 
 use super::assign::Share;
 use super::clock::{Ending, Exchange, Part, Runner, Times};
-use super::engine::Engine;
+use super::engine::{Engine, Worker};
 use super::flight::Flight;
+use super::flight::{Linux, Resend};
 use super::job::Job;
 use super::plan::Plan;
-use super::progress::Progress;
-use super::resend::{Linux, Resend};
 use super::schedule::{NEVER, Schedule};
-use super::sum::Sum;
-use super::tally::Tally;
-use super::verify::{self, Verifier};
-use super::worker::Worker;
+use super::tally::{Sum, Tally};
+use super::verify;
+use super::verify::Verifier;
 
 /// Time for the threads to start.
 const LEAD: Duration = Duration::from_millis(5);
@@ -271,42 +271,81 @@ struct Observer {
     watch: Option<Watch>,
     from: Instant,
     until: Option<Instant>,
-    before: Option<Reading>,
-    after: Option<Reading>,
+    readings: Vec<Reading>,
 }
 
 impl Observer {
     fn new(watch: Option<Watch>, times: &Times) -> Self {
         let at = |ns| times.start + Duration::from_nanos(ns);
         let until = (times.end_ns != NEVER).then(|| at(times.end_ns));
-        Self { watch, from: at(times.from_ns), until, before: None, after: None }
+        Self { watch, from: at(times.from_ns), until, readings: Vec::new() }
     }
 
     /// When to read next.
     fn due(&self) -> Option<Instant> {
         self.watch.as_ref()?;
-        match (self.before, self.after) {
-            (None, _) => Some(self.from),
-            (_, None) => self.until,
+        match self.readings.len() {
+            0 => Some(self.from),
+            1 => self.until,
             _ => None,
         }
     }
 
     fn look_if_due(&mut self) -> Result<()> {
         if self.due().is_some_and(|at| at <= Instant::now()) {
-            let reading = self.watch.as_ref().map(Watch::read).transpose()?;
-            let place = if self.before.is_none() { &mut self.before } else { &mut self.after };
-            *place = reading;
+            self.readings.extend(self.watch.as_ref().map(Watch::read).transpose()?);
         }
         Ok(())
     }
 
     /// The cost between the two readings, or until now if there was no second one.
     fn cost(self) -> Result<Option<Cost>> {
-        let (Some(watch), Some(before)) = (&self.watch, self.before) else { return Ok(None) };
-        let after = self.after.map_or_else(|| watch.read(), Ok)?;
-        let cpu = after.cpu_since(&before);
-        let core_busy = watch.core.map(|_| after.busy_since(&before));
-        Ok(Some(Cost { user_ns: cpu.user_ns, system_ns: cpu.system_ns, core_busy }))
+        let (Some(watch), Some(before)) = (&self.watch, self.readings.first()) else { return Ok(None) };
+        let after = self.readings.get(1).map_or_else(|| watch.read(), |after| Ok(*after))?;
+        Ok(Some(after.cost_since(before)))
+    }
+}
+
+/// A bar on standard error; does nothing if that is not a terminal.
+pub struct Progress {
+    bar: ProgressBar,
+    interval: Duration,
+    /// Whether it counts requests instead of time.
+    by_count: bool,
+}
+
+impl Progress {
+    /// Shows an empty bar for a duration or a number of requests.
+    pub fn start(name: &str, length: Option<Duration>, count: Option<u64>, interval: Duration) -> Self {
+        let whole = length.map_or(count.unwrap_or(0), |length| length.as_millis() as u64);
+        // Draws nothing if standard error is not a terminal.
+        let bar = ProgressBar::with_draw_target(Some(whole), ProgressDrawTarget::stderr_with_hz(4));
+        let shape = "{prefix} {bar:24} {eta:>4} left  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(shape) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(name.to_owned());
+        Self { bar, interval, by_count: length.is_none() }
+    }
+
+    /// Updates it after an interval.
+    pub fn show(&self, tally: &Tally) {
+        let done = tally.completions();
+        self.bar.inc(if self.by_count { done } else { self.interval.as_millis() as u64 });
+        let latencies = tally.reads.response.with(&tally.writes.response);
+        let trouble = &tally.trouble;
+        self.bar.set_message(format!(
+            "{:.0} IOPS  p99 {:.0} us  resent {}  dropped {}  errors {}",
+            done as f64 / self.interval.as_secs_f64(),
+            latencies.us(0.99),
+            trouble.retransmits,
+            trouble.dropped,
+            trouble.errors + trouble.refused + trouble.lost
+        ));
+    }
+
+    /// Removes it from the terminal.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
     }
 }

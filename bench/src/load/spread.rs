@@ -1,6 +1,6 @@
 //! The differences between the runs of a job.
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Spread};
 use crate::report::Table;
 
 /// A row for each quantity: its median over the runs, its minimum and its maximum.
@@ -14,23 +14,13 @@ pub fn table(outcomes: &[Outcome]) -> Table {
 }
 
 fn row(table: &mut Table, name: &str, outcomes: &[Outcome], of: impl Fn(&Outcome) -> f64) {
-    let mut values: Vec<f64> = outcomes.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    let (Some(least), Some(most), middle) = (values.first(), values.last(), median(&values)) else { return };
-    let spread = (most - least) / middle.max(f64::MIN_POSITIVE) * 100.0;
-    let cells = [format!("{middle:.1}"), format!("{least:.1}"), format!("{most:.1}"), format!("{spread:.1}")];
+    let Some(Spread { least, median, most }) = Spread::of(outcomes.iter().map(of)) else { return };
+    let spread = (most - least) / median.max(f64::MIN_POSITIVE) * 100.0;
+    let cells = [median, least, most, spread].map(|value| format!("{value:.1}"));
     table.row([name.to_owned()].into_iter().chain(cells));
 }
 
-/// The median of sorted values.
-fn median(values: &[f64]) -> f64 {
-    let middle = values.len() / 2;
-    let at = |n: usize| values.get(n).copied().unwrap_or(0.0);
-    if values.len() % 2 == 1 { at(middle) } else { (at(middle.wrapping_sub(1)) + at(middle)) / 2.0 }
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

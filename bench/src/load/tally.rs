@@ -1,7 +1,10 @@
-//! The counts of a thread.
+//! The counts of a thread, and their sum over all threads.
 
-use crate::outcome::{Latencies, Side, Trouble};
+use std::collections::BTreeMap;
 
+use crate::outcome::{Interval, Latencies, Side, Trouble};
+
+use super::clock::Part;
 use super::plan::Direction;
 
 /// Counts and latencies of an interval.
@@ -97,5 +100,126 @@ impl Trouble {
             last_error: self.last_error.clone(),
             ..Self::default()
         }
+    }
+}
+
+/// The counts of all threads, in total and by interval.
+pub struct Sum {
+    /// The total.
+    pub total: Tally,
+    /// Intervals that are complete for every thread.
+    pub intervals: Vec<Interval>,
+    seconds: f64,
+    /// Intervals that are complete for some threads.
+    open: BTreeMap<u64, Tally>,
+    /// The last complete interval of each thread.
+    over: Vec<u64>,
+}
+
+impl Sum {
+    /// For this number of threads, with intervals of this length.
+    pub fn new(open_loop: bool, threads: usize, seconds: f64) -> Self {
+        Self {
+            total: Tally::new(open_loop),
+            intervals: Vec::new(),
+            seconds,
+            open: BTreeMap::new(),
+            over: vec![0; threads],
+        }
+    }
+
+    /// Adds a part; returns the counts of intervals that are now complete.
+    pub fn add(&mut self, part: &mut Part) -> Vec<Tally> {
+        if part.number == 0 {
+            // Problems before counting began are left out, unless they make the run
+            // invalid.
+            part.tally.trouble = part.tally.trouble.failures();
+        }
+        self.total.add(&part.tally);
+        let number = part.number.max(1);
+        self.open.entry(number).or_default().add(&part.tally);
+        if let Some(over) = self.over.get_mut(part.thread) {
+            *over = part.number;
+        }
+        let all = self.over.iter().copied().min().unwrap_or(0);
+        self.close(all)
+    }
+
+    /// Ends the last interval, `seconds` after counting began.
+    pub fn finish(&mut self, seconds: f64) {
+        self.close(u64::MAX);
+        let idle = |i: &Interval| i.reads.unpack().is_empty() && i.writes.unpack().is_empty();
+        while self.intervals.last().is_some_and(|i| i.from_s >= seconds && idle(i)) {
+            self.intervals.pop();
+        }
+        if let Some(last) = self.intervals.last_mut().filter(|last| last.from_s < seconds) {
+            last.seconds = last.seconds.min(seconds - last.from_s);
+        }
+    }
+
+    fn close(&mut self, up_to: u64) -> Vec<Tally> {
+        let mut closed = Vec::new();
+        while let Some(entry) = self.open.first_entry().filter(|entry| *entry.key() <= up_to) {
+            let (number, tally) = entry.remove_entry();
+            let Trouble { retransmits, dropped, .. } = tally.trouble;
+            self.intervals.push(Interval {
+                from_s: (number - 1) as f64 * self.seconds,
+                seconds: self.seconds,
+                reads: tally.reads.response.pack(),
+                writes: tally.writes.response.pack(),
+                unanswered_reads: tally.reads.unanswered,
+                unanswered_writes: tally.writes.unanswered,
+                resent: retransmits,
+                dropped,
+            });
+            closed.push(tally);
+        }
+        closed
+    }
+}
+
+#[cfg(test)]
+mod sum_tests {
+    use super::*;
+    use crate::load::plan::Direction;
+    use crate::load::tally::Took;
+
+    fn part(thread: usize, number: u64, answers: u64) -> Part {
+        let mut tally = Tally::new(false);
+        for n in 0..answers {
+            tally.completed(Direction::Read, Took { response_ns: 1000 + n, service_ns: None }, n);
+        }
+        tally.trouble.retransmits = answers;
+        tally.trouble.lost = 1;
+        Part { thread, number, tally }
+    }
+
+    #[test]
+    fn intervals_close_when_every_thread_has_passed_them_and_add_up() {
+        let mut sum = Sum::new(false, 2, 0.5);
+        let mut closed = Vec::new();
+        // The second thread hands over its first two intervals as one.
+        for (thread, number, answers) in [(0, 1, 5), (0, 2, 6), (1, 2, 7), (0, 3, 1), (1, 3, 2), (1, 4, 0)] {
+            closed.extend(sum.add(&mut part(thread, number, answers)).iter().map(Tally::completions));
+        }
+        assert_eq!(closed, [5, 13, 3]);
+        sum.finish(1.2);
+        let seen: Vec<_> =
+            sum.intervals.iter().map(|i| (i.from_s, i.seconds, i.reads.unpack().len(), i.resent)).collect();
+        let last = sum.intervals.last().map(|i| i.seconds);
+        assert_eq!(seen[..2], [(0.0, 0.5, 5, 5), (0.5, 0.5, 13, 13)]);
+        assert_eq!((seen.len(), seen[2].2), (3, 3), "an empty one after the end is none");
+        assert!(last.is_some_and(|seconds| (seconds - 0.2).abs() < 1e-9));
+        assert_eq!((sum.total.completions(), sum.total.trouble.lost), (21, 6));
+    }
+
+    #[test]
+    fn a_warm_up_counts_only_where_it_failed() {
+        let mut sum = Sum::new(false, 1, 1.0);
+        sum.add(&mut Part { number: 0, ..part(0, 0, 0) });
+        let mut warm = part(0, 0, 0);
+        warm.tally.trouble.retransmits = 9;
+        sum.add(&mut warm);
+        assert_eq!((sum.total.trouble.retransmits, sum.total.trouble.lost), (0, 2));
     }
 }

@@ -14,27 +14,20 @@ impl Outcome {
         let faults = self.verify.as_ref().is_some_and(|v| !v.faults.is_empty());
         // With a check of the data, replies without a request make the run fail.
         let strays = self.verify.is_some() && t.unexpected > 0;
-        t.errors + t.refused + t.lost + t.unsent == 0 && !faults && !strays && self.completions() > 0
+        t.failed() == 0 && !faults && !strays && self.completions() > 0
     }
 
     /// Reasons why it may be misleading.
     pub fn suspicions(&self) -> Vec<String> {
         let (t, s) = (&self.trouble, &self.setup);
         let unchecked = self.verify.as_ref().is_some_and(|v| v.checked == 0);
-        let all = [
-            (
-                t.retransmits > 0,
-                format!("{} requests were sent again: frames or time were lost", t.retransmits),
-            ),
-            (
-                t.unsent > 0,
-                format!("{} requests were due and never sent: the rate is more than can be served", t.unsent),
-            ),
-            (
-                t.dropped > 0,
-                format!("{} frames were dropped on this side: use a smaller --window", t.dropped),
-            ),
-            (t.unexpected > 0, format!("{} replies were not to any request of this run", t.unexpected)),
+        let mut found = counted([
+            (t.retransmits, "requests were sent again: frames or time were lost"),
+            (t.unsent, "requests were due and never sent: the rate is more than can be served"),
+            (t.dropped, "frames were dropped on this side: use a smaller --window"),
+            (t.unexpected, "replies were not to any request of this run"),
+        ]);
+        found.extend(applying([
             (self.seconds < SHORT_S, format!("{:.2} s is too short to say much", self.seconds)),
             (
                 s.window > s.buffer_count,
@@ -48,7 +41,17 @@ impl Outcome {
                 ),
             ),
             (unchecked, "no sector that was read could be checked: none was stamped".to_owned()),
-        ];
-        all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+        ]));
+        found
     }
+}
+
+/// The texts that apply.
+pub fn applying(all: impl IntoIterator<Item = (bool, String)>) -> Vec<String> {
+    all.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+}
+
+/// The texts with their counts, where those are not zero.
+pub fn counted<const N: usize>(all: [(u64, &str); N]) -> Vec<String> {
+    all.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect()
 }

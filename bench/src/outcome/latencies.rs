@@ -2,10 +2,10 @@
 
 use std::ops::Deref;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
-use serde::de::Error as _;
-use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 
 /// Significant digits of latencies.
@@ -14,7 +14,8 @@ const DIGITS: u8 = 3;
 const MAX_NS: u64 = 60_000_000_000;
 
 /// A histogram of latencies, in nanoseconds, with three significant digits.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
+#[serde(into = "Packed", try_from = "Packed")]
 pub struct Latencies(Histogram<u64>);
 
 /// A compressed histogram: some kilobytes, where the histogram itself takes a few
@@ -66,7 +67,7 @@ impl Latencies {
         let mut bytes = Vec::new();
         // Writing to memory cannot fail, and these limits can be encoded.
         let _ = V2DeflateSerializer::new().serialize(&self.0, &mut bytes);
-        Packed(base64(&bytes))
+        Packed(BASE64_STANDARD.encode(&bytes))
     }
 }
 
@@ -95,7 +96,7 @@ impl Packed {
     }
 
     fn decode(&self) -> Option<Latencies> {
-        let bytes = from_base64(&self.0)?;
+        let bytes = BASE64_STANDARD.decode(&self.0).ok()?;
         let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
         let mut all = Latencies::default();
         all.0.add(&read).ok()?;
@@ -108,35 +109,21 @@ impl Packed {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.decode(text).ok()
-}
-
-impl Serialize for Latencies {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let packed = self.pack();
-        if packed.decode().is_none() {
-            return Err(S::Error::custom("a histogram that cannot be packed"));
-        }
-        packed.serialize(to)
+impl From<Latencies> for Packed {
+    fn from(all: Latencies) -> Self {
+        all.pack()
     }
 }
 
-impl<'de> Deserialize<'de> for Latencies {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let packed = Packed::deserialize(from)?;
-        packed.decode().ok_or_else(|| D::Error::custom("not a HistogramV2Deflate in base64"))
+impl TryFrom<Packed> for Latencies {
+    type Error = &'static str;
+
+    fn try_from(packed: Packed) -> Result<Self, &'static str> {
+        packed.decode().ok_or("not a HistogramV2Deflate in base64")
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

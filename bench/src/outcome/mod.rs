@@ -4,12 +4,14 @@
 mod judgement;
 mod latencies;
 mod sample;
-mod sum;
+mod spread;
 
 use serde::{Deserialize, Serialize};
 
+pub use judgement::{applying, counted};
 pub use latencies::{Latencies, Packed};
 pub use sample::{Footprint, Machine, Ratio, Sample};
+pub use spread::Spread;
 
 /// The outcome of a load.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
@@ -180,6 +182,11 @@ impl Outcome {
         self.reads.answered() + self.writes.answered()
     }
 
+    /// Both directions, by name.
+    pub fn sides(&self) -> [(&'static str, &Side); 2] {
+        [("read", &self.reads), ("write", &self.writes)]
+    }
+
     /// Answered requests per second.
     pub fn iops(&self) -> f64 {
         self.completions() as f64 / self.seconds.max(1e-9)
@@ -203,7 +210,47 @@ impl Outcome {
     }
 }
 
+impl Trouble {
+    /// Adds another, which is not earlier.
+    pub fn add(&mut self, other: &Self) {
+        self.retransmits += other.retransmits;
+        self.late += other.late;
+        self.duplicates += other.duplicates;
+        self.unexpected += other.unexpected;
+        self.errors += other.errors;
+        self.refused += other.refused;
+        self.lost += other.lost;
+        self.unsent += other.unsent;
+        self.dropped += other.dropped;
+        if other.last_error.is_some() {
+            self.last_error.clone_from(&other.last_error);
+        }
+    }
+
+    /// What a request can fail by.
+    pub fn failed(&self) -> u64 {
+        self.errors + self.refused + self.lost + self.unsent
+    }
+}
+
+impl Verified {
+    /// The faults with their numbers, in words.
+    pub fn found(&self) -> String {
+        let faults: Vec<String> = self.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") }
+    }
+}
+
 impl Side {
+    /// Adds another.
+    pub fn add(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.unanswered += other.unanswered;
+        if let (Some(service), Some(other)) = (&mut self.service, &other.service) {
+            service.add(other);
+        }
+    }
+
     /// Requests answered well.
     pub fn answered(&self) -> u64 {
         self.response.len().saturating_sub(self.unanswered)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use super::{Outcome, Spread};
 
 /// A target in a round.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug, Default)]
@@ -55,12 +55,9 @@ pub struct Ratio {
     pub target: String,
     /// The target that it is compared with.
     pub to: String,
-    /// The minimum over all rounds.
-    pub least: f64,
-    /// The median.
-    pub median: f64,
-    /// The maximum.
-    pub most: f64,
+    /// Its values over all rounds.
+    #[serde(flatten)]
+    pub rounds: Spread,
 }
 
 impl Sample {
@@ -76,8 +73,7 @@ impl Sample {
 
     /// Requests answered wrongly or never.
     pub fn failed(&self) -> u64 {
-        let trouble = &self.outcome.trouble;
-        trouble.errors + trouble.refused + trouble.lost
+        self.outcome.trouble.failed() - self.outcome.trouble.unsent
     }
 
     /// Sectors with wrong data.

@@ -50,7 +50,6 @@ pub fn attach(socket: BorrowedFd<'_>, tags: Tags) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixDatagram;

@@ -3,6 +3,7 @@
 //! A port never blocks in `send`, `flush` and `receive`, so that the generator can keep
 //! its own time.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use xblade_ring::{Frame, Umem};
 use crate::args::PortKind;
 
 #[cfg(test)]
-pub mod fake;
+pub mod sim;
 mod filter;
 mod packet;
 mod tags;
@@ -91,17 +92,6 @@ impl<'a> Received<'a> {
     }
 }
 
-/// Opens a port of this kind, for this many requests in flight.
-pub fn open(interface: &Facts, kind: PortKind, window: u16) -> Result<Box<dyn Port>> {
-    Ok(match kind {
-        PortKind::AfPacket => Box::new(PacketPort::open(interface, Tags::ALL)?),
-        PortKind::AfXdp => {
-            let port = XdpPort::open_all(interface, &[window])?.pop();
-            Box::new(port.context("no port was opened")?)
-        }
-    })
-}
-
 /// Tests the port of a thread with a request.
 pub type Probe<'a> = &'a dyn Fn(usize, &mut dyn Port) -> Result<()>;
 
@@ -133,11 +123,11 @@ fn open_packet(on: &[&Facts]) -> Result<Vec<Box<dyn Port>>> {
 
 /// The nth thread of an interface gets its nth queue.
 fn open_xdp(on: &[&Facts], windows: &[u16], probe: Probe<'_>) -> Result<Vec<Box<dyn Port>>> {
-    let mut ports: Vec<Option<Box<dyn Port>>> = on.iter().map(|_| None).collect();
+    let mut ports: BTreeMap<usize, Box<dyn Port>> = BTreeMap::new();
     for interface in on {
-        let users: Vec<usize> =
-            (0..on.len()).filter(|&t| on.get(t).map(|i| i.index) == Some(interface.index)).collect();
-        if users.first().is_some_and(|&first| ports.get(first).is_some_and(Option::is_some)) {
+        let same = on.iter().enumerate().filter(|(_, other)| other.index == interface.index);
+        let users: Vec<usize> = same.map(|(thread, _)| thread).collect();
+        if users.iter().any(|thread| ports.contains_key(thread)) {
             continue;
         }
         if users.len() > interface.queues as usize {
@@ -151,17 +141,14 @@ fn open_xdp(on: &[&Facts], windows: &[u16], probe: Probe<'_>) -> Result<Vec<Box<
         }
         let own: Vec<u16> = users.iter().filter_map(|&thread| windows.get(thread).copied()).collect();
         for (thread, port) in users.into_iter().zip(XdpPort::open_all(interface, &own)?) {
-            if let Some(place) = ports.get_mut(thread) {
-                *place = Some(Box::new(port));
-            }
+            ports.insert(thread, Box::new(port));
         }
     }
-    let mut ports: Vec<Box<dyn Port>> = ports.into_iter().flatten().collect();
-    for (thread, port) in ports.iter_mut().enumerate() {
+    for (thread, port) in &mut ports {
         // Replies may arrive on another queue, where no socket receives them.
-        probe(thread, port.as_mut()).with_context(|| {
+        probe(*thread, port.as_mut()).with_context(|| {
             format!("thread {thread} hears no replies on its queue of af-xdp (try --port af-packet)")
         })?;
     }
-    Ok(ports)
+    Ok(ports.into_values().collect())
 }

@@ -2,10 +2,13 @@
 //! call per frame.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use xblade_link::Facts;
 use xblade_wire::ether::ETHERTYPE_AOE;
@@ -86,7 +89,8 @@ impl Port for PacketPort {
     }
 
     fn receive(&mut self, each: &mut dyn FnMut(Received<'_>)) -> io::Result<usize> {
-        let messages = self.inbox.empty_messages();
+        self.inbox.lens = [self.inbox.stride; BATCH];
+        let messages = self.inbox.messages(0, BATCH);
         // SAFETY: as in `flush`; the kernel writes no more than the length of
         // each buffer.
         let received = unsafe {
@@ -140,25 +144,17 @@ impl Port for PacketPort {
 
 /// Sleeps until `fd` is readable or the time limit passes.
 pub fn poll(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
-    let mut wanted = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
-    // SAFETY: one `pollfd`, which lives for the call.
-    let status = unsafe { libc::poll(&raw mut wanted, 1, millis) };
-    match io::Error::last_os_error() {
-        e if status < 0 && e.kind() != io::ErrorKind::Interrupted => Err(e),
+    let limit = Timespec::try_from(limit).ok();
+    match event::poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], limit.as_ref()) {
+        Err(error) if error != Errno::INTR => Err(error.into()),
         _ => Ok(()),
     }
 }
 
 fn open_socket(interface: &Facts, tags: Option<Tags>) -> io::Result<OwnedFd> {
     // With protocol 0 nothing arrives before the options are set and the socket is bound
-    // to its interface. SAFETY: a plain system call; the descriptor is checked below.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: fresh from the kernel, with no other owner.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // to its interface.
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
     // Refused without CAP_NET_ADMIN; then the system's limit applies.
@@ -200,8 +196,6 @@ struct Batch {
     lens: [usize; BATCH],
     vectors: Box<[libc::iovec]>,
     messages: Box<[libc::mmsghdr]>,
-    /// Whether `lens` must be read back from `messages`.
-    receiving: bool,
 }
 
 // SAFETY: the pointers in `vectors` and `messages` point into this batch's own boxes, are
@@ -220,7 +214,6 @@ impl Batch {
             lens: [0; BATCH],
             vectors: vec![vector; BATCH].into(),
             messages: vec![message; BATCH].into(),
-            receiving: false,
         }
     }
 
@@ -251,16 +244,8 @@ impl Batch {
 
     /// Headers of the frames in the buffers `from..to`.
     fn messages(&mut self, from: usize, to: usize) -> &mut [libc::mmsghdr] {
-        self.receiving = false;
         self.point();
         self.messages.get_mut(from..to).unwrap_or(&mut [])
-    }
-
-    /// Headers for receiving into every buffer.
-    fn empty_messages(&mut self) -> &mut [libc::mmsghdr] {
-        self.receiving = true;
-        self.point();
-        &mut self.messages
     }
 
     /// Points the headers at the buffers. Done before every call, because the pointers
@@ -271,7 +256,7 @@ impl Batch {
         for (at, ((vector, message), len)) in all.enumerate() {
             // SAFETY: `bytes` has `BATCH` times `stride` bytes.
             vector.iov_base = unsafe { base.add(at * self.stride) }.cast();
-            vector.iov_len = if self.receiving { self.stride } else { len };
+            vector.iov_len = len;
             message.msg_hdr.msg_iov = vector;
             message.msg_hdr.msg_iovlen = 1;
         }

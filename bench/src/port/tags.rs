@@ -33,17 +33,18 @@ impl Tags {
         let number = (thread as u32) << free & (TAG_USER - 1);
         Self { value: TAG_USER | number, mask: u32::MAX << free }
     }
-
-    /// Whether a tag belongs to them.
-    #[cfg(test)]
-    pub fn has(self, tag: u32) -> bool {
-        tag & self.mask == self.value
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Tags {
+        /// Whether a tag belongs to them.
+        pub fn has(self, tag: u32) -> bool {
+            tag & self.mask == self.value
+        }
+    }
 
     #[test]
     fn no_two_threads_share_a_tag_and_all_are_ours() {

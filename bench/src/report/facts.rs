@@ -1,12 +1,13 @@
 //! The facts about an outcome besides its times.
 
+use crate::conditions::condition;
 use crate::outcome::{Condition, Outcome};
 
-use super::number::{bytes, grouped};
+use super::table::{bytes, grouped};
 
 /// Names and values, the most important first. Conditions that the report has shown
 /// already are left out.
-pub fn facts(outcome: &Outcome, told: &[Condition]) -> Vec<(String, String)> {
+pub fn facts(outcome: &Outcome, told: &[Condition]) -> Vec<Condition> {
     let s = &outcome.setup;
     let mut facts = vec![
         ("load", load(outcome)),
@@ -32,16 +33,13 @@ pub fn facts(outcome: &Outcome, told: &[Condition]) -> Vec<(String, String)> {
         facts.push(("target", cost));
     }
     if let Some(v) = &outcome.verify {
-        let faults: Vec<String> = v.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
-        let faults = if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") };
-        facts.push(("checked", format!("{} sectors, {} not known; {faults}", v.checked, v.unchecked)));
+        facts.push(("checked", format!("{} sectors, {} not known; {}", v.checked, v.unchecked, v.found())));
         facts.extend(v.examples.iter().map(|example| ("fault", example.clone())));
     }
     facts.push(("made by", format!("xblade-bench {}, seed {}", outcome.version, s.seed)));
     facts.retain(|(_, value)| !value.is_empty());
     let more = outcome.conditions.iter().filter(|condition| !told.contains(condition));
-    let more = more.map(|condition| (condition.name.clone(), condition.value.clone()));
-    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(more).collect()
+    facts.into_iter().map(|(name, value)| condition(name, value)).chain(more.cloned()).collect()
 }
 
 fn load(outcome: &Outcome) -> String {
@@ -85,10 +83,7 @@ fn trouble(outcome: &Outcome) -> String {
         (t.lost, "requests never answered"),
         (t.unsent, "requests due and never sent"),
     ];
-    let some: Vec<String> = all
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{} {what}", grouped(*n as f64, 0)))
-        .collect();
+    let some = all.iter().filter(|(n, _)| *n > 0);
+    let some: Vec<String> = some.map(|(n, what)| format!("{} {what}", grouped(*n as f64, 0))).collect();
     if some.is_empty() { "none".to_owned() } else { some.join(", ") }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::outcome::Latencies;
+use crate::outcome::{Latencies, Outcome, Packed};
 
 /// Steps per halving of the distance to 100 %, the usual value.
 const TICKS: u32 = 5;
@@ -79,9 +79,43 @@ fn sub_buckets(latencies: &Latencies) -> u64 {
     (2 * 10_u64.pow(u32::from(latencies.sigfig()))).next_power_of_two()
 }
 
+// The histograms of all intervals as a HdrHistogram log, version 1.3, with the
+// operations as tags. Times are in nanoseconds; the column `Interval_Max` is in
+// milliseconds, as its readers expect.
+
+const LEGEND: &str = r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#;
+/// Nanoseconds per unit of `Interval_Max`.
+const MAX_SCALE: f64 = 1e6;
+
+/// The log; only its header if there are no intervals.
+pub fn hlog(outcome: &Outcome) -> String {
+    let start_s = outcome.started_unix_ms as f64 / 1e3;
+    let mut out = format!(
+        "#[Logged with xblade-bench {}]\n#[Histogram log format version 1.3]\n\
+         #[StartTime: {start_s:.3} (seconds since epoch)]\n#[BaseTime: {start_s:.3} (seconds since epoch)]\n{LEGEND}\n",
+        super::table::one_line(&outcome.version)
+    );
+    for interval in &outcome.intervals {
+        let mut line = |tag: &str, packed: &Packed| {
+            let max = packed.unpack().max() as f64 / MAX_SCALE;
+            let (from, length) = (interval.from_s, interval.seconds);
+            let _ = writeln!(out, "Tag={tag},{from:.3},{length:.3},{max:.3},{}", packed.as_str());
+        };
+        // An operation that does not occur in the whole run gets no lines, but an
+        // interval without requests gets one.
+        if !outcome.reads.response.is_empty() {
+            line("read", &interval.reads);
+        }
+        if !outcome.writes.response.is_empty() {
+            line("write", &interval.writes);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use super::super::tests::fixture;
     use super::*;
 
     /// How `plotFiles.html` of HdrHistogram reads a file.
@@ -133,5 +167,45 @@ mod tests {
     fn an_empty_histogram_is_a_header_and_a_footer() {
         let text = hgrm(&Latencies::default());
         assert_eq!((plotted(&text), text.lines().count()), (Vec::new(), 5), "{text}");
+    }
+}
+
+#[cfg(test)]
+mod hlog_tests {
+    use hdrhistogram::Histogram;
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    use super::super::tests::fixture;
+    use super::*;
+
+    #[test]
+    fn the_crate_of_hdrhistogram_reads_every_interval() {
+        use base64::Engine;
+        let outcome = fixture::mixed();
+        let text = hlog(&outcome);
+        let mut sums = [("read", 0), ("write", 0)];
+        let mut starts = Vec::new();
+        let mut intervals = 0;
+        for entry in IntervalLogIterator::new(text.as_bytes()) {
+            match entry.unwrap() {
+                LogEntry::StartTime(at) | LogEntry::BaseTime(at) => starts.push(at.as_millis()),
+                LogEntry::Interval(interval) => {
+                    let bytes =
+                        base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram());
+                    let histogram: Histogram<u64> =
+                        Deserializer::new().deserialize(&mut bytes.unwrap().as_slice()).unwrap();
+                    let tag = interval.tag().unwrap();
+                    let (_, sum) = sums.iter_mut().find(|(name, _)| *name == &*tag).unwrap();
+                    *sum += histogram.len();
+                    assert!((interval.max() - histogram.max() as f64 / 1e6).abs() < 0.001);
+                    intervals += 1;
+                }
+            }
+        }
+        assert_eq!(starts, [u128::from(outcome.started_unix_ms); 2]);
+        assert_eq!(intervals, 2 * outcome.intervals.len());
+        let (reads, writes) = (outcome.reads.response.len(), outcome.writes.response.len());
+        assert_eq!(sums, [("read", reads), ("write", writes)]);
     }
 }

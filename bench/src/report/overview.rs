@@ -2,8 +2,9 @@
 
 use crate::outcome::{Latencies, Outcome};
 
-use super::number::{column, grouped};
-use super::{Section, Table, names};
+use super::document::labels;
+use super::table::grouped;
+use super::{Section, Table};
 
 /// The quantiles in tables.
 const QUANTILES: [(&str, f64); 5] =
@@ -17,88 +18,52 @@ pub fn of_section(section: &Section) -> Table {
 /// One row per outcome.
 fn compare(outcomes: &[Outcome]) -> Table {
     let all: Vec<Latencies> = outcomes.iter().map(Outcome::response).collect();
-    let mut columns = Columns::new("", names::labels(outcomes));
+    let mut table = Table::of("", labels(outcomes));
+    let whole = |value: Option<f64>| value.map_or("–".to_owned(), |value| grouped(value, 0));
     if outcomes.iter().any(|outcome| outcome.setup.rate.is_some()) {
-        let rate = |outcome: &Outcome| outcome.setup.rate.map_or("–".to_owned(), |rate| grouped(rate, 0));
-        columns.add("wanted IOPS", outcomes.iter().map(rate).collect());
+        table.column("wanted IOPS", outcomes.iter().map(|outcome| whole(outcome.setup.rate)));
     }
-    columns.add("IOPS", outcomes.iter().map(|outcome| grouped(outcome.iops(), 0)).collect());
-    columns.numbers("MB/s", outcomes.iter().map(Outcome::mb_per_s));
+    table.column("IOPS", outcomes.iter().map(|outcome| whole(Some(outcome.iops()))));
+    table.numbers("MB/s", outcomes.iter().map(Outcome::mb_per_s));
     for (name, quantile) in &QUANTILES[..4] {
-        columns.numbers(&format!("{name} µs"), all.iter().map(|all| all.us(*quantile)));
+        table.numbers(&format!("{name} µs"), all.iter().map(|all| all.us(*quantile)));
     }
-    columns.numbers("max µs", all.iter().map(Latencies::max_us));
+    table.numbers("max µs", all.iter().map(Latencies::max_us));
     if outcomes.iter().any(|outcome| outcome.cost.is_some()) {
-        let cost = |outcome: &Outcome| {
-            outcome.cost_per_request().map_or("–".to_owned(), |(user, system)| grouped(user + system, 0))
-        };
-        columns.add("CPU ns/IO", outcomes.iter().map(cost).collect());
+        let cost = |outcome: &Outcome| outcome.cost_per_request().map(|(user, system)| user + system);
+        table.column("CPU ns/IO", outcomes.iter().map(|outcome| whole(cost(outcome))));
     }
-    let count =
-        |of: fn(&Outcome) -> u64| outcomes.iter().map(|outcome| grouped(of(outcome) as f64, 0)).collect();
-    columns.add("resent", count(|outcome| outcome.trouble.retransmits));
-    columns.add("dropped", count(|outcome| outcome.trouble.dropped));
-    columns.add("failed", count(failed));
-    columns.table()
+    let count = |of: fn(&Outcome) -> u64| outcomes.iter().map(move |one| grouped(of(one) as f64, 0));
+    table.column("resent", count(|one| one.trouble.retransmits));
+    table.column("dropped", count(|one| one.trouble.dropped));
+    table.column("failed", count(|one| one.trouble.failed()));
+    table
 }
 
-fn failed(outcome: &Outcome) -> u64 {
-    let t = &outcome.trouble;
-    t.errors + t.refused + t.lost + t.unsent
+/// The times of one outcome: those of reads and of writes, and in an open loop also each
+/// without the wait before sending.
+pub fn times_of(outcome: &Outcome) -> Vec<(String, &Latencies)> {
+    let mut all = Vec::new();
+    for (name, side) in outcome.sides().into_iter().filter(|(_, side)| !side.response.is_empty()) {
+        let open = if side.service.is_some() { ", from intended start" } else { "" };
+        all.push((format!("{name}{open}"), &side.response));
+        all.extend(side.service.iter().map(|service| (format!("{name}, from sending"), service)));
+    }
+    all
 }
 
-/// The times of one outcome: a row each for reads and writes, and in an open loop another
-/// for each without the wait before sending.
+/// These times, a row each.
 pub fn times(outcome: &Outcome) -> Table {
-    let open = outcome.setup.rate.is_some();
-    let mut rows: Vec<(String, &Latencies)> = Vec::new();
-    for (name, side) in [("read", &outcome.reads), ("write", &outcome.writes)] {
-        if side.response.is_empty() {
-            continue;
-        }
-        let name_of = |kind: &str| if open { format!("{name}, {kind}") } else { name.to_owned() };
-        rows.push((name_of("from intended start"), &side.response));
-        rows.extend(side.service.iter().map(|service| (format!("{name}, from sending"), service)));
-    }
-    let mut columns = Columns::new("µs", rows.iter().map(|(name, _)| name.clone()).collect());
-    columns.add("requests", rows.iter().map(|(_, times)| grouped(times.len() as f64, 0)).collect());
-    let us = |of: fn(&Latencies) -> f64| rows.iter().map(move |(_, times)| of(times) / 1e3);
-    columns.numbers("mean", us(|times| times.mean()));
-    columns.numbers("deviation", us(|times| times.stdev()));
-    columns.numbers("min", us(|times| times.min() as f64));
+    let (names, all): (Vec<String>, Vec<&Latencies>) = times_of(outcome).into_iter().unzip();
+    let mut table = Table::of("µs", names);
+    table.column("requests", all.iter().map(|times| grouped(times.len() as f64, 0)));
+    let us = |of: fn(&Latencies) -> f64| all.iter().map(move |times| of(times) / 1e3);
+    table.numbers("mean", us(|times| times.mean()));
+    table.numbers("deviation", us(|times| times.stdev()));
+    table.numbers("min", us(|times| times.min() as f64));
     for (name, quantile) in QUANTILES {
-        columns.numbers(name, rows.iter().map(|(_, times)| times.us(quantile)));
+        table.numbers(name, all.iter().map(|times| times.us(quantile)));
     }
-    columns.numbers("max", us(|times| times.max() as f64));
-    columns.table()
-}
-
-/// A table built column by column.
-struct Columns {
-    head: Vec<String>,
-    columns: Vec<Vec<String>>,
-}
-
-impl Columns {
-    fn new(head: &str, names: Vec<String>) -> Self {
-        Self { head: vec![head.to_owned()], columns: vec![names] }
-    }
-
-    fn add(&mut self, head: &str, cells: Vec<String>) {
-        self.head.push(head.to_owned());
-        self.columns.push(cells);
-    }
-
-    fn numbers(&mut self, head: &str, values: impl Iterator<Item = f64>) {
-        self.add(head, column(&values.collect::<Vec<_>>()));
-    }
-
-    fn table(self) -> Table {
-        let mut table = Table::new(self.head);
-        let rows = self.columns.first().map_or(0, Vec::len);
-        for row in 0..rows {
-            table.row(self.columns.iter().map(|cells| cells.get(row).cloned().unwrap_or_default()));
-        }
-        table
-    }
+    table.numbers("max", us(|times| times.max() as f64));
+    table
 }

@@ -2,40 +2,18 @@
 //! complete outcomes in a separate key for this program.
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::outcome::{Condition, Outcome, Ratio, Sample};
+use crate::outcome::Outcome;
 
-use super::{Document, Section, Table, fio};
+use super::{Document, fio};
 
 /// The key of the outcomes.
 const OURS: &str = "xblade-bench";
 /// The key of the rest of the document.
 const DOCUMENT: &str = "xblade-bench document";
-
-/// A document without its outcomes.
-#[derive(Serialize, Deserialize)]
-struct Frame {
-    title: String,
-    conditions: Vec<Condition>,
-    warnings: Vec<String>,
-    sections: Vec<SectionFrame>,
-}
-
-/// A section without its outcomes.
-#[derive(Serialize, Deserialize)]
-struct SectionFrame {
-    title: String,
-    table: Option<Table>,
-    warnings: Vec<String>,
-    /// The number of its outcomes.
-    outcomes: usize,
-    #[serde(default)]
-    samples: Vec<Sample>,
-    #[serde(default)]
-    ratios: Vec<Ratio>,
-}
+/// In a section of that, the key of the number of its outcomes.
+const COUNT: &str = "outcomes";
 
 /// Outcomes as JSON.
 pub fn json(outcomes: &[Outcome]) -> Result<Value> {
@@ -50,7 +28,11 @@ pub fn of_document(document: &Document) -> Result<Value> {
     let outcomes: Vec<Outcome> =
         document.sections.iter().flat_map(|section| section.outcomes.iter().cloned()).collect();
     let mut all = json(&outcomes)?;
-    all[DOCUMENT] = serde_json::to_value(Frame::of(document)).context("cannot write the report as JSON")?;
+    let mut rest = serde_json::to_value(document).context("cannot write the report as JSON")?;
+    for (at, section) in document.sections.iter().enumerate() {
+        rest["sections"][at][COUNT] = section.outcomes.len().into();
+    }
+    all[DOCUMENT] = rest;
     Ok(all)
 }
 
@@ -63,13 +45,18 @@ pub fn read(text: &str) -> Result<Vec<Outcome>> {
 pub fn read_document(text: &str) -> Result<Document> {
     let mut all = parse(text)?;
     let outcomes = outcomes(&mut all)?;
-    match all.get_mut(DOCUMENT).map(Value::take) {
-        Some(frame) => {
-            let frame: Frame = serde_json::from_value(frame).context(OTHER_VERSION)?;
-            Ok(frame.filled(outcomes))
-        }
-        None => Ok(Document::of(outcomes)),
+    let Some(rest) = all.get_mut(DOCUMENT).map(Value::take) else { return Ok(Document::of(outcomes)) };
+    let counts: Vec<Option<u64>> = match rest["sections"].as_array() {
+        Some(sections) => sections.iter().map(|section| section[COUNT].as_u64()).collect(),
+        None => Vec::new(),
+    };
+    let mut document: Document = serde_json::from_value(rest).context(OTHER_VERSION)?;
+    let mut outcomes = outcomes.into_iter();
+    for (section, count) in document.sections.iter_mut().zip(counts) {
+        let count = count.context(OTHER_VERSION)?;
+        section.outcomes = outcomes.by_ref().take(count as usize).collect();
     }
+    Ok(document)
 }
 
 const OTHER_VERSION: &str = "not a result of this version of the program";
@@ -82,41 +69,4 @@ fn outcomes(all: &mut Value) -> Result<Vec<Outcome>> {
     let ours = all.get_mut(OURS).map(Value::take);
     let ours = ours.with_context(|| format!("not a result of this program: it has no \"{OURS}\""))?;
     serde_json::from_value(ours).context(OTHER_VERSION)
-}
-
-impl Frame {
-    fn of(document: &Document) -> Self {
-        let section = |section: &Section| SectionFrame {
-            title: section.title.clone(),
-            table: section.table.clone(),
-            warnings: section.warnings.clone(),
-            outcomes: section.outcomes.len(),
-            samples: section.samples.clone(),
-            ratios: section.ratios.clone(),
-        };
-        Self {
-            title: document.title.clone(),
-            conditions: document.conditions.clone(),
-            warnings: document.warnings.clone(),
-            sections: document.sections.iter().map(section).collect(),
-        }
-    }
-
-    fn filled(self, outcomes: Vec<Outcome>) -> Document {
-        let mut outcomes = outcomes.into_iter();
-        let section = |frame: SectionFrame| Section {
-            title: frame.title,
-            table: frame.table,
-            warnings: frame.warnings,
-            outcomes: outcomes.by_ref().take(frame.outcomes).collect(),
-            samples: frame.samples,
-            ratios: frame.ratios,
-        };
-        Document {
-            title: self.title,
-            conditions: self.conditions,
-            warnings: self.warnings,
-            sections: self.sections.into_iter().map(section).collect(),
-        }
-    }
 }

@@ -1,8 +1,16 @@
-//! An outcome as plain text.
+//! An outcome as plain text, and a report as Markdown.
 
-use crate::outcome::{Latencies, Outcome};
+use std::collections::BTreeMap;
 
-use super::{Table, bars};
+use hdrhistogram::Histogram;
+
+use crate::outcome::Outcome;
+
+use super::table::one_line;
+use super::{Document, Table, overview};
+
+/// The length of the longest bar.
+const WIDTH: u64 = 50;
 
 /// The table, the bars, and the problems.
 pub fn text(outcome: &Outcome) -> String {
@@ -18,24 +26,27 @@ pub fn text(outcome: &Outcome) -> String {
         s.port
     );
     let all = outcome.response();
-    let mut table = Table::new(["", "IOPS", "MB/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us"]);
-    table.row(row(outcome, "all", &all, outcome.completions()));
-    for (name, side) in [("read", &outcome.reads), ("write", &outcome.writes)] {
+    let mut rows = vec![("all", all.clone(), outcome.completions())];
+    for (name, side) in outcome.sides() {
         if (1..all.len()).contains(&side.response.len()) {
-            table.row(row(outcome, name, &side.response, side.answered()));
+            rows.push((name, side.response.clone(), side.answered()));
         }
     }
+    let mut table = Table::of("", rows.iter().map(|(name, ..)| (*name).to_owned()));
+    let share = |of: f64, decimals: usize| {
+        let each = move |answered: u64| of * (answered as f64 / outcome.completions().max(1) as f64);
+        rows.iter().map(move |(.., answered)| format!("{:.decimals$}", each(*answered)))
+    };
+    table.column("IOPS", share(outcome.iops(), 0));
+    table.column("MB/s", share(outcome.mb_per_s(), 1));
+    for (name, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+        let cells = rows.iter().map(|(_, times, _)| format!("{:.1}", times.us(quantile)));
+        table.column(&format!("{name} us"), cells);
+    }
+    table.column("max us", rows.iter().map(|(_, times, _)| format!("{:.1}", times.max_us())));
     out += &table.text();
     out += &format!("\nlatency of {} requests\n{}", all.len(), bars(&all));
     out + &trouble(outcome)
-}
-
-fn row(outcome: &Outcome, name: &str, latencies: &Latencies, answered: u64) -> Vec<String> {
-    let share = answered as f64 / outcome.completions().max(1) as f64;
-    let rates = [format!("{:.0}", outcome.iops() * share), format!("{:.1}", outcome.mb_per_s() * share)];
-    let us = [0.5, 0.9, 0.99, 0.999].map(|quantile| latencies.us(quantile));
-    let us = us.into_iter().chain([latencies.max_us()]).map(|us| format!("{us:.1}"));
-    [name.to_owned()].into_iter().chain(rates).chain(us).collect()
 }
 
 fn trouble(outcome: &Outcome) -> String {
@@ -54,11 +65,87 @@ fn trouble(outcome: &Outcome) -> String {
         out += "\n";
     }
     if let Some(v) = &outcome.verify {
-        let faults: Vec<String> = v.faults.iter().map(|(name, n)| format!("{n} {name}")).collect();
-        let faults = if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") };
-        out += &format!("verify: {} sectors checked, {} not known, {faults}\n", v.checked, v.unchecked);
+        out += &format!("verify: {} sectors checked, {} not known, {}\n", v.checked, v.unchecked, v.found());
         out.extend(v.examples.iter().map(|example| format!("  {example}\n")));
     }
     out.extend(outcome.warnings.iter().map(|warning| format!("warning: {warning}\n")));
     out
+}
+
+/// One bar for each doubling of the latency (in nanoseconds), between minimum and
+/// maximum.
+fn bars(latency_ns: &Histogram<u64>) -> String {
+    let mut out = String::new();
+    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    for bucket in latency_ns.iter_recorded() {
+        *counts.entry(bar_of(bucket.value_iterated_to())).or_default() += bucket.count_at_value();
+    }
+    let (Some(&first), Some(&last)) = (counts.keys().next(), counts.keys().next_back()) else {
+        return out;
+    };
+    let most = counts.values().copied().max().unwrap_or(1);
+    for bar in first..=last {
+        let n = counts.get(&bar).copied().unwrap_or(0);
+        // At least one mark for every count above zero: the tail matters most.
+        let length = if n == 0 { 0 } else { (n * WIDTH / most).max(1) };
+        let line = "#".repeat(length as usize);
+        out += &format!("  < {:>7} us  {line:<50} {n}\n", 1u64 << bar);
+    }
+    out
+}
+
+/// The upper bound of a latency's bar: a power of two of microseconds.
+fn bar_of(ns: u64) -> u64 {
+    u64::from((ns / 1000).checked_ilog2().map_or(0, |power| power + 1))
+}
+
+/// The whole report without plots.
+pub fn markdown(document: &Document) -> String {
+    let mut out = format!("# {}\n", one_line(&document.title));
+    if !document.conditions.is_empty() {
+        out += "\nConditions:\n\n";
+        out.extend(
+            document.conditions.iter().map(|c| format!("* {}\n", one_line(&named(&c.name, &c.value)))),
+        );
+    }
+    out += &suspect(&document.warnings);
+    for (at, section) in document.sections.iter().enumerate() {
+        let title = document.title_of(at);
+        if !title.is_empty() {
+            out += &format!("\n## {}\n", one_line(&title));
+        }
+        out += &format!("\n{}", overview::of_section(section).markdown());
+        out += &suspect(&section.all_warnings());
+    }
+    out
+}
+
+/// A condition, which may have no name.
+fn named(name: &str, value: &str) -> String {
+    if name.is_empty() { value.to_owned() } else { format!("{name}: {value}") }
+}
+
+fn suspect(warnings: &[String]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let items: String = warnings.iter().map(|warning| format!("* {}\n", one_line(warning))).collect();
+    format!("\n**Suspect:**\n\n{items}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_in_one_bar() {
+        let mut histogram = Histogram::<u64>::new(3).unwrap();
+        for ns in [900, 3_000, 3_500, 100_000_000] {
+            histogram.record(ns).unwrap();
+        }
+        let text = bars(&histogram);
+        let counts: u64 = text.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+        assert_eq!(counts, 4, "{text}");
+        assert!(text.lines().count() >= 17, "empty bars between are shown:\n{text}");
+    }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::compare::pair::End;
+use crate::compare::shell::words;
 
 use super::{SHELF, SLOT};
 
@@ -55,8 +56,11 @@ impl CustomTarget {
         if name.trim().is_empty() || words.is_empty() {
             bail!("'{name}={command}': give NAME=COMMAND");
         }
-        for word in &words {
-            if let Some(place) = places(word).find(|place| !PLACES.contains(place)) {
+        // Lower-case words in braces are placeholders.
+        let braced = command.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+        for (place, _) in braced.filter(|(place, _)| place.chars().all(|c| c.is_ascii_lowercase())) {
+            let place = format!("{{{place}}}");
+            if place != "{}" && !PLACES.contains(&place.as_str()) {
                 bail!("'{place}' stands for nothing: there are {}", PLACES.join(", "));
             }
         }
@@ -65,11 +69,9 @@ impl CustomTarget {
 
     /// The command with its placeholders replaced.
     pub fn command(&self, end: &End, file: &Path, mtu: usize) -> Vec<String> {
-        let file = file.to_string_lossy();
-        let values: [&str; 5] =
-            [end.interface, &file, &SHELF.to_string(), &SLOT.to_string(), &mtu.to_string()];
+        let values = words(&[&end.interface, &file.display(), &SHELF, &SLOT, &mtu]);
         let fill = |word: &String| {
-            let pairs = PLACES.iter().zip(values);
+            let pairs = PLACES.iter().zip(&values);
             pairs.fold(word.clone(), |word, (place, value)| word.replace(place, value))
         };
         self.words.iter().map(fill).collect()
@@ -81,18 +83,7 @@ impl CustomTarget {
     }
 }
 
-/// Candidates for placeholders: lower-case words in braces.
-fn places(word: &str) -> impl Iterator<Item = &str> {
-    word.match_indices('{').filter_map(move |(from, _)| {
-        let rest = word.get(from..)?;
-        let place = rest.get(..=rest.find('}')?)?;
-        let inner = place.get(1..place.len() - 1)?;
-        (!inner.is_empty() && inner.chars().all(|c| c.is_ascii_lowercase())).then_some(place)
-    })
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -7,41 +7,44 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::args::Op;
 use crate::compare::case::{Case, Rate};
+use crate::compare::plan::Plan;
+use crate::compare::shell::split;
 use crate::outcome::{Cost, Latencies, Outcome, Setup, Side};
-
-use super::directions;
 
 /// Prefix of the names of threads that io_uring starts for fio. fio's own figures leave
 /// them out.
 pub const WORKERS: &str = "iou-";
 
-/// The command that runs it; `seconds` are those of the warm-up and of the measurement.
-pub fn words(case: &Case, file: &Path, mib: u64, seconds: (f64, f64), result: &Path) -> Vec<String> {
-    let rw = match directions(case) {
-        (true, false) => "randread",
-        (false, _) => "randwrite",
-        _ => "randrw",
+/// The command that runs it for some seconds.
+pub fn words(case: &Case, file: &Path, plan: &Plan, seconds: f64, result: &Path) -> Vec<String> {
+    let rw = match case.op {
+        Op::Read => "randread",
+        Op::Write => "randwrite",
+        Op::Mixed => "randrw",
     };
-    let fixed = "fio --name=bare --thread --ioengine=io_uring --direct=1 --time_based --norandommap --randrepeat=0 \
-                 --allow_file_create=0 --fallocate=none --output-format=json+";
-    let varying = [
-        format!("--rw={rw}"),
-        format!("--rwmixread={}", case.read_percent),
-        format!("--sync={}", if case.is_durable() { "dsync" } else { "none" }),
-        format!("--bs={}", case.bytes()),
-        format!("--iodepth={}", case.window),
-        format!("--ramp_time={}ms", (seconds.0 * 1e3) as u64),
-        format!("--runtime={}ms", (seconds.1 * 1e3) as u64),
-        format!("--size={mib}MiB"),
-        format!("--filename={}", file.display()),
-        format!("--output={}", result.display()),
-    ];
+    let ms = |seconds: f64| (seconds * 1e3) as u64;
+    let options = format!(
+        "taskset -c {} fio --name=bare --thread --ioengine=io_uring --direct=1 --time_based --norandommap \
+         --randrepeat=0 --allow_file_create=0 --fallocate=none --output-format=json+ --rw={rw} --rwmixread={} \
+         --sync={} --bs={} --iodepth={} --ramp_time={}ms --runtime={}ms --size={}MiB",
+        plan.target_core,
+        case.read_percent,
+        if case.is_durable() { "dsync" } else { "none" },
+        case.bytes(),
+        case.window,
+        ms(plan.warm_up),
+        ms(seconds),
+        plan.mib
+    );
+    let paths = [("filename", file), ("output", result)];
+    let paths = paths.map(|(name, path)| format!("--{name}={}", path.display()));
     let rate = match case.rate {
         Some(Rate::Fixed(rate)) => Some(format!("--rate_iops={rate:.0}")),
         _ => None,
     };
-    fixed.split_whitespace().map(str::to_owned).chain(varying).chain(rate).collect()
+    split(&options).chain(paths).chain(rate).collect()
 }
 
 /// The output of fio.
@@ -100,9 +103,8 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
     if job.error != 0 {
         bail!("fio failed: {}", std::io::Error::from_raw_os_error(job.error as i32));
     }
-    let (has_reads, has_writes) = directions(case);
-    let side = |wanted: bool, direction: &Direction| {
-        let response = if wanted { direction.latencies()? } else { Latencies::default() };
+    let side = |direction: &Direction, other: Op| {
+        let response = if case.op == other { Latencies::default() } else { direction.latencies()? };
         anyhow::Ok(Side { response, ..Side::default() })
     };
     // Milliseconds times percent: units of 10⁴ nanoseconds.
@@ -120,8 +122,8 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
             ..Setup::default()
         },
         seconds: job.read.runtime.max(job.write.runtime) / 1e3,
-        reads: side(has_reads, &job.read)?,
-        writes: side(has_writes, &job.write)?,
+        reads: side(&job.read, Op::Write)?,
+        writes: side(&job.write, Op::Read)?,
         cost: Some(Cost {
             user_ns: ns(job.usr_cpu),
             system_ns: ns(job.sys_cpu) + workers_ns,
@@ -138,10 +140,8 @@ pub fn read(text: &str, case: &Case, warm_up_s: f64, workers_ns: u64) -> Result<
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::args::Op;
     use crate::compare::case::Durability;
 
     const REAL: &str = include_str!("fio-3.33-randwrite.json");
@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn only_durable_writes_are_synced_and_rates_are_kept() {
-        let of = |case: Case| words(&case, Path::new("/d/f"), 7, (0.5, 1.5), Path::new("/d/r")).join(" ");
+        let mut plan = Plan::find("quick").unwrap();
+        (plan.mib, plan.warm_up) = (7, 0.5);
+        let of = |case: Case| words(&case, Path::new("/d/f"), &plan, 1.5, Path::new("/d/r")).join(" ");
         let durable = of(Case { window: 3, ..case(Op::Write) });
         let wanted = "--sync=dsync --bs=4096 --iodepth=3 --ramp_time=500ms --runtime=1500ms --size=7MiB";
         assert!(durable.contains("--rw=randwrite") && durable.contains(wanted), "{durable}");

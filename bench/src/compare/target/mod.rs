@@ -1,25 +1,18 @@
-//! The compared targets: their names, how they are started and how they are stopped.
+//! The compared targets: their names, and the commands that run them.
 
 mod custom;
-mod echo;
 pub mod fio;
 mod programs;
-mod running;
-mod vblade;
-pub mod xblade;
 
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
-
-use crate::args::Op;
+use anyhow::{Error, Result, bail};
 
 use super::case::Case;
+use super::shell::words;
 
 pub use custom::CustomTarget;
-pub use programs::Programs;
-pub use running::Running;
-pub use vblade::Mode;
+pub use programs::{Programs, Running, xblade_told};
 
 /// The address of every target.
 pub const EXPORT: &str = "0.1";
@@ -27,6 +20,9 @@ pub const EXPORT: &str = "0.1";
 pub const SHELF: u16 = 0;
 /// Its slot.
 pub const SLOT: u8 = 1;
+/// The variants of vblade, with their options: `-s` is O_SYNC, `-d` O_DIRECT. Without
+/// `-s`, data in the cache of the device is not on stable storage.
+const VBLADE: [(&str, &[&str]); 4] = [("cache", &[]), ("s", &["-s"]), ("d", &["-d"]), ("ds", &["-d", "-s"])];
 
 /// A target of `--targets`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,8 +31,9 @@ pub enum Target {
     Echo,
     /// The daemon, with its default store or the named one.
     Xblade(Option<String>),
-    /// vblade, which xblade replaces.
-    Vblade(Mode),
+    /// vblade, which xblade replaces, with the options of a variant; if `None`, with
+    /// `-s` where a case is durable.
+    Vblade(Option<&'static [&'static str]>),
     /// fio on the bare file: what the storage does without a network.
     Fio {
         /// Keeps the generator's core busy meanwhile, as it is for every target of the
@@ -55,7 +52,7 @@ impl Target {
             Self::Echo => "echo".to_owned(),
             Self::Xblade(None) => "xblade".to_owned(),
             Self::Xblade(Some(store)) => format!("xblade store={store}"),
-            Self::Vblade(mode) => format!("{} {}", Mode::PROGRAM, mode.options(case).join(" ")),
+            Self::Vblade(options) => format!("vblade {}", vblade_options(*options, case).join(" ")),
             Self::Fio { busy: false } => "fio".to_owned(),
             Self::Fio { busy: true } => "fio beside a busy core".to_owned(),
             Self::Custom(custom) => custom.name.clone(),
@@ -68,70 +65,75 @@ impl Target {
         matches!(self, Self::Fio { .. })
     }
 
+    /// Whether it is vblade, in any variant.
+    pub fn is_vblade(&self) -> bool {
+        matches!(self, Self::Vblade(_))
+    }
+
+    /// Whether it is the daemon, with any store.
+    pub fn is_xblade(&self) -> bool {
+        matches!(self, Self::Xblade(_))
+    }
+
     /// Whether it stores data, in its own file.
     pub fn has_file(&self) -> bool {
         match self {
             Self::Echo => false,
             Self::Xblade(store) => store.as_deref() != Some("null"),
-            Self::Vblade(_) | Self::Fio { .. } | Self::Custom(_) => true,
+            _ => true,
         }
     }
 
     /// Whether it can be measured in a case: data can only be checked where it is stored,
     /// and fio generates its own addresses.
     pub fn fits(&self, case: &Case) -> bool {
-        match self {
-            _ if case.verify && !self.has_file() => false,
-            Self::Fio { .. } => case.is_random() && !case.verify,
-            _ => true,
-        }
+        (!case.verify || self.has_file()) && (!self.is_fio() || (case.is_random() && !case.verify))
     }
 
     /// For a custom target, the user must know what it promises.
     fn is_durable(&self, case: &Case) -> bool {
         match self {
-            Self::Echo => false,
-            Self::Xblade(store) => store.as_deref() != Some("null"),
-            Self::Vblade(mode) => mode.is_durable(case),
-            Self::Fio { .. } | Self::Custom(_) => true,
+            Self::Vblade(options) => vblade_options(*options, case).iter().any(|option| option == "-s"),
+            _ => self.has_file(),
         }
     }
+}
+
+/// The options of a variant of vblade in a case.
+fn vblade_options(variant: Option<&[&str]>, case: &Case) -> Vec<String> {
+    let as_needed: &[&str] = if case.is_durable() { &["-s"] } else { &[] };
+    let mut options = words(&[&"-b", &case.buffer_count()]);
+    options.extend(variant.unwrap_or(as_needed).iter().map(ToString::to_string));
+    options
 }
 
 impl FromStr for Target {
-    type Err = anyhow::Error;
+    type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (name, variant) = match text.split_once(':') {
-            Some((name, variant)) => (name, Some(variant)),
-            None => (text, None),
-        };
-        match (name, variant) {
-            ("echo", None) => Ok(Self::Echo),
-            ("fio", None) => Ok(Self::Fio { busy: false }),
-            ("fio", Some("busy")) => Ok(Self::Fio { busy: true }),
+        let vblade = |wanted| VBLADE.iter().find(|(name, _)| *name == wanted).map(|(_, options)| *options);
+        Ok(match text.split_once(':').map_or((text, None), |(name, variant)| (name, Some(variant))) {
+            ("echo", None) => Self::Echo,
+            ("fio", None) => Self::Fio { busy: false },
+            ("fio", Some("busy")) => Self::Fio { busy: true },
             // The daemon checks whether there is such a store.
             ("xblade", store) if store != Some("") => {
-                Ok(Self::Xblade(store.map(|store| store.replace('+', ","))))
+                Self::Xblade(store.map(|store| store.replace('+', ",")))
             }
-            ("vblade", mode) => Mode::parse(mode).map(Self::Vblade),
+            ("vblade", None) => Self::Vblade(None),
+            ("vblade", Some(name)) if vblade(name).is_some() => Self::Vblade(vblade(name)),
             _ => {
                 bail!("'{text}' is no target: give echo, xblade[:STORE], vblade[:cache|s|d|ds] or fio[:busy]")
             }
-        }
+        })
     }
 }
 
-/// Whether a case has reads, and whether it has writes.
-fn directions(case: &Case) -> (bool, bool) {
-    (case.op != Op::Write, case.op != Op::Read)
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::case::Durability;
     use super::*;
+    use crate::args::Op;
 
     fn names(list: &str, case: &Case) -> Vec<String> {
         list.split(',').map(|word| word.parse::<Target>().unwrap().name(case)).collect()

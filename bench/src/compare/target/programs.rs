@@ -8,21 +8,32 @@ use crate::args::CompareArgs;
 use crate::compare::case::Case;
 use crate::compare::pair::End;
 use crate::compare::plan::Plan;
-use crate::compare::shell;
+use crate::compare::shell::{self, Process, split, words};
 use crate::conditions::condition;
 use crate::outcome::Condition;
 
-use super::{Running, Target, echo, fio, vblade, xblade};
+use super::{EXPORT, SHELF, SLOT, Target, vblade_options};
 
-/// The programs and their cores.
+/// The paths of the programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
     own: PathBuf,
     xblade: PathBuf,
     vblade: PathBuf,
-    xblade_options: Vec<String>,
-    core: usize,
-    mib: u64,
+}
+
+/// A running target. Dropping it kills it, with everything that it has started.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process: `nsenter` and `taskset` exec it.
+    pub process: Process,
+    end: End,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end.kill_all();
+    }
 }
 
 impl Programs {
@@ -30,14 +41,8 @@ impl Programs {
     /// are removed from the plan, and the returned warnings report it.
     pub fn find(args: &CompareArgs, plan: &mut Plan) -> Result<(Self, Vec<String>)> {
         let own = std::env::current_exe().context("cannot find this program")?;
-        let programs = Self {
-            xblade: args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade")),
-            own,
-            vblade: args.vblade.clone(),
-            xblade_options: plan.xblade_options.clone(),
-            core: plan.target_core,
-            mib: plan.mib,
-        };
+        let xblade = args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade"));
+        let programs = Self { own, xblade, vblade: args.vblade.clone() };
         let mut warnings = Vec::new();
         let mut leave_out = |is: fn(&Target) -> bool, program: &Path, remedy: &str| {
             if plan.targets.iter().any(is) && !is_there(program) {
@@ -48,7 +53,7 @@ impl Programs {
             }
         };
         let remedy = "`apt-get install vblade`, or name it with --vblade";
-        leave_out(|target| matches!(target, Target::Vblade(_)), &programs.vblade, remedy);
+        leave_out(Target::is_vblade, &programs.vblade, remedy);
         leave_out(Target::is_fio, Path::new("fio"), "`apt-get install fio` (3.23 or later)");
         programs.check(&plan.targets)?;
         Ok((programs, warnings))
@@ -90,10 +95,10 @@ impl Programs {
         };
         let any = |wanted: fn(&Target) -> bool| targets.iter().any(wanted);
         let mut versions = vec![condition("xblade-bench", env!("CARGO_PKG_VERSION"))];
-        if any(|target| matches!(target, Target::Xblade(_))) {
+        if any(Target::is_xblade) {
             versions.push(condition("xblade", said(&[&self.xblade.to_string_lossy(), "--version"])));
         }
-        if any(|target| matches!(target, Target::Vblade(_))) {
+        if any(Target::is_vblade) {
             versions.push(condition("vblade", said(&["dpkg-query", "-W", "-f=${Version}", "vblade"])));
         }
         if any(Target::is_fio) {
@@ -102,26 +107,39 @@ impl Programs {
         versions
     }
 
-    /// Starts a target of the network. It may take a moment until it answers.
-    pub fn start(&self, target: &Target, case: &Case, end: &End, file: &Path) -> Result<Running> {
-        let words = match target {
-            Target::Echo => echo::words(&self.own, case, end, self.core),
-            Target::Xblade(store) => {
-                let export = xblade::export(store.as_deref(), case, file, self.mib);
-                xblade::words(&self.xblade, export, case, end, self.core, &self.xblade_options)
+    /// Starts a target of the network at its end of a pair. It may take a moment until it
+    /// answers.
+    pub fn start(
+        &self,
+        target: &Target,
+        case: &Case,
+        plan: &Plan,
+        end: &End,
+        file: &Path,
+    ) -> Result<Running> {
+        let core = plan.target_core;
+        let command = match target {
+            Target::Echo => {
+                let count = case.buffer_count();
+                let fixed = format!("--interface {} --cpu {core} --buffer-count {count}", end.interface);
+                let own = words(&[&self.own.display(), &"echo", &"--export", &EXPORT]);
+                own.into_iter().chain(split(&fixed)).collect()
             }
-            Target::Vblade(mode) => vblade::words(&self.vblade, mode.options(case), end, file),
+            Target::Xblade(store) => {
+                let export = xblade_export(store.as_deref(), case, file, plan.mib);
+                xblade_words(&self.xblade, export, case, end, core, &plan.xblade_options)
+            }
+            Target::Vblade(variant) => [
+                words(&[&self.vblade.display()]),
+                vblade_options(*variant, case),
+                words(&[&SHELF, &SLOT, &end.interface, &file.display()]),
+            ]
+            .concat(),
             Target::Custom(custom) => custom.command(end, file, case.mtu),
             Target::Fio { .. } => bail!("fio is no target of the network"),
         };
-        Running::start(end, self.core, words)
-    }
-
-    /// The command that runs fio for as long as another target is measured.
-    pub fn fio_words(&self, case: &Case, file: &Path, seconds: (f64, f64), result: &Path) -> Vec<String> {
-        let core = self.core.to_string();
-        let pinned = ["taskset", "-c", &core].map(str::to_owned);
-        [&pinned[..], &fio::words(case, file, self.mib, seconds, result)].concat()
+        let process = Process::start(&[end.run_on(core), command].concat())?;
+        Ok(Running { process, end: end.clone() })
     }
 }
 
@@ -135,8 +153,53 @@ fn is_there(program: &Path) -> bool {
     folders.any(|folder| folder.join(program).is_file())
 }
 
+/// The export argument. The daemon checks the name of the store.
+fn xblade_export(store: Option<&str>, case: &Case, file: &Path, mib: u64) -> String {
+    let mut export = format!("{EXPORT}={}", file.display());
+    if let Some(store) = store {
+        export += &format!(",store={store}");
+    }
+    match store {
+        // It has no file that gives the size, and stores nothing.
+        Some("null") => export += &format!(",length={mib}MiB"),
+        _ if !case.is_durable() && !export.contains(",sync=") => export += ",durability=volatile",
+        _ => {}
+    }
+    export
+}
+
+/// The command that runs it, with the user's extra options at the end.
+fn xblade_words(
+    program: &Path,
+    export: String,
+    case: &Case,
+    end: &End,
+    core: usize,
+    more: &[String],
+) -> Vec<String> {
+    let mut all = words(&[&program.display(), &"serve", &export]);
+    // A production instance may run beside it.
+    all.extend(split("--control none --state none"));
+    all.extend(words(&[&"--interface", &end.interface, &"--cores", &core]));
+    // If the user gave one, it takes precedence.
+    if !more.iter().any(|word| word.starts_with("--buffer-count")) {
+        all.extend(words(&[&"--buffer-count", &case.buffer_count()]));
+    }
+    [&all, more].concat()
+}
+
+/// Extracts from the daemon's log how it serves: its export and its rings.
+pub fn xblade_told(log: &str) -> Vec<Condition> {
+    let text = |line: &str| line.split_once("] ").map(|(_, text)| text.to_owned());
+    let find =
+        |what: &[&str]| log.lines().find(|line| what.iter().any(|word| line.contains(word))).and_then(text);
+    let export = find(&[&format!("] {EXPORT}: ")]).map(|line| condition("store", line));
+    let rings = find(&["copy-mode rings", "zero-copy rings"]).map(|line| condition("target's rings", line));
+    let driver = find(&[": driver "]).map(|line| condition("target's interface", line));
+    export.into_iter().chain(rings).chain(driver).collect()
+}
+
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
 
@@ -177,5 +240,57 @@ mod tests {
             let said = found(words).unwrap_err().to_string();
             assert!(said.contains(why), "{words}: {said}");
         }
+    }
+}
+
+#[cfg(test)]
+mod xblade_tests {
+    use super::*;
+    use crate::args::Op;
+    use crate::compare::case::Durability;
+
+    #[test]
+    fn stores_are_passed_through_and_durability_is_the_case_s() {
+        let durability = Durability::Durable;
+        let durable = Case { op: Op::Write, durability, ..Case::default() };
+        let volatile = Case { durability: Durability::Volatile, ..durable.clone() };
+        let of = |store, case| xblade_export(store, case, Path::new("/d/f"), 7);
+        assert_eq!(of(None, &volatile), "0.1=/d/f,durability=volatile");
+        assert_eq!(of(None, &durable), "0.1=/d/f");
+        assert_eq!(of(Some("direct"), &durable), "0.1=/d/f,store=direct");
+        assert_eq!(of(Some("file"), &volatile), "0.1=/d/f,store=file,durability=volatile");
+        assert_eq!(of(Some("null"), &volatile), "0.1=/d/f,store=null,length=7MiB");
+    }
+
+    #[test]
+    fn it_advertises_as_many_in_flight_as_the_case_has_unless_told_otherwise() {
+        let case = Case { window: 200, ..Case::default() };
+        let end = End { namespace: "n".to_owned(), interface: "i" };
+        let of = |case: &Case, more: &[String]| {
+            xblade_words(Path::new("x"), "e".to_owned(), case, &end, 1, more).join(" ")
+        };
+        assert_eq!(
+            of(&case, &[]),
+            "x serve e --control none --state none --interface i --cores 1 --buffer-count 200"
+        );
+        assert!(of(&Case { window: 1, ..case.clone() }, &[]).ends_with("--buffer-count 64"));
+        let own = ["--buffer-count=7".to_owned()];
+        assert!(of(&case, &own).ends_with("--cores 1 --buffer-count=7"));
+    }
+
+    #[test]
+    fn its_log_tells_how_it_serves() {
+        let log = "[T INFO ] 0.1: /d/f (direct), 16 sectors\n[T INFO ] v0: driver veth, MTU 1500, 1 queue\n\
+                   [T INFO ] v0 queue 0: copy-mode rings, rx 512\n[T INFO ] ready: 1 export on v0\n";
+        let told = xblade_told(log);
+        let values: Vec<(&str, &str)> = told.iter().map(|c| (c.name.as_str(), c.value.as_str())).collect();
+        assert_eq!(
+            values,
+            [
+                ("store", "0.1: /d/f (direct), 16 sectors"),
+                ("target's rings", "v0 queue 0: copy-mode rings, rx 512"),
+                ("target's interface", "v0: driver veth, MTU 1500, 1 queue"),
+            ]
+        );
     }
 }

@@ -1,14 +1,12 @@
-#![allow(clippy::unwrap_used)]
-
 use super::*;
-use crate::load::pattern::Pattern;
+use crate::load::engine::Worker;
+use crate::load::flight::Resend;
 use crate::load::plan::Area;
-use crate::load::resend::Resend;
-use crate::load::stage::{MS, ROUTE};
-use crate::load::stamp::Fault;
-use crate::load::worker::Worker;
+use crate::load::plan::Pattern;
+use crate::load::tests::stage::{MS, ROUTE};
+use crate::load::verify::Fault;
 use crate::port::Tags;
-use crate::port::fake::{FakeTarget, Plant};
+use crate::port::sim::{FakeTarget, Plant};
 
 const BLOCKS: u64 = 8;
 const SECTORS: u8 = 2;

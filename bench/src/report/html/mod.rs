@@ -1,12 +1,10 @@
 //! The report as one self-contained HTML file: no network access, no scripts. It is also
 //! well-formed XML.
 
-mod details;
+use crate::outcome::Condition;
 
-use crate::outcome::Outcome;
-
-use super::svg::{Over, percentiles, timeline};
-use super::xml::escape;
+use super::facts::{facts, started};
+use super::svg::plots;
 use super::{Document, Section, Table, overview};
 
 const STYLE: &str = include_str!("style.css");
@@ -23,15 +21,14 @@ pub fn html(document: &Document) -> String {
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{}",
         made_by(document)
     );
-    let conditions = document.conditions.iter().map(|c| (c.name.as_str(), c.value.as_str()));
-    out += &list(conditions);
+    out += &list(&document.conditions);
     out += &suspect(&document.warnings);
     out += &contents(document);
-    let mut figures = Figures::default();
+    let mut figures = 0;
     let outcomes = document.sections.iter().map(|section| section.outcomes.len()).sum::<usize>();
     for (at, section) in document.sections.iter().enumerate() {
         out += &of_section(at, section, &document.title_of(at), &mut figures);
-        out += &details::of_section(section, document, outcomes <= UNFOLDED_MAX);
+        out += &details(section, document, outcomes <= UNFOLDED_MAX);
     }
     out += &format!("<footer>{}</footer>\n", READING);
     out + "</main>\n</body>\n</html>\n"
@@ -44,49 +41,50 @@ const READING: &str = "Rates are those of requests that were answered well. Resp
     was sent first. 1 MB is 10⁶ bytes. The same figures are in result.json (also in the shape \
     of fio’s output), and the distributions in the .hgrm and .hlog files of HdrHistogram beside this file.";
 
-fn of_section(at: usize, section: &Section, title: &str, figures: &mut Figures) -> String {
+fn of_section(at: usize, section: &Section, title: &str, figures: &mut usize) -> String {
     let mut out = format!("<section id=\"s{at}\">\n");
     if !title.is_empty() {
         out += &format!("<h2>{}</h2>\n", escape(title));
     }
     out += &table(&overview::of_section(section));
-    out += &suspect(&super::warnings_of(section));
-    let outcomes = section.outcomes.as_slice();
-    let kind = if is_open(outcomes) { ", from the time at which they were meant to be sent" } else { "" };
-    out += &figures.add(
-        percentiles(title, outcomes),
-        &format!(
-            "Response time of requests{kind}, by percentile. A point at 99 % is the time within which 99 of 100 \
-             requests were answered; curves end at the slowest."
-        ),
-    );
-    out +=
-        &figures.add(timeline(Over::Throughput, title, outcomes), "Requests answered a second, over time.");
-    out += &figures.add(
-        timeline(Over::P99, title, outcomes),
-        "99th percentile of response times in each interval, over time.",
-    );
+    out += &suspect(&section.all_warnings());
+    let open = section.outcomes.len() > 1 && section.outcomes.iter().any(|one| one.setup.rate.is_some());
+    for (name, svg) in plots(title, &section.outcomes) {
+        *figures += 1;
+        let caption = match name {
+            "percentiles" if open => {
+                PERCENTILES.replace(", by", ", from the time at which they were meant to be sent, by")
+            }
+            "percentiles" => PERCENTILES.to_owned(),
+            "throughput" => "Requests answered a second, over time.".to_owned(),
+            _ => "99th percentile of response times in each interval, over time.".to_owned(),
+        };
+        out += &format!(
+            "<figure>\n<div class=\"scroll\">{svg}</div>\n<figcaption>Figure {figures}. {caption}</figcaption>\n</figure>\n"
+        );
+    }
     out + "</section>\n"
 }
 
-fn is_open(outcomes: &[Outcome]) -> bool {
-    outcomes.len() > 1 && outcomes.iter().any(|outcome| outcome.setup.rate.is_some())
-}
+const PERCENTILES: &str = "Response time of requests, by percentile. A point at 99 % is the time within which 99 of \
+    100 requests were answered; curves end at the slowest.";
 
-/// Numbers the figures.
-#[derive(Default)]
-struct Figures(usize);
-
-impl Figures {
-    fn add(&mut self, svg: Option<String>, caption: &str) -> String {
-        let Some(svg) = svg else { return String::new() };
-        self.0 += 1;
-        format!(
-            "<figure>\n<div class=\"scroll\">{svg}</div>\n<figcaption>Figure {}. {}</figcaption>\n</figure>\n",
-            self.0,
-            escape(caption)
-        )
+/// A foldable block with the details of each outcome.
+fn details(section: &Section, document: &Document, open: bool) -> String {
+    if section.outcomes.is_empty() {
+        return String::new();
     }
+    let state = if open { " open=\"open\"" } else { "" };
+    let mut out = "<div class=\"details\">\n".to_owned();
+    for (name, outcome) in section.named() {
+        out += &format!(
+            "<details{state}>\n<summary>{}</summary>\n{}{}</details>\n",
+            escape(&name),
+            table(&overview::times(outcome)),
+            list(&facts(outcome, &document.conditions))
+        );
+    }
+    out + "</div>\n"
 }
 
 /// A table of contents for long reports.
@@ -104,17 +102,16 @@ fn contents(document: &Document) -> String {
 fn made_by(document: &Document) -> String {
     let mut outcomes = document.sections.iter().flat_map(|section| &section.outcomes);
     let Some(first) = outcomes.next() else { return String::new() };
-    let started = super::facts::started(
-        outcomes.chain([first]).min_by_key(|outcome| outcome.started_unix_ms).unwrap_or(first),
-    );
+    let started =
+        started(outcomes.chain([first]).min_by_key(|outcome| outcome.started_unix_ms).unwrap_or(first));
     let when = if started.is_empty() { String::new() } else { format!(", {started}") };
     format!("<p class=\"by\">Measured by xblade-bench {}{}</p>\n", escape(&first.version), escape(&when))
 }
 
 /// Names and values. Items without a name form a plain list.
-fn list<'a>(items: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+fn list(items: &[Condition]) -> String {
     let (mut named, mut plain) = (String::new(), String::new());
-    for (name, value) in items {
+    for Condition { name, value } in items {
         if name.is_empty() {
             plain += &format!("<li>{}</li>\n", escape(value));
         } else {
@@ -141,17 +138,36 @@ fn table(table: &Table) -> String {
         Some((name, unit)) => format!("<th scope=\"col\">{}<br/>{}</th>", escape(name), escape(unit)),
         None => format!("<th scope=\"col\">{}</th>", escape(cell)),
     };
-    let head: String = table.head().iter().map(heading).collect();
+    let head: String = table.head.iter().map(heading).collect();
     let row = |row: &Vec<String>| {
         let cell = |(at, cell): (usize, &String)| {
             let cell = escape(cell);
             if at == 0 { format!("<th scope=\"row\">{cell}</th>") } else { format!("<td>{cell}</td>") }
         };
-        let cells: String = row.iter().take(table.head().len()).enumerate().map(cell).collect();
+        let cells: String = row.iter().take(table.head.len()).enumerate().map(cell).collect();
         format!("<tr>{cells}</tr>\n")
     };
-    let rows: String = table.rows().iter().map(row).collect();
+    let rows: String = table.rows.iter().map(row).collect();
     format!(
         "<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
     )
+}
+
+/// Escapes text for element content and attribute values.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            '\n' | '\t' => out.push(' '),
+            // XML cannot represent these.
+            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            _ => out.push(c),
+        }
+    }
+    out
 }

@@ -1,6 +1,6 @@
 //! Axes: positions of values, and labelled ticks.
 
-use super::super::number::grouped;
+use super::super::table::grouped;
 
 /// A tick.
 #[derive(Clone, PartialEq, Debug)]

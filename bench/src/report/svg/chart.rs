@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::super::xml::escape;
+use super::super::html::escape;
 use super::axis::Axis;
 use super::{GRID, INK, MUTED, PAPER, dark_style, stroke};
 
@@ -72,7 +72,7 @@ impl Chart {
     /// The complete SVG.
     pub fn svg(&self) -> String {
         let (legend, lines) = self.legend();
-        let plot = Plot { chart: self, top: 34.0 + LINE * lines };
+        let top = 34.0 + LINE * lines;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
              height=\"{HEIGHT}\" role=\"img\" font-family=\"system-ui, 'Helvetica Neue', Arial, sans-serif\" \
@@ -82,9 +82,9 @@ impl Chart {
             dark_style(),
             PAPER.0
         );
-        plot.axes(&mut out);
+        self.axes(&mut out, top);
         for curve in &self.curves {
-            plot.curve(&mut out, curve);
+            self.curve(&mut out, top, curve);
         }
         out + "</svg>\n"
     }
@@ -126,24 +126,13 @@ impl Chart {
         }
         (out, 1.0 + (y - 18.0) / LINE)
     }
-}
 
-/// A chart with its position.
-struct Plot<'a> {
-    chart: &'a Chart,
-    top: f64,
-}
-
-impl Plot<'_> {
-    fn x(&self, value: f64) -> f64 {
-        LEFT + self.chart.x.at(value) * (WIDTH - LEFT - RIGHT)
+    fn at(&self, top: f64, (x, y): Point) -> Point {
+        let bottom = HEIGHT - BOTTOM;
+        (LEFT + self.x.at(x) * (WIDTH - LEFT - RIGHT), bottom - self.y.at(y) * (bottom - top))
     }
 
-    fn y(&self, value: f64) -> f64 {
-        HEIGHT - BOTTOM - self.chart.y.at(value) * (HEIGHT - BOTTOM - self.top)
-    }
-
-    fn axes(&self, out: &mut String) {
+    fn axes(&self, out: &mut String, top: f64) {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         let mut grid = String::new();
         let mut label = |x: f64, y: f64, anchor: &str, text: &str| {
@@ -154,29 +143,30 @@ impl Plot<'_> {
                 escape(text)
             );
         };
-        for tick in &self.chart.y.ticks {
-            let y = self.y(tick.value);
+        for tick in &self.y.ticks {
+            let (_, y) = self.at(top, (0.0, tick.value));
             let _ = write!(grid, "M{LEFT} {y:.1}H{right}");
             label(LEFT - 8.0, y + 4.5, "end", &tick.label);
         }
-        for tick in &self.chart.x.ticks {
-            let x = self.x(tick.value);
-            let _ = write!(grid, "M{x:.1} {:.1}V{bottom}", self.top);
+        for tick in &self.x.ticks {
+            let (x, _) = self.at(top, (tick.value, 0.0));
+            let _ = write!(grid, "M{x:.1} {top:.1}V{bottom}");
             label(x, bottom + 18.0, "middle", &tick.label);
         }
-        label(LEFT - 70.0, self.top - 13.0, "start", &self.chart.y.title);
-        label((LEFT + right) / 2.0, HEIGHT - 10.0, "middle", &self.chart.x.title);
+        label(LEFT - 70.0, top - 13.0, "start", &self.y.title);
+        label((LEFT + right) / 2.0, HEIGHT - 10.0, "middle", &self.x.title);
         let _ = writeln!(out, "<path class=\"grid\" d=\"{grid}\" stroke=\"{}\" fill=\"none\"/>", GRID.0);
-        let frame = format!("M{LEFT} {:.1}V{bottom}H{right}", self.top);
+        let frame = format!("M{LEFT} {top:.1}V{bottom}H{right}");
         let _ = writeln!(out, "<path class=\"axis\" d=\"{frame}\" stroke=\"{}\" fill=\"none\"/>", MUTED.0);
     }
 
-    fn curve(&self, out: &mut String, curve: &Curve) {
+    fn curve(&self, out: &mut String, top: f64, curve: &Curve) {
         let (at, look) = stroke(curve.style);
         let mut path = String::new();
         for piece in &curve.pieces {
-            for (n, (x, y)) in piece.iter().enumerate() {
-                let _ = write!(path, "{}{:.1} {:.1}", if n == 0 { "M" } else { "L" }, self.x(*x), self.y(*y));
+            for (n, point) in piece.iter().enumerate() {
+                let (x, y) = self.at(top, *point);
+                let _ = write!(path, "{}{x:.1} {y:.1}", if n == 0 { "M" } else { "L" });
             }
         }
         let _ = writeln!(
@@ -190,7 +180,7 @@ impl Plot<'_> {
         for mark in &curve.marks {
             let color = format!("class=\"f{at}\" fill=\"{}\"", look.light);
             let text = format!("{}: {}", curve.name, mark.text);
-            let (x, y) = (self.x(mark.at.0), self.y(mark.at.1));
+            let (x, y) = self.at(top, mark.at);
             let _ = writeln!(out, "{}", drawn(mark.shape, x, y, &color, &text));
         }
     }

@@ -7,8 +7,20 @@ mod chart;
 mod percentiles;
 mod timeline;
 
-pub use percentiles::percentiles;
-pub use timeline::{Over, timeline};
+use crate::outcome::Outcome;
+
+use percentiles::percentiles;
+use timeline::{Over, timeline};
+
+/// All plots of a section, by the names of their files.
+pub fn plots(title: &str, outcomes: &[Outcome]) -> impl Iterator<Item = (&'static str, String)> {
+    let plots = [
+        ("percentiles", percentiles(title, outcomes)),
+        ("throughput", timeline(Over::Throughput, title, outcomes)),
+        ("p99", timeline(Over::P99, title, outcomes)),
+    ];
+    plots.into_iter().filter_map(|(name, svg)| Some((name, svg?)))
+}
 
 /// The style of a curve.
 #[derive(Clone, Copy)]
@@ -62,9 +74,14 @@ fn stroke(at: usize) -> (usize, Stroke) {
     (color, Stroke { dash: STROKES[dash].dash, ..STROKES[color] })
 }
 
-#[test]
-fn curves_look_different() {
-    let looks: std::collections::BTreeSet<_> =
-        (0..30).map(|at| (stroke(at).1.light, stroke(at).1.dash)).collect();
-    assert_eq!(looks.len(), 30);
+#[cfg(test)]
+mod tests {
+    use super::stroke;
+
+    #[test]
+    fn curves_look_different() {
+        let looks: std::collections::BTreeSet<_> =
+            (0..30).map(|at| (stroke(at).1.light, stroke(at).1.dash)).collect();
+        assert_eq!(looks.len(), 30);
+    }
 }

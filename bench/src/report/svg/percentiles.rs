@@ -3,8 +3,9 @@
 
 use crate::outcome::{Latencies, Outcome};
 
-use super::super::names;
-use super::super::number::grouped;
+use super::super::document::labels;
+use super::super::overview::times_of;
+use super::super::table::grouped;
 use super::axis::{Axis, Tick};
 use super::chart::{Chart, Curve, Mark, Shape};
 
@@ -38,24 +39,10 @@ pub fn percentiles(title: &str, outcomes: &[Outcome]) -> Option<String> {
 }
 
 fn sets(outcomes: &[Outcome]) -> Vec<(String, Latencies)> {
-    let mut sets = Vec::new();
-    if let [outcome] = outcomes {
-        for (name, side) in [("read", &outcome.reads), ("write", &outcome.writes)] {
-            if side.response.is_empty() {
-                continue;
-            }
-            match &side.service {
-                Some(service) => {
-                    sets.push((format!("{name}, from intended start"), side.response.clone()));
-                    sets.push((format!("{name}, from sending"), service.clone()));
-                }
-                None => sets.push((name.to_owned(), side.response.clone())),
-            }
-        }
-    } else {
-        sets.extend(names::labels(outcomes).into_iter().zip(outcomes.iter().map(Outcome::response)));
+    match outcomes {
+        [one] => times_of(one).into_iter().map(|(name, times)| (name, times.clone())).collect(),
+        _ => labels(outcomes).into_iter().zip(outcomes.iter().map(Outcome::response)).collect(),
     }
-    sets
 }
 
 /// The percentage at a power of ten: each has one nine more.
@@ -91,9 +78,8 @@ fn curve(name: &str, style: usize, times: &Latencies) -> Curve {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::super::fixture;
+    use super::super::super::tests::fixture;
     use super::*;
 
     #[test]

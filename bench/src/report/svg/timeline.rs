@@ -3,8 +3,8 @@
 
 use crate::outcome::{Interval, Latencies, Outcome};
 
-use super::super::names;
-use super::super::number::grouped;
+use super::super::document::labels;
+use super::super::table::grouped;
 use super::axis::Axis;
 use super::chart::{Chart, Curve, Mark, Point, Shape};
 
@@ -22,7 +22,7 @@ pub enum Over {
 
 /// One curve per outcome. `None` if none has intervals.
 pub fn timeline(over: Over, title: &str, outcomes: &[Outcome]) -> Option<String> {
-    let labels = names::labels(outcomes);
+    let labels = labels(outcomes);
     let named = labels.iter().zip(outcomes).enumerate();
     let curves: Vec<Curve> = named
         .filter(|(_, (_, outcome))| !outcome.intervals.is_empty())
@@ -124,9 +124,8 @@ fn value(over: Over, step: &Step) -> Option<f64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::super::fixture;
+    use super::super::super::tests::fixture;
     use super::*;
 
     #[test]

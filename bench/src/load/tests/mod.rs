@@ -1,12 +1,12 @@
 //! Checks the response times of an open loop on targets whose times are known exactly.
 
-#![allow(clippy::unwrap_used)]
+pub mod stage;
 
-use super::ramp::{Goal, Judged, Limit, search};
-use super::resend::{Linux, Resend};
+use super::flight::{Linux, Resend};
+use super::ramp::{Limit, search};
 use super::schedule::Schedule;
-use super::stage::{MS, S, Stage, US};
 use crate::outcome::Latencies;
+use stage::{MS, S, Stage, US};
 
 /// Within the precision of the histogram and 0.1 %.
 fn assert_us(latencies: &Latencies, quantile: f64, expected_us: f64) {
@@ -141,10 +141,10 @@ fn one_at_a_time() -> impl FnMut(u64, u64) -> Option<u64> + Send + 'static {
 fn knee(limit_us: f64, schedule: impl Fn(f64) -> Schedule) -> (f64, usize) {
     let mut steps = 0;
     let limit = Limit { us: limit_us, percentile: 99.0, seconds: 0.5 };
-    let found = search(&Goal { from: 1000.0, precision: 0.02 }, |rate| {
+    let found = search(1000.0, 0.02, |rate| {
         steps += 1;
         let stage = Stage { give_up_ns: S, ..Stage::new(schedule(rate).between(0, S / 2), 64) };
-        Ok(Judged::new(&stage.play(one_at_a_time()), rate, &limit).good)
+        Ok(limit.judge(&stage.play(one_at_a_time()), rate).0)
     });
     (found.unwrap().unwrap() / 1e3, steps)
 }
@@ -162,10 +162,9 @@ fn the_knee_is_where_the_capacity_is() {
 
 #[test]
 fn a_search_ends_whatever_the_target_is() {
-    let goal = Goal { from: 1000.0, precision: 0.02 };
-    assert_eq!(search(&goal, |_| Ok(false)).unwrap(), None);
-    assert!(search(&goal, |_| Ok(true)).unwrap().unwrap() > 1e8);
-    let below = search(&goal, |rate| Ok(rate < 10.0)).unwrap().unwrap();
+    assert_eq!(search(1000.0, 0.02, |_| Ok(false)).unwrap(), None);
+    assert!(search(1000.0, 0.02, |_| Ok(true)).unwrap().unwrap() > 1e8);
+    let below = search(1000.0, 0.02, |rate| Ok(rate < 10.0)).unwrap().unwrap();
     assert!((9.5..10.0).contains(&below), "{below}");
 }
 

@@ -1,15 +1,14 @@
 //! Compares every file of a report with a stored copy, and checks what holds for all
 //! reports.
 //!
-//! After an intended change, run `XBLADE_BLESS=1 cargo test -p xblade-bench golden`, and
+//! After an intended change, run `UPDATE_GOLDENS=1 cargo test -p xblade-bench golden`, and
 //! review the changes in `bench/tests/golden/`.
-
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::path::Path;
 
-use super::*;
+use super::super::*;
+use super::fixture;
 use crate::outcome::Condition;
 
 #[test]
@@ -97,14 +96,14 @@ fn html_and_svg_are_well_formed_and_refer_to_nothing_outside_whatever_the_names_
 #[test]
 fn names_do_not_break_lines_or_tables() {
     let document = hostile();
-    let text = markdown::markdown(&document);
+    let text = text::markdown(&document);
     for line in text.lines().filter(|line| line.starts_with('|')) {
         let bars = line.replace("\\|", "").matches('|').count();
         assert!(bars == 3 || bars > 8, "{line}");
     }
     assert!(text.lines().all(|line| !line.starts_with("# x")), "{text}");
     for outcome in document.sections.iter().flat_map(|section| &section.outcomes) {
-        let log = hlog::hlog(outcome);
+        let log = hgrm::hlog(outcome);
         let known =
             |line: &str| line.starts_with("#[") || line.starts_with("Tag=") || line.starts_with("\"Start");
         assert!(log.lines().all(known), "{log}");

@@ -2,7 +2,7 @@
 
 use crate::outcome::{Condition, Cost, Interval, Latencies, Outcome, Setup, Trouble, Verified};
 
-use super::{Document, Section};
+use super::super::{Document, Section};
 
 /// A reproducible random number generator.
 struct Dice(u64);
@@ -60,7 +60,7 @@ pub fn mixed() -> Outcome {
 /// A report with two sections, one of which has its own table.
 pub fn document() -> Document {
     let condition = |name: &str, value: &str| Condition { name: name.to_owned(), value: value.to_owned() };
-    let mut table = super::Table::new(["target", "IOPS"]);
+    let mut table = super::super::Table::new(["target", "IOPS"]);
     table.row(["xblade store=mmap".to_owned(), "800".to_owned()]);
     Document {
         title: "Two targets, in turn".to_owned(),

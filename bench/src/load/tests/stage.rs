@@ -1,25 +1,23 @@
 //! Runs a worker against an in-memory target, on a clock that jumps from one event to the
 //! next. So minutes pass at once, and times are exact to the nanosecond.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::aoe::{Address, Mac, Route};
 use crate::outcome::Outcome;
 use crate::port::Tags;
-use crate::port::fake::{Clock, SlowTarget};
+use crate::port::sim::{Clock, SlowTarget};
 
-use super::engine::Engine;
-use super::flight::Flight;
-use super::pattern::Pattern;
-use super::phases::Course;
-use super::plan::{Area, Plan};
-use super::resend::Resend;
-use super::schedule::Schedule;
-use super::tally::Tally;
-use super::worker::Worker;
+use super::super::clock::Course;
+use super::super::engine::Engine;
+use super::super::engine::Worker;
+use super::super::flight::Flight;
+use super::super::flight::Resend;
+use super::super::plan::Pattern;
+use super::super::plan::{Area, Plan};
+use super::super::schedule::Schedule;
+use super::super::tally::Tally;
 
 /// A microsecond, in nanoseconds.
 pub const US: u64 = 1_000;

@@ -1,0 +1,4 @@
+//! Reports of made-up measurements.
+
+pub mod fixture;
+mod golden;
