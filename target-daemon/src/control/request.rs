@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, eventfd};
+use serde::{Deserialize, Serialize};
 
-use super::overview::Overview;
+use super::snapshot::Snapshot;
 use crate::wire::aoe::Address;
 use crate::worker::Tracer;
 
@@ -20,10 +21,11 @@ const WAITING_MAX: usize = 64;
 pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
 
 /// The result of a change, as text for people.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChangeReport {
     /// One line per change: "0.3 added: /srv/x.img (direct)". Empty if nothing had to
     /// change.
+    #[serde(rename = "changed")]
     pub lines: Vec<String>,
 }
 
@@ -49,8 +51,8 @@ impl fmt::Display for ControlError {
 /// A request to the control thread. A change takes effect completely or not at all. It is
 /// answered when it has taken effect.
 pub enum Request {
-    /// Returns an overview.
-    Overview(Answer<Overview>),
+    /// Returns a snapshot.
+    Snapshot(Answer<Snapshot>),
     /// Returns the current configuration.
     Configuration(Answer<crate::config::Serve>),
     /// Adds an export, given as on the command line: `0.3=/srv/x.img,ro`.
@@ -216,7 +218,7 @@ mod tests {
     fn who_has_asked_is_told_of_the_end() {
         let (sender, asked) = channel().unwrap();
         let (answer, answered) = std::sync::mpsc::channel();
-        assert!(sender.ask(Request::Overview(Box::new(move |_| answer.send(()).unwrap()))));
+        assert!(sender.ask(Request::Snapshot(Box::new(move |_| answer.send(()).unwrap()))));
         drop(asked);
         assert!(answered.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Disconnected));
         assert!(!sender.ask(Request::EndTrace));

@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 use super::closing::Removed;
 use super::control::Served;
 use super::exports::Refused;
-use super::interface::{Presence, names_of};
+use super::interface::{self, names_of};
 use super::quarantine;
+use super::registry::path_of;
 use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
 use crate::config::{self, Export, Image, Serve};
-use crate::control::{Answer, ChangeReport, ControlError, InterfaceView, Overview, RefusedView, Request};
-use crate::link::{Counter, XdpMode};
+use crate::control::snapshot::{self, Snapshot};
+use crate::control::{Answer, ChangeReport, ControlError, Request};
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, WithExports};
 
 /// Handles one request.
 pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
     match request {
-        Request::Overview(answer) => answer(overview(served)),
+        Request::Snapshot(answer) => answer(snapshot(served)),
         Request::Configuration(answer) => answer(served.options.clone()),
         Request::Add { export, answer } => {
             let address = export.address;
@@ -84,23 +85,13 @@ fn interfaces_of_lanes(served: &Served<'_>) -> Vec<String> {
     served.pool.lanes.iter().map(|lane| name(lane.interface).unwrap_or_default()).collect()
 }
 
-/// Collects everything that the control socket reports.
-fn overview(served: &Served<'_>) -> Overview {
-    let interfaces = served.interfaces.iter().map(|interface| {
-        let program = interface.program.as_ref();
-        InterfaceView {
-            facts: interface.facts.clone(),
-            present: interface.presence == Presence::Here,
-            mode: if program.is_some_and(|p| p.mode() == XdpMode::Native) { "native" } else { "generic" },
-            counters: program.and_then(|p| p.counters().ok()).unwrap_or([0; Counter::COUNT]),
-        }
-    });
-    Overview {
-        up: served.since.elapsed(),
-        workers: served.pool.snapshots(WithExports::No),
-        exports: served.pool.views(),
-        refused: served.refused.iter().map(refused_view).collect(),
-        interfaces: interfaces.collect(),
+/// Collects everything that clients can read.
+fn snapshot(served: &Served<'_>) -> Snapshot {
+    let interfaces = served.interfaces.iter().map(interface::Interface::snapshot).collect();
+    let workers = served.pool.snapshots(WithExports::No);
+    Snapshot {
+        refused: served.refused.iter().map(refused).collect(),
+        ..Snapshot::new(served.since.elapsed(), interfaces, workers, served.pool.exports())
     }
 }
 
@@ -148,12 +139,12 @@ fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve,
     (next, refused)
 }
 
-fn refused_view(refused: &Refused) -> RefusedView {
-    let path = match &refused.wanted.image {
-        Image::File(options) => Some(options.path.clone()),
-        Image::Null { .. } => None,
-    };
-    RefusedView { address: refused.wanted.address, path, why: refused.why.clone() }
+fn refused(refused: &Refused) -> snapshot::Refused {
+    snapshot::Refused {
+        address: refused.wanted.address.to_string(),
+        path: path_of(&refused.wanted.image),
+        reason: refused.why.clone(),
+    }
 }
 
 fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {

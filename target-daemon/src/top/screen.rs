@@ -8,7 +8,7 @@ use super::rates::between;
 use super::source::Samples;
 use super::view::View;
 use super::{TopError, rates::Rates};
-use crate::control::samples::Sample;
+use crate::control::Snapshot;
 
 /// Draws until the user quits. Restores the terminal on success and on failure.
 pub fn run(samples: &mut impl Samples, interval: Duration) -> Result<(), TopError> {
@@ -40,7 +40,7 @@ pub fn run(samples: &mut impl Samples, interval: Duration) -> Result<(), TopErro
     outcome
 }
 
-fn refresh(view: &mut View, samples: &mut impl Samples, before: &mut Sample) {
+fn refresh(view: &mut View, samples: &mut impl Samples, before: &mut Snapshot) {
     match samples.sample() {
         Ok(now) => {
             let rates: Rates = between(Some(before), &now);

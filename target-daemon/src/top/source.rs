@@ -1,18 +1,17 @@
-//! The source of samples.
+//! The source of snapshots.
 
 use std::path::PathBuf;
 
-use crate::control::samples::{PATH, Sample};
-use crate::control::{CallError, Client};
+use crate::control::{CallError, Client, Snapshot};
 
-/// A source of samples.
+/// A source of snapshots.
 pub trait Samples {
-    /// Takes a sample.
+    /// Takes a snapshot.
     ///
     /// # Errors
     ///
     /// If the daemon cannot be reached.
-    fn sample(&mut self) -> Result<Sample, CallError>;
+    fn sample(&mut self) -> Result<Snapshot, CallError>;
 }
 
 /// The control socket of a daemon.
@@ -22,15 +21,15 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The socket at this path. Each sample uses a new connection.
+    /// The socket at this path. Each snapshot uses a new connection.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 }
 
 impl Samples for Socket {
-    fn sample(&mut self) -> Result<Sample, CallError> {
-        let answer = Client::new(&self.path).call("GET", PATH, Vec::new())?;
+    fn sample(&mut self) -> Result<Snapshot, CallError> {
+        let answer = Client::new(&self.path).call("GET", "/v1/samples", Vec::new())?;
         serde_json::from_slice(&answer)
             .map_err(|error| CallError::Odd { path: self.path.clone(), what: error.to_string() })
     }

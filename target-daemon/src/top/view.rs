@@ -142,7 +142,7 @@ impl View {
             rates.span.as_secs_f64()
         );
         let interfaces = rates.interfaces.iter().map(|interface| {
-            let state = if interface.up { "up" } else { "DOWN" };
+            let state = if interface.is_live() { "up" } else { "DOWN" };
             format!("{} {state} {} MTU {}", interface.name, interface.mode, interface.mtu)
         });
         let drops = rates.drops.iter().map(|(place, rate)| format!("{place} {}", count(*rate)));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xblade::control::{self, ChangeReport, ControlError, Handle, Overview, Request, RequestQueue};
+use xblade::control::{self, ChangeReport, ControlError, Handle, Request, RequestQueue, Snapshot};
 
 use crate::image::Dir;
 use crate::sample;
@@ -29,11 +29,11 @@ impl Fake {
         Self::with(None, answer)
     }
 
-    /// One that serves this overview.
+    /// One that serves this snapshot.
     #[allow(dead_code, reason = "for the goldens")]
-    pub fn of(overview: fn() -> Overview) -> Self {
+    pub fn of(overview: fn() -> Snapshot) -> Self {
         Self::with(None, move |ask, log| match ask {
-            Request::Overview(answer) => answer(overview()),
+            Request::Snapshot(answer) => answer(overview()),
             other => answer(other, log),
         })
     }
@@ -139,7 +139,7 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
         }
     };
     match ask {
-        Request::Overview(answer) => answer(sample::overview()),
+        Request::Snapshot(answer) => answer(sample::overview()),
         Request::Configuration(answer) => answer(sample::serve()),
         Request::Add { export, answer } if export.address.slot == 1 => {
             answer(Err(ControlError::Request("0.1 is exported already: give another address".to_owned())));

@@ -2,16 +2,16 @@
 
 use super::table::{Column, Table};
 use super::{duration, printable, size};
-use crate::control::json::{Brief, Interface, Refused, Status};
+use crate::control::snapshot::{Export, Interface, Refused, Snapshot};
 
 /// Interfaces, workers and exports with their state.
-pub fn status(status: &Status) -> String {
-    let Status { version, pid, uptime_seconds, .. } = status;
+pub fn status(status: &Snapshot) -> String {
+    let Snapshot { version, pid, uptime_seconds, .. } = status;
     let head = format!("xblade {version}, process {pid}, up {}", duration(*uptime_seconds));
     format!("{head}\n\n{}\n{}\n{}", interfaces(status), workers(status), exports(status))
 }
 
-fn interfaces(status: &Status) -> String {
+fn interfaces(status: &Snapshot) -> String {
     let mut table = Table::new([
         Column::left("INTERFACE"),
         Column::left("LINK"),
@@ -44,7 +44,7 @@ fn link(interface: &Interface) -> &'static str {
     }
 }
 
-fn workers(status: &Status) -> String {
+fn workers(status: &Snapshot) -> String {
     let mut table = Table::new([Column::right("WORKER"), Column::right("LANES"), Column::left("EXPORTS")]);
     for one in &status.workers {
         table.row([one.worker.to_string(), one.lanes.len().to_string(), one.exports.join(" ")]);
@@ -52,7 +52,7 @@ fn workers(status: &Status) -> String {
     table.to_string()
 }
 
-fn exports(status: &Status) -> String {
+fn exports(status: &Snapshot) -> String {
     if status.exports.is_empty() && status.refused.is_empty() {
         return "nothing is exported\n".to_owned();
     }
@@ -87,7 +87,7 @@ fn exports(status: &Status) -> String {
     table.to_string() + &reasons.collect::<String>()
 }
 
-fn state(export: &Brief) -> &'static str {
+fn state(export: &Export) -> &'static str {
     match (export.stuck, export.degraded, export.replaced) {
         (true, ..) => "does not answer",
         (false, true, true) => "degraded, replaced",

@@ -281,7 +281,7 @@ impl ExportSet {
         if let Some(span) = span.filter(|span| span.writes) {
             if let Some(leader) = runtime.requests.duplicate_in_flight(&pending.fingerprint, span) {
                 stats.counters.folded += 1;
-                runtime.tally.folded += 1;
+                runtime.tally.counters.folded += 1;
                 let oldest = runtime.requests.coalesce(leader, pending)?;
                 stats.counters.followers_released += 1;
                 return Some(oldest.unanswered());
@@ -290,7 +290,7 @@ impl ExportSet {
                 Found::New => {}
                 Found::Copy(result) => {
                     stats.counters.repeated += 1;
-                    runtime.tally.repeated += 1;
+                    runtime.tally.counters.repeated += 1;
                     return self.conclude(pending, result);
                 }
                 Found::TagReused => stats.counters.tags_reused += 1,
@@ -309,7 +309,7 @@ impl ExportSet {
             Ok(Admitted::Runs(entry)) => self.submit(index, entry, stats),
             Ok(Admitted::Waits) => {
                 stats.counters.waited += 1;
-                runtime.tally.waited += 1;
+                runtime.tally.counters.waited += 1;
                 None
             }
             Err(SlabFull(pending)) => {
