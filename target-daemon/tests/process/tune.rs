@@ -257,10 +257,36 @@ fn what_is_refused_or_missing_is_one_line_and_nothing_to_take_back() {
     for part in ["FAIL  ring-rx", "FAIL  pause-rx", "SKIP  numa_balancing", "SET   rxvlan"] {
         assert_eq!(told.matches(part).count(), 1, "{part}: {told}");
     }
-    let state = bench.value(&format!("run/xblade/tune-{OURS}.state"));
+    let state = bench.value(&format!("run/xblade-machine/tune-{OURS}.state"));
     assert!(!state.contains("ring-rx") && !state.contains("numa"), "{state}");
     bench.good("--revert");
     assert_eq!(bench.all(), before);
+}
+
+/// The service's user may not decide what root writes.
+#[test]
+fn a_planted_journal_is_refused() {
+    if !may_run("a_planted_journal_is_refused") {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = bench.root().join("run/xblade-machine");
+    let state = folder.join(format!("tune-{OURS}.state"));
+    let victim = bench.root().join("etc/victim");
+    put(&victim, "old");
+    for (place, part) in
+        [(victim.clone(), "is not a setting"), (bench.root().join("sys/../etc/victim"), "is not a setting")]
+    {
+        bench.good("--apply");
+        fs::write(&state, format!("file\t{}\tnew\told\n", place.display())).unwrap();
+        let (code, told) = bench.run("--revert");
+        assert!(code == Some(2) && told.contains(part), "{told}");
+        assert_eq!(bench.value("etc/victim"), "old");
+        fs::remove_file(&state).unwrap();
+    }
+    std::os::unix::fs::chown(&folder, Some(65534), Some(65534)).unwrap();
+    let (code, told) = bench.run("--revert");
+    assert!(code == Some(2) && told.contains("does not belong to root alone"), "{told}");
 }
 
 #[test]
