@@ -57,17 +57,15 @@ pub fn show(reach: &Reach) -> Result<(), u8> {
 /// The address of the metrics listener of the xblade on this socket; `None` if it has
 /// none or does not answer.
 pub fn metrics_of(control: &Path) -> Option<SocketAddr> {
-    let answer = Client::new(control).call("GET", "/v1/config", Vec::new()).ok()?;
-    let config: Table = serde_json::from_slice(&answer).ok()?;
+    let config: Table = Client::new(control).get("/v1/config").ok()?;
     config.get("service")?.get("metrics")?.as_str()?.parse().ok()
 }
 
 /// The exports, as address and path, of the xblade on this socket whose paths no longer
 /// lead to the files that it serves.
 pub fn replaced_in(control: &Path) -> Vec<(String, String)> {
-    let answer = Client::new(control).call("GET", "/v1/status", Vec::new()).unwrap_or_default();
-    let exports = serde_json::from_slice::<Snapshot>(&answer).map(|status| status.exports);
-    let replaced = exports.unwrap_or_default().into_iter().filter(|export| export.replaced);
+    let status: Snapshot = Client::new(control).get("/v1/status").unwrap_or_default();
+    let replaced = status.exports.into_iter().filter(|export| export.replaced);
     replaced.map(|export| (export.address, export.path.unwrap_or_default())).collect()
 }
 
@@ -144,16 +142,11 @@ fn change(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Valu
 
 fn call(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Value>) -> Result<Vec<u8>, u8> {
     let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-    Client::new(&reach.control)
-        .call(method, path, body)
-        .map_err(|error| fail(&error.to_string(), error.exit_code()))
+    Client::new(&reach.control).call(method, path, body).map_err(failed)
 }
 
 fn read<T: DeserializeOwned>(reach: &Reach, answer: &[u8]) -> Result<T, u8> {
-    serde_json::from_slice(answer).map_err(|error| {
-        let error = CallError::Odd { path: reach.control.clone(), what: error.to_string() };
-        fail(&error.to_string(), error.exit_code())
-    })
+    Client::new(&reach.control).parse(answer).map_err(failed)
 }
 
 fn to_value(value: &impl serde::Serialize) -> serde_json::Value {
@@ -168,6 +161,11 @@ fn text(answer: &[u8]) -> String {
 fn put(text: &str) -> Result<(), u8> {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
     Ok(())
+}
+
+/// Prints why a request failed and returns the exit code.
+pub(super) fn failed(error: CallError) -> u8 {
+    fail(&error.to_string(), error.exit_code())
 }
 
 /// Prints an error and returns the exit code.

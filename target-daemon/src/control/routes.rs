@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::caller::Caller;
 use super::json::{self, Fields, View};
 use super::snapshot::{Export, Snapshot};
-use super::{Answer, ChangeReport, ControlError, Request, RequestSender, body, trace};
+use super::{Answer, Change, ControlError, Request, RequestSender, body, trace};
 use crate::config;
 use crate::wire::aoe::Address;
 
@@ -135,31 +135,31 @@ async fn mask(State(to): State<Questions>, At(address): At) -> Answered {
 
 async fn add(State(to): State<Questions>, Body(bytes): Body) -> Answered {
     let export = Box::new(body::export(&bytes).map_err(bad)?);
-    change(&to, |answer| Request::Add { export, answer }).await
+    change(&to, Change::Add(export)).await
 }
 
 async fn remove(State(to): State<Questions>, At(address): At, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, |answer| Request::Remove { address, force, answer }).await
+    change(&to, Change::Remove { address, force }).await
 }
 
 async fn read_only(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
     let read_only = body::read_only(&bytes).map_err(bad)?;
-    change(&to, |answer| Request::ReadOnly { address, read_only, answer }).await
+    change(&to, Change::ReadOnly { address, read_only }).await
 }
 
 async fn resize(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Request::Resize { address, answer }).await
+    change(&to, Change::Resize(address)).await
 }
 
 async fn recover(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
     let reason = body::reason(&bytes).map_err(bad)?;
-    change(&to, |answer| Request::Recover { address, reason, answer }).await
+    change(&to, Change::Recover { address, reason }).await
 }
 
 async fn reload(State(to): State<Questions>, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, |answer| Request::Reload { force, answer }).await
+    change(&to, Change::Reload { force }).await
 }
 
 fn is_forced(uri: &Uri) -> Result<bool, Error> {
@@ -171,11 +171,11 @@ fn is_forced(uri: &Uri) -> Result<bool, Error> {
 }
 
 async fn clear_reservation(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Request::ClearReservation { address, answer }).await
+    change(&to, Change::ClearReservation(address)).await
 }
 
 async fn clear_mask(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Request::ClearMask { address, answer }).await
+    change(&to, Change::ClearMask(address)).await
 }
 
 async fn traced(State(to): State<Questions>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
@@ -234,11 +234,9 @@ async fn ask_and_wait<T: Send + 'static>(
     receive.await.map_err(|_| ends())
 }
 
-async fn change(
-    to: &Questions,
-    make: impl FnOnce(Answer<Result<ChangeReport, ControlError>>) -> Request,
-) -> Answered {
-    Ok(json(&ask(to, CHANGE_WITHIN, make).await??))
+async fn change(to: &Questions, change: Change) -> Answered {
+    let changed = ask(to, CHANGE_WITHIN, |answer| Request::Change(change, answer)).await?;
+    Ok(json(&changed?))
 }
 
 /// The snapshot without what no view shows.

@@ -8,10 +8,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::control::CallError;
 use crate::control::snapshot::{Ended, Export, Interface, Worker};
+use crate::control::{CallError, Client};
 use crate::observe::{Distribution, ExportCounters, Operation};
-use crate::top::{Socket, batch};
+use crate::top::batch;
 
 /// One daemon, sampled every second.
 struct Fake {
@@ -19,7 +19,7 @@ struct Fake {
     exports: u8,
 }
 
-impl Samples for Fake {
+impl Fake {
     fn sample(&mut self) -> Result<Snapshot, CallError> {
         self.seconds += 1;
         let exports = (1..=self.exports).map(|slot| export(slot, self.seconds));
@@ -166,11 +166,11 @@ fn keys_end_and_pause() {
 fn a_daemon_that_went_away_is_told_above_the_last_rows() {
     let mut view = view(1);
     let mut before = Snapshot::default();
-    refresh(&mut view, &mut Socket::new("/nonexistent/sock".into()), &mut before);
+    refresh(&mut view, Client::new("/nonexistent/sock".as_ref()).get("/v1/samples"), &mut before);
     let lines = drawn(&mut view, 110, 9);
     assert!(lines[1].starts_with("/nonexistent/sock: there is no such socket"), "{lines:?}");
     assert!(lines[4].starts_with("0.1 "), "{lines:?}");
-    refresh(&mut view, &mut Fake { seconds: 5, exports: 1 }, &mut before);
+    refresh(&mut view, Fake { seconds: 5, exports: 1 }.sample(), &mut before);
     assert!(drawn(&mut view, 110, 9)[1].starts_with("eth1 up"), "and it is back");
 }
 
@@ -190,7 +190,8 @@ fn no_terminal_is_too_small() {
 #[test]
 fn lines_for_scripts_have_the_same_words() {
     let mut text = Vec::new();
-    batch(&mut Fake { seconds: 0, exports: 2 }, Duration::from_millis(1), 2, &mut text).unwrap();
+    let mut fake = Fake { seconds: 0, exports: 2 };
+    batch(|| fake.sample(), Duration::from_millis(1), 2, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words.len(), 7, "two intervals, an empty line between them: {text}");

@@ -76,7 +76,8 @@ fn every_value_of_a_label_is_documented() {
 /// The report of docs/OPERATING.md; reasons of drops by workers are in docs/METRICS.md.
 #[test]
 fn every_counter_of_the_report_is_documented() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md")).unwrap();
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md")).unwrap();
     let report = text.split("## The report").nth(1).unwrap().split("\n## ").next().unwrap();
     let snapshot = overview();
     let all = snapshot.interfaces.iter().map(|one| &one.counters);
