@@ -52,7 +52,16 @@ impl TopError {
 ///
 /// See [`TopError`].
 pub fn run(options: &Top) -> Result<(), TopError> {
-    let mut sample = || Client::new(&options.control).get("/v1/samples");
+    let mut sample = || {
+        let now: Snapshot = Client::new(&options.control).get("/v1/samples")?;
+        match now.uptime_ns {
+            // Of another version, with other names for everything.
+            0 => {
+                Err(CallError::Odd { path: options.control.clone(), what: "it has no uptime-ns".to_owned() })
+            }
+            _ => Ok(now),
+        }
+    };
     let interval = Duration::from_secs_f64(options.interval);
     if let Some(count) = options.lines() {
         return batch(&mut sample, interval, count, &mut io::stdout().lock());

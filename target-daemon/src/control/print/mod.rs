@@ -12,7 +12,7 @@ pub use trace::{HEADING as TRACE_HEADING, line as trace_line};
 use super::ChangeReport;
 use super::snapshot::{Export, Snapshot};
 use crate::config::in_largest_unit;
-use table::{Column, Table};
+use table::Table;
 
 /// The result of a change.
 pub fn changed(changed: &ChangeReport) -> String {
@@ -38,7 +38,7 @@ fn listed(
     none: &str,
     list: fn(&Export) -> &Vec<String>,
 ) -> String {
-    let mut table = Table::new([Column::left("EXPORT"), Column::left(heading)]);
+    let mut table = Table::new(["EXPORT", heading]);
     for export in exports.exports.iter().filter(|export| !list(export).is_empty()) {
         table.row([export.address.clone(), list(export).join(", ")]);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{Column, Table};
+use super::table::Table;
 use super::{duration, micros, size};
 use crate::control::snapshot::{ByOperation, Counters, Ended, Export, Snapshot, Times, times};
 use crate::observe::{Distribution, Latency, Operation};
@@ -23,7 +23,8 @@ pub fn stats(stats: &Snapshot) -> String {
         section(&mut text, &format!("worker {}", one.worker), &[&one.counters, &one.drops]);
     }
     let _ = write!(text, "\n{}", exports(&stats.exports));
-    let mut rows = Table::new(columns());
+    let mut rows =
+        Table::new(["EXPORT", "TIME", "OPERATION", ">COUNT", ">P50", ">P90", ">P99", ">P99.9", ">MAX"]);
     for one in &stats.exports {
         times_of(&mut rows, &one.address, "response", &one.response);
         times_of(&mut rows, &one.address, "service", &one.service);
@@ -82,15 +83,15 @@ fn section(text: &mut String, heading: &str, counters: &[&Counters]) {
 
 fn exports(exports: &[Export]) -> String {
     let mut table = Table::new([
-        Column::left("EXPORT"),
-        Column::right("OK"),
-        Column::right("ERRORS"),
-        Column::right("UNANSWERED"),
-        Column::right("READ"),
-        Column::right("WRITTEN"),
-        Column::right("WAITED"),
-        Column::right("FOLDED"),
-        Column::right("REPEATED"),
+        "EXPORT",
+        ">OK",
+        ">ERRORS",
+        ">UNANSWERED",
+        ">READ",
+        ">WRITTEN",
+        ">WAITED",
+        ">FOLDED",
+        ">REPEATED",
     ]);
     for one in exports {
         let sum = |of: fn(&Ended) -> u64| one.requests.values().map(of).sum::<u64>().to_string();
@@ -107,20 +108,6 @@ fn exports(exports: &[Export]) -> String {
         ]);
     }
     table.to_string()
-}
-
-fn columns() -> [Column; 9] {
-    [
-        Column::left("EXPORT"),
-        Column::left("TIME"),
-        Column::left("OPERATION"),
-        Column::right("COUNT"),
-        Column::right("P50"),
-        Column::right("P90"),
-        Column::right("P99"),
-        Column::right("P99.9"),
-        Column::right("MAX"),
-    ]
 }
 
 /// Sorted by operation, not by name.

@@ -1,6 +1,6 @@
 //! `xblade status`.
 
-use super::table::{Column, Table};
+use super::table::Table;
 use super::{duration, printable, size};
 use crate::control::snapshot::{Export, Interface, Refused, Snapshot};
 
@@ -12,15 +12,7 @@ pub fn status(status: &Snapshot) -> String {
 }
 
 fn interfaces(status: &Snapshot) -> String {
-    let mut table = Table::new([
-        Column::left("INTERFACE"),
-        Column::left("LINK"),
-        Column::left("MAC"),
-        Column::right("MTU"),
-        Column::right("QUEUES"),
-        Column::left("DRIVER"),
-        Column::left("XDP"),
-    ]);
+    let mut table = Table::new(["INTERFACE", "LINK", "MAC", ">MTU", ">QUEUES", "DRIVER", "XDP"]);
     for one in &status.interfaces {
         table.row([
             one.name.clone(),
@@ -45,7 +37,7 @@ fn link(interface: &Interface) -> &'static str {
 }
 
 fn workers(status: &Snapshot) -> String {
-    let mut table = Table::new([Column::right("WORKER"), Column::right("LANES"), Column::left("EXPORTS")]);
+    let mut table = Table::new([">WORKER", ">LANES", "EXPORTS"]);
     for one in &status.workers {
         table.row([one.worker.to_string(), one.lanes.len().to_string(), one.exports.join(" ")]);
     }
@@ -56,15 +48,7 @@ fn exports(status: &Snapshot) -> String {
     if status.exports.is_empty() && status.refused.is_empty() {
         return "nothing is exported\n".to_owned();
     }
-    let mut table = Table::new([
-        Column::left("EXPORT"),
-        Column::left("STATE"),
-        Column::right("SIZE"),
-        Column::left("WRITES"),
-        Column::right("IN FLIGHT"),
-        Column::left("PATH"),
-        Column::left("REACHED"),
-    ]);
+    let mut table = Table::new(["EXPORT", "STATE", ">SIZE", "WRITES", ">IN FLIGHT", "PATH", "REACHED"]);
     for one in &status.exports {
         table.row([
             one.address.clone(),
