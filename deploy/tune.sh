@@ -285,7 +285,7 @@ steering() {
     setting xps mask 0 "xblade chooses the queue itself" "${files[@]}"
     if [ $busy = yes ]; then
         setting napi_defer_hard_irqs file 2 "the worker polls, so interrupts can wait" "$net/napi_defer_hard_irqs"
-        setting gro_flush_timeout file 200000 "for so many nanoseconds" "$net/gro_flush_timeout"
+        setting gro_flush_timeout file 200000 "how long frames may wait for others, in nanoseconds" "$net/gro_flush_timeout"
     fi
 }
 
@@ -362,7 +362,7 @@ revert() {
         elif [ -z "$now" ]; then
             line SKIP "${where#"$ROOT"}" "is gone"
         elif [ "$now" != "$new" ]; then
-            line SKIP "${where#"$ROOT"}" "$now, not $new as set here: changed by somebody else since, left alone"
+            line SKIP "${where#"$ROOT"}" "$now, not $new as set here: changed since by another program, left alone"
         elif put "$kind" "$where" "$old" 2>/dev/null; then
             line BACK "${where#"$ROOT"}" "$old"
         else

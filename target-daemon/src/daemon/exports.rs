@@ -62,7 +62,7 @@ impl StoreInfo {
             Access::Direct => "direct",
             Access::Cached => "through the page cache",
             Access::Mapped => "mapped",
-            Access::Descriptor | Access::Fitting => "through the page cache, waiting",
+            Access::Descriptor | Access::Fitting => "through the page cache, blocking",
         };
         let stable = match opened.stable {
             Persist::OnFlush => "",

@@ -40,7 +40,7 @@ impl fmt::Display for AddressError {
                 )
             }
             Self::Name(text, address) => {
-                write!(f, "{text:?} is the name that hosts have for it: write the address as {address}")
+                write!(f, "{text:?} is the device name on hosts: write the address as {address}")
             }
             Self::ShelfUnset => write!(f, "shelf 4095 cannot be used, Linux initiators ignore it: {SHELVES}"),
             Self::ShelfAny => write!(f, "shelf 65535 cannot be used, it means every shelf: {SHELVES}"),
@@ -117,7 +117,7 @@ mod tests {
             ("1.2.3", "SHELF.SLOT"),
             ("+1.2", "SHELF.SLOT"),
             ("-1.2", "SHELF.SLOT"),
-            ("e1.2", "\"e1.2\" is the name that hosts have for it: write the address as 1.2"),
+            ("e1.2", "\"e1.2\" is the device name on hosts: write the address as 1.2"),
             ("/dev/etherd/e1.2", "write the address as 1.2"),
             ("e1", "\"e1\" is not an address: write SHELF.SLOT"),
             ("e4095.2", "Linux initiators ignore it"),
