@@ -6,11 +6,10 @@ use std::path::Path;
 
 use xblade::control::metrics::{FAMILIES, Kind};
 use xblade::link::Counter;
-use xblade::observe::{Count, Operation, Outcome};
+use xblade::observe::{Operation, Outcome};
 use xblade::wire::DropReason;
 
 use crate::exposition::{Sample, samples};
-use crate::overview::overview;
 
 /// Type, labels, unit.
 type Row = (String, Vec<String>, String);
@@ -70,21 +69,6 @@ fn every_value_of_a_label_is_documented() {
     }
     for word in words {
         assert!(text.contains(&format!("`{word}`")), "docs/METRICS.md does not mention `{word}`");
-    }
-}
-
-/// The report of docs/OPERATING.md; reasons of drops by workers are in docs/METRICS.md.
-#[test]
-fn every_counter_of_the_report_is_documented() {
-    let text =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md")).unwrap();
-    let report = text.split("## The report").nth(1).unwrap().split("\n## ").next().unwrap();
-    let snapshot = overview();
-    let all = snapshot.interfaces.iter().map(|one| &one.counters);
-    let all = all.chain(snapshot.lanes.iter().map(|one| &one.counters));
-    let all = all.chain(snapshot.workers.iter().map(|one| &one.counters));
-    for Count { name, .. } in all.flat_map(|counters| &counters.0) {
-        assert!(report.contains(&format!("`{name}`")), "docs/OPERATING.md does not mention `{name}`");
     }
 }
 
