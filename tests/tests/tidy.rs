@@ -22,7 +22,7 @@ const IMPORTS: [(&str, &[&str]); 12] = [
     // The typed model consists of the types that it configures.
     ("config", &["wire", "store"]),
     ("control", &["config", "link", "observe", "privilege", "shelf", "store", "wire", "worker"]),
-    ("top", &["config", "control"]),
+    ("top", &["config", "control", "observe"]),
     (
         "daemon",
         &[

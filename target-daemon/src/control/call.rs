@@ -13,6 +13,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use nix::unistd::{Gid, Group};
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::{self, Runtime};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -145,6 +146,24 @@ impl<'a> Client<'a> {
             self.whole(answer).await
         });
         accepted(runtime.block_on(answer)?)
+    }
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn get<T: DeserializeOwned>(&self, uri: &str) -> Result<T, CallError> {
+        self.parse(&self.call("GET", uri, Vec::new())?)
+    }
+
+    /// Parses a document that was received.
+    ///
+    /// # Errors
+    ///
+    /// It is none: [`CallError::Odd`].
+    pub fn parse<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T, CallError> {
+        serde_json::from_slice(answer).map_err(|error| self.odd(error.to_string()))
     }
 
     /// Sends a GET request whose response is streamed line by line.

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::call::{CallError, Client};
-use super::{json, print, trace};
+use super::json::{self, View};
+use super::snapshot::Snapshot;
+use super::{print, trace};
 use crate::config::{AskCommand, Export, ExportCommand, ExportError, Image, Listed, Reach};
 use crate::wire::aoe::Address;
 
@@ -20,8 +22,8 @@ use crate::wire::aoe::Address;
 /// The exit code; the reason has been printed.
 pub fn run(command: &AskCommand) -> Result<(), u8> {
     match command {
-        AskCommand::Status(reach) => tell::<json::Status>(reach, "/v1/status", print::status),
-        AskCommand::Stats(reach) => tell::<json::Stats>(reach, "/v1/stats", print::stats),
+        AskCommand::Status(reach) => tell(reach, "/v1/status", print::status),
+        AskCommand::Stats(reach) => tell(reach, "/v1/stats", print::stats),
         AskCommand::Trace(options) => trace::run(options),
         AskCommand::Reload { force, reach } => change(reach, "POST", &forced("/v1/reload", *force), None),
         AskCommand::Export(command) => export(command),
@@ -32,16 +34,9 @@ pub fn run(command: &AskCommand) -> Result<(), u8> {
             change(reach, "DELETE", &of(*address, "/mask"), None)
         }
         AskCommand::Reservations(Listed { clear: None, reach }) => {
-            listed(reach, print::reservations, |export| {
-                to_value(&json::Reservation {
-                    address: export.brief.address.clone(),
-                    reservation: export.reservation.clone(),
-                })
-            })
+            listed(reach, print::reservations, json::RESERVATION)
         }
-        AskCommand::Masks(Listed { clear: None, reach }) => listed(reach, print::masks, |export| {
-            to_value(&json::Mask { address: export.brief.address.clone(), mask: export.mask.clone() })
-        }),
+        AskCommand::Masks(Listed { clear: None, reach }) => listed(reach, print::masks, json::MASK),
     }
 }
 
@@ -62,17 +57,15 @@ pub fn show(reach: &Reach) -> Result<(), u8> {
 /// The address of the metrics listener of the xblade on this socket; `None` if it has
 /// none or does not answer.
 pub fn metrics_of(control: &Path) -> Option<SocketAddr> {
-    let answer = Client::new(control).call("GET", "/v1/config", Vec::new()).ok()?;
-    let config: Table = serde_json::from_slice(&answer).ok()?;
+    let config: Table = Client::new(control).get("/v1/config").ok()?;
     config.get("service")?.get("metrics")?.as_str()?.parse().ok()
 }
 
 /// The exports, as address and path, of the xblade on this socket whose paths no longer
 /// lead to the files that it serves.
 pub fn replaced_in(control: &Path) -> Vec<(String, String)> {
-    let answer = Client::new(control).call("GET", "/v1/status", Vec::new()).unwrap_or_default();
-    let exports = serde_json::from_slice::<json::Status>(&answer).map(|status| status.exports);
-    let replaced = exports.unwrap_or_default().into_iter().filter(|export| export.replaced);
+    let status: Snapshot = Client::new(control).get("/v1/status").unwrap_or_default();
+    let replaced = status.exports.into_iter().filter(|export| export.replaced);
     replaced.map(|export| (export.address, export.path.unwrap_or_default())).collect()
 }
 
@@ -129,16 +122,12 @@ fn tell<T: DeserializeOwned>(reach: &Reach, path: &str, words: fn(&T) -> String)
     put(&words(&read(reach, &answer)?))
 }
 
-fn listed(
-    reach: &Reach,
-    words: fn(&json::Exports) -> String,
-    value: fn(&json::Export) -> serde_json::Value,
-) -> Result<(), u8> {
+fn listed(reach: &Reach, words: fn(&Snapshot) -> String, fields: json::Fields) -> Result<(), u8> {
     let answer = call(reach, "GET", "/v1/exports", None)?;
-    let exports: json::Exports = read(reach, &answer)?;
+    let exports: Snapshot = read(reach, &answer)?;
     if reach.json {
-        let all: Vec<_> = exports.exports.iter().map(value).collect();
-        return put(&serde_json::Value::from(all).to_string());
+        let all = View(&to_value(&exports.exports), fields);
+        return put(&serde_json::to_string(&all).map_err(|error| fail(&error.to_string(), 1))?);
     }
     put(&words(&exports))
 }
@@ -153,16 +142,11 @@ fn change(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Valu
 
 fn call(reach: &Reach, method: &str, path: &str, body: Option<serde_json::Value>) -> Result<Vec<u8>, u8> {
     let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-    Client::new(&reach.control)
-        .call(method, path, body)
-        .map_err(|error| fail(&error.to_string(), error.exit_code()))
+    Client::new(&reach.control).call(method, path, body).map_err(failed)
 }
 
 fn read<T: DeserializeOwned>(reach: &Reach, answer: &[u8]) -> Result<T, u8> {
-    serde_json::from_slice(answer).map_err(|error| {
-        let error = CallError::Odd { path: reach.control.clone(), what: error.to_string() };
-        fail(&error.to_string(), error.exit_code())
-    })
+    Client::new(&reach.control).parse(answer).map_err(failed)
 }
 
 fn to_value(value: &impl serde::Serialize) -> serde_json::Value {
@@ -177,6 +161,11 @@ fn text(answer: &[u8]) -> String {
 fn put(text: &str) -> Result<(), u8> {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
     Ok(())
+}
+
+/// Prints why a request failed and returns the exit code.
+pub(super) fn failed(error: CallError) -> u8 {
+    fail(&error.to_string(), error.exit_code())
 }
 
 /// Prints an error and returns the exit code.

@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! socket ──► server ──► routes ──► body       what clients send
-//!                          ├────► json        what they get
+//!                          ├────► json        what they get: views of the snapshot
 //!                          └────► trace       what they get as it happens
 //! client ──► call (one request) ──► print     the same for people
 //! ```
@@ -24,17 +24,19 @@ mod caller;
 pub mod client;
 pub mod json;
 pub mod metrics;
-mod overview;
 mod print;
 mod routes;
-pub mod samples;
 mod server;
+pub mod snapshot;
 mod socket;
 mod trace;
 
 pub use call::{CallError, Client};
 pub use client::{metrics_of, replaced_in};
-pub use overview::{ExportView, InterfaceView, Overview, RefusedView};
-pub use request::{Answer, ChangeReport, ControlError, Request, RequestQueue, RequestSender, channel};
+pub use print::report;
+pub use request::{
+    Answer, Change, ChangeReport, Changed, ControlError, Request, RequestQueue, RequestSender, channel,
+};
 pub use server::{Handle, start};
+pub use snapshot::Snapshot;
 pub use socket::{BindError, Listener, bind, socket_of};

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{EventfdFlags, eventfd};
+use serde::{Deserialize, Serialize};
 
-use super::overview::Overview;
+use super::snapshot::Snapshot;
 use crate::wire::aoe::Address;
 use crate::worker::Tracer;
 
@@ -20,10 +21,11 @@ const WAITING_MAX: usize = 64;
 pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
 
 /// The result of a change, as text for people.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChangeReport {
     /// One line per change: "0.3 added: /srv/x.img (direct)". Empty if nothing had to
     /// change.
+    #[serde(rename = "changed")]
     pub lines: Vec<String>,
 }
 
@@ -46,45 +48,18 @@ impl fmt::Display for ControlError {
     }
 }
 
-/// A request to the control thread. A change takes effect completely or not at all. It is
-/// answered when it has taken effect.
+/// The outcome of a change.
+pub type Changed = Result<ChangeReport, ControlError>;
+
+/// A request to the control thread.
 pub enum Request {
-    /// Returns an overview.
-    Overview(Answer<Overview>),
+    /// Returns a snapshot.
+    Snapshot(Answer<Snapshot>),
     /// Returns the current configuration.
     Configuration(Answer<crate::config::Serve>),
-    /// Adds an export, given as on the command line: `0.3=/srv/x.img,ro`.
-    Add {
-        /// The export.
-        export: Box<crate::config::Export>,
-        /// Sent when the export is served and announced, or with the reason for refusal.
-        answer: Answer<Result<ChangeReport, ControlError>>,
-    },
-    /// Removes an export after finishing its requests in flight.
-    Remove {
-        /// The export.
-        address: Address,
-        /// Remove it even if data that hosts wrote is lost.
-        force: bool,
-        /// Sent when the store is closed and written data is durable.
-        answer: Answer<Result<ChangeReport, ControlError>>,
-    },
-    /// Starts or stops refusing writes.
-    ReadOnly {
-        /// The export.
-        address: Address,
-        /// Whether to refuse writes.
-        read_only: bool,
-        /// Sent when it is in effect.
-        answer: Answer<Result<ChangeReport, ControlError>>,
-    },
-    /// Checks the size of an export now.
-    Resize {
-        /// The export.
-        address: Address,
-        /// Sent when the size is known; its line reports the size.
-        answer: Answer<Result<ChangeReport, ControlError>>,
-    },
+    /// Changes something. Answered when it has taken effect, or with the reason for
+    /// refusal.
+    Change(Change, Answer<Changed>),
     /// Starts tracing requests and frames. There is one trace at a time; a new one
     /// replaces it.
     Trace {
@@ -96,37 +71,48 @@ pub enum Request {
     },
     /// Stops tracing.
     EndTrace,
+}
+
+/// A change. It takes effect completely or not at all.
+#[derive(Debug)]
+pub enum Change {
+    /// Adds an export, given as on the command line: `0.3=/srv/x.img,ro`. It takes effect
+    /// when it is served and announced.
+    Add(Box<crate::config::Export>),
+    /// Removes an export after finishing its requests in flight: its store is closed and
+    /// written data is durable.
+    Remove {
+        /// The export.
+        address: Address,
+        /// Even if data is lost.
+        force: bool,
+    },
+    /// Starts or stops refusing writes.
+    ReadOnly {
+        /// The export.
+        address: Address,
+        /// Whether to refuse writes.
+        read_only: bool,
+    },
+    /// Checks the size of an export now; the line of the report gives it.
+    Resize(Address),
     /// Reloads the configuration file.
     Reload {
         /// Treats each export in it as if it had `force`.
         force: bool,
-        /// Sent when the configuration is in effect, or with the reason for refusal.
-        answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Accepts writes again to a file after a failed sync.
+    /// Accepts writes again to the file of an export after a failed sync.
     Recover {
         /// Any export of the file.
         address: Address,
         /// Why it is safe to do so; for the log.
         reason: String,
-        /// Sent when it accepts writes.
-        answer: Answer<Result<ChangeReport, ControlError>>,
     },
-    /// Clears the reservation of an export.
-    ClearReservation {
-        /// The export.
-        address: Address,
-        /// Sent when it is cleared, also in the state folder.
-        answer: Answer<Result<ChangeReport, ControlError>>,
-    },
-    /// Clears the mask list of an export, so that any host on its access list may use it
-    /// again.
-    ClearMask {
-        /// The export.
-        address: Address,
-        /// Sent when it is cleared, also in the state folder.
-        answer: Answer<Result<ChangeReport, ControlError>>,
-    },
+    /// Clears the reservation of an export, also in the state folder.
+    ClearReservation(Address),
+    /// Clears the mask list of an export, also in the state folder, so that any host on
+    /// its access list may use it again.
+    ClearMask(Address),
 }
 
 /// The sending end of the channel. Clones send to the same thread.
@@ -216,7 +202,7 @@ mod tests {
     fn who_has_asked_is_told_of_the_end() {
         let (sender, asked) = channel().unwrap();
         let (answer, answered) = std::sync::mpsc::channel();
-        assert!(sender.ask(Request::Overview(Box::new(move |_| answer.send(()).unwrap()))));
+        assert!(sender.ask(Request::Snapshot(Box::new(move |_| answer.send(()).unwrap()))));
         drop(asked);
         assert!(answered.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Disconnected));
         assert!(!sender.ask(Request::EndTrace));

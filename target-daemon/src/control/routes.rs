@@ -16,10 +16,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::caller::Caller;
-use super::json::{self, macs};
-use super::{
-    Answer, ChangeReport, ControlError, ExportView, Overview, Request, RequestSender, body, samples, trace,
-};
+use super::json::{self, Fields, View};
+use super::snapshot::{Export, Snapshot};
+use super::{Answer, Change, ControlError, Request, RequestSender, body, trace};
 use crate::config;
 use crate::wire::aoe::Address;
 
@@ -30,7 +29,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Timeout for an answer of the control thread.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Timeout for a change, which may have to wait for requests in flight.
 const CHANGE_WITHIN: Duration = Duration::from_secs(40);
@@ -41,14 +40,21 @@ const ASKING_MAX: usize = 32;
 
 /// Access to the control thread.
 #[derive(Clone)]
-struct Questions {
+pub(super) struct Questions {
     sender: RequestSender,
     places: Arc<Semaphore>,
     tracing: trace::OneTrace,
 }
 
+impl Questions {
+    pub(super) fn new(sender: RequestSender) -> Self {
+        let places = Arc::new(Semaphore::new(ASKING_MAX));
+        Self { sender, places, tracing: trace::OneTrace::default() }
+    }
+}
+
 /// Why a request failed.
-struct Error(StatusCode, String);
+pub(super) struct Error(pub StatusCode, pub String);
 
 type Answered = Result<Response, Error>;
 
@@ -89,23 +95,20 @@ pub fn router(sender: RequestSender) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Questions {
-            sender,
-            places: Arc::new(Semaphore::new(ASKING_MAX)),
-            tracing: trace::OneTrace::default(),
-        })
+        .with_state(Questions::new(sender))
 }
 
 async fn status(State(to): State<Questions>) -> Answered {
-    Ok(json(&json::Status::of(&overview(&to).await?)))
+    shown(&snapshot(&to).await?, json::STATUS)
 }
 
 async fn stats(State(to): State<Questions>) -> Answered {
-    Ok(json(&json::Stats::of(&overview(&to).await?)))
+    shown(&snapshot(&to).await?, json::STATS)
 }
 
 async fn sample(State(to): State<Questions>) -> Answered {
-    Ok(json(&samples::Sample::from(&overview(&to).await?)))
+    let whole = ask(&to, ANSWER_WITHIN, Request::Snapshot).await?;
+    Ok(document(serde_json::to_vec(&whole).map_err(|error| internal(&error))?))
 }
 
 async fn configuration(State(to): State<Questions>) -> Answered {
@@ -115,51 +118,48 @@ async fn configuration(State(to): State<Questions>) -> Answered {
 }
 
 async fn exports(State(to): State<Questions>) -> Answered {
-    let overview = overview(&to).await?;
-    Ok(json(&json::Exports { exports: overview.exports.iter().map(json::Export::of).collect() }))
+    shown(&snapshot(&to).await?, json::EXPORTS)
 }
 
 async fn export(State(to): State<Questions>, At(address): At) -> Answered {
-    Ok(json(&json::Export::of(&view(&to, address).await?)))
+    shown(&one(&to, address).await?, json::EXPORT)
 }
 
 async fn reservation(State(to): State<Questions>, At(address): At) -> Answered {
-    let reservation = macs(&view(&to, address).await?.reservation);
-    Ok(json(&json::Reservation { address: address.to_string(), reservation }))
+    shown(&one(&to, address).await?, json::RESERVATION)
 }
 
 async fn mask(State(to): State<Questions>, At(address): At) -> Answered {
-    let mask = macs(&view(&to, address).await?.mask);
-    Ok(json(&json::Mask { address: address.to_string(), mask }))
+    shown(&one(&to, address).await?, json::MASK)
 }
 
 async fn add(State(to): State<Questions>, Body(bytes): Body) -> Answered {
     let export = Box::new(body::export(&bytes).map_err(bad)?);
-    change(&to, |answer| Request::Add { export, answer }).await
+    change(&to, Change::Add(export)).await
 }
 
 async fn remove(State(to): State<Questions>, At(address): At, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, |answer| Request::Remove { address, force, answer }).await
+    change(&to, Change::Remove { address, force }).await
 }
 
 async fn read_only(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
     let read_only = body::read_only(&bytes).map_err(bad)?;
-    change(&to, |answer| Request::ReadOnly { address, read_only, answer }).await
+    change(&to, Change::ReadOnly { address, read_only }).await
 }
 
 async fn resize(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Request::Resize { address, answer }).await
+    change(&to, Change::Resize(address)).await
 }
 
 async fn recover(State(to): State<Questions>, At(address): At, Body(bytes): Body) -> Answered {
     let reason = body::reason(&bytes).map_err(bad)?;
-    change(&to, |answer| Request::Recover { address, reason, answer }).await
+    change(&to, Change::Recover { address, reason }).await
 }
 
 async fn reload(State(to): State<Questions>, uri: Uri) -> Answered {
     let force = is_forced(&uri)?;
-    change(&to, |answer| Request::Reload { force, answer }).await
+    change(&to, Change::Reload { force }).await
 }
 
 fn is_forced(uri: &Uri) -> Result<bool, Error> {
@@ -171,11 +171,11 @@ fn is_forced(uri: &Uri) -> Result<bool, Error> {
 }
 
 async fn clear_reservation(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Request::ClearReservation { address, answer }).await
+    change(&to, Change::ClearReservation(address)).await
 }
 
 async fn clear_mask(State(to): State<Questions>, At(address): At) -> Answered {
-    change(&to, |answer| Request::ClearMask { address, answer }).await
+    change(&to, Change::ClearMask(address)).await
 }
 
 async fn traced(State(to): State<Questions>, Extension(caller): Extension<Caller>, uri: Uri) -> Answered {
@@ -201,7 +201,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Error {
 }
 
 /// Sends a request to the control thread and waits for its answer.
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     to: &Questions,
     within: Duration,
     make: impl FnOnce(Answer<T>) -> Request,
@@ -234,21 +234,21 @@ async fn ask_and_wait<T: Send + 'static>(
     receive.await.map_err(|_| ends())
 }
 
-async fn change(
-    to: &Questions,
-    make: impl FnOnce(Answer<Result<ChangeReport, ControlError>>) -> Request,
-) -> Answered {
-    let changed = ask(to, CHANGE_WITHIN, make).await??;
-    Ok(json(&json::ChangeReport { changed: changed.lines }))
+async fn change(to: &Questions, change: Change) -> Answered {
+    let changed = ask(to, CHANGE_WITHIN, |answer| Request::Change(change, answer)).await?;
+    Ok(json(&changed?))
 }
 
-async fn overview(to: &Questions) -> Result<Overview, Error> {
-    ask(to, ANSWER_WITHIN, Request::Overview).await
+/// The snapshot without what no view shows.
+async fn snapshot(to: &Questions) -> Result<Snapshot, Error> {
+    let mut snapshot = ask(to, ANSWER_WITHIN, Request::Snapshot).await?;
+    snapshot.exports.iter_mut().for_each(|export| export.times.0.clear());
+    Ok(snapshot)
 }
 
-async fn view(to: &Questions, address: Address) -> Result<ExportView, Error> {
-    let exports = overview(to).await?.exports;
-    let there: Vec<String> = exports.iter().map(|export| export.address.to_string()).collect();
+async fn one(to: &Questions, address: Address) -> Result<Export, Error> {
+    let (exports, address) = (snapshot(to).await?.exports, address.to_string());
+    let there: Vec<String> = exports.iter().map(|export| export.address.clone()).collect();
     exports.into_iter().find(|export| export.address == address).ok_or_else(|| {
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
         Error(
@@ -256,6 +256,11 @@ async fn view(to: &Questions, address: Address) -> Result<ExportView, Error> {
             format!("{address}: is not exported: give one of those that are: {there}"),
         )
     })
+}
+
+fn shown(value: &impl Serialize, fields: Fields) -> Answered {
+    let value = serde_json::to_value(value).map_err(|error| internal(&error))?;
+    Ok(json(&View(&value, fields)))
 }
 
 fn bad(text: String) -> Error {

@@ -1,5 +1,6 @@
-//! The server on the control socket. It runs on its own thread, which can only put
-//! [`Request`](super::Request)s into the channel and wait for answers.
+//! The HTTP server, on the control socket and on the metrics listener. Each has its own
+//! thread, which can only put [`Request`](super::Request)s into the channel and wait for
+//! answers.
 //!
 //! A client can occupy one of a limited number of connections, for a limited time and
 //! with a limited number of bytes. It can cost no more than that.
@@ -17,8 +18,9 @@ use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use log::{info, warn};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::{self, Runtime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::sleep;
 
@@ -27,7 +29,7 @@ use super::socket::{Listener, SocketFile};
 use super::{RequestSender, routes, trace};
 use crate::privilege::{self, Role};
 
-/// Maximum number of clients. More wait to be accepted.
+/// Maximum number of clients of the control socket. More wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Maximum size of the request line and all headers, in bytes.
@@ -42,33 +44,56 @@ const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 /// Pause after a failed accept: too many open files.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// The running server. Dropping it stops the thread and removes the socket.
+/// A running server. Dropping it stops the thread and removes the socket.
 #[derive(Debug)]
+#[must_use]
 pub struct Handle {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _file: SocketFile,
+    /// Removed at the end.
+    file: Option<SocketFile>,
 }
 
-/// Starts the server on its own thread.
+/// Starts the server on the control socket.
 ///
 /// # Errors
 ///
 /// If the thread or its epoll cannot be created.
 pub fn start(listener: Listener, sender: RequestSender) -> io::Result<Handle> {
-    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let (stop, stopped) = oneshot::channel();
     let Listener { accept, file } = listener;
+    let listen = || UnixListener::from_std(accept);
+    let mut handle = serve("control-api", listen, CONNECTIONS_MAX, routes::router(sender))?;
+    handle.file = Some(file);
+    Ok(handle)
+}
+
+/// Starts a server on its own thread. `listen` is called in its runtime.
+///
+/// # Errors
+///
+/// If the thread or its epoll cannot be created.
+pub(super) fn serve<L: Accept>(
+    name: &str,
+    listen: impl FnOnce() -> io::Result<L>,
+    connections_max: usize,
+    router: Router,
+) -> io::Result<Handle> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let (stop, stopped) = oneshot::channel::<()>();
     let listener = {
         let _inside = runtime.enter();
-        UnixListener::from_std(accept)?
+        listen()?
     };
     let body = move || {
         privilege::enter(Role::Helper);
-        run(&runtime, listener, sender, stopped);
+        runtime.block_on(async move {
+            // Stops with the runtime, as all connections do.
+            tokio::spawn(accept(listener, connections_max, router));
+            let _ = stopped.await;
+        });
     };
-    let thread = thread::Builder::new().name("control-api".to_owned()).spawn(body)?;
-    Ok(Handle { stop: Some(stop), thread: Some(thread), _file: file })
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(body)?;
+    Ok(Handle { stop: Some(stop), thread: Some(thread), file: None })
 }
 
 impl Drop for Handle {
@@ -80,25 +105,62 @@ impl Drop for Handle {
     }
 }
 
-fn run(runtime: &Runtime, listener: UnixListener, sender: RequestSender, stopped: oneshot::Receiver<()>) {
-    runtime.block_on(async move {
-        // Stops with the runtime, as all connections do.
-        tokio::spawn(accept(listener, routes::router(sender)));
-        let _ = stopped.await;
-    });
+/// A socket that clients connect to.
+pub(super) trait Accept: Send + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// What the log calls the socket.
+    const NAME: &str;
+
+    /// Waits for a client.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Who the client is, if its requests are to be logged.
+    fn who(stream: &Self::Stream) -> Option<String>;
 }
 
-async fn accept(listener: UnixListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+    const NAME: &str = "control socket";
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Self::accept(self).await.map(|(stream, _)| stream)
+    }
+
+    fn who(stream: &UnixStream) -> Option<String> {
+        Some(stream.peer_cred().map_or_else(
+            |_| "somebody".to_owned(),
+            |peer| format!("uid {}, process {}", peer.uid(), peer.pid().unwrap_or(0)),
+        ))
+    }
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+    const NAME: &str = "metrics";
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        Self::accept(self).await.map(|(stream, _)| stream)
+    }
+
+    /// Anyone in the network could fill the log.
+    fn who(_: &TcpStream) -> Option<String> {
+        None
+    }
+}
+
+async fn accept<L: Accept>(listener: L, connections_max: usize, router: Router) {
+    let places = Arc::new(Semaphore::new(connections_max));
     let mut event = false;
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(connection(stream, router.clone(), place));
+            Ok(stream) => {
+                tokio::spawn(connection::<L>(stream, router.clone(), place));
             }
             Err(error) => {
                 if !std::mem::replace(&mut event, true) {
-                    warn!("control socket: cannot accept a connection: {error}");
+                    warn!("{}: cannot accept a connection: {error}", L::NAME);
                 }
                 sleep(ACCEPT_AGAIN_AFTER).await;
             }
@@ -107,16 +169,14 @@ async fn accept(listener: UnixListener, router: Router) {
 }
 
 /// Serves one request.
-async fn connection(stream: UnixStream, router: Router, _place: OwnedSemaphorePermit) {
-    let who = stream.peer_cred().map_or_else(
-        |_| "somebody".to_owned(),
-        |peer| format!("uid {}, process {}", peer.uid(), peer.pid().unwrap_or(0)),
-    );
-    let caller = Caller { who, deadline: Deadline::after(CONNECTION_WITHIN) };
+async fn connection<L: Accept>(stream: L::Stream, router: Router, _place: OwnedSemaphorePermit) {
+    let who = L::who(&stream);
+    let caller =
+        Caller { who: who.clone().unwrap_or_default(), deadline: Deadline::after(CONNECTION_WITHIN) };
     let inner = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
-        if is_logged(&request) {
-            info!("asked by {}: {} {}", caller.who, request.method(), request.uri().path().escape_debug());
+        if let Some(who) = who.as_ref().filter(|_| is_logged(&request)) {
+            info!("asked by {who}: {} {}", request.method(), request.uri().path().escape_debug());
         }
         request.extensions_mut().insert(caller.clone());
         inner.call(request)

@@ -21,7 +21,7 @@ use super::sizes::Sizes;
 use super::too_long::TooLong;
 use super::worker_pool::WorkerPool;
 use crate::config::Serve;
-use crate::control::{Request, RequestQueue};
+use crate::control::{Change, Request, RequestQueue};
 use crate::link::{self, Changes, Facts, LinkEvents};
 use crate::logging;
 use crate::wire::aoe::Address;
@@ -95,7 +95,7 @@ pub fn run(
         }
         while let Some(request) = queue.next() {
             // systemd sees it as a reload by signal; the caller gets the result.
-            let reloads = matches!(request, Request::Reload { .. });
+            let reloads = matches!(request, Request::Change(Change::Reload { .. }, _));
             if reloads {
                 notifier.reloading();
             }

@@ -5,45 +5,23 @@ use std::time::{Duration, Instant};
 use super::closing::Removed;
 use super::control::Served;
 use super::exports::Refused;
-use super::interface::{Presence, names_of};
+use super::interface::{self, names_of};
 use super::quarantine;
+use super::registry::path_of;
 use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
 use crate::config::{self, Export, Image, Serve};
-use crate::control::{Answer, ChangeReport, ControlError, InterfaceView, Overview, RefusedView, Request};
-use crate::link::{Counter, XdpMode};
+use crate::control::snapshot::{self, Snapshot};
+use crate::control::{Answer, Change, ChangeReport, Changed, ControlError, Request};
 use crate::wire::aoe::Address;
 use crate::worker::{Clear, WithExports};
 
 /// Handles one request.
 pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
     match request {
-        Request::Overview(answer) => answer(overview(served)),
+        Request::Snapshot(answer) => answer(snapshot(served)),
         Request::Configuration(answer) => answer(served.options.clone()),
-        Request::Add { export, answer } => {
-            let address = export.address;
-            answer(logged("export add", address, add(*export, served)));
-        }
-        Request::Remove { address, force, answer } => {
-            let removed = logged("export remove", address, remove(address, force, served));
-            match removed {
-                // The caller may pull the disk once this is answered.
-                Ok(changed) if served.pool.registry.is_closing(address) => {
-                    served.awaited.push(Awaited { address, changed, answer, since: Instant::now() });
-                }
-                removed => answer(removed),
-            }
-        }
-        Request::Recover { address, reason, answer } => {
-            answer(logged("export recover", address, recover(address, &reason, served)));
-        }
-        Request::ReadOnly { address, read_only, answer } => {
-            let what = if read_only { "export read-only" } else { "export read-only --off" };
-            answer(logged(what, address, set_read_only(address, read_only, served)));
-        }
-        Request::Resize { address, answer } => {
-            answer(logged("export resize", address, resize(address, served, sizes)));
-        }
+        Request::Change(wanted, answer) => change(wanted, answer, served, sizes),
         Request::Trace { tracer, answer } => {
             served.pool.trace(Some(&tracer));
             log::info!("a trace has begun");
@@ -53,29 +31,41 @@ pub fn handle(request: Request, served: &mut Served<'_>, sizes: &mut Sizes) {
             served.pool.trace(None);
             log::info!("the trace has ended");
         }
-        Request::Reload { force, answer } => answer(reload(served, sizes, force)),
-        Request::ClearReservation { address, answer } => {
-            let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
-            answer(logged("reservations --clear", address, outcome));
-        }
-        Request::ClearMask { address, answer } => {
-            let outcome = clear(address, Clear::Mask, "has no mask list any more", served);
-            answer(logged("masks --clear", address, outcome));
-        }
     }
 }
 
-/// Logs a refusal as well: the person who looks for the reason may not be the caller.
-/// Successful changes are logged where they are made.
-fn logged(
-    what: &str,
-    address: Address,
-    outcome: Result<ChangeReport, ControlError>,
-) -> Result<ChangeReport, ControlError> {
+fn change(wanted: Change, answer: Answer<Changed>, served: &mut Served<'_>, sizes: &mut Sizes) {
+    let (what, address, outcome) = match wanted {
+        Change::Reload { force } => return answer(reload(served, sizes, force)),
+        Change::Add(export) => ("export add", export.address, add(*export, served)),
+        Change::Remove { address, force } => match remove(address, force, served) {
+            // The caller may pull the disk once this is answered.
+            Ok(changed) if served.pool.registry.is_closing(address) => {
+                return served.awaited.push(Awaited { address, changed, answer, since: Instant::now() });
+            }
+            removed => ("export remove", address, removed),
+        },
+        Change::Recover { address, reason } => ("export recover", address, recover(address, &reason, served)),
+        Change::ReadOnly { address, read_only } => {
+            let what = if read_only { "export read-only" } else { "export read-only --off" };
+            (what, address, set_read_only(address, read_only, served))
+        }
+        Change::Resize(address) => ("export resize", address, resize(address, served, sizes)),
+        Change::ClearReservation(address) => {
+            let outcome = clear(address, Clear::Reservation, "has no reservation any more", served);
+            ("reservations --clear", address, outcome)
+        }
+        Change::ClearMask(address) => {
+            let outcome = clear(address, Clear::Mask, "has no mask list any more", served);
+            ("masks --clear", address, outcome)
+        }
+    };
+    // Logs a refusal as well: the person who looks for the reason may not be the caller.
+    // Successful changes are logged where they are made.
     if let Err(refusal) = &outcome {
         log::warn!("{what} {address} was refused: {refusal}");
     }
-    outcome
+    answer(outcome);
 }
 
 /// The interface of each lane, by the index of the lane.
@@ -84,28 +74,18 @@ fn interfaces_of_lanes(served: &Served<'_>) -> Vec<String> {
     served.pool.lanes.iter().map(|lane| name(lane.interface).unwrap_or_default()).collect()
 }
 
-/// Collects everything that the control socket reports.
-fn overview(served: &Served<'_>) -> Overview {
-    let interfaces = served.interfaces.iter().map(|interface| {
-        let program = interface.program.as_ref();
-        InterfaceView {
-            facts: interface.facts.clone(),
-            present: interface.presence == Presence::Here,
-            mode: if program.is_some_and(|p| p.mode() == XdpMode::Native) { "native" } else { "generic" },
-            counters: program.and_then(|p| p.counters().ok()).unwrap_or([0; Counter::COUNT]),
-        }
-    });
-    Overview {
-        up: served.since.elapsed(),
-        workers: served.pool.snapshots(WithExports::No),
-        exports: served.pool.views(),
-        refused: served.refused.iter().map(refused_view).collect(),
-        interfaces: interfaces.collect(),
+/// Collects everything that clients can read.
+fn snapshot(served: &Served<'_>) -> Snapshot {
+    let interfaces = served.interfaces.iter().map(interface::Interface::snapshot).collect();
+    let workers = served.pool.snapshots(WithExports::No);
+    Snapshot {
+        refused: served.refused.iter().map(refused).collect(),
+        ..Snapshot::new(served.since.elapsed(), interfaces, workers, served.pool.exports())
     }
 }
 
 /// Reloads the configuration file.
-pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result<ChangeReport, ControlError> {
+pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Changed {
     let outcome = read_again(served).and_then(|next| {
         let (next, refused) = without_refused(next, served, force);
         let changed = apply(served, next, force)?;
@@ -126,7 +106,7 @@ pub fn reload(served: &mut Served<'_>, sizes: &mut Sizes, force: bool) -> Result
     })
 }
 
-fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Result<ChangeReport, ControlError> {
+fn apply(served: &mut Served<'_>, next: Serve, force: bool) -> Changed {
     reload::apply(served.pool, served.interfaces, served.options, next, &How { force, recover: None })
 }
 
@@ -148,12 +128,12 @@ fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve,
     (next, refused)
 }
 
-fn refused_view(refused: &Refused) -> RefusedView {
-    let path = match &refused.wanted.image {
-        Image::File(options) => Some(options.path.clone()),
-        Image::Null { .. } => None,
-    };
-    RefusedView { address: refused.wanted.address, path, why: refused.why.clone() }
+fn refused(refused: &Refused) -> snapshot::Refused {
+    snapshot::Refused {
+        address: refused.wanted.address.to_string(),
+        path: path_of(&refused.wanted.image),
+        reason: refused.why.clone(),
+    }
 }
 
 fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {
@@ -169,7 +149,7 @@ fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {
     loaded.complete().map_err(|faults| ControlError::Request(format!("nothing was changed:\n{faults}")))
 }
 
-fn add(mut export: Export, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
+fn add(mut export: Export, served: &mut Served<'_>) -> Changed {
     let address = export.address;
     if served.pool.registry.get(address).is_some() {
         return Err(ControlError::Request(format!(
@@ -185,7 +165,7 @@ fn add(mut export: Export, served: &mut Served<'_>) -> Result<ChangeReport, Cont
     Ok(changed)
 }
 
-fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
+fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Changed {
     known(address, served)?;
     let mut next = served.options.clone();
     next.exports.retain(|export| export.address != address);
@@ -201,7 +181,7 @@ fn remove(address: Address, force: bool, served: &mut Served<'_>) -> Result<Chan
 pub struct Awaited {
     address: Address,
     changed: ChangeReport,
-    answer: Answer<Result<ChangeReport, ControlError>>,
+    answer: Answer<Changed>,
     since: Instant,
 }
 
@@ -229,7 +209,7 @@ pub fn answer_awaited(served: &mut Served<'_>, closed: &[(Address, Removed)]) {
 }
 
 /// Takes writes again, after reopening the store.
-fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<ChangeReport, ControlError> {
+fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Changed {
     known(address, served)?;
     if !served.pool.degraded().contains(&address) {
         return Err(ControlError::Request(format!(
@@ -246,11 +226,7 @@ fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<Ch
 
 /// Refuses writes at once, with the same open store. To accept them again, the store is
 /// reopened.
-fn set_read_only(
-    address: Address,
-    read_only: bool,
-    served: &mut Served<'_>,
-) -> Result<ChangeReport, ControlError> {
+fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> Changed {
     let mut settings = known(address, served)?;
     let mut next = served.options.clone();
     let export = next.exports.iter_mut().find(|export| export.address == address);
@@ -276,11 +252,7 @@ fn set_read_only(
     Ok(ChangeReport { lines: vec![line] })
 }
 
-fn resize(
-    address: Address,
-    served: &mut Served<'_>,
-    sizes: &mut Sizes,
-) -> Result<ChangeReport, ControlError> {
+fn resize(address: Address, served: &mut Served<'_>, sizes: &mut Sizes) -> Changed {
     known(address, served)?;
     let before = size_of(address, served);
     let after = served.pool.measure_one(address).map_err(ControlError::Machine)?;
@@ -293,12 +265,7 @@ fn resize(
     })
 }
 
-fn clear(
-    address: Address,
-    what: Clear,
-    words: &str,
-    served: &mut Served<'_>,
-) -> Result<ChangeReport, ControlError> {
+fn clear(address: Address, what: Clear, words: &str, served: &mut Served<'_>) -> Changed {
     known(address, served)?;
     served.pool.clear(address, what).map_err(ControlError::Machine)?;
     let line = format!("{address} {words}");

@@ -22,6 +22,17 @@ pub struct Interface {
     pub presence: Presence,
 }
 
+impl Interface {
+    /// What clients can read of it.
+    pub fn snapshot(&self) -> control::snapshot::Interface {
+        let program = self.program.as_ref();
+        let native = program.is_some_and(|program| program.mode() == XdpMode::Native);
+        let counters = program.and_then(|program| program.counters().ok()).unwrap_or_default();
+        let (present, mode) = (self.presence == Presence::Here, if native { "native" } else { "generic" });
+        control::snapshot::Interface::new(&self.facts, present, mode, counters)
+    }
+}
+
 /// The state of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {

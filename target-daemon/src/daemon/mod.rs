@@ -96,9 +96,8 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let (sender, queue) = channel().map_err(|e| Failure::machine("cannot make an eventfd", e))?;
     let server = socket.map(|socket| start(socket, sender.clone())).transpose();
     let server = server.map_err(|e| Failure::machine("cannot serve the control socket", e))?;
-    if let Some(listener) = metrics {
-        listener.start(sender.clone()).map_err(|e| Failure::machine("cannot give metrics", e))?;
-    }
+    let metrics = metrics.map(|listener| listener.start(sender.clone())).transpose();
+    let metrics = metrics.map_err(|e| Failure::machine("cannot give metrics", e))?;
     let mut served = control::Served {
         pool: &mut pool,
         interfaces: &mut interfaces,
@@ -111,7 +110,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let outcome = control::run(&mut served, &signals, &events, &queue, &mut notifier);
     // Waiting callers get an answer, and no further requests arrive.
     drop(queue);
-    drop(server);
+    drop((server, metrics));
     notifier.stopping();
     pool.note_used();
     pool.tell_of_nameless();

@@ -15,9 +15,10 @@ use super::quarantine::Quarantine;
 use super::removed::RemovedExports;
 use super::worker_pool::{PATIENCE, WorkerPool};
 use crate::config::{self, Image};
-use crate::control::{ControlError, ExportView};
+use crate::control::ControlError;
+use crate::control::snapshot::Export;
 use crate::shelf::Settings;
-use crate::store::Replaced;
+use crate::store::{Durability, Replaced};
 use crate::wire::aoe::Address;
 use crate::worker::{
     Clear, Directory, ExportRuntime, ExportSnapshot, Owner, SharedLane, WithExports, WorkerCommand,
@@ -344,25 +345,36 @@ impl WorkerPool {
         self.snapshots(WithExports::No);
     }
 
-    /// Views of all exports, requested one by one so that a worker serves frames in
-    /// between.
-    pub fn views(&self) -> Vec<ExportView> {
-        let degraded = self.degraded();
-        let stuck = self.stuck();
+    /// What clients can read of all exports, requested one by one so that a worker serves
+    /// frames in between.
+    pub fn exports(&self) -> Vec<Export> {
+        let (degraded, stuck) = (self.degraded(), self.stuck());
         let mut hung = Vec::new();
-        let mut views = Vec::new();
+        let mut exports = Vec::new();
         for entry in self.registry.entries() {
             let worker = entry.owner.worker;
             let snapshot = if hung.contains(&worker) { None } else { self.request(entry.owner) };
-            match snapshot {
-                Some(snapshot) => {
-                    let address = entry.wanted.address;
-                    views.push(view(entry, snapshot, degraded.contains(&address), stuck.contains(&address)));
-                }
-                None => hung.push(worker),
-            }
+            let Some(snapshot) = snapshot else {
+                hung.push(worker);
+                continue;
+            };
+            let address = entry.wanted.address;
+            let durability = match entry.settings.durability {
+                Durability::Durable => "durable",
+                Durability::Volatile => "volatile",
+            };
+            exports.push(Export {
+                path: path_of(&entry.wanted.image),
+                way: entry.info.describe(snapshot.read_only),
+                worker,
+                durability: durability.to_owned(),
+                degraded: degraded.contains(&address),
+                stuck: stuck.contains(&address),
+                replaced: entry.replaced.is_some(),
+                ..Export::from(&snapshot)
+            });
         }
-        views
+        exports
     }
 
     /// Measures one export.
@@ -404,25 +416,10 @@ impl WorkerPool {
     }
 }
 
-fn view(entry: &ExportEntry, snapshot: ExportSnapshot, degraded: bool, stuck: bool) -> ExportView {
-    ExportView {
-        address: entry.wanted.address,
-        path: match &entry.wanted.image {
-            Image::File(options) => Some(options.path.clone()),
-            Image::Null { .. } => None,
-        },
-        way: entry.info.describe(snapshot.read_only),
-        worker: entry.owner.worker,
-        read_only: snapshot.read_only,
-        durability: entry.settings.durability,
-        geometry: snapshot.geometry,
-        degraded,
-        stuck,
-        replaced: entry.replaced.is_some(),
-        in_flight: snapshot.in_flight,
-        config: snapshot.config,
-        mask: snapshot.mask,
-        reservation: snapshot.reservation,
-        tally: snapshot.tally,
+/// The path of a file, as text.
+pub fn path_of(image: &Image) -> Option<String> {
+    match image {
+        Image::File(options) => Some(options.path.to_string_lossy().into_owned()),
+        Image::Null { .. } => None,
     }
 }

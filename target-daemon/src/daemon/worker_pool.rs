@@ -17,8 +17,9 @@ use super::registry::{ExportEntry, ExportRegistry};
 use super::state_writer::StateWriter;
 use super::watch::Watcher;
 use crate::config::{self, Idle, Serve};
-use crate::link::{Counter, Owned};
-use crate::observe::{Latency, Report, Section};
+use crate::control;
+use crate::link::Owned;
+use crate::observe::Latency;
 use crate::privilege::{self, Role};
 use crate::shelf::Shelf;
 use crate::wire::aoe::Address;
@@ -417,25 +418,7 @@ fn distribute(
 
 /// `past`: service times of removed exports, whose requests the workers still count.
 fn report(snapshots: Vec<Snapshot>, interfaces: &[Interface], past: Option<&Latency>) -> String {
-    let mut latency = Latency::new();
-    if let Some(past) = past {
-        latency.merge(past);
-    }
-    let mut sections: Vec<Section> = interfaces.iter().map(kernel_section).collect();
-    for snapshot in snapshots {
-        for export in &snapshot.exports {
-            latency.merge(&export.tally.service);
-        }
-        let mut counters = snapshot.stats.counters.rows();
-        counters.extend(snapshot.stats.drop_rows());
-        sections.extend(snapshot.lanes);
-        sections.push(Section { name: format!("worker {}", snapshot.worker), counters });
-    }
-    Report { sections, latency }.to_string()
-}
-
-fn kernel_section(interface: &Interface) -> Section {
-    let counts = interface.program.as_ref().and_then(|p| p.counters().ok()).unwrap_or_default();
-    let counters = Counter::ALL.iter().map(|c| c.name()).zip(counts).collect();
-    Section { name: format!("interface {} (XDP program)", interface.facts.name), counters }
+    let interfaces = interfaces.iter().map(Interface::snapshot).collect();
+    let exports = snapshots.iter().flat_map(|snapshot| &snapshot.exports).map(Into::into).collect();
+    control::report(&control::Snapshot::new(Duration::ZERO, interfaces, snapshots, exports), past)
 }

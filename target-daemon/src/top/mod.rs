@@ -1,25 +1,23 @@
 //! `xblade top`: live rates of a running daemon.
 //!
 //! ```text
-//! source.rs ─ Sample ─► rates.rs ─ Rates ─► screen.rs, view.rs (a terminal)
-//! the socket            two samples    └──► plain.rs (lines for scripts)
+//! the socket ─ Snapshot ─► rates.rs ─ Rates ─► screen.rs, view.rs (a terminal)
+//!                       two snapshots    └──► plain.rs (lines for scripts)
 //! ```
 
 mod plain;
 mod rates;
 mod screen;
-mod source;
 mod view;
 
 pub use rates::{Rates, Row, between};
-pub use source::{Samples, Socket};
 pub use view::View;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use crate::config::Top;
-use crate::control::CallError;
+use crate::control::{CallError, Client, Snapshot};
 
 /// Why `xblade top` failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,28 +52,37 @@ impl TopError {
 ///
 /// See [`TopError`].
 pub fn run(options: &Top) -> Result<(), TopError> {
-    let mut samples = Socket::new(options.control.clone());
+    let mut sample = || {
+        let now: Snapshot = Client::new(&options.control).get("/v1/samples")?;
+        match now.uptime_ns {
+            // Of another version, with other names for everything.
+            0 => {
+                Err(CallError::Odd { path: options.control.clone(), what: "it has no uptime-ns".to_owned() })
+            }
+            _ => Ok(now),
+        }
+    };
     let interval = Duration::from_secs_f64(options.interval);
     if let Some(count) = options.lines() {
-        return batch(&mut samples, interval, count, &mut io::stdout().lock());
+        return batch(&mut sample, interval, count, &mut io::stdout().lock());
     }
     if !io::stdout().is_terminal() {
         return Err(TopError::NoTerminal);
     }
-    screen::run(&mut samples, interval)
+    screen::run(&mut sample, interval)
 }
 
 /// Prints the rates of `count` intervals.
 fn batch(
-    samples: &mut impl Samples,
+    mut sample: impl FnMut() -> Result<Snapshot, CallError>,
     interval: Duration,
     count: u64,
     to: &mut impl Write,
 ) -> Result<(), TopError> {
-    let mut before = samples.sample()?;
+    let mut before = sample()?;
     for n in 0..count {
         std::thread::sleep(interval);
-        let now = samples.sample()?;
+        let now = sample()?;
         if n > 0 {
             writeln!(to)?;
         }

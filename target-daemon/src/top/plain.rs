@@ -1,30 +1,29 @@
 //! Rates as plain text, one export per line, with fixed columns.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::rates::{Rates, Row};
 
 /// Names of the columns, in the order of [`cells`].
-pub const COLUMNS: [&str; 11] =
+const COLUMNS: [&str; 11] =
     ["export", "read/s", "write/s", "rMB/s", "wMB/s", "p50", "p99", "p99.9", "inflight", "wait/s", "flags"];
 
 /// All rows as text, without the interfaces.
 pub fn lines(rates: &Rates) -> String {
-    let mut text = String::new();
-    let rows = rates.exports.iter().map(cells);
-    for cells in [COLUMNS.map(str::to_owned)].into_iter().chain(rows) {
-        // Writing to a String cannot fail.
-        for (at, cell) in cells.iter().enumerate() {
-            let _ = match at {
-                0 => write!(text, "{cell:<9}"),
-                10 => write!(text, " {cell}"),
-                _ => write!(text, " {cell:>8}"),
-            };
-        }
-        text.push('\n');
-    }
-    text
+    let rows = rates.exports.iter().map(|row| line(&cells(row)) + "\n");
+    heading() + "\n" + &rows.collect::<String>()
+}
+
+/// The names of the columns.
+pub fn heading() -> String {
+    line(&COLUMNS.map(str::to_owned))
+}
+
+/// Cells in fixed columns.
+pub fn line(cells: &[String; 11]) -> String {
+    let [export, numbers @ .., flags] = cells;
+    let numbers: String = numbers.iter().map(|cell| format!(" {cell:>8}")).collect();
+    format!("{export:<9}{numbers} {flags}")
 }
 
 /// The cells of a row; "-" where there is no value.

@@ -1,19 +1,20 @@
-//! Rates from two samples.
+//! Rates from two snapshots.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::control::samples::{ExportSample, InterfaceSample, Sample};
+use crate::control::Snapshot;
+use crate::control::snapshot::{Export, Interface};
+use crate::observe::{ExportCounters, Operation};
 
-/// Rates per second between two samples.
+/// Rates per second between two snapshots.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Rates {
     /// The daemon's uptime.
     pub up: Duration,
-    /// The time between the samples, or since the start if there is no earlier one.
+    /// The time between the snapshots, or since the start if there is no earlier one.
     pub span: Duration,
     /// Their current state.
-    pub interfaces: Vec<InterfaceSample>,
+    pub interfaces: Vec<Interface>,
     /// Frames without a reply, by the place where they were dropped.
     pub drops: Vec<(String, f64)>,
     /// Workers, and the fraction of time that each was busy.
@@ -27,8 +28,6 @@ pub struct Rates {
 pub struct Row {
     /// Its address.
     pub export: String,
-    /// Its file or device.
-    pub path: Option<String>,
     /// Reads per second.
     pub reads: f64,
     /// Writes per second.
@@ -41,19 +40,19 @@ pub struct Row {
     /// `None` without requests.
     pub percentiles: Option<[Duration; 3]>,
     /// Requests in flight.
-    pub in_flight: u64,
+    pub in_flight: usize,
     /// Requests per second that waited for others.
     pub waited: f64,
     /// Its state: "degraded,stuck,replaced,ro,reserved".
     pub flags: String,
 }
 
-/// The rates between two samples, or since the start if there is no earlier one or the
+/// The rates between two snapshots, or since the start if there is no earlier one or the
 /// daemon restarted in between.
-pub fn between(before: Option<&Sample>, now: &Sample) -> Rates {
-    let nothing = Sample::default();
-    let before = before.filter(|before| before.up_ns < now.up_ns).unwrap_or(&nothing);
-    let span = Duration::from_nanos(now.up_ns - before.up_ns);
+pub fn between(before: Option<&Snapshot>, now: &Snapshot) -> Rates {
+    let nothing = Snapshot::default();
+    let before = before.filter(|before| before.uptime_ns < now.uptime_ns).unwrap_or(&nothing);
+    let span = Duration::from_nanos(now.uptime_ns - before.uptime_ns);
     let seconds = span.as_secs_f64();
     let rate = |now: u64, before: u64| per(now.saturating_sub(before), seconds);
     let drops = now.drops.iter().map(|(place, n)| {
@@ -66,13 +65,13 @@ pub fn between(before: Option<&Sample>, now: &Sample) -> Rates {
         let (busy, idle) = (worker.busy_ns.saturating_sub(busy), worker.idle_ns.saturating_sub(idle));
         (worker.worker, per(busy, (busy + idle) as f64))
     });
-    let new = ExportSample::default();
+    let new = Export::default();
     let exports = now.exports.iter().map(|export| {
-        let same = |earlier: &&ExportSample| earlier.export == export.export && !has_shrunk(earlier, export);
+        let same = |earlier: &&Export| earlier.address == export.address && !has_shrunk(earlier, export);
         row(before.exports.iter().find(same).unwrap_or(&new), export, rate)
     });
     Rates {
-        up: Duration::from_nanos(now.up_ns),
+        up: Duration::from_nanos(now.uptime_ns),
         span,
         interfaces: now.interfaces.clone(),
         drops: drops.collect(),
@@ -82,29 +81,32 @@ pub fn between(before: Option<&Sample>, now: &Sample) -> Rates {
 }
 
 /// Whether counters fell: the export was removed and added again.
-fn has_shrunk(before: &ExportSample, now: &ExportSample) -> bool {
-    now.reads < before.reads || now.writes < before.writes
+fn has_shrunk(before: &Export, now: &Export) -> bool {
+    [Operation::Read, Operation::Write].iter().any(|one| now.requests_of(*one) < before.requests_of(*one))
 }
 
-fn row(before: &ExportSample, now: &ExportSample, rate: impl Fn(u64, u64) -> f64) -> Row {
+fn row(before: &Export, now: &Export, rate: impl Fn(u64, u64) -> f64) -> Row {
     let flags = [
         (now.degraded, "degraded"),
         (now.stuck, "stuck"),
         (now.replaced, "replaced"),
         (now.read_only, "ro"),
-        (now.reserved, "reserved"),
+        (!now.reservation.is_empty(), "reserved"),
     ];
     let flags: Vec<&str> = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+    let requests = |operation| rate(now.requests_of(operation), before.requests_of(operation));
+    let counted = |of: fn(&ExportCounters) -> u64| rate(of(&now.counters), of(&before.counters));
+    let times = now.times.since(&before.times);
+    let percentiles = [0.5, 0.99, 0.999].map(|share| Duration::from_nanos(times.quantile(share)));
     Row {
-        export: now.export.clone(),
-        path: now.path.clone(),
-        reads: rate(now.reads, before.reads),
-        writes: rate(now.writes, before.writes),
-        bytes_read: rate(now.bytes_read, before.bytes_read),
-        bytes_written: rate(now.bytes_written, before.bytes_written),
-        percentiles: percentiles(&before.times, &now.times),
+        export: now.address.clone(),
+        reads: requests(Operation::Read),
+        writes: requests(Operation::Write),
+        bytes_read: counted(|counters| counters.bytes_read),
+        bytes_written: counted(|counters| counters.bytes_written),
+        percentiles: (times.count() > 0).then_some(percentiles),
         in_flight: now.in_flight,
-        waited: rate(now.waited, before.waited),
+        waited: counted(|counters| counters.waited),
         flags: flags.join(","),
     }
 }
@@ -113,42 +115,32 @@ fn per(n: u64, whole: f64) -> f64 {
     if whole > 0.0 { n as f64 / whole } else { 0.0 }
 }
 
-/// Percentiles of the observations made between the two histograms.
-fn percentiles(before: &[(u64, u64)], now: &[(u64, u64)]) -> Option<[Duration; 3]> {
-    let before: BTreeMap<u64, u64> = before.iter().copied().collect();
-    let new = |(ns, n): &(u64, u64)| (*ns, n.saturating_sub(before.get(ns).copied().unwrap_or(0)));
-    let cells: Vec<(u64, u64)> = now.iter().map(new).filter(|(_, n)| *n > 0).collect();
-    let total: u64 = cells.iter().map(|(_, n)| n).sum();
-    let at = |share: f64| {
-        let rank = (total as f64 * share).ceil() as u64;
-        let mut sum = 0;
-        let cell = cells.iter().find(|(_, n)| {
-            sum += n;
-            sum >= rank
-        });
-        cell.map(|(ns, _)| Duration::from_nanos(*ns))
-    };
-    Some([at(0.5)?, at(0.99)?, at(0.999)?])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::samples::WorkerSample;
+    use crate::control::snapshot::{Ended, Worker};
+    use crate::observe::Distribution;
 
-    fn sample(up_s: u64, export: ExportSample) -> Sample {
-        let mut sample = Sample { up_ns: up_s * 1_000_000_000, exports: vec![export], ..Sample::default() };
+    fn sample(up_s: u64, export: Export) -> Snapshot {
+        let mut sample =
+            Snapshot { uptime_ns: up_s * 1_000_000_000, exports: vec![export], ..Snapshot::default() };
         sample.drops.insert("ring".into(), up_s * 5);
         let busy_ns = up_s * 250_000_000;
-        sample.workers.push(WorkerSample { worker: 3, busy_ns, idle_ns: busy_ns * 3 });
+        sample.workers.push(Worker { worker: 3, busy_ns, idle_ns: busy_ns * 3, ..Worker::default() });
         sample
     }
 
-    fn export(n: u64, times: &[(u64, u64)]) -> ExportSample {
-        let mut export = ExportSample { export: "0.1".into(), times: times.into(), ..Default::default() };
-        (export.reads, export.writes, export.waited) = (n * 10, n * 20, n * 30);
-        (export.bytes_read, export.bytes_written) = (n * 512, n * 1024);
-        export
+    fn export(n: u64, times: &[(u64, u64)]) -> Export {
+        let ended =
+            |operation: Operation, ok| (operation.name().to_owned(), Ended { ok, ..Ended::default() });
+        let (bytes_read, bytes_written, waited) = (n * 512, n * 1024, n * 30);
+        Export {
+            address: "0.1".into(),
+            requests: [ended(Operation::Read, n * 10), ended(Operation::Write, n * 20)].into(),
+            counters: ExportCounters { bytes_read, bytes_written, waited, ..ExportCounters::default() },
+            times: Distribution(times.into()),
+            ..Export::default()
+        }
     }
 
     #[test]

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::rates::between;
-use super::source::Samples;
 use super::view::View;
 use super::{TopError, rates::Rates};
-use crate::control::samples::Sample;
+use crate::control::{CallError, Snapshot};
 
 /// Draws until the user quits. Restores the terminal on success and on failure.
-pub fn run(samples: &mut impl Samples, interval: Duration) -> Result<(), TopError> {
+pub fn run(
+    mut sample: impl FnMut() -> Result<Snapshot, CallError>,
+    interval: Duration,
+) -> Result<(), TopError> {
     // Before the terminal is taken over, so that an error such as a wrong path stays
     // readable.
-    let mut before = samples.sample()?;
+    let mut before = sample()?;
     let mut view = View::default();
     view.update(between(None, &before));
     let mut terminal = ratatui::try_init()?;
@@ -31,7 +33,7 @@ pub fn run(samples: &mut impl Samples, interval: Duration) -> Result<(), TopErro
             if Instant::now() >= next {
                 next = Instant::now() + interval;
                 if !view.is_paused() {
-                    refresh(&mut view, samples, &mut before);
+                    refresh(&mut view, sample(), &mut before);
                 }
             }
         }
@@ -40,8 +42,8 @@ pub fn run(samples: &mut impl Samples, interval: Duration) -> Result<(), TopErro
     outcome
 }
 
-fn refresh(view: &mut View, samples: &mut impl Samples, before: &mut Sample) {
-    match samples.sample() {
+fn refresh(view: &mut View, now: Result<Snapshot, CallError>, before: &mut Snapshot) {
+    match now {
         Ok(now) => {
             let rates: Rates = between(Some(before), &now);
             *before = now;

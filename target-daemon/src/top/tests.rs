@@ -8,9 +8,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::*;
-use crate::control::CallError;
-use crate::control::samples::{ExportSample, InterfaceSample, WorkerSample};
-use crate::top::{Socket, batch};
+use crate::control::snapshot::{Ended, Export, Interface, Worker};
+use crate::control::{CallError, Client};
+use crate::observe::{Distribution, ExportCounters, Operation};
+use crate::top::batch;
 
 /// One daemon, sampled every second.
 struct Fake {
@@ -18,43 +19,54 @@ struct Fake {
     exports: u8,
 }
 
-impl Samples for Fake {
-    fn sample(&mut self) -> Result<Sample, CallError> {
+impl Fake {
+    fn sample(&mut self) -> Result<Snapshot, CallError> {
         self.seconds += 1;
         let exports = (1..=self.exports).map(|slot| export(slot, self.seconds));
-        Ok(Sample {
-            up_ns: (90_000 + self.seconds) * 1_000_000_000,
-            workers: vec![WorkerSample {
+        Ok(Snapshot {
+            uptime_ns: (90_000 + self.seconds) * 1_000_000_000,
+            workers: vec![Worker {
                 worker: 0,
                 busy_ns: self.seconds * 930_000_000,
                 idle_ns: self.seconds * 70_000_000,
+                ..Worker::default()
             }],
             interfaces: vec![
-                InterfaceSample { name: "eth1".into(), up: true, mtu: 9000, mode: "native".into() },
-                InterfaceSample { name: "eth2".into(), up: false, mtu: 1500, mode: "generic".into() },
+                interface("eth1", true, 9000, "native"),
+                interface("eth2", false, 1500, "generic"),
             ],
             drops: [("ring".to_owned(), self.seconds * 4), ("xdp".to_owned(), 9)].into(),
             exports: exports.collect(),
+            ..Snapshot::default()
         })
     }
 }
 
+fn interface(name: &str, up: bool, mtu: u32, mode: &str) -> Interface {
+    let (name, mode) = (name.to_owned(), mode.to_owned());
+    Interface { name, up, carrier: true, present: true, mtu, mode, ..Interface::default() }
+}
+
 /// Higher slots have more reads, fewer requests in flight and higher latency.
-fn export(slot: u8, seconds: u64) -> ExportSample {
+fn export(slot: u8, seconds: u64) -> Export {
     let n = u64::from(slot);
-    ExportSample {
-        export: format!("0.{slot}"),
-        reads: seconds * n * 100,
-        writes: seconds * 50,
-        bytes_read: seconds * n * 100 * 4096,
-        bytes_written: seconds * 50 * 4096,
-        waited: seconds,
-        in_flight: 40 - n,
+    let (reads, writes) = (seconds * n * 100, seconds * 50);
+    let ended = |operation: Operation, ok| (operation.name().to_owned(), Ended { ok, ..Ended::default() });
+    Export {
+        address: format!("0.{slot}"),
+        requests: [ended(Operation::Read, reads), ended(Operation::Write, writes)].into(),
+        counters: ExportCounters {
+            bytes_read: reads * 4096,
+            bytes_written: writes * 4096,
+            waited: seconds,
+            ..ExportCounters::default()
+        },
+        in_flight: 40 - usize::from(slot),
         degraded: slot == 2,
         read_only: slot == 3,
-        reserved: slot == 3,
-        times: vec![(n * 10_000, seconds * 98), (n * 2_000_000, seconds * 2)],
-        ..ExportSample::default()
+        reservation: if slot == 3 { vec!["02:00:00:00:00:01".to_owned()] } else { Vec::new() },
+        times: Distribution(vec![(n * 10_000, seconds * 98), (n * 2_000_000, seconds * 2)]),
+        ..Export::default()
     }
 }
 
@@ -153,12 +165,12 @@ fn keys_end_and_pause() {
 #[test]
 fn a_daemon_that_went_away_is_told_above_the_last_rows() {
     let mut view = view(1);
-    let mut before = Sample::default();
-    refresh(&mut view, &mut Socket::new("/nonexistent/sock".into()), &mut before);
+    let mut before = Snapshot::default();
+    refresh(&mut view, Client::new("/nonexistent/sock".as_ref()).get("/v1/samples"), &mut before);
     let lines = drawn(&mut view, 110, 9);
     assert!(lines[1].starts_with("/nonexistent/sock: there is no such socket"), "{lines:?}");
     assert!(lines[4].starts_with("0.1 "), "{lines:?}");
-    refresh(&mut view, &mut Fake { seconds: 5, exports: 1 }, &mut before);
+    refresh(&mut view, Fake { seconds: 5, exports: 1 }.sample(), &mut before);
     assert!(drawn(&mut view, 110, 9)[1].starts_with("eth1 up"), "and it is back");
 }
 
@@ -178,7 +190,8 @@ fn no_terminal_is_too_small() {
 #[test]
 fn lines_for_scripts_have_the_same_words() {
     let mut text = Vec::new();
-    batch(&mut Fake { seconds: 0, exports: 2 }, Duration::from_millis(1), 2, &mut text).unwrap();
+    let mut fake = Fake { seconds: 0, exports: 2 };
+    batch(|| fake.sample(), Duration::from_millis(1), 2, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words.len(), 7, "two intervals, an empty line between them: {text}");

@@ -4,9 +4,9 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Text};
-use ratatui::widgets::{Paragraph, Row as Cells, Table};
+use ratatui::widgets::Paragraph;
 
-use super::plain::{COLUMNS, cells, count};
+use super::plain::{cells, count, heading, line};
 use super::rates::{Rates, Row};
 
 /// The number of lines above the table, and below it.
@@ -126,7 +126,10 @@ impl View {
         // The sort is stable: equal rows stay ordered by address.
         rows.sort_by(|a, b| self.order.weight(b).total_cmp(&self.order.weight(a)));
         let shown = rows.into_iter().skip(self.first).take(self.page);
-        frame.render_widget(table(shown), middle);
+        let heading = format!("{:<1$}", heading(), usize::from(middle.width));
+        let heading = Line::styled(heading, Style::new().add_modifier(Modifier::REVERSED));
+        let lines = shown.map(|row| Line::from(line(&cells(row))));
+        frame.render_widget(Paragraph::new(Text::from_iter([heading].into_iter().chain(lines))), middle);
     }
 
     fn head(&self) -> Text<'_> {
@@ -142,7 +145,7 @@ impl View {
             rates.span.as_secs_f64()
         );
         let interfaces = rates.interfaces.iter().map(|interface| {
-            let state = if interface.up { "up" } else { "DOWN" };
+            let state = if interface.is_live() { "up" } else { "DOWN" };
             format!("{} {state} {} MTU {}", interface.name, interface.mode, interface.mtu)
         });
         let drops = rates.drops.iter().map(|(place, rate)| format!("{place} {}", count(*rate)));
@@ -156,22 +159,6 @@ impl View {
 
 fn joined(parts: impl Iterator<Item = String>, by: &str) -> String {
     parts.collect::<Vec<_>>().join(by)
-}
-
-fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> Table<'a> {
-    let widths = COLUMNS.iter().enumerate().map(|(at, _)| match at {
-        0 => Constraint::Length(9),
-        10 => Constraint::Min(8),
-        _ => Constraint::Length(8),
-    });
-    let line = |cells: [String; 11]| {
-        Cells::new(cells.into_iter().enumerate().map(|(at, cell)| {
-            let text = Text::from(cell);
-            if (1..10).contains(&at) { text.right_aligned() } else { text }
-        }))
-    };
-    let header = line(COLUMNS.map(str::to_owned)).style(Style::new().add_modifier(Modifier::REVERSED));
-    Table::new(rows.map(|row| line(cells(row))), widths).header(header)
 }
 
 /// 2 d 03:04:05

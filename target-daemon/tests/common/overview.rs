@@ -1,44 +1,33 @@
-//! An overview in which every metric has a sample, and all numbers differ.
+//! A snapshot in which every metric has a sample, and all numbers differ.
 
 use std::time::Duration;
 
-use xblade::control::{ExportView, InterfaceView, Overview, RefusedView};
+use xblade::control::Snapshot;
+use xblade::control::snapshot::{Export, Interface, Refused};
 use xblade::link::{Counter, Facts};
-use xblade::observe::{Operation, Outcome, Section, Tally};
-use xblade::store::{Durability, Geometry};
+use xblade::observe::{Operation, Outcome, Tally};
+use xblade::ring::{LaneCounters, RingStatistics};
+use xblade::store::Geometry;
 use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
-use xblade::worker::{LanePlace, Snapshot, Stats};
+use xblade::worker::{self, ExportSnapshot, LaneSnapshot, Stats, lane_rows};
 
-/// The names of the lane counters, as in `worker/run.rs`.
-pub const LANE_COUNTERS: [&str; 10] = [
-    "received",
-    "transmitted",
-    "too_long",
-    "bad_descriptors",
-    "bad_completions",
-    "kernel_rx_dropped",
-    "kernel_rx_ring_full",
-    "kernel_fill_ring_empty",
-    "kernel_rx_invalid",
-    "kernel_tx_invalid",
-];
-
-pub fn overview() -> Overview {
-    Overview {
-        up: Duration::from_millis(12_500),
-        workers: vec![snapshot(0), snapshot(1)],
-        exports: vec![export(0, 1), export(7, 3)],
-        refused: vec![RefusedView {
-            address: Address { shelf: 7, slot: 4 },
-            path: None,
-            why: "other data".into(),
-        }],
-        interfaces: vec![interface("eth1", 3), interface("eth2.7", 4)],
-    }
+pub fn overview() -> Snapshot {
+    let interfaces = vec![interface("eth1", 3, count(300)), interface("eth2.7", 4, count(400))];
+    let exports = vec![export(0, 1), export(7, 3)];
+    // They answer in any order.
+    let mut snapshot =
+        Snapshot::new(Duration::from_millis(12_500), interfaces, vec![worker(1), worker(0)], exports);
+    snapshot.refused =
+        vec![Refused { address: "7.4".to_owned(), path: None, reason: "other data".to_owned() }];
+    snapshot
 }
 
-pub fn interface(name: &str, index: u32) -> InterfaceView {
+fn count(from: u64) -> [u64; Counter::COUNT] {
+    std::array::from_fn(|at| from + at as u64)
+}
+
+pub fn interface(name: &str, index: u32, counters: [u64; Counter::COUNT]) -> Interface {
     let facts = Facts {
         name: name.into(),
         index,
@@ -56,12 +45,10 @@ pub fn interface(name: &str, index: u32) -> InterfaceView {
         rx_vlan_offload: None,
         attached: Vec::new(),
     };
-    let counters = std::array::from_fn(|at| u64::from(index) * 100 + at as u64);
-    assert_eq!(Counter::COUNT, Counter::ALL.len());
-    InterfaceView { facts, present: true, mode: "native", counters }
+    Interface::new(&facts, true, "native", counters)
 }
 
-pub fn snapshot(worker: u16) -> Snapshot {
+pub fn worker(worker: u16) -> worker::Snapshot {
     let mut stats = Stats::default();
     let base = u64::from(worker) * 10_000;
     for (at, n) in stats.drops.iter_mut().enumerate() {
@@ -72,27 +59,54 @@ pub fn snapshot(worker: u16) -> Snapshot {
     stats.counters.media_faults = base + 2_003;
     stats.counters.imbalances = base + 2_004;
     stats.idle = Duration::from_millis(7_250);
-    let section = |lane: u16| Section {
-        name: format!("lane {lane}"),
-        counters: LANE_COUNTERS.iter().zip(base + 3_000..).map(|(name, n)| (*name, n)).collect(),
+    let lane = |id: u16, interface, free| LaneSnapshot {
+        id,
+        interface,
+        chunks: 4096,
+        free,
+        counters: lane_rows(
+            LaneCounters {
+                received: base + 3_000,
+                transmitted: base + 3_001,
+                too_long: base + 3_002,
+                bad_descriptors: base + 3_003,
+                bad_completions: base + 3_004,
+                unstamped: base + 3_010,
+                ..LaneCounters::default()
+            },
+            RingStatistics {
+                rx_dropped: base + 3_005,
+                rx_ring_full: base + 3_006,
+                fill_ring_empty: base + 3_007,
+                rx_invalid: base + 3_008,
+                tx_invalid: base + 3_009,
+                tx_ring_empty: 0,
+            },
+        ),
     };
-    let id = worker * 2;
-    Snapshot {
+    worker::Snapshot {
         worker,
         stats,
         exports: Vec::new(),
         elapsed: Duration::from_secs(10),
-        lanes: vec![section(id), section(id + 1)],
-        places: vec![
-            LanePlace { id, interface: 0, chunks: 4096, free: 100 },
-            LanePlace { id: id + 1, interface: 1, chunks: 4096, free: 200 },
-        ],
+        lanes: vec![lane(worker * 2, 0, 100), lane(worker * 2 + 1, 1, 200)],
         drained: false,
         unfinished: Vec::new(),
     }
 }
 
-pub fn export(shelf: u16, slot: u8) -> ExportView {
+pub fn export(shelf: u16, slot: u8) -> Export {
+    Export {
+        path: Some("/srv/a \"b\"\\c\n.img".to_owned()),
+        way: "direct, one sync for a group of writes".to_owned(),
+        worker: 1,
+        durability: "durable".to_owned(),
+        stuck: true,
+        ..Export::from(&of_worker(shelf, slot))
+    }
+}
+
+pub fn of_worker(shelf: u16, slot: u8) -> ExportSnapshot {
     let mut tally = Tally::new();
     for operation in Operation::ALL {
         for outcome in Outcome::ALL {
@@ -107,19 +121,13 @@ pub fn export(shelf: u16, slot: u8) -> ExportView {
         tally.store.record(Operation::Read, ns / 2);
     }
     tally.service.record(Operation::Query, 3_000);
-    (tally.bytes_read, tally.bytes_written) = (4096, 8192);
-    (tally.waited, tally.folded, tally.repeated) = (5, 6, 7);
-    ExportView {
+    let counters = &mut tally.counters;
+    (counters.bytes_read, counters.bytes_written) = (4096, 8192);
+    (counters.waited, counters.folded, counters.repeated) = (5, 6, 7);
+    ExportSnapshot {
         address: Address { shelf, slot },
-        path: Some("/srv/a \"b\"\\c\n.img".into()),
-        way: "direct, one sync for a group of writes".into(),
-        worker: 1,
         read_only: false,
-        durability: Durability::Durable,
         geometry: Geometry::new(2048, 512),
-        degraded: false,
-        stuck: true,
-        replaced: false,
         in_flight: 9,
         config: b"config".to_vec(),
         mask: vec![Mac([2, 0, 0, 0, 0, 1])],

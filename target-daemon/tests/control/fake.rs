@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use xblade::control::{self, ChangeReport, ControlError, Handle, Overview, Request, RequestQueue};
+use xblade::control::{self, Change, ChangeReport, ControlError, Handle, Request, RequestQueue, Snapshot};
 
 use crate::image::Dir;
 use crate::sample;
@@ -29,11 +29,11 @@ impl Fake {
         Self::with(None, answer)
     }
 
-    /// One that serves this overview.
+    /// One that serves this snapshot.
     #[allow(dead_code, reason = "for the goldens")]
-    pub fn of(overview: fn() -> Overview) -> Self {
+    pub fn of(overview: fn() -> Snapshot) -> Self {
         Self::with(None, move |ask, log| match ask {
-            Request::Overview(answer) => answer(overview()),
+            Request::Snapshot(answer) => answer(overview()),
             other => answer(other, log),
         })
     }
@@ -139,22 +139,28 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
         }
     };
     match ask {
-        Request::Overview(answer) => answer(sample::overview()),
+        Request::Snapshot(answer) => answer(sample::overview()),
         Request::Configuration(answer) => answer(sample::serve()),
-        Request::Add { export, answer } if export.address.slot == 1 => {
-            answer(Err(ControlError::Request("0.1 is exported already: give another address".to_owned())));
-        }
-        Request::Add { export, answer } => {
-            answer(done(format!("{} added: {:?}", export.address, export.image)))
-        }
-        Request::Remove { address, force, answer } => {
-            answer(one(address, if force { "removed by force" } else { "removed" }));
-        }
-        Request::Recover { address, reason, answer } => answer(one(address, &format!("recovered: {reason}"))),
-        Request::ReadOnly { address, read_only, answer } => {
-            answer(one(address, if read_only { "read-only" } else { "takes writes" }));
-        }
-        Request::Resize { address, answer } => answer(one(address, "measured")),
+        Request::Change(change, answer) => answer(match change {
+            Change::Add(export) if export.address.slot == 1 => {
+                Err(ControlError::Request("0.1 is exported already: give another address".to_owned()))
+            }
+            Change::Add(export) => done(format!("{} added: {:?}", export.address, export.image)),
+            Change::Remove { address, force } => {
+                one(address, if force { "removed by force" } else { "removed" })
+            }
+            Change::Recover { address, reason } => one(address, &format!("recovered: {reason}")),
+            Change::ReadOnly { address, read_only } => {
+                one(address, if read_only { "read-only" } else { "takes writes" })
+            }
+            Change::Resize(address) => one(address, "measured"),
+            Change::Reload { force } => {
+                note(if force { "reloaded by force" } else { "reloaded" }.to_owned());
+                Ok(ChangeReport::default())
+            }
+            Change::ClearReservation(address) => one(address, "reservation cleared"),
+            Change::ClearMask(address) => one(address, "mask cleared"),
+        }),
         Request::Trace { tracer, answer } => {
             note(format!("traces: one of {}, dropped: {}", tracer.every, tracer.dropped));
             answer(vec!["eth0".to_owned(), "eth1".to_owned()]);
@@ -167,12 +173,5 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
             }
         }
         Request::EndTrace => drop(note("traces no more".to_owned())),
-        Request::Reload { force, answer } => {
-            note(if force { "reloaded by force" } else { "reloaded" }.to_owned());
-            answer(Ok(ChangeReport::default()));
-        }
-        Request::ClearReservation { address, answer } => answer(one(address, "reservation cleared")),
-        Request::ClearMask { address, answer } => answer(one(address, "mask cleared")),
-        // These clients do not send the others.
     }
 }

@@ -176,7 +176,7 @@ fn a_full_channel_is_told_of_at_once() {
     let path = dir.path().join("s");
     let (asker, _asked) = xblade::control::channel().unwrap();
     // None of these requests is taken from the channel.
-    while asker.ask(xblade::control::Request::Overview(Box::new(|_| ()))) {}
+    while asker.ask(xblade::control::Request::Snapshot(Box::new(|_| ()))) {}
     let _server = xblade::control::start(xblade::control::bind(&path, None).unwrap(), asker).unwrap();
     let before = Instant::now();
     let answer = get(&path, "/v1/status");

@@ -1,52 +1,57 @@
-//! A made-up overview in which no list is empty.
+//! A made-up snapshot in which no list is empty.
 
 use std::time::{Duration, SystemTime};
 
-use xblade::config::{Export, Serve};
-use xblade::control::{ExportView, InterfaceView, Overview, RefusedView};
+use xblade::config::{Export as Configured, Serve};
+use xblade::control::Snapshot;
+use xblade::control::snapshot::{Export, Refused};
 use xblade::link::Counter;
-use xblade::observe::{Operation, Outcome, Section, Tally};
-use xblade::store::{Durability, Geometry};
+use xblade::observe::{Operation, Outcome, Tally};
+use xblade::ring::{LaneCounters, RingStatistics};
+use xblade::store::Geometry;
 use xblade::wire::aoe::{Address, Command, Header, Role};
 use xblade::wire::ether::{Ether, Mac, Tags};
 use xblade::wire::{DropReason, Reply, ata};
-use xblade::worker::{CAPTURE_MAX, Snapshot, Stats, TraceOutcome, Traced};
+use xblade::worker::{
+    self, CAPTURE_MAX, ExportSnapshot, LaneSnapshot, Stats, TraceOutcome, Traced, lane_rows,
+};
 
 use crate::overview as full;
 
 pub const HOST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
-pub fn overview() -> Overview {
+pub fn overview() -> Snapshot {
     let mut counters = [0; Counter::COUNT];
     counters[Counter::Redirected as usize] = 21;
-    Overview {
-        up: Duration::from_secs(3_700),
-        workers: vec![snapshot()],
-        exports: vec![export(1), nothing(2)],
-        refused: vec![RefusedView {
-            address: Address { shelf: 0, slot: 7 },
-            path: Some("/srv/other".into()),
-            why: "0.7 had other data".to_owned(),
-        }],
-        interfaces: vec![InterfaceView { counters, ..full::interface("eth1", 3) }],
-    }
+    let interfaces = vec![full::interface("eth1", 3, counters)];
+    let exports = vec![export(1), nothing(2)];
+    let mut snapshot = Snapshot::new(Duration::from_secs(3_700), interfaces, vec![worker()], exports);
+    snapshot.refused = vec![Refused {
+        address: "0.7".to_owned(),
+        path: Some("/srv/other".to_owned()),
+        reason: "0.7 had other data".to_owned(),
+    }];
+    snapshot
 }
 
 pub fn serve() -> Serve {
-    let exports = vec!["0.1=/srv/x".parse::<Export>().unwrap(), "0.2=x,store=null,length=8".parse().unwrap()];
+    let exports =
+        vec!["0.1=/srv/x".parse::<Configured>().unwrap(), "0.2=x,store=null,length=8".parse().unwrap()];
     Serve { exports, interfaces: vec!["eth1".to_owned()], ..Serve::default() }.settled()
 }
 
 /// Few counters, because zeros are not shown.
-fn snapshot() -> Snapshot {
+fn worker() -> worker::Snapshot {
     let mut stats = Stats::default();
     stats.dropped(DropReason::TooShort);
     stats.counters.media_faults = 3;
-    let lane = Section { name: "lane 0".to_owned(), counters: vec![("kernel_rx_dropped", 5)] };
-    Snapshot { stats, lanes: vec![lane], ..full::snapshot(0) }
+    let kernel = RingStatistics { rx_dropped: 5, ..RingStatistics::default() };
+    let counters = lane_rows(LaneCounters::default(), kernel);
+    let lane = LaneSnapshot { id: 0, interface: 0, chunks: 4096, free: 100, counters };
+    worker::Snapshot { stats, lanes: vec![lane], ..full::worker(0) }
 }
 
-pub fn export(slot: u8) -> ExportView {
+pub fn export(slot: u8) -> Export {
     let mut tally = Tally::new();
     for ns in [10_000, 20_000, 400_000] {
         tally.count(Operation::Write, Outcome::Done);
@@ -54,35 +59,40 @@ pub fn export(slot: u8) -> ExportView {
         tally.store.record(Operation::Write, ns / 2);
     }
     tally.count(Operation::Write, Outcome::Failed);
-    (tally.bytes_read, tally.bytes_written, tally.folded) = (0, 1536, 2);
-    ExportView {
-        path: Some("/srv/x".into()),
-        worker: 0,
+    (tally.counters.bytes_written, tally.counters.folded) = (1536, 2);
+    let of_worker = ExportSnapshot {
         geometry: Geometry { discards: true, ..Geometry::new(2048, 4096) },
-        stuck: false,
         in_flight: 4,
         config: b"kept for\xff\x1b".to_vec(),
         mask: vec![HOST],
         reservation: vec![HOST],
         tally,
-        ..full::export(0, slot)
+        ..full::of_worker(0, slot)
+    };
+    Export {
+        path: Some("/srv/x".to_owned()),
+        way: "direct, one sync for a group of writes".to_owned(),
+        durability: "durable".to_owned(),
+        ..Export::from(&of_worker)
     }
 }
 
-fn nothing(slot: u8) -> ExportView {
-    ExportView {
-        path: None,
-        way: "nothing".to_owned(),
+fn nothing(slot: u8) -> Export {
+    let of_worker = ExportSnapshot {
         read_only: true,
-        durability: Durability::Volatile,
         geometry: Geometry::new(8, 512),
         in_flight: 0,
-        degraded: true,
         config: Vec::new(),
         mask: Vec::new(),
         reservation: Vec::new(),
         tally: Tally::new(),
-        ..export(slot)
+        ..full::of_worker(0, slot)
+    };
+    Export {
+        way: "nothing".to_owned(),
+        durability: "volatile".to_owned(),
+        degraded: true,
+        ..Export::from(&of_worker)
     }
 }
 

@@ -48,19 +48,21 @@ fn top_prints_a_row_for_each_export() {
 
 #[test]
 fn top_says_that_it_does_not_understand() {
-    let dir = Dir::new();
-    let path = dir.path().join("control");
-    let listener = UnixListener::bind(&path).unwrap();
-    let other = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
-    });
-    let output = top(&format!("--once --control {}", path.display()));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("does not understand") && said.contains("of the same version?"), "{said}");
-    other.join().unwrap();
+    for body in ["{}", r#"{"up_ns": 7, "exports": [{"export": "0.1", "reads": 3}]}"#] {
+        let dir = Dir::new();
+        let path = dir.path().join("control");
+        let listener = UnixListener::bind(&path).unwrap();
+        let other = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        });
+        let output = top(&format!("--once --control {}", path.display()));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("does not understand") && said.contains("of the same version?"), "{said}");
+        other.join().unwrap();
+    }
 }
 
 #[test]

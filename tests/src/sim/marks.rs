@@ -1,11 +1,12 @@
 //! Counts of noteworthy events.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// Counts by name.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Marks(BTreeMap<&'static str, u64>);
+pub struct Marks(BTreeMap<Cow<'static, str>, u64>);
 
 impl Marks {
     /// Counts an event.
@@ -14,13 +15,13 @@ impl Marks {
     }
 
     /// Counts `n` events.
-    pub(super) fn add(&mut self, name: &'static str, n: u64) {
-        *self.0.entry(name).or_default() += n;
+    pub(super) fn add(&mut self, name: impl Into<Cow<'static, str>>, n: u64) {
+        *self.0.entry(name.into()).or_default() += n;
     }
 
     /// Adds the counts of another run.
     pub fn merge(&mut self, other: &Self) {
-        other.0.iter().for_each(|(name, n)| self.add(name, *n));
+        other.0.iter().for_each(|(name, n)| self.add(name.clone(), *n));
     }
 
     /// Number of times that this happened.

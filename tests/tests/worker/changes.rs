@@ -67,7 +67,7 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
     assert_eq!(target.sent(0), [good(&ask, &[])], "answered when it is done");
     let tally = from.try_recv().unwrap().tally().clone();
     assert_eq!(tally.requests(Operation::Write, Outcome::Done), 1, "the last is counted, too");
-    assert_eq!(tally.service.of(Operation::Write).unwrap().len(), 1);
+    assert_eq!(tally.service.of(Operation::Write).count(), 1);
     assert_eq!(target.dropped(DropReason::Address), 1);
     target.assert_at_rest();
 }

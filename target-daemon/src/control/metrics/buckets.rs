@@ -1,6 +1,6 @@
 //! Histograms as cumulative counts up to fixed bounds.
 
-use hdrhistogram::Histogram;
+use crate::observe::{Distribution, middle_of};
 
 /// Bounds in nanoseconds, and as text in seconds. The texts must never change: they are
 /// labels of time series.
@@ -29,7 +29,7 @@ const BOUNDS: [(u64, &str); 21] = [
 ];
 
 /// A histogram of nanoseconds in the form in which it is exported.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Buckets {
     /// Observations in each step alone, not cumulative; the last step holds all beyond
     /// the last bound.
@@ -43,15 +43,14 @@ impl Buckets {
     /// precision of the histogram.
     ///
     /// The sum uses the middle of each cell. It never falls, because counts only grow.
-    pub fn new(histogram: &Histogram<u64>) -> Self {
-        let mut buckets = Self { steps: [0; BOUNDS.len() + 1], sum_ns: 0 };
-        for cell in histogram.iter_recorded() {
-            let (highest, count) = (cell.value_iterated_to(), cell.count_since_last_iteration());
-            let step = BOUNDS.iter().position(|(bound, _)| highest <= *bound).unwrap_or(BOUNDS.len());
+    pub fn new(times: &Distribution) -> Self {
+        let mut buckets = Self::default();
+        for (highest, count) in &times.0 {
+            let step = BOUNDS.iter().position(|(bound, _)| highest <= bound).unwrap_or(BOUNDS.len());
             if let Some(n) = buckets.steps.get_mut(step) {
                 *n += count;
             }
-            buckets.sum_ns += u128::from(histogram.median_equivalent(highest)) * u128::from(count);
+            buckets.sum_ns += u128::from(middle_of(*highest)) * u128::from(*count);
         }
         buckets
     }
@@ -87,7 +86,7 @@ mod tests {
         for ns in values {
             latency.record(Operation::Read, *ns);
         }
-        Buckets::new(&latency.of(Operation::Read).unwrap())
+        Buckets::new(&latency.of(Operation::Read))
     }
 
     fn at_most(buckets: &Buckets, bound: &str) -> u64 {

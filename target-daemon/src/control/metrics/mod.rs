@@ -1,33 +1,116 @@
-//! Renders an overview as OpenMetrics text, and serves it over HTTP.
+//! The snapshot as OpenMetrics text, over HTTP.
 //!
 //! ```text
-//! Prometheus ─► server.rs ─ Request::Overview ─► control thread
-//!        text ◄─ daemon.rs, exports.rs ◄─ Overview
-//!                 │ what: family.rs   how: text.rs, buckets.rs
+//! Prometheus ─► routes.rs ─ Request::Snapshot ─► control thread
+//!        text ◄─ text.rs, buckets.rs ◄─ Snapshot
 //! ```
 
-mod daemon;
-mod exports;
-mod family;
 mod buckets;
-mod server;
+mod listener;
+mod routes;
 mod text;
 
-pub(super) use daemon::drops;
-pub use family::{ALL as FAMILIES, Family, Kind};
-pub use server::{BindError, Listener, router};
+use std::time::Duration;
+
+pub use crate::observe::family::{ALL as FAMILIES, Family, Kind};
+pub use listener::{BindError, Listener};
+pub use routes::router;
 pub use text::Format;
 
-use super::Overview;
-use text::Exposition;
+use super::snapshot::{ByOperation, Counters, Export, Interface, Lane, Snapshot, Times, Worker};
+use crate::observe::{Metric, Operation, family};
+use buckets::Buckets;
+use text::{Exposition, Labels};
+
+/// Exported even when empty, because a rate needs a sample from before the first request.
+/// Other operations are rare, and each would add as many series as these.
+const ALWAYS: [Operation; 3] = [Operation::Read, Operation::Write, Operation::Flush];
 
 /// Renders all metrics in this format.
-pub fn render(overview: &Overview, format: Format) -> String {
+pub fn render(snapshot: &Snapshot, format: Format) -> String {
     let mut to = Exposition::new(format);
-    daemon::process(&mut to, overview);
-    daemon::interfaces(&mut to, overview);
-    daemon::lanes(&mut to, overview);
-    daemon::workers(&mut to, overview);
-    exports::exports(&mut to, &overview.exports, &overview.refused);
+    let process = Labels::default();
+    to.value(&family::BUILD, process, &[&snapshot.version], 1);
+    to.value(&family::UPTIME, process, &[], Duration::from_nanos(snapshot.uptime_ns).as_secs_f64());
+    snapshot.interfaces.iter().for_each(|one| interface(&mut to, one));
+    snapshot.lanes.iter().for_each(|one| lane(&mut to, one));
+    snapshot.workers.iter().for_each(|one| worker(&mut to, one));
+    snapshot.exports.iter().for_each(|one| export(&mut to, one));
+    for refused in &snapshot.refused {
+        to.value(&family::REFUSED, Labels { export: &refused.address, ..process }, &[], 1);
+    }
     to.finish()
+}
+
+fn interface(to: &mut Exposition, one: &Interface) {
+    let of = Labels { interface: &one.name, ..Labels::default() };
+    to.value(&family::INTERFACE, of, &[&one.mac, &one.driver, &one.mode], 1);
+    to.value(&family::INTERFACE_UP, of, &[], u8::from(one.is_live()));
+    to.value(&family::INTERFACE_MTU, of, &[], one.mtu);
+    counters(to, of, &one.counters);
+}
+
+fn lane(to: &mut Exposition, one: &Lane) {
+    let (worker, lane) = (one.worker.to_string(), one.id.to_string());
+    let of = Labels { interface: &one.interface, worker: &worker, lane: &lane, ..Labels::default() };
+    to.value(&family::CHUNKS, of, &[], one.chunks);
+    to.value(&family::CHUNKS_FREE, of, &[], one.free);
+    counters(to, of, &one.counters);
+}
+
+fn worker(to: &mut Exposition, one: &Worker) {
+    let worker = one.worker.to_string();
+    let of = Labels { worker: &worker, ..Labels::default() };
+    to.value(&family::BUSY, of, &[], Duration::from_nanos(one.busy_ns).as_secs_f64());
+    to.value(&family::IDLE, of, &[], Duration::from_nanos(one.idle_ns).as_secs_f64());
+    counters(to, of, &one.drops);
+    counters(to, of, &one.counters);
+}
+
+fn export(to: &mut Exposition, one: &Export) {
+    let of = Labels { export: &one.address, ..Labels::default() };
+    let path = one.path.as_deref().unwrap_or_default();
+    let read_only = if one.read_only { "true" } else { "false" };
+    let (worker, info) = (one.worker.to_string(), [path, &one.way, &one.durability, read_only]);
+    to.value(&family::EXPORT, Labels { worker: &worker, ..of }, &info, 1);
+    for (family, value) in [
+        (&family::SIZE, one.size_bytes),
+        (&family::READ_ONLY, one.read_only.into()),
+        (&family::DEGRADED, one.degraded.into()),
+        (&family::STUCK, one.stuck.into()),
+        (&family::REPLACED, one.replaced.into()),
+        (&family::IN_FLIGHT, one.in_flight as u64),
+        (&family::RESERVED, one.reservation.len() as u64),
+        (&family::MASKED, one.mask.len() as u64),
+    ] {
+        to.value(family, of, &[], value);
+    }
+    counters(to, of, &Counters(one.counters.rows()));
+    for operation in Operation::ALL.map(Operation::name) {
+        let ended = one.requests.get(operation).copied().unwrap_or_default();
+        for (outcome, n) in ended.by_outcome() {
+            to.value(&family::REQUESTS, of, &[operation, outcome], n);
+        }
+    }
+    times(to, of, &family::RESPONSE, &one.response);
+    times(to, of, &family::SERVICE, &one.service);
+    times(to, of, &family::STORE, &one.store);
+}
+
+fn times(to: &mut Exposition, of: Labels<'_>, family: &Family, times: &ByOperation<Times>) {
+    for operation in Operation::ALL {
+        let times = times.get(operation.name());
+        if times.is_some() || ALWAYS.contains(&operation) {
+            let buckets = times.map_or_else(Buckets::default, |times| Buckets::new(&times.all));
+            to.histogram(family, of, &[operation.name()], &buckets);
+        }
+    }
+}
+
+fn counters(to: &mut Exposition, of: Labels<'_>, counters: &Counters) {
+    for count in &counters.0 {
+        if let Some(Metric { family, labels }) = count.metric {
+            to.value(family, of, &labels, count.value);
+        }
+    }
 }

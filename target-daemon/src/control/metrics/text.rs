@@ -1,9 +1,10 @@
 //! Writes families and samples as OpenMetrics, or in the older Prometheus text format.
 
+use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 
 use super::buckets::Buckets;
-use super::family::{Family, Kind};
+use super::{FAMILIES, Family, Kind};
 
 /// A text format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,85 +25,106 @@ impl Format {
     }
 }
 
+/// Whose samples these are. Labels with an empty value are left out, which means the same.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Labels<'a> {
+    /// The name of the interface.
+    pub interface: &'a str,
+    /// The number of the worker.
+    pub worker: &'a str,
+    /// The index of the lane.
+    pub lane: &'a str,
+    /// The address of the export.
+    pub export: &'a str,
+}
+
 /// A document under construction.
 #[derive(Debug)]
 pub struct Exposition {
-    text: String,
     format: Format,
+    /// The samples of each family, by its name.
+    samples: HashMap<&'static str, String>,
 }
 
 impl Exposition {
     /// An empty document.
     pub fn new(format: Format) -> Self {
-        Self { text: String::new(), format }
+        Self { format, samples: HashMap::new() }
     }
 
-    /// Begins a family. All its samples must be written before the next family begins.
-    pub fn family(&mut self, family: &'static Family) -> Samples<'_> {
-        // The old format names a family after its samples, and has no info type.
-        let (name, kind) = match (self.format, family.kind) {
-            (Format::OpenMetrics, kind) => (family.name.to_owned(), kind),
-            (Format::Prometheus, Kind::Info) => (family.queried(), Kind::Gauge),
-            (Format::Prometheus, kind) => (family.queried(), kind),
-        };
-        line(&mut self.text, format_args!("# HELP {name} {}", Escaped(family.help)));
-        line(&mut self.text, format_args!("# TYPE {name} {}", kind.name()));
-        if self.format == Format::OpenMetrics && !family.unit.is_empty() {
-            line(&mut self.text, format_args!("# UNIT {name} {}", family.unit));
-        }
-        Samples { text: &mut self.text, family }
-    }
-
-    /// Returns the complete document.
-    pub fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
-            self.text.push_str("# EOF\n");
-        }
-        self.text
-    }
-}
-
-/// Writes the samples of one family.
-#[derive(Debug)]
-pub struct Samples<'a> {
-    text: &'a mut String,
-    family: &'static Family,
-}
-
-impl Samples<'_> {
-    /// Writes a value. Labels with an empty value are left out, which means the same.
-    pub fn value(&mut self, labels: &[&str], value: impl Display) -> &mut Self {
-        let name = self.family.queried();
-        self.sample(&name, labels, None, value)
+    /// Writes a value. `labels` are the values of those labels of the family that are not
+    /// in [`Labels`].
+    pub fn value(&mut self, family: &Family, of: Labels<'_>, labels: &[&str], value: impl Display) {
+        self.sample(family, &family.queried(), of, labels, None, value);
     }
 
     /// Writes a histogram.
-    pub fn histogram(&mut self, labels: &[&str], buckets: &Buckets) -> &mut Self {
-        let name = self.family.name;
+    pub fn histogram(&mut self, family: &Family, of: Labels<'_>, labels: &[&str], buckets: &Buckets) {
+        let name = family.name;
         let bucket = format!("{name}_bucket");
         for (le, count) in buckets.buckets() {
-            self.sample(&bucket, labels, Some(le), count);
+            self.sample(family, &bucket, of, labels, Some(le), count);
         }
-        self.sample(&format!("{name}_sum"), labels, None, buckets.sum_seconds());
-        self.sample(&format!("{name}_count"), labels, None, buckets.count())
+        self.sample(family, &format!("{name}_sum"), of, labels, None, buckets.sum_seconds());
+        self.sample(family, &format!("{name}_count"), of, labels, None, buckets.count());
     }
 
-    fn sample(&mut self, name: &str, labels: &[&str], le: Option<&str>, value: impl Display) -> &mut Self {
-        debug_assert_eq!(labels.len(), self.family.labels.len(), "{name}");
-        self.text.push_str(name);
-        let names = self.family.labels.iter().copied();
-        let all = names.zip(labels.iter().copied()).chain(le.map(|le| ("le", le)));
+    fn sample(
+        &mut self,
+        family: &Family,
+        name: &str,
+        of: Labels<'_>,
+        labels: &[&str],
+        le: Option<&str>,
+        value: impl Display,
+    ) {
+        let text = self.samples.entry(family.name).or_default();
+        text.push_str(name);
+        let mut others = labels.iter().copied();
+        let all = family.labels.iter().map(|label| {
+            let value = match *label {
+                "interface" => of.interface,
+                "worker" => of.worker,
+                "lane" => of.lane,
+                "export" => of.export,
+                _ => others.next().unwrap_or_default(),
+            };
+            (*label, value)
+        });
         let mut before = '{';
-        for (label, value) in all.filter(|(_, value)| !value.is_empty()) {
+        for (label, value) in all.chain(le.map(|le| ("le", le))).filter(|(_, value)| !value.is_empty()) {
             // Writing to a String cannot fail, here and below.
-            let _ = write!(self.text, "{before}{label}=\"{}\"", Escaped(value));
+            let _ = write!(text, "{before}{label}=\"{}\"", Escaped(value));
             before = ',';
         }
+        debug_assert!(others.all(str::is_empty), "{name} has no label for {labels:?}");
         if before == ',' {
-            self.text.push('}');
+            text.push('}');
         }
-        line(self.text, format_args!(" {value}"));
-        self
+        line(text, format_args!(" {value}"));
+    }
+
+    /// Returns the complete document: all families, in their order.
+    pub fn finish(self) -> String {
+        let mut text = String::new();
+        for family in FAMILIES {
+            // The old format names a family after its samples, and has no info type.
+            let (name, kind) = match (self.format, family.kind) {
+                (Format::OpenMetrics, kind) => (family.name.to_owned(), kind),
+                (Format::Prometheus, Kind::Info) => (family.queried(), Kind::Gauge),
+                (Format::Prometheus, kind) => (family.queried(), kind),
+            };
+            line(&mut text, format_args!("# HELP {name} {}", Escaped(family.help)));
+            line(&mut text, format_args!("# TYPE {name} {}", kind.name()));
+            if self.format == Format::OpenMetrics && !family.unit.is_empty() {
+                line(&mut text, format_args!("# UNIT {name} {}", family.unit));
+            }
+            text += self.samples.get(family.name).map_or("", String::as_str);
+        }
+        if self.format == Format::OpenMetrics {
+            text.push_str("# EOF\n");
+        }
+        text
     }
 }
 
@@ -131,38 +153,41 @@ impl Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::family::{EXPORT, INTERFACE_MTU, REQUESTS};
     use super::*;
+    use crate::observe::family::{EXPORT, INTERFACE_MTU, REQUESTS};
 
-    fn written(format: Format, family: &'static Family, labels: &[&str]) -> String {
+    fn written(format: Format, family: &'static Family, of: Labels<'_>, labels: &[&str]) -> String {
         let mut to = Exposition::new(format);
-        to.family(family).value(labels, 1500);
+        to.value(family, of, labels, 1500);
         to.finish()
     }
 
     #[test]
     fn label_values_are_escaped() {
-        let labels = ["0.1", "/srv/\"a\"\\b\nc\u{e9}", "", "", "", "0"];
-        let text = written(Format::OpenMetrics, &EXPORT, &labels);
+        let of = Labels { export: "0.1", worker: "0", ..Labels::default() };
+        let text = written(Format::OpenMetrics, &EXPORT, of, &["/srv/\"a\"\\b\nc\u{e9}"]);
         let sample = r#"xblade_export_info{export="0.1",path="/srv/\"a\"\\b\ncé",worker="0"} 1500"#;
         assert!(text.lines().any(|line| line == sample), "{text}");
     }
 
     #[test]
     fn the_formats_differ_in_names_units_and_end() {
-        let text = written(Format::OpenMetrics, &INTERFACE_MTU, &["eth1"]);
-        assert!(text.contains("# UNIT xblade_interface_mtu_bytes bytes\n"), "{text}");
-        assert!(text.ends_with("xblade_interface_mtu_bytes{interface=\"eth1\"} 1500\n# EOF\n"), "{text}");
-        let text = written(Format::Prometheus, &INTERFACE_MTU, &["eth1"]);
+        let eth1 = Labels { interface: "eth1", ..Labels::default() };
+        let text = written(Format::OpenMetrics, &INTERFACE_MTU, eth1, &[]);
+        let mtu =
+            "# UNIT xblade_interface_mtu_bytes bytes\nxblade_interface_mtu_bytes{interface=\"eth1\"} 1500\n";
+        assert!(text.contains(mtu) && text.ends_with("\n# EOF\n"), "{text}");
+        let text = written(Format::Prometheus, &INTERFACE_MTU, eth1, &[]);
         assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
         let (old, new) = (Format::Prometheus, Format::OpenMetrics);
+        let export = Labels { export: "0.1", ..Labels::default() };
         for (format, family, head) in [
             (new, &REQUESTS, "# TYPE xblade_export_requests counter\n"),
             (old, &REQUESTS, "# TYPE xblade_export_requests_total counter\n"),
             (new, &EXPORT, "# TYPE xblade_export info\n"),
             (old, &EXPORT, "# TYPE xblade_export_info gauge\n"),
         ] {
-            let text = written(format, family, family.labels);
+            let text = written(format, family, export, &[]);
             assert!(text.contains(head), "{text}");
             assert!(text.contains(&format!("\n{}{{", family.queried())), "{text}");
         }

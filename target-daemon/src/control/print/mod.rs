@@ -5,36 +5,42 @@ mod status;
 mod table;
 mod trace;
 
-pub use stats::stats;
+pub use stats::{report, stats};
 pub use status::status;
 pub use trace::{HEADING as TRACE_HEADING, line as trace_line};
 
-use super::json::{ChangeReport, Export, Exports};
+use super::ChangeReport;
+use super::snapshot::{Export, Snapshot};
 use crate::config::in_largest_unit;
-use table::{Column, Table};
+use table::Table;
 
 /// The result of a change.
 pub fn changed(changed: &ChangeReport) -> String {
-    if changed.changed.is_empty() {
+    if changed.lines.is_empty() {
         return "nothing had to change".to_owned();
     }
-    changed.changed.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
+    changed.lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// All reservations.
-pub fn reservations(exports: &Exports) -> String {
+pub fn reservations(exports: &Snapshot) -> String {
     listed(exports, "RESERVED BY", "nothing is reserved", |export| &export.reservation)
 }
 
 /// All mask lists.
-pub fn masks(exports: &Exports) -> String {
+pub fn masks(exports: &Snapshot) -> String {
     listed(exports, "ONLY FOR", "no export is masked", |export| &export.mask)
 }
 
-fn listed(exports: &Exports, heading: &'static str, none: &str, list: fn(&Export) -> &Vec<String>) -> String {
-    let mut table = Table::new([Column::left("EXPORT"), Column::left(heading)]);
+fn listed(
+    exports: &Snapshot,
+    heading: &'static str,
+    none: &str,
+    list: fn(&Export) -> &Vec<String>,
+) -> String {
+    let mut table = Table::new(["EXPORT", heading]);
     for export in exports.exports.iter().filter(|export| !list(export).is_empty()) {
-        table.row([export.brief.address.clone(), list(export).join(", ")]);
+        table.row([export.address.clone(), list(export).join(", ")]);
     }
     if table.is_empty() { none.to_owned() } else { table.to_string() }
 }
@@ -89,8 +95,8 @@ mod tests {
 
     #[test]
     fn nothing_reaches_a_terminal_that_it_would_act_on() {
-        let line = ChangeReport { changed: vec!["0.1 added: /srv/\u{1b}[2Jx".to_owned()] };
+        let line = ChangeReport { lines: vec!["0.1 added: /srv/\u{1b}[2Jx".to_owned()] };
         assert_eq!(changed(&line), "0.1 added: /srv/\u{fffd}[2Jx");
-        assert_eq!(changed(&ChangeReport { changed: Vec::new() }), "nothing had to change");
+        assert_eq!(changed(&ChangeReport { lines: Vec::new() }), "nothing had to change");
     }
 }

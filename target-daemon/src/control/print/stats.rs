@@ -2,29 +2,33 @@
 
 use std::fmt::Write as _;
 
-use super::table::{Column, Table};
+use super::table::Table;
 use super::{duration, micros, size};
-use crate::control::json::{Counters, ExportStats, Stats, TimesByOperation};
-use crate::observe::Operation;
+use crate::control::snapshot::{ByOperation, Counters, Ended, Export, Snapshot, Times, times};
+use crate::observe::{Distribution, Latency, Operation};
 
 /// All counters, without zeros.
-pub fn stats(stats: &Stats) -> String {
+pub fn stats(stats: &Snapshot) -> String {
     let mut text = format!("counted for {}\n", duration(stats.uptime_seconds));
     for one in &stats.interfaces {
+        text += "\n";
         section(&mut text, &format!("interface {} (XDP program)", one.name), &[&one.counters]);
     }
     for one in &stats.lanes {
+        text += "\n";
         section(&mut text, &one.name, &[&one.counters]);
     }
     for one in &stats.workers {
+        text += "\n";
         section(&mut text, &format!("worker {}", one.worker), &[&one.counters, &one.drops]);
     }
     let _ = write!(text, "\n{}", exports(&stats.exports));
-    let mut rows = Table::new(columns());
+    let mut rows =
+        Table::new(["EXPORT", "TIME", "OPERATION", ">COUNT", ">P50", ">P90", ">P99", ">P99.9", ">MAX"]);
     for one in &stats.exports {
-        times(&mut rows, &one.address, "response", &one.response);
-        times(&mut rows, &one.address, "service", &one.service);
-        times(&mut rows, &one.address, "store", &one.store);
+        times_of(&mut rows, &one.address, "response", &one.response);
+        times_of(&mut rows, &one.address, "service", &one.service);
+        times_of(&mut rows, &one.address, "store", &one.store);
     }
     if !rows.is_empty() {
         let _ = write!(text, "\ntimes in microseconds\n{rows}");
@@ -32,64 +36,82 @@ pub fn stats(stats: &Stats) -> String {
     text
 }
 
-fn section(text: &mut String, heading: &str, counters: &[&Counters]) {
-    let _ = writeln!(text, "\n{heading}");
-    let rows: Vec<_> = counters.iter().flat_map(|all| all.iter()).filter(|(_, value)| **value > 0).collect();
-    for (name, value) in &rows {
-        let _ = writeln!(text, "  {name:<28} {value:>14}");
+/// The report for the log: all counters, without zeros, and the service times of all
+/// exports together. `past` are those of removed exports.
+pub fn report(snapshot: &Snapshot, past: Option<&Latency>) -> String {
+    let mut text = String::new();
+    for one in &snapshot.interfaces {
+        section(&mut text, &format!("interface {} (XDP program)", one.name), &[&one.counters]);
     }
-    if rows.is_empty() {
-        let _ = writeln!(text, "  nothing yet");
+    for worker in &snapshot.workers {
+        for lane in snapshot.lanes.iter().filter(|lane| lane.worker == worker.worker) {
+            section(&mut text, &lane.name, &[&lane.counters]);
+        }
+        section(&mut text, &format!("worker {}", worker.worker), &[&worker.counters, &worker.drops]);
+    }
+    text += "service time, us         count       p50       p90       p99     p99.9       max\n";
+    let past = past.map(times).unwrap_or_default();
+    let services = || snapshot.exports.iter().map(|export| &export.service).chain([&past]);
+    for operation in Operation::ALL {
+        let name = operation.name();
+        let all = services().filter_map(|service| service.get(name)).map(|times| &times.all);
+        let times = Times::from(all.fold(Distribution::default(), |sum, one| sum.and(one)));
+        if times.count > 0 {
+            let Times { count, p50_ns, p90_ns, p99_ns, p99_9_ns, max_ns, .. } = times;
+            let _ = write!(text, "  {name:<15} {count:>12}");
+            for ns in [p50_ns, p90_ns, p99_ns, p99_9_ns, max_ns] {
+                let _ = write!(text, " {:>9}", micros(ns));
+            }
+            text += "\n";
+        }
+    }
+    text
+}
+
+fn section(text: &mut String, heading: &str, counters: &[&Counters]) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{heading}");
+    let mut quiet = true;
+    for count in counters.iter().flat_map(|all| &all.0).filter(|count| count.value > 0) {
+        let _ = writeln!(text, "  {:<28} {:>14}", count.name, count.value);
+        quiet = false;
+    }
+    if quiet {
+        text.push_str("  nothing yet\n");
     }
 }
 
-fn exports(exports: &[ExportStats]) -> String {
+fn exports(exports: &[Export]) -> String {
     let mut table = Table::new([
-        Column::left("EXPORT"),
-        Column::right("OK"),
-        Column::right("ERRORS"),
-        Column::right("UNANSWERED"),
-        Column::right("READ"),
-        Column::right("WRITTEN"),
-        Column::right("WAITED"),
-        Column::right("FOLDED"),
-        Column::right("REPEATED"),
+        "EXPORT",
+        ">OK",
+        ">ERRORS",
+        ">UNANSWERED",
+        ">READ",
+        ">WRITTEN",
+        ">WAITED",
+        ">FOLDED",
+        ">REPEATED",
     ]);
     for one in exports {
-        let sum = |outcome: &str| {
-            one.requests.values().filter_map(|ended| ended.get(outcome)).sum::<u64>().to_string()
-        };
+        let sum = |of: fn(&Ended) -> u64| one.requests.values().map(of).sum::<u64>().to_string();
         table.row([
             one.address.clone(),
-            sum("ok"),
-            sum("error"),
-            sum("unanswered"),
-            size(one.bytes_read),
-            size(one.bytes_written),
-            one.waited.to_string(),
-            one.folded.to_string(),
-            one.repeated.to_string(),
+            sum(|ended| ended.ok),
+            sum(|ended| ended.error),
+            sum(|ended| ended.unanswered),
+            size(one.counters.bytes_read),
+            size(one.counters.bytes_written),
+            one.counters.waited.to_string(),
+            one.counters.folded.to_string(),
+            one.counters.repeated.to_string(),
         ]);
     }
     table.to_string()
 }
 
-fn columns() -> [Column; 9] {
-    [
-        Column::left("EXPORT"),
-        Column::left("TIME"),
-        Column::left("OPERATION"),
-        Column::right("COUNT"),
-        Column::right("P50"),
-        Column::right("P90"),
-        Column::right("P99"),
-        Column::right("P99.9"),
-        Column::right("MAX"),
-    ]
-}
-
 /// Sorted by operation, not by name.
-fn times(table: &mut Table<9>, address: &str, time: &str, all: &TimesByOperation) {
+fn times_of(table: &mut Table<9>, address: &str, time: &str, all: &ByOperation<Times>) {
     for operation in Operation::ALL {
         let Some(times) = all.get(operation.name()) else { continue };
         table.row([

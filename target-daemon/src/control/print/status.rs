@@ -1,26 +1,18 @@
 //! `xblade status`.
 
-use super::table::{Column, Table};
+use super::table::Table;
 use super::{duration, printable, size};
-use crate::control::json::{Brief, Interface, Refused, Status};
+use crate::control::snapshot::{Export, Interface, Refused, Snapshot};
 
 /// Interfaces, workers and exports with their state.
-pub fn status(status: &Status) -> String {
-    let Status { version, pid, uptime_seconds, .. } = status;
+pub fn status(status: &Snapshot) -> String {
+    let Snapshot { version, pid, uptime_seconds, .. } = status;
     let head = format!("xblade {version}, process {pid}, up {}", duration(*uptime_seconds));
     format!("{head}\n\n{}\n{}\n{}", interfaces(status), workers(status), exports(status))
 }
 
-fn interfaces(status: &Status) -> String {
-    let mut table = Table::new([
-        Column::left("INTERFACE"),
-        Column::left("LINK"),
-        Column::left("MAC"),
-        Column::right("MTU"),
-        Column::right("QUEUES"),
-        Column::left("DRIVER"),
-        Column::left("XDP"),
-    ]);
+fn interfaces(status: &Snapshot) -> String {
+    let mut table = Table::new(["INTERFACE", "LINK", "MAC", ">MTU", ">QUEUES", "DRIVER", "XDP"]);
     for one in &status.interfaces {
         table.row([
             one.name.clone(),
@@ -44,27 +36,19 @@ fn link(interface: &Interface) -> &'static str {
     }
 }
 
-fn workers(status: &Status) -> String {
-    let mut table = Table::new([Column::right("WORKER"), Column::right("LANES"), Column::left("EXPORTS")]);
+fn workers(status: &Snapshot) -> String {
+    let mut table = Table::new([">WORKER", ">LANES", "EXPORTS"]);
     for one in &status.workers {
         table.row([one.worker.to_string(), one.lanes.len().to_string(), one.exports.join(" ")]);
     }
     table.to_string()
 }
 
-fn exports(status: &Status) -> String {
+fn exports(status: &Snapshot) -> String {
     if status.exports.is_empty() && status.refused.is_empty() {
         return "nothing is exported\n".to_owned();
     }
-    let mut table = Table::new([
-        Column::left("EXPORT"),
-        Column::left("STATE"),
-        Column::right("SIZE"),
-        Column::left("WRITES"),
-        Column::right("IN FLIGHT"),
-        Column::left("PATH"),
-        Column::left("REACHED"),
-    ]);
+    let mut table = Table::new(["EXPORT", "STATE", ">SIZE", "WRITES", ">IN FLIGHT", "PATH", "REACHED"]);
     for one in &status.exports {
         table.row([
             one.address.clone(),
@@ -87,7 +71,7 @@ fn exports(status: &Status) -> String {
     table.to_string() + &reasons.collect::<String>()
 }
 
-fn state(export: &Brief) -> &'static str {
+fn state(export: &Export) -> &'static str {
     match (export.stuck, export.degraded, export.replaced) {
         (true, ..) => "does not answer",
         (false, true, true) => "degraded, replaced",

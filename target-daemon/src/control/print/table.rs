@@ -2,33 +2,16 @@
 
 use std::fmt;
 
-/// A column.
-pub struct Column {
-    heading: &'static str,
-    to_the_right: bool,
-}
-
-impl Column {
-    /// A left-aligned column, for text.
-    pub fn left(heading: &'static str) -> Self {
-        Self { heading, to_the_right: false }
-    }
-
-    /// A right-aligned column, for numbers.
-    pub fn right(heading: &'static str) -> Self {
-        Self { heading, to_the_right: true }
-    }
-}
-
 /// Rows under a heading.
 pub struct Table<const N: usize> {
-    columns: [Column; N],
+    columns: [&'static str; N],
     rows: Vec<[String; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    /// A table without rows.
-    pub fn new(columns: [Column; N]) -> Self {
+    /// A table without rows. Columns of numbers have a `>` before their heading: they are
+    /// aligned to the right.
+    pub fn new(columns: [&'static str; N]) -> Self {
         Self { columns, rows: Vec::new() }
     }
 
@@ -46,7 +29,7 @@ impl<const N: usize> Table<N> {
         let mut line = String::new();
         for ((cell, column), width) in cells.iter().zip(&self.columns).zip(widths) {
             let gap = if line.is_empty() { "" } else { "  " };
-            line += &match column.to_the_right {
+            line += &match column.starts_with('>') {
                 true => format!("{gap}{cell:>width$}"),
                 false => format!("{gap}{cell:<width$}"),
             };
@@ -57,7 +40,7 @@ impl<const N: usize> Table<N> {
 
 impl<const N: usize> fmt::Display for Table<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headings: [&str; N] = std::array::from_fn(|at| self.columns.get(at).map_or("", |c| c.heading));
+        let headings = self.columns.map(|column| column.trim_start_matches('>'));
         let rows = || self.rows.iter().map(|row| row.each_ref().map(String::as_str));
         let width = |at: usize| {
             let cells =
@@ -79,7 +62,7 @@ mod tests {
 
     #[test]
     fn columns_stand_below_each_other() {
-        let mut table = Table::new([Column::left("NAME"), Column::right("N"), Column::left("PATH")]);
+        let mut table = Table::new(["NAME", ">N", "PATH"]);
         table.row(["a".into(), "1000".into(), "/ä".into()]);
         table.row(["longer".into(), "7".into(), String::new()]);
         assert_eq!(table.to_string(), "NAME       N  PATH\na       1000  /ä\nlonger     7\n");

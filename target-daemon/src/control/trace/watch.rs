@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::line::{Line, TraceEvent};
 use super::pcap::Pcap;
 use crate::config::Trace;
-use crate::control::call::{CallError, Client};
-use crate::control::client::fail;
+use crate::control::call::Client;
+use crate::control::client::{fail, failed};
 use crate::control::print::{TRACE_HEADING, trace_line};
 
 /// The file name that means standard output.
@@ -25,17 +25,15 @@ const STDOUT: &str = "-";
 /// The exit code; the reason has been printed.
 pub fn run(options: &Trace) -> Result<(), u8> {
     let uri = uri(options)?;
-    let event = |error: CallError| fail(&error.to_string(), error.exit_code());
-    let mut lines = Client::new(&options.reach.control).lines(&uri).map_err(event)?;
+    let client = Client::new(&options.reach.control);
+    let mut lines = client.lines(&uri).map_err(failed)?;
     let until = options.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let mut output = Output::new(options)?;
     let mut left = options.count;
     while left != Some(0)
-        && let Some(bytes) = lines.next(until).map_err(event)?
+        && let Some(bytes) = lines.next(until).map_err(failed)?
     {
-        let line = serde_json::from_slice(&bytes).map_err(|error| {
-            event(CallError::Odd { path: options.reach.control.clone(), what: error.to_string() })
-        })?;
+        let line = client.parse(&bytes).map_err(failed)?;
         match output.take(&bytes, &line) {
             Ok(()) => {}
             // The reader has closed the pipe.

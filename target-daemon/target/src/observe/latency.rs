@@ -1,7 +1,9 @@
 //! Service times: from a request leaving the rx ring to its reply entering
 //! the tx ring.
 
-use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 /// Longest time recorded as such, in nanoseconds: ten minutes. Longer times count as
 /// this.
@@ -46,16 +48,14 @@ impl Operation {
     }
 }
 
-/// Times of each operation in nanoseconds, in the buckets of a [`Histogram`] with 2
-/// significant digits and a minimum of 256 ns. Recording costs a few instructions; the
-/// histogram itself is built on demand.
+/// Times of each operation in nanoseconds, in the cells of an HDR histogram with 2
+/// significant digits and a minimum of 256 ns. Recording costs a few instructions.
 #[derive(Clone, Debug)]
 pub struct Latency {
     cells: [Box<[u64]>; Operation::ALL.len()],
 }
 
-/// Shortest time recorded as such: 256 ns.
-const SHORTEST_NS: u64 = 1 << UNIT_BITS;
+/// The unit of cells: 256 ns.
 const UNIT_BITS: u32 = 8;
 
 /// 2 significant digits: each power of two has this many buckets, and the lowest has
@@ -92,14 +92,11 @@ impl Latency {
         }
     }
 
-    /// The histogram of an operation, in nanoseconds.
-    pub fn of(&self, operation: Operation) -> Option<Histogram<u64>> {
-        let mut histogram = Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, 2).ok()?;
-        let cells = self.cells.get(operation as usize)?.iter().enumerate();
-        for (cell, count) in cells.filter(|(_, count)| **count > 0) {
-            histogram.saturating_record_n(lowest_of(cell), *count);
-        }
-        Some(histogram)
+    /// The times of an operation.
+    pub fn of(&self, operation: Operation) -> Distribution {
+        let cells = self.cells.get(operation as usize).into_iter().flatten().enumerate();
+        let occupied = cells.filter(|(_, count)| **count > 0);
+        Distribution(occupied.map(|(cell, count)| (lowest_of(cell + 1) - 1, *count)).collect())
     }
 
     /// Adds another worker's times to these.
@@ -116,9 +113,63 @@ impl Default for Latency {
     }
 }
 
+/// The middle of the cell with this time in it.
+pub fn middle_of(ns: u64) -> u64 {
+    let cell = cell_of(ns);
+    u64::midpoint(lowest_of(cell), lowest_of(cell + 1))
+}
+
+/// How times are distributed: for each occupied cell its highest time in nanoseconds and
+/// its count, in ascending order.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Distribution(pub Vec<(u64, u64)>);
+
+impl Distribution {
+    /// The number of measurements.
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|(_, n)| n).sum()
+    }
+
+    /// The time that this share of all measurements does not exceed; 0 without any.
+    pub fn quantile(&self, share: f64) -> u64 {
+        let rank = ((self.count() as f64 * share).ceil() as u64).max(1);
+        let mut sum = 0;
+        let cell = self.0.iter().find(|(_, n)| {
+            sum += n;
+            sum >= rank
+        });
+        cell.map_or(0, |(ns, _)| *ns)
+    }
+
+    /// The longest time.
+    pub fn max(&self) -> u64 {
+        self.0.last().map_or(0, |(ns, _)| *ns)
+    }
+
+    /// The times of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut cells = BTreeMap::new();
+        for (ns, n) in self.0.iter().chain(&other.0) {
+            *cells.entry(*ns).or_default() += n;
+        }
+        Self(cells.into_iter().collect())
+    }
+
+    /// The times measured since an earlier distribution of the same.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let before: BTreeMap<u64, u64> = before.0.iter().copied().collect();
+        let new = |(ns, n): &(u64, u64)| (*ns, n.saturating_sub(before.get(ns).copied().unwrap_or(0)));
+        Self(self.0.iter().map(new).filter(|(_, n)| *n > 0).collect())
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use hdrhistogram::Histogram;
+
     use super::*;
 
     #[test]
@@ -128,26 +179,40 @@ mod tests {
         b.record(Operation::Read, 3_000);
         b.record(Operation::Write, u64::MAX);
         a.merge(&b);
-        assert_eq!(a.of(Operation::Read).unwrap().len(), 2);
-        assert_eq!(a.of(Operation::Write).unwrap().len(), 1);
-        assert!(a.of(Operation::Write).unwrap().max() >= LONGEST_NS);
-        assert_eq!(a.of(Operation::Flush).unwrap().len(), 0);
+        assert_eq!(a.of(Operation::Read).count(), 2);
+        assert_eq!(a.of(Operation::Write).count(), 1);
+        assert!(a.of(Operation::Write).max() >= LONGEST_NS);
+        assert_eq!(a.of(Operation::Flush), Distribution::default());
     }
 
     #[test]
     fn cells_are_those_of_the_histogram() {
-        let mut expected = Histogram::<u64>::new_with_bounds(SHORTEST_NS, LONGEST_NS, 2).unwrap();
+        let mut expected = Histogram::<u64>::new_with_bounds(1 << UNIT_BITS, LONGEST_NS, 2).unwrap();
         let mut latency = Latency::new();
         let powers = (0..40).map(|power| 1_u64 << power);
         let near = powers.flat_map(|ns| [ns - 1, ns, ns + 1, ns / 3 * 4]);
         for ns in near.chain((0..70_000).step_by(37)).chain([LONGEST_NS - 1, LONGEST_NS]) {
             assert!(lowest_of(cell_of(ns)) <= ns && ns < lowest_of(cell_of(ns) + 1), "{ns}");
+            assert_eq!(middle_of(ns), expected.median_equivalent(ns), "{ns}");
             expected.saturating_record(ns.min(LONGEST_NS));
             latency.record(Operation::Read, ns);
         }
-        let found = latency.of(Operation::Read).unwrap();
-        assert!(found == expected);
-        assert_eq!((found.min(), found.max()), (expected.min(), expected.max()));
+        let found = latency.of(Operation::Read);
+        let cells = expected.iter_recorded().map(|c| (c.value_iterated_to(), c.count_since_last_iteration()));
+        assert_eq!(found.0, cells.collect::<Vec<_>>());
+        assert_eq!((found.count(), found.max()), (expected.len(), expected.max()));
+        for share in [0.001, 0.5, 0.9, 0.99, 0.999, 1.0] {
+            assert_eq!(found.quantile(share), expected.value_at_quantile(share), "{share}");
+        }
+    }
+
+    #[test]
+    fn two_distributions_add_up_and_differ() {
+        let (a, b) = (Distribution(vec![(10, 1), (30, 2)]), Distribution(vec![(10, 4), (20, 1)]));
+        let both = a.and(&b);
+        assert_eq!(both.0, [(10, 5), (20, 1), (30, 2)]);
+        assert_eq!((both.since(&a), both.since(&b)), (b, a));
+        assert_eq!((both.since(&both).count(), both.since(&both).quantile(0.5)), (0, 0));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Counters and service times: plain values that a worker owns and clones on request.
 //! Nothing here takes a lock.
 
+mod counter;
+pub mod family;
 mod latency;
-mod report;
 mod tally;
 
-pub use latency::{Latency, Operation};
-pub use report::{Report, Section, bars};
-pub use tally::{Outcome, Tally};
+pub use counter::{Count, Metric};
+pub use family::Family;
+pub use latency::{Distribution, Latency, Operation, middle_of};
+pub use tally::{ExportCounters, Outcome, Tally};
+
+pub(crate) use counter::counters;

@@ -1,6 +1,8 @@
 //! Counters of an export.
 
-use super::{Latency, Operation};
+use serde::{Deserialize, Serialize};
+
+use super::{Latency, Operation, counters};
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,21 +30,31 @@ impl Outcome {
     }
 }
 
-/// Counters of one export, kept by the worker that owns it.
+counters! {
+    /// Counters of an export. The names of the fields are those of the JSON document.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case", default)]
+    pub struct ExportCounters {
+        /// Bytes read and sent.
+        bytes_read in READ_BYTES,
+        /// Bytes that were written.
+        bytes_written in WRITTEN_BYTES,
+        /// Requests that waited for an earlier one on the same sectors.
+        waited in WAITED,
+        /// Writes not executed because the same write was already in flight.
+        folded in FOLDED,
+        /// Duplicates of completed writes: answered again, not executed.
+        repeated in REPEATED,
+    }
+}
+
+/// What is counted of one export, by the worker that owns it.
 #[derive(Clone, Debug)]
 pub struct Tally {
     /// Requests by [`Operation`] and [`Outcome`].
     pub requests: [[u64; Outcome::ALL.len()]; Operation::ALL.len()],
-    /// Bytes read and sent.
-    pub bytes_read: u64,
-    /// Bytes that were written.
-    pub bytes_written: u64,
-    /// Requests that waited for an earlier one on the same sectors.
-    pub waited: u64,
-    /// Writes not executed because the same write was already in flight.
-    pub folded: u64,
-    /// Duplicates of completed writes: answered again, not executed.
-    pub repeated: u64,
+    /// Everything else that is counted.
+    pub counters: ExportCounters,
     /// Response times in nanoseconds: from the driver poll, by the frame's stamp, to the
     /// reply. Excludes frames without a stamp.
     pub response: Latency,
@@ -57,11 +69,7 @@ impl Tally {
     pub fn new() -> Self {
         Self {
             requests: [[0; Outcome::ALL.len()]; Operation::ALL.len()],
-            bytes_read: 0,
-            bytes_written: 0,
-            waited: 0,
-            folded: 0,
-            repeated: 0,
+            counters: ExportCounters::default(),
             response: Latency::new(),
             service: Latency::new(),
             store: Latency::new(),

@@ -186,7 +186,7 @@ impl ExportRuntime {
         if let Some(span) = span.filter(|span| span.writes) {
             if let Some(leader) = self.requests.duplicate_in_flight(&pending.fingerprint, span) {
                 counters.folded += 1;
-                self.tally.folded += 1;
+                self.tally.counters.folded += 1;
                 let oldest = self.requests.coalesce(leader, pending)?;
                 counters.followers_released += 1;
                 return Some(oldest.unanswered());
@@ -195,7 +195,7 @@ impl ExportRuntime {
                 Found::New => {}
                 Found::Copy(result) => {
                     counters.repeated += 1;
-                    self.tally.repeated += 1;
+                    self.tally.counters.repeated += 1;
                     return Some(self.conclude(pending, result, lane));
                 }
                 Found::TagReused => counters.tags_reused += 1,
@@ -213,7 +213,7 @@ impl ExportRuntime {
             Ok(Admitted::Runs(entry)) => self.submit(entry, lane, context),
             Ok(Admitted::Waits) => {
                 context.stats.counters.waited += 1;
-                self.tally.waited += 1;
+                self.tally.counters.waited += 1;
                 None
             }
             Err(SlabFull(pending)) => {

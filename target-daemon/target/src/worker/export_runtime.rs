@@ -220,8 +220,8 @@ impl ExportRuntime {
             self.tally.store.record(operation, ns);
         }
         match (operation, outcome) {
-            (Operation::Read, Outcome::Done) => self.tally.bytes_read += u64::from(done.bytes),
-            (Operation::Write, Outcome::Done) => self.tally.bytes_written += u64::from(done.bytes),
+            (Operation::Read, Outcome::Done) => self.tally.counters.bytes_read += u64::from(done.bytes),
+            (Operation::Write, Outcome::Done) => self.tally.counters.bytes_written += u64::from(done.bytes),
             _ => {}
         }
     }

@@ -61,9 +61,9 @@ pub use directory::{Directory, Owner};
 pub use export_runtime::{Answered, ExportRuntime, ExportSnapshot};
 pub use idle::{EpollWaiter, IdlePolicy, Waker};
 pub use lanes::SharedLane;
-pub use run::{LanePlace, Snapshot, WithExports, WorkerCommand, run};
+pub use run::{LaneSnapshot, Snapshot, WithExports, WorkerCommand, run};
 pub use save::{Clear, SaveAck, SaveRequest};
-pub use stats::{Counters, Stats};
+pub use stats::{Counters, Stats, lane_rows};
 pub use tag_order::HORIZON_NS;
 pub use trace::{CAPTURE_MAX, TraceOutcome, Traced, Tracer};
 

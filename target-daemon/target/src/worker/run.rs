@@ -11,10 +11,10 @@ use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
 use super::idle::{EpollWaiter, IdlePolicy, Waker};
 use super::save::{Clear, SaveAck};
-use super::stats::Stats;
+use super::stats::{Stats, lane_rows};
 use super::trace::Tracer;
 use super::{Clock, Worker};
-use crate::observe::Section;
+use crate::observe::Count;
 use crate::ring::Rings;
 use crate::shelf::Settings;
 use crate::wire::aoe::Address;
@@ -93,19 +93,17 @@ pub struct Snapshot {
     pub elapsed: Duration,
     /// Its exports, if requested.
     pub exports: Vec<ExportSnapshot>,
-    /// Counters of its lanes.
-    pub lanes: Vec<Section>,
-    /// Position and free chunks of each lane.
-    pub places: Vec<LanePlace>,
+    /// Its lanes.
+    pub lanes: Vec<LaneSnapshot>,
     /// Whether it is draining and has nothing in flight that is worth waiting for.
     pub drained: bool,
     /// Exports whose store has unfinished requests, and their number.
     pub unfinished: Vec<(Address, usize)>,
 }
 
-/// Position of a lane, and its free chunks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LanePlace {
+/// Position, free chunks and counters of a lane.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaneSnapshot {
     /// Index among all lanes.
     pub id: u16,
     /// Index of its interface.
@@ -114,6 +112,8 @@ pub struct LanePlace {
     pub chunks: u32,
     /// Free chunks; those with the kernel do not count.
     pub free: u32,
+    /// Its counters.
+    pub counters: Vec<Count>,
 }
 
 /// Runs a worker on this thread until the command channel is closed. Returns its last
@@ -254,33 +254,13 @@ impl<R: Rings> Worker<R> {
     }
 
     fn snapshot(&self, drained: bool, exports: WithExports, elapsed: Duration) -> Snapshot {
-        let lanes = self.lanes.iter().map(|own| {
-            let interface = self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface);
-            let (counters, kernel) = (own.lane.counters(), own.lane.statistics().unwrap_or_default());
-            Section {
-                name: format!("lane {} (interface {interface}, worker {})", own.id, self.index),
-                counters: vec![
-                    ("received", counters.received),
-                    ("unstamped", counters.unstamped),
-                    ("transmitted", counters.transmitted),
-                    ("too_long", counters.too_long),
-                    ("bad_descriptors", counters.bad_descriptors),
-                    ("bad_completions", counters.bad_completions),
-                    ("kernel_rx_dropped", kernel.rx_dropped),
-                    ("kernel_rx_ring_full", kernel.rx_ring_full),
-                    ("kernel_fill_ring_empty", kernel.fill_ring_empty),
-                    ("kernel_rx_invalid", kernel.rx_invalid),
-                    ("kernel_tx_invalid", kernel.tx_invalid),
-                ],
-            }
-        });
-        let places = self.lanes.iter().map(|own| LanePlace {
+        let lanes = self.lanes.iter().map(|own| LaneSnapshot {
             id: own.id,
             interface: self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface),
             chunks: own.lane.umem().chunks(),
             free: own.lane.chunks_free(),
+            counters: lane_rows(own.lane.counters(), own.lane.statistics().unwrap_or_default()),
         });
-        let places = places.collect();
         let unfinished = self.exports.unfinished().collect();
         Snapshot {
             worker: self.index,
@@ -292,7 +272,6 @@ impl<R: Rings> Worker<R> {
                 Vec::new()
             },
             lanes: lanes.collect(),
-            places,
             drained,
             unfinished,
         }

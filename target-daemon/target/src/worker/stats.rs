@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::observe::family::{DROPPED, INCONSISTENCIES, RECEIVED, SENT, UNSTAMPED};
+use crate::observe::{Count, counters};
+use crate::ring::{LaneCounters, RingStatistics};
 use crate::store::{IoError, Kind};
 use crate::wire::DropReason;
 
@@ -17,106 +20,70 @@ pub struct Stats {
     pub idle: Duration,
 }
 
-/// Events of one worker.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Counters {
-    /// Replies and announcements put into a tx ring.
-    pub replies: u64,
-    /// Reads that a store completed.
-    pub reads: u64,
-    /// Writes that a store completed.
-    pub writes: u64,
-    /// Flushes that a store completed.
-    pub flushes: u64,
-    /// Discards that a store completed.
-    pub discards: u64,
-    /// Operations that failed because of the medium.
-    pub media_faults: u64,
-    /// Writes that failed for lack of space.
-    pub no_space_faults: u64,
-    /// Operations that failed for another reason.
-    pub other_faults: u64,
-    /// Operations that the system temporarily could not execute; they get no reply.
-    pub transient_faults: u64,
-    /// Operations that a store had not finished after 10 s.
-    pub stuck_operations: u64,
-    /// Requests that waited for an earlier one on the same sectors.
-    pub waited: u64,
-    /// Writes not executed because the same write was already in flight.
-    pub folded: u64,
-    /// Coalesced writes dropped because newer ones took their place.
-    pub followers_released: u64,
-    /// Duplicates of answered writes or sets: answered again, not executed.
-    pub repeated: u64,
-    /// Times an initiator reused a tag for a different write.
-    pub tags_reused: u64,
-    /// Requests passed to the worker that owns their export.
-    pub handed_over: u64,
-    /// Requests dropped because the owner's channel was full.
-    pub hand_over_full: u64,
-    /// Writes dropped because an overlapping one that was sent later has been answered,
-    /// or may have been.
-    pub late_writes: u64,
-    /// Requests to set a config string, mask list or reservation that were dropped as
-    /// late duplicates.
-    pub late_sets: u64,
-    /// Answered writes not remembered, because the export had no entry left for their
-    /// host.
-    pub not_remembered: u64,
-    /// Requests dropped because too many were in flight.
-    pub slab_full: u64,
-    /// Requests dropped because the store's queue was full.
-    pub store_full: u64,
-    /// Requests dropped because no chunk was free for their reply.
-    pub no_chunks: u64,
-    /// Replies dropped because the tx ring was full.
-    pub tx_full: u64,
-    /// Replies that did not fit their frame. Always 0.
-    pub unsendable: u64,
-    /// Completions for operations that were not in flight. Always 0.
-    pub stale_completions: u64,
-    /// Times the kernel refused to send.
-    pub kick_errors: u64,
-    /// Times the chunks of a lane did not add up. Always 0.
-    pub imbalances: u64,
-    /// Times the worker went to sleep.
-    pub sleeps: u64,
-}
-
-impl Counters {
-    /// Names and values, for reports.
-    pub fn rows(&self) -> Vec<(&'static str, u64)> {
-        vec![
-            ("replies", self.replies),
-            ("reads", self.reads),
-            ("writes", self.writes),
-            ("flushes", self.flushes),
-            ("discards", self.discards),
-            ("media_faults", self.media_faults),
-            ("no_space_faults", self.no_space_faults),
-            ("other_faults", self.other_faults),
-            ("transient_faults", self.transient_faults),
-            ("stuck_operations", self.stuck_operations),
-            ("waited", self.waited),
-            ("folded", self.folded),
-            ("followers_released", self.followers_released),
-            ("repeated", self.repeated),
-            ("tags_reused", self.tags_reused),
-            ("handed_over", self.handed_over),
-            ("hand_over_full", self.hand_over_full),
-            ("late_writes", self.late_writes),
-            ("late_sets", self.late_sets),
-            ("not_remembered", self.not_remembered),
-            ("slab_full", self.slab_full),
-            ("store_full", self.store_full),
-            ("no_chunks", self.no_chunks),
-            ("tx_full", self.tx_full),
-            ("unsendable", self.unsendable),
-            ("stale_completions", self.stale_completions),
-            ("kick_errors", self.kick_errors),
-            ("imbalances", self.imbalances),
-            ("sleeps", self.sleeps),
-        ]
+counters! {
+    /// Events of one worker.
+    pub struct Counters {
+        /// Replies and announcements put into a tx ring.
+        replies in REPLIES,
+        /// Reads that a store completed.
+        reads,
+        /// Writes that a store completed.
+        writes,
+        /// Flushes that a store completed.
+        flushes,
+        /// Discards that a store completed.
+        discards,
+        /// Operations that failed because of the medium.
+        media_faults in FAULTS("media"),
+        /// Writes that failed for lack of space.
+        no_space_faults in FAULTS("no_space"),
+        /// Operations that the system temporarily could not execute; they get no reply.
+        transient_faults in FAULTS("transient"),
+        /// Operations that failed for another reason.
+        other_faults in FAULTS("other"),
+        /// Operations that a store had not finished after 10 s.
+        stuck_operations in STUCK_OPERATIONS,
+        /// Requests that waited for an earlier one on the same sectors.
+        waited,
+        /// Writes not executed because the same write was already in flight.
+        folded,
+        /// Duplicates of answered writes or sets: answered again, not executed.
+        repeated,
+        /// Times an initiator reused a tag for a different write.
+        tags_reused in TAGS_REUSED,
+        /// Requests passed to the worker that owns their export.
+        handed_over in HANDED_OVER,
+        /// Requests dropped because the owner's channel was full.
+        hand_over_full in DROPPED("room", "hand_over_full"),
+        /// Writes dropped because an overlapping one that was sent later has been answered,
+        /// or may have been.
+        late_writes in DROPPED("room", "late_write"),
+        /// Requests to set a config string, mask list or reservation that were dropped as
+        /// late duplicates.
+        late_sets in DROPPED("room", "late_set"),
+        /// Answered writes not remembered, because the export had no entry left for their
+        /// host.
+        not_remembered in NOT_REMEMBERED,
+        /// Requests dropped because too many were in flight.
+        slab_full in DROPPED("room", "slab_full"),
+        /// Requests dropped because the store's queue was full.
+        store_full in DROPPED("room", "store_full"),
+        /// Requests dropped because no chunk was free for their reply.
+        no_chunks in DROPPED("room", "no_chunks"),
+        /// Replies dropped because the tx ring was full.
+        tx_full in DROPPED("room", "tx_full"),
+        /// Coalesced writes dropped because newer ones took their place.
+        followers_released in DROPPED("room", "follower_released"),
+        /// Replies that did not fit their frame. Always 0.
+        unsendable in INCONSISTENCIES("unsendable"),
+        /// Completions for operations that were not in flight. Always 0.
+        stale_completions in INCONSISTENCIES("stale_completion"),
+        /// Times the kernel refused to send.
+        kick_errors in KICK_ERRORS,
+        /// Times the chunks of a lane did not add up. Always 0.
+        imbalances in INCONSISTENCIES("imbalance"),
+        /// Times the worker went to sleep.
+        sleeps in SLEEPS,
     }
 }
 
@@ -146,8 +113,27 @@ impl Stats {
         }
     }
 
-    /// Drops by reason, for reports.
-    pub fn drop_rows(&self) -> Vec<(&'static str, u64)> {
-        DropReason::ALL.iter().map(|r| r.name()).zip(self.drops).collect()
+    /// Drops by reason.
+    pub fn drop_rows(&self) -> Vec<Count> {
+        let rows = DropReason::ALL.iter().map(|reason| reason.name()).zip(self.drops);
+        rows.map(|(name, n)| Count::new(name, n).shown(&DROPPED, &["worker", name])).collect()
     }
+}
+
+/// The counters of a lane, and what the kernel counts of its rings.
+pub fn lane_rows(lane: LaneCounters, kernel: RingStatistics) -> Vec<Count> {
+    vec![
+        Count::new("received", lane.received).shown(&RECEIVED, &[]),
+        Count::new("unstamped", lane.unstamped).shown(&UNSTAMPED, &[]),
+        Count::new("transmitted", lane.transmitted).shown(&SENT, &[]),
+        Count::new("kernel_rx_ring_full", kernel.rx_ring_full).shown(&DROPPED, &["ring", "rx_ring_full"]),
+        Count::new("kernel_fill_ring_empty", kernel.fill_ring_empty)
+            .shown(&DROPPED, &["ring", "fill_ring_empty"]),
+        Count::new("kernel_rx_dropped", kernel.rx_dropped).shown(&DROPPED, &["ring", "rx_dropped"]),
+        Count::new("too_long", lane.too_long).shown(&DROPPED, &["lane", "too_long"]),
+        Count::new("bad_descriptors", lane.bad_descriptors).shown(&INCONSISTENCIES, &["bad_descriptor"]),
+        Count::new("bad_completions", lane.bad_completions).shown(&INCONSISTENCIES, &["bad_completion"]),
+        Count::new("kernel_rx_invalid", kernel.rx_invalid).shown(&INCONSISTENCIES, &["rx_invalid"]),
+        Count::new("kernel_tx_invalid", kernel.tx_invalid).shown(&INCONSISTENCIES, &["tx_invalid"]),
+    ]
 }

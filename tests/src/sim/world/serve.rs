@@ -259,7 +259,9 @@ impl World {
     }
 
     pub(super) fn count(&mut self, worker: &Worker<FakeRings>) {
-        worker.stats().counters.rows().into_iter().for_each(|(name, n)| self.marks.add(name, n));
+        for count in worker.stats().counters.rows() {
+            self.marks.add(count.name, count.value);
+        }
     }
 
     pub(super) fn count_disks(&mut self) {

@@ -102,7 +102,6 @@ families! {
     REPLIES = "xblade_worker_replies", Counter, "", ["worker"], "Replies and announcements that a worker sent.";
     HANDED_OVER = "xblade_worker_handed_over", Counter, "", ["worker"],
         "Requests given to the worker that owns their export.";
-    FAULTS = "xblade_store_faults", Counter, "", ["worker", "fault"], "Operations that a store failed.";
     STUCK_OPERATIONS = "xblade_store_stuck_operations", Counter, "", ["worker"],
         "Operations that a store had not finished after 10 s.";
     TAGS_REUSED = "xblade_tags_reused", Counter, "", ["worker"],
@@ -110,6 +109,7 @@ families! {
     NOT_REMEMBERED = "xblade_writes_not_remembered", Counter, "", ["worker"],
         "Writes of hosts beyond those that an export remembers.";
     KICK_ERRORS = "xblade_kick_errors", Counter, "", ["worker"], "Times that the kernel refused to send.";
+    FAULTS = "xblade_store_faults", Counter, "", ["worker", "fault"], "Operations that a store failed.";
     INCONSISTENCIES = "xblade_inconsistencies", Counter, "", ["worker", "lane", "kind"],
         "Things that cannot happen unless a driver, the kernel or xblade has a bug.";
 
@@ -129,8 +129,6 @@ families! {
     RESERVED = "xblade_export_reservation_holders", Gauge, "", ["export"],
         "Hosts that hold a reservation of an export.";
     MASKED = "xblade_export_mask_entries", Gauge, "", ["export"], "Hosts on the MAC mask list of an export.";
-    REQUESTS = "xblade_export_requests", Counter, "", ["export", "operation", "outcome"],
-        "Requests to an export, by what was asked for and how it ended.";
     READ_BYTES = "xblade_export_read_bytes", Counter, "bytes", ["export"], "Bytes that hosts have read.";
     WRITTEN_BYTES = "xblade_export_written_bytes", Counter, "bytes", ["export"],
         "Bytes that hosts have written.";
@@ -140,6 +138,8 @@ families! {
         "Resends of a write that was under way: answered with it.";
     REPEATED = "xblade_export_repeated_writes", Counter, "", ["export"],
         "Copies of a write that had been answered: answered again.";
+    REQUESTS = "xblade_export_requests", Counter, "", ["export", "operation", "outcome"],
+        "Requests to an export, by what was asked for and how it ended.";
     RESPONSE = "xblade_export_response_seconds", Histogram, "seconds", ["export", "operation"],
         "Time from the poll of the network driver to the reply.";
     SERVICE = "xblade_export_service_seconds", Histogram, "seconds", ["export", "operation"],

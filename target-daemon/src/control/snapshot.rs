@@ -1,0 +1,397 @@
+//! What a running xblade is and counts, at one moment, as one document. JSON, tables,
+//! metrics, the report and `xblade top` are views of it.
+//!
+//! A client reads a view of it ([`super::json`]): what the view leaves out has its default.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::{Counter, Facts};
+use crate::observe::family::{DROPPED, XDP_FRAMES};
+use crate::observe::{Count, Distribution, ExportCounters, Latency, Operation, Outcome, Tally};
+use crate::store::SECTOR_BYTES;
+use crate::wire::ether::Mac;
+use crate::worker::{self, ExportSnapshot};
+
+/// Values by operation; operations that never occurred may be left out.
+pub type ByOperation<T> = BTreeMap<String, T>;
+
+/// The document.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
+pub struct Snapshot {
+    /// The version of xblade.
+    #[serde(default)]
+    pub version: String,
+    /// The process ID.
+    #[serde(default)]
+    pub pid: u32,
+    /// Seconds since xblade became ready.
+    #[serde(default)]
+    pub uptime_seconds: u64,
+    /// The same in nanoseconds; the clock for rates.
+    #[serde(default)]
+    pub uptime_ns: u64,
+    /// In the order of the configuration.
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
+    /// Sorted by worker.
+    #[serde(default)]
+    pub lanes: Vec<Lane>,
+    /// Sorted by number.
+    #[serde(default)]
+    pub workers: Vec<Worker>,
+    /// Sorted by address. Part of every view.
+    pub exports: Vec<Export>,
+    /// Exports that are configured but not served.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
+    /// Frames without a reply, by the place where they were dropped.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// Counters of one thing: in the order of the report, as JSON sorted by name.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(into = "BTreeMap<String, u64>", from = "BTreeMap<String, u64>")]
+pub struct Counters(pub Vec<Count>);
+
+/// An interface.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its MAC address.
+    pub mac: String,
+    /// Bytes after the Ethernet header.
+    pub mtu: u32,
+    /// Receive queues in use.
+    pub queues: u32,
+    /// Its driver.
+    pub driver: String,
+    /// Administratively up.
+    pub up: bool,
+    /// Has a carrier.
+    pub carrier: bool,
+    /// Whether it still exists.
+    pub present: bool,
+    /// Where the XDP program runs: `native` or `generic`.
+    pub mode: String,
+    /// Counters of the XDP program.
+    pub counters: Counters,
+}
+
+/// A lane.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Lane {
+    /// Its name.
+    pub name: String,
+    /// The worker that owns it.
+    pub worker: u16,
+    /// Its counters.
+    pub counters: Counters,
+    /// Its index among all lanes.
+    pub id: u16,
+    /// The name of its interface.
+    pub interface: String,
+    /// Chunks in its UMEM.
+    pub chunks: u32,
+    /// Free chunks; those with the kernel do not count.
+    pub free: u32,
+}
+
+/// A worker.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Worker {
+    /// Its number.
+    pub worker: u16,
+    /// Names of its lanes.
+    pub lanes: Vec<String>,
+    /// Addresses of its exports.
+    pub exports: Vec<String>,
+    /// Its counters.
+    pub counters: Counters,
+    /// Frames dropped without a reply, by reason.
+    pub drops: Counters,
+    /// Time with work.
+    pub busy_ns: u64,
+    /// Time without work.
+    pub idle_ns: u64,
+}
+
+/// An export.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Export {
+    /// Its AoE address.
+    pub address: String,
+    /// Its file or device; null if it has none.
+    pub path: Option<String>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// How the store accesses it and makes writes durable.
+    pub way: String,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// `durable` or `volatile`.
+    pub durability: String,
+    /// Refuses writes after an I/O error.
+    pub degraded: bool,
+    /// The store does not answer.
+    pub stuck: bool,
+    /// The path no longer leads to the file that is served.
+    pub replaced: bool,
+    /// Requests in flight, including those waiting for others.
+    pub in_flight: usize,
+    /// The worker that owns it.
+    pub worker: u16,
+    /// The physical block size of the device.
+    pub physical_bytes: u32,
+    /// The I/O unit of the store.
+    pub block_bytes: u32,
+    /// Whether hosts can trim it.
+    pub trim: bool,
+    /// The config string as text; bytes that are not UTF-8 are replaced.
+    pub config_text: String,
+    /// The config string in hex.
+    pub config_hex: String,
+    /// The mask list.
+    pub mask: Vec<String>,
+    /// The holders of its reservation.
+    pub reservation: Vec<String>,
+    /// Requests by operation and by outcome.
+    pub requests: ByOperation<Ended>,
+    /// Its other counters.
+    #[serde(flatten)]
+    pub counters: ExportCounters,
+    /// From the poll of the network driver to the reply.
+    pub response: ByOperation<Times>,
+    /// From the rx ring to the reply.
+    pub service: ByOperation<Times>,
+    /// Time spent in the store.
+    pub store: ByOperation<Times>,
+    /// Service times of reads and writes together.
+    pub times: Distribution,
+}
+
+/// Numbers of requests by outcome.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Ended {
+    /// Answered with an error.
+    pub error: u64,
+    /// Answered.
+    pub ok: u64,
+    /// Not answered.
+    pub unanswered: u64,
+}
+
+/// A latency distribution.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
+pub struct Times {
+    /// The number of measurements.
+    pub count: u64,
+    /// 50th percentile.
+    pub p50_ns: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile.
+    pub p99_9_ns: u64,
+    /// Maximum.
+    pub max_ns: u64,
+    /// All of it; for metrics and the report.
+    #[serde(skip)]
+    pub all: Distribution,
+}
+
+/// An export that is not served, because hosts have used other data at its address.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Refused {
+    /// Its AoE address.
+    pub address: String,
+    /// Its file or device; null if it has none.
+    pub path: Option<String>,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl Snapshot {
+    /// The snapshot of this process. `workers` may come in any order.
+    pub fn new(
+        up: Duration,
+        interfaces: Vec<Interface>,
+        mut workers: Vec<worker::Snapshot>,
+        exports: Vec<Export>,
+    ) -> Self {
+        workers.sort_by_key(|worker| worker.worker);
+        let mut snapshot = Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: up.as_secs(),
+            uptime_ns: up.as_nanos() as u64,
+            lanes: workers.iter_mut().flat_map(|worker| lanes(worker, &interfaces)).collect(),
+            workers: workers.iter().map(Worker::from).collect(),
+            interfaces,
+            exports,
+            ..Self::default()
+        };
+        for worker in &mut snapshot.workers {
+            let lanes = snapshot.lanes.iter().filter(|lane| lane.worker == worker.worker);
+            worker.lanes = lanes.map(|lane| lane.name.clone()).collect();
+            let exports = snapshot.exports.iter().filter(|export| export.worker == worker.worker);
+            worker.exports = exports.map(|export| export.address.clone()).collect();
+        }
+        let counted = snapshot.interfaces.iter().map(|one| &one.counters);
+        let counted = counted.chain(snapshot.lanes.iter().map(|one| &one.counters));
+        let counted = counted.chain(snapshot.workers.iter().flat_map(|one| [&one.counters, &one.drops]));
+        for Count { value, metric, .. } in counted.flat_map(|counters| &counters.0) {
+            if let Some(dropped) = metric.filter(|metric| *metric.family == DROPPED) {
+                *snapshot.drops.entry(dropped.labels[0].to_owned()).or_default() += value;
+            }
+        }
+        snapshot
+    }
+}
+
+fn lanes(of: &mut worker::Snapshot, interfaces: &[Interface]) -> Vec<Lane> {
+    let worker = of.worker;
+    let lane = |lane: worker::LaneSnapshot| Lane {
+        name: format!("lane {} (interface {}, worker {worker})", lane.id, lane.interface),
+        worker,
+        counters: Counters(lane.counters),
+        id: lane.id,
+        interface: interfaces.get(lane.interface).map(|one| one.name.clone()).unwrap_or_default(),
+        chunks: lane.chunks,
+        free: lane.free,
+    };
+    std::mem::take(&mut of.lanes).into_iter().map(lane).collect()
+}
+
+impl Interface {
+    /// An interface with these facts and counters.
+    pub fn new(facts: &Facts, present: bool, mode: &str, counters: [u64; Counter::COUNT]) -> Self {
+        let count = |(counter, n): (&Counter, u64)| {
+            let (name, count) = (counter.name(), Count::new(counter.name(), n));
+            if counter.is_drop() {
+                count.shown(&DROPPED, &["xdp", name])
+            } else {
+                count.shown(&XDP_FRAMES, &[name])
+            }
+        };
+        Self {
+            name: facts.name.clone(),
+            mac: Mac(facts.mac).to_string(),
+            mtu: facts.mtu,
+            queues: facts.queues,
+            driver: facts.driver.clone(),
+            up: facts.up,
+            carrier: facts.carrier,
+            present,
+            mode: mode.to_owned(),
+            counters: Counters(Counter::ALL.iter().zip(counters).map(count).collect()),
+        }
+    }
+
+    /// Whether frames can pass: it exists, is up and has a carrier.
+    pub fn is_live(&self) -> bool {
+        self.present && self.up && self.carrier
+    }
+}
+
+impl From<&worker::Snapshot> for Worker {
+    fn from(worker: &worker::Snapshot) -> Self {
+        Self {
+            worker: worker.worker,
+            counters: Counters(worker.stats.counters.rows()),
+            drops: Counters(worker.stats.drop_rows()),
+            busy_ns: worker.elapsed.saturating_sub(worker.stats.idle).as_nanos() as u64,
+            idle_ns: worker.stats.idle.as_nanos() as u64,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&ExportSnapshot> for Export {
+    /// What its worker knows of it.
+    fn from(export: &ExportSnapshot) -> Self {
+        let Tally { counters, response, service, store, .. } = &export.tally;
+        let ended = |operation: Operation| {
+            let [ok, error, unanswered] =
+                Outcome::ALL.map(|outcome| export.tally.requests(operation, outcome));
+            (operation.name().to_owned(), Ended { error, ok, unanswered })
+        };
+        Self {
+            address: export.address.to_string(),
+            size_bytes: export.geometry.sectors.saturating_mul(SECTOR_BYTES),
+            read_only: export.read_only,
+            in_flight: export.in_flight,
+            physical_bytes: export.geometry.physical_bytes,
+            block_bytes: export.geometry.block_bytes,
+            trim: export.geometry.discards,
+            config_text: String::from_utf8_lossy(&export.config).into_owned(),
+            config_hex: export.config.iter().map(|byte| format!("{byte:02x}")).collect(),
+            mask: export.mask.iter().map(Mac::to_string).collect(),
+            reservation: export.reservation.iter().map(Mac::to_string).collect(),
+            requests: Operation::ALL.map(ended).into(),
+            counters: *counters,
+            response: times(response),
+            service: times(service),
+            store: times(store),
+            times: service.of(Operation::Read).and(&service.of(Operation::Write)),
+            ..Self::default()
+        }
+    }
+}
+
+impl Export {
+    /// The number of requests for this operation, with any outcome.
+    pub fn requests_of(&self, operation: Operation) -> u64 {
+        self.requests.get(operation.name()).map_or(0, |ended| ended.ok + ended.error + ended.unanswered)
+    }
+}
+
+impl Ended {
+    /// With the names of the outcomes.
+    pub fn by_outcome(self) -> [(&'static str, u64); 3] {
+        let name = |outcome: Outcome, n| (outcome.name(), n);
+        [
+            name(Outcome::Done, self.ok),
+            name(Outcome::Failed, self.error),
+            name(Outcome::Unanswered, self.unanswered),
+        ]
+    }
+}
+
+impl From<Distribution> for Times {
+    fn from(all: Distribution) -> Self {
+        let [p50_ns, p90_ns, p99_ns, p99_9_ns] = [0.5, 0.9, 0.99, 0.999].map(|share| all.quantile(share));
+        Self { count: all.count(), p50_ns, p90_ns, p99_ns, p99_9_ns, max_ns: all.max(), all }
+    }
+}
+
+/// The times of all operations that occurred.
+pub fn times(latency: &Latency) -> ByOperation<Times> {
+    let times = Operation::ALL.map(|one| (one.name().to_owned(), Times::from(latency.of(one))));
+    times.into_iter().filter(|(_, times)| times.count > 0).collect()
+}
+
+impl From<Counters> for BTreeMap<String, u64> {
+    fn from(counters: Counters) -> Self {
+        counters.0.into_iter().map(|count| (count.name.replace('_', "-"), count.value)).collect()
+    }
+}
+
+impl From<BTreeMap<String, u64>> for Counters {
+    fn from(counters: BTreeMap<String, u64>) -> Self {
+        let count = |(name, value): (String, u64)| Count { name: name.into(), value, metric: None };
+        Self(counters.into_iter().map(count).collect())
+    }
+}
