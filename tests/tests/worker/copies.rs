@@ -31,7 +31,7 @@ pub fn a_write_that_is_under_way_is_done_once_and_answered_to_everybody() {
         send(&mut target, &asks);
         assert_eq!(store.submitted().len(), 1);
         assert_eq!(target.count(|c| (c.folded, c.waited).0), 3);
-        assert_eq!(target.workers[0].export(0).unwrap().tally.folded, 3);
+        assert_eq!(target.workers[0].export(0).unwrap().tally.counters.folded, 3);
         assert_eq!(target.sent(0), [] as [Vec<u8>; 0], "none before the store has completed it");
         if let Err(fault) = result {
             store.fail_next(Kind::Write, fault);
@@ -172,7 +172,7 @@ pub fn a_late_copy_does_not_bring_back_old_data() {
     let mut target = target(&store, |plan| plan.chunk_bytes = 2048);
     assert_eq!(copy_after_newer(&mut target, &store, 3_900_000_000), pattern(2, 0, 8));
     assert_eq!(target.count(|c| c.repeated), 1);
-    assert_eq!(target.workers[0].export(0).unwrap().tally.repeated, 1);
+    assert_eq!(target.workers[0].export(0).unwrap().tally.counters.repeated, 1);
     assert_eq!(target.count(|c| c.tags_reused), 0);
     assert_eq!(store.executed().len(), 2);
 }

@@ -119,6 +119,6 @@ fn requests_are_counted_by_what_they_ask_for() {
         assert_eq!(count(&target), expected, "{operation:?}");
     }
     let tally = target.workers[0].export(0).unwrap().tally;
-    assert_eq!((tally.bytes_written, tally.bytes_read), (3 * 512, 2 * 512));
+    assert_eq!((tally.counters.bytes_written, tally.counters.bytes_read), (3 * 512, 2 * 512));
     target.assert_at_rest();
 }

@@ -33,7 +33,7 @@ pub fn writes_that_overlap_keep_their_order() {
     send(&mut target, &asks);
     assert_eq!(given(&store), [(Kind::Write, 0), (Kind::Write, 100)], "the others wait");
     assert_eq!(target.count(|c| c.waited), 3);
-    assert_eq!(target.workers[0].export(0).unwrap().tally.waited, 3);
+    assert_eq!(target.workers[0].export(0).unwrap().tally.counters.waited, 3);
     // Back to front, as a disk may do it.
     for (at, (kind, sector)) in [(4, (Kind::Write, 100)), (0, (Kind::Write, 0)), (1, (Kind::Write, 2))] {
         let (token, first) = (*store.pending().last().unwrap(), *given(&store).last().unwrap());
