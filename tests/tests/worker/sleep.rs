@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use xblade::store::{Completion, Full, Geometry, MemRegion, Op, Store};
-use xblade::worker::{self, IdlePolicy, WorkerCommand};
+use xblade::store::{Completion, Full, Geometry, MemRegion, Op, Store, fake};
+use xblade::worker::{self, IdlePolicy, WithExports, WorkerCommand};
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
-use crate::{DISK, good, read};
+use crate::{DISK, SECOND, good, read, store};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -58,7 +58,8 @@ fn serve(has_fd: bool) -> (u64, Duration) {
     bytes.set_nonblocking(true).unwrap();
     let asked = Arc::new(AtomicU64::new(0));
     let slow = Slow { bytes, has_fd, tokens: Vec::new(), asked: Arc::clone(&asked) };
-    let target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, slow)]));
+    let idle = ExportPlan::new(SECOND, store(fake::Order::Submitted, 1));
+    let target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, slow), idle]));
     let FakeTarget { mut workers, wakers, wires, .. } = target;
     let (orders, inbox) = bounded(4);
     let waker = wakers[0].clone();
@@ -82,6 +83,11 @@ fn serve(has_fd: bool) -> (u64, Duration) {
         thread::sleep(if tag == 0 { Duration::from_millis(300) } else { Duration::from_millis(10) });
         if tag == 0 {
             idle = asked.load(Ordering::Relaxed) - before;
+            let (to, report) = bounded(1);
+            orders.send(WorkerCommand::Report(to, WithExports::No)).unwrap();
+            waker.notify();
+            let unfinished = report.recv_timeout(PATIENCE).unwrap().unfinished;
+            assert_eq!(unfinished.iter().map(|(_, requests)| *requests).collect::<Vec<_>>(), [1]);
         }
         assert_eq!(wires[0].sent(), None);
         let finished = Instant::now();
@@ -93,7 +99,10 @@ fn serve(has_fd: bool) -> (u64, Duration) {
             assert!(finished.elapsed() < PATIENCE, "no reply");
             thread::yield_now();
         };
-        shortest = shortest.min(finished.elapsed());
+        if tag > 0 {
+            // After 10 ms: the longest sleep is not over.
+            shortest = shortest.min(finished.elapsed());
+        }
         assert_eq!(reply.len(), good(&ask, &[0; 512]).len());
     }
     orders.send(WorkerCommand::Drain).unwrap();

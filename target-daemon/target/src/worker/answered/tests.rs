@@ -293,12 +293,12 @@ fn what_arrived_before_an_answered_write_is_late() {
     assert!(late(&mut umem, 2_500, 0, sectors(1 << 40, 1)));
 }
 
-/// Also where something else has arrived since.
+/// Also where something else had arrived later.
 #[test]
 fn what_arrived_with_an_answered_write_is_not_late() {
     let mut memory = Memory::new();
-    memory.answer(from(1, 1).at(1_000, 0), sectors(8, 8));
-    memory.answer(from(1, 2).at(2_000, 0), sectors(100, 8));
+    memory.answer(from(1, 1).at(2_000, 0), sectors(100, 8));
+    memory.answer(from(1, 2).at(1_000, 0), sectors(8, 8));
     assert!(memory.is_overtaken(from(1, 3).at(999, 1), sectors(8, 8)));
     assert!(!memory.is_overtaken(from(1, 3).at(1_000, 1), sectors(8, 8)));
 }
