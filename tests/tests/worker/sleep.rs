@@ -10,8 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use xblade::store::{Completion, Full, Geometry, MemRegion, Op, Store, fake};
+use xblade::store::{Completion, Full, Geometry, MemRegion, Op, Store};
 use xblade::worker::{self, IdlePolicy, WithExports, WorkerCommand};
+use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
 use crate::{DISK, SECOND, good, read, store};
@@ -58,7 +59,7 @@ fn serve(has_fd: bool) -> (u64, Duration) {
     bytes.set_nonblocking(true).unwrap();
     let asked = Arc::new(AtomicU64::new(0));
     let slow = Slow { bytes, has_fd, tokens: Vec::new(), asked: Arc::clone(&asked) };
-    let idle = ExportPlan::new(SECOND, store(fake::Order::Submitted, 1));
+    let idle = ExportPlan::new(SECOND, store(Order::Submitted, 1));
     let target = FakeTarget::new(Plan::new(vec![ExportPlan::new(DISK, slow), idle]));
     let FakeTarget { mut workers, wakers, wires, .. } = target;
     let (orders, inbox) = bounded(4);
