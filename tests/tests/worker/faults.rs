@@ -49,6 +49,7 @@ pub fn every_fault_is_an_ata_error() {
             let again = Ask { tag: ask.tag + 1, ..ask };
             assert_eq!(target.channels(0, &again.bytes()), [good(&again, data)], "and good again");
         }
+        assert_eq!(target.directory.degraded().count(), 0, "the store takes writes");
         target.assert_at_rest();
     }
 }

@@ -85,10 +85,11 @@ fn serve(has_fd: bool) -> (u64, Duration) {
         if tag == 0 {
             idle = asked.load(Ordering::Relaxed) - before;
             let (to, report) = bounded(1);
-            orders.send(WorkerCommand::Report(to, WithExports::No)).unwrap();
+            orders.send(WorkerCommand::Report(to, WithExports::Yes)).unwrap();
             waker.notify();
-            let unfinished = report.recv_timeout(PATIENCE).unwrap().unfinished;
-            assert_eq!(unfinished.iter().map(|(_, requests)| *requests).collect::<Vec<_>>(), [1]);
+            let snapshot = report.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(snapshot.unfinished.iter().map(|(_, requests)| *requests).collect::<Vec<_>>(), [1]);
+            assert_eq!(snapshot.exports.len(), 2);
         }
         assert_eq!(wires[0].sent(), None);
         let finished = Instant::now();
