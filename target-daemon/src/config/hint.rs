@@ -11,56 +11,6 @@ use super::{Vblade, suggest};
 /// Names of other programs for `--interface`.
 const INTERFACE: [&str; 7] = ["--netif", "--iface", "--ifname", "--if", "--dev", "--device", "--nic"];
 
-/// Names of other programs, and of the configuration file, for options of an export.
-const OPTIONS: [(&str, &str); 13] = [
-    ("readonly", "ro"),
-    ("read-only", "ro"),
-    ("r", "ro"),
-    ("size", "length=N"),
-    ("start", "offset=N"),
-    ("direct", "store=direct"),
-    ("file", "store=file"),
-    ("mmap", "store=mmap"),
-    ("null", "store=null"),
-    ("durable", "durability=durable"),
-    ("volatile", "durability=volatile"),
-    ("discard", "trim=on"),
-    ("mac", "allow=MAC"),
-];
-
-/// The options of an export.
-pub(super) const KNOWN: [&str; 12] = [
-    "ro",
-    "offset=N",
-    "length=N",
-    "store=direct|file|mmap|null",
-    "durability=durable|volatile",
-    "sync=each|group",
-    "trim=on|off",
-    "pin",
-    "huge",
-    "allow=MAC",
-    "worker=N",
-    "force",
-];
-
-/// The suggestion to append after an unknown option of an export.
-pub(super) fn instead_of(given: &str) -> String {
-    option(given).map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
-}
-
-/// The known option of an export that is closest, if one is close enough.
-fn option(given: &str) -> Option<&'static str> {
-    let name = given.split('=').next().unwrap_or("").to_lowercase().replace('_', "-");
-    let other = OPTIONS.iter().find(|(other, _)| *other == name).map(|(_, meant)| *meant);
-    let near = |known: &&str| {
-        let bare = known.split('=').next().unwrap_or(known);
-        // "rw" is close to "ro" but means the opposite.
-        bare == name || (bare.len() > 3 && strsim::jaro_winkler(&name, bare) > 0.85)
-    };
-    other.or_else(|| KNOWN.iter().copied().find(near))
-}
-
 /// The error of a command line, with a suggestion if there is one.
 pub(super) fn better(error: Error, command: &mut Command, words: &[OsString]) -> Error {
     if let Some(call) = vblade(words) {
@@ -136,27 +86,6 @@ mod tests {
     use crate::config::Cli;
 
     use super::*;
-
-    #[test]
-    fn an_option_of_others_is_recognised() {
-        for (given, meant) in [
-            ("readonly", Some("ro")),
-            ("read_only=true", Some("ro")),
-            ("RO", Some("ro")),
-            ("ro=1", Some("ro")),
-            ("rw", None),
-            ("size=8", Some("length=N")),
-            ("lenght=8", Some("length=N")),
-            ("mmap", Some("store=mmap")),
-            ("volatile", Some("durability=volatile")),
-            ("durabilty=durable", Some("durability=durable|volatile")),
-            ("pin=1", Some("pin")),
-            ("", None),
-            ("nonsense", None),
-        ] {
-            assert_eq!(option(given), meant, "{given}");
-        }
-    }
 
     fn said(line: &str) -> String {
         let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();

@@ -3,8 +3,8 @@
 use toml::{Table, Value};
 
 use super::export::EVERYBODY;
-use super::{Export, Image, Serve, ServiceOptions};
-use crate::store::{Access, Durability, OpenOptions, Sync};
+use super::{Export, Serve, ServiceOptions};
+use crate::store::{AUTO, OPTIONS, Opt, Options, SECTOR_BYTES, Value as Given, exactly};
 use crate::wire::ether::Mac;
 
 /// The configuration as the text of a configuration file.
@@ -97,30 +97,40 @@ fn word<T: clap::ValueEnum>(value: T) -> Value {
 }
 
 fn export(export: &Export) -> Value {
+    let engine = export.store.engine();
     let mut rows = vec![("address", Value::from(export.address.to_string()))];
-    match &export.image {
-        Image::Null { length_bytes } => {
-            rows.extend([("store", "null".into()), ("length", size(*length_bytes))]);
-        }
-        Image::File(options) => rows.extend([
-            ("path", options.path.to_string_lossy().into_owned().into()),
-            ("read-only", options.read_only.into()),
-            ("offset", size(options.offset_bytes)),
-            ("length", options.length_bytes.map_or("auto".into(), size)),
-            ("store", store(options.access).into()),
-            ("durability", durability(options.durability).into()),
-            ("sync", if options.read_only { "auto" } else { sync(options.sync) }.into()),
-            ("trim", trim(options).into()),
-            ("pin", options.pin.into()),
-            ("huge", options.huge.into()),
-        ]),
-    }
+    rows.push(match export.store.path() {
+        Some(path) => ("path", path.to_string_lossy().into_owned().into()),
+        None => ("store", engine.name.into()),
+    });
+    let is_shown =
+        |option: &&Opt| option.is_shown_with(engine) && (option.key != "store" || engine.access.is_some());
+    rows.extend(
+        OPTIONS.iter().filter(is_shown).map(|option| (option.key, setting(option, export.store.options()))),
+    );
     if let Some(macs) = &export.allow {
         rows.push(("allow", allow(macs)));
     }
-    rows.push(("worker", export.worker.map_or("auto".into(), |worker| i64::from(worker).into())));
+    rows.push(("worker", export.worker.map_or(AUTO.into(), |worker| i64::from(worker).into())));
     rows.push(("force", export.force.into()));
     section(rows).into()
+}
+
+/// The value of an option, or its default: also if it has no meaning beside the others, as
+/// when an export was made read-only while it was served.
+fn setting(option: &'static Opt, options: &Options) -> Value {
+    let given = options.get(option.key).filter(|value| options.conflict(option, *value).is_none());
+    match given {
+        Some(Given::Yes) => true.into(),
+        Some(Given::Bytes(bytes)) => size(bytes),
+        Some(Given::Word(word)) => word.into(),
+        Some(Given::Number(number)) => i64::from(number).into(),
+        None => match option.default {
+            "false" => false.into(),
+            "0" => 0.into(),
+            word => word.into(),
+        },
+    }
 }
 
 fn allow(macs: &[Mac]) -> Value {
@@ -130,46 +140,7 @@ fn allow(macs: &[Mac]) -> Value {
     macs.iter().map(Mac::to_string).collect::<Vec<_>>().into()
 }
 
-fn store(access: Access) -> &'static str {
-    match access {
-        // `Descriptor` cannot be configured.
-        Access::Fitting | Access::Descriptor => "auto",
-        Access::Direct => "direct",
-        Access::Cached => "file",
-        Access::Mapped => "mmap",
-    }
-}
-
-/// A read-only export has neither, whatever applies when it accepts writes again.
-fn trim(options: &OpenOptions) -> &'static str {
-    match options.trim {
-        Some(true) if !options.read_only => "on",
-        Some(false) if !options.read_only => "off",
-        _ => "auto",
-    }
-}
-
-fn durability(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Durable => "durable",
-        Durability::Volatile => "volatile",
-    }
-}
-
-fn sync(sync: Sync) -> &'static str {
-    match sync {
-        Sync::Auto => "auto",
-        Sync::Each => "each",
-        Sync::Group => "group",
-    }
-}
-
 /// A size in the largest unit of which it is a multiple, else in sectors.
 fn size(bytes: u64) -> Value {
-    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let whole = units.into_iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits));
-    match whole {
-        Some((unit, bits)) => format!("{}{unit}", bytes >> bits).into(),
-        None => Value::Integer((bytes / crate::store::SECTOR_BYTES) as i64),
-    }
+    exactly(bytes).map_or_else(|| Value::Integer((bytes / SECTOR_BYTES) as i64), Value::from)
 }

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::json;
-use crate::config::{self, Export, Image};
+use crate::config::{self, Export};
 
 /// Parses an export from a body: either the keys of `[[export]]`, or `export` in the
 /// command-line form.
@@ -22,10 +22,9 @@ pub fn export(bytes: &[u8]) -> Result<Export, String> {
         return Err(format!("export is text, and nothing goes beside it: send {example}"));
     };
     let export: Export = text.parse().map_err(|error: config::ExportError| error.to_string())?;
-    match &export.image {
-        Image::File(file) if !file.path.is_absolute() => Err(format!(
-            "path = {:?} does not begin with a /: write the whole path: xblade runs in another folder",
-            file.path
+    match export.store.path() {
+        Some(path) if !path.is_absolute() => Err(format!(
+            "path = {path:?} does not begin with a /: write the whole path: xblade runs in another folder"
         )),
         _ => Ok(export),
     }

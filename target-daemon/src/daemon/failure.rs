@@ -6,6 +6,8 @@ use std::io;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::link::FactsError;
+use crate::store::{OpenError, Problem};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -44,6 +46,36 @@ impl Failure {
     /// A request that cannot be fulfilled.
     pub fn request(what: impl fmt::Display) -> Self {
         Self::Request(what.to_string().into())
+    }
+
+    /// The problem and its remedy, with the system's error behind the problem. The remedy is
+    /// empty where it is part of the text.
+    pub fn problem(&self) -> Problem {
+        let (Self::Request(error) | Self::Machine(error) | Self::Run(error)) = self else {
+            return Problem::new(self.to_string(), "");
+        };
+        let missing = |error: &FactsError| match error {
+            FactsError::Missing { name, there } => {
+                let remedy = format!("give one of those there are ({})", there.join(", "));
+                Some(Problem::new(format!("interface `{name}` does not exist"), remedy))
+            }
+            FactsError::NotEthernet { name, kind } => {
+                let what = format!("interface `{name}` is not Ethernet (hardware type {kind})");
+                Some(Problem::new(what, "AoE needs Ethernet"))
+            }
+            FactsError::Kernel { .. } => None,
+        };
+        let of_a_store = |error: &OpenError| {
+            let Problem { what, remedy } = error.problem();
+            match error.source() {
+                Some(cause) => Problem::new(format!("{what} ({cause})"), remedy),
+                None => Problem::new(what, remedy),
+            }
+        };
+        let known = error.downcast_ref::<Problem>().cloned();
+        let known = known.or_else(|| error.downcast_ref().map(of_a_store));
+        let known = known.or_else(|| error.downcast_ref().and_then(missing));
+        known.unwrap_or_else(|| Problem::new(self.to_string(), ""))
     }
 
     /// The exit code of the process.

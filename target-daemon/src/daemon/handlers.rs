@@ -1,5 +1,6 @@
 //! The handlers of control requests.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::closing::Removed;
@@ -9,7 +10,7 @@ use super::interface::{Presence, names_of};
 use super::quarantine;
 use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
-use crate::config::{self, Export, Image, Serve};
+use crate::config::{self, Export, Serve};
 use crate::control::{Answer, ChangeReport, ControlError, InterfaceView, Overview, RefusedView, Request};
 use crate::link::{Counter, XdpMode};
 use crate::wire::aoe::Address;
@@ -136,7 +137,7 @@ fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve,
     let (folder, interfaces) = (next.service.state.0.clone(), names_of(served.interfaces));
     let still = |export: &Export| {
         let was = served.refused.iter().any(|refused| refused.wanted.address == export.address);
-        let data = quarantine::data_of(export).filter(|_| was && !force && !export.force)?;
+        let data = export.store.data().filter(|_| was && !force && !export.force)?;
         quarantine::check_kept(export, &data, folder.as_deref(), &interfaces).err()
     };
     let refused = next
@@ -149,11 +150,8 @@ fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve,
 }
 
 fn refused_view(refused: &Refused) -> RefusedView {
-    let path = match &refused.wanted.image {
-        Image::File(options) => Some(options.path.clone()),
-        Image::Null { .. } => None,
-    };
-    RefusedView { address: refused.wanted.address, path, why: refused.why.clone() }
+    let path = refused.wanted.store.path().map(Path::to_owned);
+    RefusedView { address: refused.wanted.address, path, why: refused.why.to_string() }
 }
 
 fn read_again(served: &Served<'_>) -> Result<Serve, ControlError> {
@@ -254,15 +252,13 @@ fn set_read_only(
     let mut settings = known(address, served)?;
     let mut next = served.options.clone();
     let export = next.exports.iter_mut().find(|export| export.address == address);
-    let Some(Export { image: Image::File(options), .. }) = export else {
-        return Err(ControlError::Request(format!(
-            "{address} discards all writes: it has nothing to protect"
-        )));
+    let Some(store) = export.map(|export| &mut export.store).filter(|store| store.path().is_some()) else {
+        return Err(ControlError::Request(format!("{address} has no file: it has nothing to protect")));
     };
-    if options.read_only == read_only {
+    if store.read_only() == read_only {
         return Ok(ChangeReport::default());
     }
-    options.read_only = read_only;
+    store.set_read_only(read_only);
     if !read_only {
         return apply(served, next, false);
     }

@@ -1,6 +1,7 @@
 //! The registry of served exports and their owners, and how exports are added and removed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::plan;
 use super::quarantine::Quarantine;
 use super::removed::RemovedExports;
 use super::worker_pool::{PATIENCE, WorkerPool};
-use crate::config::{self, Image};
+use crate::config;
 use crate::control::{ControlError, ExportView};
 use crate::shelf::Settings;
 use crate::store::Replaced;
@@ -407,10 +408,7 @@ impl WorkerPool {
 fn view(entry: &ExportEntry, snapshot: ExportSnapshot, degraded: bool, stuck: bool) -> ExportView {
     ExportView {
         address: entry.wanted.address,
-        path: match &entry.wanted.image {
-            Image::File(options) => Some(options.path.clone()),
-            Image::Null { .. } => None,
-        },
+        path: entry.wanted.store.path().map(Path::to_owned),
         way: entry.info.describe(snapshot.read_only),
         worker: entry.owner.worker,
         read_only: snapshot.read_only,

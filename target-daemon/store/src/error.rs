@@ -9,20 +9,19 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Resource, getrlimit};
 
 use super::lock::Holder;
-use super::{Access, OpenOptions};
+use super::size::{exactly, in_largest_unit};
+use super::{Access, OpenOptions, Problem};
 
 /// Why a store could not be opened. Each message names the file and the remedy.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The path does not exist.
-    #[error("{}: {}", path.display(), missing(path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Something that is neither a regular file nor a block device.
-    #[error("{}: is a {kind}: give a regular file or a block device", path.display())]
     WrongKind {
         /// The file.
         path: PathBuf,
@@ -30,7 +29,6 @@ pub enum OpenError {
         kind: &'static str,
     },
     /// No read permission.
-    #[error("{}: may not be read by {denied}: give that user read permission", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -40,8 +38,6 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Readable but not writable.
-    #[error("{}: may not be written{}: give write permission, or export it with \
-             `ro`", path.display(), by(denied.as_ref()))]
     Unwritable {
         /// The file.
         path: PathBuf,
@@ -52,8 +48,6 @@ pub enum OpenError {
         source: io::Error,
     },
     /// An offset or length that splits a sector.
-    #[error("{}: {name} {bytes} is not a multiple of 512: round it to whole \
-             sectors", path.display())]
     Unaligned {
         /// The file.
         path: PathBuf,
@@ -63,8 +57,6 @@ pub enum OpenError {
         bytes: u64,
     },
     /// An offset or length that reaches beyond the end of the file.
-    #[error("{}: offset {offset} + length {length} lies beyond its end at {size} bytes: \
-             correct them, or enlarge the file", path.display())]
     Beyond {
         /// The file.
         path: PathBuf,
@@ -76,7 +68,6 @@ pub enum OpenError {
         size: u64,
     },
     /// Less than one sector to export.
-    #[error("{}: {}", path.display(), too_small(path, *offset, *bytes))]
     TooSmall {
         /// The file.
         path: PathBuf,
@@ -86,8 +77,6 @@ pub enum OpenError {
         bytes: u64,
     },
     /// A device whose sectors are larger than a page.
-    #[error("{}: has logical sectors of {bytes} bytes, and at most 4096 can be served: \
-             reformat the device, or export a file on it", path.display())]
     SectorSize {
         /// The device.
         path: PathBuf,
@@ -95,22 +84,16 @@ pub enum OpenError {
         bytes: u32,
     },
     /// Durable writes to a hugetlbfs file, which cannot be written by any call.
-    #[error("{}: lies in hugetlbfs, which keeps nothing: export it as volatile, \
-             or read-only", path.display())]
     NotDurable {
         /// The file.
         path: PathBuf,
     },
     /// The kernel refuses exclusive access to the device.
-    #[error("{}: is in use, perhaps mounted, part of an array, or swap: \
-             release it (`lsblk {}` shows its user)", path.display(), path.display())]
     Busy {
         /// The device.
         path: PathBuf,
     },
     /// The same bytes are open elsewhere.
-    #[error("{}: is locked by {holder}: end that use, or give exports that do \
-             not overlap", path.display())]
     Locked {
         /// The file.
         path: PathBuf,
@@ -118,7 +101,6 @@ pub enum OpenError {
         holder: Holder,
     },
     /// Another export of this process is on the same file with a different access.
-    #[error("{}: {}", path.display(), two_ways(*access, &other.path.display().to_string(), *other_access))]
     TwoWays {
         /// The file.
         path: PathBuf,
@@ -130,7 +112,6 @@ pub enum OpenError {
         other_access: Access,
     },
     /// Another export of this process has the same bytes through another device.
-    #[error("{}: {}", path.display(), same_bytes(&other.path.display().to_string()))]
     SameBytes {
         /// The file.
         path: PathBuf,
@@ -138,16 +119,11 @@ pub enum OpenError {
         other: Box<OpenOptions>,
     },
     /// Discards were requested and are not possible.
-    #[error("{}: trim=on, but its file system or device does not give space back: leave \
-             trim=on out", path.display())]
     CannotTrim {
         /// The file.
         path: PathBuf,
     },
     /// A mapping cannot be pinned in memory.
-    #[error("{}: its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}: \
-             raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or \
-             leave pin out", path.display())]
     Unpinnable {
         /// The file.
         path: PathBuf,
@@ -159,7 +135,6 @@ pub enum OpenError {
         source: io::Error,
     },
     /// No huge pages for a mapping.
-    #[error("{}: the kernel has no huge pages for it: leave huge out", path.display())]
     NotHuge {
         /// The file.
         path: PathBuf,
@@ -167,17 +142,13 @@ pub enum OpenError {
         source: io::Error,
     },
     /// O_DIRECT was requested and is not possible.
-    #[error("{}: cannot go past the page cache: give store=file, or leave store= out", path.display())]
     NotDirect {
         /// The file.
         path: PathBuf,
         /// Why not.
-        #[source]
         why: io::Error,
     },
     /// io_uring is not available.
-    #[error("{}: this kernel gives no io_uring ring: see `sysctl kernel.io_uring_disabled` and the limit \
-             of locked memory, or leave store= out", path.display())]
     NoRing {
         /// The file.
         path: PathBuf,
@@ -185,16 +156,22 @@ pub enum OpenError {
         source: io::Error,
     },
     /// This process has no descriptors left except those that it reserves for itself.
-    #[error("{}: this process may have {limit} files open, and has too few left for one export more: raise \
-             the hard limit (ulimit -Hn, LimitNOFILE= of the service), or serve fewer exports", path.display())]
     TooManyFiles {
         /// The file.
         path: PathBuf,
         /// The limit for open files.
         limit: u64,
     },
+    /// The memory for a store cannot be had.
+    NoMemory {
+        /// Its size.
+        bytes: u64,
+        /// The bytes that this machine has free, if known.
+        free: Option<u64>,
+        /// The system error.
+        source: io::Error,
+    },
     /// Any other system error.
-    #[error("{}: cannot {action} it", path.display())]
     System {
         /// The file.
         path: PathBuf,
@@ -205,23 +182,176 @@ pub enum OpenError {
     },
 }
 
-/// Why two exports of one file cannot be served together if one bypasses a page cache that
-/// the other uses.
-pub fn two_ways(access: Access, other: &str, other_access: Access) -> String {
-    let (way, other_way) = (option(access), option(other_access));
-    format!(
-        "is reached by {way}, and {other} by {other_way}: both are of one file, and one goes past a page cache that \
-         the other goes through, so that writes would fail or be undone: give both the same path and the same store=, \
-         or a file each"
-    )
+impl OpenError {
+    /// What is wrong, beginning with the file, and the remedy.
+    pub fn problem(&self) -> Problem {
+        let of = |path: &Path, what: &dyn fmt::Display, remedy: &str| {
+            Problem::new(format!("{}: {what}", path.display()), remedy)
+        };
+        match self {
+            Self::Missing { path } if is_device(path) => of(
+                path,
+                &"no such device",
+                "correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, `lvs` the \
+                 logical volumes, and `vgchange -ay` activates these)",
+            ),
+            Self::Missing { path } => {
+                of(path, &"no such file", "correct the path, or create it with `fallocate -l SIZE`")
+            }
+            Self::WrongKind { path, kind } => {
+                of(path, &format_args!("is a {kind}"), "give a regular file or a block device")
+            }
+            Self::Unreadable { path, denied, .. } => {
+                of(path, &format_args!("may not be read by {denied}"), "give that user read permission")
+            }
+            Self::Unwritable { path, denied, .. } => {
+                let by = denied.as_ref().map_or_else(String::new, |denied| format!(" by {denied}"));
+                let remedy = "give write permission, or export it with `ro`";
+                of(path, &format_args!("may not be written{by}"), remedy)
+            }
+            Self::Unaligned { path, name, bytes } => {
+                let what = format_args!("{name} {bytes} is not a multiple of 512");
+                of(path, &what, "round it to whole sectors")
+            }
+            Self::Beyond { path, offset, length, size } => {
+                let what =
+                    format_args!("offset {offset} + length {length} lies beyond its end at {size} bytes");
+                of(path, &what, "correct them, or enlarge the file")
+            }
+            Self::TooSmall { path, offset: 0, bytes: 0 } if !is_device(path) => {
+                let remedy = format!("give it a size, for example `fallocate -l 10G {}`", path.display());
+                of(path, &"is empty", &remedy)
+            }
+            Self::TooSmall { path, offset, bytes } => {
+                let what = format_args!("has {bytes} bytes from offset {offset} on");
+                of(path, &what, "at least one sector of 512 is needed")
+            }
+            Self::SectorSize { path, bytes } => {
+                let what =
+                    format_args!("has logical sectors of {bytes} bytes, and at most 4096 can be served");
+                of(path, &what, "reformat the device, or export a file on it")
+            }
+            Self::NotDurable { path } => {
+                of(path, &"lies in hugetlbfs, which keeps nothing", "export it as volatile, or read-only")
+            }
+            Self::Busy { path } => {
+                let remedy = format!("release it (`lsblk {}` shows its user)", path.display());
+                of(path, &"is in use, perhaps mounted, part of an array, or swap", &remedy)
+            }
+            Self::Locked { path, holder } => {
+                let remedy = "end that use, or give exports that do not overlap";
+                of(path, &format_args!("is locked by {holder}"), remedy)
+            }
+            Self::TwoWays { .. } | Self::SameBytes { .. } => {
+                self.beside(&|path, _| path.display().to_string()).unwrap_or(Problem::new("", ""))
+            }
+            Self::CannotTrim { path } => of(
+                path,
+                &"trim=on, but its file system or device does not give space back",
+                "leave trim=on out",
+            ),
+            Self::Unpinnable { path, bytes, limit, .. } => of(
+                path,
+                &format_args!(
+                    "its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}"
+                ),
+                "raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or leave pin out",
+            ),
+            Self::NotHuge { path, .. } => of(path, &"the kernel has no huge pages for it", "leave huge out"),
+            Self::NotDirect { path, .. } => {
+                of(path, &"cannot go past the page cache", "give store=file, or leave store= out")
+            }
+            Self::NoRing { path, .. } => of(
+                path,
+                &"this kernel gives no io_uring ring",
+                "see `sysctl kernel.io_uring_disabled` and the limit of locked memory, or leave store= out",
+            ),
+            Self::TooManyFiles { path, limit } => of(
+                path,
+                &format_args!(
+                    "this process may have {limit} files open, and has too few left for one export more"
+                ),
+                "raise the hard limit (ulimit -Hn, LimitNOFILE= of the service), or serve fewer exports",
+            ),
+            Self::NoMemory { bytes, free, .. } => {
+                let size = exactly(*bytes).unwrap_or_else(|| format!("{bytes}B"));
+                let free = free.and_then(in_largest_unit);
+                let free =
+                    free.map_or_else(String::new, |free| format!(", and {free} are free on this machine"));
+                let what = format!("store=ram cannot have the memory for length={size}{free}");
+                Problem::new(what, "give a smaller length, or a file")
+            }
+            Self::System { path, action, .. } => of(path, &format_args!("cannot {action} it"), ""),
+        }
+    }
+
+    /// The other export of two that cannot be served together.
+    pub fn other(&self) -> Option<&OpenOptions> {
+        match self {
+            Self::TwoWays { other, .. } | Self::SameBytes { other, .. } => Some(other),
+            _ => None,
+        }
+    }
+
+    /// The problem of two exports that cannot be served together. `name` names one by its
+    /// path, and whether it is the other one.
+    pub fn beside(&self, name: &dyn Fn(&Path, bool) -> String) -> Option<Problem> {
+        Some(match self {
+            Self::TwoWays { path, access, other, other_access } => Problem::new(
+                format!(
+                    "{}: is reached by {}, and {} by {}: both are of one file, and one goes past a page cache that \
+                     the other goes through, so that writes would fail or be undone",
+                    name(path, false),
+                    option(*access),
+                    name(&other.path, true),
+                    option(*other_access)
+                ),
+                "give both the same path and the same store=, or a file each",
+            ),
+            Self::SameBytes { path, other } => Problem::new(
+                format!(
+                    "{}: its bytes are exported already, at {}, which is below or above it",
+                    name(path, false),
+                    name(&other.path, true)
+                ),
+                "give another file, make both read-only, or give them an offset and length so that they do not overlap",
+            ),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn too_many_files(path: &Path) -> Self {
+        Self::TooManyFiles { path: path.to_owned(), limit: files_max() }
+    }
+
+    pub(super) fn system(path: &Path, action: &'static str, source: io::Error) -> Self {
+        if source.raw_os_error() == Some(libc::EMFILE) {
+            return Self::too_many_files(path);
+        }
+        Self::System { path: path.to_owned(), action, source }
+    }
 }
 
-/// Why two exports cannot be served together if one lies below the other.
-pub fn same_bytes(other: &str) -> String {
-    format!(
-        "its bytes are exported already, at {other}, which is below or above it: give another file, make both \
-         read-only, or give them an offset and length so that they do not overlap"
-    )
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem().fmt(f)
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. }
+            | Self::Unwritable { source, .. }
+            | Self::Unpinnable { source, .. }
+            | Self::NotHuge { source, .. }
+            | Self::NotDirect { why: source, .. }
+            | Self::NoRing { source, .. }
+            | Self::NoMemory { source, .. }
+            | Self::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
 }
 
 /// The option that selects this access.
@@ -233,32 +363,10 @@ fn option(access: Access) -> &'static str {
     }
 }
 
-/// What to do about a missing file or device.
-fn missing(path: &Path) -> &'static str {
-    if is_device(path) {
-        "no such device: correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, \
-         `lvs` the logical volumes, and `vgchange -ay` activates these)"
-    } else {
-        "no such file: correct the path, or create it with `fallocate -l SIZE`"
-    }
-}
-
-/// Why there is nothing to export.
-fn too_small(path: &Path, offset: u64, bytes: u64) -> String {
-    if offset == 0 && bytes == 0 && !is_device(path) {
-        return format!("is empty: give it a size, for example `fallocate -l 10G {}`", path.display());
-    }
-    format!("has {bytes} bytes from offset {offset} on: at least one sector of 512 is needed")
-}
-
 /// Judged by the location.
 fn is_device(path: &Path) -> bool {
     // The only directory below /dev that holds regular files.
     path.starts_with("/dev") && !path.starts_with("/dev/shm")
-}
-
-fn by(denied: Option<&Denied>) -> String {
-    denied.map_or_else(String::new, |denied| format!(" by {denied}"))
 }
 
 /// The user denied by the permissions of a file, and those permissions. Numeric, because
@@ -291,19 +399,6 @@ impl fmt::Display for Denied {
             }
             None => f.write_str(" (a folder on the way is closed to it)"),
         }
-    }
-}
-
-impl OpenError {
-    pub(super) fn too_many_files(path: &Path) -> Self {
-        Self::TooManyFiles { path: path.to_owned(), limit: files_max() }
-    }
-
-    pub(super) fn system(path: &Path, action: &'static str, source: io::Error) -> Self {
-        if source.raw_os_error() == Some(libc::EMFILE) {
-            return Self::too_many_files(path);
-        }
-        Self::System { path: path.to_owned(), action, source }
     }
 }
 
@@ -354,6 +449,9 @@ pub enum Warning {
         /// The files and devices that it lies on; the last one is in memory.
         way: Vec<PathBuf>,
     },
+    /// Nothing of it is kept.
+    #[error("store=ram forgets everything when it is closed: at the end of xblade, and when it is removed")]
+    Forgets,
     /// The durability of its writes cannot be determined.
     #[error("{}: lies on {}, which xblade cannot look at: if that is in memory, writes do not survive a \
              restart of this host", path.display(), below.display())]

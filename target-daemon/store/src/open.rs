@@ -255,7 +255,7 @@ impl Drop for Backing {
 /// # Errors
 ///
 /// Why it could not be opened.
-pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
+pub(super) fn examine(options: &OpenOptions) -> Result<(), OpenError> {
     check_alignment(options)?;
     let file = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
     if !options.read_only {
@@ -271,26 +271,28 @@ pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
 }
 
 /// The data to which a path leads now; `None` if none is readable there.
-pub fn data(options: &OpenOptions) -> Option<Data> {
+pub(super) fn data(options: &OpenOptions) -> Option<Data> {
     let file = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
     Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
 }
 
 /// Whether two exports would have the same bytes of the same file or device, and one of
 /// them may write.
-pub fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
+pub(super) fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
     let identity = |options: &OpenOptions| {
         let facts = fs::metadata(&options.path).ok()?;
         let is_device = facts.file_type().is_block_device();
         Some(if is_device { (is_device, 0, facts.rdev()) } else { (is_device, facts.dev(), facts.ino()) })
     };
+    meet(a, b) && identity(a).is_some_and(|ours| Some(ours) == identity(b))
+}
+
+/// Whether two exports of one file would have the same bytes, and one of them may write.
+pub(super) fn meet(a: &OpenOptions, b: &OpenOptions) -> bool {
     let end = |options: &OpenOptions| {
         options.length_bytes.map_or(u64::MAX, |length| options.offset_bytes.saturating_add(length))
     };
-    !(a.read_only && b.read_only)
-        && a.offset_bytes < end(b)
-        && b.offset_bytes < end(a)
-        && identity(a).is_some_and(|ours| Some(ours) == identity(b))
+    !(a.read_only && b.read_only) && a.offset_bytes < end(b) && b.offset_bytes < end(a)
 }
 
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {

@@ -17,14 +17,14 @@ pub struct Opened {
     pub store: Box<dyn Store>,
     /// Warnings for the operator.
     pub warnings: Vec<Warning>,
-    /// How its bytes are accessed; never [`Access::Fitting`].
-    pub access: Access,
+    /// How its file is accessed, if it has one; never [`Access::Fitting`].
+    pub access: Option<Access>,
     /// How its writes become stable.
     pub stable: Persist,
     /// The identity of its data.
     pub data: Data,
-    /// The file or device.
-    pub file: OpenFile,
+    /// The file or device, if it has one.
+    pub file: Option<OpenFile>,
 }
 
 /// Opens, locks and measures what `options` describe, and selects an engine:
@@ -63,7 +63,8 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         match attempt(backing, options, access) {
             Ok((store, stable)) => {
                 usage.settle(access)?;
-                return Ok(Opened { store, warnings, access, stable, data, file });
+                let access = Some(access);
+                return Ok(Opened { store, warnings, access, stable, data, file: Some(file) });
             }
             Err((Some(back), why)) => (backing, refusal) = (back, Some(why)),
             Err((None, why)) => return Err(why),

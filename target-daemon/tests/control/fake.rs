@@ -145,7 +145,7 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
             answer(Err(ControlError::Request("0.1 is exported already: give another address".to_owned())));
         }
         Request::Add { export, answer } => {
-            answer(done(format!("{} added: {:?}", export.address, export.image)))
+            answer(done(format!("{} added: {:?}", export.address, export.store.file())))
         }
         Request::Remove { address, force, answer } => {
             answer(one(address, if force { "removed by force" } else { "removed" }));

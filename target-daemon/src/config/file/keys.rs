@@ -1,5 +1,25 @@
 //! All keys of a configuration file.
 
+use crate::config::export::{EXPORT_OPTIONS, options};
+use crate::store::OPTIONS;
+
+/// The keys of an export: its address, its path and its options.
+const EXPORT_KEYS: [&str; 2 + OPTIONS.len() + EXPORT_OPTIONS.len()] = {
+    let mut keys = ["address"; _];
+    let mut at = 1;
+    keys[at] = "path";
+    while at + 1 < keys.len() {
+        let option = at - 1;
+        at += 1;
+        keys[at] = if option < OPTIONS.len() {
+            OPTIONS[option].key
+        } else {
+            EXPORT_OPTIONS[option - OPTIONS.len()].key
+        };
+    }
+    keys
+};
+
 /// The sections and their keys, in the order of the documentation. The first entry has
 /// the keys before any section.
 pub const KEYS: &[(&str, &[&str])] = &[
@@ -19,25 +39,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "acl",
         ],
     ),
-    (
-        "[[export]]",
-        &[
-            "address",
-            "path",
-            "read-only",
-            "offset",
-            "length",
-            "store",
-            "durability",
-            "sync",
-            "trim",
-            "pin",
-            "huge",
-            "allow",
-            "worker",
-            "force",
-        ],
-    ),
+    ("[[export]]", &EXPORT_KEYS),
     ("[workers]", &["cores", "idle", "spread"]),
     (
         "[rings]",
@@ -50,15 +52,11 @@ pub const KEYS: &[(&str, &[&str])] = &[
 
 /// Other common names of keys.
 const OTHER_WORDS: &[(&str, &str)] = &[
-    ("ro", "read-only"),
     ("file", "path"),
     ("filename", "path"),
     ("device", "path"),
-    ("size", "length"),
     ("shelf", "address"),
     ("slot", "address"),
-    ("hosts", "allow"),
-    ("macs", "allow"),
     ("cpus", "cores"),
     ("netif", "interfaces"),
     ("xdp-mode", "mode"),
@@ -87,6 +85,8 @@ pub fn plain(key: &str) -> String {
 /// The known word closest to this one, if one is close enough.
 pub fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, key)| *key);
+    let option = options().find(|option| option.name() == word || option.others.contains(&word));
+    let other = other.or(option.map(|option| option.key));
     if let Some(key) = known.iter().find(|key| Some(**key) == other) {
         return Some(key);
     }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::order;
 use crate::config::bounds::BUFFER_COUNT_MIN;
-use crate::config::export::{ExportError, Raw};
-use crate::config::{Export, Image, PathOrNone, Serve};
+use crate::config::export::Given;
+use crate::config::{Export, PathOrNone, Serve};
+use crate::store::Problem;
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::Mac;
 
@@ -75,7 +76,7 @@ pub enum VbladeError {
     Address(#[from] AddressError),
     /// An invalid export.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    Export(#[from] Problem),
 }
 
 impl Vblade {
@@ -161,13 +162,12 @@ impl Vblade {
 
     /// The equivalent export of xblade. It is durable, with or without `-s`.
     pub fn export(&self) -> Result<Export, VbladeError> {
-        let mut raw = Raw::default();
+        let mut given = Given::default();
         for option in self.options_of_export() {
-            raw.set(&option)?;
+            given.add(&option)?;
         }
-        let image: Image = raw.image(&self.file)?;
-        let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
-        Ok(Export { address: self.address, image, allow, worker: None, force: false })
+        given.allow = (!self.macs.is_empty()).then(|| self.macs.clone());
+        Ok(given.export(self.address, &self.file)?)
     }
 
     fn options_of_export(&self) -> Vec<String> {
@@ -297,7 +297,7 @@ mod tests {
             ..OpenOptions::new("/d")
         };
         let export = serve.exports.first().unwrap();
-        assert_eq!(export.image, Image::File(expected));
+        assert_eq!(export.store.file(), Some(expected));
         assert_eq!(export.allow.as_deref().unwrap().len(), 2);
     }
 

@@ -29,23 +29,31 @@ pub enum AddressError {
     SlotAny,
 }
 
+impl AddressError {
+    /// What is wrong, and the remedy.
+    pub fn what_and_remedy(&self) -> (String, String) {
+        const SHELVES: &str = "take 0 to 4094 or 4096 to 65534";
+        let (what, remedy) = match self {
+            Self::Form(text) => (
+                format!("{text:?} is not an address"),
+                "write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)",
+            ),
+            Self::Name(text, address) => {
+                let what = format!("{text:?} is the name that hosts have for it");
+                return (what, format!("write the address as {address}"));
+            }
+            Self::ShelfUnset => ("shelf 4095 cannot be used, Linux initiators ignore it".to_owned(), SHELVES),
+            Self::ShelfAny => ("shelf 65535 cannot be used, it means every shelf".to_owned(), SHELVES),
+            Self::SlotAny => ("slot 255 cannot be used, it means every slot".to_owned(), "take 0 to 254"),
+        };
+        (what, remedy.to_owned())
+    }
+}
+
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHELVES: &str = "take 0 to 4094 or 4096 to 65534";
-        match self {
-            Self::Form(text) => {
-                write!(
-                    f,
-                    "{text:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)"
-                )
-            }
-            Self::Name(text, address) => {
-                write!(f, "{text:?} is the name that hosts have for it: write the address as {address}")
-            }
-            Self::ShelfUnset => write!(f, "shelf 4095 cannot be used, Linux initiators ignore it: {SHELVES}"),
-            Self::ShelfAny => write!(f, "shelf 65535 cannot be used, it means every shelf: {SHELVES}"),
-            Self::SlotAny => f.write_str("slot 255 cannot be used, it means every slot: take 0 to 254"),
-        }
+        let (what, remedy) = self.what_and_remedy();
+        write!(f, "{what}: {remedy}")
     }
 }
 

@@ -1,0 +1,102 @@
+//! The RAM disk: its sectors are memory of this process, all of it taken when it is opened. It
+//! forgets everything when it is closed.
+
+use std::fs;
+
+use memmap2::{Advice, MmapMut, MmapOptions};
+
+use super::completion_queue::CompletionQueue;
+use super::engine::Engine;
+use super::{
+    Completion, Data, Full, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Store, Warning,
+    ranges,
+};
+
+pub(super) const ENGINE: Engine = Engine {
+    name: "ram",
+    help: "memory without a file",
+    access: None,
+    model: Some("xblade ram (forgets everything)"),
+    // Each time it is opened it has other data: zeros.
+    data: |_| Some(Data { identity: Identity::ram(), offset_bytes: 0 }),
+    open: |spec| {
+        let bytes = spec.options().bytes("length").unwrap_or(0);
+        Ok(spec.opened(RamStore::new(bytes)?, Identity::ram(), Some(Warning::Forgets)))
+    },
+};
+
+/// A store in memory.
+#[derive(Debug)]
+struct RamStore {
+    memory: MmapMut,
+    geometry: Geometry,
+    completed: CompletionQueue,
+}
+
+impl RamStore {
+    fn new(bytes: u64) -> Result<Self, OpenError> {
+        let refused = |source| OpenError::NoMemory { bytes, free: free(), source };
+        // More than there is would end this process when it is used.
+        if free().is_some_and(|free| free < bytes) {
+            return Err(refused(std::io::Error::from_raw_os_error(libc::ENOMEM)));
+        }
+        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let memory = MmapOptions::new().len(len).map_anon().map_err(refused)?;
+        match memory.advise(Advice::PopulateWrite) {
+            // A kernel before 5.14 takes the memory at its first use.
+            Err(source) if source.raw_os_error() != Some(libc::EINVAL) => return Err(refused(source)),
+            _ => {}
+        }
+        let geometry = Geometry { discards: true, ..Geometry::new(bytes / SECTOR_BYTES, 4096) };
+        Ok(Self { memory, geometry, completed: CompletionQueue::new() })
+    }
+
+    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+        let (at, len) = (op.range_in(self.geometry)? as usize, op.buffers.len());
+        let bytes = |at: usize, len: usize| at..at.saturating_add(len);
+        match op.kind {
+            Kind::Read => {
+                op.buffers.fill(self.memory.get(bytes(at, len)).ok_or(IoError::Range)?);
+            }
+            Kind::Write => {
+                op.buffers.copy_to(self.memory.get_mut(bytes(at, len)).ok_or(IoError::Range)?);
+            }
+            Kind::Discard => {
+                for range in ranges(&op.buffers) {
+                    let range = bytes(range.at as usize, range.bytes as usize);
+                    self.memory.get_mut(range).ok_or(IoError::Range)?.fill(0);
+                }
+            }
+            Kind::Flush | Kind::Measure => {}
+        }
+        Ok(())
+    }
+}
+
+/// The memory that this machine has free, in bytes, if it can be read.
+fn free() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+impl Store for RamStore {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        let mut op = self.completed.admit(op)?;
+        let result = self.execute(&mut op);
+        self.completed.push(op.token, result);
+        Ok(())
+    }
+
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
+        Some(self.execute(op))
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.completed.pop()
+    }
+}
