@@ -11,7 +11,6 @@ mod hint;
 mod service;
 mod show;
 mod steer;
-mod suggest;
 mod top;
 mod vblade;
 
@@ -24,7 +23,6 @@ pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
 pub use conflicts::addresses_twice;
 pub use export::{Export, ExportError, options};
 pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, Unreadable, export_from, load, parse};
-pub use hint::interface as interface_meant;
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use steer::Steer;

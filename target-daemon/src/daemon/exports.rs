@@ -1,5 +1,7 @@
 //! Opens the stores of the configured exports and names them.
 
+use std::path::Path;
+
 use log::{error, info, warn};
 
 use super::failure::Failure;
@@ -10,8 +12,8 @@ use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
-    self, Access, Data, Durability, Holder, OpenError, OpenFile, OpenOptions, Problem, SECTOR_BYTES,
-    StoreSpec, Warning,
+    self, Access, Data, Durability, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
+    Warning,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -143,14 +145,13 @@ pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), F
 
 /// The same error with the addresses of both, if the other export is one of these.
 pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Failure> {
-    let is_it = |export: &&config::Export, other: &OpenOptions| {
-        export.address != address && export.store.file().as_ref() == Some(other)
+    let OpenErrorKind::Beside(beside) = &error.kind else { return None };
+    let is_it = |export: &&config::Export| {
+        export.address != address && export.store.file().as_ref() == Some(&beside.other)
     };
-    let address_of = |other: &OpenOptions| all.exports.iter().find(|export| is_it(export, other));
-    let theirs = error.other().map(address_of)??.address;
-    let problem = error.beside(&|path, is_other| {
-        format!("{} ({})", if is_other { theirs } else { address }, path.display())
-    })?;
+    let theirs = all.exports.iter().find(is_it)?.address;
+    let name = |address: Address, path: &Path| format!("{address} ({})", path.display());
+    let problem = beside.problem(&name(address, &beside.path), &name(theirs, &beside.other.path));
     Some(Failure::Request(Box::new(problem)))
 }
 
@@ -199,7 +200,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
 
 /// The other export with the same bytes, if one of ours has them locked.
 fn twin<'a>(error: &OpenError, wanted: &config::Export, all: &'a Serve) -> Option<&'a config::Export> {
-    let OpenError::Locked { holder: Holder::Ourselves, .. } = error else { return None };
+    let OpenErrorKind::LockedByUs = error.kind else { return None };
     let others = all.exports.iter().filter(|other| other.address != wanted.address);
     others.into_iter().find(|other| wanted.store.in_conflict(&other.store))
 }
@@ -216,13 +217,10 @@ fn exported_twice(ours: &config::Export, theirs: &config::Export) -> Problem {
 /// Classifies an error: a bad request (exit code 2), or something on this machine that is
 /// missing or wrong (exit code 3).
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, SameBytes, TwoWays, Unaligned};
-    match &error {
-        Locked { holder: Holder::Ourselves, .. } | Unaligned { .. } => Failure::Request(Box::new(error)),
-        // An option that must be removed.
-        CannotTrim { .. } | NotDirect { .. } | NotDurable { .. } => Failure::Request(Box::new(error)),
-        TwoWays { .. } | SameBytes { .. } => Failure::Request(Box::new(error)),
-        _ => Failure::Machine(Box::new(error)),
+    use OpenErrorKind::{Beside, LockedByUs, Machine, Option, Unreadable, Unwritable};
+    match error.kind {
+        Option | LockedByUs | Beside(_) => Failure::Request(Box::new(error)),
+        Machine | Unreadable | Unwritable => Failure::Machine(Box::new(error)),
     }
 }
 

@@ -54,28 +54,22 @@ impl Failure {
         let (Self::Request(error) | Self::Machine(error) | Self::Run(error)) = self else {
             return Problem::new(self.to_string(), "");
         };
-        let missing = |error: &FactsError| match error {
-            FactsError::Missing { name, there } => {
-                let remedy = format!("give one of those there are ({})", there.join(", "));
-                Some(Problem::new(format!("interface `{name}` does not exist"), remedy))
-            }
-            FactsError::NotEthernet { name, kind } => {
-                let what = format!("interface `{name}` is not Ethernet (hardware type {kind})");
-                Some(Problem::new(what, "AoE needs Ethernet"))
-            }
-            FactsError::Kernel { .. } => None,
-        };
         let of_a_store = |error: &OpenError| {
-            let Problem { what, remedy } = error.problem();
+            let Problem { what, remedy } = error.problem.clone();
             match error.source() {
                 Some(cause) => Problem::new(format!("{what} ({cause})"), remedy),
                 None => Problem::new(what, remedy),
             }
         };
-        let known = error.downcast_ref::<Problem>().cloned();
-        let known = known.or_else(|| error.downcast_ref().map(of_a_store));
-        let known = known.or_else(|| error.downcast_ref().and_then(missing));
-        known.unwrap_or_else(|| Problem::new(self.to_string(), ""))
+        match (error.downcast_ref::<Problem>(), error.downcast_ref(), error.downcast_ref()) {
+            (Some(problem), ..) => problem.clone(),
+            (_, Some(error), _) => of_a_store(error),
+            (.., Some(FactsError::Missing { name, there })) => {
+                let remedy = format!("give one of those there are ({})", there.join(", "));
+                Problem::new(format!("interface `{name}` does not exist"), remedy)
+            }
+            _ => Problem::new(self.to_string(), ""),
+        }
     }
 
     /// The exit code of the process.

@@ -70,7 +70,7 @@ fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
             .filter_map(|(_, theirs, other)| Some((ours.check_beside(theirs).err()?, other)))
             .next()?;
         let failure = exports::in_the_way(*address, &error, &loaded.serve);
-        let problem = failure.map_or_else(|| error.problem(), |failure| failure.problem());
+        let problem = failure.map_or_else(|| error.problem.clone(), |failure| failure.problem());
         Some(fault(at, problem).with((*other).clone(), "first here"))
     };
     all.iter().enumerate().filter_map(first_of).collect()

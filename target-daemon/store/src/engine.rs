@@ -47,7 +47,7 @@ impl Engine {
             data: |spec| open::data(&spec.file()?),
             open: |spec| match spec.file() {
                 Some(options) => select::open(&options),
-                None => Err(OpenError::Missing { path: PathBuf::new() }),
+                None => Err(OpenError::missing(&spec.path)),
             },
         }
     }

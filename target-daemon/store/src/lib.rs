@@ -59,10 +59,9 @@ use crate::plant::{Bug, planted};
 
 pub use completion_queue::QUEUE_MAX;
 pub use engine::{ENGINES, Engine, StoreSpec};
-pub use error::{Denied, OpenError, Warning};
+pub use error::{Beside, OpenError, OpenErrorKind, Warning};
 pub use identity::{Data, Identity, OpenFile, Replaced};
 pub use io_vec::{IoVec, SEGMENTS_MAX};
-pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
 pub use open::{Access, OpenOptions, Sync};

@@ -2,11 +2,13 @@
 //! forgets everything when it is closed.
 
 use std::fs;
+use std::path::Path;
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
 use super::completion_queue::CompletionQueue;
 use super::engine::Engine;
+use super::size::{exactly, in_largest_unit};
 use super::{
     Completion, Data, Full, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Store, Warning,
     ranges,
@@ -35,7 +37,13 @@ struct RamStore {
 
 impl RamStore {
     fn new(bytes: u64) -> Result<Self, OpenError> {
-        let refused = |source| OpenError::NoMemory { bytes, free: free(), source };
+        let refused = |source| {
+            let size = exactly(bytes).unwrap_or_else(|| format!("{bytes}B"));
+            let free = free().and_then(in_largest_unit);
+            let free = free.map_or_else(String::new, |free| format!(", and {free} are free on this machine"));
+            let what = format!("cannot have the memory for length={size}{free}");
+            OpenError::new(Path::new("store=ram"), what, "give a smaller length, or a file").because(source)
+        };
         // More than there is would end this process when it is used.
         if free().is_some_and(|free| free < bytes) {
             return Err(refused(std::io::Error::from_raw_os_error(libc::ENOMEM)));

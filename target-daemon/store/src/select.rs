@@ -7,8 +7,8 @@ use super::identity::{Data, OpenFile};
 use super::open::{Backing, extent, size_of};
 use super::write_cache::{self, Cache};
 use super::{
-    Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Sync, Warning, dio,
-    file_facts,
+    Access, Durability, Geometry, MmapStore, OpenError, OpenErrorKind, OpenOptions, SECTOR_BYTES, Store,
+    Sync, Warning, dio, file_facts,
 };
 
 /// A store that was opened.
@@ -70,7 +70,7 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
             Err((None, why)) => return Err(why),
         }
     }
-    Err(refusal.unwrap_or(OpenError::Missing { path: options.path.clone() }))
+    Err(refusal.unwrap_or(OpenError::missing(&options.path)))
 }
 
 /// How the file of this description would be accessed. The description must have no other
@@ -125,14 +125,19 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
     let layout = layout(&backing, options, access, block, stable);
     let ring = Uring::new(backing).map_err(|(mut backing, source)| {
         let undone = dio::disable(backing.file());
-        let path = options.path.clone();
+        let path = &options.path;
         match undone {
             // Any other access would run out of descriptors too.
-            Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(&path)),
-            Ok(()) => (Some(backing), OpenError::NoRing { path, source }),
+            Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(path)),
+            Ok(()) => {
+                let what = "this kernel gives no io_uring ring";
+                let remedy =
+                    "see `sysctl kernel.io_uring_disabled` and the limit of locked memory, or leave store= out";
+                (Some(backing), OpenError::new(path, what, remedy).because(source))
+            }
             Err(source) => {
                 backing.unlock();
-                (None, OpenError::system(&options.path, "reopen", source))
+                (None, OpenError::system(path, "reopen", source))
             }
         }
     })?;
@@ -144,7 +149,11 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
 /// Makes the file bypass the page cache, in blocks that divide the extent: two extents that
 /// shared a block would overwrite each other's part of it.
 fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
-    let refused = |why| OpenError::NotDirect { path: options.path.clone(), why };
+    let refused = |why| {
+        let remedy = "give store=file, or leave store= out";
+        let error = OpenError::new(&options.path, "cannot go past the page cache", remedy);
+        error.of(OpenErrorKind::Option).because(why)
+    };
     let block = dio::enable(backing.file()).map_err(refused)?;
     if is_whole(backing.offset(), backing.bytes(), block) {
         return Ok(block);

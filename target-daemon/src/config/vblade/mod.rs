@@ -9,7 +9,6 @@ mod shell;
 
 pub use args::{Vblade, VbladeError};
 pub use import::{Imported, import};
-pub(super) use order::is_interface;
 
 /// Quotes words for a shell, without quotes that only hurt readability (shlex would quote
 /// each `=`). `None` if a word contains a NUL.

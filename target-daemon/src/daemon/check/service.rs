@@ -8,7 +8,7 @@ use std::path::Path;
 use super::Line;
 use crate::config::{Export, Serve};
 use crate::privilege;
-use crate::store::OpenError;
+use crate::store::OpenErrorKind;
 
 /// `User=` of the unit.
 const USER: &str = "xblade";
@@ -35,9 +35,9 @@ fn unreadable(file: &Path) -> Option<Line> {
 /// Runs as the service's user.
 fn refused(export: &Export) -> Option<Line> {
     let path = export.store.path()?;
-    let what = match export.store.examine() {
-        Err(OpenError::Unreadable { .. }) => "read",
-        Err(OpenError::Unwritable { .. }) => "write",
+    let what = match export.store.examine().err()?.kind {
+        OpenErrorKind::Unreadable => "read",
+        OpenErrorKind::Unwritable => "write",
         _ => return None,
     };
     let (name, rights) = (path.display(), if export.store.read_only() { "r" } else { "rw" });
