@@ -108,3 +108,76 @@ impl Store for RamStore {
         self.completed.pop()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Durability, IoVec, OPTIONS, Options, StoreSpec};
+
+    fn spec(length: &str) -> StoreSpec {
+        let mut options = Options::default();
+        for (key, text) in [("store", "ram"), ("length", length)] {
+            let option = OPTIONS.iter().find(|option| option.key == key).unwrap();
+            assert!(options.add(option, option.parse(text).unwrap().unwrap()));
+        }
+        assert_eq!(options.conflicts(), []);
+        StoreSpec::new("x", options)
+    }
+
+    fn execute(store: &mut dyn Store, kind: Kind, sector: u64, memory: &mut [u8]) -> Result<(), IoError> {
+        let mut buffers = IoVec::EMPTY;
+        for piece in memory.chunks_mut(700) {
+            // SAFETY: the memory outlives the operation, which ends below.
+            assert!(unsafe { buffers.push(piece) });
+        }
+        store.submit(Op { token: 7, kind, sector, buffers }).unwrap();
+        store.complete().unwrap().result
+    }
+
+    #[test]
+    fn it_keeps_what_is_written_and_forgets_what_is_trimmed() {
+        let mut opened = spec("8").open().unwrap();
+        let store = opened.store.as_mut();
+        assert_eq!((store.geometry().sectors, store.geometry().discards), (8, true));
+        let read = |store: &mut dyn Store, sector| {
+            let mut memory = [9; 512];
+            execute(store, Kind::Read, sector, &mut memory).map(|()| memory)
+        };
+        assert_eq!(execute(store, Kind::Write, 2, &mut [5; 2048]), Ok(()));
+        for (sector, byte) in [(1, 0), (2, 5), (5, 5), (6, 0)] {
+            assert_eq!(read(store, sector), Ok([byte; 512]), "sector {sector}");
+        }
+        // Three sectors from sector 3 on.
+        let mut range = [0; 512];
+        (range[0], range[6]) = (3, 3);
+        assert_eq!(execute(store, Kind::Discard, 0, &mut range), Ok(()));
+        for (sector, byte) in [(2, 5), (3, 0), (5, 0)] {
+            assert_eq!(read(store, sector), Ok([byte; 512]), "sector {sector}");
+        }
+        range[0] = 6;
+        assert_eq!(execute(store, Kind::Discard, 0, &mut range), Err(IoError::Range));
+        assert_eq!(execute(store, Kind::Write, 7, &mut [5; 1024]), Err(IoError::Range));
+        assert_eq!(read(store, u64::MAX), Err(IoError::Range));
+        assert_eq!(execute(store, Kind::Flush, 0, &mut []), Ok(()));
+    }
+
+    #[test]
+    fn it_is_volatile_and_other_data_each_time() {
+        let spec = spec("1MiB");
+        let opened = spec.open().unwrap();
+        assert_eq!((spec.durability(), spec.path(), spec.read_only()), (Durability::Volatile, None, false));
+        assert_eq!(opened.warnings, [Warning::Forgets]);
+        assert!(!opened.data.identity.is_lasting());
+        assert!(
+            !opened.data.is_same(&spec.data().unwrap()) && !opened.data.is_same(&spec.open().unwrap().data)
+        );
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_refused_in_one_line() {
+        let error = spec("100000TiB").open().err().unwrap().problem;
+        assert!(error.what.starts_with("store=ram: cannot have the memory for length=100000TiB"), "{error}");
+        assert_eq!(error.remedy, "give a smaller length, or a file");
+    }
+}

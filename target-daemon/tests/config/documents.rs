@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xblade::config::{self, KEYS};
+use xblade::store::{AUTO, ENGINES, Takes};
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -76,6 +77,37 @@ fn the_defaults_are_those_that_are_documented() {
         }
     }
     assert!(compared > 20, "only {compared} defaults");
+}
+
+/// Each option of an export has its row in its place, with its type and every word that it
+/// takes; each engine has its row among the promises.
+#[test]
+fn the_options_are_those_of_the_tables() {
+    let chapters = chapters(&read("docs/CONFIGURATION.md"));
+    let chapter = &chapters["`[[export]]`"];
+    let (rows, mut place) = (rows(chapter), 0);
+    for option in config::options() {
+        let cells = &rows[option.key];
+        let kind = match option.takes {
+            Takes::Flag => "true or false",
+            Takes::Bytes { .. } => "size",
+            Takes::Words(_) | Takes::Store => "text",
+            Takes::Number { .. } => "number",
+            Takes::Hosts => "hosts",
+        };
+        assert_eq!(cells[1], kind, "the type of {}", option.key);
+        for word in option.words() {
+            assert!(cells[2..].join(" ").contains(&format!("\"{word}\"")), "{}: {word}", option.key);
+        }
+        let at = chapter.find(&format!("\n| `{}` |", option.key)).unwrap();
+        assert!(at > place, "the row of {} is before that of an earlier option", option.key);
+        place = at;
+    }
+    let promises = read("docs/DURABILITY.md");
+    for engine in ENGINES.iter().filter(|engine| engine.name != AUTO) {
+        let is_there = |line: &str| line.starts_with("| `") && line.contains(&format!("`{}`", engine.name));
+        assert!(promises.lines().any(is_there), "no promise for store={}", engine.name);
+    }
 }
 
 /// The examples, completed to whole files where they are only parts.

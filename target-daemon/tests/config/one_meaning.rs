@@ -126,6 +126,7 @@ fn each_option_means_the_same_in_the_file() {
     }
     let null = "interfaces = ['eth1']\n[[export]]\naddress = '0.1'\nstore = 'null'\nlength = '1GiB'";
     assert_eq!(by_line("0.1=x,store=null,length=1GiB -i eth1"), by_file(null));
+    assert_eq!(by_line("0.1=x,store=ram,length=1GiB -i eth1"), by_file(&null.replace("null", "ram")));
 }
 
 /// The rows contain every option of the command line, and every key of the file.
