@@ -2,10 +2,9 @@
 
 use toml::{Table, Value};
 
-use super::export::EVERYBODY;
-use super::{Export, Serve, ServiceOptions};
+use super::file::{ROWS, hosts};
+use super::{Export, Serve};
 use crate::store::{AUTO, OPTIONS, Opt, Options, SECTOR_BYTES, Value as Given, exactly};
-use crate::wire::ether::Mac;
 
 /// The configuration as the text of a configuration file.
 ///
@@ -27,73 +26,25 @@ pub fn to_json(serve: &Serve) -> Result<String, serde_json::Error> {
 
 /// The configuration as a TOML table.
 pub fn to_table(serve: &Serve) -> Table {
-    let rings = &serve.rings;
-    let number = |given: Option<u32>, word: &str| given.map_or(Value::from(word), Value::from);
-    let mut polling = vec![("busy-poll", number(rings.busy_poll, "off"))];
-    if rings.busy_poll.is_some() {
-        polling.push(("busy-poll-budget", rings.busy_poll_budget.into()));
+    let mut table = Table::new();
+    for row in ROWS {
+        let Some(value) = (row.show)(serve) else { continue };
+        let name = row.section.trim_matches(['[', ']']);
+        let place = match name {
+            "" => &mut table,
+            _ => match table.entry(name).or_insert_with(|| Table::new().into()) {
+                Value::Table(section) => section,
+                _ => continue,
+            },
+        };
+        place.insert(row.name.to_owned(), value);
     }
-    let sizes = [
-        ("rx-ring", number(rings.rx_ring, "auto")),
-        ("tx-ring", number(rings.tx_ring, "auto")),
-        ("umem-chunks", number(rings.umem_chunks, "auto")),
-        ("chunk-bytes", rings.chunk_bytes.into()),
-        ("huge-pages", rings.huge_pages.into()),
-    ];
-    let cores: Vec<Value> = serve.cores.iter().map(|core| Value::Integer(*core as i64)).collect();
-    section([
-        ("interfaces", serve.interfaces.clone().into()),
-        ("allow", allow(&serve.allow)),
-        ("measure-every", serve.measure_every.into()),
-        ("probe", (!serve.no_probe).into()),
-        (
-            "workers",
-            section([("cores", cores.into()), ("idle", word(serve.idle)), ("spread", word(serve.spread))])
-                .into(),
-        ),
-        ("rings", section(sizes.into_iter().chain(polling)).into()),
-        (
-            "xdp",
-            section([
-                ("mode", word(serve.xdp_mode)),
-                ("zero-copy", word(serve.zero_copy)),
-                ("multi-fragment", word(serve.multi_fragment)),
-            ])
-            .into(),
-        ),
-        (
-            "limits",
-            section([
-                ("buffer-count", i64::from(serve.buffer_count).into()),
-                ("initiators", i64::from(serve.initiators).into()),
-            ])
-            .into(),
-        ),
-        ("service", service(&serve.service).into()),
-        ("export", serve.exports.iter().map(export).collect::<Vec<Value>>().into()),
-    ])
+    table.insert("export".to_owned(), serve.exports.iter().map(export).collect::<Vec<Value>>().into());
+    table
 }
 
 fn section(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
     rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
-fn service(service: &ServiceOptions) -> Table {
-    let text = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
-    let mut rows = vec![("control", Value::from(service.control.to_string()))];
-    rows.extend(service.control_group.clone().map(|group| ("control-group", group.into())));
-    rows.extend([
-        ("metrics", service.metrics.to_string().into()),
-        ("state", service.state.to_string().into()),
-        ("sandbox", word(service.sandbox)),
-        ("folders", service.folders.iter().map(|folder| text(folder)).collect::<Vec<Value>>().into()),
-    ]);
-    section(rows)
-}
-
-/// The word used on the command line.
-fn word<T: clap::ValueEnum>(value: T) -> Value {
-    value.to_possible_value().map_or_else(String::new, |word| word.get_name().to_owned()).into()
 }
 
 fn export(export: &Export) -> Value {
@@ -109,7 +60,7 @@ fn export(export: &Export) -> Value {
         OPTIONS.iter().filter(is_shown).map(|option| (option.key, setting(option, export.store.options()))),
     );
     if let Some(macs) = &export.allow {
-        rows.push(("allow", allow(macs)));
+        rows.push(("allow", hosts(macs)));
     }
     rows.push(("worker", export.worker.map_or(AUTO.into(), |worker| i64::from(worker).into())));
     rows.push(("force", export.force.into()));
@@ -131,13 +82,6 @@ fn setting(option: &'static Opt, options: &Options) -> Value {
             word => word.into(),
         },
     }
-}
-
-fn allow(macs: &[Mac]) -> Value {
-    if macs.is_empty() {
-        return EVERYBODY.into();
-    }
-    macs.iter().map(Mac::to_string).collect::<Vec<_>>().into()
 }
 
 /// A size in the largest unit of which it is a multiple, else in sectors.

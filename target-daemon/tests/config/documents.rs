@@ -39,11 +39,11 @@ fn heading(section: &str) -> String {
 #[test]
 fn every_key_is_documented_and_no_other() {
     let chapters = chapters(&read("docs/CONFIGURATION.md"));
-    for (section, keys) in KEYS {
+    for (section, keys) in KEYS.iter() {
         let heading = heading(section);
         let chapter = chapters.get(&heading).unwrap_or_else(|| panic!("no chapter {heading}"));
         let rows = rows(chapter);
-        for key in *keys {
+        for key in keys {
             let cells = rows.get(*key).unwrap_or_else(|| panic!("{heading} has no row for {key}"));
             assert!(cells.len() == 4 && cells[1].len() > 3 && cells[3].len() > 8, "{key}: {cells:?}");
         }
@@ -61,7 +61,7 @@ fn the_defaults_are_those_that_are_documented() {
     let shown: toml::Table = config::to_toml(&serve).unwrap().parse().unwrap();
     let given = ["interfaces", "address", "path", "busy-poll", "allow", "acl", "control-group"];
     let mut compared = 0;
-    for (section, keys) in KEYS {
+    for (section, keys) in KEYS.iter() {
         let table = match section.trim_matches(['[', ']']) {
             "" => &shown,
             "export" => shown["export"][0].as_table().unwrap(),

@@ -145,7 +145,7 @@ fn the_rows_have_every_option_and_every_key() {
         .flat_map(|(_, file)| file.lines())
         .map(|line| line.split('=').next().unwrap().trim().trim_matches(['[', ']']))
         .collect();
-    for key in KEYS.iter().flat_map(|(_, keys)| *keys) {
+    for key in KEYS.iter().flat_map(|(_, keys)| keys) {
         assert!(keys.contains(key) || matches!(*key, "export" | "address" | "path"), "{key} has no row");
     }
 }

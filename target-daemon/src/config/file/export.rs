@@ -6,7 +6,7 @@ use std::path::Path;
 use super::acl::Acls;
 use super::diagnostic::{Collector, Diagnostic, Span};
 use super::item::{Item, Section};
-use super::keys::KEYS;
+use super::keys;
 use crate::config::export::{Given, options};
 use crate::config::{Export, conflicts};
 use crate::store::{Conflict, Opt, Problem, Setting, StoreSpec, Takes, Value};
@@ -29,7 +29,7 @@ impl Draft {
 /// Reads all exports of the file.
 pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<Draft> {
     let name = "[[export]]";
-    let keys = KEYS.iter().find(|(section, _)| *section == name).map_or(&[][..], |(_, keys)| keys);
+    let keys = keys::of(name);
     if item.is_section() {
         let _: Option<()> = item.refuse("[export] is one of several", "write [[export]], in two brackets");
         return Vec::new();

@@ -8,7 +8,6 @@ mod item;
 mod keys;
 mod one;
 mod sections;
-mod service;
 mod syntax;
 
 use std::fs;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
-pub use keys::KEYS;
+pub use keys::{KEYS, ROWS, hosts};
 pub use one::export_from;
 
 use super::Serve;
