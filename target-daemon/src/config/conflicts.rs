@@ -24,8 +24,9 @@ fn clashes<T>(all: &[T], conflict: impl Fn(&T, &T) -> bool) -> Vec<(usize, usize
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::config::Export;
 

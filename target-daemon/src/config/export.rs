@@ -55,17 +55,6 @@ pub struct Export {
     pub force: bool,
 }
 
-/// Why an export is invalid.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The address is invalid.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// The syntax is wrong, or an option or its value is.
-    #[error(transparent)]
-    Problem(#[from] Problem),
-}
-
 /// Options as given, not yet checked against each other.
 #[derive(Default)]
 pub(super) struct Given {
@@ -74,22 +63,22 @@ pub(super) struct Given {
 }
 
 impl FromStr for Export {
-    type Err = ExportError;
+    type Err = Problem;
 
-    fn from_str(text: &str) -> Result<Self, ExportError> {
+    fn from_str(text: &str) -> Result<Self, Problem> {
         let form = || {
             let what = format!("'{text}' is not an export");
             Problem::new(what, "write SHELF.SLOT=PATH, for example 0.1=/srv/disk.img")
         };
         let (address, rest) = text.split_once('=').ok_or_else(form)?;
-        let address: Address = address.parse()?;
+        let address = address.parse().map_err(|AddressError { what, remedy }| Problem::new(what, remedy))?;
         let mut parts = rest.split(',');
         let path = parts.next().filter(|path| !path.is_empty()).ok_or_else(form)?;
         let mut given = Given::default();
         for option in parts {
             given.add(option)?;
         }
-        Ok(given.export(address, path)?)
+        given.export(address, path)
     }
 }
 

@@ -50,8 +50,9 @@ fn vblade(words: &[OsString]) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use crate::config::Cli;
 
     use super::*;

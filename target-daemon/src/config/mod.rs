@@ -21,10 +21,10 @@ pub use cli::{
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
 pub use conflicts::addresses_twice;
-pub use export::{Export, ExportError, options};
-pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, Unreadable, export_from, load, parse};
+pub use export::{Export, options};
+pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use steer::Steer;
 pub use top::Top;
-pub use vblade::{Imported, Vblade, VbladeError, import};
+pub use vblade::{Imported, Vblade, import};

@@ -10,7 +10,7 @@ use toml::Table;
 
 use super::call::{CallError, Client};
 use super::{json, print, trace};
-use crate::config::{AskCommand, Export, ExportCommand, ExportError, Listed, Reach};
+use crate::config::{AskCommand, Export, ExportCommand, Listed, Reach};
 use crate::wire::aoe::Address;
 
 /// Sends the request and prints the response.
@@ -101,7 +101,7 @@ fn export(command: &ExportCommand) -> Result<(), u8> {
 
 /// The export with an absolute path, since the daemon runs in another folder.
 fn whole(text: &str) -> Result<String, String> {
-    let export: Export = text.parse().map_err(|error: ExportError| error.to_string())?;
+    let export: Export = text.parse().map_err(|error: crate::store::Problem| error.to_string())?;
     let Some(path) = export.store.path() else { return Ok(text.to_owned()) };
     let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let path = path.to_str().ok_or_else(|| format!("{}: is not UTF-8: give another path", path.display()))?;

@@ -310,18 +310,15 @@ impl Conflict {
             return Problem::new(format!("{because} needs a size"), remedy);
         };
         let setting = write(setting);
-        match &self.instead {
-            // Without `store`, nothing is given that could be named.
-            Some(store) if self.because.value == Value::Word(AUTO) => Problem::new(
-                format!("{setting} has no meaning without {}", write(store)),
-                format!("leave it out, or give {}", write(store)),
-            ),
-            Some(store) => Problem::new(
-                format!("{setting} has no meaning with {because}"),
-                format!("leave it out, or give {}", write(store)),
-            ),
-            None => Problem::new(format!("{setting} has no meaning with {because}"), "leave it out"),
-        }
+        let Some(store) = self.instead.as_ref().map(write) else {
+            return Problem::new(format!("{setting} has no meaning with {because}"), "leave it out");
+        };
+        // Without `store`, nothing is given that could be named.
+        let what = match self.because.value {
+            Value::Word(AUTO) => format!("without {store}"),
+            _ => format!("with {because}"),
+        };
+        Problem::new(format!("{setting} has no meaning {what}"), format!("leave it out, or give {store}"))
     }
 }
 

@@ -110,8 +110,9 @@ impl Store for RamStore {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::{Durability, IoVec, OPTIONS, Options, StoreSpec};
 

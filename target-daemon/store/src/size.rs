@@ -70,8 +70,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, Problem> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

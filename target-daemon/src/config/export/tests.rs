@@ -4,7 +4,7 @@
 use super::*;
 use crate::store::{Access, Durability, OpenOptions, Sync};
 
-fn parse(text: &str) -> Result<Export, ExportError> {
+fn parse(text: &str) -> Result<Export, Problem> {
     text.parse()
 }
 

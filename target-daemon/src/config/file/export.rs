@@ -111,10 +111,7 @@ fn address(item: Item<'_>) -> Option<(Address, Span)> {
     let text = item.text(example)?;
     match text.parse() {
         Ok(address) => Some((address, item.at())),
-        Err(error) => {
-            let (what, remedy) = error.what_and_remedy();
-            item.refuse(what, remedy)
-        }
+        Err(error) => item.refuse(error.what, error.remedy),
     }
 }
 

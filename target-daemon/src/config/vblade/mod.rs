@@ -7,7 +7,7 @@ mod import;
 mod order;
 mod shell;
 
-pub use args::{Vblade, VbladeError};
+pub use args::Vblade;
 pub use import::{Imported, import};
 
 /// Quotes words for a shell, without quotes that only hurt readability (shlex would quote
