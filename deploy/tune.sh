@@ -6,7 +6,7 @@
 #
 #   --show           current and recommended values, with reasons; changes nothing
 #   --apply          change what can be changed while the machine runs; the old
-#                    values go to /run/xblade/tune-IF.state. Needs root. Do it
+#                    values go to /run/xblade-machine/tune-IF.state. Needs root. Do it
 #                    before xblade starts: resizing rings loses frames
 #   --revert         restore the old values
 #
@@ -56,7 +56,7 @@ done
 [[ $interface =~ ^[^/[:space:]]{1,15}$ && $interface != .* ]] || die "give the interface with -i, not '$interface'"
 [[ $cores =~ ^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$ ]] || die "--cores $cores: give numbers and ranges, as in 2,3 or 2-5"
 [ "$mode" = show ] || [ "$(id -u)" = 0 ] || die "--$mode needs root: sudo $0 ..."
-STATE=$ROOT/run/xblade/tune-$interface.state
+STATE=$ROOT/run/xblade-machine/tune-$interface.state
 failed=0
 
 # 0-2,5 becomes "0 1 2 5".
@@ -136,12 +136,22 @@ nic_put() {
 
 # --- the journal of changes, one line per value: kind, where, old, new ---
 
+# The journal decides what --revert writes, so only root may write where it is: no links, no
+# files of the service's user.
+journal_folder() {
+    local folder=${STATE%/*}
+    mkdir -p "${folder%/*}"
+    mkdir -m 0700 "$folder" 2>/dev/null || true
+    if [ -L "$folder" ] || [ ! -O "$folder" ] || [ -n "$(find "$folder" -maxdepth 0 -perm /022)" ]; then
+        die "$folder does not belong to root alone: remove it"
+    fi
+}
+
 noted() { [ -e "$STATE" ] && awk -F'\t' -v kind="$1" -v where="$2" '$1 == kind && $2 == where {found = 1} END {exit !found}' "$STATE"; }
 
 # note KIND WHERE OLD NEW - written before the change, so that an interrupted run can be
 # reverted; the old value of the first run is kept
 note() {
-    mkdir -p "${STATE%/*}"
     if noted "$1" "$2"; then
         awk -F'\t' -v OFS='\t' -v kind="$1" -v where="$2" -v new="$4" \
             '$1 == kind && $2 == where {$4 = new} {print}' "$STATE" >"$STATE.new"
@@ -275,7 +285,7 @@ steering() {
     setting xps mask 0 "xblade chooses the queue itself" "${files[@]}"
     if [ $busy = yes ]; then
         setting napi_defer_hard_irqs file 2 "the worker polls, so interrupts can wait" "$net/napi_defer_hard_irqs"
-        setting gro_flush_timeout file 200000 "for so many nanoseconds" "$net/gro_flush_timeout"
+        setting gro_flush_timeout file 200000 "how long frames may wait for others, in nanoseconds" "$net/gro_flush_timeout"
     fi
 }
 
@@ -340,13 +350,19 @@ revert() {
     local kind where old new now left=''
     [ -e "$STATE" ] || { echo "nothing to take back for $interface"; return 0; }
     while IFS=$'\t' read -r kind where old new; do
+        case $kind:$where in
+            link:mtu|nic:*) ;;
+            *:*..*) die "$STATE: $where is not a setting of this script: remove the line" ;;
+            *:"$ROOT"/proc/sys/*|*:"$ROOT"/proc/irq/*|*:"$ROOT"/sys/*) ;;
+            *) die "$STATE: $where is not a setting of this script: remove the line" ;;
+        esac
         now=$(get "$kind" "$where")
         if [ "$now" = "$old" ]; then
             continue
         elif [ -z "$now" ]; then
             line SKIP "${where#"$ROOT"}" "is gone"
         elif [ "$now" != "$new" ]; then
-            line SKIP "${where#"$ROOT"}" "$now, not $new as set here: changed by somebody else since, left alone"
+            line SKIP "${where#"$ROOT"}" "$now, not $new as set here: changed since by another program, left alone"
         elif put "$kind" "$where" "$old" 2>/dev/null; then
             line BACK "${where#"$ROOT"}" "$old"
         else
@@ -371,6 +387,7 @@ check_cores() {
     cores=$(compress "$@")
 }
 
+[ "$mode" = show ] || journal_folder
 if [ "$mode" = revert ]; then revert; exit $failed; fi
 ip link show dev "$interface" >/dev/null 2>&1 || die "there is no interface $interface: see \`ip link\`"
 online=$(cat "$ROOT/sys/devices/system/cpu/online" 2>/dev/null) || online=0-$(($(nproc --all) - 1))

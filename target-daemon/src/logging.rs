@@ -62,7 +62,7 @@ impl Queue {
             0 => {}
             dropped => self.append(
                 format!(
-                    "[{:.3} WARN ] {dropped} log lines were dropped: nobody read standard error\n",
+                    "[{:.3} WARN ] {dropped} log lines were dropped: standard error was not read\n",
                     Timestamp::now()
                 )
                 .as_bytes(),
@@ -270,7 +270,7 @@ mod tests {
         let rest = text(&mut queue);
         let [.., notice, after] = rest.as_slice() else { unreachable!() };
         assert!(
-            notice.ends_with("Z WARN ] 8 log lines were dropped: nobody read standard error\n"),
+            notice.ends_with("Z WARN ] 8 log lines were dropped: standard error was not read\n"),
             "{notice}"
         );
         assert_eq!(after, "after");

@@ -38,6 +38,3 @@ mod initiator;
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/daemon.rs"]
 mod process;
-#[allow(dead_code, reason = "shared with the tests of the process")]
-#[path = "process/space.rs"]
-mod space;

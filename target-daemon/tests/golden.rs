@@ -33,10 +33,6 @@ mod sample;
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/settings.rs"]
 mod settings;
-#[allow(dead_code, reason = "shared with the tests of the process")]
-#[path = "process/space.rs"]
-mod space;
-
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;

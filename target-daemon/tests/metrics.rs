@@ -18,10 +18,6 @@ mod image;
 #[allow(dead_code, reason = "shared with the tests of the process")]
 #[path = "process/initiator.rs"]
 mod initiator;
-#[allow(dead_code, reason = "shared with the tests of the process")]
-#[path = "process/space.rs"]
-mod space;
-
 #[path = "metrics/document.rs"]
 mod document;
 #[path = "metrics/exposition.rs"]

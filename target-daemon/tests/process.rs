@@ -70,8 +70,6 @@ mod rig;
 mod settings;
 #[path = "process/signals.rs"]
 mod signals;
-#[path = "process/space.rs"]
-mod space;
 #[path = "process/stall.rs"]
 mod stall;
 #[path = "process/steer.rs"]

@@ -30,7 +30,6 @@ pub mod pause;
 pub mod rules;
 mod scratch;
 pub mod sim;
-mod space;
 mod stand;
 mod target;
 mod veth;
@@ -42,13 +41,13 @@ pub use fake::{ExportPlan, FakeTarget, Plan, TestClock};
 pub use link::Link;
 pub use packet::PacketSocket;
 pub use scratch::{Scratch, pattern, sector};
-pub use space::{Space, may_run};
 pub use stand::{
     LARGE, LARGE_SECTORS, MAIN, MAIN_SECTORS, READ_ONLY, READ_ONLY_SECTORS, SENTINEL, SENTINEL_SECTORS,
     Stand, THIN, THIN_SECTORS,
 };
 pub use target::Target;
 pub use veth::VethTarget;
+pub use xblade_kit::{Space, may_run};
 
 /// A MAC address in wire order.
 pub type Mac = [u8; 6];

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use xblade::plant::Bug;
+use xblade_kit::{apply, needs_root};
 use xblade_tests::crash::disk::FileSystem;
 use xblade_tests::crash::{Options, Report, kill, power, remove_leftovers, state};
 use xblade_tests::may_run;
@@ -18,11 +19,8 @@ fn cut(options: &Options, kind: FileSystem) -> Report {
     said(power::run(options, kind))
 }
 
-#[test]
+#[apply(needs_root!)]
 fn nothing_acknowledged_is_lost_by_sigkill() {
-    if !may_run("nothing_acknowledged_is_lost_by_sigkill") {
-        return;
-    }
     let options = Options::new(50, 1);
     remove_leftovers(&options);
     let report = said(kill::run(&options));
@@ -51,11 +49,8 @@ fn nothing_acknowledged_is_lost_by_power_cuts_of_xfs() {
 }
 
 /// The control: it shows that a cut loses data, and that the loss is detected.
-#[test]
+#[apply(needs_root!)]
 fn volatile_writes_are_lost_by_power_cuts() {
-    if !may_run("volatile_writes_are_lost_by_power_cuts") {
-        return;
-    }
     for kind in [FileSystem::Ext4, FileSystem::Xfs] {
         let options = Options { volatile: true, carry_on: true, ..Options::new(10, 1) };
         let report = cut(&options, kind);
@@ -64,11 +59,8 @@ fn volatile_writes_are_lost_by_power_cuts() {
 }
 
 /// A daemon that acknowledges durable writes before they are stable.
-#[test]
+#[apply(needs_root!)]
 fn an_acknowledgement_before_the_sync_is_caught() {
-    if !may_run("an_acknowledgement_before_the_sync_is_caught") {
-        return;
-    }
     for kind in [FileSystem::Ext4, FileSystem::Xfs] {
         let options = Options { plant: Some("AckBeforeStable".into()), ..Options::new(5, 1) };
         let report = cut(&options, kind);
@@ -101,11 +93,8 @@ fn no_acknowledged_setting_is_lost_by_power_cuts_of_xfs() {
 }
 
 /// A state writer that omits either of its two syncs.
-#[test]
+#[apply(needs_root!)]
 fn a_state_that_is_not_synced_is_caught() {
-    if !may_run("a_state_that_is_not_synced_is_caught") {
-        return;
-    }
     for bug in Bug::STATE {
         for kind in [FileSystem::Ext4, FileSystem::Xfs] {
             let options = Options { plant: Some(format!("{bug:?}")), carry_on: true, ..Options::new(6, 1) };

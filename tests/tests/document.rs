@@ -73,7 +73,9 @@ fn source_of(modules: &[&str]) -> String {
 fn has_test(source: &str, name: &str) -> bool {
     source.split_once(&format!("fn {name}(")).is_some_and(|(before, _)| {
         let mut above = before.lines().rev().map(str::trim).skip_while(|line| line.is_empty());
-        above.find(|line| !line.starts_with("//")) == Some("#[test]")
+        above
+            .find(|line| !line.starts_with("//"))
+            .is_some_and(|line| ["#[test]", "#[apply(needs_root!)]"].contains(&line))
     })
 }
 

@@ -4,8 +4,8 @@
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
+use xblade_kit::{apply, needs_root};
 
-use xblade_tests::may_run;
 use xblade_tests::pause::case::Tags;
 use xblade_tests::pause::{Options, Report, remove_leftovers, run};
 
@@ -30,11 +30,8 @@ fn pauses(options: &Options) -> Report {
     report
 }
 
-#[test]
+#[apply(needs_root!)]
 fn no_old_write_lands_on_a_newer_one_after_a_pause() {
-    if !may_run("no_old_write_lands_on_a_newer_one_after_a_pause") {
-        return;
-    }
     let report = pauses(&Options::new(300, 1));
     assert!(report.is_whole(), "{}", report.line());
     assert!(report.shows_something(), "hardly anything was acknowledged: {}", report.line());
@@ -42,11 +39,8 @@ fn no_old_write_lands_on_a_newer_one_after_a_pause() {
 
 /// The control: it shows that a pause falls between the arrival of a write and its turn,
 /// and that the loss is detected.
-#[test]
+#[apply(needs_root!)]
 fn without_the_rule_most_pauses_of_several_workers_lose() {
-    if !may_run("without_the_rule_most_pauses_of_several_workers_lose") {
-        return;
-    }
     let (workers, tags) = (vec![2], vec![Tags::Plain]);
     let options = Options { plant: Some(RULE_OFF.into()), workers, tags, ..Options::new(60, 1) };
     let report = pauses(&options);

@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use xblade_kit::{apply, needs_root};
 
 use xblade_tests::frame::{ATA, Ask, QUERY, ata, ata_done, query, query_done};
 use xblade_tests::{Daemon, HOST, Link, PacketSocket, Scratch, may_run, pattern};
@@ -139,7 +140,7 @@ fn faults(daemon: &Daemon) -> Vec<String> {
             }
         }
     }
-    for name in ["worker-0", "keeper"] {
+    for name in ["worker-0", "state-writer"] {
         assert!(threads.iter().any(|thread| thread["Name"] == name), "{name}: {threads:?}");
     }
     faults.extend(core_faults(daemon));
@@ -155,11 +156,8 @@ fn core_faults(daemon: &Daemon) -> Option<String> {
     (limits != ["0", "0"]).then(|| format!("xblade: Core is {limits:?}"))
 }
 
-#[test]
+#[apply(needs_root!)]
 fn no_thread_keeps_what_serving_does_not_need() {
-    if !may_run("no_thread_keeps_what_serving_does_not_need") {
-        return;
-    }
     let rig = Rig::new();
     let mut daemon = rig.serve(&[], &[]);
     rig.assert_serves(&mut daemon, 1);
@@ -169,11 +167,8 @@ fn no_thread_keeps_what_serving_does_not_need() {
     assert_ends_well(&mut daemon);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_step_that_is_left_out_is_noticed() {
-    if !may_run("a_step_that_is_left_out_is_noticed") {
-        return;
-    }
     let rig = Rig::new();
     for (step, line) in [
         ("no_new_privs", "NoNewPrivs"),
@@ -200,11 +195,8 @@ fn a_step_that_is_left_out_is_noticed() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_sandbox_can_be_switched_off_with_one_warning() {
-    if !may_run("the_sandbox_can_be_switched_off_with_one_warning") {
-        return;
-    }
     let rig = Rig::new();
     let mut daemon = rig.serve(&[], &["--sandbox", "off"]);
     rig.assert_serves(&mut daemon, 1);
@@ -306,11 +298,8 @@ fn the_control_thread_opens_what_may_be_exported_and_nothing_else() {
 }
 
 /// As `xblade export add` does, with rings, locks and everything.
-#[test]
+#[apply(needs_root!)]
 fn stores_are_opened_in_the_sandbox() {
-    if !may_run("stores_are_opened_in_the_sandbox") {
-        return;
-    }
     let (rig, elsewhere) = (Rig::new(), Scratch::new());
     let disk = elsewhere.file("disk", &pattern(5, 0, 2048));
     let device = LoopDevice::over(&disk);
@@ -337,11 +326,8 @@ fn stores_are_opened_in_the_sandbox() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
-    if !may_run("a_reload_opens_neighbours_and_says_what_to_do_for_the_rest") {
-        return;
-    }
     let (rig, folder) = (Rig::new(), Scratch::new());
     let file = folder.path().join("xblade.toml");
     let write = |second: Option<PathBuf>| {
@@ -379,11 +365,8 @@ fn a_reload_opens_neighbours_and_says_what_to_do_for_the_rest() {
     assert_ends_well(&mut daemon);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn states_are_kept_in_the_sandbox() {
-    if !may_run("states_are_kept_in_the_sandbox") {
-        return;
-    }
     let rig = Rig::new();
     // The directory is created at the start.
     let state = rig.state.path().join("made");
@@ -462,11 +445,8 @@ fn a_helper_makes_neither_rings_nor_sockets() {
     assert_outcomes(test, &attempts, &rig, &[]);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_only_an_intruder_calls_ends_the_process() {
-    if !may_run("what_only_an_intruder_calls_ends_the_process") {
-        return;
-    }
     let rig = Rig::new();
     for role in ["control", "worker", "helper"] {
         for call in ["exec", "ptrace", "mount", "unshare", "module"] {

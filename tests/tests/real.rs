@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
+use xblade_kit::{apply, needs_root};
 
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, ata_done, mask, query, query_done, reserve};
 use xblade_tests::{
@@ -63,11 +64,8 @@ fn next(target: &mut VethTarget, count: usize) -> Vec<Vec<u8>> {
     frames
 }
 
-#[test]
+#[apply(needs_root!)]
 fn exports_are_announced_at_start_and_when_the_link_changes() {
-    if !may_run("exports_are_announced_at_start_and_when_the_link_changes") {
-        return;
-    }
     let stand = Stand::new();
     let mut target = VethTarget::start(&stand, 9000, &[], 5);
     let mut announced = target.announced.clone();
@@ -91,11 +89,8 @@ fn exports_are_announced_at_start_and_when_the_link_changes() {
     bench.ata(MAIN, ata(0x24, 0, 2, &[]), 0x40, 0, &Stand::original(MAIN, 0, 2));
 }
 
-#[test]
+#[apply(needs_root!)]
 fn only_those_on_the_list_are_announced_to_and_answered() {
-    if !may_run("only_those_on_the_list_are_announced_to_and_answered") {
-        return;
-    }
     let stand = Stand::new();
     let allow = "02:00:00:00:00:01,02:00:00:00:00:fe";
     let mut target = VethTarget::start(&stand, 1500, &["--allow", allow], 10);

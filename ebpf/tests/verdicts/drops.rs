@@ -2,12 +2,10 @@
 
 use crate::harness::*;
 use xblade_ebpf::{Counter, Settings};
+use xblade_kit::{apply, needs_root};
 
-#[test]
+#[apply(needs_root!)]
 fn frames_that_no_target_answers_are_dropped_and_counted() {
-    if !may_run("frames_that_no_target_answers_are_dropped_and_counted") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     let other = [0x02, 0, 0, 0, 0, 0x09];
@@ -33,11 +31,8 @@ fn frames_that_no_target_answers_are_dropped_and_counted() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn every_byte_of_an_address_counts() {
-    if !may_run("every_byte_of_an_address_counts") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     for byte in 0..6 {
@@ -58,11 +53,8 @@ fn every_byte_of_an_address_counts() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn of_several_faults_the_first_in_the_enum_is_counted() {
-    if !may_run("of_several_faults_the_first_in_the_enum_is_counted") {
-        return;
-    }
     let xdp = Xdp::load();
     xdp.set(Settings { own: OWN, acl_on: true, workers: 0 });
     let body = |flags| [flags, 0, 0, 7, 3, 1, 0, 0, 0, 0];
@@ -82,11 +74,8 @@ fn of_several_faults_the_first_in_the_enum_is_counted() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_access_list_holds_for_requests_and_discovery() {
-    if !may_run("the_access_list_holds_for_requests_and_discovery") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     let stranger = [0x02, 0, 0, 0, 0, 0x03];
@@ -104,11 +93,8 @@ fn the_access_list_holds_for_requests_and_discovery() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_changed_address_is_obeyed_at_once() {
-    if !may_run("a_changed_address_is_obeyed_at_once") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     let new = [0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee];
@@ -119,11 +105,8 @@ fn a_changed_address_is_obeyed_at_once() {
     expect(&xdp, "from old", &request(new, OWN, &[]), XDP_REDIRECT, Some(Counter::Redirected));
 }
 
-#[test]
+#[apply(needs_root!)]
 fn frames_cut_at_any_length_get_the_right_verdict() {
-    if !may_run("frames_cut_at_any_length_get_the_right_verdict") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     for tags in TAG_STACKS {

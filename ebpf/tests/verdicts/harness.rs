@@ -1,7 +1,6 @@
 //! Runs the program in the kernel's test runner; builds frames for it.
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object, ObjectBuilder, ProgramInput};
-use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use xblade_ebpf::{
     ACL, COUNTERS, Counter, LANES, OBJECT, OWNERS, PROGRAM, SETTINGS, Settings, Stamp, first_lane, lanes,
@@ -26,19 +25,6 @@ pub const XDP_REDIRECT: u32 = 4;
 /// Every way to put at most two tags before the EtherType.
 pub const TAG_STACKS: [&[u16]; 7] =
     [&[], &[CTAG], &[STAG], &[STAG, CTAG], &[CTAG, CTAG], &[CTAG, STAG], &[STAG, STAG]];
-
-/// Whether this process may load programs; prints a notice if not.
-pub fn may_run(test: &str) -> bool {
-    // SAFETY: takes no arguments and cannot fail.
-    if unsafe { libc::geteuid() } == 0 {
-        return true;
-    }
-    // Not eprintln: the test runner would capture it.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: needs root: {test}");
-    let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
-    assert!(!strict, "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it");
-    false
-}
 
 /// The loaded program with its maps.
 pub struct Xdp {

@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 use xblade_ebpf::{Counter, Settings, first_lane};
+use xblade_kit::{apply, needs_root};
 
 /// A request for an export.
 fn to(shelf: u16, slot: u8, tags: &[u16]) -> Vec<u8> {
@@ -18,11 +19,8 @@ fn three_workers() -> Xdp {
 
 /// The test runner sends every frame to queue 0, and reports whether there was a socket
 /// at the index that the program used.
-#[test]
+#[apply(needs_root!)]
 fn a_frame_goes_to_the_socket_of_the_owner_and_to_no_other() {
-    if !may_run("a_frame_goes_to_the_socket_of_the_owner_and_to_no_other") {
-        return;
-    }
     for worker in 0..u32::from(WORKERS) {
         let xdp = three_workers();
         xdp.own((0x0102, 3), worker);
@@ -39,11 +37,8 @@ fn a_frame_goes_to_the_socket_of_the_owner_and_to_no_other() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_has_no_owner_or_an_owner_without_a_socket_goes_to_the_first() {
-    if !may_run("what_has_no_owner_or_an_owner_without_a_socket_goes_to_the_first") {
-        return;
-    }
     let xdp = three_workers();
     let first = socket_at(&xdp, first_lane(0, WORKERS));
     xdp.own((0, 1), 1);
@@ -60,11 +55,8 @@ fn what_has_no_owner_or_an_owner_without_a_socket_goes_to_the_first() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn without_workers_to_choose_from_owners_are_not_looked_at() {
-    if !may_run("without_workers_to_choose_from_owners_are_not_looked_at") {
-        return;
-    }
     let xdp = Xdp::load();
     xdp.own((0, 1), 0);
     let _second = socket_at(&xdp, 1);

@@ -2,12 +2,10 @@
 
 use crate::harness::*;
 use xblade_ebpf::Counter;
+use xblade_kit::{apply, needs_root};
 
-#[test]
+#[apply(needs_root!)]
 fn requests_reach_the_socket_of_their_queue() {
-    if !may_run("requests_reach_the_socket_of_their_queue") {
-        return;
-    }
     let xdp = Xdp::load();
     let socket = socket_on_queue_0(&xdp);
     for tags in TAG_STACKS {
@@ -19,11 +17,8 @@ fn requests_reach_the_socket_of_their_queue() {
     drop(socket);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_queue_without_socket_passes_and_says_so() {
-    if !may_run("a_queue_without_socket_passes_and_says_so") {
-        return;
-    }
     let xdp = Xdp::load();
     for tags in TAG_STACKS {
         let what = format!("tags {tags:x?}");
@@ -35,11 +30,8 @@ fn a_queue_without_socket_passes_and_says_so() {
     expect(&xdp, "closed", &request(OWN, HOST, &[]), XDP_PASS, Some(Counter::NoSocket));
 }
 
-#[test]
+#[apply(needs_root!)]
 fn reserved_flags_and_the_error_flag_alone_are_user_space_s() {
-    if !may_run("reserved_flags_and_the_error_flag_alone_are_user_space_s") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     for flags in [0x11, 0x12, 0x13, 0x14] {
@@ -48,11 +40,8 @@ fn reserved_flags_and_the_error_flag_alone_are_user_space_s() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn everything_else_passes_untouched_and_uncounted() {
-    if !may_run("everything_else_passes_untouched_and_uncounted") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     let noise: Vec<u8> = (0..46).map(|byte| byte ^ 0x5a).collect();
@@ -71,11 +60,8 @@ fn everything_else_passes_untouched_and_uncounted() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_jumbo_frame_in_fragments_is_judged_by_its_head() {
-    if !may_run("a_jumbo_frame_in_fragments_is_judged_by_its_head") {
-        return;
-    }
     let xdp = Xdp::load();
     let _socket = socket_on_queue_0(&xdp);
     let mut body = QUERY.to_vec();

@@ -17,7 +17,7 @@ Examples:
       xblade steer -i eth1 --revert
 
 Needs a driver with rules for Ethernet frames (ethtool -N); docs/TUNING.md says
-which have them. What was done is in /run/xblade/steer-IF.json.
+which have them. What was done is in /run/xblade-machine/steer-IF.json.
 
 Exit codes: 0 done, or nothing to do; 1 the kernel failed; 2 wrong command line;
 3 there is no such interface or queue, or the driver cannot, is full, or has a rule

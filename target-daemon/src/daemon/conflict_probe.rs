@@ -31,7 +31,7 @@ pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Fail
             probe_one(interface, addresses)?;
         } else {
             warn!(
-                "{}: the link is down, so nobody could be asked whether our addresses are taken there",
+                "{}: the link is down, so cannot check whether our addresses are in use there",
                 interface.facts.name
             );
         }
@@ -45,7 +45,7 @@ pub fn probe(interfaces: &[Interface], addresses: &[Address]) -> Result<(), Fail
 fn warn_of_listeners(facts: &Facts) {
     for (pid, name) in link::listeners(facts.index) {
         warn!(
-            "{}: process {pid} ({name}) of this host takes AoE there, too: it hears nothing while xblade serves, and \
+            "{}: process {pid} ({name}) of this host also receives AoE there; it gets no frames while xblade serves, and \
              answers hosts again when xblade ends: if it is a target, as vblade is, end it now",
             facts.name
         );
@@ -54,9 +54,9 @@ fn warn_of_listeners(facts: &Facts) {
 
 fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure> {
     let facts = &interface.facts;
-    let failed = |e| Failure::machine(&format!("cannot ask on {} who serves what", facts.name), e);
+    let failed = |e| Failure::machine(&format!("cannot probe for other targets on {}", facts.name), e);
     let socket = PacketSocket::open(facts.index).map_err(failed)?;
-    info!("{}: asking whether anybody else serves our addresses", facts.name);
+    info!("{}: probing for other targets at our addresses", facts.name);
     let mut frame = [0; 2048];
     for _ in 0..QUESTIONS {
         for address in addresses {

@@ -119,7 +119,7 @@ pub fn run(
             remark |= late.look(&served.options.interfaces, served.interfaces);
             if notifier.restarts() && served.interfaces.iter().any(|i| i.presence == Presence::Replaced) {
                 // Attaching to it needs privileges that were dropped.
-                info!("ending, so that the service manager starts xblade anew, with all interfaces");
+                info!("ending, so that the service manager restarts xblade, with all interfaces");
                 return Ok(());
             }
         }
@@ -130,7 +130,7 @@ pub fn run(
         for address in now.iter().filter(|address| !degraded.contains(*address)) {
             served.pool.note_failed(*address);
             error!(
-                "{address}: making writes stable has failed, so what the disk holds is not known: reads go on, and no \
+                "{address}: a sync failed, so the contents of the disk are unknown: reads go on, and no \
                  more writes are taken until xblade is restarted, or `xblade export recover {address} --reason TEXT` is \
                  given. Check the disk and what is on it first; no signal brings the writes back, and no reload"
             );

@@ -63,7 +63,7 @@ impl StoreInfo {
             Some(Access::Direct) => "direct",
             Some(Access::Cached) => "through the page cache",
             Some(Access::Mapped) => "mapped",
-            Some(Access::Descriptor | Access::Fitting) => "through the page cache, waiting",
+            Some(Access::Descriptor | Access::Fitting) => "through the page cache, blocking",
         };
         let stable = match opened.stable {
             Persist::OnFlush => "",

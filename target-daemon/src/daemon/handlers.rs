@@ -237,7 +237,7 @@ fn recover(address: Address, reason: &str, served: &mut Served<'_>) -> Result<Ch
     let how = How { force: false, recover: Some(address) };
     let next = served.options.clone();
     reload::apply(served.pool, served.interfaces, served.options, next, &how)?;
-    let line = format!("{address} takes writes again, by order, because: {reason}");
+    let line = format!("{address} accepts writes again; reason given by the operator: {reason}");
     log::warn!("{line}");
     Ok(ChangeReport { lines: vec![line] })
 }

@@ -204,7 +204,7 @@ pub fn direct(interfaces: &mut [Interface], owners: &[Owned]) {
 
 fn direct_one(program: &mut Program, name: &str, owners: &[Owned]) {
     if let Err(e) = program.set_owners(owners.iter().copied()) {
-        warn!("{name}: frames for some exports take a way round: {}", super::failure::chain(&e));
+        warn!("{name}: frames for some exports are forwarded between workers: {}", super::failure::chain(&e));
     }
 }
 

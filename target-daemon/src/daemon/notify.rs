@@ -222,9 +222,9 @@ impl Watchdog {
         } else if !self.told && self.since.elapsed() > STILL {
             self.told = true;
             for worker in still {
-                let limit = manager.watchdog.map(|time| format!(", and after {time:?} we are restarted"));
+                let limit = manager.watchdog.map(|time| format!(", and xblade is restarted after {time:?}"));
                 warn!(
-                    "worker {worker} has not moved for 10 s: it waits in a store, its exports with it{}",
+                    "worker {worker} has not moved for 10 s: it is blocked in a store, and so are its exports{}",
                     limit.unwrap_or_default()
                 );
             }

@@ -123,7 +123,7 @@ fn change_over(
     };
     for (export, opened) in opened.into_iter().chain(reopened) {
         let address = export.address;
-        let what = if difference.added.contains(&export) { "added" } else { "opened anew" };
+        let what = if difference.added.contains(&export) { "added" } else { "reopened" };
         let settings = &opened.export.state.settings;
         let risk = if settings.durability == Durability::Volatile && !settings.read_only {
             ", VOLATILE"

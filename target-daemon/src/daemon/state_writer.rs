@@ -89,7 +89,7 @@ impl StateWriter {
             privilege::enter(Role::Helper);
             run(&from, (&used, &interfaces), &end, &folder, &workers);
         };
-        let thread = thread::Builder::new().name("keeper".into()).spawn(body);
+        let thread = thread::Builder::new().name("state-writer".into()).spawn(body);
         self.thread = Some(thread.map_err(|e| Failure::machine("cannot start a thread", e))?);
         Ok(())
     }

@@ -139,7 +139,7 @@ pub fn replaced(entry: &ExportEntry) -> String {
     let now = if replaced.is_taken { "something else is" } else { "nothing is" };
     if !replaced.is_nameless {
         return format!(
-            "{address}: {now} at {path} now; what was there is served on, and a restart would not find it: move it back"
+            "{address}: {now} at {path} now; the old file is still served, and a restart would not find it: move it back"
         );
     }
     let after = if replaced.is_taken { "take what is there now" } else { "find nothing" };
@@ -151,5 +151,7 @@ pub fn replaced(entry: &ExportEntry) -> String {
             rescue(entry)
         ),
     };
-    format!("{address}: {now} at {path} now; the old file is served on, and a restart would {after}: {then}")
+    format!(
+        "{address}: {now} at {path} now; the old file is still served, and a restart would {after}: {then}"
+    )
 }

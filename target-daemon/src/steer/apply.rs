@@ -27,7 +27,10 @@ pub fn apply(
     let lock = journal.lock()?;
     let Some(before) = look(driver, journal, request)? else { return Ok(one_queue(request)) };
     if let Some(way) = settled(&before, request) {
-        return Ok(vec!["nothing to do: all of it is there".to_owned(), format!("way: {}", way.describe())]);
+        return Ok(vec![
+            "nothing to do: all rules are in place".to_owned(),
+            format!("way: {}", way.describe()),
+        ]);
     }
     let mut run = Run { driver, journal, request, record: before.record.clone(), lines: Vec::new() };
     run.forget_what_is_gone(&before)?;

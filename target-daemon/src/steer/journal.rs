@@ -1,8 +1,9 @@
 //! The journal records what was done, so that exactly this can be reverted. It is kept
 //! where a reboot clears it, because a reboot also clears the NIC.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -56,8 +57,7 @@ impl Journal {
 
     /// Excludes other runs until the returned lock is dropped.
     pub fn lock(&self) -> Result<File, SteerError> {
-        let locked = fs::create_dir_all(&self.directory).and_then(|()| {
-            let directory = File::open(&self.directory)?;
+        let locked = open_directory(&self.directory).and_then(|directory| {
             directory.lock()?;
             Ok(directory)
         });
@@ -97,6 +97,28 @@ impl Journal {
     fn fault(&self, what: &'static str, source: io::Error) -> SteerError {
         SteerError::Journal { what, path: self.path.clone(), source }
     }
+}
+
+/// Opens the directory, and creates it if it does not exist. Refuses one in which another
+/// user may plant files or links: `revert` would follow them.
+fn open_directory(path: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let directory = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let facts = directory.metadata()?;
+    if facts.uid() != rustix::process::geteuid().as_raw() || facts.mode() & 0o022 != 0 {
+        let what = format!(
+            "it belongs to user {} with mode {:o}, and must belong to the caller and be writable by no one else: \
+             remove it",
+            facts.uid(),
+            facts.mode() & 0o7777
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    Ok(directory)
 }
 
 fn written(record: &Record) -> String {

@@ -5,7 +5,7 @@
 //!                            │ plan: what would be done
 //!                            │ apply: the first rule set that the driver accepts
 //!                            ▼
-//!                       Journal (/run/xblade/steer-IF.json) ──► revert
+//!                       Journal (/run/xblade-machine/steer-IF.json) ──► revert
 //! ```
 //!
 //! Three invariants hold, whatever the driver does and wherever a run is interrupted: a
@@ -33,8 +33,9 @@ use crate::link::{Facts, mac_text};
 
 use journal::Journal;
 
-/// The directory of the journals.
-pub const DIRECTORY: &str = "/run/xblade";
+/// The directory of the journals, also those of `deploy/tune.sh`. It is root's, not the one
+/// of the service's user: who may write there decides what `revert` changes.
+pub const DIRECTORY: &str = "/run/xblade-machine";
 
 /// The action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -183,13 +183,13 @@ impl fmt::Display for Denied {
         write!(f, "the user of this process, uid {}", self.uid)?;
         // In the sandbox, or on NFS.
         if self.uid == 0 {
-            f.write_str(", whom permissions bind here")?;
+            f.write_str(", which is subject to permissions here")?;
         }
         match self.file {
             Some((owner, group, mode)) => {
                 write!(f, " (the file has owner {owner}, group {group}, mode {mode:04o})")
             }
-            None => f.write_str(" (a folder on the way is closed to it)"),
+            None => f.write_str(" (it cannot enter a folder of the path)"),
         }
     }
 }
@@ -263,7 +263,7 @@ fn by_way_of(way: &[PathBuf]) -> String {
 fn way(access: Access) -> &'static str {
     match access {
         Access::Descriptor => {
-            "through the page cache by calls that wait (a disk that hangs holds up the others)"
+            "through the page cache with blocking calls (a disk that hangs blocks the other exports)"
         }
         _ => "through the page cache",
     }

@@ -9,7 +9,7 @@ use crate::http;
 use crate::image::{Dir, Image, pattern, sector};
 use crate::initiator::{Initiator, at};
 use crate::process::{Daemon, Report, xblade};
-use crate::space::{OURS, PEER, Pair, may_run};
+use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
 
 /// A daemon with a control socket, and a host.
 pub struct Rig {
@@ -72,11 +72,8 @@ fn run(socket: &Path, words: &str) -> (i32, String, String) {
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_running_daemon_tells_what_it_serves_and_has_counted() {
-    if !may_run("a_running_daemon_tells_what_it_serves_and_has_counted") {
-        return;
-    }
     let mut rig = Rig::new();
     for lba in 0..10 {
         rig.host.write(at(0, 1), lba, &pattern(lba, 1));
@@ -131,11 +128,8 @@ fn a_running_daemon_tells_what_it_serves_and_has_counted() {
     rig.end();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn exports_come_and_go_by_commands() {
-    if !may_run("exports_come_and_go_by_commands") {
-        return;
-    }
     let mut rig = Rig::new();
     let b = rig.path("b");
     let out = rig.good(&format!("export add 0.2={b}"));
@@ -155,7 +149,7 @@ fn exports_come_and_go_by_commands() {
     std::os::unix::fs::chown(&secret, Some(65534), Some(7)).unwrap();
     fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let (code, _, err) = rig.run(&format!("export add 0.3={}", secret.display()));
-    let who = "/secret: may not be read by the user of this process, uid 0, whom permissions bind here (the file has \
+    let who = "/secret: may not be read by the user of this process, uid 0, which is subject to permissions here (the file has \
                owner 65534, group 7, mode 0600): give that user read permission";
     assert!(code == 3 && err.contains(who), "{code}: {err}");
     // Refusals are also logged.
@@ -226,11 +220,8 @@ fn exports_come_and_go_by_commands() {
     assert_eq!((last.each("service time", "read"), last.each("service time", "write")), (vec![1], vec![2]));
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_reload_by_command_takes_the_file() {
-    if !may_run("a_reload_by_command_takes_the_file") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 64), dir.image("b", 64));
     let (file, socket) = (dir.path().join("xblade.toml"), dir.path().join("xblade.sock"));
@@ -254,11 +245,8 @@ fn a_reload_by_command_takes_the_file() {
     daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_second_daemon_does_not_take_the_socket() {
-    if !may_run("a_second_daemon_does_not_take_the_socket") {
-        return;
-    }
     let rig = Rig::new();
     let other = Pair::new();
     let serve =
@@ -273,11 +261,8 @@ fn a_second_daemon_does_not_take_the_socket() {
     rig.end();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn one_that_was_killed_leaves_nothing_in_the_way() {
-    if !may_run("one_that_was_killed_leaves_nothing_in_the_way") {
-        return;
-    }
     let rig = Rig::new();
     let Rig { daemon, socket, first, pair, dir: _dir, .. } = rig;
     daemon.end_by(libc::SIGKILL);
@@ -291,11 +276,8 @@ fn one_that_was_killed_leaves_nothing_in_the_way() {
 }
 
 /// Misbehaving clients, while a host reads and writes.
-#[test]
+#[apply(needs_root!)]
 fn frames_are_served_whatever_clients_do() {
-    if !may_run("frames_are_served_whatever_clients_do") {
-        return;
-    }
     let mut rig = Rig::new();
     let idle: Vec<_> = (0..200).map(|_| http::connect(&rig.socket)).collect();
     for round in 1..=20 {
@@ -317,11 +299,8 @@ fn frames_are_served_whatever_clients_do() {
     rig.end();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_hosts_have_set_is_told_and_taken_away() {
-    if !may_run("what_hosts_have_set_is_told_and_taken_away") {
-        return;
-    }
     let rig = Rig::new();
     assert!(rig.good("reservations").contains("nothing is reserved"));
     assert!(rig.good("masks").contains("no export is masked"));
@@ -335,11 +314,8 @@ fn what_hosts_have_set_is_told_and_taken_away() {
 }
 
 /// The identity of an export does not depend on the working directory.
-#[test]
+#[apply(needs_root!)]
 fn an_export_with_a_relative_path_is_the_same_as_with_the_whole_one() {
-    if !may_run("an_export_with_a_relative_path_is_the_same_as_with_the_whole_one") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let socket = dir.path().join("xblade.sock");

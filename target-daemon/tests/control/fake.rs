@@ -91,7 +91,7 @@ impl Fake {
     /// Waits until this request or note is in the log.
     #[track_caller]
     pub fn until(&self, noted: &str) {
-        crate::space::until(noted, || self.asked.lock().unwrap().iter().any(|line| line == noted));
+        xblade_kit::until(noted, || self.asked.lock().unwrap().iter().any(|line| line == noted));
     }
 
     /// The number of such requests.

@@ -85,7 +85,7 @@ fn what_workers_tell_is_a_line_each() {
             assert_eq!(watcher.line(), line, "{query}");
         }
         drop(watcher);
-        crate::space::until("the trace has ended", || fake.times("traces no more") > before);
+        xblade_kit::until("the trace has ended", || fake.times("traces no more") > before);
     }
 }
 
@@ -129,7 +129,7 @@ fn who_goes_away_ends_the_trace() {
             read(&mut stream);
         }
         drop(stream);
-        crate::space::until("the trace has ended", || fake.times("traces no more") == round);
+        xblade_kit::until("the trace has ended", || fake.times("traces no more") == round);
     }
 }
 
@@ -263,7 +263,7 @@ fn it_ends_when_nobody_reads() {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     drop(out);
-    crate::space::until("the command has ended", || child.try_wait().unwrap().is_some());
+    xblade_kit::until("the command has ended", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     fake.until("traces no more");
 }

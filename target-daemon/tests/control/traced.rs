@@ -14,8 +14,8 @@ use crate::http::get;
 use crate::image::patterns;
 use crate::initiator::at;
 use crate::process::xblade;
-use crate::space::{OURS, PATIENCE, may_run, skipped};
 use crate::trace::Watcher;
+use xblade_kit::{OURS, PATIENCE, apply, may_run, needs_root, skipped};
 
 /// Waits until the workers trace.
 fn until_begun(rig: &Rig, mark: usize) {
@@ -65,11 +65,8 @@ impl Drop for Trace {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn requests_are_told_as_the_host_has_sent_them() {
-    if !may_run("requests_are_told_as_the_host_has_sent_them") {
-        return;
-    }
     let mut rig = Rig::new();
     for tags in [Tags::NONE, Tags::NONE.with(0x8100, 5).unwrap()] {
         rig.host.tags = tags;
@@ -114,11 +111,8 @@ fn is_now(time: &Value) -> bool {
     (0..60).contains(&ago.as_secs()) && !ago.is_negative()
 }
 
-#[test]
+#[apply(needs_root!)]
 fn dropped_frames_are_there_for_tcpdump() {
-    if !may_run("dropped_frames_are_there_for_tcpdump") {
-        return;
-    }
     let mut rig = Rig::new();
     let file = rig.path("dropped.pcap");
     let trace = Trace::start(&rig, &format!("--count 3 --pcap {file}"));
@@ -162,11 +156,8 @@ fn read_by_tcpdump(file: &str, frames: usize) {
     assert_eq!(told, frames, "{text}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_client_that_is_killed_ends_the_trace() {
-    if !may_run("a_client_that_is_killed_ends_the_trace") {
-        return;
-    }
     let mut rig = Rig::new();
     let mut mark = rig.daemon.mark();
     let trace = Trace::start(&rig, "--every 1");

@@ -14,7 +14,7 @@ use crate::golden::{Transcript, check};
 use crate::http;
 use crate::image::{Dir, pattern};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, may_run};
+use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
 
 const METRICS: &str = "127.0.0.1:9464";
 
@@ -80,11 +80,8 @@ fn without_moments(log: &str) -> String {
     text
 }
 
-#[test]
+#[apply(needs_root!)]
 fn golden_running_service() {
-    if !may_run("golden_running_service") {
-        return;
-    }
     let (pair, dir, mut transcript) = (Pair::new(), Dir::new(), crate::transcript());
     let place = dir.path().display().to_string();
     for name in ["direct", "file", "mmap", "more"] {

@@ -2,16 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use xblade_kit::{apply, needs_root};
 
 use xblade::link::{Facts, Mode, Program, XdpMode, missing_capabilities, raise_memlock};
 
-use crate::space::{OURS, Pair, facts, may_run, sh, until_detached};
+use crate::space::{OURS, Pair, facts, sh, until_detached};
 
-#[test]
+#[apply(needs_root!)]
 fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {
-    if !may_run("attaches_in_the_mode_asked_for_and_detaches_on_drop") {
-        return;
-    }
     let pair = Pair::new();
     let rows =
         [(Mode::Auto, XdpMode::Native), (Mode::Native, XdpMode::Native), (Mode::Generic, XdpMode::Generic)];
@@ -30,11 +28,8 @@ fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn auto_falls_back_to_generic_and_says_why() {
-    if !may_run("auto_falls_back_to_generic_and_says_why") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         sh("ip link add xblbr type bridge");
@@ -52,11 +47,8 @@ fn auto_falls_back_to_generic_and_says_why() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_killed_process_leaves_nothing_attached() {
-    if !may_run("a_killed_process_leaves_nothing_attached") {
-        return;
-    }
     let pair = Pair::new();
     for mode in ["native", "generic"] {
         pair.ours.run(move || {
@@ -96,11 +88,8 @@ fn child_that_waits() {
     drop(program);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_goes_away_takes_no_harm() {
-    if !may_run("an_interface_that_goes_away_takes_no_harm") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         let facts = facts();
@@ -113,19 +102,13 @@ fn an_interface_that_goes_away_takes_no_harm() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn root_has_what_it_takes() {
-    if !may_run("root_has_what_it_takes") {
-        return;
-    }
     assert_eq!(missing_capabilities().unwrap(), [""; 0]);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn memlock_is_raised_or_the_remedy_named() {
-    if !may_run("memlock_is_raised_or_the_remedy_named") {
-        return;
-    }
     // Root in a container often lacks CAP_SYS_RESOURCE.
     match raise_memlock() {
         Ok(()) => {

@@ -1,16 +1,14 @@
 //! Facts follow the kernel, and changes cause events.
 
 use std::os::fd::{AsFd, AsRawFd};
+use xblade_kit::{apply, needs_root};
 
 use xblade::link::{Facts, FactsError, LinkEvents};
 
-use crate::space::{OURS, PEER, Pair, facts, may_run, sh, until};
+use crate::space::{OURS, PEER, Pair, facts, sh, until};
 
-#[test]
+#[apply(needs_root!)]
 fn facts_are_those_of_the_kernel() {
-    if !may_run("facts_are_those_of_the_kernel") {
-        return;
-    }
     let pair = Pair::with("address 02:00:00:00:00:aa", "");
     for mtu in [1500, 9000] {
         pair.mtu(mtu);
@@ -36,11 +34,8 @@ fn facts_are_those_of_the_kernel() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn queues_are_those_in_use() {
-    if !may_run("queues_are_those_in_use") {
-        return;
-    }
     let pair = Pair::with("numrxqueues 4 numtxqueues 4", "numrxqueues 4 numtxqueues 4");
     pair.ours.run(|| {
         sh(&format!("ethtool -L {OURS} rx 3 tx 3"));
@@ -48,11 +43,8 @@ fn queues_are_those_in_use() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_driver_that_does_not_tell_its_queues_has_those_it_was_made_with() {
-    if !may_run("a_driver_that_does_not_tell_its_queues_has_those_it_was_made_with") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         sh("ip link add xblbr numrxqueues 3 type bridge");
@@ -62,22 +54,16 @@ fn a_driver_that_does_not_tell_its_queues_has_those_it_was_made_with() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn interfaces_of_other_namespaces_do_not_exist() {
-    if !may_run("interfaces_of_other_namespaces_do_not_exist") {
-        return;
-    }
     let pair = Pair::new();
     let error = pair.peer.run(|| Facts::read(OURS).unwrap_err());
     let FactsError::Missing { there, .. } = error else { panic!("{error}") };
     assert_eq!(there, ["xbl1"]);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_change_wakes_and_nothing_else() {
-    if !may_run("a_change_wakes_and_nothing_else") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         let events = LinkEvents::open().unwrap();
@@ -91,11 +77,8 @@ fn a_change_wakes_and_nothing_else() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn events_that_the_kernel_threw_away_count_as_a_change() {
-    if !may_run("events_that_the_kernel_threw_away_count_as_a_change") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         let events = LinkEvents::open().unwrap();

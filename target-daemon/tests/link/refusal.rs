@@ -2,17 +2,15 @@
 //! the program in the way, and everything stays as it was.
 
 use xblade::link::{AttachError, Facts, Mode, Program, XdpMode};
+use xblade_kit::{apply, needs_root};
 
 use crate::foreign::{self, GENERIC, NATIVE};
-use crate::space::{OURS, Pair, facts, may_run, sh, until_detached};
+use crate::space::{OURS, Pair, facts, sh, until_detached};
 
 const MODES: [Mode; 3] = [Mode::Auto, Mode::Native, Mode::Generic];
 
-#[test]
+#[apply(needs_root!)]
 fn the_loopback_is_refused() {
-    if !may_run("the_loopback_is_refused") {
-        return;
-    }
     for mode in MODES {
         let lo = Facts::read("lo").unwrap();
         let error = Program::attach(&lo, mode, &[]).unwrap_err().to_string();
@@ -20,11 +18,8 @@ fn the_loopback_is_refused() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_second_xblade_is_refused_by_name() {
-    if !may_run("a_second_xblade_is_refused_by_name") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         for first in MODES {
@@ -48,11 +43,8 @@ fn a_second_xblade_is_refused_by_name() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_foreign_program_is_named_and_left_in_place() {
-    if !may_run("a_foreign_program_is_named_and_left_in_place") {
-        return;
-    }
     let pair = Pair::new();
     let rows = [(NATIVE, XdpMode::Native, "xdpdrv off"), (GENERIC, XdpMode::Generic, "xdpgeneric off")];
     for (flags, mode, remedy) in rows {
@@ -78,11 +70,8 @@ fn a_foreign_program_is_named_and_left_in_place() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_foreign_link_is_named_with_its_holder() {
-    if !may_run("a_foreign_link_is_named_with_its_holder") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         let program = foreign::load("xbl_foreign");
@@ -105,11 +94,8 @@ fn a_foreign_link_is_named_with_its_holder() {
     });
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_access_list_that_does_not_fit_is_refused() {
-    if !may_run("an_access_list_that_does_not_fit_is_refused") {
-        return;
-    }
     let pair = Pair::new();
     pair.ours.run(|| {
         let list = |len: u16| -> Vec<[u8; 6]> {

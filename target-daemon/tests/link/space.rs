@@ -5,10 +5,7 @@ use std::process::Command;
 
 use xblade::link::Facts;
 
-#[path = "../common/namespace.rs"]
-mod namespace;
-
-pub use namespace::*;
+pub use xblade_kit::{Space, may_run, sh, until};
 
 /// Our end and the peer's end of the veth pair.
 pub const OURS: &str = "xbl0";

@@ -2,10 +2,11 @@
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
+use xblade_kit::{apply, needs_root};
 
 use xblade::link::{Counter, Facts, Mode, PacketSocket, Program};
 
-use crate::space::{OURS, PEER, Pair, facts, may_run, sh, until, until_detached};
+use crate::space::{OURS, PEER, Pair, facts, sh, until, until_detached};
 
 const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xbb];
@@ -49,11 +50,8 @@ fn counted(pair: &Pair, program: Program, to: [u8; 6], counter: Counter) -> Prog
     program
 }
 
-#[test]
+#[apply(needs_root!)]
 fn every_change_at_run_time_takes_effect() {
-    if !may_run("every_change_at_run_time_takes_effect") {
-        return;
-    }
     for mode in [Mode::Native, Mode::Generic] {
         let pair = pair();
         let mut program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
@@ -92,11 +90,8 @@ fn every_change_at_run_time_takes_effect() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_access_list_holds_from_the_first_frame() {
-    if !may_run("the_access_list_holds_from_the_first_frame") {
-        return;
-    }
     let pair = pair();
     for (list, counter) in [([2, 0, 0, 0, 0, 0xdd], Counter::Acl), (PEER_MAC, Counter::NoSocket)] {
         pair.ours.run(until_detached);
@@ -105,11 +100,8 @@ fn the_access_list_holds_from_the_first_frame() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_packet_socket_hears_aoe_of_its_interface_only() {
-    if !may_run("the_packet_socket_hears_aoe_of_its_interface_only") {
-        return;
-    }
     let pair = pair();
     let index = pair.ours.run(|| facts().index);
     let socket = pair.ours.run(move || PacketSocket::open(index).unwrap());
@@ -133,11 +125,8 @@ fn the_packet_socket_hears_aoe_of_its_interface_only() {
     assert!(socket.send(&[0; 60_000]).is_err(), "longer than the MTU");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_packet_socket_tells_when_its_interface_goes_down() {
-    if !may_run("the_packet_socket_tells_when_its_interface_goes_down") {
-        return;
-    }
     let pair = pair();
     pair.ours.run(|| {
         let socket = PacketSocket::open(facts().index).unwrap();

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
+use xblade_kit::{apply, needs_root};
 
 use xblade::link::{Counter, Mode, PacketSocket, Program};
 
@@ -25,11 +26,8 @@ fn other_traffic_survives() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn traffic_in_vlans_survives() {
-    if !may_run("traffic_in_vlans_survives") {
-        return;
-    }
     let vlan = format!("ip link add link {OURS} name {OURS}.9 type vlan id 9");
     if !Pair::new().ours.run(move || sh_works(&vlan)) {
         // Not an error of the setup: raw_frames_… covers tags on every kernel.
@@ -58,11 +56,8 @@ fn traffic_in_vlans_survives() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn raw_frames_reach_the_stack_byte_for_byte() {
-    if !may_run("raw_frames_reach_the_stack_byte_for_byte") {
-        return;
-    }
     let tags: [&[u8]; 4] = [
         &[],
         &[0x81, 0, 0, 5],

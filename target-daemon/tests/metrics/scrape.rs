@@ -13,8 +13,8 @@ use crate::http;
 use crate::image::Dir;
 use crate::initiator::{Initiator, at};
 use crate::queries::of_the_dashboard;
-use crate::space::{OURS, PEER, Pair, Space, may_run, until};
 use crate::tools::{alerts, has};
+use xblade_kit::{OURS, PEER, Pair, Space, apply, may_run, needs_root, until};
 
 /// Its listen address inside its namespace.
 const WEB: &str = "127.0.0.1:19090";
@@ -213,11 +213,8 @@ fn prometheus_watches_a_daemon() {
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_busy_port_ends_the_start() {
-    if !may_run("a_busy_port_ends_the_start") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let arguments = format!("serve --no-probe 0.1={image} -i {OURS} --metrics 127.0.0.1:9464");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use xblade::control::metrics::{Format, render};
 
 use crate::overview::overview;
-use crate::space::skipped;
+use xblade_kit::skipped;
 
 pub fn alerts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus/alerts.yml")

@@ -5,13 +5,10 @@ use xblade::wire::ether::Mac;
 use crate::daemon::Daemon;
 use crate::image::{Dir, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, may_run, until};
+use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, needs_root, until};
 
-#[test]
+#[apply(needs_root!)]
 fn only_those_on_the_list_are_served_and_told() {
-    if !may_run("only_those_on_the_list_are_served_and_told") {
-        return;
-    }
     for mode in ["native", "generic"] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let image = dir.image("a", 8);

@@ -6,7 +6,7 @@ use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::Dir;
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, Space, join, may_run, until};
+use xblade_kit::{OURS, PEER, Pair, Space, apply, join, needs_root, until};
 
 /// Two targets and a host on one segment.
 struct Segment {
@@ -29,11 +29,8 @@ impl Segment {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_address_that_another_xblade_serves_is_refused() {
-    if !may_run("an_address_that_another_xblade_serves_is_refused") {
-        return;
-    }
     let (segment, dir) = (Segment::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
     let first = Daemon::serve(&segment.other, &format!("7.3={a} 7.4=x,store=null,length=8 -i {OURS}"));
@@ -59,13 +56,10 @@ fn an_address_that_another_xblade_serves_is_refused() {
     assert!(report.sum("redirected") > 0);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_address_that_vblade_serves_is_refused() {
-    if !may_run("an_address_that_vblade_serves_is_refused") {
-        return;
-    }
     if Command::new("vblade").output().is_err() {
-        crate::space::skipped("an_address_that_vblade_serves_is_refused", "needs vblade");
+        xblade_kit::skipped("an_address_that_vblade_serves_is_refused", "needs vblade");
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

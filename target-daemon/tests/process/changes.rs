@@ -12,7 +12,7 @@ use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
 use crate::load::Load;
-use crate::space::{OURS, PEER, Pair, join, may_run};
+use xblade_kit::{OURS, PEER, Pair, apply, join, needs_root};
 
 /// Reloads under load. The full number is run with `XBLADE_CHANGES=1000`.
 const RELOADS: usize = 50;
@@ -68,11 +68,8 @@ fn export(slot: usize, name: &str, more: &str) -> String {
     format!("[[export]]\naddress = '0.{slot}'\npath = '%/{name}'\n{more}\n")
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_reload_changes_what_differs() {
-    if !may_run("a_reload_changes_what_differs") {
-        return;
-    }
     let (a, b) = (export(1, "a", ""), export(2, "b", ""));
     let rig = Rig::new(&a);
     let mut host = rig.host();
@@ -107,11 +104,8 @@ fn a_reload_changes_what_differs() {
     rig.daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn two_ways_into_one_file_are_not_put_in_force() {
-    if !may_run("two_ways_into_one_file_are_not_put_in_force") {
-        return;
-    }
     let parts = |one: &str, other: &str| {
         export(1, "a", &format!("length = 16\nstore = '{one}'"))
             + &export(2, "a", &format!("offset = 16\nlength = 8\nstore = '{other}'"))
@@ -143,11 +137,8 @@ fn two_ways_into_one_file_are_not_put_in_force() {
     rig.daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_cannot_be_put_in_force_changes_nothing() {
-    if !may_run("what_cannot_be_put_in_force_changes_nothing") {
-        return;
-    }
     let base = export(1, "a", "") + &export(2, "b", "");
     let rig = Rig::new(&base);
     let mut host = rig.host();
@@ -185,11 +176,8 @@ fn what_cannot_be_put_in_force_changes_nothing() {
 }
 
 /// Its store would have to be closed first, and then there would be none.
-#[test]
+#[apply(needs_root!)]
 fn an_export_that_cannot_be_reopened_goes_on_as_it_is() {
-    if !may_run("an_export_that_cannot_be_reopened_goes_on_as_it_is") {
-        return;
-    }
     let rig = Rig::new(&(export(1, "a", "") + &export(2, "b", "")));
     let mut host = rig.host();
     let (path, moved) = (rig.dir.path().join("b"), rig.dir.path().join("moved"));
@@ -214,11 +202,8 @@ fn an_export_that_cannot_be_reopened_goes_on_as_it_is() {
 }
 
 /// Its file was moved, and its replacement cannot be opened.
-#[test]
+#[apply(needs_root!)]
 fn an_export_that_a_refused_change_has_lost_is_reported_and_comes_back() {
-    if !may_run("an_export_that_a_refused_change_has_lost_is_reported_and_comes_back") {
-        return;
-    }
     let base = export(1, "a", "") + &export(2, "b", "");
     let rig = Rig::new(&base);
     let mut host = rig.host();
@@ -259,11 +244,8 @@ fn load(rig: &Rig, slot: u8, end: &Arc<AtomicBool>) -> JoinHandle<u64> {
     })
 }
 
-#[test]
+#[apply(needs_root!)]
 fn reloads_lose_no_request_of_other_exports() {
-    if !may_run("reloads_lose_no_request_of_other_exports") {
-        return;
-    }
     let reloads = std::env::var("XBLADE_CHANGES").map_or(RELOADS, |n| n.parse().expect("a number"));
     let base = export(1, "a", "") + &export(2, "b", "durability = 'volatile'");
     let rig = Rig::new(&base);
@@ -295,11 +277,8 @@ fn reloads_lose_no_request_of_other_exports() {
     ended.report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_ram_disk_outlives_a_reload_but_not_a_restart() {
-    if !may_run("a_ram_disk_outlives_a_reload_but_not_a_restart") {
-        return;
-    }
     let ram = |slot: u8, length: &str| {
         format!("[[export]]\naddress = '0.{slot}'\nstore = 'ram'\nlength = '{length}'\n")
     };

@@ -4,7 +4,7 @@
 use crate::daemon::{Daemon, Ended, xblade};
 use crate::golden::{self, Transcript};
 use crate::image::Dir;
-use crate::space::{OURS, Pair, may_run};
+use xblade_kit::{OURS, Pair, apply, needs_root};
 
 const PLAIN: &str = "0.1=%/a -i xbp0";
 
@@ -42,11 +42,8 @@ const REFUSED: &[&str] = &[
     "0.1=%/a,offset=281474976710656 -i xbp0",
 ];
 
-#[test]
+#[apply(needs_root!)]
 fn golden_refusals_in_one_line() {
-    if !may_run("golden_refusals_in_one_line") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     for name in ["a", "b"] {
         dir.image(name, 64);
@@ -77,11 +74,8 @@ fn golden_refusals_in_one_line() {
     Daemon::serve(&pair.ours, &arguments).stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_carries_no_sector_is_refused() {
-    if !may_run("an_interface_that_carries_no_sector_is_refused") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     pair.mtu(533);

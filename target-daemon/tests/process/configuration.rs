@@ -13,7 +13,7 @@ use crate::daemon::{Daemon, xblade, xblade_after};
 use crate::image::{Dir, sector};
 use crate::initiator::{Initiator, at};
 use crate::machine::public_copy;
-use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
+use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root};
 
 /// Writes a configuration file with this text, where `%` is the directory.
 fn configuration(dir: &Dir, text: &str) -> String {
@@ -32,11 +32,8 @@ fn finish(pair: &Pair, mut command: Command) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_file_is_served_as_the_command_line_would_be() {
-    if !may_run("a_file_is_served_as_the_command_line_would_be") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     dir.image("a", 64);
@@ -65,11 +62,8 @@ fn a_file_is_served_as_the_command_line_would_be() {
     daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn each_export_is_for_the_hosts_on_its_own_list() {
-    if !may_run("each_export_is_for_the_hosts_on_its_own_list") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     dir.image("a", 8);
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
@@ -116,11 +110,8 @@ fn each_export_is_for_the_hosts_on_its_own_list() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn faults_of_the_file_end_it_before_anything_else() {
-    if !may_run("faults_of_the_file_end_it_before_anything_else") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let file = configuration(
         &dir,
@@ -146,11 +137,8 @@ fn faults_of_the_file_end_it_before_anything_else() {
     assert!(code == Some(2) && err.contains("/none/xblade.toml: cannot read the configuration"), "{err}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
-    if !may_run("what_on_the_machine_does_not_fit_is_told_with_its_place") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     dir.image("a", 8);
     dir.image("empty", 0);
@@ -199,11 +187,8 @@ fn what_on_the_machine_does_not_fit_is_told_with_its_place() {
     assert!(err.contains("lacks CAP_NET_ADMIN") && err.contains("/a: may not be written"), "{err}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
-    if !may_run("what_the_user_of_the_service_may_not_open_is_told_and_no_fault") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let on = dir.path().to_owned();
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -250,7 +235,7 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     chmod(&on, 0o700);
     let warnings = check();
     assert_eq!(warnings.len(), 6, "{warnings:?}");
-    let folder = format!(", for {at} is closed to it: setfacl -m u:xblade:x {at}, or move the file{end}");
+    let folder = format!(", because it cannot enter {at}: setfacl -m u:xblade:x {at}, or move the file{end}");
     assert!(warnings.iter().all(|line| line.ends_with(&folder)), "{warnings:?}");
     chmod(&on, 0o755);
     chmod(Path::new(&file), 0o600);
@@ -261,11 +246,8 @@ fn what_the_user_of_the_service_may_not_open_is_told_and_no_fault() {
     assert!(code == Some(0) && !out.contains("WARN"), "{out}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_is_shown_can_be_served() {
-    if !may_run("what_is_shown_can_be_served") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     dir.image("a", 8);
     let file = configuration(
@@ -305,11 +287,8 @@ fn what_is_shown_can_be_served() {
 }
 
 /// A restart would fail with the same message, and hosts would have no disks.
-#[test]
+#[apply(needs_root!)]
 fn a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart() {
-    if !may_run("a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let rest = "probe = false\n[[export]]\naddress = '0.1'\nstore = 'null'\nlength = 8\n\
@@ -334,11 +313,8 @@ fn a_reload_with_an_interface_that_cannot_be_served_does_not_ask_for_a_restart()
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_loopback_is_refused_and_not_looked_at() {
-    if !may_run("the_loopback_is_refused_and_not_looked_at") {
-        return;
-    }
     let pair = Pair::new();
     let (code, out, _) = run(&pair, "check --interface lo");
     let of_it: Vec<&str> =
@@ -349,11 +325,8 @@ fn the_loopback_is_refused_and_not_looked_at() {
 
 /// It can be served, and an operator who thinks that the cable is plugged in gets a
 /// warning.
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_is_down_is_shown_once() {
-    if !may_run("an_interface_that_is_down_is_shown_once") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     pair.ours.sh(&format!("ip link set {OURS} down"));
     let export = "[[export]]\naddress = '0.1'\nstore = 'null'\nlength = 8\n";

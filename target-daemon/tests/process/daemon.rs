@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::space::{PATIENCE, Space};
+use xblade_kit::{PATIENCE, Space};
 
 /// Several daemons run at once with the same export addresses.
 const NO_SERVICE: [&str; 4] = ["--control", "none", "--state", "none"];

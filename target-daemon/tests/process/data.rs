@@ -15,7 +15,7 @@ use crate::image::{Dir, pattern, patterns, sector};
 use crate::initiator::{Initiator, at};
 use crate::media::Loop;
 use crate::rig::{ABORTED, GOOD, result};
-use crate::space::{OURS, PEER, Pair, may_run, until};
+use xblade_kit::{OURS, PEER, Pair, apply, needs_root, until};
 
 const SOON: Duration = Duration::from_millis(700);
 
@@ -98,11 +98,8 @@ fn arguments(dir: &Dir, exports: &str) -> String {
     format!("{exports} -i {OURS} --control %/ctl --state %/state --measure-every 0").replace('%', &dir)
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_path_that_leads_elsewhere_does_not_get_the_address() {
-    if !may_run("a_path_that_leads_elsewhere_does_not_get_the_address") {
-        return;
-    }
     let mut rig = Rig::new("0.1=%/link 0.2=%/c");
     rig.host.write(at(0, 1), 5, &pattern(5, 1));
     rig.good("export remove 0.1");
@@ -127,11 +124,8 @@ fn a_path_that_leads_elsewhere_does_not_get_the_address() {
     rig.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_start_with_other_data_leaves_that_export_out() {
-    if !may_run("a_start_with_other_data_leaves_that_export_out") {
-        return;
-    }
     let exports = "0.1=%/link 0.2=%/c";
     let mut rig = Rig::new(exports);
     rig.host.write(at(0, 1), 5, &pattern(5, 1));
@@ -180,11 +174,8 @@ fn a_start_with_other_data_leaves_that_export_out() {
     assert!(ended.status.code() == Some(3) && ended.text.contains("0.1 had other data"), "{}", ended.text);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_hosts_set_is_found_by_any_name_of_the_data() {
-    if !may_run("what_hosts_set_is_found_by_any_name_of_the_data") {
-        return;
-    }
     let mut rig = Rig::new("0.1=%/a");
     assert!(rig.host.set_config(at(0, 1), b"of a", SOON));
     rig.stop();
@@ -220,11 +211,8 @@ fn what_hosts_set_is_found_by_any_name_of_the_data() {
     rig.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_replaced_image_is_reported_and_not_closed_unasked() {
-    if !may_run("a_replaced_image_is_reported_and_not_closed_unasked") {
-        return;
-    }
     let mut rig = Rig::new("0.1=%/a 0.2=%/c");
     let state = |rig: &Rig, slot: u8| {
         let status = rig.good("status");
@@ -264,11 +252,8 @@ fn a_replaced_image_is_reported_and_not_closed_unasked() {
     assert_eq!(ended.text.matches("0.1: something else is at").count(), 1, "said once: {}", ended.text);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_reload_reports_replaced_images_and_does_not_reopen_them() {
-    if !may_run("a_reload_reports_replaced_images_and_does_not_reopen_them") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let _ = ["a", "b"].map(|name| dir.image(name, 64));
     let file = dir.path().join("xblade.toml");
@@ -326,11 +311,8 @@ fn write(rig: &mut Rig, lba: u64, version: u64) -> (u8, u8) {
     result(&rig.host.answer(tag))
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order() {
-    if !may_run("what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order") {
-        return;
-    }
     for store in ["file", "mmap"] {
         let (fuse, mut rig) = over_fuse(&format!("store={store}"));
         let path = fuse.path().display().to_string();
@@ -360,7 +342,7 @@ fn what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order() {
         assert_eq!(rig.run("export recover 0.1").0, 2, "without a reason");
         assert_eq!(write(&mut rig, 3, 1), ABORTED);
         rig.good("export recover 0.1 --reason fsck-is-clean");
-        rig.daemon().wait_for("0.1 takes writes again, by order, because: fsck-is-clean");
+        rig.daemon().wait_for("0.1 accepts writes again; reason given by the operator: fsck-is-clean");
         assert_eq!(write(&mut rig, 3, 2), GOOD, "{store}");
         assert!(rig.good("status").contains("good"));
         rig.good("export remove 0.1");
@@ -368,11 +350,8 @@ fn what_a_failed_sync_has_ended_outlives_reopening_but_not_an_order() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_export_is_made_stable_before_its_removal_is_told() {
-    if !may_run("an_export_is_made_stable_before_its_removal_is_told") {
-        return;
-    }
     for store in ["file", "mmap"] {
         let (fuse, mut rig) = over_fuse(&format!("store={store},durability=volatile"));
         let add = format!("export add 0.1={},store={store},durability=volatile", fuse.path().display());
@@ -413,11 +392,8 @@ fn an_export_is_made_stable_before_its_removal_is_told() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_record_that_cannot_be_read_is_not_guessed_at() {
-    if !may_run("a_record_that_cannot_be_read_is_not_guessed_at") {
-        return;
-    }
     let exports = "0.1=%/a 0.2=%/c";
     let mut rig = Rig::new(exports);
     rig.host.write(at(0, 1), 5, &pattern(5, 1));
@@ -443,11 +419,8 @@ fn damage(file: &Path) {
 }
 
 /// The number of a device may differ after a restart, and may then belong to another disk.
-#[test]
+#[apply(needs_root!)]
 fn a_device_is_known_by_what_it_is_and_not_by_its_number() {
-    if !may_run("a_device_is_known_by_what_it_is_and_not_by_its_number") {
-        return;
-    }
     let exports = "0.1=%/device 0.2=%/c";
     let (pair, dir) = (Pair::new(), Dir::new());
     let images = ["a", "b", "c"].map(|name| dir.image(name, 64));

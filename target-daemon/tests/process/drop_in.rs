@@ -12,7 +12,7 @@ use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, Space, may_run, until};
+use xblade_kit::{OURS, PATIENCE, PEER, Pair, Space, apply, needs_root, until};
 
 /// What vblade's arguments leave in the state directory of the machine: the record of the
 /// data used at the address. vblade has no option for another directory.
@@ -36,11 +36,8 @@ impl Drop for Record {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn it_takes_the_arguments_of_vblade() {
-    if !may_run("it_takes_the_arguments_of_vblade") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let _records = [Record::new("7.3"), Record::new("7.4")];
@@ -77,11 +74,8 @@ fn it_takes_the_arguments_of_vblade() {
     assert!(!ended.text.contains("page cache; xblade"), "{}", ended.text);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_vblade_would_not_take_is_refused_in_one_line() {
-    if !may_run("what_vblade_would_not_take_is_refused_in_one_line") {
-        return;
-    }
     let pair = Pair::new();
     for (arguments, code, parts) in [
         ("", 2, &["0 words beside the options", "shelf slot netif filename"][..]),
@@ -173,11 +167,8 @@ impl Vbladed {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn vbladed_serves_in_the_background_and_logs() {
-    if !may_run("vbladed_serves_in_the_background_and_logs") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("an image", 8).to_string();
     let vbladed = Vbladed::new(&dir);
@@ -206,11 +197,8 @@ fn vbladed_serves_in_the_background_and_logs() {
     vbladed.until_ended();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn vbladed_says_why_nothing_is_served() {
-    if !may_run("vbladed_says_why_nothing_is_served") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 8).to_string(), dir.image("b", 8).to_string());
     let vbladed = Vbladed::new(&dir);

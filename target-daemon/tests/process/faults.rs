@@ -15,7 +15,7 @@ use crate::load::Load;
 use crate::media::{Loop, command, shut_down};
 use crate::mounts::Mounts;
 use crate::rig::{ABORTED, BAD_READ, GOOD, Rig, SECTORS, result, sick, well};
-use crate::space::{OURS, PEER, Pair, may_run};
+use xblade_kit::{OURS, PEER, Pair, apply, may_run, needs_root};
 
 every_kind!(
     what_the_medium_refuses_is_an_ata_error,
@@ -251,11 +251,8 @@ fn size(image: &crate::image::Image) -> u64 {
 }
 
 /// By default the kernel would kill the process with SIGXFSZ.
-#[test]
+#[apply(needs_root!)]
 fn a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing() {
-    if !may_run("a_limit_of_the_size_of_files_fails_a_write_and_ends_nothing") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let [direct, file, mmap, small] =
         [("direct", SECTORS), ("file", SECTORS), ("mmap", SECTORS), ("small", 64)]

@@ -12,7 +12,7 @@ use xblade::wire::identify::Identity;
 use xblade::wire::query::{self, Advert};
 use xblade::wire::{Body, Request, Response};
 
-use crate::space::{PATIENCE, Space};
+use xblade_kit::{PATIENCE, Space};
 
 /// How an ATA command ended.
 #[derive(Clone, PartialEq, Eq, Debug)]

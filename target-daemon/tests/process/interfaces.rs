@@ -6,13 +6,10 @@ use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
+use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root};
 
-#[test]
+#[apply(needs_root!)]
 fn each_interface_serves_every_export_and_answers_for_itself() {
-    if !may_run("each_interface_serves_every_export_and_answers_for_itself") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let (a, b) = (dir.image("a", 64), dir.image("b", 32));
@@ -57,11 +54,8 @@ fn each_interface_serves_every_export_and_answers_for_itself() {
     daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_read_only_export_refuses_writes() {
-    if !may_run("a_read_only_export_refuses_writes") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image},ro 0.2={image},ro -i {OURS}"));
@@ -74,11 +68,8 @@ fn a_read_only_export_refuses_writes() {
     daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_alternative_name_is_as_good_as_the_name() {
-    if !may_run("an_alternative_name_is_as_good_as_the_name") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let long = "enp5s0f0np0-a-rather-long-name";
@@ -100,11 +91,8 @@ fn an_alternative_name_is_as_good_as_the_name() {
 }
 
 /// The kernel refuses an XDP program on an interface below another one that has one.
-#[test]
+#[apply(needs_root!)]
 fn interfaces_that_lie_on_each_other_are_served_in_any_order() {
-    if !may_run("interfaces_that_lie_on_each_other_are_served_in_any_order") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     pair.ours.sh(&format!("ip link add xbp2 link {OURS} type macvlan mode bridge && ip link set xbp2 up"));

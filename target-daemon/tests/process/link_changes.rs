@@ -7,13 +7,10 @@ use xblade::wire::ether::Mac;
 use crate::daemon::Daemon;
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Announcement, Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run, until};
+use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root, until};
 
-#[test]
+#[apply(needs_root!)]
 fn a_link_that_was_down_is_served_and_announced_again() {
-    if !may_run("a_link_that_was_down_is_served_and_announced_again") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
@@ -35,11 +32,8 @@ fn a_link_that_was_down_is_served_and_announced_again() {
     daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn replies_that_wait_for_a_link_do_not_hold_up_the_end() {
-    if !may_run("replies_that_wait_for_a_link_do_not_hold_up_the_end") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
@@ -58,11 +52,8 @@ fn replies_that_wait_for_a_link_do_not_hold_up_the_end() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}: {}", started.elapsed(), ended.text);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_is_down_at_the_start_is_served_when_it_is_up() {
-    if !may_run("an_interface_that_is_down_at_the_start_is_served_when_it_is_up") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     pair.ours.sh(&format!("ip link set {OURS} down"));
@@ -76,11 +67,8 @@ fn an_interface_that_is_down_at_the_start_is_served_when_it_is_up() {
     daemon.stop().report().assert_sound();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn another_mtu_is_announced_and_used() {
-    if !may_run("another_mtu_is_announced_and_used") {
-        return;
-    }
     for mode in ["native", "generic"] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let image = dir.image("a", 256);
@@ -108,11 +96,8 @@ fn another_mtu_is_announced_and_used() {
 /// A host keeps the sector count that it learned: from vblade, which advertises 17 at MTU
 /// 9000, or before the MTU was lowered. An error would be final for it. While there is no
 /// reply it resends, and the operator can raise the MTU again.
-#[test]
+#[apply(needs_root!)]
 fn reads_that_do_not_fit_any_more_wait_for_the_mtu() {
-    if !may_run("reads_that_do_not_fit_any_more_wait_for_the_mtu") {
-        return;
-    }
     for store in ["direct", "file", "mmap"] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let image = dir.image("a", 256);
@@ -144,11 +129,8 @@ fn reads_that_do_not_fit_any_more_wait_for_the_mtu() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn another_mac_address_is_announced_and_served() {
-    if !may_run("another_mac_address_is_announced_and_served") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
@@ -169,11 +151,8 @@ fn another_mac_address_is_announced_and_served() {
     assert!(report.sum("destination") >= 1, "{report:?}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
-    if !may_run("an_interface_that_is_gone_is_named_and_the_others_go_on") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let image = dir.image("a", 8);
@@ -201,11 +180,8 @@ fn an_interface_that_is_gone_is_named_and_the_others_go_on() {
 
 /// An interface is identified by its index: under a new name it is still served and
 /// followed.
-#[test]
+#[apply(needs_root!)]
 fn a_renamed_interface_is_served_and_followed() {
-    if !may_run("a_renamed_interface_is_served_and_followed") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
@@ -221,11 +197,8 @@ fn a_renamed_interface_is_served_and_followed() {
 }
 
 /// It comes back with its index, but without what the kernel had attached to it.
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
-    if !may_run("an_interface_that_was_in_another_namespace_is_not_taken_for_served") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let image = dir.image("a", 8);
@@ -253,11 +226,8 @@ fn an_interface_that_was_in_another_namespace_is_not_taken_for_served() {
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_comes_later_is_logged_once_and_served_after_a_restart() {
-    if !may_run("an_interface_that_comes_later_is_logged_once_and_served_after_a_restart") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let arguments = format!("0.1={image} -i xbp[0-9]");
@@ -290,11 +260,8 @@ fn an_interface_that_comes_later_is_logged_once_and_served_after_a_restart() {
 }
 
 /// An interface is identified by its index, the configuration by name.
-#[test]
+#[apply(needs_root!)]
 fn another_interface_under_the_name_of_a_renamed_one_is_logged() {
-    if !may_run("another_interface_under_the_name_of_a_renamed_one_is_logged") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
@@ -306,11 +273,8 @@ fn another_interface_under_the_name_of_a_renamed_one_is_logged() {
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_only_interface_may_go_and_the_process_lives() {
-    if !may_run("the_only_interface_may_go_and_the_process_lives") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let mut daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));

@@ -7,7 +7,7 @@ use xblade::wire::aoe::Address;
 
 use crate::image::patterns;
 use crate::initiator::Initiator;
-use crate::space::PATIENCE;
+use xblade_kit::PATIENCE;
 
 /// Sectors per request.
 const SECTORS: u64 = 2;

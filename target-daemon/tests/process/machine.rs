@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade, xblade_after};
 use crate::image::Dir;
-use crate::space::{OURS, Pair, may_run};
+use xblade_kit::{OURS, Pair, apply, needs_root};
 
 /// A copy of the program that every user can run.
 pub fn public_copy(dir: &Dir) -> Command {
@@ -24,11 +24,8 @@ pub fn public_copy(dir: &Dir) -> Command {
     Command::new(copy)
 }
 
-#[test]
+#[apply(needs_root!)]
 fn an_ordinary_user_is_told_what_is_missing() {
-    if !may_run("an_ordinary_user_is_told_what_is_missing") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let mut command = public_copy(&dir);
@@ -38,11 +35,8 @@ fn an_ordinary_user_is_told_what_is_missing() {
     assert_refused("uid 65534", &ended, 3, &[all, "run xblade as root"]);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_root_without_a_capability_is_told_which() {
-    if !may_run("a_root_without_a_capability_is_told_which") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let mut command = Command::new("setpriv");
@@ -52,11 +46,8 @@ fn a_root_without_a_capability_is_told_which() {
     assert_refused("no CAP_NET_RAW", &ended, 3, &["lacks CAP_NET_RAW: run"]);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_file_that_another_process_has_locked_is_left_alone() {
-    if !may_run("a_file_that_another_process_has_locked_is_left_alone") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let file = File::options().write(true).open(image.path()).unwrap();
@@ -73,11 +64,8 @@ fn a_file_that_another_process_has_locked_is_left_alone() {
     Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_file_that_cannot_be_written_is_served_only_read_only() {
-    if !may_run("a_file_that_cannot_be_written_is_served_only_read_only") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let on = dir.path().display();
     let setup = format!(
@@ -95,11 +83,8 @@ fn a_file_that_cannot_be_written_is_served_only_read_only() {
 }
 
 /// The soft limit is lower than what the exports need.
-#[test]
+#[apply(needs_root!)]
 fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
-    if !may_run("the_soft_limit_of_open_files_is_raised_before_stores_are_opened") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let exports: Vec<String> = (0..40).map(|n| format!("0.{n}={}", dir.image(&n.to_string(), 8))).collect();
     let serve = format!("serve --no-probe {} -i {OURS}", exports.join(" "));
@@ -119,11 +104,8 @@ fn the_soft_limit_of_open_files_is_raised_before_stores_are_opened() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn limits_that_get_in_the_way_are_named_by_a_check() {
-    if !may_run("limits_that_get_in_the_way_are_named_by_a_check") {
-        return;
-    }
     let check = |setup: &str, arguments: &str| {
         let output = xblade_after(setup, &format!("check {arguments}")).output().unwrap();
         String::from_utf8(output.stdout).unwrap()

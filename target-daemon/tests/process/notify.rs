@@ -10,7 +10,7 @@ use crate::daemon::{Daemon, xblade};
 use crate::fuse::{FuseFile, On, Verdict};
 use crate::image::{Dir, pattern, patterns};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, join, may_run};
+use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, join, needs_root};
 
 /// The watchdog timeout: a few passes of the control thread.
 const WATCHDOG: Duration = Duration::from_secs(4);
@@ -66,11 +66,8 @@ fn null() -> Command {
     xblade(&format!("serve --no-probe 0.1=x,store=null,length=8 -i {OURS}"))
 }
 
-#[test]
+#[apply(needs_root!)]
 fn it_is_ready_when_it_answers_and_has_announced() {
-    if !may_run("it_is_ready_when_it_answers_and_has_announced") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     for round in 0..5 {
         let manager = Manager::at_path(&dir);
@@ -89,11 +86,8 @@ fn it_is_ready_when_it_answers_and_has_announced() {
 }
 
 /// The first request blocks the only worker before it has made the announcement.
-#[test]
+#[apply(needs_root!)]
 fn it_is_not_ready_before_the_announcement_went_out() {
-    if !may_run("it_is_not_ready_before_the_announcement_went_out") {
-        return;
-    }
     let pair = Pair::new();
     let waited = (0..10).any(|_| {
         let dir = Dir::new();
@@ -131,11 +125,8 @@ fn it_is_not_ready_before_the_announcement_went_out() {
 
 /// It serves once the link is up; until then the status must not suggest that hosts can see
 /// it.
-#[test]
+#[apply(needs_root!)]
 fn a_link_that_is_down_is_reported() {
-    if !may_run("a_link_that_is_down_is_reported") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let manager = Manager::at_path(&dir);
     let peer = |to: &str| pair.peer.sh(&format!("ip link set {PEER} {to}"));
@@ -153,11 +144,8 @@ fn a_link_that_is_down_is_reported() {
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_daemon_that_does_not_start_is_not_ready() {
-    if !may_run("a_daemon_that_does_not_start_is_not_ready") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let manager = Manager::at_path(&dir);
     let command = xblade(&format!("serve --no-probe 0.1=/nonexistent/file -i {OURS}"));
@@ -167,11 +155,8 @@ fn a_daemon_that_does_not_start_is_not_ready() {
 
 /// As systemd requires for Type=notify-reload: by SIGHUP, and with an end even if the file
 /// is refused.
-#[test]
+#[apply(needs_root!)]
 fn a_reload_is_reported_with_its_beginning_and_end() {
-    if !may_run("a_reload_is_reported_with_its_beginning_and_end") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let manager = Manager::at_path(&dir);
     let file = dir.path().join("xblade.toml");
@@ -195,11 +180,8 @@ fn a_reload_is_reported_with_its_beginning_and_end() {
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_watchdog_is_fed_while_it_serves_and_while_it_is_idle() {
-    if !may_run("the_watchdog_is_fed_while_it_serves_and_while_it_is_idle") {
-        return;
-    }
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!("xblade-test-{}-{number}", std::process::id());
@@ -220,11 +202,8 @@ fn the_watchdog_is_fed_while_it_serves_and_while_it_is_idle() {
 
 /// A mapped store blocks its worker. The other worker and the control thread go on, but no
 /// watchdog ping is sent.
-#[test]
+#[apply(needs_root!)]
 fn a_stuck_worker_starves_the_watchdog() {
-    if !may_run("a_stuck_worker_starves_the_watchdog") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let manager = Manager::at_path(&dir);
     let fuse = FuseFile::new(dir.path(), patterns(0, 64, 0), false);
@@ -252,11 +231,8 @@ fn a_stuck_worker_starves_the_watchdog() {
 
 /// The privileges to serve the new interface were dropped, so the service manager must
 /// restart the process.
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_is_back_ends_the_service_to_be_restarted() {
-    if !may_run("an_interface_that_is_back_ends_the_service_to_be_restarted") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     join((&pair.ours, "xbp2"), (&pair.peer, "xbp3"), "");
     let (manager, image) = (Manager::at_path(&dir), dir.image("a", 8));
@@ -279,11 +255,8 @@ fn an_interface_that_is_back_ends_the_service_to_be_restarted() {
 }
 
 /// A restart disturbs all hosts, and possibly no host needs the interface.
-#[test]
+#[apply(needs_root!)]
 fn an_interface_that_comes_later_is_shown_and_ends_nothing() {
-    if !may_run("an_interface_that_comes_later_is_shown_and_ends_nothing") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let manager = Manager::at_path(&dir);
     let command = xblade("serve --no-probe 0.1=x,store=null,length=8 -i xbp[0-9]");

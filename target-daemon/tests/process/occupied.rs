@@ -12,16 +12,13 @@ use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, Space, may_run};
+use xblade_kit::{OURS, PEER, Pair, Space, apply, needs_root};
 
 #[path = "../link/foreign.rs"]
 mod foreign;
 
-#[test]
+#[apply(needs_root!)]
 fn a_second_instance_is_refused_and_the_first_goes_on() {
-    if !may_run("a_second_instance_is_refused_and_the_first_goes_on") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
     let first = Daemon::serve(&pair.ours, &format!("0.1={a} -i {OURS}"));
@@ -54,11 +51,8 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
 }
 
 /// The command in the message works verbatim: it adds the export to the first instance.
-#[test]
+#[apply(needs_root!)]
 fn a_second_instance_is_told_how_to_ask_the_first() {
-    if !may_run("a_second_instance_is_told_how_to_ask_the_first") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
     let usual = format!("serve 9.1={a} -i {OURS} --control {}/a.sock", dir.path().display());
@@ -81,11 +75,8 @@ fn a_second_instance_is_told_how_to_ask_the_first() {
 
 /// Like a forgotten vblade: silent while xblade serves, and answering again when xblade
 /// exits.
-#[test]
+#[apply(needs_root!)]
 fn who_listens_for_aoe_on_the_same_interface_is_named() {
-    if !may_run("who_listens_for_aoe_on_the_same_interface_is_named") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let a = dir.image("a", 8);
     let serve = || {
@@ -93,19 +84,16 @@ fn who_listens_for_aoe_on_the_same_interface_is_named() {
         daemon.wait_for("ready:");
         daemon.stop().text
     };
-    assert!(!serve().contains("takes AoE there, too"), "only its own socket was there");
+    assert!(!serve().contains("also receives AoE there"), "only its own socket was there");
     let other = pair.ours.run(|| PacketSocket::open(Facts::read(OURS).unwrap().index).unwrap());
     let said = serve();
     let line = format!("WARN ] {OURS}: process {} (", std::process::id());
-    assert!(said.contains(&line) && said.contains("takes AoE there, too"), "{said}");
+    assert!(said.contains(&line) && said.contains("also receives AoE there"), "{said}");
     drop(other);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_foreign_program_is_named_and_left_in_place() {
-    if !may_run("a_foreign_program_is_named_and_left_in_place") {
-        return;
-    }
     let dir = Dir::new();
     let image = dir.image("a", 8);
     for (flags, off) in [(foreign::NATIVE, "xdpdrv off"), (foreign::GENERIC, "xdpgeneric off")] {
@@ -127,11 +115,8 @@ fn a_foreign_program_is_named_and_left_in_place() {
     drop(link);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_queue_held_by_another_process_is_waited_for_and_then_named() {
-    if !may_run("a_queue_held_by_another_process_is_waited_for_and_then_named") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let serve = format!("serve --no-probe 0.1={image} -i {OURS}");

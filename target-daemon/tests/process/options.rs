@@ -6,7 +6,7 @@ use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, patterns};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, may_run, skipped};
+use xblade_kit::{OURS, PEER, Pair, apply, may_run, needs_root, skipped};
 
 /// Options, MTU, and the expected log messages.
 const ROWS: &[(&str, u32, &[&str])] = &[
@@ -29,11 +29,8 @@ const ROWS: &[(&str, u32, &[&str])] = &[
     ("--busy-poll 20 --busy-poll-budget 16", 9000, &[]),
 ];
 
-#[test]
+#[apply(needs_root!)]
 fn every_option_is_taken_and_the_data_is_right() {
-    if !may_run("every_option_is_taken_and_the_data_is_right") {
-        return;
-    }
     for (options, mtu, said) in ROWS {
         let (pair, dir) = (Pair::new(), Dir::new());
         pair.mtu(*mtu);

@@ -7,7 +7,7 @@ use crate::image::Dir;
 use crate::kinds::Kind;
 use crate::load::Load;
 use crate::rig::{Rig, SECTORS, sick, well};
-use crate::space::may_run;
+use xblade_kit::may_run;
 
 every_kind!(a_process_that_is_stopped_under_load_loses_nothing);
 

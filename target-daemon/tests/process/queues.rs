@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, Image, patterns};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, may_run, skipped};
+use xblade_kit::{OURS, PEER, Pair, may_run, skipped};
 
 const ROUNDS: u64 = 300;
 const EXPORTS: u8 = 3;

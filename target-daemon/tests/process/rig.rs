@@ -10,7 +10,7 @@ use crate::fuse::FuseFile;
 use crate::image::{Dir, Image, pattern, patterns};
 use crate::initiator::{Answer, Initiator, at};
 use crate::kinds::Kind;
-use crate::space::{OURS, PEER, Pair};
+use xblade_kit::{OURS, PEER, Pair};
 
 /// Sectors of each export.
 pub const SECTORS: u64 = 4096;

@@ -7,7 +7,7 @@ use xblade::wire::ether::Mac;
 use xblade::wire::{Body, Response, mask, query, reserve};
 
 use crate::initiator::Initiator;
-use crate::space::PATIENCE;
+use xblade_kit::PATIENCE;
 
 impl Initiator {
     /// Whether a successful reply arrived.

@@ -11,13 +11,10 @@ use xblade::wire::ether::Mac;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, pattern, patterns, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PATIENCE, PEER, Pair, may_run, until};
+use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, needs_root, until};
 
-#[test]
+#[apply(needs_root!)]
 fn a_signal_drains_and_detaches() {
-    if !may_run("a_signal_drains_and_detaches") {
-        return;
-    }
     // With two workers, half of the requests are with the other one.
     let cores = if thread::available_parallelism().unwrap().get() < 2 { "0" } else { "0,1" };
     let (pair, dir) = (Pair::new(), Dir::new());
@@ -53,24 +50,18 @@ fn a_signal_drains_and_detaches() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_signal_before_ready_ends_it_well() {
-    if !may_run("a_signal_before_ready_ends_it_well") {
-        return;
-    }
     let pair = Pair::new();
     let command = xblade(&format!("serve 0.1=x,store=null,length=8 -i {OURS}"));
     let daemon = Daemon::spawn(&pair.ours, command);
-    daemon.wait_for("asking whether anybody else serves");
+    daemon.wait_for("probing for other targets");
     daemon.stop();
     pair.ours.until_detached(OURS);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_signal_right_after_ready_is_heard() {
-    if !may_run("a_signal_right_after_ready_is_heard") {
-        return;
-    }
     let pair = Pair::new();
     for _ in 0..5 {
         let daemon = Daemon::serve(&pair.ours, &format!("0.1=x,store=null,length=8 -i {OURS}"));
@@ -80,11 +71,8 @@ fn a_signal_right_after_ready_is_heard() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn usr1_prints_counters_and_service_times() {
-    if !may_run("usr1_prints_counters_and_service_times") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
@@ -110,11 +98,8 @@ fn usr1_prints_counters_and_service_times() {
 }
 
 /// Detected periodically and on request; reported to the operator and the hosts.
-#[test]
+#[apply(needs_root!)]
 fn a_new_size_is_noticed_said_and_announced() {
-    if !may_run("a_new_size_is_noticed_said_and_announced") {
-        return;
-    }
     // 3600 s do not pass within a test, 0 measures only on request; 1 needs no signal.
     for (every, by_signal) in [(3600, true), (0, true), (1, false)] {
         let (pair, dir) = (Pair::new(), Dir::new());
@@ -155,11 +140,8 @@ fn a_new_size_is_noticed_said_and_announced() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn stderr_without_a_reader_does_no_harm() {
-    if !may_run("stderr_without_a_reader_does_no_harm") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let mut command = xblade(&format!("serve --no-probe 0.1={image} -i {OURS}"));
@@ -183,11 +165,8 @@ fn stderr_without_a_reader_does_no_harm() {
 
 /// Like a pipe to a program that hangs, or a hanging journal: log lines wait, are dropped
 /// and counted, and the control thread goes on.
-#[test]
+#[apply(needs_root!)]
 fn a_log_without_a_reader_stops_nothing() {
-    if !may_run("a_log_without_a_reader_stops_nothing") {
-        return;
-    }
     for reads_again in [false, true] {
         // Each has lines in a report.
         let (pair, dir) = (Pair::with("numrxqueues 8 numtxqueues 8"), Dir::new());
@@ -239,7 +218,7 @@ fn a_log_without_a_reader_stops_nothing() {
             let places = [
                 "ready:",
                 "service time",
-                " log lines were dropped: nobody read standard error",
+                " log lines were dropped: standard error was not read",
                 "stopping:",
             ]
             .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part:?} in {} bytes", text.len())));
@@ -252,11 +231,8 @@ fn a_log_without_a_reader_stops_nothing() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn sudden_death_detaches_and_loses_nothing_acknowledged() {
-    if !may_run("sudden_death_detaches_and_loses_nothing_acknowledged") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
@@ -285,11 +261,8 @@ fn sudden_death_detaches_and_loses_nothing_acknowledged() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_stopped_process_goes_on_where_it_was() {
-    if !may_run("a_stopped_process_goes_on_where_it_was") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));

@@ -7,7 +7,7 @@ use crate::image::{patterns, sector};
 use crate::kinds::Kind;
 use crate::load::{Load, Measure};
 use crate::rig::{GOOD, Rig, result, sick, well};
-use crate::space::{OURS, may_run, until};
+use xblade_kit::{OURS, may_run, until};
 
 every_kind!(others_do_not_notice_a_stalled_medium, a_stalled_medium_does_not_keep_the_process,);
 

@@ -10,7 +10,7 @@ use crate::command_line::assert_refused;
 use crate::daemon::{Daemon, xblade};
 use crate::image::{Dir, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, may_run};
+use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
 
 const SOON: Duration = Duration::from_millis(700);
 
@@ -53,11 +53,8 @@ impl Rig {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_was_acknowledged_is_there_after_a_sudden_end() {
-    if !may_run("what_was_acknowledged_is_there_after_a_sudden_end") {
-        return;
-    }
     let rig = Rig::new();
     let (daemon, mut host) = rig.serve();
     let own = host.mac();
@@ -79,11 +76,8 @@ fn what_was_acknowledged_is_there_after_a_sudden_end() {
     assert_eq!(rig.files().len(), 2, "{:?}", rig.files());
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_file_in_the_place_of_the_folder_is_named() {
-    if !may_run("a_file_in_the_place_of_the_folder_is_named") {
-        return;
-    }
     let rig = Rig::new();
     let image = &rig.images[0];
     for below in ["", "/below", "/far/below"] {
@@ -97,11 +91,8 @@ fn a_file_in_the_place_of_the_folder_is_named() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn nothing_is_acknowledged_that_is_not_kept() {
-    if !may_run("nothing_is_acknowledged_that_is_not_kept") {
-        return;
-    }
     let rig = Rig::new();
     let (daemon, mut host) = rig.serve();
     assert!(host.set_config(at(0, 1), b"first", SOON));
@@ -122,11 +113,8 @@ fn nothing_is_acknowledged_that_is_not_kept() {
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_state_that_is_broken_is_not_guessed_at() {
-    if !may_run("a_state_that_is_broken_is_not_guessed_at") {
-        return;
-    }
     let rig = Rig::new();
     let (daemon, mut host) = rig.serve();
     assert!(host.set_config(at(0, 1), b"first", SOON));

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use crate::daemon::xblade;
-use crate::space::{OURS, Pair, may_run};
+use xblade_kit::{OURS, Pair, apply, needs_root};
 
 fn run(pair: &Pair, arguments: &str) -> (Option<i32>, String, String) {
     let mut command = xblade(arguments);
@@ -12,11 +12,8 @@ fn run(pair: &Pair, arguments: &str) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-#[test]
+#[apply(needs_root!)]
 fn drivers_without_rules_are_reported_plainly() {
-    if !may_run("drivers_without_rules_are_reported_plainly") {
-        return;
-    }
     let pair = Pair::with("numrxqueues 4 numtxqueues 4");
     pair.ours.sh("ip link add xbpbr numrxqueues 4 type bridge && ip link add xbpifb numrxqueues 4 type ifb");
     pair.ours.sh("ip tuntap add xbptap mode tap multi_queue");
@@ -38,11 +35,8 @@ fn drivers_without_rules_are_reported_plainly() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn one_queue_is_nothing_to_steer() {
-    if !may_run("one_queue_is_nothing_to_steer") {
-        return;
-    }
     let pair = Pair::new();
     for mode in ["--plan", "--apply", "--apply --queue 0"] {
         let (code, out, err) = run(&pair, &format!("steer -i {OURS} {mode}"));
@@ -51,11 +45,8 @@ fn one_queue_is_nothing_to_steer() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn wishes_that_cannot_be_are_refused() {
-    if !may_run("wishes_that_cannot_be_are_refused") {
-        return;
-    }
     let pair = Pair::with("numrxqueues 2 numtxqueues 2");
     for (arguments, part) in [
         (format!("-i {OURS}"), "--plan"),

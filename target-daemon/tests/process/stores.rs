@@ -7,13 +7,10 @@ use std::time::Duration;
 use crate::daemon::{Daemon, xblade_after};
 use crate::image::{Dir, pattern, patterns, sector};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, may_run};
+use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
 
-#[test]
+#[apply(needs_root!)]
 fn an_acknowledged_write_is_in_the_file() {
-    if !may_run("an_acknowledged_write_is_in_the_file") {
-        return;
-    }
     for (option, model, said) in [
         ("", "xblade", "durable"),
         (",durability=durable", "xblade", "durable"),
@@ -41,11 +38,8 @@ fn an_acknowledged_write_is_in_the_file() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn the_serial_number_outlives_a_restart_and_tells_images_apart() {
-    if !may_run("the_serial_number_outlives_a_restart_and_tells_images_apart") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
     let mut serials = Vec::new();
@@ -60,11 +54,8 @@ fn the_serial_number_outlives_a_restart_and_tells_images_apart() {
     assert_ne!(serials[0][0], serials[2][0]);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_file_that_grows_is_seen() {
-    if !may_run("a_file_that_grows_is_seen") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
@@ -78,11 +69,8 @@ fn a_file_that_grows_is_seen() {
     daemon.stop();
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_file_that_is_cut_under_load_gives_errors_and_no_more() {
-    if !may_run("a_file_that_is_cut_under_load_gives_errors_and_no_more") {
-        return;
-    }
     for option in ["", ",durability=volatile"] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let (cut, whole) = (dir.image("a", 4096), dir.image("b", 4096));
@@ -119,11 +107,8 @@ fn a_file_that_is_cut_under_load_gives_errors_and_no_more() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_full_file_system_gives_errors_and_no_more() {
-    if !may_run("a_full_file_system_gives_errors_and_no_more") {
-        return;
-    }
     for option in ["", ",durability=volatile"] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let other = dir.image("b", 64);

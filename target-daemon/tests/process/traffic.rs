@@ -12,16 +12,13 @@ use xblade::wire::ether::Tags;
 use crate::daemon::Daemon;
 use crate::image::{Dir, patterns};
 use crate::initiator::{Initiator, at};
-use crate::space::{OURS, PEER, Pair, Space, may_run};
+use xblade_kit::{OURS, PEER, Pair, Space, apply, needs_root};
 
 const STREAM_BYTES: usize = 8 << 20;
 const LIMIT: Option<Duration> = Some(Duration::from_secs(15));
 
-#[test]
+#[apply(needs_root!)]
 fn other_traffic_does_not_notice() {
-    if !may_run("other_traffic_does_not_notice") {
-        return;
-    }
     for (mode, mtu) in [("native", 1500), ("generic", 1500), ("native", 9000)] {
         let (pair, dir) = (Pair::new(), Dir::new());
         pair.mtu(mtu);

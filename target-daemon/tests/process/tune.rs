@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::image::Dir;
-use crate::space::{OURS, Pair, may_run};
+use xblade_kit::{OURS, Pair, apply, needs_root};
 
 /// A NIC that keeps each setting in a file next to the script. It rounds rings up to a
 /// multiple of 64, and refuses the settings listed in the file `refuses`.
@@ -160,11 +160,8 @@ fn files(dir: &Path, into: &mut BTreeMap<PathBuf, String>) {
 
 const OPTIONS: &str = "--cores 2-3 --mtu 9000 --huge-pages 64 --busy-poll";
 
-#[test]
+#[apply(needs_root!)]
 fn showing_changes_nothing_and_names_what_should_be() {
-    if !may_run("showing_changes_nothing_and_names_what_should_be") {
-        return;
-    }
     let bench = Bench::new();
     bench.put("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never");
     let before = bench.all();
@@ -187,11 +184,8 @@ fn showing_changes_nothing_and_names_what_should_be() {
     assert!(!told.contains("irq-32"), "{told}");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_was_applied_once_or_twice_goes_back_exactly() {
-    if !may_run("what_was_applied_once_or_twice_goes_back_exactly") {
-        return;
-    }
     let bench = Bench::new();
     let before = bench.all();
     bench.good(&format!("--apply {OPTIONS}"));
@@ -229,11 +223,8 @@ fn what_was_applied_once_or_twice_goes_back_exactly() {
     assert_eq!(bench.all(), before);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_was_changed_since_stays() {
-    if !may_run("what_was_changed_since_stays") {
-        return;
-    }
     let bench = Bench::new();
     bench.good("--apply");
     bench.put("proc/sys/vm/stat_interval", "60");
@@ -243,11 +234,8 @@ fn what_was_changed_since_stays() {
     assert_eq!(bench.value("proc/sys/kernel/numa_balancing"), "1");
 }
 
-#[test]
+#[apply(needs_root!)]
 fn what_is_refused_or_missing_is_one_line_and_nothing_to_take_back() {
-    if !may_run("what_is_refused_or_missing_is_one_line_and_nothing_to_take_back") {
-        return;
-    }
     let bench = Bench::new();
     put(&bench.dir.path().join("bin/nic/refuses"), "rx\npause-rx");
     fs::remove_file(bench.root().join("proc/sys/kernel/numa_balancing")).unwrap();
@@ -257,17 +245,37 @@ fn what_is_refused_or_missing_is_one_line_and_nothing_to_take_back() {
     for part in ["FAIL  ring-rx", "FAIL  pause-rx", "SKIP  numa_balancing", "SET   rxvlan"] {
         assert_eq!(told.matches(part).count(), 1, "{part}: {told}");
     }
-    let state = bench.value(&format!("run/xblade/tune-{OURS}.state"));
+    let state = bench.value(&format!("run/xblade-machine/tune-{OURS}.state"));
     assert!(!state.contains("ring-rx") && !state.contains("numa"), "{state}");
     bench.good("--revert");
     assert_eq!(bench.all(), before);
 }
 
-#[test]
-fn the_drivers_of_a_veth_pair_have_little_and_that_is_said() {
-    if !may_run("the_drivers_of_a_veth_pair_have_little_and_that_is_said") {
-        return;
+/// The service's user may not decide what root writes.
+#[apply(needs_root!)]
+fn a_planted_journal_is_refused() {
+    let bench = Bench::new();
+    let folder = bench.root().join("run/xblade-machine");
+    let state = folder.join(format!("tune-{OURS}.state"));
+    let victim = bench.root().join("etc/victim");
+    put(&victim, "old");
+    for (place, part) in
+        [(victim.clone(), "is not a setting"), (bench.root().join("sys/../etc/victim"), "is not a setting")]
+    {
+        bench.good("--apply");
+        fs::write(&state, format!("file\t{}\tnew\told\n", place.display())).unwrap();
+        let (code, told) = bench.run("--revert");
+        assert!(code == Some(2) && told.contains(part), "{told}");
+        assert_eq!(bench.value("etc/victim"), "old");
+        fs::remove_file(&state).unwrap();
     }
+    std::os::unix::fs::chown(&folder, Some(65534), Some(65534)).unwrap();
+    let (code, told) = bench.run("--revert");
+    assert!(code == Some(2) && told.contains("does not belong to root alone"), "{told}");
+}
+
+#[apply(needs_root!)]
+fn the_drivers_of_a_veth_pair_have_little_and_that_is_said() {
     let bench = Bench::new();
     fs::remove_file(bench.dir.path().join("bin/ethtool")).unwrap();
     let told = bench.good("--show");
@@ -276,11 +284,8 @@ fn the_drivers_of_a_veth_pair_have_little_and_that_is_said() {
     }
 }
 
-#[test]
+#[apply(needs_root!)]
 fn wrong_options_are_refused() {
-    if !may_run("wrong_options_are_refused") {
-        return;
-    }
     let bench = Bench::new();
     let before = bench.all();
     for (arguments, part) in [
@@ -301,11 +306,8 @@ fn wrong_options_are_refused() {
     assert_eq!(bench.all(), before);
 }
 
-#[test]
+#[apply(needs_root!)]
 fn a_configuration_is_held_against_how_the_machine_is_tuned() {
-    if !may_run("a_configuration_is_held_against_how_the_machine_is_tuned") {
-        return;
-    }
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);
     let check = |rings: &str| {

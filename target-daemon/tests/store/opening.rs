@@ -62,7 +62,7 @@ fn a_file_without_write_permission_is_offered_read_only() {
     let ids = std::fs::metadata(&path).map(|facts| (facts.uid(), facts.gid())).unwrap();
     let (write, read) = ("give write permission, or export it with `ro`", "give that user read permission");
     let file = |mode| format!("(the file has owner {}, group {}, mode {mode}): ", ids.0, ids.1);
-    let folder = "(a folder on the way is closed to it): ".to_owned();
+    let folder = "(it cannot enter a folder of the path): ".to_owned();
     for (mode, options, what, why, remedy) in [
         (0o444, OpenOptions::new(&path), "written", file("0444"), write),
         (0o000, OpenOptions::new(&path), "read", file("0000"), read),

@@ -219,7 +219,7 @@ fn a_revision_that_is_kept_answers_no_later_one() {
 fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
-    let (to, _keeper) = bounded(4);
+    let (to, _writer) = bounded(4);
     target.workers[0].set_state_writer(to);
     let ask = Ask::new(DISK, RESERVE, reserve(1, 1, &[mac(1)]));
     assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
@@ -235,7 +235,7 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
 }
 
 #[test]
-fn a_full_keeper_is_asked_again_by_the_host() {
+fn a_full_writer_is_asked_again_by_the_host() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, writer) = bounded(1);

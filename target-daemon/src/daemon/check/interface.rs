@@ -54,7 +54,9 @@ fn occupied(occupant: &Occupant) -> Line {
 }
 
 fn xdp(facts: &Facts) -> String {
-    let Some(native) = facts.native else { return "generic (the driver tells nothing of native)".into() };
+    let Some(native) = facts.native else {
+        return "generic (the driver does not report native support)".into();
+    };
     if !native {
         return "generic only".into();
     }

@@ -76,7 +76,7 @@ fn io_uring() -> Line {
         "" | "0" => Line::Ok("io_uring".into()),
         "1" => Line::Ok("io_uring, for root and the group in kernel.io_uring_group".into()),
         _ => Line::Hint(
-            "io_uring is switched off, so files are served by calls that wait: sysctl kernel.io_uring_disabled=0"
+            "io_uring is switched off, so files are served with blocking calls: sysctl kernel.io_uring_disabled=0"
                 .into(),
         ),
     }

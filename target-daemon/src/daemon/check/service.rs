@@ -51,7 +51,7 @@ fn warn(of: &str, what: &str, path: &Path, remedy: &str) -> Line {
         Some(folder) => {
             let folder = folder.display();
             (
-                format!(", for {folder} is closed to it"),
+                format!(", because it cannot enter {folder}"),
                 format!("setfacl -m u:{USER}:x {folder}, or move the file"),
             )
         }

@@ -214,3 +214,23 @@ fn a_record_that_is_none_is_refused() {
         assert_eq!(bench.driver.changes, 0);
     }
 }
+
+/// A folder in which others may plant files: the journal would say what they want.
+#[test]
+fn a_folder_that_others_may_write_is_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let mut bench = Bench::new(Fake::any());
+    let elsewhere = bench.directory.with_extension("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    symlink(&elsewhere, &bench.directory).unwrap();
+    let error = bench.apply(&to_queue(1)).unwrap_err().to_string();
+    assert!(error.contains("nothing is changed without a record"), "{error}");
+    std::fs::remove_file(&bench.directory).unwrap();
+    std::fs::rename(&elsewhere, &bench.directory).unwrap();
+    std::fs::set_permissions(&bench.directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let error = bench.apply(&to_queue(1)).unwrap_err().to_string();
+    assert!(error.contains("with mode 777") && error.contains("remove it"), "{error}");
+    assert!(bench.driver.rules.is_empty() && !bench.has_record());
+    std::fs::set_permissions(&bench.directory, std::fs::Permissions::from_mode(0o700)).unwrap();
+    bench.apply(&to_queue(1)).unwrap();
+}

@@ -17,11 +17,13 @@
 
 mod ata;
 mod finish;
+mod limits;
 mod mask;
 mod query;
 mod reserve;
 
 pub use finish::finish;
+pub use limits::{REQUEST_LEN_MAX, persists, reply_len_max};
 
 use crate::shelf::{ReplyLimit, State};
 use crate::wire;

@@ -20,7 +20,7 @@ const LINUX_HEADERS_LEN: u32 = 36;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LimitError {
     /// Linux would never send its first request.
-    #[error("buffer count {0} makes Linux initiators wait for ever: take 2 to 65535 (default 64)")]
+    #[error("buffer count {0} makes Linux initiators wait forever: take 2 to 65535 (default 64)")]
     BufferCountSmall(u32),
     /// The field of the protocol has only 16 bits.
     #[error("buffer count {0} does not fit the protocol: take 2 to 65535 (default 64)")]
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn limits_that_cannot_be_kept_are_refused_with_the_reason() {
-        for (count, reason) in [(0, "wait for ever"), (1, "wait for ever"), (65536, "does not fit")] {
+        for (count, reason) in [(0, "wait forever"), (1, "wait forever"), (65536, "does not fit")] {
             let error = buffer_count(count).map_err(|error| error.to_string());
             assert!(error.is_err_and(|text| text.contains(reason)), "{count}");
         }

@@ -100,7 +100,7 @@ pub enum SavedError {
     #[error("it does not begin with '{0}'")]
     Foreign(&'static str),
     /// Written by a later release.
-    #[error("it is of version {0}, and this xblade knows version {VERSION}")]
+    #[error("it has version {0}, but this xblade supports version {VERSION}")]
     Version(String),
     /// The content was changed.
     #[error("its checksum is wrong")]

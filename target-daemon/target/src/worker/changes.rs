@@ -8,8 +8,7 @@ use crossbeam_channel::Sender;
 use super::Worker;
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
-use super::export_set::Clear;
-use super::save::{SaveAck, SaveRequest};
+use super::save::{Clear, SaveAck, SaveRequest};
 use crate::ring::Rings;
 use crate::shelf::Settings;
 
@@ -51,7 +50,7 @@ impl<R: Rings> Worker<R> {
     /// Clears a reservation or mask list; sends to `to` when the change is on stable
     /// storage.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) {
-        let unanswered = self.exports.clear(index, what, to);
+        let unanswered = self.exports.clear(index, what, to, &mut self.stats);
         self.done.extend(unanswered);
     }
 

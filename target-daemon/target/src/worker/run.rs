@@ -9,9 +9,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
-use super::export_set::Clear;
 use super::idle::{EpollWaiter, IdlePolicy, Waker};
-use super::save::SaveAck;
+use super::save::{Clear, SaveAck};
 use super::stats::Stats;
 use super::trace::Tracer;
 use super::{Clock, Worker};

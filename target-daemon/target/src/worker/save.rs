@@ -7,7 +7,6 @@ use crossbeam_channel::Sender;
 
 use super::messages::Finished;
 use crate::shelf::Saved;
-use crate::wire::{Body, mask, query, reserve};
 
 /// Maximum number of replies waiting per export. Beyond that the oldest is dropped: its
 /// host has resent the request long ago.
@@ -78,16 +77,13 @@ impl PendingSaves {
     }
 }
 
-/// Whether a request sets something that must be saved.
-pub(super) fn sets(body: &Body<'_>) -> bool {
-    match body {
-        Body::Query(request) => matches!(request, query::Request::Set(_) | query::Request::ForceSet(_)),
-        Body::Mask(request) => matches!(request, mask::Request::Edit(_)),
-        Body::Reserve(request) => {
-            matches!(request, reserve::Request::Set(_) | reserve::Request::ForceSet(_))
-        }
-        Body::Ata { .. } | Body::Unknown(_) => false,
-    }
+/// What to clear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clear {
+    /// The reservation.
+    Reservation,
+    /// The mask list.
+    Mask,
 }
 
 #[cfg(test)]

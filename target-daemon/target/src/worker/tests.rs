@@ -9,7 +9,6 @@ use super::directory::{Directory, Owner};
 use super::fingerprint::Fingerprint;
 use super::inflight::{Pending, Slab};
 use super::messages::{Finished, Inbound};
-use super::reply_len;
 use crate::command::{self, Action};
 use crate::observe::Operation;
 use crate::ring::{Frame, Lane};
@@ -254,7 +253,7 @@ fn room_holds_every_reply() {
             frame.extend(argument);
             for sectors in [1, 2, 17] {
                 let needed = needed(&header, &frame, sectors);
-                let room = reply_len::for_reply(&header, &frame, sectors);
+                let room = command::reply_len_max(&header, &frame, sectors);
                 assert!(room >= needed, "{command} {argument:?}: {room} of {needed} bytes");
                 let longest = &mut longest[usize::from(command)];
                 *longest = needed.max(*longest);

@@ -63,7 +63,7 @@ impl FromStr for Address {
         let name = text.strip_prefix("/dev/etherd/").unwrap_or(text).strip_prefix('e');
         match name.and_then(numbers) {
             Some((shelf, slot)) => Err(AddressError::new(
-                format!("{text:?} is the name that hosts have for it"),
+                format!("{text:?} is the device name on hosts"),
                 format!("write the address as {}", Self::new(shelf, slot)?),
             )),
             None => Err(AddressError::new(
@@ -111,7 +111,7 @@ mod tests {
             ("1.2.3", "SHELF.SLOT"),
             ("+1.2", "SHELF.SLOT"),
             ("-1.2", "SHELF.SLOT"),
-            ("e1.2", "\"e1.2\" is the name that hosts have for it: write the address as 1.2"),
+            ("e1.2", "\"e1.2\" is the device name on hosts: write the address as 1.2"),
             ("/dev/etherd/e1.2", "write the address as 1.2"),
             ("e1", "\"e1\" is not an address: write SHELF.SLOT"),
             ("e4095.2", "Linux initiators ignore it"),

@@ -1,7 +1,9 @@
-//! Network namespaces of threads. They have no names outside, so nothing is left over,
-//! however a test ends.
+//! Namespaces that belong to a thread. They have no name, so the kernel removes each with
+//! its thread, however the test ends: interfaces, mounts, and the loop devices under
+//! them.
 
-use std::io::Write;
+use std::ffi::CString;
+use std::io;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -9,21 +11,6 @@ use std::time::{Duration, Instant};
 
 /// Timeout for anything on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Whether this process may create namespaces; reports the skip if not.
-pub fn may_run(test: &str) -> bool {
-    // SAFETY: takes no arguments and cannot fail.
-    (unsafe { libc::geteuid() }) == 0 || skipped(test, "needs root")
-}
-
-/// Reports that a test is skipped. Returns false, for the caller to pass on.
-pub fn skipped(test: &str, why: &str) -> bool {
-    // Not eprintln, which the test harness captures.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}: {test}");
-    let strict = std::env::var_os("XBLADE_TESTS_STRICT").is_some_and(|value| value == "1");
-    assert!(!strict, "{test} was skipped, and XBLADE_TESTS_STRICT=1 forbids it");
-    false
-}
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -35,20 +22,40 @@ pub struct Space {
 }
 
 impl Space {
+    /// Creates a network namespace, whose loopback interface is up.
+    #[expect(clippy::new_without_default, reason = "it starts a thread")]
     pub fn new() -> Self {
+        let space = Self::unshared(libc::CLONE_NEWNET);
+        space.sh("ip link set lo up");
+        space
+    }
+
+    /// Also creates a mount namespace: no other process can keep what is mounted inside
+    /// in use.
+    pub fn with_mounts() -> Self {
+        let space = Self::unshared(libc::CLONE_NEWNET | libc::CLONE_NEWNS);
+        space.run(unmount_all);
+        space
+    }
+
+    /// Its thread id, by which `ip` finds the namespace.
+    pub fn tid(&self) -> i32 {
+        self.tid
+    }
+
+    fn unshared(what: libc::c_int) -> Self {
         let (jobs, queue) = channel::<Job>();
         let (ready, started) = channel();
         let thread = thread::spawn(move || {
-            // SAFETY: no pointers; changes the namespace of this thread only.
-            let code = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-            assert_eq!(code, 0, "unshare: {}", std::io::Error::last_os_error());
+            // SAFETY: no pointers; changes the namespaces of this thread only.
+            let code = unsafe { libc::unshare(what) };
+            assert_eq!(code, 0, "unshare: {}", io::Error::last_os_error());
             // SAFETY: takes no arguments and cannot fail.
             ready.send(unsafe { libc::gettid() }).unwrap();
             queue.iter().for_each(|job| job());
         });
-        let space = Self { jobs: Some(jobs), thread: Some(thread), tid: started.recv().unwrap() };
-        space.sh("ip link set lo up");
-        space
+        let tid = started.recv().expect("a namespace");
+        Self { jobs: Some(jobs), thread: Some(thread), tid }
     }
 
     /// Runs `job` inside and returns what it returns; panics if it does.
@@ -98,5 +105,24 @@ pub fn until(what: &str, mut answer: impl FnMut() -> bool) {
     while !answer() {
         assert!(Instant::now() < end, "did not happen within {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Keeps mounts from here on inside, and detaches what other tests have mounted: a copy
+/// of a mount would keep its file system in use after they unmount it.
+fn unmount_all() {
+    let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
+    let slave = libc::MS_REC | libc::MS_SLAVE;
+    // SAFETY: null-terminated strings; the rest may be null for this call.
+    let code = unsafe { libc::mount(none, root, std::ptr::null(), slave, std::ptr::null()) };
+    assert_eq!(code, 0, "mount --make-rslave /: {}", io::Error::last_os_error());
+    let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
+    let within = std::env::temp_dir();
+    for on in mounts.lines().filter_map(|line| line.split(' ').nth(1)).rev() {
+        if on != within.to_string_lossy() && std::path::Path::new(on).starts_with(&within) {
+            let on = CString::new(on).unwrap();
+            // SAFETY: a null-terminated string.
+            unsafe { libc::umount2(on.as_ptr(), libc::MNT_DETACH) };
+        }
     }
 }

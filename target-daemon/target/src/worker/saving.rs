@@ -1,24 +1,25 @@
-//! Waiting for a state to be saved: see `worker/save.rs`.
+//! Waiting for the state of an export to be saved: see `worker/save.rs`.
 
 use crossbeam_channel::Sender;
 
-use super::super::messages::Finished;
-use super::super::save::{SaveAck, SaveRequest, Waits};
-use super::ExportSet;
+use super::execute::Context;
+use super::export_runtime::ExportRuntime;
+use super::messages::Finished;
+use super::save::{Clear, SaveAck, SaveRequest, Waits};
 
-impl ExportSet {
-    /// From now on, sends changes made by initiators to this state writer.
-    pub fn set_state_writer(&mut self, worker: u16, writer: Sender<SaveRequest>) {
-        self.state_writer = Some((worker, writer));
-    }
-
+impl ExportRuntime {
     /// The reply to a request that sets something. It has to wait if that is not on
     /// stable storage yet.
-    pub(super) fn reply_when_saved(&mut self, index: u16, done: Finished) -> Option<Finished> {
-        if self.state_writer.is_none() || done.reply_len.is_none() {
+    pub(super) fn reply_when_saved(
+        &mut self,
+        index: u16,
+        done: Finished,
+        context: &Context<'_>,
+    ) -> Option<Finished> {
+        if context.state_writer.is_none() || done.reply_len.is_none() {
             return Some(done);
         }
-        match self.wait_for_save(index, Waits::Reply(done))? {
+        match self.wait_for_save(index, Waits::Reply(done), context)? {
             NotPending::Free(Waits::Reply(done)) => Some(done),
             NotPending::Dropped(Waits::Reply(done)) => Some(done.without_reply()),
             // The caller notices that its channel is closed.
@@ -28,16 +29,21 @@ impl ExportSet {
 
     /// Clears a reservation or mask list; sends to `to` when the change is on stable
     /// storage. Returns a request that now gets no reply because too many are waiting.
-    pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>) -> Option<Finished> {
-        let runtime = self.runtimes.get_mut(usize::from(index))?.as_mut()?;
+    pub(super) fn clear(
+        &mut self,
+        index: u16,
+        what: Clear,
+        to: Sender<()>,
+        context: &Context<'_>,
+    ) -> Option<Finished> {
         match what {
             Clear::Reservation => {
                 // An empty list always fits.
-                let _ = runtime.export.state.set_reservation(std::iter::empty());
+                let _ = self.export.state.set_reservation(std::iter::empty());
             }
-            Clear::Mask => runtime.export.state.clear_mask(),
+            Clear::Mask => self.export.state.clear_mask(),
         }
-        match self.wait_for_save(index, Waits::Asked(to))? {
+        match self.wait_for_save(index, Waits::Asked(to), context)? {
             NotPending::Free(Waits::Asked(to)) => {
                 let _ = to.try_send(());
                 None
@@ -52,38 +58,34 @@ impl ExportSet {
 
     /// Makes `waits` wait. Returns a waiter that need not wait, or may not wait any
     /// longer.
-    fn wait_for_save(&mut self, index: u16, waits: Waits) -> Option<NotPending> {
-        let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(index)) else {
-            return Some(NotPending::Dropped(waits));
-        };
-        let revision = runtime.export.state.revision();
-        if runtime.saved_revision >= revision {
+    fn wait_for_save(&mut self, index: u16, waits: Waits, context: &Context<'_>) -> Option<NotPending> {
+        let revision = self.export.state.revision();
+        if self.saved_revision >= revision {
             return Some(NotPending::Free(waits));
         }
-        let Some((worker, writer)) = &self.state_writer else { return Some(NotPending::Free(waits)) };
+        let Some((worker, writer)) = context.state_writer else { return Some(NotPending::Free(waits)) };
         let save = SaveRequest {
             worker: *worker,
             export: index,
-            number: runtime.number,
+            number: self.number,
             revision,
-            key: runtime.key.clone(),
-            saved: crate::shelf::Saved::of(&runtime.export.state),
+            key: self.key.clone(),
+            saved: crate::shelf::Saved::of(&self.export.state),
         };
         if writer.try_send(save).is_err() {
             // The host resends the request, which retries the save.
             return Some(NotPending::Dropped(waits));
         }
-        runtime.pending_saves.add(revision, waits).map(NotPending::Dropped)
+        self.pending_saves.add(revision, waits).map(NotPending::Dropped)
     }
 
     /// Handles a saved state: releases the replies that have waited for it.
-    pub fn saved(&mut self, saved: SaveAck, done: &mut Vec<Finished>) {
-        let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(saved.export)) else { return };
-        if runtime.number != saved.number {
+    pub(super) fn saved(&mut self, saved: SaveAck, done: &mut Vec<Finished>) {
+        if self.number != saved.number {
             return;
         }
-        runtime.saved_revision = runtime.saved_revision.max(saved.revision);
-        while let Some(waits) = runtime.pending_saves.next(saved.revision) {
+        self.saved_revision = self.saved_revision.max(saved.revision);
+        while let Some(waits) = self.pending_saves.next(saved.revision) {
             match waits {
                 Waits::Reply(reply) => done.push(reply),
                 Waits::Asked(to) => {
@@ -100,13 +102,4 @@ enum NotPending {
     Free(Waits),
     /// It gets no reply.
     Dropped(Waits),
-}
-
-/// What to clear.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Clear {
-    /// The reservation.
-    Reservation,
-    /// The mask list.
-    Mask,
 }

@@ -1,15 +1,13 @@
 //! Two network namespaces, and a veth pair between them.
 
-use xblade::link::Facts;
-use xblade::wire::ether::Mac;
+use xblade_link::Facts;
+use xblade_wire::ether::Mac;
 
-#[path = "../common/namespace.rs"]
-mod namespace;
+use crate::namespace::{Space, until};
 
-pub use namespace::*;
-
-/// The target's interface and the initiator's.
+/// The target's interface.
 pub const OURS: &str = "xbp0";
+/// The initiator's interface.
 pub const PEER: &str = "xbp1";
 
 impl Space {
@@ -18,6 +16,7 @@ impl Space {
         self.run(move || Facts::read(name).unwrap())
     }
 
+    /// The MAC address of an interface in this namespace.
     pub fn mac(&self, name: &'static str) -> Mac {
         Mac(self.facts(name).mac)
     }
@@ -46,15 +45,20 @@ pub fn join(a: (&Space, &str), b: (&Space, &str), options: &str) {
 
 /// Two namespaces, joined by a veth pair.
 pub struct Pair {
+    /// The namespace of the target.
     pub ours: Space,
+    /// The namespace of the initiators.
     pub peer: Space,
 }
 
 impl Pair {
+    /// A pair with the defaults of the kernel.
+    #[expect(clippy::new_without_default, reason = "it starts threads")]
     pub fn new() -> Self {
         Self::with("")
     }
 
+    /// With options for both ends, as for `ip link add`.
     pub fn with(options: &str) -> Self {
         let pair = Self { ours: Space::new(), peer: Space::new() };
         join((&pair.ours, OURS), (&pair.peer, PEER), options);
