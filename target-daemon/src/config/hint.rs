@@ -51,8 +51,6 @@ fn vblade(words: &[OsString]) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use crate::config::Cli;
 
     use super::*;

@@ -61,7 +61,6 @@ fn read<T: DeserializeOwned>(bytes: &[u8], example: &str) -> Result<T, String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

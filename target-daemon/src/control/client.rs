@@ -174,7 +174,6 @@ pub(super) fn fail(error: &str, code: u8) -> u8 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

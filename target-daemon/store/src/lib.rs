@@ -20,6 +20,7 @@
 //! engine, options            all of them by name, and what can be said about an export
 //! Overlap                    which operations may be submitted to a store together
 //! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod io_vec;
 mod select;

@@ -63,8 +63,6 @@ impl Store for NullStore {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::IoVec;
     use crate::completion_queue::QUEUE_MAX;

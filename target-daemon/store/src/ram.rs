@@ -111,8 +111,6 @@ impl Store for RamStore {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::{Durability, IoVec, OPTIONS, Options, StoreSpec};
 

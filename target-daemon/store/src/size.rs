@@ -71,8 +71,6 @@ pub fn parse_bytes(text: &str) -> Result<u64, Problem> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[test]

@@ -296,7 +296,7 @@ fn a_ram_disk_outlives_a_reload_but_not_a_restart() {
     rig.reload(&ram(1, "64"));
     rig.daemon.wait_for("0.2 removed");
     assert_eq!(host.read(at(0, 1), 9, 1), pattern(9, 1));
-    // It cannot be opened anew and be the same.
+    // It cannot be opened again and be the same.
     let refused = rig.reload(&ram(1, "65"));
     assert!(
         refused.contains("hosts use 0.1, and would write to other data: 0.1 had other data, ram"),

@@ -1,6 +1,4 @@
 //! Parsing exports from the command line.
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 use crate::store::{Access, Durability, OpenOptions, Sync};
 

@@ -236,7 +236,6 @@ fn mac(text: &str) -> Option<Mac> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::store::{Access, OpenOptions};
