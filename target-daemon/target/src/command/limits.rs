@@ -39,7 +39,7 @@ fn data(header: &Header, first: &[u8], sectors_max: u8) -> usize {
 }
 
 /// Maximum length of a non-ATA request: 255 mask directives after two VLAN tags.
-pub const REQUEST_LEN_MAX: usize = 22 + 10 + mask::HEADER_LEN + mask::ENTRIES_MAX * mask::DIRECTIVE_LEN;
+pub const REQUEST_LEN_MAX: usize = 22 + 10 + mask::HEADER_LEN + u8::MAX as usize * mask::DIRECTIVE_LEN;
 
 /// Whether a request sets something that must be saved before the reply.
 pub fn persists(body: &Body<'_>) -> bool {
