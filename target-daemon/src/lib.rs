@@ -8,6 +8,7 @@
 //!         0x88A2 only                owned       request  action      at rest   frame
 //!         the rest: XDP_PASS         frames      (no I/O) (pure)                in place
 //! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 /// The command line, and the typed configuration built from it.
 pub mod config;

@@ -105,8 +105,8 @@ fn golden_show() {
             transcript.run(&format!("xblade show{json} --config {name}"), command.arg(&file));
         }
     }
-    for (section, keys) in xblade::config::KEYS {
-        for key in *keys {
+    for (section, keys) in xblade::config::KEYS.iter() {
+        for key in keys {
             let is_there = transcript.text.contains(&format!("{key} = "))
                 || transcript.text.contains(&format!("[{key}]"));
             assert!(is_there || *key == "acl", "everything.toml has no {key} of {section}");

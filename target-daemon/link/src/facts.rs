@@ -174,7 +174,6 @@ pub(super) fn attached(programs: [u32; 3]) -> Vec<(XdpMode, u32)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
     #[test]

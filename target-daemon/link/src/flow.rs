@@ -197,7 +197,6 @@ impl FlowTable {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];

@@ -10,6 +10,7 @@
 //! Everything here applies to the **network namespace of the calling thread**. Nothing here
 //! runs on the data path. Two modules hold the system interfaces that std lacks: `sys` (all
 //! of the `unsafe`) and `netlink` (the list of interfaces).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod attach_error;
 mod events;

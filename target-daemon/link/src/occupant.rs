@@ -132,7 +132,6 @@ fn mentions(info: &str, id: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
     fn occupant(name: Option<&str>, links: &[u32], holders: &[(u32, &str)]) -> Occupant {

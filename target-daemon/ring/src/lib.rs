@@ -18,6 +18,7 @@
 //! [`Lane`] is generic over [`Rings`]: [`XskRings`] (the kernel's) or [`FakeRings`] (in
 //! memory). Several lanes on one queue share its UMEM, fill ring and completion ring
 //! (`shared_queues`).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod frame;
 mod lane;

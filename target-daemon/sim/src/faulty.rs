@@ -307,8 +307,6 @@ impl<S: Store> Store for Faulty<S> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use xblade_store::IoVec;
 
     use super::*;

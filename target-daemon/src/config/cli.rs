@@ -8,8 +8,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::hint;
-use super::{AskCommand, Export, Image, Reach, ServiceOptions, Steer, Top};
+use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
+use super::{export, hint};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -165,20 +165,8 @@ pub struct ServeArgs {
 /// become this.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct Serve {
-    /// What to export, and where:
-    /// SHELF.SLOT=PATH[,OPTION...]. Options: ro (refuse writes); offset=N,
-    /// length=N (a part; N counts sectors, or has a unit: 1MiB, 10G);
-    /// durability=durable|volatile (a write is acknowledged from stable storage,
-    /// or from memory); store=direct|file|mmap|null (past the page cache,
-    /// through it, by a mapping, nothing; default: what fits the file);
-    /// sync=each|group (for store=direct: make each write stable by itself, or
-    /// many together); trim=on|off (let hosts give space back; default: for
-    /// devices, and for files with holes); pin (for store=mmap: lock it into
-    /// memory); huge (for store=mmap: on huge pages); allow=MAC (serve only this
-    /// initiator, rather than those of --allow; repeat it for more;
-    /// allow=everybody: all); worker=N (which worker serves it, from 0); force
-    /// (serve it though hosts have used its address with other data).
-    #[arg(required_unless_present = "config", value_name = "EXPORT")]
+    /// What to export.
+    #[arg(required_unless_present = "config", value_name = "EXPORT", help = export::help())]
     pub exports: Vec<Export>,
 
     /// Interface to serve on; repeat it for more. A pattern ('storage*') names
@@ -324,12 +312,7 @@ impl Serve {
     pub fn settled(mut self) -> Self {
         for export in &mut self.exports {
             export.allow.get_or_insert_with(|| self.allow.clone());
-            // Exports that are added, kept or shown later are compared by absolute path.
-            if let Image::File(options) = &mut export.image
-                && let Ok(whole) = std::path::absolute(&options.path)
-            {
-                options.path = whole;
-            }
+            export.store.make_absolute();
         }
         self
     }

@@ -1,8 +1,6 @@
 //! Exports that conflict with each other.
 
-use std::path::PathBuf;
-
-use super::Image;
+use crate::store::StoreSpec;
 use crate::wire::aoe::Address;
 
 /// Duplicate addresses: the index of the first and of the later one.
@@ -10,11 +8,10 @@ pub fn addresses_twice(addresses: &[Address]) -> Vec<(usize, usize)> {
     clashes(addresses, |a, b| a == b)
 }
 
-/// Images that overlap and of which at least one is writable: the index of the first and
-/// of the later one. Compares paths; two names of one file are detected when it is
-/// opened.
-pub fn images_overlap(images: &[&Image]) -> Vec<(usize, usize)> {
-    clashes(images, |a, b| overlap(a, b))
+/// Stores that overlap and of which at least one is writable: the index of the first and
+/// of the later one.
+pub fn stores_overlap(stores: &[&StoreSpec]) -> Vec<(usize, usize)> {
+    clashes(stores, |a, b| a.overlaps(b))
 }
 
 /// Pairs each item with the first earlier item that it conflicts with.
@@ -26,19 +23,7 @@ fn clashes<T>(all: &[T], conflict: impl Fn(&T, &T) -> bool) -> Vec<(usize, usize
     all.iter().enumerate().filter_map(first_of).collect()
 }
 
-fn overlap(a: &Image, b: &Image) -> bool {
-    let (Image::File(a), Image::File(b)) = (a, b) else { return false };
-    // Compares components, so that double slashes and single dots do not matter.
-    let path = |path: &PathBuf| path.components().collect::<PathBuf>();
-    let end = |offset: u64, length: Option<u64>| length.map_or(u64::MAX, |n| offset.saturating_add(n));
-    path(&a.path) == path(&b.path)
-        && !(a.read_only && b.read_only)
-        && a.offset_bytes < end(b.offset_bytes, b.length_bytes)
-        && b.offset_bytes < end(a.offset_bytes, a.length_bytes)
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::config::Export;
@@ -58,8 +43,8 @@ mod tests {
         ];
         for (texts, expected) in rows {
             let exports = texts.map(|text| text.parse::<Export>().unwrap());
-            let images: Vec<&Image> = exports.iter().map(|export| &export.image).collect();
-            assert_eq!(!images_overlap(&images).is_empty(), expected, "{texts:?}");
+            let stores: Vec<&StoreSpec> = exports.iter().map(|export| &export.store).collect();
+            assert_eq!(!stores_overlap(&stores).is_empty(), expected, "{texts:?}");
         }
     }
 

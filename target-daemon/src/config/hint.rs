@@ -1,101 +1,20 @@
-//! Suggestions for arguments in the style of other programs.
+//! Command lines that are meant in another way.
 
 use std::ffi::OsString;
 
 use clap::Command;
-use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use clap::error::{Error, ErrorKind};
 
+use super::Vblade;
 use super::vblade::for_a_shell;
-use super::{Vblade, suggest};
 
-/// Names of other programs for `--interface`.
-const INTERFACE: [&str; 7] = ["--netif", "--iface", "--ifname", "--if", "--dev", "--device", "--nic"];
-
-/// Names of other programs, and of the configuration file, for options of an export.
-const OPTIONS: [(&str, &str); 13] = [
-    ("readonly", "ro"),
-    ("read-only", "ro"),
-    ("r", "ro"),
-    ("size", "length=N"),
-    ("start", "offset=N"),
-    ("direct", "store=direct"),
-    ("file", "store=file"),
-    ("mmap", "store=mmap"),
-    ("null", "store=null"),
-    ("durable", "durability=durable"),
-    ("volatile", "durability=volatile"),
-    ("discard", "trim=on"),
-    ("mac", "allow=MAC"),
-];
-
-/// The options of an export.
-pub(super) const KNOWN: [&str; 12] = [
-    "ro",
-    "offset=N",
-    "length=N",
-    "store=direct|file|mmap|null",
-    "durability=durable|volatile",
-    "sync=each|group",
-    "trim=on|off",
-    "pin",
-    "huge",
-    "allow=MAC",
-    "worker=N",
-    "force",
-];
-
-/// The suggestion to append after an unknown option of an export.
-pub(super) fn instead_of(given: &str) -> String {
-    option(given).map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
-}
-
-/// The known option of an export that is closest, if one is close enough.
-fn option(given: &str) -> Option<&'static str> {
-    let name = given.split('=').next().unwrap_or("").to_lowercase().replace('_', "-");
-    let other = OPTIONS.iter().find(|(other, _)| *other == name).map(|(_, meant)| *meant);
-    let near = |known: &&str| {
-        let bare = known.split('=').next().unwrap_or(known);
-        // "rw" is close to "ro" but means the opposite.
-        bare == name || (bare.len() > 3 && strsim::jaro_winkler(&name, bare) > 0.85)
-    };
-    other.or_else(|| KNOWN.iter().copied().find(near))
-}
-
-/// The error of a command line, with a suggestion if there is one.
+/// The error of a command line; if it is one of vblade, with what to write.
 pub(super) fn better(error: Error, command: &mut Command, words: &[OsString]) -> Error {
-    if let Some(call) = vblade(words) {
-        let (given, serve) = call;
-        let what = format!(
-            "these are the arguments of vblade: write `xblade vblade {given}`, or, as xblade has it, `xblade serve \
-             {serve}`"
-        );
-        return command.error(ErrorKind::InvalidValue, what);
-    }
-    suggest::add(interface(error, command, words), command, words)
-}
-
-/// Adds `--interface` as suggestion where another name for it was given.
-pub fn interface(mut error: Error, command: &Command, words: &[OsString]) -> Error {
-    let is_interface = matches!(
-        error.get(ContextKind::InvalidArg),
-        Some(ContextValue::String(name)) if INTERFACE.contains(&name.as_str())
+    let Some((given, serve)) = vblade(words) else { return error };
+    let what = format!(
+        "these are the arguments of vblade: write `xblade vblade {given}`, or, as xblade has it, `xblade serve {serve}`"
     );
-    if error.kind() == ErrorKind::UnknownArgument && is_interface && has_interface(command, words) {
-        error.insert(ContextKind::SuggestedArg, ContextValue::String("--interface".to_owned()));
-    }
-    error
-}
-
-/// Whether the subcommand has that option.
-fn has_interface(command: &Command, words: &[OsString]) -> bool {
-    let name = words.get(1).and_then(|name| name.to_str());
-    name.and_then(|name| subcommand(command, name))
-        .is_some_and(|one| one.get_arguments().any(|arg| arg.get_long() == Some("interface")))
-}
-
-/// The subcommand with that name.
-pub(super) fn subcommand<'a>(command: &'a Command, name: &str) -> Option<&'a Command> {
-    command.get_subcommands().find(|one| one.get_name() == name)
+    command.error(ErrorKind::InvalidValue, what)
 }
 
 /// Moves `--control` from before the command to after it, where the commands accept it.
@@ -131,32 +50,10 @@ fn vblade(words: &[OsString]) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use crate::config::Cli;
 
     use super::*;
-
-    #[test]
-    fn an_option_of_others_is_recognised() {
-        for (given, meant) in [
-            ("readonly", Some("ro")),
-            ("read_only=true", Some("ro")),
-            ("RO", Some("ro")),
-            ("ro=1", Some("ro")),
-            ("rw", None),
-            ("size=8", Some("length=N")),
-            ("lenght=8", Some("length=N")),
-            ("mmap", Some("store=mmap")),
-            ("volatile", Some("durability=volatile")),
-            ("durabilty=durable", Some("durability=durable|volatile")),
-            ("pin=1", Some("pin")),
-            ("", None),
-            ("nonsense", None),
-        ] {
-            assert_eq!(option(given), meant, "{given}");
-        }
-    }
 
     fn said(line: &str) -> String {
         let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
@@ -193,44 +90,6 @@ mod tests {
     }
 
     #[test]
-    fn words_at_a_wrong_place_get_a_tip() {
-        for (line, tip) in [
-            ("serve 0.1=a eth1", "--interface eth1"),
-            ("serve 0.1=a lo -i eth1", "--interface lo"),
-            ("check eth1", "--interface eth1"),
-            ("steer --plan eth1", "--interface eth1"),
-            ("serve x.toml", "--config x.toml"),
-            ("check /etc/x.toml", "--config /etc/x.toml"),
-            ("show x.toml", "--config x.toml"),
-            ("serve 0.2=b.img, ro -i eth1", "0.2=b.img,ro"),
-            ("export add 0.2=b.img,offset=8, ro", "0.2=b.img,offset=8,ro"),
-            ("serve 0.2 b.img -i eth1", "0.2=b.img"),
-            ("serve -i eth1 0.1=a 0.2 b.img", "0.2=b.img"),
-            ("export add 0.2 b.img", "0.2=b.img"),
-            ("export list", "xblade status"),
-            ("export rw 0.1", "xblade export read-only --off"),
-            ("check 0.1=a -i eth1", "--config FILE"),
-        ] {
-            let said = said(&format!("xblade {line}"));
-            assert!(said.contains("tip: ") && said.contains(&format!("'{tip}'")), "{line}: {said}");
-        }
-        for other in [
-            "serve disk.img -i eth1",
-            "serve disk -i eth1",
-            "serve /dev/sdb",
-            "serve src",
-            "serve 0.1 -i eth1",
-            "export remove 0.1 b.img",
-            "export resize 0.1 eth1",
-            "status x.toml",
-            "status eth1",
-        ] {
-            let said = said(&format!("xblade {other}"));
-            assert!(!said.contains("tip: "), "{other}: {said}");
-        }
-    }
-
-    #[test]
     fn the_control_socket_may_be_named_before_the_command() {
         for (line, expected) in [
             ("xblade --control /p status", "xblade status --control /p"),
@@ -245,19 +104,5 @@ mod tests {
         }
         assert!(Cli::read("xblade --control /p top".split(' ').map(OsString::from)).is_ok());
         assert!(said("xblade --control /p").contains("--control"));
-    }
-
-    #[test]
-    fn names_of_others_for_the_interface_get_a_hint() {
-        for given in INTERFACE.iter().chain(&["--interfaces"]) {
-            for command in ["serve 0.1=a", "check", "steer --plan"] {
-                let said = said(&format!("xblade {command} {given} eth0"));
-                assert!(
-                    said.contains("'--interface'") || said.contains("'--interface <IF>'"),
-                    "{given}: {said}"
-                );
-            }
-        }
-        assert!(!said("xblade status --iface eth0").contains("--interface"));
     }
 }

@@ -10,24 +10,21 @@ mod file;
 mod hint;
 mod service;
 mod show;
-mod size;
 mod steer;
-mod suggest;
 mod top;
 mod vblade;
 
+pub use crate::store::in_largest_unit;
 pub use bounds::{chunk_bytes, ring, umem_chunks};
 pub use cli::{
     AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
 };
 pub use client::{AskCommand, ExportCommand, Listed, One, Reach, Trace};
 pub use conflicts::addresses_twice;
-pub use export::{Export, ExportError, Image};
-pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, Unreadable, export_from, load, parse};
-pub use hint::interface as interface_meant;
+pub use export::{Export, options};
+pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
-pub use size::{SizeError, in_largest_unit, parse_bytes};
 pub use steer::Steer;
 pub use top::Top;
-pub use vblade::{Imported, Vblade, VbladeError, import};
+pub use vblade::{Imported, Vblade, import};

@@ -2,10 +2,9 @@
 
 use toml::{Table, Value};
 
-use super::export::EVERYBODY;
-use super::{Export, Image, Serve, ServiceOptions};
-use crate::store::{Access, Durability, OpenOptions, Sync};
-use crate::wire::ether::Mac;
+use super::file::{ROWS, hosts};
+use super::{Export, Serve};
+use crate::store::{AUTO, OPTIONS, Opt, Options, SECTOR_BYTES, Value as Given, exactly};
 
 /// The configuration as the text of a configuration file.
 ///
@@ -27,149 +26,65 @@ pub fn to_json(serve: &Serve) -> Result<String, serde_json::Error> {
 
 /// The configuration as a TOML table.
 pub fn to_table(serve: &Serve) -> Table {
-    let rings = &serve.rings;
-    let number = |given: Option<u32>, word: &str| given.map_or(Value::from(word), Value::from);
-    let mut polling = vec![("busy-poll", number(rings.busy_poll, "off"))];
-    if rings.busy_poll.is_some() {
-        polling.push(("busy-poll-budget", rings.busy_poll_budget.into()));
+    let mut table = Table::new();
+    for row in ROWS {
+        let Some(value) = (row.show)(serve) else { continue };
+        let name = row.section.trim_matches(['[', ']']);
+        let place = match name {
+            "" => &mut table,
+            _ => match table.entry(name).or_insert_with(|| Table::new().into()) {
+                Value::Table(section) => section,
+                _ => continue,
+            },
+        };
+        place.insert(row.name.to_owned(), value);
     }
-    let sizes = [
-        ("rx-ring", number(rings.rx_ring, "auto")),
-        ("tx-ring", number(rings.tx_ring, "auto")),
-        ("umem-chunks", number(rings.umem_chunks, "auto")),
-        ("chunk-bytes", rings.chunk_bytes.into()),
-        ("huge-pages", rings.huge_pages.into()),
-    ];
-    let cores: Vec<Value> = serve.cores.iter().map(|core| Value::Integer(*core as i64)).collect();
-    section([
-        ("interfaces", serve.interfaces.clone().into()),
-        ("allow", allow(&serve.allow)),
-        ("measure-every", serve.measure_every.into()),
-        ("probe", (!serve.no_probe).into()),
-        (
-            "workers",
-            section([("cores", cores.into()), ("idle", word(serve.idle)), ("spread", word(serve.spread))])
-                .into(),
-        ),
-        ("rings", section(sizes.into_iter().chain(polling)).into()),
-        (
-            "xdp",
-            section([
-                ("mode", word(serve.xdp_mode)),
-                ("zero-copy", word(serve.zero_copy)),
-                ("multi-fragment", word(serve.multi_fragment)),
-            ])
-            .into(),
-        ),
-        (
-            "limits",
-            section([
-                ("buffer-count", i64::from(serve.buffer_count).into()),
-                ("initiators", i64::from(serve.initiators).into()),
-            ])
-            .into(),
-        ),
-        ("service", service(&serve.service).into()),
-        ("export", serve.exports.iter().map(export).collect::<Vec<Value>>().into()),
-    ])
+    table.insert("export".to_owned(), serve.exports.iter().map(export).collect::<Vec<Value>>().into());
+    table
 }
 
 fn section(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
     rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-fn service(service: &ServiceOptions) -> Table {
-    let text = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
-    let mut rows = vec![("control", Value::from(service.control.to_string()))];
-    rows.extend(service.control_group.clone().map(|group| ("control-group", group.into())));
-    rows.extend([
-        ("metrics", service.metrics.to_string().into()),
-        ("state", service.state.to_string().into()),
-        ("sandbox", word(service.sandbox)),
-        ("folders", service.folders.iter().map(|folder| text(folder)).collect::<Vec<Value>>().into()),
-    ]);
-    section(rows)
-}
-
-/// The word used on the command line.
-fn word<T: clap::ValueEnum>(value: T) -> Value {
-    value.to_possible_value().map_or_else(String::new, |word| word.get_name().to_owned()).into()
-}
-
 fn export(export: &Export) -> Value {
+    let engine = export.store.engine();
     let mut rows = vec![("address", Value::from(export.address.to_string()))];
-    match &export.image {
-        Image::Null { length_bytes } => {
-            rows.extend([("store", "null".into()), ("length", size(*length_bytes))]);
-        }
-        Image::File(options) => rows.extend([
-            ("path", options.path.to_string_lossy().into_owned().into()),
-            ("read-only", options.read_only.into()),
-            ("offset", size(options.offset_bytes)),
-            ("length", options.length_bytes.map_or("auto".into(), size)),
-            ("store", store(options.access).into()),
-            ("durability", durability(options.durability).into()),
-            ("sync", if options.read_only { "auto" } else { sync(options.sync) }.into()),
-            ("trim", trim(options).into()),
-            ("pin", options.pin.into()),
-            ("huge", options.huge.into()),
-        ]),
-    }
+    rows.push(match export.store.path() {
+        Some(path) => ("path", path.to_string_lossy().into_owned().into()),
+        None => ("store", engine.name.into()),
+    });
+    let is_shown =
+        |option: &&Opt| option.is_shown_with(engine) && (option.key != "store" || engine.access.is_some());
+    rows.extend(
+        OPTIONS.iter().filter(is_shown).map(|option| (option.key, setting(option, export.store.options()))),
+    );
     if let Some(macs) = &export.allow {
-        rows.push(("allow", allow(macs)));
+        rows.push(("allow", hosts(macs)));
     }
-    rows.push(("worker", export.worker.map_or("auto".into(), |worker| i64::from(worker).into())));
+    rows.push(("worker", export.worker.map_or(AUTO.into(), |worker| i64::from(worker).into())));
     rows.push(("force", export.force.into()));
     section(rows).into()
 }
 
-fn allow(macs: &[Mac]) -> Value {
-    if macs.is_empty() {
-        return EVERYBODY.into();
-    }
-    macs.iter().map(Mac::to_string).collect::<Vec<_>>().into()
-}
-
-fn store(access: Access) -> &'static str {
-    match access {
-        // `Descriptor` cannot be configured.
-        Access::Fitting | Access::Descriptor => "auto",
-        Access::Direct => "direct",
-        Access::Cached => "file",
-        Access::Mapped => "mmap",
-    }
-}
-
-/// A read-only export has neither, whatever applies when it accepts writes again.
-fn trim(options: &OpenOptions) -> &'static str {
-    match options.trim {
-        Some(true) if !options.read_only => "on",
-        Some(false) if !options.read_only => "off",
-        _ => "auto",
-    }
-}
-
-fn durability(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Durable => "durable",
-        Durability::Volatile => "volatile",
-    }
-}
-
-fn sync(sync: Sync) -> &'static str {
-    match sync {
-        Sync::Auto => "auto",
-        Sync::Each => "each",
-        Sync::Group => "group",
+/// The value of an option, or its default: also if it has no meaning beside the others, as
+/// when an export was made read-only while it was served.
+fn setting(option: &'static Opt, options: &Options) -> Value {
+    let given = options.get(option.key).filter(|value| options.conflict(option, *value).is_none());
+    match given {
+        Some(Given::Yes) => true.into(),
+        Some(Given::Bytes(bytes)) => size(bytes),
+        Some(Given::Word(word)) => word.into(),
+        Some(Given::Number(number)) => i64::from(number).into(),
+        None => match option.default {
+            "false" => false.into(),
+            "0" => 0.into(),
+            word => word.into(),
+        },
     }
 }
 
 /// A size in the largest unit of which it is a multiple, else in sectors.
 fn size(bytes: u64) -> Value {
-    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let whole = units.into_iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits));
-    match whole {
-        Some((unit, bits)) => format!("{}{unit}", bytes >> bits).into(),
-        None => Value::Integer((bytes / crate::store::SECTOR_BYTES) as i64),
-    }
+    exactly(bytes).map_or_else(|| Value::Integer((bytes / SECTOR_BYTES) as i64), Value::from)
 }

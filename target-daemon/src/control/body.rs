@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::json;
-use crate::config::{self, Export, Image};
+use crate::config::{self, Export};
+use crate::store::Problem;
 
 /// Parses an export from a body: either the keys of `[[export]]`, or `export` in the
 /// command-line form.
@@ -21,11 +22,10 @@ pub fn export(bytes: &[u8]) -> Result<Export, String> {
     let Some(Value::String(text)) = keys.get("export").filter(|_| keys.len() == 1) else {
         return Err(format!("export is text, and nothing goes beside it: send {example}"));
     };
-    let export: Export = text.parse().map_err(|error: config::ExportError| error.to_string())?;
-    match &export.image {
-        Image::File(file) if !file.path.is_absolute() => Err(format!(
-            "path = {:?} does not begin with a /: write the whole path: xblade runs in another folder",
-            file.path
+    let export: Export = text.parse().map_err(|error: Problem| error.to_string())?;
+    match export.store.path() {
+        Some(path) if !path.is_absolute() => Err(format!(
+            "path = {path:?} does not begin with a /: write the whole path: xblade runs in another folder"
         )),
         _ => Ok(export),
     }
@@ -61,7 +61,6 @@ fn read<T: DeserializeOwned>(bytes: &[u8], example: &str) -> Result<T, String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

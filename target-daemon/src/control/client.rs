@@ -12,7 +12,7 @@ use super::call::{CallError, Client};
 use super::json::{self, View};
 use super::snapshot::Snapshot;
 use super::{print, trace};
-use crate::config::{AskCommand, Export, ExportCommand, ExportError, Image, Listed, Reach};
+use crate::config::{AskCommand, Export, ExportCommand, Listed, Reach};
 use crate::wire::aoe::Address;
 
 /// Sends the request and prints the response.
@@ -94,10 +94,9 @@ fn export(command: &ExportCommand) -> Result<(), u8> {
 
 /// The export with an absolute path, since the daemon runs in another folder.
 fn whole(text: &str) -> Result<String, String> {
-    let export: Export = text.parse().map_err(|error: ExportError| error.to_string())?;
-    let Image::File(file) = export.image else { return Ok(text.to_owned()) };
-    let path =
-        std::path::absolute(&file.path).map_err(|error| format!("{}: {error}", file.path.display()))?;
+    let export: Export = text.parse().map_err(|error: crate::store::Problem| error.to_string())?;
+    let Some(path) = export.store.path() else { return Ok(text.to_owned()) };
+    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let path = path.to_str().ok_or_else(|| format!("{}: is not UTF-8: give another path", path.display()))?;
     if path.contains(',') {
         return Err(format!("{path}: has a comma in it: give a link without one"));
@@ -175,7 +174,6 @@ pub(super) fn fail(error: &str, code: u8) -> u8 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -194,7 +194,6 @@ impl Drop for RequestQueue {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -7,13 +7,13 @@ use log::{error, info, warn};
 use super::failure::Failure;
 use super::quarantine;
 use super::state_writer;
-use crate::config::{self, Image, Serve};
+use crate::config::{self, Serve};
 use crate::privilege;
 use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
-    self, Access, Data, Durability, Expected, Holder, Identity, NullStore, OpenError, OpenFile, OpenOptions,
-    SECTOR_BYTES, Store, Warning,
+    self, Access, Data, Durability, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
+    Warning,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -46,7 +46,7 @@ pub struct Refused {
     /// The export.
     pub wanted: config::Export,
     /// The reason, with a remedy.
-    pub why: String,
+    pub why: Problem,
 }
 
 /// How the bytes of a store are accessed and writes made stable.
@@ -57,12 +57,13 @@ pub struct StoreInfo {
 }
 
 impl StoreInfo {
-    fn of(opened: &store::Opened) -> Self {
+    fn of(opened: &store::Opened, store: &StoreSpec) -> Self {
         let access = match opened.access {
-            Access::Direct => "direct",
-            Access::Cached => "through the page cache",
-            Access::Mapped => "mapped",
-            Access::Descriptor | Access::Fitting => "through the page cache, blocking",
+            None => store.engine().name,
+            Some(Access::Direct) => "direct",
+            Some(Access::Cached) => "through the page cache",
+            Some(Access::Mapped) => "mapped",
+            Some(Access::Descriptor | Access::Fitting) => "through the page cache, blocking",
         };
         let stable = match opened.stable {
             Persist::OnFlush => "",
@@ -107,7 +108,7 @@ pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<
         opened.push(one);
     }
     match (opened.is_empty(), refused.first()) {
-        (true, Some(Refused { why, .. })) => Err(Failure::Machine(why.clone().into())),
+        (true, Some(Refused { why, .. })) => Err(Failure::Machine(Box::new(why.clone()))),
         _ => Ok((opened, refused)),
     }
 }
@@ -120,21 +121,18 @@ pub fn acl(options: &Serve, export: &config::Export) -> Acl {
 /// Checks whether the store of an export could be opened, as far as that is visible without
 /// opening it.
 pub fn examine(wanted: &config::Export) -> Result<(), Failure> {
-    let Image::File(options) = &wanted.image else { return Ok(()) };
-    privilege::may_open(&options.path).map_err(Failure::request)?;
-    store::examine(options).map_err(failure)
+    if let Some(path) = wanted.store.path() {
+        privilege::may_open(path).map_err(Failure::request)?;
+    }
+    wanted.store.examine().map_err(failure)
 }
 
 /// Checks whether these exports could be served together with the others, each with the
 /// access that it will probably get.
 pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), Failure> {
-    let expected = |export: &config::Export| match &export.image {
-        Image::File(options) => Expected::of(options),
-        Image::Null { .. } => None,
-    };
-    let others: Vec<_> = all.exports.iter().map(|other| (other.address, expected(other))).collect();
+    let others: Vec<_> = all.exports.iter().map(|other| (other.address, other.store.expected())).collect();
     for export in wanted {
-        let Some(ours) = expected(export) else { continue };
+        let Some(ours) = export.store.expected() else { continue };
         let others = others.iter().filter(|(address, _)| *address != export.address);
         for theirs in others.filter_map(|(_, theirs)| theirs.as_ref()) {
             let checked = ours.check_beside(theirs);
@@ -147,58 +145,39 @@ pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), F
 
 /// The same error with the addresses of both, if the other export is one of these.
 pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Failure> {
-    let name = |other: &OpenOptions| {
-        let is_it = |export: &&config::Export| {
-            export.address != address && matches!(&export.image, Image::File(options) if options == other)
-        };
-        let export = all.exports.iter().find(is_it)?;
-        Some(format!("{} ({})", export.address, other.path.display()))
+    let OpenErrorKind::Beside(beside) = &error.kind else { return None };
+    let is_it = |export: &&config::Export| {
+        export.address != address && export.store.file().as_ref() == Some(&beside.other)
     };
-    let (path, text) = match error {
-        OpenError::TwoWays { path, access, other, other_access } => {
-            (path, store::two_ways(*access, &name(other)?, *other_access))
-        }
-        OpenError::SameBytes { path, other } => (path, store::same_bytes(&name(other)?)),
-        _ => return None,
-    };
-    Some(Failure::request(format!("{address} ({}): {text}", path.display())))
+    let theirs = all.exports.iter().find(is_it)?.address;
+    let name = |address: Address, path: &Path| format!("{address} ({})", path.display());
+    let problem = beside.problem(&name(address, &beside.path), &name(theirs, &beside.other.path));
+    Some(Failure::Request(Box::new(problem)))
 }
 
 /// Opens and locks one store, and restores the saved state of the export.
 pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure> {
     let (address, acl) = (wanted.address, acl(all, wanted));
     let folder = all.service.state.0.as_deref();
-    let (store, read_only, durability, path, info, source) = match &wanted.image {
-        Image::Null { length_bytes } => {
-            let store: Box<dyn Store> = Box::new(NullStore::new(length_bytes / SECTOR_BYTES));
-            let data = Data { identity: Identity::null(), offset_bytes: 0 };
-            let (info, source) =
-                (StoreInfo { access: "null", stable: "" }, Source { data, file: None, is_writable: true });
-            (store, false, Durability::Volatile, String::new(), info, source)
+    if let Some(path) = wanted.store.path() {
+        privilege::may_open(path).map_err(Failure::request)?;
+    }
+    let opened = wanted.store.open().map_err(|error| match twin(&error, wanted, all) {
+        Some(other) => Failure::Request(Box::new(exported_twice(wanted, other))),
+        None => in_the_way(address, &error, all).unwrap_or_else(|| failure(error)),
+    })?;
+    for warning in &opened.warnings {
+        match warning {
+            // Only unknown, not certain to be in memory; in a container it is the usual case.
+            Warning::UnknownBelow { .. } => info!("{address}: {warning}"),
+            _ => warn!("{address}: {warning}"),
         }
-        Image::File(options) => {
-            privilege::may_open(&options.path).map_err(Failure::request)?;
-            let opened = store::open(options).map_err(|error| match twin(&error, wanted, all) {
-                Some(other) => Failure::request(exported_twice(&options.path, other)),
-                None => in_the_way(address, &error, all).unwrap_or_else(|| failure(error)),
-            })?;
-            for warning in &opened.warnings {
-                match warning {
-                    // Only unknown, not certain to be in memory; in a container it is the
-                    // usual case.
-                    Warning::UnknownBelow { .. } => info!("{address}: {warning}"),
-                    _ => warn!("{address}: {warning}"),
-                }
-            }
-            let (path, info) = (options.path.display().to_string(), StoreInfo::of(&opened));
-            let is_writable = !options.read_only;
-            let source = Source { data: opened.data, file: Some(opened.file), is_writable };
-            (opened.store, options.read_only, options.durability, path, info, source)
-        }
-    };
-    let told = info.describe(read_only);
-    let settings =
-        Settings { address, read_only, durability, names: names(address, &wanted.image, durability), acl };
+    }
+    let (read_only, durability) = (wanted.store.read_only(), wanted.store.durability());
+    let info = StoreInfo::of(&opened, &wanted.store);
+    let source = Source { data: opened.data, file: opened.file, is_writable: !read_only };
+    let (store, told) = (opened.store, info.describe(read_only));
+    let settings = Settings { address, read_only, durability, names: names(wanted), acl };
     let geometry = store.geometry();
     let sectors = geometry.sectors;
     let mode = match (read_only, durability) {
@@ -208,7 +187,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
     };
     info!(
         "{address}: {}, {sectors} sectors ({:.1} MiB), {mode}{}",
-        if path.is_empty() { told } else { format!("{path} ({told})") },
+        wanted.store.path().map_or(told.clone(), |path| format!("{} ({told})", path.display())),
         (sectors * SECTOR_BYTES) as f64 / 1048576.0,
         if geometry.discards { ", with TRIM" } else { "" }
     );
@@ -221,57 +200,39 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
 
 /// The other export with the same bytes, if one of ours has them locked.
 fn twin<'a>(error: &OpenError, wanted: &config::Export, all: &'a Serve) -> Option<&'a config::Export> {
-    let OpenError::Locked { holder: Holder::Ourselves, .. } = error else { return None };
-    let Image::File(ours) = &wanted.image else { return None };
-    all.exports.iter().filter(|other| other.address != wanted.address).find(|other| match &other.image {
-        Image::File(theirs) => store::in_conflict(ours, theirs),
-        Image::Null { .. } => false,
-    })
+    let OpenErrorKind::LockedByUs = error.kind else { return None };
+    let others = all.exports.iter().filter(|other| other.address != wanted.address);
+    others.into_iter().find(|other| wanted.store.in_conflict(&other.store))
 }
 
-fn exported_twice(path: &Path, other: &config::Export) -> String {
-    let theirs = match &other.image {
-        Image::File(options) => options.path.as_path(),
-        Image::Null { .. } => path,
-    };
-    let name = if theirs == path { String::new() } else { format!(" ({})", theirs.display()) };
-    format!(
-        "{}: is exported already, at {}{name}: give another file, make both read-only, or give them an offset and \
-         length so that they do not overlap",
-        path.display(),
-        other.address
+fn exported_twice(ours: &config::Export, theirs: &config::Export) -> Problem {
+    let (path, other) = (ours.store.label().display(), theirs.store.label().display());
+    let name = if ours.store.label() == theirs.store.label() { String::new() } else { format!(" ({other})") };
+    Problem::new(
+        format!("{path}: is exported already, at {}{name}", theirs.address),
+        "give another file, make both read-only, or give them an offset and length so that they do not overlap",
     )
 }
 
 /// Classifies an error: a bad request (exit code 2), or something on this machine that is
 /// missing or wrong (exit code 3).
 fn failure(error: OpenError) -> Failure {
-    use OpenError::{CannotTrim, Locked, NotDirect, NotDurable, SameBytes, TwoWays, Unaligned};
-    match &error {
-        Locked { holder: Holder::Ourselves, .. } | Unaligned { .. } => Failure::Request(Box::new(error)),
-        // An option that must be removed.
-        CannotTrim { .. } | NotDirect { .. } | NotDurable { .. } => Failure::Request(Box::new(error)),
-        TwoWays { .. } | SameBytes { .. } => Failure::Request(Box::new(error)),
-        _ => Failure::Machine(Box::new(error)),
+    use OpenErrorKind::{Beside, LockedByUs, Machine, Option, Unreadable, Unwritable};
+    match error.kind {
+        Option | LockedByUs | Beside(_) => Failure::Request(Box::new(error)),
+        Machine | Unreadable | Unwritable => Failure::Machine(Box::new(error)),
     }
 }
 
 /// The strings in IDENTIFY DEVICE. The serial number survives a restart and differs between
 /// machines and between images.
-fn names(address: Address, image: &Image, durability: Durability) -> Names {
-    let model = match (image, durability) {
-        (Image::Null { .. }, _) => "xblade null (discards writes)",
-        (_, Durability::Durable) => "xblade",
-        (_, Durability::Volatile) => "xblade volatile",
-    };
+fn names(export: &config::Export) -> Names {
+    let (address, path) = (export.address, export.store.label());
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
-    let (path, offset) = match image {
-        Image::File(options) => (options.path.as_path(), options.offset_bytes),
-        Image::Null { .. } => (Path::new("null"), 0),
-    };
     // The path as given: a link to a device may point to another one tomorrow.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let parts = [machine.as_slice(), path.as_os_str().as_encoded_bytes(), &offset.to_le_bytes()];
+    let parts =
+        [machine.as_slice(), path.as_os_str().as_encoded_bytes(), &export.store.offset_bytes().to_le_bytes()];
     let hash = parts
         .into_iter()
         .flatten()
@@ -279,7 +240,7 @@ fn names(address: Address, image: &Image, durability: Durability) -> Names {
     Names {
         serial: Text::new(&format!("{address}:{:08x}", hash >> 32 ^ hash & 0xffff_ffff)),
         firmware: Text::new(env!("CARGO_PKG_VERSION")),
-        model: Text::new(model),
+        model: Text::new(export.store.model()),
     }
 }
 

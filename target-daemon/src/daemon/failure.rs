@@ -6,6 +6,8 @@ use std::io;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::link::FactsError;
+use crate::store::{OpenError, Problem};
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 
@@ -44,6 +46,30 @@ impl Failure {
     /// A request that cannot be fulfilled.
     pub fn request(what: impl fmt::Display) -> Self {
         Self::Request(what.to_string().into())
+    }
+
+    /// The problem and its remedy, with the system's error behind the problem. The remedy is
+    /// empty where it is part of the text.
+    pub fn problem(&self) -> Problem {
+        let (Self::Request(error) | Self::Machine(error) | Self::Run(error)) = self else {
+            return Problem::new(self.to_string(), "");
+        };
+        let of_a_store = |error: &OpenError| {
+            let Problem { what, remedy } = error.problem.clone();
+            match error.source() {
+                Some(cause) => Problem::new(format!("{what} ({cause})"), remedy),
+                None => Problem::new(what, remedy),
+            }
+        };
+        match (error.downcast_ref::<Problem>(), error.downcast_ref(), error.downcast_ref()) {
+            (Some(problem), ..) => problem.clone(),
+            (_, Some(error), _) => of_a_store(error),
+            (.., Some(FactsError::Missing { name, there })) => {
+                let remedy = format!("give one of those there are ({})", there.join(", "));
+                Problem::new(format!("interface `{name}` does not exist"), remedy)
+            }
+            _ => Problem::new(self.to_string(), ""),
+        }
     }
 
     /// The exit code of the process.

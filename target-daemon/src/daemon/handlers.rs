@@ -10,7 +10,7 @@ use super::quarantine;
 use super::registry::path_of;
 use super::reload::{self, How, UNSYNCED};
 use super::sizes::{Sizes, in_words};
-use crate::config::{self, Export, Image, Serve};
+use crate::config::{self, Export, Serve};
 use crate::control::snapshot::{self, Snapshot};
 use crate::control::{Answer, Change, ChangeReport, Changed, ControlError, Request};
 use crate::wire::aoe::Address;
@@ -116,7 +116,7 @@ fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve,
     let (folder, interfaces) = (next.service.state.0.clone(), names_of(served.interfaces));
     let still = |export: &Export| {
         let was = served.refused.iter().any(|refused| refused.wanted.address == export.address);
-        let data = quarantine::data_of(export).filter(|_| was && !force && !export.force)?;
+        let data = export.store.data().filter(|_| was && !force && !export.force)?;
         quarantine::check_kept(export, &data, folder.as_deref(), &interfaces).err()
     };
     let refused = next
@@ -131,8 +131,8 @@ fn without_refused(mut next: Serve, served: &Served<'_>, force: bool) -> (Serve,
 fn refused(refused: &Refused) -> snapshot::Refused {
     snapshot::Refused {
         address: refused.wanted.address.to_string(),
-        path: path_of(&refused.wanted.image),
-        reason: refused.why.clone(),
+        path: path_of(&refused.wanted),
+        reason: refused.why.to_string(),
     }
 }
 
@@ -230,15 +230,13 @@ fn set_read_only(address: Address, read_only: bool, served: &mut Served<'_>) -> 
     let mut settings = known(address, served)?;
     let mut next = served.options.clone();
     let export = next.exports.iter_mut().find(|export| export.address == address);
-    let Some(Export { image: Image::File(options), .. }) = export else {
-        return Err(ControlError::Request(format!(
-            "{address} discards all writes: it has nothing to protect"
-        )));
+    let Some(store) = export.map(|export| &mut export.store).filter(|store| store.path().is_some()) else {
+        return Err(ControlError::Request(format!("{address} has no file: it has nothing to protect")));
     };
-    if options.read_only == read_only {
+    if store.read_only() == read_only {
         return Ok(ChangeReport::default());
     }
-    options.read_only = read_only;
+    store.set_read_only(read_only);
     if !read_only {
         return apply(served, next, false);
     }

@@ -10,6 +10,7 @@ use crate::control;
 use crate::link::{self, AttachError, Facts, Mode, Named, Owned, Program, XdpMode};
 use crate::ring::{self, Lane, SocketConfig, XskRings, ZeroCopy};
 use crate::shelf;
+use crate::store::Problem;
 
 /// A served interface.
 #[derive(Debug)]
@@ -98,7 +99,8 @@ pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
         return Ok(vec![wanted.to_owned()]);
     }
     let pattern = glob::Pattern::new(wanted).map_err(|e| {
-        Failure::request(format!("{wanted} is not a pattern: {}: write eth* or eth[01]", e.msg))
+        let what = format!("{wanted} is not a pattern: {}", e.msg);
+        Failure::Request(Box::new(Problem::new(what, "write eth* or eth[01]")))
     })?;
     // The loopback and tunnels match many patterns, and are never meant.
     let is_ethernet = |one: &&Named| Facts::read(&one.name).is_ok_and(|facts| !facts.loopback);
@@ -109,9 +111,9 @@ pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
     if fitting.is_empty() {
         let names: Vec<&str> = ethernet.iter().map(|one| one.name.as_str()).collect();
         let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let what =
-            format!("no Ethernet interface fits {wanted}: correct it, or make one (there are {there})");
-        return Err(Failure::Machine(what.into()));
+        let what = format!("no Ethernet interface fits {wanted}");
+        let remedy = format!("correct it, or make one (there are {there})");
+        return Err(Failure::Machine(Box::new(Problem::new(what, remedy))));
     }
     Ok(fitting)
 }
@@ -120,12 +122,14 @@ pub fn fitting(wanted: &str, there: &[Named]) -> Result<Vec<String>, Failure> {
 pub fn usable(name: &str) -> Result<Facts, Failure> {
     let facts = Facts::read(name).map_err(|e| Failure::Machine(Box::new(e)))?;
     if facts.loopback {
-        return Err(Failure::machine(
-            &format!("{name} is the loopback"),
-            "AoE is Ethernet, so name the interface that the other hosts are on",
-        ));
+        let remedy = "AoE is Ethernet, so name the interface that the other hosts are on";
+        return Err(Failure::Machine(Box::new(Problem::new(format!("{name} is the loopback"), remedy))));
     }
-    shelf::check_mtu(facts.mtu).map_err(|e| Failure::machine(name, e))?;
+    if facts.mtu < shelf::MTU_MIN {
+        let remedy = format!("set at least {} (1500 is usual, 9000 is fast)", shelf::MTU_MIN);
+        let what = format!("{name}: an MTU of {} has no room for a sector", facts.mtu);
+        return Err(Failure::Machine(Box::new(Problem::new(what, remedy))));
+    }
     Ok(facts)
 }
 

@@ -139,7 +139,6 @@ fn fits<'a>(wanted: &'a [String], name: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

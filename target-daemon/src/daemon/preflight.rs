@@ -3,13 +3,13 @@
 //! xblade is not affected.
 
 use super::exports;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use super::interface;
 use super::quarantine;
-use crate::config::{Diagnostic, Image, Loaded, Span};
+use crate::config::{Diagnostic, Loaded, Span};
 use crate::control::{self, metrics};
 use crate::link;
-use crate::store::{self, Expected};
+use crate::store::{Expected, Problem};
 
 /// All problems: diagnostics with the location in the file, and messages that have no
 /// location.
@@ -28,10 +28,9 @@ pub fn problems(loaded: &Loaded) -> (Vec<Diagnostic>, Vec<String>) {
     (faults, everywhere.into_iter().collect())
 }
 
-/// The last part of a message is the remedy.
-fn fault(at: &Span, text: &str) -> Diagnostic {
-    let (message, remedy) = text.rsplit_once(": ").unwrap_or((text, "see `xblade check`"));
-    Diagnostic::value(at.clone(), message, remedy)
+fn fault(at: &Span, problem: Problem) -> Diagnostic {
+    let remedy = if problem.remedy.is_empty() { "see `xblade check`".to_owned() } else { problem.remedy };
+    Diagnostic::value(at.clone(), problem.what, remedy)
 }
 
 fn interfaces(loaded: &Loaded) -> Vec<Diagnostic> {
@@ -39,67 +38,42 @@ fn interfaces(loaded: &Loaded) -> Vec<Diagnostic> {
     let one = |(wanted, at): (&String, &Span)| {
         let names = match interface::fitting(wanted, &there) {
             Ok(names) => names,
-            Err(failure) => return vec![fault(at, &failure.to_string())],
+            Err(failure) => return vec![fault(at, failure.problem())],
         };
         let refused = names.iter().filter_map(|name| interface::usable(name).err());
-        refused.map(|failure| fault(at, &in_order(&failure.to_string()))).collect()
+        refused.map(|failure| fault(at, failure.problem())).collect()
     };
     loaded.serve.interfaces.iter().zip(&loaded.interfaces).flat_map(one).collect()
-}
-
-/// Turns a list of the available choices at the end of a message into a remedy.
-fn in_order(text: &str) -> String {
-    match text.split_once(": there are ") {
-        Some((message, there)) => format!("{message}: give one of those there are ({there})"),
-        None => text.to_owned(),
-    }
 }
 
 fn files(loaded: &Loaded) -> Vec<Diagnostic> {
     let interfaces = interface::names(&loaded.serve.interfaces).unwrap_or_default();
     let one = |(export, at): (&crate::config::Export, &Span)| {
-        let Image::File(options) = &export.image else { return None };
-        if let Err(error) = store::examine(options) {
-            return Some(fault(at, &remedy_last(&error)));
+        if let Err(error) = export.store.examine() {
+            return Some(fault(at, Failure::Machine(Box::new(error)).problem()));
         }
-        let data = quarantine::data_of(export).filter(|_| !export.force)?;
+        let data = export.store.data().filter(|_| !export.force)?;
         let folder = loaded.serve.service.state.0.as_deref();
-        quarantine::check_kept(export, &data, folder, &interfaces).err().map(|why| fault(at, &why))
+        quarantine::check_kept(export, &data, folder, &interfaces).err().map(|why| fault(at, why))
     };
     loaded.serve.exports.iter().zip(&loaded.paths).filter_map(one).collect()
 }
 
 /// Exports of one file that would be accessed in different ways.
 fn two_ways(loaded: &Loaded) -> Vec<Diagnostic> {
-    let expected = |export: &crate::config::Export| match &export.image {
-        Image::File(options) => Expected::of(options),
-        Image::Null { .. } => None,
-    };
     let exports = loaded.serve.exports.iter().zip(&loaded.paths);
     let all: Vec<_> =
-        exports.filter_map(|(export, at)| Some((export.address, expected(export)?, at))).collect();
+        exports.filter_map(|(export, at)| Some((export.address, export.store.expected()?, at))).collect();
     let first_of = |(later, (address, ours, at)): (usize, &(_, Expected, &Span))| {
         let earlier = all.iter().take(later);
         let (error, other) = earlier
             .filter_map(|(_, theirs, other)| Some((ours.check_beside(theirs).err()?, other)))
             .next()?;
         let failure = exports::in_the_way(*address, &error, &loaded.serve);
-        let text = failure.map_or_else(|| error.to_string(), |failure| failure.to_string());
-        Some(fault(at, &text).with((*other).clone(), "first here"))
+        let problem = failure.map_or_else(|| error.problem.clone(), |failure| failure.problem());
+        Some(fault(at, problem).with((*other).clone(), "first here"))
     };
     all.iter().enumerate().filter_map(first_of).collect()
-}
-
-/// Moves the system error in front of the remedy.
-fn remedy_last(error: &store::OpenError) -> String {
-    let text = error.to_string();
-    let whole = chain(error);
-    match (whole.strip_prefix(&text), text.rsplit_once(": ")) {
-        (Some(cause), Some((message, remedy))) if !cause.is_empty() => {
-            format!("{message} ({}): {remedy}", cause.trim_start_matches(": "))
-        }
-        _ => text,
-    }
 }
 
 /// A running xblade with this configuration may already use the address.

@@ -16,10 +16,10 @@ use log::warn;
 use super::registry::ExportEntry;
 use super::state_writer;
 use super::worker_pool::WorkerPool;
-use crate::config::{Export, Image};
+use crate::config::Export;
 use crate::control::ControlError;
 use crate::shelf::Belongs;
-use crate::store::{self, Data, Identity, IoError};
+use crate::store::{Data, Identity, IoError, Problem};
 use crate::wire::aoe::Address;
 
 /// The used addresses and the failed files that this process knows.
@@ -48,24 +48,20 @@ impl Quarantine {
     }
 }
 
-/// The data to which the path of an export leads now; `None` if it cannot be opened.
-pub fn data_of(export: &Export) -> Option<Data> {
-    match &export.image {
-        Image::File(options) => store::data(options),
-        Image::Null { .. } => Some(Data { identity: Identity::null(), offset_bytes: 0 }),
-    }
-}
-
 /// Why an export may not have its address: hosts have used other data there.
-pub fn other_data(used: &Belongs, address: Address, folder: Option<&Path>) -> String {
+pub fn other_data(used: &Belongs, address: Address, folder: Option<&Path>) -> Problem {
     let kept = folder.map_or_else(String::new, |folder| {
         format!(" (kept in {})", folder.join(state_writer::used_file(address, "*")).display())
     });
-    format!(
-        "{address} had other data, {}{kept}, and hosts that have used it may still write to it: give the new data \
-         another address; or have these hosts forget {address} (umount, aoe-flush), and force it: `force` behind the path, \
-         force = true in the file, or --force",
-        used.path
+    Problem::new(
+        format!(
+            "{address} had other data, {}{kept}, and hosts that have used it may still write to it",
+            used.path
+        ),
+        format!(
+            "give the new data another address; or have these hosts forget {address} (umount, aoe-flush), and force \
+             it: `force` behind the path, force = true in the file, or --force"
+        ),
     )
 }
 
@@ -80,7 +76,7 @@ pub fn check_kept(
     data: &Data,
     folder: Option<&Path>,
     interfaces: &[String],
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     let Some(folder) = folder else { return Ok(()) };
     let used = state_writer::used(folder, wanted.address, interfaces)?;
     match used.iter().find(|used| !used.data.is_same(data)) {
@@ -116,7 +112,7 @@ impl WorkerPool {
             return;
         }
         // For an export that refuses writes, only correct an existing record.
-        let is_kept = !used.data.identity.is_null() && (known.is_some() || !entry.settings.read_only);
+        let is_kept = used.data.identity.is_lasting() && (known.is_some() || !entry.settings.read_only);
         if let Some(writer) = self.state_writer().filter(|_| is_kept) {
             writer.keep_used(used.clone());
         }
@@ -135,7 +131,7 @@ impl WorkerPool {
     /// # Errors
     ///
     /// It cannot be read: a message with the remedy.
-    pub fn load_used(&mut self, address: Address, data: &Data) -> Result<(), String> {
+    pub fn load_used(&mut self, address: Address, data: &Data) -> Result<(), Problem> {
         if self.registry.quarantine.used.contains_key(&address) {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use super::plan;
 use super::quarantine::Quarantine;
 use super::removed::RemovedExports;
 use super::worker_pool::{PATIENCE, WorkerPool};
-use crate::config::{self, Image};
+use crate::config;
 use crate::control::ControlError;
 use crate::control::snapshot::Export;
 use crate::shelf::Settings;
@@ -364,7 +364,7 @@ impl WorkerPool {
                 Durability::Volatile => "volatile",
             };
             exports.push(Export {
-                path: path_of(&entry.wanted.image),
+                path: path_of(&entry.wanted),
                 way: entry.info.describe(snapshot.read_only),
                 worker,
                 durability: durability.to_owned(),
@@ -417,9 +417,6 @@ impl WorkerPool {
 }
 
 /// The path of a file, as text.
-pub fn path_of(image: &Image) -> Option<String> {
-    match image {
-        Image::File(options) => Some(options.path.to_string_lossy().into_owned()),
-        Image::Null { .. } => None,
-    }
+pub fn path_of(export: &config::Export) -> Option<String> {
+    Some(export.store.path()?.to_string_lossy().into_owned())
 }

@@ -8,9 +8,8 @@ use super::closing::Removed;
 use super::exports::{self, Opened};
 use super::failure::Failure;
 use super::interface::{self, Interface};
-use super::quarantine;
 use super::worker_pool::WorkerPool;
-use crate::config::{self, Export, Image, Serve};
+use crate::config::{self, Export, Serve};
 use crate::control::{ChangeReport, ControlError};
 use crate::link;
 use crate::store::Durability;
@@ -70,7 +69,7 @@ fn change_over(
     for export in difference.added.iter().chain(difference.reopened.iter().map(|(_, next)| next)) {
         pool.refuse_no_worker(export)?;
         // A store that cannot be opened is reported below.
-        if let Some(data) = quarantine::data_of(export) {
+        if let Some(data) = export.store.data() {
             pool.refuse_other_data(export, &data, how.force || export.force)?;
         }
     }
@@ -109,7 +108,7 @@ fn change_over(
         }
     }
     if let Some(export) = old.iter().find(|export| Some(export.address) == how.recover)
-        && let Some(data) = quarantine::data_of(export)
+        && let Some(data) = export.store.data()
     {
         pool.registry.quarantine.recover(&data.identity);
     }
@@ -219,7 +218,7 @@ fn compare(now: &Serve, next: &Serve, again: Option<Address>) -> Difference {
     for (address, export) in new {
         match old.get(&address) {
             None => difference.added.push(export),
-            Some(before) if before.image == export.image => {
+            Some(before) if before.store == export.store => {
                 if before.worker != export.worker || again == Some(address) {
                     difference.reopened.push((before.clone(), export));
                     continue;
@@ -247,10 +246,7 @@ fn leaving(difference: &Difference, now: &Serve) -> Vec<Export> {
 }
 
 fn path_of(export: &Export) -> String {
-    match &export.image {
-        Image::File(options) => options.path.display().to_string(),
-        Image::Null { .. } => "null".into(),
-    }
+    export.store.label().display().to_string()
 }
 
 /// Opens the stores. Their paths may lead elsewhere since they were checked, so the opened

@@ -6,7 +6,7 @@ use log::warn;
 
 use super::failure::Failure;
 use super::state_writer;
-use crate::config::{Image, OnOff, Serve};
+use crate::config::{OnOff, Serve};
 use crate::privilege::{self, Reach};
 
 /// Enters the sandbox, unless it is switched off. Everything that needs privileges has been
@@ -26,10 +26,7 @@ pub fn enter(options: &Serve, configuration: Option<&Path>) -> Result<(), Failur
             "--folder {folder}: there is no such folder, so nothing can be added from it: make it, and restart xblade"
         );
     }
-    let exports = options.exports.iter().filter_map(|export| match &export.image {
-        Image::File(file) => Some(file.path.clone()),
-        Image::Null { .. } => None,
-    });
+    let exports = options.exports.iter().filter_map(|export| export.store.path().map(Path::to_owned));
     let reach = Reach {
         exports: exports.collect(),
         folders: service.folders.clone(),
@@ -51,8 +48,10 @@ fn open_later() {
     for access in [Access::Direct, Access::Cached, Access::Mapped] {
         let pin = access == Access::Mapped;
         let opened = store::open(&OpenOptions { access, pin, ..OpenOptions::new(&path) });
-        let outcome =
-            opened.map_or_else(|e| super::failure::chain(&e), |opened| format!("{:?}", opened.access));
+        let outcome = opened.map_or_else(
+            |e| super::failure::chain(&e),
+            |opened| format!("{:?}", opened.access.unwrap_or_default()),
+        );
         warn!("opened later, {access:?}: {outcome}");
     }
 }

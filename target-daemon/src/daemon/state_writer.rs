@@ -19,11 +19,12 @@ use log::{error, info};
 use twox_hash::XxHash3_64;
 
 use super::failure::{Failure, is_out_of_files};
-use crate::config::{self, Image};
+use crate::config;
 use crate::plant::{Bug, planted};
 use crate::privilege::{self, Role};
 use crate::shelf::{Belongs, Export, Saved};
 use crate::store::Data;
+use crate::store::Problem;
 use crate::wire::aoe::Address;
 use crate::worker::{SaveAck, SaveRequest, Waker, WorkerCommand};
 
@@ -70,7 +71,7 @@ impl StateWriter {
     /// # Errors
     ///
     /// Those of [`used`].
-    pub fn used(&self, address: Address) -> Result<Vec<Belongs>, String> {
+    pub fn used(&self, address: Address) -> Result<Vec<Belongs>, Problem> {
         used(&self.folder, address, &self.interfaces)
     }
 
@@ -310,14 +311,13 @@ fn unreadable(path: &Path, wanted: &config::Export, error: io::Error) -> Failure
 /// # Errors
 ///
 /// A record cannot be read: a message with the remedy.
-pub fn used(folder: &Path, address: Address, interfaces: &[String]) -> Result<Vec<Belongs>, String> {
+pub fn used(folder: &Path, address: Address, interfaces: &[String]) -> Result<Vec<Belongs>, Problem> {
     let one = |interface: &String| {
         let path = folder.join(used_file(address, interface));
         let refused = |why: &dyn std::fmt::Display| {
-            format!(
-                "{}: cannot read which data hosts have used at {address}: {why}: remove the file if the data is right",
-                path.display()
-            )
+            let what =
+                format!("{}: cannot read which data hosts have used at {address}: {why}", path.display());
+            Problem::new(what, "remove the file if the data is right")
         };
         match fs::read_to_string(&path) {
             Ok(text) => Some(Belongs::parse(&text).map_err(|e| refused(&e))),
@@ -352,11 +352,9 @@ fn refused(path: &Path, wanted: &config::Export, why: &dyn std::fmt::Display) ->
 
 /// What the state of an export belongs to.
 pub fn belonging(wanted: &config::Export, data: &Data) -> Belongs {
-    let path = match &wanted.image {
-        Image::File(options) => std::path::absolute(&options.path),
-        Image::Null { .. } => Ok("null".into()),
-    };
-    let path = path.map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
+    let mut store = wanted.store.clone();
+    store.make_absolute();
+    let path = store.label().to_string_lossy().into_owned();
     Belongs { address: wanted.address, path, data: data.clone() }
 }
 

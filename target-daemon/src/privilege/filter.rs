@@ -112,7 +112,6 @@ fn only_if(only: &Only) -> io::Result<Vec<SeccompRule>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
     #[test]

@@ -1,6 +1,4 @@
 //! Steering with simulated drivers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod fake;
 mod outcomes;
 mod said;

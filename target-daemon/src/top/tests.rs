@@ -1,7 +1,5 @@
 //! Tests the display on an in-memory terminal.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::time::Duration;
 
 use ratatui::Terminal;

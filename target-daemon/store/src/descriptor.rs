@@ -140,8 +140,6 @@ impl Rest {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     /// The results of the scripted calls, and the result of the transfer.

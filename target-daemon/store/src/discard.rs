@@ -8,7 +8,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use super::descriptor::{self, Stopped};
-use super::{OpenError, OpenOptions, file_facts};
+use super::{OpenError, OpenErrorKind, OpenOptions, file_facts};
 
 /// Whether the store on this file, of `size` bytes, is to discard sectors. Changes no byte of
 /// the file.
@@ -22,7 +22,10 @@ pub(super) fn is_wanted(options: &OpenOptions, file: &File, size: u64) -> Result
     }
     let can = if is_device { device_can(&facts) } else { file_can(file, size) };
     match options.trim {
-        Some(true) if !can => Err(OpenError::CannotTrim { path: options.path.clone() }),
+        Some(true) if !can => {
+            let what = "trim=on, but its file system or device does not give space back";
+            Err(OpenError::new(&options.path, what, "leave trim=on out").of(OpenErrorKind::Option))
+        }
         _ => Ok(can),
     }
 }

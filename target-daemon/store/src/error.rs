@@ -8,220 +8,143 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::lock::Holder;
-use super::{Access, OpenOptions};
+use super::{Access, OpenOptions, Problem};
 
-/// Why a store could not be opened. Each message names the file and the remedy.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The path does not exist.
-    #[error("{}: {}", path.display(), missing(path))]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Something that is neither a regular file nor a block device.
-    #[error("{}: is a {kind}: give a regular file or a block device", path.display())]
-    WrongKind {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// No read permission.
-    #[error("{}: may not be read by {denied}: give that user read permission", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The user without permission.
-        denied: Denied,
-        /// The system error.
-        source: io::Error,
-    },
-    /// Readable but not writable.
-    #[error("{}: may not be written{}: give write permission, or export it with \
-             `ro`", path.display(), by(denied.as_ref()))]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// The user without permission; `None` if no user may write because the medium is
-        /// read-only.
-        denied: Option<Denied>,
-        /// The system error.
-        source: io::Error,
-    },
-    /// An offset or length that splits a sector.
-    #[error("{}: {name} {bytes} is not a multiple of 512: round it to whole \
-             sectors", path.display())]
-    Unaligned {
-        /// The file.
-        path: PathBuf,
-        /// "offset" or "length".
-        name: &'static str,
-        /// Its value.
-        bytes: u64,
-    },
-    /// An offset or length that reaches beyond the end of the file.
-    #[error("{}: offset {offset} + length {length} lies beyond its end at {size} bytes: \
-             correct them, or enlarge the file", path.display())]
-    Beyond {
-        /// The file.
-        path: PathBuf,
-        /// The requested offset, in bytes.
-        offset: u64,
-        /// The requested length, in bytes.
-        length: u64,
-        /// The size of the file in bytes.
-        size: u64,
-    },
-    /// Less than one sector to export.
-    #[error("{}: {}", path.display(), too_small(path, *offset, *bytes))]
-    TooSmall {
-        /// The file.
-        path: PathBuf,
-        /// The requested offset, in bytes.
-        offset: u64,
-        /// The bytes that remain after the offset.
-        bytes: u64,
-    },
-    /// A device whose sectors are larger than a page.
-    #[error("{}: has logical sectors of {bytes} bytes, and at most 4096 can be served: \
-             reformat the device, or export a file on it", path.display())]
-    SectorSize {
-        /// The device.
-        path: PathBuf,
-        /// Its logical sector size.
-        bytes: u32,
-    },
-    /// Durable writes to a hugetlbfs file, which cannot be written by any call.
-    #[error("{}: lies in hugetlbfs, which keeps nothing: export it as volatile, \
-             or read-only", path.display())]
-    NotDurable {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The kernel refuses exclusive access to the device.
-    #[error("{}: is in use, perhaps mounted, part of an array, or swap: \
-             release it (`lsblk {}` shows its user)", path.display(), path.display())]
-    Busy {
-        /// The device.
-        path: PathBuf,
-    },
-    /// The same bytes are open elsewhere.
-    #[error("{}: is locked by {holder}: end that use, or give exports that do \
-             not overlap", path.display())]
-    Locked {
-        /// The file.
-        path: PathBuf,
-        /// The holder of the lock.
-        holder: Holder,
-    },
-    /// Another export of this process is on the same file with a different access.
-    #[error("{}: {}", path.display(), two_ways(*access, &other.path.display().to_string(), *other_access))]
-    TwoWays {
-        /// The file.
-        path: PathBuf,
-        /// How this export accesses it.
-        access: Access,
-        /// The other export.
-        other: Box<OpenOptions>,
-        /// How the other one accesses it.
-        other_access: Access,
-    },
-    /// Another export of this process has the same bytes through another device.
-    #[error("{}: {}", path.display(), same_bytes(&other.path.display().to_string()))]
-    SameBytes {
-        /// The file.
-        path: PathBuf,
-        /// The other export.
-        other: Box<OpenOptions>,
-    },
-    /// Discards were requested and are not possible.
-    #[error("{}: trim=on, but its file system or device does not give space back: leave \
-             trim=on out", path.display())]
-    CannotTrim {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A mapping cannot be pinned in memory.
-    #[error("{}: its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}: \
-             raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or \
-             leave pin out", path.display())]
-    Unpinnable {
-        /// The file.
-        path: PathBuf,
-        /// The size of the mapping.
-        bytes: u64,
-        /// The limit for locked memory of this process.
-        limit: String,
-        /// The system error.
-        source: io::Error,
-    },
-    /// No huge pages for a mapping.
-    #[error("{}: the kernel has no huge pages for it: leave huge out", path.display())]
-    NotHuge {
-        /// The file.
-        path: PathBuf,
-        /// The system error.
-        source: io::Error,
-    },
-    /// O_DIRECT was requested and is not possible.
-    #[error("{}: cannot go past the page cache: give store=file, or leave store= out", path.display())]
-    NotDirect {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        why: io::Error,
-    },
-    /// io_uring is not available.
-    #[error("{}: this kernel gives no io_uring ring: see `sysctl kernel.io_uring_disabled` and the limit \
-             of locked memory, or leave store= out", path.display())]
-    NoRing {
-        /// The file.
-        path: PathBuf,
-        /// The system error.
-        source: io::Error,
-    },
-    /// This process has no descriptors left except those that it reserves for itself.
-    #[error("{}: this process may have {limit} files open, and has too few left for one export more: raise \
-             the hard limit (ulimit -Hn, LimitNOFILE= of the service), or serve fewer exports", path.display())]
-    TooManyFiles {
-        /// The file.
-        path: PathBuf,
-        /// The limit for open files.
-        limit: u64,
-    },
-    /// Any other system error.
-    #[error("{}: cannot {action} it", path.display())]
-    System {
-        /// The file.
-        path: PathBuf,
-        /// What was attempted.
-        action: &'static str,
-        /// The system error.
-        source: io::Error,
-    },
+/// Why a store could not be opened. The problem begins with the file.
+#[derive(Debug)]
+pub struct OpenError {
+    /// The problem and its remedy.
+    pub problem: Problem,
+    /// What callers distinguish.
+    pub kind: OpenErrorKind,
+    source: Option<io::Error>,
 }
 
-/// Why two exports of one file cannot be served together if one bypasses a page cache that
-/// the other uses.
-pub fn two_ways(access: Access, other: &str, other_access: Access) -> String {
-    let (way, other_way) = (option(access), option(other_access));
-    format!(
-        "is reached by {way}, and {other} by {other_way}: both are of one file, and one goes past a page cache that \
-         the other goes through, so that writes would fail or be undone: give both the same path and the same store=, \
-         or a file each"
-    )
+/// Kinds of an [`OpenError`].
+#[derive(Debug)]
+pub enum OpenErrorKind {
+    /// Something on this machine has to change.
+    Machine,
+    /// This user has no permission to read it.
+    Unreadable,
+    /// This user, or nobody, may write it.
+    Unwritable,
+    /// An option has to change.
+    Option,
+    /// Another export of this process has the same bytes.
+    LockedByUs,
+    /// Another export of this process is in the way.
+    Beside(Box<Beside>),
 }
 
-/// Why two exports cannot be served together if one lies below the other.
-pub fn same_bytes(other: &str) -> String {
-    format!(
-        "its bytes are exported already, at {other}, which is below or above it: give another file, make both \
-         read-only, or give them an offset and length so that they do not overlap"
-    )
+/// Two exports that cannot be served together.
+#[derive(Debug)]
+pub struct Beside {
+    /// The file of this one.
+    pub path: PathBuf,
+    /// The other one.
+    pub other: OpenOptions,
+    /// How both access one file, if one goes past a cache that the other uses; `None` if they
+    /// are the same bytes through different devices.
+    pub ways: Option<(Access, Access)>,
+}
+
+impl Beside {
+    /// The problem, in which the two have these names.
+    pub fn problem(&self, name: &str, other: &str) -> Problem {
+        match self.ways {
+            Some((access, other_access)) => Problem::new(
+                format!(
+                    "{name}: is reached by {}, and {other} by {}: both are of one file, and one goes past a page cache \
+                     that the other goes through, so that writes would fail or be undone",
+                    option(access),
+                    option(other_access)
+                ),
+                "give both the same path and the same store=, or a file each",
+            ),
+            None => Problem::new(
+                format!("{name}: its bytes are exported already, at {other}, which is below or above it"),
+                "give another file, make both read-only, or give them an offset and length so that they do not overlap",
+            ),
+        }
+    }
+}
+
+impl From<Beside> for OpenError {
+    fn from(beside: Beside) -> Self {
+        let (name, other) = (beside.path.display().to_string(), beside.other.path.display().to_string());
+        let problem = beside.problem(&name, &other);
+        Self { problem, kind: OpenErrorKind::Beside(Box::new(beside)), source: None }
+    }
+}
+
+impl OpenError {
+    pub(super) fn new(path: &Path, what: impl fmt::Display, remedy: impl Into<String>) -> Self {
+        let problem = Problem::new(format!("{}: {what}", path.display()), remedy);
+        Self { problem, kind: OpenErrorKind::Machine, source: None }
+    }
+
+    pub(super) fn of(self, kind: OpenErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    pub(super) fn because(self, source: io::Error) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    pub(super) fn missing(path: &Path) -> Self {
+        if is_device(path) {
+            let remedy = "correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, `lvs` \
+                          the logical volumes, and `vgchange -ay` activates these)";
+            return Self::new(path, "no such device", remedy);
+        }
+        Self::new(path, "no such file", "correct the path, or create it with `fallocate -l SIZE`")
+    }
+
+    pub(super) fn too_small(path: &Path, offset: u64, bytes: u64) -> Self {
+        if offset == 0 && bytes == 0 && !is_device(path) {
+            let remedy = format!("give it a size, for example `fallocate -l 10G {}`", path.display());
+            return Self::new(path, "is empty", remedy);
+        }
+        let what = format!("has {bytes} bytes from offset {offset} on");
+        Self::new(path, what, "at least one sector of 512 is needed")
+    }
+
+    pub(super) fn unwritable(path: &Path, source: io::Error) -> Self {
+        let denied = source.kind() == io::ErrorKind::PermissionDenied;
+        let by = if denied { format!(" by {}", Denied::at(path)) } else { String::new() };
+        let remedy = "give write permission, or export it with `ro`";
+        Self::new(path, format!("may not be written{by}"), remedy)
+            .of(OpenErrorKind::Unwritable)
+            .because(source)
+    }
+
+    pub(super) fn too_many_files(path: &Path) -> Self {
+        let limit = files_max();
+        let what =
+            format!("this process may have {limit} files open, and has too few left for one export more");
+        let remedy = "raise the hard limit (ulimit -Hn, LimitNOFILE= of the service), or serve fewer exports";
+        Self::new(path, what, remedy)
+    }
+
+    pub(super) fn system(path: &Path, action: &str, source: io::Error) -> Self {
+        if source.raw_os_error() == Some(libc::EMFILE) {
+            return Self::too_many_files(path);
+        }
+        Self::new(path, format!("cannot {action} it"), "").because(source)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
 }
 
 /// The option that selects this access.
@@ -233,38 +156,15 @@ fn option(access: Access) -> &'static str {
     }
 }
 
-/// What to do about a missing file or device.
-fn missing(path: &Path) -> &'static str {
-    if is_device(path) {
-        "no such device: correct the path, plug it in, or activate it (`lsblk` shows the devices that are there, \
-         `lvs` the logical volumes, and `vgchange -ay` activates these)"
-    } else {
-        "no such file: correct the path, or create it with `fallocate -l SIZE`"
-    }
-}
-
-/// Why there is nothing to export.
-fn too_small(path: &Path, offset: u64, bytes: u64) -> String {
-    if offset == 0 && bytes == 0 && !is_device(path) {
-        return format!("is empty: give it a size, for example `fallocate -l 10G {}`", path.display());
-    }
-    format!("has {bytes} bytes from offset {offset} on: at least one sector of 512 is needed")
-}
-
 /// Judged by the location.
 fn is_device(path: &Path) -> bool {
     // The only directory below /dev that holds regular files.
     path.starts_with("/dev") && !path.starts_with("/dev/shm")
 }
 
-fn by(denied: Option<&Denied>) -> String {
-    denied.map_or_else(String::new, |denied| format!(" by {denied}"))
-}
-
 /// The user denied by the permissions of a file, and those permissions. Numeric, because
 /// the names may be out of reach.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Denied {
+pub(super) struct Denied {
     uid: u32,
     /// Owner, group and mode; `None` if a directory on the path is closed.
     file: Option<(u32, u32, u32)>,
@@ -291,19 +191,6 @@ impl fmt::Display for Denied {
             }
             None => f.write_str(" (it cannot enter a folder of the path)"),
         }
-    }
-}
-
-impl OpenError {
-    pub(super) fn too_many_files(path: &Path) -> Self {
-        Self::TooManyFiles { path: path.to_owned(), limit: files_max() }
-    }
-
-    pub(super) fn system(path: &Path, action: &'static str, source: io::Error) -> Self {
-        if source.raw_os_error() == Some(libc::EMFILE) {
-            return Self::too_many_files(path);
-        }
-        Self::System { path: path.to_owned(), action, source }
     }
 }
 
@@ -354,6 +241,9 @@ pub enum Warning {
         /// The files and devices that it lies on; the last one is in memory.
         way: Vec<PathBuf>,
     },
+    /// Nothing of it is kept.
+    #[error("store=ram forgets everything when it is closed: at the end of xblade, and when it is removed")]
+    Forgets,
     /// The durability of its writes cannot be determined.
     #[error("{}: lies on {}, which xblade cannot look at: if that is in memory, writes do not survive a \
              restart of this host", path.display(), below.display())]

@@ -12,8 +12,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{device, file_facts};
+
+/// What it is of: `file`, `device`, or the engine of a store without a file.
+const KIND: &str = "kind";
 
 /// A fact that is valid only while this process runs.
 const DEV: &str = "dev";
@@ -36,8 +40,15 @@ pub struct Identity(BTreeMap<String, String>);
 
 impl Identity {
     /// The identity of no data: `store=null`.
-    pub fn null() -> Self {
-        Self::from_facts([("kind".to_owned(), "null".to_owned())])
+    pub(super) fn null() -> Self {
+        Self::from_facts([(KIND.to_owned(), "null".to_owned())])
+    }
+
+    /// The identity of data in memory that no other store has.
+    pub(super) fn ram() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+        Self::from_facts([(KIND.to_owned(), "ram".to_owned()), (DEV.to_owned(), number)])
     }
 
     /// The identity of an open file or device.
@@ -60,9 +71,9 @@ impl Identity {
         all.filter(|(name, _)| *name != DEV)
     }
 
-    /// Whether it is that of `store=null`.
-    pub fn is_null(&self) -> bool {
-        self.0.get("kind").is_some_and(|kind| kind == "null")
+    /// Whether it is of data that outlives this process: a file or device.
+    pub fn is_lasting(&self) -> bool {
+        self.0.get(KIND).is_none_or(|kind| kind == "file" || kind == "device")
     }
 
     /// Whether nothing is known. Then it is neither the same as any other identity nor
@@ -83,7 +94,7 @@ fn of_file(file: &File, facts: &Metadata) -> Vec<(String, String)> {
     // A query of a FUSE file would wait for its server.
     let generation = if file_facts::is_fuse(file) { None } else { device::generation(file) };
     let rows = [
-        ("kind", Some("file".to_owned())),
+        (KIND, Some("file".to_owned())),
         ("inode", Some(facts.ino().to_string())),
         ("uuid", uuid),
         ("fsid", fsid),
@@ -123,7 +134,7 @@ fn of_device(number: u64) -> Vec<(String, String)> {
     } else {
         rows.push(("partition", partition));
     }
-    rows.push(("kind", Some("device".to_owned())));
+    rows.push((KIND, Some("device".to_owned())));
     known(rows)
 }
 
@@ -220,7 +231,6 @@ impl OpenFile {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

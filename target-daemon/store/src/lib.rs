@@ -16,9 +16,11 @@
 //!              └───────► descriptor              their durable writes; everything, without io_uring
 //! select                     which of them a file or device gets
 //! sharing                    which exports would interfere with each other
-//! NullStore                  no data
+//! NullStore, ram             no data, and no file
+//! engine, options            all of them by name, and what can be said about an export
 //! Overlap                    which operations may be submitted to a store together
 //! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod io_vec;
 mod select;
@@ -26,6 +28,11 @@ mod completion_queue;
 mod descriptor;
 mod device;
 mod dio;
+mod engine;
+mod options;
+mod problem;
+mod ram;
+mod size;
 mod discard;
 pub mod disk;
 mod error;
@@ -52,17 +59,20 @@ use std::os::fd::BorrowedFd;
 use crate::plant::{Bug, planted};
 
 pub use completion_queue::QUEUE_MAX;
-pub use error::{Denied, OpenError, Warning, same_bytes, two_ways};
+pub use engine::{ENGINES, Engine, StoreSpec};
+pub use error::{Beside, OpenError, OpenErrorKind, Warning};
 pub use identity::{Data, Identity, OpenFile, Replaced};
 pub use io_vec::{IoVec, SEGMENTS_MAX};
-pub use lock::Holder;
 pub use mmap::MmapStore;
 pub use null::NullStore;
-pub use open::{Access, OpenOptions, Sync, data, examine, in_conflict};
+pub use open::{Access, OpenOptions, Sync};
+pub use options::{AUTO, Conflict, OPTIONS, Opt, Options, Setting, Takes, Value};
 pub use overlap::{Overlap, OverlapFull, Span};
+pub use problem::Problem;
 pub use ranges::{Extent, ranges, span};
 pub use select::{Opened, open};
 pub use sharing::Expected;
+pub use size::{exactly, in_largest_unit, parse_bytes};
 
 /// Bytes in a sector, the unit of every AoE request.
 pub const SECTOR_BYTES: u64 = 512;

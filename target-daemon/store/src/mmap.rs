@@ -296,11 +296,19 @@ enum Unmapped {
 
 impl Unmapped {
     fn error(self, options: &OpenOptions, bytes: u64) -> OpenError {
-        let path = options.path.clone();
+        let path = &options.path;
         match self {
-            Self::Refused(source) => OpenError::system(&path, "map", source),
-            Self::NotHuge(source) => OpenError::NotHuge { path, source },
-            Self::Unpinnable(source) => OpenError::Unpinnable { path, bytes, limit: locked_limit(), source },
+            Self::Refused(source) => OpenError::system(path, "map", source),
+            Self::NotHuge(source) => {
+                OpenError::new(path, "the kernel has no huge pages for it", "leave huge out").because(source)
+            }
+            Self::Unpinnable(source) => {
+                let limit = locked_limit();
+                let what =
+                    format!("its {bytes} bytes cannot be pinned, and the limit for locked memory is {limit}");
+                let remedy = "raise it (`ulimit -l`, LimitMEMLOCK=), see that the host has memory to spare, or leave pin out";
+                OpenError::new(path, what, remedy).because(source)
+            }
         }
     }
 }

@@ -2,7 +2,20 @@
 //! the protocol by itself.
 
 use super::completion_queue::CompletionQueue;
-use super::{Completion, Full, Geometry, IoError, Kind, Op, Store};
+use super::engine::Engine;
+use super::{Completion, Data, Full, Geometry, Identity, IoError, Kind, Op, SECTOR_BYTES, Store};
+
+pub(super) const ENGINE: Engine = Engine {
+    name: "null",
+    help: "nothing",
+    access: None,
+    model: Some("xblade null (discards writes)"),
+    data: |_| Some(Data { identity: Identity::null(), offset_bytes: 0 }),
+    open: |spec| {
+        let sectors = spec.options().bytes("length").unwrap_or(0) / SECTOR_BYTES;
+        Ok(spec.opened(NullStore::new(sectors), Identity::null(), None))
+    },
+};
 
 /// A store without data.
 #[derive(Debug)]
@@ -50,8 +63,6 @@ impl Store for NullStore {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::IoVec;
     use crate::completion_queue::QUEUE_MAX;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::device;
 use super::discard;
-use super::error::{Denied, files_max};
+use super::error::{Denied, OpenErrorKind, files_max};
 use super::identity::{Data, Identity, OpenFile};
-use super::lock::{self, Claim, Refused};
+use super::lock::{self, Claim, Holder, Refused};
 use super::sharing::Use;
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, file_facts};
 
@@ -98,7 +98,12 @@ impl OpenOptions {
 
     fn refused(&self, refused: Refused) -> OpenError {
         match refused {
-            Refused::By(holder) => OpenError::Locked { path: self.path.clone(), holder },
+            Refused::By(holder) => {
+                let remedy = "end that use, or give exports that do not overlap";
+                let ours = holder == Holder::Ourselves;
+                let kind = if ours { OpenErrorKind::LockedByUs } else { OpenErrorKind::Machine };
+                OpenError::new(&self.path, format!("is locked by {holder}"), remedy).of(kind)
+            }
             Refused::System(source) => OpenError::system(&self.path, "lock", source),
         }
     }
@@ -141,7 +146,9 @@ impl Backing {
             u32::try_from(facts.blksize()).unwrap_or(BLOCK_MAX)
         };
         if file_facts::cannot_sync(options, &file) {
-            return Err(OpenError::NotDurable { path: options.path.clone() });
+            let (what, remedy) =
+                ("lies in hugetlbfs, which keeps nothing", "export it as volatile, or read-only");
+            return Err(OpenError::new(&options.path, what, remedy).of(OpenErrorKind::Option));
         }
         lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
             .map_err(|refused| options.refused(refused))?;
@@ -255,11 +262,11 @@ impl Drop for Backing {
 /// # Errors
 ///
 /// Why it could not be opened.
-pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
+pub(super) fn examine(options: &OpenOptions) -> Result<(), OpenError> {
     check_alignment(options)?;
     let file = open_file(&OpenOptions { read_only: true, ..options.clone() })?;
     if !options.read_only {
-        let refused = |e: rustix::io::Errno| unwritable(options, e.into());
+        let refused = |e: rustix::io::Errno| OpenError::unwritable(&options.path, e.into());
         rustix::fs::access(&options.path, rustix::fs::Access::WRITE_OK).map_err(refused)?;
     }
     let system = |action| move |source| OpenError::system(&options.path, action, source);
@@ -271,52 +278,56 @@ pub fn examine(options: &OpenOptions) -> Result<(), OpenError> {
 }
 
 /// The data to which a path leads now; `None` if none is readable there.
-pub fn data(options: &OpenOptions) -> Option<Data> {
+pub(super) fn data(options: &OpenOptions) -> Option<Data> {
     let file = open_file(&OpenOptions { read_only: true, ..options.clone() }).ok()?;
     Some(Data { identity: Identity::of(&file), offset_bytes: options.offset_bytes })
 }
 
 /// Whether two exports would have the same bytes of the same file or device, and one of
 /// them may write.
-pub fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
+pub(super) fn in_conflict(a: &OpenOptions, b: &OpenOptions) -> bool {
     let identity = |options: &OpenOptions| {
         let facts = fs::metadata(&options.path).ok()?;
         let is_device = facts.file_type().is_block_device();
         Some(if is_device { (is_device, 0, facts.rdev()) } else { (is_device, facts.dev(), facts.ino()) })
     };
+    meet(a, b) && identity(a).is_some_and(|ours| Some(ours) == identity(b))
+}
+
+/// Whether two exports of one file would have the same bytes, and one of them may write.
+pub(super) fn meet(a: &OpenOptions, b: &OpenOptions) -> bool {
     let end = |options: &OpenOptions| {
         options.length_bytes.map_or(u64::MAX, |length| options.offset_bytes.saturating_add(length))
     };
-    !(a.read_only && b.read_only)
-        && a.offset_bytes < end(b)
-        && b.offset_bytes < end(a)
-        && identity(a).is_some_and(|ours| Some(ours) == identity(b))
+    !(a.read_only && b.read_only) && a.offset_bytes < end(b) && b.offset_bytes < end(a)
 }
 
 fn check_alignment(options: &OpenOptions) -> Result<(), OpenError> {
     let values = [("offset", options.offset_bytes), ("length", options.length_bytes.unwrap_or(SECTOR_BYTES))];
     for (name, bytes) in values {
         if !bytes.is_multiple_of(SECTOR_BYTES) {
-            return Err(OpenError::Unaligned { path: options.path.clone(), name, bytes });
+            let what = format!("{name} {bytes} is not a multiple of 512");
+            let error = OpenError::new(&options.path, what, "round it to whole sectors");
+            return Err(error.of(OpenErrorKind::Option));
         }
     }
     Ok(())
 }
 
 fn open_file(options: &OpenOptions) -> Result<File, OpenError> {
-    let path = options.path.clone();
+    let path = &options.path;
     // Checked before opening: opening a FIFO would wait for its other end.
-    let facts = match fs::metadata(&path) {
+    let facts = match fs::metadata(path) {
         Ok(facts) => facts,
         Err(source) => return Err(open_error(options, source)),
     };
     if let Some(kind) = wrong_kind(facts.file_type()) {
-        return Err(OpenError::WrongKind { path, kind });
+        return Err(OpenError::new(path, format!("is a {kind}"), "give a regular file or a block device"));
     }
     fs::OpenOptions::new()
         .read(true)
         .write(!options.read_only)
-        .open(&path)
+        .open(path)
         .map_err(|source| open_error(options, source))
 }
 
@@ -332,24 +343,25 @@ fn wrong_kind(kind: FileType) -> Option<&'static str> {
 }
 
 fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
-    let path = options.path.clone();
+    let path = &options.path;
     match source.kind() {
-        ErrorKind::NotFound => OpenError::Missing { path },
+        ErrorKind::NotFound => OpenError::missing(path),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
-            if !options.read_only && File::open(&path).is_ok() =>
+            if !options.read_only && File::open(path).is_ok() =>
         {
-            unwritable(options, source)
+            OpenError::unwritable(path, source)
         }
-        ErrorKind::PermissionDenied => OpenError::Unreadable { denied: Denied::at(&path), path, source },
-        ErrorKind::ResourceBusy => OpenError::Busy { path },
-        _ => OpenError::system(&path, "open", source),
+        ErrorKind::PermissionDenied => {
+            let what = format!("may not be read by {}", Denied::at(path));
+            let error = OpenError::new(path, what, "give that user read permission");
+            error.of(OpenErrorKind::Unreadable).because(source)
+        }
+        ErrorKind::ResourceBusy => {
+            let remedy = format!("release it (`lsblk {}` shows its user)", path.display());
+            OpenError::new(path, "is in use, perhaps mounted, part of an array, or swap", remedy)
+        }
+        _ => OpenError::system(path, "open", source),
     }
-}
-
-fn unwritable(options: &OpenOptions, source: io::Error) -> OpenError {
-    let path = options.path.clone();
-    let denied = (source.kind() == ErrorKind::PermissionDenied).then(|| Denied::at(&path));
-    OpenError::Unwritable { path, denied, source }
 }
 
 fn claim(options: &OpenOptions, facts: &Metadata) -> Result<Arc<Claim>, OpenError> {
@@ -358,14 +370,14 @@ fn claim(options: &OpenOptions, facts: &Metadata) -> Result<Arc<Claim>, OpenErro
 
 /// The size of the extent, given the size of the file.
 pub(super) fn extent(options: &OpenOptions, size: u64) -> Result<u64, OpenError> {
-    let path = options.path.clone();
-    let offset = options.offset_bytes;
+    let (path, offset) = (&options.path, options.offset_bytes);
     let rest = size.saturating_sub(offset);
     if let Some(length) = options.length_bytes.filter(|length| *length > rest) {
-        return Err(OpenError::Beyond { path, offset, length, size });
+        let what = format!("offset {offset} + length {length} lies beyond its end at {size} bytes");
+        return Err(OpenError::new(path, what, "correct them, or enlarge the file"));
     }
     match options.length_bytes.unwrap_or(whole_sectors(rest)) {
-        0 => Err(OpenError::TooSmall { path, offset, bytes: rest }),
+        0 => Err(OpenError::too_small(path, offset, rest)),
         bytes => Ok(bytes),
     }
 }
@@ -382,15 +394,16 @@ pub(super) fn size_of(mut file: &File) -> io::Result<u64> {
 
 /// The physical sector size of a device, if it can be served as requested.
 fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
-    let path = options.path.clone();
-    let device = device::facts(file).map_err(|source| OpenError::system(&options.path, "examine", source))?;
+    let path = &options.path;
+    let device = device::facts(file).map_err(|source| OpenError::system(path, "examine", source))?;
     // Opening a read-only device for writing succeeds; its writes would fail.
     if device.read_only && !options.read_only {
-        let source = io::Error::from_raw_os_error(libc::EROFS);
-        return Err(unwritable(options, source));
+        return Err(OpenError::unwritable(path, io::Error::from_raw_os_error(libc::EROFS)));
     }
     if !(SECTOR_BYTES as u32..=BLOCK_MAX).contains(&device.logical_bytes) {
-        return Err(OpenError::SectorSize { path, bytes: device.logical_bytes });
+        let bytes = device.logical_bytes;
+        let what = format!("has logical sectors of {bytes} bytes, and at most 4096 can be served");
+        return Err(OpenError::new(path, what, "reformat the device, or export a file on it"));
     }
     Ok(device.physical_bytes)
 }

@@ -128,8 +128,6 @@ impl Overlap {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use proptest::collection::vec;
     use proptest::prelude::*;
 

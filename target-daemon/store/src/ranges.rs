@@ -80,8 +80,6 @@ fn extent([a, b, c, d, e, f, low, high]: [u8; RANGE_LEN]) -> Extent {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;

@@ -7,8 +7,8 @@ use super::identity::{Data, OpenFile};
 use super::open::{Backing, extent, size_of};
 use super::write_cache::{self, Cache};
 use super::{
-    Access, Durability, Geometry, MmapStore, OpenError, OpenOptions, SECTOR_BYTES, Store, Sync, Warning, dio,
-    file_facts,
+    Access, Durability, Geometry, MmapStore, OpenError, OpenErrorKind, OpenOptions, SECTOR_BYTES, Store,
+    Sync, Warning, dio, file_facts,
 };
 
 /// A store that was opened.
@@ -17,14 +17,14 @@ pub struct Opened {
     pub store: Box<dyn Store>,
     /// Warnings for the operator.
     pub warnings: Vec<Warning>,
-    /// How its bytes are accessed; never [`Access::Fitting`].
-    pub access: Access,
+    /// How its file is accessed, if it has one; never [`Access::Fitting`].
+    pub access: Option<Access>,
     /// How its writes become stable.
     pub stable: Persist,
     /// The identity of its data.
     pub data: Data,
-    /// The file or device.
-    pub file: OpenFile,
+    /// The file or device, if it has one.
+    pub file: Option<OpenFile>,
 }
 
 /// Opens, locks and measures what `options` describe, and selects an engine:
@@ -63,13 +63,14 @@ pub fn open(options: &OpenOptions) -> Result<Opened, OpenError> {
         match attempt(backing, options, access) {
             Ok((store, stable)) => {
                 usage.settle(access)?;
-                return Ok(Opened { store, warnings, access, stable, data, file });
+                let access = Some(access);
+                return Ok(Opened { store, warnings, access, stable, data, file: Some(file) });
             }
             Err((Some(back), why)) => (backing, refusal) = (back, Some(why)),
             Err((None, why)) => return Err(why),
         }
     }
-    Err(refusal.unwrap_or(OpenError::Missing { path: options.path.clone() }))
+    Err(refusal.unwrap_or(OpenError::missing(&options.path)))
 }
 
 /// How the file of this description would be accessed. The description must have no other
@@ -124,14 +125,19 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
     let layout = layout(&backing, options, access, block, stable);
     let ring = Uring::new(backing).map_err(|(mut backing, source)| {
         let undone = dio::disable(backing.file());
-        let path = options.path.clone();
+        let path = &options.path;
         match undone {
             // Any other access would run out of descriptors too.
-            Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(&path)),
-            Ok(()) => (Some(backing), OpenError::NoRing { path, source }),
+            Ok(()) if source.raw_os_error() == Some(libc::EMFILE) => (None, OpenError::too_many_files(path)),
+            Ok(()) => {
+                let what = "this kernel gives no io_uring ring";
+                let remedy =
+                    "see `sysctl kernel.io_uring_disabled` and the limit of locked memory, or leave store= out";
+                (Some(backing), OpenError::new(path, what, remedy).because(source))
+            }
             Err(source) => {
                 backing.unlock();
-                (None, OpenError::system(&options.path, "reopen", source))
+                (None, OpenError::system(path, "reopen", source))
             }
         }
     })?;
@@ -143,7 +149,11 @@ fn attempt(backing: Backing, options: &OpenOptions, access: Access) -> Attempt {
 /// Makes the file bypass the page cache, in blocks that divide the extent: two extents that
 /// shared a block would overwrite each other's part of it.
 fn direct(backing: &Backing, options: &OpenOptions) -> Result<u32, OpenError> {
-    let refused = |why| OpenError::NotDirect { path: options.path.clone(), why };
+    let refused = |why| {
+        let remedy = "give store=file, or leave store= out";
+        let error = OpenError::new(&options.path, "cannot go past the page cache", remedy);
+        error.of(OpenErrorKind::Option).because(why)
+    };
     let block = dio::enable(backing.file()).map_err(refused)?;
     if is_whole(backing.offset(), backing.bytes(), block) {
         return Ok(block);

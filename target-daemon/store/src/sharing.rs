@@ -27,7 +27,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use super::{Access, OpenError, OpenOptions, SECTOR_BYTES, select};
+use super::{Access, Beside, OpenError, OpenOptions, SECTOR_BYTES, select};
 
 /// The most loop devices on top of each other that are followed.
 const LEVELS_MAX: usize = 8;
@@ -182,14 +182,14 @@ impl Expected {
         if ours.base != theirs.base || (self.options.read_only && first.options.read_only) {
             return Ok(());
         }
-        let (path, other) = (self.options.path.clone(), Box::new(first.options.clone()));
+        let beside =
+            |ways| Err(Beside { path: self.options.path.clone(), other: first.options.clone(), ways }.into());
         // Within one opened file, the locks detect this.
         if ours.opened() != theirs.opened() && ours.bytes.meets(theirs.bytes) {
-            return Err(OpenError::SameBytes { path, other });
+            return beside(None);
         }
         if self.goes_past_a_cache_of(first) || first.goes_past_a_cache_of(self) {
-            let (access, other_access) = (self.access, first.access);
-            return Err(OpenError::TwoWays { path, access, other, other_access });
+            return beside(Some((self.access, first.access)));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! lane ──► worker ──► command ──► store ──► worker ──► lane
 //!          receive    what to do  bytes     reply
 //! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![deny(unsafe_code)]
 
 /// Request to action. Pure: no clock, no system call.

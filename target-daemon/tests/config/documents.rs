@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xblade::config::{self, KEYS};
+use xblade::store::{AUTO, ENGINES, Takes};
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -38,11 +39,11 @@ fn heading(section: &str) -> String {
 #[test]
 fn every_key_is_documented_and_no_other() {
     let chapters = chapters(&read("docs/CONFIGURATION.md"));
-    for (section, keys) in KEYS {
+    for (section, keys) in KEYS.iter() {
         let heading = heading(section);
         let chapter = chapters.get(&heading).unwrap_or_else(|| panic!("no chapter {heading}"));
         let rows = rows(chapter);
-        for key in *keys {
+        for key in keys {
             let cells = rows.get(*key).unwrap_or_else(|| panic!("{heading} has no row for {key}"));
             assert!(cells.len() == 4 && cells[1].len() > 3 && cells[3].len() > 8, "{key}: {cells:?}");
         }
@@ -60,14 +61,16 @@ fn the_defaults_are_those_that_are_documented() {
     let shown: toml::Table = config::to_toml(&serve).unwrap().parse().unwrap();
     let given = ["interfaces", "address", "path", "busy-poll", "allow", "acl", "control-group"];
     let mut compared = 0;
-    for (section, keys) in KEYS {
+    for (section, keys) in KEYS.iter() {
         let table = match section.trim_matches(['[', ']']) {
             "" => &shown,
             "export" => shown["export"][0].as_table().unwrap(),
             name => shown[name].as_table().unwrap(),
         };
         let rows = rows(&chapters[&heading(section)]);
-        for key in keys.iter().filter(|key| !given.contains(key)) {
+        // Not that of an engine without a file.
+        let other = |key: &str| config::options().any(|o| o.key == key && !o.is_shown_with(&ENGINES[0]));
+        for key in keys.iter().filter(|key| !given.contains(key) && !other(key)) {
             let value = table.get(*key).unwrap_or_else(|| panic!("show leaves out {key}"));
             if !value.is_table() && *key != "export" {
                 assert_eq!(rows[*key][2], format!("`{value}`"), "the default of {key}");
@@ -76,6 +79,37 @@ fn the_defaults_are_those_that_are_documented() {
         }
     }
     assert!(compared > 20, "only {compared} defaults");
+}
+
+/// Each option of an export has its row in its place, with its type and every word that it
+/// takes; each engine has its row among the promises.
+#[test]
+fn the_options_are_those_of_the_tables() {
+    let chapters = chapters(&read("docs/CONFIGURATION.md"));
+    let chapter = &chapters["`[[export]]`"];
+    let (rows, mut place) = (rows(chapter), 0);
+    for option in config::options() {
+        let cells = &rows[option.key];
+        let kind = match option.takes {
+            Takes::Flag => "true or false",
+            Takes::Bytes { .. } => "size",
+            Takes::Words(_) | Takes::Store => "text",
+            Takes::Number { .. } => "number",
+            Takes::Hosts => "hosts",
+        };
+        assert_eq!(cells[1], kind, "the type of {}", option.key);
+        for word in option.words() {
+            assert!(cells[2..].join(" ").contains(&format!("\"{word}\"")), "{}: {word}", option.key);
+        }
+        let at = chapter.find(&format!("\n| `{}` |", option.key)).unwrap();
+        assert!(at > place, "the row of {} is before that of an earlier option", option.key);
+        place = at;
+    }
+    let promises = read("docs/DURABILITY.md");
+    for engine in ENGINES.iter().filter(|engine| engine.name != AUTO) {
+        let is_there = |line: &str| line.starts_with("| `") && line.contains(&format!("`{}`", engine.name));
+        assert!(promises.lines().any(is_there), "no promise for store={}", engine.name);
+    }
 }
 
 /// The examples, completed to whole files where they are only parts.

@@ -126,6 +126,7 @@ fn each_option_means_the_same_in_the_file() {
     }
     let null = "interfaces = ['eth1']\n[[export]]\naddress = '0.1'\nstore = 'null'\nlength = '1GiB'";
     assert_eq!(by_line("0.1=x,store=null,length=1GiB -i eth1"), by_file(null));
+    assert_eq!(by_line("0.1=x,store=ram,length=1GiB -i eth1"), by_file(&null.replace("null", "ram")));
 }
 
 /// The rows contain every option of the command line, and every key of the file.
@@ -144,7 +145,7 @@ fn the_rows_have_every_option_and_every_key() {
         .flat_map(|(_, file)| file.lines())
         .map(|line| line.split('=').next().unwrap().trim().trim_matches(['[', ']']))
         .collect();
-    for key in KEYS.iter().flat_map(|(_, keys)| *keys) {
+    for key in KEYS.iter().flat_map(|(_, keys)| keys) {
         assert!(keys.contains(key) || matches!(*key, "export" | "address" | "path"), "{key} has no row");
     }
 }

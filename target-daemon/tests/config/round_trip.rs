@@ -1,10 +1,8 @@
 //! The output of `show` is equivalent to the configuration shown.
 
 use proptest::prelude::*;
-use xblade::config::{
-    self, AutoOff, Export, Idle, Image, RingOptions, Serve, ServiceOptions, Spread, XdpMode,
-};
-use xblade::store::{Access, Durability, OpenOptions, Sync};
+use xblade::config::{self, AutoOff, Export, Idle, RingOptions, Serve, ServiceOptions, Spread, XdpMode};
+use xblade::store::StoreSpec;
 use xblade::wire::aoe::Address;
 use xblade::wire::ether::Mac;
 
@@ -27,39 +25,40 @@ fn path(n: usize) -> impl Strategy<Value = String> {
     "[^\u{0}]{0,12}".prop_map(move |odd| format!("/{n}/{odd}"))
 }
 
-fn file(n: usize) -> impl Strategy<Value = Image> {
-    let what = (path(n), prop_oneof![Just(0), bytes()], prop::option::of(bytes()), any::<[bool; 3]>());
+/// Options of the command line that go together: of a store on a file, or of one without.
+fn options() -> impl Strategy<Value = String> {
+    let what = (prop_oneof![Just(0), bytes()], prop::option::of(bytes()), any::<[bool; 3]>());
     let how = (0..4usize, 0..3usize, prop::option::of(any::<bool>()));
-    (what, how).prop_map(
-        |((path, offset_bytes, length_bytes, [read_only, pin, huge]), (access, sync, trim))| {
-            let access = [Access::Fitting, Access::Direct, Access::Cached, Access::Mapped][access];
-            let durability = if pin != huge { Durability::Volatile } else { Durability::Durable };
-            // Only valid combinations.
-            let syncs = !read_only
-                && durability == Durability::Durable
-                && matches!(access, Access::Fitting | Access::Direct);
-            Image::File(OpenOptions {
-                read_only,
-                offset_bytes,
-                length_bytes,
-                durability,
-                access,
-                sync: if syncs { [Sync::Auto, Sync::Each, Sync::Group][sync] } else { Sync::Auto },
-                trim: trim.filter(|_| !read_only),
-                pin: pin && access == Access::Mapped,
-                huge: huge && access == Access::Mapped,
-                ..OpenOptions::new(path)
-            })
-        },
-    )
+    let file = (what, how).prop_map(|((offset, length, [read_only, pin, huge]), (store, sync, trim))| {
+        let volatile = pin != huge;
+        // Only valid combinations.
+        let syncs = !read_only && !volatile && store < 2;
+        let rows = [
+            read_only.then(|| ",ro".to_owned()),
+            Some(format!(",offset={}", offset / SECTOR)),
+            length.map(|length| format!(",length={}", length / SECTOR)),
+            Some(format!(",store={}", ["auto", "direct", "file", "mmap"][store])),
+            Some(format!(",durability={}", if volatile { "volatile" } else { "durable" })),
+            syncs.then(|| format!(",sync={}", ["auto", "each", "group"][sync])),
+            trim.filter(|_| !read_only).map(|on| format!(",trim={}", if on { "on" } else { "off" })),
+            (pin && store == 3).then(|| ",pin".to_owned()),
+            (huge && store == 3).then(|| ",huge".to_owned()),
+        ];
+        rows.into_iter().flatten().collect()
+    });
+    let none = (bytes(), any::<bool>()).prop_map(|(bytes, ram)| {
+        format!(",store={},length={}", if ram { "ram" } else { "null" }, bytes / SECTOR)
+    });
+    prop_oneof![4 => file, 1 => none]
 }
 
 fn export(n: usize) -> impl Strategy<Value = Export> {
-    let image = prop_oneof![4 => file(n), 1 => bytes().prop_map(|length_bytes| Image::Null { length_bytes })];
-    (image, hosts(), prop::option::of(0u16..1024), any::<bool>()).prop_map(
-        move |(image, allow, worker, force)| {
+    (path(n), options(), hosts(), prop::option::of(0u16..1024), any::<bool>()).prop_map(
+        move |(path, options, allow, worker, force)| {
             let address = Address { shelf: n as u16 * 300, slot: n as u8 };
-            Export { address, image, allow: Some(allow), worker, force }
+            let parsed: Export = format!("{address}=/x{options}").parse().unwrap();
+            let store = StoreSpec::new(path, parsed.store.options().clone());
+            Export { address, store, allow: Some(allow), worker, force }
         },
     )
 }

@@ -145,7 +145,7 @@ fn answer(ask: Request, log: &Mutex<Vec<String>>) {
             Change::Add(export) if export.address.slot == 1 => {
                 Err(ControlError::Request("0.1 is exported already: give another address".to_owned()))
             }
-            Change::Add(export) => done(format!("{} added: {:?}", export.address, export.image)),
+            Change::Add(export) => done(format!("{} added: {:?}", export.address, export.store.file())),
             Change::Remove { address, force } => {
                 one(address, if force { "removed by force" } else { "removed" })
             }

@@ -276,3 +276,40 @@ fn reloads_lose_no_request_of_other_exports() {
     println!("{reloads} reloads, {} of them with another export", reloads.div_ceil(5));
     ended.report().assert_sound();
 }
+
+#[apply(needs_root!)]
+fn a_ram_disk_outlives_a_reload_but_not_a_restart() {
+    let ram = |slot: u8, length: &str| {
+        format!("[[export]]\naddress = '0.{slot}'\nstore = 'ram'\nlength = '{length}'\n")
+    };
+    let rig = Rig::new(&(ram(1, "64") + &export(3, "a", "")));
+    rig.daemon.wait_for("WARN ] 0.1: store=ram forgets everything when it is closed");
+    let mut host = rig.host();
+    assert_eq!(host.read(at(0, 1), 9, 1), [0; 512]);
+    host.write(at(0, 1), 9, &pattern(9, 1));
+    assert_eq!(host.read(at(0, 1), 9, 1), pattern(9, 1));
+    // In the sandbox, others come and go.
+    rig.reload(&(ram(1, "64") + &ram(2, "1MiB")));
+    rig.daemon.wait_for("0.2 added: ram (ram, VOLATILE)");
+    host.write(at(0, 2), 2047, &pattern(1, 2));
+    assert_eq!(host.read(at(0, 2), 2047, 1), pattern(1, 2));
+    rig.reload(&ram(1, "64"));
+    rig.daemon.wait_for("0.2 removed");
+    assert_eq!(host.read(at(0, 1), 9, 1), pattern(9, 1));
+    // It cannot be opened again and be the same.
+    let refused = rig.reload(&ram(1, "65"));
+    assert!(
+        refused.contains("hosts use 0.1, and would write to other data: 0.1 had other data, ram"),
+        "{refused}"
+    );
+    let refused = rig.reload(&(ram(1, "64") + &ram(4, "90000TiB")));
+    assert!(refused.contains("cannot have the memory for length=90000TiB, and "), "{refused}");
+    rig.reload(&ram(1, "64"));
+    assert_eq!(host.read(at(0, 1), 9, 1), pattern(9, 1));
+    let Rig { pair, dir, daemon, file } = rig;
+    daemon.stop().report().assert_sound();
+    let again = Daemon::serve_file(&pair.ours, &file.display().to_string());
+    host.until_served(at(0, 1));
+    assert_eq!(host.read(at(0, 1), 9, 1), [0; 512]);
+    drop((again, dir));
+}

@@ -52,10 +52,10 @@ fn what_lies_in_memory_is_mapped_and_nothing_else() {
         }
         let options = OpenOptions { read_only: true, ..OpenOptions::new(&path) };
         let expected = if path.starts_with("/dev/shm") && whole { Access::Mapped } else { Access::Direct };
-        assert_eq!(store::open(&options).unwrap().access, expected, "{}", path.display());
+        assert_eq!(store::open(&options).unwrap().access, Some(expected), "{}", path.display());
         for access in [Access::Mapped, Access::Descriptor, Access::Cached] {
             let options = OpenOptions { access, ..options.clone() };
-            assert_eq!(store::open(&options).unwrap().access, access, "what was asked for");
+            assert_eq!(store::open(&options).unwrap().access, Some(access), "what was asked for");
         }
         std::fs::remove_file(&path).unwrap();
     }

@@ -155,7 +155,6 @@ fn join([a, b, c, d, e, f]: [u8; LBA_LEN]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn request(opcode: u8, registers: [u8; 6]) -> Request {

@@ -180,7 +180,6 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn identity(sectors: u64, physical_bytes: u32) -> Identity {

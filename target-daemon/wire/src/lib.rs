@@ -10,6 +10,7 @@
 //! no panic on any input. Invalid input becomes a [`DropReason`](crate::DropReason);
 //! output that does not fit becomes `None`. `emit` functions write every byte of what
 //! they describe, so no byte of the buffer's earlier content is ever sent.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![forbid(unsafe_code)]
 
 mod bytes;

@@ -171,7 +171,6 @@ impl Reply<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const A: Mac = Mac([2, 0, 0, 0, 0, 0xA]);

@@ -1,7 +1,5 @@
 //! Round trips: emitted frames parse back to the same value.
 
-#![allow(clippy::unwrap_used)]
-
 use super::aoe::{Address, Command, Error, Header, Role};
 use super::ether::{Ether, Mac, Tags};
 use super::identify::{Identity, Names, Text};

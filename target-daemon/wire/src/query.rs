@@ -164,7 +164,6 @@ impl<'a> Reply<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn argument(version_code: u8, length: u16, string: &[u8]) -> Vec<u8> {

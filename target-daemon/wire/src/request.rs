@@ -83,7 +83,6 @@ impl<'a> Request<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// An untagged request with this command and argument.

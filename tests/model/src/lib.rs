@@ -3,6 +3,7 @@
 //! package because loom's types only work inside its models.
 //!
 //! The daemon's rings and UMEM are not included: [`ring`] contains replacements.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[path = "../../../target-daemon/target/src/worker/asleep.rs"]
 pub mod asleep;

@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used)]
 use super::calls::part;
 use super::*;
 use xblade_store::disk::IoSlice;

@@ -1,9 +1,8 @@
 //! Parsing exports from the command line.
-#![allow(clippy::unwrap_used)]
-
 use super::*;
+use crate::store::{Access, Durability, OpenOptions, Sync};
 
-fn parse(text: &str) -> Result<Export, ExportError> {
+fn parse(text: &str) -> Result<Export, Problem> {
     text.parse()
 }
 
@@ -11,7 +10,7 @@ fn parse(text: &str) -> Result<Export, ExportError> {
 fn the_plain_form_is_durable_and_whole() {
     let export = parse("7.14=/srv/a disk.img").unwrap();
     assert_eq!(export.address.to_string(), "7.14");
-    assert_eq!(export.image, Image::File(OpenOptions::new("/srv/a disk.img")));
+    assert_eq!(export.store.file(), Some(OpenOptions::new("/srv/a disk.img")));
 }
 
 #[test]
@@ -46,12 +45,12 @@ fn every_option() {
         ("store=file", OpenOptions { access: Access::Cached, ..OpenOptions::new("/d") }),
     ];
     for (options, expected) in rows {
-        assert_eq!(parse(&format!("0.1=/d,{options}")).unwrap().image, Image::File(expected), "{options}");
+        assert_eq!(parse(&format!("0.1=/d,{options}")).unwrap().store.file(), Some(expected), "{options}");
     }
     let automatic = parse("0.1=/d,length=auto,store=auto,sync=auto,trim=auto").unwrap();
     assert_eq!(automatic, parse("0.1=/d").unwrap());
     let null = parse("0.1=none,store=null,length=1G").unwrap();
-    assert_eq!(null.image, Image::Null { length_bytes: 1 << 30 });
+    assert_eq!((null.store.path(), null.store.options().bytes("length")), (None, Some(1 << 30)));
 }
 
 #[test]
@@ -72,6 +71,27 @@ fn an_export_may_name_its_worker() {
 }
 
 #[test]
+fn an_option_of_others_is_recognised() {
+    for (given, expected) in [
+        ("readonly", Some("ro")),
+        ("read_only=true", Some("ro")),
+        ("RO", Some("ro")),
+        ("ro=1", Some("ro")),
+        ("rw", None),
+        ("size=8", Some("length=N")),
+        ("lenght=8", Some("length=N")),
+        ("mmap", Some("store=mmap")),
+        ("volatile", Some("durability=volatile")),
+        ("durabilty=durable", Some("durability=durable|volatile")),
+        ("pin=1", Some("pin")),
+        ("", None),
+        ("nonsense", None),
+    ] {
+        assert_eq!(meant(given).as_deref(), expected, "{given}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let rows = [
         ("disk.img", "not an export"),
@@ -85,11 +105,11 @@ fn what_is_wrong_is_named() {
         ("0.1=/d,,ro", "'' is not an option"),
         ("0.1=/d,offset=100B", "not a multiple of 512"),
         ("0.1=/d,length=0", "at least one sector"),
-        ("0.1=/d,store=disk", "give direct, file, mmap or null"),
+        ("0.1=/d,store=disk", "give direct, file, mmap, null or ram"),
         ("0.1=/d,sync=all", "sync=all is not possible: give each or group"),
         ("0.1=/d,trim=yes", "trim=yes is not possible: give on or off"),
         ("0.1=/d,pin=1", "'pin=1' is not an option"),
-        ("0.1=/d,worker=first", "worker=first is not possible: give the number of a worker, from 0"),
+        ("0.1=/d,worker=first", "worker=first is not possible: give a number from 0 to 1023, or auto"),
         ("0.1=/d,worker=1024", "worker=1024 is not possible"),
         ("0.1=/d,trim=on,trim=off", "trim is given twice"),
         ("0.1=/d,durability=yes", "durable or volatile"),
@@ -101,12 +121,12 @@ fn what_is_wrong_is_named() {
         ("0.1=x,store=null,length=1G,pin", "pin has no meaning with store=null"),
         ("0.1=/d,ro,trim=on", "trim=on has no meaning with ro: leave it out"),
         ("0.1=/d,sync=group,ro", "sync=group has no meaning with ro"),
-        ("0.1=/d,sync=each,durability=volatile", "no meaning with durability=volatile: leave one"),
+        ("0.1=/d,sync=each,durability=volatile", "no meaning with durability=volatile: leave it"),
         ("0.1=/d,store=mmap,sync=each", "no meaning with store=mmap: leave it out, or give store=direct"),
         ("0.1=/d,store=file,sync=each", "no meaning with store=file"),
         ("0.1=/d,store=direct,pin", "pin has no meaning with store=direct: leave it out, or give store=mmap"),
         ("0.1=/d,store=file,huge", "huge has no meaning with store=file"),
-        ("0.1=/d,pin", "pin has no meaning with a store that may not be mapped"),
+        ("0.1=/d,pin", "pin has no meaning without store=mmap: leave it out, or give store=mmap"),
         ("0.1=/d,allow=anybody", "allow=anybody is not possible"),
         ("0.1=/d,allow=everybody,allow=02:00:00:00:00:01", "give everybody, or one address each"),
         ("4095.1=/d", "4095"),

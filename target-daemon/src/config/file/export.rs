@@ -1,40 +1,35 @@
 //! One `[[export]]`. Its keys are translated to options of the command line, so that both
 //! mean the same.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::acl::Acls;
 use super::diagnostic::{Collector, Diagnostic, Span};
 use super::item::{Item, Section};
-use super::keys::KEYS;
-use crate::config::conflicts;
-use crate::config::export::{ExportError, Raw, WORKERS_MAX};
-use crate::config::{Export, Image};
+use super::keys;
+use crate::config::export::{Given, options};
+use crate::config::{Export, conflicts};
+use crate::store::{Conflict, Opt, Problem, Setting, StoreSpec, Takes, Value};
 use crate::wire::aoe::Address;
 
 /// An export as far as it could be read.
 pub struct Draft {
     address: Option<(Address, Span)>,
-    /// The image and the location of its path.
-    image: Option<(Image, Span)>,
-    allow: Option<Vec<crate::wire::ether::Mac>>,
-    worker: Option<u16>,
-    force: bool,
+    /// The rest of the export, with an address of its own or any, and the location of its path.
+    export: Option<(Export, Span)>,
 }
 
 impl Draft {
     /// The export and the location of its path, if it was read without errors.
     pub fn finish(self) -> Option<(Export, Span)> {
-        let (address, _) = self.address?;
-        let (image, at) = self.image?;
-        Some((Export { address, image, allow: self.allow, worker: self.worker, force: self.force }, at))
+        self.address.and(self.export)
     }
 }
 
 /// Reads all exports of the file.
 pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<Draft> {
     let name = "[[export]]";
-    let keys = KEYS.iter().find(|(section, _)| *section == name).map_or(&[][..], |(_, keys)| keys);
+    let keys = keys::of(name);
     if item.is_section() {
         let _: Option<()> = item.refuse("[export] is one of several", "write [[export]], in two brackets");
         return Vec::new();
@@ -64,71 +59,48 @@ fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> Draft {
         }
     };
     let path = section.take("path");
-    let mut raw = Raw::default();
+    let mut given = Given::default();
     let mut places: Vec<(&'static str, Span)> = Vec::new();
-    let mut good = true;
-    for (key, option) in OPTIONS {
-        let Some(item) = section.take(key) else { continue };
-        let before = sink.count();
-        if let Some(text) = written(key, option, item)
-            && let Err(error) = raw.set(&text)
-        {
-            refuse(item, &error);
+    let before = sink.count();
+    for option in options() {
+        let Some(item) = section.take(option.key) else { continue };
+        places.push((option.key, item.at()));
+        if matches!(option.takes, Takes::Hosts) {
+            given.allow = acls.allow(item);
+        } else if let Some(Err(problem)) = value(option, item).map(|value| given.set(option, value)) {
+            let _: Option<()> = item.refuse(problem.what, problem.remedy);
         }
-        good &= sink.count() == before;
-        places.push((option, item.at()));
     }
-    let allow = section.take("allow").and_then(|item| acls.allow(item));
+    let good = sink.count() == before;
     section.finish();
-    for error in raw.faults() {
-        good = false;
-        sink.put(meaningless(&error, &places, &header));
+    let conflicts = given.conflicts();
+    for conflict in &conflicts {
+        sink.put(in_the_file(conflict, &places, &header));
     }
-    let (worker, force) = (raw.worker, raw.is_forced());
-    let image = image(raw, path, &header, sink).filter(|_| good);
-    Draft { address, image, allow, worker, force }
+    let path = path_of(&given, path, &header, sink);
+    let at = address.as_ref().map_or(Address { shelf: 0, slot: 0 }, |(address, _)| *address);
+    let export = path.filter(|_| good && conflicts.is_empty());
+    let export = export.and_then(|(path, at_path)| Some((given.export(at, path).ok()?, at_path)));
+    Draft { address, export }
 }
 
-/// Keys and the corresponding command-line options.
-const OPTIONS: &[(&str, &str)] = &[
-    ("read-only", "ro"),
-    ("offset", "offset"),
-    ("length", "length"),
-    ("store", "store"),
-    ("durability", "durability"),
-    ("sync", "sync"),
-    ("trim", "trim"),
-    ("pin", "pin"),
-    ("huge", "huge"),
-    ("worker", "worker"),
-    ("force", "force"),
-];
-
-/// The option in the command-line form; `None` if it is switched off.
-fn written(key: &str, option: &str, item: Item<'_>) -> Option<String> {
-    match key {
-        "read-only" | "pin" | "huge" | "force" => item.boolean()?.then(|| option.to_owned()),
-        "offset" | "length" => match item.as_number() {
-            Some(sectors) => Some(format!("{option}={sectors}")),
-            None => {
-                let kinds = "sectors, or a size in quotes";
-                let size = item.as_text().or_else(|| item.wrong_kind(kinds, "\"1GiB\""))?;
-                Some(format!("{option}={size}"))
-            }
-        },
-        "worker" if item.as_text() == Some("auto") => Some("worker=auto".to_owned()),
-        "worker" => item.number(0..=u32::from(WORKERS_MAX) - 1, "0").map(|worker| format!("worker={worker}")),
-        _ => Some(format!("{option}={}", item.one_of(words(key))?)),
-    }
-}
-
-/// The words that a key accepts. They must match the command line; a test tries them all.
-fn words(key: &str) -> &'static [&'static str] {
-    match key {
-        "store" => &["auto", "direct", "file", "mmap", "null"],
-        "durability" => &["durable", "volatile"],
-        "sync" => &["auto", "each", "group"],
-        _ => &["auto", "on", "off"],
+/// The value of an option; an inner `None` if it is `auto`, or off.
+fn value(option: &Opt, item: Item<'_>) -> Option<Option<Value>> {
+    let or_text = |kind, example| {
+        item.as_number()
+            .or_else(|| item.as_text().map(str::to_owned))
+            .or_else(|| item.wrong_kind(kind, example))
+    };
+    let text = match option.takes {
+        Takes::Flag => return item.boolean().map(|yes| yes.then_some(Value::Yes)),
+        Takes::Bytes { .. } => or_text("sectors, or a size in quotes", "\"1GiB\"")?,
+        Takes::Number { .. } => or_text("a number", "0")?,
+        Takes::Words(_) | Takes::Store | Takes::Hosts => item.one_of(&option.words())?.to_owned(),
+    };
+    match option.parse(&text) {
+        Ok(value) => Some(value),
+        Err(Problem { what, remedy }) if what.is_empty() => item.impossible(remedy),
+        Err(Problem { what, remedy }) => item.refuse(what, remedy),
     }
 }
 
@@ -139,99 +111,56 @@ fn address(item: Item<'_>) -> Option<(Address, Span)> {
     let text = item.text(example)?;
     match text.parse() {
         Ok(address) => Some((address, item.at())),
-        Err(error) => {
-            let (message, remedy) = in_two(&crate::wire::aoe::AddressError::to_string(&error));
-            item.refuse(message, remedy)
-        }
+        Err(error) => item.refuse(error.what, error.remedy),
     }
 }
 
-fn image(raw: Raw, path: Option<Item<'_>>, header: &Span, sink: &Collector) -> Option<(Image, Span)> {
-    if raw.is_null() {
-        if let Some(item) = path {
-            return item.refuse("path has no meaning with store = \"null\"", "leave it out");
+/// The path, with its location; that of the export if the store has none.
+fn path_of<'a>(
+    given: &Given,
+    path: Option<Item<'a>>,
+    header: &Span,
+    sink: &Collector,
+) -> Option<(&'a str, Span)> {
+    let Some(item) = path.filter(|_| given.has_file()) else {
+        match (path, given.store()) {
+            (Some(item), Some(store)) => {
+                return item
+                    .refuse(format!("path has no meaning with {}", store.in_a_file()), "leave it out");
+            }
+            (None, _) if given.has_file() => {}
+            _ => return Some(("", header.clone())),
         }
-        return raw.image("null").ok().map(|image| (image, header.clone()));
-    }
-    let Some(item) = path else {
-        sink.put(Diagnostic::missing(
-            header.clone(),
-            "this export has no path",
-            "add path = \"/srv/disk.img\"",
-        ));
+        let remedy = "add path = \"/srv/disk.img\"";
+        sink.put(Diagnostic::missing(header.clone(), "this export has no path", remedy));
         return None;
     };
     let path = item.text("\"/srv/disk.img\"")?;
     if path.contains('\0') {
         return item.refuse("path has a zero byte in it", "leave it out");
     }
-    if !PathBuf::from(path).is_absolute() {
+    if !Path::new(path).is_absolute() {
         return item.refuse(
             format!("path = {path:?} does not begin with a /"),
             "write the whole path: a service starts in no directory of its own",
         );
     }
-    raw.image(path).ok().map(|image| (image, item.at()))
-}
-
-fn refuse(item: Item<'_>, error: &ExportError) {
-    let _: Option<()> = match error {
-        ExportError::Value { remedy, .. } if remedy.starts_with('\'') => {
-            // A size error already names the value.
-            let (message, remedy) = in_two(remedy);
-            item.refuse(message, remedy)
-        }
-        ExportError::Value { remedy, .. } => item.impossible(in_words_of_the_file(remedy)),
-        error => item.refuse(error.to_string(), "leave it out"),
-    };
+    Some((path, item.at()))
 }
 
 /// Reports options that conflict, at the location of the one to change.
-fn meaningless(error: &ExportError, places: &[(&'static str, Span)], header: &Span) -> Diagnostic {
-    let place = |option: &str| {
-        let name = option.split('=').next().unwrap_or(option);
-        places.iter().find(|(option, _)| *option == name).map(|(_, at)| at.clone())
+fn in_the_file(conflict: &Conflict, places: &[(&'static str, Span)], header: &Span) -> Diagnostic {
+    let place = |setting: &Setting| {
+        places.iter().find(|(key, _)| *key == setting.option.key).map(|(_, at)| at.clone())
     };
-    match error {
-        ExportError::Meaningless { option, with, remedy } => {
-            let at = place(option).unwrap_or_else(|| header.clone());
-            let words = in_words_of_the_file;
-            let message = format!("{} has no meaning with {}", words(option), words(with));
-            let fault = Diagnostic::value(at.clone(), message, words(remedy));
-            match place(with) {
-                Some(other) => fault.with(other, "because of this"),
-                None => fault,
-            }
-        }
-        _ => Diagnostic::value(
-            place("store").unwrap_or_else(|| header.clone()),
-            "store = \"null\" needs a size",
-            "add length = \"1GiB\"",
-        ),
+    let Problem { what, remedy } = conflict.problem(Setting::in_a_file);
+    let because = place(&conflict.because);
+    let at = conflict.setting.as_ref().map_or(because.clone(), place);
+    let fault = Diagnostic::value(at.unwrap_or_else(|| header.clone()), what, remedy);
+    match because.filter(|_| conflict.setting.is_some()) {
+        Some(other) => fault.with(other, "because of this"),
+        None => fault,
     }
-}
-
-/// Splits a message at its last colon into problem and remedy.
-pub fn in_two(text: &str) -> (String, String) {
-    match text.rsplit_once(": ") {
-        Some((message, remedy)) => (message.to_owned(), remedy.to_owned()),
-        None => (text.to_owned(), "correct it".to_owned()),
-    }
-}
-
-/// Rewrites `sync=each` as `sync = "each"`, and `ro` as `read-only = true`.
-fn in_words_of_the_file(text: &str) -> String {
-    let word = |word: &str| {
-        let bare = word.trim_end_matches([',', ':', '.']);
-        let rest = word.get(bare.len()..).unwrap_or("");
-        match (bare, bare.split_once('=')) {
-            ("ro", _) => format!("read-only = true{rest}"),
-            ("pin" | "huge", _) => format!("{bare} = true{rest}"),
-            (_, Some((key, value))) if !value.is_empty() => format!("{key} = \"{value}\"{rest}"),
-            _ => word.to_owned(),
-        }
-    };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Reports exports that conflict.
@@ -245,15 +174,11 @@ pub fn clashes(drafts: &[Draft], sink: &Collector) {
             sink.put(fault.with(other.clone(), "first here"));
         }
     }
-    let images: Vec<&(Image, Span)> = drafts.iter().filter_map(|d| d.image.as_ref()).collect();
-    let only: Vec<&Image> = images.iter().map(|(image, _)| image).collect();
-    for (first, later) in conflicts::images_overlap(&only) {
-        if let (Some((_, other)), Some((image, at))) = (images.get(first), images.get(later)) {
-            let path = match image {
-                Image::File(options) => options.path.display().to_string(),
-                Image::Null { .. } => String::new(),
-            };
-            let message = format!("{path} is exported twice, and may be written");
+    let stores: Vec<&(Export, Span)> = drafts.iter().filter_map(|d| d.export.as_ref()).collect();
+    let only: Vec<&StoreSpec> = stores.iter().map(|(export, _)| &export.store).collect();
+    for (first, later) in conflicts::stores_overlap(&only) {
+        if let (Some((_, other)), Some((export, at))) = (stores.get(first), stores.get(later)) {
+            let message = format!("{} is exported twice, and may be written", export.store.label().display());
             let remedy = "make both read-only, or give them an offset and length so that they do not overlap";
             sink.put(Diagnostic::value(at.clone(), message, remedy).with(other.clone(), "first here"));
         }

@@ -18,7 +18,8 @@ pub struct Item<'a> {
     /// Whether it is an element of a list.
     is_one: bool,
     value: &'a Spanned<DeValue<'a>>,
-    sink: &'a Collector,
+    /// Collects errors.
+    pub sink: &'a Collector,
 }
 
 impl<'a> Item<'a> {

@@ -1,64 +1,225 @@
-//! All keys of a configuration file.
+//! All keys of a configuration file. A key outside of exports is one row: how it is read into
+//! the configuration, and how it is shown.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use clap::ValueEnum;
+use toml::Value;
+
+use super::item::Item;
+use super::sections::{self, Read};
+use crate::config::bounds::{self, BUFFER_COUNT_MIN, INITIATORS_MIN};
+use crate::config::export::{EVERYBODY, options};
+use crate::config::{AddrOrNone, PathOrNone, Serve};
+use crate::wire::ether::Mac;
+
+/// A key of a section.
+pub struct Key {
+    /// The section; empty at the top of the file.
+    pub section: &'static str,
+    /// The key.
+    pub name: &'static str,
+    /// Reads it; `None` if that needs more than its value.
+    pub read: Option<fn(&mut Read, Item<'_>)>,
+    /// Its value; `None` if it is not shown.
+    pub show: fn(&Serve) -> Option<Value>,
+}
+
+/// A row: where its value is, how it is read, and how it is shown.
+macro_rules! key {
+    ($section:literal, $name:literal, $($field:ident).+, $read:expr, $show:expr) => {
+        Key {
+            section: $section,
+            name: $name,
+            read: Some(|read, item| {
+                if let Some(value) = $read(&item) {
+                    read.serve.$($field).+ = value;
+                }
+            }),
+            show: |serve| Some($show(&serve.$($field).+)),
+        }
+    };
+}
+
+/// All keys but those of exports and access lists.
+pub const ROWS: &[Key] = &[
+    Key { section: "", name: "interfaces", read: None, show: |serve| Some(serve.interfaces.clone().into()) },
+    Key { section: "", name: "allow", read: None, show: |serve| Some(hosts(&serve.allow)) },
+    key!("", "measure-every", measure_every, |item: &Item<'_>| item.number(ANY, "5"), value),
+    key!("", "probe", no_probe, |item: &Item<'_>| item.boolean().map(|yes| !yes), |no: &bool| (!no).into()),
+    Key {
+        section: "[workers]",
+        name: "cores",
+        read: Some(sections::cores),
+        show: |serve| Some(cores(serve)),
+    },
+    key!("[workers]", "idle", idle, Item::word, word),
+    key!("[workers]", "spread", spread, Item::word, word),
+    key!("[rings]", "rx-ring", rings.rx_ring, ring, auto),
+    key!("[rings]", "tx-ring", rings.tx_ring, ring, auto),
+    Key {
+        section: "[rings]",
+        name: "umem-chunks",
+        read: None,
+        show: |serve| Some(auto(&serve.rings.umem_chunks)),
+    },
+    key!("[rings]", "chunk-bytes", rings.chunk_bytes, chunk_bytes, value),
+    key!("[rings]", "huge-pages", rings.huge_pages, Item::boolean, value),
+    Key {
+        section: "[rings]",
+        name: "busy-poll",
+        read: None,
+        show: |serve| Some(serve.rings.busy_poll.map_or("off".into(), Value::from)),
+    },
+    Key {
+        section: "[rings]",
+        name: "busy-poll-budget",
+        read: None,
+        show: |serve| serve.rings.busy_poll.map(|_| serve.rings.busy_poll_budget.into()),
+    },
+    key!("[xdp]", "mode", xdp_mode, Item::word, word),
+    key!("[xdp]", "zero-copy", zero_copy, Item::word, word),
+    key!("[xdp]", "multi-fragment", multi_fragment, Item::word, word),
+    key!("[limits]", "buffer-count", buffer_count, |item| small(item, BUFFER_COUNT_MIN, "64"), small_shown),
+    key!("[limits]", "initiators", initiators, |item| small(item, INITIATORS_MIN, "8"), small_shown),
+    key!("[service]", "control", service.control, |item| path(item, "\"/run/xblade/xblade.sock\""), text),
+    Key {
+        section: "[service]",
+        name: "control-group",
+        read: Some(|read, item| {
+            read.serve.service.control_group = item.text("\"xblade\"").map(str::to_owned)
+        }),
+        show: |serve| serve.service.control_group.clone().map(Value::from),
+    },
+    Key {
+        section: "[service]",
+        name: "metrics",
+        read: Some(|read, item| {
+            read.metrics = Some(item.at());
+            if let Some(at) = listener(item) {
+                read.serve.service.metrics = at;
+            }
+        }),
+        show: |serve| Some(text(&serve.service.metrics)),
+    },
+    key!("[service]", "state", service.state, |item| path(item, "\"/var/lib/xblade\""), text),
+    key!("[service]", "sandbox", service.sandbox, Item::word, word),
+    Key {
+        section: "[service]",
+        name: "folders",
+        read: Some(|read, item| {
+            let list = item.list("[\"/srv\"]").unwrap_or_default();
+            read.serve.service.folders.extend(list.iter().filter_map(|one| path(one, "\"/srv\"")?.0));
+        }),
+        show: |serve| {
+            Some(
+                serve.service.folders.iter().map(|folder| text(&folder.display())).collect::<Vec<_>>().into(),
+            )
+        },
+    },
+];
+
+/// Any number.
+pub const ANY: std::ops::RangeInclusive<u32> = 0..=u32::MAX;
+
+fn ring(item: &Item<'_>) -> Option<Option<u32>> {
+    let Some(entries) = item.number_or("auto", ANY, "4096")? else { return Some(None) };
+    bounds::ring(entries).map_or_else(|remedy| item.impossible(remedy), |entries| Some(Some(entries)))
+}
+
+fn chunk_bytes(item: &Item<'_>) -> Option<u32> {
+    bounds::chunk_bytes(item.number(ANY, "4096")?).map_or_else(|remedy| item.impossible(remedy), Some)
+}
+
+fn small(item: &Item<'_>, min: u16, example: &str) -> Option<u16> {
+    item.number(min.into()..=u16::MAX.into(), example).map(|number| number as u16)
+}
+
+fn path(item: &Item<'_>, example: &str) -> Option<PathOrNone> {
+    let PathOrNone(path) = item.text(example)?.parse().ok()?;
+    match path {
+        Some(path) if !Path::new(&path).is_absolute() => {
+            item.impossible("write the whole path: a service starts in no directory of its own")
+        }
+        path => Some(PathOrNone(path)),
+    }
+}
+
+fn listener(item: Item<'_>) -> Option<AddrOrNone> {
+    let text = item.text("\"127.0.0.1:9464\"")?;
+    text.parse().map_or_else(
+        |_| item.impossible("give an address and a port, as \"127.0.0.1:9464\", or \"none\""),
+        Some,
+    )
+}
+
+/// The hosts of an access list.
+pub fn hosts(macs: &[Mac]) -> Value {
+    if macs.is_empty() {
+        return EVERYBODY.into();
+    }
+    macs.iter().map(Mac::to_string).collect::<Vec<_>>().into()
+}
+
+fn cores(serve: &Serve) -> Value {
+    serve.cores.iter().map(|core| Value::Integer(*core as i64)).collect::<Vec<_>>().into()
+}
+
+/// The word used on the command line.
+fn word<T: ValueEnum>(value: &T) -> Value {
+    value.to_possible_value().map_or_else(String::new, |word| word.get_name().to_owned()).into()
+}
+
+fn value<T: Copy + Into<Value>>(value: &T) -> Value {
+    (*value).into()
+}
+
+fn small_shown(value: &u16) -> Value {
+    i64::from(*value).into()
+}
+
+fn text(value: &impl ToString) -> Value {
+    value.to_string().into()
+}
+
+fn auto(value: &Option<u32>) -> Value {
+    value.map_or("auto".into(), Value::from)
+}
 
 /// The sections and their keys, in the order of the documentation. The first entry has
 /// the keys before any section.
-pub const KEYS: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "interfaces",
-            "allow",
-            "measure-every",
-            "probe",
-            "export",
-            "workers",
-            "rings",
-            "xdp",
-            "limits",
-            "service",
-            "acl",
-        ],
-    ),
-    (
-        "[[export]]",
-        &[
-            "address",
-            "path",
-            "read-only",
-            "offset",
-            "length",
-            "store",
-            "durability",
-            "sync",
-            "trim",
-            "pin",
-            "huge",
-            "allow",
-            "worker",
-            "force",
-        ],
-    ),
-    ("[workers]", &["cores", "idle", "spread"]),
-    (
-        "[rings]",
-        &["rx-ring", "tx-ring", "umem-chunks", "chunk-bytes", "huge-pages", "busy-poll", "busy-poll-budget"],
-    ),
-    ("[xdp]", &["mode", "zero-copy", "multi-fragment"]),
-    ("[limits]", &["buffer-count", "initiators"]),
-    ("[service]", &["control", "control-group", "metrics", "state", "sandbox", "folders"]),
-];
+pub static KEYS: LazyLock<Vec<(&'static str, Vec<&'static str>)>> = LazyLock::new(|| {
+    let mut keys: Vec<(&str, Vec<&str>)> = vec![("", Vec::new())];
+    let export = ["address", "path"].into_iter().chain(options().map(|option| option.key));
+    let export = ("[[export]]", export.collect());
+    for row in ROWS {
+        match keys.iter_mut().find(|(section, _)| *section == row.section) {
+            Some((_, names)) => names.push(row.name),
+            None => keys.push((row.section, vec![row.name])),
+        }
+    }
+    let sections = keys.iter().skip(1).map(|(section, _)| section.trim_matches(['[', ']']));
+    let last: Vec<&str> = std::iter::once("export").chain(sections).chain(["acl"]).collect();
+    if let Some((_, top)) = keys.first_mut() {
+        top.extend(last);
+    }
+    keys.insert(1, export);
+    keys
+});
+
+/// The keys of a section.
+pub fn of(section: &str) -> &'static [&'static str] {
+    KEYS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+}
 
 /// Other common names of keys.
 const OTHER_WORDS: &[(&str, &str)] = &[
-    ("ro", "read-only"),
     ("file", "path"),
     ("filename", "path"),
     ("device", "path"),
-    ("size", "length"),
     ("shelf", "address"),
     ("slot", "address"),
-    ("hosts", "allow"),
-    ("macs", "allow"),
     ("cpus", "cores"),
     ("netif", "interfaces"),
     ("xdp-mode", "mode"),
@@ -87,6 +248,8 @@ pub fn plain(key: &str) -> String {
 /// The known word closest to this one, if one is close enough.
 pub fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).map(|(_, key)| *key);
+    let option = options().find(|option| option.name() == word || option.others.contains(&word));
+    let other = other.or(option.map(|option| option.key));
     if let Some(key) = known.iter().find(|key| Some(**key) == other) {
         return Some(key);
     }

@@ -8,49 +8,24 @@ mod item;
 mod keys;
 mod one;
 mod sections;
-mod service;
 mod syntax;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::DeTable;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Span};
-pub use keys::KEYS;
+pub use keys::{KEYS, ROWS, hosts};
 pub use one::export_from;
 
 use super::Serve;
+use crate::store::Problem;
 use diagnostic::Collector;
 
 /// The system's table of host names and MAC addresses.
 const ETHERS: &str = "/etc/ethers";
-
-/// A file that cannot be read at all.
-#[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// The system cannot read it.
-    #[error("{}: cannot read the configuration: {source}: {remedy}", path.display())]
-    System {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-        /// The remedy.
-        remedy: &'static str,
-    },
-    /// It is not UTF-8.
-    #[error("{}:{line}: byte {byte:#04x} is not UTF-8: save the file as UTF-8", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// The line of the first such byte, from 1.
-        line: usize,
-        /// The byte.
-        byte: u8,
-    },
-}
 
 /// The content of a file, as far as it could be read.
 #[derive(Debug)]
@@ -92,19 +67,21 @@ impl Loaded {
 /// # Errors
 ///
 /// If it cannot be read or is not UTF-8. All other errors are in [`Loaded::faults`].
-pub fn load(path: &Path) -> Result<Loaded, Unreadable> {
-    let bytes = fs::read(path).map_err(|source| unreadable(path, source))?;
+pub fn load(path: &Path) -> Result<Loaded, Problem> {
+    let bytes = fs::read(path).map_err(|source| unreadable(path, &source))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
         let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
-        Unreadable::NotText { path: path.to_owned(), line, byte: bytes.get(at).copied().unwrap_or(0) }
+        let byte = bytes.get(at).copied().unwrap_or(0);
+        let what = format!("{}:{line}: byte {byte:#04x} is not UTF-8", path.display());
+        Problem::new(what, "save the file as UTF-8")
     })?;
     let ethers = fs::read_to_string(ETHERS).unwrap_or_default();
     Ok(parse(&path.display().to_string(), &text, &ethers))
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Unreadable {
+fn unreadable(path: &Path, source: &io::Error) -> Problem {
     let remedy = match source.kind() {
         io::ErrorKind::NotFound => {
             "correct the path, or write the file (man xblade.toml, or docs/CONFIGURATION.md)"
@@ -117,7 +94,7 @@ fn unreadable(path: &Path, source: io::Error) -> Unreadable {
         io::ErrorKind::PermissionDenied => "run xblade as root, or give read permission",
         _ => "give a file",
     };
-    Unreadable::System { path: path.to_owned(), source, remedy }
+    Problem::new(format!("{}: cannot read the configuration: {source}", path.display()), remedy)
 }
 
 /// Parses the text of a file with this name; `ethers` is the text of /etc/ethers.

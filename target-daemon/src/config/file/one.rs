@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::acl::{self, Acls};
 use super::diagnostic::Collector;
 use super::item::Section;
-use super::{ETHERS, KEYS, export};
+use super::{ETHERS, export, keys};
 use crate::config::Export;
 
 /// Parses an export from the keys of `[[export]]`. Names in `allow` are looked up in
@@ -25,8 +25,7 @@ pub fn export_from(keys: &Table) -> Result<Export, String> {
     let sink = Collector::default();
     let ethers = acl::ethers(&fs::read_to_string(ETHERS).unwrap_or_default());
     let mut acls = Acls::read(None, &ethers);
-    let known = KEYS.iter().find(|(section, _)| section.is_empty()).map_or(&[][..], |(_, keys)| keys);
-    let mut top = Section::new("", known, root.get_ref(), 0..0, &sink);
+    let mut top = Section::new("", keys::of(""), root.get_ref(), 0..0, &sink);
     let drafts = top.take("export").map(|item| export::exports(item, &mut acls)).unwrap_or_default();
     let export = drafts.into_iter().next().and_then(export::Draft::finish);
     let faults: Vec<String> =

@@ -6,6 +6,8 @@ use toml::de::{DeTable, DeValue, Error};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::keys::{self, KEYS};
+use crate::config::export::options;
+use crate::store::Takes;
 
 /// A parser message, our message, and the remedy.
 const WORDS: &[(&str, &str, &str)] = &[
@@ -65,7 +67,10 @@ fn is_unprintable(c: &char) -> bool {
 }
 
 /// Keys that take true or false.
-const BOOLEANS: [&str; 5] = ["read-only", "pin", "huge", "probe", "huge-pages"];
+fn booleans() -> Vec<&'static str> {
+    let flags = options().filter(|option| matches!(option.takes, Takes::Flag)).map(|option| option.key);
+    flags.chain(["probe", "huge-pages"]).collect()
+}
 
 /// The key of the value at this position.
 fn key_of(text: &str, at: usize) -> &str {
@@ -76,8 +81,9 @@ fn key_of(text: &str, at: usize) -> &str {
 /// The boolean key that this key is, or is a misspelling of.
 fn meant(key: &str) -> Option<&'static str> {
     let is_known = KEYS.iter().any(|(_, keys)| keys.contains(&key));
-    let known = BOOLEANS.into_iter().find(|boolean| *boolean == key);
-    known.or_else(|| if is_known { None } else { keys::meant(&keys::plain(key), &BOOLEANS) })
+    let booleans = booleans();
+    let known = booleans.iter().find(|boolean| **boolean == key).copied();
+    known.or_else(|| if is_known { None } else { keys::meant(&keys::plain(key), &booleans) })
 }
 
 fn is_boolean(key: &str) -> bool {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::order;
 use crate::config::bounds::BUFFER_COUNT_MIN;
-use crate::config::export::{ExportError, Raw};
-use crate::config::{Export, Image, PathOrNone, Serve};
+use crate::config::export::Given;
+use crate::config::{Export, PathOrNone, Serve};
+use crate::store::Problem;
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::Mac;
 
@@ -37,51 +38,15 @@ pub struct Vblade {
     pub file: String,
 }
 
-/// Why the arguments are invalid.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum VbladeError {
-    /// An option that vblade does not have.
-    #[error("-{0} is not an option of vblade: {USAGE}")]
-    Option(char),
-    /// An option lacks its value.
-    #[error("-{0} needs a value: {USAGE}")]
-    NoValue(char),
-    /// The wrong number of words.
-    #[error("there are {0} words beside the options, and vblade takes 4: {USAGE}")]
-    Words(usize),
-    /// The words are in the wrong order.
-    #[error("the order of the arguments is shelf slot netif filename: write `{0}`")]
-    Order(String),
-    /// A number out of range.
-    #[error("{what} {text:?} is not possible: give a number from {min} to {max}")]
-    Number {
-        /// The argument.
-        what: &'static str,
-        /// Its value.
-        text: String,
-        /// The minimum.
-        min: u64,
-        /// The maximum.
-        max: u64,
-    },
-    /// A long option; vblade has none.
-    #[error("{0} is not an option of vblade: {USAGE}")]
-    Long(String),
-    /// Not a MAC address.
-    #[error("-m {0:?} is not a MAC address: write 12 hex digits, with colons or without")]
-    Mac(String),
-    /// An address that cannot be served.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// An invalid export.
-    #[error(transparent)]
-    Export(#[from] ExportError),
+/// An error with the usage as its remedy.
+fn usage(what: String) -> Problem {
+    Problem::new(what, USAGE)
 }
 
 impl Vblade {
     /// Parses the words after `vblade` as getopt(3) does: options may stand anywhere,
     /// several may follow one dash, and a value may be in the same word.
-    pub fn parse(words: &[String]) -> Result<Self, VbladeError> {
+    pub fn parse(words: &[String]) -> Result<Self, Problem> {
         let mut read = Self {
             buffer_count: None,
             direct: false,
@@ -99,22 +64,29 @@ impl Vblade {
         while let Some(word) = words.next() {
             match word.strip_prefix('-') {
                 Some("-") => plain.extend(words.by_ref()),
-                Some(long) if long.starts_with('-') => return Err(VbladeError::Long(word.to_owned())),
+                Some(long) if long.starts_with('-') => {
+                    return Err(usage(format!("{word} is not an option of vblade")));
+                }
                 Some(options) if !options.is_empty() => read.options(options, &mut words)?,
                 _ => plain.push(word),
             }
         }
         let Ok(four) = <[&str; 4]>::try_from(plain.as_slice()) else {
-            return Err(VbladeError::Words(plain.len()));
+            return Err(usage(format!(
+                "there are {} words beside the options, and vblade takes 4",
+                plain.len()
+            )));
         };
         let is_number = |word: &str| number("", decimal(word), 0, u64::MAX).is_ok();
         if let Some(meant) = order::meant(&four, is_number) {
-            return Err(VbladeError::Order(meant.join(" ")));
+            let what = "the order of the arguments is shelf slot netif filename";
+            return Err(Problem::new(what, format!("write `{}`", meant.join(" "))));
         }
         let [shelf, slot, netif, file] = four;
         let shelf = number("shelf", decimal(shelf), 0, u16::MAX.into())? as u16;
         let slot = number("slot", decimal(slot), 0, u8::MAX.into())? as u8;
-        let address = Address::new(shelf, slot)?;
+        let address = Address::new(shelf, slot);
+        let address = address.map_err(|AddressError { what, remedy }| Problem::new(what, remedy))?;
         Ok(Self { address, netif: netif.to_owned(), file: file.to_owned(), ..read })
     }
 
@@ -123,7 +95,7 @@ impl Vblade {
         &mut self,
         options: &'a str,
         words: &mut impl Iterator<Item = &'a str>,
-    ) -> Result<(), VbladeError> {
+    ) -> Result<(), Problem> {
         for (at, option) in options.char_indices() {
             match option {
                 'd' => self.direct = true,
@@ -131,16 +103,18 @@ impl Vblade {
                 'r' => self.read_only = true,
                 'b' | 'm' | 'o' | 'l' => {
                     let rest = options.get(at + 1..).filter(|rest| !rest.is_empty());
-                    let value = rest.or_else(|| words.next()).ok_or(VbladeError::NoValue(option))?;
+                    let value = rest
+                        .or_else(|| words.next())
+                        .ok_or_else(|| usage(format!("-{option} needs a value")))?;
                     return self.value(option, value);
                 }
-                other => return Err(VbladeError::Option(other)),
+                other => return Err(usage(format!("-{other} is not an option of vblade"))),
             }
         }
         Ok(())
     }
 
-    fn value(&mut self, option: char, value: &str) -> Result<(), VbladeError> {
+    fn value(&mut self, option: char, value: &str) -> Result<(), Problem> {
         // AoE addresses sectors with 48 bits.
         const SECTORS_MAX: u64 = 1 << 48;
         match option {
@@ -152,7 +126,9 @@ impl Vblade {
             'l' => self.length = Some(number("-l", value, 1, SECTORS_MAX)?),
             _ => {
                 for text in value.split(',') {
-                    self.macs.push(mac(text).ok_or_else(|| VbladeError::Mac(text.to_owned()))?);
+                    let remedy = "write 12 hex digits, with colons or without";
+                    let not_one = || Problem::new(format!("-m {text:?} is not a MAC address"), remedy);
+                    self.macs.push(mac(text).ok_or_else(not_one)?);
                 }
             }
         }
@@ -160,14 +136,13 @@ impl Vblade {
     }
 
     /// The equivalent export of xblade. It is durable, with or without `-s`.
-    pub fn export(&self) -> Result<Export, VbladeError> {
-        let mut raw = Raw::default();
+    pub fn export(&self) -> Result<Export, Problem> {
+        let mut given = Given::default();
         for option in self.options_of_export() {
-            raw.set(&option)?;
+            given.add(&option)?;
         }
-        let image: Image = raw.image(&self.file)?;
-        let allow = (!self.macs.is_empty()).then(|| self.macs.clone());
-        Ok(Export { address: self.address, image, allow, worker: None, force: false })
+        given.allow = (!self.macs.is_empty()).then(|| self.macs.clone());
+        given.export(self.address, &self.file)
     }
 
     fn options_of_export(&self) -> Vec<String> {
@@ -203,7 +178,7 @@ impl Vblade {
     }
 
     /// The configuration that xblade serves when called as vblade.
-    pub fn serve(&self) -> Result<Serve, VbladeError> {
+    pub fn serve(&self) -> Result<Serve, Problem> {
         let exports = vec![self.export()?];
         let mut serve = Serve { exports, interfaces: vec![self.netif.clone()], ..Serve::default() };
         // Several instances at once are common, so each has its own socket.
@@ -240,7 +215,7 @@ fn decimal(text: &str) -> &str {
 
 /// Parses a decimal number, or hex with 0x. A leading zero is refused, because vblade's C
 /// code reads it as octal in one place and as decimal in another.
-fn number(what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, VbladeError> {
+fn number(what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, Problem> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let read = match digits {
         Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok(),
@@ -248,11 +223,8 @@ fn number(what: &'static str, text: &str, min: u64, max: u64) -> Result<u64, Vbl
         None if text.starts_with('+') || (text.len() > 1 && text.starts_with('0')) => None,
         None => text.parse().ok(),
     };
-    read.filter(|n| (min..=max).contains(n)).ok_or(VbladeError::Number {
-        what,
-        text: text.to_owned(),
-        min,
-        max,
+    read.filter(|n| (min..=max).contains(n)).ok_or_else(|| {
+        Problem::new(format!("{what} {text:?} is not possible"), format!("give a number from {min} to {max}"))
     })
 }
 
@@ -264,12 +236,11 @@ fn mac(text: &str) -> Option<Mac> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::store::{Access, OpenOptions};
 
-    fn parse(line: &str) -> Result<Vblade, VbladeError> {
+    fn parse(line: &str) -> Result<Vblade, Problem> {
         Vblade::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
@@ -297,7 +268,7 @@ mod tests {
             ..OpenOptions::new("/d")
         };
         let export = serve.exports.first().unwrap();
-        assert_eq!(export.image, Image::File(expected));
+        assert_eq!(export.store.file(), Some(expected));
         assert_eq!(export.allow.as_deref().unwrap().len(), 2);
     }
 

@@ -7,9 +7,8 @@ mod import;
 mod order;
 mod shell;
 
-pub use args::{Vblade, VbladeError};
+pub use args::Vblade;
 pub use import::{Imported, import};
-pub(super) use order::is_interface;
 
 /// Quotes words for a shell, without quotes that only hurt readability (shlex would quote
 /// each `=`). `None` if a word contains a NUL.

@@ -18,7 +18,7 @@ fn is_swapped(netif: &str, file: &str) -> bool {
 }
 
 /// Whether the network namespace of this thread has an interface with that name.
-pub(in crate::config) fn is_interface(name: &str) -> bool {
+fn is_interface(name: &str) -> bool {
     let list = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
     list.lines().filter_map(|line| line.rsplit_once(':')).any(|(there, _)| there.trim() == name)
 }

@@ -76,7 +76,6 @@ impl Buckets {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::observe::{Latency, Operation};

@@ -62,7 +62,6 @@ impl<W: Write> Pcap<W> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

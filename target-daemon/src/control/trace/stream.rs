@@ -130,7 +130,6 @@ impl Drop for Stream {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::control::channel;

@@ -6,9 +6,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::Line;
-use crate::config::{Export, Image, Serve};
+use crate::config::{Export, Serve};
 use crate::privilege;
-use crate::store::{self, OpenError, OpenOptions};
+use crate::store::OpenErrorKind;
 
 /// `User=` of the unit.
 const USER: &str = "xblade";
@@ -34,15 +34,15 @@ fn unreadable(file: &Path) -> Option<Line> {
 
 /// Runs as the service's user.
 fn refused(export: &Export) -> Option<Line> {
-    let Image::File(options) = &export.image else { return None };
-    let what = match store::examine(options) {
-        Err(OpenError::Unreadable { .. }) => "read",
-        Err(OpenError::Unwritable { .. }) => "write",
+    let path = export.store.path()?;
+    let what = match export.store.examine().err()?.kind {
+        OpenErrorKind::Unreadable => "read",
+        OpenErrorKind::Unwritable => "write",
         _ => return None,
     };
-    let (path, rights) = (options.path.display(), rights(options));
-    let remedy = format!("chown {USER} {path}, or setfacl -m u:{USER}:{rights} {path}");
-    Some(warn(&format!("{}: ", export.address), what, &options.path, &remedy))
+    let (name, rights) = (path.display(), if export.store.read_only() { "r" } else { "rw" });
+    let remedy = format!("chown {USER} {name}, or setfacl -m u:{USER}:{rights} {name}");
+    Some(warn(&format!("{}: ", export.address), what, path, &remedy))
 }
 
 /// Runs as the service's user; `remedy` is for a file that can be reached.
@@ -62,10 +62,6 @@ fn warn(of: &str, what: &str, path: &Path, remedy: &str) -> Line {
          service",
         path.display()
     ))
-}
-
-fn rights(options: &OpenOptions) -> &'static str {
-    if options.read_only { "r" } else { "rw" }
 }
 
 /// The first directory on the path that this user may not traverse.

@@ -358,7 +358,6 @@ impl std::fmt::Debug for Uring {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
     /// An enabled ring as a store has it, on an unnamed file.

@@ -1,7 +1,5 @@
 //! Bytes in, bytes out: what an initiator would see.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 mod addressing;
 mod ata;
 mod finish;

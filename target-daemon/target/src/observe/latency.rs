@@ -166,7 +166,6 @@ impl Distribution {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use hdrhistogram::Histogram;
 

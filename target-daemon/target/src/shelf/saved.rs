@@ -200,7 +200,6 @@ fn macs(list: &Value) -> Option<Vec<Mac>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -70,7 +70,6 @@ impl Shelf {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::shelf::{Acl, Settings};
     use crate::store::{Completion, Durability, Full, Geometry, IoVec, Kind, Op, Store};

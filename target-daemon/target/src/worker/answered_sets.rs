@@ -122,8 +122,6 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use xblade_sim::FakeRings;
 
     use super::*;

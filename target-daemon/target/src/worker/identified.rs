@@ -42,8 +42,6 @@ impl Identified {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::wire::aoe::{Command, Header, Role};
     use crate::wire::ether::{Ether, Tags};

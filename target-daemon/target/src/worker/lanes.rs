@@ -114,7 +114,6 @@ fn sectors_in(chunk_capacity: usize, chunks: usize) -> u8 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use xblade_sim::FakeRings;
 

@@ -87,7 +87,6 @@ pub enum Clear {
 }
 
 #[cfg(test)]
-#[allow(clippy::panic)]
 mod tests {
     use super::*;
 

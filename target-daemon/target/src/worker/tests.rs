@@ -1,7 +1,5 @@
 //! Tests of single parts of a worker. Whole workers, over rings and stores in memory, are
 //! tested in the workspace's `tests` crate.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use xblade_sim::FakeRings;
 
 use super::channels::WorkerChannels;

@@ -16,36 +16,22 @@ pub struct Address {
 
 /// Why an export cannot have an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AddressError {
-    /// The text is not two numbers.
-    Form(String),
-    /// The text is the device name that hosts use.
-    Name(String, Address),
-    /// The shelf that Linux treats as unset switches.
-    ShelfUnset,
-    /// The shelf that means every shelf.
-    ShelfAny,
-    /// The slot that means every slot.
-    SlotAny,
+pub struct AddressError {
+    /// What is wrong.
+    pub what: String,
+    /// The remedy.
+    pub remedy: String,
+}
+
+impl AddressError {
+    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
 }
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHELVES: &str = "take 0 to 4094 or 4096 to 65534";
-        match self {
-            Self::Form(text) => {
-                write!(
-                    f,
-                    "{text:?} is not an address: write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)"
-                )
-            }
-            Self::Name(text, address) => {
-                write!(f, "{text:?} is the device name on hosts: write the address as {address}")
-            }
-            Self::ShelfUnset => write!(f, "shelf 4095 cannot be used, Linux initiators ignore it: {SHELVES}"),
-            Self::ShelfAny => write!(f, "shelf 65535 cannot be used, it means every shelf: {SHELVES}"),
-            Self::SlotAny => f.write_str("slot 255 cannot be used, it means every slot: take 0 to 254"),
-        }
+        write!(f, "{}: {}", self.what, self.remedy)
     }
 }
 
@@ -54,12 +40,14 @@ impl std::error::Error for AddressError {}
 impl Address {
     /// Checks that an export can have this address.
     pub fn new(shelf: u16, slot: u8) -> Result<Self, AddressError> {
-        match (shelf, slot) {
-            (4095, _) => Err(AddressError::ShelfUnset),
-            (SHELF_ANY, _) => Err(AddressError::ShelfAny),
-            (_, SLOT_ANY) => Err(AddressError::SlotAny),
-            _ => Ok(Self { shelf, slot }),
-        }
+        const SHELVES: &str = "take 0 to 4094 or 4096 to 65534";
+        let (what, remedy) = match (shelf, slot) {
+            (4095, _) => ("shelf 4095 cannot be used, Linux initiators ignore it", SHELVES),
+            (SHELF_ANY, _) => ("shelf 65535 cannot be used, it means every shelf", SHELVES),
+            (_, SLOT_ANY) => ("slot 255 cannot be used, it means every slot", "take 0 to 254"),
+            _ => return Ok(Self { shelf, slot }),
+        };
+        Err(AddressError::new(what, remedy))
     }
 }
 
@@ -74,8 +62,14 @@ impl FromStr for Address {
         // A device name: /dev/etherd/e7.0.
         let name = text.strip_prefix("/dev/etherd/").unwrap_or(text).strip_prefix('e');
         match name.and_then(numbers) {
-            Some((shelf, slot)) => Err(AddressError::Name(text.to_owned(), Self::new(shelf, slot)?)),
-            None => Err(AddressError::Form(text.to_owned())),
+            Some((shelf, slot)) => Err(AddressError::new(
+                format!("{text:?} is the device name on hosts"),
+                format!("write the address as {}", Self::new(shelf, slot)?),
+            )),
+            None => Err(AddressError::new(
+                format!("{text:?} is not an address"),
+                "write SHELF.SLOT, as in 7.0 (shelf 0 to 65534, slot 0 to 254)",
+            )),
         }
     }
 }
@@ -97,7 +91,6 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

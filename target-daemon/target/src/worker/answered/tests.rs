@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use xblade_sim::FakeRings;
 
 use super::*;

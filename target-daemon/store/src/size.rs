@@ -1,7 +1,6 @@
 //! Sizes: sectors, or bytes with a unit.
 
-/// Bytes in a sector.
-const SECTOR_BYTES: u64 = 512;
+use super::{Problem, SECTOR_BYTES};
 
 const UNITS: [(&str, u64); 17] = [
     ("s", SECTOR_BYTES),
@@ -31,30 +30,27 @@ pub fn in_largest_unit(bytes: u64) -> Option<String> {
     Some(format!("{:.1} {unit}", bytes as f64 / f64::from(2).powi(bits)))
 }
 
-/// Why a size is invalid.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SizeError {
-    /// Not a number with a known unit.
-    #[error("'{0}' is not a size: give sectors (2048) or a unit (1MiB, 10G, 500GB, 4096B)")]
-    Unreadable(String),
-    /// Not a multiple of the sector size.
-    #[error("'{text}' is {bytes} bytes, which is not a multiple of 512: give whole sectors")]
-    Uneven {
-        /// The text as given.
-        text: String,
-        /// Its value in bytes.
-        bytes: u64,
-    },
-    /// More than 64 bits.
-    #[error("'{0}' is too large: an export has at most 2^48 sectors of 512 bytes")]
-    TooLarge(String),
+/// A size as a multiple of the largest binary unit for which that is possible.
+pub fn exactly(bytes: u64) -> Option<String> {
+    let units = ["TiB", "GiB", "MiB", "KiB"].into_iter().zip([40, 30, 20, 10]);
+    let (unit, bits) = units.into_iter().find(|(_, bits)| bytes > 0 && bytes.is_multiple_of(1 << bits))?;
+    Some(format!("{}{unit}", bytes >> bits))
 }
 
 /// Parses a size and returns bytes, a multiple of 512. A bare number counts sectors; `K`,
 /// `M`, `G`, `T` and their `iB` forms are powers of 1024, `kB`, `MB`, `GB`, `TB` powers
 /// of 1000.
-pub fn parse_bytes(text: &str) -> Result<u64, SizeError> {
-    let unreadable = || SizeError::Unreadable(text.to_owned());
+///
+/// # Errors
+///
+/// The text is no size, not in whole sectors, or too large.
+pub fn parse_bytes(text: &str) -> Result<u64, Problem> {
+    let unreadable = || {
+        let remedy = "give sectors (2048) or a unit (1MiB, 10G, 500GB, 4096B)";
+        Problem::new(format!("'{text}' is not a size"), remedy)
+    };
+    let too_large =
+        || Problem::new(format!("'{text}' is too large"), "an export has at most 2^48 sectors of 512 bytes");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {
@@ -64,17 +60,16 @@ pub fn parse_bytes(text: &str) -> Result<u64, SizeError> {
     if number.is_empty() {
         return Err(unreadable());
     }
-    let too_large = || SizeError::TooLarge(text.to_owned());
     let number: u64 = number.parse().map_err(|_| too_large())?;
     let bytes = number.checked_mul(scale).filter(|b| b / SECTOR_BYTES <= 1 << 48).ok_or_else(too_large)?;
-    if bytes % SECTOR_BYTES != 0 {
-        return Err(SizeError::Uneven { text: text.to_owned(), bytes });
+    if !bytes.is_multiple_of(SECTOR_BYTES) {
+        let what = format!("'{text}' is {bytes} bytes, which is not a multiple of 512");
+        return Err(Problem::new(what, "give whole sectors"));
     }
     Ok(bytes)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -100,11 +95,11 @@ mod tests {
     #[test]
     fn bad_sizes_say_what_to_give() {
         for text in ["", "M", "-1", "1.5G", "10X", "1 MiB", "0x10"] {
-            assert!(matches!(parse_bytes(text), Err(SizeError::Unreadable(_))), "{text}");
+            assert!(parse_bytes(text).unwrap_err().what.ends_with("is not a size"), "{text}");
         }
-        assert!(matches!(parse_bytes("100B"), Err(SizeError::Uneven { bytes: 100, .. })));
+        assert!(parse_bytes("100B").unwrap_err().what.contains("is 100 bytes"));
         for text in ["99999999999999999999", "281474976710657", "999999P"] {
-            assert!(matches!(parse_bytes(text), Err(SizeError::TooLarge(_))), "{text}");
+            assert!(parse_bytes(text).unwrap_err().what.ends_with("is too large"), "{text}");
         }
         assert!(parse_bytes("281474976710656").is_ok(), "2^48 sectors");
     }

@@ -1,0 +1,219 @@
+//! The engines by name, and what an export serves: an engine with its options.
+
+use std::path::{Path, PathBuf};
+
+use super::options::{AUTO, Options, Value};
+use super::select::{self, Opened};
+use super::sharing::Expected;
+use super::{
+    Access, Data, Durability, Identity, OpenError, OpenOptions, Store, Sync, Warning, null, open, ram,
+};
+use crate::disk::Persist;
+
+/// Every engine, in the order of the documentation.
+pub const ENGINES: &[Engine] = &[
+    Engine::of_files(AUTO, "what fits the file", Access::Fitting),
+    Engine::of_files("direct", "past the page cache", Access::Direct),
+    Engine::of_files("file", "through it", Access::Cached),
+    Engine::of_files("mmap", "by a mapping", Access::Mapped),
+    null::ENGINE,
+    ram::ENGINE,
+];
+
+/// A kind of store, selected by `store=NAME`.
+#[derive(Debug)]
+pub struct Engine {
+    /// The value of `store`.
+    pub name: &'static str,
+    /// How it reaches its bytes, in a list of engines.
+    pub help: &'static str,
+    /// How it accesses its file; `None` for an engine without one, which needs a length.
+    pub access: Option<Access>,
+    /// The model that hosts see, if it is not that of a file.
+    pub(super) model: Option<&'static str>,
+    /// The identity of its data, before it is open.
+    pub(super) data: fn(&StoreSpec) -> Option<Data>,
+    /// Opens it.
+    pub(super) open: fn(&StoreSpec) -> Result<Opened, OpenError>,
+}
+
+impl Engine {
+    const fn of_files(name: &'static str, help: &'static str, access: Access) -> Self {
+        Self {
+            name,
+            help,
+            access: Some(access),
+            model: None,
+            data: |spec| open::data(&spec.file()?),
+            open: |spec| match spec.file() {
+                Some(options) => select::open(&options),
+                None => Err(OpenError::missing(&spec.path)),
+            },
+        }
+    }
+
+    /// The engine with this name; for an unknown one, that which fits the file.
+    pub(super) fn named(name: &str) -> &'static Self {
+        ENGINES.iter().find(|engine| engine.name == name).unwrap_or(&AUTOMATIC)
+    }
+}
+
+static AUTOMATIC: Engine = Engine::of_files(AUTO, "", Access::Fitting);
+
+/// What an export serves, as configured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreSpec {
+    /// Empty if the engine has no file.
+    path: PathBuf,
+    options: Options,
+}
+
+impl StoreSpec {
+    /// The store with these options, which are without conflicts. An engine without a file
+    /// does not look at the path.
+    pub fn new(path: impl Into<PathBuf>, options: Options) -> Self {
+        let engine = options.engine();
+        let path = if engine.access.is_some() { path.into() } else { PathBuf::new() };
+        Self { path, options: options.without_defaults() }
+    }
+
+    /// Its engine.
+    pub fn engine(&self) -> &'static Engine {
+        self.options.engine()
+    }
+
+    /// Its options that are not the default.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Its file or device, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        self.engine().access.map(|_| self.path.as_path())
+    }
+
+    /// The path, or the name of the engine if it has none.
+    pub fn label(&self) -> &Path {
+        self.path().unwrap_or(Path::new(self.engine().name))
+    }
+
+    /// Makes the path absolute. Exports are compared by absolute path.
+    pub fn make_absolute(&mut self) {
+        if let Some(Ok(whole)) = self.path().map(std::path::absolute) {
+            self.path = whole;
+        }
+    }
+
+    /// How its file is opened, if it has one.
+    pub fn file(&self) -> Option<OpenOptions> {
+        let options = &self.options;
+        Some(OpenOptions {
+            access: self.engine().access?,
+            read_only: self.read_only(),
+            offset_bytes: options.bytes("offset").unwrap_or(0),
+            length_bytes: options.bytes("length"),
+            durability: self.durability(),
+            sync: match options.word("sync") {
+                Some("each") => Sync::Each,
+                Some("group") => Sync::Group,
+                _ => Sync::Auto,
+            },
+            trim: options.word("trim").map(|word| word == "on"),
+            pin: options.is_set("pin"),
+            huge: options.is_set("huge"),
+            path: self.path.clone(),
+        })
+    }
+
+    /// Whether it refuses writes.
+    pub fn read_only(&self) -> bool {
+        self.options.is_set("read-only")
+    }
+
+    /// Makes it refuse writes, or take them again. An engine without a file cannot.
+    pub fn set_read_only(&mut self, read_only: bool) {
+        self.options.set("read-only", read_only.then_some(Value::Yes));
+    }
+
+    /// What an acknowledged write survives.
+    pub fn durability(&self) -> Durability {
+        match self.engine().access.is_none() || self.options.word("durability") == Some("volatile") {
+            true => Durability::Volatile,
+            false => Durability::Durable,
+        }
+    }
+
+    /// The model that hosts see.
+    pub fn model(&self) -> &'static str {
+        self.engine().model.unwrap_or(match self.durability() {
+            Durability::Durable => "xblade",
+            Durability::Volatile => "xblade volatile",
+        })
+    }
+
+    /// Where it starts in its file, in bytes.
+    pub fn offset_bytes(&self) -> u64 {
+        self.options.bytes("offset").unwrap_or(0)
+    }
+
+    /// Opens and locks it.
+    ///
+    /// # Errors
+    ///
+    /// An [`OpenError`] with the remedy.
+    pub fn open(&self) -> Result<Opened, OpenError> {
+        (self.engine().open)(self)
+    }
+
+    /// The data that it would serve now; `None` if there is none.
+    pub fn data(&self) -> Option<Data> {
+        (self.engine().data)(self)
+    }
+
+    /// Checks whether it could be opened, as far as that is visible from outside.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not.
+    pub fn examine(&self) -> Result<(), OpenError> {
+        self.file().map_or(Ok(()), |options| open::examine(&options))
+    }
+
+    /// How its file would be accessed; `None` if it has none, or it cannot be examined.
+    pub fn expected(&self) -> Option<Expected> {
+        Expected::of(&self.file()?)
+    }
+
+    /// Whether both would have the same bytes, by their paths, and one of them may write. Two
+    /// names of one file are detected when it is opened.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
+        // Compares components, so that double slashes and single dots do not matter.
+        let is_same = |a: &Path, b: &Path| a.components().eq(b.components());
+        is_same(&ours.path, &theirs.path) && open::meet(&ours, &theirs)
+    }
+
+    /// The same by what is at their paths now.
+    pub fn in_conflict(&self, other: &Self) -> bool {
+        let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
+        open::in_conflict(&ours, &theirs)
+    }
+
+    /// A store without a file that was opened, for [`Engine::open`].
+    pub(super) fn opened(
+        &self,
+        store: impl Store + 'static,
+        identity: Identity,
+        warning: Option<Warning>,
+    ) -> Opened {
+        let data = Data { identity, offset_bytes: 0 };
+        Opened {
+            store: Box::new(store),
+            warnings: warning.into_iter().collect(),
+            access: None,
+            stable: Persist::OnFlush,
+            data,
+            file: None,
+        }
+    }
+}

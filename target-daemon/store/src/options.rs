@@ -1,0 +1,425 @@
+//! The options of an export. One row of [`OPTIONS`] is all that an option needs: the command
+//! line, the configuration file, `xblade show`, suggestions and errors come from it. The
+//! engine reads the value by its key.
+
+use std::collections::BTreeMap;
+
+use super::engine::{ENGINES, Engine};
+use super::size::{exactly, parse_bytes};
+use super::{Problem, SECTOR_BYTES};
+
+/// The word for a value that xblade chooses.
+pub const AUTO: &str = "auto";
+
+/// The engines that serve a file or device.
+const FILES: &[&str] = &[AUTO, "direct", "file", "mmap"];
+
+/// The options of the stores.
+pub const OPTIONS: &[Opt] = &[
+    Opt {
+        key: "read-only",
+        name: "ro",
+        help: "refuse writes",
+        engines: FILES,
+        others: &["readonly", "r"],
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "offset",
+        takes: Takes::Bytes { min: 0 },
+        default: "0",
+        help: "where it starts; N counts sectors, or has a unit: 1MiB, 10G",
+        engines: FILES,
+        others: &["start"],
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "length",
+        takes: Takes::Bytes { min: SECTOR_BYTES },
+        default: AUTO,
+        help: "its size; default: all from there on",
+        others: &["size"],
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "store",
+        takes: Takes::Store,
+        default: AUTO,
+        auto: "mmap for a file in memory, else direct, else file",
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "durability",
+        takes: Takes::Words(&["durable", "volatile"]),
+        default: "durable",
+        help: "a write is acknowledged from stable storage, or from memory",
+        engines: FILES,
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "sync",
+        takes: Takes::Words(&[AUTO, "each", "group"]),
+        default: AUTO,
+        auto: "what fits the file",
+        help: "for store=direct: make each write stable by itself, or many together",
+        engines: &[AUTO, "direct"],
+        not_with: &[("read-only", Value::Yes), ("durability", Value::Word("volatile"))],
+        ..Opt::FLAG
+    },
+    Opt {
+        key: "trim",
+        takes: Takes::Words(&[AUTO, "on", "off"]),
+        default: AUTO,
+        auto: "on for devices and for files with holes",
+        help: "let hosts give space back; default: for devices, and for files with holes",
+        engines: FILES,
+        not_with: &[("read-only", Value::Yes)],
+        others: &["discard"],
+        ..Opt::FLAG
+    },
+    Opt { key: "pin", help: "for store=mmap: lock it into memory", engines: &["mmap"], ..Opt::FLAG },
+    Opt { key: "huge", help: "for store=mmap: on huge pages", engines: &["mmap"], ..Opt::FLAG },
+];
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Takes {
+    /// Nothing: it is given, or not.
+    Flag,
+    /// A size.
+    Bytes {
+        /// The smallest.
+        min: u64,
+    },
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// The name of an engine.
+    Store,
+    /// A number below this one.
+    Number {
+        /// One more than the largest.
+        end: u32,
+    },
+    /// Addresses of hosts.
+    Hosts,
+}
+
+/// An option of an export.
+#[derive(Debug)]
+pub struct Opt {
+    /// The key in a file.
+    pub key: &'static str,
+    /// The name on the command line, if it is not the key.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// The value if it is not given.
+    pub default: &'static str,
+    /// What the default `auto` comes to.
+    pub auto: &'static str,
+    /// What it does, for `--help`.
+    pub help: &'static str,
+    /// The engines with which it has a meaning; empty for all.
+    pub engines: &'static [&'static str],
+    /// Options beside which it has no meaning.
+    pub not_with: &'static [(&'static str, Value)],
+    /// Names that other programs have for it.
+    pub others: &'static [&'static str],
+}
+
+/// Options are the same if their keys are.
+impl PartialEq for Opt {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Opt {}
+
+/// The value of an option.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A flag is given.
+    Yes,
+    /// A size in bytes.
+    Bytes(u64),
+    /// A word.
+    Word(&'static str),
+    /// A number.
+    Number(u32),
+}
+
+impl Opt {
+    /// A flag of every engine: what the rows of a table do not say otherwise.
+    pub const FLAG: Self = Self {
+        key: "",
+        name: "",
+        takes: Takes::Flag,
+        default: "false",
+        auto: "",
+        help: "",
+        engines: &[],
+        not_with: &[],
+        others: &[],
+    };
+
+    /// The name on the command line.
+    pub fn name(&self) -> &'static str {
+        if self.name.is_empty() { self.key } else { self.name }
+    }
+
+    /// How it is written on the command line.
+    pub fn syntax(&self) -> String {
+        let value = match self.takes {
+            Takes::Flag => return self.name().to_owned(),
+            Takes::Bytes { .. } | Takes::Number { .. } => "N".to_owned(),
+            Takes::Hosts => "MAC".to_owned(),
+            Takes::Words(_) | Takes::Store => self.choices().join("|"),
+        };
+        format!("{}={value}", self.name())
+    }
+
+    /// The words that it takes.
+    pub fn words(&self) -> Vec<&'static str> {
+        match self.takes {
+            Takes::Words(words) => words.to_vec(),
+            Takes::Store => ENGINES.iter().map(|engine| engine.name).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The words that say something else than leaving it out does.
+    pub fn choices(&self) -> Vec<&'static str> {
+        self.words().into_iter().filter(|word| *word != AUTO).collect()
+    }
+
+    /// What it does, for `--help`.
+    pub fn help(&self) -> String {
+        if !matches!(self.takes, Takes::Store) {
+            return self.help.to_owned();
+        }
+        let engines: Vec<&str> = ENGINES.iter().filter(|e| e.name != AUTO).map(|e| e.help).collect();
+        format!("{}; default: {}", engines.join(", "), self.auto)
+    }
+
+    /// Parses its value. `None` stands for `auto`.
+    ///
+    /// # Errors
+    ///
+    /// The value is not possible; the remedy, and for a size also what is wrong with it.
+    pub fn parse(&self, text: &str) -> Result<Option<Value>, Problem> {
+        let remedy = |remedy: String| Problem::new("", remedy);
+        if text == AUTO && self.default == AUTO {
+            return Ok(None);
+        }
+        match self.takes {
+            Takes::Bytes { min } => match parse_bytes(text)? {
+                bytes if bytes < min => Err(remedy("give at least one sector".to_owned())),
+                bytes => Ok(Some(Value::Bytes(bytes))),
+            },
+            Takes::Number { end } => match text.parse() {
+                Ok(number) if number < end => Ok(Some(Value::Number(number))),
+                _ => Err(remedy(format!("give a number from 0 to {}, or {AUTO}", end - 1))),
+            },
+            Takes::Words(_) | Takes::Store => {
+                let words = self.choices();
+                let word = words.iter().find(|word| **word == text);
+                let otherwise = match self.auto {
+                    "" => String::new(),
+                    auto => format!(" (without it: {auto})"),
+                };
+                let (last, rest) = words.split_last().unwrap_or((&"", &[]));
+                word.map(|word| Some(Value::Word(word)))
+                    .ok_or_else(|| remedy(format!("give {} or {last}{otherwise}", rest.join(", "))))
+            }
+            Takes::Flag | Takes::Hosts => Ok((text != "false").then_some(Value::Yes)),
+        }
+    }
+
+    /// Whether it has a meaning with this engine.
+    fn is_of(&self, engine: &Engine) -> bool {
+        self.engines.is_empty() || self.engines.contains(&engine.name)
+    }
+
+    /// Whether it has a meaning with this engine, or with another one for the same file.
+    pub fn is_shown_with(&self, engine: &Engine) -> bool {
+        self.is_of(engine)
+            || (engine.access.is_some() && self.engines.iter().any(|name| FILES.contains(name)))
+    }
+}
+
+/// An option with its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// The option.
+    pub option: &'static Opt,
+    /// Its value.
+    pub value: Value,
+}
+
+impl Setting {
+    /// As on the command line.
+    pub fn on_the_line(&self) -> String {
+        match self.value {
+            Value::Yes => self.option.name().to_owned(),
+            value => format!("{}={}", self.option.name(), text(value)),
+        }
+    }
+
+    /// As in a file.
+    pub fn in_a_file(&self) -> String {
+        match self.value {
+            Value::Yes => format!("{} = true", self.option.key),
+            Value::Number(number) => format!("{} = {number}", self.option.key),
+            value => format!("{} = \"{}\"", self.option.key, text(value)),
+        }
+    }
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Yes => "true".to_owned(),
+        Value::Bytes(bytes) => exactly(bytes).unwrap_or_else(|| (bytes / SECTOR_BYTES).to_string()),
+        Value::Word(word) => word.to_owned(),
+        Value::Number(number) => number.to_string(),
+    }
+}
+
+/// The options that are given, by key.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options(BTreeMap<&'static str, Setting>);
+
+/// Why options do not go together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conflict {
+    /// The option to change, if it is given.
+    pub setting: Option<Setting>,
+    /// The one because of which it has to change.
+    pub because: Setting,
+    /// The value of `store` with which the option would have a meaning.
+    pub instead: Option<Setting>,
+}
+
+impl Conflict {
+    /// The problem in the words of the command line, or of a file.
+    pub fn problem(&self, write: fn(&Setting) -> String) -> Problem {
+        let because = write(&self.because);
+        let Some(setting) = &self.setting else {
+            let length = Setting { option: option("length"), value: Value::Bytes(1 << 30) };
+            let remedy = format!("give one, for example {}", write(&length));
+            return Problem::new(format!("{because} needs a size"), remedy);
+        };
+        let setting = write(setting);
+        let Some(store) = self.instead.as_ref().map(write) else {
+            return Problem::new(format!("{setting} has no meaning with {because}"), "leave it out");
+        };
+        // Without `store`, nothing is given that could be named.
+        let what = match self.because.value {
+            Value::Word(AUTO) => format!("without {store}"),
+            _ => format!("with {because}"),
+        };
+        Problem::new(format!("{setting} has no meaning {what}"), format!("leave it out, or give {store}"))
+    }
+}
+
+/// What a key that is not in the table would stand for.
+static UNKNOWN: Opt = Opt::FLAG;
+
+/// The option of a store with this key.
+fn option(key: &str) -> &'static Opt {
+    let found = OPTIONS.iter().find(|option| option.key == key);
+    debug_assert!(found.is_some(), "no option {key}");
+    found.unwrap_or(&UNKNOWN)
+}
+
+impl Options {
+    /// Adds an option. Returns `false` if it is there already.
+    #[must_use]
+    pub fn add(&mut self, option: &'static Opt, value: Value) -> bool {
+        self.0.insert(option.key, Setting { option, value }).is_none()
+    }
+
+    /// Sets an option of a store, or takes it out.
+    pub fn set(&mut self, key: &str, value: Option<Value>) {
+        let option = option(key);
+        match value {
+            Some(value) => self.0.insert(option.key, Setting { option, value }),
+            None => self.0.remove(option.key),
+        };
+    }
+
+    /// Takes an option out.
+    pub fn take(&mut self, key: &str) -> Option<Value> {
+        self.0.remove(key).map(|setting| setting.value)
+    }
+
+    /// The value of an option; `None` if it is not given.
+    pub fn get(&self, key: &str) -> Option<Value> {
+        self.0.get(key).map(|setting| setting.value)
+    }
+
+    /// An option with its value.
+    pub fn setting(&self, key: &str) -> Option<Setting> {
+        self.0.get(key).copied()
+    }
+
+    /// Whether a flag is given.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.get(key) == Some(Value::Yes)
+    }
+
+    /// A size in bytes, if it is given.
+    pub fn bytes(&self, key: &str) -> Option<u64> {
+        match self.get(key) {
+            Some(Value::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// A word, if it is given.
+    pub fn word(&self, key: &str) -> Option<&'static str> {
+        match self.get(key) {
+            Some(Value::Word(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The engine that `store` names.
+    pub fn engine(&self) -> &'static Engine {
+        Engine::named(self.word("store").unwrap_or(AUTO))
+    }
+
+    /// Takes out what is given and is the default.
+    pub fn without_defaults(mut self) -> Self {
+        self.0.retain(|_, Setting { option, value }| option.parse(option.default) != Ok(Some(*value)));
+        self
+    }
+
+    /// The conflict of an option with the others, if it has one.
+    pub fn conflict(&self, option: &'static Opt, value: Value) -> Option<Conflict> {
+        let (setting, engine) = (Some(Setting { option, value }), self.engine());
+        let store = |name| Setting { option: self::option("store"), value: Value::Word(name) };
+        if !option.is_of(engine) {
+            let instead = option.engines.last();
+            let instead = instead.filter(|_| engine.name == AUTO || option.is_shown_with(engine));
+            let instead = instead.map(|name| store(name));
+            return Some(Conflict { setting, because: store(engine.name), instead });
+        }
+        let other =
+            |(key, with): &(&str, Value)| self.0.get(key).filter(|other| other.value == *with).copied();
+        let because = option.not_with.iter().find_map(other)?;
+        Some(Conflict { setting, because, instead: None })
+    }
+
+    /// Every conflict, and what is missing.
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let all = self.0.values().filter_map(|setting| self.conflict(setting.option, setting.value));
+        let mut all: Vec<Conflict> = all.collect();
+        let engine = self.engine();
+        if engine.access.is_none() && self.get("length").is_none() {
+            let because = Setting { option: option("store"), value: Value::Word(engine.name) };
+            all.push(Conflict { setting: None, because, instead: None });
+        }
+        all
+    }
+}

@@ -1,0 +1,182 @@
+//! The RAM disk: its sectors are memory of this process, all of it taken when it is opened. It
+//! forgets everything when it is closed.
+
+use std::fs;
+use std::path::Path;
+
+use memmap2::{Advice, MmapMut, MmapOptions};
+
+use super::completion_queue::CompletionQueue;
+use super::engine::Engine;
+use super::size::{exactly, in_largest_unit};
+use super::{
+    Completion, Data, Full, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Store, Warning,
+    ranges,
+};
+
+pub(super) const ENGINE: Engine = Engine {
+    name: "ram",
+    help: "memory without a file",
+    access: None,
+    model: Some("xblade ram (forgets everything)"),
+    // Each time it is opened it has other data: zeros.
+    data: |_| Some(Data { identity: Identity::ram(), offset_bytes: 0 }),
+    open: |spec| {
+        let bytes = spec.options().bytes("length").unwrap_or(0);
+        Ok(spec.opened(RamStore::new(bytes)?, Identity::ram(), Some(Warning::Forgets)))
+    },
+};
+
+/// A store in memory.
+#[derive(Debug)]
+struct RamStore {
+    memory: MmapMut,
+    geometry: Geometry,
+    completed: CompletionQueue,
+}
+
+impl RamStore {
+    fn new(bytes: u64) -> Result<Self, OpenError> {
+        let refused = |source| {
+            let size = exactly(bytes).unwrap_or_else(|| format!("{bytes}B"));
+            let free = free().and_then(in_largest_unit);
+            let free = free.map_or_else(String::new, |free| format!(", and {free} are free on this machine"));
+            let what = format!("cannot have the memory for length={size}{free}");
+            OpenError::new(Path::new("store=ram"), what, "give a smaller length, or a file").because(source)
+        };
+        // More than there is would end this process when it is used.
+        if free().is_some_and(|free| free < bytes) {
+            return Err(refused(std::io::Error::from_raw_os_error(libc::ENOMEM)));
+        }
+        let len = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let memory = MmapOptions::new().len(len).map_anon().map_err(refused)?;
+        match memory.advise(Advice::PopulateWrite) {
+            // A kernel before 5.14 takes the memory at its first use.
+            Err(source) if source.raw_os_error() != Some(libc::EINVAL) => return Err(refused(source)),
+            _ => {}
+        }
+        let geometry = Geometry { discards: true, ..Geometry::new(bytes / SECTOR_BYTES, 4096) };
+        Ok(Self { memory, geometry, completed: CompletionQueue::new() })
+    }
+
+    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+        let (at, len) = (op.range_in(self.geometry)? as usize, op.buffers.len());
+        let bytes = |at: usize, len: usize| at..at.saturating_add(len);
+        match op.kind {
+            Kind::Read => {
+                op.buffers.fill(self.memory.get(bytes(at, len)).ok_or(IoError::Range)?);
+            }
+            Kind::Write => {
+                op.buffers.copy_to(self.memory.get_mut(bytes(at, len)).ok_or(IoError::Range)?);
+            }
+            Kind::Discard => {
+                for range in ranges(&op.buffers) {
+                    let range = bytes(range.at as usize, range.bytes as usize);
+                    self.memory.get_mut(range).ok_or(IoError::Range)?.fill(0);
+                }
+            }
+            Kind::Flush | Kind::Measure => {}
+        }
+        Ok(())
+    }
+}
+
+/// The memory that this machine has free, in bytes, if it can be read.
+fn free() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+impl Store for RamStore {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, op: Op) -> Result<(), Full> {
+        let mut op = self.completed.admit(op)?;
+        let result = self.execute(&mut op);
+        self.completed.push(op.token, result);
+        Ok(())
+    }
+
+    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
+        Some(self.execute(op))
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.completed.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Durability, IoVec, OPTIONS, Options, StoreSpec};
+
+    fn spec(length: &str) -> StoreSpec {
+        let mut options = Options::default();
+        for (key, text) in [("store", "ram"), ("length", length)] {
+            let option = OPTIONS.iter().find(|option| option.key == key).unwrap();
+            assert!(options.add(option, option.parse(text).unwrap().unwrap()));
+        }
+        assert_eq!(options.conflicts(), []);
+        StoreSpec::new("x", options)
+    }
+
+    fn execute(store: &mut dyn Store, kind: Kind, sector: u64, memory: &mut [u8]) -> Result<(), IoError> {
+        let mut buffers = IoVec::EMPTY;
+        for piece in memory.chunks_mut(700) {
+            // SAFETY: the memory outlives the operation, which ends below.
+            assert!(unsafe { buffers.push(piece) });
+        }
+        store.submit(Op { token: 7, kind, sector, buffers }).unwrap();
+        store.complete().unwrap().result
+    }
+
+    #[test]
+    fn it_keeps_what_is_written_and_forgets_what_is_trimmed() {
+        let mut opened = spec("8").open().unwrap();
+        let store = opened.store.as_mut();
+        assert_eq!((store.geometry().sectors, store.geometry().discards), (8, true));
+        let read = |store: &mut dyn Store, sector| {
+            let mut memory = [9; 512];
+            execute(store, Kind::Read, sector, &mut memory).map(|()| memory)
+        };
+        assert_eq!(execute(store, Kind::Write, 2, &mut [5; 2048]), Ok(()));
+        for (sector, byte) in [(1, 0), (2, 5), (5, 5), (6, 0)] {
+            assert_eq!(read(store, sector), Ok([byte; 512]), "sector {sector}");
+        }
+        // Three sectors from sector 3 on.
+        let mut range = [0; 512];
+        (range[0], range[6]) = (3, 3);
+        assert_eq!(execute(store, Kind::Discard, 0, &mut range), Ok(()));
+        for (sector, byte) in [(2, 5), (3, 0), (5, 0)] {
+            assert_eq!(read(store, sector), Ok([byte; 512]), "sector {sector}");
+        }
+        range[0] = 6;
+        assert_eq!(execute(store, Kind::Discard, 0, &mut range), Err(IoError::Range));
+        assert_eq!(execute(store, Kind::Write, 7, &mut [5; 1024]), Err(IoError::Range));
+        assert_eq!(read(store, u64::MAX), Err(IoError::Range));
+        assert_eq!(execute(store, Kind::Flush, 0, &mut []), Ok(()));
+    }
+
+    #[test]
+    fn it_is_volatile_and_other_data_each_time() {
+        let spec = spec("1MiB");
+        let opened = spec.open().unwrap();
+        assert_eq!((spec.durability(), spec.path(), spec.read_only()), (Durability::Volatile, None, false));
+        assert_eq!(opened.warnings, [Warning::Forgets]);
+        assert!(!opened.data.identity.is_lasting());
+        assert!(
+            !opened.data.is_same(&spec.data().unwrap()) && !opened.data.is_same(&spec.open().unwrap().data)
+        );
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_refused_in_one_line() {
+        let error = spec("100000TiB").open().err().unwrap().problem;
+        assert!(error.what.starts_with("store=ram: cannot have the memory for length=100000TiB"), "{error}");
+        assert_eq!(error.remedy, "give a smaller length, or a file");
+    }
+}
