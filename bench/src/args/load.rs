@@ -79,7 +79,7 @@ pub struct LoadArgs {
     /// Take a window that is larger than the export's buffer count.
     #[arg(long)]
     pub beyond_buffer_count: bool,
-    /// Open loop: send so many requests a second over all exports, whether or not earlier ones were
+    /// Open loop: send this many requests per second over all exports, whether or not earlier ones were
     /// answered. Response times count from when a request was due.
     #[arg(long, value_name = "R")]
     pub rate: Option<f64>,

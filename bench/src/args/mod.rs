@@ -95,7 +95,7 @@ pub enum Lie {
     Lose,
     /// Some replies have a tag that was never sent.
     WrongTag,
-    /// Some reads bring other sectors than those asked for.
+    /// Some reads return other sectors than requested.
     WrongLba,
 }
 

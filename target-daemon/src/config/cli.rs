@@ -29,7 +29,7 @@ On the other host: modprobe aoe; aoe-discover; aoe-stat; mkfs.ext4 /dev/etherd/e
 
 Exit codes: 0 stopped by a signal, after draining; 1 an error at run time;
 2 wrong command line; 3 this machine has to change first, or has no such
-interface, file or core (`xblade check` names it); 4 somebody else already serves the address.
+interface, file or core (`xblade check` names it); 4 another target already serves the address.
 
 Signals: SIGTERM and SIGINT drain, detach and end; SIGHUP reads the file of
 --config again and looks at the sizes of all exports; SIGUSR1 prints counters
@@ -114,7 +114,7 @@ pub enum Command {
     /// Watch a running xblade: requests, throughput and service times of each
     /// export. Keys: q quit, s sort, arrows scroll, p pause.
     Top(Top),
-    /// What a running xblade is asked.
+    /// Commands for a running xblade.
     #[command(flatten)]
     Ask(AskCommand),
     /// Make a configuration from that of another program.
@@ -225,7 +225,7 @@ pub struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = Self::default().measure_every)]
     pub measure_every: u32,
 
-    /// Do not ask the wire at start whether somebody else serves an address.
+    /// Do not check at start whether another target serves the same address.
     #[arg(long)]
     pub no_probe: bool,
 

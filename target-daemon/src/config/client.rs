@@ -15,7 +15,7 @@ Examples:
 const TRACE_HELP: &str = "\
 Without --every, --dropped and --pcap: one request of 100, and dropped frames.
 
-Each worker tells one of so many of its requests, whatever export they are for:
+Each worker reports one in N of its requests, for any export:
 --export picks from these. Requests are never held up: what comes faster than
 it is read is not told, but counted. One can trace at a time.
 
@@ -39,18 +39,18 @@ pub struct Reach {
     pub json: bool,
 }
 
-/// What a running xblade is asked.
+/// Commands for a running xblade.
 #[derive(Subcommand, Clone, Debug)]
 pub enum AskCommand {
-    /// Tell what a running xblade serves, and how it is.
+    /// Show the exports of a running xblade and their state.
     Status(Reach),
-    /// Tell what a running xblade has counted, and how long requests took.
+    /// Show counters and latencies of a running xblade.
     Stats(Reach),
     /// Change what a running xblade exports, until it is started again or reads its file
     /// again (`xblade reload`).
     #[command(subcommand)]
     Export(ExportCommand),
-    /// Have a running xblade read its configuration file again.
+    /// Reload the configuration file of a running xblade.
     Reload {
         /// As if each export in it had `force`.
         #[arg(long)]
@@ -59,9 +59,9 @@ pub enum AskCommand {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Tell which hosts have reserved exports, or take a reservation away.
+    /// List reservations, or clear one.
     Reservations(Listed),
-    /// Tell which hosts exports are masked to, or take a mask away.
+    /// List MAC masks, or clear one.
     Masks(Listed),
     /// Look at single requests of a running xblade, and at frames that it dropped.
     #[command(after_help = TRACE_HELP)]
@@ -71,11 +71,11 @@ pub enum AskCommand {
 /// `xblade trace`.
 #[derive(Args, Clone, Debug)]
 pub struct Trace {
-    /// Tell one request of so many; 1: each.
+    /// Trace one request in N; 1: every request.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub every: Option<u32>,
 
-    /// Tell frames that were dropped, and why.
+    /// Trace dropped frames, with the reason.
     #[arg(long)]
     pub dropped: bool,
 
@@ -83,11 +83,11 @@ pub struct Trace {
     #[arg(long, value_name = "ADDRESS")]
     pub export: Option<Address>,
 
-    /// End after so many requests and frames.
+    /// Stop after this many requests and frames.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// End after so many seconds.
+    /// Stop after this many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: Option<u32>,
 
@@ -162,7 +162,7 @@ pub struct One {
 /// Reservations or masks.
 #[derive(Args, Clone, Debug)]
 pub struct Listed {
-    /// Take away that of this export (SHELF.SLOT).
+    /// Clear that of this export (SHELF.SLOT).
     #[arg(long, value_name = "ADDRESS")]
     pub clear: Option<Address>,
     /// Whom to ask.

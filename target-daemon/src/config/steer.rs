@@ -21,7 +21,7 @@ which have them. What was done is in /run/xblade-machine/steer-IF.json.
 
 Exit codes: 0 done, or nothing to do; 1 the kernel failed; 2 wrong command line;
 3 there is no such interface or queue, or the driver cannot, is full, or has a rule
-of somebody else for the same frames: nothing was changed.";
+of another program for the same frames: nothing was changed.";
 
 /// `xblade steer`.
 #[derive(Args, Clone, Debug)]

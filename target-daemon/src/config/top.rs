@@ -21,7 +21,7 @@ pub struct Top {
     #[arg(long, conflicts_with = "batch")]
     pub once: bool,
 
-    /// Print the rows of so many intervals, for scripts, and end.
+    /// Print the rows of this many intervals, for scripts, and exit.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub batch: Option<u64>,
 }

@@ -44,7 +44,7 @@ pub enum CallError {
         others: Vec<PathBuf>,
     },
     /// The socket exists, but no process listens on it.
-    #[error("{}: nobody answers: xblade has ended, and left this socket behind: start it again", .0.display())]
+    #[error("{}: no process listens: xblade has exited and left this socket behind: start it again", .0.display())]
     Dead(PathBuf),
     /// The path is not a socket.
     #[error("{}: is a {kind}, not the control socket of an xblade: give that (--control PATH)", path.display())]

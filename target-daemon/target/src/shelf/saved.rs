@@ -106,7 +106,7 @@ pub enum SavedError {
     #[error("its checksum is wrong")]
     Checksum,
     /// The checksum is right, but the content is invalid.
-    #[error("it makes no sense")]
+    #[error("its content is invalid")]
     Shape,
 }
 
