@@ -17,7 +17,7 @@ Without --every, --dropped and --pcap: one request of 100, and dropped frames.
 
 Each worker reports one in N of its requests, for any export:
 --export picks from these. Requests are never held up: what comes faster than
-it is read is not told, but counted. One can trace at a time.
+it is read is counted, not reported. One client can trace at a time.
 
 Frames that the XDP program drops in the kernel never reach a worker, and are not
 seen here: `xblade stats` counts them, by interface and reason.
