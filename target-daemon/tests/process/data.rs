@@ -458,3 +458,18 @@ fn a_device_is_known_by_what_it_is_and_not_by_its_number() {
     assert_eq!(host().read(at(0, 1), 5, 1), pattern(5, 1));
     daemon.stop().report().assert_sound();
 }
+
+/// Workers look for what hosts use ten times a second; a stop does not wait for that.
+#[apply(needs_root!)]
+fn what_was_used_in_the_last_moment_belongs_to_its_data() {
+    let mut rig = Rig::new("0.1=%/a");
+    rig.stop();
+    let record = rig.path(&format!("state/0.1-{OURS}.used"));
+    for round in 0..5 {
+        let _ = fs::remove_file(&record);
+        rig.start("0.1=%/a");
+        rig.host.write(at(0, 1), round, &pattern(round, 1));
+        rig.stop();
+        assert!(record.exists(), "round {round}");
+    }
+}
