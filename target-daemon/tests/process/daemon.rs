@@ -1,13 +1,15 @@
 //! The running program: its log, its reports, its exit.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use xblade_kit::{PATIENCE, Space};
+use xblade_kit::{OURS, PATIENCE, Space};
 
 /// Several daemons run at once with the same export addresses.
 const NO_SERVICE: [&str; 4] = ["--control", "none", "--state", "none"];
@@ -46,6 +48,28 @@ pub fn xblade_after(setup: &str, arguments: &str) -> Command {
     command.args(["-m", "sh", "-ec", &script, env!("CARGO_BIN_EXE_xblade")]);
     command.args(words(arguments));
     command
+}
+
+/// What vblade's arguments leave in the state directory of the machine: the record of the
+/// data used at the address. vblade has no option for another directory.
+pub struct Record(PathBuf);
+
+impl Record {
+    pub fn new(address: &str) -> Self {
+        let record = Self(Path::new("/var/lib/xblade").join(format!("{address}-{OURS}.used")));
+        record.remove();
+        record
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }
 
 /// What the program has written to standard error.

@@ -3,38 +3,16 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use xblade::wire::ether::Mac;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{Daemon, Record, xblade};
 use crate::image::{Dir, pattern, sector};
 use crate::initiator::{Initiator, at};
 use xblade_kit::{OURS, PATIENCE, PEER, Pair, Space, apply, needs_root, until};
-
-/// What vblade's arguments leave in the state directory of the machine: the record of the
-/// data used at the address. vblade has no option for another directory.
-struct Record(PathBuf);
-
-impl Record {
-    fn new(address: &str) -> Self {
-        let record = Self(Path::new("/var/lib/xblade").join(format!("{address}-{OURS}.used")));
-        record.remove();
-        record
-    }
-
-    fn remove(&self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
 
 #[apply(needs_root!)]
 fn it_takes_the_arguments_of_vblade() {
@@ -171,6 +149,7 @@ impl Vbladed {
 fn vbladed_serves_in_the_background_and_logs() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("an image", 8).to_string();
+    let _record = Record::new("0.1");
     let vbladed = Vbladed::new(&dir);
     // Also if the line that it waits for would not be logged.
     for level in [None, Some("warn/nothing")] {

@@ -9,7 +9,7 @@ use xblade::link::{Facts, PacketSocket};
 use xblade::ring::{self, SocketConfig, ZeroCopy};
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade};
+use crate::daemon::{Daemon, Record, xblade};
 use crate::image::{Dir, sector};
 use crate::initiator::{Initiator, at};
 use xblade_kit::{OURS, PEER, Pair, Space, apply, needs_root};
@@ -55,6 +55,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
 fn a_second_instance_is_told_how_to_ask_the_first() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
+    let _records = ["9.1", "9.2", "9.3"].map(Record::new);
     let usual = format!("serve 9.1={a} -i {OURS} --control {}/a.sock", dir.path().display());
     for (slot, first) in [(2, usual), (3, format!("vblade 9 1 {OURS} {a}"))] {
         let first = Daemon::spawn(&pair.ours, xblade(&first));
