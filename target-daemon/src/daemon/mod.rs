@@ -112,7 +112,6 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     drop(queue);
     drop((server, metrics));
     notifier.stopping();
-    pool.note_used();
     pool.tell_of_nameless();
     let (report, left) = pool.stop(&interfaces);
     logging::say(&report);

@@ -268,14 +268,8 @@ impl WorkerPool {
                 "some requests were not finished within {DRAIN_LIMIT:?}: their initiators will resend them"
             );
         }
-        // A worker marks what hosts use from time to time, and a new directory begins without
-        // marks. What was used in the last moment counts, too.
-        if quiet == 2 {
-            let exports = self.snapshots(WithExports::Yes).into_iter().flat_map(|snapshot| snapshot.exports);
-            let used: Vec<_> =
-                exports.filter(|export| export.tally.is_used()).map(|export| export.address).collect();
-            used.into_iter().for_each(|address| self.note_use_of(address));
-        }
+        // Here, because workers that drain have marked what was used in the last moment.
+        self.note_used();
         if let Some(writer) = &mut self.state_writer {
             // It holds senders of the workers' inboxes, and a worker ends only when all of
             // them are dropped.

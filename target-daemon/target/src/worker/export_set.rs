@@ -121,7 +121,12 @@ impl ExportSet {
         self.look_for_stuck(stats);
     }
 
-    /// Periodically checks for stores that do not respond.
+    /// Makes the next harvest check the exports, however short ago the last check was.
+    pub fn look_at_once(&mut self) {
+        self.looked_ns = 0;
+    }
+
+    /// Periodically checks for stores that do not respond, and marks exports that hosts use.
     fn look_for_stuck(&mut self, stats: &mut Stats) {
         if self.now_ns.saturating_sub(self.looked_ns) < LOOK_EVERY_NS {
             return;

@@ -70,6 +70,7 @@ impl<R: Rings> Worker<R> {
             own.left = 0;
         }
         self.exports.set_time(clock.now_ns());
+        self.exports.look_at_once();
         self.pass.inbound = self.channels.inbound_waiting();
     }
 }
