@@ -1,9 +1,9 @@
 //! The null store: it discards every write, and reads return zeros. It measures the cost of
 //! the protocol by itself.
 
-use super::completion_queue::CompletionQueue;
 use super::engine::Engine;
-use super::{Completion, Data, Full, Geometry, Identity, IoError, Kind, Op, SECTOR_BYTES, Store};
+use super::immediate::{Execute, Immediate};
+use super::{Data, Geometry, Identity, IoError, Kind, Op, SECTOR_BYTES};
 
 pub(super) const ENGINE: Engine = Engine {
     name: "null",
@@ -18,21 +18,26 @@ pub(super) const ENGINE: Engine = Engine {
 };
 
 /// A store without data.
+pub type NullStore = Immediate<Null>;
+
+/// The engine of a [`NullStore`].
 #[derive(Debug)]
-pub struct NullStore {
-    geometry: Geometry,
-    completed: CompletionQueue,
-}
+pub struct Null(Geometry);
 
 impl NullStore {
     /// A store that reports a size of `sectors`.
     pub fn new(sectors: u64) -> Self {
-        let geometry = Geometry::new(sectors, 4096);
-        Self { geometry, completed: CompletionQueue::new() }
+        Self::of(Null(Geometry::new(sectors, 4096)))
+    }
+}
+
+impl Execute for Null {
+    fn geometry(&self) -> Geometry {
+        self.0
     }
 
-    fn execute(&self, op: &mut Op) -> Result<(), IoError> {
-        op.range_in(self.geometry)?;
+    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+        op.range_in(self.0)?;
         if op.kind == Kind::Read {
             op.buffers.zero();
         }
@@ -40,32 +45,11 @@ impl NullStore {
     }
 }
 
-impl Store for NullStore {
-    fn geometry(&self) -> Geometry {
-        self.geometry
-    }
-
-    fn submit(&mut self, op: Op) -> Result<(), Full> {
-        let mut op = self.completed.admit(op)?;
-        let result = self.execute(&mut op);
-        self.completed.push(op.token, result);
-        Ok(())
-    }
-
-    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
-        Some(self.execute(op))
-    }
-
-    fn complete(&mut self) -> Option<Completion> {
-        self.completed.pop()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::IoVec;
     use crate::completion_queue::QUEUE_MAX;
+    use crate::{Completion, Full, IoVec, Store};
 
     fn submit(store: &mut NullStore, kind: Kind, sector: u64, memory: &mut [u8]) -> Completion {
         let mut buffers = IoVec::EMPTY;

@@ -6,13 +6,10 @@ use std::path::Path;
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
-use super::completion_queue::CompletionQueue;
 use super::engine::Engine;
+use super::immediate::{Execute, Immediate};
 use super::size::{exactly, in_largest_unit};
-use super::{
-    Completion, Data, Full, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Store, Warning,
-    ranges,
-};
+use super::{Data, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Warning, ranges};
 
 pub(super) const ENGINE: Engine = Engine {
     name: "ram",
@@ -23,19 +20,17 @@ pub(super) const ENGINE: Engine = Engine {
     data: |_| Some(Data { identity: Identity::ram(), offset_bytes: 0 }),
     open: |spec| {
         let bytes = spec.options().bytes("length").unwrap_or(0);
-        Ok(spec.opened(RamStore::new(bytes)?, Identity::ram(), Some(Warning::Forgets)))
+        Ok(spec.opened(Immediate::of(Ram::new(bytes)?), Identity::ram(), Some(Warning::Forgets)))
     },
 };
 
-/// A store in memory.
-#[derive(Debug)]
-struct RamStore {
+/// The memory, all of it there.
+struct Ram {
     memory: MmapMut,
     geometry: Geometry,
-    completed: CompletionQueue,
 }
 
-impl RamStore {
+impl Ram {
     fn new(bytes: u64) -> Result<Self, OpenError> {
         let refused = |source| {
             let size = exactly(bytes).unwrap_or_else(|| format!("{bytes}B"));
@@ -56,7 +51,13 @@ impl RamStore {
             _ => {}
         }
         let geometry = Geometry { discards: true, ..Geometry::new(bytes / SECTOR_BYTES, 4096) };
-        Ok(Self { memory, geometry, completed: CompletionQueue::new() })
+        Ok(Self { memory, geometry })
+    }
+}
+
+impl Execute for Ram {
+    fn geometry(&self) -> Geometry {
+        self.geometry
     }
 
     fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
@@ -88,31 +89,10 @@ fn free() -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-impl Store for RamStore {
-    fn geometry(&self) -> Geometry {
-        self.geometry
-    }
-
-    fn submit(&mut self, op: Op) -> Result<(), Full> {
-        let mut op = self.completed.admit(op)?;
-        let result = self.execute(&mut op);
-        self.completed.push(op.token, result);
-        Ok(())
-    }
-
-    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
-        Some(self.execute(op))
-    }
-
-    fn complete(&mut self) -> Option<Completion> {
-        self.completed.pop()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Durability, IoVec, OPTIONS, Options, StoreSpec};
+    use crate::{Durability, IoVec, OPTIONS, Options, Store, StoreSpec};
 
     fn spec(length: &str) -> StoreSpec {
         let mut options = Options::default();
