@@ -114,12 +114,12 @@ fn nobody_there_is_said_with_the_remedy() {
     assert!(absent.2.contains(path.to_str().unwrap()) && absent.2.contains("--control"), "{absent:?}");
     drop(UnixListener::bind(&path).unwrap());
     let dead = said(&mut command(&path, "status"));
-    assert!(dead.0 == 3 && dead.2.contains("xblade has ended"), "{dead:?}");
+    assert!(dead.0 == 3 && dead.2.contains("xblade has exited"), "{dead:?}");
     std::fs::write(dir.path().join("file"), "x").unwrap();
     for (name, kind) in [("file", "is a file, not"), ("", "is a folder, not")] {
         let other = said(&mut command(&dir.path().join(name), "status"));
         assert!(other.0 == 2 && other.2.contains(kind) && other.2.contains("--control"), "{other:?}");
-        assert!(!other.2.contains("has ended"), "{other:?}");
+        assert!(!other.2.contains("has exited"), "{other:?}");
     }
 }
 

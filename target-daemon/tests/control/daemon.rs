@@ -267,7 +267,7 @@ fn one_that_was_killed_leaves_nothing_in_the_way() {
     let Rig { daemon, socket, first, pair, dir: _dir, .. } = rig;
     daemon.end_by(libc::SIGKILL);
     let (code, _, err) = run(&socket, "status");
-    assert!(code == 3 && err.contains("xblade has ended"), "{err}");
+    assert!(code == 3 && err.contains("xblade has exited"), "{err}");
     let daemon = Daemon::serve(&pair.ours, &format!("0.1={first} -i {OURS} --control {}", socket.display()));
     assert_eq!(run(&socket, "status").0, 0);
     daemon.stop();
