@@ -12,7 +12,7 @@ use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
 use xblade::worker::{
-    Clock, Counters, Directory, Owner, SharedLane, Waker, Worker, WorkerChannels, WorkerConfig,
+    Clock, Counters, Directory, Owner, SharedLane, Waker, Worker, WorkerChannels, WorkerCommand, WorkerConfig,
 };
 use xblade_sim::{FakeRings, FakeWire};
 
@@ -192,8 +192,13 @@ impl FakeTarget {
     pub fn publish(&mut self, directory: Directory) {
         self.directory = Arc::new(directory);
         for worker in &mut self.workers {
-            worker.set_directory(Arc::clone(&self.directory));
+            worker.carry_out(WorkerCommand::Directory(Arc::clone(&self.directory)), &self.clock);
         }
+    }
+
+    /// Makes worker 0 carry out a command.
+    pub fn order(&mut self, command: WorkerCommand) {
+        self.workers[0].carry_out(command, &self.clock);
     }
 
     /// Delivers a frame to a lane; `false` if its rings had no room.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xblade::store::{Completion, Durability, Full, Geometry, MmapStore, NullStore, Op, OpenOptions, Store};
-use xblade::worker::{Counters, Tracer};
+use xblade::worker::{Counters, Tracer, WorkerCommand};
 use xblade_sim::FakeStore;
 use xblade_sim::store::Order;
 use xblade_tests::frame::{ATA, Ask, MASK, QUERY, RESERVE, ata, mask, query, reserve};
@@ -170,7 +170,12 @@ fn a_trace_allocates_nothing_whether_it_finds_room_or_not() {
     let mut target = FakeTarget::new(Plan::new(exports(&scratch)));
     let (to, told) = crossbeam_channel::bounded(2000);
     let missed = Arc::<AtomicU64>::default();
-    target.workers[0].trace(Some(Tracer { every: 1, dropped: true, to, missed: Arc::clone(&missed) }));
+    target.order(WorkerCommand::Trace(Some(Tracer {
+        every: 1,
+        dropped: true,
+        to,
+        missed: Arc::clone(&missed),
+    })));
     events(&mut target, 1, &others(), 1000, 0);
     assert_eq!(events(&mut target, 1, &others(), 5000, 0), 0, "allocations and releases");
     assert!(told.is_full() && missed.load(Ordering::Relaxed) > 3000);

@@ -10,11 +10,11 @@ mod serve;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use xblade::worker::Worker;
+use xblade::worker::{Worker, WorkerCommand};
 use xblade_sim::FakeRings;
 use xblade_sim::disk::SimDisk;
 
-use self::changes::{Change, Command};
+use self::changes::Change;
 use super::checker::Moment;
 use super::history::{self, Op, Setting};
 use super::initiator::{Initiator, TICK_NS};
@@ -55,7 +55,7 @@ pub(super) struct World {
     /// `None` for a worker that is inside a turn or down.
     workers: Vec<Option<Worker<FakeRings>>>,
     /// Commands from the control thread to each worker.
-    commands: Vec<VecDeque<Command>>,
+    commands: Vec<VecDeque<WorkerCommand>>,
     /// Number of starts of the target.
     starts: u32,
     turns: Vec<Turns>,

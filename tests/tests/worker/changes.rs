@@ -8,7 +8,7 @@ use xblade::store::{Durability, Store};
 use xblade::wire::DropReason;
 use xblade::wire::aoe;
 use xblade::wire::identify::{Names, Text};
-use xblade::worker::{Clear, ExportRuntime, Owner, SaveAck};
+use xblade::worker::{Clear, ExportRuntime, Owner, SaveAck, WorkerCommand};
 use xblade_sim::FakeStore;
 use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, QUERY, RESERVE, mac, query, query_done, reserve};
@@ -34,7 +34,7 @@ fn runtime(at: Address, store: impl Store + 'static) -> ExportRuntime {
 /// Attaches the export to worker 0, and updates the directory of all workers.
 fn add(target: &mut FakeTarget, at: Address, index: u16, store: &FakeStore) {
     let owner = Owner { worker: 0, export: index };
-    target.workers[0].attach(index, runtime(at, store.clone()));
+    target.order(WorkerCommand::Attach(index, Box::new(runtime(at, store.clone()))));
     let directory = target.directory.with(aoe::Address { shelf: at.0, slot: at.1 }, owner);
     target.publish(directory);
 }
@@ -55,7 +55,7 @@ fn an_export_that_leaves_finishes_what_is_under_way() {
     assert_eq!(leaving.pending().len(), 1);
     forget(&mut target, SECOND);
     let (to, from) = bounded(1);
-    target.workers[0].detach(3, to);
+    target.order(WorkerCommand::Detach(3, to));
     target.settle();
     assert!(from.try_recv().is_err(), "its store has not finished");
     // It gets no new requests, and the other export is unaffected.
@@ -86,7 +86,7 @@ fn a_request_for_an_export_that_is_gone_gets_no_answer() {
         // Worker 1 hands it over; worker 0 receives it when the index is free.
         target.deliver(1, &on_lane(1, write(DISK, 1, 8, &pattern(1, 8, 1))).bytes());
         target.workers[1].turn(&target.clock);
-        target.workers[0].detach(0, to);
+        target.order(WorkerCommand::Detach(0, to));
         target.workers[0].settle(&target.clock);
         let new = store(Order::Submitted, 64);
         if let Some(at) = next {
@@ -111,10 +111,10 @@ fn a_copy_is_known_after_its_export_was_reopened() {
         assert_eq!(target.channels(0, &ask.bytes()), [good(ask, &[])]);
     }
     let (to, from) = bounded(1);
-    target.workers[0].detach(0, to);
+    target.order(WorkerCommand::Detach(0, to));
     target.settle();
     let answered = from.try_recv().unwrap().take_answered();
-    target.workers[0].attach(0, runtime(DISK, store.clone()).remembering(answered));
+    target.order(WorkerCommand::Attach(0, Box::new(runtime(DISK, store.clone()).remembering(answered))));
     assert_eq!(target.channels(0, &old.bytes()), [good(&old, &[])]);
     assert_eq!(store.bytes()[..512], pattern(2, 0, 1)[..], "answered again, and not executed");
     assert_eq!(target.count(|c| c.repeated), 1);
@@ -139,7 +139,7 @@ fn an_export_that_leaves_takes_nothing_new() {
     }
     target.workers[1].turn(&target.clock);
     let (to, from) = bounded(1);
-    target.workers[0].detach(0, to);
+    target.order(WorkerCommand::Detach(0, to));
     target.settle();
     assert_eq!((store.submitted().len(), target.dropped(DropReason::Address)), (1, 2));
     assert_eq!(target.sent(1), Vec::<Vec<u8>>::new());
@@ -161,7 +161,7 @@ fn an_export_does_not_inherit_the_past_of_its_index() {
     assert_eq!(target.channels(0, &ask.bytes()).len(), 1);
     let (to, from) = bounded(1);
     forget(&mut target, DISK);
-    target.workers[0].detach(0, to);
+    target.order(WorkerCommand::Detach(0, to));
     target.settle();
     drop(from.try_recv().unwrap());
     add(&mut target, DISK, 0, &new);
@@ -173,7 +173,7 @@ fn an_export_does_not_inherit_the_past_of_its_index() {
 fn other_settings_are_in_force_at_once() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
-    target.workers[0].change(0, Settings { read_only: true, ..settings(DISK) });
+    target.order(WorkerCommand::Change(0, Box::new(Settings { read_only: true, ..settings(DISK) })));
     let ask = write(DISK, 1, 0, &pattern(1, 0, 1));
     assert_ne!(target.channels(0, &ask.bytes()), [good(&ask, &[])]);
     assert_eq!(store.submitted().len(), 0);
@@ -186,7 +186,7 @@ fn a_new_directory_has_what_is_found_from_then_on() {
     let mut target = target(&stores[0], |_| {});
     add(&mut target, SECOND, 1, &stores[1]);
     stores.iter().for_each(|store| store.resize(600));
-    target.workers[0].measure();
+    target.order(WorkerCommand::Measure);
     target.settle();
     assert_eq!(target.directory.sizes().map(|(_, sectors)| sectors).collect::<Vec<_>>(), [600, 600]);
 }
@@ -205,7 +205,7 @@ fn exports_that_follow_each_other_are_told_apart_by_the_keeper() {
         numbers.push(keeper.try_recv().unwrap().number);
         let (to, from) = bounded(1);
         forget(&mut target, DISK);
-        target.workers[0].detach(0, to);
+        target.order(WorkerCommand::Detach(0, to));
         target.settle();
         assert!(from.try_recv().is_ok(), "turn {turn}");
         add(&mut target, DISK, 0, &store(Order::Submitted, 64));
@@ -231,10 +231,14 @@ fn what_is_set_is_acknowledged_when_it_is_kept() {
     // Resent, because the host has had no reply: it waits as well.
     let again = ask(3, 3, b"mail");
     assert_eq!(target.channels(0, &again.bytes()), Vec::<Vec<u8>>::new());
-    target.workers[0].saved(SaveAck { export: 0, number: save.number + 1, revision: save.revision });
+    target.order(WorkerCommand::Saved(SaveAck {
+        export: 0,
+        number: save.number + 1,
+        revision: save.revision,
+    }));
     target.settle();
     assert_eq!(target.sent(0), Vec::<Vec<u8>>::new(), "another export was kept");
-    target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
+    target.order(WorkerCommand::Saved(SaveAck { export: 0, number: save.number, revision: save.revision }));
     target.settle();
     assert_eq!(target.sent(0), [done(&set, 3), done(&again, 3)]);
     assert_eq!(target.channels(0, &set.bytes()), [done(&set, 3)], "nothing new: at once");
@@ -256,7 +260,11 @@ fn a_revision_that_is_kept_answers_no_later_one() {
     // First the first one, then the last, which includes the second.
     let keeps: Vec<_> = writer.try_iter().collect();
     for (save, answered) in [(&keeps[0], &asks[..1]), (&keeps[2], &asks[1..])] {
-        target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
+        target.order(WorkerCommand::Saved(SaveAck {
+            export: 0,
+            number: save.number,
+            revision: save.revision,
+        }));
         target.settle();
         let done = |ask: &Ask| ask.reply(DISK, &query_done(64, 16, 4, &[ask.tag as u8]));
         assert_eq!(target.sent(0), answered.iter().map(done).collect::<Vec<_>>());
@@ -274,7 +282,7 @@ fn who_waits_for_a_state_when_its_export_leaves_gets_no_answer() {
     assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new());
     forget(&mut target, DISK);
     let (to, from) = bounded(1);
-    target.workers[0].detach(0, to);
+    target.order(WorkerCommand::Detach(0, to));
     target.settle();
     let tally = from.try_recv().unwrap().tally().clone();
     let unanswered = Operation::ALL.iter().map(|one| tally.requests(*one, Outcome::Unanswered)).sum::<u64>();
@@ -299,15 +307,15 @@ fn a_full_writer_is_asked_again_by_the_host() {
     let ask = Ask::new(DISK, RESERVE, reserve(2, 1, &[mac(3)]));
     assert_eq!(target.channels(0, &ask.bytes()), Vec::<Vec<u8>>::new(), "still not kept");
     let save = writer.try_recv().unwrap();
-    target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
+    target.order(WorkerCommand::Saved(SaveAck { export: 0, number: save.number, revision: save.revision }));
     target.settle();
     assert_eq!(target.sent(0).len(), 2, "the first, and the one that was taken");
     let (to, cleared) = bounded(1);
-    target.workers[0].clear(0, Clear::Reservation, to);
+    target.order(WorkerCommand::Clear(0, Clear::Reservation, to));
     assert!(cleared.try_recv().is_err());
     let save = writer.try_recv().unwrap();
     assert!(save.saved.reservation.is_empty());
-    target.workers[0].saved(SaveAck { export: 0, number: save.number, revision: save.revision });
+    target.order(WorkerCommand::Saved(SaveAck { export: 0, number: save.number, revision: save.revision }));
     assert!(cleared.try_recv().is_ok());
     target.assert_at_rest();
 }

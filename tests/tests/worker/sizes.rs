@@ -21,13 +21,13 @@ fn noted(target: &FakeTarget) -> u64 {
 fn a_new_size_is_noted_for_every_caller() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
-    target.workers[0].measure();
+    target.order(worker::WorkerCommand::Measure);
     target.settle();
     assert_eq!(noted(&target), 0, "nothing has changed");
     store.resize(600);
     assert_eq!(target.channels(0, &read(DISK, 1, 599, 1).bytes()).len(), 1);
     assert_eq!(store.executed().iter().filter(|op| op.kind == Kind::Read).count(), 0, "unseen");
-    target.workers[0].measure();
+    target.order(worker::WorkerCommand::Measure);
     target.settle();
     assert_eq!(noted(&target), 600);
     let ask = read(DISK, 2, 599, 1);
@@ -44,7 +44,7 @@ fn measurements_do_not_pile_up() {
     let store = store(Order::Manual, 8);
     let mut target = target(&store, |_| {});
     for _ in 0..20 {
-        target.workers[0].measure();
+        target.order(worker::WorkerCommand::Measure);
         target.round();
     }
     let measured = || store.submitted().iter().filter(|op| op.kind == Kind::Measure).count();
@@ -62,7 +62,7 @@ fn measurements_do_not_pile_up() {
     assert!(store.release(stuck));
     target.settle();
     assert_eq!(noted(&target), 600);
-    target.workers[0].measure();
+    target.order(worker::WorkerCommand::Measure);
     release_all(&store);
     target.settle();
     assert_eq!(measured(), 2, "when it has answered it is asked again");
@@ -76,7 +76,7 @@ fn a_fault_of_a_measurement_changes_nothing() {
     let mut target = target(&store, |_| {});
     store.resize(600);
     store.fail_next(Kind::Measure, IoError::Media);
-    target.workers[0].measure();
+    target.order(worker::WorkerCommand::Measure);
     target.settle();
     assert_eq!(noted(&target), 0);
     target.assert_at_rest();

@@ -6,7 +6,7 @@ use crossbeam_channel::bounded;
 use xblade::observe::Operation;
 use xblade::ring::BATCH;
 use xblade::store::Kind;
-use xblade::worker::{Clock, TraceOutcome, Tracer};
+use xblade::worker::{Clock, TraceOutcome, Tracer, WorkerCommand};
 use xblade_sim::store::Order;
 use xblade_tests::{FakeTarget, pattern};
 
@@ -27,7 +27,12 @@ impl Clock for Ticking {
 /// Service and store time of each request from a trace, in order of completion.
 fn told(target: &mut FakeTarget, act: impl FnOnce(&mut FakeTarget)) -> Vec<(u64, u64)> {
     let (to, told) = bounded(1024);
-    target.workers[0].trace(Some(Tracer { every: 1, dropped: false, to, missed: Default::default() }));
+    target.order(WorkerCommand::Trace(Some(Tracer {
+        every: 1,
+        dropped: false,
+        to,
+        missed: Default::default(),
+    })));
     act(target);
     let times = told.try_iter().map(|traced| match traced.what {
         TraceOutcome::Request { service_ns, store_ns, .. } => (service_ns, store_ns),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::bounded;
 use xblade::observe::{Operation, Outcome};
 use xblade::wire::{DropReason, ata};
-use xblade::worker::{TraceOutcome, Traced, Tracer};
+use xblade::worker::{TraceOutcome, Traced, Tracer, WorkerCommand};
 use xblade_sim::store::Order;
 use xblade_tests::frame::{Ask, QUERY, query};
 
@@ -23,7 +23,7 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, told) = bounded(16);
-    target.workers[0].trace(Some(tracer(3, true, to).0));
+    target.order(WorkerCommand::Trace(Some(tracer(3, true, to).0)));
     for tag in 1..=7 {
         let ask = read(DISK, tag, 0, 1);
         assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
@@ -46,7 +46,7 @@ fn one_of_so_many_requests_and_every_dropped_frame_is_told() {
         assert_eq!(traced.what, TraceOutcome::Dropped(reason));
         assert_eq!(traced.bytes[..traced.captured.into()], frame[..frame.len().min(256)]);
     }
-    target.workers[0].trace(None);
+    target.order(WorkerCommand::Trace(None));
     for tag in 10..20 {
         target.channels(0, &read(DISK, tag, 0, 1).bytes());
     }
@@ -61,7 +61,7 @@ fn what_nobody_takes_is_not_told() {
     let mut target = target(&store, |_| {});
     let (to, told) = bounded(1);
     let (tracer, missed) = tracer(1, false, to);
-    target.workers[0].trace(Some(tracer));
+    target.order(WorkerCommand::Trace(Some(tracer)));
     for tag in 1..=5 {
         let ask = read(DISK, tag, 0, 1);
         assert_eq!(target.channels(0, &ask.bytes()), [good(&ask, &[0; 512])]);
@@ -80,7 +80,7 @@ fn what_a_host_has_asked_for_is_told_with_the_answer() {
     let store = store(Order::Submitted, 64);
     let mut target = target(&store, |_| {});
     let (to, told) = bounded(16);
-    target.workers[0].trace(Some(tracer(1, true, to).0));
+    target.order(WorkerCommand::Trace(Some(tracer(1, true, to).0)));
     // The last one is beyond the end: no store is involved.
     let asks = [write(DISK, 1, 7, &[1; 1024]), read(DISK, 2, 9, 2), read(DISK, 3, SECTORS, 2)];
     let rows = [(0x34, 7, Outcome::Done), (0x24, 9, Outcome::Done), (0x24, SECTORS, Outcome::Failed)];
@@ -102,7 +102,7 @@ fn a_worker_ends_by_itself_when_nobody_looks_any_more() {
     let mut target = target(&store, |_| {});
     let (to, told) = bounded(16);
     let (tracer, held) = tracer(1, true, to);
-    target.workers[0].trace(Some(tracer));
+    target.order(WorkerCommand::Trace(Some(tracer)));
     drop(told);
     assert_eq!(Arc::strong_count(&held), 2);
     let ask = read(DISK, 1, 0, 1);

@@ -12,7 +12,10 @@
 //! A record of the data that hosts used at an address (`xblade-used`) has the same form,
 //! without the last three fields.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
 use super::mac_list::ListFull;
@@ -47,10 +50,30 @@ pub struct Belongs {
     pub data: Data,
 }
 
+/// [`Belongs`], as a file has it.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    export: String,
+    path: String,
+    offset: u64,
+    #[serde(default)]
+    identity: BTreeMap<String, String>,
+}
+
+/// [`Belongs`] and [`Saved`], as a file has them.
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    #[serde(flatten)]
+    of: Record,
+    config: String,
+    mask: Vec<String>,
+    reservation: Vec<String>,
+}
+
 impl Belongs {
     /// As one text, to accompany an export.
     pub fn to_text(&self) -> String {
-        seal(USED, &self.rows())
+        seal(USED, &self.record())
     }
 
     /// Parses the result of [`Self::to_text`].
@@ -59,38 +82,24 @@ impl Belongs {
     ///
     /// Any deviation from the format; nothing is guessed.
     pub fn parse(text: &str) -> Result<Self, SavedError> {
-        Self::of(&unseal(USED, text)?).ok_or(SavedError::Shape)
+        Self::of(unseal(USED, text)?).ok_or(SavedError::Shape)
     }
 
-    fn rows(&self) -> Map<String, Value> {
+    fn record(&self) -> Record {
         let identity = self.data.identity.lasting();
-        let identity: Map<_, _> = identity.map(|(name, value)| (name.to_owned(), value.into())).collect();
-        Map::from_iter([
-            ("export".to_owned(), self.address.to_string().into()),
-            ("path".to_owned(), self.path.clone().into()),
-            ("offset".to_owned(), self.data.offset_bytes.into()),
-            ("identity".to_owned(), identity.into()),
-        ])
+        Record {
+            export: self.address.to_string(),
+            path: self.path.clone(),
+            offset: self.data.offset_bytes,
+            identity: identity.map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        }
     }
 
-    fn of(value: &Value) -> Option<Self> {
-        let identity = match value.get("identity") {
-            Some(facts) => facts.as_object()?.iter().map(fact).collect::<Option<Vec<_>>>()?,
-            None => Vec::new(),
-        };
-        Some(Self {
-            address: value.get("export")?.as_str()?.parse().ok()?,
-            path: value.get("path")?.as_str()?.to_owned(),
-            data: Data {
-                identity: Identity::from_facts(identity),
-                offset_bytes: value.get("offset")?.as_u64()?,
-            },
-        })
+    fn of(record: Record) -> Option<Self> {
+        let identity = Identity::from_facts(record.identity);
+        let data = Data { identity, offset_bytes: record.offset };
+        Some(Self { address: record.export.parse().ok()?, path: record.path, data })
     }
-}
-
-fn fact((name, value): (&String, &Value)) -> Option<(String, String)> {
-    Some((name.clone(), value.as_str()?.to_owned()))
 }
 
 /// Why a text is not a valid state.
@@ -122,12 +131,14 @@ impl Saved {
 
     /// The content of a state file.
     pub fn to_text(&self, of: &Belongs) -> String {
-        let macs = |macs: &[Mac]| macs.iter().map(Mac::to_string).collect::<Vec<_>>();
-        let mut rows = of.rows();
-        rows.insert("config".to_owned(), hex(&self.config).into());
-        rows.insert("mask".to_owned(), macs(&self.mask).into());
-        rows.insert("reservation".to_owned(), macs(&self.reservation).into());
-        seal(MAGIC, &rows)
+        let macs = |macs: &[Mac]| macs.iter().map(Mac::to_string).collect();
+        let file = StateFile {
+            of: of.record(),
+            config: hex(&self.config),
+            mask: macs(&self.mask),
+            reservation: macs(&self.reservation),
+        };
+        seal(MAGIC, &file)
     }
 
     /// Parses the content of a state file; also returns the export that it belongs to.
@@ -136,14 +147,12 @@ impl Saved {
     ///
     /// Any deviation from the format; nothing is guessed.
     pub fn parse(text: &str) -> Result<(Belongs, Self), SavedError> {
-        let value = unseal(MAGIC, text)?;
+        let file: StateFile = unseal(MAGIC, text)?;
+        let macs = |list: &[String]| list.iter().map(|mac| mac.parse().ok()).collect::<Option<Vec<Mac>>>();
         let read = || {
-            let saved = Self {
-                config: bytes(value.get("config")?.as_str()?)?,
-                mask: macs(value.get("mask")?)?,
-                reservation: macs(value.get("reservation")?)?,
-            };
-            Some((Belongs::of(&value)?, saved))
+            let (mask, reservation) = (macs(&file.mask)?, macs(&file.reservation)?);
+            let saved = Self { config: bytes(&file.config)?, mask, reservation };
+            Some((Belongs::of(file.of)?, saved))
         };
         read().ok_or(SavedError::Shape)
     }
@@ -163,13 +172,14 @@ impl Saved {
 }
 
 /// The content of a file with these fields.
-fn seal(magic: &str, rows: &Map<String, Value>) -> String {
-    let body = format!("{}\n", Value::Object(rows.clone()));
+fn seal(magic: &str, fields: &impl Serialize) -> String {
+    // Strings and numbers always serialize.
+    let body = serde_json::to_string(fields).unwrap_or_default() + "\n";
     format!("{magic} {VERSION} {:032x}\n{body}", XxHash3_128::oneshot(body.as_bytes()))
 }
 
 /// Checks the header and checksum; returns the fields.
-fn unseal(magic: &'static str, text: &str) -> Result<Value, SavedError> {
+fn unseal<T: DeserializeOwned>(magic: &'static str, text: &str) -> Result<T, SavedError> {
     let (head, body) = text.split_once('\n').ok_or(SavedError::Foreign(magic))?;
     let mut words = head.split(' ');
     if words.next() != Some(magic) {
@@ -193,10 +203,6 @@ fn hex(bytes: &[u8]) -> String {
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     let pairs = (0..hex.len()).step_by(2).map(|at| hex.get(at..at + 2));
     pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
-}
-
-fn macs(list: &Value) -> Option<Vec<Mac>> {
-    list.as_array()?.iter().map(|mac| mac.as_str()?.parse().ok()).collect()
 }
 
 #[cfg(test)]

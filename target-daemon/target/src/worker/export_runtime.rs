@@ -14,7 +14,7 @@ use super::request_table::RequestTable;
 use super::save::PendingSaves;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
-use crate::shelf::{Export, Settings, Shelf};
+use crate::shelf::{Export, Shelf};
 use crate::store::{Geometry, IoError, IoVec, Kind, MemRegion, Op};
 use crate::wire::aoe::Address;
 use crate::wire::ata;
@@ -224,11 +224,6 @@ impl ExportRuntime {
             (Operation::Write, Outcome::Done) => self.tally.counters.bytes_written += u64::from(done.bytes),
             _ => {}
         }
-    }
-
-    /// Other settings, of the same export.
-    pub(super) fn change(&mut self, settings: Settings) {
-        self.export.state.settings = settings;
     }
 
     pub(super) fn snapshot(&self) -> ExportSnapshot {

@@ -8,17 +8,15 @@ use crossbeam_channel::Sender;
 
 use super::directory::Directory;
 use super::execute::Context;
-use super::export_runtime::ExportRuntime;
+use super::export_runtime::{ExportRuntime, ExportSnapshot};
 use super::lanes::SharedLane;
 use super::messages::{Finished, Inbound};
-use super::save::{Clear, SaveAck, SaveRequest};
+use super::save::{Clear, SaveRequest, Waits};
 use super::stats::Stats;
 use crate::command;
 use crate::observe::Operation;
 use crate::shelf::Shelf;
 use crate::wire::{DropReason, aoe};
-
-mod attaching;
 
 /// Interval between checks for stores that do not respond.
 const LOOK_EVERY_NS: u64 = 100_000_000;
@@ -34,9 +32,9 @@ pub struct ExportSet {
     /// Whether an export is being detached.
     some_leave: bool,
     /// The state writer, and the index of this worker.
-    state_writer: Option<(u16, Sender<SaveRequest>)>,
+    pub state_writer: Option<(u16, Sender<SaveRequest>)>,
     lanes: Arc<[SharedLane]>,
-    directory: Arc<Directory>,
+    pub directory: Arc<Directory>,
     buffer_count: u16,
     /// When the pass began: close enough to the current time, and free.
     now_ns: u64,
@@ -87,6 +85,11 @@ impl ExportSet {
 
     fn runtime(&self, index: u16) -> Option<&ExportRuntime> {
         self.runtimes.get(usize::from(index))?.as_ref()
+    }
+
+    /// The export at an index.
+    pub fn runtime_mut(&mut self, index: u16) -> Option<&mut ExportRuntime> {
+        self.runtimes.get_mut(usize::from(index))?.as_mut()
     }
 
     /// Sets the current time, at the start of a pass.
@@ -174,11 +177,6 @@ impl ExportSet {
         counts.filter(|(_, count)| *count > 0)
     }
 
-    /// From now on, sends changes made by initiators to this state writer.
-    pub fn set_state_writer(&mut self, worker: u16, writer: Sender<SaveRequest>) {
-        self.state_writer = Some((worker, writer));
-    }
-
     /// Clears a reservation or mask list; sends to `to` when the change is on stable
     /// storage. Returns a request that now gets no reply because too many are waiting.
     pub fn clear(&mut self, index: u16, what: Clear, to: Sender<()>, stats: &mut Stats) -> Option<Finished> {
@@ -186,10 +184,70 @@ impl ExportSet {
         runtime.clear(index, what, to, &context!(self, stats))
     }
 
-    /// Handles a saved state: releases the replies that have waited for it.
-    pub fn saved(&mut self, saved: SaveAck, done: &mut Vec<Finished>) {
-        if let Some(Some(runtime)) = self.runtimes.get_mut(usize::from(saved.export)) {
-            runtime.saved(saved, done);
+    /// Adds an export at a free index.
+    pub fn attach(&mut self, index: u16, runtime: ExportRuntime) {
+        let index = usize::from(index);
+        if self.runtimes.len() <= index {
+            self.runtimes.resize_with(index + 1, || None);
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        if let Some(free) = self.runtimes.get_mut(index) {
+            *free = Some(ExportRuntime { number, ..runtime });
+        }
+    }
+
+    /// Removes an export once nothing is in flight for it.
+    pub fn detach(&mut self, index: u16, to: Sender<Box<ExportRuntime>>) {
+        if let Some(runtime) = self.runtime_mut(index) {
+            runtime.leaving = Some(to);
+            self.some_leave = true;
+        }
+    }
+
+    /// A snapshot of an export.
+    pub fn snapshot(&self, index: u16) -> Option<ExportSnapshot> {
+        self.runtime(index).map(ExportRuntime::snapshot)
+    }
+
+    /// Snapshots of all exports.
+    pub fn snapshots(&self) -> impl Iterator<Item = ExportSnapshot> + '_ {
+        self.runtimes.iter().flatten().map(ExportRuntime::snapshot)
+    }
+
+    /// Counts a finished request to one of the exports.
+    pub fn count(&mut self, done: &Finished, now_ns: u64) {
+        if let Some(runtime) = self.runtime_mut(done.export) {
+            runtime.count(done, now_ns);
+        }
+    }
+
+    /// Sends away detached exports that have nothing in flight, with what waited for them.
+    pub fn reap_detached(&mut self, done: &mut Vec<Finished>) {
+        if !std::mem::take(&mut self.some_leave) {
+            return;
+        }
+        for entry in &mut self.runtimes {
+            match entry {
+                Some(ExportRuntime { leaving: Some(to), .. }) => {
+                    let to = to.clone();
+                    if let Some(mut runtime) = entry.take_if(|runtime| runtime.is_quiet()) {
+                        while let Some(waits) = runtime.pending_saves.any() {
+                            if let Waits::Reply(reply) = waits {
+                                let unanswered = reply.without_reply();
+                                // There was no reply, so there is no service time.
+                                runtime.count(&unanswered, 0);
+                                done.push(unanswered);
+                            }
+                        }
+                        // If the receiver is gone, the store is closed here.
+                        let _ = to.try_send(Box::new(runtime));
+                    } else {
+                        self.some_leave = true;
+                    }
+                }
+                _ => continue,
+            }
         }
     }
 }

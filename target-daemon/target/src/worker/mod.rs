@@ -25,7 +25,7 @@
 //! - `pass`, `answered`, `answered_sets`, `tag_order`, `identified`, `fingerprint`:
 //!   duplicate and late requests;
 //! - `channels`, `messages`, `directory`, `lanes`: what workers share and exchange;
-//! - `save`, `announce`, `changes`: saving state, announcing and changing exports;
+//! - `save`, `saving`, `announce`: saving state, announcing exports;
 //! - `stats`, `trace`: observation.
 
 mod announce;
@@ -33,7 +33,6 @@ mod answered;
 mod answered_sets;
 mod asleep;
 mod request_table;
-mod changes;
 mod fingerprint;
 mod execute;
 mod export_set;

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::directory::Directory;
 use super::export_runtime::{ExportRuntime, ExportSnapshot};
 use super::idle::{EpollWaiter, IdlePolicy, Waker};
-use super::save::{Clear, SaveAck};
+use super::save::{Clear, SaveAck, SaveRequest};
 use super::stats::{Stats, lane_rows};
 use super::trace::Tracer;
 use super::{Clock, Worker};
@@ -145,7 +145,12 @@ pub fn run<R: Rings>(
                 let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
             }
             Ok(WorkerCommand::Drain) => draining_since = Some(Instant::now()),
-            Ok(order) => worker.carry_out(order, waiter, &clock),
+            Ok(order) => {
+                if let WorkerCommand::Attach(_, runtime) = &order {
+                    waiter.add_store(runtime.fd());
+                }
+                worker.carry_out(order, &clock);
+            }
             // The control thread has dropped its sender: every worker has drained.
             Err(crossbeam_channel::TryRecvError::Disconnected) => break,
             Err(crossbeam_channel::TryRecvError::Empty) if work == 0 => {
@@ -172,27 +177,56 @@ impl Clock for Monotonic {
 }
 
 impl<R: Rings> Worker<R> {
-    /// Executes a command, except `Report` and `Drain`.
-    fn carry_out(&mut self, order: WorkerCommand, waiter: &EpollWaiter, clock: &impl Clock) {
+    /// Executes a command between two turns. `Report` and `Drain` are for [`run`].
+    pub fn carry_out(&mut self, order: WorkerCommand, clock: &impl Clock) {
+        let exports = &mut self.exports;
         match order {
             WorkerCommand::Announce { interface, audience } => self.announce(interface, &audience, clock),
-            WorkerCommand::Measure => self.measure(),
-            WorkerCommand::MeasureOne(index, to) => self.exports.measure_one(index, to),
+            WorkerCommand::Measure => exports.measure(),
+            WorkerCommand::MeasureOne(index, to) => {
+                if let Some(runtime) = exports.runtime_mut(index) {
+                    runtime.measure();
+                    runtime.wants_size = Some(to);
+                }
+            }
             WorkerCommand::Export(index, to) => {
-                let _ = to.send(self.export(index));
+                let _ = to.send(exports.snapshot(index));
             }
-            WorkerCommand::Directory(directory) => self.set_directory(directory),
-            WorkerCommand::Attach(index, runtime) => {
-                waiter.add_store(runtime.fd());
-                self.attach(index, *runtime);
+            WorkerCommand::Directory(directory) => {
+                exports.directory = Arc::clone(&directory);
+                self.directory = directory;
             }
-            WorkerCommand::Detach(index, to) => self.detach(index, to),
-            WorkerCommand::Change(index, settings) => self.change(index, *settings),
-            WorkerCommand::Clear(index, what, to) => self.clear(index, what, to),
-            WorkerCommand::Saved(saved) => self.saved(saved),
-            WorkerCommand::Trace(tracer) => self.trace(tracer),
+            WorkerCommand::Attach(index, runtime) => exports.attach(index, *runtime),
+            WorkerCommand::Detach(index, to) => exports.detach(index, to),
+            WorkerCommand::Change(index, settings) => {
+                if let Some(runtime) = exports.runtime_mut(index) {
+                    runtime.export.state.settings = *settings;
+                }
+            }
+            WorkerCommand::Clear(index, what, to) => {
+                let unanswered = exports.clear(index, what, to, &mut self.stats);
+                self.done.extend(unanswered);
+            }
+            WorkerCommand::Saved(saved) => {
+                if let Some(runtime) = exports.runtime_mut(saved.export) {
+                    runtime.saved(saved, &mut self.done);
+                }
+            }
+            WorkerCommand::Trace(tracer) => self.tracing.set(tracer),
             WorkerCommand::Report(..) | WorkerCommand::Drain => {}
         }
+    }
+
+    /// From now on, sends changes made by initiators to this state writer, and
+    /// acknowledges them only once they are saved. Without a state writer they are lost
+    /// when the worker exits.
+    pub fn set_state_writer(&mut self, writer: Sender<SaveRequest>) {
+        self.exports.state_writer = Some((self.index, writer));
+    }
+
+    /// A snapshot of an export.
+    pub fn export(&self, index: u16) -> Option<ExportSnapshot> {
+        self.exports.snapshot(index)
     }
 
     /// A turn of a draining worker: receives nothing from its lanes. Returns the amount

@@ -10,10 +10,9 @@ use std::time::SystemTime;
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use super::Worker;
 use super::messages::Finished;
 use crate::observe::{Operation, Outcome};
-use crate::ring::{Frame, Rings, Umem};
+use crate::ring::{Frame, Umem};
 use crate::wire::{DropReason, ata};
 
 /// Maximum number of bytes captured from a frame.
@@ -157,12 +156,5 @@ impl Tracing {
             // The receiver is gone, whether or not a command to stop arrives.
             self.set(None);
         }
-    }
-}
-
-impl<R: Rings> Worker<R> {
-    /// Starts or stops tracing.
-    pub fn trace(&mut self, tracer: Option<Tracer>) {
-        self.tracing.set(tracer);
     }
 }

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use xblade::shelf::Export;
 use xblade::wire::aoe;
-use xblade::worker::{Answered, Directory, ExportRuntime, Owner, Worker};
+use xblade::worker::{Answered, Directory, ExportRuntime, Owner, Worker, WorkerCommand};
 use xblade_sim::FakeRings;
+
+use crate::fake::TestClock;
 
 use super::super::history::{Ended, Op, What};
 use super::super::value::SECTOR;
@@ -20,14 +22,6 @@ const PATIENCE: u32 = 1_000;
 
 /// Number of checks by which the new size of an export must have been noticed.
 const MEASURE_MAX: u32 = 20_000;
-
-/// A command from the control thread to a worker.
-pub(super) enum Command {
-    Directory(Arc<Directory>),
-    LetGo(u16, Sender<Box<ExportRuntime>>),
-    TakeIn(u16, Box<ExportRuntime>),
-    Measure,
-}
 
 /// A change in progress.
 #[derive(Debug)]
@@ -45,7 +39,7 @@ enum Phase {
     Forgotten(Owner),
     Leaves(Receiver<Box<ExportRuntime>>),
     Away(Box<(Export, Answered)>, u64),
-    TakenIn,
+    Attached,
     /// None of its hosts may have anything in flight when its size changes.
     Resize(u64, u32),
     Measured(u32),
@@ -120,7 +114,7 @@ impl World {
         let phase = match change.phase {
             Phase::Forgotten(from) => {
                 let (to, runtime) = bounded(1);
-                self.command(from.worker.into(), Command::LetGo(from.export, to));
+                self.command(from.worker.into(), WorkerCommand::Detach(from.export, to));
                 Phase::Leaves(runtime)
             }
             Phase::Leaves(runtime) => match runtime.try_recv() {
@@ -141,20 +135,20 @@ impl World {
                 let opened = Export { state, store, key };
                 let runtime = ExportRuntime::new(opened, self.scenario.in_flight, &[]);
                 let runtime = runtime.remembering(answered);
-                self.command(owner.worker.into(), Command::TakeIn(owner.export, Box::new(runtime)));
+                self.command(owner.worker.into(), WorkerCommand::Attach(owner.export, Box::new(runtime)));
                 let moved = self.scenario.exports[export].owner != owner.worker;
                 self.marks.hit(if moved { "export moved to another worker" } else { "export opened again" });
                 self.scenario.exports[export].owner = owner.worker;
-                Phase::TakenIn
+                Phase::Attached
             }
-            Phase::TakenIn => {
+            Phase::Attached => {
                 let directory = self.target.as_ref()?.directory.with(wire_address(export), owner);
                 self.publish(directory);
                 Phase::Over
             }
             Phase::Resize(to, _) if self.is_untouched(export) => {
                 self.resize(export, to);
-                self.command(owner.worker.into(), Command::Measure);
+                self.command(owner.worker.into(), WorkerCommand::Measure);
                 Phase::Measured(MEASURE_MAX)
             }
             Phase::Resize(_, 0) => {
@@ -188,10 +182,10 @@ impl World {
         target.publish(directory);
         let directory = Arc::clone(&target.directory);
         (0..self.turns.len())
-            .for_each(|worker| self.command(worker, Command::Directory(Arc::clone(&directory))));
+            .for_each(|worker| self.command(worker, WorkerCommand::Directory(Arc::clone(&directory))));
     }
 
-    fn command(&mut self, worker: usize, command: Command) {
+    fn command(&mut self, worker: usize, command: WorkerCommand) {
         self.commands[worker].push_back(command);
         self.wake(worker);
     }
@@ -199,12 +193,7 @@ impl World {
     /// Executes one command, after a turn of the worker.
     pub(super) fn carry_out(&mut self, index: usize, worker: &mut Worker<FakeRings>) -> bool {
         let Some(command) = self.commands[index].pop_front() else { return false };
-        match command {
-            Command::Directory(directory) => worker.set_directory(directory),
-            Command::LetGo(export, to) => worker.detach(export, to),
-            Command::TakeIn(export, runtime) => worker.attach(export, *runtime),
-            Command::Measure => worker.measure(),
-        }
+        worker.carry_out(command, &TestClock(self.now_ns.into()));
         true
     }
 
