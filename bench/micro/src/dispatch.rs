@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use xblade_store::Geometry;
+use xblade_store::{Geometry, Kind};
 use xblade_target::command::{self, Action};
 use xblade_target::shelf::{ReplyLimit, State};
 use xblade_wire::{Reply, Request};
@@ -19,12 +19,16 @@ pub struct Dispatch {
 impl Dispatch {
     /// A read of 8 KiB.
     pub fn read() -> Self {
-        Self::of(frames::transfer(READ, 1, 8, 16), |action| matches!(action, Action::Read { .. }))
+        Self::of(frames::transfer(READ, 1, 8, 16), |action| {
+            matches!(action, Action::Store { kind: Kind::Read, .. })
+        })
     }
 
     /// A write of 8 KiB.
     pub fn write() -> Self {
-        Self::of(frames::transfer(WRITE, 1, 8, 16), |action| matches!(action, Action::Write { .. }))
+        Self::of(frames::transfer(WRITE, 1, 8, 16), |action| {
+            matches!(action, Action::Store { kind: Kind::Write, .. })
+        })
     }
 
     /// A query of the config string.

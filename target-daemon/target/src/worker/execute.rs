@@ -119,7 +119,7 @@ impl ExportRuntime {
                 return Some(inbound.unanswered(operation));
             }
         };
-        let (ata, kind, sector, payload_offset) = match action {
+        let (ata, kind) = match action {
             Action::Ignore(reason) => {
                 if let (DropReason::ReplyTooLong, Body::Ata { ata, .. }) = (reason, &request.body) {
                     lane.note_too_long(address, ata.count.max(1));
@@ -137,19 +137,14 @@ impl ExportRuntime {
                 let done = Finished { asked, ..reply_to(inbound, operation, reply, address, lane) };
                 return if persists { self.reply_when_saved(index, done, context) } else { Some(done) };
             }
-            Action::Read { ata, sector, .. } => {
-                (ata, Kind::Read, sector, inbound.header.argument_offset() + ata::HEADER_LEN)
-            }
-            Action::Write { ata, sector, payload_offset, .. } => (ata, Kind::Write, sector, payload_offset),
-            Action::Discard { ata, payload_offset, .. } => (ata, Kind::Discard, 0, payload_offset),
-            Action::Flush { ata } => (ata, Kind::Flush, 0, 0),
-            Action::Identify { ata } => (ata, Kind::Measure, 0, 0),
+            Action::Store { ata, kind } => (ata, kind),
         };
+        let sector = if matches!(kind, Kind::Read | Kind::Write) { ata.lba() } else { 0 };
         let bytes = match kind {
             Kind::Flush | Kind::Measure => 0,
             _ => u32::from(ata.count) * ata::SECTOR_LEN as u32,
         };
-        let payload_offset = payload_offset as u16;
+        let payload_offset = (inbound.header.argument_offset() + ata::HEADER_LEN) as u16;
         let fingerprint = Fingerprint::of(kind, sector, bytes, &inbound.frame, payload_offset, &lane.umem);
         let pending = Pending { inbound, ata, fingerprint, payload_offset, operation, submitted_ns: 0 };
         self.admit(pending, lane, context)
