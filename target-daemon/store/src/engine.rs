@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use super::options::{AUTO, Options, Value};
 use super::select::{self, Opened};
 use super::sharing::Expected;
-use super::{
-    Access, Data, Durability, Identity, OpenError, OpenOptions, Store, Sync, Warning, null, open, ram,
-};
-use crate::disk::Persist;
+use super::{Access, Data, Durability, OpenError, OpenOptions, Sync, null, open, ram};
 
 /// Every engine, in the order of the documentation.
 pub const ENGINES: &[Engine] = &[
@@ -197,23 +194,5 @@ impl StoreSpec {
     pub fn in_conflict(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.file(), other.file()) else { return false };
         open::in_conflict(&ours, &theirs)
-    }
-
-    /// A store without a file that was opened, for [`Engine::open`].
-    pub(super) fn opened(
-        &self,
-        store: impl Store + 'static,
-        identity: Identity,
-        warning: Option<Warning>,
-    ) -> Opened {
-        let data = Data { identity, offset_bytes: 0 };
-        Opened {
-            store: Box::new(store),
-            warnings: warning.into_iter().collect(),
-            access: None,
-            stable: Persist::OnFlush,
-            data,
-            file: None,
-        }
     }
 }

@@ -200,71 +200,16 @@ pub(super) fn files_max() -> u64 {
 }
 
 /// A warning for the operator about a store that was opened.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Warning {
-    /// The file does not end on a sector boundary.
-    #[error("{}: the last {bytes} bytes are no whole sector and are not exported", path.display())]
-    TailCut {
-        /// The file.
-        path: PathBuf,
-        /// The number of bytes left out.
-        bytes: u64,
-    },
-    /// Fewer blocks are allocated than the file has bytes.
-    #[error("{}: only {allocated} of {size} bytes are allocated: writes fail when its \
-             file system is full; allocate them with `fallocate`", path.display())]
-    Sparse {
-        /// The file.
-        path: PathBuf,
-        /// Allocated bytes.
-        allocated: u64,
-        /// The size of the file in bytes.
-        size: u64,
-    },
-    /// The preferred access is not possible.
-    #[error("{}: is served {}: {why}", path.display(), way(*access))]
-    Fallback {
-        /// The file.
-        path: PathBuf,
-        /// The access that is tried instead.
-        access: Access,
-        /// What prevented it.
-        why: String,
-    },
-    /// Durable writes are only as durable as memory.
-    #[error("{}: lies in memory{}: its writes do not survive a restart of this host, \
-             so export it as volatile, or move it to a disk", path.display(), by_way_of(way))]
-    InMemory {
-        /// The file.
-        path: PathBuf,
-        /// The files and devices that it lies on; the last one is in memory.
-        way: Vec<PathBuf>,
-    },
-    /// Nothing of it is kept.
-    #[error("store=ram forgets everything when it is closed: at the end of xblade, and when it is removed")]
-    Forgets,
-    /// The durability of its writes cannot be determined.
-    #[error("{}: lies on {}, which xblade cannot look at: if that is in memory, writes do not survive a \
-             restart of this host", path.display(), below.display())]
-    UnknownBelow {
-        /// The file.
-        path: PathBuf,
-        /// The file or device below.
-        below: PathBuf,
-    },
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// How serious it is.
+    pub level: log::Level,
+    /// The whole message.
+    pub text: String,
 }
 
-fn by_way_of(way: &[PathBuf]) -> String {
-    let names: Vec<String> = way.iter().map(|one| one.display().to_string()).collect();
-    if names.is_empty() { String::new() } else { format!(" (on {})", names.join(", on ")) }
-}
-
-fn way(access: Access) -> &'static str {
-    match access {
-        Access::Descriptor => {
-            "through the page cache with blocking calls (a disk that hangs blocks the other exports)"
-        }
-        _ => "through the page cache",
+impl Warning {
+    pub(super) fn new(text: String) -> Self {
+        Self { level: log::Level::Warn, text }
     }
 }

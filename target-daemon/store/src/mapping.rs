@@ -8,10 +8,6 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use super::{IoVec, sigbus};
 use crate::prefetch;
 
-/// A page was not available, and the copy ended early.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Interrupted;
-
 /// A shared mapping. No reference into it ever exists, only raw copies: other programs may
 /// write the file at any time.
 #[derive(Debug)]
@@ -55,44 +51,38 @@ impl Mapping {
         }
     }
 
-    /// Fills `buffers` from the bytes at `at`.
-    pub(super) fn read(&self, at: usize, buffers: &mut IoVec) -> Result<(), Interrupted> {
-        self.check(at, buffers)?;
-        let mut from = self.raw.as_ptr().wrapping_add(at);
-        for iovec in buffers.iovecs() {
-            // SAFETY: `from` stays in the mapping (checked above for the sum of the
-            // pieces); the piece is valid and ours because we hold the list mutably; a
-            // frame and a file mapping do not overlap.
-            if !unsafe { sigbus::copy(iovec.iov_base.cast(), from, iovec.iov_len) } {
-                return Err(Interrupted);
-            }
-            from = from.wrapping_add(iovec.iov_len);
-        }
-        Ok(())
+    /// Fills `buffers` from the bytes at `at`. Returns `false` if a page was not available, and
+    /// the copy ended early.
+    #[must_use]
+    pub(super) fn read(&self, at: usize, buffers: &mut IoVec) -> bool {
+        self.copy(at, buffers, |here, iovec| {
+            // SAFETY: `here` stays in the mapping (`copy`); the piece is valid and ours because
+            // we hold the list mutably; a frame and a file mapping do not overlap.
+            unsafe { sigbus::copy(iovec.iov_base.cast(), here, iovec.iov_len) }
+        })
     }
 
-    /// Copies `buffers` to the bytes at `at`.
-    pub(super) fn write(&self, at: usize, buffers: &IoVec) -> Result<(), Interrupted> {
-        self.check(at, buffers)?;
-        if !self.writable {
-            return Err(Interrupted);
-        }
-        let mut to = self.raw.as_mut_ptr().wrapping_add(at);
-        for iovec in buffers.iovecs() {
-            // SAFETY: as in `read`, in the other direction; the mapping is writable
-            // (checked above).
-            if !unsafe { sigbus::copy(to, iovec.iov_base.cast(), iovec.iov_len) } {
-                return Err(Interrupted);
-            }
-            to = to.wrapping_add(iovec.iov_len);
-        }
-        Ok(())
+    /// Copies `buffers` to the bytes at `at`. Returns `false` as [`Self::read`].
+    #[must_use]
+    pub(super) fn write(&self, at: usize, buffers: &IoVec) -> bool {
+        let copy = |here, iovec: &libc::iovec| {
+            // SAFETY: as in `read`, in the other direction; the mapping is writable (checked
+            // below).
+            unsafe { sigbus::copy(here, iovec.iov_base.cast(), iovec.iov_len) }
+        };
+        self.writable && self.copy(at, buffers, copy)
     }
 
-    fn check(&self, at: usize, buffers: &IoVec) -> Result<(), Interrupted> {
-        match at.checked_add(buffers.len()) {
-            Some(end) if end <= self.raw.len() => Ok(()),
-            _ => Err(Interrupted),
+    /// Calls `copy` for each piece with its place, if all of them lie in the mapping.
+    fn copy(&self, at: usize, buffers: &IoVec, copy: impl Fn(*mut u8, &libc::iovec) -> bool) -> bool {
+        if at.checked_add(buffers.len()).is_none_or(|end| end > self.raw.len()) {
+            return false;
         }
+        let mut here = self.raw.as_mut_ptr().wrapping_add(at);
+        buffers.iovecs().iter().all(|iovec| {
+            let place = here;
+            here = here.wrapping_add(iovec.iov_len);
+            copy(place, iovec)
+        })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::engine::Engine;
 use super::immediate::{Execute, Immediate};
+use super::select::Opened;
 use super::{Data, Geometry, Identity, IoError, Kind, Op, SECTOR_BYTES};
 
 pub(super) const ENGINE: Engine = Engine {
@@ -13,7 +14,7 @@ pub(super) const ENGINE: Engine = Engine {
     data: |_| Some(Data { identity: Identity::null(), offset_bytes: 0 }),
     open: |spec| {
         let sectors = spec.options().bytes("length").unwrap_or(0) / SECTOR_BYTES;
-        Ok(spec.opened(NullStore::new(sectors), Identity::null(), None))
+        Ok(Opened::without_file(NullStore::new(sectors), Identity::null()))
     },
 };
 

@@ -8,6 +8,7 @@ use memmap2::{Advice, MmapMut, MmapOptions};
 
 use super::engine::Engine;
 use super::immediate::{Execute, Immediate};
+use super::select::Opened;
 use super::size::{exactly, in_largest_unit};
 use super::{Data, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Warning, ranges};
 
@@ -20,9 +21,14 @@ pub(super) const ENGINE: Engine = Engine {
     data: |_| Some(Data { identity: Identity::ram(), offset_bytes: 0 }),
     open: |spec| {
         let bytes = spec.options().bytes("length").unwrap_or(0);
-        Ok(spec.opened(Immediate::of(Ram::new(bytes)?), Identity::ram(), Some(Warning::Forgets)))
+        let mut opened = Opened::without_file(Immediate::of(Ram::new(bytes)?), Identity::ram());
+        opened.warnings.push(Warning::new(FORGETS.to_owned()));
+        Ok(opened)
     },
 };
+
+const FORGETS: &str =
+    "store=ram forgets everything when it is closed: at the end of xblade, and when it is removed";
 
 /// The memory, all of it there.
 struct Ram {
@@ -45,11 +51,7 @@ impl Ram {
         }
         let len = usize::try_from(bytes).unwrap_or(usize::MAX);
         let memory = MmapOptions::new().len(len).map_anon().map_err(refused)?;
-        match memory.advise(Advice::PopulateWrite) {
-            // A kernel before 5.14 takes the memory at its first use.
-            Err(source) if source.raw_os_error() != Some(libc::EINVAL) => return Err(refused(source)),
-            _ => {}
-        }
+        memory.advise(Advice::PopulateWrite).map_err(refused)?;
         let geometry = Geometry { discards: true, ..Geometry::new(bytes / SECTOR_BYTES, 4096) };
         Ok(Self { memory, geometry })
     }
@@ -146,7 +148,7 @@ mod tests {
         let spec = spec("1MiB");
         let opened = spec.open().unwrap();
         assert_eq!((spec.durability(), spec.path(), spec.read_only()), (Durability::Volatile, None, false));
-        assert_eq!(opened.warnings, [Warning::Forgets]);
+        assert_eq!(opened.warnings, [Warning::new(FORGETS.to_owned())]);
         assert!(!opened.data.identity.is_lasting());
         assert!(
             !opened.data.is_same(&spec.data().unwrap()) && !opened.data.is_same(&spec.open().unwrap().data)

@@ -20,15 +20,15 @@ impl Initiator {
     }
 
     pub fn reserve(&mut self, at: Address, macs: &[Mac], limit: Duration) -> bool {
-        let bytes: Vec<u8> = macs.iter().flat_map(|mac| mac.0).collect();
-        let request = reserve::Request::Set(reserve::Macs::new(&bytes));
+        let macs: Vec<_> = macs.iter().map(|mac| mac.0).collect();
+        let request = reserve::Request::Set(&macs);
         self.sets(at, Command::Reserve, Body::Reserve(request), limit)
     }
 
     pub fn add_to_mask(&mut self, at: Address, mac: Mac, limit: Duration) -> bool {
-        let mut directive = vec![0, 1];
-        directive.extend(mac.0);
-        let request = mask::Request::Edit(mask::Directives::new(&directive));
+        let [a, b, c, d, e, f] = mac.0;
+        let directives = [[0, 1, a, b, c, d, e, f]];
+        let request = mask::Request::Edit(&directives);
         self.sets(at, Command::Mask, Body::Mask(request), limit)
     }
 

@@ -10,7 +10,7 @@
 //! ```
 
 use super::DropReason;
-use super::bytes::{array, put};
+use super::bytes::{array, chunks, put};
 use super::ether::Mac;
 
 /// Bytes before the addresses.
@@ -27,9 +27,9 @@ pub enum Request<'a> {
     Read,
     /// Reserve for these, unless another initiator holds the reservation. An empty list
     /// releases.
-    Set(Macs<'a>),
+    Set(&'a [[u8; MAC_LEN]]),
     /// Reserve for these unconditionally.
-    ForceSet(Macs<'a>),
+    ForceSet(&'a [[u8; MAC_LEN]]),
     /// A set that announces more addresses than the frame holds.
     Overrun,
     /// A code that is not defined.
@@ -40,13 +40,12 @@ impl<'a> Request<'a> {
     /// Parses an argument. Ignores the count of a read.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
         let [code, count]: [u8; HEADER_LEN] = array(argument, 0).ok_or(DropReason::TooShort)?;
-        let macs = argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * MAC_LEN));
-        Ok(match (code, macs) {
-            (0, _) => Self::Read,
-            (1, Some(bytes)) => Self::Set(Macs(bytes)),
-            (2, Some(bytes)) => Self::ForceSet(Macs(bytes)),
-            (1 | 2, None) => Self::Overrun,
-            (code, _) => Self::Unknown(code),
+        let set = |set: fn(_) -> _| chunks(argument, HEADER_LEN, count).map_or(Self::Overrun, set);
+        Ok(match code {
+            0 => Self::Read,
+            1 => set(Self::Set),
+            2 => set(Self::ForceSet),
+            code => Self::Unknown(code),
         })
     }
 
@@ -63,43 +62,14 @@ impl<'a> Request<'a> {
     /// Writes the argument. Returns its length; `None` if `out` is too short, or for an
     /// overrun, which cannot be written.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        let (code, macs): (_, &[u8]) = match *self {
-            Self::Read => (0, &[]),
-            Self::Set(Macs(bytes)) => (1, bytes),
-            Self::ForceSet(Macs(bytes)) => (2, bytes),
-            Self::Unknown(code) => (code, &[]),
+        let macs: &[_] = match *self {
+            Self::Read | Self::Unknown(_) => &[],
+            Self::Set(macs) | Self::ForceSet(macs) => macs,
             Self::Overrun => return None,
         };
-        put(out, 0, &[code, u8::try_from(macs.len() / MAC_LEN).ok()?])?;
-        put(out, HEADER_LEN, macs)?;
-        Some(HEADER_LEN + macs.len())
-    }
-}
-
-/// The addresses of a set: complete ones, at most 255.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Macs<'a>(&'a [u8]);
-
-impl<'a> Macs<'a> {
-    /// Takes the complete addresses in `bytes`, at most 255.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        let count = (bytes.len() / MAC_LEN).min(usize::from(u8::MAX));
-        Self(bytes.get(..count * MAC_LEN).unwrap_or(&[]))
-    }
-
-    /// Iterates over the addresses in order.
-    pub fn iter(&self) -> impl Iterator<Item = Mac> + Clone + use<'a> {
-        self.0.chunks_exact(MAC_LEN).filter_map(|bytes| array(bytes, 0).map(Mac))
-    }
-
-    /// Number of addresses.
-    pub fn len(&self) -> usize {
-        self.0.len() / MAC_LEN
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        put(out, 0, &[self.code(), u8::try_from(macs.len()).ok()?])?;
+        put(out, HEADER_LEN, macs.as_flattened())?;
+        Some(HEADER_LEN + macs.len() * MAC_LEN)
     }
 }
 
@@ -114,7 +84,7 @@ pub struct Reply<'a> {
 
 impl Reply<'_> {
     /// Length in bytes.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         HEADER_LEN + self.macs.len() * MAC_LEN
     }
 
@@ -128,8 +98,8 @@ impl Reply<'_> {
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
         put(out, 0, &[self.code, u8::try_from(self.macs.len()).ok()?])?;
         let macs = out.get_mut(HEADER_LEN..self.len())?;
-        for (slot, mac) in macs.chunks_exact_mut(MAC_LEN).zip(self.macs) {
-            put(slot, 0, &mac.0)?;
+        for (to, mac) in macs.as_chunks_mut().0.iter_mut().zip(self.macs) {
+            *to = mac.0;
         }
         Some(self.len())
     }
@@ -148,10 +118,10 @@ mod tests {
         let with = |code, count| [&[code, count][..], &both].concat();
         for (argument, expected) in [
             (with(0, 255), Ok(Request::Read)),
-            (with(1, 2), Ok(Request::Set(Macs(&both)))),
-            (with(1, 1), Ok(Request::Set(Macs(&both[..6])))),
-            (with(2, 2), Ok(Request::ForceSet(Macs(&both)))),
-            (with(1, 0), Ok(Request::Set(Macs(&[])))),
+            (with(1, 2), Ok(Request::Set(&[A.0, B.0]))),
+            (with(1, 1), Ok(Request::Set(&[A.0]))),
+            (with(2, 2), Ok(Request::ForceSet(&[A.0, B.0]))),
+            (with(1, 0), Ok(Request::Set(&[]))),
             (with(1, 3), Ok(Request::Overrun)),
             (with(2, 3), Ok(Request::Overrun)),
             (with(3, 9), Ok(Request::Unknown(3))),
@@ -160,8 +130,6 @@ mod tests {
         ] {
             assert_eq!(Request::parse(&argument), expected, "{argument:?}");
         }
-        assert_eq!(Macs(&both).iter().collect::<Vec<_>>(), [A, B]);
-        assert_eq!(Macs::new(&both[..11]).len(), 1);
     }
 
     #[test]

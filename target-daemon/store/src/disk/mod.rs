@@ -45,7 +45,7 @@ use bounce::Bounce;
 use commit::Commit;
 pub use io_engine::{IoEngine, IoRequest, IoResult, IoSlice, QueueFull};
 use slot::{Slot, Step};
-pub use uring::Uring;
+pub(crate) use uring::{Ring, Uring};
 
 use super::{Completion, Extent, Full, Geometry, IoError, Kind, MemRegion, Op, SECTOR_BYTES, Store, span};
 use crate::plant::{Bug, planted};
