@@ -8,7 +8,32 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::{Access, OpenOptions, Problem};
+use super::{Access, OpenOptions};
+
+/// A problem, and what the operator can do about it. They are joined only where they are shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The problem, with the thing and the value. Empty if the remedy says it all.
+    pub what: String,
+    /// The remedy; may be empty.
+    pub remedy: String,
+}
+
+impl Problem {
+    /// A problem and its remedy.
+    pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if self.what.is_empty() || self.remedy.is_empty() { "" } else { ": " };
+        write!(f, "{}{colon}{}", self.what, self.remedy)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 /// Why a store could not be opened. The problem begins with the file.
 #[derive(Debug)]
@@ -111,8 +136,10 @@ impl OpenError {
     }
 
     pub(super) fn unwritable(path: &Path, source: io::Error) -> Self {
-        let denied = source.kind() == io::ErrorKind::PermissionDenied;
-        let by = if denied { format!(" by {}", Denied::at(path)) } else { String::new() };
+        let by = match source.kind() {
+            io::ErrorKind::PermissionDenied => format!(" by {}", denied(path)),
+            _ => String::new(),
+        };
         let remedy = "give write permission, or export it with `ro`";
         Self::new(path, format!("may not be written{by}"), remedy)
             .of(OpenErrorKind::Unwritable)
@@ -162,36 +189,20 @@ fn is_device(path: &Path) -> bool {
     path.starts_with("/dev") && !path.starts_with("/dev/shm")
 }
 
-/// The user denied by the permissions of a file, and those permissions. Numeric, because
+/// The user of this process, denied by the permissions of a file, and these. Numeric, because
 /// the names may be out of reach.
-pub(super) struct Denied {
-    uid: u32,
-    /// Owner, group and mode; `None` if a directory on the path is closed.
-    file: Option<(u32, u32, u32)>,
-}
-
-impl Denied {
-    /// This process, denied access to this path.
-    pub(super) fn at(path: &Path) -> Self {
-        let file = fs::metadata(path).ok().map(|facts| (facts.uid(), facts.gid(), facts.mode() & 0o7777));
-        Self { uid: rustix::process::geteuid().as_raw(), file }
-    }
-}
-
-impl fmt::Display for Denied {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the user of this process, uid {}", self.uid)?;
-        // In the sandbox, or on NFS.
-        if self.uid == 0 {
-            f.write_str(", which is subject to permissions here")?;
+pub(super) fn denied(path: &Path) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    // In the sandbox, or on NFS.
+    let root = if uid == 0 { ", which is subject to permissions here" } else { "" };
+    let file = match fs::metadata(path) {
+        Ok(facts) => {
+            let (owner, group, mode) = (facts.uid(), facts.gid(), facts.mode() & 0o7777);
+            format!("the file has owner {owner}, group {group}, mode {mode:04o}")
         }
-        match self.file {
-            Some((owner, group, mode)) => {
-                write!(f, " (the file has owner {owner}, group {group}, mode {mode:04o})")
-            }
-            None => f.write_str(" (it cannot enter a folder of the path)"),
-        }
-    }
+        Err(_) => "it cannot enter a folder of the path".to_owned(),
+    };
+    format!("the user of this process, uid {uid}{root} ({file})")
 }
 
 /// The limit for open files of this process.

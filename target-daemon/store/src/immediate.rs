@@ -1,7 +1,7 @@
 //! Stores whose operations end when they are submitted, and never wait.
 
 use super::completion_queue::CompletionQueue;
-use super::{Completion, Full, Geometry, IoError, Op, Store};
+use super::{Completion, Full, Geometry, Op, OpResult, Store};
 
 /// An engine that executes an operation in one call.
 pub trait Execute: Send {
@@ -13,7 +13,7 @@ pub trait Execute: Send {
     /// # Errors
     ///
     /// The result of the operation, as in its completion.
-    fn execute(&mut self, op: &mut Op) -> Result<(), IoError>;
+    fn execute(&mut self, op: &mut Op) -> OpResult;
 }
 
 /// The store of such an engine.
@@ -41,7 +41,7 @@ impl<E: Execute> Store for Immediate<E> {
         Ok(())
     }
 
-    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<OpResult> {
         Some(self.engine.execute(op))
     }
 

@@ -6,7 +6,6 @@ use std::io;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::{IoVec, sigbus};
-use crate::prefetch;
 
 /// A shared mapping. No reference into it ever exists, only raw copies: other programs may
 /// write the file at any time.
@@ -47,7 +46,7 @@ impl Mapping {
     /// Prefetches the bytes at `at` into the CPU cache, if they are within the mapping.
     pub(super) fn prefetch(&self, at: usize, bytes: usize) {
         if at.checked_add(bytes).is_some_and(|end| end <= self.raw.len()) {
-            prefetch::bytes(self.raw.as_ptr().wrapping_add(at), bytes);
+            prefetch(self.raw.as_ptr().wrapping_add(at), bytes);
         }
     }
 
@@ -86,3 +85,27 @@ impl Mapping {
         })
     }
 }
+
+/// Size of a cache line in bytes.
+const LINE: usize = 64;
+
+/// Prefetches the cache line at `from` and the following ones that hold its first `bytes`
+/// bytes. It is only a hint: it reads nothing visible to the program, and unmapped
+/// addresses are ignored.
+#[inline]
+fn prefetch(from: *const u8, bytes: usize) {
+    for at in (0..bytes.max(1)).step_by(LINE) {
+        line(from.wrapping_add(at));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn line(at: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing visible to the program, and faults on no address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn line(_: *const u8) {}

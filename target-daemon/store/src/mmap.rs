@@ -32,8 +32,8 @@ use super::completion_queue::CompletionQueue;
 use super::mapping::Mapping;
 use super::open::Backing;
 use super::{
-    Completion, Durability, Full, Geometry, IoError, IoVec, Kind, Op, OpenError, OpenOptions, SECTOR_BYTES,
-    Store, descriptor, file_facts, ranges,
+    Completion, Durability, Full, Geometry, IoError, IoVec, Kind, Op, OpResult, OpenError, OpenOptions,
+    SECTOR_BYTES, Store, descriptor, file_facts, ranges,
 };
 use crate::plant::{Bug, planted};
 
@@ -90,7 +90,7 @@ impl MmapStore {
         })
     }
 
-    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+    fn execute(&mut self, op: &mut Op) -> OpResult {
         let at = op.range_in(self.geometry)?;
         match op.kind {
             Kind::Read => self.read(at, &mut op.buffers),
@@ -104,7 +104,7 @@ impl MmapStore {
         }
     }
 
-    fn read(&mut self, at: u64, buffers: &mut IoVec) -> Result<(), IoError> {
+    fn read(&mut self, at: u64, buffers: &mut IoVec) -> OpResult {
         if !self.mapping.as_ref().is_some_and(|mapping| mapping.read(at as usize, buffers)) {
             return Ok(descriptor::read(&self.backing.file, buffers, self.offset() + at)?);
         }
@@ -120,7 +120,7 @@ impl MmapStore {
         Ok(())
     }
 
-    fn write(&mut self, at: u64, buffers: &IoVec) -> Result<(), IoError> {
+    fn write(&mut self, at: u64, buffers: &IoVec) -> OpResult {
         self.check_writable()?;
         self.check_end(self.end_of(at, buffers))?;
         if self.writes == Writes::Volatile
@@ -135,7 +135,7 @@ impl MmapStore {
         Ok(descriptor::write(&self.backing.file, buffers, self.offset() + at)?)
     }
 
-    fn discard(&mut self, buffers: &IoVec) -> Result<(), IoError> {
+    fn discard(&mut self, buffers: &IoVec) -> OpResult {
         self.check_writable()?;
         if !self.geometry.discards {
             return Err(IoError::System);
@@ -157,7 +157,7 @@ impl MmapStore {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), IoError> {
+    fn flush(&mut self) -> OpResult {
         if let Some(fault) = self.failed {
             self.completed.settle(Err(fault));
             return Err(fault);
@@ -181,13 +181,13 @@ impl MmapStore {
         }
     }
 
-    fn check_writable(&self) -> Result<(), IoError> {
+    fn check_writable(&self) -> OpResult {
         let refused = self.writes == Writes::Refused || self.failed.is_some();
         if refused { Err(IoError::ReadOnly) } else { Ok(()) }
     }
 
     /// Checks that the file still reaches the end of an operation.
-    fn check_end(&self, end: u64) -> Result<(), IoError> {
+    fn check_end(&self, end: u64) -> OpResult {
         if end <= self.backing.bytes_now()? { Ok(()) } else { Err(IoError::Media) }
     }
 
@@ -238,7 +238,7 @@ impl Store for MmapStore {
     }
 
     /// Operations that are one copy from or to the mapping.
-    fn try_inline(&mut self, op: &mut Op) -> Option<Result<(), IoError>> {
+    fn try_inline(&mut self, op: &mut Op) -> Option<OpResult> {
         let at_once = match op.kind {
             Kind::Read => true,
             Kind::Write => self.writes == Writes::Volatile,

@@ -4,7 +4,7 @@
 use super::engine::Engine;
 use super::immediate::{Execute, Immediate};
 use super::select::Opened;
-use super::{Data, Geometry, Identity, IoError, Kind, Op, SECTOR_BYTES};
+use super::{Data, Geometry, Identity, Kind, Op, OpResult, SECTOR_BYTES};
 
 pub(super) const ENGINE: Engine = Engine {
     name: "null",
@@ -37,7 +37,7 @@ impl Execute for Null {
         self.0
     }
 
-    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+    fn execute(&mut self, op: &mut Op) -> OpResult {
         op.range_in(self.0)?;
         if op.kind == Kind::Read {
             op.buffers.zero();
@@ -50,7 +50,7 @@ impl Execute for Null {
 mod tests {
     use super::*;
     use crate::completion_queue::QUEUE_MAX;
-    use crate::{Completion, Full, IoVec, Store};
+    use crate::{Completion, Full, IoError, IoVec, Store};
 
     fn submit(store: &mut NullStore, kind: Kind, sector: u64, memory: &mut [u8]) -> Completion {
         let mut buffers = IoVec::EMPTY;

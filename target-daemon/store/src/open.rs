@@ -7,14 +7,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::device;
-use super::discard;
-use super::error::{Denied, OpenErrorKind, files_max};
-use super::file_facts::{self, Id, is_device};
+use super::error::{OpenErrorKind, denied, files_max};
+use super::file_facts::{self, Id, allocated, is_device, is_huge};
 use super::identity::{Data, Identity};
-use super::lock::{self, Claim, Holder, Refused};
+use super::lock::{self, Claim};
 use super::sharing::Range;
-use super::{Durability, OpenError, SECTOR_BYTES, Warning};
+use super::{Durability, OpenError, SECTOR_BYTES, Warning, descriptor, device};
 
 /// The largest write unit worth reporting, and the largest device sector that can be
 /// served: a page.
@@ -25,7 +23,7 @@ const BLOCK_MAX: u32 = 4096;
 const FILES_KEPT: u64 = 64;
 
 /// What to open, and how.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OpenOptions {
     /// A regular file or a block device.
     pub path: PathBuf,
@@ -83,18 +81,7 @@ pub enum Access {
 impl OpenOptions {
     /// The whole of `path`: writable, durable, automatic access.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            read_only: false,
-            offset_bytes: 0,
-            length_bytes: None,
-            durability: Durability::Durable,
-            access: Access::Fitting,
-            sync: Sync::Auto,
-            trim: None,
-            pin: false,
-            huge: false,
-        }
+        Self { path: path.into(), ..Self::default() }
     }
 
     /// Whether acknowledged writes have to be stable.
@@ -106,18 +93,6 @@ impl OpenOptions {
     pub(super) fn range(&self) -> Range {
         let start = self.offset_bytes;
         Range { start, end: self.length_bytes.map_or(u64::MAX, |length| start.saturating_add(length)) }
-    }
-
-    fn refused(&self, refused: Refused) -> OpenError {
-        match refused {
-            Refused::By(holder) => {
-                let remedy = "end that use, or give exports that do not overlap";
-                let ours = holder == Holder::Ourselves;
-                let kind = if ours { OpenErrorKind::LockedByUs } else { OpenErrorKind::Machine };
-                OpenError::new(&self.path, format!("is locked by {holder}"), remedy).of(kind)
-            }
-            Refused::System(source) => OpenError::system(&self.path, "lock", source),
-        }
     }
 }
 
@@ -154,13 +129,12 @@ impl Backing {
         let claim = || lock::claim(&options.path, facts.rdev()).map_err(|source| open_error(options, source));
         let claim = is_device(&facts).then(claim).transpose()?;
         let Measures { size, bytes, physical_bytes } = measure(options, &file, &facts)?;
-        lock::lock(&file, options.offset_bytes, options.length_bytes, options.read_only)
-            .map_err(|refused| options.refused(refused))?;
+        lock::lock(&file, options)?;
         Ok(Self {
             is_device: is_device(&facts),
             bytes,
             physical_bytes,
-            discards: discard::is_wanted(options, &file, &facts, size)?,
+            discards: discards(options, &file, &facts, size)?,
             warnings: file_facts::warnings(options, &file, &facts, size),
             token: Arc::new(()),
             _claim: claim,
@@ -278,7 +252,7 @@ fn open_error(options: &OpenOptions, source: io::Error) -> OpenError {
             OpenError::unwritable(path, source)
         }
         ErrorKind::PermissionDenied => {
-            let what = format!("may not be read by {}", Denied::at(path));
+            let what = format!("may not be read by {}", denied(path));
             let error = OpenError::new(path, what, "give that user read permission");
             error.of(OpenErrorKind::Unreadable).because(source)
         }
@@ -306,7 +280,7 @@ fn measure(options: &OpenOptions, file: &File, facts: &Metadata) -> Result<Measu
         true => check_device(options, file)?,
         false => u32::try_from(facts.blksize()).unwrap_or(BLOCK_MAX),
     };
-    if options.wants_stable_writes() && file_facts::is_huge(file) {
+    if options.wants_stable_writes() && is_huge(file) {
         let (what, remedy) =
             ("lies in hugetlbfs, which keeps nothing", "export it as volatile, or read-only");
         return Err(OpenError::new(&options.path, what, remedy).of(OpenErrorKind::Option));
@@ -352,4 +326,27 @@ fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
         return Err(OpenError::new(path, what, "reformat the device, or export a file on it"));
     }
     Ok(device.physical_bytes)
+}
+
+/// Whether the store on this file, of `size` bytes, discards sectors. Changes no byte of the
+/// file.
+///
+/// A fully allocated file was allocated so that no write can run out of space. A hole in it
+/// would break that, so the operator must request discards for such a file. A file that
+/// already has holes loses nothing by them, and neither does a device.
+fn discards(options: &OpenOptions, file: &File, facts: &Metadata, size: u64) -> Result<bool, OpenError> {
+    let loses_nothing = is_device(facts) || allocated(facts) < size;
+    if options.read_only || !options.trim.unwrap_or(loses_nothing) {
+        return Ok(false);
+    }
+    let can = match is_device(facts) {
+        true => device::discards(facts),
+        // A hole beyond the end of the file changes nothing.
+        false => !is_huge(file) && descriptor::punch(file, size, 1).is_ok(),
+    };
+    if options.trim == Some(true) && !can {
+        let what = "trim=on, but its file system or device does not give space back";
+        return Err(OpenError::new(&options.path, what, "leave trim=on out").of(OpenErrorKind::Option));
+    }
+    Ok(can)
 }

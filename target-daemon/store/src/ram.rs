@@ -10,7 +10,9 @@ use super::engine::Engine;
 use super::immediate::{Execute, Immediate};
 use super::select::Opened;
 use super::size::{exactly, in_largest_unit};
-use super::{Data, Geometry, Identity, IoError, Kind, Op, OpenError, SECTOR_BYTES, Warning, ranges};
+use super::{
+    Data, Geometry, Identity, IoError, Kind, Op, OpResult, OpenError, SECTOR_BYTES, Warning, ranges,
+};
 
 pub(super) const ENGINE: Engine = Engine {
     name: "ram",
@@ -62,7 +64,7 @@ impl Execute for Ram {
         self.geometry
     }
 
-    fn execute(&mut self, op: &mut Op) -> Result<(), IoError> {
+    fn execute(&mut self, op: &mut Op) -> OpResult {
         let (at, len) = (op.range_in(self.geometry)? as usize, op.buffers.len());
         let bytes = |at: usize, len: usize| at..at.saturating_add(len);
         match op.kind {
