@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xblade::ring::Lane;
 use xblade::shelf::{Acl, Export, Settings, Shelf};
-use xblade::store::{self, Access, Durability, NullStore, OpenOptions, Store};
+use xblade::store::{self, Access, Durability, OpenOptions, RamStore, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
 use xblade::wire::identify::{Names, Text};
@@ -114,7 +114,7 @@ impl Plan {
             ExportPlan::of(THIN, open(THIN, false)),
             ExportPlan {
                 durability: Durability::Volatile,
-                ..ExportPlan::new(LARGE, NullStore::new(LARGE_SECTORS))
+                ..ExportPlan::new(LARGE, RamStore::null(LARGE_SECTORS))
             },
             ExportPlan::of(SENTINEL, open(SENTINEL, false)),
         ];

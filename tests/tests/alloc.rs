@@ -6,9 +6,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xblade::store::{
-    self, Access, Completion, Durability, Full, Geometry, NullStore, Op, OpenOptions, Store,
-};
+use xblade::store::{self, Access, Completion, Durability, Full, Geometry, Op, OpenOptions, RamStore, Store};
 use xblade::worker::{Counters, Tracer};
 use xblade_sim::FakeStore;
 use xblade_sim::store::Order;
@@ -103,7 +101,7 @@ fn exports(scratch: &Scratch) -> Vec<ExportPlan> {
     vec![
         ExportPlan::of(VOLATILE, open("volatile", Durability::Volatile)),
         ExportPlan::of(DURABLE, open("durable", Durability::Durable)),
-        ExportPlan::new(NULL, NullStore::new(1 << 30)).owned_by(0),
+        ExportPlan::new(NULL, RamStore::null(1 << 30)).owned_by(0),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xblade_sim::{FakeRings, FakeWire};
-use xblade_store::{Access, Durability, NullStore, OpenOptions, SECTOR_BYTES, Store, open};
+use xblade_store::{Access, Durability, OpenOptions, RamStore, SECTOR_BYTES, Store, open};
 use xblade_target::shelf::{Export, Shelf};
 use xblade_target::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
 use xblade_wire::Request;
@@ -158,7 +158,7 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
 }
 
 fn null() -> Box<dyn Store> {
-    Box::new(NullStore::new(PLACES * u64::from(COUNT)))
+    Box::new(RamStore::null(PLACES * u64::from(COUNT)))
 }
 
 /// The store for a file in memory with volatile writes: it copies from and to a mapping.

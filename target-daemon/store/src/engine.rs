@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::options::{AUTO, Options, Value};
 use super::select::{self, Opened};
 use super::sharing::Expected;
-use super::{Access, Data, Durability, OpenError, OpenOptions, Sync, null, open, ram};
+use super::{Access, Data, Durability, OpenError, OpenOptions, Sync, open, ram};
 
 /// Every engine, in the order of the documentation.
 pub const ENGINES: &[Engine] = &[
@@ -13,8 +13,8 @@ pub const ENGINES: &[Engine] = &[
     Engine::of_files("direct", "past the page cache", Access::Direct),
     Engine::of_files("file", "through it", Access::Cached),
     Engine::of_files("mmap", "by a mapping", Access::Mapped),
-    null::ENGINE,
-    ram::ENGINE,
+    ram::NULL,
+    ram::RAM,
 ];
 
 /// A kind of store, selected by `store=NAME`.
@@ -120,6 +120,11 @@ impl StoreSpec {
             huge: options.is_set("huge"),
             path: self.path.clone(),
         })
+    }
+
+    /// Its length in bytes, if it is given.
+    pub(super) fn length(&self) -> u64 {
+        self.options.bytes("length").unwrap_or(0)
     }
 
     /// Whether it refuses writes.

@@ -16,7 +16,7 @@
 //!              └───────► descriptor              their durable writes; everything, without io_uring
 //! select                     which of them a file or device gets
 //! sharing                    which exports would interfere with each other
-//! NullStore, ram             no data, and no file
+//! RamStore                   no file: `ram`, `null`
 //! engine, options            all of them by name, and what can be said about an export
 //! Overlap                    which operations may be submitted to a store together
 //! ```
@@ -36,12 +36,10 @@ pub mod disk;
 mod error;
 mod io_error;
 mod identity;
-mod immediate;
 mod lock;
 mod mapping;
 mod memory;
 mod mmap;
-mod null;
 mod open;
 mod overlap;
 /// Bugs to plant in test builds.
@@ -59,12 +57,11 @@ pub use completion_queue::QUEUE_MAX;
 pub use engine::{ENGINES, Engine, StoreSpec};
 pub use error::{Beside, OpenError, OpenErrorKind, Problem, Warning};
 pub use identity::{Data, Identity, OpenFile, Replaced};
-pub use immediate::{Execute, Immediate};
 pub use io_vec::{IoVec, SEGMENTS_MAX};
-pub use null::{Null, NullStore};
 pub use open::{Access, OpenOptions, Sync};
 pub use options::{AUTO, Conflict, OPTIONS, Opt, Options, Setting, Takes, Value};
 pub use overlap::{Overlap, OverlapFull, Span};
+pub use ram::RamStore;
 pub use ranges::{Extent, ranges, span};
 pub use select::{Opened, open};
 pub use sharing::Expected;
