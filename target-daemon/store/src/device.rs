@@ -9,6 +9,8 @@ use rustix::fs::{ioctl_blkpbszget, ioctl_blksszget};
 use rustix::ioctl::{Getter, Opcode, ioctl, opcode};
 
 use super::file_facts::is_device;
+use super::open::BLOCK_MAX;
+use super::{OpenError, OpenOptions, SECTOR_BYTES};
 
 /// From the kernel's `linux/fs.h`.
 const BLKROGET: Opcode = opcode::none(0x12, 94);
@@ -55,16 +57,6 @@ pub(super) fn generation(file: &File) -> Option<u32> {
     unsafe { get::<FS_IOC_GETVERSION, _>(file) }.ok()
 }
 
-/// The properties to check before a device is served.
-pub(super) struct Facts {
-    /// The device refuses writes.
-    pub(super) read_only: bool,
-    /// The smallest unit that it can address.
-    pub(super) logical_bytes: u32,
-    /// The unit that it writes internally.
-    pub(super) physical_bytes: u32,
-}
-
 /// The size of a device in bytes. Unlike a seek to the end, this takes no lock that another
 /// call may hold.
 pub(super) fn bytes(device: &File) -> io::Result<u64> {
@@ -72,14 +64,25 @@ pub(super) fn bytes(device: &File) -> io::Result<u64> {
     unsafe { get::<BLKGETSIZE64, _>(device) }
 }
 
-pub(super) fn facts(device: &File) -> io::Result<Facts> {
-    // SAFETY: BLKROGET fills an `int`.
-    let read_only: libc::c_int = unsafe { get::<BLKROGET, _>(device) }?;
-    Ok(Facts {
-        read_only: read_only != 0,
-        logical_bytes: ioctl_blksszget(device)?,
-        physical_bytes: ioctl_blkpbszget(device)?,
-    })
+/// The physical sector size of a device, if it can be served as requested.
+pub(super) fn physical_bytes(options: &OpenOptions, device: &File) -> Result<u32, OpenError> {
+    let examine = || -> io::Result<(libc::c_int, u32, u32)> {
+        // SAFETY: BLKROGET fills an `int`.
+        let read_only = unsafe { get::<BLKROGET, _>(device) }?;
+        Ok((read_only, ioctl_blksszget(device)?, ioctl_blkpbszget(device)?))
+    };
+    let path = &options.path;
+    let (read_only, logical, physical) =
+        examine().map_err(|source| OpenError::system(path, "examine", source))?;
+    // Opening a read-only device for writing succeeds; its writes would fail.
+    if read_only != 0 && !options.read_only {
+        return Err(OpenError::unwritable(path, io::Error::from_raw_os_error(libc::EROFS)));
+    }
+    if !(SECTOR_BYTES as u32..=BLOCK_MAX).contains(&logical) {
+        let what = format!("has logical sectors of {logical} bytes, and at most 4096 can be served");
+        return Err(OpenError::new(path, what, "reformat the device, or export a file on it"));
+    }
+    Ok(physical)
 }
 
 /// The directory in `/sys` of the device with this number.

@@ -7,9 +7,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, statx};
 
 use super::SECTOR_BYTES;
-
-/// The largest block size that is served: a page.
-const BLOCK_MAX: u32 = 4096;
+use super::open::BLOCK_MAX;
 
 /// Makes calls on this description bypass the page cache. Returns the block size to which they
 /// must be aligned, in the file and in memory.

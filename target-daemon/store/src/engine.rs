@@ -8,7 +8,7 @@ use super::sharing::Expected;
 use super::{Access, Data, Durability, OpenError, OpenOptions, Sync, open, ram};
 
 /// Every engine, in the order of the documentation.
-pub const ENGINES: &[Engine] = &[
+pub static ENGINES: [Engine; 6] = [
     Engine::of_files(AUTO, "what fits the file", Access::Fitting),
     Engine::of_files("direct", "past the page cache", Access::Direct),
     Engine::of_files("file", "through it", Access::Cached),
@@ -51,11 +51,9 @@ impl Engine {
 
     /// The engine with this name; for an unknown one, that which fits the file.
     pub(super) fn named(name: &str) -> &'static Self {
-        ENGINES.iter().find(|engine| engine.name == name).unwrap_or(&AUTOMATIC)
+        ENGINES.iter().find(|engine| engine.name == name).unwrap_or(&ENGINES[0])
     }
 }
-
-static AUTOMATIC: Engine = Engine::of_files(AUTO, "", Access::Fitting);
 
 /// What an export serves, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -14,9 +14,9 @@ use super::lock::{self, Claim};
 use super::sharing::Range;
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, descriptor, device};
 
-/// The largest write unit worth reporting, and the largest device sector that can be
+/// The largest write unit worth reporting, and the largest block or device sector that can be
 /// served: a page.
-const BLOCK_MAX: u32 = 4096;
+pub(super) const BLOCK_MAX: u32 = 4096;
 
 /// Descriptors that no export may use: reserved for the program and its rings, for control
 /// clients, for the state file, and for the rest of the export being opened.
@@ -277,7 +277,7 @@ fn measure(options: &OpenOptions, file: &File, facts: &Metadata) -> Result<Measu
     let size = size_of(file).map_err(|source| OpenError::system(&options.path, "measure", source))?;
     let bytes = extent(options, size)?;
     let physical_bytes = match is_device(facts) {
-        true => check_device(options, file)?,
+        true => device::physical_bytes(options, file)?,
         false => u32::try_from(facts.blksize()).unwrap_or(BLOCK_MAX),
     };
     if options.wants_stable_writes() && is_huge(file) {
@@ -310,22 +310,6 @@ fn whole_sectors(bytes: u64) -> u64 {
 /// cheapest query: volatile writes make it each time.
 pub(super) fn size_of(mut file: &File) -> io::Result<u64> {
     file.seek(SeekFrom::End(0))
-}
-
-/// The physical sector size of a device, if it can be served as requested.
-fn check_device(options: &OpenOptions, file: &File) -> Result<u32, OpenError> {
-    let path = &options.path;
-    let device = device::facts(file).map_err(|source| OpenError::system(path, "examine", source))?;
-    // Opening a read-only device for writing succeeds; its writes would fail.
-    if device.read_only && !options.read_only {
-        return Err(OpenError::unwritable(path, io::Error::from_raw_os_error(libc::EROFS)));
-    }
-    if !(SECTOR_BYTES as u32..=BLOCK_MAX).contains(&device.logical_bytes) {
-        let bytes = device.logical_bytes;
-        let what = format!("has logical sectors of {bytes} bytes, and at most 4096 can be served");
-        return Err(OpenError::new(path, what, "reformat the device, or export a file on it"));
-    }
-    Ok(device.physical_bytes)
 }
 
 /// Whether the store on this file, of `size` bytes, discards sectors. Changes no byte of the

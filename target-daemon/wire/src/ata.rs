@@ -23,8 +23,6 @@ use super::bytes::{array, put};
 pub const HEADER_LEN: usize = 12;
 /// Length of a sector in bytes.
 pub const SECTOR_LEN: usize = 512;
-/// First LBA that does not fit in 48 bits.
-pub const LBA48_END: u64 = 1 << 48;
 
 const LBA28_MASK: u64 = 0x0fff_ffff;
 
@@ -162,7 +160,7 @@ mod tests {
                 assert_eq!(request.lba(), 0x0605_E403_0201, "{opcode:#x}, flags {flags:#x}");
             }
         }
-        assert_eq!(request(0x24, [0xff; 6]).lba(), LBA48_END - 1);
+        assert_eq!(request(0x24, [0xff; 6]).lba(), (1 << 48) - 1);
         assert_eq!(Request::registers_of(0x0605_E403_0201), registers);
     }
 
