@@ -143,23 +143,19 @@ fn overlaps(extent: &str, range: &libc::flock) -> bool {
     first < end && last >= range.l_start
 }
 
-/// Exclusive use of a block device by this process.
-#[derive(Debug)]
-pub(super) struct Claim(#[expect(dead_code, reason = "held, not used")] File);
-
-/// The active claims, by device number.
-static CLAIMS: Mutex<Vec<(u64, Weak<Claim>)>> = Mutex::new(Vec::new());
+/// The devices that this process uses exclusively, by number, each as long as the file that
+/// claims it is open.
+static CLAIMS: Mutex<Vec<(u64, Weak<File>)>> = Mutex::new(Vec::new());
 
 /// Claims a device. A second store on it shares the claim of the first.
-pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<Claim>> {
+pub(super) fn claim(path: &Path, device: u64) -> io::Result<Arc<File>> {
     let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
     claims.retain(|(_, claim)| claim.strong_count() > 0);
     let known = claims.iter().find(|(known, _)| *known == device);
     if let Some(claim) = known.and_then(|(_, claim)| claim.upgrade()) {
         return Ok(claim);
     }
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?;
-    let claim = Arc::new(Claim(file));
+    let claim = Arc::new(fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(path)?);
     claims.push((device, Arc::downgrade(&claim)));
     Ok(claim)
 }

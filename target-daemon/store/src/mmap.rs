@@ -41,16 +41,6 @@ use crate::plant::{Bug, planted};
 /// count of an unchecked frame may be larger.
 const FORESEEN_MAX: u64 = 16 * SECTOR_BYTES;
 
-/// How a write reaches the medium.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Writes {
-    Refused,
-    /// To the mapping, or to the page cache; stable after a flush.
-    Volatile,
-    /// Through the descriptor; complete after an `fdatasync`.
-    Synced,
-}
-
 /// A file or block device, mapped or accessed through its descriptor.
 #[derive(Debug)]
 pub struct MmapStore {
@@ -58,7 +48,9 @@ pub struct MmapStore {
     mapping: Option<Mapping>,
     backing: Backing,
     geometry: Geometry,
-    writes: Writes,
+    /// Writes go to the mapping or the page cache, and are stable after a flush. Otherwise they
+    /// go through the descriptor, and are complete after an `fdatasync`.
+    is_volatile: bool,
     failed: Option<IoError>,
     completed: CompletionQueue,
     /// The end of the file as last seen in this turn, so that a batch of zero reads queries
@@ -69,21 +61,16 @@ pub struct MmapStore {
 impl MmapStore {
     /// A store on an opened file, mapped or through its descriptor.
     pub(super) fn over(backing: Backing, mapped: bool) -> Result<Self, OpenError> {
-        let writes = match (backing.options.read_only, backing.options.durability) {
-            (true, _) => Writes::Refused,
-            (false, Durability::Volatile) => Writes::Volatile,
-            (false, Durability::Durable) => Writes::Synced,
-        };
-        let mapping = mapped.then(|| map(&backing, backing.bytes, writes)).transpose()?;
+        let mapping = mapped.then(|| map(&backing, backing.bytes)).transpose()?;
         let geometry = Geometry {
             discards: backing.discards,
             ..Geometry::new(backing.bytes / SECTOR_BYTES, backing.physical_bytes)
         };
         Ok(Self {
             mapping,
+            is_volatile: backing.options.durability == Durability::Volatile,
             backing,
             geometry,
-            writes,
             failed: None,
             completed: CompletionQueue::new(),
             end_seen: 0,
@@ -123,7 +110,7 @@ impl MmapStore {
     fn write(&mut self, at: u64, buffers: &IoVec) -> OpResult {
         self.check_writable()?;
         self.check_end(self.end_of(at, buffers))?;
-        if self.writes == Writes::Volatile
+        if self.is_volatile
             && let Some(mapping) = &self.mapping
         {
             if mapping.write(at as usize, buffers) {
@@ -173,7 +160,7 @@ impl MmapStore {
 
     fn measure(&mut self) {
         let Some(bytes) = self.backing.resized() else { return };
-        let map = |_: &Mapping| map(&self.backing, bytes, self.writes);
+        let map = |_: &Mapping| map(&self.backing, bytes);
         if let Ok(mapping) = self.mapping.as_ref().map(map).transpose() {
             self.mapping = mapping;
             self.backing.bytes = bytes;
@@ -182,7 +169,7 @@ impl MmapStore {
     }
 
     fn check_writable(&self) -> OpResult {
-        let refused = self.writes == Writes::Refused || self.failed.is_some();
+        let refused = self.backing.options.read_only || self.failed.is_some();
         if refused { Err(IoError::ReadOnly) } else { Ok(()) }
     }
 
@@ -217,10 +204,8 @@ impl Store for MmapStore {
     fn submit(&mut self, op: Op) -> Result<(), Full> {
         let mut op = self.completed.admit(op)?;
         let result = self.execute(&mut op);
-        let unstable = op.kind.writes()
-            && self.writes == Writes::Synced
-            && result.is_ok()
-            && !planted(Bug::AckBeforeStable);
+        let unstable =
+            op.kind.writes() && !self.is_volatile && result.is_ok() && !planted(Bug::AckBeforeStable);
         if unstable {
             self.completed.wait(op.token);
         } else {
@@ -241,7 +226,7 @@ impl Store for MmapStore {
     fn try_inline(&mut self, op: &mut Op) -> Option<OpResult> {
         let at_once = match op.kind {
             Kind::Read => true,
-            Kind::Write => self.writes == Writes::Volatile,
+            Kind::Write => self.is_volatile,
             Kind::Flush | Kind::Discard | Kind::Measure => false,
         };
         (at_once && self.mapping.is_some()).then(|| self.execute(op))
@@ -262,9 +247,10 @@ impl Store for MmapStore {
 
 /// Maps the extent. Writable only if writes use the mapping: nothing can change a durable
 /// store except through its descriptor, not even a bug.
-fn map(backing: &Backing, bytes: u64, writes: Writes) -> Result<Mapping, OpenError> {
+fn map(backing: &Backing, bytes: u64) -> Result<Mapping, OpenError> {
     let (options, file) = (&backing.options, &backing.file);
-    let mapping = Mapping::new(file, options.offset_bytes, bytes, writes == Writes::Volatile);
+    let writable = !options.read_only && options.durability == Durability::Volatile;
+    let mapping = Mapping::new(file, options.offset_bytes, bytes, writable);
     let mut mapping = mapping.map_err(|source| OpenError::system(&options.path, "map", source))?;
     if options.huge && !file_facts::is_huge(file) {
         mapping.ask_for_huge_pages().map_err(|source| {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::error::{OpenErrorKind, denied, files_max};
 use super::file_facts::{self, Id, allocated, is_device, is_huge};
 use super::identity::{Data, Identity};
-use super::lock::{self, Claim};
+use super::lock;
 use super::sharing::Range;
 use super::{Durability, OpenError, SECTOR_BYTES, Warning, descriptor, device};
 
@@ -111,7 +111,8 @@ pub(super) struct Backing {
     pub(super) warnings: Vec<Warning>,
     /// Other exports see its use as long as this lives.
     pub(super) token: Arc<()>,
-    _claim: Option<Arc<Claim>>,
+    /// For a device.
+    _claim: Option<Arc<File>>,
     /// The lock ends with the last copy of the description, which the kernel may hold, not
     /// with this value.
     pub(super) stays_locked: bool,

@@ -90,7 +90,6 @@ pub struct DiskLayout {
 }
 
 /// A file or block device on an asynchronous engine.
-#[derive(Debug)]
 pub struct DiskStore<K: IoEngine> {
     engine: K,
     layout: DiskLayout,
