@@ -20,8 +20,8 @@ impl Initiator {
     }
 
     pub fn reserve(&mut self, at: Address, macs: &[Mac], limit: Duration) -> bool {
-        let macs: Vec<_> = macs.iter().map(|mac| mac.0).collect();
-        let request = reserve::Request::Set(&macs);
+        let bytes: Vec<u8> = macs.iter().flat_map(|mac| mac.0).collect();
+        let request = reserve::Request::Set(reserve::Macs::new(&bytes));
         self.sets(at, Command::Reserve, Body::Reserve(request), limit)
     }
 

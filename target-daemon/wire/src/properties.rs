@@ -4,6 +4,7 @@ use super::aoe::{Address, Command, Error, Header, Role};
 use super::ether::{Ether, Mac, Tags};
 use super::identify::{Identity, Names, Text};
 use super::query::Advert;
+use super::reserve::Macs;
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -97,9 +98,9 @@ proptest! {
     ) {
         let edit = mask::Request::Edit(&directives);
         there_and_back(header, Command::Mask, Body::Mask(edit))?;
-        let set = reserve::Request::Set(&macs);
+        let set = reserve::Request::Set(Macs::new(macs.as_flattened()));
         there_and_back(header, Command::Reserve, Body::Reserve(set))?;
-        let force_set = reserve::Request::ForceSet(&macs);
+        let force_set = reserve::Request::ForceSet(Macs::new(macs.as_flattened()));
         there_and_back(header, Command::Reserve, Body::Reserve(force_set))?;
     }
 

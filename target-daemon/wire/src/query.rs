@@ -41,8 +41,7 @@ impl<'a> Request<'a> {
     /// Ignores the version next to the code, since every initiator sends 0 there, and the
     /// length of a read, since aoeping sends 1024.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
-        let header: [u8; HEADER_LEN] = array(argument, 0).ok_or(DropReason::TooShort)?;
-        let [_, _, _, _, _, version_code, high, low] = header;
+        let [version_code, high, low] = array(argument, 5).ok_or(DropReason::TooShort)?;
         let length = usize::from(u16::from_be_bytes([high, low]));
         let code = version_code & 0x0f;
         if code == 0 {

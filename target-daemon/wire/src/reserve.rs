@@ -10,7 +10,7 @@
 //! ```
 
 use super::DropReason;
-use super::bytes::{array, chunks, put};
+use super::bytes::{array, put};
 use super::ether::Mac;
 
 /// Bytes before the addresses.
@@ -27,9 +27,9 @@ pub enum Request<'a> {
     Read,
     /// Reserve for these, unless another initiator holds the reservation. An empty list
     /// releases.
-    Set(&'a [[u8; MAC_LEN]]),
+    Set(Macs<'a>),
     /// Reserve for these unconditionally.
-    ForceSet(&'a [[u8; MAC_LEN]]),
+    ForceSet(Macs<'a>),
     /// A set that announces more addresses than the frame holds.
     Overrun,
     /// A code that is not defined.
@@ -40,12 +40,13 @@ impl<'a> Request<'a> {
     /// Parses an argument. Ignores the count of a read.
     pub fn parse(argument: &'a [u8]) -> Result<Self, DropReason> {
         let [code, count]: [u8; HEADER_LEN] = array(argument, 0).ok_or(DropReason::TooShort)?;
-        let set = |set: fn(_) -> _| chunks(argument, HEADER_LEN, count).map_or(Self::Overrun, set);
-        Ok(match code {
-            0 => Self::Read,
-            1 => set(Self::Set),
-            2 => set(Self::ForceSet),
-            code => Self::Unknown(code),
+        let macs = argument.get(HEADER_LEN..).and_then(|rest| rest.get(..usize::from(count) * MAC_LEN));
+        Ok(match (code, macs) {
+            (0, _) => Self::Read,
+            (1, Some(bytes)) => Self::Set(Macs(bytes)),
+            (2, Some(bytes)) => Self::ForceSet(Macs(bytes)),
+            (1 | 2, None) => Self::Overrun,
+            (code, _) => Self::Unknown(code),
         })
     }
 
@@ -62,14 +63,31 @@ impl<'a> Request<'a> {
     /// Writes the argument. Returns its length; `None` if `out` is too short, or for an
     /// overrun, which cannot be written.
     pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
-        let macs: &[_] = match *self {
+        let macs: &[u8] = match *self {
             Self::Read | Self::Unknown(_) => &[],
-            Self::Set(macs) | Self::ForceSet(macs) => macs,
+            Self::Set(Macs(bytes)) | Self::ForceSet(Macs(bytes)) => bytes,
             Self::Overrun => return None,
         };
-        put(out, 0, &[self.code(), u8::try_from(macs.len()).ok()?])?;
-        put(out, HEADER_LEN, macs.as_flattened())?;
-        Some(HEADER_LEN + macs.len() * MAC_LEN)
+        put(out, 0, &[self.code(), u8::try_from(macs.len() / MAC_LEN).ok()?])?;
+        put(out, HEADER_LEN, macs)?;
+        Some(HEADER_LEN + macs.len())
+    }
+}
+
+/// The addresses of a set: complete ones, at most 255.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Macs<'a>(&'a [u8]);
+
+impl<'a> Macs<'a> {
+    /// Takes the complete addresses in `bytes`, at most 255.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let count = (bytes.len() / MAC_LEN).min(usize::from(u8::MAX));
+        Self(bytes.get(..count * MAC_LEN).unwrap_or(&[]))
+    }
+
+    /// Iterates over the addresses in order.
+    pub fn iter(&self) -> impl Iterator<Item = Mac> + Clone + use<'a> {
+        self.0.chunks_exact(MAC_LEN).filter_map(|bytes| array(bytes, 0).map(Mac))
     }
 }
 
@@ -86,11 +104,6 @@ impl Reply<'_> {
     /// Length in bytes.
     pub(super) fn len(&self) -> usize {
         HEADER_LEN + self.macs.len() * MAC_LEN
-    }
-
-    /// Always false: there is a header.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Writes the reply. Returns its length; `None` if `out` is too short or the list too
@@ -118,10 +131,10 @@ mod tests {
         let with = |code, count| [&[code, count][..], &both].concat();
         for (argument, expected) in [
             (with(0, 255), Ok(Request::Read)),
-            (with(1, 2), Ok(Request::Set(&[A.0, B.0]))),
-            (with(1, 1), Ok(Request::Set(&[A.0]))),
-            (with(2, 2), Ok(Request::ForceSet(&[A.0, B.0]))),
-            (with(1, 0), Ok(Request::Set(&[]))),
+            (with(1, 2), Ok(Request::Set(Macs(&both)))),
+            (with(1, 1), Ok(Request::Set(Macs(&both[..6])))),
+            (with(2, 2), Ok(Request::ForceSet(Macs(&both)))),
+            (with(1, 0), Ok(Request::Set(Macs(&[])))),
             (with(1, 3), Ok(Request::Overrun)),
             (with(2, 3), Ok(Request::Overrun)),
             (with(3, 9), Ok(Request::Unknown(3))),
@@ -130,6 +143,8 @@ mod tests {
         ] {
             assert_eq!(Request::parse(&argument), expected, "{argument:?}");
         }
+        assert_eq!(Macs(&both).iter().collect::<Vec<_>>(), [A, B]);
+        assert_eq!(Macs::new(&both[..11]), Macs(&both[..6]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::shelf::State;
 use crate::wire;
 use crate::wire::aoe::Error;
 use crate::wire::ether::Mac;
-use crate::wire::reserve::{MAC_LEN, Reply, Request};
+use crate::wire::reserve::{Macs, Reply, Request};
 
 pub(super) fn execute<'a>(src: Mac, request: Request<'_>, state: &'a mut State) -> Action<'a> {
     let (code, outcome) = match request {
@@ -22,14 +22,14 @@ pub(super) fn execute<'a>(src: Mac, request: Request<'_>, state: &'a mut State) 
 
 /// Setting the current list again succeeds: it is the retransmission of a set whose reply
 /// was lost, by a host that reserves for others.
-fn set(src: Mac, macs: &[[u8; MAC_LEN]], state: &mut State) -> Result<(), Error> {
-    let same = macs.iter().eq(state.reservation().iter().map(|mac| &mac.0));
+fn set(src: Mac, macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
+    let same = macs.iter().eq(state.reservation().iter().copied());
     if state.is_reserved_against(src) && !same {
         return Err(Error::Reserved);
     }
     force_set(macs, state)
 }
 
-fn force_set(macs: &[[u8; MAC_LEN]], state: &mut State) -> Result<(), Error> {
-    state.set_reservation(macs.iter().copied().map(Mac)).map_err(|_| Error::Argument)
+fn force_set(macs: Macs<'_>, state: &mut State) -> Result<(), Error> {
+    state.set_reservation(macs.iter()).map_err(|_| Error::Argument)
 }
