@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xblade_sim::{FakeRings, FakeWire};
-use xblade_store::{Access, Durability, MmapStore, NullStore, OpenOptions, SECTOR_BYTES, Store};
+use xblade_store::{Access, Durability, OpenOptions, RamStore, SECTOR_BYTES, Store, open};
 use xblade_target::shelf::{Export, Shelf};
 use xblade_target::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
 use xblade_wire::Request;
@@ -158,7 +158,7 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
 }
 
 fn null() -> Box<dyn Store> {
-    Box::new(NullStore::new(PLACES * u64::from(COUNT)))
+    Box::new(RamStore::null(PLACES * u64::from(COUNT)))
 }
 
 /// The store for a file in memory with volatile writes: it copies from and to a mapping.
@@ -168,10 +168,10 @@ fn memory() -> Box<dyn Store> {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let options =
         OpenOptions { durability: Durability::Volatile, access: Access::Mapped, ..OpenOptions::new(&path) };
-    let store = MmapStore::open(&options);
+    let opened = open(&options);
     // The file stays as long as the store has it open.
     let _ = fs::remove_file(&path);
-    Box::new(store.expect("a file that was made just now"))
+    opened.expect("a file that was made just now").store
 }
 
 fn scratch_file() -> PathBuf {

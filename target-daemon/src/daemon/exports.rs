@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use log::{error, info, warn};
+use log::{error, info, log, warn};
 
 use super::failure::Failure;
 use super::quarantine;
@@ -13,7 +13,6 @@ use crate::shelf::{Acl, Export, Settings};
 use crate::store::disk::Persist;
 use crate::store::{
     self, Access, Data, Durability, OpenError, OpenErrorKind, OpenFile, Problem, SECTOR_BYTES, StoreSpec,
-    Warning,
 };
 use crate::wire::aoe::Address;
 use crate::wire::identify::{Names, Text};
@@ -167,11 +166,7 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
         None => in_the_way(address, &error, all).unwrap_or_else(|| failure(error)),
     })?;
     for warning in &opened.warnings {
-        match warning {
-            // Only unknown, not certain to be in memory; in a container it is the usual case.
-            Warning::UnknownBelow { .. } => info!("{address}: {warning}"),
-            _ => warn!("{address}: {warning}"),
-        }
+        log!(warning.level, "{address}: {}", warning.text);
     }
     let (read_only, durability) = (wanted.store.read_only(), wanted.store.durability());
     let info = StoreInfo::of(&opened, &wanted.store);
