@@ -22,7 +22,7 @@ const MACHINE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::read(words()).unwrap_or_else(|error| error.exit());
-    logging::init(matches!(cli.command, Command::Serve(_) | Command::Vblade { .. }));
+    logging::init(matches!(cli.command, Command::Serve(_) | Command::Vblade(_)));
     let outcome = match cli.command {
         Command::Serve(args) => {
             let file = args.config.clone();
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Command::Ask(command) => client::run(&command),
         Command::Top(options) => watch(&options),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
-        Command::Vblade { words } => vblade(&words),
+        Command::Vblade(arguments) => vblade(&arguments),
     };
     logging::flush();
     outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)
@@ -94,13 +94,12 @@ fn watch(options: &Top) -> Result<(), u8> {
     })
 }
 
-fn vblade(words: &[String]) -> Result<(), u8> {
-    let read = Vblade::parse(words).and_then(|vblade| Ok((vblade.serve()?, vblade.was_volatile())));
-    let (options, was_volatile) = read.map_err(|error| {
+fn vblade(arguments: &Vblade) -> Result<(), u8> {
+    let options = arguments.serve().map_err(|error| {
         eprintln!("error: {error}");
         REQUEST
     })?;
-    if was_volatile {
+    if arguments.was_volatile() {
         log::info!(
             "vblade without -s acknowledges writes from the page cache; xblade does so from stable storage, and \
              `xblade serve` with durability=volatile does as vblade"

@@ -8,8 +8,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
-use super::{export, hint};
+use super::export;
+use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top, Vblade};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -65,12 +65,12 @@ impl Cli {
     /// configuration file, since the two are not merged.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
-        let words = hint::control_last(words.into_iter().collect());
+        let words: Vec<OsString> = words.into_iter().collect();
         let matches = match command.try_get_matches_from_mut(&words) {
             Ok(matches) => matches,
             // clap returns help and version as errors, too.
             Err(error) if !error.use_stderr() => return Err(error),
-            Err(error) => return Err(hint::better(error, &mut command, &words)),
+            Err(error) => return Err(of_vblade(&mut command, &words).unwrap_or(error)),
         };
         if let Some(("serve", serve)) = matches.subcommand()
             && let Some(other) = beside_the_file(serve)
@@ -83,6 +83,16 @@ impl Cli {
         }
         Self::from_arg_matches(&matches)
     }
+}
+
+/// The error for arguments of vblade after `xblade` or `xblade serve`: how to write them.
+fn of_vblade(command: &mut clap::Command, words: &[OsString]) -> Option<clap::Error> {
+    let words: Vec<&str> = words.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    let words = words.strip_prefix(&["serve"]).unwrap_or(&words);
+    Vblade::try_parse_from(words).ok()?;
+    let given = shlex::try_join(words.iter().copied()).ok()?;
+    let what = format!("these are the arguments of vblade: write `xblade vblade {given}`");
+    Some(command.error(ErrorKind::InvalidValue, what))
 }
 
 /// An option or export given beside a configuration file.
@@ -122,13 +132,7 @@ pub enum Command {
     Import(Import),
     /// Take the arguments of vblade, and serve. The same by the name that the
     /// program is called by: a link to it with the name vblade.
-    #[command(disable_help_flag = true)]
-    Vblade {
-        /// [-b bufcnt] [-o offset] [-l length] [-d] [-s] [-r] [-m mac[,mac...]]
-        /// shelf slot netif filename
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
-        words: Vec<String>,
-    },
+    Vblade(Vblade),
 }
 
 /// `xblade import`.
@@ -402,4 +406,30 @@ pub enum Spread {
     All,
     /// None: a frame for another worker is handed over.
     Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_vblade_are_recognised() {
+        for (line, vblade) in [
+            ("xblade 0 1 eth0 a.img", "0 1 eth0 a.img"),
+            ("xblade serve 0 1 eth0 a$.img", "0 1 eth0 'a$.img'"),
+            (
+                "xblade -r -b 24 -o 8 -l 16 -d -m 525400000001 7 2 eth0 /d",
+                "-r -b 24 -o 8 -l 16 -d -m 525400000001 7 2 eth0 /d",
+            ),
+        ] {
+            let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            let expected = format!("these are the arguments of vblade: write `xblade vblade {vblade}`");
+            assert!(error.to_string().contains(&expected), "{line}: {error}");
+        }
+        for other in ["xblade serve 0 1 eth0", "xblade serve 0.1=a b", "xblade check 0 1 e a"] {
+            let error = Cli::read(other.split_whitespace().map(OsString::from)).unwrap_err();
+            assert!(!error.to_string().contains("vblade:"), "{other}");
+        }
+    }
 }

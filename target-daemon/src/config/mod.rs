@@ -7,7 +7,6 @@ mod cli;
 mod client;
 mod export;
 mod file;
-mod hint;
 mod service;
 mod show;
 mod steer;
