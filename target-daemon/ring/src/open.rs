@@ -89,7 +89,7 @@ pub enum OpenError {
     },
     /// No memory for the UMEM.
     #[error(
-        "cannot make a UMEM of {mib} MiB{huge}: {source} (lower --umem-chunks, raise the limit of \
+        "cannot make a UMEM of {mib} MiB{huge}: {source} (lower --rx-ring, raise the limit of \
          locked memory, or reserve huge pages in vm.nr_hugepages)"
     )]
     Umem {

@@ -247,18 +247,6 @@ pub struct RingOptions {
     #[arg(long, value_name = "N")]
     pub rx_ring: Option<u32>,
 
-    /// Entries of the tx ring, a power of two. Default: as the rx ring.
-    #[arg(long, value_name = "N")]
-    pub tx_ring: Option<u32>,
-
-    /// Chunks in UMEM. Default: twice the rx ring and the tx ring together.
-    #[arg(long, value_name = "N")]
-    pub umem_chunks: Option<u32>,
-
-    /// Bytes in a chunk, 2048 or 4096.
-    #[arg(long, value_name = "BYTES", default_value_t = Self::default().chunk_bytes)]
-    pub chunk_bytes: u32,
-
     /// Put UMEM on huge pages (reserve them in vm.nr_hugepages first).
     #[arg(long)]
     pub huge_pages: bool,
@@ -297,15 +285,7 @@ impl Default for Serve {
 
 impl Default for RingOptions {
     fn default() -> Self {
-        Self {
-            rx_ring: None,
-            tx_ring: None,
-            umem_chunks: None,
-            chunk_bytes: 4096,
-            huge_pages: false,
-            busy_poll: None,
-            busy_poll_budget: 64,
-        }
+        Self { rx_ring: None, huge_pages: false, busy_poll: None, busy_poll_budget: 64 }
     }
 }
 

@@ -14,7 +14,7 @@ mod top;
 mod vblade;
 
 pub use crate::store::in_largest_unit;
-pub use bounds::{chunk_bytes, ring, umem_chunks};
+pub use bounds::ring;
 pub use cli::{
     AutoOff, Check, Cli, Command, Idle, Import, RingOptions, Serve, ServeArgs, Show, Spread, XdpMode,
 };

@@ -57,14 +57,6 @@ pub const ROWS: &[Key] = &[
     key!("[workers]", "idle", idle, Item::word, word),
     key!("[workers]", "spread", spread, Item::word, word),
     key!("[rings]", "rx-ring", rings.rx_ring, ring, auto),
-    key!("[rings]", "tx-ring", rings.tx_ring, ring, auto),
-    Key {
-        section: "[rings]",
-        name: "umem-chunks",
-        read: None,
-        show: |serve| Some(auto(&serve.rings.umem_chunks)),
-    },
-    key!("[rings]", "chunk-bytes", rings.chunk_bytes, chunk_bytes, value),
     key!("[rings]", "huge-pages", rings.huge_pages, Item::boolean, value),
     Key {
         section: "[rings]",
@@ -126,10 +118,6 @@ pub const ANY: std::ops::RangeInclusive<u32> = 0..=u32::MAX;
 fn ring(item: &Item<'_>) -> Option<Option<u32>> {
     let Some(entries) = item.number_or("auto", ANY, "4096")? else { return Some(None) };
     bounds::ring(entries).map_or_else(|remedy| item.impossible(remedy), |entries| Some(Some(entries)))
-}
-
-fn chunk_bytes(item: &Item<'_>) -> Option<u32> {
-    bounds::chunk_bytes(item.number(ANY, "4096")?).map_or_else(|remedy| item.impossible(remedy), Some)
 }
 
 fn small(item: &Item<'_>, min: u16, example: &str) -> Option<u16> {
@@ -226,9 +214,15 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("no-probe", "probe"),
 ];
 
+/// Keys of `[rings]` that are no more: the sizes follow from `rx-ring`.
+const GONE: [&str; 3] = ["tx-ring", "umem-chunks", "chunk-bytes"];
+
 /// The remedy for a key that this section does not have.
 pub fn remedy(key: &str, section: &str, known: &[&str]) -> String {
     let key = plain(key);
+    if GONE.contains(&key.as_str()) {
+        return "leave it out: xblade sizes this by rx-ring".to_owned();
+    }
     if let Some(meant) = meant(&key, known) {
         return format!("did you mean {meant}?");
     }

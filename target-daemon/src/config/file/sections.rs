@@ -9,7 +9,6 @@ use super::diagnostic::{Collector, Diagnostic, Span};
 use super::export::{self, Draft};
 use super::item::{Item, Section};
 use super::keys::{self, ANY, KEYS, ROWS};
-use crate::config::bounds;
 use crate::config::{RingOptions, Serve};
 use crate::wire::ether::Mac;
 
@@ -153,12 +152,6 @@ pub fn cores(read: &mut Read, item: Item<'_>) {
 
 /// Reads the keys whose limits depend on other keys.
 fn dependent(section: &mut Section<'_>, rings: &mut RingOptions) {
-    let chunks = section.take("umem-chunks").and_then(|item| {
-        let Some(chunks) = item.number_or("auto", ANY, "4096")? else { return Some(None) };
-        bounds::umem_chunks(chunks, rings.chunk_bytes)
-            .map_or_else(|remedy| item.impossible(remedy), |chunks| Some(Some(chunks)))
-    });
-    rings.umem_chunks = chunks.flatten();
     let busy_poll = section.take("busy-poll");
     let is_polling = busy_poll.is_some_and(|item| item.as_text() != Some("off"));
     rings.busy_poll = busy_poll.and_then(|item| item.number_or("off", ANY, "20")).flatten();
