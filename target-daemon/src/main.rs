@@ -142,7 +142,7 @@ fn check_file(path: &Path) -> Result<(), u8> {
         eprintln!("{text}");
     }
     if !misfits.is_empty() {
-        eprintln!("{}", loaded.tell(misfits));
+        eprintln!("{}", loaded.faults.others(misfits));
     }
     match (loaded.faults.is_empty(), fits) {
         (false, _) => Err(REQUEST),

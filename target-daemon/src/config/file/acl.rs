@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::item::Item;
-use super::keys;
 use crate::config::export::EVERYBODY;
+use crate::config::suggest::suggest;
 use crate::wire::ether::Mac;
 
 /// Parses /etc/ethers: an address and a host name per line. Other lines are ignored.
@@ -40,7 +40,7 @@ impl<'a> Acls<'a> {
         for item in entries {
             if item.key == EVERYBODY || item.key.parse::<Mac>().is_ok() {
                 let what = format!("{} cannot be the name of a list", item.key);
-                let _: Option<()> = item.refuse(what, "give it another name");
+                item.fault(what, "give it another name");
             } else if let Some(list) = nobody(item, "[\"52:54:00:00:00:01\"]") {
                 acls.lists.push((item.key, list));
             }
@@ -73,7 +73,7 @@ impl<'a> Acls<'a> {
         if let Some(from) = path.iter().position(|name| *name == text) {
             let mut names: Vec<&str> = path.iter().skip(from).copied().collect();
             names.push(text);
-            let _: Option<()> = item.refuse(
+            item.fault(
                 format!("the list {text} contains itself: {}", names.join(" -> ")),
                 "take one of these names out of the list that has it",
             );
@@ -111,9 +111,8 @@ impl<'a> Acls<'a> {
                 "write six pairs of hex digits, as in \"02:00:5e:10:00:01\"",
             );
         }
-        let known: Vec<&str> =
-            self.lists.iter().map(|(name, ..)| *name).chain(self.ethers.keys().map(String::as_str)).collect();
-        let remedy = match keys::meant(text, &known) {
+        let known = self.lists.iter().map(|(name, ..)| *name).chain(self.ethers.keys().map(String::as_str));
+        let remedy = match suggest(text, known.map(|name| (name, name))) {
             Some(meant) => format!("did you mean {meant}?"),
             None => "make a list with this name in [acl], or a line in /etc/ethers".to_owned(),
         };

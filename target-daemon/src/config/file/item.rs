@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Collector, Diagnostic, Span};
+use super::diagnostic::{Diagnostic, Sink, Span};
 use super::keys;
 
 /// A value with its key.
@@ -19,7 +19,7 @@ pub struct Item<'a> {
     is_one: bool,
     value: &'a Spanned<DeValue<'a>>,
     /// Collects errors.
-    pub sink: &'a Collector,
+    pub sink: &'a Sink,
 }
 
 impl<'a> Item<'a> {
@@ -28,9 +28,14 @@ impl<'a> Item<'a> {
         self.value.span()
     }
 
-    /// Reports an error at this value. Returns `None`, for the caller to pass on.
+    /// Reports an error at this value.
+    pub fn fault(&self, message: impl Into<String>, remedy: impl Into<String>) {
+        self.sink.borrow_mut().push(Diagnostic::value(self.at(), message, remedy));
+    }
+
+    /// As [`Self::fault`]. Returns `None`, for the caller to pass on.
     pub fn refuse<T>(&self, message: impl Into<String>, remedy: impl Into<String>) -> Option<T> {
-        self.sink.put(Diagnostic::value(self.at(), message, remedy));
+        self.fault(message, remedy);
         None
     }
 
@@ -163,10 +168,10 @@ impl<'a> Item<'a> {
         self.as_list().or_else(|| self.wrong_kind("a list", &one))
     }
 
-    /// Requires a section, which may have these keys.
-    pub fn section(&self, name: &'a str, keys: &'static [&'static str]) -> Option<Section<'a>> {
+    /// Requires a section.
+    pub fn section(&self, name: &'static str) -> Option<Section<'a>> {
         match self.value.get_ref() {
-            DeValue::Table(table) => Some(Section::new(name, keys, table, self.at(), self.sink)),
+            DeValue::Table(table) => Some(Section::new(name, table, self.at(), self.sink)),
             _ => {
                 let message = format!("{} is a section, not {}", self.key, kind(self.value.get_ref()));
                 self.refuse(message, format!("write {name} on a line of its own, and its keys below"))
@@ -195,7 +200,7 @@ impl<'a> Item<'a> {
             DeValue::Table(table) => {
                 Some(table.iter().map(|(key, value)| key_item(key, value, self.sink)).collect())
             }
-            _ => self.section("[acl]", &[]).map(|_| Vec::new()),
+            _ => self.section("[acl]").map(|_| Vec::new()),
         }
     }
 }
@@ -203,7 +208,7 @@ impl<'a> Item<'a> {
 fn key_item<'a>(
     key: &'a Spanned<std::borrow::Cow<'a, str>>,
     value: &'a Spanned<DeValue<'a>>,
-    sink: &'a Collector,
+    sink: &'a Sink,
 ) -> Item<'a> {
     Item { key: key.get_ref(), is_one: false, value, sink }
 }
@@ -222,33 +227,35 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 
 /// The keys of a section that have not been read yet.
 pub struct Section<'a> {
-    name: &'a str,
-    known: &'static [&'static str],
+    name: &'static str,
     left: Vec<(Item<'a>, Span)>,
     /// Where it begins.
     pub at: Span,
     /// Collects errors.
-    pub sink: &'a Collector,
+    pub sink: &'a Sink,
 }
 
 impl<'a> Section<'a> {
     /// All keys of a table.
-    pub fn new(
-        name: &'a str,
-        known: &'static [&'static str],
-        table: &'a DeTable<'a>,
-        at: Span,
-        sink: &'a Collector,
-    ) -> Self {
+    pub fn new(name: &'static str, table: &'a DeTable<'a>, at: Span, sink: &'a Sink) -> Self {
         let left = table.iter().map(|(key, value)| (key_item(key, value, sink), key.span())).collect();
-        Self { name, known, left, at, sink }
+        Self { name, left, at, sink }
     }
 
     /// Takes the value of a key, if present.
     pub fn take(&mut self, key: &str) -> Option<Item<'a>> {
-        debug_assert!(self.known.contains(&key), "{key} is not among the keys");
+        debug_assert!(keys::of(self.name).contains(&key), "{key} is not among the keys");
         let at = self.left.iter().position(|(item, _)| item.key == key)?;
         Some(self.left.remove(at).0)
+    }
+
+    /// As [`Self::take`]; reports a missing key, and where it should be.
+    pub fn need(&mut self, key: &str, at: Span, message: &str, remedy: &str) -> Option<Item<'a>> {
+        let item = self.take(key);
+        if item.is_none() {
+            self.sink.borrow_mut().push(Diagnostic::missing(at, message, remedy));
+        }
+        item
     }
 
     /// Reports every key that was not taken.
@@ -258,7 +265,23 @@ impl<'a> Section<'a> {
                 "" => format!("{} is not a key or section", item.key),
                 name => format!("{} is not a key of {name}", item.key),
             };
-            self.sink.put(Diagnostic::value(at, what, keys::remedy(item.key, self.name, self.known)));
+            self.sink.borrow_mut().push(Diagnostic::value(at, what, keys::remedy(item.key, self.name)));
+        }
+    }
+}
+
+/// Reports each value that conflicts with an earlier one.
+pub fn twice<T>(
+    all: &[(T, Span)],
+    conflict: impl Fn(&T, &T) -> bool,
+    message: impl Fn(&T) -> String,
+    remedy: &str,
+    sink: &Sink,
+) {
+    for (number, (later, at)) in all.iter().enumerate() {
+        if let Some((_, first)) = all.iter().take(number).find(|(earlier, _)| conflict(earlier, later)) {
+            let fault = Diagnostic::value(at.clone(), message(later), remedy);
+            sink.borrow_mut().push(fault.with(first.clone(), "first here"));
         }
     }
 }

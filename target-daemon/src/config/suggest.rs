@@ -1,0 +1,12 @@
+//! Words that were probably meant.
+
+/// What belongs to the known word closest to this one, if one is close enough.
+pub fn suggest<'a, T>(word: &str, known: impl IntoIterator<Item = (&'a str, T)>) -> Option<T> {
+    let near = known.into_iter().map(|(known, of)| (strsim::jaro_winkler(word, known), of));
+    near.filter(|(near, _)| *near > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, of)| of)
+}
+
+/// A word in our spelling.
+pub fn plain(word: &str) -> String {
+    word.replace('_', "-").to_lowercase()
+}
