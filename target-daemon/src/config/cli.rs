@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
 use super::export;
@@ -61,49 +60,21 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// An error of clap, which includes help and version; or options beside a
-    /// configuration file, since the two are not merged.
+    /// An error of clap, which includes help and version.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
         let words: Vec<OsString> = words.into_iter().collect();
-        let matches = match command.try_get_matches_from_mut(&words) {
-            Ok(matches) => matches,
-            // clap returns help and version as errors, too.
-            Err(error) if !error.use_stderr() => return Err(error),
-            Err(error) => return Err(of_vblade(&mut command, &words).unwrap_or(error)),
-        };
-        if let Some(("serve", serve)) = matches.subcommand()
-            && let Some(other) = beside_the_file(serve)
-        {
-            let what = format!(
-                "--config and {other} are given: with --config everything comes from the file, so put it there, or \
-                 leave --config out"
-            );
-            return Err(command.error(ErrorKind::ArgumentConflict, what));
-        }
-        Self::from_arg_matches(&matches)
+        Self::try_parse_from(&words).map_err(|error| of_vblade(&words).unwrap_or(error))
     }
 }
 
 /// The error for arguments of vblade after `xblade` or `xblade serve`: how to write them.
-fn of_vblade(command: &mut clap::Command, words: &[OsString]) -> Option<clap::Error> {
+fn of_vblade(words: &[OsString]) -> Option<clap::Error> {
     let words: Vec<&str> = words.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
     let words = words.strip_prefix(&["serve"]).unwrap_or(&words);
     Vblade::try_parse_from(words).ok()?;
     let given = shlex::try_join(words.iter().copied()).ok()?;
     let what = format!("these are the arguments of vblade: write `xblade vblade {given}`");
-    Some(command.error(ErrorKind::InvalidValue, what))
-}
-
-/// An option or export given beside a configuration file.
-fn beside_the_file(serve: &ArgMatches) -> Option<String> {
-    let given = |id: &str| serve.value_source(id) == Some(ValueSource::CommandLine);
-    if !given("config") {
-        return None;
-    }
-    let all = ServeArgs::augment_args(clap::Command::new("serve"));
-    let other = all.get_arguments().find(|arg| arg.get_id() != "config" && given(arg.get_id().as_str()))?;
-    Some(other.get_long().map_or("exports".to_owned(), |long| format!("--{long}")))
+    Some(Cli::command().error(ErrorKind::InvalidValue, what))
 }
 
 /// The subcommands.
@@ -157,7 +128,7 @@ pub enum Import {
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// Take everything from this file, and nothing from the command line.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", exclusive = true)]
     pub config: Option<PathBuf>,
 
     /// Everything that the file would say.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::suggest::{plain, suggest};
-use crate::store::{AUTO, Conflict, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
+use crate::store::{AUTO, OPTIONS, Opt, Options, Problem, Setting, StoreSpec, Takes, Value};
 use crate::wire::aoe::{Address, AddressError};
 use crate::wire::ether::{Mac, MacError};
 
@@ -58,7 +58,7 @@ pub struct Export {
 /// Options as given, not yet checked against each other.
 #[derive(Default)]
 pub(super) struct Given {
-    options: Options,
+    pub(super) options: Options,
     pub(super) allow: Option<Vec<Mac>>,
 }
 
@@ -123,24 +123,9 @@ impl Given {
         Ok(())
     }
 
-    /// Every option that has no meaning beside the others, and every missing option.
-    pub(super) fn conflicts(&self) -> Vec<Conflict> {
-        self.options.conflicts()
-    }
-
-    /// Whether its store has a file.
-    pub(super) fn has_file(&self) -> bool {
-        self.options.engine().access.is_some()
-    }
-
-    /// The setting that names the store.
-    pub(super) fn store(&self) -> Option<Setting> {
-        self.options.setting("store")
-    }
-
     /// Checks the options against each other.
     pub(super) fn export(mut self, address: Address, path: &str) -> Result<Export, Problem> {
-        if let Some(conflict) = self.conflicts().first() {
+        if let Some(conflict) = self.options.conflicts().first() {
             return Err(conflict.problem(Setting::on_the_line));
         }
         let worker = match self.options.take("worker") {

@@ -29,13 +29,8 @@ pub enum Role {
     Helper,
 }
 
-/// Compiled once, when the control thread is confined.
-struct Programs {
-    worker: BpfProgram,
-    helper: BpfProgram,
-}
-
-static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+/// Of workers and of helpers. Compiled once, when the control thread is confined.
+static PROGRAMS: OnceLock<[BpfProgram; 2]> = OnceLock::new();
 
 /// Confines the control thread and all threads that it will start.
 pub(super) fn confine() -> io::Result<()> {
@@ -53,20 +48,20 @@ pub(super) fn confine() -> io::Result<()> {
     seccomp::install(&deadly, true)?;
     seccomp::install(&missing, false)?;
     // Set once: there is one process.
-    let _ = PROGRAMS.set(Programs { worker, helper });
+    let _ = PROGRAMS.set([worker, helper]);
     Ok(())
 }
 
 /// Restricts this thread to the calls of its role.
 pub(super) fn enter(role: Role) -> io::Result<()> {
-    let Some(programs) = PROGRAMS.get() else { return Ok(()) };
+    let Some([worker, helper]) = PROGRAMS.get() else { return Ok(()) };
     if plant::left_out("seccomp-of-threads") {
         return Ok(());
     }
     match role {
         Role::Control => Ok(()),
-        Role::Worker => seccomp::install(&programs.worker, true),
-        Role::Helper => seccomp::install(&programs.helper, true),
+        Role::Worker => seccomp::install(worker, true),
+        Role::Helper => seccomp::install(helper, true),
     }
 }
 

@@ -171,15 +171,12 @@ fn what_an_export_may_not_say_it_may_not_say_in_either() {
 
 #[test]
 fn a_file_beside_options_is_refused_in_one_message() {
-    for (arguments, part) in [
-        ("0.1=/d --config f", "--config and exports are given"),
-        ("--config f -i eth1", "--config and --interface are given"),
-        ("--config f --no-probe", "--config and --no-probe are given"),
-        ("--config f --busy-poll 20", "--config and --busy-poll are given"),
-    ] {
+    for arguments in
+        ["0.1=/d --config f", "--config f -i eth1", "--config f --no-probe", "--config f --busy-poll 20"]
+    {
         let words = format!("xblade serve {arguments}");
         let error = Cli::read(words.split_whitespace().map(OsString::from)).unwrap_err().to_string();
-        assert!(error.contains(part) && error.contains("put it there"), "{error}");
+        assert!(error.contains("'--config <FILE>' cannot be used with one or more of the other"), "{error}");
     }
     assert!(Cli::read(["xblade", "serve", "--config", "f"].map(OsString::from)).is_ok());
 }

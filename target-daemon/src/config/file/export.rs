@@ -62,14 +62,13 @@ fn export<'a>(
             item.fault(problem.what, problem.remedy);
         }
     }
-    let conflicts = given.conflicts();
+    let conflicts = given.options.conflicts();
     sink.borrow_mut().extend(conflicts.iter().map(|conflict| in_the_file(conflict, &places, &header)));
     let good = sink.borrow().len() == before;
     section.finish();
     let path = path_of(&given, path, &header, sink).filter(|_| good);
-    // Without an address it is still compared with others by its path.
-    let at = address.as_ref().map_or(Address { shelf: 0, slot: 0 }, |(address, _)| *address);
-    let export = path.and_then(|(path, at_path)| Some((given.export(at, path).ok()?, at_path)));
+    let export = address.as_ref().zip(path);
+    let export = export.and_then(|((address, _), (path, at))| Some((given.export(*address, path).ok()?, at)));
     (address, export)
 }
 
@@ -106,18 +105,18 @@ fn address_of(item: Item<'_>) -> Option<(Address, Span)> {
 
 /// The path, with its location; that of the export if the store has none.
 fn path_of<'a>(given: &Given, path: Option<Item<'a>>, header: &Span, sink: &Sink) -> Option<(&'a str, Span)> {
-    let Some(item) = path.filter(|_| given.has_file()) else {
-        match (path, given.store()) {
-            (Some(item), Some(store)) => {
-                return item
-                    .refuse(format!("path has no meaning with {}", store.in_a_file()), "leave it out");
-            }
-            (None, _) if given.has_file() => {}
-            _ => return Some(("", header.clone())),
+    let store = given.options.setting("store").filter(|_| given.options.engine().access.is_none());
+    let item = match (path, store) {
+        (Some(item), None) => item,
+        (Some(item), Some(store)) => {
+            return item.refuse(format!("path has no meaning with {}", store.in_a_file()), "leave it out");
         }
-        let remedy = "add path = \"/srv/disk.img\"";
-        sink.borrow_mut().push(Diagnostic::missing(header.clone(), "this export has no path", remedy));
-        return None;
+        (None, Some(_)) => return Some(("", header.clone())),
+        (None, None) => {
+            let remedy = "add path = \"/srv/disk.img\"";
+            sink.borrow_mut().push(Diagnostic::missing(header.clone(), "this export has no path", remedy));
+            return None;
+        }
     };
     let path = item.text("\"/srv/disk.img\"")?;
     if path.contains('\0') {

@@ -1,6 +1,7 @@
 //! Sections and their values. An error in one value goes to the sink, and reading
 //! continues with the next.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use clap::ValueEnum;
@@ -8,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Sink, Span};
-use super::keys;
+use super::keys::{self, ANY};
 
 /// A value with its key.
 #[derive(Clone, Copy)]
@@ -71,10 +72,7 @@ impl<'a> Item<'a> {
 
     /// The text, if it is text; reports nothing.
     pub fn as_text(&self) -> Option<&'a str> {
-        match self.value.get_ref() {
-            DeValue::String(text) => Some(text.as_ref()),
-            _ => None,
-        }
+        self.value.get_ref().as_str()
     }
 
     /// The digits, if it is a number; reports nothing.
@@ -95,31 +93,25 @@ impl<'a> Item<'a> {
 
     /// Requires one of these words. The error message reads true as "on" and false as
     /// "off".
-    pub fn one_of(&self, words: &[&str]) -> Option<&'a str> {
-        let meant = match self.value.get_ref() {
-            DeValue::Boolean(false) => words.iter().find(|word| **word == "off"),
-            DeValue::Boolean(true) => words.iter().find(|word| **word == "on"),
-            _ => None,
-        };
-        let example = format!("\"{}\"", meant.or(words.first()).unwrap_or(&""));
-        let text = self.text(&example)?;
-        if words.contains(&text) {
+    pub fn one_of(&self, words: &[impl AsRef<str>]) -> Option<&'a str> {
+        let words = words.iter().map(AsRef::as_ref);
+        let switch = self.value.get_ref().as_bool().map(|yes| if yes { "on" } else { "off" });
+        let meant = words.clone().find(|word| Some(*word) == switch).or(words.clone().next());
+        let text = self.text(&format!("\"{}\"", meant.unwrap_or("")))?;
+        if words.clone().any(|word| word == text) {
             return Some(text);
         }
-        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
         let (last, others) = quoted.split_last()?;
         self.impossible(format!("give {} or {last}", others.join(", ")))
     }
 
     /// Requires true or false.
     pub fn boolean(&self) -> Option<bool> {
-        let no = match self.value.get_ref() {
-            DeValue::Boolean(yes) => return Some(*yes),
-            DeValue::String(text) => matches!(text.as_ref(), "false" | "no" | "off" | "0"),
-            DeValue::Integer(number) => number.as_str() == "0",
-            _ => false,
-        };
-        self.wrong_kind("true or false", if no { "false" } else { "true" })
+        let no = matches!(self.as_text(), Some("false" | "no" | "off" | "0"))
+            || self.as_number().is_some_and(|number| number == "0");
+        let wrong = || self.wrong_kind("true or false", if no { "false" } else { "true" });
+        self.value.get_ref().as_bool().or_else(wrong)
     }
 
     /// Requires an integer within limits.
@@ -135,37 +127,32 @@ impl<'a> Item<'a> {
         })
     }
 
-    /// Requires this word, which means none, or a number within limits.
-    pub fn number_or(&self, word: &str, range: RangeInclusive<u32>, example: &str) -> Option<Option<u32>> {
+    /// Requires this word, which means none, or a number.
+    pub fn number_or(&self, word: &str, example: &str) -> Option<Option<u32>> {
         match self.as_text() {
             Some(text) if text == word => Some(None),
             Some(text) if text.parse::<u32>().is_err() => {
                 self.impossible(format!("give a number, or \"{word}\""))
             }
-            _ => self.number(range, example).map(Some),
+            _ => self.number(ANY, example).map(Some),
         }
     }
 
     /// Requires one of the words of a command-line option.
     pub fn word<T: ValueEnum>(&self) -> Option<T> {
-        let names: Vec<String> = T::value_variants()
-            .iter()
-            .filter_map(T::to_possible_value)
-            .map(|value| value.get_name().to_owned())
-            .collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let values = T::value_variants().iter().filter_map(T::to_possible_value);
+        let names: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
         T::from_str(self.one_of(&names)?, false).ok()
     }
 
     /// Requires a list; the caller checks its elements.
     pub fn list(&self, example: &str) -> Option<Vec<Item<'a>>> {
-        let is_text = example.starts_with("[\"");
-        let one = match self.value.get_ref() {
-            DeValue::String(_) if is_text => format!("[{}]", self.written()),
-            DeValue::Integer(_) if !is_text => format!("[{}]", self.written()),
-            _ => example.to_owned(),
+        let is_element = match example.starts_with("[\"") {
+            true => self.as_text().is_some(),
+            false => self.as_number().is_some(),
         };
-        self.as_list().or_else(|| self.wrong_kind("a list", &one))
+        let meant = if is_element { format!("[{}]", self.written()) } else { example.to_owned() };
+        self.as_list().or_else(|| self.wrong_kind("a list", &meant))
     }
 
     /// Requires a section.
@@ -181,36 +168,14 @@ impl<'a> Item<'a> {
 
     /// The elements, if it is a list; reports nothing.
     pub fn as_list(&self) -> Option<Vec<Item<'a>>> {
-        match self.value.get_ref() {
-            DeValue::Array(list) => {
-                Some(list.iter().map(|value| Item { value, is_one: true, ..*self }).collect())
-            }
-            _ => None,
-        }
+        let list = self.value.get_ref().as_array()?;
+        Some(list.iter().map(|value| Item { value, is_one: true, ..*self }).collect())
     }
 
     /// Whether it is a section; reports nothing.
     pub fn is_section(&self) -> bool {
-        matches!(self.value.get_ref(), DeValue::Table(_))
+        self.value.get_ref().is_table()
     }
-
-    /// Requires a section with keys of any name.
-    pub fn entries(&self) -> Option<Vec<Item<'a>>> {
-        match self.value.get_ref() {
-            DeValue::Table(table) => {
-                Some(table.iter().map(|(key, value)| key_item(key, value, self.sink)).collect())
-            }
-            _ => self.section("[acl]").map(|_| Vec::new()),
-        }
-    }
-}
-
-fn key_item<'a>(
-    key: &'a Spanned<std::borrow::Cow<'a, str>>,
-    value: &'a Spanned<DeValue<'a>>,
-    sink: &'a Sink,
-) -> Item<'a> {
-    Item { key: key.get_ref(), is_one: false, value, sink }
 }
 
 fn kind(value: &DeValue<'_>) -> &'static str {
@@ -238,7 +203,9 @@ pub struct Section<'a> {
 impl<'a> Section<'a> {
     /// All keys of a table.
     pub fn new(name: &'static str, table: &'a DeTable<'a>, at: Span, sink: &'a Sink) -> Self {
-        let left = table.iter().map(|(key, value)| (key_item(key, value, sink), key.span())).collect();
+        let item =
+            |key: &'a Spanned<_>, value| Item { key: Cow::as_ref(key.get_ref()), is_one: false, value, sink };
+        let left = table.iter().map(|(key, value)| (item(key, value), key.span())).collect();
         Self { name, left, at, sink }
     }
 
@@ -256,6 +223,11 @@ impl<'a> Section<'a> {
             self.sink.borrow_mut().push(Diagnostic::missing(at, message, remedy));
         }
         item
+    }
+
+    /// All values; the keys may have any name.
+    pub fn into_items(self) -> impl Iterator<Item = Item<'a>> {
+        self.left.into_iter().map(|(item, _)| item)
     }
 
     /// Reports every key that was not taken.

@@ -64,7 +64,7 @@ pub const ROWS: &[Key] = &[
     key!("[workers]", "spread", spread, Item::word, word),
     key!("[rings]", "rx-ring", rings.rx_ring, ring, auto),
     key!("[rings]", "huge-pages", rings.huge_pages, Item::boolean, value),
-    key!("[rings]", "busy-poll", rings.busy_poll, |item: &Item<'_>| item.number_or("off", ANY, "20"), or_off),
+    key!("[rings]", "busy-poll", rings.busy_poll, |item: &Item<'_>| item.number_or("off", "20"), or_off),
     Key {
         section: "[rings]",
         name: "busy-poll-budget",
@@ -113,9 +113,8 @@ pub const ROWS: &[Key] = &[
             read.serve.service.folders.extend(list.iter().filter_map(|one| path(one, "\"/srv\"")?.0));
         }),
         show: |serve| {
-            Some(
-                serve.service.folders.iter().map(|folder| text(&folder.display())).collect::<Vec<_>>().into(),
-            )
+            let folders = serve.service.folders.iter().map(|folder| text(&folder.display()));
+            Some(folders.collect::<Vec<_>>().into())
         },
     },
 ];
@@ -124,7 +123,7 @@ pub const ROWS: &[Key] = &[
 pub const ANY: std::ops::RangeInclusive<u32> = 0..=u32::MAX;
 
 fn ring(item: &Item<'_>) -> Option<Option<u32>> {
-    let Some(entries) = item.number_or("auto", ANY, "4096")? else { return Some(None) };
+    let Some(entries) = item.number_or("auto", "4096")? else { return Some(None) };
     bounds::ring(entries).map_or_else(|remedy| item.impossible(remedy), |entries| Some(Some(entries)))
 }
 

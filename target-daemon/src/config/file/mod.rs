@@ -60,15 +60,7 @@ impl Loaded {
 ///
 /// If it cannot be read or is not UTF-8. All other errors are in [`Loaded::faults`].
 pub fn load(path: &Path) -> Result<Loaded, Problem> {
-    let bytes = fs::read(path).map_err(|source| unreadable(path, &source))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let bytes = error.as_bytes();
-        let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
-        let byte = bytes.get(at).copied().unwrap_or(0);
-        let what = format!("{}:{line}: byte {byte:#04x} is not UTF-8", path.display());
-        Problem::new(what, "save the file as UTF-8")
-    })?;
+    let text = fs::read_to_string(path).map_err(|source| unreadable(path, &source))?;
     let ethers = fs::read_to_string(ETHERS).unwrap_or_default();
     Ok(parse(&path.display().to_string(), &text, &ethers))
 }
@@ -83,6 +75,7 @@ fn unreadable(path: &Path, source: &io::Error) -> Problem {
             "permissions bind this process, though it is root: give the file to root (chown root FILE), or let all read \
              it (chmod a+r FILE)"
         }
+        io::ErrorKind::InvalidData => "save the file as UTF-8",
         io::ErrorKind::PermissionDenied => "run xblade as root, or give read permission",
         _ => "give a file",
     };

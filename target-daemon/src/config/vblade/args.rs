@@ -1,12 +1,12 @@
 //! The arguments of vblade: `[-b -d -s -r -m -o -l] shelf slot netif file`.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use clap::Parser;
 
 use crate::config::bounds::BUFFER_COUNT_MIN;
 use crate::config::export::Given;
+use crate::config::suggest::mac_of_digits;
 use crate::config::{Export, PathOrNone, Serve};
 use crate::store::Problem;
 use crate::wire::aoe::{Address, AddressError};
@@ -18,7 +18,8 @@ use crate::wire::ether::Mac;
 #[command(name = "vblade", no_binary_name = true, args_override_self = true)]
 pub struct Vblade {
     /// Requests that each initiator may have on the way.
-    #[arg(short = 'b', value_name = "bufcnt", value_parser = count)]
+    #[arg(short = 'b', value_name = "bufcnt",
+        value_parser = clap::value_parser!(u16).range(i64::from(BUFFER_COUNT_MIN)..))]
     pub buffer_count: Option<u16>,
 
     /// Bypass the page cache.
@@ -38,19 +39,19 @@ pub struct Vblade {
     pub macs: Vec<Mac>,
 
     /// The first sector of the file to serve.
-    #[arg(short, value_name = "offset", value_parser = offset)]
+    #[arg(short, value_name = "offset", value_parser = |text: &str| sectors(text, 0))]
     pub offset: Option<u64>,
 
     /// The number of sectors to serve.
-    #[arg(short, value_name = "length", value_parser = length)]
+    #[arg(short, value_name = "length", value_parser = |text: &str| sectors(text, 1))]
     pub length: Option<u64>,
 
     /// The shelf of the AoE address.
-    #[arg(value_name = "shelf", value_parser = shelf)]
+    #[arg(value_name = "shelf")]
     pub shelf: u16,
 
     /// The slot of the AoE address.
-    #[arg(value_name = "slot", value_parser = slot)]
+    #[arg(value_name = "slot")]
     pub slot: u8,
 
     /// The interface.
@@ -107,54 +108,22 @@ impl Vblade {
     }
 }
 
-/// AoE addresses sectors with 48 bits.
-const SECTORS_MAX: u64 = 1 << 48;
-
-fn offset(text: &str) -> Result<u64, String> {
-    sectors(text, 0..=SECTORS_MAX)
-}
-
-fn length(text: &str) -> Result<u64, String> {
-    sectors(text, 1..=SECTORS_MAX)
-}
-
-/// Refuses a leading zero, which vblade reads as octal in one place and as decimal in another.
-fn sectors(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    match text.strip_prefix('0') {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => {
-            Err("write it without the leading zero".to_owned())
-        }
-        _ => number(text, range),
-    }
-}
-
-fn count(text: &str) -> Result<u16, String> {
-    number(text, BUFFER_COUNT_MIN.into()..=u16::MAX.into()).map(|count| count as u16)
-}
-
-fn shelf(text: &str) -> Result<u16, String> {
-    number(text, 0..=u16::MAX.into()).map(|shelf| shelf as u16)
-}
-
-fn slot(text: &str) -> Result<u8, String> {
-    number(text, 0..=u8::MAX.into()).map(|slot| slot as u8)
-}
-
-/// Parses a decimal number, or hex with 0x.
-fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
+/// Parses a number of sectors: decimal, or hex with 0x. Refuses a leading zero, which vblade
+/// reads as octal in one place and as decimal in another.
+fn sectors(text: &str, least: u64) -> Result<u64, String> {
+    // AoE addresses sectors with 48 bits.
+    const SECTORS_MAX: u64 = 1 << 48;
+    let number = match text.strip_prefix('0').map(|rest| (rest, rest.strip_prefix(['x', 'X']))) {
+        None | Some(("", _)) => text.parse(),
+        Some((_, Some(hex))) => u64::from_str_radix(hex, 16),
+        Some(_) => return Err("write it without the leading zero".to_owned()),
     };
-    let number = number.ok().filter(|number| range.contains(number) && !text.contains('+'));
-    number.ok_or_else(|| format!("give a number from {} to {}", range.start(), range.end()))
+    let number = number.ok().filter(|number| (least..=SECTORS_MAX).contains(number));
+    number.ok_or_else(|| format!("give a number from {least} to {SECTORS_MAX}"))
 }
 
-/// Parses an address with colons or without, at any place.
-fn mac(text: &str) -> Result<Mac, String> {
-    let digits: Vec<char> = text.chars().filter(|c| *c != ':').collect();
-    let pairs: Vec<String> = digits.chunks(2).map(String::from_iter).collect();
-    pairs.join(":").parse().map_err(|_| "write 12 hex digits, with colons or without".to_owned())
+fn mac(text: &str) -> Result<Mac, &'static str> {
+    mac_of_digits(text).ok_or("write 12 hex digits, with colons or without")
 }
 
 #[cfg(test)]
@@ -200,13 +169,13 @@ mod tests {
             ("", "<shelf> <slot> <netif> <filename>"),
             ("0 1 eth0", "  <filename>"),
             ("0 1 eth0 /d /e", "unexpected argument '/e'"),
-            ("-r eth0 0 1 /d", "'eth0' for '<shelf>': give a number from 0 to 65535"),
+            ("-r eth0 0 1 /d", "'eth0' for '<shelf>': invalid digit"),
             ("-x 0 1 eth0 /d", "unexpected argument '-x'"),
             ("--long 0 1 eth0 /d", "unexpected argument '--long'"),
             ("0 1 eth0 /d -b", "a value is required for '-b <bufcnt>'"),
-            ("-b 1 0 1 eth0 /d", "'1' for '-b <bufcnt>': give a number from 2"),
+            ("-b 1 0 1 eth0 /d", "'1' for '-b <bufcnt>': 1 is not in 2..=65535"),
             ("-o -8 0 1 eth0 /d", "unexpected argument '-8'"),
-            ("-o +8 0 1 eth0 /d", "'+8' for '-o <offset>'"),
+            ("-o 0x 0 1 eth0 /d", "'0x' for '-o <offset>'"),
             ("-l 0 0 1 eth0 /d", "'0' for '-l <length>': give a number from 1"),
             ("-o 010 0 1 eth0 /d", "'010' for '-o <offset>': write it without the leading zero"),
             ("-m 5254 0 1 eth0 /d", "'5254' for '-m <mac>': write 12 hex digits"),
