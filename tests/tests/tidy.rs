@@ -14,7 +14,7 @@ const CRATES: [&str; 4] = ["wire", "ring", "store", "link"];
 /// ones of ours. In data-path order.
 const IMPORTS: [(&str, &[&str]); 12] = [
     ("observe", &[]),
-    ("privilege", &[]),
+    ("privilege", &["link"]),
     ("logging", &["privilege"]),
     ("shelf", &["wire", "store"]),
     ("command", &["wire", "shelf", "store"]),

@@ -145,7 +145,7 @@ fn make_umem(wanted: &SocketConfig) -> Result<(XskUmem, Vec<FrameDesc>), OpenErr
         let (mib, huge) = (bytes >> 20, if wanted.huge_pages { " on huge pages" } else { "" });
         let source = source_of(&e);
         let text = format!(
-            "cannot make a UMEM of {mib} MiB{huge}: {source} (lower --umem-chunks, raise the limit of locked memory, \
+            "cannot make a UMEM of {mib} MiB{huge}: {source} (lower --rx-ring, raise the limit of locked memory, \
              or reserve huge pages in vm.nr_hugepages)"
         );
         OpenError(text, Some(source))

@@ -1,5 +1,6 @@
 //! Opens the stores of the configured exports and names them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use log::{error, info, log, warn};
@@ -85,8 +86,9 @@ impl StoreInfo {
 ///
 /// One cannot be opened, or nothing is left to serve.
 pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<Refused>), Failure> {
-    let addresses: Vec<Address> = options.exports.iter().map(|export| export.address).collect();
-    if let Some(address) = config::addresses_twice(&addresses).first().and_then(|(at, _)| addresses.get(*at))
+    let mut addresses = BTreeSet::new();
+    if let Some(config::Export { address, .. }) =
+        options.exports.iter().find(|export| !addresses.insert(export.address))
     {
         return Err(Failure::request(format!("{address} is given twice: give each export its own address")));
     }

@@ -265,7 +265,7 @@ pub(super) fn instead_of_a_second(holders: &[(u32, String)]) -> String {
 /// Selects the XDP mode. A driver whose XDP supports only single-buffer frames cannot
 /// receive jumbo frames in native mode.
 fn mode(facts: &Facts, options: &Serve) -> Result<Mode, Failure> {
-    let several = plan::descriptors_per_frame(facts.mtu, options.rings.chunk_bytes) > 1;
+    let several = plan::descriptors_per_frame(facts.mtu) > 1;
     let lacking = several && facts.rx_sg == Some(false);
     match options.xdp_mode {
         config::XdpMode::Generic => Ok(Mode::Generic),
@@ -297,7 +297,7 @@ fn wanted(
     sockets: usize,
 ) -> Result<SocketConfig, Failure> {
     let mut wanted = plan::rings(options, facts, queue, sockets)?;
-    let segments = plan::descriptors_per_frame(facts.mtu, wanted.chunk_bytes);
+    let segments = plan::descriptors_per_frame(facts.mtu);
     let zero_copy = program.mode() == XdpMode::Native
         && facts.zero_copy != Some(false)
         && (segments <= 1 || facts.zero_copy_segments >= segments);
