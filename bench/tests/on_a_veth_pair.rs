@@ -84,7 +84,7 @@ fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
     assert!(text.contains("no faults"), "{text}");
 
     // Every sector has a stamp now: 128 requests of 16 sectors cover the file.
-    let read = format!("{load} --op read --sequential --count 128");
+    let read = format!("{load} --op read --pattern sequential --count 128");
     let (code, text) = rig.bench(&read);
     assert!(code == Some(0) && text.contains("2048 sectors checked, 0 not known, no faults"), "{text}");
 

@@ -104,14 +104,8 @@ pub struct LoadArgs {
     /// How addresses follow each other: random, sequential, zipf[:THETA] (the exponent, 0.99 unless
     /// given), hotspot[:SPACE/LOAD] (the first SPACE percent get LOAD percent of the requests, 20/80
     /// unless given).
-    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["sequential", "random"])]
-    pub pattern: Option<Pattern>,
-    /// Short for --pattern sequential.
-    #[arg(long, conflicts_with = "random")]
-    pub sequential: bool,
-    /// Short for --pattern random (the default).
-    #[arg(long)]
-    pub random: bool,
+    #[arg(long, value_name = "PATTERN", default_value = "random")]
+    pub pattern: Pattern,
     /// Use only this many sectors from the start [default: all; with --verify at most 262144].
     #[arg(long, value_name = "SECTORS")]
     pub span: Option<u64>,
@@ -149,11 +143,6 @@ pub struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// The address pattern.
-    pub fn pattern(&self) -> Pattern {
-        self.pattern.unwrap_or(if self.sequential { Pattern::Sequential } else { Pattern::Random })
-    }
-
     /// The percentage of reads.
     pub fn reads(&self) -> u8 {
         match self.op {

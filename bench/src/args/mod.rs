@@ -5,7 +5,7 @@ mod load;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::aoe::Address;
 
@@ -79,24 +79,6 @@ pub struct EchoArgs {
     /// Requests in flight to advertise.
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub buffer_count: u16,
-    /// For tests: keep what is written in memory, over AF_PACKET, and do this wrong.
-    #[arg(long, hide = true)]
-    pub lie: Option<Lie>,
-}
-
-/// What a target does wrong.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lie {
-    /// Nothing.
-    None,
-    /// Some sectors keep their first contents.
-    Stale,
-    /// Some sectors are never stored.
-    Lose,
-    /// Some replies have a tag that was never sent.
-    WrongTag,
-    /// Some reads return other sectors than requested.
-    WrongLba,
 }
 
 /// Arguments of `report`.

@@ -8,28 +8,17 @@
 //! newest copy completes it. Place and thread take as many bits as they need. The turn
 //! has the rest, so that a late reply does not match a tag in use.
 
+use std::ops::Range;
+
 use crate::port::Tags;
 
-use super::plan::Direction;
+use super::plan::{Direction, Request};
 
 /// Maximum number of requests in flight.
 pub const WINDOW_MAX: u16 = 1 << 12;
 
 /// The number of past tags that a place remembers.
 const REMEMBERED: usize = 4;
-
-/// A request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request {
-    /// Read or write.
-    pub direction: Direction,
-    /// The first sector.
-    pub lba: u64,
-    /// The number of sectors.
-    pub sectors: u8,
-    /// The generation of a write, where writes are checked.
-    pub generation: u32,
-}
 
 /// A request that waits for its reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -189,14 +178,14 @@ impl Flight {
         {
             place.retire(true, flying.sent_ns);
             self.free.push(at as u16);
-            self.resend.answered(now_ns.saturating_sub(flying.sent_ns));
+            self.resend.answered(now_ns.saturating_sub(flying.sent_ns), true);
             return Match::Answers(flying);
         }
         match place.past.iter_mut().find(|past| past.tag == tag) {
             Some(past) if past.answered => Match::Duplicate,
             Some(past) => {
                 past.answered = true;
-                self.resend.answered_late(now_ns.saturating_sub(past.sent_ns));
+                self.resend.answered(now_ns.saturating_sub(past.sent_ns), false);
                 Match::Late
             }
             // Too old to be remembered, but ours.
@@ -207,41 +196,40 @@ impl Flight {
         }
     }
 
-    /// Whether a request overlaps one in flight, and one of the two is a write.
-    pub fn conflicts(&self, direction: Direction, lba: u64, sectors: u8) -> bool {
-        let end = lba + u64::from(sectors);
-        self.places.iter().filter_map(|place| place.flying).any(|Flying { request: r, .. }| {
-            let overlap = r.lba < end && lba < r.lba + u64::from(r.sectors);
-            overlap && (direction == Direction::Write || r.direction == Direction::Write)
+    /// Whether a request is for the sectors of one in flight, and one of the two is a write.
+    pub fn conflicts(&self, Request { direction, lba, .. }: Request) -> bool {
+        let mut requests = self.places.iter().filter_map(|place| place.flying).map(|flying| flying.request);
+        requests.any(|other| {
+            other.lba == lba && (direction == Direction::Write || other.direction == Direction::Write)
         })
     }
 
-    /// Calls `each` for every request whose reply is overdue.
-    pub fn expire(&mut self, now_ns: u64, mut each: impl FnMut(Overdue)) {
-        if !self.resend.looks(now_ns) {
-            return;
-        }
-        for (at, place) in (0..).zip(&mut self.places) {
-            let Some(flying) = &mut place.flying else {
-                continue;
-            };
-            let was = *flying;
-            if now_ns >= was.first_ns.saturating_add(self.give_up_ns) {
-                place.flying = None;
-                place.retire(false, was.sent_ns);
-                self.free.push(at);
-                each(Overdue::Lost(was));
-                continue;
-            }
-            if now_ns < was.sent_ns.saturating_add(self.resend.patience_ns(was.tries)) {
-                continue;
-            }
-            flying.tries += 1;
-            flying.sent_ns = now_ns;
+    /// The places to check by [`expire`](Self::expire) for overdue requests: none if it is
+    /// not time.
+    pub fn to_expire(&mut self, now_ns: u64) -> Range<u16> {
+        let all = self.places.len() as u16;
+        0..if self.resend.looks(now_ns) { all } else { 0 }
+    }
+
+    /// What to do about the request at a place, if its reply is overdue.
+    pub fn expire(&mut self, at: u16, now_ns: u64) -> Option<Overdue> {
+        let place = self.places.get_mut(usize::from(at))?;
+        let flying = place.flying.as_mut()?;
+        let was = *flying;
+        if now_ns >= was.first_ns.saturating_add(self.give_up_ns) {
+            place.flying = None;
             place.retire(false, was.sent_ns);
-            self.resend.missed();
-            each(Overdue::Again(was.request, place.next_tag(self.layout, at)));
+            self.free.push(at);
+            return Some(Overdue::Lost(was));
         }
+        if now_ns < was.sent_ns.saturating_add(self.resend.patience_ns(was.tries)) {
+            return None;
+        }
+        flying.tries += 1;
+        flying.sent_ns = now_ns;
+        place.retire(false, was.sent_ns);
+        self.resend.missed();
+        Some(Overdue::Again(was.request, place.next_tag(self.layout, at)))
     }
 }
 
@@ -315,12 +303,6 @@ impl Linux {
             self.until_growth = self.allowed;
         }
     }
-
-    fn shrink(&mut self) {
-        if self.allowed > 1 {
-            (self.threshold, self.allowed) = (self.allowed / 2, 1);
-        }
-    }
 }
 
 impl Resend {
@@ -350,25 +332,22 @@ impl Resend {
         }
     }
 
-    /// Records an answer to the newest copy of a request.
-    pub fn answered(&mut self, after_ns: u64) {
+    /// Records an answer to the newest copy of a request or to an earlier one.
+    pub fn answered(&mut self, after_ns: u64, newest: bool) {
         if let Self::Linux(linux) = self {
             linux.took(after_ns);
-            linux.grow();
-        }
-    }
-
-    /// Records an answer to an earlier copy.
-    pub fn answered_late(&mut self, after_ns: u64) {
-        if let Self::Linux(linux) = self {
-            linux.took(after_ns);
+            if newest {
+                linux.grow();
+            }
         }
     }
 
     /// Records an overdue reply.
     pub fn missed(&mut self) {
-        if let Self::Linux(linux) = self {
-            linux.shrink();
+        if let Self::Linux(linux) = self
+            && linux.allowed > 1
+        {
+            (linux.threshold, linux.allowed) = (linux.allowed / 2, 1);
         }
     }
 }
@@ -377,16 +356,14 @@ impl Resend {
 mod tests {
     use super::*;
 
-    const READ: Request = Request { direction: Direction::Read, lba: 8, sectors: 2, generation: 0 };
+    const READ: Request = Request { direction: Direction::Read, lba: 8, generation: 0 };
 
     fn flight(window: u16) -> Flight {
         Flight::new(window, Tags::ALL, 0, Resend::Doubling { timeout_ns: 10 }, 100)
     }
 
     fn overdue(flight: &mut Flight, now_ns: u64) -> Vec<Overdue> {
-        let mut list = Vec::new();
-        flight.expire(now_ns, |o| list.push(o));
-        list
+        flight.to_expire(now_ns).filter_map(|at| flight.expire(at, now_ns)).collect()
     }
 
     #[test]
@@ -462,14 +439,11 @@ mod tests {
     fn a_write_shares_its_sectors_with_nobody() {
         let mut flight = flight(4);
         flight.launch(READ, 0, 0).unwrap();
-        for (direction, lba, expected) in [
-            (Direction::Read, 8, false),
-            (Direction::Write, 9, true),
-            (Direction::Write, 7, true),
-            (Direction::Write, 10, false),
-            (Direction::Write, 6, false),
-        ] {
-            assert_eq!(flight.conflicts(direction, lba, 2), expected, "{direction:?} {lba}");
+        for (direction, lba, expected) in
+            [(Direction::Read, 8, false), (Direction::Write, 8, true), (Direction::Write, 10, false)]
+        {
+            let request = Request { direction, lba, generation: 0 };
+            assert_eq!(flight.conflicts(request), expected, "{request:?}");
         }
     }
 }
@@ -503,11 +477,11 @@ mod resend_tests {
         resend.missed();
         resend.missed();
         assert_eq!(resend.allowed(), 1);
-        (0..15).for_each(|_| resend.answered(1000));
+        (0..15).for_each(|_| resend.answered(1000, true));
         assert_eq!(resend.allowed(), 16, "fast, to half of what it was");
-        (0..17).for_each(|_| resend.answered(1000));
+        (0..17).for_each(|_| resend.answered(1000, true));
         assert_eq!(resend.allowed(), 17, "then by one for each window of replies");
-        (0..10_000).for_each(|_| resend.answered(1000));
+        (0..10_000).for_each(|_| resend.answered(1000, true));
         assert_eq!(resend.allowed(), 64);
     }
 

@@ -1,10 +1,11 @@
 use super::*;
-use crate::load::engine::Worker;
 use crate::load::flight::Resend;
 use crate::load::plan::Area;
 use crate::load::plan::Pattern;
+use crate::load::schedule::NEVER;
 use crate::load::tests::stage::{MS, ROUTE};
 use crate::load::verify::Fault;
+use crate::load::worker::Worker;
 use crate::port::Tags;
 use crate::port::sim::{FakeTarget, Plant};
 
@@ -16,11 +17,16 @@ fn worker(target: FakeTarget, plan: Plan, window: u16) -> Worker {
     let flight = Flight::new(window, Tags::ALL, 0, Resend::Doubling { timeout_ns: 10 * MS }, 100 * MS);
     let mut engine = Engine::new(ROUTE, plan, Schedule::closed(), flight);
     engine.verifier = Some(Verifier::new(1, 0, AREA.len()));
-    Worker { port: Box::new(target), engines: vec![engine], tally: Tally::new(false) }
+    Worker::new(Box::new(target), vec![engine], Tally::new(false), NEVER, 100 * MS)
 }
 
 fn plan(read_percent: u8, count: u64) -> Plan {
-    Plan::new(AREA, read_percent, Pattern::Sequential, 1).ending_after(count)
+    ending_after(count, Plan::new(AREA, read_percent, Pattern::Sequential, 1))
+}
+
+fn ending_after(count: u64, mut plan: Plan) -> Plan {
+    plan.left = count;
+    plan
 }
 
 /// Runs to the end in steps of a millisecond.
@@ -163,13 +169,13 @@ fn a_checked_write_waits_for_the_one_before_it_on_the_same_sectors() {
 fn checked_loads_of_every_kind_have_no_faults_on_a_good_target() {
     for pattern in ["random", "zipf", "hotspot", "sequential"] {
         for open in [false, true] {
-            let plan = Plan::new(AREA, 50, pattern.parse().unwrap(), 5).ending_after(500);
+            let plan = ending_after(500, Plan::new(AREA, 50, pattern.parse().unwrap(), 5));
             let mut worker = worker(FakeTarget::default(), plan, 4);
             if open {
                 worker.engines[0].schedule = Schedule::poisson(3000.0, 1);
             }
             drive(&mut worker);
-            worker.sweep();
+            worker.sweep(0);
             drive(&mut worker);
             let verifier = verifier(&worker);
             assert_eq!(verifier.faults.iter().sum::<u64>(), 0, "{pattern}");
@@ -182,7 +188,7 @@ fn checked_loads_of_every_kind_have_no_faults_on_a_good_target() {
 fn a_sweep_reads_everything_and_counts_nothing() {
     let mut worker = worker(FakeTarget::default(), plan(0, BLOCKS), 4);
     drive(&mut worker);
-    worker.sweep();
+    worker.sweep(0);
     drive(&mut worker);
     assert_eq!(verifier(&worker).checked, BLOCKS * u64::from(SECTORS));
     assert_eq!((worker.tally.reads.response.len(), worker.tally.writes.response.len()), (0, BLOCKS));

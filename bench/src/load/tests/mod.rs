@@ -3,7 +3,7 @@
 pub mod stage;
 
 use super::flight::{Linux, Resend};
-use super::ramp::{Limit, search};
+use super::ramp::{judge, search};
 use super::schedule::Schedule;
 use crate::outcome::Latencies;
 use stage::{MS, S, Stage, US};
@@ -140,11 +140,10 @@ fn one_at_a_time() -> impl FnMut(u64, u64) -> Option<u64> + Send + 'static {
 /// tried.
 fn knee(limit_us: f64, schedule: impl Fn(f64) -> Schedule) -> (f64, usize) {
     let mut steps = 0;
-    let limit = Limit { us: limit_us, percentile: 99.0, seconds: 0.5 };
     let found = search(1000.0, 0.02, |rate| {
         steps += 1;
         let stage = Stage { give_up_ns: S, ..Stage::new(schedule(rate).between(0, S / 2), 64) };
-        Ok(limit.judge(&stage.play(one_at_a_time()), rate).0)
+        Ok(judge(&stage.play(one_at_a_time()), rate, 0.5, limit_us, 99.0).0)
     });
     (found.unwrap().unwrap() / 1e3, steps)
 }
