@@ -18,6 +18,10 @@ use crate::aoe::{Address, DATA_AT, Opcode, SECTOR};
 use crate::args::EchoArgs;
 use crate::{cores, port, signals};
 
+/// Entries of the rx and tx rings.
+const RING: u32 = 512;
+/// The size of the export in sectors: 1 GiB.
+const SECTORS: u64 = 1 << 21;
 /// How long to poll for requests before sleeping, as in the daemon.
 const SPIN: Duration = Duration::from_micros(50);
 /// Maximum sleep, and so the maximum delay of an interrupt.
@@ -28,7 +32,7 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     let stop = signals::on_interrupt()?;
     cores::pin(args.cpu)?;
     let facts = Facts::read(&args.interface)?;
-    let mut lane = port::lane(&facts, 0, args.ring)?;
+    let mut lane = port::lane(&facts, 0, RING)?;
     let mut program = Program::attach(&facts, Mode::Auto, &[])?;
     program.register(0, &lane.fd().context("the lane has no socket")?)?;
     let echo = Echo::new(args, &facts);
@@ -52,14 +56,13 @@ struct Echo {
 
 impl Echo {
     fn new(args: &EchoArgs, facts: &Facts) -> Self {
-        let most = xblade_target::shelf::sectors_per_frame(facts.mtu);
         Self {
             own: Mac(facts.mac),
             address: args.export,
             advert: Advert {
                 buffer_count: args.buffer_count,
                 firmware: 0,
-                sectors_per_frame: args.sectors.unwrap_or(most).min(most),
+                sectors_per_frame: xblade_target::shelf::sectors_per_frame(facts.mtu),
             },
             identity: Identity {
                 names: Names {
@@ -67,7 +70,7 @@ impl Echo {
                     firmware: Text::new(""),
                     model: Text::new("xblade-bench echo"),
                 },
-                sectors: args.size,
+                sectors: SECTORS,
                 physical_bytes: 512,
                 trims: false,
                 write_cache: false,

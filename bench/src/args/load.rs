@@ -38,15 +38,6 @@ pub enum ArrivalKind {
     Poisson,
 }
 
-/// When a request is sent again.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ResendKind {
-    /// After --timeout-ms, which doubles with each attempt.
-    Doubling,
-    /// As the Linux initiator does, its window included; gives up after 180 s.
-    Linux,
-}
-
 /// Arguments of `load`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LoadArgs {
@@ -116,10 +107,7 @@ pub struct LoadArgs {
     /// Write to an export that seems to hold data.
     #[arg(long)]
     pub destroy_data: bool,
-    /// When to send a request again that was not answered.
-    #[arg(long, default_value = "doubling")]
-    pub resend: ResendKind,
-    /// How long to wait for a reply before the request is sent again.
+    /// How long to wait for a reply before the request is sent again; doubles with each attempt.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub timeout_ms: u64,
     /// Seed of the addresses, arrivals and stamps [default: from the clock].

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::aoe::Address;
 
 pub use compare::CompareArgs;
-pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs, ResendKind};
+pub use load::{ArrivalKind, LoadArgs, Op, PortKind, RampArgs};
 
 /// Finds, loads and measures ATA-over-Ethernet targets.
 #[derive(Parser, Debug)]
@@ -61,21 +61,12 @@ pub struct EchoArgs {
     /// Address to answer at.
     #[arg(long, value_name = "SHELF.SLOT", default_value = "0.1")]
     pub export: Address,
-    /// Most sectors in a frame [default: as many as the MTU allows, at most 16].
-    #[arg(long, value_name = "N")]
-    pub sectors: Option<u8>,
-    /// Size to claim, in sectors.
-    #[arg(long, value_name = "SECTORS", default_value_t = 1 << 21)]
-    pub size: u64,
     /// Pin to this core.
     #[arg(long, value_name = "CORE")]
     pub cpu: Option<usize>,
     /// Never sleep.
     #[arg(long)]
     pub spin: bool,
-    /// Entries of the rx and tx rings.
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    pub ring: u32,
     /// Requests in flight to advertise.
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub buffer_count: u16,

@@ -2,6 +2,7 @@
 //! resends overdue requests. The time is an argument.
 
 use std::io;
+use std::ops::Range;
 
 use xblade_wire::FRAME_LEN_MIN;
 
@@ -12,7 +13,7 @@ use super::flight::{Flight, Flying, Match, Overdue};
 use super::plan::{Direction, Plan, Request};
 use super::schedule::Schedule;
 use super::tally::Tally;
-use super::verify::Verifier;
+use super::verify::{ANYTHING, Verifier};
 
 /// An export under load, or a part of it.
 pub struct Engine {
@@ -29,7 +30,10 @@ pub struct Engine {
     flight: Flight,
     /// A request that could not be sent yet, and when it was due.
     held: Option<(Request, u64)>,
-    heads: Heads,
+    /// The frame of a read and the header of a write, except for what differs between
+    /// requests.
+    read: [u8; FRAME_LEN_MIN],
+    write: [u8; FRAME_LEN_MIN],
     /// The data of the next write.
     data: Vec<u8>,
     scratch: Vec<u8>,
@@ -39,6 +43,7 @@ impl Engine {
     /// A load on this route.
     pub fn new(route: Route, plan: Plan, schedule: Schedule, flight: Flight) -> Self {
         let sectors = plan.area.sectors;
+        let frame = |command| route.ata(Ata { command, lba: 0, sectors }, 0);
         Self {
             route,
             plan,
@@ -47,7 +52,8 @@ impl Engine {
             verifier: None,
             flight,
             held: None,
-            heads: Heads::new(&route, sectors),
+            read: frame(Opcode::ReadSectorsExt),
+            write: frame(Opcode::WriteSectorsExt),
             // Not zeros, which a store might treat as a hole.
             data: vec![0xA5; usize::from(sectors) * SECTOR],
             scratch: Vec::new(),
@@ -106,7 +112,7 @@ impl Engine {
 
     /// Resends overdue requests, and gives up those that are too old.
     pub fn expire(&mut self, port: &mut dyn Port, tally: &mut Tally, now_ns: u64) -> io::Result<()> {
-        for at in self.flight.to_expire(now_ns) {
+        for at in 0..self.flight.window() {
             match self.flight.expire(at, now_ns) {
                 Some(Overdue::Again(request, tag)) => {
                     tally.trouble.retransmits += 1;
@@ -132,7 +138,7 @@ impl Engine {
             tally.trouble.unexpected += 1;
             return;
         }
-        match self.flight.land(response.header.tag, now_ns) {
+        match self.flight.land(response.header.tag) {
             Match::Answers(flying) => self.complete(&flying, response, received, tally, now_ns),
             Match::Late => tally.trouble.late += 1,
             Match::Duplicate => tally.trouble.duplicates += 1,
@@ -181,14 +187,21 @@ impl Engine {
     }
 
     fn send(&mut self, request: Request, tag: u32, port: &mut dyn Port) -> io::Result<bool> {
-        let head = self.heads.of(request.direction, request.lba, tag);
+        const TAG: Range<usize> = 20..24;
+        const LBA: Range<usize> = 28..34;
+        let frame = match request.direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        };
+        frame[TAG].copy_from_slice(&tag.to_be_bytes());
+        frame[LBA].copy_from_slice(&request.lba.to_le_bytes()[..6]);
         if request.direction == Direction::Read {
-            return port.send(head, &[]);
+            return port.send(frame, &[]);
         }
         if let Some(verifier) = &self.verifier {
             verifier.stamp(request.lba, request.generation, &mut self.data);
         }
-        port.send(&head[..DATA_AT], &self.data)
+        port.send(&frame[..DATA_AT], &self.data)
     }
 
     fn complete(
@@ -234,7 +247,7 @@ impl Engine {
     /// A write that failed may or may not have happened.
     fn forget(&mut self, request: Request) {
         if let (Some(verifier), Direction::Write) = (&mut self.verifier, request.direction) {
-            verifier.unknown(request.lba, self.plan.area.sectors);
+            verifier.written(request.lba, self.plan.area.sectors, ANYTHING);
         }
     }
 
@@ -268,32 +281,6 @@ impl Flying {
     fn record(&self, tally: &mut Tally, now_ns: u64) {
         let since = |ns| now_ns.saturating_sub(ns);
         tally.record(self.request.direction, since(self.due_ns), Some(since(self.first_ns)));
-    }
-}
-
-/// Request headers, complete except for the fields that differ between requests.
-struct Heads {
-    read: [u8; FRAME_LEN_MIN],
-    write: [u8; FRAME_LEN_MIN],
-}
-
-impl Heads {
-    const TAG: std::ops::Range<usize> = 20..24;
-    const LBA: std::ops::Range<usize> = 28..34;
-
-    fn new(route: &Route, sectors: u8) -> Self {
-        let of = |command| route.ata(Ata { command, lba: 0, sectors }, 0);
-        Self { read: of(Opcode::ReadSectorsExt), write: of(Opcode::WriteSectorsExt) }
-    }
-
-    fn of(&mut self, direction: Direction, lba: u64, tag: u32) -> &[u8; FRAME_LEN_MIN] {
-        let head = match direction {
-            Direction::Read => &mut self.read,
-            Direction::Write => &mut self.write,
-        };
-        head[Self::TAG].copy_from_slice(&tag.to_be_bytes());
-        head[Self::LBA].copy_from_slice(&lba.to_le_bytes()[..6]);
-        head
     }
 }
 

@@ -1,34 +1,32 @@
 //! One run of a job: sets up engines and threads, collects their counts, and shows progress
 //! on a terminal.
 
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::args::{ArrivalKind, ResendKind};
+use crate::args::ArrivalKind;
 use crate::outcome::{Cost, Outcome, Setup};
 use crate::port::Tags;
-use crate::watch::{Reading, Watch};
+use crate::watch::Watch;
 use crate::{conditions, cores};
 
 use super::assign::Share;
 use super::engine::Engine;
-use super::flight::{Flight, Linux, Resend};
+use super::flight::Flight;
 use super::job::Job;
 use super::plan::Plan;
 use super::schedule::{NEVER, Schedule};
-use super::tally::{Part, Sum, Tally};
+use super::tally::{Sum, Tally};
 use super::verify::{self, Verifier};
 use super::worker::{Ran, Runner, Times, Worker};
 
 /// Time for the threads to start.
 const LEAD: Duration = Duration::from_millis(5);
-/// How long a request is resent by the Linux strategy.
-const GIVE_UP_LINUX: Duration = Duration::from_secs(180);
 
 /// How one run of a job differs from the others.
 #[derive(Debug)]
@@ -37,7 +35,7 @@ pub struct Variant {
     pub name: String,
     /// Requests per second, in an open loop.
     pub rate: Option<f64>,
-    /// How long a request is resent, but by the Linux strategy.
+    /// How long a request is resent.
     pub give_up: Duration,
 }
 
@@ -60,8 +58,8 @@ impl Job<'_> {
             },
             ..Outcome::default()
         };
-        let times = self.times();
-        let workers = self.workers(&variant, seed, &times);
+        let times = self.times(variant.give_up);
+        let workers = self.workers(variant.rate, seed, &times);
         let length = self.duration.map(|duration| self.warm_up + duration);
         let progress = Progress::start(&variant.name, length, self.args.count, self.interval);
         let mut sum = Sum::new(variant.rate.is_some(), workers.len(), self.interval.as_secs_f64());
@@ -75,44 +73,31 @@ impl Job<'_> {
         Ok(outcome)
     }
 
-    fn times(&self) -> Times {
+    fn times(&self, give_up: Duration) -> Times {
         let from = self.warm_up;
         Times {
             start: Instant::now() + LEAD,
             from_ns: from.as_nanos() as u64,
             end_ns: self.duration.map_or(NEVER, |duration| (from + duration).as_nanos() as u64),
+            give_up_ns: give_up.as_nanos() as u64,
             interval_ns: self.interval.as_nanos() as u64,
             spin: !self.args.cpu.is_empty(),
             sweep: self.args.verify && self.args.reads() < 100,
         }
     }
 
-    fn workers(&mut self, variant: &Variant, seed: u32, times: &Times) -> Vec<Worker> {
-        let give_up = match self.args.resend {
-            ResendKind::Doubling => variant.give_up,
-            ResendKind::Linux => GIVE_UP_LINUX,
-        };
-        let give_up_ns = give_up.as_nanos() as u64;
+    fn workers(&mut self, rate: Option<f64>, seed: u32, times: &Times) -> Vec<Worker> {
         let ports = std::mem::take(&mut self.ports);
         let worker = |(thread, port)| {
             let own = self.shares.iter().enumerate().filter(|(_, share)| share.thread == thread);
-            let engines =
-                own.map(|(at, share)| self.engine(at, share, variant.rate, seed, times, give_up_ns));
-            Worker::new(port, engines.collect(), Tally::new(variant.rate.is_some()), times.end_ns, give_up_ns)
+            let engines = own.map(|(at, share)| self.engine(at, share, rate, seed, times)).collect();
+            Worker::new(port, engines, Tally::new(rate.is_some()), times.end_ns, times.give_up_ns)
         };
         ports.into_iter().enumerate().map(worker).collect()
     }
 
     /// The engine for the share with this index.
-    fn engine(
-        &self,
-        at: usize,
-        share: &Share,
-        rate: Option<f64>,
-        seed: u32,
-        times: &Times,
-        give_up_ns: u64,
-    ) -> Engine {
+    fn engine(&self, at: usize, share: &Share, rate: Option<f64>, seed: u32, times: &Times) -> Engine {
         let all = self.shares.len();
         let own_seed = u64::from(seed) << 16 | at as u64;
         let plan = Plan::new(share.area, self.args.reads(), self.args.pattern, own_seed);
@@ -123,17 +108,11 @@ impl Job<'_> {
             }
             Some(rate) => Schedule::constant(rate, at as f64 / all as f64),
         };
-        let resend = match self.args.resend {
-            ResendKind::Doubling => {
-                let timeout_ns = self.args.timeout_ms.saturating_mul(1_000_000).max(1);
-                Resend::Doubling { timeout_ns }
-            }
-            ResendKind::Linux => Resend::Linux(Linux::new(share.window)),
-        };
         let tags = Tags::of(share.thread, self.setup.threads);
         // Far apart, so that replies to an earlier run are recognized.
         let turn = seed.wrapping_mul(0x9E37_79B9);
-        let flight = Flight::new(share.window, tags, turn, resend, give_up_ns);
+        let timeout_ns = self.args.timeout_ms.saturating_mul(1_000_000).max(1);
+        let flight = Flight::new(share.window, tags, turn, timeout_ns, times.give_up_ns);
         let mut engine =
             Engine::new(share.route, plan, schedule.between(times.from_ns, times.end_ns), flight);
         // The first ones get the remainder.
@@ -168,14 +147,24 @@ impl Job<'_> {
                 handles.push(named.spawn_scoped(scope, run).context("cannot start a thread")?);
             }
             drop(to);
+            let (running, over) = bounded(0);
             let watch = self.args.watch_pid.map(|pid| Watch { pid, core: self.args.watch_core });
-            let cost = gather(&parts, &give, sum, Observer::new(watch, times), progress)?;
-            let join = |handle: thread::ScopedJoinHandle<'_, Result<Ran>>| {
-                handle.join().map_err(|_| anyhow!("a thread of the load crashed"))?
-            };
-            Ok((handles.into_iter().map(join).collect::<Result<_>>()?, cost))
+            let cost = watch.map(|watch| scope.spawn(move || cost(&watch, times, &over)));
+            // Until the last thread has ended.
+            for mut part in parts {
+                sum.add(&mut part).iter().for_each(|tally| progress.show(tally));
+                part.tally.clear();
+                let _ = give.try_send(part.tally);
+            }
+            drop(running);
+            let ran = handles.into_iter().map(join).collect::<Result<_>>()?;
+            Ok((ran, cost.map(join).transpose()?))
         })
     }
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().map_err(|_| anyhow!("a thread of the load crashed"))?
 }
 
 fn fill(outcome: &mut Outcome, ran: &[Ran], mut sum: Sum, times: &Times) {
@@ -195,62 +184,14 @@ fn fill(outcome: &mut Outcome, ran: &[Ran], mut sum: Sum, times: &Times) {
     outcome.warnings = outcome.suspicions();
 }
 
-/// Adds tallies until the last thread has ended, and gives them back cleared.
-fn gather(
-    parts: &Receiver<Part>,
-    give: &Sender<Tally>,
-    sum: &mut Sum,
-    mut observer: Observer,
-    progress: &Progress,
-) -> Result<Option<Cost>> {
-    loop {
-        observer.look_if_due()?;
-        match parts.recv_timeout(observer.wait()) {
-            Ok(mut part) => {
-                sum.add(&mut part).iter().for_each(|tally| progress.show(tally));
-                part.tally.clear();
-                let _ = give.try_send(part.tally);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return observer.cost(),
-        }
-    }
-}
-
-/// Reads the CPU time of a target on this host when counting begins and ends.
-struct Observer {
-    watch: Option<Watch>,
-    /// When to read, the next one last.
-    due: Vec<Instant>,
-    readings: Vec<Reading>,
-}
-
-impl Observer {
-    fn new(watch: Option<Watch>, times: &Times) -> Self {
-        let at = |ns| times.start + Duration::from_nanos(ns);
-        let until = (times.end_ns != NEVER).then(|| at(times.end_ns));
-        Self { watch, due: until.into_iter().chain([at(times.from_ns)]).collect(), readings: Vec::new() }
-    }
-
-    /// How long to wait until the next reading.
-    fn wait(&self) -> Duration {
-        const SECOND: Duration = Duration::from_secs(1);
-        self.due.last().map_or(SECOND, |at| at.saturating_duration_since(Instant::now()).min(SECOND))
-    }
-
-    fn look_if_due(&mut self) -> Result<()> {
-        if self.due.pop_if(|at| *at <= Instant::now()).is_some() {
-            self.readings.extend(self.watch.as_ref().map(Watch::read).transpose()?);
-        }
-        Ok(())
-    }
-
-    /// The cost between the two readings, or until now if there was no second one.
-    fn cost(self) -> Result<Option<Cost>> {
-        let (Some(watch), Some(before)) = (&self.watch, self.readings.first()) else { return Ok(None) };
-        let after = self.readings.get(1).map_or_else(|| watch.read(), |after| Ok(*after))?;
-        Ok(Some(after.cost_since(before)))
-    }
+/// The cost of a target on this host while requests are counted, or until `over` is
+/// disconnected.
+fn cost(watch: &Watch, times: &Times, over: &Receiver<()>) -> Result<Cost> {
+    let wait = |until_ns| over.recv_deadline(times.start + Duration::from_nanos(until_ns));
+    let _ = wait(times.from_ns);
+    let before = watch.read()?;
+    let _ = wait(times.end_ns);
+    Ok(watch.read()?.cost_since(&before))
 }
 
 /// A bar on standard error; does nothing if that is not a terminal.

@@ -10,27 +10,17 @@
 //! The seed is a hash of lba, generation and run, and determines all bytes after it. So
 //! it serves as a checksum: a sector mixed from two writes does not pass.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::aoe::SECTOR;
 use crate::outcome::Verified;
 
-/// A fault reported in full.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Example {
-    /// The sector.
-    pub lba: u64,
-    /// The generation that it should hold; 0 if any.
-    pub wanted: u32,
-    /// What it holds.
-    pub fault: Fault,
-}
-
 /// Maximum number of faults reported in full.
 const EXAMPLES: usize = 5;
 
 /// In place of a generation: any content is right.
-const ANYTHING: u32 = 0;
+pub const ANYTHING: u32 = 0;
 
 /// The generation that each sector must hold, and the faults found.
 ///
@@ -49,9 +39,9 @@ pub struct Verifier {
     /// Sectors read whose contents are not known.
     pub unchecked: u64,
     /// Faults by kind.
-    pub faults: [u64; Fault::KINDS],
-    /// The first faults.
-    pub examples: Vec<Example>,
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The first faults in full.
+    pub examples: Vec<String>,
 }
 
 impl Verifier {
@@ -64,7 +54,7 @@ impl Verifier {
             generation: 0,
             checked: 0,
             unchecked: 0,
-            faults: [0; Fault::KINDS],
+            faults: BTreeMap::new(),
             examples: Vec::new(),
         }
     }
@@ -83,20 +73,15 @@ impl Verifier {
         }
     }
 
-    /// Records a write that failed or was never answered: it may have happened, or may
-    /// still happen.
-    pub fn unknown(&mut self, lba: u64, sectors: u8) {
-        self.written(lba, sectors, ANYTHING);
-    }
-
     /// Checks the data of a read.
     pub fn check(&mut self, lba: u64, data: &[u8]) {
         for (sector, lba) in data.chunks_exact(SECTOR).zip(lba..) {
-            let wanted = self.place(lba).and_then(|at| self.wanted.get(at)).copied().unwrap_or(ANYTHING);
+            let at = lba.wrapping_sub(self.first) as usize;
+            let wanted = self.wanted.get(at).copied().unwrap_or(ANYTHING);
             match self.judge(lba, wanted, sector) {
                 Ok(true) => self.checked += 1,
                 Ok(false) => self.unchecked += 1,
-                Err(fault) => self.note(Example { lba, wanted, fault }),
+                Err(fault) => self.note(lba, wanted, fault),
             }
         }
     }
@@ -104,66 +89,52 @@ impl Verifier {
     /// Whether a sector could be checked, or its fault.
     fn judge(&self, lba: u64, wanted: u32, sector: &[u8]) -> Result<bool, Fault> {
         let found = Stamp::read(sector)?;
-        if let Some(stamp) = found
-            && stamp.lba != lba
-        {
-            return Err(Fault::WrongLba { found: stamp.lba });
+        if let Some(other) = found.map(|stamp| stamp.lba).filter(|&other| other != lba) {
+            return Err(Fault::WrongLba(other));
         }
         let ours = found.filter(|stamp| stamp.run == self.run).map(|stamp| stamp.generation);
         match ours {
             _ if wanted == ANYTHING => Ok(found.is_some()),
             None => Err(Fault::Lost),
-            Some(found) if found < wanted => Err(Fault::Stale { found }),
-            Some(found) if found > wanted => Err(Fault::Unasked { found }),
+            Some(found) if found < wanted => Err(Fault::Stale(found)),
+            Some(found) if found > wanted => Err(Fault::Unasked(found)),
             Some(_) => Ok(true),
         }
     }
 
-    fn note(&mut self, example: Example) {
+    fn note(&mut self, lba: u64, wanted: u32, fault: Fault) {
         self.checked += 1;
-        if let Some(n) = self.faults.get_mut(example.fault.kind()) {
-            *n += 1;
-        }
+        *self.faults.entry(fault.name()).or_default() += 1;
         if self.examples.len() < EXAMPLES {
-            self.examples.push(example);
+            let should =
+                if wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
+            self.examples.push(format!("sector {lba}{should}: {fault}"));
         }
     }
 
-    /// Records an acknowledged write.
+    /// Records an acknowledged write; or with [`ANYTHING`] one that failed or was never
+    /// answered: it may have happened, or may still happen.
     pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
-        let range = self.place(lba).map(|at| at..at + usize::from(sectors));
-        if let Some(wanted) = range.and_then(|range| self.wanted.get_mut(range)) {
+        let at = lba.wrapping_sub(self.first) as usize;
+        if let Some(wanted) = self.wanted.get_mut(at..at.saturating_add(sectors.into())) {
             wanted.fill(generation);
         }
-    }
-
-    fn place(&self, lba: u64) -> Option<usize> {
-        usize::try_from(lba.checked_sub(self.first)?).ok()
     }
 }
 
 /// Combines the results of several verifiers.
 pub fn together<'a>(all: impl IntoIterator<Item = &'a Verifier>) -> Verified {
     let mut sum = Verified::default();
-    let mut faults = [0; Fault::KINDS];
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     for verifier in all {
         sum.checked += verifier.checked;
         sum.unchecked += verifier.unchecked;
-        sum.examples.extend(verifier.examples.iter().map(Example::text));
-        faults.iter_mut().zip(verifier.faults).for_each(|(sum, n)| *sum += n);
+        sum.examples.extend_from_slice(&verifier.examples);
+        verifier.faults.iter().for_each(|(name, n)| *faults.entry(name).or_default() += n);
     }
     sum.examples.truncate(EXAMPLES);
-    let kinds = Fault::NAMES.into_iter().zip(faults).filter(|&(_, n)| n > 0);
-    sum.faults = kinds.map(|(name, n)| (name.to_owned(), n)).collect();
+    sum.faults = faults.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
     sum
-}
-
-impl Example {
-    fn text(&self) -> String {
-        let Self { lba, wanted, fault } = self;
-        let wanted = if *wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
-        format!("sector {lba}{wanted}: {fault}")
-    }
 }
 
 const MAGIC: u64 = u64::from_le_bytes(*b"xbstamp1");
@@ -187,38 +158,23 @@ pub enum Fault {
     /// An acknowledged write is missing: there is no stamp of this run.
     Lost,
     /// An older write of this run than the last acknowledged one.
-    Stale {
-        /// The generation found.
-        found: u32,
-    },
+    Stale(u32),
     /// A write of this run that was not acknowledged or not sent yet.
-    Unasked {
-        /// The generation found.
-        found: u32,
-    },
+    Unasked(u32),
     /// The contents of another sector.
-    WrongLba {
-        /// Its address.
-        found: u64,
-    },
+    WrongLba(u64),
     /// Some bytes differ from what was written.
     Corrupt,
 }
 
 impl Fault {
-    /// The number of kinds.
-    pub const KINDS: usize = 5;
-    /// The names of the kinds, indexed by [`Fault::kind`].
-    pub const NAMES: [&str; Self::KINDS] = ["lost", "stale", "unasked", "wrong lba", "corrupt"];
-
-    /// Its index.
-    pub fn kind(self) -> usize {
+    fn name(self) -> &'static str {
         match self {
-            Self::Lost => 0,
-            Self::Stale { .. } => 1,
-            Self::Unasked { .. } => 2,
-            Self::WrongLba { .. } => 3,
-            Self::Corrupt => 4,
+            Self::Lost => "lost",
+            Self::Stale(_) => "stale",
+            Self::Unasked(_) => "unasked",
+            Self::WrongLba(_) => "wrong lba",
+            Self::Corrupt => "corrupt",
         }
     }
 }
@@ -227,9 +183,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost => write!(f, "lost: no write of this run is in it"),
-            Self::Stale { found } => write!(f, "stale: holds write {found}"),
-            Self::Unasked { found } => write!(f, "holds write {found}, which was not acknowledged"),
-            Self::WrongLba { found } => write!(f, "holds the contents of sector {found}"),
+            Self::Stale(found) => write!(f, "stale: holds write {found}"),
+            Self::Unasked(found) => write!(f, "holds write {found}, which was not acknowledged"),
+            Self::WrongLba(found) => write!(f, "holds the contents of sector {found}"),
             Self::Corrupt => write!(f, "corrupt: the checksum does not match"),
         }
     }
@@ -281,7 +237,7 @@ mod tests {
     use super::*;
 
     fn faults_total(verifier: &Verifier) -> u64 {
-        verifier.faults.iter().sum()
+        verifier.faults.values().sum()
     }
 
     fn sector(lba: u64, generation: u32, run: u32) -> [u8; SECTOR] {
@@ -298,15 +254,16 @@ mod tests {
             (sector(3, 2, 9), None),
             ([0; SECTOR], Some(Fault::Lost)),
             (sector(3, 2, 8), Some(Fault::Lost)),
-            (sector(3, 1, 9), Some(Fault::Stale { found: 1 })),
-            (sector(3, 4, 9), Some(Fault::Unasked { found: 4 })),
-            (sector(4, 2, 9), Some(Fault::WrongLba { found: 4 })),
+            (sector(3, 1, 9), Some(Fault::Stale(1))),
+            (sector(3, 4, 9), Some(Fault::Unasked(4))),
+            (sector(4, 2, 9), Some(Fault::WrongLba(4))),
             (torn, Some(Fault::Corrupt)),
         ] {
             let mut verifier = Verifier::new(9, 2, 8);
             verifier.written(3, 1, 2);
             verifier.check(3, &found);
-            assert_eq!(verifier.examples.first().map(|e| e.fault), expected);
+            let example = expected.map(|fault| format!("sector 3 should hold write 2: {fault}"));
+            assert_eq!(verifier.examples.first(), example.as_ref());
             assert_eq!((verifier.checked, verifier.unchecked), (1, 0));
         }
     }
@@ -317,7 +274,7 @@ mod tests {
         verifier.check(3, &[0; SECTOR]);
         verifier.check(3, &sector(3, 77, 8));
         verifier.written(4, 2, 1);
-        verifier.unknown(4, 2);
+        verifier.written(4, 2, ANYTHING);
         verifier.check(4, &sector(4, 3, 9));
         assert_eq!((verifier.checked, verifier.unchecked, faults_total(&verifier)), (2, 1, 0));
         verifier.check(3, &sector(5, 77, 8));

@@ -146,6 +146,8 @@ pub struct Times {
     /// When requests stop becoming due; [`NEVER`] if the run ends after a number of
     /// requests.
     pub end_ns: u64,
+    /// How long after that a request may still be sent, and how long it is resent.
+    pub give_up_ns: u64,
     /// How often counts are handed over.
     pub interval_ns: u64,
     /// Whether to spin instead of sleeping.

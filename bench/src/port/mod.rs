@@ -81,13 +81,12 @@ impl<'a> Received<'a> {
         'a: 's,
     {
         match *self {
-            Self::Flat(bytes) => bytes,
-            Self::Chunks(memory, frame) if frame.pieces() == 1 => memory.piece(frame, 0),
-            Self::Chunks(memory, frame) => {
+            Self::Chunks(memory, frame) if frame.pieces() > 1 => {
                 scratch.resize(frame.len(), 0);
                 memory.copy_out(frame, scratch);
                 scratch
             }
+            _ => self.head(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! AF_PACKET: works on every interface, at the cost of a copy and a share of a system
 //! call per frame.
 
+use std::array;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -31,7 +32,7 @@ impl PacketPort {
             format!("cannot open a raw socket on {} (run as root, or with CAP_NET_RAW)", interface.name)
         })?;
         // Room for the Ethernet header and two VLAN tags.
-        let frames = || std::array::from_fn(|_| vec![0; interface.mtu as usize + 22]);
+        let frames = || array::from_fn(|_| vec![0; interface.mtu as usize + 22]);
         let mut port = Self { socket, outbox: frames(), queued: 0, inbox: frames() };
         // What arrived before the filter was there.
         while port.receive(&mut |_| {})? > 0 {}
@@ -156,15 +157,18 @@ fn check(result: libc::c_int) -> io::Result<usize> {
 }
 
 fn vectors(frames: &mut [Vec<u8>; BATCH]) -> [libc::iovec; BATCH] {
-    frames.each_mut().map(|frame| libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() })
+    array::from_fn(|at| {
+        let frame = &mut frames[at];
+        libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() }
+    })
 }
 
 /// A message for each of these vectors.
 fn messages(vectors: &mut [libc::iovec; BATCH]) -> [libc::mmsghdr; BATCH] {
-    vectors.each_mut().map(|vector| {
+    array::from_fn(|at| {
         // SAFETY: all-zero bytes are a valid `mmsghdr`.
         let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-        message.msg_hdr.msg_iov = vector;
+        message.msg_hdr.msg_iov = &raw mut vectors[at];
         message.msg_hdr.msg_iovlen = 1;
         message
     })

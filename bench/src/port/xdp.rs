@@ -42,12 +42,18 @@ impl XdpPort {
         Ok(lanes.into_iter().map(port).collect())
     }
 
-    fn compose(&mut self, head: &[u8], data: &[u8]) -> Option<Frame> {
+    fn compose(&mut self, head: &[u8], mut data: &[u8]) -> Option<Frame> {
         let mut frame = self.lane.allocate(head.len() + data.len()).ok()?;
-        let mut bytes = head.chain(data);
         for at in 0..frame.pieces() {
-            // Cannot fail: there are as many bytes as the pieces hold.
-            let _ = bytes.read_exact(self.lane.umem().piece_mut(&mut frame, at));
+            let mut piece = self.lane.umem().piece_mut(&mut frame, at);
+            if at == 0 {
+                // The head fits into the first chunk.
+                let front;
+                (front, piece) = piece.split_at_mut(head.len());
+                front.copy_from_slice(head);
+            }
+            // Cannot fail: the pieces are as long as both together.
+            let _ = data.read_exact(piece);
         }
         Some(frame)
     }

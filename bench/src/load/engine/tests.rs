@@ -1,5 +1,4 @@
 use super::*;
-use crate::load::flight::Resend;
 use crate::load::plan::Area;
 use crate::load::plan::Pattern;
 use crate::load::schedule::NEVER;
@@ -14,7 +13,7 @@ const SECTORS: u8 = 2;
 const AREA: Area = Area { sectors: SECTORS, first: 0, blocks: BLOCKS };
 
 fn worker(target: FakeTarget, plan: Plan, window: u16) -> Worker {
-    let flight = Flight::new(window, Tags::ALL, 0, Resend::Doubling { timeout_ns: 10 * MS }, 100 * MS);
+    let flight = Flight::new(window, Tags::ALL, 0, 10 * MS, 100 * MS);
     let mut engine = Engine::new(ROUTE, plan, Schedule::closed(), flight);
     engine.verifier = Some(Verifier::new(1, 0, AREA.len()));
     Worker::new(Box::new(target), vec![engine], Tally::new(false), NEVER, 100 * MS)
@@ -59,8 +58,9 @@ fn verifier(worker: &Worker) -> &Verifier {
     worker.engines[0].verifier.as_ref().unwrap()
 }
 
-fn faults(worker: &Worker) -> Vec<Fault> {
-    verifier(worker).examples.iter().map(|example| example.fault).collect()
+/// The faults in full, without their sectors.
+fn faults(worker: &Worker) -> Vec<&str> {
+    verifier(worker).examples.iter().map(|example| example.split_once(": ").unwrap().1).collect()
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_good_target_is_found_good() {
     let engine = write_and_sweep(2, &[]);
     let verifier = verifier(&engine);
     assert_eq!(
-        (verifier.checked, verifier.unchecked, verifier.faults.iter().sum::<u64>()),
+        (verifier.checked, verifier.unchecked, verifier.faults.values().sum::<u64>()),
         (BLOCKS * 2, 0, 0)
     );
     assert_eq!((engine.tally.writes.response.len(), engine.tally.reads.response.len()), (2 * BLOCKS, BLOCKS));
@@ -82,25 +82,21 @@ fn planted_data_faults_are_caught() {
     // 11th the second; generation n is the nth write.
     for (plants, expected) in [
         (&[(3, Plant::LoseWrite), (11, Plant::LoseWrite)][..], &[Fault::Lost, Fault::Lost][..]),
-        (&[(11, Plant::LoseWrite)], &[Fault::Stale { found: 3 }; 2]),
-        (&[(3, Plant::DelayWrite)], &[Fault::Stale { found: 3 }; 2]),
+        (&[(11, Plant::LoseWrite)], &[Fault::Stale(3); 2]),
+        (&[(3, Plant::DelayWrite)], &[Fault::Stale(3); 2]),
         // The 10th should have gone to block 1; the 11th repairs block 2.
-        (&[(10, Plant::MisplaceWrite)], &[Fault::Stale { found: 2 }; 2]),
+        (&[(10, Plant::MisplaceWrite)], &[Fault::Stale(2); 2]),
         // The last should have gone to block 7, but went past the end.
         (
             &[(15, Plant::MisplaceWrite), (16, Plant::LoseWrite)],
-            &[
-                Fault::Stale { found: 7 },
-                Fault::Stale { found: 7 },
-                Fault::WrongLba { found: 12 },
-                Fault::WrongLba { found: 13 },
-            ],
+            &[Fault::Stale(7), Fault::Stale(7), Fault::WrongLba(12), Fault::WrongLba(13)],
         ),
-        (&[(3, Plant::WrongLba)], &[Fault::WrongLba { found: 6 }, Fault::WrongLba { found: 7 }]),
+        (&[(3, Plant::WrongLba)], &[Fault::WrongLba(6), Fault::WrongLba(7)]),
         (&[(8, Plant::WrongLba)], &[Fault::Lost; 2]),
         (&[(1, Plant::Corrupt)], &[Fault::Corrupt]),
     ] {
         let engine = write_and_sweep(2, plants);
+        let expected: Vec<String> = expected.iter().map(Fault::to_string).collect();
         assert_eq!(faults(&engine), expected, "{plants:?}");
         assert_eq!(failures(&engine), 0, "{plants:?}: only the data is wrong");
     }
@@ -178,7 +174,7 @@ fn checked_loads_of_every_kind_have_no_faults_on_a_good_target() {
             worker.sweep(0);
             drive(&mut worker);
             let verifier = verifier(&worker);
-            assert_eq!(verifier.faults.iter().sum::<u64>(), 0, "{pattern}");
+            assert_eq!(verifier.faults.values().sum::<u64>(), 0, "{pattern}");
             assert!(verifier.checked > 300, "{pattern}: {}", verifier.checked);
         }
     }

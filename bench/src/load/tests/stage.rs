@@ -11,7 +11,6 @@ use crate::port::sim::{Clock, SlowTarget};
 
 use super::super::engine::Engine;
 use super::super::flight::Flight;
-use super::super::flight::Resend;
 use super::super::plan::Pattern;
 use super::super::plan::{Area, Plan};
 use super::super::schedule::Schedule;
@@ -37,7 +36,7 @@ pub struct Stage {
     /// The maximum number in flight.
     pub window: u16,
     /// When requests are resent.
-    pub resend: Resend,
+    pub timeout_ns: u64,
     /// When requests are given up.
     pub give_up_ns: u64,
 }
@@ -45,7 +44,7 @@ pub struct Stage {
 impl Stage {
     /// A load whose requests are never resent.
     pub fn new(schedule: Schedule, window: u16) -> Self {
-        Self { schedule, window, resend: Resend::Doubling { timeout_ns: 1000 * S }, give_up_ns: 10 * S }
+        Self { schedule, window, timeout_ns: 1000 * S, give_up_ns: 10 * S }
     }
 
     /// Runs it to its end. The function gets the time and the number of a request, and
@@ -55,7 +54,7 @@ impl Stage {
         let (end_ns, give_up_ns) = (self.schedule.end_ns, self.give_up_ns);
         let (from_ns, open) = (self.schedule.from_ns, self.schedule.is_open());
         let plan = Plan::new(Area { sectors: 1, first: 0, blocks: 1000 }, 100, Pattern::Random, 1);
-        let flight = Flight::new(self.window, Tags::ALL, 0, self.resend, give_up_ns);
+        let flight = Flight::new(self.window, Tags::ALL, 0, self.timeout_ns, give_up_ns);
         let engine = Engine::new(ROUTE, plan, self.schedule, flight);
         let mut worker = Worker::new(Box::new(target), vec![engine], Tally::new(open), end_ns, give_up_ns);
         let last_ns = drive(&mut worker, &clock);
