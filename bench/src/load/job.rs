@@ -210,19 +210,19 @@ fn sectors(args: &LoadArgs, interfaces: &[Facts], exports: &[Found]) -> Result<u
     // The MTU does not include the Ethernet header.
     let fit = (interface.mtu as usize + 14).saturating_sub(aoe::DATA_AT) / aoe::SECTOR;
     let most = export.sectors.min(u8::try_from(fit).unwrap_or(u8::MAX));
-    match args.sectors {
-        Some(n) if n == 0 || n > most => bail!(
-            "--sectors {n}: give 1 to {most} (export {} takes {}, the MTU of {} fits {fit})",
+    if most == 0 {
+        bail!("the MTU {} of {} is too small for one sector", interface.mtu, interface.name);
+    }
+    let sectors = args.sectors.unwrap_or(most.min(SECTORS_USUAL));
+    if !(1..=most).contains(&sectors) {
+        bail!(
+            "--sectors {sectors}: give 1 to {most} (export {} takes {}, the MTU of {} fits {fit})",
             export.address,
             export.sectors,
             interface.name
-        ),
-        Some(n) => Ok(n),
-        None if most == 0 => {
-            bail!("the MTU {} of {} is too small for one sector", interface.mtu, interface.name)
-        }
-        None => Ok(most.min(SECTORS_USUAL)),
+        );
     }
+    Ok(sectors)
 }
 
 fn window(args: &LoadArgs, exports: &[Found]) -> Result<u16> {

@@ -35,7 +35,6 @@ use crate::outcome::Outcome;
 use crate::report;
 
 use job::Job;
-use run::Variant;
 
 pub use plan::Pattern;
 
@@ -45,7 +44,11 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 /// Runs the load, and prints the outcome. Returns `false` if some request was not served
 /// correctly.
 pub fn run(args: &LoadArgs) -> Result<bool> {
-    check_rate("--rate", args.rate)?;
+    if let Some(rate) = args.rate
+        && !(0.001..=1e9).contains(&rate)
+    {
+        bail!("--rate {rate}: give 0.001 to 1e9 a second");
+    }
     if args.runs == 0 {
         bail!("--runs 0: give at least 1");
     }
@@ -53,9 +56,11 @@ pub fn run(args: &LoadArgs) -> Result<bool> {
     let mut outcomes = Vec::new();
     for number in 1..=args.runs {
         let name = if args.runs == 1 { String::new() } else { format!("run {number} of {}", args.runs) };
-        let outcome = job.run(Variant { name, rate: args.rate, give_up: GIVE_UP })?;
-        let heading = if args.runs == 1 { String::new() } else { format!("{}\n", outcome.name) };
-        println!("{heading}{}", report::text(&outcome).trim_end());
+        let outcome = job.run(name, args.rate, GIVE_UP)?;
+        if args.runs > 1 {
+            println!("{}", outcome.name);
+        }
+        println!("{}", report::text(&outcome).trim_end());
         outcomes.push(outcome);
         write(args.json.as_deref(), &outcomes)?;
         if job.stop.load(Ordering::Relaxed) {
@@ -77,7 +82,7 @@ pub fn ramp(args: &RampArgs) -> Result<bool> {
     let mut job = Job::new(load)?;
     let mut outcomes = Vec::new();
     let found = ramp::search(args.from_rate, args.precision / 100.0, |rate| {
-        let outcome = job.run(ramp::variant(rate))?;
+        let outcome = job.run(format!("{rate:.0}/s"), Some(rate), ramp::GIVE_UP)?;
         let seconds = job.duration.unwrap_or_default().as_secs_f64();
         let (good, line) = ramp::judge(&outcome, rate, seconds, args.limit_us, args.percentile);
         println!("{line}");
@@ -91,13 +96,6 @@ pub fn ramp(args: &RampArgs) -> Result<bool> {
     println!("{}", ramp::verdict(found, args));
     write_report(load, outcomes)?;
     Ok(found.is_some())
-}
-
-fn check_rate(name: &str, rate: Option<f64>) -> Result<()> {
-    match rate {
-        Some(rate) if !(0.001..=1e9).contains(&rate) => bail!("{name} {rate}: give 0.001 to 1e9 a second"),
-        _ => Ok(()),
-    }
 }
 
 fn write_report(args: &LoadArgs, outcomes: Vec<Outcome>) -> Result<()> {

@@ -7,8 +7,6 @@ use anyhow::{Result, bail};
 use crate::args::RampArgs;
 use crate::outcome::Outcome;
 
-use super::run::Variant;
-
 /// Maximum number of steps; a rate not found by then will not be found.
 const STEPS_MAX: u32 = 60;
 /// A good step serves this fraction of the due requests in the given time.
@@ -19,7 +17,7 @@ const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 1e9;
 /// How long a request is resent. A step with too high a rate should not take longer than
 /// that to end.
-const GIVE_UP: Duration = Duration::from_secs(1);
+pub const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// Refuses arguments that do not apply here.
 pub fn check(args: &RampArgs) -> Result<()> {
@@ -71,11 +69,6 @@ pub fn search(
         }
     }
     Ok(good)
-}
-
-/// A step at this rate.
-pub fn variant(rate: f64) -> Variant {
-    Variant { name: format!("{rate:.0}/s"), rate: Some(rate), give_up: GIVE_UP }
 }
 
 /// Judges the outcome of a rate, at which requests became due for `seconds`: whether it was

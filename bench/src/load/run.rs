@@ -28,20 +28,10 @@ use super::worker::{Ran, Runner, Times, Worker};
 /// Time for the threads to start.
 const LEAD: Duration = Duration::from_millis(5);
 
-/// How one run of a job differs from the others.
-#[derive(Debug)]
-pub struct Variant {
-    /// The name of its outcome.
-    pub name: String,
-    /// Requests per second, in an open loop.
-    pub rate: Option<f64>,
-    /// How long a request is resent.
-    pub give_up: Duration,
-}
-
 impl Job<'_> {
-    /// Runs the load once.
-    pub fn run(&mut self, variant: Variant) -> Result<Outcome> {
+    /// Runs the load once: in an open loop if there is a `rate`, in requests per second. A
+    /// request is resent until `give_up` has passed.
+    pub fn run(&mut self, name: String, rate: Option<f64>, give_up: Duration) -> Result<Outcome> {
         let seed = self.seed;
         self.seed = seed.wrapping_add(1);
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -50,24 +40,18 @@ impl Job<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: started.as_millis() as u64,
             conditions: conditions::of_load(&self.args.interface),
-            setup: Setup {
-                rate: variant.rate,
-                arrivals: arrivals.filter(|_| variant.rate.is_some()),
-                seed,
-                ..self.setup.clone()
-            },
+            setup: Setup { rate, arrivals: arrivals.filter(|_| rate.is_some()), seed, ..self.setup.clone() },
             ..Outcome::default()
         };
-        let times = self.times(variant.give_up);
-        let workers = self.workers(variant.rate, seed, &times);
+        let times = self.times(give_up);
+        let workers = self.workers(rate, seed, &times);
         let length = self.duration.map(|duration| self.warm_up + duration);
-        let progress = Progress::start(&variant.name, length, self.args.count, self.interval);
-        let mut sum = Sum::new(variant.rate.is_some(), workers.len(), self.interval.as_secs_f64());
+        let progress = Progress::start(&name, length, self.args.count, self.interval);
+        let mut sum = Sum::new(rate.is_some(), workers.len(), self.interval.as_secs_f64());
         let threads = self.all_threads(workers, &times, &mut sum, &progress);
         progress.bar.finish_and_clear();
         let (ran, cost) = threads?;
-        outcome.name = variant.name;
-        outcome.cost = cost;
+        (outcome.name, outcome.cost) = (name, cost);
         fill(&mut outcome, &ran, sum, &times);
         self.ports = ran.into_iter().map(|ran| ran.worker.port).collect();
         Ok(outcome)

@@ -11,7 +11,6 @@
 //! it serves as a checksum: a sector mixed from two writes does not pass.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::aoe::SECTOR;
 use crate::outcome::Verified;
@@ -38,11 +37,14 @@ pub struct Verifier {
     pub checked: u64,
     /// Sectors read whose contents are not known.
     pub unchecked: u64,
-    /// Faults by kind.
+    /// The number of faults of each kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// The first faults in full.
     pub examples: Vec<String>,
 }
+
+/// The kind of an error in a sector, and its description.
+type Fault = (&'static str, String);
 
 impl Verifier {
     /// For `sectors` sectors whose contents are not known.
@@ -73,6 +75,15 @@ impl Verifier {
         }
     }
 
+    /// Records an acknowledged write; or with [`ANYTHING`] one that failed or was never
+    /// answered: it may have happened, or may still happen.
+    pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
+        let at = lba.wrapping_sub(self.first) as usize;
+        if let Some(wanted) = self.wanted.get_mut(at..at.saturating_add(sectors.into())) {
+            wanted.fill(generation);
+        }
+    }
+
     /// Checks the data of a read.
     pub fn check(&mut self, lba: u64, data: &[u8]) {
         for (sector, lba) in data.chunks_exact(SECTOR).zip(lba..) {
@@ -88,36 +99,30 @@ impl Verifier {
 
     /// Whether a sector could be checked, or its fault.
     fn judge(&self, lba: u64, wanted: u32, sector: &[u8]) -> Result<bool, Fault> {
-        let found = Stamp::read(sector)?;
+        let Ok(found) = Stamp::read(sector) else {
+            return Err(("corrupt", "corrupt: the checksum does not match".to_owned()));
+        };
         if let Some(other) = found.map(|stamp| stamp.lba).filter(|&other| other != lba) {
-            return Err(Fault::WrongLba(other));
+            return Err(("wrong lba", format!("holds the contents of sector {other}")));
         }
-        let ours = found.filter(|stamp| stamp.run == self.run).map(|stamp| stamp.generation);
-        match ours {
+        match found.filter(|stamp| stamp.run == self.run).map(|stamp| stamp.generation) {
             _ if wanted == ANYTHING => Ok(found.is_some()),
-            None => Err(Fault::Lost),
-            Some(found) if found < wanted => Err(Fault::Stale(found)),
-            Some(found) if found > wanted => Err(Fault::Unasked(found)),
+            None => Err(("lost", "lost: no write of this run is in it".to_owned())),
+            Some(found) if found < wanted => Err(("stale", format!("stale: holds write {found}"))),
+            Some(found) if found > wanted => {
+                Err(("unasked", format!("holds write {found}, which was not acknowledged")))
+            }
             Some(_) => Ok(true),
         }
     }
 
-    fn note(&mut self, lba: u64, wanted: u32, fault: Fault) {
+    fn note(&mut self, lba: u64, wanted: u32, (kind, what): Fault) {
         self.checked += 1;
-        *self.faults.entry(fault.name()).or_default() += 1;
+        *self.faults.entry(kind).or_default() += 1;
         if self.examples.len() < EXAMPLES {
             let should =
                 if wanted == ANYTHING { String::new() } else { format!(" should hold write {wanted}") };
-            self.examples.push(format!("sector {lba}{should}: {fault}"));
-        }
-    }
-
-    /// Records an acknowledged write; or with [`ANYTHING`] one that failed or was never
-    /// answered: it may have happened, or may still happen.
-    pub fn written(&mut self, lba: u64, sectors: u8, generation: u32) {
-        let at = lba.wrapping_sub(self.first) as usize;
-        if let Some(wanted) = self.wanted.get_mut(at..at.saturating_add(sectors.into())) {
-            wanted.fill(generation);
+            self.examples.push(format!("sector {lba}{should}: {what}"));
         }
     }
 }
@@ -143,57 +148,18 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The identity of a written sector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp {
+struct Stamp {
     /// Its address.
-    pub lba: u64,
+    lba: u64,
     /// The number of the write in the run, from 1.
-    pub generation: u32,
+    generation: u32,
     /// The run.
-    pub run: u32,
-}
-
-/// An error in a sector.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    /// An acknowledged write is missing: there is no stamp of this run.
-    Lost,
-    /// An older write of this run than the last acknowledged one.
-    Stale(u32),
-    /// A write of this run that was not acknowledged or not sent yet.
-    Unasked(u32),
-    /// The contents of another sector.
-    WrongLba(u64),
-    /// Some bytes differ from what was written.
-    Corrupt,
-}
-
-impl Fault {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Stale(_) => "stale",
-            Self::Unasked(_) => "unasked",
-            Self::WrongLba(_) => "wrong lba",
-            Self::Corrupt => "corrupt",
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lost => write!(f, "lost: no write of this run is in it"),
-            Self::Stale(found) => write!(f, "stale: holds write {found}"),
-            Self::Unasked(found) => write!(f, "holds write {found}, which was not acknowledged"),
-            Self::WrongLba(found) => write!(f, "holds the contents of sector {found}"),
-            Self::Corrupt => write!(f, "corrupt: the checksum does not match"),
-        }
-    }
+    run: u32,
 }
 
 impl Stamp {
     /// Fills a sector.
-    pub fn write(&self, sector: &mut [u8]) {
+    fn write(&self, sector: &mut [u8]) {
         let seed = self.seed();
         let head = [MAGIC, self.lba, u64::from(self.generation) | u64::from(self.run) << 32, seed];
         let body = (1..).map(|n: u64| seed.wrapping_add(n.wrapping_mul(STEP)));
@@ -203,7 +169,7 @@ impl Stamp {
     }
 
     /// The stamp of a sector: `None` if it has none, `Err` if it is corrupt.
-    pub fn read(sector: &[u8]) -> Result<Option<Self>, Fault> {
+    fn read(sector: &[u8]) -> Result<Option<Self>, ()> {
         let word = |at: usize| sector.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
         if word(0) != Some(MAGIC) {
             return Ok(None);
@@ -219,7 +185,7 @@ impl Stamp {
             wanted = wanted.wrapping_add(STEP);
             difference |= u64::from_le_bytes(*bytes) ^ wanted;
         }
-        if difference == 0 { Ok(Some(stamp)) } else { Err(Fault::Corrupt) }
+        if difference == 0 { Ok(Some(stamp)) } else { Err(()) }
     }
 
     /// A hash in which every bit of the stamp counts (the finalizer of splitmix64).
@@ -252,12 +218,12 @@ mod tests {
         torn[256..].copy_from_slice(&sector(3, 1, 9)[256..]);
         for (found, expected) in [
             (sector(3, 2, 9), None),
-            ([0; SECTOR], Some(Fault::Lost)),
-            (sector(3, 2, 8), Some(Fault::Lost)),
-            (sector(3, 1, 9), Some(Fault::Stale(1))),
-            (sector(3, 4, 9), Some(Fault::Unasked(4))),
-            (sector(4, 2, 9), Some(Fault::WrongLba(4))),
-            (torn, Some(Fault::Corrupt)),
+            ([0; SECTOR], Some("lost: no write of this run is in it")),
+            (sector(3, 2, 8), Some("lost: no write of this run is in it")),
+            (sector(3, 1, 9), Some("stale: holds write 1")),
+            (sector(3, 4, 9), Some("holds write 4, which was not acknowledged")),
+            (sector(4, 2, 9), Some("holds the contents of sector 4")),
+            (torn, Some("corrupt: the checksum does not match")),
         ] {
             let mut verifier = Verifier::new(9, 2, 8);
             verifier.written(3, 1, 2);
@@ -297,7 +263,7 @@ mod stamp_tests {
             if let Some(byte) = damaged.get_mut(at) {
                 *byte ^= 0x10;
             }
-            assert_eq!(Stamp::read(&damaged), Err(Fault::Corrupt), "byte {at}");
+            assert_eq!(Stamp::read(&damaged), Err(()), "byte {at}");
         }
         assert_eq!(Stamp::read(&[0; SECTOR]), Ok(None));
     }

@@ -3,7 +3,6 @@ use crate::load::plan::Area;
 use crate::load::plan::Pattern;
 use crate::load::schedule::NEVER;
 use crate::load::tests::stage::{MS, ROUTE};
-use crate::load::verify::Fault;
 use crate::load::worker::Worker;
 use crate::port::Tags;
 use crate::port::sim::{FakeTarget, Plant};
@@ -78,25 +77,30 @@ fn a_good_target_is_found_good() {
 
 #[test]
 fn planted_data_faults_are_caught() {
+    const LOST: &str = "lost: no write of this run is in it";
     // Two rounds of eight writes: the 3rd is the first write of block 2, the
     // 11th the second; generation n is the nth write.
     for (plants, expected) in [
-        (&[(3, Plant::LoseWrite), (11, Plant::LoseWrite)][..], &[Fault::Lost, Fault::Lost][..]),
-        (&[(11, Plant::LoseWrite)], &[Fault::Stale(3); 2]),
-        (&[(3, Plant::DelayWrite)], &[Fault::Stale(3); 2]),
+        (&[(3, Plant::LoseWrite), (11, Plant::LoseWrite)][..], &[LOST, LOST][..]),
+        (&[(11, Plant::LoseWrite)], &["stale: holds write 3"; 2]),
+        (&[(3, Plant::DelayWrite)], &["stale: holds write 3"; 2]),
         // The 10th should have gone to block 1; the 11th repairs block 2.
-        (&[(10, Plant::MisplaceWrite)], &[Fault::Stale(2); 2]),
+        (&[(10, Plant::MisplaceWrite)], &["stale: holds write 2"; 2]),
         // The last should have gone to block 7, but went past the end.
         (
             &[(15, Plant::MisplaceWrite), (16, Plant::LoseWrite)],
-            &[Fault::Stale(7), Fault::Stale(7), Fault::WrongLba(12), Fault::WrongLba(13)],
+            &[
+                "stale: holds write 7",
+                "stale: holds write 7",
+                "holds the contents of sector 12",
+                "holds the contents of sector 13",
+            ],
         ),
-        (&[(3, Plant::WrongLba)], &[Fault::WrongLba(6), Fault::WrongLba(7)]),
-        (&[(8, Plant::WrongLba)], &[Fault::Lost; 2]),
-        (&[(1, Plant::Corrupt)], &[Fault::Corrupt]),
+        (&[(3, Plant::WrongLba)], &["holds the contents of sector 6", "holds the contents of sector 7"]),
+        (&[(8, Plant::WrongLba)], &[LOST; 2]),
+        (&[(1, Plant::Corrupt)], &["corrupt: the checksum does not match"]),
     ] {
         let engine = write_and_sweep(2, plants);
-        let expected: Vec<String> = expected.iter().map(Fault::to_string).collect();
         assert_eq!(faults(&engine), expected, "{plants:?}");
         assert_eq!(failures(&engine), 0, "{plants:?}: only the data is wrong");
     }
