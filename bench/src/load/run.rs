@@ -125,7 +125,7 @@ impl Job<'_> {
             for (thread, worker) in workers.into_iter().enumerate() {
                 let _ = give.send(Tally::new(open));
                 let core = self.args.cpu.get(thread).copied();
-                let runner = Runner::new(thread, worker, times, (to.clone(), spare.clone()), &self.stop);
+                let runner = Runner::new(thread, worker, times, to.clone(), spare.clone(), &self.stop);
                 let run = move || cores::pin(core).and_then(|()| runner.run());
                 let named = thread::Builder::new().name(format!("load-{thread}"));
                 handles.push(named.spawn_scoped(scope, run).context("cannot start a thread")?);

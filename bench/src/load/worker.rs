@@ -161,8 +161,10 @@ pub struct Runner<'a> {
     thread: usize,
     worker: Worker,
     times: &'a Times,
-    /// For full tallies, and cleared ones, so that neither side waits for the other.
-    exchange: (Sender<Part>, Receiver<Tally>),
+    /// To the thread that adds up the counts.
+    parts: Sender<Part>,
+    /// Cleared tallies from it, so that neither side waits for the other.
+    spare: Receiver<Tally>,
     stop: &'a AtomicBool,
     /// The current interval; 0 is before counting begins.
     interval: u64,
@@ -183,17 +185,18 @@ pub struct Ran {
 }
 
 impl<'a> Runner<'a> {
-    /// A worker on this thread. `exchange` takes the counts of each interval, and has cleared
-    /// tallies for the next ones; `stop` becomes true when the user interrupts.
+    /// A worker on this thread. `parts` takes the counts of each interval, `spare` has cleared
+    /// tallies for the next ones, and `stop` becomes true when the user interrupts.
     pub fn new(
         thread: usize,
         worker: Worker,
         times: &'a Times,
-        exchange: (Sender<Part>, Receiver<Tally>),
+        parts: Sender<Part>,
+        spare: Receiver<Tally>,
         stop: &'a AtomicBool,
     ) -> Self {
         let interval = u64::from(times.from_ns == 0);
-        Self { thread, worker, times, exchange, stop, interval, expire_at_ns: 0, idle_ns: 0 }
+        Self { thread, worker, times, parts, spare, stop, interval, expire_at_ns: 0, idle_ns: 0 }
     }
 
     /// Runs until every request is answered or given up.
@@ -220,7 +223,7 @@ impl<'a> Runner<'a> {
         while !self.worker.finished(now_ns) {
             if now_ns >= self.times.from_ns + self.interval * self.times.interval_ns {
                 // Without an empty tally they are handed over with the next interval.
-                if let Ok(empty) = self.exchange.1.try_recv() {
+                if let Ok(empty) = self.spare.try_recv() {
                     self.hand_over(empty)?;
                 }
                 self.interval += 1;
@@ -262,7 +265,7 @@ impl<'a> Runner<'a> {
         tally.trouble.dropped = self.worker.port.dropped().context(COUNTERS)?;
         // Cannot fail: the receiver outlives this thread, and the channel holds all
         // tallies.
-        let _ = self.exchange.0.send(Part { thread: self.thread, number: self.interval, tally });
+        let _ = self.parts.send(Part { thread: self.thread, number: self.interval, tally });
         Ok(())
     }
 
