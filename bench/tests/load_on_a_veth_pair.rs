@@ -8,7 +8,7 @@ mod rig;
 use std::fs;
 use std::path::PathBuf;
 
-use rig::{BENCH, Rig, can_run};
+use rig::{BENCH, Lie, Rig, can_run};
 use serde_json::Value;
 
 /// Runs the program, and returns the outcomes, too.
@@ -20,32 +20,28 @@ fn outcomes(rig: &Rig, args: &str) -> (Option<i32>, String, Vec<Value>) {
     (code, text, list.unwrap_or_default())
 }
 
-fn liar<'a>(address: &'a str, lie: &'a str) -> [&'a str; 8] {
-    [BENCH, "echo", "--interface", "xbbt", "--export", address, "--lie", lie]
-}
-
 #[test]
 fn every_lie_of_a_target_is_found_and_an_honest_one_passes() {
     if !can_run(&["ip", "nsenter"]) {
         return;
     }
     for (lie, said) in [
-        ("none", "no faults"),
-        ("lose", " lost"),
-        ("stale", " stale"),
-        ("wrong-tag", "not to any request of this run"),
-        ("wrong-lba", " wrong lba"),
+        (Lie::None, "no faults"),
+        (Lie::Lose, " lost"),
+        (Lie::Stale, " stale"),
+        (Lie::WrongTag, "not to any request of this run"),
+        (Lie::WrongLba, " wrong lba"),
     ] {
         for how in ["--count 6000", "--count 6000 --rate 20000 --arrivals poisson --threads 3 --runs 2"] {
             let mut rig = Rig::new(1500);
-            rig.start_target(&[&liar("7.3", lie)[..], &["--size", "4096"]].concat());
+            rig.start_corrupting(3, lie);
             let (code, text) = rig.bench(&format!(
                 "load --interface xbbi --export 7.3 --port af-packet --op mixed --verify --span 1024 {how}"
             ));
-            assert_eq!(code, Some(if lie == "none" { 0 } else { 2 }), "{lie}, {how}: {text}");
+            assert_eq!(code, Some(if lie == Lie::None { 0 } else { 2 }), "{lie:?}, {how}: {text}");
             // Not the line of counts, which contains the name of every kind.
             let mut findings = text.lines().filter(|line| !line.starts_with("retransmits"));
-            assert!(findings.any(|line| line.contains(said)), "{lie}, {how}: {text}");
+            assert!(findings.any(|line| line.contains(said)), "{lie:?}, {how}: {text}");
         }
     }
 }
@@ -56,7 +52,7 @@ fn an_open_loop_keeps_its_rate_and_tells_runs_and_intervals_apart() {
         return;
     }
     let mut rig = Rig::new(1500);
-    rig.start_target(&liar("7.3", "none"));
+    rig.start_corrupting(3, Lie::None);
     let (code, text, runs) = outcomes(
         &rig,
         "load --interface xbbi --export 7.3 --port af-packet --rate 2000 --seconds 1 --warm-up 0.5 --runs 2 \
@@ -84,8 +80,8 @@ fn threads_and_exports_share_a_load_and_hear_only_their_own_replies() {
         return;
     }
     let mut rig = Rig::new(1500);
-    rig.start_target(&liar("7.3", "none"));
-    rig.start_target(&liar("7.4", "none"));
+    rig.start_corrupting(3, Lie::None);
+    rig.start_corrupting(4, Lie::None);
     let (code, text) = rig.bench("discover --interface xbbi --json");
     let told: Value = serde_json::from_str(&text).unwrap();
     let addresses: Vec<_> = told.as_array().unwrap().iter().map(|one| one["export"].as_str()).collect();
@@ -141,7 +137,7 @@ fn no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers() {
     let mut rig = Rig::new(1500);
     let (file, bytes) = rig.file_with_data(1 << 20);
     rig.start_target(&["vblade", "-b", "16", "7", "3", "xbbt", &file]);
-    rig.start_target(&liar("7.4", "none"));
+    rig.start_corrupting(4, Lie::None);
     for way in [
         "load --op write --rate 100",
         "load --op mixed --read-percent 99 --threads 2",
@@ -169,7 +165,7 @@ fn a_ramp_finds_a_knee_and_keeps_every_step() {
         return;
     }
     let mut rig = Rig::new(1500);
-    rig.start_target(&liar("7.3", "none"));
+    rig.start_corrupting(3, Lie::None);
     let (code, text, steps) = outcomes(
         &rig,
         "ramp --interface xbbi --export 7.3 --port af-packet --seconds 0.1 --from-rate 2000 --precision 50 \
@@ -187,7 +183,7 @@ fn a_load_leaves_a_report_of_every_run_and_refuses_a_directory_of_others_before_
         return;
     }
     let mut rig = Rig::new(1500);
-    rig.start_target(&liar("7.3", "none"));
+    rig.start_corrupting(3, Lie::None);
     let directory = rig.files.join("report");
     let load = format!(
         "load --interface xbbi --export 7.3 --port af-packet --op mixed --seconds 0.5 --interval 0.1 --runs 2 --report {}",

@@ -84,7 +84,7 @@ fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
     assert!(text.contains("no faults"), "{text}");
 
     // Every sector has a stamp now: 128 requests of 16 sectors cover the file.
-    let read = format!("{load} --op read --sequential --count 128");
+    let read = format!("{load} --op read --pattern sequential --count 128");
     let (code, text) = rig.bench(&read);
     assert!(code == Some(0) && text.contains("2048 sectors checked, 0 not known, no faults"), "{text}");
 
@@ -94,7 +94,7 @@ fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
     fs::write(&file, bytes).unwrap();
     let (code, text) = rig.bench(&read);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("1 wrong lba, 1 corrupt"), "{text}");
+    assert!(text.contains("1 corrupt, 1 wrong lba"), "{text}");
     assert!(text.contains("sector 300: holds the contents of sector 200"), "{text}");
 }
 

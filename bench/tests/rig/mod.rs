@@ -4,11 +4,18 @@
 // No test program uses all of it.
 #![allow(dead_code)]
 
+mod corrupting;
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use xblade_wire::aoe::Address;
+
+use corrupting::CorruptingTarget;
+pub use corrupting::Lie;
 
 pub const BENCH: &str = env!("CARGO_BIN_EXE_xblade-bench");
 
@@ -41,6 +48,7 @@ pub struct Rig {
     pub name: String,
     pub files: PathBuf,
     targets: Vec<Child>,
+    corrupting: Vec<CorruptingTarget>,
 }
 
 impl Rig {
@@ -53,7 +61,7 @@ impl Rig {
         let name = format!("xbb-it{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let files = std::env::temp_dir().join(&name);
         fs::create_dir(&files).unwrap();
-        let rig = Self { name: name.clone(), files, targets: Vec::new() };
+        let rig = Self { name: name.clone(), files, targets: Vec::new(), corrupting: Vec::new() };
         ip(&format!("netns add {name}t"));
         ip(&format!("netns add {name}i"));
         ip(&format!(
@@ -74,6 +82,12 @@ impl Rig {
     pub fn start_target(&mut self, words: &[&str]) {
         let child = self.command('t', words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         self.targets.push(child);
+    }
+
+    /// Starts an in-memory target at 7.`slot`.
+    pub fn start_corrupting(&mut self, slot: u8, lie: Lie) {
+        let address = Address { shelf: 7, slot };
+        self.corrupting.push(CorruptingTarget::start(&format!("{}t", self.name), "xbbt", address, lie));
     }
 
     /// A file of zeros.
