@@ -134,9 +134,7 @@ fn a_report_is_written_and_a_later_comparison_is_set_beside_it() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("report: ") && text.contains("first/report.html"), "{text}");
     assert!(text.contains("| slow ") && text.contains("too short to say much"), "{text}");
-    for name in
-        ["report.html", "report.md", "result.json", "percentiles.svg", "01-echo-read.hgrm", "files.txt"]
-    {
+    for name in ["report.html", "report.md", "result.json", "percentiles.svg", "01-echo-read.hgrm"] {
         assert!(folder.0.join("first").join(name).exists(), "{name}");
     }
 

@@ -80,10 +80,4 @@ pub struct CompareArgs {
     /// Directory for the report [default: ./xblade-report-PROFILE-TIME].
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Write the tables to this file, too, as Markdown.
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
-    /// Write the result to this file, too, as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
 }

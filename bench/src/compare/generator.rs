@@ -41,9 +41,10 @@ impl Generator<'_> {
     pub fn run(&self, case: &Case, more: &[String], mut look: impl FnMut()) -> Result<Outcome> {
         let said = run_to_end(&[&self.words(case)?, more].concat(), self.stop, |_| look())?;
         let no_result = || format!("the generator wrote no result, and said: {}", said.trim());
-        let text = take(self.result).with_context(no_result)?;
-        let mut outcomes = report::result::read(&text).context("cannot read the generator's result")?;
-        outcomes.pop().context("the generator's result is empty")
+        let mut document = report::result::read(self.result).with_context(no_result)?;
+        let outcome = document.sections.pop().and_then(|mut section| section.outcomes.pop());
+        std::fs::remove_file(self.result)?;
+        outcome.context("the generator's result is empty")
     }
 
     /// The arguments common to all runs of a case.

@@ -80,11 +80,13 @@ pub fn run(args: &CompareArgs) -> Result<bool> {
 /// A case for reports: a curve for each target, and every sample.
 fn section(samples: &Samples, earlier: Option<&Earlier>) -> Section {
     let each = 0..samples.targets.len();
-    let outcome = |at: usize| Some(Outcome { name: samples.name(at), ..samples::merged(samples.of(at))? });
+    let outcome = |at: usize| {
+        let warnings = warnings::of_target(samples, at);
+        Some(Outcome { name: samples.name(at), warnings, ..samples::merged(samples.of(at))? })
+    };
     Section {
         title: samples.case.name(),
         table: Some(table::table(samples, earlier)),
-        warnings: warnings::of_samples(samples),
         outcomes: each.filter_map(outcome).collect(),
         samples: samples.rounds.iter().flatten().cloned().collect(),
         ratios: samples.ratios(),

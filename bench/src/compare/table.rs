@@ -13,7 +13,8 @@ use super::target::Target;
 /// One row per target, with the values of an earlier comparison if there is one.
 pub fn table(samples: &Samples, earlier: Option<&Earlier>) -> Table {
     let each = 0..samples.targets.len();
-    let mut table = Table::of("target", each.clone().map(|at| samples.name(at)));
+    let mut table = Table::new(["target"]);
+    each.clone().for_each(|at| table.row([samples.name(at)]));
     let mut add = |head: &str, of: &dyn Fn(usize) -> Option<String>| {
         table.column(head, each.clone().map(|at| of(at).unwrap_or_else(|| "–".to_owned())));
     };
@@ -74,8 +75,7 @@ impl Earlier {
     /// Reads its result file.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = || format!("--against {}", path.display());
-        let text = std::fs::read_to_string(path).with_context(failed)?;
-        let document = result::read_document(&text).with_context(failed)?;
+        let document = result::read(path).with_context(failed)?;
         if document.sections.iter().all(|section| section.samples.is_empty()) {
             bail!("--against {}: that is no result of a comparison", path.display());
         }
@@ -167,7 +167,7 @@ mod against_tests {
     fn rows_of_the_same_case_and_name_are_compared_and_the_machine_is_told() {
         let then = fake::samples(&[Target::Echo, Target::Xblade(None)], &[400.0, 100.0]);
         let document = Document { sections: vec![section(&then, None)], ..Document::default() };
-        let earlier = earlier(&result::of_document(&document).unwrap().to_string()).unwrap();
+        let earlier = earlier(&result::of_document(&document).to_string()).unwrap();
         let targets = [Target::Echo, Target::Xblade(None), Target::Xblade(Some("file".to_owned()))];
         let now = fake::samples(&targets, &[200.0, 150.0, 1.0]);
         assert!((earlier.ratio(&now, 1).unwrap() - 1.5).abs() < 1e-9);

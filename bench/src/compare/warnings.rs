@@ -26,16 +26,6 @@ const MEMORY_GROWS_KIB: f64 = 4096.0;
 /// Growth of open descriptors above this is drift.
 const DESCRIPTORS_GROW: f64 = 4.0;
 
-/// Warnings about a case.
-pub fn of_samples(samples: &Samples) -> Vec<String> {
-    (0..samples.targets.len())
-        .filter_map(|at| {
-            let found = of_target(samples, at);
-            (!found.is_empty()).then(|| format!("{}: {}", samples.name(at), found.join(", ")))
-        })
-        .collect()
-}
-
 /// Warnings about the machine at the start of a comparison.
 pub fn of_machine(plan: &Plan, cores: &Cores, load_average: f64) -> Vec<String> {
     let (target, generator) = (plan.target_core, plan.generator_core);
@@ -75,7 +65,8 @@ pub fn of_machine(plan: &Plan, cores: &Cores, load_average: f64) -> Vec<String> 
     applying(all)
 }
 
-fn of_target(samples: &Samples, at: usize) -> Vec<String> {
+/// Warnings about the measurements of a target.
+pub fn of_target(samples: &Samples, at: usize) -> Vec<String> {
     let networks: Vec<&Sample> = samples.of(at).filter(|sample| sample.has_network()).collect();
     let mut found = trouble(&networks);
     found.extend(samples.iops(at).and_then(rounds));
@@ -172,7 +163,7 @@ mod tests {
             vec![sample]
         };
         let rounds = rates.iter().map(round).collect();
-        of_samples(&Samples { rounds, ..fake::samples(&[Target::Echo], &[]) }).join("; ")
+        of_target(&Samples { rounds, ..fake::samples(&[Target::Echo], &[]) }, 0).join(", ")
     }
 
     #[test]
@@ -193,40 +184,34 @@ mod tests {
     #[test]
     fn each_suspicion_is_told_with_the_target() {
         let two = |change: fn(&mut Sample)| found(&[100.0, 100.0], change);
-        assert_eq!(two(|s| s.outcome.trouble.retransmits = 2), "echo: 4 requests were sent again");
-        assert_eq!(two(|s| s.machine.dropped = 1), "echo: 2 frames were dropped");
-        assert_eq!(two(|s| s.outcome.trouble.dropped = 1), "echo: 2 frames were dropped");
-        assert_eq!(two(|s| s.outcome.trouble.lost = 1), "echo: 2 requests failed");
+        assert_eq!(two(|s| s.outcome.trouble.retransmits = 2), "4 requests were sent again");
+        assert_eq!(two(|s| s.machine.dropped = 1), "2 frames were dropped");
+        assert_eq!(two(|s| s.outcome.trouble.dropped = 1), "2 frames were dropped");
+        assert_eq!(two(|s| s.outcome.trouble.lost = 1), "2 requests failed");
         assert_eq!(
             two(|s| s.outcome.idle = 0.02),
-            "echo: the generator was idle for 2 % only, it may be the limit"
+            "the generator was idle for 2 % only, it may be the limit"
         );
-        assert_eq!(
-            two(|s| s.outcome.setup.window = 65),
-            "echo: 65 in flight is beyond the 64 that it allows"
-        );
-        assert_eq!(
-            two(|s| s.machine.steal = 0.03),
-            "echo: the hypervisor gave 3 % of the cores' time to others"
-        );
-        let clock = "echo: the clock was set by 2.0 ms meanwhile";
+        assert_eq!(two(|s| s.outcome.setup.window = 65), "65 in flight is beyond the 64 that it allows");
+        assert_eq!(two(|s| s.machine.steal = 0.03), "the hypervisor gave 3 % of the cores' time to others");
+        let clock = "the clock was set by 2.0 ms meanwhile";
         assert_eq!(
             (two(|s| s.machine.clock_step_us = -2000.0), two(|s| s.machine.clock_step_us = 2e3)),
             (clock.into(), clock.into())
         );
-        assert_eq!(two(|s| s.outcome.seconds = 0.9), "echo: 0.90 s is too short to say much");
-        let unchecked = "echo: no sector that was read could be checked";
+        assert_eq!(two(|s| s.outcome.seconds = 0.9), "0.90 s is too short to say much");
+        let unchecked = "no sector that was read could be checked";
         assert_eq!(two(|s| s.outcome.verify = Some(Verified::default())), unchecked);
         let faulty = |s: &mut Sample| {
             let faults = vec![("stale".to_owned(), 2), ("corrupt".to_owned(), 1)];
             s.outcome.verify = Some(Verified { checked: 9, faults, ..Verified::default() });
         };
-        assert_eq!(found(&[100.0], faulty), "echo: 3 sectors held the wrong data");
+        assert_eq!(found(&[100.0], faulty), "3 sectors held the wrong data");
         for rates in [[100.0, 121.0, 100.0], [100.0, 79.0, 100.0]] {
-            assert_eq!(found(&rates, |_| ()), "echo: rounds differ by more than ±20 %");
+            assert_eq!(found(&rates, |_| ()), "rounds differ by more than ±20 %");
         }
         let both = |s: &mut Sample| (s.machine.dropped, s.outcome.trouble.retransmits) = (1, 1);
-        assert_eq!(found(&[100.0], both), "echo: 1 requests were sent again, 1 frames were dropped");
+        assert_eq!(found(&[100.0], both), "1 requests were sent again, 1 frames were dropped");
     }
 
     #[test]

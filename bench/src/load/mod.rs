@@ -113,6 +113,6 @@ fn check_rate(name: &str, rate: Option<f64>) -> Result<()> {
 
 fn write(file: Option<&Path>, outcomes: &[Outcome]) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
-    let text = report::result::json(outcomes)?.to_string();
+    let text = report::result::of_outcomes(outcomes).to_string();
     std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
 }
