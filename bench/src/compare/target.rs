@@ -140,13 +140,10 @@ impl Programs {
         let xblade = args.xblade.clone().unwrap_or_else(|| own.with_file_name("xblade"));
         let programs = Self { own, xblade, vblade: args.vblade.clone() };
         let mut warnings = Vec::new();
-        for target in std::mem::take(&mut plan.targets) {
-            let program = programs.of(&target);
-            if is_there(program) {
-                plan.targets.push(target);
-                continue;
-            }
-            let remedy = match &target {
+        for target in &plan.targets {
+            let program = programs.of(target);
+            let remedy = match target {
+                _ if is_there(program) => continue,
                 Target::Vblade(_) => "`apt-get install vblade`, or name it with --vblade",
                 Target::Fio { .. } => "`apt-get install fio` (3.23 or later)",
                 Target::Custom(name, _) => {
@@ -159,6 +156,7 @@ impl Programs {
             warnings.push(text);
         }
         warnings.dedup();
+        plan.targets.retain(|target| is_there(programs.of(target)));
         if plan.targets.is_empty() {
             bail!("there is nothing left to measure: install what is missing, or give other --targets");
         }
@@ -202,27 +200,16 @@ impl Programs {
         let mut command = end.command(plan.target_core, self.of(target));
         let (core, count) = (plan.target_core.to_string(), case.buffer_count().to_string());
         match target {
-            Target::Echo => command.args(["echo", "--export", EXPORT, "--interface", end.interface]).args([
-                "--cpu",
-                &core,
-                "--buffer-count",
-                &count,
-            ]),
+            Target::Echo => command
+                .args(format!("echo --export {EXPORT} --cpu {core} --buffer-count {count}").split(' '))
+                .args(["--interface", end.interface]),
             // A production instance may run beside it. Options of the user take precedence.
             Target::Xblade(store) => {
                 let has_count = plan.xblade_options.iter().any(|word| word.starts_with("--buffer-count"));
                 command
                     .args(["serve", &xblade_export(store.as_deref(), case, file, plan.mib)])
-                    .args([
-                        "--control",
-                        "none",
-                        "--state",
-                        "none",
-                        "--interface",
-                        end.interface,
-                        "--cores",
-                        &core,
-                    ])
+                    .args(format!("--control none --state none --cores {core}").split(' '))
+                    .args(["--interface", end.interface])
                     .args(if has_count { vec![] } else { vec!["--buffer-count", &count] })
                     .args(&plan.xblade_options)
             }
@@ -233,15 +220,10 @@ impl Programs {
                 .arg(file),
             Target::Custom(_, words) => {
                 let (file, mtu) = (file.to_string_lossy(), case.mtu.to_string());
-                let places: [(&str, &str); 5] = [
-                    ("{interface}", end.interface),
-                    ("{file}", &file),
-                    ("{shelf}", SHELF),
-                    ("{slot}", SLOT),
-                    ("{mtu}", &mtu),
-                ];
+                let places = ["{interface}", "{file}", "{shelf}", "{slot}", "{mtu}"];
+                let places = places.iter().zip([end.interface, &file, SHELF, SLOT, &mtu]);
                 let fill = |word: &String| {
-                    places.iter().fold(word.clone(), |word, (place, value)| word.replace(place, value))
+                    places.clone().fold(word.clone(), |word, (place, value)| word.replace(place, value))
                 };
                 command.args(words.iter().skip(1).map(fill))
             }
@@ -423,10 +405,10 @@ mod tests {
         };
         assert_eq!(
             of("", 200),
-            "x serve 0.1=/d/f --control none --state none --interface i --cores 1 --buffer-count 200"
+            "x serve 0.1=/d/f --control none --state none --cores 1 --interface i --buffer-count 200"
         );
         assert!(of("", 1).ends_with("--buffer-count 64"));
-        assert!(of("--xblade-option --buffer-count=7", 1).ends_with("--cores 1 --buffer-count=7"));
+        assert!(of("--xblade-option --buffer-count=7", 1).ends_with("--interface i --buffer-count=7"));
     }
 
     #[test]

@@ -17,9 +17,9 @@ const BOTTOM: f64 = 330.0;
 const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 /// Dashes distinguish curves of the same colour.
 const DASHES: [&str; 4] = ["none", "8 3", "3 3", "10 3 3 3"];
-/// Maximum number of points of a curve over time; with more intervals, neighbours are
+/// Maximum number of steps of a curve over time; with more intervals, neighbours are
 /// merged.
-const POINTS: usize = 400;
+const STEPS: usize = 400;
 /// Steps per halving of the distance to 100 %.
 const TICKS: u32 = 10;
 
@@ -36,9 +36,9 @@ type Point = (f64, f64);
 
 /// An axis: its range, and what is written at a value.
 struct Axis {
+    from: f64,
     to: f64,
-    /// The minimum of a logarithmic axis; others begin at 0.
-    log_from: Option<f64>,
+    log: bool,
     label: fn(f64) -> String,
 }
 
@@ -62,38 +62,33 @@ struct Chart {
 impl Axis {
     /// From zero to the maximum.
     fn linear(_least: f64, most: f64) -> Self {
-        Self { to: most.max(1e-9), log_from: None, label: number }
+        Self { from: 0.0, to: most.max(1e-6), log: false, label: number }
     }
 
     /// Between powers of ten.
     fn log(least: f64, most: f64) -> Self {
-        let power = |value: f64| 10_f64.powf(value);
-        let from = power(least.max(1e-3).log10().floor());
-        Self { to: power(most.log10().ceil()).max(from * 10.0), log_from: Some(from), label: number }
+        let from = 10_f64.powf(least.max(1e-3).log10().floor());
+        Self { from, to: 10_f64.powf(most.log10().ceil()).max(from * 10.0), log: true, label: number }
     }
 
     /// The position of a value, 0 to 1.
     fn at(&self, value: f64) -> f64 {
-        match self.log_from {
-            Some(from) => (value.max(from) / from).log10() / (self.to / from).log10(),
-            None => value / self.to,
-        }
+        let scale = |value: f64| if self.log { value.max(self.from).log10() } else { value };
+        (scale(value) - scale(self.from)) / (scale(self.to) - scale(self.from))
     }
 
+    /// About five even steps, or 1, 2 and 5 of each decade.
     fn ticks(&self) -> Vec<f64> {
-        let power = |value: f64| 10_f64.powf(value.log10().floor());
-        let digits = [1.0, 2.0, 5.0];
-        if let Some(from) = self.log_from {
-            let decades = (self.to / from).log10().round() as i32;
-            let digits = if decades > 3 { &digits[..1] } else { &digits };
-            let all =
-                (0..=decades).flat_map(|n| digits.iter().map(move |digit| digit * from * 10_f64.powi(n)));
-            return all.filter(|value| *value < self.to * 1.001).collect();
+        let decade = |power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power));
+        let round = || (-9..15).flat_map(decade);
+        let within = |value: &f64| (self.from * 0.999..=self.to * 1.001).contains(value);
+        if self.log {
+            let all: Vec<f64> = round().filter(within).collect();
+            let every = if all.len() > 10 { 3 } else { 1 };
+            return all.into_iter().step_by(every).collect();
         }
-        let fifth = self.to / 5.0;
-        let step = digits.map(|digit| digit * power(fifth)).into_iter().find(|step| *step >= fifth);
-        let step = step.unwrap_or(10.0 * power(fifth));
-        (0..=5).map(|n| f64::from(n) * step).filter(|value| *value < self.to * 1.001).collect()
+        let step = round().find(|step| self.to / step <= 5.0).unwrap_or(self.to);
+        (0..=5).map(|n| f64::from(n) * step).filter(within).collect()
     }
 }
 
@@ -198,7 +193,7 @@ fn percentile_curve(name: String, times: &Latencies) -> Curve {
     let steps = times.iter_quantiles(TICKS);
     let steps =
         steps.map(|step| (1.0 / (1.0 - step.quantile_iterated_to()), step.value_iterated_to() as f64 / 1e3));
-    let points = steps.take_while(|(x, _)| *x < n).chain([(n, times.max_us())]).collect();
+    let points = steps.take_while(|(x, _)| *x < n).chain((n > 0.0).then_some((n, times.max_us()))).collect();
     Curve { name, points, marks: Vec::new() }
 }
 
@@ -245,16 +240,16 @@ fn over_time(
 ) -> Option<Chart> {
     let curve = |outcome: &Outcome| {
         let mut curve = Curve { name: label(outcome), points: Vec::new(), marks: Vec::new() };
-        let chunks = outcome.intervals.chunks(outcome.intervals.len().div_ceil(POINTS).max(1));
+        let chunks = outcome.intervals.chunks(outcome.intervals.len().div_ceil(STEPS).max(1));
         let steps: Vec<Step> = chunks.map(Step::of).collect();
         let longest = steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
         // A remainder much shorter than the others has no meaningful rate.
         for step in steps.iter().filter(|step| step.seconds > longest / 2.0) {
             let Some(value) = of(step) else { continue };
-            let point = (step.from + step.seconds / 2.0, value);
-            curve.points.push(point);
+            let at = |share: f64| (step.from + step.seconds * share, value);
+            curve.points.extend([at(0.0), at(1.0)]);
             let some = step.trouble.iter().filter(|(n, _)| *n > 0);
-            curve.marks.extend(some.map(|(n, what)| (point, format!("{n} {what}, at {:.1} s", step.from))));
+            curve.marks.extend(some.map(|(n, what)| (at(0.5), format!("{n} {what}, at {:.1} s", step.from))));
         }
         curve
     };
@@ -311,6 +306,7 @@ mod tests {
         assert_eq!(names(vec![fixture::mixed()]), ["read", "read-sent", "write", "write-sent"]);
         assert_eq!(names(vec![fixture::reads("a", 1), fixture::mixed()]), ["a", "xblade store=mmap"]);
         assert_eq!(plots(&section(vec![Outcome::default()])).count(), 0);
+        assert_eq!(plots(&section(vec![Outcome::default(), Outcome::default()])).count(), 0);
         assert_eq!(plots(&section(vec![fixture::mixed()])).count(), 3);
     }
 
@@ -318,7 +314,7 @@ mod tests {
     fn trouble_is_marked_where_it_happened() {
         let slow = section(vec![fixture::reads("vblade", 3)]);
         let chart = over_time(&slow, "", Axis::linear, Step::iops).unwrap();
-        assert_eq!(chart.curves[0].points[1], (0.375, 356.0));
+        assert_eq!(chart.curves[0].points[2..4], [(0.25, 356.0), (0.5, 356.0)]);
         let marks: Vec<_> = chart.curves[0].marks.iter().map(|((x, _), text)| (*x, text.as_str())).collect();
         assert_eq!(
             marks,
@@ -335,11 +331,11 @@ mod tests {
             let chart = over_time(&section(vec![outcome.clone()]), "", Axis::log, Step::iops).unwrap();
             chart.curves.into_iter().next().unwrap()
         };
-        assert_eq!(points(&outcome).points.len(), 4);
+        assert_eq!(points(&outcome).points.len(), 2 * 4);
         let at = |n: u32| Interval { from_s: f64::from(n) / 4.0, resent: 1, ..one.clone() };
         outcome.intervals = (0..1001).map(at).collect();
         let curve = points(&outcome);
-        assert!((POINTS / 2..=POINTS).contains(&curve.points.len()));
+        assert!((STEPS..=2 * STEPS).contains(&curve.points.len()));
         assert!(
             curve.points.iter().all(|point| (point.1 - one.reads.unpack().len() as f64 * 4.0).abs() < 1e-6)
         );
