@@ -83,7 +83,7 @@ fn section(title: String, samples: Vec<Sample>, earlier: Option<&Document>) -> S
         earlier.and_then(|document| document.sections.iter().find(|section| section.title == title));
     let outcome = |target: &str| {
         let of: Vec<&Sample> = samples::of(&samples, target).collect();
-        let merged = samples::merged(samples::of(&samples, target))?;
+        let merged = samples::merged(&of)?;
         Some(Outcome { warnings: warnings::of_target(&of, &merged), ..merged })
     };
     Section {

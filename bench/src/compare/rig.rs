@@ -13,7 +13,6 @@ use crate::args::{Op, PortKind};
 use crate::outcome::{Cost, Outcome, Sample};
 use crate::report::result;
 use crate::watch;
-use crate::watch::CoreTime;
 
 use super::case::Case;
 use super::files::Files;
@@ -27,10 +26,10 @@ use super::{conditions, fio};
 /// Timeout for a target to start answering.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// The number of requests that it must answer before it is measured.
-const PROBES: &str = "256";
+const PROBES: u32 = 256;
 /// How long the generator waits for a reply, in milliseconds. On a veth pair no frame is
 /// lost without being counted, and disks stall: a resend would only add to their load.
-const TIMEOUT_MS: &str = "1000";
+const TIMEOUT_MS: u32 = 1000;
 
 /// Everything that a measurement needs. Fields are dropped in this order: the pair before
 /// the files.
@@ -102,11 +101,12 @@ impl<'a> Rig<'a> {
         self.wait_for(process, case, target)?;
         let (plan, pid) = (self.plan, process.pid());
         let mut load = self.load(case, target);
-        load.args(["--seconds", &plan.seconds.to_string(), "--warm-up", &plan.warm_up.to_string()]);
-        load.args(["--watch-pid", &pid.to_string(), "--watch-core", &plan.target_core.to_string()]);
-        load.args(["--read-percent", &case.read_percent.to_string(), "--pattern", &case.pattern]);
-        load.args(plan.interval.iter().flat_map(|seconds| ["--interval".to_owned(), seconds.to_string()]));
-        load.args(case.rate.iter().flat_map(|rate| ["--rate".to_owned(), rate.to_string()]));
+        let times = format!("--seconds {} --warm-up {}", plan.seconds, plan.warm_up);
+        let watched = format!("--watch-pid {pid} --watch-core {}", plan.target_core);
+        load.args(times.split(' ').chain(watched.split(' ')));
+        load.args([format!("--read-percent={}", case.read_percent), format!("--pattern={}", case.pattern)]);
+        load.args(plan.interval.map(|seconds| format!("--interval={seconds}")));
+        load.args(case.rate.map(|rate| format!("--rate={rate}")));
         load.args(case.verify.then_some("--verify"));
         let mut footprints = Footprints::of(pid, plan.seconds);
         let before = Reading::take(plan, &self.pair)?;
@@ -121,7 +121,7 @@ impl<'a> Rig<'a> {
     fn wait_for(&self, process: &mut Process, case: &Case, target: &Target) -> Result<()> {
         let started = Instant::now();
         let mut load = self.load(case, target);
-        load.args(["--count", PROBES]);
+        load.arg(format!("--count={PROBES}"));
         while let Err(failure) = self.outcome_of(&mut load, || ()) {
             if self.stop.load(Ordering::Relaxed) {
                 bail!("interrupted");
@@ -150,14 +150,16 @@ impl<'a> Rig<'a> {
             Op::Write => "write",
             Op::Mixed => "mixed",
         };
-        command.args(["load", "--interface", self.pair.initiator.interface, "--export", EXPORT]);
-        command.args(["--timeout-ms", TIMEOUT_MS, "--destroy-data", "--op", op, "--cpu", &core.to_string()]);
-        command.args(["--sectors", &case.sectors.to_string(), "--window", &case.window.to_string()]);
+        let fixed = format!(
+            "load --export {EXPORT} --timeout-ms {TIMEOUT_MS} --destroy-data --op {op} --cpu {core} --sectors {} --window {}",
+            case.sectors, case.window
+        );
+        command.args(fixed.split(' ')).args(["--interface", self.pair.initiator.interface]);
         command.arg("--json").arg(&self.files.result);
         // Our targets advertise as many as the case has in flight.
         command.args(matches!(target, Target::Custom(..)).then_some("--beyond-buffer-count"));
         let port = self.port.and_then(|port| port.to_possible_value());
-        command.args(port.iter().flat_map(|port| ["--port", port.get_name()]));
+        command.args(port.map(|port| format!("--port={}", port.get_name())));
         command
     }
 
@@ -175,22 +177,20 @@ impl<'a> Rig<'a> {
         let mut spin = Command::new("taskset");
         spin.args(["-c", &self.plan.generator_core.to_string(), "sh", "-c", "while :; do :; done"]);
         let _company = busy.then(|| Process::start(&mut spin)).transpose()?;
-        let before = Reading::take(self.plan, &self.pair)?;
-        let (core_before, started) = (CoreTime::read(self.plan.target_core)?, Instant::now());
+        let (before, started) = (Reading::take(self.plan, &self.pair)?, Instant::now());
         let mut workers_ns = 0;
         let mut command = fio::command(case, file, self.plan, &self.files.result);
         shell::run_to_end(&mut command, self.stop, |pid| {
             // It may exit soon; the last reading before that counts.
             workers_ns = workers_ns.max(watch::threads_ns(pid, fio::WORKERS).unwrap_or(0));
         })?;
-        let core_after = CoreTime::read(self.plan.target_core)?;
+        let (machine, took) = (Reading::take(self.plan, &self.pair)?.since(&before), started.elapsed());
         let text = std::fs::read_to_string(&self.files.result).context("fio wrote no result")?;
         let mut outcome = fio::read(&text, case, self.plan.warm_up, workers_ns)?;
         // fio takes a moment before and after its job, and is idle then.
-        let stretch = started.elapsed().as_secs_f64() / (outcome.seconds + self.plan.warm_up).max(1e-9);
-        let busy = (core_after.busy_since(&core_before) * stretch).min(1.0);
+        let stretch = took.as_secs_f64() / (outcome.seconds + self.plan.warm_up).max(1e-9);
+        let busy = (machine.target_core_busy * stretch).min(1.0);
         outcome.cost = outcome.cost.map(|cost| Cost { core_busy: Some(busy), ..cost });
-        let machine = Reading::take(self.plan, &self.pair)?.since(&before);
         Ok(Sample { outcome, machine, ..Sample::default() })
     }
 }

@@ -54,20 +54,12 @@ pub fn references(samples: &[Sample]) -> Vec<&str> {
 /// Merges all rounds of a target into one outcome, which is shown as one curve; `None` if
 /// there are none. Rates are those of all rounds together, which may differ from the
 /// medians in tables.
-pub fn merged<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Outcome> {
-    let mut samples = samples.peekable();
-    let name = samples.peek()?.target.clone();
-    let mut all: Option<Outcome> = None;
-    let mut held = Vec::new();
-    for Sample { round, outcome, footprints, .. } in samples {
-        held.extend(footprint(*round, footprints));
-        match &mut all {
-            Some(all) => add(all, outcome),
-            None => all = Some(Outcome { name: name.clone(), ..outcome.clone() }),
-        }
-    }
-    all.iter_mut().for_each(|all| all.conditions.append(&mut held));
-    all
+pub fn merged(samples: &[&Sample]) -> Option<Outcome> {
+    let (first, rest) = samples.split_first()?;
+    let mut all = Outcome { name: first.target.clone(), ..first.outcome.clone() };
+    rest.iter().for_each(|sample| add(&mut all, &sample.outcome));
+    all.conditions.extend(samples.iter().filter_map(|sample| footprint(sample)));
+    Some(all)
 }
 
 fn add(all: &mut Outcome, more: &Outcome) {
@@ -92,7 +84,7 @@ fn add(all: &mut Outcome, more: &Outcome) {
 }
 
 /// Memory and descriptors of a target over time.
-fn footprint(round: usize, all: &[Footprint]) -> Option<Condition> {
+fn footprint(Sample { round, footprints: all, .. }: &Sample) -> Option<Condition> {
     let told = |name: &str, of: fn(&Footprint) -> u64| {
         let (first, last) = (of(all.first()?), of(all.last()?));
         Some(format!("{name} {first} at first, {last} at last, {} at most", all.iter().map(of).max()?))
@@ -159,13 +151,13 @@ mod merge_tests {
     #[test]
     fn rounds_are_added_up_one_after_the_other() {
         let rounds = [sample(100.0, 0.5), sample(50.0, 0.25)];
-        let all = merged(rounds.iter()).unwrap();
+        let all = merged(&rounds.each_ref()).unwrap();
         assert_eq!((all.name.as_str(), all.completions(), all.seconds), ("x", 200, 3.0));
         assert_eq!((all.trouble.retransmits, all.trouble.lost, all.idle), (2, 4, 0.25));
         assert_eq!(all.cost.unwrap().system_ns, 40);
         let from: Vec<f64> = all.intervals.iter().map(|interval| interval.from_s).collect();
         assert_eq!(from, [0.5, 1.5]);
-        assert_eq!(merged([].iter()), None);
+        assert_eq!(merged(&[]), None);
     }
 
     #[test]
@@ -173,7 +165,7 @@ mod merge_tests {
         let footprint = |memory_kib, descriptors| Footprint { at_s: 0.0, memory_kib, descriptors };
         let footprints = vec![footprint(1024, 5), footprint(4096, 9), footprint(2048, 6)];
         let sample = Sample { footprints, ..sample(1.0, 0.5) };
-        let all = merged([sample].iter()).unwrap();
+        let all = merged(&[&sample]).unwrap();
         let told = "memory in KiB 1024 at first, 2048 at last, 4096 at most; descriptors 5 at first, 6 at last, 9 at most";
         assert_eq!(all.conditions, [condition("held in round 1", told)]);
     }

@@ -123,7 +123,8 @@ mod tests {
             sample
         };
         let rounds: Vec<Sample> = rates.iter().map(round).collect();
-        of_target(&rounds.iter().collect::<Vec<_>>(), &merged(rounds.iter()).unwrap()).join(", ")
+        let rounds: Vec<&Sample> = rounds.iter().collect();
+        of_target(&rounds, &merged(&rounds).unwrap()).join(", ")
     }
 
     #[test]
