@@ -25,10 +25,15 @@ const TICKS: u32 = 10;
 
 /// All plots of a section, by the names of their files.
 pub fn plots(section: &Section) -> impl Iterator<Item = (&'static str, String)> {
-    let throughput = over_time(section, "Requests answered a second", Axis::linear, Step::iops);
-    let p99 = over_time(section, "99th percentile of response times, µs", Axis::log, Step::p99_us);
-    let plots = [("percentiles", percentiles(section)), ("throughput", throughput), ("p99", p99)];
-    plots.into_iter().filter_map(|(name, chart)| Some((name, chart?.svg())))
+    let over_time =
+        |title, y, of| chart(title, "Seconds since the start", &over_time(section, of), Axis::linear, y);
+    let percentiles = percentiles(section);
+    let percentiles =
+        chart("Response time, µs", "Percentile of requests", &percentiles, Axis::percent, Axis::log);
+    let throughput = over_time("Requests answered a second", Axis::linear, Step::iops);
+    let p99 = over_time("99th percentile of response times, µs", Axis::log, Step::p99_us);
+    let plots = [("percentiles", percentiles), ("throughput", throughput), ("p99", p99)];
+    plots.into_iter().filter_map(|(name, svg)| Some((name, svg?)))
 }
 
 /// A point, x and y.
@@ -50,15 +55,6 @@ struct Curve {
     marks: Vec<(Point, String)>,
 }
 
-/// A plot.
-struct Chart {
-    title: &'static str,
-    below: &'static str,
-    x: Axis,
-    y: Axis,
-    curves: Vec<Curve>,
-}
-
 impl Axis {
     /// From zero to the maximum.
     fn linear(_least: f64, most: f64) -> Self {
@@ -69,6 +65,12 @@ impl Axis {
     fn log(least: f64, most: f64) -> Self {
         let from = 10_f64.powf(least.max(1e-3).log10().floor());
         Self { from, to: 10_f64.powf(most.log10().ceil()).max(from * 10.0), log: true, label: number }
+    }
+
+    /// The inverse of the share of slower requests, labelled as a percentile.
+    fn percent(least: f64, most: f64) -> Self {
+        let label = |value| format!("{} %", number(100.0 - 100.0 / value));
+        Self { label, ..Self::log(least, most) }
     }
 
     /// The position of a value, 0 to 1.
@@ -97,93 +99,75 @@ fn number(value: f64) -> String {
     ((value * 1e6).round() / 1e6).to_string()
 }
 
-impl Chart {
-    /// The chart with axes for all of its points; `None` if there are none.
-    fn new(
-        title: &'static str,
-        below: &'static str,
-        curves: Vec<Curve>,
-        x: fn(f64, f64) -> Axis,
-        y: fn(f64, f64) -> Axis,
-    ) -> Option<Self> {
-        let axis = |axis: fn(f64, f64) -> Axis, of: fn(&Point) -> f64| {
-            let all = || curves.iter().flat_map(|curve| &curve.points).map(of);
-            Some(axis(all().reduce(f64::min)?, all().reduce(f64::max)?))
-        };
-        let (x, y) = (axis(x, |point| point.0)?, axis(y, |point| point.1)?);
-        Some(Self { title, below, x, y, curves })
+/// The curves with axes for all of their points; `None` if there are none.
+fn chart(
+    title: &str,
+    below: &str,
+    curves: &[Curve],
+    x: fn(f64, f64) -> Axis,
+    y: fn(f64, f64) -> Axis,
+) -> Option<String> {
+    let axis = |axis: fn(f64, f64) -> Axis, of: fn(&Point) -> f64| {
+        let all = || curves.iter().flat_map(|curve| &curve.points).map(of);
+        Some(axis(all().reduce(f64::min)?, all().reduce(f64::max)?))
+    };
+    let (x, y) = (axis(x, |point| point.0)?, axis(y, |point| point.1)?);
+    let across = |value| LEFT + x.at(value) * (RIGHT - LEFT);
+    let up = |value| BOTTOM - y.at(value) * (BOTTOM - TOP);
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" fill=\"none\" \
+         font-family=\"sans-serif\" font-size=\"13\" style=\"color-scheme:light dark;color:CanvasText\">\n"
+    );
+    out += &text(10.0, 20.0, "start", title);
+    out += &text((LEFT + RIGHT) / 2.0, HEIGHT - 8.0, "middle", below);
+    let mut grid = String::new();
+    for tick in x.ticks() {
+        out += &text(across(tick), BOTTOM + 18.0, "middle", &(x.label)(tick));
+        grid += &format!("M{:.1} {TOP}V{BOTTOM}", across(tick));
     }
+    for tick in y.ticks() {
+        out += &text(LEFT - 8.0, up(tick) + 4.5, "end", &(y.label)(tick));
+        grid += &format!("M{LEFT} {:.1}H{RIGHT}", up(tick));
+    }
+    out += &format!("<path d=\"{grid}\" stroke=\"currentColor\" opacity=\"0.15\"/>\n");
+    let curves = curves.iter().enumerate();
+    out.extend(curves.map(|(at, curve)| drawn(at, curve, &|(x, y)| (across(x), up(y)))));
+    Some(out + "</svg>\n")
+}
 
-    fn svg(&self) -> String {
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" fill=\"none\" \
-             font-family=\"sans-serif\" font-size=\"13\" style=\"color-scheme:light dark;color:CanvasText\">\n"
+fn text(x: f64, y: f64, anchor: &str, text: &str) -> String {
+    let text = escape(text);
+    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"currentColor\">{text}</text>\n")
+}
+
+/// A curve, and its line in the legend.
+fn drawn(at: usize, curve: &Curve, place: &dyn Fn(Point) -> Point) -> String {
+    let color = COLORS[at % COLORS.len()];
+    let dash = DASHES[at / COLORS.len() % DASHES.len()];
+    let (legend, side) = (TOP + 20.0 * at as f64, RIGHT + 20.0);
+    let points = curve.points.iter().map(|point| place(*point));
+    let line: Vec<String> = points.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+    let mut out = format!(
+        "<path d=\"M{}M{side} {legend}h25\" stroke=\"{color}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"/>\n",
+        line.join("L")
+    );
+    out += &text(side + 32.0, legend + 4.5, "start", &curve.name);
+    for (point, trouble) in &curve.marks {
+        let ((x, y), name) = (place(*point), escape(&curve.name));
+        out += &format!(
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{color}\"><title>{name}: {trouble}</title></circle>\n"
         );
-        let mut text = |x: f64, y: f64, anchor: &str, text: &str| {
-            let text = escape(text);
-            out += &format!(
-                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"currentColor\">{text}</text>\n"
-            );
-        };
-        text(10.0, 20.0, "start", self.title);
-        text((LEFT + RIGHT) / 2.0, HEIGHT - 8.0, "middle", self.below);
-        let mut grid = String::new();
-        for tick in self.x.ticks() {
-            let (x, _) = self.at((tick, 0.0));
-            text(x, BOTTOM + 18.0, "middle", &(self.x.label)(tick));
-            grid += &format!("M{x:.1} {TOP}V{BOTTOM}");
-        }
-        for tick in self.y.ticks() {
-            let (_, y) = self.at((0.0, tick));
-            text(LEFT - 8.0, y + 4.5, "end", &(self.y.label)(tick));
-            grid += &format!("M{LEFT} {y:.1}H{RIGHT}");
-        }
-        out += &format!("<path d=\"{grid}\" stroke=\"currentColor\" opacity=\"0.15\"/>\n");
-        let curves = self.curves.iter().enumerate();
-        out.extend(curves.map(|(at, curve)| self.curve(at, curve)));
-        out + "</svg>\n"
     }
-
-    /// A curve, and its line in the legend.
-    fn curve(&self, at: usize, curve: &Curve) -> String {
-        let color = COLORS[at % COLORS.len()];
-        let dash = DASHES[at / COLORS.len() % DASHES.len()];
-        let (name, legend, side) = (escape(&curve.name), TOP + 20.0 * at as f64, RIGHT + 20.0);
-        let line: Vec<String> =
-            curve.points.iter().map(|point| self.at(*point)).map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
-        let mut out = format!(
-            "<path d=\"M{}M{side} {legend}h25\" stroke=\"{color}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"/>\n\
-             <text x=\"{}\" y=\"{}\" fill=\"currentColor\">{name}</text>\n",
-            line.join("L"),
-            side + 32.0,
-            legend + 4.5
-        );
-        for (point, text) in &curve.marks {
-            let (x, y) = self.at(*point);
-            out += &format!(
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{color}\"><title>{name}: {text}</title></circle>\n"
-            );
-        }
-        out
-    }
-
-    fn at(&self, (x, y): Point) -> Point {
-        (LEFT + self.x.at(x) * (RIGHT - LEFT), BOTTOM - self.y.at(y) * (BOTTOM - TOP))
-    }
+    out
 }
 
 /// How long one request in ten, in a hundred, in a thousand has to wait: a curve per
 /// outcome, or for a single one a curve per operation.
-fn percentiles(section: &Section) -> Option<Chart> {
-    let curves: Vec<Curve> = match section.outcomes.as_slice() {
+fn percentiles(section: &Section) -> Vec<Curve> {
+    match section.outcomes.as_slice() {
         [one] => times_of(one).map(|(name, times)| percentile_curve(name, times)).collect(),
         several => several.iter().map(|one| percentile_curve(label(one), &one.response())).collect(),
-    };
-    let percent = |least, most| {
-        let label = |value| format!("{} %", number(100.0 - 100.0 / value));
-        Axis { label, ..Axis::log(least, most) }
-    };
-    Chart::new("Response time, µs", "Percentile of requests", curves, percent, Axis::log)
+    }
 }
 
 /// From the inverse of the share of slower requests to the response time. It ends at the
@@ -232,12 +216,7 @@ impl Step {
 }
 
 /// A curve per outcome, with marks where requests were resent or frames dropped.
-fn over_time(
-    section: &Section,
-    title: &'static str,
-    axis: fn(f64, f64) -> Axis,
-    of: fn(&Step) -> Option<f64>,
-) -> Option<Chart> {
+fn over_time(section: &Section, of: fn(&Step) -> Option<f64>) -> Vec<Curve> {
     let curve = |outcome: &Outcome| {
         let mut curve = Curve { name: label(outcome), points: Vec::new(), marks: Vec::new() };
         let chunks = outcome.intervals.chunks(outcome.intervals.len().div_ceil(STEPS).max(1));
@@ -253,8 +232,7 @@ fn over_time(
         }
         curve
     };
-    let curves = section.outcomes.iter().map(curve).collect();
-    Chart::new(title, "Seconds since the start", curves, Axis::linear, axis)
+    section.outcomes.iter().map(curve).collect()
 }
 
 #[cfg(test)]
@@ -300,8 +278,7 @@ mod tests {
     #[test]
     fn each_operation_of_one_outcome_and_each_of_several_has_a_curve() {
         let names = |outcomes: Vec<Outcome>| {
-            let chart = percentiles(&section(outcomes)).unwrap();
-            chart.curves.into_iter().map(|curve| curve.name).collect::<Vec<_>>()
+            percentiles(&section(outcomes)).into_iter().map(|curve| curve.name).collect::<Vec<_>>()
         };
         assert_eq!(names(vec![fixture::mixed()]), ["read", "read-sent", "write", "write-sent"]);
         assert_eq!(names(vec![fixture::reads("a", 1), fixture::mixed()]), ["a", "xblade store=mmap"]);
@@ -313,9 +290,9 @@ mod tests {
     #[test]
     fn trouble_is_marked_where_it_happened() {
         let slow = section(vec![fixture::reads("vblade", 3)]);
-        let chart = over_time(&slow, "", Axis::linear, Step::iops).unwrap();
-        assert_eq!(chart.curves[0].points[2..4], [(0.25, 356.0), (0.5, 356.0)]);
-        let marks: Vec<_> = chart.curves[0].marks.iter().map(|((x, _), text)| (*x, text.as_str())).collect();
+        let curves = over_time(&slow, Step::iops);
+        assert_eq!(curves[0].points[2..4], [(0.25, 356.0), (0.5, 356.0)]);
+        let marks: Vec<_> = curves[0].marks.iter().map(|((x, _), text)| (*x, text.as_str())).collect();
         assert_eq!(
             marks,
             [(0.625, "2 requests sent again, at 0.5 s"), (0.875, "1 frames dropped, at 0.8 s")]
@@ -328,8 +305,7 @@ mod tests {
         let one = outcome.intervals[0].clone();
         outcome.intervals.push(Interval { from_s: 1.0, seconds: 0.001, ..one.clone() });
         let points = |outcome: &Outcome| {
-            let chart = over_time(&section(vec![outcome.clone()]), "", Axis::log, Step::iops).unwrap();
-            chart.curves.into_iter().next().unwrap()
+            over_time(&section(vec![outcome.clone()]), Step::iops).into_iter().next().unwrap()
         };
         assert_eq!(points(&outcome).points.len(), 2 * 4);
         let at = |n: u32| Interval { from_s: f64::from(n) / 4.0, resent: 1, ..one.clone() };
