@@ -71,7 +71,7 @@ fn a_stored_result_gives_the_same_report_again() {
 fn several_results_are_laid_over_each_other() {
     let (place, golden) = (Place::new("several"), tests().join("golden/result.json"));
     let mut all: Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
-    let outcomes = all["xblade-bench"].take();
+    let outcomes = all["xblade-bench document"]["sections"][0]["outcomes"].take();
     let mut files = Vec::new();
     for (at, name) in [(0, "before"), (1, "after")] {
         let mut outcome = outcomes[at].clone();
