@@ -156,27 +156,24 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
         return;
     }
     let rig = Rig::new(1500);
-    let (json, markdown) = (rig.files.join("samples.json"), rig.files.join("report.md"));
     let report = rig.files.join("report");
     let core = std::thread::available_parallelism().map_or(0, |cores| cores.get().min(2) - 1);
     let (code, text) = rig.bench(&format!(
         "compare --xblade {} --targets fio,xblade:file --xblade-option --idle=adaptive --case write-durable:4096:8 \
-         --rounds 2 --seconds 0.5 --warm-up 0 --mib 4 --cold --target-core {core} --backing {} --json {} \
-         --markdown {} --report {}",
+         --rounds 2 --seconds 0.5 --warm-up 0 --mib 4 --cold --target-core {core} --backing {} --report {}",
         xblade.display(),
         rig.files.display(),
-        json.display(),
-        markdown.display(),
         report.display()
     ));
     assert_eq!(code, Some(0), "{text}");
-    let report = fs::read_to_string(markdown).unwrap();
+    let json = fs::read(report.join("result.json")).unwrap();
+    let report = fs::read_to_string(report.join("report.md")).unwrap();
     assert!(text.contains(&report), "{text}");
     assert!(report.contains("MTU 9000, random durable writes of 4 KiB, 8 in flight"), "{report}");
     assert!(report.contains("of fio") && report.contains("xblade with: --idle=adaptive"), "{report}");
     assert!(!report.contains("of vblade") && !report.contains("requests failed"), "{report}");
 
-    let all: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let samples = all["xblade-bench document"]["sections"][0]["samples"].as_array().unwrap();
     let order: Vec<_> = samples.iter().map(|s| (s["round"].as_u64(), s["target"].as_str())).collect();
     let (fio, file) = (Some("fio"), Some("xblade store=file"));
@@ -189,5 +186,5 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
     }
     let left: Vec<_> = fs::read_dir(&rig.files).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 3, "the files are gone, and so are results: {left:?}");
+    assert_eq!(left.len(), 1, "the files are gone, and so are results: {left:?}");
 }

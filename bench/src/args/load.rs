@@ -119,7 +119,7 @@ pub struct LoadArgs {
     /// Write the results to this file as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write a report with all its files to this directory, which must be new, empty, or hold an earlier report.
+    /// Write a report with all its files to this directory, which must be new or empty.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// A target on this host: report its CPU time for each request.

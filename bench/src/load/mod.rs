@@ -107,6 +107,6 @@ fn write_report(args: &LoadArgs, outcomes: Vec<Outcome>) -> Result<()> {
 
 fn write(file: Option<&Path>, outcomes: &[Outcome]) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
-    let text = report::result::json(outcomes)?.to_string();
+    let text = report::result::of_outcomes(outcomes).to_string();
     std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
 }
