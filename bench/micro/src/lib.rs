@@ -25,6 +25,7 @@ mod lane;
 mod parse;
 mod turn;
 
+use xblade_store::Kind;
 use xblade_target::command::Action;
 use xblade_wire::Reply;
 use xblade_wire::ata::Command::{ReadSectorsExt, WriteSectorsExt};
@@ -66,10 +67,14 @@ pub const CASES: [(&str, &str, Make); 13] = [
     ("parse", "query", || Box::new(Parse::new(&frames::query(), usize::MAX))),
     ("parse", "for-another", || Box::new(ForAnother::new())),
     ("dispatch", "read", || {
-        Box::new(Dispatch::new(frames::of_8_kib(ReadSectorsExt), |to| matches!(to, Action::Read { .. })))
+        Box::new(Dispatch::new(frames::of_8_kib(ReadSectorsExt), |to| {
+            matches!(to, Action::Store { kind: Kind::Read, .. })
+        }))
     }),
     ("dispatch", "write", || {
-        Box::new(Dispatch::new(frames::of_8_kib(WriteSectorsExt), |to| matches!(to, Action::Write { .. })))
+        Box::new(Dispatch::new(frames::of_8_kib(WriteSectorsExt), |to| {
+            matches!(to, Action::Store { kind: Kind::Write, .. })
+        }))
     }),
     ("dispatch", "query", || {
         Box::new(Dispatch::new(frames::query(), |to| matches!(to, Action::Reply(Reply::Query(_)))))
