@@ -182,7 +182,9 @@ fn a_comparison_with_fio_measures_both_on_one_file_and_keeps_every_sample() {
         let exports = sample["outcome"]["setup"]["exports"].as_array().unwrap();
         assert_eq!(exports.is_empty(), sample["target"] == "fio", "{sample}");
         let number = |path: &str| sample.pointer(path).and_then(serde_json::Value::as_f64).unwrap();
-        let wanted = ["/outcome/seconds", "/outcome/cost/system_ns", "/outcome/cost/core_busy"];
+        // Ticks may be few, and all of one kind.
+        assert!(number("/outcome/cost/user_ns") + number("/outcome/cost/system_ns") > 0.0, "{sample}");
+        let wanted = ["/outcome/seconds", "/outcome/cost/core_busy"];
         assert!(wanted.iter().all(|path| number(path) > 0.0), "{sample}");
     }
     let left: Vec<_> = fs::read_dir(&rig.files).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -68,14 +68,16 @@ impl<'a> Rig<'a> {
             // Each round begins with a different target.
             let (later, first) = targets.split_at((round - 1) % targets.len());
             for (at, target) in first.iter().chain(later) {
-                let sample = self.measured(case, *at, target)?;
-                let (name, iops) = (target.name(case), sample.outcome.iops());
+                let mut sample = self.measured(case, *at, target)?;
+                (sample.target, sample.round) = (target.name(case), round);
+                sample.outcome.name.clone_from(&sample.target);
+                let (name, iops) = (&sample.target, sample.outcome.iops());
                 eprintln!("{}, round {round}: {name} {iops:.0} IOPS", case.name());
-                samples.push((round, *at, Sample { target: name, round, ..sample }));
+                samples.push((*at, sample));
             }
         }
-        samples.sort_by_key(|(round, at, _)| (*round, *at));
-        Ok(samples.into_iter().map(|(_, _, sample)| sample).collect())
+        samples.sort_by_key(|(at, sample)| (sample.round, *at));
+        Ok(samples.into_iter().map(|(_, sample)| sample).collect())
     }
 
     fn measured(&self, case: &Case, at: usize, target: &Target) -> Result<Sample> {

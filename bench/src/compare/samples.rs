@@ -56,7 +56,7 @@ pub fn references(samples: &[Sample]) -> Vec<&str> {
 /// medians in tables.
 pub fn merged(samples: &[&Sample]) -> Option<Outcome> {
     let (first, rest) = samples.split_first()?;
-    let mut all = Outcome { name: first.target.clone(), ..first.outcome.clone() };
+    let mut all = first.outcome.clone();
     rest.iter().for_each(|sample| add(&mut all, &sample.outcome));
     all.conditions.extend(samples.iter().filter_map(|sample| footprint(sample)));
     Some(all)

@@ -6,6 +6,7 @@ use crate::outcome::{Outcome, Sample, Setup};
 pub fn sample(target: &str, round: usize, iops: f64) -> Sample {
     let setup = Setup { exports: vec!["0.1".to_owned()], window: 64, buffer_count: 64, ..Setup::default() };
     let mut outcome = Outcome { seconds: 100.0 / iops, idle: 0.5, setup, ..Outcome::default() };
+    outcome.name = target.to_owned();
     outcome.reads.response.record_many(1000, 100);
     Sample { target: target.to_owned(), round, outcome, ..Sample::default() }
 }
