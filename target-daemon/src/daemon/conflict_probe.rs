@@ -54,7 +54,7 @@ fn warn_of_listeners(facts: &Facts) {
 
 fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure> {
     let facts = &interface.facts;
-    let failed = |e| Failure::machine(&format!("cannot probe for other targets on {}", facts.name), e);
+    let failed = |e| Failure::system(&format!("cannot probe for other targets on {}", facts.name), e);
     let socket = PacketSocket::open(facts.index).map_err(failed)?;
     info!("{}: probing for other targets at our addresses", facts.name);
     let mut frame = [0; 2048];
@@ -69,7 +69,12 @@ fn probe_one(interface: &Interface, addresses: &[Address]) -> Result<(), Failure
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(len) = socket.receive(&mut frame, left).map_err(failed)? else { break };
             if let Some((address, by)) = answer(frame.get(..len).unwrap_or(&[]), addresses) {
-                return Err(Failure::AddressTaken { address, by, interface: facts.name.clone() });
+                let text = format!(
+                    "{by} on {} serves {address} already: initiators would mix the two disks. Stop it, or give this \
+                     export another address (--no-probe if it is the same data on purpose)",
+                    facts.name
+                );
+                return Err(Failure::new(4, text));
             }
             if left.is_zero() {
                 break;

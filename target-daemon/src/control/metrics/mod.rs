@@ -1,25 +1,22 @@
 //! The snapshot as OpenMetrics text, over HTTP.
 //!
 //! ```text
-//! Prometheus ─► routes.rs ─ Request::Snapshot ─► control thread
+//! Prometheus ─► listener.rs ─ Request::Snapshot ─► control thread
 //!        text ◄─ text.rs, buckets.rs ◄─ Snapshot
 //! ```
 
 mod buckets;
 mod listener;
-mod routes;
 mod text;
 
 use std::time::Duration;
 
 pub use crate::observe::family::{ALL as FAMILIES, Family, Kind};
-pub use listener::{BindError, Listener};
-pub use routes::router;
+pub use listener::{bind, start};
 pub use text::Format;
 
 use super::snapshot::{ByOperation, Counters, Export, Interface, Lane, Snapshot, Times, Worker};
-use crate::observe::{Metric, Operation, family};
-use buckets::Buckets;
+use crate::observe::{Distribution, Metric, Operation, Outcome, family};
 use text::{Exposition, Labels};
 
 /// Exported even when empty, because a rate needs a sample from before the first request.
@@ -87,8 +84,8 @@ fn export(to: &mut Exposition, one: &Export) {
     }
     counters(to, of, &Counters(one.counters.rows()));
     for operation in Operation::ALL.map(Operation::name) {
-        let ended = one.requests.get(operation).copied().unwrap_or_default();
-        for (outcome, n) in ended.by_outcome() {
+        for outcome in Outcome::ALL.map(Outcome::name) {
+            let n = one.requests.get(operation).and_then(|ended| ended.get(outcome)).unwrap_or(&0);
             to.value(&family::REQUESTS, of, &[operation, outcome], n);
         }
     }
@@ -99,10 +96,10 @@ fn export(to: &mut Exposition, one: &Export) {
 
 fn times(to: &mut Exposition, of: Labels<'_>, family: &Family, times: &ByOperation<Times>) {
     for operation in Operation::ALL {
-        let times = times.get(operation.name());
-        if times.is_some() || ALWAYS.contains(&operation) {
-            let buckets = times.map_or_else(Buckets::default, |times| Buckets::new(&times.all));
-            to.histogram(family, of, &[operation.name()], &buckets);
+        let none = ALWAYS.contains(&operation).then(Distribution::default);
+        let times = times.get(operation.name()).map(|times| &times.all);
+        if let Some(times) = times.or(none.as_ref()) {
+            to.histogram(family, of, &[operation.name()], times);
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 
-use super::buckets::Buckets;
+use super::buckets::{cumulative, sum_seconds};
 use super::{FAMILIES, Family, Kind};
+use crate::observe::Distribution;
 
 /// A text format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,14 +60,14 @@ impl Exposition {
     }
 
     /// Writes a histogram.
-    pub fn histogram(&mut self, family: &Family, of: Labels<'_>, labels: &[&str], buckets: &Buckets) {
+    pub fn histogram(&mut self, family: &Family, of: Labels<'_>, labels: &[&str], times: &Distribution) {
         let name = family.name;
         let bucket = format!("{name}_bucket");
-        for (le, count) in buckets.buckets() {
+        for (le, count) in cumulative(times) {
             self.sample(family, &bucket, of, labels, Some(le), count);
         }
-        self.sample(family, &format!("{name}_sum"), of, labels, None, buckets.sum_seconds());
-        self.sample(family, &format!("{name}_count"), of, labels, None, buckets.count());
+        self.sample(family, &format!("{name}_sum"), of, labels, None, sum_seconds(times));
+        self.sample(family, &format!("{name}_count"), of, labels, None, times.count());
     }
 
     fn sample(
