@@ -13,7 +13,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use super::exports::Refused;
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::handlers::{self, Awaited};
 use super::interface::{Interface, Presence};
 use super::late_interfaces::LateInterfaces;
@@ -226,5 +226,5 @@ pub fn signals() -> Result<Signals, Failure> {
         write.set_nonblocking(true)?;
         Signals::with_pipe(read, write, SignalOnly, [SIGTERM, SIGINT, SIGUSR1, SIGHUP])
     });
-    pipe.map_err(|e| Failure::system("cannot listen for signals", e))
+    pipe.context("cannot listen for signals")
 }

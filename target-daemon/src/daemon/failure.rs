@@ -69,6 +69,18 @@ impl Failure {
     }
 }
 
+/// Says what failed.
+pub trait Context<T> {
+    /// The error as a [`Failure::system`].
+    fn context(self, what: &str) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> Context<T> for Result<T, E> {
+    fn context(self, what: &str) -> Result<T, Failure> {
+        self.map_err(|error| Failure::system(what, error))
+    }
+}
+
 /// What failed, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {source}")]

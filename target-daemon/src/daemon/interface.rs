@@ -3,7 +3,7 @@
 
 use log::{info, warn};
 
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::plan;
 use crate::config::{self, Serve};
 use crate::control;
@@ -75,7 +75,7 @@ pub fn names_of(interfaces: &[Interface]) -> Vec<String> {
 /// Expands names and patterns to interface names. A pattern stands for every interface that
 /// matches it.
 pub fn names(wanted: &[String]) -> Result<Vec<String>, Failure> {
-    let there = link::all().map_err(|e| Failure::system("cannot list the interfaces", e))?;
+    let there = link::all().context("cannot list the interfaces")?;
     let mut names: Vec<String> = Vec::new();
     for one in wanted {
         if wanted.iter().filter(|other| *other == one).count() > 1 {
@@ -157,9 +157,8 @@ pub fn attach(interfaces: &mut [Interface], options: &Serve) -> Result<Vec<Place
 /// The interfaces in the order in which a program can be attached: the kernel refuses an
 /// interface below one that has a program.
 fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
-    let failed = |e| Failure::system("cannot list the interfaces", e);
     let indexes: Vec<u32> = interfaces.iter().map(|interface| interface.facts.index).collect();
-    for (upper, lower) in link::pairs(&indexes).map_err(failed)? {
+    for (upper, lower) in link::pairs(&indexes).context("cannot list the interfaces")? {
         if let (Some(upper), Some(lower)) = (interfaces.get(upper), interfaces.get(lower)) {
             let (upper, lower) = (&upper.facts.name, &lower.facts.name);
             warn!(
@@ -168,7 +167,7 @@ fn in_order(interfaces: &[Interface]) -> Result<Vec<usize>, Failure> {
             );
         }
     }
-    link::lowest_first(&indexes).map_err(failed)
+    link::lowest_first(&indexes).context("cannot list the interfaces")
 }
 
 /// The lanes of a queue, each with its worker. The first lane receives every frame of the

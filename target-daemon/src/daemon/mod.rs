@@ -33,6 +33,7 @@ mod late_interfaces;
 mod watch;
 
 pub use check::{check, check_for};
+use failure::Context as _;
 pub use failure::Failure;
 pub use preflight::problems;
 
@@ -63,8 +64,7 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     prepare()?;
     let mut notifier = notify::ServiceNotifier::find();
     let mut signals = control::signals()?;
-    let events =
-        link::LinkEvents::open().map_err(|e| Failure::system("cannot listen for link changes", e))?;
+    let events = link::LinkEvents::open().context("cannot listen for link changes")?;
     let mut interfaces = interface::look_up(options)?;
     for interface in &interfaces {
         plan::check(options, &interface.facts)?;
@@ -83,17 +83,17 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     }
     let lanes = interface::attach(&mut interfaces, options)?;
     sandbox::enter(options, config)?;
-    logging::start().map_err(|e| Failure::system("cannot start a thread", e))?;
+    logging::start().context("cannot start a thread")?;
     let mut pool = worker_pool::WorkerPool::start(lanes, exports, &interfaces, options)?;
     pool.load_all_used();
     pool.announce_all(options, &options.exports);
     notifier.remark(notify::status(options, &interfaces, &[]));
     notifier.follow(&pool);
-    let (sender, queue) = channel().map_err(|e| Failure::system("cannot make an eventfd", e))?;
+    let (sender, queue) = channel().context("cannot make an eventfd")?;
     let server = socket.map(|socket| start(socket, sender.clone())).transpose();
-    let server = server.map_err(|e| Failure::system("cannot serve the control socket", e))?;
+    let server = server.context("cannot serve the control socket")?;
     let metrics = metrics.map(|listener| metrics::start(listener, sender.clone())).transpose();
-    let metrics = metrics.map_err(|e| Failure::system("cannot give metrics", e))?;
+    let metrics = metrics.context("cannot give metrics")?;
     let mut served = control::Served {
         sizes: sizes::Sizes::new(&pool, options),
         pool,
@@ -150,8 +150,7 @@ fn control_socket(service: &ServiceOptions) -> Result<Option<Listener>, Failure>
 
 /// Prepares the privileges and limits that everything else needs.
 fn prepare() -> Result<(), Failure> {
-    let missing =
-        link::missing_capabilities().map_err(|e| Failure::system("cannot read own capabilities", e))?;
+    let missing = link::missing_capabilities().context("cannot read own capabilities")?;
     if !missing.is_empty() {
         return Err(Failure::machine(preflight::lacking(&missing)));
     }

@@ -6,7 +6,7 @@ use log::{error, info, warn};
 
 use super::control::Served;
 use super::exports::{self, Opened};
-use super::failure::{Failure, chain};
+use super::failure::{Context, Failure};
 use super::interface::{self, Interface};
 use super::removal::Removed;
 use super::worker_pool::WorkerPool;
@@ -306,7 +306,7 @@ fn set_acl(interfaces: &mut [Interface], mut macs: Vec<Mac>) -> Result<(), Failu
     let macs: Vec<[u8; 6]> = macs.into_iter().map(|mac| mac.0).collect();
     for Interface { facts, program, .. } in interfaces {
         if let Some(program) = program {
-            program.set_acl(&macs).map_err(|e| Failure::system(&facts.name, chain(&e)))?;
+            program.set_acl(&macs).context(&facts.name)?;
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use log::{error, info};
 use twox_hash::XxHash3_64;
 
-use super::failure::{Failure, is_out_of_files};
+use super::failure::{Context, Failure, is_out_of_files};
 use crate::config;
 use crate::plant::{Bug, planted};
 use crate::privilege::{self, Role};
@@ -71,7 +71,7 @@ impl StateWriter {
             drop(inbox);
         };
         let thread = thread::Builder::new().name("state-writer".into()).spawn(body);
-        let thread = thread.map_err(|e| Failure::system("cannot start a thread", e))?;
+        let thread = thread.context("cannot start a thread")?;
         Ok(Self { used: Some(to), folder, interfaces, thread: Some(thread) })
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{info, warn};
 
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::quarantine::rescue;
 use super::registry::ExportEntry;
 use super::worker_pool::{PATIENCE, WorkerPool};
@@ -48,7 +48,7 @@ impl Watcher {
             }
         };
         let thread = thread::Builder::new().name("watcher".into()).spawn(body);
-        thread.map_err(|e| Failure::system("cannot start a thread", e))?;
+        thread.context("cannot start a thread")?;
         Ok(Self { to, round: None, since: Instant::now() })
     }
 

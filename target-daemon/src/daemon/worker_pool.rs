@@ -11,7 +11,7 @@ use crossbeam_channel::{Sender, bounded};
 use log::{info, warn};
 
 use super::exports::Opened;
-use super::failure::Failure;
+use super::failure::{Context, Failure};
 use super::interface::{Interface, PlacedLane, names_of};
 use super::plan;
 use super::registry::{ExportEntry, ExportRegistry};
@@ -90,8 +90,7 @@ impl WorkerPool {
                 group.push((id, lane));
             }
         }
-        let channels =
-            WorkerChannels::connect(&chunks).map_err(|e| Failure::system("cannot make an eventfd", e))?;
+        let channels = WorkerChannels::connect(&chunks).context("cannot make an eventfd")?;
         let folder = options.service.state.0.as_deref();
         let inbox = state_writer::inbox();
         let mut pool = Self {
@@ -305,7 +304,7 @@ impl WorkerHandle {
             Idle::Adaptive => IdlePolicy::Adaptive { spin: SPIN },
             Idle::Spin => IdlePolicy::Spin,
         };
-        let waiter = worker.waiter(&waker).map_err(|e| Failure::system("cannot wait for the lanes", e))?;
+        let waiter = worker.waiter(&waker).context("cannot wait for the lanes")?;
         let body = move || {
             if let Some(core) = core {
                 if core_affinity::set_for_current(core) {
@@ -320,7 +319,7 @@ impl WorkerHandle {
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(body)
-            .map_err(|e| Failure::system("cannot start a thread", e))?;
+            .context("cannot start a thread")?;
         Ok(Self { orders, waker, thread: Some(thread) })
     }
 
