@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Top, Vblade};
-use xblade::control::client;
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Vblade};
+use xblade::control::{CallError, client};
 use xblade::daemon;
 use xblade::logging;
 use xblade::steer::{self, Mode, SteerOptions};
@@ -33,9 +33,9 @@ fn main() -> ExitCode {
         Command::Check(options) => machine(daemon::check(&options)),
         Command::Steer(options) => steer(options),
         Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
-        Command::Show(Show { config: None, reach }) => client::show(&reach),
-        Command::Ask(command) => client::run(&command),
-        Command::Top(options) => watch(&options),
+        Command::Show(Show { config: None, reach }) => client::show(&reach).map_err(called),
+        Command::Ask(command) => client::run(&command).map_err(called),
+        Command::Top(options) => top::run(&options).map_err(called),
         Command::Import(Import::Vblade { paths, command }) => import(paths, &command),
         Command::Vblade(arguments) => vblade(&arguments),
     };
@@ -80,12 +80,13 @@ fn serve(options: &Serve, config: Option<&Path>) -> Result<(), u8> {
     daemon::serve(options, config).map_err(|failure| {
         // Not through the log: like clap's errors, it must appear whatever RUST_LOG is.
         logging::say(&format!("error: {failure}\n"));
-        failure.exit_code()
+        failure.exit_code
     })
 }
 
-fn watch(options: &Top) -> Result<(), u8> {
-    top::run(options).map_err(|error| exit(error.exit_code())(error))
+fn called(error: CallError) -> u8 {
+    eprintln!("{error}");
+    error.exit_code
 }
 
 fn vblade(arguments: &Vblade) -> Result<(), u8> {

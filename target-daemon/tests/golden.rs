@@ -44,8 +44,6 @@ use golden::{Transcript, check, folder};
 use image::Dir;
 use xblade::config::Cli;
 use xblade::control::metrics::{Format, render};
-use xblade::control::report;
-use xblade::observe::{Latency, Operation};
 
 fn xblade(words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
@@ -380,16 +378,6 @@ fn golden_metrics() {
     let others: Vec<&str> = other.lines().filter(|line| !text.lines().any(|known| known == *line)).collect();
     transcript.add("Prometheus, what differs", &others.join("\n"));
     check("metrics.txt", &transcript.text);
-}
-
-#[test]
-fn golden_report() {
-    let mut transcript = Transcript::default();
-    let mut past = Latency::new();
-    past.record(Operation::Read, 2_000_000);
-    transcript.add("the report", &report(&overview::overview(), Some(&past)));
-    transcript.add("the report, few counters", &report(&sample::overview(), None));
-    check("report.txt", &transcript.text);
 }
 
 /// Names of the files that a folder has, with this ending.

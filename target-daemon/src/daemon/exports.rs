@@ -109,7 +109,7 @@ pub fn open(options: &Serve, interfaces: &[String]) -> Result<(Vec<Opened>, Vec<
         opened.push(one);
     }
     match (opened.is_empty(), refused.first()) {
-        (true, Some(Refused { why, .. })) => Err(Failure::Machine(Box::new(why.clone()))),
+        (true, Some(Refused { why, .. })) => Err(Failure::machine(why.clone())),
         _ => Ok((opened, refused)),
     }
 }
@@ -136,24 +136,22 @@ pub fn examine_together(wanted: &[&config::Export], all: &Serve) -> Result<(), F
         let Some(ours) = export.store.expected() else { continue };
         let others = others.iter().filter(|(address, _)| *address != export.address);
         for theirs in others.filter_map(|(_, theirs)| theirs.as_ref()) {
-            let checked = ours.check_beside(theirs);
-            checked
-                .map_err(|error| in_the_way(export.address, &error, all).unwrap_or_else(|| failure(error)))?;
+            ours.check_beside(theirs).map_err(|error| in_the_way(export.address, error, all))?;
         }
     }
     Ok(())
 }
 
-/// The same error with the addresses of both, if the other export is one of these.
-pub fn in_the_way(address: Address, error: &OpenError, all: &Serve) -> Option<Failure> {
-    let OpenErrorKind::Beside(beside) = &error.kind else { return None };
+/// The failure to open this export: with the addresses of both if another export is in its
+/// way.
+pub fn in_the_way(address: Address, error: OpenError, all: &Serve) -> Failure {
+    let OpenErrorKind::Beside(beside) = &error.kind else { return failure(error) };
     let is_it = |export: &&config::Export| {
         export.address != address && export.store.file().as_ref() == Some(&beside.other)
     };
-    let theirs = all.exports.iter().find(is_it)?.address;
+    let Some(theirs) = all.exports.iter().find(is_it) else { return failure(error) };
     let name = |address: Address, path: &Path| format!("{address} ({})", path.display());
-    let problem = beside.problem(&name(address, &beside.path), &name(theirs, &beside.other.path));
-    Some(Failure::Request(Box::new(problem)))
+    Failure::request(beside.problem(&name(address, &beside.path), &name(theirs.address, &beside.other.path)))
 }
 
 /// Opens and locks one store, and restores the saved state of the export.
@@ -164,8 +162,8 @@ pub fn open_one(wanted: &config::Export, all: &Serve) -> Result<Opened, Failure>
         privilege::may_open(path).map_err(Failure::request)?;
     }
     let opened = wanted.store.open().map_err(|error| match twin(&error, wanted, all) {
-        Some(other) => Failure::Request(Box::new(exported_twice(wanted, other))),
-        None => in_the_way(address, &error, all).unwrap_or_else(|| failure(error)),
+        Some(other) => Failure::request(exported_twice(wanted, other)),
+        None => in_the_way(address, error, all),
     })?;
     for warning in &opened.warnings {
         log!(warning.level, "{address}: {}", warning.text);
@@ -216,8 +214,8 @@ fn exported_twice(ours: &config::Export, theirs: &config::Export) -> Problem {
 fn failure(error: OpenError) -> Failure {
     use OpenErrorKind::{Beside, LockedByUs, Machine, Option, Unreadable, Unwritable};
     match error.kind {
-        Option | LockedByUs | Beside(_) => Failure::Request(Box::new(error)),
-        Machine | Unreadable | Unwritable => Failure::Machine(Box::new(error)),
+        Option | LockedByUs | Beside(_) => Failure::request(error),
+        Machine | Unreadable | Unwritable => Failure::machine(error),
     }
 }
 

@@ -118,15 +118,15 @@ fn check_spread(options: &Serve, (major, minor): (u32, u32)) -> Result<(), Failu
 }
 
 /// The worker of the export at this index: the one that it names, or else the next in turn.
-pub fn worker_of(export: Option<&config::Export>, at: usize, workers: usize) -> usize {
-    export.and_then(|export| export.worker).map_or(at % workers, usize::from)
+pub fn worker_of(export: &config::Export, at: usize, workers: usize) -> usize {
+    export.worker.map_or(at % workers, usize::from)
 }
 
 /// The owner of each export.
 pub fn owners(options: &Serve, workers: usize) -> Vec<Owned> {
     let owned = |(at, export): (usize, &config::Export)| {
         let Address { shelf, slot } = export.address;
-        Owned { shelf, slot, worker: worker_of(Some(export), at, workers) as u16 }
+        Owned { shelf, slot, worker: worker_of(export, at, workers) as u16 }
     };
     options.exports.iter().enumerate().map(owned).collect()
 }
@@ -178,7 +178,7 @@ pub fn cores(options: &Serve) -> Result<Vec<CoreId>, Failure> {
     for wanted in &options.cores {
         let Some(core) = there.iter().find(|core| core.id == *wanted) else {
             let ids: Vec<String> = there.iter().map(|core| core.id.to_string()).collect();
-            return Err(Failure::machine(
+            return Err(Failure::system(
                 &format!("--cores {wanted}"),
                 format!("there is no such core for this process (there are {})", ids.join(", ")),
             ));

@@ -175,7 +175,8 @@ impl Daemon {
     pub fn report(&self) -> Report {
         let mark = self.mark();
         self.signal(libc::SIGUSR1);
-        self.wait_for_after(mark, "service time");
+        // Behind all counters.
+        self.wait_for_after(mark, "UNANSWERED");
         Report::parse(&self.log.lines.lock().unwrap()[mark..])
     }
 
@@ -238,10 +239,7 @@ impl Report {
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                // For service times, their number.
-                [name, value, rest @ ..]
-                    if line.starts_with("  ") && (rest.is_empty() || section.starts_with("service time")) =>
-                {
+                [name, value] if line.starts_with("  ") => {
                     if let Ok(value) = value.parse() {
                         rows.push((section.clone(), (*name).to_owned(), value));
                     }
