@@ -13,6 +13,8 @@ mod address;
 
 pub use address::{Address, AddressError};
 
+pub use super::command::Command;
+
 use super::DropReason;
 use super::bytes::{array, put};
 use super::ether::{Ether, Mac};
@@ -28,45 +30,6 @@ pub const SLOT_ANY: u8 = 0xff;
 
 const FLAG_RESPONSE: u8 = 0x08;
 const FLAG_ERROR: u8 = 0x04;
-
-/// The command of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
-    /// Execute an ATA command.
-    Ata,
-    /// Read or change the config string; discovery.
-    Query,
-    /// Read or change the mask list.
-    Mask,
-    /// Read or change the reservation.
-    Reserve,
-    /// Any command that this target does not implement.
-    Unknown(u8),
-}
-
-impl From<u8> for Command {
-    fn from(code: u8) -> Self {
-        match code {
-            0 => Self::Ata,
-            1 => Self::Query,
-            2 => Self::Mask,
-            3 => Self::Reserve,
-            code => Self::Unknown(code),
-        }
-    }
-}
-
-impl From<Command> for u8 {
-    fn from(command: Command) -> Self {
-        match command {
-            Command::Ata => 0,
-            Command::Query => 1,
-            Command::Mask => 2,
-            Command::Reserve => 3,
-            Command::Unknown(code) => code,
-        }
-    }
-}
 
 /// The error code of a frame with the error flag set.
 ///

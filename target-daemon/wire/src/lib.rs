@@ -14,11 +14,10 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod command;
 mod drop_reason;
 mod read_hint;
 mod initiator;
-mod reply;
-mod request;
 
 /// The AoE header and the addresses in it.
 pub mod aoe;
@@ -28,18 +27,11 @@ pub mod ata;
 pub mod ether;
 /// The 512 bytes that IDENTIFY DEVICE returns.
 pub mod identify;
-/// Command 2: the MAC mask list.
-pub mod mask;
-/// Command 1: query config information.
-pub mod query;
-/// Command 3: reserve and release.
-pub mod reserve;
 
+pub use command::{Body, Reply, Request, mask, query, reserve};
 pub use drop_reason::DropReason;
 pub use initiator::Response;
 pub use read_hint::ReadHint;
-pub use reply::Reply;
-pub use request::{Body, Request};
 
 /// Minimum length of a sent frame, without the frame check sequence. Drivers do not pad
 /// what is sent through AF_XDP, and aoetools discard shorter frames.

@@ -17,13 +17,11 @@
 
 mod ata;
 mod finish;
-mod limits;
 mod mask;
 mod query;
 mod reserve;
 
 pub use finish::finish;
-pub use limits::{REQUEST_LEN_MAX, persists, reply_len_max};
 
 use crate::shelf::{ReplyLimit, State};
 use crate::store::Kind;
@@ -96,6 +94,59 @@ pub fn in_force<'a>(request: &Request<'_>, state: &'a State, advert: Advert) -> 
         Body::Ata { .. } | Body::Unknown(_) => return refuse(aoe::Error::Command),
     })
 }
+
+/// Whether a request sets something that must be saved before the reply.
+pub fn persists(body: &Body<'_>) -> bool {
+    match body {
+        Body::Query(request) => {
+            matches!(request, wire::query::Request::Set(_) | wire::query::Request::ForceSet(_))
+        }
+        Body::Mask(request) => matches!(request, wire::mask::Request::Edit(_)),
+        Body::Reserve(request) => {
+            matches!(request, wire::reserve::Request::Set(_) | wire::reserve::Request::ForceSet(_))
+        }
+        Body::Ata { .. } | Body::Unknown(_) => false,
+    }
+}
+
+/// Maximum length of the argument of a non-ATA reply.
+const ARGUMENT_LEN_MAX: usize = {
+    let query = wire::query::HEADER_LEN + wire::query::STRING_LEN_MAX;
+    let mask = wire::mask::HEADER_LEN + wire::mask::ENTRIES_MAX * wire::mask::DIRECTIVE_LEN;
+    let reserve = wire::reserve::HEADER_LEN + wire::reserve::ENTRIES_MAX * 6;
+    let longest = if query > mask { query } else { mask };
+    if longest > reserve { longest } else { reserve }
+};
+
+/// Upper bound for the length of the reply to the request that starts in `first`, on a
+/// lane whose replies carry at most `sectors_max` sectors.
+pub fn reply_len_max(header: &aoe::Header, first: &[u8], sectors_max: u8) -> usize {
+    let argument = header.argument_offset();
+    let length = match header.command {
+        aoe::Command::Ata => argument + wire::ata::HEADER_LEN + data(header, first, sectors_max),
+        aoe::Command::Query | aoe::Command::Mask | aoe::Command::Reserve => argument + ARGUMENT_LEN_MAX,
+        aoe::Command::Unknown(_) => argument,
+    };
+    length.max(wire::FRAME_LEN_MIN)
+}
+
+fn data(header: &aoe::Header, first: &[u8], sectors_max: u8) -> usize {
+    let Ok(Request { body: Body::Ata { ata, .. }, .. }) = Request::parse(header, first, first.len()) else {
+        return 0;
+    };
+    match (ata.command, ata.command.direction()) {
+        (wire::ata::Command::Identify, _) => wire::identify::IDENTIFY_LEN,
+        // A larger count is refused, or gets no reply.
+        (_, wire::ata::Direction::Read) if ata.count <= sectors_max => {
+            usize::from(ata.count) * wire::ata::SECTOR_LEN
+        }
+        _ => 0,
+    }
+}
+
+/// Maximum length of a non-ATA request: 255 mask directives after two VLAN tags.
+pub const REQUEST_LEN_MAX: usize =
+    22 + 10 + wire::mask::HEADER_LEN + u8::MAX as usize * wire::mask::DIRECTIVE_LEN;
 
 fn refuse<'a>(error: aoe::Error) -> Action<'a> {
     Action::Reply(Reply::Refusal(error))

@@ -9,9 +9,9 @@
 //!   1          1      1        1                        1          1      6      bytes
 //! ```
 
-use super::DropReason;
-use super::bytes::{array, chunks, put};
-use super::ether::Mac;
+use crate::DropReason;
+use crate::bytes::{array, chunks, put};
+use crate::ether::Mac;
 
 /// Bytes before the directives.
 pub const HEADER_LEN: usize = 4;

@@ -9,9 +9,9 @@
 //!   2              2          1         4     4 bit  2          bytes, big-endian
 //! ```
 
-use super::DropReason;
-use super::aoe::{Error, VERSION};
-use super::bytes::{array, put};
+use crate::DropReason;
+use crate::aoe::{Error, VERSION};
+use crate::bytes::{array, put};
 
 /// Bytes before the config string.
 pub const HEADER_LEN: usize = 8;

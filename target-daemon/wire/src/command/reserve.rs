@@ -9,9 +9,9 @@
 //!   1      1                        6       bytes
 //! ```
 
-use super::DropReason;
-use super::bytes::{array, put};
-use super::ether::Mac;
+use crate::DropReason;
+use crate::bytes::{array, put};
+use crate::ether::Mac;
 
 /// Bytes before the addresses.
 pub const HEADER_LEN: usize = 2;
