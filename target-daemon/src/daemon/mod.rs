@@ -119,6 +119,11 @@ pub fn serve(options: &Serve, config: Option<&Path>) -> Result<(), Failure> {
     let (ended, left) = pool.stop();
     logging::say(&last_report(since.elapsed(), &interfaces, ended));
     outcome?;
+    all_finished(left)
+}
+
+/// Fails if a store that does not answer has left something unfinished.
+fn all_finished(left: worker_pool::Left) -> Result<(), Failure> {
     let what = match left {
         worker_pool::Left { workers: 0, requests: 0 } => return Ok(()),
         worker_pool::Left { workers: 0, requests } => format!("{requests} request(s) were not finished"),
