@@ -119,7 +119,7 @@ fn fsid(file: &File, dev: u64) -> Option<String> {
 }
 
 fn of_device(number: u64) -> Rows {
-    let folder = device::folder(number).unwrap_or_default();
+    let folder = device::folder(number).unwrap_or_else(|| "/sys/dev/block".into());
     let partition = read(&folder, "partition");
     // A partition has no id of its own: use that of its disk, and the partition number.
     let disk = folder.parent().filter(|_| partition.is_some()).unwrap_or(&folder);

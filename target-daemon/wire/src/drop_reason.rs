@@ -62,7 +62,7 @@ mod tests {
     use super::DropReason::*;
 
     #[test]
-    fn every_reason_has_its_name() {
+    fn every_reason_has_its_index_and_a_name_of_its_own() {
         let all = [
             TooShort,
             NotAoe,
