@@ -39,11 +39,11 @@ pub fn exports<'a>(item: Item<'a>, acls: &mut Acls<'a>) -> Vec<(Export, Span)> {
     exports
 }
 
+/// What was read, if it was, with its location.
+type Located<T> = Option<(T, Span)>;
+
 /// The address, and the export with the location of its path, as far as they could be read.
-fn export<'a>(
-    mut section: Section<'a>,
-    acls: &mut Acls<'a>,
-) -> (Option<(Address, Span)>, Option<(Export, Span)>) {
+fn export<'a>(mut section: Section<'a>, acls: &mut Acls<'a>) -> (Located<Address>, Located<Export>) {
     let header = section.at.clone();
     let sink = section.sink;
     let address =
@@ -92,7 +92,7 @@ fn value(option: &Opt, item: Item<'_>) -> Option<Option<Value>> {
     }
 }
 
-fn address_of(item: Item<'_>) -> Option<(Address, Span)> {
+fn address_of(item: Item<'_>) -> Located<Address> {
     // In 0.10 the slot is 10, but TOML reads it as the number 0.1.
     let quoted = if item.as_text().is_none() { format!("\"{}\"", item.written()) } else { String::new() };
     let example = if quoted.contains('.') { quoted.as_str() } else { "\"0.1\"" };
@@ -104,7 +104,7 @@ fn address_of(item: Item<'_>) -> Option<(Address, Span)> {
 }
 
 /// The path, with its location; that of the export if the store has none.
-fn path_of<'a>(given: &Given, path: Option<Item<'a>>, header: &Span, sink: &Sink) -> Option<(&'a str, Span)> {
+fn path_of<'a>(given: &Given, path: Option<Item<'a>>, header: &Span, sink: &Sink) -> Located<&'a str> {
     let store = given.options.setting("store").filter(|_| given.options.engine().access.is_none());
     let item = match (path, store) {
         (Some(item), None) => item,

@@ -1,7 +1,7 @@
 //! All keys of a configuration file. A key outside of exports is one row: how it is read into
 //! the configuration, and how it is shown.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
@@ -38,7 +38,7 @@ macro_rules! key {
                     read.serve.$($field).+ = value;
                 }
             }),
-            show: |serve| Some($show(&serve.$($field).+)),
+            show: |serve| Option::from($show(&serve.$($field).+)),
         }
     };
 }
@@ -53,7 +53,9 @@ pub const ROWS: &[Key] = &[
     },
     Key { section: "", name: "allow", read: None, show: |serve| Some(hosts(&serve.allow)) },
     key!("", "measure-every", measure_every, |item: &Item<'_>| item.number(ANY, "5"), value),
-    key!("", "probe", no_probe, |item: &Item<'_>| item.boolean().map(|yes| !yes), |no: &bool| (!no).into()),
+    key!("", "probe", no_probe, |item: &Item<'_>| item.boolean().map(|yes| !yes), |no: &bool| Value::from(
+        !no
+    )),
     Key {
         section: "[workers]",
         name: "cores",
@@ -84,14 +86,7 @@ pub const ROWS: &[Key] = &[
     key!("[limits]", "buffer-count", buffer_count, |item| small(item, BUFFER_COUNT_MIN, "64"), small_shown),
     key!("[limits]", "initiators", initiators, |item| small(item, INITIATORS_MIN, "8"), small_shown),
     key!("[service]", "control", service.control, |item| path(item, "\"/run/xblade/xblade.sock\""), text),
-    Key {
-        section: "[service]",
-        name: "control-group",
-        read: Some(|read, item| {
-            read.serve.service.control_group = item.text("\"xblade\"").map(str::to_owned)
-        }),
-        show: |serve| serve.service.control_group.clone().map(Value::from),
-    },
+    key!("[service]", "control-group", service.control_group, group, group_shown),
     Key {
         section: "[service]",
         name: "metrics",
@@ -105,18 +100,7 @@ pub const ROWS: &[Key] = &[
     },
     key!("[service]", "state", service.state, |item| path(item, "\"/var/lib/xblade\""), text),
     key!("[service]", "sandbox", service.sandbox, Item::word, word),
-    Key {
-        section: "[service]",
-        name: "folders",
-        read: Some(|read, item| {
-            let list = item.list("[\"/srv\"]").unwrap_or_default();
-            read.serve.service.folders.extend(list.iter().filter_map(|one| path(one, "\"/srv\"")?.0));
-        }),
-        show: |serve| {
-            let folders = serve.service.folders.iter().map(|folder| text(&folder.display()));
-            Some(folders.collect::<Vec<_>>().into())
-        },
-    },
+    key!("[service]", "folders", service.folders, folders, folders_shown),
 ];
 
 /// Any number.
@@ -141,6 +125,14 @@ fn path(item: &Item<'_>, example: &str) -> Option<PathOrNone> {
     }
 }
 
+fn folders(item: &Item<'_>) -> Option<Vec<PathBuf>> {
+    Some(item.list("[\"/srv\"]")?.iter().filter_map(|one| path(one, "\"/srv\"")?.0).collect())
+}
+
+fn group(item: &Item<'_>) -> Option<Option<String>> {
+    item.text("\"xblade\"").map(|group| Some(group.to_owned()))
+}
+
 fn listener(item: Item<'_>) -> Option<AddrOrNone> {
     let text = item.text("\"127.0.0.1:9464\"")?;
     text.parse().map_or_else(
@@ -154,7 +146,19 @@ pub fn hosts(macs: &[Mac]) -> Value {
     if macs.is_empty() {
         return EVERYBODY.into();
     }
-    macs.iter().map(Mac::to_string).collect::<Vec<_>>().into()
+    texts(macs.iter())
+}
+
+fn texts(all: impl Iterator<Item: ToString>) -> Value {
+    all.map(|one| one.to_string()).collect::<Vec<_>>().into()
+}
+
+fn folders_shown(folders: &[PathBuf]) -> Value {
+    texts(folders.iter().map(|folder| folder.display()))
+}
+
+fn group_shown(group: &Option<String>) -> Option<Value> {
+    group.clone().map(Value::from)
 }
 
 fn cores(serve: &Serve) -> Value {

@@ -1,6 +1,9 @@
 //! Turns errors of the TOML parser into messages for an operator.
 
-use toml::de::{DeTable, DeValue, Error};
+use std::iter;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue, Error};
 
 use super::diagnostic::{Diagnostic, Severity, Span};
 use crate::config::export::options;
@@ -82,19 +85,27 @@ fn remedy_for(expected: &str) -> String {
     }
 }
 
-/// Where the list or inline table that ends at `end` was opened.
+/// All keys with their values, at any depth.
+fn entries<'a>(table: &'a DeTable<'a>) -> Vec<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
+    let inner = |value: &'a DeValue<'a>| match value {
+        DeValue::Table(table) => entries(table),
+        DeValue::Array(list) => {
+            list.iter().filter_map(|one| one.get_ref().as_table()).flat_map(entries).collect()
+        }
+        _ => Vec::new(),
+    };
+    table.iter().flat_map(|(key, value)| iter::once((key, value)).chain(inner(value.get_ref()))).collect()
+}
+
+/// Where the innermost list or inline table that ends at `end` was opened.
 fn opened_at(root: &DeTable<'_>, end: usize) -> Option<Span> {
-    root.values().find_map(|value| match value.get_ref() {
-        DeValue::Array(_) if value.span().end == end => Some(value.span().start..value.span().start + 1),
-        DeValue::Array(list) => list.iter().find_map(|one| match one.get_ref() {
-            DeValue::Table(table) => opened_at(table, end),
-            _ => None,
-        }),
-        DeValue::Table(table) => opened_at(table, end).or_else(|| {
-            (value.span().end == end && !table.is_empty()).then(|| value.span().start..value.span().start + 1)
-        }),
-        _ => None,
-    })
+    let is_open = |value: &DeValue<'_>| match value {
+        DeValue::Table(table) => !table.is_empty(),
+        value => value.is_array(),
+    };
+    let open = entries(root).into_iter().filter(|(_, value)| is_open(value.get_ref()));
+    let starts = open.map(|(_, value)| value.span()).filter(|at| at.end == end).map(|at| at.start);
+    starts.max().map(|start| start..start + 1)
 }
 
 /// A duplicate key. The parser does not report the location of the first one.
@@ -104,7 +115,11 @@ fn duplicate(text: &str, root: &DeTable<'_>, at: Span) -> Diagnostic {
     let is_section = line.trim_start().starts_with('[');
     let first = match is_section {
         true => text.find(&format!("[{key}]")).map(|open| open + 1..open + 1 + key.len()),
-        false => last_before(root, key, at.start),
+        // Of several in a section, the parser keeps the first.
+        false => {
+            let same = entries(root).into_iter().filter(|(name, _)| name.get_ref() == key);
+            same.map(|(name, _)| name.span()).filter(|first| first.start < at.start).max_by_key(|at| at.start)
+        }
     };
     let (sort, message, remedy) = match is_section {
         // The keys below would be read as part of the first section; errors in them follow
@@ -118,20 +133,4 @@ fn duplicate(text: &str, root: &DeTable<'_>, at: Span) -> Diagnostic {
     };
     let other = first.filter(|first| *first != at).map(|first| (first, "first here"));
     Diagnostic { sort, other, ..Diagnostic::value(at, message, remedy) }
-}
-
-/// The last place of a key before a position. Of several in a section, the parser keeps the
-/// first.
-fn last_before(table: &DeTable<'_>, key: &str, before: usize) -> Option<Span> {
-    let inner = |value: &DeValue<'_>| match value {
-        DeValue::Table(table) => last_before(table, key, before),
-        DeValue::Array(list) => {
-            let tables = list.iter().filter_map(|one| one.get_ref().as_table());
-            tables.filter_map(|table| last_before(table, key, before)).last()
-        }
-        _ => None,
-    };
-    let own = table.iter().filter(|(name, _)| name.get_ref() == key).map(|(name, _)| name.span());
-    let all = own.chain(table.values().filter_map(|value| inner(value.get_ref())));
-    all.filter(|at| at.start < before).max_by_key(|at| at.start)
 }
