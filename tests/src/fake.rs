@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use xblade::ring::Lane;
-use xblade::shelf::{Acl, Export, Settings, Shelf};
+use xblade::shelf::{Acl, Export, Settings};
 use xblade::store::{self, Access, Durability, OpenOptions, RamStore, Store};
 use xblade::wire::DropReason;
 use xblade::wire::ether;
@@ -176,12 +176,12 @@ impl FakeTarget {
         let ends = WorkerChannels::connect(&chunks).expect("an eventfd");
         let wakers = ends.iter().map(|(_, waker)| waker.clone()).collect();
         let workers =
-            own.into_iter().zip(shelves).zip(ends).enumerate().map(|(index, ((lanes, shelf), end))| {
+            own.into_iter().zip(shelves).zip(ends).enumerate().map(|(index, ((lanes, exports), end))| {
                 let parts = WorkerConfig {
                     index: index as u16,
                     lanes,
                     shared: Arc::clone(&shared),
-                    shelf,
+                    exports,
                     directory: Arc::clone(&directory),
                     channels: end.0,
                     buffer_count: plan.buffer_count,
@@ -309,8 +309,8 @@ fn lane_mac(lane: usize) -> Mac {
     [a, b, c, d, e, f + lane as u8]
 }
 
-fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Shelf>, Arc<Directory>) {
-    let mut shelves: Vec<_> = (0..workers).map(|_| Shelf::default()).collect();
+fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Vec<Export>>, Arc<Directory>) {
+    let mut shelves: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
     let mut owners = Vec::new();
     let acl = Acl::new(acl.iter().copied().map(ether::Mac));
     for plan in exports {
@@ -326,7 +326,7 @@ fn distribute(exports: Vec<ExportPlan>, workers: u16, acl: &[Mac]) -> (Vec<Shelf
             },
             acl: acl.clone(),
         };
-        shelves[usize::from(plan.worker)].insert(Export::new(settings, plan.store)).expect("a free address");
+        shelves[usize::from(plan.worker)].push(Export::new(settings, plan.store));
         owners.push((address, plan.worker));
     }
     let place = |(address, worker): (_, u16)| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use xblade_sim::{FakeRings, FakeWire};
 use xblade_store::{Access, Durability, OpenOptions, RamStore, SECTOR_BYTES, Store, open};
-use xblade_target::shelf::{Export, Shelf};
+use xblade_target::shelf::Export;
 use xblade_target::worker::{Clock, Directory, Owner, SharedLane, Worker, WorkerChannels, WorkerConfig};
 use xblade_wire::Request;
 use xblade_wire::ata::Command::{ReadSectorsExt, WriteSectorsExt};
@@ -124,15 +124,14 @@ fn worker(store: Box<dyn Store>) -> (Worker<FakeRings>, FakeWire) {
     let (lane, wire) = FakeRings::open(CHUNKS, 4096, 256).expect("a possible shape");
     let shared = SharedLane::new(lane.umem().clone(), 0, 0, true);
     shared.update(TARGET, MTU);
-    let mut shelf = Shelf::default();
-    shelf.insert(Export::new(frames::settings(), store)).expect("a free address");
+    let exports = vec![Export::new(frames::settings(), store)];
     let mut ends = WorkerChannels::connect(&[CHUNKS as usize]).expect("an eventfd");
     let (exchange, _) = ends.pop().expect("one end");
     let parts = WorkerConfig {
         index: 0,
         lanes: vec![(0, lane)],
         shared: Arc::new([shared]),
-        shelf,
+        exports,
         directory: Arc::new(Directory::new(vec![(EXPORT, Owner { worker: 0, export: 0 })])),
         channels: exchange,
         buffer_count: ADVERT.buffer_count,

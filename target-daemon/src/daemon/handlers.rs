@@ -14,7 +14,7 @@ use crate::config::{self, Export, Serve};
 use crate::control::snapshot::{self, Snapshot};
 use crate::control::{Answer, Change, ChangeReport, Changed, ControlError, Request};
 use crate::wire::aoe::Address;
-use crate::worker::{Clear, WithExports, WorkerCommand};
+use crate::worker::{Clear, WorkerCommand};
 
 /// Handles one request.
 pub fn handle(request: Request, served: &mut Served<'_>) {
@@ -82,7 +82,7 @@ fn interfaces_of_lanes(served: &Served<'_>) -> Vec<String> {
 /// Collects everything that clients can read.
 pub fn snapshot(served: &Served<'_>) -> Snapshot {
     let interfaces = served.interfaces.iter().map(Interface::snapshot).collect();
-    let workers = served.pool.snapshots(WithExports::No);
+    let workers = served.pool.snapshots();
     let refused = served.refused.iter().map(|refused| snapshot::Refused {
         address: refused.wanted.address.to_string(),
         path: path_of(&refused.wanted),

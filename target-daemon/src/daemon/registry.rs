@@ -19,9 +19,7 @@ use crate::observe::Tally;
 use crate::shelf::Settings;
 use crate::store::{Durability, Replaced};
 use crate::wire::aoe::Address;
-use crate::worker::{
-    Answered, Directory, ExportRuntime, ExportSnapshot, Owner, SharedLane, WithExports, WorkerCommand,
-};
+use crate::worker::{Answered, Directory, ExportRuntime, ExportSnapshot, Owner, SharedLane, WorkerCommand};
 
 /// What the control thread knows about an export.
 #[derive(Clone, Debug)]
@@ -169,7 +167,7 @@ impl WorkerPool {
     /// Waits until every worker that answers has executed its commands: a change is
     /// confirmed to the caller only when the next frame sees it.
     fn has_taken_effect(&self) {
-        self.snapshots(WithExports::No);
+        self.snapshots();
     }
 
     /// What clients can read of all exports, requested one by one so that a worker serves

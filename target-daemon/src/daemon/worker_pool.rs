@@ -21,12 +21,12 @@ use crate::config::{self, Idle, Serve};
 use crate::link::Owned;
 use crate::privilege::{self, Role};
 use crate::ring::XskRings;
-use crate::shelf::Shelf;
+use crate::shelf::Export;
 use crate::wire::aoe::Address;
 use crate::wire::ether::Mac;
 use crate::worker::{
-    self, Directory, IdlePolicy, Owner, SharedLane, Snapshot, Tracer, Waker, WithExports, Worker,
-    WorkerChannels, WorkerCommand, WorkerConfig,
+    self, Directory, IdlePolicy, Owner, SharedLane, Snapshot, Tracer, Waker, Worker, WorkerChannels,
+    WorkerCommand, WorkerConfig,
 };
 
 /// How long an adaptive worker spins after its last frame. Waking a sleeping worker costs
@@ -103,12 +103,12 @@ impl WorkerPool {
             watcher: Watcher::start()?,
         };
         let parts = groups.into_iter().zip(shelves).zip(channels).enumerate();
-        for (index, ((lanes, shelf), (channels, waker))) in parts {
+        for (index, ((lanes, exports), (channels, waker))) in parts {
             let mut worker = Worker::new(WorkerConfig {
                 index: index as u16,
                 lanes,
                 shared: Arc::clone(&shared),
-                shelf,
+                exports,
                 directory: Arc::clone(&directory),
                 channels,
                 buffer_count: options.buffer_count,
@@ -232,7 +232,7 @@ impl WorkerPool {
         // In two passes, because a worker that is idle now may still get a request from
         // another one.
         let drained = || {
-            let snapshots = self.snapshots(WithExports::No);
+            let snapshots = self.snapshots();
             snapshots.len() == self.workers.len() && snapshots.iter().all(|worker| worker.drained)
         };
         let mut is_quiet = drained() && drained();
@@ -280,10 +280,10 @@ impl WorkerPool {
     }
 
     /// Snapshots of all workers that answer.
-    pub fn snapshots(&self, exports: WithExports) -> Vec<Snapshot> {
+    pub fn snapshots(&self) -> Vec<Snapshot> {
         let (to, from) = bounded(self.workers.len());
         for worker in &self.workers {
-            worker.order(WorkerCommand::Report(to.clone(), exports));
+            worker.order(WorkerCommand::Report(to.clone()));
         }
         drop(to);
         let deadline = Instant::now() + PATIENCE;
@@ -359,16 +359,14 @@ fn share(placed: &PlacedLane, interfaces: &[Interface]) -> SharedLane {
 /// Gives each export to the worker that it names, or to the next one in turn, and records
 /// the owners.
 fn distribute(
-    mut exports: Vec<Opened>,
+    exports: Vec<Opened>,
     workers: usize,
     options: &Serve,
-) -> Result<(Vec<Shelf>, Arc<Directory>, ExportRegistry), Failure> {
-    let mut shelves: Vec<Shelf> = (0..workers).map(|_| Shelf::default()).collect();
+) -> Result<(Vec<Vec<Export>>, Arc<Directory>, ExportRegistry), Failure> {
+    let mut shelves: Vec<Vec<Export>> = (0..workers).map(|_| Vec::new()).collect();
     let mut registry = ExportRegistry::default();
     let in_turn = options.exports.iter().enumerate().map(|(at, wanted)| (wanted.address, (at, wanted)));
     let in_turn: BTreeMap<Address, (usize, &config::Export)> = in_turn.collect();
-    // A shelf is sorted by address as well, and its order gives the indices.
-    exports.sort_by_key(|opened| opened.export.state.settings.address);
     for Opened { export, info, source } in exports {
         let settings = export.state.settings.clone();
         let address = settings.address;
@@ -376,14 +374,14 @@ fn distribute(
         let worker = plan::worker_of(wanted, *at, workers);
         let shelf = shelves.get_mut(worker).ok_or_else(|| plan::no_such_worker(address, worker, workers))?;
         let owner = Owner { worker: worker as u16, export: shelf.len() as u16 };
-        shelf.insert(export).map_err(Failure::request)?;
+        shelf.push(export);
         let wanted = (*wanted).clone();
         let entry = ExportEntry { wanted, owner, info, source, replaced: None, settings };
         registry.entries.insert(address, entry);
     }
     let rows = registry.entries.iter().map(|(address, entry)| (*address, entry.owner));
     let directory = Directory::new(rows.collect());
-    for export in shelves.iter().flat_map(Shelf::iter) {
+    for export in shelves.iter().flatten() {
         directory.note_size(export.state.settings.address, export.state.geometry.sectors);
     }
     Ok((shelves, Arc::new(directory), registry))

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use xblade::store::{Completion, Full, Geometry, MemRegion, Op, Store};
-use xblade::worker::{self, IdlePolicy, WithExports, WorkerCommand};
+use xblade::worker::{self, IdlePolicy, WorkerCommand};
 use xblade_sim::store::Order;
 use xblade_tests::{ExportPlan, FakeTarget, Plan};
 
@@ -85,11 +85,10 @@ fn serve(has_fd: bool) -> (u64, Duration) {
         if tag == 0 {
             idle = asked.load(Ordering::Relaxed) - before;
             let (to, report) = bounded(1);
-            orders.send(WorkerCommand::Report(to, WithExports::Yes)).unwrap();
+            orders.send(WorkerCommand::Report(to)).unwrap();
             waker.notify();
             let snapshot = report.recv_timeout(PATIENCE).unwrap();
             assert_eq!(snapshot.unfinished.iter().map(|(_, requests)| *requests).collect::<Vec<_>>(), [1]);
-            assert_eq!(snapshot.exports.len(), 2);
         }
         assert_eq!(wires[0].sent(), None);
         let finished = Instant::now();

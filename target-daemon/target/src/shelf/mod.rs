@@ -1,14 +1,14 @@
-//! What is exported: the exports of a worker, and the state of each.
+//! An export and its state.
 //!
 //! ```text
-//! Shelf ─ sorted by address ─► Export ─┬─ store   (bytes at rest)
-//!                                      └─ State ─┬─ Settings  address, read-only, names, Acl
-//!                                                ├─ Geometry  size, as the store last reported
-//!                                                └─ config string, mask list, reservation:
-//!                                                   what initiators change over the wire
+//! Export ─┬─ store   (bytes at rest)
+//!         └─ State ─┬─ Settings  address, read-only, names, Acl
+//!                   ├─ Geometry  size, as the store last reported
+//!                   └─ config string, mask list, reservation:
+//!                      what initiators change over the wire
 //! ```
 //!
-//! A `Shelf` belongs to one worker; nothing here takes a lock. Every list has a fixed
+//! An export belongs to one worker; nothing here takes a lock. Every list has a fixed
 //! size, so no request from an initiator causes an allocation.
 
 mod acl;
@@ -17,7 +17,6 @@ mod limits;
 mod mac_list;
 mod saved;
 mod state;
-mod table;
 
 pub use acl::Acl;
 pub use export::Export;
@@ -28,4 +27,3 @@ pub use limits::{
 pub use mac_list::{ListFull, MacList};
 pub use saved::{Belongs, Saved, SavedError};
 pub use state::{Settings, State};
-pub use table::{Shelf, Taken};

@@ -14,7 +14,7 @@ use super::request_table::RequestTable;
 use super::save::PendingSaves;
 use crate::observe::{Operation, Outcome, Tally};
 use crate::plant::{Bug, planted};
-use crate::shelf::{Export, Shelf};
+use crate::shelf::Export;
 use crate::store::{Geometry, IoError, IoVec, Kind, MemRegion, Op};
 use crate::wire::aoe::Address;
 use crate::wire::ata;
@@ -124,9 +124,9 @@ impl ExportRuntime {
     }
 
     /// One runtime per export.
-    pub(super) fn row(shelf: Shelf, in_flight: u16, areas: &[MemRegion]) -> Vec<Option<Self>> {
+    pub(super) fn row(exports: Vec<Export>, in_flight: u16, areas: &[MemRegion]) -> Vec<Option<Self>> {
         let numbered = |(number, export)| Some(Self { number, ..Self::new(export, in_flight, areas) });
-        (0..).zip(shelf.into_exports()).map(numbered).collect()
+        (0..).zip(exports).map(numbered).collect()
     }
 
     /// The descriptor that becomes readable when the store may have completed something.

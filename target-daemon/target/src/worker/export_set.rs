@@ -15,7 +15,7 @@ use super::save::{Clear, SaveRequest};
 use super::stats::Stats;
 use crate::command;
 use crate::observe::Operation;
-use crate::shelf::Shelf;
+use crate::shelf::Export;
 use crate::wire::{DropReason, aoe};
 
 /// Interval between checks for stores that do not respond.
@@ -61,14 +61,14 @@ macro_rules! context {
 impl ExportSet {
     /// A set of these exports, with room for `in_flight` requests each.
     pub fn new(
-        shelf: Shelf,
+        exports: Vec<Export>,
         lanes: Arc<[SharedLane]>,
         directory: Arc<Directory>,
         buffer_count: u16,
         in_flight: u16,
     ) -> Self {
         let areas = SharedLane::areas(&lanes);
-        let runtimes = ExportRuntime::row(shelf, in_flight, &areas);
+        let runtimes = ExportRuntime::row(exports, in_flight, &areas);
         Self {
             next_number: runtimes.len() as u32,
             runtimes,

@@ -60,7 +60,7 @@ pub use directory::{Directory, Owner};
 pub use export_runtime::{Answered, ExportRuntime, ExportSnapshot};
 pub use idle::{EpollWaiter, IdlePolicy, Waker};
 pub use lanes::SharedLane;
-pub use run::{LaneSnapshot, Snapshot, WithExports, WorkerCommand, run};
+pub use run::{LaneSnapshot, Snapshot, WorkerCommand, run};
 pub use save::{Clear, SaveAck, SaveRequest};
 pub use stats::{Counters, Stats, lane_rows};
 pub use tag_order::HORIZON_NS;
@@ -72,7 +72,7 @@ use self::pass::Pass;
 use self::trace::Tracing;
 use crate::command;
 use crate::ring::{BATCH, Frame, Lane, NoChunks, Rings, TxFull};
-use crate::shelf::Shelf;
+use crate::shelf::Export;
 use crate::wire::aoe::Header;
 use crate::wire::{DropReason, ReadHint};
 
@@ -87,8 +87,8 @@ pub struct WorkerConfig<R: Rings> {
     pub lanes: Vec<(u16, Lane<R>)>,
     /// Every lane of every worker.
     pub shared: Arc<[SharedLane]>,
-    /// Exports of this worker.
-    pub shelf: Shelf,
+    /// Exports of this worker, by the index that the directory has.
+    pub exports: Vec<Export>,
     /// Exports of all workers.
     pub directory: Arc<Directory>,
     /// This worker's ends of the channels.
@@ -142,7 +142,7 @@ impl<R: Rings> Worker<R> {
             batch: Vec::with_capacity(BATCH),
             done: Vec::with_capacity(done_max(&parts)),
             exports: ExportSet::new(
-                parts.shelf,
+                parts.exports,
                 Arc::clone(&parts.shared),
                 Arc::clone(&parts.directory),
                 parts.buffer_count,

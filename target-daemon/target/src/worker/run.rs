@@ -37,9 +37,8 @@ const UNSENT_SLEEP: Duration = Duration::from_millis(1);
 /// A command from the control thread to a worker.
 #[derive(Debug)]
 pub enum WorkerCommand {
-    /// Send a snapshot, with or without the exports. With them it takes a moment during
-    /// which nothing is served.
-    Report(Sender<Snapshot>, WithExports),
+    /// Send a snapshot, without the exports.
+    Report(Sender<Snapshot>),
     /// Announce exports on an interface.
     Announce {
         /// Index of the interface.
@@ -73,15 +72,6 @@ pub enum WorkerCommand {
     Drain,
 }
 
-/// Whether a snapshot includes the exports.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WithExports {
-    /// It includes them.
-    Yes,
-    /// It does not.
-    No,
-}
-
 /// State and counters of a worker.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -91,7 +81,7 @@ pub struct Snapshot {
     pub stats: Stats,
     /// Time since its thread started; includes `stats.idle`.
     pub elapsed: Duration,
-    /// Its exports, if requested.
+    /// Its exports, in the last snapshot.
     pub exports: Vec<ExportSnapshot>,
     /// Its lanes.
     pub lanes: Vec<LaneSnapshot>,
@@ -139,10 +129,10 @@ pub fn run<R: Rings>(
         }
         waiter.heartbeat();
         match orders.try_recv() {
-            Ok(WorkerCommand::Report(to, exports)) => {
+            Ok(WorkerCommand::Report(to)) => {
                 let drained = draining_since.is_some_and(|since| worker.has_drained(since.elapsed()));
                 // If the receiver is gone, nothing is lost.
-                let _ = to.send(worker.snapshot(drained, exports, started.elapsed()));
+                let _ = to.send(worker.snapshot(drained, started.elapsed()));
             }
             Ok(WorkerCommand::Drain) => draining_since = Some(Instant::now()),
             Ok(order) => {
@@ -163,7 +153,8 @@ pub fn run<R: Rings>(
             Err(crossbeam_channel::TryRecvError::Empty) => {}
         }
     }
-    worker.snapshot(true, WithExports::Yes, started.elapsed())
+    let exports = worker.exports.snapshots().collect();
+    Snapshot { exports, ..worker.snapshot(true, started.elapsed()) }
 }
 
 /// CLOCK_MONOTONIC, which the XDP program also uses for its stamps.
@@ -287,7 +278,7 @@ impl<R: Rings> Worker<R> {
         }
     }
 
-    fn snapshot(&self, drained: bool, exports: WithExports, elapsed: Duration) -> Snapshot {
+    fn snapshot(&self, drained: bool, elapsed: Duration) -> Snapshot {
         let lanes = self.lanes.iter().map(|own| LaneSnapshot {
             id: own.id,
             interface: self.shared.get(usize::from(own.id)).map_or(0, |lane| lane.interface),
@@ -300,11 +291,7 @@ impl<R: Rings> Worker<R> {
             worker: self.index,
             stats: self.stats.clone(),
             elapsed,
-            exports: if exports == WithExports::Yes {
-                self.exports.snapshots().collect()
-            } else {
-                Vec::new()
-            },
+            exports: Vec::new(),
             lanes: lanes.collect(),
             drained,
             unfinished,
