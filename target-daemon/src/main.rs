@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Top, Vblade};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Top, Tune, Vblade};
 use xblade::control::client;
 use xblade::daemon;
 use xblade::logging;
-use xblade::steer::{self, Mode, SteerOptions};
+use xblade::steer::steer;
 use xblade::top;
+use xblade::tune::{Mark, tune};
 
 /// Exit code: the request is invalid or cannot be served as given.
 const REQUEST: u8 = 2;
@@ -36,7 +37,13 @@ fn main() -> ExitCode {
                 Err(MACHINE)
             }
         }
-        Command::Steer(options) => steer(options),
+        Command::Steer(options) => {
+            steer(&options).map(|lines| lines.iter().for_each(|line| println!("{line}"))).map_err(|fault| {
+                eprintln!("{fault}");
+                fault.exit_code()
+            })
+        }
+        Command::Tune(options) => tune_machine(&options),
         Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
         Command::Show(Show { config: None, reach }) => client::show(&reach),
         Command::Ask(command) => client::run(&command),
@@ -161,24 +168,13 @@ fn check_file(path: &Path) -> Result<(), u8> {
     }
 }
 
-fn steer(options: Steer) -> Result<(), u8> {
-    let mode = match (options.apply, options.revert) {
-        (true, _) => Mode::Apply,
-        (_, true) => Mode::Revert,
-        _ => Mode::Plan,
-    };
-    let queues = options.queue.map_or(options.queues, |queue| vec![queue]);
-    let hosts = options.from.iter().map(|mac| mac.0).collect();
-    match steer::steer(&SteerOptions { interface: options.interface, mode, queues, hosts }) {
-        Ok(lines) => {
-            lines.iter().for_each(|line| println!("{line}"));
-            Ok(())
-        }
-        Err(fault) => {
-            eprintln!("{fault}");
-            Err(fault.exit_code())
-        }
-    }
+fn tune_machine(options: &Tune) -> Result<(), u8> {
+    let lines = tune(options).map_err(|fault| {
+        eprintln!("{fault}");
+        MACHINE
+    })?;
+    lines.iter().for_each(|line| println!("{line}"));
+    if lines.iter().any(|line| line.mark == Mark::Fail) { Err(1) } else { Ok(()) }
 }
 
 fn show(path: &Path, json: bool) -> Result<(), u8> {

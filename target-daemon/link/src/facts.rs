@@ -2,8 +2,8 @@
 
 use std::{fmt, io};
 
-use super::netlink::{self, Interface};
-use super::sys;
+use super::netlink::{self, Interface, text};
+use super::sys::{self, Command};
 
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
@@ -66,9 +66,6 @@ pub struct Facts {
     pub zero_copy: Option<bool>,
     /// The most fragments of a zero-copy frame; below 2, no jumbo frames.
     pub zero_copy_segments: u32,
-    /// The NIC strips VLAN tags before XDP sees the frame, so replies to tagged requests
-    /// would go out untagged. `None` if the driver does not report it.
-    pub rx_vlan_offload: Option<bool>,
     /// The mode and id of each attached XDP program.
     pub attached: Vec<(XdpMode, u32)>,
 }
@@ -133,7 +130,7 @@ impl Facts {
             mac,
             mtu: link.mtu,
             queues: queues(&link),
-            driver: sys::driver(&link.name).unwrap_or_default(),
+            driver: driver(&link.name).unwrap_or_default(),
             up: link.flags & libc::IFF_UP.cast_unsigned() != 0,
             carrier: link.flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
             loopback: link.kind == ARPHRD_LOOPBACK,
@@ -141,7 +138,6 @@ impl Facts {
             rx_sg: feature(ACT_RX_SG),
             zero_copy: feature(ACT_XSK_ZEROCOPY),
             zero_copy_segments: xdp.zero_copy_segments,
-            rx_vlan_offload: sys::rx_vlan_offload(&link.name).ok(),
             attached: attached(xdp.programs),
             name: link.name,
         })
@@ -162,8 +158,16 @@ fn mac_of(link: &Interface) -> Result<[u8; 6], FactsError> {
 }
 
 fn queues(link: &Interface) -> u32 {
-    let told = sys::rx_channels(&link.name).ok().filter(|queues| *queues > 0);
-    told.unwrap_or(link.rx_queues).max(1)
+    // The words 4 and 7 of ethtool_channels: receive queues, and those that also send.
+    let channels = sys::ethtool_words(&link.name, Command::Channels, [0; 50]).unwrap_or([0; 50]);
+    let used = channels[4].saturating_add(channels[7]);
+    if used > 0 { used } else { link.rx_queues.max(1) }
+}
+
+fn driver(interface: &str) -> io::Result<String> {
+    let words = sys::ethtool_words(interface, Command::Driver, [0; 50])?;
+    let name: Vec<u8> = words[..8].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    Ok(text(&name))
 }
 
 /// `programs` as in [`sys::XdpQuery`]: 0 means none.

@@ -61,55 +61,12 @@ pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> 
     Ok(check(unsafe { libc::poll(&raw mut entry, 1, millis) })? > 0)
 }
 
-/// `ETHTOOL_GDRVINFO`: the driver's name.
-pub fn driver(interface: &str) -> io::Result<String> {
-    let mut info = DriverInfo { command: 0x3, driver: [0; 32], rest: [0; 160] };
-    ethtool(interface, &mut info)?;
-    let name = info.driver.split(|byte| *byte == 0).next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(name).into_owned())
-}
-
-/// `ETHTOOL_GCHANNELS`: the number of RX queues in use.
-pub fn rx_channels(interface: &str) -> io::Result<u32> {
-    let mut channels = Channels { command: 0x3c, ..Channels::default() };
-    ethtool(interface, &mut channels)?;
-    Ok(channels.rx.saturating_add(channels.combined))
-}
-
-/// `rxvlan` of `ETHTOOL_GFLAGS`: whether the NIC strips VLAN tags.
-pub fn rx_vlan_offload(interface: &str) -> io::Result<bool> {
-    const RXVLAN: u32 = 1 << 8;
-    let mut flags = Value { command: 0x25, data: 0 };
-    ethtool(interface, &mut flags)?;
-    Ok(flags.data & RXVLAN != 0)
-}
-
-/// `ETH_FLAG_NTUPLE`: rules that send frames to queues are enabled.
-const NTUPLE: u32 = 1 << 27;
-
-/// `ntuple` of `ETHTOOL_GFLAGS`.
-pub fn ntuple(interface: &str) -> io::Result<bool> {
-    let mut flags = Value { command: 0x25, data: 0 };
-    ethtool(interface, &mut flags)?;
-    Ok(flags.data & NTUPLE != 0)
-}
-
-/// Sets `ntuple` by `ETHTOOL_SFLAGS`, which sets all flags at once.
-pub fn set_ntuple(interface: &str, on: bool) -> io::Result<()> {
-    let mut flags = Value { command: 0x25, data: 0 };
-    ethtool(interface, &mut flags)?;
-    flags.command = 0x26;
-    flags.data = if on { flags.data | NTUPLE } else { flags.data & !NTUPLE };
-    ethtool(interface, &mut flags)
-}
-
-/// `ETHTOOL_GRXCLSRLCNT`: the number of rules, and whether the driver chooses the location
-/// of a new one.
-pub fn rule_count(interface: &str) -> io::Result<(u32, bool)> {
+/// `ETHTOOL_GRXCLSRLCNT`: whether the driver chooses the location of a new rule.
+pub fn driver_chooses_location(interface: &str) -> io::Result<bool> {
     const CHOOSES: u64 = 1 << 31; // RX_CLS_LOC_SPECIAL
     let mut rules = RxRules::<1>::asking(0x2e);
     ethtool(interface, &mut rules)?;
-    Ok((rules.count, rules.data & CHOOSES != 0))
+    Ok(rules.data & CHOOSES != 0)
 }
 
 /// The most rules that [`rule_locations`] has room for: more than any ordinary NIC holds.
@@ -124,49 +81,53 @@ pub fn rule_locations(interface: &str) -> io::Result<(Vec<u32>, u64)> {
     Ok((found.collect(), rules.data))
 }
 
-/// `ETHTOOL_GRXCLSRULE`: the rule at `location`.
-pub fn rule_at(interface: &str, location: u32) -> io::Result<FlowSpec> {
-    let mut rules = RxRules::<1>::asking(0x2f);
-    rules.spec.location = location;
+/// The commands for one rule.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum RuleCommand {
+    /// Reads the rule at its location.
+    Get = 0x2f,
+    /// Removes the rule at its location.
+    Delete = 0x31,
+    /// Adds the rule.
+    Insert = 0x32,
+}
+
+/// Executes a command for this rule. Returns what the kernel makes of it.
+pub fn rule(interface: &str, command: RuleCommand, spec: FlowSpec) -> io::Result<FlowSpec> {
+    let mut rules = RxRules::<1> { spec, ..RxRules::asking(command as u32) };
     ethtool(interface, &mut rules)?;
     Ok(rules.spec)
 }
 
-/// `ETHTOOL_SRXCLSRLINS`: adds a rule. Returns its location.
-pub fn insert_rule(interface: &str, spec: FlowSpec) -> io::Result<u32> {
-    let mut rules = RxRules::<1>::asking(0x32);
-    rules.spec = spec;
-    ethtool(interface, &mut rules)?;
-    Ok(rules.spec.location)
+/// The commands of `linux/ethtool.h` whose structures consist of 32-bit words and fit in
+/// [`Words`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Command {
+    /// `ethtool_drvinfo`, 49 words with the command: the longest.
+    Driver = 0x3,
+    Coalesce = 0xe,
+    SetCoalesce = 0xf,
+    Rings = 0x10,
+    SetRings = 0x11,
+    Pause = 0x12,
+    SetPause = 0x13,
+    Flags = 0x25,
+    SetFlags = 0x26,
+    /// `ethtool_gfeatures`, with as many blocks as the kernel has: at most four, of 4 words.
+    Features = 0x3a,
+    Channels = 0x3c,
 }
 
-/// `ETHTOOL_SRXCLSRLDEL`: removes the rule at `location`.
-pub fn delete_rule(interface: &str, location: u32) -> io::Result<()> {
-    let mut rules = RxRules::<1>::asking(0x31);
-    rules.spec.location = location;
-    ethtool(interface, &mut rules)
-}
+/// The words of a structure after its command.
+pub type Words = [u32; 50];
 
-/// `ETHTOOL_GRINGPARAM`: the entries of the receive ring, and the maximum of the NIC.
-pub fn rx_ring(interface: &str) -> io::Result<(u32, u32)> {
-    let mut words = Words::<9>::asking(0x10);
-    ethtool(interface, &mut words)?;
-    Ok((words.rest[4], words.rest[0]))
-}
-
-/// `ETHTOOL_GCOALESCE` for receiving: the microseconds and frames by which an interrupt may
-/// be delayed, and whether the NIC adapts them.
-pub fn rx_coalesce(interface: &str) -> io::Result<(u32, u32, bool)> {
-    let mut words = Words::<23>::asking(0x0e);
-    ethtool(interface, &mut words)?;
-    Ok((words.rest[0], words.rest[1], words.rest[9] != 0))
-}
-
-/// `ETHTOOL_GPAUSEPARAM`: whether pause frames are obeyed, and whether they are sent.
-pub fn pause(interface: &str) -> io::Result<(bool, bool)> {
-    let mut words = Words::<4>::asking(0x12);
-    ethtool(interface, &mut words)?;
-    Ok((words.rest[1] != 0, words.rest[2] != 0))
+/// Executes an ethtool command with this structure. Returns what the kernel makes of it.
+pub fn ethtool_words(interface: &str, command: Command, words: Words) -> io::Result<Words> {
+    let mut structure = Structure { command: command as u32, words };
+    ethtool(interface, &mut structure)?;
+    Ok(structure.words)
 }
 
 /// Marks the structures of `linux/ethtool.h`.
@@ -177,45 +138,11 @@ pub fn pause(interface: &str) -> io::Result<(bool, bool)> {
 /// every `command` it is used with, and be valid for every bit pattern.
 unsafe trait Ethtool {}
 
-/// `struct ethtool_drvinfo`, of which the driver's name is used.
+/// The structure of a [`Command`].
 #[repr(C)]
-struct DriverInfo {
+struct Structure {
     command: u32,
-    driver: [u8; 32],
-    rest: [u8; 160],
-}
-
-/// `struct ethtool_channels`.
-#[repr(C)]
-#[derive(Default)]
-struct Channels {
-    command: u32,
-    max: [u32; 4],
-    rx: u32,
-    tx: u32,
-    other: u32,
-    combined: u32,
-}
-
-/// `struct ethtool_value`.
-#[repr(C)]
-struct Value {
-    command: u32,
-    data: u32,
-}
-
-/// A structure of `N` 32-bit integers, the first of which is the command.
-#[repr(C)]
-struct Words<const N: usize> {
-    command: u32,
-    /// One extra word, which the kernel does not use.
-    rest: [u32; N],
-}
-
-impl<const N: usize> Words<N> {
-    fn asking(command: u32) -> Self {
-        Self { command, rest: [0; N] }
-    }
+    words: Words,
 }
 
 /// `struct ethtool_rx_flow_spec`.
@@ -256,22 +183,15 @@ impl<const N: usize> RxRules<N> {
     }
 }
 
-// SAFETY: every command used with it has a structure of exactly `N` integers, and there is
-// room for one more.
-unsafe impl<const N: usize> Ethtool for Words<N> {}
+// SAFETY: all integers; it is longer than the structure of any `Command`.
+unsafe impl Ethtool for Structure {}
 // SAFETY: ethtool_rxnfc is 192 bytes of integers, including the padding at its end; the
 // kernel writes no more locations after it than `count`, which is 0 or `N`.
 unsafe impl<const N: usize> Ethtool for RxRules<N> {}
-// SAFETY: ethtool_drvinfo is 196 bytes, all of them integers or characters.
-unsafe impl Ethtool for DriverInfo {}
-// SAFETY: ethtool_channels is nine 32-bit integers.
-unsafe impl Ethtool for Channels {}
-// SAFETY: ethtool_value is two 32-bit integers.
-unsafe impl Ethtool for Value {}
 
-const _: () = assert!(size_of::<DriverInfo>() == 196 && size_of::<Channels>() == 36);
 const _: () = assert!(size_of::<FlowSpec>() == 168 && size_of::<RxRules<1>>() == 192);
 
+/// Executes the command that `argument` starts with.
 fn ethtool<E: Ethtool>(interface: &str, argument: &mut E) -> io::Result<()> {
     // Any socket of the current network namespace will do.
     let socket = UnixDatagram::unbound()?;

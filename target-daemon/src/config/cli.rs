@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
-use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top};
+use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top, Tune};
 use super::{export, hint};
 use crate::wire::ether::Mac;
 
@@ -108,6 +108,8 @@ pub enum Command {
     Check(Check),
     /// Have the NIC put AoE on receive queues of your choice.
     Steer(Steer),
+    /// Show the settings of this machine that delay or lose frames, and change them.
+    Tune(Tune),
     /// Print a configuration as it takes effect, with every default: that of a
     /// running xblade, or with --config that in a file.
     Show(Show),

@@ -10,8 +10,8 @@ mod file;
 mod hint;
 mod service;
 mod show;
-mod steer;
 mod top;
+mod tune;
 mod vblade;
 
 pub use crate::store::in_largest_unit;
@@ -25,6 +25,6 @@ pub use export::{Export, options};
 pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
-pub use steer::Steer;
 pub use top::Top;
+pub use tune::{CoreList, Mode, Steer, Tune};
 pub use vblade::{Imported, Vblade, import};

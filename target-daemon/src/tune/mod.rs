@@ -1,0 +1,279 @@
+//! `xblade tune`: the settings of this machine that delay or lose frames, in one table.
+//!
+//! ```text
+//! table: where a setting is, what is wanted, why ──► plan: one line each, also for `xblade check`
+//!                      │ apply: the old value is in the journal before the new one is set
+//!                      ▼
+//!       Journal (/run/xblade-machine/tune-IF.json) ──► revert
+//! ```
+//!
+//! `--apply` may be repeated and interrupted: the journal keeps the values from before the first
+//! run. `--revert` restores these where the value is still the one that was set, and leaves
+//! alone what has been changed since.
+
+mod advice;
+mod journal;
+mod machine;
+mod table;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use journal::{Journal, JournalError, Record};
+pub use machine::{Machine, Nic};
+pub use table::{Demands, HUGE_PAGES};
+
+use crate::config::{CoreList, Mode, Tune};
+use crate::link::{Facts, FactsError};
+use table::{Place, Setting};
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    /// An interface does not exist, or is not Ethernet.
+    #[error(transparent)]
+    Interface(#[from] FactsError),
+    /// A nonexistent core.
+    #[error("--cores {wanted}: there is no core {missing} (there are {online})")]
+    NoCore {
+        /// The given cores.
+        wanted: CoreList,
+        /// Those that do not exist.
+        missing: CoreList,
+        /// Those that do.
+        online: CoreList,
+    },
+    /// The old values could not be read or noted.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal names something that is no setting.
+    #[error(
+        "the record of `xblade tune` for {interface}: {at} is not a setting of this command: remove it there"
+    )]
+    NotASetting {
+        /// The interface.
+        interface: String,
+        /// The place in the record.
+        at: String,
+    },
+}
+
+/// The kind of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// As wanted.
+    Ok,
+    /// Not as wanted.
+    Want,
+    /// Changed.
+    Set,
+    /// Restored.
+    Back,
+    /// Not on this machine, or left alone.
+    Skip,
+    /// Advice that this command does not follow itself.
+    Hint,
+    /// Advice that needs a reboot.
+    Boot,
+    /// The kernel or the driver refuses.
+    Fail,
+}
+
+/// A line of the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its kind.
+    pub mark: Mark,
+    /// The setting.
+    pub name: String,
+    /// Its value, and what is wrong with it.
+    pub text: String,
+}
+
+impl Line {
+    fn new(mark: Mark, name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { mark, name: name.into(), text: text.into() }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = format!("{:?}", self.mark).to_uppercase();
+        write!(to, "{mark:<5} {:<24} {}", self.name, self.text)
+    }
+}
+
+/// Which settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of the whole machine.
+    Machine,
+    /// Those of an interface.
+    Interface,
+}
+
+/// Executes `xblade tune` on this machine. Returns the lines to print.
+///
+/// # Errors
+///
+/// A [`TuneError`]; what was changed before it is in the journal.
+pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
+    let mode = options.mode.mode();
+    let mut lines = Vec::new();
+    for (position, name) in options.interfaces.iter().enumerate() {
+        let facts = Facts::read(name);
+        // The argument may be an alternative name.
+        let name = facts.as_ref().map_or(name, |facts| &facts.name);
+        let machine = Machine::of(name, facts.as_ref().map_or(0, |facts| facts.index));
+        let journal = Journal::of("tune", name);
+        if mode == Mode::Revert {
+            // Even if the interface has changed since.
+            lines.extend(revert(&machine, &journal)?);
+            continue;
+        }
+        facts?;
+        let demands = demands(options, &machine)?;
+        // What the whole machine has is in the journal of the first interface.
+        let scopes = [Scope::Machine, Scope::Interface];
+        for scope in scopes.into_iter().skip(usize::from(position > 0)) {
+            lines.extend(match mode {
+                Mode::Apply => apply(&demands, &machine, scope, &journal)?,
+                _ => plan(&demands, &machine, scope),
+            });
+        }
+    }
+    Ok(lines)
+}
+
+fn demands(options: &Tune, machine: &Machine) -> Result<Demands, TuneError> {
+    let online = machine.online();
+    let missing = options.cores.without(&online);
+    if !missing.0.is_empty() {
+        return Err(TuneError::NoCore { wanted: options.cores.clone(), missing, online });
+    }
+    Ok(Demands {
+        cores: options.cores.clone(),
+        spins: options.spin,
+        polls: options.busy_poll,
+        ring: options.ring,
+        coalesce: options.coalesce,
+        mtu: options.mtu,
+        huge_pages: options.huge_pages.map(u64::from),
+    })
+}
+
+/// One line for each setting, and advice about others. Changes nothing.
+pub fn plan(demands: &Demands, machine: &Machine, scope: Scope) -> Vec<Line> {
+    let settings = table::settings(demands, machine, scope);
+    settings.iter().map(Setting::line).chain(advice::advice(demands, machine, scope)).collect()
+}
+
+/// A change, which is in the journal before it is made.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+struct Change {
+    /// The path of the file, or the name of the NIC's setting.
+    at: String,
+    /// The value before the first run.
+    old: String,
+    /// The value that was set.
+    new: String,
+}
+
+impl Record for Vec<Change> {}
+
+/// Sets what is not as wanted.
+fn apply(
+    demands: &Demands,
+    machine: &Machine,
+    scope: Scope,
+    journal: &Journal,
+) -> Result<Vec<Line>, JournalError> {
+    let _lock = journal.lock()?;
+    let mut changes = journal.load()?;
+    let mut lines = Vec::new();
+    for setting in table::settings(demands, machine, scope) {
+        let mut line = setting.line();
+        if line.mark == Mark::Want {
+            let (values, mut is_refused, mut now) = (setting.values(), false, String::new());
+            for (place, old) in setting.found.iter().filter(|(_, now)| !setting.want.is_met_by(now)) {
+                let wanted = setting.want.to_string();
+                is_refused |= !change(machine, journal, &mut changes, place, old, &wanted)?;
+                now = machine.get(place).unwrap_or(wanted);
+            }
+            (line.mark, line.text) = if is_refused {
+                (
+                    Mark::Fail,
+                    format!("{values}, wanted {}: refused by the kernel or the driver", setting.want),
+                )
+            } else {
+                (Mark::Set, format!("{values}, now {now}: {}", setting.why))
+            };
+        }
+        lines.push(line);
+    }
+    lines.extend(advice::advice(demands, machine, scope));
+    Ok(lines)
+}
+
+/// Notes the old value, then sets the wanted one. Returns whether it was accepted.
+fn change(
+    machine: &Machine,
+    journal: &Journal,
+    changes: &mut Vec<Change>,
+    place: &Place,
+    old: &str,
+    wanted: &str,
+) -> Result<bool, JournalError> {
+    let at = changes.iter().position(|change| change.at == place.at).unwrap_or_else(|| {
+        changes.push(Change { at: place.at.clone(), old: old.to_owned(), new: String::new() });
+        changes.len() - 1
+    });
+    changes[at].new = wanted.to_owned();
+    journal.store(changes)?;
+    let is_accepted = machine.put(place, wanted).is_ok();
+    // Drivers round: `--revert` must recognize the value that is there now.
+    if let Some(now) = machine.get(place) {
+        changes[at].new = now;
+        changes.retain(|change| change.new != change.old);
+        journal.store(changes)?;
+    }
+    Ok(is_accepted)
+}
+
+/// Restores the old values, the last change first.
+fn revert(machine: &Machine, journal: &Journal) -> Result<Vec<Line>, TuneError> {
+    let nothing = || vec![Line::new(Mark::Ok, &machine.interface, "nothing to take back")];
+    if journal.load::<Vec<Change>>()?.is_empty() {
+        return Ok(nothing());
+    }
+    let _lock = journal.lock()?;
+    let (mut lines, mut left) = (Vec::new(), Vec::new());
+    let changes: Vec<Change> = journal.load()?;
+    let places = changes.iter().map(|change| {
+        let (interface, at) = (machine.interface.clone(), change.at.clone());
+        machine.place(&change.at).ok_or(TuneError::NotASetting { interface, at })
+    });
+    let places: Vec<Place> = places.collect::<Result<_, _>>()?;
+    for (change, place) in changes.into_iter().zip(&places).rev() {
+        let Change { at, old, new } = &change;
+        let (mark, text) = match machine.get(place) {
+            Some(now) if now == *old => continue,
+            None => (Mark::Skip, "is gone".to_owned()),
+            Some(now) if now != *new => (
+                Mark::Skip,
+                format!("{now}, not {new} as set here: changed since by another program, left alone"),
+            ),
+            Some(_) if machine.put(place, old).is_ok() => (Mark::Back, old.clone()),
+            Some(now) => (Mark::Fail, format!("{now}, was {old}: refused by the kernel or the driver")),
+        };
+        lines.push(Line::new(mark, at, text));
+        if mark == Mark::Fail {
+            left.insert(0, change);
+        }
+    }
+    journal.store(&left)?;
+    Ok(if lines.is_empty() { nothing() } else { lines })
+}
