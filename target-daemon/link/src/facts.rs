@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use libbpf_sys::bpf_xdp_query_opts;
+
 use super::netlink::{self, Interface, text};
 use super::sys::{self, Command};
 
@@ -124,7 +126,7 @@ impl Facts {
         let link = find(all, name)?;
         let mac = mac_of(&link)?;
         let xdp = sys::xdp_query(link.index).map_err(kernel("the XDP state"))?;
-        let feature = |bit| (xdp.features != 0).then_some(xdp.features & bit != 0);
+        let feature = |bit| (xdp.feature_flags != 0).then_some(xdp.feature_flags & bit != 0);
         Ok(Self {
             index: link.index,
             mac,
@@ -137,8 +139,8 @@ impl Facts {
             native: feature(ACT_BASIC),
             rx_sg: feature(ACT_RX_SG),
             zero_copy: feature(ACT_XSK_ZEROCOPY),
-            zero_copy_segments: xdp.zero_copy_segments,
-            attached: attached(xdp.programs),
+            zero_copy_segments: xdp.xdp_zc_max_segs,
+            attached: attached(&xdp),
             name: link.name,
         })
     }
@@ -170,10 +172,14 @@ fn driver(interface: &str) -> io::Result<String> {
     Ok(text(&name))
 }
 
-/// `programs` as in [`sys::XdpQuery`]: 0 means none.
-pub(super) fn attached(programs: [u32; 3]) -> Vec<(XdpMode, u32)> {
-    let modes = [XdpMode::Native, XdpMode::Generic, XdpMode::Offload];
-    modes.into_iter().zip(programs).filter(|(_, id)| *id != 0).collect()
+/// The programs that an interface runs.
+pub(super) fn attached(xdp: &bpf_xdp_query_opts) -> Vec<(XdpMode, u32)> {
+    let programs = [
+        (XdpMode::Native, xdp.drv_prog_id),
+        (XdpMode::Generic, xdp.skb_prog_id),
+        (XdpMode::Offload, xdp.hw_prog_id),
+    ];
+    programs.into_iter().filter(|(_, id)| *id != 0).collect()
 }
 
 #[cfg(test)]
@@ -215,7 +221,9 @@ mod tests {
 
     #[test]
     fn only_real_program_ids_count_as_attached() {
-        assert_eq!(attached([0, 0, 0]), []);
-        assert_eq!(attached([0, 7, 9]), [(XdpMode::Generic, 7), (XdpMode::Offload, 9)]);
+        let none = bpf_xdp_query_opts::default();
+        assert_eq!(attached(&none), []);
+        let two = bpf_xdp_query_opts { skb_prog_id: 7, hw_prog_id: 9, ..none };
+        assert_eq!(attached(&two), [(XdpMode::Generic, 7), (XdpMode::Offload, 9)]);
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize};
 
 use super::nic::NicSetting;
-use super::sys::{self, FlowSpec, RuleCommand};
+use super::sys::{self, FlowSpec, RuleCommand, RxRules};
 
 /// `ETHER_FLOW`: a rule by fields of the Ethernet header.
 const ETHER_FLOW: u32 = 0x12;
@@ -42,7 +42,7 @@ pub struct FlowRule {
 
 impl FlowMatch {
     fn spec(self) -> FlowSpec {
-        let mut spec = FlowSpec { flow_type: ETHER_FLOW, ..FlowSpec::NONE };
+        let mut spec = FlowSpec { flow_type: ETHER_FLOW, ..FlowSpec::at(0) };
         let ether_type = self.ether_type.map(u16::to_be_bytes);
         let fields: [(usize, Option<&[u8]>); 3] = [
             (DESTINATION, self.destination.as_ref().map(|mac| &mac[..])),
@@ -160,6 +160,12 @@ pub trait FlowRules {
 /// The rules of the interface with this name, in the network namespace of this thread.
 pub struct FlowTable(pub String);
 
+impl FlowTable {
+    fn call(&self, command: RuleCommand, spec: FlowSpec) -> io::Result<Box<RxRules>> {
+        sys::rules(&self.0, command, spec)
+    }
+}
+
 impl FlowRules for FlowTable {
     fn is_on(&self) -> io::Result<bool> {
         Ok(NicSetting::NTUPLE.read(&self.0)? != 0)
@@ -170,31 +176,33 @@ impl FlowRules for FlowTable {
     }
 
     fn room(&self) -> io::Result<FlowRoom> {
-        let driver_chooses = sys::driver_chooses_location(&self.0)?;
-        let (_, places) = sys::rule_locations(&self.0)?;
-        Ok(FlowRoom { places: u32::try_from(places).unwrap_or(u32::MAX), driver_chooses })
+        const CHOOSES: u64 = 1 << 31; // RX_CLS_LOC_SPECIAL
+        let flags = self.call(RuleCommand::Count, FlowSpec::at(0))?.data;
+        let places = self.call(RuleCommand::List, FlowSpec::at(0))?.data;
+        Ok(FlowRoom {
+            places: u32::try_from(places).unwrap_or(u32::MAX),
+            driver_chooses: flags & CHOOSES != 0,
+        })
     }
 
     fn rules(&self) -> io::Result<Vec<FlowRule>> {
-        let (locations, _) = sys::rule_locations(&self.0)?;
-        let read = |location: u32| {
-            let spec = FlowSpec { location, ..FlowSpec::NONE };
-            let spec = sys::rule(&self.0, RuleCommand::Get, spec)?;
+        let all = self.call(RuleCommand::List, FlowSpec::at(0))?;
+        let read = |location: &u32| {
+            let spec = self.call(RuleCommand::Get, FlowSpec::at(*location))?.spec;
             let queue = u32::try_from(spec.cookie).ok();
-            Ok(FlowRule { location, matches: FlowMatch::of(&spec), queue })
+            Ok(FlowRule { location: *location, matches: FlowMatch::of(&spec), queue })
         };
-        locations.into_iter().map(read).collect()
+        all.locations.iter().take(all.count as usize).map(read).collect()
     }
 
     fn insert(&mut self, matches: FlowMatch, queue: u32, location: Option<u32>) -> io::Result<u32> {
         let location = location.unwrap_or(ANYWHERE);
         let spec = FlowSpec { cookie: queue.into(), location, ..matches.spec() };
-        Ok(sys::rule(&self.0, RuleCommand::Insert, spec)?.location)
+        Ok(self.call(RuleCommand::Insert, spec)?.spec.location)
     }
 
     fn remove(&mut self, location: u32) -> io::Result<()> {
-        let spec = FlowSpec { location, ..FlowSpec::NONE };
-        sys::rule(&self.0, RuleCommand::Delete, spec).map(|_| ())
+        self.call(RuleCommand::Delete, FlowSpec::at(location)).map(drop)
     }
 }
 

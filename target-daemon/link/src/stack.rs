@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::facts::{XdpMode, attached};
+use super::facts::attached;
 use super::netlink::{self, Interface};
 use super::occupant::Occupant;
 use super::sys;
@@ -21,9 +21,8 @@ pub fn above(index: u32) -> io::Result<Vec<Occupant>> {
     let Some(lower) = all.iter().find(|one| one.index == index) else { return Ok(Vec::new()) };
     let uppers = all.iter().filter(|upper| upper.lies_on(lower));
     let program = |upper: &Interface| {
-        let programs = attached(sys::xdp_query(upper.index).ok()?.programs);
-        let (mode, id): &(XdpMode, u32) = programs.first()?;
-        Some(Occupant::of(&upper.name, *mode, *id))
+        let (mode, id) = attached(&sys::xdp_query(upper.index).ok()?).into_iter().next()?;
+        Some(Occupant::of(&upper.name, mode, id))
     };
     Ok(uppers.filter_map(program).collect())
 }
