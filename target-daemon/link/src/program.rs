@@ -8,7 +8,7 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpError, XdpMode as AyaMode};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use xblade_ebpf::{
     ACL, ACL_MAX, COUNTERS, Counter, LANES, OBJECT, OWNERS, OWNERS_MAX, PROGRAM, SETTINGS, Settings,
     first_lane, lanes,
@@ -72,8 +72,6 @@ pub struct Program {
     _link: FdLink,
     lanes: XskMap<MapData>,
     owners: HashMap<MapData, u32, u32>,
-    /// What is in `owners`.
-    owned: BTreeMap<u32, u32>,
     counters: PerCpuArray<MapData, u64>,
     access: AccessControl,
     mode: XdpMode,
@@ -123,7 +121,6 @@ impl Program {
             _link: link,
             lanes: take(&mut ebpf, LANES)?,
             owners: take(&mut ebpf, OWNERS)?,
-            owned: BTreeMap::new(),
             counters: take(&mut ebpf, COUNTERS)?,
             access,
             mode,
@@ -152,19 +149,7 @@ impl Program {
     /// export that is not listed has no owner.
     pub fn set_owners(&mut self, owners: impl Iterator<Item = Owned>) -> Result<(), MapError> {
         let row = |owned: Owned| (u32::from(owned.shelf) << 8 | u32::from(owned.slot), owned.worker.into());
-        let wanted: BTreeMap<u32, u32> = owners.map(row).take(OWNERS_MAX).collect();
-        let gone: Vec<u32> = self.owned.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
-        for key in gone {
-            self.owners.remove(&key).map_err(kernel(OWNERS))?;
-            self.owned.remove(&key);
-        }
-        for (key, worker) in wanted {
-            if self.owned.get(&key) != Some(&worker) {
-                self.owners.insert(key, worker, 0).map_err(kernel(OWNERS))?;
-                self.owned.insert(key, worker);
-            }
-        }
-        Ok(())
+        replace(&mut self.owners, OWNERS, &owners.map(row).take(OWNERS_MAX).collect())
     }
 
     /// Sets the new MAC address of the interface.
@@ -217,15 +202,27 @@ impl AccessControl {
         if !wanted.acl_on {
             self.set(wanted)?;
         }
-        let listed: Result<Vec<[u8; 6]>, _> = self.acl.keys().collect();
-        for gone in listed.map_err(kernel(ACL))?.iter().filter(|mac| !acl.contains(mac)) {
-            self.acl.remove(gone).map_err(kernel(ACL))?;
-        }
-        for mac in acl {
-            self.acl.insert(mac, 1, 0).map_err(kernel(ACL))?;
-        }
+        replace(&mut self.acl, ACL, &acl.iter().map(|mac| (*mac, 1)).collect())?;
         self.set(wanted)
     }
+}
+
+/// Makes `wanted` the entries of a map: first removes others, so that there is room.
+fn replace<K: Pod + Ord, V: Pod + PartialEq>(
+    map: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+    wanted: &BTreeMap<K, V>,
+) -> Result<(), MapError> {
+    let there: Result<Vec<K>, _> = map.keys().collect();
+    for gone in there.map_err(kernel(name))?.iter().filter(|key| !wanted.contains_key(key)) {
+        map.remove(gone).map_err(kernel(name))?;
+    }
+    for (key, value) in wanted {
+        if map.get(key, 0).ok().as_ref() != Some(value) {
+            map.insert(key, value, 0).map_err(kernel(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError> {

@@ -78,8 +78,8 @@ fn of_interface(demands: &Demands, machine: &Machine) -> Vec<Line> {
 fn numa(demands: &Demands, machine: &Machine) -> Option<Line> {
     // -1 if the machine has one node, or does not report it.
     let node: usize =
-        machine.tree.number(&format!("/sys/class/net/{}/device/numa_node", machine.interface))?;
-    let near = machine.tree.cores(&format!("/sys/devices/system/node/node{node}/cpulist"))?;
+        machine.tree.value(&format!("/sys/class/net/{}/device/numa_node", machine.interface))?;
+    let near: CoreList = machine.tree.value(&format!("/sys/devices/system/node/node{node}/cpulist"))?;
     let far = demands.cores.without(&near);
     let (mark, text) = if far.0.is_empty() {
         (Mark::Ok, format!("{node}, which the workers' cores are on"))

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use super::table::{INTERFACE, MACHINE, Place, Row, Source};
 use crate::config::CoreList;
@@ -22,13 +23,8 @@ impl Tree {
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// A number.
-    pub fn number<T: std::str::FromStr>(&self, path: &str) -> Option<T> {
-        self.text(path)?.parse().ok()
-    }
-
-    /// A list of cores.
-    pub fn cores(&self, path: &str) -> Option<CoreList> {
+    /// A value, for instance a number or a list of cores.
+    pub fn value<T: FromStr>(&self, path: &str) -> Option<T> {
         self.text(path)?.parse().ok()
     }
 
@@ -94,7 +90,7 @@ impl Machine {
     /// The same with another root, and another NIC.
     pub fn made(root: &Path, interface: &str, index: u32, nic: Box<dyn Nic>) -> Self {
         let tree = Tree(root.to_owned());
-        let is_in_sys = tree.number(&format!("/sys/class/net/{interface}/ifindex")) == Some(index);
+        let is_in_sys = tree.value(&format!("/sys/class/net/{interface}/ifindex")) == Some(index);
         Self { tree, interface: interface.to_owned(), is_in_sys, nic }
     }
 
@@ -102,28 +98,18 @@ impl Machine {
     pub fn places(&self, row: &'static Row) -> Vec<Place> {
         let at = match row.source {
             Source::Nic(_) => vec![row.name.to_owned()],
-            Source::Files(pattern, _) => self.tree.glob(&pattern.replace("{if}", &self.interface)),
+            Source::Files(pattern, _) => {
+                self.tree.glob(&pattern.replace("{if}", &glob::Pattern::escape(&self.interface)))
+            }
         };
         at.into_iter().map(|at| Place { row, at }).collect()
     }
 
-    /// The place with this name in a journal; `None` if it is not one of the table.
+    /// The place with this name, in a journal; `None` if this machine does not have it (any
+    /// more), or if it is no setting of the table.
     pub fn place(&self, at: &str) -> Option<Place> {
-        let rows = MACHINE.iter().chain(INTERFACE);
-        let row = rows.into_iter().find(|row| match row.source {
-            Source::Nic(_) => row.name == at,
-            Source::Files(pattern, _) => {
-                let pattern = pattern.replace("{if}", &glob::Pattern::escape(&self.interface));
-                // A star is one name, and not "..".
-                let options = glob::MatchOptions {
-                    case_sensitive: true,
-                    require_literal_separator: true,
-                    require_literal_leading_dot: true,
-                };
-                glob::Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches_with(at, options))
-            }
-        })?;
-        Some(Place { row, at: at.to_owned() })
+        let all = MACHINE.iter().chain(INTERFACE).flat_map(|row| self.places(row));
+        all.into_iter().find(|place| place.at == at)
     }
 
     /// The value at a place; `None` if this machine does not have it.
@@ -131,11 +117,8 @@ impl Machine {
         match place.row.source {
             Source::Nic(setting) => {
                 let value = self.nic.read(setting)?;
-                Some(match (setting.is_switch(), value) {
-                    (false, number) => number.to_string(),
-                    (true, 0) => "off".to_owned(),
-                    (true, _) => "on".to_owned(),
-                })
+                let switch = if value == 0 { "off" } else { "on" };
+                Some(if setting.is_switch() { switch.to_owned() } else { value.to_string() })
             }
             Source::Files(..) if place.at.starts_with("/sys/class/net/") && !self.is_in_sys => None,
             Source::Files(_, format) => format.normal(&self.tree.text(&place.at)?),
@@ -150,9 +133,12 @@ impl Machine {
     pub fn put(&self, place: &Place, value: &str) -> io::Result<()> {
         match place.row.source {
             Source::Nic(setting) => {
-                let number =
-                    if setting.is_switch() { u32::from(value == "on").to_string() } else { value.to_owned() };
-                self.nic.write(setting, number.parse().map_err(|_| io::ErrorKind::InvalidInput)?)
+                let number = match value {
+                    "off" => 0,
+                    "on" => 1,
+                    number => number.parse().map_err(|_| io::ErrorKind::InvalidInput)?,
+                };
+                self.nic.write(setting, number)
             }
             Source::Files(..) => {
                 let mut file =
@@ -164,8 +150,7 @@ impl Machine {
 
     /// The cores that are online.
     pub fn online(&self) -> CoreList {
-        let all = || (0..std::thread::available_parallelism().map_or(1, usize::from)).collect();
-        self.tree.cores("/sys/devices/system/cpu/online").unwrap_or_else(|| CoreList(all()))
+        self.tree.value("/sys/devices/system/cpu/online").unwrap_or_default()
     }
 
     /// The size of a huge page.
@@ -178,18 +163,17 @@ impl Machine {
 
     /// The queue and number of each interrupt of the NIC, by queue.
     pub fn interrupts(&self) -> Vec<(usize, String)> {
-        let all = self.tree.text("/proc/interrupts").unwrap_or_default();
-        let queue = |irq: &str| {
-            let own =
-                |line: &&str| line.trim_start().strip_prefix(irq).is_some_and(|rest| rest.starts_with(':'));
-            queue_of(all.lines().find(own)?.split_whitespace().last()?)
-        };
         let device = format!("/sys/class/net/{}/device", self.interface);
         let folders = [format!("{device}/msi_irqs"), format!("{device}/../msi_irqs")];
         let folder = folders.into_iter().find(|folder| self.is_in_sys && self.tree.has(folder));
-        let files = folder.map(|folder| self.tree.glob(&format!("{folder}/*"))).unwrap_or_default();
-        let irqs = files.iter().filter_map(|path| path.rsplit('/').next());
-        let mut found: Vec<_> = irqs.filter_map(|irq| Some((queue(irq)?, irq.to_owned()))).collect();
+        let of_queue = |line: &str| {
+            let mut words = line.split_whitespace();
+            let irq = words.next()?.strip_suffix(':')?.to_owned();
+            let is_own = self.tree.has(&format!("{}/{irq}", folder.as_ref()?));
+            Some((queue_of(words.last()?)?, irq)).filter(|_| is_own)
+        };
+        let all = self.tree.text("/proc/interrupts").unwrap_or_default();
+        let mut found: Vec<_> = all.lines().filter_map(of_queue).collect();
         found.sort();
         found
     }

@@ -49,16 +49,6 @@ pub enum TuneError {
     /// The old values could not be read or noted.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The journal names something that is no setting.
-    #[error(
-        "the record of `xblade tune` for {interface}: {at} is not a setting of this command: remove it there"
-    )]
-    NotASetting {
-        /// The interface.
-        interface: String,
-        /// The place in the record.
-        at: String,
-    },
 }
 
 /// The kind of a line.
@@ -244,30 +234,25 @@ fn change(
 }
 
 /// Restores the old values, the last change first.
-fn revert(machine: &Machine, journal: &Journal) -> Result<Vec<Line>, TuneError> {
+fn revert(machine: &Machine, journal: &Journal) -> Result<Vec<Line>, JournalError> {
     let nothing = || vec![Line::new(Mark::Ok, &machine.interface, "nothing to take back")];
     if journal.load::<Vec<Change>>()?.is_empty() {
         return Ok(nothing());
     }
     let _lock = journal.lock()?;
     let (mut lines, mut left) = (Vec::new(), Vec::new());
-    let changes: Vec<Change> = journal.load()?;
-    let places = changes.iter().map(|change| {
-        let (interface, at) = (machine.interface.clone(), change.at.clone());
-        machine.place(&change.at).ok_or(TuneError::NotASetting { interface, at })
-    });
-    let places: Vec<Place> = places.collect::<Result<_, _>>()?;
-    for (change, place) in changes.into_iter().zip(&places).rev() {
+    for change in journal.load::<Vec<Change>>()?.into_iter().rev() {
         let Change { at, old, new } = &change;
-        let (mark, text) = match machine.get(place) {
-            Some(now) if now == *old => continue,
-            None => (Mark::Skip, "is gone".to_owned()),
-            Some(now) if now != *new => (
+        let found = machine.place(at).and_then(|place| Some((machine.get(&place)?, place)));
+        let (mark, text) = match found {
+            None => (Mark::Skip, "is not a setting of this machine (any more)".to_owned()),
+            Some((now, _)) if now == *old => continue,
+            Some((now, _)) if now != *new => (
                 Mark::Skip,
                 format!("{now}, not {new} as set here: changed since by another program, left alone"),
             ),
-            Some(_) if machine.put(place, old).is_ok() => (Mark::Back, old.clone()),
-            Some(now) => (Mark::Fail, format!("{now}, was {old}: refused by the kernel or the driver")),
+            Some((_, place)) if machine.put(&place, old).is_ok() => (Mark::Back, old.clone()),
+            Some((now, _)) => (Mark::Fail, format!("{now}, was {old}: refused by the kernel or the driver")),
         };
         lines.push(Line::new(mark, at, text));
         if mark == Mark::Fail {

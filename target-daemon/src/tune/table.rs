@@ -1,5 +1,6 @@
 //! The table of settings: where each is, what is wanted, and why.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::machine::Machine;
@@ -345,13 +346,8 @@ pub struct Setting {
 impl Setting {
     /// Its different values.
     pub fn values(&self) -> String {
-        let mut values: Vec<&str> = Vec::new();
-        for (_, value) in &self.found {
-            if !values.contains(&value.as_str()) {
-                values.push(value);
-            }
-        }
-        values.join(",")
+        let values: BTreeSet<&str> = self.found.iter().map(|(_, value)| value.as_str()).collect();
+        values.into_iter().collect::<Vec<_>>().join(",")
     }
 
     /// Compares the values with the wanted one.
