@@ -37,18 +37,15 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     let echo = Echo::new(args, &facts);
     eprintln!(
         "echo at {} on {}: {} sectors a frame, XDP in {} mode",
-        echo.address,
-        facts.name,
-        echo.advert.sectors_per_frame,
-        program.mode()
+        echo.address, facts.name, echo.advert.sectors_per_frame, program.mode
     );
     echo.serve(&mut lane, args.spin, &stop)
 }
 
 fn open(facts: &Facts, ring: u32) -> Result<(Lane<XskRings>, Program)> {
     let lane = port::lane(facts, 0, ring)?;
-    let mut program = Program::attach(facts, Mode::Auto, &[])?;
-    program.register(0, &lane.fd().context("the lane has no socket")?)?;
+    let mut program = Program::attach(facts, Mode::Auto, &[], 0)?;
+    program.register(0, None, &lane.fd().context("the lane has no socket")?)?;
     Ok((lane, program))
 }
 

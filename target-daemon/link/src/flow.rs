@@ -58,27 +58,20 @@ impl FlowMatch {
 
     /// `None` for a rule that matches part of a field, or other fields as well.
     fn of(spec: &FlowSpec) -> Option<Self> {
-        let (value, mask) = (&spec.value, &spec.mask);
-        let beyond = mask[ETHER_TYPE + 2..].iter().any(|byte| *byte != 0);
-        if spec.flow_type != ETHER_FLOW || beyond {
-            return None;
-        }
-        Some(Self {
-            destination: field(value, mask, DESTINATION)?,
-            source: field(value, mask, SOURCE)?,
-            ether_type: field(value, mask, ETHER_TYPE)?.map(u16::from_be_bytes),
-        })
+        let matches = Self {
+            destination: field(spec, DESTINATION),
+            source: field(spec, SOURCE),
+            ether_type: field(spec, ETHER_TYPE).map(u16::from_be_bytes),
+        };
+        let whole = matches.spec();
+        (whole.flow_type == spec.flow_type && whole.mask == spec.mask).then_some(matches)
     }
 }
 
-/// The field at `at`: `Some(None)` if none of its bits are matched, `None` if only some
-/// are.
-fn field<const N: usize>(value: &[u8], mask: &[u8], at: usize) -> Option<Option<[u8; N]>> {
-    let mask: [u8; N] = *mask.get(at..)?.first_chunk()?;
-    if mask == [0; N] {
-        return Some(None);
-    }
-    (mask == [0xff; N]).then_some(Some(*value.get(at..)?.first_chunk()?))
+/// The field at `at`, if all of its bits are matched.
+fn field<const N: usize>(spec: &FlowSpec, at: usize) -> Option<[u8; N]> {
+    let is_matched = spec.mask.get(at..at + N)?.iter().all(|byte| *byte == 0xff);
+    spec.value.get(at..)?.first_chunk().copied().filter(|_| is_matched)
 }
 
 impl fmt::Display for FlowMatch {
@@ -102,15 +95,6 @@ pub fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// The capacity of a rule table, and who chooses the locations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowRoom {
-    /// The number of locations; 0 if the driver does not report it.
-    pub places: u32,
-    /// The driver chooses the location of a new rule.
-    pub driver_chooses: bool,
-}
-
 /// The rules of one NIC. Tests have their own implementation.
 pub trait FlowRules {
     /// Whether rules are enabled (`ethtool -K IF ntuple`).
@@ -127,12 +111,13 @@ pub trait FlowRules {
     /// The kernel's; EOPNOTSUPP if the driver has no such switch.
     fn switch(&mut self, on: bool) -> io::Result<()>;
 
-    /// The capacity of the table.
+    /// The number of locations, 0 if the driver does not report it; `None` if it chooses the
+    /// location of a new rule.
     ///
     /// # Errors
     ///
     /// The kernel's; EOPNOTSUPP if the driver has no rules.
-    fn room(&self) -> io::Result<FlowRoom>;
+    fn locations(&self) -> io::Result<Option<u32>>;
 
     /// All rules, including those of other programs.
     ///
@@ -175,14 +160,11 @@ impl FlowRules for FlowTable {
         NicSetting::NTUPLE.write(&self.0, on.into())
     }
 
-    fn room(&self) -> io::Result<FlowRoom> {
+    fn locations(&self) -> io::Result<Option<u32>> {
         const CHOOSES: u64 = 1 << 31; // RX_CLS_LOC_SPECIAL
         let flags = self.call(RuleCommand::Count, FlowSpec::at(0))?.data;
-        let places = self.call(RuleCommand::List, FlowSpec::at(0))?.data;
-        Ok(FlowRoom {
-            places: u32::try_from(places).unwrap_or(u32::MAX),
-            driver_chooses: flags & CHOOSES != 0,
-        })
+        let count = self.call(RuleCommand::List, FlowSpec::at(0))?.data;
+        Ok((flags & CHOOSES == 0).then(|| u32::try_from(count).unwrap_or(u32::MAX)))
     }
 
     fn rules(&self) -> io::Result<Vec<FlowRule>> {

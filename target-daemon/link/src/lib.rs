@@ -30,7 +30,7 @@ mod sys;
 pub use attach_error::AttachError;
 pub use events::{Changes, LinkEvents};
 pub use facts::{Facts, FactsError, XdpMode};
-pub use flow::{FlowMatch, FlowRoom, FlowRule, FlowRules, FlowTable, mac_text};
+pub use flow::{FlowMatch, FlowRule, FlowRules, FlowTable, mac_text};
 pub use limits::{MemlockError, kernel, missing_capabilities, raise_memlock};
 pub use listeners::{listeners, unix_listeners};
 pub use netlink::{Interface as Named, interfaces as all};

@@ -20,7 +20,8 @@ const READ_MAX: usize = 32 * 1024;
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
 const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
 
-const HEADER: usize = 16; // struct nlmsghdr
+/// The length of `struct nlmsghdr`.
+pub const HEADER: usize = 16;
 const IFINFO: usize = 16; // struct ifinfomsg
 
 /// The upper bits of an attribute's type are flags.
@@ -90,10 +91,9 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 
 /// RTM_GETLINK for all interfaces.
 fn request() -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER + IFINFO);
-    bytes.extend(((HEADER + IFINFO) as u32).to_ne_bytes());
-    bytes.extend(RTM_GETLINK.to_ne_bytes());
-    bytes.extend(((NLM_F_REQUEST | NLM_F_DUMP) as u16).to_ne_bytes());
+    let flags = (NLM_F_REQUEST | NLM_F_DUMP) as u16;
+    let mut bytes = ((HEADER + IFINFO) as u32).to_ne_bytes().to_vec();
+    bytes.extend([RTM_GETLINK, flags].map(u16::to_ne_bytes).concat());
     bytes.resize(HEADER + IFINFO, 0); // sequence, port and ifinfomsg: any
     bytes
 }
@@ -175,11 +175,13 @@ fn align(len: usize) -> usize {
     len.next_multiple_of(4)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+/// The number at an offset.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// The number at an offset.
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

@@ -1,7 +1,6 @@
 //! The XDP program on one interface: load, attach, configure, count, detach.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::os::fd::AsRawFd;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
@@ -74,8 +73,10 @@ pub struct Program {
     owners: HashMap<MapData, u32, u32>,
     counters: PerCpuArray<MapData, u64>,
     access: AccessControl,
-    mode: XdpMode,
-    native_refusal: Option<String>,
+    /// The mode in which it runs: native or generic.
+    pub mode: XdpMode,
+    /// With [`Mode::Auto`] in generic mode: why the kernel refused native mode.
+    pub native_refusal: Option<String>,
 }
 
 /// The maps that decide which frames are admitted.
@@ -88,24 +89,14 @@ struct AccessControl {
 impl Program {
     /// Loads the program for the interface of `facts` and attaches it. An empty `acl`
     /// admits every source. Frames go to the stack until [`Self::register`] sets a socket
-    /// for their queue.
+    /// for their queue. Each of `workers` workers may have its own socket on a queue.
     ///
     /// Never replaces an attached program.
     ///
     /// # Errors
     ///
     /// Those of [`AttachError`].
-    pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]]) -> Result<Self, AttachError> {
-        Self::attach_for(facts, mode, acl, 0)
-    }
-
-    /// As [`Self::attach`], for queues on which each of `workers` workers may have its own
-    /// socket: [`Self::register_for`] and [`Self::set_owners`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AttachError`].
-    pub fn attach_for(facts: &Facts, mode: Mode, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
+    pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
         if facts.loopback {
             return Err(AttachError::Loopback { name: facts.name.clone() });
         }
@@ -129,18 +120,16 @@ impl Program {
     }
 
     /// Sends the frames of `queue` to `socket` from now on: an AF_XDP socket bound to that
-    /// queue of this interface. The kernel removes it when the socket is closed.
-    pub fn register(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
-        self.set_lane(queue, 0, socket)
-    }
-
-    /// As [`Self::register`], but sends only frames for the exports of this worker to
-    /// `socket`; the others go to the socket that was registered for all.
-    pub fn register_for(&mut self, worker: u8, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
-        self.set_lane(queue, 1 + u32::from(worker), socket)
-    }
-
-    fn set_lane(&mut self, queue: u32, position: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
+    /// queue of this interface. With a worker, only frames for the exports of that worker;
+    /// the others go to the socket that is registered without. The kernel removes a socket
+    /// when it is closed.
+    pub fn register(
+        &mut self,
+        queue: u32,
+        worker: Option<u8>,
+        socket: &impl AsRawFd,
+    ) -> Result<(), MapError> {
+        let position = worker.map_or(0, |worker| 1 + u32::from(worker));
         let lane = first_lane(queue, self.access.settings.workers) + position;
         self.lanes.set(lane, socket.as_raw_fd(), 0).map_err(kernel(LANES))
     }
@@ -172,16 +161,6 @@ impl Program {
             *sum = cpus.iter().fold(0, |sum, value| sum.wrapping_add(*value));
         }
         Ok(sums)
-    }
-
-    /// The mode in which it runs: native or generic.
-    pub fn mode(&self) -> XdpMode {
-        self.mode
-    }
-
-    /// With [`Mode::Auto`] in generic mode: why the kernel refused native mode.
-    pub fn native_refusal(&self) -> Option<&str> {
-        self.native_refusal.as_deref()
     }
 }
 
@@ -232,17 +211,6 @@ fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapEr
 
 fn kernel(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> MapError {
     move |source| MapError::Kernel { map, source: Box::new(source) }
-}
-
-impl fmt::Debug for Program {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { access, mode, native_refusal, .. } = self;
-        to.debug_struct("Program")
-            .field("settings", &access.settings)
-            .field("mode", mode)
-            .field("native_refusal", native_refusal)
-            .finish_non_exhaustive()
-    }
 }
 
 fn refuse_if_occupied(facts: &Facts) -> Result<(), AttachError> {

@@ -47,18 +47,13 @@ pub fn lowest_first(indexes: &[u32]) -> io::Result<Vec<usize>> {
 /// Those of the netlink socket.
 pub fn pairs(indexes: &[u32]) -> io::Result<Vec<(usize, usize)>> {
     let all = netlink::interfaces()?;
-    let find = |index: &u32| all.iter().find(|one| one.index == *index);
-    let mut pairs = Vec::new();
-    for (upper, above) in indexes.iter().enumerate() {
-        for (lower, below) in indexes.iter().enumerate() {
-            if let (Some(above), Some(below)) = (find(above), find(below))
-                && above.lies_on(below)
-            {
-                pairs.push((upper, lower));
-            }
-        }
-    }
-    Ok(pairs)
+    let known = |(place, index): (usize, &u32)| Some((place, all.iter().find(|one| one.index == *index)?));
+    let known: Vec<(usize, &Interface)> = indexes.iter().enumerate().filter_map(known).collect();
+    let below = |(place, upper): &(usize, &Interface)| {
+        let lower = known.iter().filter(|(_, lower)| upper.lies_on(lower));
+        lower.map(|(lower, _)| (*place, *lower)).collect::<Vec<_>>()
+    };
+    Ok(known.iter().flat_map(below).collect())
 }
 
 /// The number of levels below it.

@@ -26,5 +26,5 @@ pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, load, p
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
 pub use top::Top;
-pub use tune::{CoreList, Mode, Steer, Tune};
+pub use tune::{CoreList, Demands, Mode, Steer, Tune};
 pub use vblade::{Imported, Vblade, import};

@@ -120,6 +120,14 @@ pub struct Tune {
     #[command(flatten)]
     pub mode: ModeOptions,
 
+    /// What the workers need.
+    #[command(flatten)]
+    pub demands: Demands,
+}
+
+/// The demands on a machine, from which the wanted settings follow.
+#[derive(Args, Clone, Debug)]
+pub struct Demands {
     /// The workers' cores, for example 2,3 or 2-5.
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     pub cores: CoreList,
@@ -134,11 +142,11 @@ pub struct Tune {
     pub busy_poll: bool,
 
     /// Entries of the NIC's rings, at least; or its maximum.
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = Self::default().ring)]
     pub ring: u32,
 
     /// Microseconds to delay an interrupt, at most.
-    #[arg(long, value_name = "MICROS", default_value_t = 8)]
+    #[arg(long, value_name = "MICROS", default_value_t = Self::default().coalesce)]
     pub coalesce: u32,
 
     /// The MTU; only if all switches and hosts have it.
@@ -147,7 +155,21 @@ pub struct Tune {
 
     /// Huge pages to reserve, for --huge-pages and store=mmap.
     #[arg(long, value_name = "N")]
-    pub huge_pages: Option<u32>,
+    pub huge_pages: Option<u64>,
+}
+
+impl Default for Demands {
+    fn default() -> Self {
+        Self {
+            cores: CoreList::default(),
+            spin: false,
+            busy_poll: false,
+            ring: 4096,
+            coalesce: 8,
+            mtu: None,
+            huge_pages: None,
+        }
+    }
 }
 
 /// Cores, in order of the workers; as text in the kernel's format: `0-2,5`.
@@ -175,7 +197,7 @@ impl FromStr for CoreList {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
             // The kernel's lists are short, so a longer one is malformed.
-            (first <= last && last - first <= 1 << 16).then(|| first..=last)
+            (first <= last && last - first <= 1 << 16).then_some(first..=last)
         };
         let parts = text.split(',').filter(|_| !text.is_empty());
         let ranges: Option<Vec<_>> = parts.map(range).collect();

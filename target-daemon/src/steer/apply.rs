@@ -15,7 +15,7 @@ use super::plan::{Before, look};
 use super::record::{Fulfilled, Noted, Record};
 use super::revert::remove;
 use super::rule_set::{Rule, RuleSet, SteerRequest, ways};
-use crate::link::{FlowRoom, FlowRule, FlowRules};
+use crate::link::{FlowRule, FlowRules};
 use crate::tune::{Journal, JournalError};
 
 /// Applies the request. Returns the lines to print.
@@ -154,9 +154,9 @@ impl<D: FlowRules> Run<'_, D> {
             self.take_away(old, |rule| old.is(rule))?;
             changes.removed.push(old);
         }
-        let room = self.driver.room().map_err(self.failed("read the room for rules"))?;
+        let locations = self.driver.locations().map_err(self.failed("read the room for rules"))?;
         let full = || SteerError::Full { interface: self.request.interface.clone() };
-        let place = place(room, &self.rules()?, below).ok_or_else(full)?;
+        let place = place(locations, &self.rules()?, below).ok_or_else(full)?;
         let location = self.insert(one, place)?.map_err(|error| match error {
             error if refuses(&error) => self.refused(),
             error if is_full(&error) => full(),
@@ -216,8 +216,8 @@ impl<D: FlowRules> Run<'_, D> {
     /// Restores a rule of an earlier run at its old location, or where the driver chooses.
     fn put_back(&mut self, old: Noted) -> Result<(), SteerError> {
         let what = "put a rule of an earlier run back";
-        let room = self.driver.room().map_err(self.failed(what))?;
-        let place = old.location.filter(|_| !room.driver_chooses);
+        let locations = self.driver.locations().map_err(self.failed(what))?;
+        let place = old.location.filter(|_| locations.is_some());
         self.insert(old.rule, place)?.map(|_| ()).map_err(self.failed(what))
     }
 
@@ -240,15 +240,15 @@ impl<D: FlowRules> Run<'_, D> {
     }
 }
 
-/// The location of the next rule: the last free one, before `below` if given; inner `None` if the
-/// driver chooses. The outer one is `None` if there is no room.
-fn place(room: FlowRoom, there: &[FlowRule], below: Option<u32>) -> Option<Option<u32>> {
-    if room.driver_chooses {
-        return Some(None);
-    }
+/// The location of the next rule: the last free one, before `below` if given. The inner
+/// option is `None` if the driver chooses, the outer one if there is no room.
+fn place(locations: Option<u32>, there: &[FlowRule], below: Option<u32>) -> Option<Option<u32>> {
     // A driver that does not report the number has at least some.
-    let places = if room.places == 0 { 16 } else { room.places };
-    let end = below.map_or(places, |below| below.min(places));
+    let end = match locations {
+        None => return Some(None),
+        Some(0) => 16,
+        Some(count) => count,
+    };
     let is_free = |place: &u32| there.iter().all(|rule| rule.location != *place);
-    (0..end).rev().find(is_free).map(Some)
+    (0..below.map_or(end, |below| below.min(end))).rev().find(is_free).map(Some)
 }

@@ -1,9 +1,8 @@
 //! Advice about settings that `xblade tune` does not change itself.
 
 use super::machine::Machine;
-use super::table::Demands;
 use super::{Line, Mark, Scope};
-use crate::config::CoreList;
+use crate::config::{CoreList, Demands};
 
 /// The lines for these settings.
 pub fn advice(demands: &Demands, machine: &Machine, scope: Scope) -> Vec<Line> {

@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 
 pub use journal::{Journal, JournalError, Record};
 pub use machine::{Machine, Nic};
-pub use table::{Demands, HUGE_PAGES};
+pub use table::HUGE_PAGES;
 
-use crate::config::{CoreList, Mode, Tune};
+use crate::config::{CoreList, Demands, Mode, Tune};
 use crate::link::{Facts, FactsError};
 use table::{Place, Setting};
 
@@ -112,47 +112,43 @@ pub enum Scope {
 /// A [`TuneError`]; what was changed before it is in the journal.
 pub fn tune(options: &Tune) -> Result<Vec<Line>, TuneError> {
     let mode = options.mode.mode();
+    let mut machines = Vec::new();
+    for name in &options.interfaces {
+        machines.push(match (Facts::read(name), mode) {
+            // The argument may be an alternative name.
+            (Ok(facts), _) => Machine::of(&facts.name, facts.index),
+            // Even if the interface is gone.
+            (Err(_), Mode::Revert) => Machine::of(name, 0),
+            (Err(fault), _) => return Err(fault.into()),
+        });
+    }
+    let demands = &options.demands;
     let mut lines = Vec::new();
-    for (position, name) in options.interfaces.iter().enumerate() {
-        let facts = Facts::read(name);
-        // The argument may be an alternative name.
-        let name = facts.as_ref().map_or(name, |facts| &facts.name);
-        let machine = Machine::of(name, facts.as_ref().map_or(0, |facts| facts.index));
-        let journal = Journal::of("tune", name);
+    for (position, machine) in machines.iter().enumerate() {
+        let journal = Journal::of("tune", &machine.interface);
         if mode == Mode::Revert {
-            // Even if the interface has changed since.
-            lines.extend(revert(&machine, &journal)?);
+            lines.extend(revert(machine, &journal)?);
             continue;
         }
-        facts?;
-        let demands = demands(options, &machine)?;
+        check_cores(&demands.cores, machine)?;
         // What the whole machine has is in the journal of the first interface.
-        let scopes = [Scope::Machine, Scope::Interface];
-        for scope in scopes.into_iter().skip(usize::from(position > 0)) {
+        for scope in [Scope::Machine, Scope::Interface].into_iter().skip(position.min(1)) {
             lines.extend(match mode {
-                Mode::Apply => apply(&demands, &machine, scope, &journal)?,
-                _ => plan(&demands, &machine, scope),
+                Mode::Apply => apply(demands, machine, scope, &journal)?,
+                _ => plan(demands, machine, scope),
             });
         }
     }
     Ok(lines)
 }
 
-fn demands(options: &Tune, machine: &Machine) -> Result<Demands, TuneError> {
+fn check_cores(wanted: &CoreList, machine: &Machine) -> Result<(), TuneError> {
     let online = machine.online();
-    let missing = options.cores.without(&online);
-    if !missing.0.is_empty() {
-        return Err(TuneError::NoCore { wanted: options.cores.clone(), missing, online });
+    let missing = wanted.without(&online);
+    if missing.0.is_empty() {
+        return Ok(());
     }
-    Ok(Demands {
-        cores: options.cores.clone(),
-        spins: options.spin,
-        polls: options.busy_poll,
-        ring: options.ring,
-        coalesce: options.coalesce,
-        mtu: options.mtu,
-        huge_pages: options.huge_pages.map(u64::from),
-    })
+    Err(TuneError::NoCore { wanted: wanted.clone(), missing, online })
 }
 
 /// One line for each setting, and advice about others. Changes nothing.

@@ -5,41 +5,11 @@ use std::fmt;
 
 use super::machine::Machine;
 use super::{Line, Mark, Scope};
-use crate::config::CoreList;
+use crate::config::{CoreList, Demands};
 use crate::link::NicSetting;
 
-/// The demands on a machine, from which the wanted values follow.
-#[derive(Clone, Debug)]
-pub struct Demands {
-    /// The workers' cores; empty if unknown.
-    pub cores: CoreList,
-    /// The workers spin and never sleep.
-    pub spins: bool,
-    /// They busy-poll the NIC.
-    pub polls: bool,
-    /// The entries of the NIC's rings.
-    pub ring: u32,
-    /// The most microseconds to delay an interrupt.
-    pub coalesce: u32,
-    /// The MTU, if it is to be changed.
-    pub mtu: Option<u32>,
-    /// The huge pages to reserve.
-    pub huge_pages: Option<u64>,
-}
-
-impl Default for Demands {
-    fn default() -> Self {
-        Self {
-            cores: CoreList::default(),
-            spins: false,
-            polls: false,
-            ring: 4096,
-            coalesce: 8,
-            mtu: None,
-            huge_pages: None,
-        }
-    }
-}
+/// What is wanted; `None` if a setting is left alone.
+type Wanted = fn(&Demands, &Machine) -> Option<Want>;
 
 /// A setting.
 pub struct Row {
@@ -47,8 +17,7 @@ pub struct Row {
     pub name: &'static str,
     /// Where it is.
     pub source: Source,
-    /// What is wanted; `None` if it is left alone.
-    want: fn(&Demands, &Machine) -> Option<Want>,
+    want: Wanted,
     /// The reason.
     why: &'static str,
 }
@@ -131,18 +100,13 @@ const fn file(
     name: &'static str,
     pattern: &'static str,
     format: Format,
-    want: fn(&Demands, &Machine) -> Option<Want>,
+    want: Wanted,
     why: &'static str,
 ) -> Row {
     Row { name, source: Source::Files(pattern, format), want, why }
 }
 
-const fn nic(
-    name: &'static str,
-    setting: NicSetting,
-    want: fn(&Demands, &Machine) -> Option<Want>,
-    why: &'static str,
-) -> Row {
+const fn nic(name: &'static str, setting: NicSetting, want: Wanted, why: &'static str) -> Row {
     Row { name, source: Source::Nic(setting), want, why }
 }
 
@@ -292,14 +256,14 @@ pub const INTERFACE: &[Row] = &[
         "napi_defer_hard_irqs",
         "/sys/class/net/{if}/napi_defer_hard_irqs",
         Format::Text,
-        |demands, _| if demands.polls { Some(Want::AtLeast(2)) } else { is(0) },
+        |demands, _| if demands.busy_poll { Some(Want::AtLeast(2)) } else { is(0) },
         "interrupts can wait if and only if the workers poll (--busy-poll)",
     ),
     file(
         "gro_flush_timeout",
         "/sys/class/net/{if}/gro_flush_timeout",
         Format::Text,
-        |demands, _| is(200000).filter(|_| demands.polls),
+        |demands, _| is(200000).filter(|_| demands.busy_poll),
         "how long frames may wait for others, in nanoseconds",
     ),
     INTERRUPT,
@@ -385,7 +349,7 @@ pub fn settings(demands: &Demands, machine: &Machine, scope: Scope) -> Vec<Setti
     let of_interrupt = |(queue, irq): (usize, String)| {
         let cores = &demands.cores.0;
         let core = cores.get(queue.checked_rem(cores.len())?)?;
-        let (want, why) = if demands.spins && !demands.polls {
+        let (want, why) = if demands.spin && !demands.busy_poll {
             (others(demands, machine)?, "a worker that never sleeps would keep it waiting")
         } else {
             (Want::Within(CoreList(vec![*core])), "the worker of its queue is there")

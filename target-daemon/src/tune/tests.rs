@@ -185,7 +185,13 @@ pub(crate) fn cores(list: &str) -> CoreList {
 
 /// Every option.
 fn demands() -> Demands {
-    Demands { cores: cores("2-3"), mtu: Some(9000), huge_pages: Some(64), polls: true, ..Demands::default() }
+    Demands {
+        cores: cores("2-3"),
+        mtu: Some(9000),
+        huge_pages: Some(64),
+        busy_poll: true,
+        ..Demands::default()
+    }
 }
 
 fn has(lines: &[Line], part: &str) -> bool {
@@ -247,8 +253,7 @@ fn what_was_applied_once_or_twice_goes_back_exactly() {
     assert!(!has(&lines, "SET "), "{}", text(&lines));
     assert_eq!(bench.all(), once);
     // With other options, the oldest values are still known.
-    let other =
-        Demands { cores: cores("2"), spins: true, mtu: Some(4000), coalesce: 4, ..Demands::default() };
+    let other = Demands { cores: cores("2"), spin: true, mtu: Some(4000), coalesce: 4, ..Demands::default() };
     bench.apply(&other);
     assert_eq!(bench.value("proc/irq/30/smp_affinity_list"), "0-1,3");
     assert_eq!(bench.value("sys/class/net/eth1/napi_defer_hard_irqs"), "0");
@@ -410,7 +415,7 @@ fn interrupts_belong_with_their_worker_or_away_from_one_that_never_sleeps() {
         let bench = Bench::new();
         bench.put("proc/irq/30/smp_affinity_list", zero);
         bench.put("proc/irq/31/smp_affinity_list", one);
-        let lines = bench.plan(&Demands { spins, polls, ..demands() });
+        let lines = bench.plan(&Demands { spin: spins, busy_poll: polls, ..demands() });
         let irqs: Vec<&Line> = lines.iter().filter(|line| line.name.contains("irq-")).collect();
         assert_eq!(irqs.len(), 2);
         assert_eq!(
@@ -421,7 +426,7 @@ fn interrupts_belong_with_their_worker_or_away_from_one_that_never_sleeps() {
     }
     // No cores were given, or every core has a worker that never sleeps.
     for (list, spins) in [("", false), ("0-3", true)] {
-        let lines = Bench::new().plan(&Demands { cores: cores(list), spins, ..Demands::default() });
+        let lines = Bench::new().plan(&Demands { cores: cores(list), spin: spins, ..Demands::default() });
         assert!(!has(&lines, "irq-"), "{}", text(&lines));
     }
     let bench = Bench::new();

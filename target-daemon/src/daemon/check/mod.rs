@@ -10,10 +10,10 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 
-use crate::config::{Check, CoreList, Idle, Serve};
+use crate::config::{Check, CoreList, Demands, Idle, Serve};
 use crate::control::replaced_in;
 use crate::link::{self, Facts, NicSetting};
-use crate::tune::{self, Demands, HUGE_PAGES, Machine, Mark, Scope};
+use crate::tune::{self, HUGE_PAGES, Machine, Mark, Scope};
 
 use super::{interface::names, plan};
 
@@ -32,12 +32,13 @@ enum Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ok(text) => write!(f, "OK    {text}"),
-            Self::Hint(text) => write!(f, "HINT  {text}"),
-            Self::Warn(text) => write!(f, "WARN  {text}"),
-            Self::Fix(text) => write!(f, "FIX   {text}"),
-        }
+        let (word, text) = match self {
+            Self::Ok(text) => ("OK", text),
+            Self::Hint(text) => ("HINT", text),
+            Self::Warn(text) => ("WARN", text),
+            Self::Fix(text) => ("FIX", text),
+        };
+        write!(f, "{word:<5} {text}")
     }
 }
 
@@ -110,8 +111,8 @@ fn demands(serve: &Serve, interfaces: &[&Facts], machine: &Machine) -> Demands {
     let page = machine.huge_page_bytes().filter(|_| serve.rings.huge_pages);
     Demands {
         cores: CoreList(serve.cores.clone()),
-        spins: serve.idle == Idle::Spin,
-        polls: serve.rings.busy_poll.is_some(),
+        spin: serve.idle == Idle::Spin,
+        busy_poll: serve.rings.busy_poll.is_some(),
         ring: u32::from(serve.initiators).saturating_mul(serve.buffer_count.into()),
         huge_pages: page.map(|page| umem.div_ceil(page)),
         ..Demands::default()
@@ -124,8 +125,8 @@ fn remedy(demands: &Demands, interfaces: &[&Facts]) -> String {
     let names = if interfaces.is_empty() { " -i IF".to_owned() } else { names.collect() };
     let options = [
         (!demands.cores.0.is_empty()).then(|| format!(" --cores {}", demands.cores)),
-        demands.spins.then(|| " --spin".to_owned()),
-        demands.polls.then(|| " --busy-poll".to_owned()),
+        demands.spin.then(|| " --spin".to_owned()),
+        demands.busy_poll.then(|| " --busy-poll".to_owned()),
         (demands.ring > Demands::default().ring).then(|| format!(" --ring {}", demands.ring)),
         demands.huge_pages.map(|pages| format!(" --huge-pages {pages}")),
     ];

@@ -32,7 +32,7 @@ fn demands_follow_from_the_configuration() {
     let mut serve = Serve { cores: vec![2, 3], idle: Idle::Spin, ..Serve::default() };
     let found = demands(&serve, &[&lo], &bench.machine());
     assert_eq!(
-        (found.cores.to_string().as_str(), found.spins, found.polls, found.ring),
+        (found.cores.to_string().as_str(), found.spin, found.busy_poll, found.ring),
         ("2-3", true, false, 512)
     );
     assert_eq!(found.huge_pages, None);
@@ -55,7 +55,7 @@ fn golden_lines() {
     let mut transcript = golden::Transcript::default();
     let all = Demands { cores: cores("2-3"), huge_pages: Some(64), mtu: Some(9000), ..Demands::default() };
     for (spins, polls) in [(false, false), (true, false), (false, true)] {
-        let (bench, demands) = (Bench::new(), Demands { spins, polls, ..all.clone() });
+        let (bench, demands) = (Bench::new(), Demands { spin: spins, busy_poll: polls, ..all.clone() });
         bench.put("sys/class/net/eth1/device/numa_node", "1");
         bench.put("sys/devices/system/node/node1/cpulist", "0-1");
         let text = |lines: Vec<String>| lines.join("\n");

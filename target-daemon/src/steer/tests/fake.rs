@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::panic::resume_unwind;
 
-use crate::link::{FlowMatch, FlowRoom, FlowRule, FlowRules};
+use crate::link::{FlowMatch, FlowRule, FlowRules};
 
 /// Which rules it accepts.
 type Takes = fn(FlowMatch) -> bool;
@@ -138,8 +138,8 @@ impl FlowRules for Fake {
         self.changed(())
     }
 
-    fn room(&self) -> io::Result<FlowRoom> {
-        Ok(FlowRoom { places: self.places, driver_chooses: self.chooses })
+    fn locations(&self) -> io::Result<Option<u32>> {
+        Ok((!self.chooses).then_some(self.places))
     }
 
     fn rules(&self) -> io::Result<Vec<FlowRule>> {
