@@ -33,15 +33,12 @@ pub fn run(args: &EchoArgs) -> Result<()> {
     cores::pin(args.cpu)?;
     let facts = Facts::read(&args.interface)?;
     let mut lane = port::lane(&facts, 0, RING)?;
-    let mut program = Program::attach(&facts, Mode::Auto, &[])?;
-    program.register(0, &lane.fd().context("the lane has no socket")?)?;
+    let mut program = Program::attach(&facts, Mode::Auto, &[], 0)?;
+    program.register(0, None, &lane.fd().context("the lane has no socket")?)?;
     let echo = Echo::new(args, &facts);
     eprintln!(
         "echo at {} on {}: {} sectors a frame, XDP in {} mode",
-        echo.address,
-        facts.name,
-        echo.advert.sectors_per_frame,
-        program.mode()
+        echo.address, facts.name, echo.advert.sectors_per_frame, program.mode
     );
     echo.serve(&mut lane, args.spin, &stop)
 }

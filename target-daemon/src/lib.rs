@@ -20,6 +20,8 @@ pub mod privilege;
 pub mod logging;
 /// Steering: which receive queues of a NIC get AoE frames.
 pub mod steer;
+/// Settings of this machine: what is wanted, changed and reverted.
+pub mod tune;
 /// `xblade top`: the activity of a running daemon, second by second.
 pub mod top;
 /// Assembly: from the command line to running workers, and shutdown.

@@ -5,12 +5,13 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Steer, Vblade};
+use xblade::config::{self, Check, Cli, Command, Import, Loaded, Serve, ServeArgs, Show, Tune, Vblade};
 use xblade::control::{CallError, client};
 use xblade::daemon;
 use xblade::logging;
-use xblade::steer::{self, Mode, SteerOptions};
+use xblade::steer::steer;
 use xblade::top;
+use xblade::tune::{Mark, tune};
 
 /// Exit code: the request is invalid or cannot be served as given.
 const REQUEST: u8 = 2;
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         }
         Command::Check(Check { config: Some(path), .. }) => check_file(&path),
         Command::Check(options) => machine(daemon::check(&options)),
-        Command::Steer(options) => steer(options),
+        Command::Steer(options) => steer(&options).map(print).map_err(|fault| exit(fault.exit_code())(fault)),
+        Command::Tune(options) => tune_machine(&options),
         Command::Show(Show { config: Some(path), reach }) => show(&path, reach.json),
         Command::Show(Show { config: None, reach }) => client::show(&reach).map_err(called),
         Command::Ask(command) => client::run(&command).map_err(called),
@@ -153,18 +155,15 @@ fn check_file(path: &Path) -> Result<(), u8> {
     }
 }
 
-fn steer(options: Steer) -> Result<(), u8> {
-    let mode = match (options.apply, options.revert) {
-        (true, _) => Mode::Apply,
-        (_, true) => Mode::Revert,
-        _ => Mode::Plan,
-    };
-    let queues = options.queue.map_or(options.queues, |queue| vec![queue]);
-    let hosts = options.from.iter().map(|mac| mac.0).collect();
-    let lines = steer::steer(&SteerOptions { interface: options.interface, mode, queues, hosts })
-        .map_err(|fault| exit(fault.exit_code())(fault))?;
+fn tune_machine(options: &Tune) -> Result<(), u8> {
+    let lines = tune(options).map_err(exit(MACHINE))?;
+    let failed = lines.iter().any(|line| line.mark == Mark::Fail);
+    print(lines);
+    if failed { Err(1) } else { Ok(()) }
+}
+
+fn print(lines: Vec<impl Display>) {
     lines.iter().for_each(|line| println!("{line}"));
-    Ok(())
 }
 
 fn show(path: &Path, json: bool) -> Result<(), u8> {

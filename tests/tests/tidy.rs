@@ -12,7 +12,7 @@ const CRATES: [&str; 4] = ["wire", "ring", "store", "link"];
 
 /// In the crates `xblade-target` and `xblade`: the left module may import only the right
 /// ones of ours. In data-path order.
-const IMPORTS: [(&str, &[&str]); 12] = [
+const IMPORTS: [(&str, &[&str]); 13] = [
     ("observe", &[]),
     ("privilege", &["link"]),
     ("logging", &["privilege"]),
@@ -36,11 +36,13 @@ const IMPORTS: [(&str, &[&str]); 12] = [
             "store",
             "shelf",
             "observe",
+            "tune",
             "worker",
         ],
     ),
-    ("steer", &["link"]),
-    ("main", &["config", "control", "daemon", "logging", "steer", "top"]),
+    ("tune", &["config", "link"]),
+    ("steer", &["config", "link", "tune"]),
+    ("main", &["config", "control", "daemon", "logging", "steer", "top", "tune"]),
 ];
 
 /// The files in which `unsafe` is allowed. Everything else is safe code on top of these.

@@ -89,7 +89,6 @@ mod tests {
             rx_sg: Some(true),
             zero_copy: Some(false),
             zero_copy_segments: 1,
-            rx_vlan_offload: None,
             attached: vec![(XdpMode::Native, 5)],
         };
         let values: Vec<String> = describe(&facts, "none").into_iter().map(|c| c.value).collect();

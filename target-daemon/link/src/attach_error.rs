@@ -3,8 +3,8 @@
 use std::io;
 
 use super::facts::XdpMode;
-use super::maps::MapError;
 use super::occupant::Occupant;
+use super::program::MapError;
 
 /// Why [`super::Program::attach`] refused. The interface is unchanged.
 #[derive(Debug, thiserror::Error)]

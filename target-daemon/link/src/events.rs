@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::netlink::{HEADER, u16_at, u32_at};
 use super::sys;
 
-const RTM_DELLINK: u16 = 17;
-/// Length of `struct nlmsghdr`, and of `struct ifinfomsg` up to its index.
-const HEADER: usize = 16;
 /// Other address families report other events, for example that an interface has left a
 /// bridge.
 const AF_UNSPEC: u8 = 0;
@@ -60,10 +58,8 @@ impl LinkEvents {
 
 /// The index of the removed interface, if this is a removal event.
 fn removed(event: &[u8]) -> Option<u32> {
-    let kind = u16::from_ne_bytes(*event.get(4..)?.first_chunk()?);
-    let family = *event.get(HEADER)?;
-    let index = i32::from_ne_bytes(*event.get(HEADER + 4..)?.first_chunk()?);
-    (kind == RTM_DELLINK && family == AF_UNSPEC).then_some(index.cast_unsigned())
+    let (kind, family, index) = (u16_at(event, 4)?, *event.get(HEADER)?, u32_at(event, HEADER + 4)?);
+    (kind == libc::RTM_DELLINK && family == AF_UNSPEC).then_some(index)
 }
 
 /// Readable when [`LinkEvents::drain`] has something to take.

@@ -2,8 +2,10 @@
 
 use std::{fmt, io};
 
-use super::netlink::{self, Interface};
-use super::sys;
+use libbpf_sys::bpf_xdp_query_opts;
+
+use super::netlink::{self, Interface, text};
+use super::sys::{self, Command};
 
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
@@ -66,9 +68,6 @@ pub struct Facts {
     pub zero_copy: Option<bool>,
     /// The most fragments of a zero-copy frame; below 2, no jumbo frames.
     pub zero_copy_segments: u32,
-    /// The NIC strips VLAN tags before XDP sees the frame, so replies to tagged requests
-    /// would go out untagged. `None` if the driver does not report it.
-    pub rx_vlan_offload: Option<bool>,
     /// The mode and id of each attached XDP program.
     pub attached: Vec<(XdpMode, u32)>,
 }
@@ -127,22 +126,21 @@ impl Facts {
         let link = find(all, name)?;
         let mac = mac_of(&link)?;
         let xdp = sys::xdp_query(link.index).map_err(kernel("the XDP state"))?;
-        let feature = |bit| (xdp.features != 0).then_some(xdp.features & bit != 0);
+        let feature = |bit| (xdp.feature_flags != 0).then_some(xdp.feature_flags & bit != 0);
         Ok(Self {
             index: link.index,
             mac,
             mtu: link.mtu,
             queues: queues(&link),
-            driver: sys::driver(&link.name).unwrap_or_default(),
+            driver: driver(&link.name).unwrap_or_default(),
             up: link.flags & libc::IFF_UP.cast_unsigned() != 0,
             carrier: link.flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
             loopback: link.kind == ARPHRD_LOOPBACK,
             native: feature(ACT_BASIC),
             rx_sg: feature(ACT_RX_SG),
             zero_copy: feature(ACT_XSK_ZEROCOPY),
-            zero_copy_segments: xdp.zero_copy_segments,
-            rx_vlan_offload: sys::rx_vlan_offload(&link.name).ok(),
-            attached: attached(xdp.programs),
+            zero_copy_segments: xdp.xdp_zc_max_segs,
+            attached: attached(&xdp),
             name: link.name,
         })
     }
@@ -162,14 +160,26 @@ fn mac_of(link: &Interface) -> Result<[u8; 6], FactsError> {
 }
 
 fn queues(link: &Interface) -> u32 {
-    let told = sys::rx_channels(&link.name).ok().filter(|queues| *queues > 0);
-    told.unwrap_or(link.rx_queues).max(1)
+    // The words 4 and 7 of ethtool_channels: receive queues, and those that also send.
+    let channels = sys::ethtool_words(&link.name, Command::Channels, [0; 50]).unwrap_or([0; 50]);
+    let used = channels[4].saturating_add(channels[7]);
+    if used > 0 { used } else { link.rx_queues.max(1) }
 }
 
-/// `programs` as in [`sys::XdpQuery`]: 0 means none.
-pub(super) fn attached(programs: [u32; 3]) -> Vec<(XdpMode, u32)> {
-    let modes = [XdpMode::Native, XdpMode::Generic, XdpMode::Offload];
-    modes.into_iter().zip(programs).filter(|(_, id)| *id != 0).collect()
+fn driver(interface: &str) -> io::Result<String> {
+    let words = sys::ethtool_words(interface, Command::Driver, [0; 50])?;
+    let name: Vec<u8> = words[..8].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    Ok(text(&name))
+}
+
+/// The programs that an interface runs.
+pub(super) fn attached(xdp: &bpf_xdp_query_opts) -> Vec<(XdpMode, u32)> {
+    let programs = [
+        (XdpMode::Native, xdp.drv_prog_id),
+        (XdpMode::Generic, xdp.skb_prog_id),
+        (XdpMode::Offload, xdp.hw_prog_id),
+    ];
+    programs.into_iter().filter(|(_, id)| *id != 0).collect()
 }
 
 #[cfg(test)]
@@ -211,7 +221,9 @@ mod tests {
 
     #[test]
     fn only_real_program_ids_count_as_attached() {
-        assert_eq!(attached([0, 0, 0]), []);
-        assert_eq!(attached([0, 7, 9]), [(XdpMode::Generic, 7), (XdpMode::Offload, 9)]);
+        let none = bpf_xdp_query_opts::default();
+        assert_eq!(attached(&none), []);
+        let two = bpf_xdp_query_opts { skb_prog_id: 7, hw_prog_id: 9, ..none };
+        assert_eq!(attached(&two), [(XdpMode::Generic, 7), (XdpMode::Offload, 9)]);
     }
 }

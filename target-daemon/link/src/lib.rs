@@ -18,7 +18,6 @@ mod facts;
 mod flow;
 mod limits;
 mod listeners;
-mod maps;
 mod netlink;
 mod nic;
 mod occupant;
@@ -31,14 +30,14 @@ mod sys;
 pub use attach_error::AttachError;
 pub use events::{Changes, LinkEvents};
 pub use facts::{Facts, FactsError, XdpMode};
-pub use flow::{FlowMatch, FlowRoom, FlowRule, FlowTable, mac_text};
+pub use flow::{FlowMatch, FlowRule, FlowRules, FlowTable, mac_text};
 pub use limits::{MemlockError, kernel, missing_capabilities, raise_memlock};
 pub use listeners::{listeners, unix_listeners};
-pub use maps::{MapError, Owned};
-pub use nic::Nic;
+pub use netlink::{Interface as Named, interfaces as all};
+pub use nic::NicSetting;
 pub use occupant::Occupant;
 pub use packet::PacketSocket;
-pub use program::{Mode, Program};
+pub use program::{MapError, Mode, Owned, Program};
 pub use stack::{above, lowest_first, pairs};
 pub use xblade_ebpf::{ACL_MAX, Counter};
 
@@ -49,42 +48,5 @@ pub use xblade_ebpf::{ACL_MAX, Counter};
 ///
 /// Those of the netlink socket.
 pub fn name_of(index: u32) -> std::io::Result<Option<String>> {
-    Ok(netlink::interfaces()?.into_iter().find(|i| i.index == index).map(|i| i.name))
-}
-
-/// Every interface in this network namespace.
-///
-/// # Errors
-///
-/// Those of the netlink socket.
-pub fn all() -> std::io::Result<Vec<Named>> {
-    let named = |interface: netlink::Interface| Named {
-        index: interface.index,
-        name: interface.name,
-        alt_names: interface.alt_names,
-    };
-    Ok(netlink::interfaces()?.into_iter().map(named).collect())
-}
-
-/// An interface and all of its names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Named {
-    /// Index in this network namespace.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Its alternative names.
-    pub alt_names: Vec<String>,
-}
-
-impl Named {
-    /// All its names.
-    pub fn names(&self) -> impl Iterator<Item = &String> {
-        std::iter::once(&self.name).chain(&self.alt_names)
-    }
-
-    /// Whether this is one of its names.
-    pub fn is_called(&self, name: &str) -> bool {
-        self.names().any(|own| own == name)
-    }
+    Ok(all()?.into_iter().find(|one| one.index == index).map(|one| one.name))
 }

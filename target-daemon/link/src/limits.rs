@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use super::sys;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The limit of locked memory is too low and could not be raised.
 #[derive(Debug, thiserror::Error)]
@@ -20,11 +20,12 @@ pub struct MemlockError {
 /// Makes locked memory unlimited, for UMEM and, on kernels before 5.11, for maps. Not
 /// needed with CAP_IPC_LOCK.
 pub fn raise_memlock() -> Result<(), MemlockError> {
-    let (soft, hard) = sys::memlock().map_err(|source| MemlockError { bytes: 0, source })?;
-    if soft == libc::RLIM_INFINITY && hard == libc::RLIM_INFINITY {
+    let (now, unlimited) = (getrlimit(Resource::Memlock), Rlimit { current: None, maximum: None });
+    if now == unlimited {
         return Ok(());
     }
-    sys::unlimit_memlock().map_err(|source| MemlockError { bytes: soft, source })
+    let bytes = now.current.unwrap_or(u64::MAX);
+    setrlimit(Resource::Memlock, unlimited).map_err(|error| MemlockError { bytes, source: error.into() })
 }
 
 /// The required capabilities: the name for the operator, and the capability numbers, any

@@ -4,6 +4,12 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use libc::{
+    IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
+    IFLA_MASTER, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_PROP_LIST, NLM_F_DUMP, NLM_F_REQUEST, RTM_GETLINK,
+    RTM_NEWLINK,
+};
+
 use super::sys;
 
 /// The kernel replies from memory; a longer wait is an error.
@@ -11,34 +17,22 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// The most that the kernel returns in one read.
 const READ_MAX: usize = 32 * 1024;
 
-const HEADER: usize = 16; // struct nlmsghdr
+const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
+const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
+
+/// The length of `struct nlmsghdr`.
+pub const HEADER: usize = 16;
 const IFINFO: usize = 16; // struct ifinfomsg
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
-
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
-const IFLA_LINK: u16 = 5;
-const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_INFO_KIND: u16 = 1; // in IFLA_LINKINFO
-const IFLA_NUM_RX_QUEUES: u16 = 32;
-const IFLA_LINK_NETNSID: u16 = 37;
-const IFLA_PROP_LIST: u16 = 52;
-const IFLA_ALT_IFNAME: u16 = 53; // in IFLA_PROP_LIST
 /// The upper bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
 
 /// One interface, as reported by RTM_GETLINK.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
+    /// Its name.
     pub name: String,
+    /// Index in this network namespace.
     pub index: u32,
     /// ARPHRD_*: 1 is Ethernet, 772 the loopback.
     pub kind: u16,
@@ -46,6 +40,7 @@ pub struct Interface {
     pub flags: u32,
     /// The hardware address; 6 bytes on Ethernet.
     pub address: Vec<u8>,
+    /// Its MTU.
     pub mtu: u32,
     /// The queues with which the interface was created, at least those in use.
     pub rx_queues: u32,
@@ -59,9 +54,14 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Whether this is its name or one of its alternative names.
+    /// All its names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(&self.alt_names)
+    }
+
+    /// Whether this is one of its names.
     pub fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.alt_names.iter().any(|other| other == name)
+        self.names().any(|own| own == name)
     }
 
     /// Whether it lies directly on `lower`.
@@ -71,6 +71,10 @@ impl Interface {
 }
 
 /// Every interface of the current network namespace.
+///
+/// # Errors
+///
+/// Those of the netlink socket.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
     let mut socket = sys::route_socket(0)?;
     socket.write_all(&request())?;
@@ -87,10 +91,9 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 
 /// RTM_GETLINK for all interfaces.
 fn request() -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER + IFINFO);
-    bytes.extend(((HEADER + IFINFO) as u32).to_ne_bytes());
-    bytes.extend(RTM_GETLINK.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    let flags = (NLM_F_REQUEST | NLM_F_DUMP) as u16;
+    let mut bytes = ((HEADER + IFINFO) as u32).to_ne_bytes().to_vec();
+    bytes.extend([RTM_GETLINK, flags].map(u16::to_ne_bytes).concat());
     bytes.resize(HEADER + IFINFO, 0); // sequence, port and ifinfomsg: any
     bytes
 }
@@ -124,13 +127,14 @@ fn interface(body: &[u8]) -> Option<Interface> {
     };
     let mut is_elsewhere = false;
     for (kind, value) in attributes(body.get(IFINFO..)?) {
+        let number = || u32_at(value, 0);
         match kind {
             IFLA_ADDRESS => interface.address = value.to_vec(),
             IFLA_IFNAME => interface.name = text(value),
-            IFLA_MTU => interface.mtu = u32_at(value, 0)?,
-            IFLA_LINK => interface.lower = u32_at(value, 0)?,
-            IFLA_MASTER => interface.master = u32_at(value, 0)?,
-            IFLA_NUM_RX_QUEUES => interface.rx_queues = u32_at(value, 0)?,
+            IFLA_MTU => interface.mtu = number()?,
+            IFLA_LINK => interface.lower = number()?,
+            IFLA_MASTER => interface.master = number()?,
+            IFLA_NUM_RX_QUEUES => interface.rx_queues = number()?,
             IFLA_LINK_NETNSID => is_elsewhere = true,
             // The other end of a veth pair is not below it.
             IFLA_LINKINFO => {
@@ -160,7 +164,8 @@ fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn text(value: &[u8]) -> String {
+/// A C string.
+pub fn text(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0);
     String::from_utf8_lossy(value.get(..end.unwrap_or(value.len())).unwrap_or_default()).into()
 }
@@ -170,11 +175,13 @@ fn align(len: usize) -> usize {
     len.next_multiple_of(4)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+/// The number at an offset.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// The number at an offset.
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

@@ -1,27 +1,89 @@
-//! NIC settings that determine whether frames are lost or late.
+//! Settings of a NIC that determine whether frames are lost or late.
 
-use super::sys;
+use std::io;
 
-/// The output of `ethtool -g`, `-c` and `-a`. Each is `None` if the driver has no such
-/// setting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Nic {
-    /// The entries of the receive ring, and the maximum.
-    pub rx_ring: Option<(u32, u32)>,
-    /// A receive interrupt is delayed by up to this many microseconds or this many frames;
-    /// the flag tells whether the NIC adapts these.
-    pub rx_coalesce: Option<(u32, u32, bool)>,
-    /// Whether pause frames are obeyed, and whether they are sent.
-    pub pause: Option<(bool, bool)>,
+use super::sys::{self, Command, Words};
+
+const NONE: Words = [0; 50];
+
+/// A setting of a NIC, as `ethtool` shows and changes it: a field of a structure in
+/// `linux/ethtool.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NicSetting {
+    /// The commands that read and write the structure.
+    get: Command,
+    set: Command,
+    /// The 32-bit word, after the command, that contains the field.
+    word: usize,
+    /// The bits of the field.
+    bits: u32,
 }
 
-impl Nic {
-    /// Reads the settings of this interface, in the network namespace of this thread.
-    pub fn read(name: &str) -> Self {
-        Self {
-            rx_ring: sys::rx_ring(name).ok().filter(|(_, most)| *most > 0),
-            rx_coalesce: sys::rx_coalesce(name).ok(),
-            pause: sys::pause(name).ok(),
-        }
+impl NicSetting {
+    /// The entries of the receive ring, and the maximum.
+    pub const RX_RING: Self = Self::ring(4);
+    /// See [`Self::RX_RING`].
+    pub const RX_RING_MAX: Self = Self::ring(0);
+    /// The entries of the send ring, and the maximum.
+    pub const TX_RING: Self = Self::ring(7);
+    /// See [`Self::TX_RING`].
+    pub const TX_RING_MAX: Self = Self::ring(3);
+    /// The microseconds by which a receive interrupt may be delayed.
+    pub const RX_USECS: Self =
+        Self { get: Command::Coalesce, set: Command::SetCoalesce, word: 0, bits: u32::MAX };
+    /// Whether the NIC adapts that delay itself.
+    pub const ADAPTIVE_RX: Self = Self { word: 9, bits: 1, ..Self::RX_USECS };
+    /// Whether pause frames are obeyed.
+    pub const PAUSE_RX: Self = Self { get: Command::Pause, set: Command::SetPause, word: 1, bits: 1 };
+    /// Whether pause frames are sent.
+    pub const PAUSE_TX: Self = Self { word: 2, ..Self::PAUSE_RX };
+    /// Whether the NIC strips VLAN tags.
+    pub const RX_VLAN: Self = Self::flag(8);
+    /// Whether rules that send frames to queues are enabled.
+    pub const NTUPLE: Self = Self::flag(27);
+
+    const fn ring(word: usize) -> Self {
+        Self { get: Command::Rings, set: Command::SetRings, word, bits: u32::MAX }
+    }
+
+    const fn flag(bit: u32) -> Self {
+        Self { get: Command::Flags, set: Command::SetFlags, word: 0, bits: 1 << bit }
+    }
+
+    /// Reads the setting of this interface, in the network namespace of this thread.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; EOPNOTSUPP if the driver has no such setting.
+    pub fn read(self, interface: &str) -> io::Result<u32> {
+        let words = sys::ethtool_words(interface, self.get, NONE)?;
+        Ok((words[self.word] & self.bits) >> self.bits.trailing_zeros())
+    }
+
+    /// Changes the setting and leaves the others in its structure as they are.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's; EOPNOTSUPP if the driver has no such setting.
+    pub fn write(self, interface: &str, value: u32) -> io::Result<()> {
+        let mut words = sys::ethtool_words(interface, self.get, NONE)?;
+        let others = words[self.word] & !self.bits;
+        words[self.word] = others | value << self.bits.trailing_zeros();
+        sys::ethtool_words(interface, self.set, words).map(|_| ())
+    }
+
+    /// Whether it is on or off, rather than a number.
+    pub fn is_switch(self) -> bool {
+        self.bits.is_power_of_two()
+    }
+
+    /// Whether this is a feature that the driver never changes.
+    pub fn is_fixed(self, interface: &str) -> bool {
+        // One block, of which the first word has the changeable features.
+        // Those with an ETH_FLAG have its bit there.
+        let mut words = NONE;
+        words[0] = 1;
+        let changeable = || sys::ethtool_words(interface, Command::Features, words);
+        self.get == Command::Flags && changeable().is_ok_and(|words| words[1] & self.bits == 0)
     }
 }

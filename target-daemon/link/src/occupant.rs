@@ -71,11 +71,14 @@ impl Occupant {
                 .map_or(format!("it may be another xblade's, {look}"), |stop| format!("{stop}, {look}"));
         }
         let command = match self.links.as_slice() {
-            [] => match self.mode {
-                XdpMode::Native => format!("`ip link set dev {} xdpdrv off`", self.interface),
-                XdpMode::Generic => format!("`ip link set dev {} xdpgeneric off`", self.interface),
-                XdpMode::Offload => format!("`ip link set dev {} xdpoffload off`", self.interface),
-            },
+            [] => {
+                let mode = match self.mode {
+                    XdpMode::Native => "xdpdrv",
+                    XdpMode::Generic => "xdpgeneric",
+                    XdpMode::Offload => "xdpoffload",
+                };
+                format!("`ip link set dev {} {mode} off`", self.interface)
+            }
             [link] => format!("`bpftool link detach id {link}`"),
             _ => "`bpftool link detach id` on its link, see `bpftool link show`".to_owned(),
         };

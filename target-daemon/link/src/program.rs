@@ -1,18 +1,21 @@
 //! The XDP program on one interface: load, attach, configure, count, detach.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpError, XdpMode as AyaMode};
-use aya::{Ebpf, EbpfError, EbpfLoader};
-use xblade_ebpf::{Counter, LANES, OBJECT, PROGRAM, Settings, lanes};
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use xblade_ebpf::{
+    ACL, ACL_MAX, COUNTERS, Counter, LANES, OBJECT, OWNERS, OWNERS_MAX, PROGRAM, SETTINGS, Settings,
+    first_lane, lanes,
+};
 
 use super::attach_error::AttachError;
 use super::facts::{Facts, XdpMode, attached};
 use super::limits::missing_capabilities;
-use super::maps::{MapError, Maps, Owned};
 use super::occupant::Occupant;
 use super::sys;
 
@@ -31,121 +34,190 @@ pub enum Mode {
     Generic,
 }
 
+/// A map of the running program could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The access list is longer than its map.
+    #[error("the access list has {0} addresses, the most is {ACL_MAX}: shorten it")]
+    AclTooLong(usize),
+    /// The object lacks the map, or it has the wrong type: a build error.
+    #[error("the XDP program has no usable map `{0}`: rebuild xblade")]
+    Missing(&'static str),
+    /// The kernel refused.
+    #[error("cannot access the map `{map}` of the XDP program")]
+    Kernel {
+        /// The map.
+        map: &'static str,
+        /// The kernel's error.
+        source: Box<aya::maps::MapError>,
+    },
+}
+
+/// An export, and the worker that owns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// Its shelf.
+    pub shelf: u16,
+    /// Its slot.
+    pub slot: u8,
+    /// The index of its worker.
+    pub worker: u16,
+}
+
 /// The program on an interface. Dropping it detaches the program. So does the end of the
 /// process for any reason, because the kernel then closes the link.
 pub struct Program {
     // Dropped first, so that no frame meets a map that is being closed.
     _link: FdLink,
-    maps: Maps,
+    lanes: XskMap<MapData>,
+    owners: HashMap<MapData, u32, u32>,
+    counters: PerCpuArray<MapData, u64>,
+    access: AccessControl,
+    /// The mode in which it runs: native or generic.
+    pub mode: XdpMode,
+    /// With [`Mode::Auto`] in generic mode: why the kernel refused native mode.
+    pub native_refusal: Option<String>,
+}
+
+/// The maps that decide which frames are admitted.
+struct AccessControl {
+    acl: HashMap<MapData, [u8; 6], u8>,
+    map: Array<MapData, [u8; 8]>,
     settings: Settings,
-    mode: XdpMode,
-    native_refusal: Option<String>,
 }
 
 impl Program {
     /// Loads the program for the interface of `facts` and attaches it. An empty `acl`
     /// admits every source. Frames go to the stack until [`Self::register`] sets a socket
-    /// for their queue.
+    /// for their queue. Each of `workers` workers may have its own socket on a queue.
     ///
     /// Never replaces an attached program.
     ///
     /// # Errors
     ///
     /// Those of [`AttachError`].
-    pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]]) -> Result<Self, AttachError> {
-        Self::attach_for(facts, mode, acl, 0)
-    }
-
-    /// As [`Self::attach`], for queues on which each of `workers` workers may have its own
-    /// socket: [`Self::register_for`] and [`Self::set_owners`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`AttachError`].
-    pub fn attach_for(facts: &Facts, mode: Mode, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
+    pub fn attach(facts: &Facts, mode: Mode, acl: &[[u8; 6]], workers: u8) -> Result<Self, AttachError> {
         if facts.loopback {
             return Err(AttachError::Loopback { name: facts.name.clone() });
         }
         refuse_if_occupied(facts)?;
         let mut ebpf = load(lanes(facts.queues, workers))?;
-        let mut maps = Maps::take(&mut ebpf, workers)?;
-        let mut settings = Settings { own: facts.mac, acl_on: false, workers };
-        maps.set(&settings)?;
-        maps.set_acl(&mut settings, acl)?;
+        let settings = Settings { own: facts.mac, acl_on: false, workers };
+        let mut access =
+            AccessControl { acl: take(&mut ebpf, ACL)?, map: take(&mut ebpf, SETTINGS)?, settings };
+        access.set(settings)?;
+        access.set_acl(acl)?;
         let (link, mode, native_refusal) = attach(&mut ebpf, facts, mode)?;
-        Ok(Self { _link: link, maps, settings, mode, native_refusal })
+        Ok(Self {
+            _link: link,
+            lanes: take(&mut ebpf, LANES)?,
+            owners: take(&mut ebpf, OWNERS)?,
+            counters: take(&mut ebpf, COUNTERS)?,
+            access,
+            mode,
+            native_refusal,
+        })
     }
 
     /// Sends the frames of `queue` to `socket` from now on: an AF_XDP socket bound to that
-    /// queue of this interface. The kernel removes it when the socket is closed.
-    pub fn register(&mut self, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
-        self.maps.register(queue, socket.as_raw_fd())
-    }
-
-    /// As [`Self::register`], but sends only frames for the exports of this worker to
-    /// `socket`; the others go to the socket that was registered for all.
-    pub fn register_for(&mut self, worker: u8, queue: u32, socket: &impl AsRawFd) -> Result<(), MapError> {
-        self.maps.register_for(worker, queue, socket.as_raw_fd())
+    /// queue of this interface. With a worker, only frames for the exports of that worker;
+    /// the others go to the socket that is registered without. The kernel removes a socket
+    /// when it is closed.
+    pub fn register(
+        &mut self,
+        queue: u32,
+        worker: Option<u8>,
+        socket: &impl AsRawFd,
+    ) -> Result<(), MapError> {
+        let position = worker.map_or(0, |worker| 1 + u32::from(worker));
+        let lane = first_lane(queue, self.access.settings.workers) + position;
+        self.lanes.set(lane, socket.as_raw_fd(), 0).map_err(kernel(LANES))
     }
 
     /// Sets the owner of each export; if they exceed the map, only the first ones. An
     /// export that is not listed has no owner.
     pub fn set_owners(&mut self, owners: impl Iterator<Item = Owned>) -> Result<(), MapError> {
-        self.maps.set_owners(owners)
-    }
-
-    /// Sends the frames of `queue` to the stack from now on.
-    pub fn unregister(&mut self, queue: u32) -> Result<(), MapError> {
-        self.maps.unregister(queue)
+        let row = |owned: Owned| (u32::from(owned.shelf) << 8 | u32::from(owned.slot), owned.worker.into());
+        replace(&mut self.owners, OWNERS, &owners.map(row).take(OWNERS_MAX).collect())
     }
 
     /// Sets the new MAC address of the interface.
     pub fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), MapError> {
-        let settings = Settings { own: mac, ..self.settings };
-        self.maps.set(&settings)?;
-        self.settings = settings;
-        Ok(())
+        self.access.set(Settings { own: mac, ..self.access.settings })
     }
 
     /// Replaces the access list; an empty one admits every source. At no time, not even
     /// after an error, is a source admitted that is on neither the old nor the new list.
     pub fn set_acl(&mut self, acl: &[[u8; 6]]) -> Result<(), MapError> {
-        self.maps.set_acl(&mut self.settings, acl)
+        self.access.set_acl(acl)
     }
 
     /// The counters since the program was attached, indexed by [`Counter`], summed over
     /// CPUs.
     pub fn counters(&self) -> Result<[u64; Counter::COUNT], MapError> {
-        self.maps.counters()
-    }
-
-    /// The mode in which it runs: native or generic.
-    pub fn mode(&self) -> XdpMode {
-        self.mode
-    }
-
-    /// With [`Mode::Auto`] in generic mode: why the kernel refused native mode.
-    pub fn native_refusal(&self) -> Option<&str> {
-        self.native_refusal.as_deref()
+        let mut sums = [0_u64; Counter::COUNT];
+        for (sum, counter) in sums.iter_mut().zip(Counter::ALL) {
+            let cpus = self.counters.get(&(counter as u32), 0).map_err(kernel(COUNTERS))?;
+            *sum = cpus.iter().fold(0, |sum, value| sum.wrapping_add(*value));
+        }
+        Ok(sums)
     }
 }
 
-impl fmt::Debug for Program {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, mode, native_refusal, .. } = self;
-        to.debug_struct("Program")
-            .field("settings", settings)
-            .field("mode", mode)
-            .field("native_refusal", native_refusal)
-            .finish_non_exhaustive()
+impl AccessControl {
+    fn set(&mut self, settings: Settings) -> Result<(), MapError> {
+        self.map.set(0, settings.to_bytes(), 0).map_err(kernel(SETTINGS))?;
+        self.settings = settings;
+        Ok(())
     }
+
+    /// To disable the list, the flag is cleared first. To enable it, the flag is set last,
+    /// after old addresses were removed to make room for new ones.
+    fn set_acl(&mut self, acl: &[[u8; 6]]) -> Result<(), MapError> {
+        if acl.len() > ACL_MAX {
+            return Err(MapError::AclTooLong(acl.len()));
+        }
+        let wanted = Settings { acl_on: !acl.is_empty(), ..self.settings };
+        if !wanted.acl_on {
+            self.set(wanted)?;
+        }
+        replace(&mut self.acl, ACL, &acl.iter().map(|mac| (*mac, 1)).collect())?;
+        self.set(wanted)
+    }
+}
+
+/// Makes `wanted` the entries of a map: first removes others, so that there is room.
+fn replace<K: Pod + Ord, V: Pod + PartialEq>(
+    map: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+    wanted: &BTreeMap<K, V>,
+) -> Result<(), MapError> {
+    let there: Result<Vec<K>, _> = map.keys().collect();
+    for gone in there.map_err(kernel(name))?.iter().filter(|key| !wanted.contains_key(key)) {
+        map.remove(gone).map_err(kernel(name))?;
+    }
+    for (key, value) in wanted {
+        if map.get(key, 0).ok().as_ref() != Some(value) {
+            map.insert(key, value, 0).map_err(kernel(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, MapError> {
+    let map = ebpf.take_map(name).ok_or(MapError::Missing(name))?;
+    M::try_from(map).map_err(|_| MapError::Missing(name))
+}
+
+fn kernel(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> MapError {
+    move |source| MapError::Kernel { map, source: Box::new(source) }
 }
 
 fn refuse_if_occupied(facts: &Facts) -> Result<(), AttachError> {
     // Queried again: the facts may be old.
     let xdp = sys::xdp_query(facts.index)
         .map_err(|source| AttachError::Query { name: facts.name.clone(), source })?;
-    match attached(xdp.programs).first() {
+    match attached(&xdp).first() {
         None => Ok(()),
         Some((mode, id)) => Err(AttachError::Occupied(Box::new(Occupant::of(&facts.name, *mode, *id)))),
     }

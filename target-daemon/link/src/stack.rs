@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::facts::{XdpMode, attached};
+use super::facts::attached;
 use super::netlink::{self, Interface};
 use super::occupant::Occupant;
 use super::sys;
@@ -21,9 +21,8 @@ pub fn above(index: u32) -> io::Result<Vec<Occupant>> {
     let Some(lower) = all.iter().find(|one| one.index == index) else { return Ok(Vec::new()) };
     let uppers = all.iter().filter(|upper| upper.lies_on(lower));
     let program = |upper: &Interface| {
-        let programs = attached(sys::xdp_query(upper.index).ok()?.programs);
-        let (mode, id): &(XdpMode, u32) = programs.first()?;
-        Some(Occupant::of(&upper.name, *mode, *id))
+        let (mode, id) = attached(&sys::xdp_query(upper.index).ok()?).into_iter().next()?;
+        Some(Occupant::of(&upper.name, mode, id))
     };
     Ok(uppers.filter_map(program).collect())
 }
@@ -48,18 +47,13 @@ pub fn lowest_first(indexes: &[u32]) -> io::Result<Vec<usize>> {
 /// Those of the netlink socket.
 pub fn pairs(indexes: &[u32]) -> io::Result<Vec<(usize, usize)>> {
     let all = netlink::interfaces()?;
-    let find = |index: &u32| all.iter().find(|one| one.index == *index);
-    let mut pairs = Vec::new();
-    for (upper, above) in indexes.iter().enumerate() {
-        for (lower, below) in indexes.iter().enumerate() {
-            if let (Some(above), Some(below)) = (find(above), find(below))
-                && above.lies_on(below)
-            {
-                pairs.push((upper, lower));
-            }
-        }
-    }
-    Ok(pairs)
+    let known = |(place, index): (usize, &u32)| Some((place, all.iter().find(|one| one.index == *index)?));
+    let known: Vec<(usize, &Interface)> = indexes.iter().enumerate().filter_map(known).collect();
+    let below = |(place, upper): &(usize, &Interface)| {
+        let lower = known.iter().filter(|(_, lower)| upper.lies_on(lower));
+        lower.map(|(lower, _)| (*place, *lower)).collect::<Vec<_>>()
+    };
+    Ok(known.iter().flat_map(below).collect())
 }
 
 /// The number of levels below it.

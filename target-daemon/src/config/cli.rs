@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::bounds::{BUFFER_COUNT_MIN, INITIATORS_MIN};
 use super::export;
-use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top, Vblade};
+use super::{AskCommand, Export, Reach, ServiceOptions, Steer, Top, Tune, Vblade};
 use crate::wire::ether::Mac;
 
 const SERVE_EXAMPLES: &str = "\
@@ -89,6 +89,8 @@ pub enum Command {
     Check(Check),
     /// Have the NIC put AoE on receive queues of your choice.
     Steer(Steer),
+    /// Show the settings of this machine that delay or lose frames, and change them.
+    Tune(Tune),
     /// Print a configuration as it takes effect, with every default: that of a
     /// running xblade, or with --config that in a file.
     Show(Show),

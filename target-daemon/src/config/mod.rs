@@ -8,9 +8,9 @@ mod export;
 mod file;
 mod service;
 mod show;
-mod steer;
 mod suggest;
 mod top;
+mod tune;
 mod vblade;
 
 pub use crate::store::in_largest_unit;
@@ -23,6 +23,6 @@ pub use export::{Export, options};
 pub use file::{Diagnostic, Diagnostics, KEYS, Loaded, Span, export_from, load, parse};
 pub use service::{AddrOrNone, CONTROL, OnOff, PathOrNone, STATE, ServiceOptions};
 pub use show::{to_json, to_table, to_toml};
-pub use steer::Steer;
 pub use top::Top;
+pub use tune::{CoreList, Demands, Mode, Steer, Tune};
 pub use vblade::{Imported, Vblade, import};

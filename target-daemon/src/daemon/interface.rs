@@ -13,7 +13,6 @@ use crate::shelf;
 use crate::store::Problem;
 
 /// A served interface.
-#[derive(Debug)]
 pub struct Interface {
     /// Its properties as last reported by the kernel.
     pub facts: Facts,
@@ -27,7 +26,7 @@ impl Interface {
     /// What clients can read of it.
     pub fn snapshot(&self) -> control::snapshot::Interface {
         let program = self.program.as_ref();
-        let native = program.is_some_and(|program| program.mode() == XdpMode::Native);
+        let native = program.is_some_and(|program| program.mode == XdpMode::Native);
         let counters = program.and_then(|program| program.counters().ok()).unwrap_or_default();
         let (present, mode) = (self.presence == Presence::Here, if native { "native" } else { "generic" });
         control::snapshot::Interface::new(&self.facts, present, mode, counters)
@@ -189,11 +188,8 @@ fn open_queue(
         let worker = (queue as usize + at) % workers;
         // The socket has its chunks before the first frame can arrive.
         let fd = lane.fd().ok_or_else(|| Failure::system("the rings", "have no socket"))?;
-        let registered = match at {
-            0 => program.register(queue, &fd),
-            _ => program.register_for(worker as u8, queue, &fd),
-        };
-        registered.map_err(Failure::machine)?;
+        let only_for = (at > 0).then_some(worker as u8);
+        program.register(queue, only_for, &fd).map_err(Failure::machine)?;
         if at == 0 {
             describe(&wanted, lane.rings(), sockets);
         }
@@ -222,9 +218,9 @@ fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Prog
     let acl: Vec<[u8; 6]> = options.allowed_somewhere().into_iter().map(|mac| mac.0).collect();
     // With one worker there is no choice to make.
     let workers = if plan::sockets(options, 0, workers, link::kernel()) > 1 { workers as u8 } else { 0 };
-    let program = Program::attach_for(facts, mode(facts, options)?, &acl, workers)
+    let program = Program::attach(facts, mode(facts, options)?, &acl, workers)
         .map_err(|e| Failure::machine(advised(e)))?;
-    let reason = program.native_refusal().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
+    let reason = program.native_refusal.as_ref().map(|r| format!(" (native mode: {r})")).unwrap_or_default();
     info!(
         "{}: driver {}, MTU {}, {} queue{}, XDP in {} mode{reason}, {} sectors a frame",
         facts.name,
@@ -232,7 +228,7 @@ fn attach_program(facts: &Facts, options: &Serve, workers: usize) -> Result<Prog
         facts.mtu,
         facts.queues,
         if facts.queues == 1 { "" } else { "s" },
-        program.mode(),
+        program.mode,
         shelf::sectors_per_frame(facts.mtu),
     );
     Ok(program)
@@ -297,7 +293,7 @@ fn wanted(
 ) -> Result<SocketConfig, Failure> {
     let mut wanted = plan::rings(options, facts, queue, sockets)?;
     let segments = plan::descriptors_per_frame(facts.mtu);
-    let zero_copy = program.mode() == XdpMode::Native
+    let zero_copy = program.mode == XdpMode::Native
         && facts.zero_copy != Some(false)
         && (segments <= 1 || facts.zero_copy_segments >= segments);
     if !zero_copy {

@@ -8,25 +8,25 @@
 //! that are already there, so a refused rule set is tried once more without those of
 //! earlier runs.
 
-use super::driver::{Driver, is_full, refuses};
-use super::error::SteerError;
-use super::journal::{Journal, Noted, Record};
-use super::plan::{Before, does, look, one_queue, settled};
-use super::rule_set::{RuleSet, SteerRequest, Wanted, ways};
-use crate::link::{FlowRoom, FlowRule};
+use std::io;
+
+use super::error::{SteerError, is_full, refuses};
+use super::plan::{Before, look};
+use super::record::{Fulfilled, Noted, Record};
+use super::revert::remove;
+use super::rule_set::{Rule, RuleSet, SteerRequest, ways};
+use crate::link::{FlowRule, FlowRules};
+use crate::tune::{Journal, JournalError};
 
 /// Applies the request. Returns the lines to print.
 pub fn apply(
-    driver: &mut impl Driver,
-    journal: &mut Journal,
+    driver: &mut impl FlowRules,
+    journal: &Journal,
     request: &SteerRequest,
 ) -> Result<Vec<String>, SteerError> {
-    if request.queue_count < 2 {
-        return Ok(one_queue(request));
-    }
-    let lock = journal.lock()?;
-    let Some(before) = look(driver, journal, request)? else { return Ok(one_queue(request)) };
-    if let Some(way) = settled(&before, request) {
+    let _lock = journal.lock()?;
+    let before = look(driver, journal, request)?;
+    if let Some(way) = before.settled(request) {
         return Ok(vec![
             "nothing to do: all rules are in place".to_owned(),
             format!("way: {}", way.describe()),
@@ -35,13 +35,11 @@ pub fn apply(
     let mut run = Run { driver, journal, request, record: before.record.clone(), lines: Vec::new() };
     run.forget_what_is_gone(&before)?;
     run.switch_on(&before)?;
-    let outcome = run.first_way();
-    if outcome.is_err() {
+    if let Err(fault) = run.first_way() {
         run.switch_off_again(&before);
+        return Err(fault);
     }
-    let lines = outcome.map(|()| run.lines);
-    drop(lock);
-    lines
+    Ok(run.lines)
 }
 
 struct Run<'a, D> {
@@ -52,20 +50,6 @@ struct Run<'a, D> {
     lines: Vec<String>,
 }
 
-/// Why a rule set was not applied.
-enum Stop {
-    /// The driver refuses it: the next rule set may work.
-    Refused,
-    /// No rule set can work.
-    Fault(SteerError),
-}
-
-impl From<SteerError> for Stop {
-    fn from(fault: SteerError) -> Self {
-        Self::Fault(fault)
-    }
-}
-
 /// The changes of one rule set, to be undone if it cannot be completed.
 #[derive(Default)]
 struct Changes {
@@ -73,10 +57,10 @@ struct Changes {
     removed: Vec<Noted>,
 }
 
-impl<D: Driver> Run<'_, D> {
+impl<D: FlowRules> Run<'_, D> {
     /// Drops recorded rules that are not in the NIC any more: the driver was reloaded, or
     /// another program removed them.
-    fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), SteerError> {
+    fn forget_what_is_gone(&mut self, before: &Before) -> Result<(), JournalError> {
         self.record.rules.retain(|noted| before.rules.iter().any(|rule| noted.is(rule)));
         self.note()
     }
@@ -94,7 +78,7 @@ impl<D: Driver> Run<'_, D> {
                 self.record.switched_on = was;
                 self.note()?;
             }
-            Err(error) => return Err(SteerError::kernel(&self.request.interface, "switch rules on", error)),
+            Err(error) => return Err(self.failed("switch rules on")(error)),
         }
         Ok(())
     }
@@ -113,202 +97,158 @@ impl<D: Driver> Run<'_, D> {
     }
 
     fn first_way(&mut self) -> Result<(), SteerError> {
-        let request = (self.request.queues.clone(), self.request.hosts.clone());
         for way in ways(self.request) {
-            if self.attempt(way, false)? || (self.has_others(way) && self.attempt(way, true)?) {
-                self.lines.push(format!("way: {}", way.describe()));
-                self.record.wished = Some(request).filter(|_| !self.record.rules.is_empty());
-                return self.note();
+            let wanted = way.rules(self.request);
+            let mut outcome = self.attempt(&wanted, false);
+            if matches!(outcome, Err(SteerError::Refused { .. })) && !self.others(&wanted).is_empty() {
+                outcome = self.attempt(&wanted, true);
+            }
+            if !matches!(outcome, Err(SteerError::Refused { .. })) {
+                return outcome.and_then(|()| self.fulfilled(way));
             }
             self.lines.push(format!("the driver refuses: {}", way.describe()));
         }
-        let (interface, driver) = (self.request.interface.clone(), self.request.driver.clone());
-        Err(SteerError::Refused { interface, driver })
+        Err(self.refused())
     }
 
-    /// Whether there are rules of earlier runs that this rule set does not include.
-    fn has_others(&self, way: RuleSet) -> bool {
-        let wanted = way.rules(self.request);
-        self.record.rules.iter().any(|noted| !is_wanted(noted, &wanted))
+    fn fulfilled(&mut self, way: RuleSet) -> Result<(), SteerError> {
+        self.lines.push(format!("way: {}", way.describe()));
+        let SteerRequest { queues, hosts, .. } = self.request.clone();
+        self.record.wished = (!self.record.rules.is_empty()).then_some(Fulfilled { queues, hosts });
+        Ok(self.note()?)
     }
 
-    /// Tries a rule set and returns whether the driver accepts it. If `cleared`, first
-    /// removes the rules of earlier runs.
-    fn attempt(&mut self, way: RuleSet, cleared: bool) -> Result<bool, SteerError> {
+    /// Tries a rule set. If `cleared`, first removes the rules of earlier runs. After an
+    /// error, the rules are as before.
+    fn attempt(&mut self, wanted: &[Rule], cleared: bool) -> Result<(), SteerError> {
         let mut changes = Changes::default();
-        let wanted = way.rules(self.request);
-        let first = if cleared { self.take_away_others(&wanted, &mut changes) } else { Ok(()) };
-        match first.map_err(Stop::Fault).and_then(|()| self.take(&wanted, &mut changes)) {
-            Ok(()) => Ok(true),
-            Err(stop) => {
-                let interface = self.request.interface.clone();
-                self.undo(changes)
-                    .map_err(|fault| SteerError::HalfWay { interface, fault: Box::new(fault) })?;
-                match stop {
-                    Stop::Refused => Ok(false),
-                    Stop::Fault(fault) => Err(fault),
-                }
-            }
-        }
+        let first = if cleared { self.take_away_others(wanted, &mut changes) } else { Ok(()) };
+        first.and_then(|()| self.take(wanted, &mut changes)).or_else(|fault| {
+            let interface = self.request.interface.clone();
+            let half_way = |fault| SteerError::HalfWay { interface, fault: Box::new(fault) };
+            self.undo(changes).map_err(half_way)?;
+            Err(fault)
+        })
     }
 
-    fn take(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), Stop> {
+    fn take(&mut self, wanted: &[Rule], changes: &mut Changes) -> Result<(), SteerError> {
         let mut told = Vec::new();
         // The location of the least specific rule: the others must precede it.
         let mut below = None;
         for one in wanted {
-            let there = self.rules()?;
-            let found = there.iter().find(|rule| does(rule, one)).copied();
-            let location = match found {
-                Some(rule) => {
-                    told.push(format!(
-                        "is there: rule {}, {} to queue {}",
-                        rule.location, one.matches, one.queue
-                    ));
-                    rule.location
-                }
-                None => {
-                    let location = self.add(one, below, changes)?;
-                    told.push(format!("added: rule {location}, {} to queue {}", one.matches, one.queue));
-                    location
-                }
+            let found = self.rules()?.into_iter().find(|rule| one.is(rule));
+            let (what, location) = match found {
+                Some(rule) => ("is there", rule.location),
+                None => ("added", self.add(*one, below, changes)?),
             };
-            below = below.or(Some(location)).filter(|_| wanted.len() > 1);
+            told.push(format!("{what}: rule {location}, {one}"));
+            below.get_or_insert(location);
         }
         self.lines.extend(told);
-        self.take_away_others(wanted, changes)?;
-        Ok(())
+        self.take_away_others(wanted, changes)
     }
 
-    fn add(&mut self, one: &Wanted, below: Option<u32>, changes: &mut Changes) -> Result<u32, Stop> {
-        let same = self.record.rules.iter().copied().find(|noted| noted.matches == one.matches);
+    fn add(&mut self, one: Rule, below: Option<u32>, changes: &mut Changes) -> Result<u32, SteerError> {
+        let same = self.record.rules.iter().copied().find(|noted| noted.rule.matches == one.matches);
         if let Some(old) = same {
-            self.take_away(old)?;
+            self.take_away(old, |rule| old.is(rule))?;
             changes.removed.push(old);
         }
-        let noted = self.insert(one, below)?;
+        let locations = self.driver.locations().map_err(self.failed("read the room for rules"))?;
+        let full = || SteerError::Full { interface: self.request.interface.clone() };
+        let place = place(locations, &self.rules()?, below).ok_or_else(full)?;
+        let location = self.insert(one, place)?.map_err(|error| match error {
+            error if refuses(&error) => self.refused(),
+            error if is_full(&error) => full(),
+            error => self.failed(format!("add a rule for {}", one.matches))(error),
+        })?;
+        let noted = Noted { rule: one, location: Some(location) };
         changes.added.push(noted);
-        let there = self.rules()?;
-        // The driver inserted another rule than requested.
-        if !there.iter().any(|rule| noted.is(rule)) {
-            return Err(Stop::Refused);
-        }
-        Ok(noted.location.unwrap_or_default())
+        // Not if the driver inserted another rule than requested.
+        if self.rules()?.iter().any(|rule| noted.is(rule)) { Ok(location) } else { Err(self.refused()) }
     }
 
     /// Records a rule, inserts it, and records its location.
-    fn insert(&mut self, one: &Wanted, below: Option<u32>) -> Result<Noted, Stop> {
-        let name = &self.request.interface;
-        let room = self.driver.room().map_err(|e| SteerError::kernel(name, "read the room for rules", e))?;
-        let place = place(room, &self.rules()?, below);
-        let location = place.map_err(|()| SteerError::Full { interface: name.clone() })?;
-        let mut noted = Noted { matches: one.matches, queue: one.queue, location };
-        self.record.rules.push(noted);
+    fn insert(&mut self, rule: Rule, place: Option<u32>) -> Result<io::Result<u32>, JournalError> {
+        self.record.rules.push(Noted { rule, location: place });
         self.note()?;
-        match self.driver.insert(one.matches, one.queue, location) {
-            Ok(location) => {
-                noted.location = Some(location);
-                self.record.rules.pop();
-                self.record.rules.push(noted);
-                self.note()?;
-                Ok(noted)
-            }
-            Err(error) => {
-                self.record.rules.pop();
-                self.note()?;
-                let interface = self.request.interface.clone();
-                Err(match error {
-                    error if refuses(&error) => Stop::Refused,
-                    error if is_full(&error) => SteerError::Full { interface }.into(),
-                    error => SteerError::kernel(&interface, format!("add a rule for {}", one.matches), error)
-                        .into(),
-                })
-            }
-        }
+        let inserted = self.driver.insert(rule.matches, rule.queue, place);
+        self.record.rules.pop();
+        let location = inserted.as_ref().ok().copied();
+        self.record.rules.extend(location.map(|location| Noted { rule, location: Some(location) }));
+        self.note()?;
+        Ok(inserted)
+    }
+
+    /// The rules of earlier runs that are not wanted any more.
+    fn others(&self, wanted: &[Rule]) -> Vec<Noted> {
+        self.record.rules.iter().copied().filter(|noted| !wanted.contains(&noted.rule)).collect()
     }
 
     /// Removes rules of earlier runs that are not wanted any more.
-    fn take_away_others(&mut self, wanted: &[Wanted], changes: &mut Changes) -> Result<(), SteerError> {
-        let others: Vec<Noted> =
-            self.record.rules.iter().copied().filter(|noted| !is_wanted(noted, wanted)).collect();
-        for noted in others {
-            self.take_away(noted)?;
+    fn take_away_others(&mut self, wanted: &[Rule], changes: &mut Changes) -> Result<(), SteerError> {
+        for noted in self.others(wanted) {
+            self.take_away(noted, |rule| noted.is(rule))?;
             changes.removed.push(noted);
-            self.lines
-                .push(format!("taken away, from an earlier run: {} to queue {}", noted.matches, noted.queue));
+            self.lines.push(format!("taken away, from an earlier run: {}", noted.rule));
         }
         Ok(())
     }
 
-    /// Removes a rule from the NIC, then from the record; only if it is still the recorded
-    /// one.
-    fn take_away(&mut self, noted: Noted) -> Result<(), SteerError> {
-        if let Some(rule) = self.rules()?.iter().find(|rule| noted.is(rule)) {
-            let what = || format!("take rule {} away", rule.location);
-            self.driver
-                .remove(rule.location)
-                .map_err(|e| SteerError::kernel(&self.request.interface, what(), e))?;
+    /// Removes a rule from the NIC, if it is still there, then from the record.
+    fn take_away(&mut self, noted: Noted, is_it: impl Fn(&FlowRule) -> bool) -> Result<(), SteerError> {
+        if let Some(rule) = self.rules()?.into_iter().find(is_it) {
+            remove(self.driver, &self.request.interface, rule.location)?;
         }
         self.record.rules.retain(|one| *one != noted);
-        self.note()
+        Ok(self.note()?)
     }
 
     fn undo(&mut self, changes: Changes) -> Result<(), SteerError> {
         for noted in changes.added {
-            self.take_away_at(noted)?;
+            // The driver may have changed it. The location was free before, so the rule there is
+            // from this run.
+            self.take_away(noted, |rule| Some(rule.location) == noted.location)?;
         }
         changes.removed.into_iter().try_for_each(|old| self.put_back(old))
     }
 
     /// Restores a rule of an earlier run at its old location, or where the driver chooses.
     fn put_back(&mut self, old: Noted) -> Result<(), SteerError> {
-        let name = &self.request.interface;
         let what = "put a rule of an earlier run back";
-        let room = self.driver.room().map_err(|e| SteerError::kernel(name, what, e))?;
-        let place = if room.driver_chooses { None } else { old.location };
-        self.record.rules.push(Noted { location: place, ..old });
-        self.note()?;
-        let back = self.driver.insert(old.matches, old.queue, place);
-        let location = back.map_err(|e| SteerError::kernel(&self.request.interface, what, e))?;
-        self.record.rules.pop();
-        self.record.rules.push(Noted { location: Some(location), ..old });
-        self.note()
-    }
-
-    /// As [`Self::take_away`], for a rule of this run, which the driver may have changed.
-    /// The location was free before, so the rule there is from this run.
-    fn take_away_at(&mut self, noted: Noted) -> Result<(), SteerError> {
-        let there = self.rules()?;
-        if let Some(rule) = there.iter().find(|rule| Some(rule.location) == noted.location) {
-            let name = &self.request.interface;
-            self.driver.remove(rule.location).map_err(|e| SteerError::kernel(name, "take a rule away", e))?;
-        }
-        self.record.rules.retain(|one| *one != noted);
-        self.note()
+        let locations = self.driver.locations().map_err(self.failed(what))?;
+        let place = old.location.filter(|_| locations.is_some());
+        self.insert(old.rule, place)?.map(|_| ()).map_err(self.failed(what))
     }
 
     fn rules(&self) -> Result<Vec<FlowRule>, SteerError> {
-        self.driver.rules().map_err(|e| SteerError::kernel(&self.request.interface, "read the rules", e))
+        self.driver.rules().map_err(self.failed("read the rules"))
     }
 
-    fn note(&self) -> Result<(), SteerError> {
+    fn refused(&self) -> SteerError {
+        let SteerRequest { interface, driver, .. } = self.request;
+        SteerError::Refused { interface: interface.clone(), driver: driver.clone() }
+    }
+
+    fn failed(&self, what: impl Into<String>) -> impl FnOnce(io::Error) -> SteerError {
+        let (interface, what) = (&self.request.interface, what.into());
+        move |error| SteerError::kernel(interface, what, error)
+    }
+
+    fn note(&self) -> Result<(), JournalError> {
         self.journal.store(&self.record)
     }
 }
 
-fn is_wanted(noted: &Noted, wanted: &[Wanted]) -> bool {
-    wanted.iter().any(|one| one.matches == noted.matches && one.queue == noted.queue)
-}
-
-/// The location of the next rule: the last free one, before `below` if given; `None` if the
-/// driver chooses. An error if there is none.
-fn place(room: FlowRoom, there: &[FlowRule], below: Option<u32>) -> Result<Option<u32>, ()> {
-    if room.driver_chooses {
-        return Ok(None);
-    }
+/// The location of the next rule: the last free one, before `below` if given. The inner
+/// option is `None` if the driver chooses, the outer one if there is no room.
+fn place(locations: Option<u32>, there: &[FlowRule], below: Option<u32>) -> Option<Option<u32>> {
     // A driver that does not report the number has at least some.
-    let places = if room.places == 0 { 16 } else { room.places };
-    let end = below.map_or(places, |below| below.min(places));
+    let end = match locations {
+        None => return Some(None),
+        Some(0) => 16,
+        Some(count) => count,
+    };
     let is_free = |place: &u32| there.iter().all(|rule| rule.location != *place);
-    (0..end).rev().find(is_free).map(Some).ok_or(())
+    (0..below.map_or(end, |below| below.min(end))).rev().find(is_free).map(Some)
 }

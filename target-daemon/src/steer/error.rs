@@ -1,9 +1,9 @@
 //! Why frames cannot be steered.
 
 use std::io;
-use std::path::PathBuf;
 
-use crate::link::{FactsError, FlowRule};
+use crate::link::{FactsError, FlowMatch, FlowRule};
+use crate::tune::JournalError;
 
 /// What the messages add for a NIC that cannot steer.
 pub const STILL: &str = "xblade serves all the same: it takes requests on whatever queue they come in, and its XDP program takes them to the worker that owns the export";
@@ -55,13 +55,15 @@ pub enum SteerError {
     #[error(
         "{interface}: rule {location} ({matches}, {goes}) is not xblade's and catches frames of AoE; it was left alone, \
          and nothing was changed: take it away with `ethtool -N {interface} delete {location}`, then run this again",
-        location = rule.location, matches = rule.matches, goes = goes(rule)
+        location = rule.location, goes = goes(rule)
     )]
     InTheWay {
         /// The interface.
         interface: String,
         /// The rule.
         rule: FlowRule,
+        /// The frames that it matches.
+        matches: FlowMatch,
     },
     /// No room in the NIC.
     #[error(
@@ -102,15 +104,8 @@ pub enum SteerError {
         fault: Box<SteerError>,
     },
     /// An error with the journal.
-    #[error("cannot {what} {}: {source}; nothing is changed without a record", path.display())]
-    Journal {
-        /// The operation: read, write, remove, lock.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The error.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 fn goes(rule: &FlowRule) -> String {
@@ -136,4 +131,18 @@ impl SteerError {
             _ => Self::Kernel { interface, what: what.into(), source },
         }
     }
+}
+
+/// The kernel's internal "not supported", which some drivers return by mistake.
+const ENOTSUPP: i32 = 524;
+
+/// Whether the driver does not support the operation.
+pub fn refuses(error: &io::Error) -> bool {
+    let refusals = [libc::EOPNOTSUPP, libc::EINVAL, libc::EPROTONOSUPPORT, libc::ENOSYS, ENOTSUPP];
+    error.raw_os_error().is_some_and(|code| refusals.contains(&code))
+}
+
+/// Whether the driver has no room left.
+pub fn is_full(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| [libc::ENOSPC, libc::ENOMEM, libc::E2BIG].contains(&code))
 }

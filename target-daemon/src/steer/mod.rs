@@ -14,52 +14,21 @@
 //! place, or reports that it could not.
 
 mod apply;
-mod driver;
 mod error;
-mod journal;
 mod plan;
+mod record;
 mod revert;
+mod rule_set;
 #[cfg(test)]
 mod tests;
-mod rule_set;
 
-use std::path::Path;
-
-pub use driver::{Driver, NicDriver};
 pub use error::SteerError;
-pub use rule_set::SteerRequest;
 
-use crate::link::{Facts, mac_text};
-
-use journal::Journal;
-
-/// The directory of the journals, also those of `deploy/tune.sh`. It is root's, not the one
-/// of the service's user: who may write there decides what `revert` changes.
-pub const DIRECTORY: &str = "/run/xblade-machine";
-
-/// The action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Print what would be done, and change nothing.
-    Plan,
-    /// Apply the rules.
-    Apply,
-    /// Revert what was done.
-    Revert,
-}
-
-/// The arguments of `xblade steer`.
-#[derive(Clone, Debug)]
-pub struct SteerOptions {
-    /// The interface.
-    pub interface: String,
-    /// The action.
-    pub mode: Mode,
-    /// The queues to use; empty for queue 0, or for all queues if hosts are given.
-    pub queues: Vec<u32>,
-    /// The hosts to distribute over the queues.
-    pub hosts: Vec<[u8; 6]>,
-}
+use crate::config::{Mode, Steer};
+use crate::link::{Facts, FlowRules, FlowTable, mac_text};
+use crate::tune::Journal;
+use error::STILL;
+use rule_set::SteerRequest;
 
 /// Executes `xblade steer` on this machine. Returns the lines to print.
 ///
@@ -67,37 +36,48 @@ pub struct SteerOptions {
 ///
 /// A [`SteerError`]; unless it is [`SteerError::HalfWay`], the previous rules are still in
 /// place.
-pub fn steer(options: &SteerOptions) -> Result<Vec<String>, SteerError> {
-    let facts = Facts::read(&options.interface);
+pub fn steer(options: &Steer) -> Result<Vec<String>, SteerError> {
+    let (mode, facts) = (options.mode.mode(), Facts::read(&options.interface));
     // The argument may be an alternative name.
     let name = facts.as_ref().map_or(&options.interface, |facts| &facts.name).clone();
-    let mut driver = NicDriver::of(&name);
-    let mut journal = Journal::of(Path::new(DIRECTORY), &name);
-    if options.mode == Mode::Revert {
+    let (mut driver, journal) = (FlowTable(name.clone()), Journal::of("steer", &name));
+    if mode == Mode::Revert {
         // Even if the interface has changed since.
-        return revert::revert(&mut driver, &mut journal, &name);
+        return revert::revert(&mut driver, &journal, &name);
     }
     let facts = facts?;
     let request = request(options, &facts)?;
-    let about = about(&facts);
-    let rest = match options.mode {
-        Mode::Plan => plan::plan(&driver, &journal, &request)?,
-        _ => apply::apply(&mut driver, &mut journal, &request)?,
-    };
-    Ok(std::iter::once(about).chain(rest).collect())
+    let told = if facts.driver.is_empty() { "unknown" } else { &facts.driver };
+    let about = format!("{name}: driver {told}, {} receive queue(s), {}", facts.queues, mac_text(facts.mac));
+    Ok([vec![about], fulfil(mode, &mut driver, &journal, &request)?].concat())
 }
 
-fn about(facts: &Facts) -> String {
-    let driver = if facts.driver.is_empty() { "unknown" } else { &facts.driver };
-    format!("{}: driver {driver}, {} receive queue(s), {}", facts.name, facts.queues, mac_text(facts.mac))
+/// Plans or applies a request.
+fn fulfil(
+    mode: Mode,
+    driver: &mut impl FlowRules,
+    journal: &Journal,
+    request: &SteerRequest,
+) -> Result<Vec<String>, SteerError> {
+    if request.queue_count < 2 {
+        return Ok(vec![format!(
+            "{} has one receive queue, where all frames come in: nothing to steer. {STILL}",
+            request.interface
+        )]);
+    }
+    match mode {
+        Mode::Apply => apply::apply(driver, journal, request),
+        _ => plan::plan(driver, journal, request),
+    }
 }
 
 /// The request, with defaults for what was not given.
-fn request(options: &SteerOptions, facts: &Facts) -> Result<SteerRequest, SteerError> {
-    let queues = match (options.queues.as_slice(), options.hosts.is_empty()) {
-        ([], true) => vec![0],
-        ([], false) => (0..facts.queues).collect(),
-        (queues, _) => queues.to_vec(),
+fn request(options: &Steer, facts: &Facts) -> Result<SteerRequest, SteerError> {
+    let queues = match (options.queue, options.queues.as_slice(), options.from.is_empty()) {
+        (Some(queue), ..) => vec![queue],
+        (None, [], true) => vec![0],
+        (None, [], false) => (0..facts.queues).collect(),
+        (None, queues, _) => queues.to_vec(),
     };
     if let Some(queue) = queues.iter().find(|queue| **queue >= facts.queues) {
         return Err(SteerError::NoQueue {
@@ -106,7 +86,7 @@ fn request(options: &SteerOptions, facts: &Facts) -> Result<SteerRequest, SteerE
             last: facts.queues.saturating_sub(1),
         });
     }
-    if queues.len() > 1 && options.hosts.is_empty() {
+    if queues.len() > 1 && options.from.is_empty() {
         return Err(SteerError::NoHosts);
     }
     Ok(SteerRequest {
@@ -115,6 +95,6 @@ fn request(options: &SteerOptions, facts: &Facts) -> Result<SteerRequest, SteerE
         mac: facts.mac,
         queue_count: facts.queues,
         queues,
-        hosts: options.hosts.clone(),
+        hosts: options.from.iter().map(|mac| mac.0).collect(),
     })
 }

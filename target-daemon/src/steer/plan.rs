@@ -1,10 +1,10 @@
 //! Computes what `apply` would do.
 
-use super::driver::{Driver, refuses};
-use super::error::{STILL, SteerError};
-use super::journal::{Journal, Noted, Record};
-use super::rule_set::{RuleSet, SteerRequest, Wanted, catches, known, ways};
-use crate::link::{FlowMatch, FlowRule, mac_text};
+use super::error::{STILL, SteerError, refuses};
+use super::record::{Fulfilled, Record};
+use super::rule_set::{Rule, RuleSet, SteerRequest, catches, known, ways};
+use crate::link::{FlowRule, FlowRules, mac_text};
+use crate::tune::Journal;
 
 /// The state before any change.
 pub struct Before {
@@ -16,81 +16,63 @@ pub struct Before {
     pub is_on: Option<bool>,
 }
 
-/// Reads everything on which the decision depends. `None` if there is only one queue, so
-/// that nothing needs to be done.
+/// Reads everything on which the decision depends.
 pub fn look(
-    driver: &impl Driver,
+    driver: &impl FlowRules,
     journal: &Journal,
     request: &SteerRequest,
-) -> Result<Option<Before>, SteerError> {
-    if request.queue_count < 2 {
-        return Ok(None);
-    }
-    let record = journal.load()?;
+) -> Result<Before, SteerError> {
+    let (interface, record) = (&request.interface, journal.load::<Record>()?);
     let rules = driver.rules().map_err(|error| {
         if refuses(&error) {
-            SteerError::NoFilters { interface: request.interface.clone(), driver: request.driver.clone() }
+            SteerError::NoFilters { interface: interface.clone(), driver: request.driver.clone() }
         } else {
-            SteerError::kernel(&request.interface, "read the rules", error)
+            SteerError::kernel(interface, "read the rules", error)
         }
     })?;
-    let foreign = rules.iter().filter(|rule| !record.rules.iter().any(|noted| noted.is(rule)));
-    let welcome = |rule: &FlowRule| ways(request).into_iter().any(|way| is_among(rule, &way.rules(request)));
-    if let Some(rule) = foreign.copied().find(|rule| catches(rule.matches, request) && !welcome(rule)) {
-        return Err(SteerError::InTheWay { interface: request.interface.clone(), rule });
+    let welcome =
+        |rule| ways(request).into_iter().any(|way| way.rules(request).iter().any(|one| one.is(rule)));
+    for rule in rules.iter().filter(|rule| !record.rules.iter().any(|noted| noted.is(rule))) {
+        if let Some(matches) = rule.matches.filter(|matches| catches(*matches, request) && !welcome(rule)) {
+            return Err(SteerError::InTheWay { interface: interface.clone(), rule: *rule, matches });
+        }
     }
-    Ok(Some(Before { rules, record, is_on: driver.is_on().ok() }))
+    Ok(Before { rules, record, is_on: driver.is_on().ok() })
 }
 
-/// The rule set that an earlier run applied for the same request, if it is still complete.
-pub fn settled(before: &Before, request: &SteerRequest) -> Option<RuleSet> {
-    let same =
-        |(queues, hosts): &(Vec<u32>, Vec<[u8; 6]>)| *queues == request.queues && *hosts == request.hosts;
-    if !before.record.wished.as_ref().is_some_and(same) {
-        return None;
+impl Before {
+    /// The rule set that an earlier run applied for the same request, if it is still
+    /// complete.
+    pub fn settled(&self, request: &SteerRequest) -> Option<RuleSet> {
+        let same = |done: &Fulfilled| done.queues == request.queues && done.hosts == request.hosts;
+        let is_whole = |way: &RuleSet| {
+            let wanted = way.rules(request);
+            wanted.iter().all(|one| self.find(one).is_some())
+                && self.record.rules.iter().all(|noted| wanted.contains(&noted.rule))
+        };
+        self.record.wished.as_ref().filter(|done| same(done))?;
+        ways(request).into_iter().find(is_whole)
     }
-    let is_whole = |way: &RuleSet| {
-        let wanted = way.rules(request);
-        let noted =
-            |one: &Noted| wanted.iter().any(|rule| rule.matches == one.matches && rule.queue == one.queue);
-        wanted.iter().all(|one| before.rules.iter().any(|rule| does(rule, one)))
-            && before.record.rules.iter().all(noted)
-    };
-    ways(request).into_iter().find(is_whole)
-}
 
-/// Whether a rule of the NIC fulfils one of the wanted rules.
-pub fn is_among(rule: &FlowRule, wanted: &[Wanted]) -> bool {
-    wanted.iter().any(|one| does(rule, one))
-}
-
-/// Whether a rule of the NIC fulfils the wanted rule.
-pub fn does(rule: &FlowRule, wanted: &Wanted) -> bool {
-    rule.matches == wanted.matches && rule.queue == Some(wanted.queue)
-}
-
-/// The output for a NIC with one queue.
-pub fn one_queue(request: &SteerRequest) -> Vec<String> {
-    vec![format!(
-        "{} has one receive queue, where all frames come in: nothing to steer. {STILL}",
-        request.interface
-    )]
+    /// The rule of the NIC that fulfils this one.
+    fn find(&self, one: &Rule) -> Option<&FlowRule> {
+        self.rules.iter().find(|rule| one.is(rule))
+    }
 }
 
 /// Describes what `apply` would do, and why, in lines. Changes nothing.
 pub fn plan(
-    driver: &impl Driver,
+    driver: &impl FlowRules,
     journal: &Journal,
     request: &SteerRequest,
 ) -> Result<Vec<String>, SteerError> {
-    let Some(before) = look(driver, journal, request)? else { return Ok(one_queue(request)) };
+    let before = look(driver, journal, request)?;
     let ways = ways(request);
     let mut lines = Vec::new();
-    let done = settled(&before, request);
-    let way = match (known(request), done) {
-        (_, Some(way)) => way,
-        (Some(Some(way)), None) => way,
-        (Some(None), None) => {
+    let done = before.settled(request);
+    let way = match (done, known(request)) {
+        (Some(way), _) | (None, Some(Some(way))) => way,
+        (None, Some(None)) => {
             let name = &request.driver;
             lines.push(format!(
                 "driver {name} is known for rules by IP flow only, so --apply will most likely be refused. {STILL}"
@@ -101,12 +83,10 @@ pub fn plan(
     };
     lines.push(format!("way: {}", way.describe()));
     lines.extend(steps(way, request, &before));
-    if done.is_none() {
-        let rest: Vec<&str> =
-            ways.iter().skip_while(|one| **one != way).skip(1).map(|way| way.describe()).collect();
-        if !rest.is_empty() {
-            lines.push(format!("if the driver refuses that: {}", rest.join("; or else: ")));
-        }
+    let rest: Vec<&str> =
+        ways.iter().skip_while(|one| **one != way).skip(1).map(|way| way.describe()).collect();
+    if done.is_none() && !rest.is_empty() {
+        lines.push(format!("if the driver refuses that: {}", rest.join("; or else: ")));
     }
     Ok(lines)
 }
@@ -118,34 +98,26 @@ fn steps(way: RuleSet, request: &SteerRequest, before: &Before) -> Vec<String> {
     if before.is_on == Some(false) {
         lines.push(format!("would switch rules on: ethtool -K {name} ntuple on"));
     }
-    for noted in &before.record.rules {
+    for noted in before.record.rules.iter().filter(|noted| !wanted.contains(&noted.rule)) {
         let there = before.rules.iter().find(|rule| noted.is(rule));
-        if let Some(rule) = there.filter(|rule| !is_among(rule, &wanted)) {
-            lines.push(format!("would take away rule {} of an earlier run: {}", rule.location, rule.matches));
-        }
+        lines.extend(there.map(|there| {
+            format!("would take away rule {} of an earlier run: {}", there.location, noted.rule.matches)
+        }));
     }
-    for one in &wanted {
-        lines.push(match before.rules.iter().find(|rule| does(rule, one)) {
-            Some(rule) => format!("is there: rule {}, {} to queue {}", rule.location, one.matches, one.queue),
-            None => format!("would add: {} to queue {} ({})", one.matches, one.queue, as_ethtool(name, one)),
-        });
-    }
+    lines.extend(wanted.iter().map(|one| match before.find(one) {
+        Some(there) => format!("is there: rule {}, {one}", there.location),
+        None => format!("would add: {one} ({})", as_ethtool(name, one)),
+    }));
     lines
 }
 
 /// The same rule as an `ethtool` command.
-fn as_ethtool(interface: &str, rule: &Wanted) -> String {
-    let mut line = format!("ethtool -N {interface} flow-type ether");
-    if let FlowMatch::Ether { destination, source, ether_type } = rule.matches {
-        if let Some(mac) = source {
-            line += &format!(" src {}", mac_text(mac));
-        }
-        if let Some(mac) = destination {
-            line += &format!(" dst {}", mac_text(mac));
-        }
-        if let Some(kind) = ether_type {
-            line += &format!(" proto {kind:#06x}");
-        }
-    }
-    format!("{line} action {}", rule.queue)
+fn as_ethtool(interface: &str, rule: &Rule) -> String {
+    let fields = [
+        rule.matches.source.map(|mac| format!(" src {}", mac_text(mac))),
+        rule.matches.destination.map(|mac| format!(" dst {}", mac_text(mac))),
+        rule.matches.ether_type.map(|kind| format!(" proto {kind:#06x}")),
+    ];
+    let fields: String = fields.into_iter().flatten().collect();
+    format!("ethtool -N {interface} flow-type ether{fields} action {}", rule.queue)
 }

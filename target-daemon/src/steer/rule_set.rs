@@ -1,6 +1,10 @@
 //! The rule sets that fulfil a request, best first.
 
-use crate::link::FlowMatch;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::{FlowMatch, FlowRule};
 
 /// The EtherType of ATA over Ethernet.
 pub const AOE: u16 = 0x88a2;
@@ -22,13 +26,27 @@ pub struct SteerRequest {
     pub hosts: Vec<[u8; 6]>,
 }
 
-/// A wanted rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+/// A rule of xblade.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
     /// The frames that it matches.
+    #[serde(flatten)]
     pub matches: FlowMatch,
-    /// Its queue.
+    /// Their queue.
     pub queue: u32,
+}
+
+impl Rule {
+    /// Whether a rule of the NIC does the same.
+    pub fn is(&self, there: &FlowRule) -> bool {
+        there.matches == Some(self.matches) && there.queue == Some(self.queue)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} to queue {}", self.matches, self.queue)
+    }
 }
 
 /// The fields by which frames are distinguished.
@@ -72,13 +90,15 @@ impl RuleSet {
     }
 
     /// The rules, the least specific first: it must come after the others in the table.
-    pub fn rules(self, request: &SteerRequest) -> Vec<Wanted> {
+    pub fn rules(self, request: &SteerRequest) -> Vec<Rule> {
         let first = request.queues.first().copied().unwrap_or(0);
-        let all = Wanted { matches: by(None, None, Some(AOE)), queue: first };
+        let aoe = FlowMatch { ether_type: Some(AOE), ..FlowMatch::default() };
+        let all = Rule { matches: aoe, queue: first };
         let hosts = |ether_type| {
             let queues = request.queues.iter().copied().cycle();
-            let rule = move |(host, queue)| Wanted { matches: by(None, Some(host), ether_type), queue };
-            request.hosts.iter().copied().zip(queues).map(rule).collect::<Vec<_>>()
+            let matches = |host: &[u8; 6]| FlowMatch { source: Some(*host), ether_type, destination: None };
+            let rule = |(host, queue)| Rule { matches: matches(host), queue };
+            request.hosts.iter().zip(queues).map(rule).collect::<Vec<_>>()
         };
         match self {
             Self::HostsOfType => [vec![all], hosts(Some(AOE))].concat(),
@@ -86,13 +106,12 @@ impl RuleSet {
             Self::HostsAndType => [vec![all], hosts(None)].concat(),
             Self::Hosts => hosts(None),
             Self::Type => vec![all],
-            Self::Destination => vec![Wanted { matches: by(Some(request.mac), None, None), queue: first }],
+            Self::Destination => {
+                let matches = FlowMatch { destination: Some(request.mac), ..FlowMatch::default() };
+                vec![Rule { matches, queue: first }]
+            }
         }
     }
-}
-
-fn by(destination: Option<[u8; 6]>, source: Option<[u8; 6]>, ether_type: Option<u16>) -> FlowMatch {
-    FlowMatch::Ether { destination, source, ether_type }
 }
 
 /// NICs with a filter for each field instead of a rule table: two fields in one rule may
@@ -129,7 +148,7 @@ pub fn known(request: &SteerRequest) -> Option<Option<RuleSet>> {
 
 /// Whether a rule may catch frames that the request sends elsewhere.
 pub fn catches(matches: FlowMatch, request: &SteerRequest) -> bool {
-    let FlowMatch::Ether { destination, source, ether_type } = matches else { return false };
+    let FlowMatch { destination, source, ether_type } = matches;
     ether_type.is_none_or(|kind| kind == AOE)
         && destination.is_none_or(|mac| mac == request.mac)
         && source.is_none_or(|mac| request.hosts.is_empty() || request.hosts.contains(&mac))

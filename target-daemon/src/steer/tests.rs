@@ -8,26 +8,32 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::error::SteerError;
-use super::journal::Journal;
+use super::record::Record;
 use super::rule_set::SteerRequest;
-use super::{apply, plan, revert};
+use super::{fulfil, revert};
+use crate::config::Mode;
 use crate::link::{FlowMatch, FlowRule};
+use crate::tune::Journal;
 use fake::Fake;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xaa];
 const HOSTS: [[u8; 6]; 3] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 3]];
 
-fn ether(destination: Option<[u8; 6]>, source: Option<[u8; 6]>, ether_type: Option<u16>) -> FlowMatch {
-    FlowMatch::Ether { destination, source, ether_type }
+fn ether(
+    destination: Option<[u8; 6]>,
+    source: Option<[u8; 6]>,
+    ether_type: Option<u16>,
+) -> Option<FlowMatch> {
+    Some(FlowMatch { destination, source, ether_type })
 }
 
-fn aoe() -> FlowMatch {
+fn aoe() -> Option<FlowMatch> {
     ether(None, None, Some(0x88a2))
 }
 
 /// A foreign rule that is unrelated to AoE.
 fn ip_flow(location: u32) -> FlowRule {
-    FlowRule { location, matches: FlowMatch::Other, queue: Some(1) }
+    FlowRule { location, matches: None, queue: Some(1) }
 }
 
 /// A driver, and a directory for its journal.
@@ -45,21 +51,26 @@ impl Bench {
     }
 
     fn journal(&self) -> Journal {
-        Journal::of(&self.directory, "nic0")
+        Journal::within(&self.directory, "steer", "nic0")
     }
 
-    fn plan(&self, request: &SteerRequest) -> Result<String, SteerError> {
-        Ok(plan::plan(&self.driver, &self.journal(), request)?.join("\n"))
+    fn plan(&mut self, request: &SteerRequest) -> Result<String, SteerError> {
+        let journal = self.journal();
+        Ok(fulfil(Mode::Plan, &mut self.driver, &journal, request)?.join("\n"))
     }
 
     fn apply(&mut self, request: &SteerRequest) -> Result<String, SteerError> {
-        let mut journal = self.journal();
-        Ok(apply::apply(&mut self.driver, &mut journal, request)?.join("\n"))
+        let journal = self.journal();
+        Ok(fulfil(Mode::Apply, &mut self.driver, &journal, request)?.join("\n"))
     }
 
     fn revert(&mut self) -> Result<String, SteerError> {
-        let mut journal = self.journal();
-        Ok(revert::revert(&mut self.driver, &mut journal, "nic0")?.join("\n"))
+        let journal = self.journal();
+        Ok(revert::revert(&mut self.driver, &journal, "nic0")?.join("\n"))
+    }
+
+    fn record(&self) -> Record {
+        self.journal().load().unwrap()
     }
 
     fn has_record(&self) -> bool {
@@ -67,7 +78,7 @@ impl Bench {
     }
 
     /// The targets of frames, in table order.
-    fn table(&self) -> Vec<(FlowMatch, Option<u32>)> {
+    fn table(&self) -> Vec<(Option<FlowMatch>, Option<u32>)> {
         let mut rules = self.driver.rules.clone();
         rules.sort_by_key(|rule| rule.location);
         rules.into_iter().map(|rule| (rule.matches, rule.queue)).collect()

@@ -42,7 +42,6 @@ pub fn interface(name: &str, index: u32, counters: [u64; Counter::COUNT]) -> Int
         rx_sg: Some(true),
         zero_copy: None,
         zero_copy_segments: 1,
-        rx_vlan_offload: None,
         attached: Vec::new(),
     };
     Interface::new(&facts, true, "native", counters)

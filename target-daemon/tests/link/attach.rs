@@ -17,8 +17,8 @@ fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {
         pair.mtu(mtu);
         for (asked, got) in rows {
             pair.ours.run(move || {
-                let program = Program::attach(&facts(), asked, &[]).unwrap();
-                assert_eq!((program.mode(), program.native_refusal()), (got, None));
+                let program = Program::attach(&facts(), asked, &[], 0).unwrap();
+                assert_eq!((program.mode, program.native_refusal.as_deref()), (got, None));
                 let modes: Vec<XdpMode> = facts().attached.iter().map(|one| one.0).collect();
                 assert_eq!(modes, [got], "{asked:?} at MTU {mtu}");
                 drop(program);
@@ -34,12 +34,12 @@ fn auto_falls_back_to_generic_and_says_why() {
     pair.ours.run(|| {
         sh("ip link add xblbr type bridge");
         let facts = Facts::read("xblbr").unwrap();
-        let program = Program::attach(&facts, Mode::Auto, &[]).unwrap();
-        assert_eq!(program.mode(), XdpMode::Generic);
-        let refusal = program.native_refusal().unwrap();
+        let program = Program::attach(&facts, Mode::Auto, &[], 0).unwrap();
+        assert_eq!(program.mode, XdpMode::Generic);
+        let refusal = program.native_refusal.as_deref().unwrap();
         assert!(refusal.contains("not supported"), "{refusal}");
         drop(program);
-        let error = Program::attach(&facts, Mode::Native, &[]).unwrap_err().to_string();
+        let error = Program::attach(&facts, Mode::Native, &[], 0).err().unwrap().to_string();
         let want = "interface `xblbr` refuses the XDP program in native mode (Operation not \
                     supported";
         assert!(error.starts_with(want), "{error}");
@@ -62,12 +62,12 @@ fn a_killed_process_leaves_nothing_attached() {
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
             assert!(lines.any(|line| line.unwrap().ends_with("attached")), "the child failed");
             assert_eq!(facts().attached.len(), 1);
-            let refusal = Program::attach(&facts(), Mode::Auto, &[]).unwrap_err().to_string();
+            let refusal = Program::attach(&facts(), Mode::Auto, &[], 0).err().unwrap().to_string();
             assert!(refusal.contains(&format!("process {}", child.id())), "{refusal}");
             child.kill().unwrap();
             child.wait().unwrap();
             until_detached();
-            drop(Program::attach(&facts(), Mode::Auto, &[]).unwrap());
+            drop(Program::attach(&facts(), Mode::Auto, &[], 0).unwrap());
             until_detached();
         });
     }
@@ -81,7 +81,7 @@ fn child_that_waits() {
         return;
     };
     let mode = if mode == "native" { Mode::Native } else { Mode::Generic };
-    let program = Program::attach(&facts(), mode, &[]).unwrap();
+    let program = Program::attach(&facts(), mode, &[], 0).unwrap();
     println!("attached");
     // Exits with the parent, if that does not kill it.
     let _ = std::io::stdin().read(&mut [0]);
@@ -93,11 +93,11 @@ fn an_interface_that_goes_away_takes_no_harm() {
     let pair = Pair::new();
     pair.ours.run(|| {
         let facts = facts();
-        let program = Program::attach(&facts, Mode::Auto, &[]).unwrap();
+        let program = Program::attach(&facts, Mode::Auto, &[], 0).unwrap();
         sh(&format!("ip link del {OURS}"));
         assert!(program.counters().is_ok());
         drop(program);
-        let error = Program::attach(&facts, Mode::Auto, &[]).unwrap_err().to_string();
+        let error = Program::attach(&facts, Mode::Auto, &[], 0).err().unwrap().to_string();
         assert!(error.contains(OURS), "{error}");
     });
 }

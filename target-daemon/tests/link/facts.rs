@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 use xblade_kit::{apply, needs_root};
 
-use xblade::link::{Facts, FactsError, LinkEvents};
+use xblade::link::{Facts, FactsError, LinkEvents, NicSetting};
 
 use crate::space::{OURS, PEER, Pair, facts, sh, until};
 
@@ -20,7 +20,6 @@ fn facts_are_those_of_the_kernel() {
             assert!(facts.up && facts.carrier && !facts.loopback);
             assert_eq!((facts.native, facts.rx_sg), (Some(true), Some(true)));
             assert_eq!(facts.zero_copy, Some(false));
-            assert!(facts.rx_vlan_offload.is_some());
             assert_eq!(facts.attached, []);
         });
     }
@@ -40,6 +39,26 @@ fn queues_are_those_in_use() {
     pair.ours.run(|| {
         sh(&format!("ethtool -L {OURS} rx 3 tx 3"));
         assert_eq!(facts().queues, 3);
+    });
+}
+
+#[apply(needs_root!)]
+fn settings_of_a_nic_are_those_of_ethtool() {
+    let pair = Pair::new();
+    pair.ours.run(|| {
+        let rx_vlan = NicSetting::RX_VLAN;
+        let shown = || sh(&format!("ethtool -k {OURS}"));
+        let whole = shown();
+        assert_eq!(rx_vlan.read(OURS).unwrap(), 1);
+        sh(&format!("ethtool -K {OURS} rxvlan off"));
+        assert_eq!(rx_vlan.read(OURS).unwrap(), 0);
+        rx_vlan.write(OURS, 1).unwrap();
+        assert_eq!(shown(), whole, "nothing else was changed");
+        assert!(!rx_vlan.is_fixed(OURS) && rx_vlan.is_fixed("lo"));
+        for setting in [NicSetting::RX_RING, NicSetting::RX_USECS, NicSetting::PAUSE_RX] {
+            let error = setting.read(OURS).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{setting:?}");
+        }
     });
 }
 

@@ -13,7 +13,7 @@ const MODES: [Mode; 3] = [Mode::Auto, Mode::Native, Mode::Generic];
 fn the_loopback_is_refused() {
     for mode in MODES {
         let lo = Facts::read("lo").unwrap();
-        let error = Program::attach(&lo, mode, &[]).unwrap_err().to_string();
+        let error = Program::attach(&lo, mode, &[], 0).err().unwrap().to_string();
         assert_eq!(error, "interface `lo` is a loopback: name an Ethernet interface");
     }
 }
@@ -23,9 +23,9 @@ fn a_second_xblade_is_refused_by_name() {
     let pair = Pair::new();
     pair.ours.run(|| {
         for first in MODES {
-            let program = Program::attach(&facts(), first, &[]).unwrap();
+            let program = Program::attach(&facts(), first, &[], 0).unwrap();
             for second in MODES {
-                let error = Program::attach(&facts(), second, &[]).unwrap_err();
+                let error = Program::attach(&facts(), second, &[], 0).err().unwrap();
                 let AttachError::Occupied(occupant) = &error else { panic!("{error}") };
                 assert!(occupant.is_xblade());
                 let line = error.to_string();
@@ -55,7 +55,7 @@ fn a_foreign_program_is_named_and_left_in_place() {
             drop(program);
             let there = facts().attached;
             for asked in MODES {
-                let line = Program::attach(&before, asked, &[]).unwrap_err().to_string();
+                let line = Program::attach(&before, asked, &[], 0).err().unwrap().to_string();
                 let id = there[0].1;
                 let want = format!(
                     "interface `{OURS}` already runs the XDP program `xbl_foreign` (program id \
@@ -65,7 +65,7 @@ fn a_foreign_program_is_named_and_left_in_place() {
                 assert_eq!(facts().attached, there);
             }
             sh(&format!("ip link set dev {OURS} {remedy}"));
-            drop(Program::attach(&facts(), Mode::Auto, &[]).unwrap());
+            drop(Program::attach(&facts(), Mode::Auto, &[], 0).unwrap());
         });
     }
 }
@@ -78,7 +78,7 @@ fn a_foreign_link_is_named_with_its_holder() {
         let link = foreign::link(&program, facts().index, NATIVE);
         drop(program);
         let there = facts().attached;
-        let error = Program::attach(&facts(), Mode::Auto, &[]).unwrap_err();
+        let error = Program::attach(&facts(), Mode::Auto, &[], 0).err().unwrap();
         let AttachError::Occupied(occupant) = &error else { panic!("{error}") };
         assert_eq!((occupant.mode, occupant.name.as_deref()), (XdpMode::Native, Some("xbl_foreign")));
         assert_eq!(occupant.links.len(), 1);
@@ -90,7 +90,7 @@ fn a_foreign_link_is_named_with_its_holder() {
         assert_eq!(facts().attached, there);
         drop(link);
         until_detached();
-        drop(Program::attach(&facts(), Mode::Auto, &[]).unwrap());
+        drop(Program::attach(&facts(), Mode::Auto, &[], 0).unwrap());
     });
 }
 
@@ -101,11 +101,11 @@ fn an_access_list_that_does_not_fit_is_refused() {
         let list = |len: u16| -> Vec<[u8; 6]> {
             (0..len).map(|n| [2, 0, 0, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]]).collect()
         };
-        let error = Program::attach(&facts(), Mode::Auto, &list(4097)).unwrap_err();
+        let error = Program::attach(&facts(), Mode::Auto, &list(4097), 0).err().unwrap();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("4097 addresses, the most is 4096"), "{source}");
         assert_eq!(facts().attached, []);
-        let mut program = Program::attach(&facts(), Mode::Auto, &list(4096)).unwrap();
+        let mut program = Program::attach(&facts(), Mode::Auto, &list(4096), 0).unwrap();
         // A full list can be replaced by another full one.
         let other: Vec<[u8; 6]> = list(4096).iter().map(|mac| [6, 0, 0, 2, mac[4], mac[5]]).collect();
         program.set_acl(&other).unwrap();

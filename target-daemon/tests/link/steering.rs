@@ -54,17 +54,16 @@ fn counted(pair: &Pair, program: Program, to: [u8; 6], counter: Counter) -> Prog
 fn every_change_at_run_time_takes_effect() {
     for mode in [Mode::Native, Mode::Generic] {
         let pair = pair();
-        let mut program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
+        let mut program = pair.ours.run(move || Program::attach(&facts(), mode, &[], 0).unwrap());
         program = counted(&pair, program, OUR_MAC, Counter::NoSocket);
 
         // veth: the receive queue is that of the sender, which the kernel chooses.
         let socket = unbound_socket();
-        program.register(0, &socket).unwrap();
-        program.register(1, &socket).unwrap();
-        assert!(program.register(2, &socket).is_err(), "there are two queues");
+        program.register(0, None, &socket).unwrap();
+        program.register(1, None, &socket).unwrap();
+        assert!(program.register(2, None, &socket).is_err(), "there are two queues");
         program = counted(&pair, program, OUR_MAC, Counter::Redirected);
-        program.unregister(0).unwrap();
-        program.unregister(1).unwrap();
+        drop(socket);
         program = counted(&pair, program, OUR_MAC, Counter::NoSocket);
 
         let new = [2, 0, 0, 0, 0, 0xcc];
@@ -95,7 +94,7 @@ fn the_access_list_holds_from_the_first_frame() {
     let pair = pair();
     for (list, counter) in [([2, 0, 0, 0, 0, 0xdd], Counter::Acl), (PEER_MAC, Counter::NoSocket)] {
         pair.ours.run(until_detached);
-        let program = pair.ours.run(move || Program::attach(&facts(), Mode::Auto, &[list]).unwrap());
+        let program = pair.ours.run(move || Program::attach(&facts(), Mode::Auto, &[list], 0).unwrap());
         counted(&pair, program, OUR_MAC, counter);
     }
 }

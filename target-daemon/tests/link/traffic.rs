@@ -94,7 +94,7 @@ fn each_mtu_and_mode(check: impl Fn(&Pair, &Program)) {
         for mode in [Mode::Native, Mode::Generic] {
             let pair = Pair::new();
             pair.mtu(mtu);
-            let program = pair.ours.run(move || Program::attach(&facts(), mode, &[]).unwrap());
+            let program = pair.ours.run(move || Program::attach(&facts(), mode, &[], 0).unwrap());
             check(&pair, &program);
         }
     }

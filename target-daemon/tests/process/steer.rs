@@ -5,7 +5,7 @@ use std::process::Output;
 use crate::daemon::xblade;
 use xblade_kit::{OURS, Pair, apply, needs_root};
 
-fn run(pair: &Pair, arguments: &str) -> (Option<i32>, String, String) {
+pub fn run(pair: &Pair, arguments: &str) -> (Option<i32>, String, String) {
     let mut command = xblade(arguments);
     let Output { status, stdout, stderr } = pair.ours.run(move || command.output().unwrap());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

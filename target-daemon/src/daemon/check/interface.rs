@@ -23,11 +23,6 @@ pub fn lines(facts: &Result<Facts, FactsError>) -> Vec<Line> {
         vec![Line::Ok(format!("{name}: driver {driver}, {} queue(s), XDP {}", facts.queues, xdp(facts)))];
     lines.push(link_state(facts));
     lines.push(mtu(facts));
-    if facts.rx_vlan_offload == Some(true) {
-        lines.push(Line::Hint(format!(
-            "{name}: the NIC takes VLAN tags out of frames; to serve tagged hosts: ethtool -K {name} rxvlan off"
-        )));
-    }
     for (mode, id) in &facts.attached {
         lines.push(occupied(&Occupant::of(name, *mode, *id)));
     }

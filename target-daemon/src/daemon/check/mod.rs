@@ -1,23 +1,19 @@
 //! `xblade check`: checks the requirements of xblade and the tuning of this machine. Prints
 //! one line each, with a remedy if something is missing.
 
-mod cores;
 mod interface;
 mod machine;
-mod nic;
 mod service;
 #[cfg(test)]
 mod tests;
-mod tree;
-mod tuning;
 
 use std::fmt;
 use std::path::Path;
 
-use crate::config::{Check, Idle, Serve};
+use crate::config::{Check, CoreList, Demands, Idle, Serve};
 use crate::control::replaced_in;
-use crate::link::{self, Facts};
-use tree::Tree;
+use crate::link::{self, Facts, NicSetting};
+use crate::tune::{self, HUGE_PAGES, Machine, Mark, Scope};
 
 use super::{interface::names, plan};
 
@@ -36,41 +32,13 @@ enum Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ok(text) => write!(f, "OK    {text}"),
-            Self::Hint(text) => write!(f, "HINT  {text}"),
-            Self::Warn(text) => write!(f, "WARN  {text}"),
-            Self::Fix(text) => write!(f, "FIX   {text}"),
-        }
-    }
-}
-
-/// The demands that the settings of a machine are compared with.
-struct Wanted {
-    /// The workers' cores; empty if unknown.
-    cores: Vec<usize>,
-    /// The workers spin and never sleep.
-    spins: bool,
-    /// They busy-poll the NIC.
-    polls: bool,
-    /// The most requests in flight at once.
-    requests: u64,
-    /// UMEM on huge pages, in bytes.
-    huge_bytes: u64,
-}
-
-impl Wanted {
-    /// The demands of a configuration.
-    fn by<'a, I: Iterator<Item = &'a Facts>>(serve: &Serve, interfaces: impl Fn() -> I) -> Self {
-        let workers = plan::workers(serve, interfaces().map(|facts| facts.queues));
-        let huge_bytes = interfaces().filter_map(|facts| plan::umem_bytes(serve, facts, workers).ok()).sum();
-        Self {
-            cores: serve.cores.clone(),
-            spins: serve.idle == Idle::Spin,
-            polls: serve.rings.busy_poll.is_some(),
-            requests: u64::from(serve.initiators) * u64::from(serve.buffer_count),
-            huge_bytes: if serve.rings.huge_pages { huge_bytes } else { 0 },
-        }
+        let (word, text) = match self {
+            Self::Ok(text) => ("OK", text),
+            Self::Hint(text) => ("HINT", text),
+            Self::Warn(text) => ("WARN", text),
+            Self::Fix(text) => ("FIX", text),
+        };
+        write!(f, "{word:<5} {text}")
     }
 }
 
@@ -110,19 +78,79 @@ fn replaced(serve: &Serve) -> Vec<Line> {
     replaced_in(control).into_iter().map(tell).collect()
 }
 
-/// The tuning of the machine and of these interfaces.
+/// The settings of the machine and of these interfaces.
 fn tuning(names: &[String], serve: &Serve) -> Vec<Line> {
     let interfaces: Vec<_> = names.iter().map(|name| Facts::read(name)).collect();
-    let known = || interfaces.iter().filter_map(|facts| facts.as_ref().ok());
-    let (tree, wanted) = (Tree::of_this_machine(), Wanted::by(serve, known));
-    let mut lines = tuning::lines(&tree, &wanted);
+    let known: Vec<&Facts> = interfaces.iter().flatten().filter(|facts| !facts.loopback).collect();
+    let of = |facts: &Facts| Machine::of(&facts.name, facts.index);
+    let machine = known.first().map_or_else(|| Machine::of("", 0), |facts| of(facts));
+    let demands = demands(serve, &known, &machine);
+    let tuned = |machine: &Machine, scope| tune::plan(&demands, machine, scope);
+    let mut found = tuned(&machine, Scope::Machine);
+    let mut lines: Vec<Line> = found.iter().filter_map(of_setting).collect();
     for facts in &interfaces {
         lines.extend(interface::lines(facts));
         if let Some(facts) = facts.as_ref().ok().filter(|facts| !facts.loopback) {
-            lines.extend(nic::lines(&tree, &wanted, facts, &link::Nic::read(&facts.name)));
+            let settings = tuned(&of(facts), Scope::Interface);
+            lines.extend(settings.iter().filter_map(of_setting));
+            lines.extend(small_ring(&facts.name, demands.ring));
+            found.extend(settings);
         }
     }
+    if found.iter().any(|line| line.mark == Mark::Want) {
+        lines.push(Line::Hint(format!("what is wanted here is set by: {}", remedy(&demands, &known))));
+    }
     lines
+}
+
+/// The demands of a configuration on a machine with these interfaces.
+fn demands(serve: &Serve, interfaces: &[&Facts], machine: &Machine) -> Demands {
+    let workers = plan::workers(serve, interfaces.iter().map(|facts| facts.queues));
+    let umem =
+        interfaces.iter().filter_map(|facts| plan::umem_bytes(serve, facts, workers).ok()).sum::<u64>();
+    let page = machine.huge_page_bytes().filter(|_| serve.rings.huge_pages);
+    Demands {
+        cores: CoreList(serve.cores.clone()),
+        spin: serve.idle == Idle::Spin,
+        busy_poll: serve.rings.busy_poll.is_some(),
+        ring: u32::from(serve.initiators).saturating_mul(serve.buffer_count.into()),
+        huge_pages: page.map(|page| umem.div_ceil(page)),
+        ..Demands::default()
+    }
+}
+
+/// The command that sets what these interfaces are to have.
+fn remedy(demands: &Demands, interfaces: &[&Facts]) -> String {
+    let names = interfaces.iter().map(|facts| format!(" -i {}", facts.name));
+    let names = if interfaces.is_empty() { " -i IF".to_owned() } else { names.collect() };
+    let options = [
+        (!demands.cores.0.is_empty()).then(|| format!(" --cores {}", demands.cores)),
+        demands.spin.then(|| " --spin".to_owned()),
+        demands.busy_poll.then(|| " --busy-poll".to_owned()),
+        (demands.ring > Demands::default().ring).then(|| format!(" --ring {}", demands.ring)),
+        demands.huge_pages.map(|pages| format!(" --huge-pages {pages}")),
+    ];
+    format!("xblade tune --apply{names}{}", options.into_iter().flatten().collect::<String>())
+}
+
+/// The line for a setting; `None` if this machine does not have it.
+fn of_setting(line: &tune::Line) -> Option<Line> {
+    let text = format!("{} {}", line.name, line.text);
+    match line.mark {
+        Mark::Ok => Some(Line::Ok(text)),
+        Mark::Want if line.name == HUGE_PAGES => Some(Line::Fix(text)),
+        Mark::Want | Mark::Hint | Mark::Boot => Some(Line::Hint(text)),
+        Mark::Skip | Mark::Set | Mark::Back | Mark::Fail => None,
+    }
+}
+
+/// A NIC whose largest ring cannot hold the requests of all hosts.
+fn small_ring(name: &str, requests: u32) -> Option<Line> {
+    let most = NicSetting::RX_RING_MAX.read(name).ok().filter(|most| (1..requests).contains(most))?;
+    Some(Line::Hint(format!(
+        "{name}: receive ring of {most} entries is all that the NIC has, and {requests} requests may come at once: \
+         lower --buffer-count or --initiators"
+    )))
 }
 
 /// Prints the lines. Returns whether none of them is a `Fix`.

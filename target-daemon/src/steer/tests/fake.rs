@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::panic::resume_unwind;
 
-use crate::link::{FlowMatch, FlowRoom, FlowRule};
-use crate::steer::driver::Driver;
+use crate::link::{FlowMatch, FlowRule, FlowRules};
 
 /// Which rules it accepts.
 type Takes = fn(FlowMatch) -> bool;
@@ -55,22 +54,18 @@ impl Fake {
     /// Accepts rules on the EtherType alone.
     pub fn by_type() -> Self {
         Self::new(|matches| {
-            matches!(matches, FlowMatch::Ether { destination: None, source: None, ether_type: Some(_) })
+            matches!(matches, FlowMatch { destination: None, source: None, ether_type: Some(_) })
         })
     }
 
     /// Accepts rules on MAC addresses, but not on the EtherType.
     pub fn by_mac() -> Self {
-        Self::new(|matches| matches!(matches, FlowMatch::Ether { ether_type: None, .. }))
+        Self::new(|matches| matches.ether_type.is_none())
     }
 
     /// Accepts rules on a single field.
     pub fn by_one_field() -> Self {
-        Self::new(|matches| {
-            let FlowMatch::Ether { destination, source, ether_type } = matches else { return false };
-            [destination.is_some(), source.is_some(), ether_type.is_some()].iter().filter(|is| **is).count()
-                == 1
-        })
+        Self::new(|matches| fields(matches).iter().filter(|is| **is).count() == 1)
     }
 
     /// Has a table, but accepts no Ethernet rule.
@@ -121,15 +116,14 @@ impl Fake {
 }
 
 fn fields(matches: FlowMatch) -> [bool; 3] {
-    let FlowMatch::Ether { destination, source, ether_type } = matches else { return [false; 3] };
-    [destination.is_some(), source.is_some(), ether_type.is_some()]
+    [matches.destination.is_some(), matches.source.is_some(), matches.ether_type.is_some()]
 }
 
 fn no(code: i32) -> io::Error {
     io::Error::from_raw_os_error(code)
 }
 
-impl Driver for Fake {
+impl FlowRules for Fake {
     fn is_on(&self) -> io::Result<bool> {
         Ok(self.is_on)
     }
@@ -144,8 +138,8 @@ impl Driver for Fake {
         self.changed(())
     }
 
-    fn room(&self) -> io::Result<FlowRoom> {
-        Ok(FlowRoom { places: self.places, driver_chooses: self.chooses })
+    fn locations(&self) -> io::Result<Option<u32>> {
+        Ok((!self.chooses).then_some(self.places))
     }
 
     fn rules(&self) -> io::Result<Vec<FlowRule>> {
@@ -158,8 +152,8 @@ impl Driver for Fake {
         if !self.is_on || !(self.takes)(matches) {
             return Err(no(libc::EOPNOTSUPP));
         }
-        let others = self.rules.iter().filter(|rule| rule.matches != FlowMatch::Other);
-        if self.same_fields && others.into_iter().any(|rule| fields(rule.matches) != fields(matches)) {
+        let mut others = self.rules.iter().filter_map(|rule| rule.matches);
+        if self.same_fields && others.any(|other| fields(other) != fields(matches)) {
             return Err(no(libc::EINVAL));
         }
         if self.rules.len() as u32 >= self.places {
@@ -174,7 +168,7 @@ impl Driver for Fake {
         // As in real drivers, the new rule replaces the old one.
         self.rules.retain(|rule| rule.location != location);
         let queue = if self.lies { 0 } else { queue };
-        self.rules.push(FlowRule { location, matches, queue: Some(queue) });
+        self.rules.push(FlowRule { location, matches: Some(matches), queue: Some(queue) });
         self.changed(location)
     }
 

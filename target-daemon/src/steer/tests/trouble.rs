@@ -29,9 +29,9 @@ fn a_table_that_fills_up_half_way_is_left_as_it_was() {
 fn a_new_request_that_finds_no_room_keeps_the_last() {
     let mut bench = Bench::new(Fake::any().places(3).with(&[ip_flow(0)]));
     bench.apply(&to_queue(1)).unwrap();
-    let before = (bench.table(), bench.journal().load().unwrap());
+    let before = (bench.table(), bench.record());
     assert!(matches!(bench.apply(&spread()), Err(SteerError::Full { .. })));
-    assert_eq!((bench.table(), bench.journal().load().unwrap()), before);
+    assert_eq!((bench.table(), bench.record()), before);
     bench.revert().unwrap();
     assert_eq!(bench.driver.rules, [ip_flow(0)]);
 }
@@ -95,10 +95,10 @@ fn a_foreign_rule_in_the_place_of_ours_stays() {
 fn rules_that_the_nic_has_forgotten_come_back() {
     let mut bench = Bench::new(Fake::any());
     bench.apply(&spread()).unwrap();
-    let before = (bench.table(), bench.journal().load().unwrap());
+    let before = (bench.table(), bench.record());
     bench.driver.rules.clear();
     bench.apply(&spread()).unwrap();
-    assert_eq!((bench.table(), bench.journal().load().unwrap()), before);
+    assert_eq!((bench.table(), bench.record()), before);
     bench.revert().unwrap();
     assert_eq!(bench.table(), []);
 }
@@ -213,6 +213,20 @@ fn a_record_that_is_none_is_refused() {
         assert!(bench.revert().is_err());
         assert_eq!(bench.driver.changes, 0);
     }
+}
+
+/// The fields may be in any order.
+#[test]
+fn a_record_of_an_earlier_version_is_read() {
+    let mut bench = Bench::new(Fake::any());
+    bench.apply(&to_queue(2)).unwrap();
+    let text = r#"{"rules": [{"destination": null, "ether-type": 34978, "location": 15, "queue": 2, "source": null}],
+        "switched-on": false, "wished": {"hosts": [], "queues": [2]}}"#;
+    let record = bench.record();
+    std::fs::write(bench.directory.join("steer-nic0.json"), text).unwrap();
+    assert_eq!(bench.record(), record);
+    bench.revert().unwrap();
+    assert_eq!(bench.table(), []);
 }
 
 /// A folder in which others may plant files: the journal would say what they want.
