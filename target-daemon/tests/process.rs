@@ -44,8 +44,6 @@ mod drop_in;
 mod faults;
 #[path = "process/image.rs"]
 mod image;
-#[path = "process/initiator.rs"]
-mod initiator;
 #[path = "process/interfaces.rs"]
 mod interfaces;
 #[path = "process/link_changes.rs"]
@@ -66,8 +64,6 @@ mod pauses;
 mod queues;
 #[path = "process/rig.rs"]
 mod rig;
-#[path = "process/settings.rs"]
-mod settings;
 #[path = "process/signals.rs"]
 mod signals;
 #[path = "process/stall.rs"]

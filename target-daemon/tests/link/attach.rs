@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use xblade_kit::{apply, needs_root};
+use xblade_kit::{OURS, Pair, apply, needs_root, sh};
 
 use xblade::link::{Facts, Mode, Program, XdpMode, missing_capabilities, raise_memlock};
 
-use crate::space::{OURS, Pair, facts, sh, until_detached};
+use crate::ours::{facts, until_detached};
 
 #[apply(needs_root!)]
 fn attaches_in_the_mode_asked_for_and_detaches_on_drop() {

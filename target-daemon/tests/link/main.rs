@@ -5,8 +5,7 @@
 mod attach;
 mod facts;
 mod foreign;
-mod listener;
 mod refusal;
-mod space;
+mod ours;
 mod steering;
 mod traffic;

@@ -2,10 +2,10 @@
 //! the program in the way, and everything stays as it was.
 
 use xblade::link::{AttachError, Facts, Mode, Program, XdpMode};
-use xblade_kit::{apply, needs_root};
+use xblade_kit::{OURS, Pair, apply, needs_root, sh};
 
 use crate::foreign::{self, GENERIC, NATIVE};
-use crate::space::{OURS, Pair, facts, sh, until_detached};
+use crate::ours::{facts, until_detached};
 
 const MODES: [Mode; 3] = [Mode::Auto, Mode::Native, Mode::Generic];
 

@@ -2,10 +2,9 @@
 
 use xblade::wire::ether::Mac;
 
-use crate::daemon::Daemon;
+use crate::daemon::serving;
 use crate::image::{Dir, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PATIENCE, PEER, Pair, apply, needs_root, until};
+use xblade_kit::{Initiator, OURS, PATIENCE, PEER, Pair, apply, at, needs_root, until};
 
 #[apply(needs_root!)]
 fn only_those_on_the_list_are_served_and_told() {
@@ -15,7 +14,7 @@ fn only_those_on_the_list_are_served_and_told() {
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         let listed = [host.mac, Mac([2, 0, 0, 0, 0, 0x77])];
         let allow = format!("--allow {},{}", listed[0], listed[1]);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode} {allow}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS} --xdp-mode {mode} {allow}"));
         // Each is notified individually. The socket receives both announcements: it sees
         // every frame on this link.
         let told = host.announcement(PATIENCE).unwrap();

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use libc::{EIO, ENOSPC};
 use xblade::wire::aoe::Address;
 
-use crate::daemon::{Daemon, xblade_after};
+use crate::daemon::xblade_after;
 use crate::fuse::{On, Verdict};
 use crate::image::{Dir, patterns};
-use crate::initiator::{Initiator, at};
 use crate::kinds::Kind;
 use crate::load::Load;
 use crate::media::{Loop, command, shut_down};
 use crate::mounts::Mounts;
 use crate::rig::{ABORTED, BAD_READ, GOOD, Rig, SECTORS, result, sick, well};
-use xblade_kit::{OURS, PEER, Pair, apply, may_run, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, apply, at, may_run, needs_root};
 
 every_kind!(
     what_the_medium_refuses_is_an_ata_error,

@@ -7,9 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, xblade, xblade_after};
+use crate::daemon::{serving, xblade, xblade_after};
 use crate::image::Dir;
-use xblade_kit::{OURS, Pair, apply, needs_root};
+use xblade_kit::{Daemon, OURS, Pair, apply, needs_root};
 
 /// A copy of the program that every user can run.
 pub fn public_copy(dir: &Dir) -> Command {
@@ -61,7 +61,7 @@ fn a_file_that_another_process_has_locked_is_left_alone() {
     let by = format!("/a: is locked by process {}", std::process::id());
     assert_refused("locked", &ended, 3, &[&by, "end that use"]);
     drop(file);
-    Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
+    serving(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
 }
 
 #[apply(needs_root!)]

@@ -9,10 +9,9 @@ use xblade::link::{Facts, PacketSocket};
 use xblade::ring::{self, SocketConfig, ZeroCopy};
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Daemon, Record, xblade};
+use crate::daemon::{Record, serving, xblade};
 use crate::image::{Dir, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, Space, apply, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Space, apply, at, needs_root};
 
 #[path = "../link/foreign.rs"]
 mod foreign;
@@ -21,7 +20,7 @@ mod foreign;
 fn a_second_instance_is_refused_and_the_first_goes_on() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
-    let first = Daemon::serve(&pair.ours, &format!("0.1={a} -i {OURS}"));
+    let first = serving(&pair.ours, &format!("0.1={a} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     let named = format!("`{OURS}` is served by another xblade");
     let holder = format!("process {}", first.pid());
@@ -106,7 +105,7 @@ fn a_foreign_program_is_named_and_left_in_place() {
         assert_eq!(pair.ours.facts(OURS).attached, before.1);
         // The remedy works verbatim.
         pair.ours.sh(remedy.trim_matches('`'));
-        Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
+        serving(&pair.ours, &format!("0.1={image} -i {OURS}")).stop();
     }
     let pair = Pair::new();
     let (link, before) = put_program(&pair.ours, foreign::NATIVE, true);

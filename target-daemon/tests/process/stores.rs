@@ -4,10 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use crate::daemon::{Daemon, xblade_after};
+use crate::daemon::{serving, xblade_after};
 use crate::image::{Dir, pattern, patterns, sector};
-use crate::initiator::{Initiator, at};
-use xblade_kit::{OURS, PEER, Pair, apply, needs_root};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, apply, at, needs_root};
 
 #[apply(needs_root!)]
 fn an_acknowledged_write_is_in_the_file() {
@@ -18,7 +17,7 @@ fn an_acknowledged_write_is_in_the_file() {
     ] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let image = dir.image("a", 64);
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={image}{option} -i {OURS}"));
+        let daemon = serving(&pair.ours, &format!("0.1={image}{option} -i {OURS}"));
         assert!(daemon.wait_for("64 sectors").ends_with(said));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         let identity = host.identify(at(0, 1));
@@ -44,7 +43,7 @@ fn the_serial_number_outlives_a_restart_and_tells_images_apart() {
     let (a, b) = (dir.image("a", 8), dir.image("b", 8));
     let mut serials = Vec::new();
     for exports in [format!("0.1={a} 0.2={b}"), format!("0.1={a} 0.2={b}"), format!("0.1={b} 0.2={a}")] {
-        let daemon = Daemon::serve(&pair.ours, &format!("{exports} -i {OURS}"));
+        let daemon = serving(&pair.ours, &format!("{exports} -i {OURS}"));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         serials.push([1, 2].map(|slot| host.identify(at(0, slot)).names.serial));
         daemon.stop();
@@ -58,7 +57,7 @@ fn the_serial_number_outlives_a_restart_and_tells_images_apart() {
 fn a_file_that_grows_is_seen() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 64);
-    let daemon = Daemon::serve(&pair.ours, &format!("0.1={image} -i {OURS}"));
+    let daemon = serving(&pair.ours, &format!("0.1={image} -i {OURS}"));
     let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
     assert_eq!(host.identify(at(0, 1)).sectors, 64);
     image.resize(4096);
@@ -74,7 +73,7 @@ fn a_file_that_is_cut_under_load_gives_errors_and_no_more() {
     for option in ["", ",durability=volatile"] {
         let (pair, dir) = (Pair::new(), Dir::new());
         let (cut, whole) = (dir.image("a", 4096), dir.image("b", 4096));
-        let daemon = Daemon::serve(&pair.ours, &format!("0.1={cut}{option} 0.2={whole}{option} -i {OURS}"));
+        let daemon = serving(&pair.ours, &format!("0.1={cut}{option} 0.2={whole}{option} -i {OURS}"));
         let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
         let mut failed = 0;
         for round in 0..40 {
@@ -142,7 +141,7 @@ fn a_full_file_system_gives_errors_and_no_more() {
             "{option}: {} written, {refused} refused",
             written.len()
         );
-        assert!(daemon.lives());
+        assert!(daemon.is_running());
         // In the file, as another process sees it: the mount is the daemon's.
         let seen = File::open(format!("/proc/{}/root{file}", daemon.pid())).unwrap();
         for lba in written {
