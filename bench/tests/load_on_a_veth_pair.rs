@@ -139,9 +139,16 @@ fn no_way_of_writing_gets_past_the_guard_and_no_window_past_the_buffers() {
     ] {
         let (code, text) = rig.bench(&format!("{way} --interface xbp1 --export 7.3 --port af-packet"));
         assert_eq!(code, Some(1), "{way}: {text}");
-        assert!(text.contains("export 7.3 holds") && text.contains("--destroy-data"), "{way}: {text}");
+        assert!(
+            ["export 7.3 holds", "ext2/3/4", "--destroy-data"].iter().all(|part| text.contains(part)),
+            "{way}: {text}"
+        );
     }
     assert!(fs::read(&file).unwrap() == bytes, "nothing was written");
+    let write = "load --op write --count 500 --destroy-data";
+    let (code, text) = rig.bench(&format!("{write} --interface xbp1 --export 7.3 --port af-packet"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(fs::read(&file).unwrap() != bytes);
 
     let window = "load --interface xbp1 --export 7.4,7.3 --port af-packet --count 100 --window 17";
     let (code, text) = rig.bench(window);

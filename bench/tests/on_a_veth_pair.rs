@@ -4,14 +4,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 mod rig;
 
 use rig::{BENCH, Rig, output};
-use xblade_kit::{Space, apply, has, needs_root, sh, skipped, until};
+use xblade_kit::{Space, apply, has, needs_root, skipped, until};
 
 #[apply(needs_root!)]
 fn the_echo_is_found_and_answers_through_both_ports() {
@@ -86,47 +83,6 @@ fn a_checked_run_passes_on_vblade_and_sees_what_was_changed_behind_its_back() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("1 wrong lba, 1 corrupt"), "{text}");
     assert!(text.contains("sector 300: holds the contents of sector 200"), "{text}");
-}
-
-#[apply(needs_root!)]
-fn an_export_that_holds_data_is_not_written() {
-    if !has("an_export_that_holds_data_is_not_written", "vblade") {
-        return;
-    }
-    let mut rig = Rig::new(1500);
-    let (file, bytes) = rig.file_with_data(1 << 20);
-    rig.start_target(&["vblade", "-b", "64", "7", "3", "xbp0", &file]);
-    let load = "load --interface xbp1 --export 7.3 --op write --count 500";
-    let (code, text) = rig.bench(load);
-    assert_eq!(code, Some(1));
-    assert!(text.contains("ext2/3/4") && text.contains("--destroy-data"), "{text}");
-    assert!(fs::read(&file).unwrap() == bytes, "nothing was written");
-    let (code, text) = rig.bench(&format!("{load} --destroy-data"));
-    assert_eq!(code, Some(0), "{text}");
-    assert!(fs::read(&file).unwrap() != bytes);
-}
-
-#[apply(needs_root!)]
-fn an_interrupted_comparison_leaves_nothing_behind() {
-    // The echo comes first, so the daemon is not started before the interrupt.
-    let args = "compare --xblade /bin/true --rounds 1 --seconds 60 --warm-up 0 --mib 1 --target-core 0";
-    let mut child = Command::new(BENCH).args(args.split(' ')).stderr(Stdio::null()).spawn().unwrap();
-    let pid = child.id();
-    let namespaces = || sh("ip netns list").matches(&format!("xbb-{pid}-")).count();
-    // The first target, the echo, has none.
-    let file = PathBuf::from(format!("/dev/shm/xbb-{pid}-1.img"));
-    let started = Instant::now();
-    while namespaces() < 2 && started.elapsed() < Duration::from_secs(20) {
-        sleep(Duration::from_millis(50));
-    }
-    assert_eq!(namespaces(), 2);
-    assert!(file.exists());
-    sh(&format!("kill -INT {pid}"));
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(1));
-    assert_eq!(namespaces(), 0);
-    assert!(!file.exists());
-    assert!(started.elapsed() < Duration::from_secs(40), "it does not finish its round first");
 }
 
 #[apply(needs_root!)]

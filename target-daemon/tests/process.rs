@@ -24,8 +24,6 @@ mod mounts;
 #[path = "process/kinds.rs"]
 mod kinds;
 
-#[path = "process/access.rs"]
-mod access;
 #[path = "process/address.rs"]
 mod address;
 #[path = "process/changes.rs"]
@@ -42,6 +40,8 @@ mod data;
 mod drop_in;
 #[path = "process/faults.rs"]
 mod faults;
+#[path = "process/foreign.rs"]
+mod foreign;
 #[path = "process/image.rs"]
 mod image;
 #[path = "process/interfaces.rs"]

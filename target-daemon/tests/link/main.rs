@@ -4,8 +4,6 @@
 
 mod attach;
 mod facts;
-mod foreign;
-mod refusal;
 mod ours;
 mod steering;
 mod traffic;

@@ -91,16 +91,6 @@ fn every_change_at_run_time_takes_effect() {
 }
 
 #[apply(needs_root!)]
-fn the_access_list_holds_from_the_first_frame() {
-    let pair = pair();
-    for (list, counter) in [([2, 0, 0, 0, 0, 0xdd], Counter::Acl), (PEER_MAC, Counter::NoSocket)] {
-        pair.ours.run(until_detached);
-        let program = pair.ours.run(move || Program::attach(&facts(), Mode::Auto, &[list]).unwrap());
-        counted(&pair, program, OUR_MAC, counter);
-    }
-}
-
-#[apply(needs_root!)]
 fn the_packet_socket_hears_aoe_of_its_interface_only() {
     let pair = pair();
     let index = pair.ours.run(|| facts().index);

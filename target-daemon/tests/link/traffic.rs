@@ -13,17 +13,6 @@ const BYTES: usize = 200_000;
 const LIMIT: Duration = Duration::from_secs(5);
 
 #[apply(needs_root!)]
-fn other_traffic_survives() {
-    each_mtu_and_mode(|pair, program| {
-        for (space, name, host) in ends(pair) {
-            space.sh(&format!("ip addr add 10.77.0.{host}/24 dev {name}"));
-        }
-        exchange(pair, 0);
-        assert_eq!(program.counters().unwrap(), [0; Counter::COUNT]);
-    });
-}
-
-#[apply(needs_root!)]
 fn traffic_in_vlans_survives() {
     let vlan = format!("ip link add link {OURS} name {OURS}.9 type vlan id 9 && echo yes || echo no");
     if Pair::new().ours.sh(&vlan).trim() == "no" {

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::command_line::assert_refused;
 use crate::daemon::{serving, xblade};
 use crate::image::Dir;
-use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Space, apply, at, join, needs_root, until};
+use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Space, apply, at, has, join, needs_root, until};
 
 /// Two targets and a host on one segment.
 struct Segment {
@@ -57,8 +57,7 @@ fn an_address_that_another_xblade_serves_is_refused() {
 
 #[apply(needs_root!)]
 fn an_address_that_vblade_serves_is_refused() {
-    if Command::new("vblade").output().is_err() {
-        xblade_kit::skipped("an_address_that_vblade_serves_is_refused", "needs vblade");
+    if !has("an_address_that_vblade_serves_is_refused", "vblade") {
         return;
     }
     let (pair, dir) = (Pair::new(), Dir::new());

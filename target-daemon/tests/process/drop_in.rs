@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use xblade::wire::ether::Mac;
 
 use crate::command_line::assert_refused;
-use crate::daemon::{Record, serving, xblade};
+use crate::daemon::{Record, XBLADE, serving, xblade};
 use crate::image::{Dir, pattern, sector};
 use xblade_kit::{Daemon, Initiator, OURS, PATIENCE, PEER, Pair, Space, apply, at, needs_root, until};
 
@@ -22,7 +22,7 @@ fn it_takes_the_arguments_of_vblade() {
     let arguments = format!("-b 24 -m {},020000000077 -o 8 -l 16 7 3 {OURS} {image}", host.mac);
     let link = |name: &str| {
         let link = dir.path().join(name);
-        symlink(env!("CARGO_BIN_EXE_xblade"), &link).unwrap();
+        symlink(XBLADE, &link).unwrap();
         let mut command = Command::new(link);
         command.args(arguments.split_whitespace());
         command
@@ -123,7 +123,7 @@ impl Vbladed {
     }
 
     fn start(&self, space: &Space, level: Option<&str>, arguments: &[&str]) -> Output {
-        self.start_by(env!("CARGO_BIN_EXE_xblade"), space, level, arguments)
+        self.start_by(XBLADE, space, level, arguments)
     }
 
     fn start_by(&self, program: &str, space: &Space, level: Option<&str>, arguments: &[&str]) -> Output {

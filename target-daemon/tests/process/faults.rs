@@ -204,6 +204,8 @@ fn a_file_cut_under_load_stays_cut(kind: &Kind) {
     let mut others = Load::new(rig.host(), well(), 8);
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also if this thread panics: the scope waits for the load.
+        let ends = Ends(&done);
         let load = scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 others.run(std::time::Duration::from_millis(20));
@@ -236,13 +238,22 @@ fn a_file_cut_under_load_stays_cut(kind: &Kind) {
         assert_ne!(rig.write(64, &patterns(64, 1, 1)), GOOD);
         assert_ne!(rig.write(63, &patterns(63, 2, 1)), GOOD);
         assert_eq!(size(&image), 64 * 512);
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(ends);
         load.join().unwrap();
     });
     let at: Address = sick();
     assert_eq!(rig.host.identify(at).sectors, 64);
     assert_eq!(rig.read(64, &patterns(64, 1, 0)), (0x41, 0x10), "noticed");
     rig.end();
+}
+
+/// Sets it when dropped.
+struct Ends<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 fn size(image: &crate::image::Image) -> u64 {

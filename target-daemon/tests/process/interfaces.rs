@@ -54,20 +54,6 @@ fn each_interface_serves_every_export_and_answers_for_itself() {
 }
 
 #[apply(needs_root!)]
-fn a_read_only_export_refuses_writes() {
-    let (pair, dir) = (Pair::new(), Dir::new());
-    let image = dir.image("a", 8);
-    let daemon = serving(&pair.ours, &format!("0.1={image},ro 0.2={image},ro -i {OURS}"));
-    let mut host = Initiator::new(&pair.peer, PEER, pair.ours.mac(OURS));
-    for slot in [1, 2] {
-        let tag = host.send_write(at(0, slot), 1, &pattern(1, 7));
-        assert_eq!(host.answer(tag).status & 1, 1, "an ATA error");
-        assert_eq!(host.read(at(0, slot), 1, 1), sector(1));
-    }
-    daemon.stop().report().assert_sound();
-}
-
-#[apply(needs_root!)]
 fn an_alternative_name_is_as_good_as_the_name() {
     let (pair, dir) = (Pair::new(), Dir::new());
     let image = dir.image("a", 8);

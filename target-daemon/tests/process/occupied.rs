@@ -10,11 +10,9 @@ use xblade::ring::{self, SocketConfig, ZeroCopy};
 
 use crate::command_line::assert_refused;
 use crate::daemon::{Record, serving, xblade};
+use crate::foreign;
 use crate::image::{Dir, sector};
 use xblade_kit::{Daemon, Initiator, OURS, PEER, Pair, Space, apply, at, needs_root};
-
-#[path = "../link/foreign.rs"]
-mod foreign;
 
 #[apply(needs_root!)]
 fn a_second_instance_is_refused_and_the_first_goes_on() {
@@ -44,7 +42,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     assert!(!said.lines().any(|line| line.starts_with("FIX") && line.contains("XDP program")), "{said}");
     // The same file, even on an interface of its own.
     let second = Daemon::spawn(&pair.peer, xblade(&format!("serve 0.2={a} -i {PEER}"))).ended();
-    assert_refused("same file", &second, 3, &["/a: is locked by", &holder]);
+    assert_refused("same file", &second, 3, &["/a: is locked by", &holder, "end that use"]);
     assert_eq!(host.read(at(0, 1), 4, 1), sector(4));
     first.stop().report().assert_sound();
 }
@@ -110,7 +108,8 @@ fn a_foreign_program_is_named_and_left_in_place() {
     let pair = Pair::new();
     let (link, before) = put_program(&pair.ours, foreign::NATIVE, true);
     let refused = Daemon::spawn(&pair.ours, xblade(&format!("serve 0.1={image} -i {OURS}"))).ended();
-    assert_refused("bpf_link", &refused, 3, &["`xbp_foreign`", "`bpftool link detach id"]);
+    let holder = format!("process {}", std::process::id());
+    assert_refused("bpf_link", &refused, 3, &["`xbp_foreign`", &holder, "`bpftool link detach id"]);
     assert_eq!(pair.ours.facts(OURS).attached, before);
     drop(link);
 }

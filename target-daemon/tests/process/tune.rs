@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::daemon::XBLADE;
 use crate::image::Dir;
 use xblade_kit::{OURS, Pair, apply, needs_root};
 
@@ -316,7 +317,7 @@ fn a_configuration_is_held_against_how_the_machine_is_tuned() {
         );
         let file = dir.path().join("xblade.toml");
         fs::write(&file, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xblade"));
+        let mut command = Command::new(XBLADE);
         command.arg("check").arg("--config").arg(file);
         let output = pair.ours.run(move || command.output().unwrap());
         (output.status.code(), String::from_utf8(output.stdout).unwrap())

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -62,17 +62,22 @@ struct Lines {
 }
 
 impl Log {
+    /// A test that fails while it waits for a line holds them.
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn follow(&self, lines: impl Iterator<Item = String>) {
         for line in lines {
-            self.lines.lock().unwrap().lines.push(line);
+            self.lines().lines.push(line);
             self.changed.notify_all();
         }
-        self.lines.lock().unwrap().is_complete = true;
+        self.lines().is_complete = true;
         self.changed.notify_all();
     }
 
     fn text(&self) -> String {
-        self.lines.lock().unwrap().lines.join("\n")
+        self.lines().lines.join("\n")
     }
 }
 
@@ -139,7 +144,7 @@ impl Daemon {
 
     /// The number of lines so far.
     pub fn mark(&self) -> usize {
-        self.log.lines.lock().unwrap().lines.len()
+        self.log.lines().lines.len()
     }
 
     /// The first line that contains `text`; panics if none arrives.
@@ -160,7 +165,7 @@ impl Daemon {
 
     fn line_after(&self, mark: usize, text: &str) -> Option<String> {
         let end = Instant::now() + PATIENCE;
-        let mut log = self.log.lines.lock().unwrap();
+        let mut log = self.log.lines();
         loop {
             let found = log.lines.iter().skip(mark).find(|line| line.contains(text));
             if found.is_some() || log.is_complete {
@@ -188,7 +193,7 @@ impl Daemon {
         let mark = self.mark();
         self.signal(libc::SIGUSR1);
         self.wait_for_after(mark, "service time");
-        Report::parse(&self.log.lines.lock().unwrap().lines[mark..])
+        Report::parse(&self.log.lines().lines[mark..])
     }
 
     /// Waits until the process exits by itself.

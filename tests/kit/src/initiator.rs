@@ -47,7 +47,7 @@ pub struct Announcement {
     pub address: Address,
     /// The target.
     pub from: Mac,
-    /// The host that is told, or all.
+    /// One host, or broadcast.
     pub to: Mac,
     /// What it offers.
     pub advert: Advert,
@@ -210,7 +210,7 @@ impl Initiator {
         self.send_ata(at, ata::Command::FlushCacheExt, 0, 0, &[])
     }
 
-    /// What the export tells of itself.
+    /// Its answer to IDENTIFY DEVICE.
     pub fn identify(&mut self, at: Address) -> Identity {
         let tag = self.send_ata(at, ata::Command::Identify, 0, 1, &[]);
         Identity::parse(&self.answer(tag).data).unwrap()
